@@ -1,0 +1,1 @@
+"""The SERRun resource, the stage contract and their validation. Standard library and pydantic only."""

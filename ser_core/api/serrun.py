@@ -1,0 +1,371 @@
+"""The SERRun resource as the user writes it. The docs under the fields are the manual (`kubectl explain`).
+
+Bounds and cross-field rules stand here once; ``ser_core.api.crd`` turns them into the CRD's schema and CEL rules.
+"""
+
+import math
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from ser_core.api.model import Model
+from ser_core.api.status import SERRunStatus
+from ser_core.api.uris import DataUri, ModelUri, StorageUri
+
+API_VERSION = "ser.dev/v1alpha1"
+KIND = "SERRun"
+MAX_ITERATIONS = 32
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Duration = Annotated[str, Field(pattern=r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$", min_length=2, max_length=20)]
+"""Hours, minutes and seconds in Go's form: ``36h``, ``1h30m``, ``90s``."""
+
+
+class Rule(StrEnum):
+    """How a loop chooses the pairs that it trusts (docs/architecture.md, "Learning rules")."""
+
+    CALIBRATED = "calibrated"
+    PAPER = "paper"
+    REFERENCE = "reference"
+
+
+class Control(StrEnum):
+    """A yardstick trained beside the evolution, on the same split and scored on the same held-out pairs."""
+
+    FULL = "full"
+    SEED_ONLY = "seedOnly"
+    PSEUDO_LABEL_ONCE = "pseudoLabelOnce"
+
+
+class AdapterSpec(Model):
+    """LoRA adapter. The exported reward model has it merged into the weights."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    """Rank of the update matrices."""
+    alpha: int = Field(default=32, ge=1, le=2048)
+    """Scale: the update is multiplied by alpha / rank."""
+
+
+class RewardModelSpec(Model):
+    """The model that is evolved."""
+
+    base: ModelUri
+    """Model to start from: `hf://organisation/name`, `s3://bucket/prefix`, or `file://` (only `ser run`). Safetensors only."""
+    revision: str | None = Field(default=None, min_length=1, max_length=200)
+    """Branch, tag or commit on the hub. `prepare` resolves it to a commit, and every later stage reads the copy in the store."""
+    max_length: int = Field(default=1024, ge=16, le=131072)
+    """Tokens of prompt and answer together. Longer pairs lose the beginning of the prompt first, and are counted."""
+    adapter: AdapterSpec | None = None
+    """LoRA settings; null trains all weights."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the trunk; the score head is always fp32. `auto`: bf16 on GPUs that have it and on CPUs with avx512_bf16 or amx_bf16, else fp32."""
+
+
+class SourceSpec(Model):
+    """One labelled source that `prepare` splits into seed, pool and held-out."""
+
+    uri: DataUri
+    """Preference pairs: `hf://organisation/dataset[@revision]`, `s3://bucket/key`, or `file://` (only `ser run`)."""
+    seed_fraction: Fraction = 0.15
+    """Share of the pairs whose labels may be used. The labels of the rest are hidden from every decision."""
+    heldout_fraction: Fraction = 0.1
+    """Share kept apart to report on, never to decide."""
+    split_by: str = Field(default="prompt", min_length=1, max_length=100)
+    """Rows that share this value never fall on two sides: `prompt`, `firstTurn` (a dialogue's first user turn), or any column."""
+
+    @model_validator(mode="after")
+    def _leaves_a_pool(self) -> Self:
+        total = self.seed_fraction + self.heldout_fraction
+        if total >= 1:
+            raise ValueError(
+                f"seedFraction {self.seed_fraction} + heldoutFraction {self.heldout_fraction} = {total:g} leaves no pool: keep the sum below 1"
+            )
+        return self
+
+
+class FileSpec(Model):
+    """One data file or dataset."""
+
+    uri: DataUri
+    """`hf://organisation/dataset[@revision]`, `s3://bucket/key`, or `file://` (only `ser run`)."""
+
+
+class DataSpec(Model):
+    """Either one labelled `source` that is split, or the three files `seed`, `unlabeled` and `heldout`."""
+
+    source: SourceSpec | None = None
+    """One labelled source; the seed, the pool and the held-out part are split from it."""
+    seed: FileSpec | None = None
+    """Labelled pairs: the label budget."""
+    unlabeled: FileSpec | None = None
+    """Pairs to be labelled by the reward model. Labels found in it are hidden, and used only to report the agreement."""
+    heldout: FileSpec | None = None
+    """Labelled pairs that are reported on and never decide."""
+    dev_fraction: Fraction = 0.25
+    """Share of the seed that is not trained on but calibrates, stops and rolls back."""
+    max_dropped_fraction: Fraction = 0.1
+    """Share of unusable rows above which `prepare` fails instead of dropping them."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        files = {"seed": self.seed, "unlabeled": self.unlabeled, "heldout": self.heldout}
+        given = [name for name, value in files.items() if value is not None]
+        missing = [name for name, value in files.items() if value is None]
+        if self.source is not None and given:
+            raise ValueError(f"source and {', '.join(given)} exclude each other: give source alone, or seed, unlabeled and heldout")
+        if self.source is None and missing:
+            raise ValueError(f"{', '.join(missing)} missing: give source alone, or seed, unlabeled and heldout")
+        return self
+
+
+class TrainingSpec(Model):
+    """How a reward model is trained, the same in every loop."""
+
+    epochs: int = Field(default=2, ge=1, le=100)
+    """Passes over the training pairs of a loop."""
+    learning_rate: float = Field(default=2e-5, gt=0, le=1)
+    """Peak rate of AdamW, after a linear warm-up over 10 % of the steps; then it falls linearly to zero."""
+    pairs_per_step: int = Field(default=64, ge=1, le=65536)
+    """Pairs in one optimizer step, whatever the micro-batches."""
+    tokens_per_batch: int = Field(default=8192, ge=64, le=4194304)
+    """Token budget of one micro-batch or scoring batch, padding included. Lower it when memory runs out; results of a step do not depend on it."""
+    loss: Literal["bradley-terry", "hinge"] = "bradley-terry"
+    """Bradley-Terry on the score difference (arXiv 2411.00418, released code), or the hinge with a margin (the paper's Eq. 5)."""
+    margin: float = Field(default=1.0, gt=0, le=100)
+    """Margin of the hinge loss, in logits. Ignored by bradley-terry."""
+    centering: float = Field(default=0.01, ge=0, le=10)
+    """Weight of the squared sum of a pair's two scores, which keeps the scores around zero. 0 switches it off."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Seed of the split, the head's initial values and the order of the pairs."""
+
+
+class ThresholdsSpec(Model):
+    """What a pair must reach to be trusted. Probabilities are sigmoids of one score (arXiv 2411.00418, Eq. 3)."""
+
+    high: Probability = 0.55
+    """Rules paper and reference, Status 1: the better answer's probability is above this."""
+    low: Probability = 0.45
+    """Rules paper and reference, Status 1: the worse answer's probability is below this."""
+    delta: Probability = 0.30
+    """Rules paper and reference, Status 2: the two probabilities differ by at least this."""
+    min_samples: int = Field(default=600, ge=1, le=10_000_000)
+    """Rule paper: pairs that a status needs before it is trained on (600 in the paper for HH; scale it with the pool)."""
+    target_precision: float = Field(default=0.9, gt=0.5, lt=1)
+    """Rule calibrated: share of right labels, measured on held-back seed pairs, that the threshold must reach."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        return self
+
+
+class StoppingSpec(Model):
+    """When the evolution ends before maxIterations. Decided on the dev part of the seed alone."""
+
+    min_gain: float = Field(default=0.0, ge=0, le=1)
+    """Dev accuracy that a loop must add to the best one so far to count as a gain; with 0, any rise counts."""
+    patience: int = Field(default=1, ge=0, le=MAX_ITERATIONS)
+    """Loops in a row without a gain that are borne; one more ends the run."""
+    rollback: Literal["best", "none"] = "best"
+    """`best`: after a loop without a gain the next one labels with the best reward model so far. `none`: with the latest."""
+
+
+class LoopSpec(Model):
+    """The self-evolution: label, filter, retrain, repeat."""
+
+    max_iterations: int = Field(default=4, ge=1, le=MAX_ITERATIONS)
+    """Loops after the seed model. May be raised while the run is in its loops."""
+    rule: Rule = Rule.CALIBRATED
+    """`calibrated`: confidence with a fitted temperature and a target precision. `paper` and `reference`: arXiv 2411.00418 as written, and as its code does it."""
+    thresholds: ThresholdsSpec = ThresholdsSpec()
+    """What a pair must reach to be trusted."""
+    retrain_from: Literal["base", "previous"] | None = None
+    """Weights that a loop starts from. Left out: `base` for calibrated, `previous` for paper and reference."""
+    stopping: StoppingSpec = StoppingSpec()
+    """When the evolution ends early."""
+    controls: tuple[Control, ...] = Field(default=(), max_length=3)
+    """Yardsticks trained beside the evolution: `full` (all labels), `seedOnly` (the seed, for as many steps as the best loop took), `pseudoLabelOnce` (all pairs labelled once, unfiltered)."""
+
+    @field_validator("controls")
+    @classmethod
+    def _distinct(cls, controls: tuple[Control, ...]) -> tuple[Control, ...]:
+        if len(set(controls)) != len(controls):
+            raise ValueError(f"controls {', '.join(controls)} names one twice: list each control once")
+        return controls
+
+    @property
+    def starts_from_previous(self) -> bool:
+        """True when a loop continues the weights of the model that labelled."""
+        if self.retrain_from is not None:
+            return self.retrain_from == "previous"
+        return self.rule is not Rule.CALIBRATED
+
+
+class Toleration(Model):
+    """A Kubernetes toleration, passed on to the stage's pods."""
+
+    key: str | None = Field(default=None, max_length=317)
+    """Taint key; left out with operator Exists it matches all."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """How the value is compared."""
+    value: str | None = Field(default=None, max_length=63)
+    """Taint value for Equal."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Taint effect; left out it matches all."""
+    toleration_seconds: int | None = Field(default=None, ge=0)
+    """Seconds a pod stays after a NoExecute taint appears."""
+
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=20)]
+
+
+class StageResources(Model):
+    """What one stage's processes get."""
+
+    nodes: int = Field(default=1, ge=1, le=64)
+    """Pods of the stage. `ser run` uses one process whatever stands here."""
+    gpus: int = Field(default=0, ge=0, le=16)
+    """GPUs of each pod."""
+    cpu: Quantity | None = None
+    """CPU request and limit of each pod. Whole CPUs also set the number of threads, which is part of the stage's inputs."""
+    memory: Quantity | None = None
+    """Memory request and limit of each pod."""
+    node_selector: dict[str, str] = Field(default_factory=dict, max_length=32)
+    """Node labels that the pods need."""
+    tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
+    """Taints that the pods bear."""
+    priority_class_name: str | None = Field(default=None, max_length=253)
+    """PriorityClass of the pods."""
+
+
+class ResourcesSpec(Model):
+    """Resources per kind of stage."""
+
+    prepare: StageResources = StageResources()
+    """Reading, validating and splitting the data. CPU."""
+    label: StageResources = StageResources()
+    """Scoring the pool."""
+    filter: StageResources = StageResources()
+    """Choosing the trusted pairs. CPU."""
+    retrain: StageResources = StageResources()
+    """Training and evaluating a reward model; also the controls."""
+
+
+class StorageSpec(Model):
+    """Where everything that the run makes is kept."""
+
+    uri: StorageUri
+    """`s3://bucket/prefix`, or `file://` (only `ser run`; `file://./x` is relative to the SERRun's own file)."""
+    endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/]+(/\S*)?$")
+    """URL of an S3-compatible server; left out: AWS."""
+    region: str | None = Field(default=None, max_length=60, pattern=r"^[a-z0-9-]+$")
+    """S3 region."""
+    ca_bundle: str | None = Field(default=None, max_length=1000)
+    """Path of a PEM file with the certificate authorities to trust for the endpoint."""
+    credentials_secret: str | None = Field(default=None, max_length=253)
+    """Name of the Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted into the stages. `ser run` uses the AWS environment and files instead."""
+    retain: Literal["best", "all"] = "all"
+    """Reward models kept after the run has ended: the best one, or all."""
+
+
+class HubSpec(Model):
+    """The model and dataset hub. Only `prepare` reaches it."""
+
+    endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/]+(/\S*)?$")
+    """URL of a hub or mirror; left out: HF_ENDPOINT, else the public hub."""
+    credentials_secret: str | None = Field(default=None, max_length=253)
+    """Name of the Secret with HF_TOKEN for gated models. `ser run` uses HF_TOKEN from the environment instead."""
+
+
+class BudgetSpec(Model):
+    """What the run may cost."""
+
+    gpu_hours: float = Field(gt=0, le=1_000_000)
+    """GPU-hours of all attempts together. When spent, the run checkpoints and waits with BudgetExceeded until it is raised."""
+
+
+class SERRunSpec(Model):
+    """What is evolved, on which data, by which rule, with what resources, and where it is kept."""
+
+    reward_model: RewardModelSpec
+    """The model that is evolved."""
+    data: DataSpec
+    """The preference pairs."""
+    training: TrainingSpec = TrainingSpec()
+    """How a reward model is trained."""
+    loop: LoopSpec = LoopSpec()
+    """The self-evolution."""
+    policy: None = None
+    """Alignment of a policy with the best reward model. Must be null in this version: the run ends with the best reward model."""
+    resources: ResourcesSpec = ResourcesSpec()
+    """Resources per kind of stage. May be changed at any time; running stages keep what they have."""
+    storage: StorageSpec
+    """Where everything that the run makes is kept."""
+    hub: HubSpec = HubSpec()
+    """The model and dataset hub."""
+    suspend: bool = False
+    """True stops the running stage after a checkpoint, and starts nothing until it is false again."""
+    queue_name: str | None = Field(default=None, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    """Kueue queue of the stage Jobs. Ignored by `ser run`."""
+    active_deadline: Duration | None = None
+    """Time that the run may take, suspended time excluded, for example `36h`."""
+    ttl_after_finished: Duration | None = None
+    """Time after the end at which the stage Jobs are deleted. Ignored by `ser run`; data are never deleted by it."""
+    budget: BudgetSpec | None = None
+    """What the run may cost."""
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _no_policy_yet(cls, value: Any) -> Any:
+        if value is not None:
+            raise ValueError("must be null: this version ends with the best reward model and trains no policy")
+        return value
+
+
+class Metadata(Model):
+    """The part of Kubernetes' object metadata that is used. Other fields are accepted and ignored."""
+
+    model_config = {"extra": "ignore"}
+
+    name: str = Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    """Name of the run: a DNS subdomain."""
+    namespace: str = Field(default="default", min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    """Namespace of the run."""
+    uid: str = Field(default="", max_length=64)
+    """Identity of this very object, set by the API server or by `ser run`."""
+    generation: int = Field(default=1, ge=0)
+    """Rises with every change of the spec."""
+
+
+class SERRun(Model):
+    """One self-evolved reward learning run."""
+
+    api_version: Literal["ser.dev/v1alpha1"] = "ser.dev/v1alpha1"
+    kind: Literal["SERRun"] = "SERRun"
+    metadata: Metadata
+    spec: SERRunSpec
+    status: SERRunStatus = SERRunStatus()
+
+
+def duration_seconds(duration: str) -> int:
+    """Seconds of a `Duration` such as ``1h30m``.
+
+    Raises:
+        ValueError: The text is no duration; it names the accepted forms.
+    """
+    total, digits = 0, ""
+    for character in duration:
+        if character.isdigit():
+            digits += character
+        elif character in "hms" and digits:
+            total += int(digits) * {"h": 3600, "m": 60, "s": 1}[character]
+            digits = ""
+        else:
+            total = -1
+            break
+    if digits or total <= 0 or not math.isfinite(total):
+        raise ValueError(f"{duration!r} is no duration: write hours, minutes and seconds such as 36h, 1h30m or 90s")
+    return total

@@ -1,0 +1,180 @@
+"""The stage contract: what a stage process is told, and what it reports.
+
+In: a `StageSpec` as JSON in the environment variable ``SER_STAGE``. Out: a manifest in the store, a `StageResult` of at
+most 4,096 bytes JSON in the file named by ``SER_TERMINATION_MESSAGE`` (in a pod: ``/dev/termination-log``), and an exit
+code (``ser_core.errors``). Standard output carries one JSON event a line.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ser_core.api.model import Model
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.status import LearningStatus, StageKind
+
+STAGE_SPEC_VERSION = 1
+MAX_RESULT_BYTES = 4096
+
+
+class RunIdentity(Model):
+    """Which run a stage belongs to. The UID tells a re-created run from its namesake."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class ManifestRef(Model):
+    """A committed stage that another one reads. The digest pins its content."""
+
+    stage: StageKind
+    iteration: int
+    uri: str
+    sha256: str
+
+
+class InputRole(StrEnum):
+    """What an input means to the stage that reads it."""
+
+    PREPARED = "prepared"
+    """prepare: the split data and the base model."""
+    LABELER = "labeler"
+    """retrain: the reward model that labels, or whose labels are filtered; `previous` also continues its weights."""
+    LABELS = "labels"
+    """label: the scores of the pool."""
+    KEPT = "kept"
+    """filter of this loop: the trusted pairs."""
+    KEPT_BEFORE = "keptBefore"
+    """filter of the loop before: rule paper trains on it too, rule reference labels only what it left."""
+    BEST = "best"
+    """retrain: the best reward model so far, which the new one is compared with."""
+
+
+class StageSpec(Model):
+    """Everything that a stage needs to know. Equal specs give equal output digests on equal processors."""
+
+    version: Literal[1] = STAGE_SPEC_VERSION
+    run: RunIdentity
+    stage: StageKind
+    iteration: int = Field(ge=0)
+    attempt: int = Field(ge=1)
+    mode: Literal["execute", "report"] = "execute"
+    """`report` only looks for the manifest and reports it again (exit 3: there is none)."""
+    spec: SERRunSpec
+    """The run's spec. Stages read the immutable part only."""
+    inputs: dict[InputRole, ManifestRef] = Field(default_factory=dict)
+    steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps to take in place of training.epochs (seedOnly)."""
+    threads: int = Field(ge=1)
+    """Threads of every library. Part of the inputs, since sums depend on it in the last bits."""
+
+
+class Comparison(Model):
+    """McNemar's exact test on pairs that exactly one of two reward models gets right."""
+
+    only_this: int
+    only_best: int
+    p_value: float
+
+
+class Evaluation(Model):
+    """One reward model on one set of labelled pairs. A pair with equal scores counts as wrong."""
+
+    pairs: int
+    accuracy: float
+    accuracy_low: float
+    """Lower end of the 95 % Wilson interval."""
+    accuracy_high: float
+    length_only_accuracy: float
+    """What the rule "the longer answer wins" reaches on the same pairs."""
+    calibration_error: float
+    """Expected calibration error of sigmoid(difference / temperature), 10 equally filled bins."""
+    log_loss: float
+    """Mean of -log sigmoid(difference / temperature)."""
+    versus_best: Comparison | None = None
+    """Against the best reward model before this one, on the same pairs."""
+
+
+class PrepareMetrics(Model):
+    """What `prepare` found and made."""
+
+    kind: Literal["prepare"] = "prepare"
+    found: str
+    """What the source turned out to be, for example `jsonl.gz, preference pairs with explicit prompt, text`."""
+    rows: int
+    seed: int
+    """Labelled pairs that are trained on."""
+    dev: int
+    """Labelled pairs that decide."""
+    pool: int
+    """Pairs whose labels are hidden."""
+    heldout: int
+    hidden_labels: bool
+    """True when the labels of the pool are known, so that the agreement can be reported."""
+    dropped: dict[str, int] = {}
+    """Unusable rows by reason."""
+    warnings: tuple[str, ...] = ()
+
+
+class LabelMetrics(Model):
+    """What `label` did."""
+
+    kind: Literal["label"] = "label"
+    labeled: int
+    truncated: int
+    """Pairs that lost tokens to maxLength."""
+
+
+class FilterMetrics(Model):
+    """What `filter` decided."""
+
+    kind: Literal["filter"] = "filter"
+    learning_status: LearningStatus
+    labeled: int
+    status1: int
+    """Pairs that meet Status 1."""
+    status2: int
+    """Pairs that meet Status 2."""
+    kept: int
+    kept_fraction: float
+    threshold: float | None = None
+    """Lowest confidence that was kept (calibrated)."""
+    agreement: float | None = None
+    """Share of kept self-labels that equal the hidden human ones."""
+    agreement_all: float | None = None
+    """The same over the whole pool."""
+    notes: tuple[str, ...] = ()
+    """Why nothing was kept, or which decision rests on too few labels to be significant."""
+
+
+class RetrainMetrics(Model):
+    """What a `retrain` or a control made."""
+
+    kind: Literal["retrain"] = "retrain"
+    steps: int
+    seed_pairs: int
+    self_labeled_pairs: int
+    truncated: int
+    temperature: float
+    """Divides score differences so that their sigmoid is a probability; fitted on the dev part (and, for a small one, cross-fitted seed)."""
+    dev: Evaluation
+    heldout: Evaluation
+    notes: tuple[str, ...] = ()
+
+
+StageMetrics = Annotated[PrepareMetrics | LabelMetrics | FilterMetrics | RetrainMetrics, Field(discriminator="kind")]
+
+
+class StageResult(Model):
+    """What a stage process reports, in at most 4,096 bytes of JSON."""
+
+    outcome: Literal["done", "superseded", "absent", "failed", "interrupted"]
+    manifest: ManifestRef | None = None
+    metrics: StageMetrics | None = None
+    reason: str = Field(default="", max_length=64)
+    message: str = Field(default="", max_length=900)
+    hint: str = Field(default="", max_length=300)
+    checkpoint_step: int | None = None
+    """Newest optimizer step that a later attempt can resume from."""

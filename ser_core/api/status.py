@@ -1,0 +1,167 @@
+"""The status of a SERRun: what was observed and decided. Written by the planner alone, bounded in size.
+
+Times are RFC 3339 in UTC with whole seconds (``2026-01-31T12:00:00Z``). Ratios are between 0 and 1.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from ser_core.api.model import Model
+
+Time = str
+
+
+class Phase(StrEnum):
+    """One word for humans; the conditions are the interface."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    BUDGET_EXCEEDED = "BudgetExceeded"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+
+
+class StageKind(StrEnum):
+    """The stages of a run; the value is also the stage's folder in the store."""
+
+    PREPARE = "prepare"
+    LABEL = "label"
+    FILTER = "filter"
+    RETRAIN = "retrain"
+    CONTROL_FULL = "control-full"
+    CONTROL_SEED_ONLY = "control-seed-only"
+    CONTROL_PSEUDO_LABEL_ONCE = "control-pseudo-label-once"
+
+
+class LearningStatus(StrEnum):
+    """Where a loop stands in the curriculum (arXiv 2411.00418, Eq. 3)."""
+
+    SEED = "Seed"
+    STATUS_1 = "Status1"
+    STATUS_2 = "Status2"
+    STOP = "Stop"
+
+
+class Outcome(StrEnum):
+    """How one attempt of a stage stands."""
+
+    RUNNING = "Running"
+    DONE = "Done"
+    FAILED = "Failed"
+    INTERRUPTED = "Interrupted"
+    LOST = "Lost"
+
+
+class Condition(Model):
+    """A Kubernetes condition."""
+
+    type: Literal["Ready", "Reconciling", "Stalled", "Completed", "Failed", "Suspended"]
+    status: Literal["True", "False", "Unknown"]
+    reason: str = Field(max_length=64)
+    message: str = Field(default="", max_length=512)
+    observed_generation: int = 0
+    last_transition_time: Time = ""
+
+
+class IterationStatus(Model):
+    """One loop of the evolution as shown by `kubectl get` and `ser evolution`. Iteration 0 is the seed model."""
+
+    iteration: int
+    learning_status: LearningStatus
+    labeled: int = 0
+    """Pairs that were labelled by the reward model."""
+    kept: int = 0
+    """Pairs that were trusted."""
+    kept_fraction: float = 0.0
+    agreement: float | None = None
+    """Share of the kept self-labels that equal the hidden human ones, where those are known. Informs, never decides."""
+    dev_accuracy: float | None = None
+    """Accuracy on the dev part of the seed, which decides. None while the loop has not been evaluated."""
+    accuracy: float | None = None
+    """Accuracy on the held-out pairs, which informs."""
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    gain: float | None = None
+    """Dev accuracy minus that of the best reward model before this loop."""
+    threshold: float | None = None
+    temperature: float | None = None
+    started_at: Time = ""
+    finished_at: Time | None = None
+
+
+class ControlStatus(Model):
+    """One yardstick, evaluated on the same held-out pairs."""
+
+    control: str
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+
+
+class StageStatus(Model):
+    """One attempt of a stage."""
+
+    iteration: int
+    stage: StageKind
+    attempt: int
+    mode: Literal["execute", "report"] = "execute"
+    job: str = Field(default="", max_length=253)
+    """Name of the Job or local process."""
+    outcome: Outcome = Outcome.RUNNING
+    charged: bool = False
+    """True when the attempt counts against the retry limit."""
+    manifest: str | None = Field(default=None, max_length=1200)
+    """URI of the stage's manifest."""
+    manifest_sha256: str | None = Field(default=None, alias="manifestSHA256", max_length=64)
+    exit_code: int | None = None
+    reason: str = Field(default="", max_length=64)
+    message: str = Field(default="", max_length=512)
+    checkpoint_step: int | None = None
+    """Newest optimizer step that a later attempt can resume from."""
+    steps: int | None = None
+    """Optimizer steps of a finished retrain; the seedOnly control takes as many."""
+    gpu_hours: float = 0.0
+    started_at: Time = ""
+    finished_at: Time | None = None
+
+
+class RewardModelStatus(Model):
+    """The best reward model so far."""
+
+    uri: str = Field(max_length=1200)
+    manifest_sha256: str = Field(alias="manifestSHA256", max_length=64)
+    accuracy: float
+
+
+class SERRunStatus(Model):
+    """What was observed and decided."""
+
+    phase: Phase = Phase.PENDING
+    stage: StageKind | None = None
+    iteration: int = 0
+    best_iteration: int | None = None
+    learning_status: LearningStatus | None = None
+    message: str = Field(default="", max_length=512)
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+    reward_model: RewardModelStatus | None = None
+    gpu_hours: float = 0.0
+    iterations: tuple[IterationStatus, ...] = Field(default=(), max_length=33)
+    """The seed model and every loop after it."""
+    controls: tuple[ControlStatus, ...] = Field(default=(), max_length=3)
+    stages: tuple[StageStatus, ...] = ()
+    """Attempts that a later decision needs: the committed stages that are still inputs, the live attempt, the last 8 failures."""
+    image: str = Field(default="", max_length=512)
+    """Image of the stages, frozen at the start."""
+    stage_spec_version: int = 0
+    """Version of the stage contract, frozen at the start."""
+    threads: int = 0
+    """Threads of a stage whose resources name no CPUs, frozen at the start: results depend on it in the last bits."""
+    started_at: Time | None = None
+    finished_at: Time | None = None
+    suspended_at: Time | None = None
+    suspended_seconds: int = 0
+    """Time spent suspended, which the deadline leaves out."""

@@ -1,0 +1,1 @@
+"""Preference data: formats, validation, splitting, and the tables that stages hand on. No torch."""

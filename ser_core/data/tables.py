@@ -1,0 +1,151 @@
+"""The tables that stages hand on, each a frozen dataclass per row and a parquet file per table.
+
+| file | rows | written by |
+|---|---|---|
+| seed.parquet, dev.parquet, heldout.parquet | `LabeledPair` | prepare |
+| pool.parquet | `PoolPair` | prepare |
+| pool_labels.parquet (only when known) | `HiddenLabel` | prepare; read to report, never to decide |
+| labels.parquet | `PairScores` | label |
+| decisions.parquet | `Decision`, one a labelled pair | filter |
+| dev_scores.parquet, heldout_scores.parquet | `EvaluatedPair` | retrain |
+| calibration.parquet | `CalibrationPair` | retrain |
+| training.parquet | `TrainingStep` | retrain |
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True, slots=True)
+class LabeledPair:
+    """A preference pair with its human label: ``chosen`` is the better answer."""
+
+    id: str
+    prompt: str
+    chosen: str
+    rejected: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPair:
+    """A pair whose label is unknown or hidden. Which side is the better one is a coin toss of the seed."""
+
+    id: str
+    prompt: str
+    answer_1: str
+    answer_2: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenLabel:
+    """The human label of a pool pair: ``better`` is 1 or 2."""
+
+    id: str
+    better: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """The reward model's raw logits of a pool pair, and each answer's length in tokens before truncation."""
+
+    id: str
+    score_1: float
+    score_2: float
+    tokens_1: int
+    tokens_2: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What `filter` made of one pool pair."""
+
+    id: str
+    score_1: float
+    score_2: float
+    better: int
+    """The reward model's label: 1 or 2."""
+    confidence: float
+    """Probability that ``better`` is right, by the rule's own measure (0.5 to 1)."""
+    status: int
+    """1 or 2: the learning status that the pair meets; 0: neither."""
+    kept: bool
+    target: float
+    """Probability that ``better`` is better, as the training target (1.0: a hard label)."""
+    weight: float
+    """Weight of the pair in the loss; the mean over kept pairs is 1."""
+    agrees: bool | None
+    """Whether ``better`` equals the hidden human label; None when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedPair:
+    """A labelled pair as one reward model sees it; raw logits."""
+
+    id: str
+    source: str
+    score_chosen: float
+    score_rejected: float
+    tokens_chosen: int
+    tokens_rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPair:
+    """A labelled seed pair that the scoring model was not trained on.
+
+    ``margin`` is (score of chosen - score of rejected) / temperature: its sigmoid is the probability given to the truth.
+    """
+
+    id: str
+    margin: float
+    origin: str
+    """`dev`, or `cross-fit` for out-of-fold scores of the seed model."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """One optimizer step."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    pairs: int
+    tokens: int
+
+
+Row = TypeVar("Row")
+
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def _schema(row: type[Any]) -> pa.Schema:
+    hints = get_type_hints(row)
+    fields = []
+    for field in dataclasses.fields(row):
+        kinds = [kind for kind in get_args(hints[field.name]) if kind is not type(None)] or [hints[field.name]]
+        fields.append(pa.field(field.name, _ARROW[kinds[0]], nullable=len(kinds) < max(1, len(get_args(hints[field.name])))))
+    return pa.schema(fields)
+
+
+def write_table(path: Path, row: type[Row], rows: Iterable[Row]) -> None:
+    """Write ``rows`` as parquet (zstd); the same rows give the same bytes with the same library."""
+    schema = _schema(row)
+    listed = list(rows)
+    columns = [pa.array([getattr(item, name) for item in listed], type=schema.field(name).type) for name in schema.names]
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), path, compression="zstd")
+
+
+def read_table(path: Path, row: type[Row]) -> Sequence[Row]:
+    """Read what `write_table` wrote."""
+    columns = pq.read_table(path).to_pydict()
+    names = [field.name for field in dataclasses.fields(row)]  # type: ignore[arg-type]
+    return [row(**dict(zip(names, values, strict=True))) for values in zip(*(columns[name] for name in names), strict=True)]

@@ -1,0 +1,105 @@
+"""Every error that a user can meet, in one tree. The class decides the exit code of a stage process.
+
+    SERError                      1   never raised itself
+    ├── SpecError                10   the SERRun is wrong; never retried
+    ├── DataError                11   the data are wrong; never retried
+    ├── QualityError             12   a quality gate refused the result; never retried
+    ├── StoreError               20   the store did not do what was asked; retried
+    │   ├── StoreAccessDenied    10   credentials or permissions; never retried
+    │   ├── ObjectNotFound       20   no object under that key
+    │   └── CorruptObject        20   size or SHA-256 differs from the manifest
+    ├── OutOfMemory              21   retried
+    ├── StageHung                22   retried
+    ├── RendezvousTimeout        23   retried
+    └── Interrupted             143   SIGTERM; resumed from the last checkpoint, not charged
+
+An error names the field (or file and line), the value and the remedy: ``message`` says what is wrong and shows the
+value, ``hint`` says what to do about it, ``reason`` is the stable CamelCase code that status and tests use.
+"""
+
+from typing import ClassVar
+
+
+class SERError(Exception):
+    """Base of all user-facing errors.
+
+    Args:
+        message: What is wrong, with the field or file and the offending value. No full stop.
+        reason: CamelCase code for status and scripts; the class name when left out.
+        hint: One-line remedy.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, reason: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or type(self).__name__
+        self.hint = hint
+
+
+class SpecError(SERError):
+    """The SERRun cannot be used as written."""
+
+    exit_code = 10
+
+
+class DataError(SERError):
+    """The preference data cannot be used."""
+
+    exit_code = 11
+
+
+class QualityError(SERError):
+    """A result is not fit to be handed on, for example non-finite scores."""
+
+    exit_code = 12
+
+
+class StoreError(SERError):
+    """The object store failed for longer than the deadline allows."""
+
+    exit_code = 20
+
+
+class StoreAccessDenied(StoreError):
+    """The credentials do not allow the operation."""
+
+    exit_code = 10
+
+
+class ObjectNotFound(StoreError):
+    """No object stands under the key."""
+
+
+class CorruptObject(StoreError):
+    """An object's size or SHA-256 differs from what its manifest promises."""
+
+
+class OutOfMemory(SERError):
+    """The stage needs more memory than it has."""
+
+    exit_code = 21
+
+
+class StageHung(SERError):
+    """The stage sent no heartbeat for too long."""
+
+    exit_code = 22
+
+
+class RendezvousTimeout(SERError):
+    """Not all processes of a gang met in time."""
+
+    exit_code = 23
+
+
+class Interrupted(SERError):
+    """The stage was asked to stop and has saved its checkpoint."""
+
+    exit_code = 143
+
+
+EXIT_DONE = 0
+EXIT_NOTHING_TO_REPORT = 3
+"""Exit code of ``mode: report`` when the stage has no manifest yet."""

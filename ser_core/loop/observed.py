@@ -1,0 +1,83 @@
+"""What the planner is shown and what it answers. Frozen values; both executors speak them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from ser_core.api.stage import StageResult, StageSpec
+from ser_core.api.status import SERRunStatus, StageKind
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedAttempt:
+    """One attempt that the executor can see: a Job, or a local process. Reports may come twice, late, or not at all."""
+
+    iteration: int
+    stage: StageKind
+    attempt: int
+    job: str
+    state: Literal["running", "succeeded", "failed"]
+    mode: Literal["execute", "report"] = "execute"
+    exit_code: int | None = None
+    result: StageResult | None = None
+    """The termination message. None although the attempt has ended: the result is lost."""
+    disrupted: bool = False
+    """True when the cluster took the attempt away (DisruptionTarget, preemption); such an attempt is not charged."""
+    out_of_memory: bool = False
+    """True when the kernel killed it for memory; counts as exit code 21."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All attempts of one run that exist now, and the facts that are frozen at its start."""
+
+    attempts: tuple[ObservedAttempt, ...] = ()
+    image: str = ""
+    threads: int = 1
+    """Threads for stages whose resources name no CPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartStage:
+    """Start one attempt. Doing it twice must have the effect of once (the attempt's identity names the Job)."""
+
+    spec: StageSpec
+    job: str
+    max_seconds: int | None
+    """What the run's deadline and GPU budget leave; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopStage:
+    """Ask a live attempt to checkpoint and end (SIGTERM); it counts as live until it is gone."""
+
+    iteration: int
+    stage: StageKind
+    attempt: int
+    job: str
+    reason: str
+
+
+Action = StartStage | StopStage
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that people should hear of, once."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now. The executor carries out the actions in order, then writes the status, then publishes the events."""
+
+    actions: tuple[Action, ...]
+    status: SERRunStatus
+    events: tuple[Event, ...]
+    requeue_after: float | None
+    """Seconds after which to plan again although nothing was reported; None: no need."""

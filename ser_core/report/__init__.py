@@ -1,0 +1,1 @@
+"""Reading a run back from its store: the ledger, the HTML report and the model card."""
