@@ -1,0 +1,33 @@
+"""What a stage says while it runs: one JSON event a line, on standard output and in its log file."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+_SECONDS_BETWEEN_PROGRESS = 0.5
+
+
+class EventLog:
+    """The `Reporter` of a stage process. Progress is throttled; the first and the last step always show."""
+
+    def __init__(self, path: Path, stream: TextIO) -> None:
+        self.path = path
+        self._stream = stream
+        self._last_progress = float("-inf")
+
+    def progress(self, step: int, total: int, unit: str) -> None:
+        """Say that ``step`` of ``total`` ``unit`` are done."""
+        now = time.monotonic()
+        if step >= total or now - self._last_progress >= _SECONDS_BETWEEN_PROGRESS:
+            self._last_progress = now
+            self.event("progress", step=step, total=total, unit=unit)
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Write one event with the time (UTC, milliseconds)."""
+        time_text = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": time_text, "event": name, **fields}, ensure_ascii=False, default=str)
+        with self.path.open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+        print(line, file=self._stream, flush=True)
