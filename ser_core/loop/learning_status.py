@@ -1,0 +1,52 @@
+"""Which learning status a loop is in, from counts alone (docs/architecture.md, "Learning rules").
+
+The `filter` stage counts; these functions decide. They see no pair, no score and no label.
+"""
+
+from ser_core.api.serrun import Rule
+from ser_core.api.status import LearningStatus
+
+
+def decide(rule: Rule, status1: int, status2: int, kept: int, min_samples: int, minimum: int) -> LearningStatus:
+    """Learning status of a loop; `STOP` means that there is nothing to train on.
+
+    Args:
+        rule: How pairs are chosen.
+        status1: Pairs that meet Status 1 (arXiv 2411.00418, Eq. 3).
+        status2: Pairs that meet Status 2.
+        kept: Pairs that the rule would keep (reference: Status 1 or 2; calibrated: above the threshold; paper ignores it).
+        min_samples: Pairs that a status needs under rule paper.
+        minimum: Fewest pairs that are worth an optimizer step, under rule calibrated.
+    """
+    if rule is Rule.PAPER:
+        return _paper(status1, status2, min_samples)
+    if rule is Rule.REFERENCE:
+        return _reference(status1, kept)
+    return _calibrated(status1, kept, minimum)
+
+
+def _paper(status1: int, status2: int, min_samples: int) -> LearningStatus:
+    """Status 1 while it has enough pairs, then Status 2, then Stop (arXiv 2411.00418, Algorithm 1)."""
+    if status1 >= min_samples:
+        return LearningStatus.STATUS_1
+    if status2 >= min_samples:
+        return LearningStatus.STATUS_2
+    return LearningStatus.STOP
+
+
+def _reference(status1: int, kept: int) -> LearningStatus:
+    """The released code keeps the union of both statuses and goes on while anything is kept."""
+    if kept == 0:
+        return LearningStatus.STOP
+    return LearningStatus.STATUS_1 if status1 > 0 else LearningStatus.STATUS_2
+
+
+def _calibrated(status1: int, kept: int, minimum: int) -> LearningStatus:
+    """Stop below one optimizer step's pairs.
+
+    Otherwise Status 1 while the Status 1 pairs are at least half as many as the kept ones, else Status 2. That border is our
+    own definition: the rule does not choose by status, it only keeps the curriculum visible.
+    """
+    if kept < minimum:
+        return LearningStatus.STOP
+    return LearningStatus.STATUS_1 if 2 * status1 >= kept else LearningStatus.STATUS_2
