@@ -6,7 +6,7 @@ code (``ser_core.errors``). Standard output carries one JSON event a line.
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from ser_core.api.model import Model
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.status import LearningStatus, StageKind
 
-STAGE_SPEC_VERSION = 1
+STAGE_SPEC_VERSION: Final = 1
 MAX_RESULT_BYTES = 4096
 
 

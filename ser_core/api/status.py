@@ -123,7 +123,10 @@ class StageStatus(Model):
     """Newest optimizer step that a later attempt can resume from."""
     steps: int | None = None
     """Optimizer steps of a finished retrain; the seedOnly control takes as many."""
+    gpus: int = 0
+    """GPUs that the attempt holds, all its pods together; fixed when it starts."""
     gpu_hours: float = 0.0
+    """GPU time of the attempt, recorded when it has ended."""
     started_at: Time = ""
     finished_at: Time | None = None
 

@@ -26,7 +26,7 @@ def decide(rule: Rule, status1: int, status2: int, kept: int, min_samples: int, 
 
 
 def _paper(status1: int, status2: int, min_samples: int) -> LearningStatus:
-    """Status 1 while it has enough pairs, then Status 2, then Stop (arXiv 2411.00418, Algorithm 1)."""
+    """Status 1 while it has enough pairs, then Status 2, then Stop (arXiv 2411.00418, Eq. 3)."""
     if status1 >= min_samples:
         return LearningStatus.STATUS_1
     if status2 >= min_samples:

@@ -1,0 +1,47 @@
+"""The conditions of a run, in the manner of kstatus: tools that know no SERRun can still wait for it.
+
+A table says what each phase means; a condition's transition time moves only when its status does.
+"""
+
+from typing import Literal
+
+from ser_core.api.status import Condition, Phase, SERRunStatus, Time
+
+Type = Literal["Ready", "Reconciling", "Stalled", "Completed", "Failed", "Suspended"]
+
+TYPES: tuple[Type, ...] = ("Ready", "Reconciling", "Stalled", "Completed", "Failed", "Suspended")
+
+TRUE_IN: dict[Phase, frozenset[Type]] = {
+    Phase.PENDING: frozenset({"Reconciling"}),
+    Phase.RUNNING: frozenset({"Reconciling"}),
+    Phase.SUSPENDED: frozenset({"Suspended"}),
+    Phase.BUDGET_EXCEEDED: frozenset({"Stalled"}),
+    Phase.COMPLETED: frozenset({"Ready", "Completed"}),
+    Phase.FAILED: frozenset({"Stalled", "Failed"}),
+}
+"""The conditions that hold in a phase; the others are False."""
+
+
+def conditions(before: tuple[Condition, ...], phase: Phase, reason: str, message: str, generation: int, now: Time) -> tuple[Condition, ...]:
+    """All six conditions in ``phase``. Only `Ready` and those that hold carry the message."""
+    old = {condition.type: condition for condition in before}
+    return tuple(_condition(kind, old.get(kind), phase, reason, message, generation, now) for kind in TYPES)
+
+
+def _condition(kind: Type, old: Condition | None, phase: Phase, reason: str, message: str, generation: int, now: Time) -> Condition:
+    holds = kind in TRUE_IN[phase]
+    status: Literal["True", "False"] = "True" if holds else "False"
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message if holds or kind == "Ready" else "",
+        observed_generation=generation,
+        last_transition_time=old.last_transition_time if old is not None and old.status == status else now,
+    )
+
+
+def seen_generation(status: SERRunStatus, generation: int) -> SERRunStatus:
+    """``status`` of an ended run, which only notes that the newest spec has been read."""
+    noted = tuple(condition.model_copy(update={"observed_generation": generation}) for condition in status.conditions)
+    return status.model_copy(update={"observed_generation": generation, "conditions": noted})

@@ -1,0 +1,102 @@
+"""What happens next to a run: one pure function, used unchanged by `ser run` and by the operator.
+
+    take in reports -> decide -> apply to the status -> actions, events, trimming
+
+No clock, no network, no store: ``now`` is the only time, and all that is known of the stages is what they reported. Planning again on
+the own result changes nothing, so an executor may plan as often as it likes, and may die between any two of its steps.
+"""
+
+from datetime import UTC, datetime
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import Phase, SERRunStatus
+from ser_core.loop.conditions import conditions, seen_generation
+from ser_core.loop.events import events
+from ser_core.loop.limits import count_suspension, gpu_hours, seconds_left
+from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage
+from ser_core.loop.reports import seen_of, take_in, unknown_live, with_attempt
+from ser_core.loop.stages import key_of, live_attempt, next_stage, stage_spec
+from ser_core.loop.text import as_reason, clip, write_time
+from ser_core.loop.trimming import trim
+from ser_core.loop.verdict import Verdict, decide
+
+TERMINAL = (Phase.COMPLETED, Phase.FAILED)
+"""Phases that a run never leaves."""
+STOP_AGAIN_SECONDS = 10.0
+NOT_THE_LIVE_ATTEMPT = "NotTheLiveAttempt"
+
+
+def plan(run: SERRun, observed: Observed, now: datetime) -> Plan:
+    """What to do now.
+
+    Args:
+        run: The run with the status of the last plan.
+        observed: All attempts of the run that exist now. It must include every attempt that an earlier plan's actions have started.
+        now: Aware; used in whole seconds.
+    """
+    now = now.astimezone(UTC).replace(microsecond=0)
+    if run.status.phase in TERMINAL:
+        stops = _stops(run.status, observed)
+        return Plan(stops, seen_generation(run.status, run.metadata.generation), (), STOP_AGAIN_SECONDS if stops else None)
+    status = take_in(run, observed, now)
+    verdict = decide(run, status, observed, now)
+    status = _apply(verdict, run, status, observed, now)
+    stops = _stops(status, observed)
+    return Plan(
+        actions=(*stops, *_starts(run, status, observed, now)),
+        status=trim(run.spec.loop, status),
+        events=events(run.status, status, as_reason(verdict.reason)),
+        requeue_after=STOP_AGAIN_SECONDS if stops else _requeue_after(verdict, run, status, observed, now),
+    )
+
+
+def _apply(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> SERRunStatus:
+    status = count_suspension(status, verdict.phase is Phase.SUSPENDED, now)
+    if verdict.start is not None:
+        status = with_attempt(status, verdict.start, observed)
+    live = live_attempt(status)
+    key = key_of(live) if live is not None else next_stage(run.spec.loop, status)
+    last = status.iterations[-1] if status.iterations else None
+    message = clip(verdict.message)
+    return status.model_copy(
+        update={
+            "phase": verdict.phase,
+            "stage": key.stage if key is not None else None,
+            "iteration": max(key.iteration if key is not None else 0, last.iteration if last is not None else 0),
+            "learning_status": last.learning_status if last is not None else None,
+            "message": message,
+            "observed_generation": run.metadata.generation,
+            "conditions": conditions(
+                status.conditions, verdict.phase, as_reason(verdict.reason), message, run.metadata.generation, write_time(now)
+            ),
+            "finished_at": write_time(now) if verdict.phase in TERMINAL else None,
+        }
+    )
+
+
+def _stops(status: SERRunStatus, observed: Observed) -> tuple[Action, ...]:
+    """Stop what must not run; asked for again until it is gone."""
+    stops: list[Action] = []
+    live = live_attempt(status)
+    if live is not None and live.reason:
+        stops.append(StopStage(live.iteration, live.stage, live.attempt, live.job, live.reason))
+    for stray in unknown_live(status, observed):
+        stops.append(StopStage(stray.iteration, stray.stage, stray.attempt, stray.job, NOT_THE_LIVE_ATTEMPT))
+    return tuple(stops)
+
+
+def _starts(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> tuple[Action, ...]:
+    """Start the live attempt unless it was seen: one that vanished is no longer live."""
+    live = live_attempt(status)
+    if live is None or seen_of(live, observed) is not None:
+        return ()
+    return (StartStage(stage_spec(run, status, live), live.job, seconds_left(run, status, live.gpus, 0.0, now)),)
+
+
+def _requeue_after(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> float | None:
+    if verdict.wait_until is not None:
+        return (verdict.wait_until - now).total_seconds()
+    live = live_attempt(status)
+    if live is not None:
+        return seconds_left(run, status, live.gpus, gpu_hours(live, seen_of(live, observed), now), now)
+    return seconds_left(run, status, 0, 0.0, now) if verdict.phase is Phase.BUDGET_EXCEEDED else None

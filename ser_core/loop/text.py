@@ -1,0 +1,39 @@
+"""How the planner writes times and messages into the status: whole seconds in UTC, and texts of bounded size."""
+
+import json
+import re
+from datetime import UTC, datetime
+from itertools import accumulate, takewhile
+
+from ser_core.api.status import Time
+
+MESSAGE_BYTES = 512
+REASON_LENGTH = 64
+
+
+def write_time(moment: datetime) -> Time:
+    """RFC 3339 in UTC with whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_time(text: Time) -> datetime:
+    """The moment that `write_time` wrote."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def clip(message: str, limit: int = MESSAGE_BYTES) -> str:
+    """``message`` on one line, cut to ``limit`` bytes as they stand in JSON, so that the size of the status is bounded."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in message).split())
+    if _json_bytes(line) <= limit:
+        return line
+    sizes = accumulate(_json_bytes(character) for character in line)
+    return line[: sum(1 for _ in takewhile(lambda size: size <= limit - 3, sizes))] + "…"
+
+
+def as_reason(text: str) -> str:
+    """``text`` as a CamelCase reason that Kubernetes accepts in a condition; `Unknown` when nothing is left of it."""
+    return re.sub(r"[^A-Za-z0-9]", "", text)[:REASON_LENGTH] or "Unknown"
+
+
+def _json_bytes(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode()) - 2

@@ -1,0 +1,51 @@
+"""What the status forgets. It must stay far below the size that an API server takes, whatever happened to the run."""
+
+from ser_core.api.serrun import Control, LoopSpec
+from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
+from ser_core.loop.attempts import attempts_of, counted
+from ser_core.loop.stages import CONTROL_OF_STAGE, LABEL_1, committed, key_of, loops_ended, waiting_controls
+from ser_core.loop.text import clip
+
+MAX_FAILURES = 8
+OLD_MESSAGE_BYTES = 128
+
+
+def trim(loop: LoopSpec, status: SERRunStatus) -> SERRunStatus:
+    """``status`` with the committed stages that a later one reads, the live attempt, and the last failures."""
+    failures = [row for row in status.stages if row.outcome not in (Outcome.DONE, Outcome.RUNNING)]
+    kept = _last_failures(status, failures)
+    stages = []
+    for row in status.stages:
+        if row.outcome is Outcome.RUNNING or (row.outcome is Outcome.DONE and _still_read(row, loop, status)):
+            stages.append(row)
+        elif row in kept:
+            old = row is not failures[-1]
+            stages.append(row.model_copy(update={"message": clip(row.message, OLD_MESSAGE_BYTES)}) if old else row)
+    return status.model_copy(update={"stages": tuple(stages)})
+
+
+def _still_read(row: StageStatus, loop: LoopSpec, status: SERRunStatus) -> bool:
+    if row.stage is StageKind.PREPARE or row.stage in CONTROL_OF_STAGE:
+        return True
+    if row.stage is StageKind.RETRAIN and row.iteration == status.best_iteration:
+        return True
+    if key_of(row) == LABEL_1 and Control.PSEUDO_LABEL_ONCE in waiting_controls(loop, status):
+        return True
+    if loops_ended(loop, status) and loop.controls:
+        return row.stage is StageKind.RETRAIN and row.iteration == _last_retrain(status)
+    current = max((known.iteration for known in status.stages), default=0)
+    return row.iteration == current or (row.iteration == current - 1 and row.stage is not StageKind.LABEL)
+
+
+def _last_retrain(status: SERRunStatus) -> int:
+    return max(key.iteration for key in committed(status) if key.stage is StageKind.RETRAIN)
+
+
+def _last_failures(status: SERRunStatus, failures: list[StageStatus]) -> list[StageStatus]:
+    """The last failures, but first of all those that still count for the stage that is being tried."""
+    if not failures:
+        return []
+    rows = attempts_of(status, key_of(failures[-1]))
+    pinned = [row for row in failures if row in rows and counted(row, rows)]
+    others = [row for row in failures if row not in pinned]
+    return pinned + others[max(0, len(others) - (MAX_FAILURES - len(pinned))) :]

@@ -1,0 +1,248 @@
+"""A world for the planner: a clock, a store of manifests and an executor whose processes end as a test says."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import (
+    Comparison,
+    Evaluation,
+    FilterMetrics,
+    LabelMetrics,
+    ManifestRef,
+    PrepareMetrics,
+    RetrainMetrics,
+    StageResult,
+)
+from ser_core.api.status import LearningStatus, StageKind
+from ser_core.loop.observed import Observed, ObservedAttempt, StartStage, StopStage
+from ser_core.loop.plan import plan
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+EXIT_CODES = {"failed": 20, "interrupted": 143, "absent": 3}
+
+
+def evaluation(accuracy, versus_best=None, pairs=120):
+    return Evaluation(
+        pairs=pairs,
+        accuracy=accuracy,
+        accuracy_low=max(0.0, accuracy - 0.05),
+        accuracy_high=min(1.0, accuracy + 0.05),
+        length_only_accuracy=0.5,
+        calibration_error=0.1,
+        log_loss=0.6,
+        versus_best=versus_best,
+    )
+
+
+class Results:
+    """The metrics of every stage: ``dev`` accuracy by iteration (the last one goes on) and the loop that filters to a Stop."""
+
+    def __init__(self, dev=(0.6, 0.7, 0.8, 0.85, 0.9), stop_at=None, heldout=0.75, agreement=0.9, p_value=0.2, notes=()):
+        self.dev, self.stop_at, self.heldout, self.agreement, self.p_value, self.notes = dev, stop_at, heldout, agreement, p_value, notes
+
+    def __call__(self, stage, iteration):
+        if stage is StageKind.PREPARE:
+            return PrepareMetrics(found="jsonl", rows=100, seed=10, dev=5, pool=75, heldout=10, hidden_labels=True)
+        if stage is StageKind.LABEL:
+            return LabelMetrics(labeled=75, truncated=1)
+        if stage is StageKind.FILTER:
+            status = LearningStatus.STOP if iteration == self.stop_at else LearningStatus.STATUS_1
+            return FilterMetrics(
+                learning_status=status,
+                labeled=75,
+                status1=30,
+                status2=10,
+                kept=40,
+                kept_fraction=40 / 75,
+                threshold=0.8,
+                agreement=self.agreement,
+                notes=self.notes,
+            )
+        dev = self.dev[min(iteration, len(self.dev) - 1)]
+        versus = Comparison(only_this=9, only_best=4, p_value=self.p_value) if iteration else None
+        return RetrainMetrics(
+            steps=100 + iteration,
+            seed_pairs=10,
+            self_labeled_pairs=40,
+            truncated=0,
+            temperature=1.5,
+            dev=evaluation(dev, versus),
+            heldout=evaluation(self.heldout),
+            notes=self.notes,
+        )
+
+
+class World:
+    """A run, its executor and its store. Effects happen only in `execute` and `end`."""
+
+    def __init__(self, run, results=None, gpus_seen=True):
+        self.run, self.results, self.now = run, results or Results(), START
+        self.jobs = {}
+        self.specs = {}
+        self.store = {}
+        self.stopped = []
+        self.events = []
+        self.uri = "s3://bucket/run"
+
+    # What the executor does
+
+    def observed(self):
+        return Observed(tuple(self.jobs.values()), image="registry.example/ser:1", threads=2)
+
+    def plan(self):
+        return plan(self.run, self.observed(), self.now)
+
+    def act(self, action):
+        if isinstance(action, StopStage):
+            self.stopped.append(action)
+            return
+        assert isinstance(action, StartStage)
+        if action.job in self.jobs:
+            return
+        spec = action.spec
+        assert not self.live(), f"{action.job} starts beside {[job.job for job in self.live()]}"
+        for source in spec.inputs.values():
+            stored = self.store[(source.iteration, source.stage)].manifest
+            assert (stored.uri, stored.sha256) == (source.uri, source.sha256), "an input is another manifest than the committed one"
+        self.specs[action.job] = action
+        self.jobs[action.job] = ObservedAttempt(
+            spec.iteration, spec.stage, spec.attempt, action.job, "running", spec.mode, started_at=self.now
+        )
+
+    def reconcile(self):
+        planned = self.plan()
+        for action in planned.actions:
+            self.act(action)
+        self.save(planned)
+        return planned
+
+    def save(self, planned):
+        self.run = self.run.model_copy(update={"status": planned.status})
+        self.events += planned.events
+
+    # What happens to the stages
+
+    def live(self):
+        return [job for job in self.jobs.values() if job.state == "running"]
+
+    def committed(self):
+        return list(self.store)
+
+    def end(self, outcome="done", exit_code=None, result=True, job=None, state=None, **fields):
+        """End the live attempt. ``done`` commits, unless the stage is committed; ``absent`` and report mode look only."""
+        job = job or self.live()[0]
+        key = (job.iteration, job.stage)
+        checkpoint = fields.pop("checkpoint_step", None)
+        reason, message = fields.pop("reason", ""), fields.pop("message", "")
+        if outcome == "done" and job.mode == "report" and key not in self.store:
+            outcome = "absent"
+        if outcome == "done":
+            if key not in self.store:
+                digest = f"{len(self.store):064x}"
+                uri = f"{self.uri}/iter-{job.iteration:04d}/{job.stage.value}/MANIFEST.json"
+                ref = ManifestRef(stage=job.stage, iteration=job.iteration, uri=uri, sha256=digest)
+                self.store[key] = StageResult(outcome="done", manifest=ref, metrics=self.results(job.stage, job.iteration))
+            else:
+                outcome = "superseded"
+            told = self.store[key].model_copy(update={"outcome": outcome})
+            code = 0
+        else:
+            told = StageResult(outcome=outcome, reason=reason or outcome.capitalize(), message=message, checkpoint_step=checkpoint)
+            code = EXIT_CODES[outcome]
+        self.jobs[job.job] = dataclasses.replace(
+            job,
+            state=state or ("succeeded" if outcome in ("done", "superseded") else "failed"),
+            exit_code=code if exit_code is None else exit_code,
+            result=told if result else None,
+            finished_at=self.now,
+            **fields,
+        )
+
+    def lose(self):
+        """The live attempt vanishes, without a report."""
+        del self.jobs[self.live()[0].job]
+
+    def wait(self, seconds):
+        self.now += timedelta(seconds=seconds)
+
+    def settle(self, **end):
+        """End the live attempt, if any, and plan; one step of a run."""
+        if self.live():
+            self.end(**end)
+        return self.reconcile()
+
+    def drive(self, until=None, steps=400):
+        """Let everything succeed until the run ends or ``until(world)`` holds."""
+        for _ in range(steps):
+            planned = self.reconcile()
+            if self.run.status.phase in ("Completed", "Failed") or (until is not None and until(self)):
+                return self
+            if self.live():
+                self.wait(1)
+                self.end("interrupted" if self.stopped and self.stopped[-1].job == self.live()[0].job else "done")
+            elif planned.requeue_after:
+                self.wait(planned.requeue_after)
+        raise AssertionError(f"no end after {steps} steps: {self.run.status.message}")
+
+    def at(self, stage, iteration=0):
+        """Drive until an attempt of that stage lives."""
+        return self.drive(until=lambda world: any((job.stage, job.iteration) == (stage, iteration) for job in world.live()))
+
+    # What the tests change and read
+
+    def change(self, **spec):
+        """Change the spec as a user may."""
+        changed = {"maxIterations": spec.pop("max_iterations")} if "max_iterations" in spec else {}
+        document = self.run.model_dump(mode="json", by_alias=True)
+        document["spec"] |= spec
+        document["spec"]["loop"] |= changed
+        document["metadata"]["generation"] += 1
+        self.run = SERRun.model_validate(document)
+
+    def rows(self, stage=None):
+        return [row for row in self.run.status.stages if stage in (None, row.stage)]
+
+    @property
+    def status(self):
+        return self.run.status
+
+    def condition(self, kind):
+        return next(condition for condition in self.status.conditions if condition.type == kind)
+
+    def started(self):
+        """(stage, iteration, attempt, mode) of everything that was ever started, in order."""
+        return [(a.spec.stage.value, a.spec.iteration, a.spec.attempt, a.spec.mode) for a in self.specs.values()]
+
+
+@pytest.fixture(scope="session")
+def make_run():
+    def make(name="climb", uid="5f2c", loop=None, **spec):
+        document = {
+            "metadata": {"name": name, "uid": uid},
+            "spec": {
+                "rewardModel": {"base": "hf://org/model"},
+                "data": {"source": {"uri": "hf://org/data"}},
+                "storage": {"uri": "s3://bucket/run"},
+                "loop": loop or {},
+                **spec,
+            },
+        }
+        return SERRun.model_validate(document)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_world(make_run):
+    def make(results=None, **run):
+        return World(make_run(**run), results)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_results():
+    return Results

@@ -1,0 +1,183 @@
+"""The chain of stages and what each one reads."""
+
+import re
+
+import pytest
+
+from ser_core.api.stage import InputRole
+from ser_core.api.status import StageKind
+from ser_core.loop.stages import StageKey, job_name
+
+CHAIN = [("prepare", 0), ("retrain", 0), ("label", 1), ("filter", 1), ("retrain", 1), ("label", 2), ("filter", 2), ("retrain", 2)]
+
+
+def started(world):
+    return [(stage, iteration) for stage, iteration, _, _ in world.started()]
+
+
+def inputs(world, stage, iteration):
+    action = next(a for a in world.specs.values() if (a.spec.stage.value, a.spec.iteration) == (stage, iteration))
+    return {role.value: (source.stage.value, source.iteration) for role, source in action.spec.inputs.items()}
+
+
+def test_stages_run_in_order_and_the_run_completes(make_world):
+    world = make_world(loop={"maxIterations": 2}).drive()
+
+    assert started(world) == CHAIN
+    assert world.status.phase == "Completed"
+    assert [iteration.dev_accuracy for iteration in world.status.iterations] == [0.6, 0.7, 0.8]
+    assert [iteration.gain for iteration in world.status.iterations] == [None, 0.1, 0.1]
+    assert world.status.best_iteration == 2
+    assert world.status.reward_model.uri.endswith("iter-0002/retrain/MANIFEST.json")
+    assert world.status.reward_model.accuracy == 0.75
+    assert (world.status.stage, world.status.iteration) == (None, 2)
+    assert "maxIterations 2 reached" in world.status.message
+
+
+def test_controls_follow_the_loops_in_their_order(make_world):
+    world = make_world(loop={"maxIterations": 2, "controls": ["pseudoLabelOnce", "full", "seedOnly"]}).drive()
+
+    assert started(world)[len(CHAIN) :] == [("control-pseudo-label-once", 0), ("control-full", 0), ("control-seed-only", 0)]
+    assert [control.control for control in world.status.controls] == ["pseudoLabelOnce", "full", "seedOnly"]
+    assert inputs(world, "control-full", 0) == {"prepared": ("prepare", 0), "best": ("retrain", 2)}
+    assert inputs(world, "control-pseudo-label-once", 0) == {"prepared": ("prepare", 0), "labels": ("label", 1), "best": ("retrain", 2)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "stage", "iteration", "expected"),
+    [
+        ("calibrated", "prepare", 0, {}),
+        ("calibrated", "retrain", 0, {"prepared": ("prepare", 0)}),
+        ("calibrated", "label", 2, {"prepared": ("prepare", 0), "labeler": ("retrain", 1)}),
+        ("reference", "label", 1, {"prepared": ("prepare", 0), "labeler": ("retrain", 0)}),
+        ("reference", "label", 2, {"prepared": ("prepare", 0), "labeler": ("retrain", 1), "keptBefore": ("filter", 1)}),
+        ("paper", "label", 2, {"prepared": ("prepare", 0), "labeler": ("retrain", 1)}),
+        ("paper", "filter", 2, {"prepared": ("prepare", 0), "labels": ("label", 2), "labeler": ("retrain", 1)}),
+        (
+            "calibrated",
+            "retrain",
+            2,
+            {"prepared": ("prepare", 0), "kept": ("filter", 2), "labeler": ("retrain", 1), "best": ("retrain", 1)},
+        ),
+        (
+            "paper",
+            "retrain",
+            2,
+            {
+                "prepared": ("prepare", 0),
+                "kept": ("filter", 2),
+                "labeler": ("retrain", 1),
+                "best": ("retrain", 1),
+                "keptBefore": ("filter", 1),
+            },
+        ),
+        ("paper", "retrain", 1, {"prepared": ("prepare", 0), "kept": ("filter", 1), "labeler": ("retrain", 0), "best": ("retrain", 0)}),
+    ],
+)
+def test_inputs_follow_the_table(make_world, rule, stage, iteration, expected):
+    assert inputs(make_world(loop={"maxIterations": 2, "rule": rule}).drive(), stage, iteration) == expected
+
+
+@pytest.mark.parametrize(("rollback", "labeler"), [("best", 0), ("none", 1)])
+def test_rollback_says_which_reward_model_labels(make_world, make_results, rollback, labeler):
+    loop = {"maxIterations": 2, "stopping": {"rollback": rollback, "patience": 2}}
+    world = make_world(make_results(dev=(0.8, 0.7, 0.75)), loop=loop).drive()
+
+    assert {inputs(world, stage, 2)["labeler"] for stage in ("label", "filter", "retrain")} == {("retrain", labeler)}
+    assert inputs(world, "retrain", 2)["best"] == ("retrain", 0)
+    assert world.status.best_iteration == 0
+
+
+@pytest.mark.parametrize(
+    ("dev", "stop_at", "steps"),
+    [((0.6, 0.8, 0.7), None, 101), ((0.8, 0.6, 0.7), None, 102), ((0.8, 0.6), 2, 101), ((0.8,), 1, None)],
+    ids=["best loop", "last loop", "last loop before a stop", "own"],
+)
+def test_seed_only_takes_as_many_steps_as_the_loops(make_world, make_results, dev, stop_at, steps):
+    loop = {"maxIterations": 2, "controls": ["seedOnly"], "stopping": {"patience": 5}}
+    world = make_world(make_results(dev=dev, stop_at=stop_at), loop=loop).drive()
+
+    action = next(a for a in world.specs.values() if a.spec.stage is StageKind.CONTROL_SEED_ONLY)
+    assert action.spec.steps == steps
+
+
+def test_a_stop_ends_the_loops_without_a_retrain(make_world, make_results):
+    world = make_world(make_results(stop_at=2, notes=("no threshold reaches 0.9",)), loop={"controls": ["full"]}).drive()
+
+    assert started(world) == [*CHAIN[:-1], ("control-full", 0)]
+    last = world.status.iterations[-1]
+    assert (last.iteration, last.learning_status, last.kept, last.dev_accuracy) == (2, "Stop", 0, None)
+    assert last.finished_at
+    assert world.status.best_iteration == 1
+
+
+def test_a_stop_says_why_nothing_was_trusted(make_world, make_results):
+    world = make_world(make_results(stop_at=1, notes=("no threshold reaches 0.9",))).drive()
+
+    assert world.status.message.endswith("loop 1 found too few pairs to trust (no threshold reaches 0.9)")
+
+
+def test_a_raised_max_iterations_lets_the_loops_go_on(make_world):
+    world = make_world(loop={"maxIterations": 1}).at("retrain", 1)
+    world.change(max_iterations=2)
+    world.drive()
+
+    assert started(world) == CHAIN
+
+
+def test_controls_that_have_begun_end_the_loops_for_good(make_world):
+    world = make_world(loop={"maxIterations": 1, "controls": ["full", "seedOnly"]}).at("control-full")
+    world.change(max_iterations=3)
+    world.drive()
+
+    assert started(world)[-2:] == [("control-full", 0), ("control-seed-only", 0)]
+
+
+def test_pseudo_label_once_is_left_out_when_the_pool_was_never_labelled(make_world):
+    world = make_world(loop={"maxIterations": 1, "controls": ["pseudoLabelOnce"]}).at("control-pseudo-label-once")
+    world.jobs.clear()
+    forgotten = tuple(row for row in world.rows() if row.stage in ("prepare", "retrain"))
+    world.run = world.run.model_copy(update={"status": world.status.model_copy(update={"stages": forgotten})})
+    world.reconcile()
+
+    assert world.status.phase == "Completed"
+    assert "control pseudoLabelOnce left out" in world.status.message
+
+
+def test_a_job_name_is_a_dns_label_and_tells_attempts_apart(make_run):
+    runs = [make_run(name=name, uid=uid) for name, uid in [("a", "1"), ("a", "2"), ("x.y" * 80, "1"), ("0-9", "")]]
+    keys = [StageKey(iteration, stage) for iteration in (0, 32) for stage in StageKind]
+    names = [job_name(run, key, attempt) for run in runs for key in keys for attempt in (1, 2)]
+
+    assert all(re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) and len(name) <= 56 for name in names)
+    assert len(set(names)) == len(names)
+    assert names == [job_name(run, key, attempt) for run in runs for key in keys for attempt in (1, 2)]
+
+
+@pytest.mark.parametrize(("cpu", "threads"), [(None, 2), ("4", 4), ("2500m", 2), ("500m", 1), ("1.5", 1)])
+def test_threads_are_the_whole_cpus_of_the_stage_else_those_of_the_start(make_world, cpu, threads):
+    world = make_world(resources={"prepare": {"cpu": cpu}})
+    (action,) = world.plan().actions
+
+    assert action.spec.threads == threads
+
+
+def test_image_and_threads_are_frozen_at_the_start(make_world):
+    world = make_world()
+    world.reconcile()
+    first = world.status
+    world.observed = lambda: __import__("dataclasses").replace(type(world).observed(world), image="other", threads=9)
+    world.drive()
+
+    assert (first.image, first.threads, first.stage_spec_version) == ("registry.example/ser:1", 2, 1)
+    assert (world.status.image, world.status.threads, world.status.stage_spec_version) == ("registry.example/ser:1", 2, 1)
+    assert {action.spec.threads for action in world.specs.values()} == {2}
+
+
+def test_every_role_is_given_to_some_stage(make_world):
+    roles = set()
+    for rule in ("paper", "reference"):
+        for action in make_world(loop={"maxIterations": 2, "rule": rule}).drive().specs.values():
+            roles |= set(action.spec.inputs)
+
+    assert roles == set(InputRole)
