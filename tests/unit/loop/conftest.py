@@ -76,11 +76,13 @@ class Results:
 
 
 class World:
-    """A run, its executor and its store. Effects happen only in `execute` and `end`."""
+    """A run, its executor and its store. ``tick`` is called after every effect, so that a test can crash there."""
 
-    def __init__(self, run, results=None, gpus_seen=True):
+    def __init__(self, run, results=None):
         self.run, self.results, self.now = run, results or Results(), START
         self.jobs = {}
+        self.rerun = []
+        self.tick = lambda: None
         self.specs = {}
         self.store = {}
         self.stopped = []
@@ -107,6 +109,8 @@ class World:
         for source in spec.inputs.values():
             stored = self.store[(source.iteration, source.stage)].manifest
             assert (stored.uri, stored.sha256) == (source.uri, source.sha256), "an input is another manifest than the committed one"
+        if spec.mode == "execute" and (spec.iteration, spec.stage) in self.store:
+            self.rerun.append(action.job)
         self.specs[action.job] = action
         self.jobs[action.job] = ObservedAttempt(
             spec.iteration, spec.stage, spec.attempt, action.job, "running", spec.mode, started_at=self.now
@@ -116,7 +120,9 @@ class World:
         planned = self.plan()
         for action in planned.actions:
             self.act(action)
+            self.tick()
         self.save(planned)
+        self.tick()
         return planned
 
     def save(self, planned):
@@ -183,6 +189,7 @@ class World:
             if self.live():
                 self.wait(1)
                 self.end("interrupted" if self.stopped and self.stopped[-1].job == self.live()[0].job else "done")
+                self.tick()
             elif planned.requeue_after:
                 self.wait(planned.requeue_after)
         raise AssertionError(f"no end after {steps} steps: {self.run.status.message}")

@@ -1,5 +1,6 @@
 """The chain of stages and what each one reads."""
 
+import dataclasses
 import re
 
 import pytest
@@ -166,7 +167,7 @@ def test_image_and_threads_are_frozen_at_the_start(make_world):
     world = make_world()
     world.reconcile()
     first = world.status
-    world.observed = lambda: __import__("dataclasses").replace(type(world).observed(world), image="other", threads=9)
+    world.observed = lambda: dataclasses.replace(type(world).observed(world), image="other", threads=9)
     world.drive()
 
     assert (first.image, first.threads, first.stage_spec_version) == ("registry.example/ser:1", 2, 1)

@@ -1,0 +1,301 @@
+"""What an attempt's end means: charged or not, tried again or not."""
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+
+from ser_core.api.stage import StageResult
+from ser_core.api.status import StageKind
+
+
+def attempts(world, stage="retrain"):
+    return [(row.attempt, row.mode, row.outcome, row.charged) for row in world.rows(stage)]
+
+
+def fail(world, pause=300, **end):
+    """End the live attempt, then plan until the pause is over."""
+    world.settle(**end)
+    world.wait(pause)
+    return world.reconcile()
+
+
+@pytest.mark.parametrize("code", [10, 11, 12, 19])
+def test_a_user_error_is_never_retried(make_world, code):
+    world = make_world().at("prepare")
+    planned = world.settle(outcome="failed", exit_code=code, reason="DataError", message="line 3 has no chosen")
+
+    assert (world.status.phase, planned.actions) == ("Failed", ())
+    assert world.condition("Failed").reason == "DataError"
+    assert world.status.message == "prepare: line 3 has no chosen"
+    assert [event.reason for event in planned.events if event.type == "Warning"] == ["DataError", "DataError"]
+
+
+def test_the_remedy_is_told_with_the_message(make_world):
+    world = make_world().at("prepare")
+    world.end("failed", exit_code=10)
+    (job,) = world.jobs.values()
+    result = StageResult(outcome="failed", reason="SpecError", message="no such model", hint="check rewardModel.base")
+    world.jobs[job.job] = dataclasses.replace(job, result=result)
+    world.reconcile()
+
+    assert world.status.message == "prepare: no such model; check rewardModel.base"
+
+
+@pytest.mark.parametrize("code", [20, 22, 29])
+def test_an_infrastructure_failure_is_retried_twice(make_world, code):
+    world = make_world().at("retrain")
+    fail(world, outcome="failed", exit_code=code, reason="StoreError")
+    fail(world, outcome="failed", exit_code=code, reason="StoreError")
+    assert attempts(world) == [(1, "execute", "Failed", True), (2, "execute", "Failed", True), (3, "execute", "Running", False)]
+
+    world.settle(outcome="failed", exit_code=code, reason="StoreError", message="503")
+    assert (world.status.phase, world.condition("Failed").reason) == ("Failed", "StoreError")
+    assert world.status.message == "retrain of the seed model: 3 charged attempts, the last one: 503"
+
+
+def test_pauses_double(make_world):
+    world = make_world().at("retrain")
+    first = world.settle(outcome="failed", exit_code=20)
+    assert (first.actions, first.requeue_after) == ((), 10)
+    world.wait(9)
+    assert (world.plan().actions, world.plan().requeue_after) == ((), 1)
+    world.wait(1)
+    assert len(world.reconcile().actions) == 1
+    second = world.settle(outcome="failed", exit_code=20)
+    assert (second.actions, second.requeue_after) == ((), 20)
+
+
+def test_a_new_stage_starts_with_a_clean_record(make_world):
+    world = make_world().at("prepare")
+    fail(world, outcome="failed", exit_code=20)
+    fail(world, outcome="failed", exit_code=20)
+    world.at("retrain")
+    fail(world, outcome="failed", exit_code=20)
+    fail(world, outcome="failed", exit_code=20)
+
+    assert world.status.phase == "Running"
+
+
+@pytest.mark.parametrize(("codes", "phase"), [((1, 1), "Failed"), ((137, 137), "Failed"), ((1, 137), "Running"), ((1, 2, 1), "Failed")])
+def test_the_same_unknown_failure_twice_in_a_row_is_final(make_world, codes, phase):
+    world = make_world().at("retrain")
+    for code in codes:
+        fail(world, outcome="failed", exit_code=code, result=False)
+
+    assert world.status.phase == phase
+
+
+def test_progress_between_two_equal_failures_allows_another_try(make_world):
+    world = make_world().at("retrain")
+    for step in (100, 200):
+        fail(world, outcome="failed", exit_code=1, reason="SERError", checkpoint_step=step)
+
+    assert attempts(world)[-1] == (3, "execute", "Running", False)
+
+
+def test_a_signal_without_a_report_is_named_by_its_code(make_world):
+    world = make_world().at("retrain")
+    world.settle(outcome="failed", exit_code=137, result=False)
+
+    assert [(row.reason, row.message) for row in world.rows("retrain")] == [("ExitCode137", "ended with exit code 137 and no report")]
+
+
+def test_killed_for_memory_counts_as_exit_21(make_world):
+    world = make_world().at("retrain")
+    for _ in range(3):
+        fail(world, outcome="failed", exit_code=137, result=False, out_of_memory=True)
+
+    assert [(row.exit_code, row.reason, row.charged) for row in world.rows("retrain")] == [(21, "OutOfMemory", True)] * 3
+    assert world.condition("Failed").reason == "OutOfMemory"
+
+
+@pytest.mark.parametrize("end", [{"outcome": "interrupted"}, {"outcome": "failed", "exit_code": 1, "disrupted": True, "result": False}])
+def test_an_interrupted_attempt_is_continued_at_once_and_not_charged(make_world, end):
+    world = make_world().at("retrain")
+    (action,) = world.settle(**end).actions
+
+    assert (action.spec.attempt, action.spec.mode) == (2, "execute")
+    assert attempts(world)[0] == (1, "execute", "Interrupted", False)
+
+
+def test_the_third_interruption_without_a_newer_checkpoint_is_charged(make_world):
+    world = make_world().at("retrain")
+    for step in (100, 100, 100, 100, None):
+        world.settle(outcome="interrupted", checkpoint_step=step)
+
+    assert [row.charged for row in world.rows("retrain")] == [False, False, False, True, False, False]
+
+
+def test_newer_checkpoints_keep_interruptions_free_for_ever(make_world):
+    world = make_world().at("retrain")
+    for step in range(50):
+        world.settle(outcome="interrupted", checkpoint_step=step)
+
+    assert not any(row.charged for row in world.rows("retrain"))
+    assert world.live()[0].attempt == 51
+
+
+def test_interruptions_in_vain_end_the_run_at_last(make_world):
+    world = make_world().at("retrain")
+    for _ in range(9):
+        assert world.status.phase == "Running"
+        world.settle(outcome="interrupted")
+
+    assert (world.status.phase, world.condition("Failed").reason) == ("Failed", "Interrupted")
+
+
+def test_a_lost_result_is_first_looked_for(make_world):
+    world = make_world(resources={"retrain": {"gpus": 8}}).at("retrain")
+    (action,) = world.settle(result=False).actions
+    assert (action.spec.attempt, action.spec.mode) == (2, "report")
+    assert attempts(world) == [(1, "execute", "Lost", False), (2, "report", "Running", False)]
+    assert world.rows("retrain")[-1].gpus == 0
+
+    world.settle()
+    assert attempts(world) == [(1, "execute", "Lost", False), (2, "report", "Done", False)]
+    assert world.live()[0].stage == "label"
+
+
+def test_an_attempt_that_vanished_is_lost(make_world):
+    world = make_world().at("retrain")
+    world.lose()
+    (action,) = world.reconcile().actions
+
+    assert (action.spec.attempt, action.spec.mode) == (2, "report")
+
+
+def test_a_lost_attempt_without_a_manifest_is_charged_and_executed_again(make_world):
+    world = make_world().at("retrain")
+    world.lose()
+    world.reconcile()
+    (action,) = world.settle(outcome="absent").actions
+
+    assert (action.spec.attempt, action.spec.mode) == (3, "execute")
+    assert attempts(world) == [
+        (1, "execute", "Lost", True),
+        (2, "report", "Failed", False),
+        (3, "execute", "Running", False),
+    ]
+
+
+def test_three_lost_attempts_fail_the_run(make_world):
+    world = make_world().at("retrain")
+    for _ in range(3):
+        world.lose()
+        world.reconcile()
+        world.settle(outcome="absent")
+
+    assert (world.status.phase, world.condition("Failed").reason) == ("Failed", "ResultLost")
+
+
+def test_a_lost_report_is_charged_and_asked_for_again(make_world):
+    world = make_world().at("retrain")
+    world.lose()
+    world.reconcile()
+    world.lose()
+    (action,) = world.reconcile().actions
+
+    assert (action.spec.attempt, action.spec.mode) == (3, "report")
+    assert [row.charged for row in world.rows("retrain")] == [False, True, False]
+
+
+def test_a_failed_report_is_tried_again_as_a_report(make_world):
+    world = make_world().at("retrain")
+    world.lose()
+    world.reconcile()
+    (action,) = fail(world, outcome="failed", exit_code=20).actions
+
+    assert (action.spec.attempt, action.spec.mode) == (3, "report")
+
+
+@pytest.mark.parametrize("outcome", ["done", "superseded"])
+@pytest.mark.parametrize("wrong", [{"iteration": 3}, {"stage": StageKind.LABEL}])
+def test_another_stages_manifest_is_refused(make_world, outcome, wrong):
+    world = make_world().at("retrain")
+    world.end()
+    job = next(job for job in world.jobs.values() if job.stage == "retrain")
+    manifest = job.result.manifest.model_copy(update=wrong)
+    world.jobs[job.job] = dataclasses.replace(job, result=job.result.model_copy(update={"outcome": outcome, "manifest": manifest}))
+    world.reconcile()
+
+    assert (world.status.phase, world.condition("Failed").reason) == ("Failed", "ResultMismatch")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"manifest": None}, {"metrics": None}, {"metrics": {"kind": "label", "labeled": 1, "truncated": 0}}],
+    ids=["no manifest", "no metrics", "metrics of another stage"],
+)
+def test_an_incomplete_result_is_refused(make_world, change):
+    world = make_world().at("retrain")
+    world.end()
+    job = next(job for job in world.jobs.values() if job.stage == "retrain")
+    result = StageResult.model_validate(job.result.model_dump() | change)
+    world.jobs[job.job] = dataclasses.replace(job, result=result)
+    world.reconcile()
+
+    assert world.condition("Failed").reason == "ResultMismatch"
+
+
+@pytest.mark.parametrize("part", ["uri", "sha256"])
+def test_a_manifest_that_the_status_cannot_hold_is_refused(make_world, part):
+    world = make_world().at("prepare")
+    world.end()
+    (job,) = world.jobs.values()
+    manifest = job.result.manifest.model_copy(update={part: "x" * 1201})
+    world.jobs[job.job] = dataclasses.replace(job, result=job.result.model_copy(update={"manifest": manifest}))
+    world.reconcile()
+
+    assert world.condition("Failed").reason == "ResultMismatch"
+
+
+def test_a_disruption_after_the_commit_is_no_disruption(make_world):
+    world = make_world().at("retrain")
+    world.settle(disrupted=True, state="failed", exit_code=143)
+
+    assert world.live()[0].stage == "label"
+
+
+def test_duplicate_stale_and_unknown_reports_change_nothing(make_world):
+    world = make_world(loop={"maxIterations": 1}).at("retrain", 1)
+    before = world.plan()
+    (live,) = world.live()
+    old = [job for job in world.jobs.values() if job.state != "running"]
+    failed = [
+        dataclasses.replace(job, state="failed", exit_code=10, result=StageResult(outcome="failed", reason="DataError")) for job in old
+    ]
+    unknown = [
+        dataclasses.replace(old[0], job="ser-stranger"),
+        dataclasses.replace(old[0], attempt=7),
+        dataclasses.replace(live, attempt=live.attempt + 1, job="ser-later", state="succeeded", exit_code=0),
+    ]
+    reports = [*old, *failed, *unknown, *old, live]
+    world.jobs = {str(index): job for index, job in enumerate(reversed(reports))}
+
+    assert world.plan() == before
+
+
+def test_the_report_that_says_more_is_believed(make_world):
+    world = make_world().at("prepare")
+    running = world.live()[0]
+    world.end()
+    ended = next(iter(world.jobs.values()))
+    world.jobs = {"a": dataclasses.replace(ended, result=None), "b": ended, "c": running}
+    world.reconcile()
+
+    assert [row.outcome for row in world.rows("prepare")] == ["Done"]
+
+
+def test_times_come_from_the_executor_where_it_knows_them(make_world):
+    world = make_world(resources={"retrain": {"gpus": 2, "nodes": 3}}).at("retrain")
+    finished = world.now + timedelta(minutes=30)
+    world.wait(7200)
+    (live,) = world.live()
+    world.end()
+    world.jobs[live.job] = dataclasses.replace(world.jobs[live.job], finished_at=finished)
+    world.reconcile()
+
+    row = world.rows("retrain")[0]
+    assert (row.gpus, row.gpu_hours, world.status.gpu_hours) == (6, 3.0, 3.0)
+    assert row.finished_at == "2026-01-31T12:30:01Z"

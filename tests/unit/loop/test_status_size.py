@@ -1,0 +1,93 @@
+"""The status stays below 32 KiB whatever happens, and still holds all that a later stage reads."""
+
+import pytest
+
+from ser_core.loop.text import clip
+
+LIMIT = 32 * 1024
+
+
+def worst(text):
+    """A failure that says as much as the contract allows."""
+    return {"reason": "R" * 64, "message": (text * 900)[:900]}
+
+
+@pytest.mark.parametrize("text", ["x", '"', "\\", "字", "😀", "\x00\n"])
+def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
+    results = make_results(dev=[0.5 + 1 / 3000 * n for n in range(33)], notes=((text * 400),))
+    world = make_world(
+        results,
+        name="n" * 253,
+        uid="u" * 36,
+        loop={"maxIterations": 32, "controls": ["pseudoLabelOnce", "full", "seedOnly"], "stopping": {"patience": 32, "rollback": "none"}},
+        resources={"retrain": {"gpus": 7, "nodes": 3}},
+    )
+    world.uri = "s3://" + "b" * (1200 - len("s3:///iter-0000/control-pseudo-label-once/MANIFEST.json"))
+    largest = 0
+    ends = ["failed", "interrupted", "interrupted", "failed", "done"]
+    while world.status.phase not in ("Completed", "Failed"):
+        world.wait(301)
+        if world.live():
+            job = world.live()[0]
+            outcome = ends[(job.attempt - 1) % len(ends)]
+            world.end(outcome, **({} if outcome == "done" else worst(text)))
+        world.reconcile()
+        largest = max(largest, len(world.status.model_dump_json(by_alias=True).encode()))
+
+    assert world.status.phase == "Completed", world.status.message
+    assert len(world.status.iterations) == 33
+    assert LIMIT // 2 < largest < LIMIT
+
+
+def test_a_status_remembers_the_last_eight_failures(make_world):
+    world = make_world().at("retrain")
+    for step in range(20):
+        world.settle(outcome="interrupted", checkpoint_step=step)
+
+    assert [row.checkpoint_step for row in world.rows("retrain")][:-1] == list(range(12, 20))
+
+
+def test_charged_attempts_are_not_forgotten_while_their_stage_is_tried(make_world):
+    world = make_world().at("retrain")
+    world.settle(outcome="failed", exit_code=20)
+    world.wait(300)
+    world.reconcile()
+    for step in range(20):
+        world.settle(outcome="interrupted", checkpoint_step=step)
+    for _ in range(2):
+        assert world.status.phase == "Running"
+        world.settle(outcome="failed", exit_code=20)
+        world.wait(300)
+        world.reconcile()
+
+    assert world.status.phase == "Failed"
+
+
+def test_committed_stages_are_forgotten_when_nothing_reads_them_any_more(make_world):
+    world = make_world(loop={"maxIterations": 4, "controls": ["pseudoLabelOnce"]}).at("retrain", 4)
+    assert {(row.stage.value, row.iteration) for row in world.rows()} == {
+        ("prepare", 0),
+        ("label", 1),
+        ("filter", 3),
+        ("retrain", 3),
+        ("label", 4),
+        ("filter", 4),
+        ("retrain", 4),
+    }
+    world.drive()
+
+    assert ("label", 1) not in {(row.stage.value, row.iteration) for row in world.rows()}
+
+
+@pytest.mark.parametrize(
+    ("message", "limit", "clipped"),
+    [
+        ("short", 10, "short"),
+        ("two\nlines\x00", 20, "two lines"),
+        ("a" * 20, 10, "a" * 7 + "…"),
+        ('"' * 20, 10, '"' * 3 + "…"),
+        ("😀" * 20, 10, "😀…"),
+    ],
+)
+def test_a_message_is_cut_by_its_size_in_json(message, limit, clipped):
+    assert clip(message, limit) == clipped

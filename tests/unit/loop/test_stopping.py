@@ -1,0 +1,75 @@
+"""When the evolution ends: dev accuracy decides, held-out accuracy and agreement never do."""
+
+import pytest
+
+from ser_core.api.serrun import LoopSpec
+from ser_core.api.status import IterationStatus
+from ser_core.loop import stopping
+
+
+def iterations(*dev, learning_status="Status1"):
+    rows = []
+    for number, accuracy in enumerate(dev):
+        rows.append(
+            IterationStatus(iteration=number, learning_status=learning_status, dev_accuracy=accuracy, gain=stopping.gain(accuracy, rows))
+        )
+    return tuple(rows)
+
+
+@pytest.mark.parametrize(
+    ("dev", "stop", "reason"),
+    [
+        ((0.6, 0.7), {}, None),
+        ((0.6, 0.6), {}, None),
+        ((0.6, 0.6, 0.6), {}, "NoGain"),
+        ((0.6, 0.5, 0.7, 0.7), {}, None),
+        ((0.6, 0.5), {"patience": 0}, "NoGain"),
+        ((0.6, 0.5, 0.5), {"patience": 2}, None),
+        ((0.6, 0.5, 0.5, 0.6), {"patience": 2}, "NoGain"),
+        ((0.81, 0.83), {"minGain": 0.02, "patience": 0}, None),
+        ((0.81, 0.829), {"minGain": 0.02, "patience": 0}, "NoGain"),
+        ((0.6, 0.7, 0.8, 0.9, 0.95), {}, "MaxIterations"),
+    ],
+)
+def test_the_loops_end_when_dev_gains_too_little_for_too_long(dev, stop, reason):
+    loop = LoopSpec.model_validate({"maxIterations": 4, "stopping": stop})
+
+    ended = stopping.ending(loop, iterations(*dev))
+
+    assert (ended and ended.reason) == reason
+
+
+def test_a_gain_is_measured_against_the_best_before_not_the_last():
+    assert [row.gain for row in iterations(0.6, 0.8, 0.5, 0.7, 0.81)] == [None, 0.2, -0.3, -0.1, 0.01]
+
+
+def test_the_earlier_of_two_equal_reward_models_is_the_best():
+    assert stopping.best(iterations(0.6, 0.7, 0.7, 0.65)).iteration == 1
+    assert stopping.best(()) is None
+
+
+@pytest.mark.parametrize(
+    ("p_value", "verdict"), [(0.2, "(McNemar p = 0.2, not significant on 120 pairs)"), (0.01, "(McNemar p = 0.01, significant)")]
+)
+def test_the_message_says_what_the_decision_rests_on(make_world, make_results, p_value, verdict):
+    world = make_world(make_results(dev=(0.8, 0.75), p_value=p_value), loop={"stopping": {"patience": 0, "minGain": 0.01}}).drive()
+
+    assert "1 loop in a row gained less than minGain 0.01 on dev (patience 0)" in world.status.message
+    assert f"dev accuracy 0.7500 on 120 pairs, -0.0500 against iteration 0 {verdict}" in world.status.message
+
+
+def test_no_decision_reads_heldout_or_agreement(make_world, make_results):
+    loop = {"maxIterations": 4, "controls": ["full", "seedOnly", "pseudoLabelOnce"]}
+    dev = (0.6, 0.7, 0.65, 0.75, 0.7)
+    worlds = [
+        make_world(make_results(dev=dev, heldout=heldout, agreement=agreement), loop=loop)
+        for heldout, agreement in [(0.9, 0.9), (0.1, 0.1), (0.0, None)]
+    ]
+    actions = [[], [], []]
+    while worlds[0].status.phase != "Completed":
+        for world, taken in zip(worlds, actions, strict=True):
+            taken.append(world.settle().actions)
+
+    assert len(actions[0]) > 12
+    assert actions[0] == actions[1] == actions[2]
+    assert worlds[0].status.reward_model.accuracy != worlds[1].status.reward_model.accuracy
