@@ -1,0 +1,110 @@
+"""Every stage, killed before and after every single store operation it makes, ends after a restart with the undisturbed manifest."""
+
+import shutil
+import signal
+import threading
+
+import pytest
+
+from ser_core.api.stage import StageSpec
+from ser_core.store.connect import connect
+from ser_core.store.manifest import Manifest
+from ser_core.store.run_object import load_run
+from ser_jobs import runtime
+
+STAGES = [
+    "iter-0000/prepare",
+    "iter-0000/retrain",
+    "iter-0001/label",
+    "iter-0001/filter",
+    "iter-0001/retrain",
+    "iter-0000/control-seed-only",
+]
+OPERATIONS = ("create", "put", "get", "upload", "download", "list", "delete")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no `except Exception` sees it."""
+
+
+class MortalStore:
+    """A store whose process dies at operation number ``kill_at``, before or after it took effect; nothing works afterwards."""
+
+    def __init__(self, store, kill_at=None, after=False):
+        self._store, self._kill_at, self._after = store, kill_at, after
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def __getattr__(self, name):
+        method = getattr(self._store, name)
+        if name not in OPERATIONS:
+            return method
+
+        def operation(*arguments):
+            with self._lock:
+                number, self.count = self.count, self.count + 1
+            if self._kill_at is not None and (number > self._kill_at or (number == self._kill_at and not self._after)):
+                raise Killed
+            answer = method(*arguments)
+            if number == self._kill_at:
+                raise Killed
+            return answer
+
+        return operation
+
+
+@pytest.fixture
+def sigterm_restored():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_stage_ends_after_restart_with_the_undisturbed_manifest(stage, undisturbed, tmp_path, monkeypatch, sigterm_restored):
+    shutil.copytree(undisturbed.store, tmp_path / "store")
+    folder = next((tmp_path / "store").glob(f"default/*/*/{stage}"))
+    committed = Manifest.model_validate_json((folder / "MANIFEST.json").read_bytes())
+    original = load_run(connect(undisturbed_storage(undisturbed)), "default", "tiny")
+    storage = original.spec.storage.model_copy(update={"uri": f"file://{tmp_path}/store"})
+    spec = StageSpec(
+        run=committed.run,
+        stage=committed.stage,
+        iteration=committed.iteration,
+        attempt=1,
+        spec=original.spec.model_copy(update={"storage": storage}),
+        inputs=committed.inputs,
+        steps=committed.metrics.steps if stage.endswith("seed-only") else None,
+        threads=committed.threads,
+    )
+    monkeypatch.setattr(runtime, "connect", lambda _storage: mortal)
+    kills, kill_at, after = 0, 0, False
+    while True:
+        shutil.rmtree(folder)
+        mortal = MortalStore(connect(storage), kill_at, after)
+        try:
+            run_once(spec, tmp_path / f"killed-{kill_at}-{after}")
+            break
+        except Killed:
+            kills += 1
+        mortal = MortalStore(connect(storage))
+        result, code = run_once(spec.model_copy(update={"attempt": 2}), tmp_path / f"again-{kill_at}-{after}")
+        assert (result.outcome, code) == ("done", 0), (kill_at, after, result)
+        again = Manifest.model_validate_json((folder / "MANIFEST.json").read_bytes())
+        assert again.comparable() == committed.comparable(), (kill_at, after)
+        kill_at, after = (kill_at, True) if not after else (kill_at + 1, False)
+    assert kills >= 2 * len(committed.outputs), "fewer operations than outputs: nothing was tested"
+
+
+def undisturbed_storage(run):
+    from ser_core.api.serrun import StorageSpec
+
+    return StorageSpec(uri=f"file://{run.store}")
+
+
+def run_once(spec, folder):
+    folder.mkdir()
+    try:
+        return runtime.run_stage(spec, folder)
+    finally:
+        shutil.rmtree(folder)

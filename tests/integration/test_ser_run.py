@@ -1,0 +1,110 @@
+"""`ser run` as a user starts, interrupts, kills and continues it."""
+
+import json
+import signal
+
+import pytest
+
+STAGES = {
+    "iter-0000/prepare",
+    "iter-0000/retrain",
+    "iter-0001/label",
+    "iter-0001/filter",
+    "iter-0001/retrain",
+    "iter-0000/control-seed-only",
+}
+
+
+def wait_for(process, text):
+    """Read the events of a running `ser run` until one holds ``text``."""
+    for line in process.stdout:
+        if text in line:
+            return json.loads(line)
+    pytest.fail(f"ser run ended with {process.wait()} before {text}: {process.stderr.read()[-2000:]}")
+
+
+def test_a_run_evolves_and_says_so(undisturbed):
+    manifests = undisturbed.manifests()
+    assert set(manifests) == STAGES
+    assert manifests["iter-0000/retrain"]["metrics"]["heldout"]["accuracy"] > 0.7
+    assert manifests["iter-0001/filter"]["metrics"]["kept"] > 0
+
+
+def test_a_completed_run_is_left_alone(undisturbed):
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.store.rglob("*") if path.is_file()}
+    again = undisturbed.ser("run", str(undisturbed.file))
+    assert again.returncode == 0
+    assert before == {path: path.stat().st_mtime_ns for path in undisturbed.store.rglob("*") if path.is_file()}
+
+
+def test_the_same_spec_gives_the_same_digests_and_metrics(undisturbed, make_run, tmp_path):
+    twin = make_run(tmp_path)
+    assert twin.ser("run", str(twin.file)).returncode == 0
+    assert twin.manifests() == undisturbed.manifests()
+
+
+@pytest.mark.parametrize("where", ['"stage": "prepare"', '"stage": "retrain", "iteration": 0', '"stage": "label"', '"unit": "steps"'])
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "sigkill"])
+def test_an_interrupted_run_continues_to_the_same_result(undisturbed, make_run, tmp_path, where, kill):
+    run = make_run(tmp_path)
+    process = run.start()
+    wait_for(process, where)
+    process.send_signal(kill)
+    process.communicate()
+    assert process.returncode == (130 if kill is signal.SIGINT else -9)
+    ended = run.ser("run", str(run.file))
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr
+    assert run.manifests() == undisturbed.manifests()
+
+
+def test_suspend_in_the_file_stops_the_run_and_its_removal_continues_it(undisturbed, make_run, tmp_path):
+    run = make_run(tmp_path)
+    process = run.start()
+    wait_for(process, '"stage": "retrain"')
+    run.change(lambda spec: spec.update(suspend=True))
+    process.communicate()
+    assert process.returncode == 75
+    run.change(lambda spec: spec.pop("suspend"))
+    assert run.ser("run", str(run.file)).returncode == 0
+    assert run.manifests() == undisturbed.manifests()
+
+
+def test_two_runners_of_one_run_take_turns(undisturbed, make_run, tmp_path):
+    run = make_run(tmp_path)
+    first = run.start()
+    wait_for(first, '"event": "started"')
+    second = run.start()
+    assert wait_for(second, "waiting for it")["event"] == "warning"
+    assert [process.communicate() and process.returncode for process in (first, second)] == [0, 0]
+    assert run.manifests() == undisturbed.manifests()
+
+
+def test_a_changed_immutable_field_is_refused_by_name(undisturbed):
+    original = undisturbed.file.read_text()
+    try:
+        undisturbed.change(lambda spec: spec["training"].update(epochs=9))
+        refused = undisturbed.ser("run", str(undisturbed.file))
+    finally:
+        undisturbed.file.write_text(original)
+    assert refused.returncode == 10
+    assert "training.epochs" in refused.stderr
+
+
+def test_bad_data_ends_with_11_and_commits_nothing(make_run, tmp_path):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"question": "?", "answer": "!"}\n' * 50)
+    run = make_run(tmp_path, lambda spec: spec["data"]["source"].update(uri=f"file://{broken}"))
+    ended = run.ser("run", str(run.file))
+    assert ended.returncode == 11
+    assert "broken.jsonl" in ended.stdout
+    assert run.manifests() == {}
+
+
+def test_a_progress_event_is_a_json_line_with_step_and_total(make_run, tmp_path):
+    run = make_run(tmp_path)
+    process = run.start()
+    event = wait_for(process, '"unit": "steps"')
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert 0 <= event["step"] <= event["total"]
+    assert process.returncode == 143
