@@ -84,6 +84,12 @@ def loops_ended(loop: LoopSpec, status: SERRunStatus) -> Ending | None:
     return reason or (Ending("ControlsBegun", "the controls have begun") if controls_begun else None)
 
 
+def ending_stage(status: SERRunStatus) -> StageKey:
+    """The stage whose result ended the loops: the filter that found too little to trust, else the last retrain."""
+    last = status.iterations[-1]
+    return StageKey(last.iteration, StageKind.FILTER if last.learning_status is LearningStatus.STOP else StageKind.RETRAIN)
+
+
 def waiting_controls(loop: LoopSpec, status: SERRunStatus) -> tuple[Control, ...]:
     """The controls that are still to be trained, in their order."""
     done = {control.control for control in status.controls}

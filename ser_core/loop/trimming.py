@@ -3,25 +3,34 @@
 from ser_core.api.serrun import Control, LoopSpec
 from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.attempts import attempts_of, counted
-from ser_core.loop.stages import CONTROL_OF_STAGE, LABEL_1, committed, key_of, loops_ended, waiting_controls
+from ser_core.loop.stages import CONTROL_OF_STAGE, LABEL_1, StageKey, committed, ending_stage, key_of, loops_ended, waiting_controls
 from ser_core.loop.text import clip
 
 MAX_FAILURES = 8
-OLD_MESSAGE_BYTES = 128
+OLD_MESSAGE_BYTES = 96
 
 
 def trim(loop: LoopSpec, status: SERRunStatus) -> SERRunStatus:
-    """``status`` with the committed stages that a later one reads, the live attempt, and the last failures."""
+    """``status`` with the committed stages that a later one reads, the live attempt, and the last failures.
+
+    Full messages stay with the last iteration and the last failure.
+    """
     failures = [row for row in status.stages if row.outcome not in (Outcome.DONE, Outcome.RUNNING)]
     kept = _last_failures(status, failures)
+    last = len(status.iterations) - 1
     stages = []
     for row in status.stages:
-        if row.outcome is Outcome.RUNNING or (row.outcome is Outcome.DONE and _still_read(row, loop, status)):
+        if row.outcome is Outcome.RUNNING:
             stages.append(row)
+        elif row.outcome is Outcome.DONE and _still_read(row, loop, status):
+            stages.append(row if row.iteration == last else _shorter(row, 0))
         elif row in kept:
-            old = row is not failures[-1]
-            stages.append(row.model_copy(update={"message": clip(row.message, OLD_MESSAGE_BYTES)}) if old else row)
+            stages.append(row if row is failures[-1] else _shorter(row, OLD_MESSAGE_BYTES))
     return status.model_copy(update={"stages": tuple(stages)})
+
+
+def _shorter(row: StageStatus, limit: int) -> StageStatus:
+    return row.model_copy(update={"message": clip(row.message, limit) if limit else ""})
 
 
 def _still_read(row: StageStatus, loop: LoopSpec, status: SERRunStatus) -> bool:
@@ -32,7 +41,7 @@ def _still_read(row: StageStatus, loop: LoopSpec, status: SERRunStatus) -> bool:
     if key_of(row) == LABEL_1 and Control.PSEUDO_LABEL_ONCE in waiting_controls(loop, status):
         return True
     if loops_ended(loop, status) and loop.controls:
-        return row.stage is StageKind.RETRAIN and row.iteration == _last_retrain(status)
+        return key_of(row) in (StageKey(_last_retrain(status), StageKind.RETRAIN), ending_stage(status))
     current = max((known.iteration for known in status.stages), default=0)
     return row.iteration == current or (row.iteration == current - 1 and row.stage is not StageKind.LABEL)
 

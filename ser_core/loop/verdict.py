@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ser_core.api.serrun import SERRun
-from ser_core.api.status import LearningStatus, Phase, SERRunStatus, StageKind, StageStatus
+from ser_core.api.status import Phase, SERRunStatus, StageStatus
 from ser_core.loop.attempts import attempts_of, failure, next_attempt
 from ser_core.loop.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
 from ser_core.loop.observed import Observed
 from ser_core.loop.reports import unknown_live, upcoming_attempt
-from ser_core.loop.stages import committed, key_of, live_attempt, loops_ended, next_stage, skipped_controls
+from ser_core.loop.stages import committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
 from ser_core.loop.text import write_time
 
 
@@ -79,15 +79,7 @@ def _summary(run: SERRun, status: SERRunStatus) -> str:
     parts = [f"best reward model: iteration {best.iteration}, held-out accuracy {best.accuracy or 0.0:.4f}"]
     ended = loops_ended(run.spec.loop, status)
     if ended is not None:
-        evidence = _evidence(status)
-        parts.append(f"{ended.message} ({evidence})" if evidence else ended.message)
+        said = committed(status).get(ending_stage(status))
+        parts.append(f"{ended.message} ({said.message})" if said is not None and said.message else ended.message)
     parts += [f"control {control.value} left out: the pool was never labelled" for control in skipped_controls(run.spec.loop, status)]
     return "; ".join(parts)
-
-
-def _evidence(status: SERRunStatus) -> str:
-    """What the committed stage said that ended the loops."""
-    last = status.iterations[-1]
-    kind = StageKind.FILTER if last.learning_status is LearningStatus.STOP else StageKind.RETRAIN
-    said = [row.message for key, row in committed(status).items() if (key.stage, key.iteration) == (kind, last.iteration)]
-    return said[0] if said else ""

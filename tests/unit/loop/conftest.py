@@ -40,8 +40,9 @@ def evaluation(accuracy, versus_best=None, pairs=120):
 class Results:
     """The metrics of every stage: ``dev`` accuracy by iteration (the last one goes on) and the loop that filters to a Stop."""
 
-    def __init__(self, dev=(0.6, 0.7, 0.8, 0.85, 0.9), stop_at=None, heldout=0.75, agreement=0.9, p_value=0.2, notes=()):
-        self.dev, self.stop_at, self.heldout, self.agreement, self.p_value, self.notes = dev, stop_at, heldout, agreement, p_value, notes
+    def __init__(self, dev=(0.6, 0.7, 0.8, 0.85, 0.9), stop_at=None, heldout=0.75, agreement=0.9, p_value=0.2, notes=(), pairs=75):
+        self.dev, self.stop_at, self.heldout, self.agreement = dev, stop_at, heldout, agreement
+        self.p_value, self.notes, self.pairs = p_value, notes, pairs
 
     def __call__(self, stage, iteration):
         if stage is StageKind.PREPARE:
@@ -52,12 +53,12 @@ class Results:
             status = LearningStatus.STOP if iteration == self.stop_at else LearningStatus.STATUS_1
             return FilterMetrics(
                 learning_status=status,
-                labeled=75,
+                labeled=self.pairs,
                 status1=30,
                 status2=10,
-                kept=40,
+                kept=self.pairs - 35,
                 kept_fraction=40 / 75,
-                threshold=0.8,
+                threshold=8 / 9,
                 agreement=self.agreement,
                 notes=self.notes,
             )
@@ -68,7 +69,7 @@ class Results:
             seed_pairs=10,
             self_labeled_pairs=40,
             truncated=0,
-            temperature=1.5,
+            temperature=100 / 3,
             dev=evaluation(dev, versus),
             heldout=evaluation(self.heldout),
             notes=self.notes,
@@ -88,11 +89,12 @@ class World:
         self.stopped = []
         self.events = []
         self.uri = "s3://bucket/run"
+        self.image, self.threads = "registry.example/ser:1", 2
 
     # What the executor does
 
     def observed(self):
-        return Observed(tuple(self.jobs.values()), image="registry.example/ser:1", threads=2)
+        return Observed(tuple(self.jobs.values()), image=self.image, threads=self.threads)
 
     def plan(self):
         return plan(self.run, self.observed(), self.now)

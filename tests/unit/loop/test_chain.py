@@ -1,6 +1,5 @@
 """The chain of stages and what each one reads."""
 
-import dataclasses
 import re
 
 import pytest
@@ -112,8 +111,9 @@ def test_a_stop_ends_the_loops_without_a_retrain(make_world, make_results):
     assert world.status.best_iteration == 1
 
 
-def test_a_stop_says_why_nothing_was_trusted(make_world, make_results):
-    world = make_world(make_results(stop_at=1, notes=("no threshold reaches 0.9",))).drive()
+@pytest.mark.parametrize("controls", [[], ["full", "seedOnly"]])
+def test_a_stop_says_why_nothing_was_trusted(make_world, make_results, controls):
+    world = make_world(make_results(stop_at=1, notes=("no threshold reaches 0.9",)), loop={"controls": controls}).drive()
 
     assert world.status.message.endswith("loop 1 found too few pairs to trust (no threshold reaches 0.9)")
 
@@ -167,7 +167,7 @@ def test_image_and_threads_are_frozen_at_the_start(make_world):
     world = make_world()
     world.reconcile()
     first = world.status
-    world.observed = lambda: dataclasses.replace(type(world).observed(world), image="other", threads=9)
+    world.image, world.threads = "other", 9
     world.drive()
 
     assert (first.image, first.threads, first.stage_spec_version) == ("registry.example/ser:1", 2, 1)

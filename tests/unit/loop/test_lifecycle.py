@@ -30,7 +30,7 @@ def test_resuming_continues_with_the_next_attempt_and_charges_nothing(make_world
     (action,) = world.reconcile().actions
 
     assert (action.spec.attempt, action.spec.mode) == (2, "execute")
-    assert [(row.outcome, row.reason, row.charged) for row in world.rows("retrain")][0] == ("Interrupted", "Suspended", False)
+    assert next((row.outcome, row.reason, row.charged) for row in world.rows("retrain")) == ("Interrupted", "Suspended", False)
     assert (world.status.suspended_at, world.status.suspended_seconds) == (None, 3600)
     assert "Resumed" in [event.reason for event in world.events]
 

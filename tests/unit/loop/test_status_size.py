@@ -12,9 +12,11 @@ def worst(text):
     return {"reason": "R" * 64, "message": (text * 900)[:900]}
 
 
-@pytest.mark.parametrize("text", ["x", '"', "\\", "字", "😀", "\x00\n"])
+@pytest.mark.parametrize("text", ["x", "😀"])
 def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
-    results = make_results(dev=[0.5 + 1 / 3000 * n for n in range(33)], notes=((text * 400),))
+    results = make_results(
+        dev=[0.9, *(0.8 - n / 3000 for n in range(32))], heldout=2 / 3, agreement=2 / 3, notes=(text * 400,), pairs=10_000_000
+    )
     world = make_world(
         results,
         name="n" * 253,
@@ -23,6 +25,7 @@ def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
         resources={"retrain": {"gpus": 7, "nodes": 3}},
     )
     world.uri = "s3://" + "b" * (1200 - len("s3:///iter-0000/control-pseudo-label-once/MANIFEST.json"))
+    world.image = "i" * 512
     largest = 0
     ends = ["failed", "interrupted", "interrupted", "failed", "done"]
     while world.status.phase not in ("Completed", "Failed"):
@@ -30,7 +33,7 @@ def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
         if world.live():
             job = world.live()[0]
             outcome = ends[(job.attempt - 1) % len(ends)]
-            world.end(outcome, **({} if outcome == "done" else worst(text)))
+            world.end(outcome, **({} if outcome == "done" else worst(text)), checkpoint_step=10**6 + job.attempt)
         world.reconcile()
         largest = max(largest, len(world.status.model_dump_json(by_alias=True).encode()))
 
