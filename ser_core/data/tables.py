@@ -15,6 +15,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -124,6 +125,7 @@ class TrainingStep:
 
 Row = TypeVar("Row")
 
+_ROW_GROUP = 10_000
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -139,9 +141,11 @@ def _schema(row: type[Any]) -> pa.Schema:
 def write_table(path: Path, row: type[Row], rows: Iterable[Row]) -> None:
     """Write ``rows`` as parquet (zstd); the same rows give the same bytes with the same library."""
     schema = _schema(row)
-    listed = list(rows)
-    columns = [pa.array([getattr(item, name) for item in listed], type=schema.field(name).type) for name in schema.names]
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), path, compression="zstd")
+    remaining = iter(rows)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        while batch := list(islice(remaining, _ROW_GROUP)):
+            columns = [pa.array([getattr(item, name) for item in batch], type=schema.field(name).type) for name in schema.names]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
 def read_table(path: Path, row: type[Row]) -> Sequence[Row]:

@@ -1,0 +1,66 @@
+"""Text as it is cleaned, compared and shown.
+
+Pairs are compared in a normal form (compatibility forms, letter case, white space and invisible characters do not count),
+so that near duplicates meet; what is trained on keeps its own spelling.
+"""
+
+import hashlib
+import re
+import unicodedata
+
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_REMOVED = re.compile("[\u200b\u2060\ufeff\u202d\u202e]")
+"""Zero-width spaces and direction overrides. Joiners and isolates stay: emoji, Indic, Arabic and Hebrew text need them."""
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+_SPECIAL = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|\[(?:CLS|SEP|MASK|PAD|UNK)\]|<(?:start|end)_of_turn>|\n\n(?:Human|Assistant|System|User):"
+)
+_KEY = re.compile(
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bhf_[A-Za-z0-9]{30,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+_KEY_MARKS = ("AKIA", "ASIA", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "hf_", "-----BEGIN")
+_AT_HOST = re.compile(r"[A-Za-z0-9._%+-]@[A-Za-z0-9-][A-Za-z0-9.-]{0,252}\.[A-Za-z]{2}")
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
+_CHARACTERS_REDACTED = 1000
+_SHOWN_CHARACTERS = 60
+
+
+def is_usable(text: str) -> bool:
+    """False for text with a NUL or a lone surrogate: no tokenizer and no UTF-8 file can hold it."""
+    return (text.isascii() and "\x00" not in text) or _UNUSABLE.search(text) is None
+
+
+def clean(text: str) -> str:
+    """Without zero-width spaces, direction overrides and white space at both ends."""
+    return (text if text.isascii() else _REMOVED.sub("", text)).strip()
+
+
+def normal_form(text: str) -> str:
+    """What two texts are compared by."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+    return " ".join(text.casefold().split())
+
+
+def digest(*texts: str) -> bytes:
+    """16 bytes of the SHA-256 of texts without NUL, the same on every machine."""
+    return hashlib.sha256("\x00".join(texts).encode()).digest()[:16]
+
+
+def holds_special_tokens(text: str) -> bool:
+    """True when tokens or role markers of common chat templates stand in the text."""
+    return ("<" in text or "[" in text or "\n\n" in text) and _SPECIAL.search(text) is not None
+
+
+def holds_secrets(text: str) -> bool:
+    """True when something like an e-mail address, an access key or a private key stands in the text."""
+    return ("@" in text and _AT_HOST.search(text) is not None) or (
+        any(mark in text for mark in _KEY_MARKS) and _KEY.search(text) is not None
+    )
+
+
+def shown(text: str) -> str:
+    """A short, escaped form for messages, without e-mail addresses and keys."""
+    redacted = _KEY.sub("…", _EMAIL.sub("…", text[:_CHARACTERS_REDACTED]))
+    return repr(redacted if len(redacted) <= _SHOWN_CHARACTERS else redacted[:_SHOWN_CHARACTERS] + "…")
