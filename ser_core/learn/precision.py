@@ -1,0 +1,77 @@
+"""In which arithmetic, on which device and with how many threads a reward model is computed.
+
+Weights, the score head and the scores are always fp32; only the trunk's products may be bf16 (autocast). With bf16
+scores a third of a percent of all pairs would tie exactly.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import transformers
+
+_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+_CPU_TOKENS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Where the model is computed, and how.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        autocast: Type of the trunk's products; None: fp32.
+        note: What differs from what was asked for, in words.
+    """
+
+    device: Literal["cpu", "cuda"]
+    autocast: torch.dtype | None = None
+    note: str | None = None
+
+    def batch_tokens(self, budget: int) -> int:
+        """Tokens of one batch: the budget, but on a CPU at most 2,048, since larger batches gain nothing there and only pad more."""
+        return min(budget, _CPU_TOKENS) if self.device == "cpu" else budget
+
+
+def resolve(requested: Literal["auto", "fp32", "bf16"], *, cuda: bool, cuda_bf16: bool, cpuinfo: str) -> Precision:
+    """Choose the arithmetic.
+
+    Args:
+        requested: ``rewardModel.precision``.
+        cuda: Whether there is a GPU.
+        cuda_bf16: Whether that GPU computes bf16.
+        cpuinfo: Content of ``/proc/cpuinfo``; empty where there is none.
+    """
+    device: Literal["cpu", "cuda"] = "cuda" if cuda else "cpu"
+    has_bf16 = cuda_bf16 if cuda else not _CPU_FLAGS.isdisjoint(cpuinfo.split())
+    if requested == "fp32" or (requested == "auto" and not has_bf16):
+        return Precision(device)
+    if has_bf16:
+        return Precision(device, torch.bfloat16)
+    lacks = "this GPU has no bf16" if cuda else "this processor has neither avx512_bf16 nor amx_bf16"
+    return Precision(device, note=f"rewardModel.precision bf16: {lacks}, so fp32 was used")
+
+
+def detect(requested: Literal["auto", "fp32", "bf16"]) -> Precision:
+    """`resolve` on this machine."""
+    cpuinfo = Path("/proc/cpuinfo")
+    cuda = torch.cuda.is_available()
+    return resolve(
+        requested,
+        cuda=cuda,
+        cuda_bf16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
+        cpuinfo=cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else "",
+    )
+
+
+def set_up_process(threads: int) -> None:
+    """Make this process compute the same bits every time, on ``threads`` threads, and keep libraries from writing to the terminal."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time and guards against a fault that we do not have
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
