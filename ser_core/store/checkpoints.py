@@ -1,0 +1,87 @@
+"""Checkpoints of a running stage, shared by its attempts and deleted after its commit.
+
+The parts of a checkpoint lie in a folder with a random name; one small index names the newest two, and is replaced by a single write
+after the parts of the newer are complete. So the index alone says what is whole, and no listing has to be trusted.
+"""
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ser_core.api.model import Model
+from ser_core.api.stage import RunIdentity
+from ser_core.api.status import StageKind
+from ser_core.errors import CorruptObject, ObjectNotFound
+from ser_core.store.commit import fetch_verified, sha256_of
+from ser_core.store.manifest import OutputFile, stage_prefix
+from ser_core.store.port import ObjectStore
+
+KEPT = 2
+"""The newest, and the one before it in case the newest is damaged."""
+
+
+class Checkpoint(Model):
+    """One complete checkpoint."""
+
+    step: int
+    files: dict[str, OutputFile]
+
+
+class _Index(Model):
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """Newest first."""
+
+
+class CheckpointStore:
+    """Checkpoints of one stage of one iteration."""
+
+    def __init__(self, store: ObjectStore, run: RunIdentity, iteration: int, stage: StageKind) -> None:
+        self._store = store
+        self._prefix = f"{stage_prefix(run, iteration, stage)}/checkpoints"
+        self._index_key = f"{self._prefix}/INDEX.json"
+
+    def save(self, step: int, files: Mapping[str, Path]) -> None:
+        """Save ``files`` as the checkpoint of ``step``. Killed at any moment, the newest is this one or the one before."""
+        folder = f"{self._prefix}/{step:08d}-{uuid.uuid4().hex[:8]}"
+        parts = {}
+        for name, path in files.items():
+            parts[name] = OutputFile(key=f"{folder}/{name}", size=path.stat().st_size, sha256=sha256_of(path))
+            self._store.upload(parts[name].key, path)
+        known = self._read().checkpoints
+        kept = (Checkpoint(step=step, files=parts), *known[: KEPT - 1])
+        self._store.put(self._index_key, _Index(checkpoints=kept).model_dump_json(by_alias=True).encode())
+        for dropped in known[KEPT - 1 :]:
+            for part in dropped.files.values():
+                self._store.delete(part.key)
+
+    def newest(self, folder: Path) -> tuple[int, dict[str, Path]] | None:
+        """Step and verified local copies of the newest whole checkpoint; a damaged one falls back to the one before. None: start afresh."""
+        for checkpoint in self._read().checkpoints:
+            target = folder / f"checkpoint-{checkpoint.step}"
+            paths = {name: target / name for name in checkpoint.files}
+            try:
+                for name, path in paths.items():
+                    fetch_verified(self._store, checkpoint.files[name], path)
+            except (CorruptObject, ObjectNotFound):
+                continue
+            return checkpoint.step, paths
+        return None
+
+    def newest_step(self) -> int | None:
+        """Step of the newest checkpoint, unverified."""
+        known = self._read().checkpoints
+        return known[0].step if known else None
+
+    def delete_all(self) -> None:
+        """Remove every checkpoint, the index first, so that none is half there; also what a killed save left."""
+        self._store.delete(self._index_key)
+        for found in list(self._store.list(f"{self._prefix}/")):
+            self._store.delete(found.key)
+
+    def _read(self) -> _Index:
+        try:
+            return _Index.model_validate_json(self._store.get(self._index_key))
+        except (ObjectNotFound, ValidationError):
+            return _Index()

@@ -1,0 +1,166 @@
+"""The object store on a file system that has hard links. A key is a path below the root."""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError
+from ser_core.store.port import ObjectInfo
+
+_TEMPORARY = ".part-"
+
+
+class FileStore:
+    """Objects as files below ``root``.
+
+    A write goes to a temporary file beside its target, is synced, and then linked (`create`) or renamed (`put`), so that no reader ever
+    sees half an object.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    def uri(self, key: str) -> str:
+        """``file://`` URI of ``key``."""
+        return f"file://{self._root}/{key}"
+
+    def key(self, uri: str) -> str:
+        """Key of a URI made by `uri`."""
+        prefix = f"file://{self._root}/"
+        if not uri.startswith(prefix):
+            raise SpecError(f"{uri!r} lies outside the store {prefix}", hint="the run's store must not be moved while it runs")
+        return uri.removeprefix(prefix)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write ``data`` unless the key exists: a hard link refuses an existing name atomically."""
+        target = self._path(key)
+        with _explained(target), self._temporary(target) as temporary:
+            _write(temporary, data)
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+            _sync_folder(target.parent)
+            return True
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write ``data``, replacing what is there."""
+        target = self._path(key)
+        with _explained(target), self._temporary(target) as temporary:
+            _write(temporary, data)
+            temporary.replace(target)
+            _sync_folder(target.parent)
+
+    def get(self, key: str) -> bytes:
+        """Content of ``key``."""
+        target = self._path(key)
+        with _explained(target):
+            return target.read_bytes()
+
+    def upload(self, key: str, path: Path) -> None:
+        """Copy a file into the store."""
+        target = self._path(key)
+        with _explained(target), self._temporary(target) as temporary:
+            shutil.copyfile(path, temporary)
+            with temporary.open("rb+") as copied:
+                os.fsync(copied.fileno())
+            temporary.replace(target)
+            _sync_folder(target.parent)
+
+    def download(self, key: str, path: Path) -> None:
+        """Copy an object out of the store."""
+        source = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+        with _explained(source):
+            try:
+                shutil.copyfile(source, temporary)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects whose key starts with ``prefix``, in key order."""
+        folder = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._root
+        found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(_TEMPORARY)]
+        keys = sorted((path.relative_to(self._root).as_posix(), path) for path in found)
+        for key, path in keys:
+            if key.startswith(prefix):
+                status = path.stat()
+                yield ObjectInfo(key, status.st_size, status.st_mtime)
+
+    def delete(self, key: str) -> None:
+        """Remove ``key``, and the folders that it leaves empty."""
+        target = self._path(key)
+        with _explained(target):
+            target.unlink(missing_ok=True)
+            for folder in target.parents:
+                if folder == self._root or not _remove_if_empty(folder):
+                    return
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if not key or any(part in ("", ".", "..") for part in parts) or "\x00" in key:
+            raise SpecError(f"key {key!r} leaves the store {self._root}", hint="keys are relative, without empty, '.' or '..' parts")
+        return self._root.joinpath(*parts)
+
+    @contextmanager
+    def _temporary(self, target: Path) -> Iterator[Path]:
+        temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        while True:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.touch(exist_ok=False)
+                break
+            except FileNotFoundError:
+                continue  # another process's delete removed the empty folder in between
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectNotFound(f"{path} does not exist") from error
+    except PermissionError as error:
+        raise StoreAccessDenied(
+            f"{path} may not be accessed: {error.strerror}", hint="make the folder writable, or change storage.uri"
+        ) from error
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StoreError(
+            f"{path}: {error.strerror}",
+            reason="StoreFull" if full else "StoreUnavailable",
+            hint="free some space, or change storage.uri" if full else "check the file system of storage.uri",
+        ) from error

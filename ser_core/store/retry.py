@@ -1,0 +1,50 @@
+"""Retrying until a deadline. An SDK alone gives up after 0.1 to 3 seconds; a store that restarts needs minutes."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ser_core.errors import StoreError
+
+Answer = TypeVar("Answer")
+
+
+class Transient(Exception):
+    """An operation failed in a way that may pass. ``args[0]`` says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Full-jitter exponential backoff below an outer deadline. Clock, sleep and chance are arguments so that tests need no time."""
+
+    deadline_seconds: float = 300.0
+    """From the first try to the last; then the operation has failed."""
+    base_seconds: float = 0.2
+    cap_seconds: float = 20.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    uniform: Callable[[float, float], float] = random.uniform
+
+    def call(self, operation: Callable[[], Answer], what: str) -> Answer:
+        """Call ``operation`` until it does not raise `Transient`.
+
+        Raises:
+            StoreError: It still failed at the deadline; the message names ``what``, the tries, the time and the last failure.
+        """
+        started, tries = self.clock(), 0
+        while True:
+            tries += 1
+            try:
+                return operation()
+            except Transient as failure:
+                pause = self.uniform(0, min(self.cap_seconds, self.base_seconds * 2 ** min(tries, 30)))
+                elapsed = self.clock() - started
+                if elapsed + pause > self.deadline_seconds:
+                    raise StoreError(
+                        f"{what} failed {tries} times in {elapsed:.0f} s: {failure}",
+                        reason="StoreUnavailable",
+                        hint="check that the store is reachable and healthy; the stage continues where it stopped",
+                    ) from failure
+                self.sleep(pause)

@@ -1,0 +1,202 @@
+"""The object store on S3 and the servers that speak it."""
+
+import functools
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError
+from ser_core.store.port import ObjectInfo
+from ser_core.store.retry import Retry, Transient
+
+PART_BYTES = 16 * 1024 * 1024
+"""Size of a part; S3 allows 10,000 of at least 5 MiB."""
+MAX_PARTS = 10_000
+WORKERS = 8
+_DENIED = frozenset(
+    {"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "Forbidden"}
+)
+_ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
+_EXISTS = frozenset({"412", "PreconditionFailed"})
+
+Answer = TypeVar("Answer")
+
+
+def s3_client(endpoint: str | None, region: str | None, ca_bundle: str | None) -> Any:
+    """A thread-safe client. Checksums are sent only where S3 asks for them, since many servers know no others."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        verify=ca_bundle,
+        config=Config(
+            retries={"total_max_attempts": 1},  # Retry is the one that retries
+            connect_timeout=10,
+            read_timeout=60,
+            max_pool_connections=2 * WORKERS,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path"} if endpoint else {},
+        ),
+    )
+
+
+class S3Store:
+    """Objects in ``bucket`` below ``prefix``.
+
+    Args:
+        client: From `s3_client`.
+        bucket: Name of the bucket.
+        prefix: Key prefix without slashes at its ends; may be empty.
+        retry: Deadline of every single operation.
+        part_bytes: Files larger than this travel in parallel parts of this size.
+    """
+
+    def __init__(self, client: Any, bucket: str, prefix: str, retry: Retry | None = None, part_bytes: int = PART_BYTES) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._retry = retry or Retry()
+        self._part_bytes = part_bytes
+
+    def uri(self, key: str) -> str:
+        """``s3://`` URI of ``key``."""
+        return f"s3://{self._bucket}/{self._prefix}{key}"
+
+    def key(self, uri: str) -> str:
+        """Key of a URI made by `uri`."""
+        if not uri.startswith(self.uri("")):
+            raise SpecError(f"{uri!r} lies outside the store {self.uri('')}", hint="the run's store must not be moved while it runs")
+        return uri.removeprefix(self.uri(""))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """One PUT with ``If-None-Match: *``."""
+        try:
+            self._call("put_object", key, Body=data, IfNoneMatch="*")
+        except ClientError as error:
+            if _code(error) in _EXISTS:
+                return False
+            raise
+        return True
+
+    def put(self, key: str, data: bytes) -> None:
+        """One PUT."""
+        self._call("put_object", key, Body=data)
+
+    def get(self, key: str) -> bytes:
+        """One GET."""
+        return self._read(key, None)
+
+    def upload(self, key: str, path: Path) -> None:
+        """One PUT for a small file, else parallel parts; an upload that fails is aborted, so that no parts are left to be paid for."""
+        size = path.stat().st_size
+        if size <= self._part_bytes:
+            self.put(key, path.read_bytes())
+            return
+        part_bytes = max(self._part_bytes, -(-size // MAX_PARTS))
+        upload_id = self._call("create_multipart_upload", key)["UploadId"]
+        try:
+            with ThreadPoolExecutor(WORKERS) as pool:
+                numbers = range(1, -(-size // part_bytes) + 1)
+                parts = list(pool.map(lambda number: self._upload_part(key, path, upload_id, number, part_bytes), numbers))
+            self._call("complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts})
+        except BaseException:
+            self._call("abort_multipart_upload", key, UploadId=upload_id)
+            raise
+
+    def download(self, key: str, path: Path) -> None:
+        """Ranged GETs in parallel into a temporary file beside ``path``, which is then renamed."""
+        size = int(self._call("head_object", key)["ContentLength"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".part-{uuid.uuid4().hex}")
+        try:
+            with temporary.open("wb") as file:
+                file.truncate(size)
+            with ThreadPoolExecutor(WORKERS) as pool:
+                list(pool.map(lambda start: self._download_part(key, temporary, start, size), range(0, size, self._part_bytes)))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects whose key starts with ``prefix``, page by page."""
+        token: dict[str, str] = {}
+        while True:
+            request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **token}
+            page = self._request(functools.partial(self._client.list_objects_v2, **request), f"listing {self.uri(prefix)}")
+            for entry in page.get("Contents", ()):
+                yield ObjectInfo(entry["Key"].removeprefix(self._prefix), entry["Size"], entry["LastModified"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, key: str) -> None:
+        """One DELETE."""
+        self._call("delete_object", key)
+
+    def _upload_part(self, key: str, path: Path, upload_id: str, number: int, part_bytes: int) -> dict[str, Any]:
+        with path.open("rb") as file:
+            file.seek((number - 1) * part_bytes)
+            body = file.read(part_bytes)
+        answer = self._call("upload_part", key, UploadId=upload_id, PartNumber=number, Body=body)
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    def _download_part(self, key: str, path: Path, start: int, size: int) -> None:
+        end = min(start + self._part_bytes, size)
+        content = self._read(key, f"bytes={start}-{end - 1}")
+        if len(content) != end - start:
+            raise StoreError(f"{self.uri(key)} changed while it was read", reason="ObjectChanged")
+        with path.open("rb+") as file:
+            file.seek(start)
+            file.write(content)
+
+    def _read(self, key: str, byte_range: str | None) -> bytes:
+        extra = {"Range": byte_range} if byte_range else {}
+
+        def read() -> bytes:
+            content: bytes = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **extra)["Body"].read()
+            return content
+
+        return self._request(read, f"reading {self.uri(key)}")
+
+    def _call(self, operation: str, key: str, **arguments: Any) -> Any:
+        method = getattr(self._client, operation)
+        return self._request(lambda: method(Bucket=self._bucket, Key=self._prefix + key, **arguments), f"{operation} of {self.uri(key)}")
+
+    def _request(self, send: Callable[[], Answer], what: str) -> Answer:
+        def once() -> Answer:
+            try:
+                return send()
+            except ClientError as error:
+                raise self._translated(error, what) from error
+            except (NoCredentialsError, PartialCredentialsError) as error:
+                raise StoreAccessDenied(
+                    f"{what}: {error}", hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+                ) from error
+            except (BotoCoreError, OSError) as error:
+                raise Transient(str(error)) from error
+
+        return self._retry.call(once, what)
+
+    def _translated(self, error: ClientError, what: str) -> Exception:
+        code = _code(error)
+        if code in _EXISTS:
+            return error
+        if code in _ABSENT:
+            return ObjectNotFound(f"{what}: there is no such object")
+        if code == "NoSuchBucket":
+            return SpecError(f"storage.uri: bucket {self._bucket!r} does not exist", hint="create the bucket, or correct storage.uri")
+        if code in _DENIED:
+            return StoreAccessDenied(f"{what}: {code}", hint="check the credentials, and that they may read, write, list and delete there")
+        return Transient(f"{code}: {error.response.get('Error', {}).get('Message', '')}")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
