@@ -18,6 +18,7 @@ from ser_core.data.spool import PairSpool, read_spool
 from ser_core.data.text import shown
 from ser_core.data.validation import Entry, drop_repeats
 from ser_core.errors import DataError
+from ser_core.store.commit import sha256_of
 
 MIN_PAIRS = 2
 """Pairs that every side needs."""
@@ -174,7 +175,7 @@ def _provenance(sources: Mapping[str, Source], corpus: Corpus) -> dict[str, Any]
             "uri": source.uri,
             "pinned": source.pinned,
             "found": corpus.found[part],
-            "files": [{"name": file.name, "bytes": file.path.stat().st_size, "sha256": file.sha256()} for file in source.files],
+            "files": [{"name": file.name, "bytes": file.path.stat().st_size, "sha256": sha256_of(file.path)} for file in source.files],
             "leftOut": list(source.left_out),
             "rows": corpus.tallies[part].rows,
             "dropped": dict(sorted(corpus.tallies[part].dropped.items())),

@@ -1,6 +1,5 @@
 """A row of a data file before anything is known about its meaning, and what it means to drop one."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,6 @@ class DataFile:
     name: str
     """Name relative to the source's URI, for messages."""
     path: Path
-
-    def sha256(self) -> str:
-        """SHA-256 of the file as it is stored, in hex."""
-        with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

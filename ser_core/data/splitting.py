@@ -70,7 +70,7 @@ def _take(groups: list[Group], wanted: float) -> tuple[list[Group], list[Group]]
     taken, left, count = [], [], 0
     for group in groups:
         size = len(group.members)
-        if abs(count + size - wanted) < abs(count - wanted):
+        if abs(count + size - wanted) <= abs(count - wanted):
             taken.append(group)
             count += size
         else:

@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.stage import RunIdentity, StageSpec
+from ser_core.api.status import StageKind
+from ser_core.data.tables import LabeledPair, PoolPair, read_table
+from ser_core.errors import DataError, SpecError
+from ser_core.store.checkpoints import CheckpointStore
+from ser_core.store.connect import connect
+from ser_jobs.context import StageContext
+from ser_jobs.prepare import body
+
+
+class Events:
+    def __init__(self):
+        self.names = []
+
+    def progress(self, step, total, unit):
+        assert 0 <= step <= total
+
+    def event(self, name, **fields):
+        self.names.append(name)
+
+
+@pytest.fixture
+def prepare(tmp_path, tiny_model, pairs_file):
+    def run(**changes):
+        spec = SERRunSpec.model_validate(
+            {
+                "rewardModel": {"base": f"file://{tiny_model}", "maxLength": 32},
+                "data": {"source": {"uri": f"file://{pairs_file}"}},
+                "storage": {"uri": f"file://{tmp_path}/store"},
+                **changes,
+            }
+        )
+        identity = RunIdentity(namespace="default", name="tiny", uid="1")
+        stage = StageSpec(run=identity, stage=StageKind.PREPARE, iteration=0, attempt=1, spec=spec, threads=1)
+        workdir = tmp_path / "work"
+        workdir.mkdir()
+        store = connect(spec.storage)
+        events = Events()
+        checkpoints = CheckpointStore(store, identity, 0, StageKind.PREPARE)
+        return body(StageContext(stage, store, {}, workdir, events, lambda: False, checkpoints)), events.names
+
+    return run
+
+
+def test_prepare_hands_on_the_split_the_model_and_where_they_came_from(prepare, tiny_model):
+    output, events = prepare()
+    assert events == ["store-probed", "model-checked", "data-split"]
+    model = {name.removeprefix("model/") for name in output.files if name.startswith("model/")}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= model
+    assert output.files["model/model.safetensors"].read_bytes() == (tiny_model / "model.safetensors").read_bytes()
+    metrics = output.metrics
+    assert (metrics.seed, metrics.dev, metrics.heldout, metrics.pool) == (27, 9, 24, 180)
+    assert len(read_table(output.files["seed.parquet"], LabeledPair)) == 27
+    assert len(read_table(output.files["pool.parquet"], PoolPair)) == 180
+    provenance = json.loads(output.files["provenance.json"].read_text())
+    assert provenance["baseModel"]["modelType"] == "bert"
+    assert provenance["data"]["source"]["rows"] == 240
+
+
+def test_a_wrong_model_is_refused_before_the_data_are_read(prepare, tiny_model, tmp_path):
+    with pytest.raises(SpecError, match="maxLength 128 is more than the 64 tokens"):
+        prepare(
+            rewardModel={"base": f"file://{tiny_model}", "maxLength": 128}, data={"source": {"uri": f"file://{tmp_path}/nothing.jsonl"}}
+        )
+
+
+def test_wrong_data_are_refused(prepare, tmp_path):
+    with pytest.raises(DataError) as caught:
+        prepare(data={"source": {"uri": f"file://{tmp_path}/nothing.jsonl"}})
+    assert caught.value.reason == "DataNotFound"
