@@ -28,7 +28,7 @@ from ser_core.loop.text import as_reason, clip, read_time, write_time
 MAX_CHARGED = 3
 MAX_UNCHARGED_WITHOUT_PROGRESS = 3
 FIRST_PAUSE = timedelta(seconds=10)
-LONGEST_PAUSE = timedelta(minutes=5)
+"""Pause after the first charged failure of a stage; it doubles with each further one."""
 NEVER_RETRIED = range(10, 20)
 RETRIED = range(20, 30)
 
@@ -117,7 +117,7 @@ def next_attempt(rows: Sequence[StageStatus]) -> NextAttempt:
     pause = None
     if last.outcome is Outcome.FAILED and last.charged and last.finished_at:
         charged = sum(row.charged for row in rows)
-        pause = read_time(last.finished_at) + min(FIRST_PAUSE * 2 ** (charged - 1), LONGEST_PAUSE)
+        pause = read_time(last.finished_at) + FIRST_PAUSE * 2 ** (charged - 1)
     return NextAttempt(last.attempt + 1, "report" if unanswered else "execute", pause)
 
 
@@ -157,7 +157,7 @@ def _committed(row: StageStatus, result: StageResult) -> StageStatus:
         return _with(row, Outcome.FAILED, RESULT_MISMATCH, problem).model_copy(update={"charged": True})
     done = _with(row, Outcome.DONE, "", "")
     steps = metrics.steps if isinstance(metrics, RetrainMetrics) else None
-    return done.model_copy(update={"manifest": manifest.uri, "manifest_sha256": manifest.sha256, "steps": steps, "checkpoint_step": None})
+    return done.model_copy(update={"manifest": manifest.uri, "manifest_sha256": manifest.sha256, "steps": steps})
 
 
 def _mismatch(row: StageStatus, manifest: ManifestRef | None, metrics: StageMetrics | None) -> str:

@@ -37,10 +37,8 @@ def _stage_event(row: StageStatus) -> Event:
         return Event("Normal", "StageStarted", f"{name}{looks}")
     if row.outcome is Outcome.RUNNING:
         return Event("Normal", "StageStopping", f"{name}: {row.reason}")
-    if row.outcome is Outcome.DONE:
-        return Event("Normal", "StageDone", f"{name}: {row.message}" if row.message else name)
-    kind = "Warning" if row.outcome in _WARNINGS else "Normal"
-    return Event("Warning" if kind == "Warning" else "Normal", row.reason, f"{name}: {row.message}" if row.message else name)
+    told = f"{name}: {row.message}" if row.message else name
+    return Event("Warning" if row.outcome in _WARNINGS else "Normal", row.reason or "StageDone", told)
 
 
 def _phase_events(before: SERRunStatus, after: SERRunStatus, reason: str) -> Iterator[Event]:

@@ -202,6 +202,15 @@ def test_nothing_starts_beside_a_process_that_the_status_does_not_know(make_worl
     assert action.spec.stage == "retrain"
 
 
+def test_a_second_process_beside_the_live_attempt_is_stopped(make_world):
+    world = make_world().at("retrain")
+    world.jobs["stray"] = stray(world, world.live()[0])
+    planned = world.reconcile()
+
+    assert [action.job for action in planned.actions] == ["ser-stray"]
+    assert world.rows("retrain")[0].outcome == "Running"
+
+
 def test_an_ended_run_stops_what_still_runs(make_world):
     world = make_world(loop={"maxIterations": 1}).drive()
     world.jobs["stray"] = stray(world, next(iter(world.jobs.values())))

@@ -7,6 +7,7 @@ import pytest
 
 from ser_core.api.stage import StageResult
 from ser_core.api.status import StageKind
+from ser_core.loop.stages import StageKey, job_name
 
 
 def attempts(world, stage="retrain"):
@@ -285,6 +286,19 @@ def test_the_report_that_says_more_is_believed(make_world):
     world.reconcile()
 
     assert [row.outcome for row in world.rows("prepare")] == ["Done"]
+
+
+def test_an_adopted_report_stays_a_report(make_world):
+    world = make_world().at("prepare")
+    world.end("interrupted")
+    (job,) = world.jobs.values()
+    later = job_name(world.run, StageKey(0, StageKind.PREPARE), 2)
+    absent = StageResult(outcome="absent")
+    world.jobs[later] = dataclasses.replace(job, attempt=2, job=later, mode="report", exit_code=3, result=absent)
+    (action,) = world.reconcile().actions
+
+    assert (action.spec.attempt, action.spec.mode) == (3, "execute")
+    assert [row.charged for row in world.rows("prepare")] == [False, False, False]
 
 
 def test_times_come_from_the_executor_where_it_knows_them(make_world):

@@ -4,13 +4,18 @@ import dataclasses
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from ser_core.loop.observed import StopStage
 
 LOOP = {"maxIterations": 2, "controls": ["pseudoLabelOnce", "seedOnly"], "stopping": {"patience": 1}}
 SPEC = {"loop": LOOP, "budget": {"gpuHours": 1}, "resources": {"retrain": {"gpus": 2}, "label": {"gpus": 1}}}
+POINTS = [("prepare", 0), ("retrain", 0), ("label", 1), ("filter", 2), ("retrain", 2), ("control-seed-only", 0)]
 TERMINAL = ("Completed", "Failed")
+
+
+SEEN = st.sampled_from([True, True, False])
+"""Whether the executor plans before anything else happens."""
 
 
 def has_live(machine):
@@ -28,6 +33,10 @@ class Runs(RuleBasedStateMachine):
         self.hidden = None
         self.ended = None
 
+    @initialize(stage=st.sampled_from(POINTS))
+    def the_run_has_come_so_far(self, stage):
+        self.world.at(*stage)
+
     @rule()
     def reconcile(self):
         self.world.reconcile()
@@ -42,20 +51,34 @@ class Runs(RuleBasedStateMachine):
             self.world.act(action)
 
     @precondition(has_live)
-    @rule(seconds=st.sampled_from([1, 60, 1800]), result=st.sampled_from([True, True, True, False]))
-    def a_stage_commits(self, seconds, result):
+    @rule(seconds=st.sampled_from([1, 60, 1800]), result=st.sampled_from([True, True, True, False]), seen=SEEN)
+    def a_stage_commits(self, seconds, result, seen):
         self.world.wait(seconds)
         self.world.end(result=result)
+        self.reconcile_if(seen)
 
     @precondition(has_live)
-    @rule(code=st.sampled_from([1, 10, 20, 20, 21, 137]), step=st.sampled_from([None, 10, 20]), result=st.booleans())
-    def a_stage_fails(self, code, step, result):
+    @rule(code=st.sampled_from([1, 20, 20, 21, 137]), step=st.sampled_from([None, 10, 20]), result=st.booleans(), seen=SEEN)
+    def a_stage_fails(self, code, step, result, seen):
         self.world.end("failed", exit_code=code, checkpoint_step=step, result=result)
+        self.reconcile_if(seen)
+        self.world.wait(60)
+        self.reconcile_if(seen)
 
     @precondition(has_live)
-    @rule(step=st.sampled_from([None, 10, 20, 30]), disrupted=st.booleans())
-    def a_stage_is_interrupted(self, step, disrupted):
+    @rule(code=st.sampled_from([10, 11, 12]))
+    def a_stage_meets_a_user_error(self, code):
+        self.world.end("failed", exit_code=code)
+
+    @precondition(has_live)
+    @rule(step=st.sampled_from([None, 10, 20, 30]), disrupted=st.booleans(), seen=SEEN)
+    def a_stage_is_interrupted(self, step, disrupted, seen):
         self.world.end("interrupted", checkpoint_step=step, disrupted=disrupted)
+        self.reconcile_if(seen)
+
+    def reconcile_if(self, seen):
+        if seen:
+            self.reconcile()
 
     @precondition(lambda self: has_live(self) and self.hidden is None)
     @rule()
@@ -125,5 +148,7 @@ def test_runs_under_an_unreliable_executor(make_world):
     machine = type("Machine", (Runs,), {"make_world": staticmethod(make_world)})
     run_state_machine_as_test(
         machine,
-        settings=settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)),
+        settings=settings(
+            max_examples=150, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        ),
     )
