@@ -7,7 +7,7 @@ import math
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ser_core.api.model import Model
 from ser_core.api.status import SERRunStatus
@@ -60,7 +60,8 @@ class RewardModelSpec(Model):
     adapter: AdapterSpec | None = None
     """LoRA settings; null trains all weights."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the trunk; the score head is always fp32. `auto`: bf16 on GPUs that have it and on CPUs with avx512_bf16 or amx_bf16, else fp32."""
+    """Arithmetic of the trunk; the score head is always fp32. `auto`: bf16 on GPUs that have it and on CPUs with avx512_bf16 or
+    amx_bf16, else fp32."""
 
 
 class SourceSpec(Model):
@@ -80,7 +81,8 @@ class SourceSpec(Model):
         total = self.seed_fraction + self.heldout_fraction
         if total >= 1:
             raise ValueError(
-                f"seedFraction {self.seed_fraction} + heldoutFraction {self.heldout_fraction} = {total:g} leaves no pool: keep the sum below 1"
+                f"seedFraction {self.seed_fraction} + heldoutFraction {self.heldout_fraction} = {total:g} leaves no pool: "
+                "keep the sum below 1"
             )
         return self
 
@@ -130,7 +132,8 @@ class TrainingSpec(Model):
     pairs_per_step: int = Field(default=64, ge=1, le=65536)
     """Pairs in one optimizer step, whatever the micro-batches."""
     tokens_per_batch: int = Field(default=8192, ge=64, le=4194304)
-    """Token budget of one micro-batch or scoring batch, padding included. Lower it when memory runs out; results of a step do not depend on it."""
+    """Token budget of one micro-batch or scoring batch, padding included. Lower it when memory runs out; it does not change what a
+    step learns."""
     loss: Literal["bradley-terry", "hinge"] = "bradley-terry"
     """Bradley-Terry on the score difference (arXiv 2411.00418, released code), or the hinge with a margin (the paper's Eq. 5)."""
     margin: float = Field(default=1.0, gt=0, le=100)
@@ -179,7 +182,8 @@ class LoopSpec(Model):
     max_iterations: int = Field(default=4, ge=1, le=MAX_ITERATIONS)
     """Loops after the seed model. May be raised while the run is in its loops."""
     rule: Rule = Rule.CALIBRATED
-    """`calibrated`: confidence with a fitted temperature and a target precision. `paper` and `reference`: arXiv 2411.00418 as written, and as its code does it."""
+    """`calibrated`: confidence with a fitted temperature and a target precision. `paper` and `reference`: arXiv 2411.00418 as
+    written, and as its code does it."""
     thresholds: ThresholdsSpec = ThresholdsSpec()
     """What a pair must reach to be trusted."""
     retrain_from: Literal["base", "previous"] | None = None
@@ -187,7 +191,8 @@ class LoopSpec(Model):
     stopping: StoppingSpec = StoppingSpec()
     """When the evolution ends early."""
     controls: tuple[Control, ...] = Field(default=(), max_length=3)
-    """Yardsticks trained beside the evolution: `full` (all labels), `seedOnly` (the seed, for as many steps as the best loop took), `pseudoLabelOnce` (all pairs labelled once, unfiltered)."""
+    """Yardsticks trained beside the evolution: `full` (all labels), `seedOnly` (the seed, for as many steps as the best loop took),
+    `pseudoLabelOnce` (all pairs labelled once, unfiltered)."""
 
     @field_validator("controls")
     @classmethod
@@ -266,7 +271,8 @@ class StorageSpec(Model):
     ca_bundle: str | None = Field(default=None, max_length=1000)
     """Path of a PEM file with the certificate authorities to trust for the endpoint."""
     credentials_secret: str | None = Field(default=None, max_length=253)
-    """Name of the Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted into the stages. `ser run` uses the AWS environment and files instead."""
+    """Name of the Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted into the stages. `ser run`
+    uses the AWS environment and files instead."""
     retain: Literal["best", "all"] = "all"
     """Reward models kept after the run has ended: the best one, or all."""
 
@@ -328,7 +334,7 @@ class SERRunSpec(Model):
 class Metadata(Model):
     """The part of Kubernetes' object metadata that is used. Other fields are accepted and ignored."""
 
-    model_config = {"extra": "ignore"}
+    model_config = ConfigDict(extra="ignore")
 
     name: str = Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     """Name of the run: a DNS subdomain."""

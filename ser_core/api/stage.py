@@ -113,7 +113,7 @@ class PrepareMetrics(Model):
     heldout: int
     hidden_labels: bool
     """True when the labels of the pool are known, so that the agreement can be reported."""
-    dropped: dict[str, int] = {}
+    dropped: dict[str, int] = Field(default_factory=dict)
     """Unusable rows by reason."""
     warnings: tuple[str, ...] = ()
 
@@ -158,7 +158,8 @@ class RetrainMetrics(Model):
     self_labeled_pairs: int
     truncated: int
     temperature: float
-    """Divides score differences so that their sigmoid is a probability; fitted on the dev part (and, for a small one, cross-fitted seed)."""
+    """Divides score differences so that their sigmoid is a probability; fitted on the dev part (and, for a small one, the
+    cross-fitted seed)."""
     dev: Evaluation
     heldout: Evaluation
     notes: tuple[str, ...] = ()

@@ -1,0 +1,39 @@
+"""What of a spec may change after the run has started. The CRD says the same in CEL."""
+
+from typing import Any
+
+from ser_core.api.serrun import SERRunSpec
+from ser_core.errors import SpecError
+
+MUTABLE = frozenset({"suspend", "resources", "budget", "activeDeadline", "ttlAfterFinished"})
+
+
+def refuse_changes(old: SERRunSpec, new: SERRunSpec, *, ended: bool) -> None:
+    """Accept ``new`` as a change of ``old``, or say which fields may not change.
+
+    Args:
+        old: The spec that the run started with.
+        new: The spec that is wanted now.
+        ended: The run is completed or failed; then maxIterations may not be raised either.
+
+    Raises:
+        SpecError: Immutable fields differ (reason `ImmutableField`); each is named with both values.
+    """
+    before, after = (spec.model_dump(mode="json", by_alias=True) for spec in (old, new))
+    raised = new.loop.max_iterations > old.loop.max_iterations
+    if raised and not ended:
+        after["loop"]["maxIterations"] = before["loop"]["maxIterations"]
+    changes = [text for name in before if name not in MUTABLE for text in _differences(f"spec.{name}", before[name], after[name])]
+    if changes:
+        raise SpecError(
+            "; ".join(changes),
+            reason="ImmutableField",
+            hint="a started run keeps its spec: use another metadata.name, or ser purge and start again",
+        )
+
+
+def _differences(path: str, before: Any, after: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [*before, *(name for name in after if name not in before)]
+        return [text for name in names for text in _differences(f"{path}.{name}", before.get(name), after.get(name))]
+    return [] if before == after else [f"{path} was {before!r} and cannot become {after!r}"]

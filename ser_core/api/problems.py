@@ -1,0 +1,68 @@
+"""From pydantic's validation errors to sentences that name the field, the value and the remedy."""
+
+import difflib
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a document."""
+
+    path: tuple[str | int, ...]
+    """Keys and list positions that lead to it."""
+    text: str
+
+    @property
+    def field(self) -> str:
+        """Dotted path, for example ``spec.loop.maxIterations`` or ``spec.loop.controls[1]``."""
+        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path).removeprefix(".")
+
+
+def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """All problems of a document that was validated as ``model``, in document order."""
+    return [_problem(detail, model) for detail in error.errors(include_url=False)]
+
+
+def _problem(detail: Mapping[str, Any], model: type[BaseModel]) -> Problem:
+    path = tuple(detail["loc"])
+    value = repr(detail["input"])
+    shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+    if detail["type"] == "extra_forbidden":
+        return Problem(path, _unknown_field(str(path[-1]), _fields_at(model, path[:-1])))
+    if detail["type"] == "missing":
+        return Problem(path, "is missing: it has no default")
+    if detail["type"] == "value_error":
+        return Problem(path, str(detail["ctx"]["error"]))
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return Problem(path, f"{shown}: {message}")
+
+
+def _unknown_field(name: str, known: list[str]) -> str:
+    lower = {field.lower(): field for field in known}
+    near = difflib.get_close_matches(name.lower().replace("_", ""), lower, n=1, cutoff=0.6)
+    remedy = f"did you mean {lower[near[0]]}?" if near else f"known here: {', '.join(known)}"
+    return f"is no field; {remedy}"
+
+
+def _fields_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    current: type[BaseModel] | None = model
+    for part in path:
+        if isinstance(part, str) and current is not None:
+            field = next((field for field in current.model_fields.values() if field.alias == part), None)
+            current = _model_in(field.annotation) if field is not None else None
+    return [field.alias or name for name, field in current.model_fields.items()] if current is not None else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType, tuple):
+        return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
+    return None
