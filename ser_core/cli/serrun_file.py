@@ -48,7 +48,7 @@ def read_serrun(path: Path) -> SERRun:
     document.pop("status", None)
     _resolve_files(document.get("spec"), path.resolve().parent)
     try:
-        return SERRun.model_validate(document)
+        return SERRun.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         raise _spec_error(path, problems(error, SERRun), lines) from error
 

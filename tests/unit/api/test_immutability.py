@@ -1,0 +1,50 @@
+"""A started run keeps its spec."""
+
+import pytest
+
+from ser_core.api.immutability import refuse_changes
+from ser_core.api.serrun import SERRunSpec
+from ser_core.errors import SpecError
+
+BASE = {"rewardModel": {"base": "file:///m"}, "data": {"source": {"uri": "file:///d"}}, "storage": {"uri": "file:///s"}}
+
+
+def spec(**changes):
+    return SERRunSpec.model_validate(BASE | changes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suspend": True},
+        {"resources": {"label": {"gpus": 2}}},
+        {"budget": {"gpuHours": 3}},
+        {"activeDeadline": "2h"},
+        {"ttlAfterFinished": "1h"},
+        {"loop": {"maxIterations": 5}},
+    ],
+)
+def test_what_may_change(change):
+    refuse_changes(spec(), spec(**change), ended=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"loop": {"maxIterations": 3}}, "spec.loop.maxIterations was 4 and cannot become 3"),
+        ({"loop": {"maxIterations": 9, "rule": "paper"}}, "spec.loop.rule was 'calibrated' and cannot become 'paper'"),
+        ({"training": {"seed": 1}}, "spec.training.seed was 0 and cannot become 1"),
+        ({"storage": {"uri": "file:///t"}}, "spec.storage.uri"),
+        ({"rewardModel": {"base": "file:///m", "adapter": {}}}, "spec.rewardModel.adapter was None"),
+    ],
+)
+def test_what_may_not_change_is_named_with_both_values(change, named):
+    with pytest.raises(SpecError) as caught:
+        refuse_changes(spec(), spec(**change), ended=False)
+    assert named in caught.value.message
+    assert caught.value.reason == "ImmutableField"
+
+
+def test_iterations_of_an_ended_run_cannot_be_raised():
+    with pytest.raises(SpecError, match=r"spec\.loop\.maxIterations was 4 and cannot become 5"):
+        refuse_changes(spec(), spec(loop={"maxIterations": 5}), ended=True)
