@@ -120,7 +120,7 @@ class PartReader:
             betters[raw.better] += 1
             self._keep(pair, entry, (name for name in remarks.__slots__ if getattr(remarks, name)))
         if form is Form.LABELED_ANSWERS:
-            check_labels_vary(betters.elements(), file.name)
+            check_labels_vary(betters, file.name)
 
     def _check_label(self, raw: RawPair) -> None:
         if raw.better is None and self.part != "unlabeled":

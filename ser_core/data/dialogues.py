@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ser_core.data.rows import RowError
 
 _SPEAKERS = {"system": "System", "user": "Human", "assistant": "Assistant"}
-_HH_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+_HH_TURN = re.compile(r"\n\n(Human|Assistant):")
 _FIRST_USER_TURN = re.compile(r"(?:\A|\n\n)Human:[ \n]?(.*?)(?=\n\n(?:Human|Assistant):|\Z)", re.DOTALL)
 
 
@@ -29,7 +29,7 @@ def is_transcript(text: str) -> bool:
 
 def parse_transcript(text: str) -> list[Turn]:
     """Turns of an HH dialogue (`is_transcript`)."""
-    _, *pieces = _HH_TURN.split(text.strip())
+    _, *pieces = _HH_TURN.split("\n\n" + text.strip())
     return [Turn("user" if who == "Human" else "assistant", said.strip()) for who, said in zip(pieces[::2], pieces[1::2], strict=True)]
 
 

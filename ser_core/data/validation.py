@@ -1,7 +1,7 @@
 """What makes a pair usable, and the count of those that are not."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ser_core.data.formats import RawPair
@@ -151,13 +151,16 @@ def _drop(entry: Entry, reason: str, detail: str, tallies: dict[str, Tally]) -> 
     tallies[entry.part].drop(BadRow(entry.file, entry.line, reason, detail))
 
 
-def check_labels_vary(betters: Iterable[int | None], name: str) -> None:
+def check_labels_vary(counts: Counter[int | None], name: str) -> None:
     """Refuse a labelled file in which the same side always wins: the label column then says nothing.
+
+    Args:
+        counts: Rows by the value of ``better``.
+        name: Name of the file.
 
     Raises:
         DataError: ``OneSidedLabels``.
     """
-    counts = Counter(betters)
     labelled = counts[1] + counts[2]
     if labelled >= 20 and (counts[1] == 0 or counts[2] == 0):
         side = 1 if counts[1] else 2

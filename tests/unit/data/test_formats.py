@@ -1,5 +1,6 @@
 import gzip
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,6 +9,7 @@ import pytest
 from ser_core.data.formats import Form, RawPair, find_form, to_pair
 from ser_core.data.readers import detect, read_rows
 from ser_core.data.rows import DataFile, Row, RowError
+from ser_core.data.validation import check_pair
 from ser_core.errors import DataError
 
 
@@ -180,3 +182,9 @@ def test_a_damaged_parquet_file_is_refused(write, tmp_path):
     with pytest.raises(DataError) as caught:
         list(read_rows(file, detect(file), lambda _: None, set()))
     assert caught.value.reason == "CorruptFile"
+
+
+def test_the_rows_in_the_manual_are_the_same_pair():
+    manual = (Path(__file__).parents[3] / "docs" / "data-formats.md").read_text()
+    rows = [json.loads(line) for line in manual.partition("```json\n")[2].partition("```")[0].splitlines()]
+    assert len({check_pair(converted(row), "source")[0] for row in rows}) == 1

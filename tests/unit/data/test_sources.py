@@ -4,7 +4,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ser_core.api.serrun import DataSpec, HubSpec, SourceSpec, StorageSpec
+from ser_core.api.serrun import DataSpec, HubSpec, RewardModelSpec, SourceSpec, StorageSpec
+from ser_core.data.base_model import check_base_model
 from ser_core.data.locations import Access
 from ser_core.data.preparation import inspect
 from ser_core.data.sources import choose_train_files, open_source
@@ -80,3 +81,12 @@ def test_a_missing_s3_object_and_a_folder_marker_are_refused(s3, bucket):
         with pytest.raises(DataError) as caught:
             inspect(DataSpec(source=SourceSpec(uri=f"s3://data-of-others/{key}")), 0, access)
         assert (caught.value.reason, key in caught.value.message) == ("DataNotFound", True)
+
+
+def test_a_model_is_read_from_a_prefix(s3, bucket, tmp_path):
+    files = {"config.json": b'{"model_type": "bert"}', "tokenizer.json": b"{}", "model.safetensors": b"weights"}
+    for name, content in files.items():
+        bucket.put_object(Bucket="data-of-others", Key=f"models/bert/{name}", Body=content)
+    access = Access(StorageSpec(uri="s3://runs/prefix", endpoint=s3), HubSpec())
+    model = check_base_model(RewardModelSpec(base="s3://data-of-others/models/bert"), access, tmp_path / "model")
+    assert {name: path.read_bytes() for name, path in model.fetch(tmp_path / "model", lambda: None).items()} == files
