@@ -267,7 +267,7 @@ class StorageSpec(Model):
     endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/]+(/\S*)?$")
     """URL of an S3-compatible server; left out: AWS."""
     region: str | None = Field(default=None, max_length=60, pattern=r"^[a-z0-9-]+$")
-    """S3 region."""
+    """Region of the bucket; left out: AWS_REGION, else us-east-1."""
     ca_bundle: str | None = Field(default=None, max_length=1000)
     """Path of a PEM file with the certificate authorities to trust for the endpoint."""
     credentials_secret: str | None = Field(default=None, max_length=253)

@@ -118,6 +118,7 @@ class StageStatus(Model):
     manifest_sha256: str | None = Field(default=None, alias="manifestSHA256", max_length=64)
     exit_code: int | None = None
     reason: str = Field(default="", max_length=64)
+    """Why the attempt ended without a manifest; while it lives, why it was asked to stop."""
     message: str = Field(default="", max_length=512)
     checkpoint_step: int | None = None
     """Newest optimizer step that a later attempt can resume from."""

@@ -1,0 +1,85 @@
+"""`python -m ser_core.cli.generate`: write what is derived from the API types; with ``--check``, say what has drifted."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ser_core.api.crd import crd
+
+_COMMAND = "python -m ser_core.cli.generate"
+
+
+def crd_text() -> str:
+    """``crds/serruns.ser.dev.yaml``."""
+    header = f"# Generated from ser_core/api by: {_COMMAND}\n"
+    return header + yaml.safe_dump(crd(), sort_keys=False, allow_unicode=True, width=120)
+
+
+def reference_text() -> str:
+    """``docs/serrun.md``: every field of the spec with its meaning, type, bounds and default."""
+    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    head = ["# SERRun reference", "", f"Generated from `ser_core/api` by `{_COMMAND}`. `ser run` also takes `file://` URIs.", ""]
+    return "\n".join([*head, *_section("spec", schema)]) + "\n"
+
+
+def _section(path: str, schema: dict[str, Any]) -> Iterator[str]:
+    yield from (f"## `{path}`", "", _one_line(schema.get("description", "")), "", "| field | type | default | |", "|---|---|---|---|")
+    inner = []
+    for name, field in schema["properties"].items():
+        required = name in schema.get("required", ())
+        default = "required" if required else f"`{_shown(field.get('default'))}`" if _is_plain(field) and "default" in field else ""
+        yield f"| `{name}` | {_type(field)} | {default} | {_one_line(field.get('description', ''))} |"
+        item = field.get("items", field)
+        if "properties" in item:
+            inner.append((f"{path}.{name}", item))
+    yield ""
+    for inner_path, item in inner:
+        yield from _section(inner_path, item)
+
+
+def _is_plain(field: dict[str, Any]) -> bool:
+    return "properties" not in field and field.get("default") not in ([], {})
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return " \\| ".join(f"`{value}`" for value in field["enum"])
+    kind = f"list of {_type(field['items'])}" if "items" in field else str(field["type"])
+    low = f"{'>' if field.get('exclusiveMinimum') else '≥'} {field['minimum']:g}" if "minimum" in field else ""
+    high = f"{'<' if field.get('exclusiveMaximum') else '≤'} {field['maximum']:g}" if "maximum" in field else ""
+    return ", ".join(part for part in (kind, low, high) if part)
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main() -> int:
+    """Write the files, or compare them. 1: something has drifted."""
+    parser = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff when a file differs")
+    check = parser.parse_args().check
+    drifted = False
+    for path, text in ((Path("crds/serruns.ser.dev.yaml"), crd_text()), (Path("docs/serrun.md"), reference_text())):
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        if check and old != text:
+            drifted = True
+            sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), text.splitlines(True), str(path), "generated"))
+        elif not check:
+            path.write_text(text, encoding="utf-8")
+    if drifted:
+        print(f"error: generated files differ from the types\nhint: run {_COMMAND} and commit the result", file=sys.stderr)
+    return int(drifted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
