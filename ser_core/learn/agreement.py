@@ -1,6 +1,7 @@
 """How often self-labels equal the hidden human ones, by confidence. Read to report, never to decide."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from ser_core.data.tables import Decision
@@ -21,7 +22,7 @@ def agreement_report(decisions: Sequence[Decision]) -> dict[str, Any]:
             "high": high,
             **_all_and_kept([item for item in known if low <= item.confidence and (item.confidence < high or high == 1.0)]),
         }
-        for low, high in zip(BANDS, BANDS[1:], strict=False)
+        for low, high in pairwise(BANDS)
     ]
     return {**_all_and_kept(known), "bands": bands}
 
