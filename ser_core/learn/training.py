@@ -38,15 +38,17 @@ class TrainingPair:
 
 @dataclass(frozen=True, slots=True)
 class TrainingState:
-    """Everything that a training needs to go on: weights and optimizer moments by name, and the steps taken."""
+    """Everything that a training needs to go on: weights and optimizer moments by name (not copied), and the steps taken."""
 
     tensors: dict[str, torch.Tensor]
     history: tuple[TrainingStep, ...]
 
-    def write(self, folder: Path) -> None:
-        """Write ``state.safetensors`` and ``history.json``."""
-        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / "state.safetensors")
-        (folder / "history.json").write_text(json.dumps([asdict(step) for step in self.history]), encoding="utf-8")
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write ``state.safetensors`` and ``history.json``; returns them by name."""
+        files = {name: folder / name for name in ("state.safetensors", "history.json")}
+        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, files["state.safetensors"])
+        files["history.json"].write_text(json.dumps([asdict(step) for step in self.history]), encoding="utf-8")
+        return files
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingState":
@@ -88,7 +90,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 def train(
     model: RewardModel, pairs: Sequence[TrainingPair], spec: TrainingSpec, *, steps: int, watch: Watch, resume: TrainingState | None = None
-) -> tuple[TrainingStep, ...]:
+) -> TrainingState:
     """Train ``model`` in place with AdamW without weight decay, as in the method's released code.
 
     Args:
@@ -100,14 +102,14 @@ def train(
         resume: State to go on from.
 
     Returns:
-        One row for each optimizer step, those before ``resume`` included.
+        The state after the last step; its history has one row for each optimizer step, those before ``resume`` included.
 
     Raises:
         QualityError: The loss or its gradient is not finite.
         Interrupted: The watch asked to stop; the last whole step was saved.
     """
     weights = dict(model.trainable())
-    optimizer = torch.optim.AdamW(weights.values(), lr=spec.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(weights.values(), lr=spec.learning_rate, weight_decay=0.0, fused=True)
     history = list(resume.history) if resume else []
     if resume:
         _restore(weights, optimizer, resume)
@@ -143,7 +145,7 @@ def train(
         watch.trained(len(chosen))
         if watch.checkpoint_due():
             watch.save(_state(weights, optimizer, history))
-    return tuple(history)
+    return _state(weights, optimizer, history)
 
 
 def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: TrainingSpec) -> torch.Tensor:
