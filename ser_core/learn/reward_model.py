@@ -47,7 +47,7 @@ class RewardModel:
         return ((name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad)
 
     def export(self, folder: Path) -> None:
-        """Write a plain transformers model and its tokenizer, adapters merged, in safetensors. An adapter cannot be trained on afterwards."""
+        """Write a plain transformers model and its tokenizer, adapters merged, in safetensors. Ends the training of an adapter."""
         network = self.network.merge_and_unload() if hasattr(self.network, "merge_and_unload") else self.network
         network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)

@@ -1,7 +1,6 @@
 """Scores of answers. A row's score is the same to the last bit whatever else is scored with it, in whatever order."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,56 +12,63 @@ from ser_core.learn.batching import pad, scoring_batches
 from ser_core.learn.encoding import Row
 from ser_core.learn.reward_model import RewardModel
 
-_ROWS_IN_MEMORY = 4096
+Scores = NDArray[np.float64]
+AfterBatch = Callable[[list[int], Scores], None]
 
 
-def score_rows(model: RewardModel, rows: Sequence[Row], token_budget: int, stop: Callable[[], None] = lambda: None) -> NDArray[np.float64]:
+def score_rows(model: RewardModel, rows: Sequence[Row], token_budget: int, after_batch: AfterBatch = lambda rows, scores: None) -> Scores:
     """Logits of rows, shape (rows,), in the given order.
 
     Args:
         model: The reward model.
         rows: Encoded prompts with answers.
         token_budget: ``training.tokensPerBatch``.
-        stop: Called before every batch; it may raise.
+        after_batch: Told the indices and the scores of every batch; it may raise.
     """
     scores = np.empty(len(rows), dtype=np.float64)
     budget = model.precision.batch_tokens(token_budget)
     # The outer context, though off, keeps the weights that the trunk's autocast has converted from one batch to the next.
     with torch.no_grad(), torch.autocast(model.precision.device, enabled=False):
         for shape, members in scoring_batches([len(row) for row in rows], budget, model.limit):
-            stop()
             batch = pad([rows[index] for index in members], model.tokenizer.pad_token_id, shape)
             scores[members] = model.score(batch)[: len(members)].double().cpu().numpy()
+            after_batch(members, scores[members])
     return scores
 
 
 def score_pairs(
-    model: RewardModel, pairs: Sequence[PoolPair], token_budget: int, stop: Callable[[], None] = lambda: None
+    model: RewardModel, pairs: Sequence[PoolPair], token_budget: int, known: Scores, after_batch: Callable[[int], None] = lambda rows: None
 ) -> tuple[list[PairScores], int]:
     """Scores of both answers of pairs, and how many pairs were truncated.
+
+    Args:
+        model: The reward model.
+        pairs: What to score.
+        token_budget: ``training.tokensPerBatch``.
+        known: Shape (pairs, 2). What is not NaN is known already; the rest is filled in, batch by batch.
+        after_batch: Told the number of answers that every batch has scored; it may raise.
 
     Raises:
         QualityError: A score is not finite.
     """
     encoded = model.encoder.pairs([pair.prompt for pair in pairs], [pair.answer_1 for pair in pairs], [pair.answer_2 for pair in pairs])
-    scores = score_rows(model, [row for both in encoded for row in both], token_budget, stop).reshape(-1, 2)
-    for pair, (score_1, score_2) in zip(pairs, scores, strict=True):
-        if not np.isfinite(score_1 + score_2):
-            raise QualityError(
-                f"pair {pair.id}: the reward model's scores are {score_1} and {score_2}",
-                reason="NonFiniteScore",
-                hint="lower training.learningRate, or set rewardModel.precision to fp32",
-            )
+    unknown = np.argwhere(np.isnan(known))
+
+    def keep(members: list[int], scores: Scores) -> None:
+        where = unknown[members]
+        for (pair, _), score in zip(where, scores, strict=True):
+            if not np.isfinite(score):
+                raise QualityError(
+                    f"pair {pairs[pair].id}: the reward model's score is {score}",
+                    reason="NonFiniteScore",
+                    hint="lower training.learningRate, or set rewardModel.precision to fp32",
+                )
+        known[where[:, 0], where[:, 1]] = scores
+        after_batch(len(members))
+
+    score_rows(model, [encoded[pair][side] for pair, side in unknown], token_budget, keep)
     found = [
-        PairScores(pair.id, float(both[0]), float(both[1]), first.answer_tokens, second.answer_tokens)
-        for pair, both, (first, second) in zip(pairs, scores, encoded, strict=True)
+        PairScores(pair.id, float(score_1), float(score_2), first.answer_tokens, second.answer_tokens)
+        for pair, (score_1, score_2), (first, second) in zip(pairs, known, encoded, strict=True)
     ]
     return found, sum(first.truncated or second.truncated for first, second in encoded)
-
-
-def score_answers(model: RewardModel, rows: Iterable[tuple[str, str]], token_budget: int) -> Iterator[float]:
-    """Stream the scores of (prompt, answer) rows in their order; at most 4,096 rows are held in memory."""
-    remaining = iter(rows)
-    while chunk := list(islice(remaining, _ROWS_IN_MEMORY)):
-        encoded = model.encoder.rows([prompt for prompt, _ in chunk], [answer for _, answer in chunk])
-        yield from map(float, score_rows(model, encoded, token_budget))

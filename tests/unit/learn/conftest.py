@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from ser_core.learn.precision import Precision, set_up_process
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -13,6 +12,8 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+
+from ser_core.learn.precision import Precision, set_up_process
 
 WORDS = [f"w{number}" for number in range(60)] + ["a", "b"]
 

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
 from ser_core.api.serrun import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.batching import pad
 from ser_core.learn.precision import Precision
 from ser_core.learn.reward_model import RewardModel, load
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6"]
 ANSWERS = ["w7", "w8 w9 w10 w11", "w12 w13"]
