@@ -1,0 +1,70 @@
+"""The `ser` command. Heavy libraries are imported inside the commands that need them: `ser --help` and `ser status` start at once."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from ser_core.cli.evolution import evolution
+from ser_core.cli.export import export
+from ser_core.cli.logs import logs
+from ser_core.cli.output import print_error
+from ser_core.cli.purge import purge
+from ser_core.cli.report import report
+from ser_core.cli.run import run
+from ser_core.cli.score import score
+from ser_core.cli.status import status
+from ser_core.cli.validate import validate
+from ser_core.errors import SERError
+
+
+def _examples(*lines: str) -> str:
+    """An epilog that keeps its lines."""
+    return "\n".join(("\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)))
+
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_examples(
+        "ser validate serrun.yaml", "ser run serrun.yaml", "ser evolution serrun.yaml", "ser report serrun.yaml -o report.html"
+    ),
+)
+
+
+@app.callback(invoke_without_command=True)
+def ser(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False) -> None:
+    """Self-evolved reward learning: a reward model that labels its own training data."""
+    if show_version:
+        print(version("ser-operator"))
+        raise typer.Exit
+
+
+app.command(epilog=_examples("ser validate serrun.yaml && ser run serrun.yaml"))(validate)
+app.command(epilog=_examples("ser run serrun.yaml", "ser run serrun.yaml --json > events.jsonl"))(run)
+app.command(epilog=_examples("ser status serrun.yaml", "ser status serrun.yaml --json | jq .status.phase"))(status)
+app.command(epilog=_examples("ser evolution serrun.yaml", "ser evolution serrun.yaml --json | jq '.iterations[].accuracy'"))(evolution)
+app.command(epilog=_examples("ser report serrun.yaml -o report.html"))(report)
+app.command(epilog=_examples("ser logs serrun.yaml", "ser logs serrun.yaml --iteration 1 --stage retrain --json"))(logs)
+app.command(epilog=_examples("ser score pairs.jsonl --run serrun.yaml > scores.jsonl", "zcat pairs.gz | ser score - --run serrun.yaml"))(
+    score
+)
+app.command(epilog=_examples("ser export serrun.yaml reward-model"))(export)
+app.command(epilog=_examples("ser purge serrun.yaml"))(purge)
+
+
+def main() -> None:
+    """Entry point of `ser`: an expected error becomes two lines on standard error and its exit code, never a traceback."""
+    try:
+        app()
+    except SERError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""`ser export`: the best reward model as a folder that plain transformers loads, with its model card."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser_core.cli.output import say
+from ser_core.cli.stored_run import RunFile, open_run
+from ser_core.errors import SpecError
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty folder.", show_default=False)]
+
+
+def export(file: RunFile, folder: Folder) -> None:
+    """Copy the best reward model, verified, and write its model card beside it."""
+    from ser_core.report.ledger import read_ledger
+    from ser_core.report.model_card import export_model
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new folder")
+    stored = open_run(file)
+    names = export_model(stored.store, read_ledger(stored.store, stored.run), folder)
+    say(f"{len(names)} files of the best reward model, and README.md")
+    print(folder)

@@ -1,0 +1,36 @@
+"""`ser purge`: delete what a run has stored. Nothing else ever deletes a run's data."""
+
+from typing import Annotated
+
+import typer
+
+from ser_core.api.status import Phase
+from ser_core.cli.output import print_warning, say
+from ser_core.cli.serrun_file import read_serrun
+from ser_core.cli.stored_run import RunFile
+from ser_core.store.connect import connect
+from ser_core.store.purge import purge as purge_run
+from ser_core.store.purge import stored
+from ser_core.store.run_object import load_run, run_key
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def purge(file: RunFile, yes: Yes = False) -> None:
+    """Delete everything that runs of this name have stored: data, models, logs, history. Asks first."""
+    wanted = read_serrun(file)
+    namespace, name = wanted.metadata.namespace, wanted.metadata.name
+    store = connect(wanted.spec.storage)
+    found = stored(store, namespace, name)
+    folder = store.uri(run_key(namespace, name)).rpartition("/")[0]
+    if found.objects == 0:
+        say(f"nothing is stored under {folder}")
+        return
+    run = load_run(store, namespace, name)
+    if run is not None and run.status.phase is Phase.RUNNING:
+        print_warning(f"run {namespace}/{name} has not ended; stop its ser run first")
+    say(f"{found.objects} objects, {found.bytes / 1e6:,.1f} MB under {folder}")
+    if not yes:
+        typer.confirm("Delete all of them?", abort=True, err=True)
+    deleted = purge_run(store, namespace, name)
+    say(f"deleted {deleted.objects} objects")

@@ -1,0 +1,24 @@
+"""`ser report`: one self-contained HTML page about a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser_core.cli.output import say
+from ser_core.cli.stored_run import RunFile, open_run
+
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; left out: <name>-report.html here.")]
+
+
+def report(file: RunFile, output: Output = None) -> None:
+    """Write one self-contained HTML page: evolution, kept pairs, calibration, length bias, samples, costs, provenance."""
+    from ser_core.report.html import write_report
+    from ser_core.report.ledger import read_ledger
+
+    stored = open_run(file)
+    ledger = read_ledger(stored.store, stored.run)
+    target = output or Path(f"{stored.run.metadata.name}-report.html")
+    say(f"reading {len(ledger.stages)} stages of {stored.run.metadata.name}")
+    write_report(stored.store, ledger, str(file), target)
+    print(target)

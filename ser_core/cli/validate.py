@@ -1,0 +1,131 @@
+"""`ser validate`: everything that can be wrong with a run before it costs anything. Nothing is trained and nothing is kept."""
+
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import PrepareMetrics, RunIdentity
+from ser_core.cli.output import print_error, print_json, print_warning, standard_output
+from ser_core.cli.serrun_file import read_serrun
+from ser_core.cli.stored_run import AsJson, RunFile
+from ser_core.errors import SERError, SpecError
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what was found, or what is wrong with it."""
+
+    name: str
+    found: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: SERError | None = None
+
+
+def validate(file: RunFile, as_json: AsJson = False) -> None:
+    """Check the spec, the store, the model and the data. Nothing is trained; all problems are reported at once."""
+    run = read_serrun(file)
+    checks = [Check("spec", (describe(run),)), *(_checked(name, check, run) for name, check in CHECKS.items())]
+    errors = [check.error for check in checks if check.error is not None]
+    if as_json:
+        print_json({"ready": not errors, "checks": [_as_json(check) for check in checks]})
+    else:
+        for line in _lines(checks):
+            standard_output().print(line, soft_wrap=True)
+    for warning in (warning for check in checks for warning in check.warnings):
+        print_warning(warning)
+    for error in errors:
+        print_error(error)
+    if errors:
+        raise typer.Exit(errors[0].exit_code)
+    if not as_json:
+        standard_output().print(f"ready: ser run {file}", soft_wrap=True)
+
+
+def describe(run: SERRun) -> str:
+    """The run in one line."""
+    loop = run.spec.loop
+    controls = f", controls {', '.join(loop.controls)}" if loop.controls else ""
+    return f"{run.metadata.namespace}/{run.metadata.name}: rule {loop.rule}, at most {loop.max_iterations} loops{controls}"
+
+
+def check_store(run: SERRun) -> Check:
+    """The store keeps its promises: what is written can be read, and of 8 racing writers one wins."""
+    from ser_core.store.connect import connect
+    from ser_core.store.probe import probe
+
+    identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=f"validate-{uuid.uuid4().hex[:8]}")
+    probe(connect(run.spec.storage), identity)
+    return Check("store", (f"{run.spec.storage.uri}: can be written, one of 8 racing writers won",))
+
+
+def check_model(run: SERRun) -> Check:
+    """The base model's files are complete, and transformers can score with its kind."""
+    from ser_core.data.base_model import check_base_model
+    from ser_core.data.locations import Access
+
+    with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
+        model = check_base_model(run.spec.reward_model, Access(run.spec.storage, run.spec.hub), Path(folder))
+    refuse_unscorable(model.model_type, run.spec.reward_model.base)
+    return Check("model", (f"{model.location.pinned}: {model.model_type}, {len(model.files)} files",))
+
+
+def refuse_unscorable(model_type: str, base: str) -> None:
+    """Raise `SpecError` ``ModelNotSupported`` when transformers has no sequence-classification model of this kind."""
+    try:
+        from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as SUPPORTED
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"{error.name} is not installed, stages need it", reason="MissingPackage", hint="pip install 'ser-operator[jobs]'"
+        ) from error
+    if model_type not in SUPPORTED:
+        raise SpecError(
+            f"rewardModel.base: {base} is a {model_type}, which transformers cannot load as a sequence-classification model",
+            reason="ModelNotSupported",
+            hint="name a model that AutoModelForSequenceClassification supports, for example a bert, modernbert, llama or qwen3",
+        )
+
+
+def check_data(run: SERRun) -> Check:
+    """The data can be read and split."""
+    from ser_core.data.locations import Access
+    from ser_core.data.preparation import inspect
+
+    metrics = inspect(run.spec.data, run.spec.training.seed, Access(run.spec.storage, run.spec.hub))
+    return Check("data", tuple(_data_lines(metrics)), metrics.warnings)
+
+
+def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:
+    yield f"{metrics.found}: {metrics.rows:,} rows"
+    yield f"seed {metrics.seed:,} · dev {metrics.dev:,} · pool {metrics.pool:,} · held-out {metrics.heldout:,}"
+    if metrics.dropped:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in metrics.dropped.items())
+        yield f"dropped {sum(metrics.dropped.values()):,}: {reasons}"
+
+
+CHECKS: dict[str, Callable[[SERRun], Check]] = {"store": check_store, "model": check_model, "data": check_data}
+"""By name, cheapest first."""
+
+
+def _checked(name: str, check: Callable[[SERRun], Check], run: SERRun) -> Check:
+    try:
+        return check(run)
+    except SERError as error:
+        return Check(name, error=error)
+
+
+def _lines(checks: list[Check]) -> Iterator[str]:
+    for check in checks:
+        first, *rest = check.found or (check.error.reason if check.error else "",)
+        yield f"{check.name:<6} {'ok    ' if check.error is None else 'failed'} {first}"
+        yield from (f"{'':<13} {line}" for line in rest)
+
+
+def _as_json(check: Check) -> dict[str, object]:
+    error = check.error
+    problem = None if error is None else {"reason": error.reason, "message": error.message, "hint": error.hint}
+    return {"name": check.name, "found": check.found, "warnings": check.warnings, "error": problem}

@@ -1,0 +1,202 @@
+"""The tables behind a ledger's numbers: decisions, held-out scores, training steps and sample pairs, read back verified.
+
+Only small summaries stay in memory: a pool may hold millions of pairs.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ser_core.api.stage import FilterMetrics, StageMetrics
+from ser_core.data.tables import EvaluatedPair, read_table
+from ser_core.learn.agreement import BANDS
+from ser_core.report.ledger import Ledger, StageRecord, Trained
+from ser_core.store.commit import fetch_outputs
+from ser_core.store.port import ObjectStore
+
+SAMPLES = 4
+"""Kept and dropped pairs each that are shown."""
+MAX_POINTS = 150
+"""Points of a training curve; more steps are averaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some of a loop's self-labels: a band of confidence, or a status."""
+
+    name: str
+    low: float
+    high: float
+    """Confidence from ``low`` to ``high``."""
+    labeled: int
+    kept: int
+    known: int
+    """Pairs whose human label is known."""
+    agreeing: int
+    """Of these, the self-labels that equal it."""
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of right self-labels; None where no human label is known."""
+        return self.agreeing / self.known if self.known else None
+
+
+@dataclass(frozen=True, slots=True)
+class LoopEvidence:
+    """What one loop's filter saw and did."""
+
+    record: StageRecord[FilterMetrics]
+    bands: tuple[Group, ...]
+    """The bands of agreement.json."""
+    statuses: tuple[Group, ...]
+    """Status 1, Status 2, neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One pool pair with what was made of it."""
+
+    prompt: str
+    better_answer: str
+    """The answer that the reward model prefers."""
+    worse_answer: str
+    better_score: float
+    worse_score: float
+    confidence: float
+    kept: bool
+    agrees: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEvidence:
+    """One reward model on the held-out pairs, and how it was trained."""
+
+    record: Trained
+    pairs: Sequence[EvaluatedPair]
+    heldout: Mapping[str, Any]
+    """Part ``heldout`` of evaluation.json (`ser_core.learn.evaluation.report`)."""
+    losses: tuple[tuple[float, float], ...]
+    """(step, mean loss)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that the report draws beyond the manifests."""
+
+    models: tuple[ModelEvidence, ...]
+    controls: Mapping[str, ModelEvidence]
+    loops: tuple[LoopEvidence, ...]
+    samples: tuple[Sample, ...]
+    """Of the last loop that kept pairs."""
+    provenance: Mapping[str, Any]
+    """provenance.json of `prepare`: what was read, with digests."""
+
+
+def read_evidence(store: ObjectStore, ledger: Ledger, folder: Path) -> Evidence:
+    """Read what the report needs.
+
+    Args:
+        store: The run's store.
+        ledger: Its committed stages.
+        folder: An empty folder for copies; may be deleted afterwards.
+
+    Raises:
+        StoreError: Something cannot be read, or differs from its manifest.
+    """
+    reader = _Reader(store, folder)
+    decided = [(record, pq.read_table(reader.fetch(record, "decisions.parquet"))) for record in ledger.filters]
+    last = next(((record, table) for record, table in reversed(decided) if record.metrics.kept), None)
+    prepared = ledger.prepared
+    return Evidence(
+        models=tuple(_model(reader, record) for record in ledger.models),
+        controls={name: _model(reader, record) for name, record in ledger.controls.items()},
+        loops=tuple(LoopEvidence(record, _bands(table), _statuses(table)) for record, table in decided),
+        samples=() if last is None or prepared is None else _samples(last[1], reader.fetch(prepared, "pool.parquet")),
+        provenance={} if prepared is None else json.loads(reader.fetch(prepared, "provenance.json").read_bytes()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    store: ObjectStore
+    folder: Path
+
+    def fetch(self, record: StageRecord[StageMetrics], name: str) -> Path:
+        place = self.folder / f"{record.key.iteration}-{record.key.stage.value}"
+        return fetch_outputs(self.store, record.manifest, [name], place)[name]
+
+
+def _model(reader: _Reader, record: Trained) -> ModelEvidence:
+    steps = pq.read_table(reader.fetch(record, "training.parquet"), columns=["step", "loss"])
+    return ModelEvidence(
+        record=record,
+        pairs=read_table(reader.fetch(record, "heldout_scores.parquet"), EvaluatedPair),
+        heldout=json.loads(reader.fetch(record, "evaluation.json").read_bytes())["heldout"],
+        losses=thinned(steps["step"].to_numpy(), steps["loss"].to_numpy()),
+    )
+
+
+def thinned(steps: NDArray[np.int64], losses: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    """A curve of at most `MAX_POINTS` points: means over stretches of equal length."""
+    parts = [part for part in np.array_split(np.arange(len(steps)), MAX_POINTS) if len(part)]
+    return tuple((float(steps[part].mean()), float(losses[part].mean())) for part in parts)
+
+
+def _bands(decisions: pa.Table) -> tuple[Group, ...]:
+    confidence = decisions["confidence"].to_numpy()
+    place = np.clip(np.searchsorted(BANDS, confidence, side="right") - 1, 0, len(BANDS) - 2)
+    return tuple(_group(decisions, place == band, f"{low:g} to {high:g}", low, high) for band, (low, high) in enumerate(pairwise(BANDS)))
+
+
+def _statuses(decisions: pa.Table) -> tuple[Group, ...]:
+    status = decisions["status"].to_numpy()
+    return tuple(_group(decisions, status == value, name, 0.5, 1.0) for value, name in ((1, "Status 1"), (2, "Status 2"), (0, "neither")))
+
+
+def _group(decisions: pa.Table, chosen: NDArray[np.bool_], name: str, low: float, high: float) -> Group:
+    part = decisions.select(["kept", "agrees"]).filter(pa.array(chosen))
+    known = part["agrees"].drop_null()
+    return Group(name, low, high, part.num_rows, _count(part["kept"]), len(known), _count(known))
+
+
+def _count(flags: pa.ChunkedArray) -> int:
+    return pc.sum(flags).as_py() or 0
+
+
+def _samples(decisions: pa.Table, pool: Path) -> tuple[Sample, ...]:
+    kept = decisions["kept"].to_numpy(zero_copy_only=False)
+    order = np.argsort(-decisions["confidence"].to_numpy(), kind="stable")
+    rows = decisions.take([*spread(order[kept[order]]), *spread(order[~kept[order]])]).to_pylist()
+    texts = pq.read_table(pool, filters=[("id", "in", [row["id"] for row in rows])]).to_pylist() if rows else []
+    by_id = {text["id"]: text for text in texts}
+    return tuple(_sample(row, by_id[row["id"]]) for row in rows)
+
+
+def spread(order: NDArray[np.int64]) -> Iterable[int]:
+    """`SAMPLES` evenly spaced members of ``order``, first and last included."""
+    return (
+        [int(order[place]) for place in sorted({round(place) for place in np.linspace(0, len(order) - 1, SAMPLES)})] if len(order) else []
+    )
+
+
+def _sample(decision: Mapping[str, Any], pair: Mapping[str, Any]) -> Sample:
+    better, worse = decision["better"], 3 - decision["better"]
+    return Sample(
+        prompt=pair["prompt"],
+        better_answer=pair[f"answer_{better}"],
+        worse_answer=pair[f"answer_{worse}"],
+        better_score=decision[f"score_{better}"],
+        worse_score=decision[f"score_{worse}"],
+        confidence=decision["confidence"],
+        kept=decision["kept"],
+        agrees=decision["agrees"],
+    )

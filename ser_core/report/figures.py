@@ -1,0 +1,167 @@
+"""The figures of the report: from ledger and evidence to charts with captions. Loops get colours that colour-blind people can tell apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from markupsafe import Markup
+
+from ser_core.report.charts import Axis, Frame, percent, round_axis
+from ser_core.report.evidence import Evidence, LoopEvidence, ModelEvidence
+from ser_core.report.ledger import Ledger, Trained
+
+COLOURS = 5
+"""Loops drawn in one chart; of more, the first, the last and some between."""
+MIN_GROUP = 20
+"""Pairs below which a share is drawn hollow: it may be luck."""
+_LABEL_ROOM = 104
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart with what to read from it."""
+
+    title: str
+    svg: Markup
+    caption: str
+    legend: tuple[tuple[str, str], ...] = ()
+    """(colour class, name)."""
+
+
+def name_of(record: Trained) -> str:
+    """A reward model in words."""
+    return f"loop {record.key.iteration}" if record.key.iteration else "seed"
+
+
+def evolution(ledger: Ledger) -> Figure:
+    """Held-out accuracy by loop with 95 % intervals, dev accuracy, and the yardsticks as lines."""
+    models, controls = ledger.models, ledger.controls
+    levels = [(control.metrics.heldout.accuracy, name, f"c{number + 1}") for number, (name, control) in enumerate(controls.items())]
+    levels.append((ledger.length_rule or 0.5, "longer answer", "c-quiet"))
+    values = [value for model in models for value in (model.metrics.heldout.accuracy_low, model.metrics.heldout.accuracy_high)]
+    values += [model.metrics.dev.accuracy for model in models] + [level for level, _, _ in levels]
+    last = max(models[-1].key.iteration, 1)
+    loops = Axis("loop (0: the seed model)", -0.3, last + 0.3, every(range(last + 1), 9))
+    frame = Frame(loops, round_axis("accuracy", values, percent), right=_LABEL_ROOM)
+    marks = [frame.levels(levels), frame.line([(m.key.iteration, m.metrics.dev.accuracy) for m in models], "c-quiet thin")]
+    marks += [frame.line([(m.key.iteration, m.metrics.heldout.accuracy) for m in models], "c0")]
+    for model in models:
+        dev, heldout, at = model.metrics.dev, model.metrics.heldout, model.key.iteration
+        marks.append(frame.dot((at, dev.accuracy), "c-quiet hollow", f"dev {dev.accuracy:.3f}, {dev.pairs} pairs", 3))
+        marks.append(frame.whisker(at, heldout.accuracy_low, heldout.accuracy_high, "c0"))
+        marks.append(frame.dot((at, heldout.accuracy), "c0", f"held-out {heldout.accuracy:.3f}, {heldout.pairs} pairs", 5))
+    caption = "Whiskers: 95 % Wilson intervals. Dev accuracy chose the best loop; held-out accuracy was only read."
+    return Figure("Evolution", frame.draw("Accuracy by loop", marks), caption, (("c0", "held-out"), ("c-quiet", "dev")))
+
+
+def kept(loop: LoopEvidence) -> Figure:
+    """Self-labels by confidence: kept on dropped."""
+    bands = [band for band in loop.bands if band.labeled]
+    top = round_axis("pairs", [0, *(band.labeled for band in loop.bands)], "{:,.0f}".format, 4)
+    middles = [place + 0.5 for place in range(len(bands))]
+    places = Axis(
+        "confidence of the self-label", 0, len(bands) or 1, middles, lambda tick: f"{bands[int(tick)].low:g}–{bands[int(tick)].high:g}"
+    )
+    frame = Frame(places, top)
+    marks = []
+    for place, band in enumerate(bands):
+        note = f"confidence {band.name}: {band.kept:,} of {band.labeled:,} kept"
+        marks.append(frame.bar(place + 0.08, place + 0.92, 0, band.kept, "c0", note))
+        marks.append(frame.bar(place + 0.08, place + 0.92, band.kept, band.labeled, "c-quiet", note))
+    metrics, number = loop.record.metrics, loop.record.key.iteration
+    limit = f", from confidence {metrics.threshold:.3f} on" if metrics.threshold is not None else ""
+    caption = f"{metrics.kept:,} of {metrics.labeled:,} pairs kept ({percent(metrics.kept_fraction)}){limit}."
+    chart = frame.draw(f"Pairs kept and dropped in loop {number} by confidence", marks)
+    return Figure(f"Loop {number}", chart, caption, (("c0", "kept"), ("c-quiet", "dropped")))
+
+
+def agreement(loops: Sequence[LoopEvidence]) -> Figure | None:
+    """Share of right self-labels by confidence, one line a loop; None when no human label of the pool is known."""
+    series = {
+        f"loop {loop.record.key.iteration}": [
+            ((band.low + band.high) / 2, band.agreement, band.known) for band in loop.bands if band.agreement is not None
+        ]
+        for loop in loops
+    }
+    caption = (
+        "On the dashed line the confidence is right. Hollow: fewer than 20 pairs. Human labels of the pool are read only for this report."
+    )
+    return _reliability("Right self-labels by confidence", "share right", series, caption)
+
+
+def calibration(models: Sequence[ModelEvidence]) -> Figure | None:
+    """Share of right held-out pairs by confidence: seed and best."""
+    series = {
+        name_of(model.record): [(row["confidence"], row["accuracy"], row["count"]) for row in model.heldout["calibration"]]
+        for model in models
+    }
+    caption = "Confidence: sigmoid(score difference / temperature), in ten equally filled bins; the temperature was fitted on the seed."
+    return _reliability("Calibration on held-out pairs", "share right", series, caption)
+
+
+def _reliability(title: str, label: str, series: Mapping[str, Sequence[tuple[float, float, int]]], caption: str) -> Figure | None:
+    drawn = every([(name, points) for name, points in series.items() if points], COLOURS)
+    if not drawn:
+        return None
+    lowest = min(0.5, *(share for _, points in drawn for _, share, _ in points))
+    halves = Axis("confidence", 0.5, 1.0, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0], percent)
+    frame = Frame(halves, round_axis(label, [lowest, 1.0], percent))
+    marks = [frame.diagonal()]
+    for number, (name, points) in enumerate(drawn):
+        marks.append(frame.line([(x, y) for x, y, _ in points], f"c{number}"))
+        for x, y, count in points:
+            hollow = " hollow" if count < MIN_GROUP else ""
+            marks.append(frame.dot((x, y), f"c{number}{hollow}", f"{name}: {y:.3f} of {count:,} pairs at confidence {x:.2f}"))
+    return Figure(title, frame.draw(title, marks), caption, tuple((f"c{number}", name) for number, (name, _) in enumerate(drawn)))
+
+
+def length_bias(models: Sequence[ModelEvidence]) -> Figure:
+    """Accuracy where people chose the longer answer and where they chose the shorter one."""
+    groups = {"chosenLonger": ("c1", "the longer answer is better"), "chosenShorter": ("c0", "the shorter answer is better")}
+    rows = [
+        (model, {row["relation"]: row for row in model.heldout["lengthRelation"] if row["relation"] in groups})
+        for model in every(models, 12)
+    ]
+    values = [value for _, by in rows for row in by.values() for value in (row["low"], row["high"])]
+    last = len(rows) - 1
+    places = Axis("reward model", -0.5, last + 0.5, range(len(rows)), lambda tick: name_of(rows[int(tick)][0].record))
+    frame = Frame(places, round_axis("held-out accuracy", values or [0, 1], percent))
+    marks = []
+    for place, (model, by) in enumerate(rows):
+        for relation, row in by.items():
+            x = place + (-0.08 if relation == "chosenLonger" else 0.08)
+            colour = groups[relation][0]
+            marks.append(frame.whisker(x, row["low"], row["high"], colour))
+            note = f"{name_of(model.record)}: {row['accuracy']:.3f} of {row['pairs']:,} pairs"
+            marks.append(frame.dot((x, row["accuracy"]), colour, note))
+    caption = "Held-out accuracy with 95 % intervals. A model that only likes length is high on one kind of pair and low on the other."
+    return Figure("Length bias", frame.draw("Accuracy by length relation", marks), caption, tuple(groups.values()))
+
+
+def training_loss(models: Sequence[ModelEvidence]) -> Figure:
+    """Training loss of the seed model and the loops."""
+    drawn = every([model for model in models if model.losses], COLOURS)
+    points = [point for model in drawn for point in model.losses] or [(0.0, 0.0)]
+    frame = Frame(
+        round_axis("optimizer step", [0, *(step for step, _ in points)], "{:,.0f}".format),
+        round_axis("loss", [0, *(loss for _, loss in points)]),
+    )
+    marks = [frame.line(model.losses, f"c{number} thin") for number, model in enumerate(drawn)]
+    caption = "Mean loss of the pairs in a step. Self-labelled pairs are easier than the seed's: do not compare the curves by height."
+    legend = tuple((f"c{number}", name_of(model.record)) for number, model in enumerate(drawn))
+    return Figure("Training loss", frame.draw("Training loss by step", marks), caption, legend)
+
+
+def every(items: Sequence[Item], most: int) -> list[Item]:
+    """At most ``most`` of ``items``, evenly spread, first and last included."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
+
+
+def seed_and_best(ledger: Ledger, evidence: Evidence) -> tuple[ModelEvidence, ...]:
+    """Evidence of the seed model and of the best one, which may be the same."""
+    best = ledger.best.key if ledger.best else None
+    return tuple(model for model in evidence.models if model.record.key.iteration == 0 or model.record.key == best)

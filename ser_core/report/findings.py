@@ -1,0 +1,129 @@
+"""What a run found, in sentences and paired comparisons: nothing is claimed that was not measured."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ser_core.api.stage import Evaluation
+from ser_core.api.status import Phase
+from ser_core.learn.evaluation import compare
+from ser_core.report.evidence import Evidence, ModelEvidence
+from ser_core.report.ledger import Ledger, Trained
+
+SIGNIFICANT = 0.05
+YARDSTICKS = {
+    "full": "trained on all labels",
+    "seedOnly": "trained on the seed alone, for as many steps",
+    "pseudoLabelOnce": "all pairs labelled once, unfiltered",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """The best reward model beside another one, on the same held-out pairs."""
+
+    name: str
+    meaning: str
+    accuracy: float
+    difference: float
+    """Accuracy of the best minus this one's."""
+    only_best: int
+    """Pairs that only the best gets right."""
+    only_other: int
+    p_value: float
+    """McNemar's exact test, two-sided."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether chance alone would rarely give such a difference (5 %)."""
+        return self.p_value < SIGNIFICANT
+
+
+def contrasts(ledger: Ledger, evidence: Evidence) -> tuple[Contrast, ...]:
+    """The best reward model beside the seed model and every control; empty before there is a best one."""
+    best = next((model for model in evidence.models if ledger.best is not None and model.record.key == ledger.best.key), None)
+    if best is None:
+        return ()
+    others = [("seed", "the seed model, before any loop", evidence.models[0])] if best.record.key.iteration else []
+    others += [(name, YARDSTICKS[name], control) for name, control in evidence.controls.items()]
+    return tuple(_contrast(name, meaning, best, other) for name, meaning, other in others)
+
+
+def _contrast(name: str, meaning: str, best: ModelEvidence, other: ModelEvidence) -> Contrast:
+    paired = compare(best.pairs, other.pairs)
+    accuracy = other.record.metrics.heldout.accuracy
+    difference = best.record.metrics.heldout.accuracy - accuracy
+    return Contrast(name, meaning, accuracy, difference, paired.only_this, paired.only_best, paired.p_value)
+
+
+def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
+    """What was measured, most important first."""
+    best = ledger.best
+    if best is None:
+        return (f"No reward model has been evaluated yet: the run is {ledger.run.status.phase}.",)
+    heldout = best.metrics.heldout
+    return (_best_sentence(ledger, best), *map(_contrast_sentence, found), _length_sentence(heldout))
+
+
+def _best_sentence(ledger: Ledger, best: Trained) -> str:
+    heldout = best.metrics.heldout
+    share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)})"
+    if best.key.iteration:
+        return f"The best reward model, that of loop {best.key.iteration}, {share}."
+    loops = len(ledger.models) - 1
+    after = f", and none of {loops} loops beat it on the dev pairs" if loops else ""
+    return f"The seed model {share}{after}."
+
+
+def _contrast_sentence(contrast: Contrast) -> str:
+    points = abs(contrast.difference) * 100
+    where = "more" if contrast.difference < 0 else "less"
+    amount = "as much" if points < 0.05 else f"{points:.1f} points {where}"
+    verdict = "significant" if contrast.significant else "not significant, so it may be chance"
+    return (
+        f"{contrast.name} ({contrast.meaning}) reaches {_percent(contrast.accuracy)}, {amount}; "
+        f"the difference is {verdict} (McNemar's exact test, {p_text(contrast.p_value)})."
+    )
+
+
+def _length_sentence(heldout: Evaluation) -> str:
+    return f"The rule “the longer answer wins” reaches {_percent(heldout.length_only_accuracy)} on the same pairs."
+
+
+def gap_closed(found: tuple[Contrast, ...]) -> float | None:
+    """Share of the way from the seed model to all labels that the loops covered; None unless both ends were measured and lie apart."""
+    by_name = {contrast.name: contrast.accuracy for contrast in found}
+    if not {"seed", "full"} <= by_name.keys() or by_name["full"] <= by_name["seed"]:
+        return None
+    seed = next(contrast for contrast in found if contrast.name == "seed")
+    return seed.difference / (by_name["full"] - by_name["seed"])
+
+
+def caveats(ledger: Ledger) -> Iterator[str]:
+    """What a reader must know before quoting a number: general limits, then what the stages themselves noted."""
+    if ledger.run.status.phase is not Phase.COMPLETED:
+        yield f"The run is {ledger.run.status.phase}: {ledger.run.status.message or 'numbers may still change'}."
+    yield (
+        "Intervals and p-values treat pairs as independent and know one split and one seed of the training; "
+        "p-values are not corrected for several comparisons."
+    )
+    yield "Held-out labels and hidden labels of the pool were read for this report only; no decision rests on them."
+    if ledger.prepared is not None:
+        yield from (f"data: {warning}" for warning in ledger.prepared.metrics.warnings)
+    for record in ledger.filters:
+        yield from (f"{record.key}: {note}" for note in record.metrics.notes)
+    for trained in (*ledger.models, *ledger.controls.values()):
+        yield from (f"{trained.key}: {note}" for note in trained.metrics.notes)
+
+
+def spread(evaluation: Evaluation) -> str:
+    """A 95 % interval in percent."""
+    return f"{evaluation.accuracy_low * 100:.1f} to {evaluation.accuracy_high * 100:.1f} %"
+
+
+def p_text(p_value: float) -> str:
+    """A p-value in words that fit its size."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.1f} %"

@@ -1,0 +1,144 @@
+"""The ledger of a run: every committed stage, read back from the store by name. Works while a run goes on and after it failed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import FilterMetrics, LabelMetrics, ManifestRef, PrepareMetrics, RetrainMetrics, RunIdentity, StageMetrics
+from ser_core.api.status import StageKind
+from ser_core.errors import SpecError
+from ser_core.loop.stages import CONTROL_OF_STAGE, PREPARE, StageKey
+from ser_core.store.commit import fetch_outputs, find_manifest
+from ser_core.store.manifest import Manifest
+from ser_core.store.port import ObjectStore
+
+Metrics_co = TypeVar("Metrics_co", bound=StageMetrics, covariant=True)
+Kind = TypeVar("Kind", PrepareMetrics, LabelMetrics, FilterMetrics, RetrainMetrics)
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord(Generic[Metrics_co]):
+    """A committed stage and what it measured."""
+
+    key: StageKey
+    manifest: Manifest
+    ref: ManifestRef
+    metrics: Metrics_co
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of the attempt that committed."""
+        begin, end = (datetime.fromisoformat(time) for time in (self.manifest.started_at, self.manifest.finished_at))
+        return (end - begin).total_seconds()
+
+
+Trained = StageRecord[RetrainMetrics]
+"""A reward model: the seed model, a loop's, or a control."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A run and its committed stages, in the order in which they ran."""
+
+    run: SERRun
+    stages: Mapping[StageKey, StageRecord[StageMetrics]]
+
+    @property
+    def prepared(self) -> StageRecord[PrepareMetrics] | None:
+        """The data; None while they are being prepared."""
+        return next(iter(self._of(PrepareMetrics)), None)
+
+    @property
+    def filters(self) -> tuple[StageRecord[FilterMetrics], ...]:
+        """What each loop kept."""
+        return tuple(self._of(FilterMetrics))
+
+    @property
+    def models(self) -> tuple[Trained, ...]:
+        """The seed model and those of the loops."""
+        return tuple(record for record in self._of(RetrainMetrics) if record.key.stage not in CONTROL_OF_STAGE)
+
+    @property
+    def controls(self) -> Mapping[str, Trained]:
+        """The yardsticks by name."""
+        return {
+            CONTROL_OF_STAGE[record.key.stage].value: record for record in self._of(RetrainMetrics) if record.key.stage in CONTROL_OF_STAGE
+        }
+
+    @property
+    def best(self) -> Trained | None:
+        """The model that the planner calls the best, chosen by dev accuracy; None before the seed model is evaluated."""
+        return next((model for model in self.models if model.key.iteration == self.run.status.best_iteration), None)
+
+    @property
+    def length_rule(self) -> float | None:
+        """Held-out accuracy of "the longer answer wins"."""
+        models = self.models
+        return models[-1].metrics.heldout.length_only_accuracy if models else None
+
+    def best_model(self) -> Trained:
+        """`best`.
+
+        Raises:
+            SpecError: There is no reward model yet (``NoRewardModel``).
+        """
+        if self.best is None:
+            what = f"run {self.run.metadata.name} has no reward model yet: it is {self.run.status.phase}"
+            raise SpecError(what, reason="NoRewardModel", hint="continue it with ser run")
+        return self.best
+
+    def _of(self, kind: type[Kind]) -> Iterator[StageRecord[Kind]]:
+        for record in self.stages.values():
+            if isinstance(record.metrics, kind):
+                yield StageRecord(record.key, record.manifest, record.ref, record.metrics)
+
+
+def identity(run: SERRun) -> RunIdentity:
+    """How the run's stages name it."""
+    return RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=run.metadata.uid)
+
+
+def read_ledger(store: ObjectStore, run: SERRun) -> Ledger:
+    """Read all manifests of a run. The chain ends at the first stage that is not committed.
+
+    Raises:
+        StoreError: The store cannot be read, or a manifest is damaged.
+    """
+    stages: dict[StageKey, StageRecord[StageMetrics]] = {}
+    for key in _chain(run):
+        record = _read(store, run, key)
+        if record is None:
+            break
+        stages[key] = record
+    for kind in CONTROL_OF_STAGE:
+        record = _read(store, run, StageKey(0, kind)) if stages else None
+        if record is not None:
+            stages[record.key] = record
+    return Ledger(run, stages)
+
+
+def _chain(run: SERRun) -> Iterator[StageKey]:
+    yield PREPARE
+    yield StageKey(0, StageKind.RETRAIN)
+    for iteration in range(1, run.spec.loop.max_iterations + 1):
+        for kind in (StageKind.LABEL, StageKind.FILTER, StageKind.RETRAIN):
+            yield StageKey(iteration, kind)
+
+
+def _read(store: ObjectStore, run: SERRun, key: StageKey) -> StageRecord[StageMetrics] | None:
+    found = find_manifest(store, identity(run), key.iteration, key.stage)
+    return None if found is None else StageRecord(key, found[0], found[1], found[0].metrics)
+
+
+def fetch_model(store: ObjectStore, record: Trained, folder: Path) -> Path:
+    """Verified local copy of a reward model's files. Returns their folder.
+
+    Raises:
+        StoreError: The files cannot be read, or differ from their manifest; also when `storage.retain: best` has removed them.
+    """
+    names = [name for name in record.manifest.outputs if name.startswith("model/")]
+    fetch_outputs(store, record.manifest, names, folder)
+    return folder / "model"

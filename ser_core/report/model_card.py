@@ -1,0 +1,90 @@
+"""The exported reward model: its files, verified, and a model card that says what it is, how good it is and how to use it."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ser_core.report import findings
+from ser_core.report.evidence import Evidence, read_evidence
+from ser_core.report.ledger import Ledger, fetch_model
+from ser_core.store.port import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How plain transformers must be told to read a prompt and an answer, so that scores equal ours."""
+
+    reads_pairs: bool
+    """True for encoders, which read prompt and answer as a text pair."""
+    end: str
+    """End-of-sequence text that the others need; empty when their tokenizer adds it."""
+    max_length: int
+    """Tokens of prompt and answer together."""
+
+
+def export_model(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]:
+    """Write the best reward model and its README.md into ``folder``. Returns the names of the model's files.
+
+    Raises:
+        SpecError: There is no reward model yet.
+        StoreError: Something cannot be read, or differs from its manifest.
+    """
+    best = ledger.best_model()
+    with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
+        source = fetch_model(store, best, Path(scratch))
+        card = render_card(ledger, read_evidence(store, ledger, Path(scratch)), usage_of(source, ledger.run.spec.reward_model.max_length))
+        names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+        for name in names:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(source / name, target)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return names
+
+
+def usage_of(model: Path, max_length: int) -> Usage:
+    """Read off a model's files how its rows are built (`ser_core.learn.encoding`)."""
+    tokenizer, config = (json.loads((model / name).read_bytes()) for name in ("tokenizer_config.json", "config.json"))
+    limit = min(_whole(config.get("max_position_embeddings")), _whole(tokenizer.get("model_max_length")))
+    reads_pairs = bool(tokenizer.get("cls_token")) and bool(tokenizer.get("sep_token"))
+    return Usage(reads_pairs, "" if reads_pairs else _text(tokenizer.get("eos_token")), min(max_length, limit - 1))
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and value > 0 else 1 << 30
+
+
+def _text(token: Any) -> str:
+    return str(token.get("content", "")) if isinstance(token, Mapping) else str(token or "")
+
+
+def render_card(ledger: Ledger, evidence: Evidence, usage: Usage) -> str:
+    """The model card in Markdown."""
+    found = findings.contrasts(ledger, evidence)
+    environment = Environment(loader=PackageLoader("ser_core.report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {
+        "cell": plain,
+        "percent": lambda value: "" if value is None else f"{value * 100:.1f} %",
+        "spread": findings.spread,
+    }
+    return environment.get_template("model_card.md.j2").render(
+        run=ledger.run,
+        ledger=ledger,
+        best=ledger.best_model(),
+        provenance=evidence.provenance,
+        headline=findings.headline(ledger, found),
+        caveats=list(findings.caveats(ledger)),
+        usage=usage,
+    )
+
+
+def plain(text: object) -> str:
+    """Text that may stand in Markdown: one line, and no sign that means something there or in HTML."""
+    line = " ".join(str(text).split())
+    return "".join(f"&#{ord(sign)};" if sign in "\\`|<>*_[]&" else sign for sign in line)
