@@ -2,7 +2,8 @@
 
 Encoders (tokenizers with a CLS and a SEP token) read the two as a text pair. All other models read
 ``Question: <prompt>\\n\\nAnswer: <answer>`` and the end-of-sequence token, whose hidden state is scored; that is the template of
-the method's released code. Chat templates are left alone: they insert dates and system prompts, and dialogues already carry their roles as text.
+the method's released code. Chat templates are left alone: they insert dates and system prompts, and dialogues carry their roles
+as text.
 
 A row that is too long loses the beginning of its prompt first. Only when the answer alone is too long, it loses its end.
 """

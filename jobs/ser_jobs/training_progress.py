@@ -1,0 +1,128 @@
+"""How far a retrain is: one progress bar and one checkpoint over its trainings and scorings.
+
+A checkpoint holds the margins of the finished cross-fit folds, the state of the training that was running or had ended, and the scores of
+the evaluation so far.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_core.data.tables import LabeledPair, PairScores, PoolPair
+from ser_core.errors import Interrupted
+from ser_core.learn.batching import steps_per_epoch
+from ser_core.learn.reward_model import RewardModel
+from ser_core.learn.scoring import score_pairs
+from ser_core.learn.training import TrainingState
+from ser_jobs.checkpoint_interval import CheckpointInterval
+from ser_jobs.context import StageContext
+
+
+def pairs_in_steps(steps: int, pairs: int, pairs_per_step: int) -> int:
+    """Pairs that ``steps`` optimizer steps take, passing over ``pairs`` pairs as often as they need."""
+    epochs, rest = divmod(steps, steps_per_epoch(pairs, pairs_per_step))
+    return epochs * pairs + rest * pairs_per_step
+
+
+class TrainingProgress:
+    """The `Watch` of all trainings of a retrain, and the same for its scorings.
+
+    Args:
+        context: Where progress is shown and checkpoints are kept.
+        total: Pairs that pass through a model in all.
+        evaluated: Pairs of the evaluation, dev and held-out.
+    """
+
+    def __init__(self, context: StageContext, total: int, evaluated: int) -> None:
+        self._context = context
+        self._total = total
+        self._interval = CheckpointInterval()
+        self._state: TrainingState | None = None
+        self._steps_before = 0
+        self._answers = 0
+        self.finished_folds = 0
+        self.margins: dict[str, float] = {}
+        self.scores: NDArray[np.float64] = np.full((evaluated, 2), np.nan)
+        self._resume()
+        self._show()
+
+    def take_state(self) -> TrainingState | None:
+        """The state that the first training of this attempt goes on from, once."""
+        state, self._state = self._state, None
+        return state
+
+    def stopping(self) -> bool:
+        """Whether the stage was asked to stop."""
+        return self._context.stopping()
+
+    def checkpoint_due(self) -> bool:
+        """Whether it is time to save."""
+        return self._interval.due()
+
+    def save(self, state: TrainingState) -> None:
+        """Keep a checkpoint of a running training."""
+        self._state = state
+        self._interval.measure(self._save)
+
+    def trained(self, pairs: int) -> None:
+        """That many more pairs were trained on."""
+        self._answers += 2 * pairs
+        self._show()
+
+    def end_training(self, state: TrainingState) -> None:
+        """From now on checkpoints hold this state."""
+        self._state = state
+
+    def score(self, model: RewardModel, pairs: Sequence[LabeledPair], known: NDArray[np.float64]) -> list[PairScores]:
+        """Scores of labelled pairs, the chosen answer first; ``known`` as in `score_pairs`."""
+        unlabeled = [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, pair.source) for pair in pairs]
+        scores, _ = score_pairs(model, unlabeled, self._context.spec.spec.training.tokens_per_batch, known, self._after_batch)
+        return scores
+
+    def end_fold(self, margins: Mapping[str, float]) -> None:
+        """One more cross-fit fold is done."""
+        self.margins |= margins
+        self.finished_folds += 1
+        self._steps_before = self._step()
+        self._state = None
+
+    def _after_batch(self, answers: int) -> None:
+        self._answers += answers
+        self._show()
+        if self.stopping():
+            self._save()
+            raise Interrupted(f"stopped while scoring, after optimizer step {self._step()}", hint="start it again to go on from there")
+        if self._interval.due():
+            self._interval.measure(self._save)
+
+    def _step(self) -> int:
+        return self._steps_before + (len(self._state.history) if self._state else 0)
+
+    def _show(self) -> None:
+        self._context.reporter.progress(self._answers // 2, self._total, "pairs")
+
+    def _save(self) -> None:
+        folder = self._context.workdir / "checkpoint"
+        folder.mkdir(exist_ok=True)
+        files = {name: folder / name for name in ("progress.json", "scores.npy")}
+        finished = {"folds": self.finished_folds, "margins": self.margins, "stepsBefore": self._steps_before, "answers": self._answers}
+        files["progress.json"].write_text(json.dumps(finished), encoding="utf-8")
+        np.save(files["scores.npy"], self.scores, allow_pickle=False)
+        if self._state:
+            files |= self._state.write(folder)
+        self._context.checkpoints.save(self._step(), files)
+
+    def _resume(self) -> None:
+        saved = self._context.checkpoints.newest(self._context.workdir)
+        if saved is None:
+            return
+        files = saved[1]
+        finished = json.loads(files["progress.json"].read_text(encoding="utf-8"))
+        self.finished_folds, self.margins = finished["folds"], finished["margins"]
+        self._steps_before, self._answers = finished["stepsBefore"], finished["answers"]
+        self.scores = np.load(files["scores.npy"], allow_pickle=False)
+        if "history.json" in files:
+            self._state = TrainingState.read(files["history.json"].parent)
+        self._context.reporter.event("resumed", step=saved[0])
