@@ -105,9 +105,10 @@ def test_no_tail_rests_on_too_few_pairs():
 
 
 def test_widest_tail_wins_although_a_narrower_one_misses_the_precision():
-    candidates = (Tail(0.9, 20, 17), Tail(0.8, 40, 37), Tail(0.7, 60, 50))
-    assert lowest_reaching(candidates, 0.9) == candidates[1]
-    assert lowest_reaching(candidates, 0.95) is None
+    candidates = (Tail(0.95, 20, 19), Tail(0.9, 30, 26), Tail(0.8, 60, 55), Tail(0.7, 80, 60))
+    assert lowest_reaching(candidates, 0.9) == candidates[2]
+    assert lowest_reaching(candidates, 0.95) == candidates[0]
+    assert lowest_reaching(candidates, 0.96) is None
 
 
 def test_precision_that_is_just_reached_counts():

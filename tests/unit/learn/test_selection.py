@@ -59,6 +59,12 @@ def test_a_gap_of_exactly_delta_is_kept_by_paper_and_not_by_reference():
     assert reference(*scores, thresholds).kept.tolist() == [False]
 
 
+@pytest.mark.parametrize("rule", [paper, reference])
+def test_a_tie_has_no_winner_and_is_never_kept(rule):
+    found = rule(np.array([1.0, 1.0]), np.array([1.0, 0.0]), LENIENT.model_copy(update={"delta": 0.0}))
+    assert found.kept.tolist() == [False, True]
+
+
 def test_reference_keeps_the_union_of_both_statuses():
     found = reference(P1, P2, LENIENT)
     assert found.kept.tolist() == [True, True, True, False, False]
