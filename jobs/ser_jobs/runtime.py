@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -205,8 +206,10 @@ def _report(path: str | None, result: StageResult) -> None:
     if path is None:
         return
     text = result.model_dump_json(by_alias=True)
-    if len(text.encode()) > MAX_RESULT_BYTES and result.metrics is not None and result.metrics.kind != "label":
-        short = {"notes": ()} if result.metrics.kind != "prepare" else {"warnings": (), "dropped": {}}
+    if len(text.encode()) > MAX_RESULT_BYTES and result.metrics is not None:
+        # The manifest keeps what does not fit; the planner decides by none of it.
+        dropped: dict[str, Any] = {"notes": (), "warnings": (), "dropped": {}}
+        short = {name: empty for name, empty in dropped.items() if name in type(result.metrics).model_fields}
         text = result.model_copy(update={"metrics": result.metrics.model_copy(update=short)}).model_dump_json(by_alias=True)
     Path(path).write_text(text, encoding="utf-8")
 

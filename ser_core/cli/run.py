@@ -13,13 +13,16 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+import typer
+
 from ser_core.api.immutability import refuse_changes
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import RunIdentity, StageResult
 from ser_core.api.status import Outcome, Phase, StageStatus
-from ser_core.cli.display import Display
+from ser_core.cli.display import Display, choose_display
 from ser_core.cli.local_executor import LocalExecutor
 from ser_core.cli.serrun_file import read_serrun
+from ser_core.cli.stored_run import AsJson, RunFile
 from ser_core.errors import SERError
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
@@ -46,6 +49,15 @@ class Interruption:
         if self.number is not None:
             raise KeyboardInterrupt
         self.number = number
+
+
+def run(file: RunFile, as_json: AsJson = False) -> None:
+    """Carry a run out on this machine, or continue it where it stands.
+
+    Ctrl-C saves a checkpoint and suspends the run; the same command continues it. The file is read again when it changes: suspend,
+    resources, budget, activeDeadline and a raised maxIterations take effect at once.
+    """
+    raise typer.Exit(run_file(file, choose_display(as_json=as_json)))
 
 
 def run_file(path: Path, display: Display) -> int:
