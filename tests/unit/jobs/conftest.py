@@ -112,7 +112,7 @@ def labeled(name: str, count: int) -> list[LabeledPair]:
 
 @pytest.fixture
 def workshop(tmp_path: Path, bert: Path) -> RunWorkshop:
-    """A prepared run: 24 seed, 12 dev, 16 pool and 12 held-out pairs; the first answer of a pool pair is the better one when its number is even."""
+    """A prepared run: 24 seed, 12 dev, 16 pool and 12 held-out pairs; answer 1 of a pool pair is the better one if its number is even."""
     made = RunWorkshop(tmp_path)
     pool = [
         PoolPair(pair.id, pair.prompt, *((pair.chosen, pair.rejected) if index % 2 == 0 else (pair.rejected, pair.chosen)), pair.source)

@@ -66,7 +66,7 @@ def test_a_cross_fitted_pair_is_scored_by_a_model_that_never_saw_it(workshop, mo
     trained, scored = [], []
     encode, score = ser_jobs.retrain._encoded, ser_jobs.retrain.TrainingProgress.score
     monkeypatch.setattr(
-        ser_jobs.retrain, "_encoded", lambda model, examples: trained.append({e.id for e in examples}) or encode(model, examples)
+        ser_jobs.retrain, "_encoded", lambda model, examples: trained.append({one.id for one in examples}) or encode(model, examples)
     )
     monkeypatch.setattr(
         ser_jobs.retrain.TrainingProgress,
