@@ -91,7 +91,7 @@ def test_interrupted_anywhere_and_resumed_it_makes_the_same_files(workshop):
     questions = count()
     undisturbed = digests(workshop.run(body, *SEED_MODEL, stopping=lambda: next(questions) < 0))
     total = next(questions)
-    for share in (0.0, 0.2, 0.6, 0.8, 0.99):  # in the first fold, in later ones, in the training, in the evaluation
+    for share in (0.2, 0.8, 0.99):  # in a fold, in the training, in the evaluation
         asked = count()
         with pytest.raises(Interrupted):
             workshop.run(body, *SEED_MODEL, stopping=lambda asked=asked, share=share: next(asked) >= int(share * total))

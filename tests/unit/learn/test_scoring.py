@@ -22,14 +22,14 @@ def unknown(pairs: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_score_is_the_same_to_the_last_bit_in_any_company_and_order(base: Path, autocast, threads: int):
+@pytest.mark.parametrize(("threads", "sizes"), [(1, (1, 2, 3, 7, 20, 40)), (2, (1, 5))])  # more threads cost much on a busy machine
+def test_a_score_is_the_same_to_the_last_bit_in_any_company_and_order(base: Path, autocast, threads: int, sizes: tuple[int, ...]):
     torch.set_num_threads(threads)
     model = load(base, Precision("cpu", autocast), max_length=64)
-    rows = model.encoder.rows(*zip(*texts(60), strict=True))
+    rows = model.encoder.rows(*zip(*texts(40), strict=True))
     together = score_rows(model, rows, 512)
     draw = random.Random(9)
-    for size in (1, 2, 3, 7, 20, 60):
+    for size in sizes:
         chosen = draw.sample(range(len(rows)), size)
         assert np.array_equal(score_rows(model, [rows[index] for index in chosen], 512), together[chosen])
     torch.set_num_threads(1)

@@ -87,7 +87,7 @@ def test_dropout_is_off_and_everything_that_can_move_moves(base: Path, fp32: Pre
 
 
 @pytest.mark.parametrize("adapter", [None, AdapterSpec(rank=2, alpha=4)])
-@pytest.mark.parametrize("questions", [0, 3, 5, 8])
+@pytest.mark.parametrize("questions", [0, 4, 8])
 def test_interrupted_anywhere_and_resumed_it_ends_with_the_same_bits(
     base: Path, fp32: Precision, tmp_path: Path, questions: int, adapter: AdapterSpec | None
 ):
