@@ -50,9 +50,7 @@ app.command(epilog=_examples("ser status serrun.yaml", "ser status serrun.yaml -
 app.command(epilog=_examples("ser evolution serrun.yaml", "ser evolution serrun.yaml --json | jq '.iterations[].accuracy'"))(evolution)
 app.command(epilog=_examples("ser report serrun.yaml -o report.html"))(report)
 app.command(epilog=_examples("ser logs serrun.yaml", "ser logs serrun.yaml --iteration 1 --stage retrain --json"))(logs)
-app.command(epilog=_examples("ser score pairs.jsonl --run serrun.yaml > scores.jsonl", "zcat pairs.gz | ser score - --run serrun.yaml"))(
-    score
-)
+app.command(epilog=_examples("ser score pairs.jsonl --run serrun.yaml > out.jsonl", "zcat pairs.gz | ser score - --run serrun.yaml"))(score)
 app.command(epilog=_examples("ser export serrun.yaml reward-model"))(export)
 app.command(epilog=_examples("ser purge serrun.yaml"))(purge)
 

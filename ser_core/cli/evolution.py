@@ -1,6 +1,6 @@
 """`ser evolution`: what each loop brought, as a table and a sparkline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -12,16 +12,19 @@ from ser_core.cli.output import print_json, standard_output
 from ser_core.cli.stored_run import AsJson, RunFile, open_run
 
 BARS = "▁▂▃▄▅▆▇█"
-LENGTH_RULE = "longer answer"
-_COLUMNS = ("loop", "status", "labeled", "kept", "above", "agree", "dev", "gain", "held-out", "95 % interval", "T")
-_LEGEND = (
-    "above: lowest confidence kept · agree: kept self-labels that equal the human ones\n"
-    "dev accuracy decides, held-out accuracy informs · T: temperature · *: best on dev"
-)
+LENGTH_RULE = "length"
+_COLUMNS = ("loop", "status", "pairs", "kept", "above", "agree", "dev", "gain", "held-out", "95 % interval", "T")
+_LEGEND = """\
+above: lowest confidence kept · agree: share of kept self-labels that are right
+dev accuracy decides (* best), held-out accuracy informs · T: temperature
+length: the rule "the longer answer wins\""""
 
 
 def evolution(file: RunFile, as_json: AsJson = False) -> None:
-    """Show what each loop brought: labels, kept pairs, accuracy with its interval, and the controls beside."""
+    """Show what each loop brought.
+
+    Labels, kept pairs, accuracy with its 95 % interval, and the controls beside.
+    """
     from ser_core.report.ledger import read_ledger
 
     stored = open_run(file)
@@ -40,19 +43,21 @@ def evolution_view(status: SERRunStatus, length_rule: float | None) -> Renderabl
         status: The run's status.
         length_rule: Held-out accuracy of "the longer answer wins"; None: not measured yet.
     """
-    return Group(evolution_table(status, length_rule), _sparklines(status, length_rule))
+    if not status.iterations:
+        return Text("no loop has been evaluated yet", style="dim")
+    return Group(evolution_table(status, length_rule), Text(f"\n{_LEGEND}\n", style="dim"), *_sparklines(status, length_rule))
 
 
 def evolution_table(status: SERRunStatus, length_rule: float | None = None) -> Table:
-    """The evolution, one row a loop, under it the controls and the length rule, all on the same held-out pairs.
+    """The evolution, one row a loop, under it the controls and the length rule, all on the same held-out pairs. Fits 80 columns.
 
     Args:
         status: The run's status; nothing else is needed, so that a live display can redraw it.
         length_rule: Held-out accuracy of "the longer answer wins"; None leaves the row out.
     """
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=_LEGEND, caption_justify="left", caption_style="dim")
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in ("loop", "status") else "right", no_wrap=True)
+        table.add_column(name.replace("95 % ", "95 %\n"), justify="left" if name == "loop" else "right", no_wrap=True, vertical="bottom")
     for row in status.iterations:
         best = row.iteration == status.best_iteration
         table.add_row(*_cells(row, best), style="bold" if best else None)
@@ -62,17 +67,18 @@ def evolution_table(status: SERRunStatus, length_rule: float | None = None) -> T
     if yardsticks:
         table.add_section()
     for name, accuracy, spread in yardsticks:
-        table.add_row("", name, *[""] * 6, f"{accuracy:.3f}", spread, "")
+        table.add_row(name.replace("Once", "\nOnce"), *[""] * 7, f"{accuracy:.3f}", spread, "")
     return table
 
 
 def _cells(row: IterationStatus, best: bool) -> tuple[str, ...]:
     loop = row.learning_status is not LearningStatus.SEED
+    name = str(row.iteration) if loop else "seed"
     return (
-        f"{row.iteration}{' *' if best else ''}",
-        row.learning_status.value,
-        f"{row.labeled:,}" if loop else "",
-        f"{row.kept:,}" if loop else "",
+        f"{name}{' *' if best else ''}",
+        row.learning_status.value.removeprefix("Status") if loop else "",
+        str(row.labeled) if loop else "",
+        str(row.kept) if loop else "",
         _number(row.threshold),
         _number(row.agreement),
         _number(row.dev_accuracy),
@@ -92,19 +98,18 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _sparklines(status: SERRunStatus, length_rule: float | None) -> RenderableType:
+def _sparklines(status: SERRunStatus, length_rule: float | None) -> Iterator[Text]:
     """Held-out accuracy loop by loop, and one bar for each yardstick on the same scale."""
     climb = [row.accuracy for row in status.iterations if row.accuracy is not None]
     if not climb:
-        return Text("no loop has been evaluated yet", style="dim")
+        return
     others = {control.control: control.accuracy for control in status.controls}
     if length_rule is not None:
         others[LENGTH_RULE] = length_rule
     low, high = min(climb + list(others.values())), max(climb + list(others.values()))
-    line = Text.assemble("held-out  ", (sparkline(climb, low, high), "green"), f"  {climb[0]:.3f} → {climb[-1]:.3f}")
+    yield Text.assemble(f"{'held-out':<16}", (sparkline(climb, low, high), "green"), f"  {climb[0]:.3f} → {climb[-1]:.3f}")
     for name, accuracy in others.items():
-        line.append_text(Text.assemble(f"   {name} ", (sparkline([accuracy], low, high), "dim")))
-    return Group(line, Text(f"bars from {low:.3f} to {high:.3f}", style="dim"))
+        yield Text(f"{name:<16}{sparkline([accuracy], low, high):<{len(climb)}}  {accuracy:.3f}", style="dim")
 
 
 def sparkline(values: Sequence[float], low: float, high: float) -> str:

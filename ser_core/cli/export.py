@@ -13,7 +13,10 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty fol
 
 
 def export(file: RunFile, folder: Folder) -> None:
-    """Copy the best reward model, verified, and write its model card beside it."""
+    """Copy the best reward model, with its card.
+
+    The folder then loads in plain transformers; every file is checked against its manifest.
+    """
     from ser_core.report.ledger import read_ledger
     from ser_core.report.model_card import export_model
 

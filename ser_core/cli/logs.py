@@ -38,7 +38,10 @@ class StoredLog:
 
 
 def logs(file: RunFile, iteration: Iteration = None, stage: Stage = None, as_json: AsJson = False) -> None:
-    """Show what the stages said, in their order, failed attempts included. --json prints the stored lines as they are."""
+    """Show what the stages said.
+
+    In their order, failed attempts included; --json prints the stored lines as they are.
+    """
     stored = open_run(file)
     found = [log for log in stored_logs(stored) if iteration in (None, log.iteration) and stage in (None, log.stage)]
     if not found:

@@ -17,7 +17,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def purge(file: RunFile, yes: Yes = False) -> None:
-    """Delete everything that runs of this name have stored: data, models, logs, history. Asks first."""
+    """Delete everything that a run has stored.
+
+    Data, models, logs and history of all runs of this name. Asks first.
+    """
     wanted = read_serrun(file)
     namespace, name = wanted.metadata.namespace, wanted.metadata.name
     store = connect(wanted.spec.storage)

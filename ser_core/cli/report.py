@@ -7,12 +7,16 @@ import typer
 
 from ser_core.cli.output import say
 from ser_core.cli.stored_run import RunFile, open_run
+from ser_core.errors import SpecError
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; left out: <name>-report.html here.")]
 
 
 def report(file: RunFile, output: Output = None) -> None:
-    """Write one self-contained HTML page: evolution, kept pairs, calibration, length bias, samples, costs, provenance."""
+    """Write the run up as one HTML page.
+
+    Evolution, kept pairs, calibration, length bias, sample pairs, costs, provenance; the page needs nothing else.
+    """
     from ser_core.report.html import write_report
     from ser_core.report.ledger import read_ledger
 
@@ -20,5 +24,8 @@ def report(file: RunFile, output: Output = None) -> None:
     ledger = read_ledger(stored.store, stored.run)
     target = output or Path(f"{stored.run.metadata.name}-report.html")
     say(f"reading {len(ledger.stages)} stages of {stored.run.metadata.name}")
-    write_report(stored.store, ledger, str(file), target)
+    try:
+        write_report(stored.store, ledger, str(file), target)
+    except OSError as error:
+        raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
     print(target)

@@ -45,14 +45,11 @@ def read_score_rows(file: str) -> Iterator[ScoreRow]:
         raise DataError(f"{_shown(file)} holds no rows", reason="DataEmpty", hint="give one JSON object a line")
     form = _form(first, file) if isinstance(first, Row) else None
     for row in chain([first], rows):
-        try:
-            if isinstance(row, BadRow):
-                raise RowError(row.reason, row.detail)
-            yield _to_score_row(row, form)
-        except RowError as error:
-            raise DataError(
-                f"{_shown(file)}, line {row.line}: {error.detail}", reason=error.reason, hint="repair or remove the row"
-            ) from error
+        read = row if isinstance(row, BadRow) else _to_score_row(row, form)
+        if isinstance(read, BadRow):
+            what = f"{_shown(file)}, line {read.line}: {read.detail}"
+            raise DataError(what, reason=read.reason, hint="repair or remove the row")
+        yield read
 
 
 def _rows_of(path: Path) -> Iterable[Row | BadRow]:
@@ -84,22 +81,28 @@ def _form(row: Row, file: str) -> Form | None:
         raise DataError(error.message, reason=error.reason, hint=f"{error.hint}; or prompt, answer for single answers") from error
 
 
-def _to_score_row(row: Row, form: Form | None) -> ScoreRow:
+def _to_score_row(row: Row, form: Form | None) -> ScoreRow | BadRow:
+    try:
+        prompt, answers, better = _texts(row, form)
+    except RowError as error:
+        return error.at(row.file, row.line)
+    return ScoreRow(row.line, row.fields.get("id"), clean(prompt), tuple(map(clean, answers)), better)
+
+
+def _texts(row: Row, form: Form | None) -> tuple[str, tuple[str, ...], int | None]:
     if form is None:
         answer = row.fields.get("answer")
         prompt = row.fields.get("prompt")
         if not isinstance(prompt, str) or not isinstance(answer, str):
             raise RowError("NotText", "prompt and answer must be text")
-        texts: tuple[str, ...] = (prompt, answer)
+        answers: tuple[str, ...] = (answer,)
         better = None
     else:
         pair = to_pair(row.fields, form)
-        texts = (pair.prompt, pair.answer_1, pair.answer_2)
-        better = pair.better
-    if not all(map(is_usable, texts)):
+        prompt, answers, better = pair.prompt, (pair.answer_1, pair.answer_2), pair.better
+    if not all(map(is_usable, (prompt, *answers))):
         raise RowError("InvalidUnicode", "a lone surrogate or a NUL character")
-    prompt, *answers = map(clean, texts)
-    return ScoreRow(row.line, row.fields.get("id"), prompt, tuple(answers), better)
+    return prompt, answers, better
 
 
 def _shown(file: str) -> str:

@@ -17,31 +17,27 @@ PHASE_STYLES = {Phase.COMPLETED: "bold green", Phase.FAILED: "bold red", Phase.S
 
 
 def status(file: RunFile, as_json: AsJson = False) -> None:
-    """Show where a run stands: phase, stage, best reward model, conditions, failures. --json prints the whole SERRun."""
+    """Show where a run stands.
+
+    Phase, stage, best reward model, conditions and failures; --json prints the whole SERRun.
+    """
     run = open_run(file).run
     if as_json:
         print(run.model_dump_json(by_alias=True, indent=2))
     else:
-        standard_output().print(status_view(run))
+        standard_output().print(status_view(run), crop=False)
 
 
 def status_view(run: SERRun) -> RenderableType:
-    """The sections of a run's status."""
-    sections: list[RenderableType] = [Text(f"SERRun {run.metadata.namespace}/{run.metadata.name}", style="bold"), _summary(run)]
-    sections += [Text("\nConditions", style="bold"), _conditions(run.status)]
+    """The sections of a run's status. Facts stay on one line each, so that a URI can be copied."""
+    sections: list[RenderableType] = [Text(f"SERRun {run.metadata.namespace}/{run.metadata.name}", style="bold")]
+    sections += [Text.assemble((f"{name:<19}", "dim"), value, no_wrap=True, overflow="ignore") for name, value in _facts(run)]
+    if run.status.conditions:
+        sections += [Text("\nConditions", style="bold"), _conditions(run.status)]
     failures = [stage for stage in run.status.stages if stage.outcome in (Outcome.FAILED, Outcome.INTERRUPTED, Outcome.LOST)]
     if failures:
         sections += [Text("\nAttempts that did not finish (the last ones)", style="bold"), _failures(failures)]
     return Group(*sections)
-
-
-def _summary(run: SERRun) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for name, value in _facts(run):
-        table.add_row(name, value)
-    return table
 
 
 def _facts(run: SERRun) -> Iterable[tuple[str, Text]]:
@@ -77,9 +73,9 @@ def _conditions(status: SERRunStatus) -> Table:
     table = _plain_table("type", "status", "reason", "since", "message")
     for condition in status.conditions:
         style = "" if condition.status == "True" else "dim"
-        table.add_row(
-            condition.type, condition.status, condition.reason, condition.last_transition_time, Text(condition.message), style=style
-        )
+        message = "" if condition.message == status.message else condition.message
+        cells = (condition.type, condition.status, condition.reason, condition.last_transition_time)
+        table.add_row(*cells, Text(message), style=style)
     return table
 
 
@@ -93,7 +89,7 @@ def _failures(stages: Iterable[StageStatus]) -> Table:
 
 
 def _plain_table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold", no_wrap=name != "message")
     return table

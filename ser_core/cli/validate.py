@@ -27,7 +27,10 @@ class Check:
 
 
 def validate(file: RunFile, as_json: AsJson = False) -> None:
-    """Check the spec, the store, the model and the data. Nothing is trained; all problems are reported at once."""
+    """Check spec, store, model and data.
+
+    Nothing is trained and nothing is kept; all problems are reported at once.
+    """
     run = read_serrun(file)
     checks = [Check("spec", (describe(run),)), *(_checked(name, check, run) for name, check in CHECKS.items())]
     errors = [check.error for check in checks if check.error is not None]

@@ -14,8 +14,8 @@ Point = tuple[float, float]
 
 
 def percent(value: float) -> str:
-    """A ratio as a whole percentage."""
-    return f"{value * 100:.0f} %"
+    """A ratio as a percentage with at most one decimal."""
+    return f"{round(value * 100, 1):g} %"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ def round_axis(label: str, values: Sequence[float], form: Callable[[float], str]
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     last = max(last, first + 1)
-    return Axis(label, first * step, last * step, [round(tick * step, 10) for tick in range(first, last + 1)], form)
+    ticks = [round(tick * step, 10) for tick in range(first, last + 1)]
+    return Axis(label, ticks[0], ticks[-1], ticks, form)
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def thinned(steps: NDArray[np.int64], losses: NDArray[np.float64]) -> tuple[tupl
 def _bands(decisions: pa.Table) -> tuple[Group, ...]:
     confidence = decisions["confidence"].to_numpy()
     place = np.clip(np.searchsorted(BANDS, confidence, side="right") - 1, 0, len(BANDS) - 2)
-    return tuple(_group(decisions, place == band, f"{low:g} to {high:g}", low, high) for band, (low, high) in enumerate(pairwise(BANDS)))
+    return tuple(_group(decisions, place == band, f"{low:g}–{high:g}", low, high) for band, (low, high) in enumerate(pairwise(BANDS)))
 
 
 def _statuses(decisions: pa.Table) -> tuple[Group, ...]:
@@ -183,9 +183,8 @@ def _samples(decisions: pa.Table, pool: Path) -> tuple[Sample, ...]:
 
 def spread(order: NDArray[np.int64]) -> Iterable[int]:
     """`SAMPLES` evenly spaced members of ``order``, first and last included."""
-    return (
-        [int(order[place]) for place in sorted({round(place) for place in np.linspace(0, len(order) - 1, SAMPLES)})] if len(order) else []
-    )
+    places = {round(place) for place in np.linspace(0, len(order) - 1, SAMPLES)} if len(order) else set()
+    return [int(order[place]) for place in sorted(places)]
 
 
 def _sample(decision: Mapping[str, Any], pair: Mapping[str, Any]) -> Sample:

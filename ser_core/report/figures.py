@@ -1,4 +1,4 @@
-"""The figures of the report: from ledger and evidence to charts with captions. Loops get colours that colour-blind people can tell apart."""
+"""The figures of the report: from ledger and evidence to charts with captions, in colours that colour-blind people can tell apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def evolution(ledger: Ledger) -> Figure:
         marks.append(frame.whisker(at, heldout.accuracy_low, heldout.accuracy_high, "c0"))
         marks.append(frame.dot((at, heldout.accuracy), "c0", f"held-out {heldout.accuracy:.3f}, {heldout.pairs} pairs", 5))
     caption = "Whiskers: 95 % Wilson intervals. Dev accuracy chose the best loop; held-out accuracy was only read."
-    return Figure("Evolution", frame.draw("Accuracy by loop", marks), caption, (("c0", "held-out"), ("c-quiet", "dev")))
+    return Figure("Accuracy by loop", frame.draw("Accuracy by loop", marks), caption, (("c0", "held-out"), ("c-quiet", "dev")))
 
 
 def kept(loop: LoopEvidence) -> Figure:
@@ -61,9 +61,7 @@ def kept(loop: LoopEvidence) -> Figure:
     bands = [band for band in loop.bands if band.labeled]
     top = round_axis("pairs", [0, *(band.labeled for band in loop.bands)], "{:,.0f}".format, 4)
     middles = [place + 0.5 for place in range(len(bands))]
-    places = Axis(
-        "confidence of the self-label", 0, len(bands) or 1, middles, lambda tick: f"{bands[int(tick)].low:g}–{bands[int(tick)].high:g}"
-    )
+    places = Axis("confidence of the self-label", 0, len(bands) or 1, middles, lambda tick: bands[int(tick)].name)
     frame = Frame(places, top)
     marks = []
     for place, band in enumerate(bands):
@@ -85,9 +83,7 @@ def agreement(loops: Sequence[LoopEvidence]) -> Figure | None:
         ]
         for loop in loops
     }
-    caption = (
-        "On the dashed line the confidence is right. Hollow: fewer than 20 pairs. Human labels of the pool are read only for this report."
-    )
+    caption = "On the dashed line the confidence is right. Hollow: fewer than 20 pairs."
     return _reliability("Right self-labels by confidence", "share right", series, caption)
 
 

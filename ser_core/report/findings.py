@@ -43,7 +43,7 @@ def contrasts(ledger: Ledger, evidence: Evidence) -> tuple[Contrast, ...]:
     best = next((model for model in evidence.models if ledger.best is not None and model.record.key == ledger.best.key), None)
     if best is None:
         return ()
-    others = [("seed", "the seed model, before any loop", evidence.models[0])] if best.record.key.iteration else []
+    others = [("seed", "before any loop", evidence.models[0])] if best.record.key.iteration else []
     others += [(name, YARDSTICKS[name], control) for name, control in evidence.controls.items()]
     return tuple(_contrast(name, meaning, best, other) for name, meaning, other in others)
 
@@ -75,12 +75,13 @@ def _best_sentence(ledger: Ledger, best: Trained) -> str:
 
 
 def _contrast_sentence(contrast: Contrast) -> str:
+    name = "The seed model" if contrast.name == "seed" else f"The control {contrast.name} ({contrast.meaning})"
     points = abs(contrast.difference) * 100
-    where = "more" if contrast.difference < 0 else "less"
-    amount = "as much" if points < 0.05 else f"{points:.1f} points {where}"
+    if points < 0.05:
+        return f"{name} reaches as much."
     verdict = "significant" if contrast.significant else "not significant, so it may be chance"
     return (
-        f"{contrast.name} ({contrast.meaning}) reaches {_percent(contrast.accuracy)}, {amount}; "
+        f"{name} reaches {_percent(contrast.accuracy)}, {points:.1f} points {'more' if contrast.difference < 0 else 'less'}; "
         f"the difference is {verdict} (McNemar's exact test, {p_text(contrast.p_value)})."
     )
 

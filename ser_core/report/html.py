@@ -109,7 +109,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "percent": lambda value: "–" if value is None else f"{value * 100:.1f} %",
         "count": lambda value: f"{value:,}",
-        "signed": lambda value: f"{value * 100:+.1f}",
+        "signed": lambda value: f"{value * 100:+.1f}".replace("-", "−"),
         "decimals": lambda value, places=3: "–" if value is None else f"{value:.{places}f}",
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),
         "clip": lambda text, most: text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)",

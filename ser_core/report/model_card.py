@@ -68,11 +68,8 @@ def render_card(ledger: Ledger, evidence: Evidence, usage: Usage) -> str:
     """The model card in Markdown."""
     found = findings.contrasts(ledger, evidence)
     environment = Environment(loader=PackageLoader("ser_core.report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {
-        "cell": plain,
-        "percent": lambda value: "" if value is None else f"{value * 100:.1f} %",
-        "spread": findings.spread,
-    }
+    percent = lambda value: "" if value is None else f"{value * 100:.1f} %"  # noqa: E731
+    environment.filters |= {"cell": plain, "percent": percent, "spread": findings.spread}
     return environment.get_template("model_card.md.j2").render(
         run=ledger.run,
         ledger=ledger,

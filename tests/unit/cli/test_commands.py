@@ -1,0 +1,108 @@
+"""The read-only commands on a stored run: output, errors and exit codes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+COMMANDS = ("validate", "run", "status", "evolution", "report", "logs", "score", "export", "purge")
+
+
+def test_help_names_every_command(ser):
+    shown = ser("-h")
+    assert shown.code == 0
+    assert all(f"\n  {command} " in shown.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_first_what_it_does_and_ends_with_an_example(ser, command):
+    shown = ser(command, "--help").out
+    assert shown.splitlines()[2].strip().endswith(".")
+    assert f"  ser {command} " in shown[shown.index("Example") :]
+
+
+def test_status_needs_no_heavy_library():
+    heavy = {"torch", "transformers", "pyarrow", "numpy", "jinja2", "boto3"}
+    code = f"import sys, ser_core.cli.app; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_an_error_is_a_message_a_hint_and_an_exit_code(ser, stored_run, tmp_path):
+    document = yaml.safe_load(stored_run.file.read_text())
+    document["metadata"]["name"] = "never-started"
+    other = tmp_path / "serrun.yaml"
+    other.write_text(yaml.safe_dump(document))
+    ended = ser("status", other)
+    assert (ended.code, ended.out) == (10, "")
+    assert ended.err == (f"error: {stored_run.run.spec.storage.uri} holds no run default/never-started\nhint: start it: ser run {other}\n")
+
+
+def test_no_color_is_respected(ser, monkeypatch, tmp_path):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[1;31merror" in ser("status", tmp_path / "absent.yaml").err
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "31m" not in ser("status", tmp_path / "absent.yaml").err
+
+
+def test_status_as_json_is_the_whole_object(ser, stored_run):
+    assert json.loads(ser("status", stored_run.file, "--json").out) == json.loads(stored_run.run.model_dump_json(by_alias=True))
+
+
+def test_evolution_as_json_holds_loops_controls_and_length_rule(ser, stored_run):
+    shown = json.loads(ser("evolution", stored_run.file, "--json").out)
+    assert [row["iteration"] for row in shown["iterations"]] == [0, 1, 2]
+    assert shown["controls"][0]["control"] == "full"
+    assert 0.4 < shown["lengthOnlyAccuracy"] < 0.6
+
+
+def test_evolution_in_a_pipe_is_plain_text(ser, stored_run):
+    shown = ser("evolution", stored_run.file)
+    assert "\x1b" not in shown.out
+    assert "2 *" in shown.out
+
+
+def test_logs_come_in_the_order_of_the_stages(ser, stored_run):
+    names = [line.split()[0] for line in ser("logs", stored_run.file).out.splitlines()]
+    assert names == ["prepare-0", "retrain-0", "label-1", "filter-1", "retrain-1", "label-2", "filter-2", "retrain-2", "control-full-0"]
+
+
+def test_logs_can_be_narrowed(ser, stored_run):
+    shown = ser("logs", stored_run.file, "--iteration", "1", "--stage", "filter", "--json").out
+    assert [json.loads(line)["stage"] for line in shown.splitlines()] == ["filter"]
+
+
+def test_report_writes_the_page_and_prints_its_name(ser, stored_run, tmp_path):
+    ended = ser("report", stored_run.file, "-o", tmp_path / "new" / "page.html")
+    assert (ended.code, ended.out) == (0, f"{tmp_path}/new/page.html\n")
+    assert (tmp_path / "new" / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_report_to_a_place_that_cannot_be_written_is_an_error(ser, stored_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = ser("report", stored_run.file, "-o", tmp_path / "file" / "page.html")
+    assert ended.code == 10
+    assert "cannot be written" in ended.err
+
+
+def test_purge_asks_first_and_then_leaves_nothing(ser, writable_run):
+    store = writable_run.folder / "store"
+    refused = ser("purge", writable_run.file, stdin="n\n")
+    assert refused.code == 1
+    assert "objects" in refused.err
+    assert list(store.rglob("run.json"))
+    assert ser("purge", writable_run.file, "--yes").code == 0
+    assert not [path for path in store.rglob("*") if path.is_file()]
+
+
+def test_purge_warns_of_a_run_that_goes_on(ser, writable_run):
+    file = next(writable_run.folder.rglob("run.json"))
+    file.write_text(file.read_text().replace('"Completed"', '"Running"', 1))
+    assert "has not ended" in ser("purge", writable_run.file, stdin="n\n").err
+
+
+def test_export_refuses_a_folder_that_holds_something(ser, stored_run, tmp_path):
+    (tmp_path / "mine.txt").write_text("")
+    ended = ser("export", stored_run.file, tmp_path)
+    assert (ended.code, "not empty" in ended.err) == (10, True)

@@ -1,0 +1,80 @@
+"""`ser score` on a small real model: what goes in, what comes out, what is refused."""
+
+import json
+
+import pytest
+
+ROWS = [
+    {"prompt": "what is it", "chosen": "good word", "rejected": "bad", "id": "a"},
+    {"prompt": "what", "chosen": "it is a good good word", "rejected": "bad bad word is it"},
+    {"prompt": "is it", "chosen": "good", "rejected": "word"},
+]
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def results(ended):
+    assert ended.code == 0, ended.err
+    return [json.loads(line) for line in ended.out.splitlines()]
+
+
+def test_pairs_get_scores_a_label_and_a_confidence(ser, writable_run, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(lines(ROWS))
+    found = results(ser("score", file, "--run", writable_run.file))
+    assert [(row["line"], row.get("id")) for row in found] == [(1, "a"), (2, None), (3, None)]
+    for row in found:
+        assert row["better"] == (1 if row["score_1"] > row["score_2"] else 2)
+        assert 0.5 <= row["confidence"] < 1
+        assert row["agrees"] == (row["better"] == 1)
+
+
+def test_answers_from_standard_input_get_the_scores_that_they_have_in_pairs(ser, writable_run, tmp_path):
+    (pair,) = results(ser("score", "-", "--run", writable_run.file, stdin=lines(ROWS[:1])))
+    answers = [{"prompt": ROWS[0]["prompt"], "answer": ROWS[0][side]} for side in ("chosen", "rejected")]
+    found = results(ser("score", "-", "--run", writable_run.file, stdin=lines(answers)))
+    assert [row["score"] for row in found] == [pair["score_1"], pair["score_2"]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [('{"prompt": "what", "chosen": "good"}', "rejected is missing"), ("{broken", "at character"), ('["no object"]', "list instead of")],
+)
+def test_a_bad_row_is_named_by_its_line(ser, writable_run, bad, reason):
+    ended = ser("score", "-", "--run", writable_run.file, stdin=lines(ROWS[:1]) + bad + "\n")
+    assert ended.code == 11
+    assert "standard input, line 2: " in ended.err
+    assert reason in ended.err
+
+
+def test_unknown_columns_are_refused_with_those_that_are_accepted(ser, writable_run):
+    ended = ser("score", "-", "--run", writable_run.file, stdin='{"question": "?"}\n')
+    assert ended.code == 11
+    assert "'question'" in ended.err
+    assert "prompt, answer" in ended.err
+
+
+def test_a_run_without_a_model_is_refused(ser, writable_run):
+    file = next(writable_run.folder.rglob("run.json"))
+    run = json.loads(file.read_text())
+    run["status"]["bestIteration"] = None
+    file.write_text(json.dumps(run))
+    ended = ser("score", "-", "--run", writable_run.file, stdin=lines(ROWS))
+    assert (ended.code, "no reward model yet" in ended.err) == (10, True)
+
+
+def test_the_exported_model_scores_the_same_in_plain_transformers(ser, writable_run, tmp_path):
+    """The code in the model card is run as it stands there."""
+    ours = results(ser("score", "-", "--run", writable_run.file, stdin=lines(ROWS)))
+    folder = tmp_path / "exported"
+    assert ser("export", writable_run.file, folder).out == f"{folder}\n"
+    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names = {}
+    exec(code.replace('folder = "."', f"folder = {str(folder)!r}"), names)
+    for row, result in zip(ROWS, ours, strict=True):
+        assert names["score"](row["prompt"], row["chosen"]) == pytest.approx(result["score_1"], abs=1e-5)
+        assert names["score"](row["prompt"], row["rejected"]) == pytest.approx(result["score_2"], abs=1e-5)
+        first = names["probability_first_is_better"](row["prompt"], row["chosen"], row["rejected"])
+        assert max(first, 1 - first) == pytest.approx(result["confidence"], abs=1e-5)

@@ -1,0 +1,66 @@
+"""What people see, character by character, at fixed widths."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ser_core.api.status import ControlStatus, SERRunStatus
+from ser_core.cli.evolution import evolution_view, sparkline
+from ser_core.cli.status import status_view
+
+
+@pytest.fixture
+def run(stored_run):
+    """The stored run as if it lay in a bucket."""
+    run = stored_run.run
+    model = run.status.reward_model.model_copy(
+        update={"uri": "s3://bucket/runs/default/small/0123456789abcdef/iter-0002/retrain/MANIFEST.json"}
+    )
+    storage = run.spec.storage.model_copy(update={"uri": "s3://bucket/runs"})
+    status = run.status.model_copy(update={"reward_model": model})
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"storage": storage}), "status": status})
+
+
+def printed(view, width):
+    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False)
+    console.print(view, crop=False)
+    return console.file.getvalue()
+
+
+def test_status(run, golden):
+    golden("status.txt", printed(status_view(run), 100))
+
+
+def test_status_of_a_run_that_has_not_begun(run, golden):
+    golden("status_pending.txt", printed(status_view(run.model_copy(update={"status": SERRunStatus()})), 100))
+
+
+def test_evolution_fits_80_columns(run, golden):
+    text = printed(evolution_view(run.status, 0.517), 80)
+    assert "…" not in text
+    golden("evolution.txt", text)
+
+
+def test_evolution_with_all_controls_fits_80_columns(run, golden):
+    others = [ControlStatus(control=name, accuracy=0.7, accuracy_low=0.65, accuracy_high=0.75) for name in ("seedOnly", "pseudoLabelOnce")]
+    status = run.status.model_copy(update={"controls": (*run.status.controls, *others)})
+    text = printed(evolution_view(status, 0.517), 80)
+    assert "…" not in text
+    golden("evolution_controls.txt", text)
+
+
+def test_evolution_before_the_first_result(golden):
+    golden("evolution_empty.txt", printed(evolution_view(SERRunStatus(), None), 80))
+
+
+def test_a_message_in_square_brackets_is_no_markup(run):
+    assert "[store] did not answer" in printed(status_view(run), 120)
+
+
+def test_a_sparkline_reaches_from_lowest_to_highest_bar():
+    assert sparkline([0.5, 0.75, 1.0], 0.5, 1.0) == "▁▅█"
+
+
+def test_a_sparkline_of_equal_values_is_flat():
+    assert sparkline([0.5, 0.5], 0.5, 0.5) == "▁▁"

@@ -1,0 +1,74 @@
+"""`ser validate`: all problems at once, and nothing left behind."""
+
+import json
+
+import pytest
+import yaml
+
+
+@pytest.fixture
+def serrun(tmp_path, small_model):
+    """Writes a SERRun over 60 pairs; ``edit`` may break its spec."""
+    rows = [{"prompt": f"question {number}", "chosen": f"good {number}", "rejected": f"bad {number}"} for number in range(60)]
+    (tmp_path / "pairs.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows) + '{"prompt": "x", "chosen": "", "rejected": "y"}\n'
+    )
+
+    def write(edit=lambda spec: None):
+        spec = {
+            "rewardModel": {"base": f"file://{small_model}", "maxLength": 32},
+            "data": {"source": {"uri": "file://./pairs.jsonl", "seedFraction": 0.3, "heldoutFraction": 0.2}},
+            "storage": {"uri": "file://./store"},
+        }
+        edit(spec)
+        file = tmp_path / "serrun.yaml"
+        file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "small"}, "spec": spec}))
+        return file
+
+    return write
+
+
+def test_a_good_run_is_ready(ser, serrun, tmp_path):
+    file = serrun()
+    ended = ser("validate", file)
+    assert ended.code == 0, ended.err
+    assert ended.out.endswith(f"ready: ser run {file}\n")
+    assert "61 rows" in ended.out
+    assert "dropped 1: EmptyAnswer 1" in ended.out
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
+def test_all_problems_are_reported_at_once(ser, serrun):
+    def break_it(spec):
+        spec["rewardModel"]["base"] = "file:///no/such/model"
+        spec["data"]["source"]["uri"] = "file:///no/such/data.jsonl"
+
+    ended = ser("validate", serrun(break_it))
+    assert ended.code == 10
+    assert "error: rewardModel.base: file:///no/such/model does not exist" in ended.err
+    assert "error: file:///no/such/data.jsonl does not exist" in ended.err
+    assert "ready" not in ended.out
+
+
+def test_a_model_that_cannot_score_is_refused(ser, serrun, small_model, tmp_path):
+    other = tmp_path / "speech"
+    other.mkdir()
+    for path in small_model.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "model_type": "whisper"}))
+    ended = ser("validate", serrun(lambda spec: spec["rewardModel"].update(base=f"file://{other}")))
+    assert ended.code == 10
+    assert "is a whisper, which transformers cannot load as a sequence-classification model" in ended.err
+
+
+def test_json_says_what_is_wrong_with_what(ser, serrun):
+    ended = ser("validate", serrun(lambda spec: spec["data"]["source"].update(uri="file:///no/such/data.jsonl")), "--json")
+    shown = json.loads(ended.out)
+    assert (ended.code, shown["ready"]) == (11, False)
+    assert {check["name"]: check["error"] and check["error"]["reason"] for check in shown["checks"]} == {
+        "spec": None,
+        "store": None,
+        "model": None,
+        "data": "DataNotFound",
+    }

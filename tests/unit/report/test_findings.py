@@ -1,0 +1,60 @@
+"""Sentences and comparisons say what was measured, and no more."""
+
+import dataclasses
+
+import pytest
+
+from ser_core.api.status import Phase, SERRunStatus
+from ser_core.report.findings import Contrast, caveats, contrasts, gap_closed, headline
+from ser_core.report.ledger import Ledger
+
+FULL = Contrast("full", "trained on all labels", accuracy=0.9, difference=-0.05, only_best=5, only_other=15, p_value=0.041)
+
+
+def with_status(ledger, **update):
+    return Ledger(ledger.run.model_copy(update={"status": ledger.run.status.model_copy(update=update)}), ledger.stages)
+
+
+def test_the_best_is_compared_with_seed_and_controls_on_the_same_pairs(ledger, evidence):
+    found = contrasts(ledger, evidence)
+    assert [contrast.name for contrast in found] == ["seed", "full"]
+    best = ledger.best.metrics.heldout
+    for contrast in found:
+        assert contrast.difference * best.pairs == pytest.approx(contrast.only_best - contrast.only_other)
+
+
+def test_the_headline_gives_the_interval_and_the_length_rule(ledger, evidence):
+    first, *_, last = headline(ledger, contrasts(ledger, evidence))
+    heldout = ledger.best.metrics.heldout
+    assert f"{heldout.accuracy * 100:.1f} % of 200 held-out pairs (95 % interval {heldout.accuracy_low * 100:.1f} to" in first
+    assert f"“the longer answer wins” reaches {heldout.length_only_accuracy * 100:.1f} %" in last
+
+
+def test_a_difference_that_may_be_chance_is_called_so(ledger):
+    chance = dataclasses.replace(FULL, p_value=0.051)
+    assert "not significant, so it may be chance (McNemar's exact test, p = 0.051)" in headline(ledger, (chance,))[1]
+    assert "5.0 points more; the difference is significant" in headline(ledger, (FULL,))[1]
+
+
+def test_no_gain_is_called_no_gain(ledger):
+    assert "none of 2 loops beat it" in headline(with_status(ledger, best_iteration=0), ())[0]
+
+
+def test_a_run_without_results_says_so(ledger):
+    empty = Ledger(ledger.run.model_copy(update={"status": SERRunStatus(phase=Phase.RUNNING)}), {})
+    assert headline(empty, ()) == ("No reward model has been evaluated yet: the run is Running.",)
+
+
+def test_the_gap_is_measured_only_between_two_ends(ledger):
+    seed = Contrast("seed", "", accuracy=0.8, difference=0.05, only_best=9, only_other=1, p_value=0.02)
+    assert gap_closed((seed, FULL)) == pytest.approx(0.5)
+    assert gap_closed((seed,)) is None
+    assert gap_closed((seed, dataclasses.replace(FULL, accuracy=0.7))) is None
+
+
+def test_notes_of_the_stages_are_handed_on(ledger):
+    notes = list(caveats(ledger))
+    assert "data: few pairs" in notes
+    assert "filter of loop 1: not significant: 18 of 20 calibration pairs are right" in notes
+    assert not any(note.startswith("The run is") for note in notes)
+    assert next(caveats(with_status(ledger, phase=Phase.FAILED, message="no disk"))) == "The run is Failed: no disk."

@@ -1,0 +1,84 @@
+"""The page needs nothing else, tells the numbers, and takes data for text."""
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from ser_core.api.status import Phase, SERRunStatus
+from ser_core.report.evidence import Evidence
+from ser_core.report.html import render
+from ser_core.report.ledger import Ledger
+
+
+@pytest.fixture(scope="module")
+def page(ledger, evidence):
+    return render(ledger, evidence, "serrun.yaml")
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+def test_nothing_is_loaded_and_nothing_runs(page):
+    elements = Elements(page).found
+    assert len(elements) > 200
+    assert not {"script", "img", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in elements}
+    for _, attributes in elements:
+        assert not {name for name in attributes if name in ("src", "href", "action") or name.startswith("on")}
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_hostile_text_stays_text(page, hostile):
+    assert hostile not in page
+    assert page.count("&lt;script&gt;") > 10
+
+
+def test_a_spec_that_ends_the_page_stays_text(ledger, evidence):
+    storage = ledger.run.spec.storage.model_copy(update={"uri": "file:///a</pre><script>alert(1)</script>"})
+    run = ledger.run.model_copy(update={"spec": ledger.run.spec.model_copy(update={"storage": storage})})
+    assert "<script>" not in render(Ledger(run, ledger.stages), evidence, "</pre><script>")
+
+
+def test_the_numbers_are_those_of_the_manifests(page, ledger):
+    for record in (*ledger.models, *ledger.controls.values()):
+        heldout = record.metrics.heldout
+        assert f"<td>{heldout.accuracy * 100:.1f} %</td>" in page
+        assert f"{heldout.accuracy_low * 100:.1f} to {heldout.accuracy_high * 100:.1f} %" in page
+    for record in ledger.filters:
+        assert f"{record.metrics.kept} of {record.metrics.labeled} pairs kept" in page
+    for record in ledger.stages.values():
+        assert record.ref.sha256 in page
+    assert "hf://org/tiny@0123" in page
+    assert "0:06:18" in page  # nine stages of 42 seconds
+
+
+def test_equal_ledgers_give_equal_pages(page, ledger, evidence):
+    assert render(ledger, evidence, "serrun.yaml") == page
+
+
+def test_every_chart_is_well_formed_and_within_its_frame(page):
+    charts = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+    assert len(charts) == 7
+    for chart in charts:
+        assert chart.get("aria-label")
+        for dot in chart.iter("circle"):
+            assert 0 <= float(dot.get("cx")) <= 440
+            assert 0 <= float(dot.get("cy")) <= 270
+
+
+def test_a_run_that_has_only_begun_has_a_page(ledger):
+    run = ledger.run.model_copy(update={"status": SERRunStatus(phase=Phase.PENDING)})
+    page = render(Ledger(run, {}), Evidence((), {}, (), (), {}), "serrun.yaml")
+    assert "No reward model has been evaluated yet" in page
+    assert "<svg" not in page
