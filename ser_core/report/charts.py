@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 440, 270
-_TOP, _BOTTOM, _LEFT, _RIGHT = 14, 46, 54, 14
+_TOP, _BOTTOM, _LEFT, _RIGHT = 14, 46, 54, 24
 _LABEL_GAP = 14
 
 Point = tuple[float, float]

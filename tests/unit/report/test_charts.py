@@ -1,6 +1,7 @@
 """Axes and marks."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_labels_of_close_lines_do_not_overlap():
     frame = Frame(Axis("x", 0, 1, []), Axis("y", 0, 1, []), right=90)
     drawn = frame.levels([(0.5, "one", "c1"), (0.51, "two", "c2"), (0.505, "three", "c3")])
     heights = sorted(float(y) for y in re.findall(r'<text[^>]* y="([\d.]+)"', drawn))
-    assert all(upper - lower >= 14 for lower, upper in zip(heights, heights[1:], strict=False))
+    assert all(upper - lower >= 14 for lower, upper in pairwise(heights))
     assert heights[-1] < HEIGHT
 
 
