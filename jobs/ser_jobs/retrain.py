@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_core.api.serrun import Rule
 from ser_core.api.stage import InputRole, RetrainMetrics
 from ser_core.api.status import StageKind
 from ser_core.data.tables import (
@@ -103,7 +104,8 @@ class _Retrain:
     def _cross_fit_parts(self) -> list[NDArray[np.int64]]:
         """Indices of the examples that each fold holds back. Pairs of one prompt stay together."""
         seed_model = self._context.spec.stage is StageKind.RETRAIN and self._context.spec.iteration == 0
-        if not seed_model or len(self._dev) >= CROSS_FIT_BELOW:
+        chooses_by_precision = self._context.spec.spec.loop.rule is Rule.CALIBRATED
+        if not (seed_model and chooses_by_precision) or len(self._dev) >= CROSS_FIT_BELOW:
             return []
         fold_of = folds([example.prompt for example in self._examples], self._training.seed)
         parts = [np.flatnonzero(fold_of == fold) for fold in range(FOLDS)]
