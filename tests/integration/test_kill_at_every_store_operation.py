@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from ser_core.api.serrun import StorageSpec
 from ser_core.api.stage import StageSpec
 from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest
@@ -62,22 +63,22 @@ def sigterm_restored():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_stage_ends_after_restart_with_the_undisturbed_manifest(stage, undisturbed, tmp_path, monkeypatch, sigterm_restored):
-    shutil.copytree(undisturbed.store, tmp_path / "store")
-    folder = next((tmp_path / "store").glob(f"default/*/*/{stage}"))
+    folder = next(undisturbed.store.glob(f"default/*/*/{stage}"))
     committed = Manifest.model_validate_json((folder / "MANIFEST.json").read_bytes())
-    original = load_run(connect(undisturbed_storage(undisturbed)), "default", "tiny")
-    storage = original.spec.storage.model_copy(update={"uri": f"file://{tmp_path}/store"})
+    original = load_run(connect(StorageSpec(uri=f"file://{undisturbed.store}")), "default", "tiny")
+    storage = original.spec.storage
     spec = StageSpec(
         run=committed.run,
         stage=committed.stage,
         iteration=committed.iteration,
         attempt=1,
-        spec=original.spec.model_copy(update={"storage": storage}),
+        spec=original.spec,
         inputs=committed.inputs,
         steps=committed.metrics.steps if stage.endswith("seed-only") else None,
         threads=committed.threads,
     )
     monkeypatch.setattr(runtime, "connect", lambda _storage: mortal)
+    shutil.copytree(folder, tmp_path / "committed")
     kills, kill_at, after = 0, 0, False
     while True:
         shutil.rmtree(folder)
@@ -93,13 +94,9 @@ def test_a_killed_stage_ends_after_restart_with_the_undisturbed_manifest(stage, 
         again = Manifest.model_validate_json((folder / "MANIFEST.json").read_bytes())
         assert again.comparable() == committed.comparable(), (kill_at, after)
         kill_at, after = (kill_at, True) if not after else (kill_at + 1, False)
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "committed", folder)
     assert kills >= 2 * len(committed.outputs), "fewer operations than outputs: nothing was tested"
-
-
-def undisturbed_storage(run):
-    from ser_core.api.serrun import StorageSpec
-
-    return StorageSpec(uri=f"file://{run.store}")
 
 
 def run_once(spec, folder):
