@@ -3,11 +3,11 @@
 Bounds and cross-field rules stand here once; ``ser_core.api.crd`` turns them into the CRD's schema and CEL rules.
 """
 
-import math
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ser_core.api.model import Model
 from ser_core.api.status import SERRunStatus
@@ -16,11 +16,45 @@ from ser_core.api.uris import DataUri, ModelUri, StorageUri
 API_VERSION = "ser.dev/v1alpha1"
 KIND = "SERRun"
 MAX_ITERATIONS = 32
+_MAX_SHORT_TEXT = 20
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Duration = Annotated[str, Field(pattern=r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$", min_length=2, max_length=20)]
+_DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+
+def duration_seconds(duration: str) -> int:
+    """Seconds of a `Duration` such as ``1h30m``.
+
+    Raises:
+        ValueError: The text is no duration, or none above zero; it names the accepted forms.
+    """
+    parts = re.match(_DURATION, duration) if len(duration) <= _MAX_SHORT_TEXT else None
+    seconds = sum(int(part[:-1]) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True) if part) if parts else 0
+    if not seconds:
+        raise ValueError(f"{duration[:40]!r} is no duration: write hours, minutes and seconds such as 36h, 1h30m or 90s")
+    return seconds
+
+
+def _check_duration(value: Any) -> Any:
+    duration_seconds(str(value))
+    return value
+
+
+def _check_quantity(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) > _MAX_SHORT_TEXT or not re.match(_QUANTITY, value):
+        raise ValueError(f"{str(value)[:40]!r} is no quantity in quotes: write '2', '500m' or '16Gi'")
+    return value
+
+
+Duration = Annotated[
+    str, BeforeValidator(_check_duration), Field(json_schema_extra={"pattern": _DURATION, "minLength": 2, "maxLength": _MAX_SHORT_TEXT})
+]
 """Hours, minutes and seconds in Go's form: ``36h``, ``1h30m``, ``90s``."""
+
+Quantity = Annotated[str, BeforeValidator(_check_quantity), Field(json_schema_extra={"pattern": _QUANTITY, "maxLength": _MAX_SHORT_TEXT})]
+"""Kubernetes quantity: ``2``, ``500m``, ``16Gi``."""
 
 
 class Rule(StrEnum):
@@ -224,9 +258,6 @@ class Toleration(Model):
     """Seconds a pod stays after a NoExecute taint appears."""
 
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=20)]
-
-
 class StageResources(Model):
     """What one stage's processes get."""
 
@@ -354,24 +385,3 @@ class SERRun(Model):
     metadata: Metadata
     spec: SERRunSpec
     status: SERRunStatus = SERRunStatus()
-
-
-def duration_seconds(duration: str) -> int:
-    """Seconds of a `Duration` such as ``1h30m``.
-
-    Raises:
-        ValueError: The text is no duration; it names the accepted forms.
-    """
-    total, digits = 0, ""
-    for character in duration:
-        if character.isdigit():
-            digits += character
-        elif character in "hms" and digits:
-            total += int(digits) * {"h": 3600, "m": 60, "s": 1}[character]
-            digits = ""
-        else:
-            total = -1
-            break
-    if digits or total <= 0 or not math.isfinite(total):
-        raise ValueError(f"{duration!r} is no duration: write hours, minutes and seconds such as 36h, 1h30m or 90s")
-    return total

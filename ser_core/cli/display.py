@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -18,6 +19,8 @@ from ser_core.cli.evolution import evolution_table
 from ser_core.cli.local_executor import StageEvent
 from ser_core.loop.observed import Plan
 from ser_core.store.port import ObjectStore
+
+_SECONDS_BETWEEN_PROGRESS = 10.0
 
 
 class Display(Protocol):
@@ -58,10 +61,12 @@ def choose_display(*, as_json: bool) -> Display:
 
 
 class JsonDisplay:
-    """One JSON event a line on standard output."""
+    """One JSON event a line on standard output. Of a stage's progress the first and the last line, and one every ten seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._shown = SERRunStatus()
+        self._next_progress: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +88,11 @@ class JsonDisplay:
 
     def stage_event(self, event: StageEvent) -> None:
         """The stage's own line, with the name of its process."""
+        if event.name == "progress" and event.fields["step"] < event.fields["total"]:
+            now = self._clock()
+            if now < self._next_progress.get(event.job, now):
+                return
+            self._next_progress[event.job] = now + _SECONDS_BETWEEN_PROGRESS
         _line(event.name, job=event.job, **{name: value for name, value in event.fields.items() if name not in ("time", "job", "name")})
 
     def warn(self, message: str) -> None:

@@ -1,5 +1,6 @@
 """Reading a SERRun from a YAML file, with errors that name file, line, field, value and remedy."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,8 +36,7 @@ def read_serrun(path: Path) -> SERRun:
     root = _compose(path)
     lines: dict[FieldPath, int] = {}
     _collect_lines(root, (), lines, path)
-    loader = _Loader("")
-    document = loader.construct_document(root)
+    document = _construct(root, path)
     if not isinstance(document, dict):
         raise SpecError(
             f"{path}:1: holds {type(document).__name__}, not a mapping", reason="NotASERRun", hint="start with apiVersion and kind"
@@ -48,7 +48,8 @@ def read_serrun(path: Path) -> SERRun:
     document.pop("status", None)
     _resolve_files(document.get("spec"), path.resolve().parent)
     try:
-        return SERRun.model_validate(document, by_alias=True, by_name=False)
+        # As JSON, and strictly, because that is how the API server reads it: '3' and true are no numbers.
+        return SERRun.model_validate_json(json.dumps(document, default=str), strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         raise _spec_error(path, problems(error, SERRun), lines) from error
 
@@ -68,6 +69,8 @@ def _compose(path: Path) -> yaml.Node:
         raise SpecError(f"{path}: {error.strerror}", reason="UnreadableFile", hint="give the path of a SERRun's YAML file") from error
     except UnicodeDecodeError as error:
         raise SpecError(f"{path} is no UTF-8 text (byte {error.start})", reason="UnreadableFile", hint="save it as UTF-8") from error
+    except RecursionError as error:
+        raise SpecError(f"{path}: nested too deep", reason="NotYAML", hint="a SERRun has at most six levels") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
@@ -77,6 +80,15 @@ def _compose(path: Path) -> yaml.Node:
     if len(nodes) != 1:
         raise SpecError(f"{path} holds {len(nodes)} documents", reason="NotASERRun", hint="one SERRun a file")
     return nodes[0]
+
+
+def _construct(root: yaml.Node, path: Path) -> Any:
+    try:
+        return _Loader("").construct_document(root)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        where = f"{path}:{mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else str(path)
+        problem = getattr(error, "problem", None) or str(error).split(";")[0]
+        raise SpecError(f"{where}: a value cannot be read: {problem}", reason="NotYAML", hint="quote what is meant as text") from error
 
 
 def _without_comments(text: str) -> str:

@@ -43,7 +43,7 @@ def test_the_same_spec_gives_the_same_digests_and_metrics(undisturbed, make_run,
     assert twin.manifests() == undisturbed.manifests()
 
 
-@pytest.mark.parametrize("where", ['"stage": "prepare"', '"stage": "retrain", "iteration": 0', '"stage": "label"', '"unit": "steps"'])
+@pytest.mark.parametrize("where", ['"stage": "prepare"', '"stage": "retrain", "iteration": 0', '"stage": "label"', '"unit": "pairs"'])
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "sigkill"])
 def test_an_interrupted_run_continues_to_the_same_result(undisturbed, make_run, tmp_path, where, kill):
     run = make_run(tmp_path)
@@ -103,7 +103,7 @@ def test_bad_data_ends_with_11_and_commits_nothing(make_run, tmp_path):
 def test_a_progress_event_is_a_json_line_with_step_and_total(make_run, tmp_path):
     run = make_run(tmp_path)
     process = run.start()
-    event = wait_for(process, '"unit": "steps"')
+    event = wait_for(process, '"unit": "pairs"')
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert 0 <= event["step"] <= event["total"]

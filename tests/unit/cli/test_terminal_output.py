@@ -1,12 +1,15 @@
 """What people see, character by character, at fixed widths."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 
 from ser_core.api.status import ControlStatus, SERRunStatus
+from ser_core.cli.display import JsonDisplay
 from ser_core.cli.evolution import evolution_view, sparkline
+from ser_core.cli.local_executor import StageEvent
 from ser_core.cli.status import status_view
 
 
@@ -64,3 +67,11 @@ def test_a_sparkline_reaches_from_lowest_to_highest_bar():
 
 def test_a_sparkline_of_equal_values_is_flat():
     assert sparkline([0.5, 0.5], 0.5, 0.5) == "▁▁"
+
+
+def test_of_progress_the_first_line_the_last_and_one_in_ten_seconds_are_printed(capsys):
+    seconds = iter(range(0, 100, 4))
+    display = JsonDisplay(clock=lambda: next(seconds))
+    for step in range(8):
+        display.stage_event(StageEvent("retrain-0", "progress", {"step": step, "total": 7, "unit": "pairs"}))
+    assert [json.loads(line)["step"] for line in capsys.readouterr().out.splitlines()] == [0, 3, 6, 7]
