@@ -137,7 +137,7 @@ def _add_rules(schema: Schema) -> None:
             "message": "give source alone, or seed, unlabeled and heldout",
         }
     ]
-    _at(schema, "spec")["x-kubernetes-validations"] = _immutability_rules()
+    _at(schema, "spec")["x-kubernetes-validations"] = [*_immutability_rules(), *_output_rules()]
 
 
 def _immutability_rules() -> list[Schema]:
@@ -149,6 +149,20 @@ def _immutability_rules() -> list[Schema]:
     rules += [_unchanged(f"loop.{name}") for name in parts if name != "maxIterations"]
     growing = "self.loop.maxIterations >= oldSelf.loop.maxIterations"
     return [*rules, {"rule": growing, "message": "loop.maxIterations may only be raised"}]
+
+
+def _output_rules() -> list[Schema]:
+    """One rule an input: the run's storage is neither the input nor inside it."""
+    inputs = {"rewardModel.base": "true"} | {
+        f"data.{name}.uri": f"has(self.data.{name})" for name in ("source", "seed", "unlabeled", "heldout")
+    }
+    return [
+        {
+            "rule": f"!({given} && (self.storage.uri + '/').startsWith(self.{path} + '/'))",
+            "message": f"storage.uri lies inside {path}: store the run beside its inputs",
+        }
+        for path, given in inputs.items()
+    ]
 
 
 def _unchanged(path: str) -> Schema:

@@ -30,7 +30,7 @@ def duration_seconds(duration: str) -> int:
     Raises:
         ValueError: The text is no duration, or none above zero; it names the accepted forms.
     """
-    parts = re.match(_DURATION, duration) if len(duration) <= _MAX_SHORT_TEXT else None
+    parts = re.fullmatch(_DURATION, duration) if len(duration) <= _MAX_SHORT_TEXT else None
     seconds = sum(int(part[:-1]) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True) if part) if parts else 0
     if not seconds:
         raise ValueError(f"{duration[:40]!r} is no duration: write hours, minutes and seconds such as 36h, 1h30m or 90s")
@@ -43,8 +43,8 @@ def _check_duration(value: Any) -> Any:
 
 
 def _check_quantity(value: Any) -> Any:
-    if not isinstance(value, str) or len(value) > _MAX_SHORT_TEXT or not re.match(_QUANTITY, value):
-        raise ValueError(f"{str(value)[:40]!r} is no quantity in quotes: write '2', '500m' or '16Gi'")
+    if not isinstance(value, str) or len(value) > _MAX_SHORT_TEXT or not re.fullmatch(_QUANTITY, value):
+        raise ValueError(f"{value!r:.40} is no quantity in quotes: write '2', '500m' or '16Gi'")
     return value
 
 
@@ -295,8 +295,8 @@ class StorageSpec(Model):
 
     uri: StorageUri
     """`s3://bucket/prefix`, or `file://` (only `ser run`; `file://./x` is relative to the SERRun's own file)."""
-    endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/]+(/\S*)?$")
-    """URL of an S3-compatible server; left out: AWS."""
+    endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/@]+(/\S*)?$")
+    """URL of an S3-compatible server, without credentials; left out: AWS."""
     region: str | None = Field(default=None, max_length=60, pattern=r"^[a-z0-9-]+$")
     """Region of the bucket; left out: AWS_REGION, else us-east-1."""
     ca_bundle: str | None = Field(default=None, max_length=1000)
@@ -311,7 +311,7 @@ class StorageSpec(Model):
 class HubSpec(Model):
     """The model and dataset hub. Only `prepare` reaches it."""
 
-    endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/]+(/\S*)?$")
+    endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/@]+(/\S*)?$")
     """URL of a hub or mirror; left out: HF_ENDPOINT, else the public hub."""
     credentials_secret: str | None = Field(default=None, max_length=253)
     """Name of the Secret with HF_TOKEN for gated models. `ser run` uses HF_TOKEN from the environment instead."""
@@ -353,6 +353,15 @@ class SERRunSpec(Model):
     """Time after the end at which the stage Jobs are deleted. Ignored by `ser run`; data are never deleted by it."""
     budget: BudgetSpec | None = None
     """What the run may cost."""
+
+    @model_validator(mode="after")
+    def _output_beside_inputs(self) -> Self:
+        data = {"source": self.data.source, "seed": self.data.seed, "unlabeled": self.data.unlabeled, "heldout": self.data.heldout}
+        inputs = {f"data.{name}.uri": part.uri for name, part in data.items() if part is not None}
+        for name, uri in {"rewardModel.base": self.reward_model.base, **inputs}.items():
+            if f"{self.storage.uri}/".startswith(f"{uri.rstrip('/')}/"):
+                raise ValueError(f"storage.uri {self.storage.uri!r} lies inside {name} {uri!r}: store the run beside its inputs")
+        return self
 
     @field_validator("policy", mode="before")
     @classmethod

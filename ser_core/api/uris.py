@@ -28,7 +28,7 @@ def split_s3(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://"):
         raise ValueError(f"{uri!r} is no s3:// URI: expected s3://bucket/prefix")
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not _BUCKET.match(bucket):
+    if not _BUCKET.fullmatch(bucket):
         raise ValueError(f"bucket {bucket!r} in {uri!r} is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens")
     _check_key(uri, key)
     return bucket, key.rstrip("/")
@@ -41,7 +41,7 @@ def split_hub(uri: str) -> tuple[str, str | None]:
         ValueError: It is no usable ``hf://`` URI.
     """
     name = uri.removeprefix("hf://").removeprefix("datasets/")
-    if not uri.startswith("hf://") or not _HUB_NAME.match(name) or ".." in name:
+    if not uri.startswith("hf://") or not _HUB_NAME.fullmatch(name) or ".." in name:
         raise ValueError(f"{uri!r} is no hub name: expected hf://organisation/name, for data also @revision")
     repository, _, revision = name.partition("@")
     return repository, revision or None
