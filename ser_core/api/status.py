@@ -80,6 +80,8 @@ class IterationStatus(Model):
     """Share of the kept self-labels that equal the hidden human ones, where those are known. Informs, never decides."""
     dev_accuracy: float | None = None
     """Accuracy on the dev part of the seed, which decides. None while the loop has not been evaluated."""
+    dev_loss: float | None = None
+    """Log loss on dev, which decides between equal dev accuracies."""
     accuracy: float | None = None
     """Accuracy on the held-out pairs, which informs."""
     accuracy_low: float | None = None

@@ -55,6 +55,7 @@ def _record_retrain(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
     evaluated = current.model_copy(
         update={
             "dev_accuracy": dev_accuracy,
+            "dev_loss": ratio(metrics.dev.log_loss),
             "gain": stopping.gain(dev_accuracy, before),
             "accuracy": ratio(metrics.heldout.accuracy),
             "accuracy_low": ratio(metrics.heldout.accuracy_low),

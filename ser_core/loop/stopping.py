@@ -6,7 +6,7 @@ Held-out accuracy and the agreement with hidden labels stand in the same records
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ser_core.api.serrun import LoopSpec, StoppingSpec
+from ser_core.api.serrun import LoopSpec, Rule, StoppingSpec
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import IterationStatus, LearningStatus
 
@@ -28,9 +28,12 @@ def ratio(value: float) -> float:
 
 
 def best(iterations: Sequence[IterationStatus]) -> IterationStatus | None:
-    """The iteration with the highest dev accuracy, the earlier one among equals; None before the first evaluation."""
+    """The iteration with the highest dev accuracy; among equals that with the lowest dev loss, then the earliest. None before the first.
+
+    Few dev pairs often give equal accuracies; the loss still tells the models apart.
+    """
     evaluated = [iteration for iteration in iterations if iteration.dev_accuracy is not None]
-    return max(evaluated, key=lambda iteration: (iteration.dev_accuracy or 0.0, -iteration.iteration), default=None)
+    return max(evaluated, key=lambda row: (row.dev_accuracy or 0.0, -(row.dev_loss or 0.0), -row.iteration), default=None)
 
 
 def gain(dev_accuracy: float, before: Sequence[IterationStatus]) -> float | None:
@@ -42,10 +45,10 @@ def gain(dev_accuracy: float, before: Sequence[IterationStatus]) -> float | None
 
 
 def loops_without_gain(stopping: StoppingSpec, iterations: Sequence[IterationStatus]) -> int:
-    """Loops in a row, up to the latest, that added less than ``minGain`` (with 0: nothing) to the best dev accuracy."""
+    """Loops in a row, up to the latest, that are not the best so far or add less than ``minGain`` to the best dev accuracy."""
     count = 0
-    for iteration in reversed(iterations):
-        if iteration.gain is None or (iteration.gain > 0 and iteration.gain >= stopping.min_gain):
+    for number, iteration in reversed(tuple(enumerate(iterations, 1))):
+        if iteration.gain is None or (iteration.gain >= stopping.min_gain and best(iterations[:number]) is iteration):
             break
         count += 1
     return count
@@ -53,16 +56,24 @@ def loops_without_gain(stopping: StoppingSpec, iterations: Sequence[IterationSta
 
 def ending(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> Ending | None:
     """Why the loops end after ``iterations``, the last of which is complete; None when another one follows."""
-    last = iterations[-1]
+    last, stopping = iterations[-1], loop.stopping
     if last.learning_status is LearningStatus.STOP:
         return Ending("NothingTrusted", f"loop {last.iteration} found too few pairs to trust")
-    without = loops_without_gain(loop.stopping, iterations)
-    if without > loop.stopping.patience:
-        wanted = f"gained less than minGain {loop.stopping.min_gain:g}" if loop.stopping.min_gain else "gained nothing"
-        return Ending("NoGain", f"{without} loop{'s' * (without > 1)} in a row {wanted} on dev (patience {loop.stopping.patience})")
+    without = loops_without_gain(stopping, iterations)
+    if without > stopping.patience:
+        wanted = f"gained less than minGain {stopping.min_gain:g}" if stopping.min_gain else "gained nothing"
+        return Ending("NoGain", f"{without} loop{'s' * (without > 1)} in a row {wanted} on dev (patience {stopping.patience})")
+    if without and _would_repeat(loop, iterations):
+        return Ending("NoGain", f"loop {last.iteration} gained nothing on dev, and the next one, rolled back, would only repeat it")
     if last.iteration >= loop.max_iterations:
         return Ending("MaxIterations", f"maxIterations {loop.max_iterations} reached")
     return None
+
+
+def _would_repeat(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> bool:
+    """Whether the next loop has the labelling model of the last one, under the rule whose choice depends on nothing else."""
+    rolls_back = loop.rule is Rule.CALIBRATED and loop.stopping.rollback == "best"
+    return rolls_back and best(iterations) is best(iterations[:-1])
 
 
 def evidence(dev: Evaluation, best_before: IterationStatus | None) -> str:
@@ -70,7 +81,9 @@ def evidence(dev: Evaluation, best_before: IterationStatus | None) -> str:
     text = f"dev accuracy {dev.accuracy:.4f} on {dev.pairs} pairs"
     if best_before is None or best_before.dev_accuracy is None:
         return text
-    text += f", {dev.accuracy - best_before.dev_accuracy:+.4f} against iteration {best_before.iteration}"
+    change = ratio(dev.accuracy - best_before.dev_accuracy)
+    equal = f"as many as iteration {best_before.iteration}, log loss {dev.log_loss:.4f} against {best_before.dev_loss or 0.0:.4f}"
+    text += f", {change:+.4f} against iteration {best_before.iteration}" if change else f", {equal}"
     if dev.versus_best is None:
         return text
     verdict = "significant" if dev.versus_best.p_value < SIGNIFICANT else f"not significant on {dev.pairs} pairs"

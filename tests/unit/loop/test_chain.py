@@ -80,7 +80,7 @@ def test_inputs_follow_the_table(make_world, rule, stage, iteration, expected):
 
 @pytest.mark.parametrize(("rollback", "labeler"), [("best", 0), ("none", 1)])
 def test_rollback_says_which_reward_model_labels(make_world, make_results, rollback, labeler):
-    loop = {"maxIterations": 2, "stopping": {"rollback": rollback, "patience": 2}}
+    loop = {"rule": "paper", "maxIterations": 2, "stopping": {"rollback": rollback, "patience": 2}}
     world = make_world(make_results(dev=(0.8, 0.7, 0.75)), loop=loop).drive()
 
     assert {inputs(world, stage, 2)["labeler"] for stage in ("label", "filter", "retrain")} == {("retrain", labeler)}
@@ -94,7 +94,7 @@ def test_rollback_says_which_reward_model_labels(make_world, make_results, rollb
     ids=["best loop", "last loop", "last loop before a stop", "own"],
 )
 def test_seed_only_takes_as_many_steps_as_the_loops(make_world, make_results, dev, stop_at, steps):
-    loop = {"maxIterations": 2, "controls": ["seedOnly"], "stopping": {"patience": 5}}
+    loop = {"rule": "paper", "maxIterations": 2, "controls": ["seedOnly"], "stopping": {"patience": 5}}
     world = make_world(make_results(dev=dev, stop_at=stop_at), loop=loop).drive()
 
     action = next(a for a in world.specs.values() if a.spec.stage is StageKind.CONTROL_SEED_ONLY)

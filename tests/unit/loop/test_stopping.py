@@ -2,17 +2,17 @@
 
 import pytest
 
-from ser_core.api.serrun import LoopSpec
+from ser_core.api.serrun import LoopSpec, StoppingSpec
 from ser_core.api.status import IterationStatus
 from ser_core.loop import stopping
 
 
-def iterations(*dev, learning_status="Status1"):
+def iterations(*dev, losses=()):
     rows = []
     for number, accuracy in enumerate(dev):
-        rows.append(
-            IterationStatus(iteration=number, learning_status=learning_status, dev_accuracy=accuracy, gain=stopping.gain(accuracy, rows))
-        )
+        loss = losses[number] if losses else 0.5
+        gain = stopping.gain(accuracy, rows)
+        rows.append(IterationStatus(iteration=number, learning_status="Status1", dev_accuracy=accuracy, dev_loss=loss, gain=gain))
     return tuple(rows)
 
 
@@ -32,7 +32,7 @@ def iterations(*dev, learning_status="Status1"):
     ],
 )
 def test_the_loops_end_when_dev_gains_too_little_for_too_long(dev, stop, reason):
-    loop = LoopSpec.model_validate({"maxIterations": 4, "stopping": stop})
+    loop = LoopSpec.model_validate({"rule": "paper", "maxIterations": 4, "stopping": stop})
 
     ended = stopping.ending(loop, iterations(*dev))
 
@@ -48,6 +48,27 @@ def test_the_earlier_of_two_equal_reward_models_is_the_best():
     assert stopping.best(()) is None
 
 
+def test_of_two_equal_accuracies_the_lower_loss_is_the_better_model_and_a_gain():
+    rows = iterations(0.6, 0.7, 0.7, 0.7, losses=(0.6, 0.5, 0.4, 0.45))
+    assert stopping.best(rows).iteration == 2
+    assert [stopping.loops_without_gain(StoppingSpec(), rows[:number]) for number in (2, 3, 4)] == [0, 0, 1]
+    assert stopping.loops_without_gain(StoppingSpec(min_gain=0.01), rows[:3]) == 1
+
+
+@pytest.mark.parametrize(
+    ("loop", "reason"),
+    [
+        ({"rule": "calibrated"}, "NoGain"),
+        ({"rule": "calibrated", "stopping": {"rollback": "none"}}, None),
+        ({"rule": "paper"}, None),
+        ({"rule": "reference"}, None),
+    ],
+)
+def test_a_loop_that_would_only_repeat_the_last_one_is_not_made(loop, reason):
+    ended = stopping.ending(LoopSpec.model_validate({"maxIterations": 4, **loop}), iterations(0.6, 0.7, 0.65))
+    assert (ended and ended.reason) == reason
+
+
 @pytest.mark.parametrize(
     ("p_value", "verdict"), [(0.2, "(McNemar p = 0.2, not significant on 120 pairs)"), (0.01, "(McNemar p = 0.01, significant)")]
 )
@@ -59,7 +80,7 @@ def test_the_message_says_what_the_decision_rests_on(make_world, make_results, p
 
 
 def test_no_decision_reads_heldout_or_agreement(make_world, make_results):
-    loop = {"maxIterations": 4, "controls": ["full", "seedOnly", "pseudoLabelOnce"]}
+    loop = {"rule": "paper", "maxIterations": 4, "controls": ["full", "seedOnly", "pseudoLabelOnce"]}
     dev = (0.6, 0.7, 0.65, 0.75, 0.7)
     worlds = [
         make_world(make_results(dev=dev, heldout=heldout, agreement=agreement), loop=loop)
