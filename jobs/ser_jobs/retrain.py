@@ -32,8 +32,6 @@ from ser_jobs.context import StageContext, StageOutput
 from ser_jobs.training_data import Example, starts_from, training_data
 from ser_jobs.training_progress import TrainingProgress, pairs_in_steps
 
-_WIDE_INTERVAL = 0.1
-
 
 def body(context: StageContext) -> StageOutput:
     """Write the reward model, its evaluation on dev and held-out, and what calibrates it.
@@ -87,6 +85,7 @@ class _Retrain:
             *self._carried_forward(),
         ]
         metrics = RetrainMetrics(
+            notes=(self._precision.note,) if self._precision.note else (),
             steps=self._steps,
             seed_pairs=len(self._data.seed),
             self_labeled_pairs=len(self._data.self_labeled),
@@ -95,7 +94,6 @@ class _Retrain:
             dev=evaluate(dev, temperature, self._of_best("dev_scores.parquet")),
             heldout=evaluate(heldout, temperature, self._of_best("heldout_scores.parquet")),
         )
-        metrics = metrics.model_copy(update={"notes": _notes(metrics, self._precision)})
         return StageOutput(self._write(dev, heldout, calibration, history, temperature), metrics)
 
     def _labeled(self, name: str) -> Sequence[LabeledPair]:
@@ -198,14 +196,3 @@ class _Retrain:
 def _encoded(model: RewardModel, examples: Sequence[Example]) -> list[TrainingPair]:
     rows = model.encoder.pairs([one.prompt for one in examples], [one.better for one in examples], [one.worse for one in examples])
     return [TrainingPair(better, worse, one.target, one.weight) for (better, worse), one in zip(rows, examples, strict=True)]
-
-
-def _notes(metrics: RetrainMetrics, precision: Precision) -> tuple[str, ...]:
-    notes = [precision.note] if precision.note else []
-    width = metrics.dev.accuracy_high - metrics.dev.accuracy_low
-    if width > _WIDE_INTERVAL:
-        notes.append(
-            f"{metrics.dev.pairs} dev pairs decide: their accuracy is {metrics.dev.accuracy:.3f}, "
-            f"95 % interval {metrics.dev.accuracy_low:.3f} to {metrics.dev.accuracy_high:.3f}"
-        )
-    return tuple(notes)

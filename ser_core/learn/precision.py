@@ -5,6 +5,7 @@ scores a third of a percent of all pairs would tie exactly.
 """
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,5 +74,6 @@ def set_up_process(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and guards against a fault that we do not have
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries to each other's developers
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -77,14 +77,15 @@ def _would_repeat(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> bool
 
 
 def evidence(dev: Evaluation, best_before: IterationStatus | None) -> str:
-    """What a decision on this evaluation rests on: pairs, difference and whether that is significant (McNemar's exact test)."""
-    text = f"dev accuracy {dev.accuracy:.4f} on {dev.pairs} pairs"
+    """What a decision on this evaluation rests on: pairs, interval, difference, and whether that is significant (McNemar's exact test)."""
+    text = f"dev accuracy {dev.accuracy:.4f} on {dev.pairs} pairs, 95 % interval {dev.accuracy_low:.3f} to {dev.accuracy_high:.3f}"
     if best_before is None or best_before.dev_accuracy is None:
         return text
     change = ratio(dev.accuracy - best_before.dev_accuracy)
-    equal = f"as many as iteration {best_before.iteration}, log loss {dev.log_loss:.4f} against {best_before.dev_loss or 0.0:.4f}"
-    text += f", {change:+.4f} against iteration {best_before.iteration}" if change else f", {equal}"
+    text += f"; {f'{change:+.4f} against' if change else 'the same as'} iteration {best_before.iteration}"
+    if not change and best_before.dev_loss is not None:
+        text += f", log loss {dev.log_loss:.4f} against {best_before.dev_loss:.4f}"
     if dev.versus_best is None:
         return text
-    verdict = "significant" if dev.versus_best.p_value < SIGNIFICANT else f"not significant on {dev.pairs} pairs"
+    verdict = "significant" if dev.versus_best.p_value < SIGNIFICANT else "not significant"
     return f"{text} (McNemar p = {dev.versus_best.p_value:.3g}, {verdict})"

@@ -69,14 +69,12 @@ def test_a_loop_that_would_only_repeat_the_last_one_is_not_made(loop, reason):
     assert (ended and ended.reason) == reason
 
 
-@pytest.mark.parametrize(
-    ("p_value", "verdict"), [(0.2, "(McNemar p = 0.2, not significant on 120 pairs)"), (0.01, "(McNemar p = 0.01, significant)")]
-)
+@pytest.mark.parametrize(("p_value", "verdict"), [(0.2, "(McNemar p = 0.2, not significant)"), (0.01, "(McNemar p = 0.01, significant)")])
 def test_the_message_says_what_the_decision_rests_on(make_world, make_results, p_value, verdict):
     world = make_world(make_results(dev=(0.8, 0.75), p_value=p_value), loop={"stopping": {"patience": 0, "minGain": 0.01}}).drive()
 
     assert "1 loop in a row gained less than minGain 0.01 on dev (patience 0)" in world.status.message
-    assert f"dev accuracy 0.7500 on 120 pairs, -0.0500 against iteration 0 {verdict}" in world.status.message
+    assert f"dev accuracy 0.7500 on 120 pairs, 95 % interval 0.700 to 0.800; -0.0500 against iteration 0 {verdict}" in world.status.message
 
 
 def test_no_decision_reads_heldout_or_agreement(make_world, make_results):
