@@ -16,9 +16,15 @@ class EventLog:
         self.path = path
         self._stream = stream
         self._last_progress = float("-inf")
+        self._latest: dict[str, Any] | None = None
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest progress, whether it was written or not; None before the first."""
+        return self._latest
 
     def progress(self, step: int, total: int, unit: str) -> None:
         """Say that ``step`` of ``total`` ``unit`` are done."""
+        self._latest = {"step": step, "total": total, "unit": unit}
         now = time.monotonic()
         if step >= total or now - self._last_progress >= _SECONDS_BETWEEN_PROGRESS:
             self._last_progress = now

@@ -30,6 +30,8 @@ from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest, stage_prefix
 from ser_core.store.port import ObjectStore
 from ser_jobs.context import StageBody, StageContext, StageOutput
+from ser_jobs.credentials import load_credentials
+from ser_jobs.progress_server import progress_server
 from ser_jobs.reporter import EventLog
 
 BODIES: Mapping[StageKind, str] = {
@@ -72,6 +74,7 @@ def main() -> int:
     termination_message = os.environ.get("SER_TERMINATION_MESSAGE")
     try:
         spec = _read_spec(os.environ.get("SER_STAGE"))
+        load_credentials(os.environ)
     except SpecError as error:
         print(f"error: {error.message}", file=sys.stderr)
         _report(termination_message, _failure(error, None))
@@ -107,7 +110,8 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         inputs = {role: read_manifest(store, ref) for role, ref in spec.inputs.items()}
         log.event("started", stage=spec.stage, iteration=spec.iteration, attempt=spec.attempt, threads=spec.threads)
         body: StageBody = importlib.import_module(BODIES[spec.stage]).body
-        output = body(StageContext(spec, store, inputs, folder, log, stop.received, checkpoints))
+        with progress_server(os.environ, log.latest):
+            output = body(StageContext(spec, store, inputs, folder, log, stop.received, checkpoints))
         committed = attempt.commit(store, output, log)
         checkpoints.delete_all()
         outcome = committed if committed.outcome == "done" else committed.model_copy(update={"message": "another attempt committed first"})

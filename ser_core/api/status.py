@@ -134,6 +134,17 @@ class StageStatus(Model):
     finished_at: Time | None = None
 
 
+class ProgressStatus(Model):
+    """How far the running stage is. Written at most once a minute, and only when it has moved by five points."""
+
+    percent: int = Field(ge=0, le=100)
+    step: int
+    total: int
+    unit: str = Field(max_length=16)
+    """What is counted: `pairs`, `steps`, `KiB`."""
+    updated_at: Time
+
+
 class RewardModelStatus(Model):
     """The best reward model so far."""
 
@@ -160,6 +171,8 @@ class SERRunStatus(Model):
     controls: tuple[ControlStatus, ...] = Field(default=(), max_length=3)
     stages: tuple[StageStatus, ...] = ()
     """Attempts that a later decision needs: the committed stages that are still inputs, the live attempt, the last 8 failures."""
+    progress: ProgressStatus | None = None
+    """How far the running stage is."""
     image: str = Field(default="", max_length=512)
     """Image of the stages, frozen at the start."""
     stage_spec_version: int = 0

@@ -20,16 +20,20 @@ TRUE_IN: dict[Phase, frozenset[Type]] = {
     Phase.FAILED: frozenset({"Stalled", "Failed"}),
 }
 """The conditions that hold in a phase; the others are False."""
+TRUE_WHILE_STALLED: frozenset[Type] = frozenset({"Stalled"})
+"""The same for a run that has not ended but will not go on by itself."""
 
 
-def conditions(before: tuple[Condition, ...], phase: Phase, reason: str, message: str, generation: int, now: Time) -> tuple[Condition, ...]:
+def conditions(
+    before: tuple[Condition, ...], phase: Phase, reason: str, message: str, generation: int, now: Time, *, stalled: bool = False
+) -> tuple[Condition, ...]:
     """All six conditions in ``phase``. Only `Ready` and those that hold carry the message."""
     old = {condition.type: condition for condition in before}
-    return tuple(_condition(kind, old.get(kind), phase, reason, message, generation, now) for kind in TYPES)
+    true = TRUE_WHILE_STALLED if stalled else TRUE_IN[phase]
+    return tuple(_condition(kind, old.get(kind), kind in true, reason, message, generation, now) for kind in TYPES)
 
 
-def _condition(kind: Type, old: Condition | None, phase: Phase, reason: str, message: str, generation: int, now: Time) -> Condition:
-    holds = kind in TRUE_IN[phase]
+def _condition(kind: Type, old: Condition | None, holds: bool, reason: str, message: str, generation: int, now: Time) -> Condition:
     status: Literal["True", "False"] = "True" if holds else "False"
     return Condition(
         type=kind,

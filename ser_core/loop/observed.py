@@ -30,10 +30,35 @@ class ObservedAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What the live attempt waits for, or why the next one cannot be started, in the words of whoever makes it wait."""
+
+    reason: str
+    """CamelCase, for example `Unschedulable` or `ImagePullBackOff`."""
+    message: str
+    stalled: bool = False
+    """True when it will not go on by itself: the condition Stalled is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the live attempt says that it is."""
+
+    step: int
+    total: int
+    unit: str
+    """What is counted: ``pairs``, ``steps``, ``KiB``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All attempts of one run that exist now, and the facts that are frozen at its start."""
 
     attempts: tuple[ObservedAttempt, ...] = ()
+    waiting: Waiting | None = None
+    progress: Progress | None = None
+    refusal: str = ""
+    """Why the executor must not start stages of this run (its allow-lists); empty: it may."""
     image: str = ""
     threads: int = 1
     """Threads for stages whose resources name no CPUs."""

@@ -14,6 +14,7 @@ from ser_core.loop.conditions import conditions, seen_generation
 from ser_core.loop.events import events
 from ser_core.loop.limits import count_suspension, gpu_hours, seconds_left
 from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage
+from ser_core.loop.progress import progress
 from ser_core.loop.reports import seen_of, take_in, unknown_live, with_attempt
 from ser_core.loop.stages import key_of, live_attempt, next_stage, stage_spec
 from ser_core.loop.text import as_reason, clip, write_time
@@ -67,8 +68,15 @@ def _apply(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observ
             "message": message,
             "observed_generation": run.metadata.generation,
             "conditions": conditions(
-                status.conditions, verdict.phase, as_reason(verdict.reason), message, run.metadata.generation, write_time(now)
+                status.conditions,
+                verdict.phase,
+                as_reason(verdict.reason),
+                message,
+                run.metadata.generation,
+                write_time(now),
+                stalled=verdict.stalled,
             ),
+            "progress": progress(status, observed.progress, now) if live is not None else None,
             "finished_at": write_time(now) if verdict.phase in TERMINAL else None,
         }
     )

@@ -7,10 +7,12 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase, SERRunStatus, StageStatus
 from ser_core.loop.attempts import attempts_of, failure, next_attempt
 from ser_core.loop.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
-from ser_core.loop.observed import Observed
+from ser_core.loop.observed import Observed, Waiting
 from ser_core.loop.reports import unknown_live, upcoming_attempt
-from ser_core.loop.stages import committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
+from ser_core.loop.stages import StageKey, committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
 from ser_core.loop.text import write_time
+
+NOT_ALLOWED = "NotAllowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +25,30 @@ class Verdict:
     start: StageStatus | None = None
     wait_until: datetime | None = None
     """End of the pause before the next attempt."""
+    stalled: bool = False
+    """True when it will not go on by itself although the run has not ended."""
 
 
 def decide(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> Verdict:
     """The first that applies: an attempt lives; all is done; a stage has failed; something forbids a start; start the next attempt."""
     live = live_attempt(status)
     if live is not None:
-        return _while_live(live)
+        return _while_live(live, observed.waiting)
     key = next_stage(run.spec.loop, status)
     if key is None:
         return Verdict(Phase.COMPLETED, "Completed", _summary(run, status))
     failed = failure(attempts_of(status, key))
     if failed is not None:
         return Verdict(Phase.FAILED, failed.reason, f"{key}: {failed.message}")
-    return _forbidden(run, status, observed, now) or _start(run, status, now)
+    return _forbidden(run, status, observed, now) or _blocked(key, observed) or _start(run, status, now)
 
 
-def _while_live(live: StageStatus) -> Verdict:
+def _while_live(live: StageStatus, waiting: Waiting | None = None) -> Verdict:
     name = f"{key_of(live)}, attempt {live.attempt}"
-    if live.reason:
+    if live.reason and not (waiting and waiting.stalled):
         return Verdict(Phase.RUNNING, "Stopping", f"stopping {name}: {live.reason}")
+    if waiting is not None:
+        return Verdict(Phase.RUNNING, waiting.reason, f"{name} waits: {waiting.message}", stalled=waiting.stalled)
     return Verdict(Phase.RUNNING, "Running", f"{name} looks for its manifest" if live.mode == "report" else name)
 
 
@@ -50,6 +56,8 @@ def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed, now: datet
     why = why_to_stop(run, status, 0.0, now)
     if why == DEADLINE_EXCEEDED:
         return Verdict(Phase.FAILED, why, f"activeDeadline {run.spec.active_deadline} has passed")
+    if observed.refusal:
+        return Verdict(Phase.FAILED, NOT_ALLOWED, observed.refusal)
     strays = unknown_live(status, observed)
     if strays:
         return Verdict(Phase.RUNNING, "Stopping", f"waiting for {strays[0].job} to end, which no longer belongs to the run")
@@ -57,6 +65,13 @@ def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed, now: datet
         spent = f"{status.gpu_hours:.2f} of {run.spec.budget.gpu_hours:g} GPU-hours"
         return Verdict(Phase.BUDGET_EXCEEDED, why, f"{spent} are spent: raise budget.gpuHours to go on")
     return Verdict(Phase.SUSPENDED, why, "set suspend to false to go on") if why else None
+
+
+def _blocked(key: StageKey, observed: Observed) -> Verdict | None:
+    waiting = observed.waiting
+    if waiting is None:
+        return None
+    return Verdict(Phase.RUNNING, waiting.reason, f"{key} cannot start: {waiting.message}", stalled=waiting.stalled)
 
 
 def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:

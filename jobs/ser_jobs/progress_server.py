@@ -1,0 +1,56 @@
+"""``/progress`` of a stage in a pod: what the operator shows in the run's status.
+
+Listens on the pod's own address only; read-only, no data of the run but three numbers and a word.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Progress = Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def progress_server(environment: Mapping[str, str], latest: Callable[[], Progress | None]) -> Iterator[None]:
+    """Serve the latest progress while the context is open, where ``POD_IP`` and ``SER_PROGRESS_PORT`` say so.
+
+    An address that cannot be had is no reason to fail a stage.
+    """
+    address, port = environment.get("POD_IP"), environment.get("SER_PROGRESS_PORT")
+    if not address or not port:
+        yield
+        return
+    try:
+        server = ThreadingHTTPServer((address, int(port)), _handler(latest))
+    except OSError:
+        yield
+        return
+    thread = threading.Thread(target=server.serve_forever, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _handler(latest: Callable[[], Progress | None]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 5
+
+        def do_GET(self) -> None:
+            said = latest() if self.path == "/progress" else None
+            body = json.dumps(said).encode() if said is not None else b""
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Standard output belongs to the stage's events."""
+
+    return Handler

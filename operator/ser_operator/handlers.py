@@ -1,0 +1,79 @@
+"""kopf as the watch engine: every event goes into the cache and names a key to look at. Nothing is decided, written or raised here."""
+
+from typing import Any
+
+import kopf
+from kubernetes.aio.client.configuration import Configuration
+
+from ser_core.api.serrun import API_VERSION
+from ser_operator import labels
+from ser_operator.cache import Cache, Kind, RunKey
+from ser_operator.settings import Settings
+from ser_operator.telemetry import Telemetry
+from ser_operator.work_queue import WorkQueue
+
+GROUP, VERSION = API_VERSION.split("/")
+
+
+def build_registry(cache: Cache, queue: WorkQueue[RunKey], telemetry: Telemetry, configuration: Configuration) -> kopf.OperatorRegistry:
+    """The handlers of the three kinds that are watched, and the login."""
+    registry = kopf.OperatorRegistry()
+
+    def take_in(kind: Kind, event: kopf.RawEvent) -> None:
+        thing = dict(event["object"])
+        telemetry.watched(kind)
+        key = cache.remove(kind, thing) if event["type"] == "DELETED" else cache.put(kind, thing)
+        if key is not None:
+            queue.add(key)
+
+    @kopf.on.event(GROUP, VERSION, "serruns", id="serruns", registry=registry)
+    async def run_event(event: kopf.RawEvent, **_: Any) -> None:
+        take_in("SERRun", event)
+
+    @kopf.on.event("batch", "v1", "jobs", id="jobs", registry=registry)
+    async def job_event(event: kopf.RawEvent, **_: Any) -> None:
+        take_in("Job", event)
+
+    @kopf.on.event("", "v1", "pods", id="pods", registry=registry)
+    async def pod_event(event: kopf.RawEvent, **_: Any) -> None:
+        take_in("Pod", event)
+
+    @kopf.on.login(id="login", registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return connection(configuration)
+
+    return registry
+
+
+def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
+    """kopf's settings, each for a reason."""
+    wanted = kopf.OperatorSettings()
+    wanted.peering.standalone = True  # peering pauses operators of equal priority, and is no lock
+    wanted.scanning.disabled = True  # no rights on CRDs and namespaces are needed then
+    wanted.posting.enabled = False  # we publish our own Events, once each
+    wanted.watching.label_selectors["batch", "v1", "jobs"] = labels.SELECTOR  # others' Jobs never leave the server
+    wanted.watching.label_selectors["v1", "pods"] = labels.SELECTOR
+    wanted.watching.reconnect_backoff = 1.0  # s; the default of 0.1 makes 8 LISTs a second while a 410 lasts
+    wanted.watching.inactivity_timeout = 70.0  # s; bookmarks come every 60, so a silent stream is dead
+    wanted.watching.chunk_size = 500
+    wanted.networking.request_timeout = settings.request_seconds
+    wanted.networking.connect_timeout = 5.0  # s
+    wanted.networking.error_backoffs = [1, 2, 5, 10, 20, 30, 60, 60, 60, 60, 60]  # s; about 6 min, then the process ends and starts anew
+    wanted.execution.max_workers = 1  # there are no synchronous handlers
+    wanted.process.ultimate_exiting_timeout = 20.0  # s; below the grace period of the operator's own pod
+    return wanted
+
+
+def connection(configuration: Configuration) -> kopf.ConnectionInfo:
+    """kopf's view of the client's configuration: the same server, certificates and, read again, the token."""
+    if configuration.refresh_api_key_hook is not None:
+        configuration.refresh_api_key_hook(configuration)
+    token = str(configuration.api_key.get("BearerToken", "")).removeprefix("Bearer ").strip()
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        insecure=not configuration.verify_ssl,
+    )

@@ -1,0 +1,62 @@
+"""`ser-operator`: the process. Settings from the environment, one JSON line an event, exit code 0 only after SIGTERM."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+
+from ser_core.errors import SERError
+from ser_operator.engine import Engine
+from ser_operator.kubernetes_api import Cluster, configuration
+from ser_operator.settings import Settings, from_environment
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, as every log collector reads it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def main() -> int:
+    """Run the operator until SIGTERM."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # says "succeeded" at every event
+    try:
+        settings = from_environment(os.environ)
+    except SERError as error:
+        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    try:
+        asyncio.run(_run(settings))
+    except Exception:
+        logging.getLogger("ser_operator").exception("the operator ends, to be started anew")
+        return 1
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    found = await configuration()
+    async with Cluster(found, settings.request_seconds) as cluster:
+        await Engine(cluster, found, settings).run(stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""One run, brought a step further: observe, plan, execute.
+
+The first look is at the cache and costs nothing; when it finds nothing to do, that is all. Before anything is written the same is
+decided again on what the API server says now, so a stale cache can delay an action but never cause a wrong one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from ser_core.api.serrun import SERRun, duration_seconds
+from ser_core.api.status import SERRunStatus
+from ser_core.errors import SpecError
+from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage, Waiting
+from ser_core.loop.plan import TERMINAL, plan
+from ser_core.loop.stages import live_attempt
+from ser_core.loop.text import read_time
+from ser_operator import render
+from ser_operator.allow_lists import refusal
+from ser_operator.cache import Cache, RunKey
+from ser_operator.glances import NO_GLANCE, Glance, Glances
+from ser_operator.kubernetes_api import CONFLICT, ApiError, KubernetesApi, Object, run_selector
+from ser_operator.observe import attempts, deleting_since, identity_of, name, uid
+from ser_operator.read_run import read_run, unreadable, write_status
+from ser_operator.recorder import event
+from ser_operator.settings import Settings
+
+NAME_CONFLICT, JOB_REFUSED = "NameConflict", "JobRefused"
+BLOCKED_SECONDS = 30.0
+"""Pause before a refused Job is tried again: two tries a minute."""
+_REFUSALS = (400, 403, 422)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that is known of a run at one moment."""
+
+    body: Object
+    run: SERRun
+    jobs: Sequence[Object]
+    pods: Sequence[Object]
+    now: datetime
+    glance: Glance = NO_GLANCE
+
+
+class Reconciler:
+    """Brings runs further, one step a call.
+
+    Args:
+        api: The cluster.
+        cache: What the watches have shown; answers of the API server are put into it.
+        settings: The operator's.
+        glances: Looks at Events and progress.
+        clock: The time.
+    """
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        cache: Cache,
+        settings: Settings,
+        glances: Glances,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._settings = settings
+        self._glances = glances
+        self._clock = clock
+
+    async def reconcile(self, key: RunKey) -> float | None:
+        """Bring a run a step further.
+
+        Returns:
+            Seconds after which to come back although nothing was reported; None: no need.
+
+        Raises:
+            ApiError: The API server refused or failed; to be tried again after a pause.
+        """
+        body = self._cache.run(key)
+        if body is None or deleting_since(body) is not None:
+            return None
+        try:
+            view = await self._cached(body)
+            if _nothing_to_do(view, self._plan(view)):
+                return self._come_back(view, self._plan(view))
+            live = await self._live(key)
+            return None if live is None else await self._execute(live, self._plan(live))
+        except SpecError as error:
+            await self._write(body, unreadable(body, error.message, self._clock()))
+            return None
+
+    async def _cached(self, body: Object) -> View:
+        run = read_run(body)
+        jobs = self._cache.jobs(run.metadata.uid)
+        view = View(body, run, jobs, [pod for job in jobs for pod in self._cache.pods(uid(job))], self._clock())
+        return await self._with_glance(view)
+
+    async def _live(self, key: RunKey) -> View | None:
+        """The run and its children as the API server has them now; None when the run is gone or going."""
+        namespace = key[0]
+        body = await self._api.get_run(*key)
+        if body is None or deleting_since(body) is not None:
+            return None
+        self._cache.put("SERRun", body)
+        run = read_run(body)
+        selector = run_selector(run.metadata.uid)
+        jobs = list(await self._api.list_jobs(namespace, selector))
+        live = live_attempt(run.status)
+        if live is not None and all(name(job) != live.job for job in jobs):
+            # Somebody may have taken the label away, which is no reason to believe that it is gone.
+            unlabeled = await self._api.get_job(namespace, live.job)
+            jobs += [unlabeled] if unlabeled is not None else []
+        pods = await self._api.list_pods(namespace, selector)
+        for job in jobs:
+            self._cache.put("Job", job)
+        for pod in pods:
+            self._cache.put("Pod", pod)
+        return await self._with_glance(View(body, run, jobs, pods, self._clock()))
+
+    async def _with_glance(self, view: View) -> View:
+        live = live_attempt(view.run.status)
+        job = next((job for job in view.jobs if live is not None and name(job) == live.job), None)
+        if job is None or identity_of(view.run, job) is None:
+            return view
+        pods = [pod for pod in view.pods if _controls(job, pod)]
+        return replace(view, glance=await self._glances.look(job, pods, view.now))
+
+    def _plan(self, view: View, blocked: Waiting | None = None) -> Plan:
+        observed = Observed(
+            attempts=attempts(view.run, view.jobs, view.pods, view.now),
+            waiting=blocked or view.glance.waiting,
+            progress=view.glance.progress,
+            refusal=refusal(view.run, self._settings),
+            image=self._settings.image,
+            threads=self._settings.default_threads,
+        )
+        return plan(view.run, observed, view.now)
+
+    async def _execute(self, view: View, planned: Plan) -> float | None:
+        """Actions first, then the status, then the events: a crash in between loses nothing that the next look does not find."""
+        for action in planned.actions:
+            blocked = await self._carry_out(view, planned, action)
+            if blocked is not None:
+                planned = self._plan(view, blocked)
+                await self._record(view, planned)
+                return BLOCKED_SECONDS
+        await self._record(view, planned)
+        for job in expired(view):
+            await self._api.delete_job(job)
+        return self._come_back(view, planned)
+
+    async def _carry_out(self, view: View, planned: Plan, action: Action) -> Waiting | None:
+        if isinstance(action, StopStage):
+            await self._stop(view, action)
+            return None
+        return await self._start(view, planned, action)
+
+    async def _start(self, view: View, planned: Plan, action: StartStage) -> Waiting | None:
+        """Create a Job, or find that it exists; what stands in the way of both is returned."""
+        job = render.job(view.run, action, planned.status.image or self._settings.image, self._settings)
+        try:
+            self._cache.put("Job", await self._api.create_job(job))
+            return None
+        except ApiError as error:
+            if error.code in _REFUSALS:
+                return Waiting(JOB_REFUSED, str(error), stalled=error.code != 403)
+            if error.code != CONFLICT:
+                raise
+        existing = await self._api.get_job(view.run.metadata.namespace, action.job)
+        if existing is not None and identity_of(view.run, existing) is None:
+            told = f"Job {action.job} exists and is not of this run: delete it, and the run goes on"
+            return Waiting(NAME_CONFLICT, told, stalled=True)
+        if existing is not None:
+            self._cache.put("Job", existing)
+        return None
+
+    async def _stop(self, view: View, action: StopStage) -> None:
+        job = next((job for job in view.jobs if name(job) == action.job), None)
+        if job is not None and deleting_since(job) is None:
+            await self._api.delete_job(job)
+
+    async def _record(self, view: View, planned: Plan) -> None:
+        if planned.status == view.run.status:
+            return
+        await self._write(view.body, planned.status)
+        for number, told in enumerate(planned.events):
+            await self._api.create_event(event(view.body, told, view.now, number))
+
+    async def _write(self, body: Object, status: SERRunStatus) -> None:
+        wanted = write_status(status)
+        if body.get("status") != wanted:
+            self._cache.put("SERRun", await self._api.apply_status(body, wanted))
+
+    def _come_back(self, view: View, planned: Plan) -> float | None:
+        """When to look again: what the planner asks for, the next glance at a live attempt, or the end of the Jobs' time."""
+        wishes = [planned.requeue_after]
+        live = live_attempt(planned.status)
+        if live is not None:
+            running = view.glance.waiting is None and view.glance.seen_at is not None
+            wishes.append(self._settings.progress_seconds if running else max(self._settings.events_after_seconds, 1.0))
+        elif view.jobs:
+            wishes.append(_seconds_to_expiry(planned, view))
+        return min((wish for wish in wishes if wish is not None), default=None)
+
+
+def expired(view: View) -> list[Object]:
+    """Jobs of an ended run whose time has passed (ttlAfterFinished); without one they stay until the run is deleted."""
+    end = _expiry(view.run)
+    if end is None or view.now < end:
+        return []
+    return [job for job in view.jobs if deleting_since(job) is None and identity_of(view.run, job) is not None]
+
+
+def _expiry(run: SERRun) -> datetime | None:
+    ttl, finished = run.spec.ttl_after_finished, run.status.finished_at
+    if run.status.phase not in TERMINAL or ttl is None or finished is None:
+        return None
+    return read_time(finished) + timedelta(seconds=duration_seconds(ttl))
+
+
+def _seconds_to_expiry(planned: Plan, view: View) -> float | None:
+    end = _expiry(view.run.model_copy(update={"status": planned.status}))
+    return None if end is None else max(1.0, (end - view.now).total_seconds())
+
+
+def _nothing_to_do(view: View, planned: Plan) -> bool:
+    return not planned.actions and planned.status == view.run.status and not expired(view)
+
+
+def _controls(job: Object, pod: Object) -> bool:
+    return any(reference.get("uid") == uid(job) for reference in pod["metadata"].get("ownerReferences", ()))

@@ -1,0 +1,79 @@
+"""How the operator is set up: environment variables, read once at the start.
+
+`SER_OPERATOR_IMAGE` sets the field ``image``, and so on. Lists are separated by commas.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from ser_core.api.model import Model
+from ser_core.errors import SpecError
+
+PREFIX = "SER_OPERATOR_"
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class Settings(Model):
+    """Every setting with its unit and why it has its default."""
+
+    image: str = Field(min_length=1, max_length=512)
+    """Image of the stages. A run freezes it at its start, so an upgrade of the operator changes nothing for a live run."""
+    namespaces: Names = ()
+    """Namespaces to watch; empty: the whole cluster, which needs a ClusterRole."""
+    service_account: str = "ser-stage"
+    """ServiceAccount of the stage pods. It needs no rights, and its token is not mounted."""
+    image_pull_secrets: Names = ()
+    """Secrets to pull the image with."""
+    allowed_secrets: Names = ("ser-*",)
+    """Secrets that a SERRun may name, as shell patterns. Whoever may create a SERRun can read what these hold by training on it,
+    so it is not every Secret of the namespace."""
+    allowed_storage: Names = ("s3://*",)
+    """Storage URIs that a SERRun may name, as shell patterns."""
+    allowed_endpoints: Names = ("*",)
+    """Storage and hub endpoints that a SERRun may name, as shell patterns. None named is always allowed."""
+    grace_seconds: int = Field(default=120, ge=1, le=3600)
+    """terminationGracePeriodSeconds of stage pods: time to save a checkpoint. Spot instances give 120 s notice."""
+    default_threads: int = Field(default=2, ge=1, le=256)
+    """Threads of a stage whose resources name no CPUs; frozen at the start of a run, since results depend on it."""
+    workers: int = Field(default=8, ge=1, le=64)
+    """Runs that are reconciled at once. Each waits for the API server most of the time."""
+    resync_seconds: float = Field(default=300, ge=1)
+    """Pause between two full LISTs, which heal what the watch has lost (kopf re-lists without telling what is gone)."""
+    probe_host: str = "127.0.0.1"
+    """Address of /livez, /readyz and /metrics. The chart sets 0.0.0.0, which a kubelet needs to reach it."""
+    probe_port: int = Field(default=8080, ge=0, le=65535)
+    """Port of /livez, /readyz and /metrics; 0 takes a free one and logs it."""
+    request_seconds: float = Field(default=30, gt=0)
+    """Longest wait for one answer of the API server."""
+    progress_seconds: float = Field(default=60, ge=1)
+    """Pause between two looks at the progress of a running stage."""
+    events_after_seconds: float = Field(default=30, ge=0)
+    """How long a pod may wait before its Events are asked for the reason."""
+
+    @property
+    def stuck_seconds(self) -> float:
+        """How long a pod may be terminating before its node counts as unreachable: the grace period and five minutes."""
+        return self.grace_seconds + 300
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """The settings that ``environment`` holds.
+
+    Raises:
+        SpecError: A variable is unknown, missing or out of bounds; it is named with its value.
+    """
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{PREFIX}{'_'.join(map(str, first['loc'])).upper()}"
+        raise SpecError(f"{name}={first['input']!r:.80}: {first['msg']}", hint="see operator/ser_operator/settings.py") from error

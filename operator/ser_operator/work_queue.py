@@ -1,0 +1,104 @@
+"""A keyed work queue with the semantics of client-go: a key never runs twice at once, and what comes while it runs makes it run again.
+
+A failing key comes back after a pause that doubles; any other key is not held up by it.
+"""
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 300.0
+
+
+class WorkQueue(Generic[Key]):
+    """Keys to work on.
+
+    Args:
+        clock: Seconds, monotonic.
+        jitter: Between 0 and 1; spreads the pauses of keys that fail together.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None, jitter: Callable[[], float] = random.random) -> None:
+        self._clock = clock or (lambda: asyncio.get_running_loop().time())
+        self._jitter = jitter
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._waiting: set[Key] = set()
+        """Keys that are ready, or will be as soon as their run has ended."""
+        self._running: set[Key] = set()
+        self._delayed: list[tuple[float, int, Key]] = []
+        self._order = itertools.count()
+        self._due: dict[Key, float] = {}
+        """The one delay of a key that counts; others on the heap are void."""
+        self._failures: dict[Key, int] = {}
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, key: Key) -> None:
+        """Work on ``key`` soon; adding it again before that changes nothing."""
+        if key in self._waiting:
+            return
+        self._waiting.add(key)
+        if key not in self._running:
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Work on ``key`` after ``seconds``, unless an earlier time is set already."""
+        due = self._clock() + seconds
+        if key in self._due and self._due[key] <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._delayed, (due, next(self._order), key))
+        self._wake.set()
+
+    def retry(self, key: Key, at_least: float = 0.0) -> float:
+        """Work on ``key`` again after its pause, which doubles with each failure in a row; returns the pause in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        pause = max(at_least, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 20)) * (0.5 + self._jitter() / 2))
+        self.add_after(key, pause)
+        return pause
+
+    def succeeded(self, key: Key) -> None:
+        """Forget the failures of ``key``."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> Key:
+        """The next key. The caller must call `done` when it has worked on it."""
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._due.pop(key, None)
+        self._running.add(key)
+        return key
+
+    def done(self, key: Key) -> None:
+        """The work on ``key`` has ended."""
+        self._running.discard(key)
+        if key in self._waiting:
+            self._ready.put_nowait(key)
+
+    async def run_timer(self) -> None:
+        """Move delayed keys when they are due; for ever."""
+        while True:
+            self._wake.clear()
+            self.move_due()
+            pause = self._delayed[0][0] - self._clock() if self._delayed else None
+            try:
+                await asyncio.wait_for(self._wake.wait(), pause)
+            except TimeoutError:
+                continue
+
+    def move_due(self) -> None:
+        """Make ready what is due now."""
+        while self._delayed and self._delayed[0][0] <= self._clock():
+            due, _, key = heapq.heappop(self._delayed)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)

@@ -1,0 +1,78 @@
+"""What the executor adds to the planner's view: what an attempt waits for, how far it is, and what may not be started."""
+
+import dataclasses
+
+import pytest
+
+from ser_core.api.status import Phase
+from ser_core.loop.observed import Progress, Waiting
+
+
+def plan_with(world, **seen):
+    observed = world.observed
+    world.observed = lambda: dataclasses.replace(observed(), **seen)
+    return world.reconcile()
+
+
+def test_a_waiting_attempt_says_what_it_waits_for(make_world):
+    world = make_world()
+    world.reconcile()
+
+    plan_with(world, waiting=Waiting("Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu"))
+
+    assert world.status.message == "prepare, attempt 1 waits: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu"
+    assert (world.condition("Reconciling").status, world.condition("Stalled").status) == ("True", "False")
+    assert world.condition("Ready").reason == "Unschedulable"
+
+
+def test_an_attempt_that_will_not_go_on_by_itself_stalls_the_run(make_world):
+    world = make_world()
+    world.reconcile()
+
+    plan_with(world, waiting=Waiting("NodeUnreachable", "node n1 does not answer: delete its pod by force", stalled=True))
+
+    assert (world.condition("Reconciling").status, world.condition("Stalled").status) == ("False", "True")
+    assert world.status.phase is Phase.RUNNING
+
+
+def test_a_run_that_may_not_be_started_fails_by_name(make_world):
+    world = make_world()
+
+    planned = plan_with(world, refusal="storage.credentialsSecret 'root' is not allowed here")
+
+    assert planned.actions == ()
+    assert (world.status.phase, world.condition("Failed").reason) == (Phase.FAILED, "NotAllowed")
+
+
+@pytest.mark.parametrize(("step", "seconds", "shown"), [(14, 300, 10), (15, 59, 10), (15, 60, 15), (5, 60, 5)])
+def test_progress_moves_by_five_points_and_a_minute(make_world, step, seconds, shown):
+    world = make_world()
+    world.reconcile()
+    plan_with(world, progress=Progress(10, 100, "pairs"))
+    world.wait(seconds)
+
+    plan_with(world, progress=Progress(step, 100, "pairs"))
+
+    assert world.status.progress.percent == shown
+
+
+@pytest.mark.parametrize("lie", [Progress(5, 0, "pairs"), Progress(-1, 10, "pairs"), Progress(11, 10, "pairs")])
+def test_impossible_progress_is_not_shown(make_world, lie):
+    world = make_world()
+    world.reconcile()
+
+    plan_with(world, progress=lie)
+
+    assert world.status.progress is None
+
+
+def test_progress_of_an_earlier_stage_is_dropped(make_world):
+    world = make_world()
+    world.reconcile()
+    plan_with(world, progress=Progress(10, 100, "pairs"))
+    world.wait(5)
+    world.end()
+
+    plan_with(world, progress=None)
+
+    assert world.status.progress is None

@@ -1,0 +1,290 @@
+"""A cluster in memory, just enough of one: versions, UIDs, preconditions, taken names, and a Job controller that a test drives."""
+
+import asyncio
+import copy
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ser_core.api.stage import StageResult, StageSpec
+from ser_core.api.status import SERRunStatus, StageKind
+from ser_operator.cache import Cache
+from ser_operator.glances import Glances
+from ser_operator.kubernetes_api import ApiError
+from ser_operator.reconcile import Reconciler
+from ser_operator.settings import Settings
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SPEC = {
+    "rewardModel": {"base": "hf://org/model"},
+    "data": {"source": {"uri": "hf://org/data"}},
+    "storage": {"uri": "s3://bucket/runs"},
+    "loop": {"maxIterations": 1, "rule": "calibrated"},
+}
+
+
+class Crash(BaseException):
+    """The operator process dies."""
+
+
+class FakeCluster:
+    """SERRuns, Jobs, pods and Events of a cluster. ``before`` and ``after`` are called around every write, with its number."""
+
+    def __init__(self):
+        self.runs, self.jobs, self.pods, self.events = {}, {}, {}, {}
+        self.versions, self.uids = itertools.count(1), itertools.count(1)
+        self.writes = []
+        self.creates = []
+        self.now = START
+        self.before = self.after = lambda number, what: None
+        self.refuse_jobs = None
+
+    def stamp(self, thing):
+        thing["metadata"]["resourceVersion"] = str(next(self.versions))
+        thing["metadata"].setdefault("creationTimestamp", f"{self.now:%Y-%m-%dT%H:%M:%SZ}")
+        thing["metadata"].setdefault("uid", f"uid-{next(self.uids)}")
+        return copy.deepcopy(thing)
+
+    def write(self, what, effect):
+        number = len(self.writes)
+        self.writes.append(what)
+        self.before(number, what)
+        answer = effect()
+        self.after(number, what)
+        return answer
+
+    # The port
+
+    async def list_runs(self, namespace):
+        return copy.deepcopy(list(self.runs.values()))
+
+    async def get_run(self, namespace, name):
+        return copy.deepcopy(self.runs.get((namespace, name)))
+
+    async def apply_status(self, run, status):
+        def effect():
+            known = self.runs.get((run["metadata"]["namespace"], run["metadata"]["name"]))
+            if known is None:
+                raise ApiError(404, "gone")
+            if any(known["metadata"][key] != run["metadata"][key] for key in ("uid", "resourceVersion")):
+                raise ApiError(409, "changed")
+            known["status"] = json.loads(json.dumps(status))
+            return self.stamp(known)
+
+        return self.write("status", effect)
+
+    async def list_jobs(self, namespace, selector):
+        return copy.deepcopy([job for job in self.jobs.values() if selected(job, selector)])
+
+    async def get_job(self, namespace, name):
+        return copy.deepcopy(self.jobs.get(name))
+
+    async def create_job(self, job):
+        def effect():
+            if self.refuse_jobs is not None:
+                raise self.refuse_jobs
+            name = job["metadata"]["name"]
+            if name in self.jobs:
+                raise ApiError(409, f'jobs "{name}" already exists')
+            self.creates.append(name)
+            self.jobs[name] = copy.deepcopy(dict(job))
+            return self.stamp(self.jobs[name])
+
+        return self.write("job", effect)
+
+    async def delete_job(self, job):
+        def effect():
+            known = self.jobs.get(job["metadata"]["name"])
+            if known is not None and known["metadata"]["uid"] == job["metadata"]["uid"]:
+                known["metadata"]["deletionTimestamp"] = f"{self.now:%Y-%m-%dT%H:%M:%SZ}"
+                self.stamp(known)
+
+        return self.write("delete", effect)
+
+    async def list_pods(self, namespace, selector):
+        return copy.deepcopy([pod for pod in self.pods.values() if selected(pod, selector)])
+
+    async def list_events(self, namespace, uid):
+        return [event for event in self.events.values() if event["involvedObject"]["uid"] == uid]
+
+    async def create_event(self, event):
+        self.write("event", lambda: self.events.setdefault(event["metadata"]["name"], event))
+
+    # What the rest of a cluster does
+
+    def apply(self, name="climb", spec=None, status=None):
+        run = {
+            "apiVersion": "ser.dev/v1alpha1",
+            "kind": "SERRun",
+            "metadata": {"name": name, "namespace": "lab", "generation": 1},
+            "spec": {**SPEC, **(spec or {})},
+        }
+        if status is not None:
+            run["status"] = status
+        self.runs["lab", name] = run
+        return self.stamp(run)
+
+    def stage(self, job):
+        environment = {entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+        return StageSpec.model_validate_json(environment["SER_STAGE"])
+
+    def add_pod(self, job, **status):
+        pod = {
+            "metadata": {
+                "name": f"{job['metadata']['name']}-abcde",
+                "namespace": "lab",
+                "labels": dict(job["spec"]["template"]["metadata"]["labels"]),
+                "ownerReferences": [{"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"], "controller": True}],
+            },
+            "spec": {"nodeName": "n1"},
+            "status": {"phase": "Pending", **status},
+        }
+        self.pods[pod["metadata"]["name"]] = pod
+        self.stamp(pod)
+        return pod
+
+    def end(self, job, exit_code, message="", reason="Completed"):
+        """End the pod of a Job, and the Job."""
+        moment = f"{self.now:%Y-%m-%dT%H:%M:%SZ}"
+        pod = self.pods.get(f"{job['metadata']['name']}-abcde") or self.add_pod(job)
+        state = {"exitCode": exit_code, "message": message, "reason": reason, "startedAt": moment, "finishedAt": moment}
+        pod["status"] = {"phase": "Succeeded" if exit_code == 0 else "Failed", "containerStatuses": [{"state": {"terminated": state}}]}
+        self.stamp(pod)
+        kind = "Complete" if exit_code == 0 else "Failed"
+        job["status"] = {"conditions": [{"type": kind, "status": "True", "lastTransitionTime": moment}]}
+        self.stamp(job)
+
+    def vanish(self, name):
+        self.jobs.pop(name, None)
+        self.pods.pop(f"{name}-abcde", None)
+
+    def live_jobs(self):
+        return [job for job in self.jobs.values() if not job.get("status", {}).get("conditions")]
+
+
+def selected(thing, selector):
+    key, _, value = selector.partition("=")
+    return thing["metadata"].get("labels", {}).get(key) == value
+
+
+class World:
+    """A cluster, a store of committed stages, and an operator that can die."""
+
+    def __init__(self, results, **settings):
+        self.cluster = FakeCluster()
+        self.settings = Settings(image="registry.example/ser:1", **settings)
+        self.results, self.store = results, {}
+        self.executed = []
+        self.start_operator()
+
+    def start_operator(self):
+        self.cache = Cache()
+        clock = lambda: self.cluster.now  # noqa: E731
+        self.reconciler = Reconciler(self.cluster, self.cache, self.settings, Glances(self.cluster, self.settings, no_progress), clock)
+        self.sync()
+
+    def sync(self):
+        """The watches and the resync bring everything."""
+        for kind, things in (("SERRun", self.cluster.runs), ("Job", self.cluster.jobs), ("Pod", self.cluster.pods)):
+            self.cache.replace(kind, copy.deepcopy(list(things.values())), None)
+
+    def reconcile(self, name="climb"):
+        return asyncio.run(self.reconciler.reconcile(("lab", name)))
+
+    def finish_stage(self, job):
+        """What the stage process does: commit once, report the same ever after."""
+        spec = self.cluster.stage(job)
+        key = (spec.iteration, spec.stage)
+        if key not in self.store and spec.mode == "report":
+            self.cluster.end(job, 3, StageResult(outcome="absent").model_dump_json(by_alias=True), "Error")
+            return
+        if key not in self.store:
+            self.executed.append(key)
+            self.store[key] = self.results(spec.stage, spec.iteration)
+        self.cluster.end(job, 0, self.store[key].model_dump_json(by_alias=True))
+
+    def drive(self, steps=200):
+        """Reconcile, let stages end and time pass until the run has ended."""
+        for _ in range(steps):
+            self.sync()
+            again = self.reconcile()
+            if self.status.phase in ("Completed", "Failed"):
+                return self
+            self.sync()
+            deleting = [job for job in self.cluster.jobs.values() if job["metadata"].get("deletionTimestamp")]
+            for job in deleting:
+                self.cluster.vanish(job["metadata"]["name"])
+            for job in self.cluster.live_jobs():
+                self.finish_stage(job)
+            self.cluster.now += timedelta(seconds=1 if self.cluster.live_jobs() or not again else min(again, 60))
+        raise AssertionError(f"no end: {self.status.phase} {self.status.message}")
+
+    @property
+    def status(self):
+        return SERRunStatus.model_validate(self.cluster.runs["lab", "climb"]["status"])
+
+    def condition(self, kind):
+        return next(one for one in self.status.conditions if one.type == kind)
+
+
+async def no_progress(_address):
+    return None
+
+
+@pytest.fixture
+def make_operator(make_stage_results):
+    return lambda **settings: World(make_stage_results(), **settings)
+
+
+@pytest.fixture
+def operator(make_operator):
+    return make_operator()
+
+
+@pytest.fixture
+def make_stage_results():
+    from ser_core.api.stage import Evaluation, FilterMetrics, LabelMetrics, ManifestRef, PrepareMetrics, RetrainMetrics
+    from ser_core.api.status import LearningStatus
+
+    def evaluation(accuracy):
+        return Evaluation(
+            pairs=100,
+            accuracy=accuracy,
+            accuracy_low=accuracy - 0.05,
+            accuracy_high=accuracy + 0.05,
+            length_only_accuracy=0.5,
+            calibration_error=0.1,
+            log_loss=0.6,
+        )
+
+    def metrics(stage, iteration):
+        if stage is StageKind.PREPARE:
+            return PrepareMetrics(found="jsonl", rows=100, seed=10, dev=5, pool=75, heldout=10, hidden_labels=True)
+        if stage is StageKind.LABEL:
+            return LabelMetrics(labeled=75, truncated=1)
+        if stage is StageKind.FILTER:
+            return FilterMetrics(
+                learning_status=LearningStatus.STATUS_1, labeled=75, status1=30, status2=10, kept=40, kept_fraction=40 / 75
+            )
+        accuracy = 0.6 + 0.1 * iteration
+        return RetrainMetrics(
+            steps=9,
+            seed_pairs=10,
+            self_labeled_pairs=40,
+            truncated=0,
+            temperature=1.0,
+            dev=evaluation(accuracy),
+            heldout=evaluation(accuracy),
+        )
+
+    def make():
+        def result(stage, iteration):
+            digest = f"{iteration:032x}{list(StageKind).index(stage):032x}"
+            ref = ManifestRef(stage=stage, iteration=iteration, uri=f"s3://bucket/{iteration}/{stage}/MANIFEST.json", sha256=digest)
+            return StageResult(outcome="done", manifest=ref, metrics=metrics(stage, iteration))
+
+        return result
+
+    return make
