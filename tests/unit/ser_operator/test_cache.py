@@ -1,0 +1,55 @@
+"""The cache: newer versions win, a LIST removes what is gone, children are found by their controllers."""
+
+import pytest
+
+from ser_operator.cache import Cache
+
+
+def thing(uid, name="n", version="5", owner=None, namespace="lab"):
+    references = [{"uid": owner, "controller": True}] if owner else []
+    metadata = {"uid": uid, "name": name, "namespace": namespace, "resourceVersion": version, "ownerReferences": references}
+    return {"metadata": {**metadata, "managedFields": [1, 2, 3]}}
+
+
+@pytest.fixture
+def cache():
+    cache = Cache()
+    cache.put("SERRun", thing("r", "climb"))
+    cache.put("Job", thing("j", "job", owner="r"))
+    cache.put("Pod", thing("p", "pod", owner="j"))
+    return cache
+
+
+def test_children_lead_to_their_run(cache):
+    assert cache.key_of("Pod", thing("p", owner="j")) == ("lab", "climb")
+    assert [job["metadata"]["uid"] for job in cache.jobs("r")] == ["j"]
+    assert [pod["metadata"]["uid"] for pod in cache.pods("j")] == ["p"]
+
+
+def test_an_older_version_changes_nothing(cache):
+    assert cache.put("Job", thing("j", version="4")) is None
+    assert len(cache.jobs("r")) == 1
+
+
+def test_a_list_removes_what_the_watch_never_said_was_gone(cache):
+    assert cache.replace("Job", [], None) == {("lab", "climb")}
+    assert cache.jobs("r") == []
+    assert cache.replace("Job", [], None) == set()
+
+
+def test_a_list_of_one_namespace_leaves_the_others_alone(cache):
+    cache.replace("SERRun", [], "other")
+
+    assert cache.run(("lab", "climb"))
+
+
+def test_a_run_made_anew_under_the_same_name_is_another_one(cache):
+    cache.put("SERRun", thing("r2", "climb", version="9"))
+    cache.remove("SERRun", thing("r", "climb"))
+
+    assert cache.run(("lab", "climb"))["metadata"]["uid"] == "r2"
+    assert cache.jobs("r2") == []
+
+
+def test_what_nobody_reads_is_not_kept(cache):
+    assert "managedFields" not in cache.run(("lab", "climb"))["metadata"]

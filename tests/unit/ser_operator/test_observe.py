@@ -1,0 +1,112 @@
+"""What Jobs and pods are believed to be, however they are dressed up."""
+
+import copy
+
+import pytest
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import StageResult
+from ser_operator.observe import attempts, parse_result
+from ser_operator.read_run import read_run
+
+from .conftest import START
+
+
+@pytest.fixture
+def job(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (job,) = operator.cluster.jobs.values()
+    return job
+
+
+@pytest.fixture
+def run(operator, job) -> SERRun:
+    return read_run(operator.cluster.runs["lab", "climb"])
+
+
+def seen(operator, run):
+    return attempts(run, operator.cluster.jobs.values(), list(operator.cluster.pods.values()), START)
+
+
+def test_a_job_is_the_attempt_that_its_name_says(operator, run, job):
+    (attempt,) = seen(operator, run)
+
+    assert (attempt.stage, attempt.attempt, attempt.state, attempt.job) == ("prepare", 1, "running", job["metadata"]["name"])
+
+
+@pytest.mark.parametrize(
+    "garble",
+    [
+        lambda job: job["metadata"]["ownerReferences"].clear(),
+        lambda job: job["metadata"].update(ownerReferences="none"),
+        lambda job: job["metadata"]["ownerReferences"][0].update(uid="another"),
+        lambda job: job["spec"]["template"]["metadata"]["labels"].update({"ser.dev/attempt": "2"}),
+        lambda job: job["spec"]["template"]["metadata"]["labels"].update({"ser.dev/iteration": "💥"}),
+        lambda job: job["spec"]["template"]["metadata"].update(labels=None),
+        lambda job: job["spec"].update(template=[]),
+    ],
+)
+def test_a_job_that_is_not_surely_ours_is_left_alone(operator, run, job, garble):
+    garble(job)
+
+    assert seen(operator, run) == ()
+
+
+def test_labels_of_the_job_itself_mean_nothing(operator, run, job):
+    job["metadata"]["labels"] = {"ser.dev/attempt": "x" * 63, "ser.dev/stage": ""}
+
+    assert len(seen(operator, run)) == 1
+
+
+@pytest.mark.parametrize("message", [None, 5, "", "Traceback …", "{}", '{"outcome": "done"', "[" * 4000])
+def test_a_termination_message_that_is_no_report_is_none(message):
+    assert parse_result(message) is None
+
+
+def test_out_of_memory_and_disruption_are_told_apart(operator, run, job):
+    operator.cluster.end(job, 137, reason="OOMKilled")
+    (killed,) = seen(operator, run)
+    pod = next(iter(operator.cluster.pods.values()))
+    pod["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    pod["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] = "Error"
+    (taken,) = seen(operator, run)
+
+    assert (killed.out_of_memory, killed.disrupted, killed.exit_code) == (True, False, 137)
+    assert (taken.out_of_memory, taken.disrupted, taken.exit_code) == (False, True, 137)
+
+
+def test_a_job_stopped_by_its_deadline_counts_as_interrupted_though_its_pod_is_gone(operator, run, job):
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}
+
+    (attempt,) = seen(operator, run)
+
+    assert (attempt.state, attempt.exit_code) == ("failed", 143)
+
+
+@pytest.mark.parametrize("early", ["SuccessCriteriaMet", "FailureTarget"])
+def test_a_job_whose_pods_still_end_is_running(operator, run, job, early):
+    job["status"] = {"conditions": [{"type": early, "status": "True"}]}
+
+    assert seen(operator, run)[0].state == "running"
+
+
+def test_of_two_pods_of_an_attempt_the_newer_one_reports(operator, run, job):
+    report = StageResult(outcome="interrupted", reason="Interrupted", checkpoint_step=7).model_dump_json(by_alias=True)
+    operator.cluster.end(job, 143, report, "Error")
+    (first,) = operator.cluster.pods.values()
+    older = copy.deepcopy(first)
+    older["metadata"] |= {"name": "older", "creationTimestamp": "2026-01-30T00:00:00Z"}
+    older["status"]["containerStatuses"][0]["state"]["terminated"] |= {"message": "", "exitCode": 1}
+    operator.cluster.pods["older"] = older
+
+    (attempt,) = seen(operator, run)
+
+    assert (attempt.exit_code, attempt.result.checkpoint_step) == (143, 7)
+
+
+def test_a_pod_that_never_ran_holds_no_gpu(operator, run, job):
+    operator.cluster.add_pod(job)
+
+    assert seen(operator, run)[0].started_at == START

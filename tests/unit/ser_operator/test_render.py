@@ -1,0 +1,128 @@
+"""Jobs as they are sent. The golden files are read by people; `SER_UPDATE_GOLDEN=1 make unit` writes them anew."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import ManifestRef, RunIdentity, StageSpec
+from ser_core.api.status import StageKind
+from ser_core.loop.observed import StartStage
+from ser_core.loop.stages import StageKey, job_name
+from ser_operator import render
+from ser_operator.settings import Settings
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "jobs"
+SETTINGS = Settings(image="registry.example/ser@sha256:0123", image_pull_secrets=("pull",))
+GPU = {
+    "gpus": 1,
+    "cpu": "4",
+    "memory": "32Gi",
+    "nodeSelector": {"gpu": "h100"},
+    "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "priorityClassName": "low",
+}
+
+
+def run(name="hh", **spec):
+    document = {
+        "rewardModel": {"base": "hf://org/model"},
+        "data": {"source": {"uri": "hf://org/data"}},
+        "storage": {"uri": "s3://bucket/runs", "credentialsSecret": "ser-s3"},
+        **spec,
+    }
+    return SERRun.model_validate({"metadata": {"name": name, "namespace": "lab", "uid": "5f2c"}, "spec": document})
+
+
+def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", max_seconds=None):
+    spec = StageSpec(
+        run=RunIdentity(namespace="lab", name=run.metadata.name, uid="5f2c"),
+        stage=stage,
+        iteration=iteration,
+        attempt=1,
+        mode=mode,
+        spec=run.spec,
+        inputs={"prepared": ManifestRef(stage=StageKind.PREPARE, iteration=0, uri="s3://bucket/m", sha256="00")} if iteration else {},
+        threads=2,
+    )
+    return render.job(run, StartStage(spec, job_name(run, StageKey(iteration, stage), 1), max_seconds), SETTINGS.image, SETTINGS)
+
+
+def environment(job):
+    return {entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+CASES = {
+    "prepare": rendered(run(hub={"credentialsSecret": "ser-hub"})),
+    "retrain-on-a-gpu-from-a-queue": rendered(run(queueName="team", resources={"retrain": GPU}), StageKind.RETRAIN, 1, max_seconds=3600),
+    "report": rendered(run(resources={"retrain": GPU, "prepare": {"cpu": "500m"}}), StageKind.RETRAIN, 1, "report"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_job_is_what_its_golden_file_shows(name):
+    job = CASES[name]
+    text = yaml.safe_dump(job, sort_keys=False, width=120)
+    path = GOLDEN / f"{name}.yaml"
+    if os.environ.get("SER_UPDATE_GOLDEN"):
+        path.write_text(text)
+
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("hostile", ["$(AWS_SECRET_ACCESS_KEY)", "$$(X)", "; rm -rf /", "`id`", "\\u0024(X)", "“$”\n"])
+def test_no_text_of_a_user_is_expanded_or_lost_on_the_way_to_the_stage(hostile):
+    job = rendered(run(data={"source": {"uri": "hf://org/data", "splitBy": hostile}}))
+
+    text = environment(job)["SER_STAGE"]
+
+    assert "$" not in text
+    assert StageSpec.model_validate_json(text).spec.data.source.split_by == hostile
+    assert json.loads(text)["spec"]["data"]["source"]["splitBy"] == hostile
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 253, ".".join(["a" * 60] * 4), "x-" * 30 + "x"])
+def test_names_and_labels_fit_whatever_the_run_is_called(name):
+    job = rendered(run(name), StageKind.CONTROL_PSEUDO_LABEL_ONCE)
+
+    assert len(job["metadata"]["name"]) <= 63 - len("-0-abcde") + 1
+    assert all(len(value) <= 63 for value in job["metadata"]["labels"].values())
+
+
+def test_two_runs_with_one_name_have_different_jobs():
+    first, second = run(), run()
+    second = second.model_copy(update={"metadata": second.metadata.model_copy(update={"uid": "other"})})
+
+    assert job_name(first, StageKey(0, StageKind.PREPARE), 1) != job_name(second, StageKey(0, StageKind.PREPARE), 1)
+
+
+def test_only_prepare_has_the_credentials_of_the_hub():
+    spec = {"hub": {"credentialsSecret": "ser-hub"}}
+
+    mounted = [
+        [volume["secret"]["secretName"] for volume in job["spec"]["template"]["spec"]["volumes"] if "secret" in volume]
+        for job in (rendered(run(**spec)), rendered(run(**spec), StageKind.RETRAIN))
+    ]
+
+    assert mounted == [["ser-s3", "ser-hub"], ["ser-s3"]]
+
+
+def test_looking_for_a_manifest_takes_no_gpu():
+    container = CASES["report"]["spec"]["template"]["spec"]["containers"][0]
+
+    assert container["resources"]["limits"] == {"cpu": "500m"}
+
+
+def test_every_pod_is_restricted_and_has_no_token():
+    for job in CASES.values():
+        pod = job["spec"]["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["containers"][0]["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
