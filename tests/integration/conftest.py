@@ -1,7 +1,5 @@
 """A tiny run on real parts: a random BERT, a few hundred separable pairs, a store in a folder."""
 
-import json
-import random
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,56 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-WORDS = [f"{head}{tail}" for head in ("ba", "ko", "li", "mu", "ne", "po", "ra", "si") for tail in ("lan", "mer", "tis", "vok")]
-GOOD = ("helpful", "clear", "right")
-BAD = ("rude", "vague", "wrong")
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory):
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, set_seed
-
-    folder = tmp_path_factory.mktemp("model")
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: index for index, word in enumerate([*special, *WORDS, *GOOD, *BAD])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", model_max_length=64
-    )
-    fast.save_pretrained(folder)
-    set_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        num_labels=1,
-        pad_token_id=0,
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def pairs_file(tmp_path_factory):
-    """240 pairs; an answer with a good word beats one with a bad word."""
-    order = random.Random(0)
-    sentence = lambda extra: " ".join([*order.sample(WORDS, 5), extra, *order.sample(WORDS, 3)])  # noqa: E731
-    rows = [
-        {"prompt": " ".join(order.sample(WORDS, 6)), "chosen": sentence(order.choice(GOOD)), "rejected": sentence(order.choice(BAD))}
-        for _ in range(240)
-    ]
-    path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ser_core.api.stage import StageResult, StageSpec
-from ser_core.api.status import SERRunStatus, StageKind
+from controlplane.stage_double import StageDouble
+from ser_core.api.stage import StageSpec
+from ser_core.api.status import SERRunStatus
 from ser_operator.cache import Cache
 from ser_operator.glances import Glances
 from ser_operator.kubernetes_api import ApiError
@@ -172,11 +173,10 @@ def selected(thing, selector):
 class World:
     """A cluster, a store of committed stages, and an operator that can die."""
 
-    def __init__(self, results, **settings):
+    def __init__(self, **settings):
         self.cluster = FakeCluster()
         self.settings = Settings(image="registry.example/ser:1", **settings)
-        self.results, self.store = results, {}
-        self.executed = []
+        self.stages = StageDouble()
         self.start_operator()
 
     def start_operator(self):
@@ -195,15 +195,13 @@ class World:
 
     def finish_stage(self, job):
         """What the stage process does: commit once, report the same ever after."""
-        spec = self.cluster.stage(job)
-        key = (spec.iteration, spec.stage)
-        if key not in self.store and spec.mode == "report":
-            self.cluster.end(job, 3, StageResult(outcome="absent").model_dump_json(by_alias=True), "Error")
-            return
-        if key not in self.store:
-            self.executed.append(key)
-            self.store[key] = self.results(spec.stage, spec.iteration)
-        self.cluster.end(job, 0, self.store[key].model_dump_json(by_alias=True))
+        exit_code, message = self.stages({"SER_STAGE": self.cluster.stage(job).model_dump_json(by_alias=True)})
+        self.cluster.end(job, exit_code, message)
+
+    @property
+    def executed(self):
+        """The stages that were computed, each as often as it was."""
+        return list(self.stages.executed.elements())
 
     def drive(self, steps=200):
         """Reconcile, let stages end and time pass until the run has ended."""
@@ -234,57 +232,10 @@ async def no_progress(_address):
 
 
 @pytest.fixture
-def make_operator(make_stage_results):
-    return lambda **settings: World(make_stage_results(), **settings)
+def make_operator():
+    return World
 
 
 @pytest.fixture
 def operator(make_operator):
     return make_operator()
-
-
-@pytest.fixture
-def make_stage_results():
-    from ser_core.api.stage import Evaluation, FilterMetrics, LabelMetrics, ManifestRef, PrepareMetrics, RetrainMetrics
-    from ser_core.api.status import LearningStatus
-
-    def evaluation(accuracy):
-        return Evaluation(
-            pairs=100,
-            accuracy=accuracy,
-            accuracy_low=accuracy - 0.05,
-            accuracy_high=accuracy + 0.05,
-            length_only_accuracy=0.5,
-            calibration_error=0.1,
-            log_loss=0.6,
-        )
-
-    def metrics(stage, iteration):
-        if stage is StageKind.PREPARE:
-            return PrepareMetrics(found="jsonl", rows=100, seed=10, dev=5, pool=75, heldout=10, hidden_labels=True)
-        if stage is StageKind.LABEL:
-            return LabelMetrics(labeled=75, truncated=1)
-        if stage is StageKind.FILTER:
-            return FilterMetrics(
-                learning_status=LearningStatus.STATUS_1, labeled=75, status1=30, status2=10, kept=40, kept_fraction=40 / 75
-            )
-        accuracy = 0.6 + 0.1 * iteration
-        return RetrainMetrics(
-            steps=9,
-            seed_pairs=10,
-            self_labeled_pairs=40,
-            truncated=0,
-            temperature=1.0,
-            dev=evaluation(accuracy),
-            heldout=evaluation(accuracy),
-        )
-
-    def make():
-        def result(stage, iteration):
-            digest = f"{iteration:032x}{list(StageKind).index(stage):032x}"
-            ref = ManifestRef(stage=stage, iteration=iteration, uri=f"s3://bucket/{iteration}/{stage}/MANIFEST.json", sha256=digest)
-            return StageResult(outcome="done", manifest=ref, metrics=metrics(stage, iteration))
-
-        return result
-
-    return make

@@ -1,0 +1,91 @@
+"""The operator as a process of its own, as it is shipped, behind a fault proxy."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+IMAGE = "registry.example/ser@sha256:0123"
+
+
+class OperatorProcess:
+    """`ser-operator`, which can be killed and started again.
+
+    Args:
+        kubeconfig: Its only way to the API server.
+        namespace: The namespace that it watches.
+        folder: For its log.
+        settings: Further `SER_OPERATOR_…` settings by lower-case name.
+    """
+
+    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, **settings: object) -> None:
+        self.log = folder / "operator.log"
+        given = {"image": IMAGE, "namespaces": namespace, "probe_port": 0, "events_after_seconds": 1, "progress_seconds": 2, **settings}
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "KUBECONFIG": str(kubeconfig),
+            **{f"SER_OPERATOR_{name.upper()}": str(value) for name, value in given.items()},
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    def start(self) -> "OperatorProcess":
+        """Start it; returns at once."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ser_operator.main"], env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        self.starts += 1
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone. May be called from the proxy's threads."""
+        process = self._process
+        if process is not None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+    def stop(self, seconds: float = 30) -> int | None:
+        """SIGTERM; returns the exit code."""
+        if self._process is None:
+            return None
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(seconds)
+        finally:
+            self.kill()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def restart_when_dead(self) -> bool:
+        """What a Deployment does; True when it had to."""
+        if self.running:
+            return False
+        self.start()
+        return True
+
+    def page(self, path: str, seconds: float = 10) -> str:
+        """One of its pages, for example ``/metrics``."""
+        deadline = time.monotonic() + seconds
+        while True:
+            lines = [line for line in self.log.read_text().splitlines() if "probes and metrics on" in line]
+            if lines:
+                address = lines[-1].split("probes and metrics on ")[1].split('"')[0].split(",")[0]
+                with urllib.request.urlopen(address + path, timeout=5) as answer:
+                    return str(answer.read().decode())
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the operator has not started: {self.log.read_text()[-2000:]}")
+            time.sleep(0.05)
