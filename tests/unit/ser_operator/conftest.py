@@ -191,7 +191,26 @@ class World:
             self.cache.replace(kind, copy.deepcopy(list(things.values())), None)
 
     def reconcile(self, name="climb"):
-        return asyncio.run(self.reconciler.reconcile(("lab", name)))
+        again = asyncio.run(self.reconciler.reconcile(("lab", name)))
+        self.check_conditions(self.cluster.runs["lab", name].get("status", {}))
+        return again
+
+    @staticmethod
+    def check_conditions(status):
+        """The truth table of docs/operations.md, after every look."""
+        if not status:
+            return
+        true = {one["type"] for one in status["conditions"] if one["status"] == "True"}
+        allowed = {
+            "Pending": [{"Reconciling"}],
+            "Running": [{"Reconciling"}, {"Stalled"}],
+            "Suspended": [{"Suspended"}],
+            "BudgetExceeded": [{"Stalled"}],
+            "Completed": [{"Ready", "Completed"}],
+            "Failed": [{"Stalled", "Failed"}],
+        }
+        assert len(status["conditions"]) == 6
+        assert true in allowed[status["phase"]], (status["phase"], true)
 
     def finish_stage(self, job):
         """What the stage process does: commit once, report the same ever after."""

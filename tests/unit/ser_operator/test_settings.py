@@ -1,0 +1,41 @@
+"""The operator's settings, and that the manual knows them all."""
+
+from pathlib import Path
+
+import pytest
+
+from ser_core.errors import SpecError
+from ser_operator import labels
+from ser_operator.settings import Settings, from_environment
+
+MANUAL = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+
+
+def test_lists_are_separated_by_commas():
+    settings = from_environment({"SER_OPERATOR_IMAGE": "x", "SER_OPERATOR_NAMESPACES": "a, b,", "HOME": "/"})
+
+    assert settings.namespaces == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SER_OPERATOR_WORKERS", "0"), ("SER_OPERATOR_WORKERS", "many"), ("SER_OPERATOR_IMAGES", "x"), ("SER_OPERATOR_IMAGE", "")],
+)
+def test_a_wrong_setting_is_named_with_its_value(variable, value):
+    with pytest.raises(SpecError, match=f"{variable}='{value}'"):
+        from_environment({"SER_OPERATOR_IMAGE": "x", variable: value})
+
+
+def test_the_image_must_be_given():
+    with pytest.raises(SpecError, match="SER_OPERATOR_IMAGE"):
+        from_environment({})
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_every_setting_stands_in_the_manual(field):
+    assert f"SER_OPERATOR_{field.upper()}" in MANUAL or f"_{field.upper()}`" in MANUAL
+
+
+@pytest.mark.parametrize("label", [labels.RUN, labels.RUN_UID, labels.ITERATION, labels.STAGE, labels.ATTEMPT, labels.MODE, labels.QUEUE])
+def test_every_label_stands_in_the_manual(label):
+    assert f"`{label}`" in MANUAL
