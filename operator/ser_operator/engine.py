@@ -64,17 +64,16 @@ class Engine:
         async with self._serve(heartbeat):
             await self._resync()  # before any watch, so that the first decisions see everything
             self._primed = True
+            stopping = asyncio.create_task(stop.wait(), name="stop")
             tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
             await asyncio.sleep(0)  # kopf must find these tasks running, else it takes them for its own and waits for them at its end
             tasks.append(asyncio.create_task(self._watch(stop), name="watch"))
-            stopping = asyncio.create_task(stop.wait(), name="stop")
             ended, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
             stop.set()
             await self._end(tasks)
-        broken = [task for task in ended if task is not stopping]
+        broken = [task for task in ended if task is not stopping and not _in_order(task)]
         if broken:
-            reason = None if broken[0].cancelled() else broken[0].exception()
-            raise RuntimeError(f"{broken[0].get_name()} ended: {reason}") from reason
+            raise RuntimeError(f"{broken[0].get_name()} ended") from (None if broken[0].cancelled() else broken[0].exception())
 
     async def _watch(self, stop: asyncio.Event) -> None:
         namespaces = self._settings.namespaces
@@ -158,3 +157,8 @@ class Engine:
 
     def _phases(self) -> list[str]:
         return [str(run.get("status", {}).get("phase", "Pending")) for run in self._cache.runs()]
+
+
+def _in_order(task: asyncio.Task[Any]) -> bool:
+    """Whether a part has ended as it was told to: kopf takes SIGTERM for itself and returns."""
+    return task.get_name() == "watch" and not task.cancelled() and task.exception() is None

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes import client
 
-from controlplane.cluster import ControlPlane
+from controlplane.api_client import Object
+from controlplane.control_plane import ControlPlane
 from controlplane.fault_proxy import FaultProxy
 from controlplane.operator_process import OperatorProcess
 from controlplane.stage_double import StageDouble
+from ser_core.api.serrun import API_VERSION
 
 ROOT = Path(__file__).parents[2]
-GROUP, VERSION, PLURAL = "ser.dev", "v1alpha1", "serruns"
 STAGES_OF_A_LOOP = 3
 """label, filter, retrain; before the first loop come prepare and the seed's retrain."""
 SPEC: Mapping[str, Any] = {
@@ -40,55 +40,56 @@ class Scenario:
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path, stages: StageDouble, **settings: object) -> None:
         self.plane, self.namespace, self.folder, self.stages = plane, namespace, folder, stages
+        self.api = plane.api()
         folder.mkdir(parents=True, exist_ok=True)
-        self.plane.kubectl("apply", "--namespace", namespace, "-f", str(ROOT / "operator" / "rbac.yaml"))
-        self.custom = client.CustomObjectsApi(plane.client())
-        self.batch = client.BatchV1Api(plane.client())
-        self.core = client.CoreV1Api(plane.client())
-        self.proxy = FaultProxy(plane.server, plane.authority)
+        plane.kubectl("apply", "--namespace", namespace, "-f", str(ROOT / "operator" / "rbac.yaml"))
+        self.proxy = FaultProxy(plane.server, plane.certificate)
         self._settings = settings
 
     def __enter__(self) -> "Scenario":
         self.proxy.__enter__()
-        token = self.plane.token(self.namespace, "ser-operator")
+        token = self.plane.token(f"{self.namespace}/ser-operator")
         self.operator = OperatorProcess(
             self.proxy.kubeconfig(self.folder, token, self.namespace), self.namespace, self.folder, **self._settings
         )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.operator.stop()
+        self.operator.kill()
         self.proxy.__exit__()
 
     # What a user does
 
     def apply(self, name: str = "climb", **spec: Any) -> str:
         """Create a SERRun; returns its UID."""
-        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "SERRun", "metadata": {"name": name}, "spec": {**SPEC, **spec}}
-        made = self.custom.create_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, body)
-        return str(made["metadata"]["uid"])
+        body = {"apiVersion": API_VERSION, "kind": "SERRun", "metadata": {"name": name}, "spec": {**SPEC, **spec}}
+        return str(self.api.create(self._runs, body)["metadata"]["uid"])
 
     def patch(self, name: str = "climb", **spec: Any) -> None:
         """Change a spec."""
-        self.custom.patch_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name, {"spec": spec})
+        self.api.patch(f"{self._runs}/{name}", {"spec": spec})
 
     def delete(self, name: str = "climb", propagation: str = "Background") -> None:
         """Delete a SERRun."""
-        self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy=propagation)
+        self.api.delete(f"{self._runs}/{name}", {"propagationPolicy": propagation})
 
     # What a test sees
 
-    def run(self, name: str = "climb") -> dict[str, Any]:
+    def run(self, name: str = "climb") -> Object:
         """A SERRun."""
-        return dict(self.custom.get_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name))
+        return self.api.get(f"{self._runs}/{name}")
 
     def status(self, name: str = "climb") -> dict[str, Any]:
         """The status of a SERRun; empty before the first."""
         return dict(self.run(name).get("status") or {})
 
-    def jobs(self) -> list[Any]:
+    def jobs(self) -> list[Object]:
         """All Jobs of the namespace."""
-        return list(self.batch.list_namespaced_job(self.namespace).items)
+        return self.api.items(f"/apis/batch/v1/namespaces/{self.namespace}/jobs")
+
+    @property
+    def _runs(self) -> str:
+        return f"/apis/{API_VERSION}/namespaces/{self.namespace}/serruns"
 
     def wait(
         self, until: Callable[[dict[str, Any]], bool], seconds: float = 60, name: str = "climb", tend: Callable[[], object] | None = None
@@ -127,15 +128,16 @@ class Scenario:
 
     def duplicates(self, uid: str) -> list[str]:
         """Stages of a run for which two Jobs computed at the same time."""
-        mine = [job for job in self.jobs() if job.metadata.labels.get("ser.dev/run-uid") == uid]
-        spans: dict[tuple[str, str], list[tuple[Any, Any]]] = {}
-        for job in mine:
-            key = (job.metadata.labels["ser.dev/iteration"], job.metadata.labels["ser.dev/stage"])
-            spans.setdefault(key, []).append((job.metadata.creation_timestamp, job.status.completion_time))
-        found = []
-        for key, times in spans.items():
-            times.sort(key=lambda span: span[0])
-            for (_, end), (begin, _) in itertools.pairwise(times):
-                if end is None or begin < end:
-                    found.append(f"{key[1]} of iteration {key[0]}")
-        return found
+        spans: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for job in self.jobs():
+            labels = job["metadata"]["labels"]
+            if labels.get("ser.dev/run-uid") == uid:
+                key = (labels["ser.dev/iteration"], labels["ser.dev/stage"])
+                end = job["status"].get("completionTime", "9999")
+                spans.setdefault(key, []).append((job["metadata"]["creationTimestamp"], end))
+        return [
+            f"{stage} of iteration {iteration}"
+            for (iteration, stage), times in spans.items()
+            for (_, end), (begin, _) in itertools.pairwise(sorted(times))
+            if begin < end
+        ]
