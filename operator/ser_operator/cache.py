@@ -6,7 +6,7 @@ Newer versions replace older ones whatever way they come, so that a late watch e
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from ser_operator.observe import name, owner_uid, uid
+from ser_operator.observe import name, owner_uid, terminated, uid
 
 Object = Mapping[str, Any]
 Kind = Literal["SERRun", "Job", "Pod"]
@@ -21,6 +21,8 @@ class Cache:
         self._objects: dict[Kind, dict[str, Object]] = {"SERRun": {}, "Job": {}, "Pod": {}}
         self._children: dict[str, set[str]] = {}
         """UIDs of Jobs by the UID of their run, and of pods by the UID of their Job."""
+        self._remains: dict[str, Object] = {}
+        """The last pod that ended, by the UID of its Job, although it is gone: how it ended is not known to anybody else."""
         self._runs: dict[RunKey, str] = {}
         self._keys: dict[str, RunKey] = {}
 
@@ -52,6 +54,10 @@ class Cache:
                 del self._runs[key]
         elif known is not None:
             owner = owner_uid(known)
+            if kind == "Job":
+                self._remains.pop(identity, None)
+            elif terminated(thing):
+                self._remains[owner] = _without_managed_fields(thing)
             siblings = self._children.get(owner, set())
             siblings.discard(identity)
             if not siblings:
@@ -89,8 +95,9 @@ class Cache:
         return [self._objects["Job"][child] for child in self._children.get(run_uid, ()) if child in self._objects["Job"]]
 
     def pods(self, job_uid: str) -> list[Object]:
-        """Pods that a Job controls."""
-        return [self._objects["Pod"][child] for child in self._children.get(job_uid, ()) if child in self._objects["Pod"]]
+        """Pods that a Job controls; when there is none, the last one that ended."""
+        found = [self._objects["Pod"][child] for child in self._children.get(job_uid, ()) if child in self._objects["Pod"]]
+        return found or [self._remains[job_uid]] if job_uid in self._remains else found
 
     def key_of(self, kind: Kind, thing: Object) -> RunKey | None:
         """The run that an object is or belongs to, by its controllers alone."""

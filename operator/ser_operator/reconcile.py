@@ -111,11 +111,14 @@ class Reconciler:
             # Somebody may have taken the label away, which is no reason to believe that it is gone.
             unlabeled = await self._api.get_job(namespace, live.job)
             jobs += [unlabeled] if unlabeled is not None else []
-        pods = await self._api.list_pods(namespace, selector)
+        pods = list(await self._api.list_pods(namespace, selector))
         for job in jobs:
             self._cache.put("Job", job)
         for pod in pods:
             self._cache.put("Pod", pod)
+        for job in jobs:
+            if not any(_controls(job, pod) for pod in pods):
+                pods += self._cache.pods(uid(job))  # how it ended, if a watch has seen that before the pod went
         return await self._with_glance(View(body, run, jobs, pods, self._clock()))
 
     async def _with_glance(self, view: View) -> View:

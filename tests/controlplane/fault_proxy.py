@@ -130,7 +130,7 @@ class FaultProxy:
             if self._cut:
                 return self._reset(request)
             return await self._forward(request)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, OSError, aiohttp.ClientError):  # cut, or one of the two is gone
             return self._reset(request)
         finally:
             self._open.discard(task)

@@ -51,5 +51,16 @@ def test_a_run_made_anew_under_the_same_name_is_another_one(cache):
     assert cache.jobs("r2") == []
 
 
+def test_how_a_pod_ended_outlives_it_as_long_as_its_job(cache):
+    ended = thing("p", "pod", version="8", owner="j")
+    ended["status"] = {"containerStatuses": [{"state": {"terminated": {"exitCode": 143}}}]}
+    cache.put("Pod", ended)
+    cache.remove("Pod", ended)
+
+    assert [pod["metadata"]["uid"] for pod in cache.pods("j")] == ["p"]
+    cache.remove("Job", thing("j", "job", owner="r"))
+    assert cache.pods("j") == []
+
+
 def test_what_nobody_reads_is_not_kept(cache):
     assert "managedFields" not in cache.run(("lab", "climb"))["metadata"]

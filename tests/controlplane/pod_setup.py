@@ -1,0 +1,74 @@
+"""From a stored pod to everything that its container needs."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from controlplane.api_client import Object
+from controlplane.containers import StartedPod
+from controlplane.pod_environment import UnsupportedPod, expand, remap, resolve_environment
+from controlplane.pod_volumes import FindSecret, make_volumes
+
+_OF_THE_MACHINE = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # set where OpenBLAS would compute wrong results without
+
+
+def set_up(pod: Object, folder: Path, address: str, image_environment: Mapping[str, str], find_secret: FindSecret) -> StartedPod:
+    """Make the volumes and resolve the environment. May be called again after it has raised.
+
+    Args:
+        pod: The stored pod.
+        folder: Where its files go.
+        address: Its IP.
+        image_environment: Variables that the image sets.
+        find_secret: Looks a Secret of the pod's namespace up by name.
+
+    Raises:
+        MissingSecret: A Secret is not there yet.
+        UnsupportedPod: The pod asks for what a process cannot have.
+    """
+    refuse_unsupported(pod)
+    metadata = pod["metadata"]
+    container = pod["spec"]["containers"][0]
+    volumes = make_volumes(pod, folder / "volumes", find_secret)
+    root, message_file = folder / "root", folder / "termination-log"
+    root.mkdir(parents=True, exist_ok=True)
+    message_file.touch()
+    variables = resolve_environment(container, pod, address)
+    places = {**volumes, container["terminationMessagePath"]: message_file}
+    of_the_image = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",  # python is the one of the tests
+        "HOME": str(root),
+        "HOSTNAME": metadata["name"],
+        **{name: os.environ[name] for name in _OF_THE_MACHINE if name in os.environ},
+        **image_environment,
+    }
+    return StartedPod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        labels=metadata.get("labels", {}),
+        command=tuple(expand(word, variables) for word in (*container["command"], *container.get("args", ()))),
+        environment={**of_the_image, **{name: remap(value, places) for name, value in variables.items()}},
+        folder=root,
+        address=address,
+        message_file=message_file,
+        log=folder / "log.txt",
+    )
+
+
+def refuse_unsupported(pod: Object) -> None:
+    """Raise for what a process would silently do otherwise than a node."""
+    spec = pod["spec"]
+    container = spec["containers"][0]
+    refused = {
+        "more than one container": len(spec["containers"]) > 1,
+        "initContainers": bool(spec.get("initContainers")),
+        f"restartPolicy {spec['restartPolicy']}": spec["restartPolicy"] != "Never",
+        "activeDeadlineSeconds of a pod": "activeDeadlineSeconds" in spec,
+        "a container without command": not container.get("command"),
+        "workingDir": "workingDir" in container,
+        "probes and hooks": any(key in container for key in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle")),
+    }
+    if found := [what for what, asked in refused.items() if asked]:
+        raise UnsupportedPod(", ".join(found))
