@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help quickstart test unit check bench clean
+.PHONY: help quickstart test unit e2e faults scale binaries check bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -18,11 +18,23 @@ quickstart: $(INSTALLED) ## Evolve a reward model on this machine, offline after
 	$(BIN)/ser evolution examples/quickstart.yaml
 	$(BIN)/ser report examples/quickstart.yaml --output build/quickstart/report.html
 
-test: check ## Everything that must pass: check, unit and integration tests
+test: check binaries ## Everything that must pass: check, unit, integration and end-to-end tests
 	$(BIN)/python -m pytest tests
 
 unit: $(INSTALLED) ## The unit tests alone
 	$(BIN)/python -m pytest tests/unit
+
+e2e: $(INSTALLED) binaries ## The operator on a real Kubernetes control plane and a real S3 server
+	$(BIN)/python -m pytest tests/e2e
+
+faults: $(INSTALLED) binaries ## Everything that can go wrong with a run on a cluster, place by place, counted
+	PYTHONPATH=tests $(BIN)/python -m controlplane.faults
+
+scale: $(INSTALLED) binaries ## How fast and how large one operator is
+	PYTHONPATH=tests $(BIN)/python -m controlplane.scale
+
+binaries: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m controlplane.build
 
 check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff format --check .

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from ser_core.api.serrun import SERRun
+from ser_core.loop.observed import Waiting
 from ser_operator.settings import Settings
+
+NOT_SUPPORTED = "NotSupported"
 
 
 def refusal(run: SERRun, settings: Settings) -> str:
@@ -21,7 +24,6 @@ def _refusals(run: SERRun, settings: Settings) -> Iterator[str]:
     for name, secret in secrets.items():
         yield from _unless_listed(name, secret, settings.allowed_secrets)
     yield from _files(run)
-    yield from _unsupported(run)
 
 
 def _unless_listed(field: str, value: str | None, patterns: tuple[str, ...]) -> Iterator[str]:
@@ -39,11 +41,12 @@ def _files(run: SERRun) -> Iterator[str]:
             yield f"{field} {uri!r} is a file of a stage's own container: use s3:// or hf://"
 
 
-def _unsupported(run: SERRun) -> Iterator[str]:
+def unsupported(run: SERRun) -> Waiting | None:
+    """Why the next stage of ``run`` cannot be started as its resources stand; they may be changed at any time."""
     for name in ("prepare", "label", "filter", "retrain"):
         wanted = getattr(run.spec.resources, name)
         if wanted.nodes > 1 or wanted.gpus > 1:
-            yield (
-                f"resources.{name} asks for {wanted.nodes} nodes with {wanted.gpus} GPUs each, but this version computes a stage in one"
-                " process: use 1 node and at most 1 GPU"
-            )
+            asked = f"resources.{name} asks for {wanted.nodes} nodes with {wanted.gpus} GPUs each"
+            told = f"{asked}, but this version computes a stage in one process: use 1 node and at most 1 GPU"
+            return Waiting(NOT_SUPPORTED, told, stalled=True)
+    return None

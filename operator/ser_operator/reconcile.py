@@ -16,7 +16,7 @@ from ser_core.loop.plan import TERMINAL, plan
 from ser_core.loop.stages import live_attempt
 from ser_core.loop.text import read_time
 from ser_operator import render
-from ser_operator.allow_lists import refusal
+from ser_operator.allow_lists import refusal, unsupported
 from ser_operator.cache import Cache, RunKey
 from ser_operator.glances import NO_GLANCE, Glance, Glances
 from ser_operator.kubernetes_api import CONFLICT, ApiError, KubernetesApi, Object, run_selector
@@ -43,6 +43,21 @@ class View:
     glance: Glance = NO_GLANCE
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A Job that could not be created. Until the time is over, or the spec changes, it is not tried again, whatever happens meanwhile."""
+
+    job: str
+    generation: int
+    until: datetime
+    waiting: Waiting
+
+    def stands(self, view: View, planned: Plan) -> bool:
+        """Whether it keeps ``planned`` from being carried out."""
+        wanted = any(isinstance(action, StartStage) and action.job == self.job for action in planned.actions)
+        return wanted and view.now < self.until and view.run.metadata.generation == self.generation
+
+
 class Reconciler:
     """Brings runs further, one step a call.
 
@@ -67,6 +82,7 @@ class Reconciler:
         self._settings = settings
         self._glances = glances
         self._clock = clock
+        self._refused: dict[RunKey, Refused] = {}
 
     async def reconcile(self, key: RunKey) -> float | None:
         """Bring a run a step further.
@@ -79,6 +95,7 @@ class Reconciler:
         """
         body = self._cache.run(key)
         if body is None or deleting_since(body) is not None:
+            self._refused.pop(key, None)
             return None
         try:
             view = await self._cached(body)
@@ -129,10 +146,16 @@ class Reconciler:
         pods = [pod for pod in view.pods if _controls(job, pod)]
         return replace(view, glance=await self._glances.look(job, pods, view.now))
 
-    def _plan(self, view: View, blocked: Waiting | None = None) -> Plan:
+    def _plan(self, view: View) -> Plan:
+        planned = self._plan_with(view, unsupported(view.run))
+        refused = self._refused.get(_key(view.run))
+        return self._plan_with(view, refused.waiting) if refused is not None and refused.stands(view, planned) else planned
+
+    def _plan_with(self, view: View, blocked: Waiting | None) -> Plan:
         observed = Observed(
             attempts=attempts(view.run, view.jobs, view.pods, view.now),
-            waiting=blocked or view.glance.waiting,
+            waiting=view.glance.waiting,
+            blocked=blocked,
             progress=view.glance.progress,
             refusal=refusal(view.run, self._settings),
             image=self._settings.image,
@@ -145,7 +168,9 @@ class Reconciler:
         for action in planned.actions:
             blocked = await self._carry_out(view, planned, action)
             if blocked is not None:
-                planned = self._plan(view, blocked)
+                until = view.now + timedelta(seconds=BLOCKED_SECONDS)
+                self._refused[_key(view.run)] = Refused(action.job, view.run.metadata.generation, until, blocked)
+                planned = self._plan(view)
                 await self._record(view, planned)
                 return BLOCKED_SECONDS
         await self._record(view, planned)
@@ -164,6 +189,7 @@ class Reconciler:
         job = render.job(view.run, action, planned.status.image or self._settings.image, self._settings)
         try:
             self._cache.put("Job", await self._api.create_job(job))
+            self._refused.pop(_key(view.run), None)
             return None
         except ApiError as error:
             if error.code in _REFUSALS:
@@ -196,7 +222,7 @@ class Reconciler:
             self._cache.put("SERRun", await self._api.apply_status(body, wanted))
 
     def _come_back(self, view: View, planned: Plan) -> float | None:
-        """When to look again: what the planner asks for, the next glance at a live attempt, or the end of the Jobs' time."""
+        """When to look again: what the planner asks for, the next glance at a live attempt, the end of a refusal or of the Jobs' time."""
         wishes = [planned.requeue_after]
         live = live_attempt(planned.status)
         if live is not None:
@@ -204,7 +230,14 @@ class Reconciler:
             wishes.append(self._settings.progress_seconds if running else max(self._settings.events_after_seconds, 1.0))
         elif view.jobs:
             wishes.append(_seconds_to_expiry(planned, view))
+        refused = self._refused.get(_key(view.run))
+        if refused is not None and view.now < refused.until:
+            wishes.append((refused.until - view.now).total_seconds())
         return min((wish for wish in wishes if wish is not None), default=None)
+
+
+def _key(run: SERRun) -> RunKey:
+    return run.metadata.namespace, run.metadata.name
 
 
 def expired(view: View) -> list[Object]:

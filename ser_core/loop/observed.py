@@ -31,7 +31,7 @@ class ObservedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What the live attempt waits for, or why the next one cannot be started, in the words of whoever makes it wait."""
+    """What an attempt waits for, in the words of whoever makes it wait."""
 
     reason: str
     """CamelCase, for example `Unschedulable` or `ImagePullBackOff`."""
@@ -56,9 +56,12 @@ class Observed:
 
     attempts: tuple[ObservedAttempt, ...] = ()
     waiting: Waiting | None = None
+    """Why the live attempt does not run yet."""
+    blocked: Waiting | None = None
+    """Why the next attempt cannot be started, although that may change."""
     progress: Progress | None = None
     refusal: str = ""
-    """Why the executor must not start stages of this run (its allow-lists); empty: it may."""
+    """Why no stage of this run may ever be started here (allow-lists); empty: it may."""
     image: str = ""
     threads: int = 1
     """Threads for stages whose resources name no CPUs."""

@@ -68,10 +68,8 @@ def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed, now: datet
 
 
 def _blocked(key: StageKey, observed: Observed) -> Verdict | None:
-    waiting = observed.waiting
-    if waiting is None:
-        return None
-    return Verdict(Phase.RUNNING, waiting.reason, f"{key} cannot start: {waiting.message}", stalled=waiting.stalled)
+    why = observed.blocked
+    return None if why is None else Verdict(Phase.RUNNING, why.reason, f"{key} cannot start: {why.message}", stalled=why.stalled)
 
 
 def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,7 +109,9 @@ class Configuration:
             "current-context": "test",
         }
         path = self.folder / f"kubeconfig-{user.replace('/', '-')}.json"
-        path.write_text(json.dumps(content))
+        fresh = path.with_suffix(f".{threading.get_ident()}")
+        fresh.write_text(json.dumps(content))
+        fresh.replace(path)  # at once: another thread's kubectl may just be reading it
         return path
 
     def apiserver_flags(self) -> list[str]:

@@ -44,6 +44,7 @@ class FaultProxy:
 
     Attributes:
         before: Called with each mutating call before it is passed on.
+        refuse: Called with each mutating call; a status code other than 0 is answered instead of passing it on.
         after: Called with it and the answer's code before the answer is passed back; True loses the answer.
         watch_delay: Seconds that each line of a watch is held back.
         keep_event: False for a watch event (a dict) loses it.
@@ -53,6 +54,7 @@ class FaultProxy:
         self._server = server.rstrip("/")
         self._tls = ssl.create_default_context(cafile=str(authority))
         self.before: Callable[[Call], None] = lambda _call: None
+        self.refuse: Callable[[Call], int] = lambda _call: 0
         self.after: Callable[[Call, int], bool | None] = lambda _call, _code: None
         self.watch_delay = 0.0
         self.keep_event: Callable[[dict], bool] = lambda _event: True
@@ -75,7 +77,7 @@ class FaultProxy:
 
     def kubeconfig(self, folder: Path, token: str, namespace: str) -> Path:
         """A kubeconfig whose only door is this proxy."""
-        path = folder / "kubeconfig"
+        path = folder / f"kubeconfig-{self.url.rpartition(':')[2]}"
         document = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -144,6 +146,9 @@ class FaultProxy:
             call = Call(self._number, request.method, request.path_qs)
             self._number += 1
             await asyncio.to_thread(self.before, call)
+            if code := self.refuse(call):
+                self.calls.append((time.monotonic(), call, code))
+                return web.json_response({"kind": "Status", "code": code, "message": "refused by the fault proxy"}, status=code)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS}
         async with self._session.request(request.method, self._server + request.path_qs, headers=headers, data=body or None) as answer:
             if watch and answer.status == 200:

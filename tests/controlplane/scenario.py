@@ -87,11 +87,11 @@ class Scenario:
 
     def patch(self, change: Object) -> None:
         """Change the run."""
-        self.api.patch(self._run, change)
+        self.api.patch(self.path, change)
 
     def delete(self, propagation: str = "Background") -> None:
         """Delete the run."""
-        self.api.delete(self._run, {"propagationPolicy": propagation})
+        self.api.delete(self.path, {"propagationPolicy": propagation})
 
     def delete_job(self, name: str, propagation: str = "Background") -> None:
         """Delete a Job by hand."""
@@ -113,12 +113,13 @@ class Scenario:
         return f"/{api}/namespaces/{self.namespace}/{plural}"
 
     @property
-    def _run(self) -> str:
+    def path(self) -> str:
+        """Path of the run."""
         return f"{self.collection('serruns', f'apis/{API_VERSION}')}/{self.namespace}"
 
     def run(self) -> Object:
         """The run."""
-        return self.api.get(self._run)
+        return self.api.get(self.path)
 
     def status(self) -> Object:
         """The status of the run; empty before the first. Its conditions are checked by the truth table."""
@@ -166,7 +167,7 @@ class Scenario:
 
     # What must hold
 
-    def check(self, *, charged: range = range(1)) -> None:
+    def check(self, *, charged: range = range(1), alone: bool = True) -> None:
         """The oracles of a completed run: each stage was computed once, by one Job at a time, and the status says what happened."""
         run = self.run()
         status, uid, loops = self.status(), run["metadata"]["uid"], run["spec"]["loop"]["maxIterations"]
@@ -178,7 +179,13 @@ class Scenario:
         assert status["bestIteration"] == loops
         assert sum(bool(row.get("charged")) for row in status["stages"]) in charged, yaml.safe_dump(status["stages"])
         assert len(yaml.safe_dump(status)) < 32 * 1024
-        assert self.duplicates(uid) == []
+        assert not alone or self.duplicates(uid) == []
+        self.check_log()
+
+    def check_log(self) -> None:
+        """No operator has met a defect."""
+        lines = self.operator.log.read_text().splitlines() if self.operator.log.exists() else []
+        assert not (defects := [line for line in lines if ": a defect; again in" in line]), "\n".join(defects)[:4000]
 
     def duplicates(self, uid: str) -> list[str]:
         """Stages of a run for which two Jobs lived at the same time."""

@@ -35,6 +35,18 @@ def test_an_attempt_that_will_not_go_on_by_itself_stalls_the_run(make_world):
     assert world.status.phase is Phase.RUNNING
 
 
+def test_a_stage_that_cannot_be_started_yet_is_started_as_soon_as_it_can(make_world):
+    world = make_world()
+    observed = world.observed
+
+    planned = plan_with(world, blocked=Waiting("JobRefused", "exceeded quota"))
+    assert planned.actions == ()
+    assert world.status.message == "prepare cannot start: exceeded quota"
+
+    world.observed = observed
+    assert len(world.reconcile().actions) == 1
+
+
 def test_a_run_that_may_not_be_started_fails_by_name(make_world):
     world = make_world()
 

@@ -160,9 +160,24 @@ def test_a_refused_job_waits_in_the_words_of_the_api_server_without_a_hot_loop(o
 
     assert pauses == [30.0, 30.0]
     assert "exceeded quota" in operator.status.message
-    assert operator.cluster.writes[writes:] == ["job"]
+    assert operator.cluster.writes[writes:] == []
     operator.cluster.refuse_jobs = None
     assert operator.drive().status.phase is Phase.COMPLETED
+
+
+def test_a_refused_job_is_tried_again_as_soon_as_the_spec_has_changed(operator):
+    operator.cluster.apply()
+    operator.cluster.refuse_jobs = ApiError(422, "422 Unprocessable Entity: no such priority class")
+    operator.sync()
+    operator.reconcile()
+    operator.cluster.runs["lab", "climb"]["metadata"]["generation"] = 2
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    writes = len(operator.cluster.writes)
+
+    operator.sync()
+    operator.reconcile()
+
+    assert operator.cluster.writes[writes] == "job"
 
 
 def test_suspend_deletes_the_job_in_the_foreground_and_resume_is_uncharged(operator):
@@ -193,7 +208,6 @@ def test_suspend_deletes_the_job_in_the_foreground_and_resume_is_uncharged(opera
     [
         ({"storage": {"uri": "s3://bucket/x", "credentialsSecret": "root"}}, "storage.credentialsSecret 'root'"),
         ({"storage": {"uri": "s3://other/x"}}, "storage.uri 's3://other/x'"),
-        ({"resources": {"retrain": {"gpus": 8}}}, "resources.retrain"),
         ({"rewardModel": {"base": "file:///etc"}}, "rewardModel.base 'file:///etc'"),
     ],
 )
@@ -206,6 +220,20 @@ def test_what_the_operator_does_not_allow_fails_by_name_before_any_job(make_oper
     assert operator.condition("Failed").reason == "NotAllowed"
     assert field in operator.status.message
     assert operator.cluster.creates == []
+
+
+def test_what_this_version_cannot_do_waits_until_it_is_changed(operator):
+    operator.cluster.apply(spec={"resources": {"retrain": {"gpus": 8}}})
+    operator.sync()
+    operator.reconcile()
+
+    assert (operator.condition("Stalled").status, operator.condition("Stalled").reason) == ("True", "NotSupported")
+    assert "resources.retrain" in operator.status.message
+    assert operator.cluster.creates == []
+
+    operator.cluster.runs["lab", "climb"]["spec"]["resources"]["retrain"]["gpus"] = 1
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    assert operator.drive().status.phase is Phase.COMPLETED
 
 
 def test_a_spec_that_passed_admission_but_is_unusable_fails_once_with_its_fields(operator):

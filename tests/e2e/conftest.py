@@ -1,0 +1,62 @@
+"""One real cluster for the whole session, and a namespace of its own for each test."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controlplane.cluster import ControlPlane, ProcessKubelet, S3Server
+from controlplane.home import Home
+
+NODE = "gpu-node"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """etcd, API server, controllers and scheduler, with one node of 8 GPUs."""
+    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as running:
+        running.add_node(NODE, cpu="64", memory="256Gi", gpus=8)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kubelet(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessKubelet]:
+    """Runs the pods of that node as processes."""
+    with ProcessKubelet(control_plane, tmp_path_factory.mktemp("kubelet"), NODE) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def crd(control_plane: ControlPlane) -> None:
+    """SERRuns exist."""
+    control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "serruns.ser.dev.yaml"))
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/serruns.ser.dev")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server without buckets."""
+    with S3Server(tmp_path_factory.mktemp("s3")) as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """A fresh namespace, whose ServiceAccount exists already; deleted afterwards, without waiting."""
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "test-"}}
+    name = control_plane.api().create("/api/v1/namespaces", body)["metadata"]["name"]
+    deadline = time.monotonic() + 20
+    while control_plane.api().find(f"/api/v1/namespaces/{name}/serviceaccounts/default") is None:
+        assert time.monotonic() < deadline, "the controllers do not make ServiceAccounts"
+        time.sleep(0.02)
+    yield name
+    control_plane.api().delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="module")
+def place(control_plane: ControlPlane, kubelet: ProcessKubelet, crd: None) -> Iterator[Home]:
+    """Where scenarios live; stage doubles play their pods."""
+    yield Home(control_plane, kubelet)
+    kubelet.double = None

@@ -1,0 +1,161 @@
+"""A started run keeps its spec, on a real API server: each field changed, added and removed, one by one."""
+
+import pytest
+from e2e.serruns import GOOD, collection, merged, nested
+from unit.api.test_crd import SPEC_NODES
+
+from controlplane.cluster import ApiError
+
+IMMUTABLE = {
+    "rewardModel.base": ("hf://a/b", "hf://a/c"),
+    "rewardModel.revision": ("v1", "v2"),
+    "rewardModel.maxLength": (512, 256),
+    "rewardModel.adapter.rank": (8, 4),
+    "rewardModel.adapter.alpha": (8, 4),
+    "rewardModel.precision": ("fp32", "bf16"),
+    "data.source.uri": ("s3://bucket/a", "s3://bucket/b"),
+    "data.source.seedFraction": (0.2, 0.3),
+    "data.source.heldoutFraction": (0.2, 0.3),
+    "data.source.splitBy": ("firstTurn", "id"),
+    "data.devFraction": (0.5, 0.4),
+    "data.maxDroppedFraction": (0.5, 0.4),
+    "training.epochs": (3, 4),
+    "training.learningRate": (0.5, 0.4),
+    "training.pairsPerStep": (8, 4),
+    "training.tokensPerBatch": (128, 256),
+    "training.loss": ("hinge", "bradley-terry"),
+    "training.margin": (2, 3),
+    "training.centering": (0, 1),
+    "training.seed": (1, 2),
+    "loop.rule": ("paper", "reference"),
+    "loop.thresholds.high": (0.6, 0.7),
+    "loop.thresholds.low": (0.4, 0.3),
+    "loop.thresholds.delta": (0.4, 0.5),
+    "loop.thresholds.minSamples": (5, 6),
+    "loop.thresholds.targetPrecision": (0.8, 0.7),
+    "loop.retrainFrom": ("base", "previous"),
+    "loop.stopping.minGain": (0.1, 0.2),
+    "loop.stopping.patience": (2, 3),
+    "loop.stopping.rollback": ("none", "best"),
+    "loop.controls": (["full"], ["seedOnly"]),
+    "storage.uri": ("s3://bucket/runs", "s3://bucket/other"),
+    "storage.endpoint": ("http://a:1", "http://b:1"),
+    "storage.region": ("a", "b"),
+    "storage.caBundle": ("/a", "/b"),
+    "storage.credentialsSecret": ("a", "b"),
+    "storage.retain": ("best", "all"),
+    "hub.endpoint": ("http://a:1", "http://b:1"),
+    "hub.credentialsSecret": ("a", "b"),
+    "queueName": ("a", "b"),
+}
+REQUIRED = ("rewardModel.base", "data.source.uri", "storage.uri")
+MUTABLE = {
+    "suspend": (True, False),
+    "budget": ({"gpuHours": 1}, {"gpuHours": 0.5}),
+    "activeDeadline": ("1h", "30m"),
+    "ttlAfterFinished": ("1h", "30m"),
+    "resources.retrain": ({"gpus": 2, "nodeSelector": {"a": "b"}}, {"cpu": "4", "tolerations": [{"operator": "Exists"}]}),
+}
+ENDED = "spec.loop.maxIterations: Invalid value: cannot be raised once the run has ended: use another metadata.name"
+LOWERED = "spec.loop.maxIterations: Invalid value: may only be raised: suspend the run to stop it early, or use another metadata.name"
+
+
+def refused(part):
+    return f'SERRun.ser.dev "hh" is invalid: spec.{part}: Invalid value: cannot change once the run exists: use another metadata.name'
+
+
+def part_of(path):
+    """The field whose rule speaks."""
+    return ".".join(path.split(".")[: 2 if path.startswith("loop.") else 1])
+
+
+@pytest.fixture(scope="module")
+def make(control_plane, crd):
+    """Create a SERRun in a namespace of its own; returns a function that patches it, by default without keeping that."""
+    api = control_plane.api()
+
+    def create(*fields):
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "admission-"}}
+        namespace = api.create("/api/v1/namespaces", body)["metadata"]["name"]
+        document = GOOD
+        for field in fields:
+            document = merged(document, {"spec": field})
+        url = f"{collection(namespace)}/{api.create(collection(namespace), document)['metadata']['name']}"
+        return lambda body, part="", query="?dryRun=All": api.patch(f"{url}{part}{query}", body)
+
+    return create
+
+
+@pytest.fixture(scope="module")
+def full(make):
+    """Every field is set, and none to its default."""
+    return make(*(nested(path, first) for path, (first, _) in {**IMMUTABLE, **MUTABLE}.items()))
+
+
+@pytest.fixture(scope="module")
+def bare(make):
+    return make()
+
+
+def test_every_field_is_in_one_of_the_tables():
+    fields = {path.removeprefix("spec.") for path, node in SPEC_NODES.items() if "properties" not in node and "[]" not in path}
+    there = {path for path in fields if not path.startswith(("resources.", "budget.", "data.seed.", "data.unlabeled.", "data.heldout."))}
+    assert there - {"loop.maxIterations", "policy"} == {*IMMUTABLE, *MUTABLE} - {"resources.retrain", "budget"}
+
+
+@pytest.mark.parametrize("path", IMMUTABLE)
+def test_an_immutable_field_cannot_be_changed(full, path):
+    with pytest.raises(ApiError) as error:
+        full({"spec": nested(path, IMMUTABLE[path][1])})
+    assert error.value.message == refused(part_of(path))
+
+
+@pytest.mark.parametrize("path", [path for path in IMMUTABLE if path not in REQUIRED])
+def test_an_immutable_field_cannot_be_added(bare, path):
+    with pytest.raises(ApiError) as error:
+        bare({"spec": nested(path, IMMUTABLE[path][0])})
+    assert error.value.message == refused(part_of(path))
+
+
+@pytest.mark.parametrize("path", [path for path in IMMUTABLE if path not in REQUIRED])
+def test_an_immutable_field_cannot_be_removed(full, path):
+    with pytest.raises(ApiError) as error:
+        full({"spec": nested(path, None)})
+    assert error.value.message == refused(part_of(path))
+
+
+@pytest.mark.parametrize("path", MUTABLE)
+def test_a_mutable_field_may_be_added_changed_and_removed(full, bare, path):
+    first, second = MUTABLE[path]
+    bare({"spec": nested(path, first)})
+    full({"spec": nested(path, second)})
+    full({"spec": nested(path, None)})
+
+
+def test_three_files_cannot_take_the_place_of_a_source(bare):
+    files = {name: {"uri": f"s3://bucket/{name}"} for name in ("seed", "unlabeled", "heldout")}
+    with pytest.raises(ApiError) as error:
+        bare({"spec": {"data": {**files, "source": None}}})
+    assert error.value.message == refused("data")
+
+
+@pytest.mark.parametrize("same", [{"loop": None}, {"hub": None}, {"policy": None}, {"training": {"epochs": 2}}, {"data": {"seed": None}}])
+def test_writing_a_default_out_or_leaving_it_out_is_no_change(bare, same):
+    bare({"spec": same})
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Suspended", "BudgetExceeded", "Completed", "Failed"])
+def test_iterations_may_be_raised_until_the_run_ends(make, phase):
+    patch = make()
+    patch({"spec": {"loop": {"maxIterations": 5}}})
+    patch({"status": {"phase": phase}}, part="/status", query="")
+    if phase in ("Completed", "Failed"):
+        with pytest.raises(ApiError) as error:
+            patch({"spec": {"loop": {"maxIterations": 5}}})
+        assert error.value.message == f'SERRun.ser.dev "hh" is invalid: {ENDED}'
+        patch({"spec": {"suspend": True}, "status": {"message": "ended"}})
+    else:
+        patch({"spec": {"loop": {"maxIterations": 5}}})
+    with pytest.raises(ApiError) as error:
+        patch({"spec": {"loop": {"maxIterations": 3}}})
+    assert error.value.message == f'SERRun.ser.dev "hh" is invalid: {LOWERED}'

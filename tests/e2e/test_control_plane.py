@@ -1,0 +1,267 @@
+"""The cluster of the end-to-end tests behaves as a real one does, where our tests rely on it."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from controlplane.cluster import ApiError, Outcome, ProcessKubelet
+from controlplane.workspace import Workspace
+
+MESSAGE = "/dev/termination-log"
+
+
+@pytest.fixture
+def work(control_plane, kubelet, namespace):
+    return Workspace(control_plane, namespace)
+
+
+def terminated(pod):
+    return pod["status"]["containerStatuses"][0]["state"]["terminated"]
+
+
+def test_a_job_completes_with_the_message_of_its_process(work):
+    work.python("good", "import os; open(os.environ['OUT'], 'w').write('all is well')", env={"OUT": MESSAGE})
+    work.condition("good", "Complete")
+    (pod,) = work.pods("good")
+    assert pod["status"]["phase"] == "Succeeded"
+    assert (terminated(pod)["exitCode"], terminated(pod)["reason"], terminated(pod)["message"]) == (0, "Completed", "all is well")
+
+
+def test_a_job_fails_with_the_exit_code_of_its_process(work, kubelet):
+    code = "import os, sys; print('on the log'); open(os.environ['OUT'], 'w').write('x' * 5000 + 'end'); sys.exit(7)"
+    work.python("bad", code, env={"OUT": MESSAGE})
+    assert work.condition("bad", "Failed")["reason"] == "BackoffLimitExceeded"
+    (pod,) = work.pods("bad")
+    assert pod["status"]["phase"] == "Failed"
+    assert (terminated(pod)["exitCode"], terminated(pod)["reason"]) == (7, "Error")
+    assert len(terminated(pod)["message"]) == 4096
+    assert terminated(pod)["message"].endswith("xend")
+    assert kubelet.logs(work.name, pod["metadata"]["name"]) == "on the log\n"
+
+
+def test_a_job_fails_at_once_on_an_exit_code_that_its_policy_names(work):
+    rule = {"action": "FailJob", "onExitCodes": {"containerName": "main", "operator": "In", "values": [11]}}
+    work.python("final", "raise SystemExit(11)", job={"backoffLimit": 3, "podFailurePolicy": {"rules": [rule]}})
+    assert work.condition("final", "Failed")["reason"] == "PodFailurePolicy"
+
+
+CATCH = """
+import os, signal, sys, time
+def end(*_):
+    open(os.environ['OUT'], 'w').write('saved')
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+open(os.environ['READY'], 'w').close()
+time.sleep(60)
+"""
+
+
+def scratch():
+    """A pod with an empty folder at /work."""
+    return {
+        "pod": {"volumes": [{"name": "work", "emptyDir": {}}]},
+        "container": {"volumeMounts": [{"name": "work", "mountPath": "/work"}]},
+    }
+
+
+def test_deleting_a_pod_ends_its_process_with_sigterm_and_keeps_its_last_words(work):
+    work.python("stop", CATCH, env={"OUT": MESSAGE, "READY": "/work/ready"}, **scratch())
+    pod = work.pod_in("stop", "Running")
+    time.sleep(0.5)  # its handler is there
+    started = time.monotonic()
+    work.plane.api().delete(work.path("jobs", "stop"), {"propagationPolicy": "Foreground"})
+    last = work.last_seen(pod)
+    assert last["status"]["phase"] == "Failed"
+    assert (terminated(last)["exitCode"], terminated(last)["message"]) == (143, "saved")
+    assert time.monotonic() - started < 5
+
+
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace(work):
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    work.python("deaf", code, pod={"terminationGracePeriodSeconds": 2})
+    pod = work.pod_in("deaf", "Running")
+    time.sleep(0.5)
+    started = time.monotonic()
+    work.plane.api().delete(work.path("pods", pod["metadata"]["name"]))
+    assert terminated(work.last_seen(pod))["exitCode"] == 128 + signal.SIGKILL
+    assert 1.9 < time.monotonic() - started < 5
+
+
+def test_an_evicted_pod_is_replaced_without_counting_as_a_failure(work, kubelet):
+    rule = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    work.python("evicted", "import time; time.sleep(60)", job={"podFailurePolicy": {"rules": [rule]}, "podReplacementPolicy": "Failed"})
+    first = work.pod_in("evicted", "Running")["metadata"]
+    kubelet.mark_disrupted(work.name, first["name"])
+    running = lambda: next((pod for pod in work.pods("evicted") if pod["metadata"]["uid"] != first["uid"]), None)  # noqa: E731
+    assert work.wait(running)
+    assert "failed" not in work.plane.api().get(work.path("jobs", "evicted"))["status"]
+
+
+def test_a_pod_that_runs_out_of_memory_says_so(work, kubelet):
+    work.python("large", "import time; time.sleep(60)")
+    kubelet.oom(work.name, work.pod_in("large", "Running")["metadata"]["name"])
+    failed = terminated(work.pod_in("large", "Failed"))
+    assert (failed["exitCode"], failed["reason"]) == (137, "OOMKilled")
+
+
+def test_a_pod_that_asks_for_more_gpus_than_there_are_waits_in_the_words_of_the_scheduler(work):
+    work.python("greedy", "pass", container={"resources": {"limits": {"nvidia.com/gpu": "16"}}})
+    pod = work.wait(lambda: next((pod for pod in work.pods("greedy") if pod["status"].get("conditions")), None))
+    (condition,) = pod["status"]["conditions"]
+    assert (condition["type"], condition["reason"]) == ("PodScheduled", "Unschedulable")
+    assert "Insufficient nvidia.com/gpu" in condition["message"]
+    assert "Insufficient nvidia.com/gpu" in work.event(pod["metadata"]["name"], "FailedScheduling")["message"]
+
+
+def test_a_pod_waits_for_its_secret_and_then_reads_it(work):
+    code = "import os; open(os.environ['OUT'], 'w').write(open(os.environ['KEYS'] + '/user').read())"
+    volumes = [{"name": "keys", "secret": {"secretName": "later"}}]
+    mounts = [{"name": "keys", "mountPath": "/etc/keys", "readOnly": True}]
+    work.python("secretive", code, env={"OUT": MESSAGE, "KEYS": "/etc/keys"}, pod={"volumes": volumes}, container={"volumeMounts": mounts})
+    (pod,) = work.wait(lambda: work.pods("secretive"))
+    event = work.event(pod["metadata"]["name"], "FailedMount")
+    assert event["message"] == 'MountVolume.SetUp failed for volume "keys" : secret "later" not found'
+    (pod,) = work.pods("secretive")
+    assert pod["status"]["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    work.plane.api().create(work.path("secrets"), {"metadata": {"name": "later"}, "stringData": {"user": "ada"}})
+    work.condition("secretive", "Complete")
+    assert terminated(work.pods("secretive")[0])["message"] == "ada"
+
+
+def test_an_image_that_is_missing_is_said_in_the_words_of_a_kubelet(work):
+    work.python("imageless", "pass", image="missing/ser:1")
+    reason = lambda: work.pods("imageless")[0]["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]  # noqa: E731
+    work.pod_in("imageless", "Pending")
+    work.wait(lambda: "containerStatuses" in work.pods("imageless")[0]["status"] and reason() == "ImagePullBackOff")
+    work.plane.api().delete(work.path("jobs", "imageless"), {"propagationPolicy": "Foreground"})
+    work.wait(lambda: not work.pods("imageless"))
+
+
+def test_a_quota_refuses_pods_in_an_event_of_the_job(work):
+    work.plane.api().create(work.path("resourcequotas"), {"metadata": {"name": "few"}, "spec": {"hard": {"requests.nvidia.com/gpu": "1"}}})
+    used = lambda: "used" in work.plane.api().get(work.path("resourcequotas", "few"))["status"]  # noqa: E731
+    work.wait(used)
+    work.python("refused", "pass", container={"resources": {"limits": {"nvidia.com/gpu": "2"}}})
+    said = work.event("refused", "FailedCreate")["message"]
+    assert "exceeded quota: few, requested: requests.nvidia.com/gpu=2, used: requests.nvidia.com/gpu=0, limited: " in said
+
+
+def test_what_kubernetes_expands_in_a_variable_arrives_expanded(work):
+    code = "import json, os; open(os.environ['OUT'], 'w').write(json.dumps(dict(os.environ)))"
+    fields = [
+        {"name": "E", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "F", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['color']"}}},
+    ]
+    plain = {"OUT": MESSAGE, "A": "one", "B": "$(A) and $$(A) and $(NONE) $", "C": "/work/below", "D": "$(LATER)", "LATER": "x"}
+    more = scratch()
+    more["container"]["env"] = [*({"name": key, "value": value} for key, value in plain.items()), *fields]
+    work.python("expanded", code, labels={"color": "blue"}, **more)
+    work.condition("expanded", "Complete")
+    (pod,) = work.pods("expanded")
+    found = json.loads(terminated(pod)["message"])
+    assert found["B"] == "one and $(A) and $(NONE) $"
+    assert found["C"].endswith("/work/below")
+    assert found["C"] != "/work/below"
+    assert found["D"] == "$(LATER)"
+    assert found["E"] == pod["status"]["podIP"]
+    assert found["F"] == "blue"
+    assert "PYTEST_CURRENT_TEST" not in found
+
+
+def test_the_kubelet_goes_on_after_the_api_server_was_killed(work):
+    path = {"OUT": MESSAGE}
+    code = "import os, time; time.sleep(1); open(os.environ['OUT'], 'w').write('ended meanwhile')"
+    work.python("survivor", code, env=path)
+    work.pod_in("survivor", "Running")
+    work.plane.kill("apiserver")
+    time.sleep(1.2)
+    work.plane.start("apiserver")
+    work.condition("survivor", "Complete")
+    assert terminated(work.pods("survivor")[0])["message"] == "ended meanwhile"
+    work.python("next", "pass")
+    work.condition("next", "Complete")
+
+
+def test_controllers_and_scheduler_come_back_after_they_were_killed(work):
+    for part in ("controller-manager", "scheduler", "etcd"):
+        work.plane.restart(part)
+    work.python("after", "pass")
+    work.condition("after", "Complete")
+
+
+def test_a_held_pod_runs_until_it_is_released(work, kubelet):
+    with kubelet.hold({"held": "yes"}) as gate:
+        work.python("held", "pass", labels={"held": "yes"})
+        gate.wait_for_pod()
+        work.pod_in("held", "Running")
+        time.sleep(0.5)
+        work.pod_in("held", "Running")
+    work.condition("held", "Complete")
+
+
+def test_a_disconnected_node_says_nothing_until_it_is_back(work, kubelet):
+    work.python("far", "import time; time.sleep(60)", pod={"terminationGracePeriodSeconds": 1})
+    pod = work.pod_in("far", "Running")
+    kubelet.disconnect()
+    try:
+        work.plane.api().delete(work.path("pods", pod["metadata"]["name"]))
+        time.sleep(1.5)
+        assert work.pods("far")[0]["status"]["phase"] == "Running"
+    finally:
+        kubelet.reconnect()
+    assert terminated(work.last_seen(pod))["exitCode"] == 143
+
+
+def test_hundred_doubles_end_within_seconds(work, tmp_path):
+    work.plane.add_node("doubles")
+    names = [f"double-{number}" for number in range(100)]
+    play = lambda pod: Outcome(message=f"played {pod.environment['NUMBER']}", delay=0.1)  # noqa: E731
+    with ProcessKubelet(work.plane, tmp_path, "doubles", double=play):
+        started = time.monotonic()
+        for name in names:
+            work.job(name, ["never"], env={"NUMBER": name}, pod={"nodeSelector": {"kubernetes.io/hostname": "doubles"}})
+        ended = lambda: [one for one in work.plane.api().items(work.path("jobs")) if one["status"].get("succeeded")]  # noqa: E731
+        work.wait(lambda: len(ended()) == len(names), seconds=60)
+        assert time.monotonic() - started < 30
+    assert {terminated(work.pods(name)[0])["message"] for name in names[:3]} == {f"played {name}" for name in names[:3]}
+
+
+def test_a_service_account_may_do_what_its_role_says_and_no_more(work):
+    work.plane.kubectl("create", "role", "reader", "--verb=get,list", "--resource=pods", "--namespace", work.name)
+    work.plane.kubectl(
+        "create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={work.name}:default", "--namespace", work.name
+    )
+    account = work.plane.api(f"{work.name}/default")
+    assert work.wait(lambda: _allowed(account, work.path("pods")))
+    with pytest.raises(ApiError, match="cannot list resource"):
+        account.items(work.path("secrets"))
+    users = {event["user"]["username"] for event in work.plane.audit_events()}
+    assert f"system:serviceaccount:{work.name}:default" in users
+
+
+def _allowed(account, path):
+    try:
+        account.items(path)
+        return True
+    except ApiError:
+        return False
+
+
+def test_a_pod_that_asks_for_what_a_process_cannot_have_is_refused(work):
+    work.python("fancy", "pass", pod={"volumes": [{"name": "there", "configMap": {"name": "any"}}]})
+    failed = work.pod_in("fancy", "Failed")
+    assert failed["status"]["message"] == "the process kubelet of the tests does not play: volume there of type configMap"
+
+
+def test_only_one_of_many_writers_creates_an_object(s3):
+    s3.create_bucket("race")
+    client = s3.client()
+    client.put_object(Bucket="race", Key="once", Body=b"first", IfNoneMatch="*")
+    with pytest.raises(client.exceptions.ClientError, match="PreconditionFailed"):
+        client.put_object(Bucket="race", Key="once", Body=b"second", IfNoneMatch="*")
+    s3.kill()
+    s3.start()
+    assert client.get_object(Bucket="race", Key="once")["Body"].read() == b"first"
+    client.close()

@@ -1,0 +1,45 @@
+"""The Jobs that the operator sends are what a real API server takes, also where pods must be restricted."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from controlplane.cluster import ApiError
+
+GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "jobs").glob("*.yaml"))
+LEVEL = "pod-security.kubernetes.io/enforce"
+
+
+@pytest.fixture
+def restricted(control_plane, namespace):
+    """A namespace in which only restricted pods may be made."""
+    api = control_plane.api()
+    api.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {LEVEL: "restricted"}}})
+    api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "ser-stage"}})
+    api.create("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "low"}, "value": 1})
+    yield namespace
+    api.delete("/apis/scheduling.k8s.io/v1/priorityclasses/low")
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+def test_a_job_and_its_pod_are_taken_by_a_server_side_dry_run(control_plane, restricted, golden):
+    api = control_plane.api()
+    job = yaml.safe_load(golden.read_text())
+    job["metadata"]["namespace"] = restricted
+
+    made = api.create(f"/apis/batch/v1/namespaces/{restricted}/jobs?dryRun=All&fieldValidation=Strict", job)
+    pod = {"metadata": {"name": "p", "labels": job["spec"]["template"]["metadata"]["labels"]}, "spec": job["spec"]["template"]["spec"]}
+    api.create(f"/api/v1/namespaces/{restricted}/pods?dryRun=All&fieldValidation=Strict", pod)
+
+    assert made["spec"]["backoffLimit"] == 0
+    assert made["spec"]["podReplacementPolicy"] == "Failed"
+
+
+def test_the_restriction_would_refuse_another_pod(control_plane, restricted):
+    """So that the test above can fail."""
+    pod = yaml.safe_load(GOLDEN[0].read_text())["spec"]["template"]["spec"]
+    pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
+
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        control_plane.api().create(f"/api/v1/namespaces/{restricted}/pods?dryRun=All", {"metadata": {"name": "p"}, "spec": pod})
