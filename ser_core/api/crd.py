@@ -1,15 +1,14 @@
 """The CustomResourceDefinition, derived from the pydantic types: a structural schema with printer columns and CEL rules.
 
-Bounds, defaults and descriptions come from the types. What pydantic checks in code (cross-field rules) stands here once more in
-CEL, so that the API server refuses a bad spec while the operator is down.
+Bounds, defaults, descriptions and the rules of one text come from the types; rules across fields from ``ser_core.api.crd_rules``.
+No field is nullable: the API server then drops a null, so the types and the rules see a field that was left out.
 """
 
+import json
 from typing import Any
 
-from ser_core.api.immutability import MUTABLE
-from ser_core.api.serrun import API_VERSION, KIND, SERRun, SERRunSpec
-
-Schema = dict[str, Any]
+from ser_core.api.crd_rules import Schema, add_rules
+from ser_core.api.serrun import API_VERSION, KIND, SERRun
 
 _KEPT = (
     "type",
@@ -24,21 +23,14 @@ _KEPT = (
     "maximum",
     "minItems",
     "maxItems",
+    "x-kubernetes-validations",
 )
 _KEPT_MORE = ("minProperties", "maxProperties", "required")
-_NO_FILE = {"rule": "!self.startsWith('file://')", "message": "file:// is for ser run alone: use s3:// or hf://"}
-_WITHOUT_FILE = (
-    "spec.rewardModel.base",
-    "spec.storage.uri",
-    "spec.data.source.uri",
-    "spec.data.seed.uri",
-    "spec.data.unlabeled.uri",
-    "spec.data.heldout.uri",
-)
 _COLUMNS = (
     ("Phase", "string", ".status.phase", 0),
     ("Loop", "integer", ".status.iteration", 0),
     ("Stage", "string", ".status.stage", 0),
+    ("Percent", "integer", ".status.progress.percent", 0),
     ("Learning", "string", ".status.learningStatus", 0),
     ("Best", "integer", ".status.bestIteration", 0),
     ("Accuracy", "number", ".status.rewardModel.accuracy", 0),
@@ -48,15 +40,44 @@ _COLUMNS = (
 )
 
 
-def crd() -> Schema:
-    """The CRD as plain data, ready to be written as YAML."""
+def resource_schema() -> Schema:
+    """The schema of a SERRun with its rules."""
     full = SERRun.model_json_schema(by_alias=True)
     schema = _structural(full, full.get("$defs", {}))
     properties = schema["properties"]
     properties["apiVersion"], properties["kind"], properties["metadata"] = {"type": "string"}, {"type": "string"}, {"type": "object"}
     properties["status"].pop("default", None)
     schema["required"] = ["spec"]
-    _add_rules(schema)
+    add_rules(schema)
+    return schema
+
+
+def bounds(field: Schema) -> str:
+    """The numbers that a field takes, for people; empty when all."""
+    low = f"{'>' if field.get('exclusiveMinimum') else '≥'} {field['minimum']:g}" if "minimum" in field else ""
+    high = f"{'<' if field.get('exclusiveMaximum') else '≤'} {field['maximum']:g}" if "maximum" in field else ""
+    return ", ".join(part for part in (low, high) if part)
+
+
+def shown_default(field: Schema) -> str:
+    """The default of a field that is no object or list, as it is written in YAML; empty when there is none."""
+    default = field.get("default")
+    return "" if default is None or isinstance(default, dict | list) else json.dumps(default).strip('"')
+
+
+def _explain(field: Schema) -> None:
+    """Write default and bounds into the descriptions, because `kubectl explain` does not show them."""
+    facts = {"Default": shown_default(field), "Range": bounds(field)}
+    if told := [f"{name}: {fact}." for name, fact in facts.items() if fact]:
+        field["description"] = " ".join([field["description"], *told])
+    for inner in (*field.get("properties", {}).values(), *([field["items"]] if "properties" in field.get("items", {}) else [])):
+        _explain(inner)
+
+
+def crd() -> Schema:
+    """The CRD as plain data, ready to be written as YAML."""
+    schema = resource_schema()
+    _explain(schema["properties"]["spec"])
     group, version = API_VERSION.split("/")
     columns = [{"name": name, "type": kind, "jsonPath": path, "priority": priority} for name, kind, path, priority in _COLUMNS]
     return {
@@ -72,7 +93,7 @@ def crd() -> Schema:
                 "plural": "serruns",
                 "singular": "serrun",
                 "shortNames": ["ser"],
-                "categories": ["all"],
+                "categories": ["ser"],
             },
             "versions": [
                 {
@@ -96,9 +117,9 @@ def _structural(node: Schema, definitions: dict[str, Schema]) -> Schema:
     if "anyOf" in node:
         (inner,) = [option for option in node["anyOf"] if option.get("type") != "null"]
         outer = {key: value for key, value in node.items() if key not in ("anyOf", "default")}
-        return {**_structural({**inner, **outer}, definitions), "nullable": True}
+        return _structural({**inner, **outer}, definitions)
     if node.get("type") == "null":
-        return {"type": "object", "nullable": True, "maxProperties": 0, "description": node.get("description", "")}
+        return {"type": "object", "description": node["description"]}
     result = {key: node[key] for key in (*_KEPT, *_KEPT_MORE) if key in node}
     if "const" in node:
         result |= {"type": "string", "enum": [node["const"]]}
@@ -111,69 +132,14 @@ def _structural(node: Schema, definitions: dict[str, Schema]) -> Schema:
         result["additionalProperties"] = _structural(node["additionalProperties"], definitions)
     if "items" in node:
         result["items"] = _structural(node["items"], definitions)
-    if result.get("default", 0) is None:
-        del result["default"]
+    if "default" in result:
+        default = _without_nulls(result.pop("default"))
+        result |= {} if default is None else {"default": default}
     return result
 
 
-def _add_rules(schema: Schema) -> None:
-    for path in _WITHOUT_FILE:
-        _at(schema, path)["x-kubernetes-validations"] = [_NO_FILE]
-    _at(schema, "spec.loop.controls")["x-kubernetes-list-type"] = "set"
-    _at(schema, "spec.loop.thresholds")["x-kubernetes-validations"] = [
-        {"rule": "self.low < self.high", "message": "low must be below high", "fieldPath": ".low"}
-    ]
-    _at(schema, "spec.data.source")["x-kubernetes-validations"] = [
-        {
-            "rule": "self.seedFraction + self.heldoutFraction < 1.0",
-            "message": "seedFraction + heldoutFraction leaves no pool: keep the sum below 1",
-            "fieldPath": ".seedFraction",
-        }
-    ]
-    _at(schema, "spec.data")["x-kubernetes-validations"] = [
-        {
-            "rule": "has(self.source) ? !has(self.seed) && !has(self.unlabeled) && !has(self.heldout)"
-            " : has(self.seed) && has(self.unlabeled) && has(self.heldout)",
-            "message": "give source alone, or seed, unlabeled and heldout",
-        }
-    ]
-    _at(schema, "spec")["x-kubernetes-validations"] = [*_immutability_rules(), *_output_rules()]
-
-
-def _immutability_rules() -> list[Schema]:
-    """One rule a field, on `spec`: rules on a field itself are skipped when it is added or removed."""
-    names = [field.alias or name for name, field in SERRunSpec.model_fields.items()]
-    rules = [_unchanged(name) for name in names if name not in MUTABLE and name != "loop"]
-    loop = SERRunSpec.model_fields["loop"].annotation
-    parts = [field.alias or name for name, field in loop.model_fields.items()] if loop is not None else []
-    rules += [_unchanged(f"loop.{name}") for name in parts if name != "maxIterations"]
-    growing = "self.loop.maxIterations >= oldSelf.loop.maxIterations"
-    return [*rules, {"rule": growing, "message": "loop.maxIterations may only be raised"}]
-
-
-def _output_rules() -> list[Schema]:
-    """One rule an input: the run's storage is neither the input nor inside it."""
-    inputs = {"rewardModel.base": "true"} | {
-        f"data.{name}.uri": f"has(self.data.{name})" for name in ("source", "seed", "unlabeled", "heldout")
-    }
-    return [
-        {
-            "rule": f"!({given} && (self.storage.uri + '/').startsWith(self.{path} + '/'))",
-            "message": f"storage.uri lies inside {path}: store the run beside its inputs",
-        }
-        for path, given in inputs.items()
-    ]
-
-
-def _unchanged(path: str) -> Schema:
-    new, old = f"self.{path}", f"oldSelf.{path}"
-    return {
-        "rule": f"has({new}) == has({old}) && (!has({new}) || {new} == {old})",
-        "message": f"{path} cannot change once the run exists: use another metadata.name",
-    }
-
-
-def _at(schema: Schema, path: str) -> Schema:
-    for name in path.split("."):
-        schema = schema["properties"][name]
-    return schema
+def _without_nulls(default: Any) -> Any:
+    """A default without the fields that are left out: the API server checks defaults by the schema, which knows no null there."""
+    if isinstance(default, dict):
+        return {name: _without_nulls(value) for name, value in default.items() if value is not None}
+    return default

@@ -7,8 +7,9 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from ser_core.api.forms import DURATION, LABEL_KEYS, Duration, Endpoint, LabelKey, LabelValue, Name, Quantity, QueueName, Region
 from ser_core.api.model import Model
 from ser_core.api.status import SERRunStatus
 from ser_core.api.uris import DataUri, ModelUri, StorageUri
@@ -16,12 +17,9 @@ from ser_core.api.uris import DataUri, ModelUri, StorageUri
 API_VERSION = "ser.dev/v1alpha1"
 KIND = "SERRun"
 MAX_ITERATIONS = 32
-_MAX_SHORT_TEXT = 20
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-_DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
-_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 
 def duration_seconds(duration: str) -> int:
@@ -30,31 +28,9 @@ def duration_seconds(duration: str) -> int:
     Raises:
         ValueError: The text is no duration, or none above zero; it names the accepted forms.
     """
-    parts = re.fullmatch(_DURATION, duration) if len(duration) <= _MAX_SHORT_TEXT else None
-    seconds = sum(int(part[:-1]) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True) if part) if parts else 0
-    if not seconds:
-        raise ValueError(f"{duration[:40]!r} is no duration: write hours, minutes and seconds such as 36h, 1h30m or 90s")
-    return seconds
-
-
-def _check_duration(value: Any) -> Any:
-    duration_seconds(str(value))
-    return value
-
-
-def _check_quantity(value: Any) -> Any:
-    if not isinstance(value, str) or len(value) > _MAX_SHORT_TEXT or not re.fullmatch(_QUANTITY, value):
-        raise ValueError(f"{value!r:.40} is no quantity in quotes: write '2', '500m' or '16Gi'")
-    return value
-
-
-Duration = Annotated[
-    str, BeforeValidator(_check_duration), Field(json_schema_extra={"pattern": _DURATION, "minLength": 2, "maxLength": _MAX_SHORT_TEXT})
-]
-"""Hours, minutes and seconds in Go's form: ``36h``, ``1h30m``, ``90s``."""
-
-Quantity = Annotated[str, BeforeValidator(_check_quantity), Field(json_schema_extra={"pattern": _QUANTITY, "maxLength": _MAX_SHORT_TEXT})]
-"""Kubernetes quantity: ``2``, ``500m``, ``16Gi``."""
+    parts = re.fullmatch(DURATION.pattern, DURATION.check(duration))
+    values = parts.groups() if parts else ()
+    return sum(int(part[:-1]) * unit for part, unit in zip(values, (3600, 60, 1), strict=True) if part)
 
 
 class Rule(StrEnum):
@@ -248,16 +224,24 @@ class LoopSpec(Model):
 class Toleration(Model):
     """A Kubernetes toleration, passed on to the stage's pods."""
 
-    key: str | None = Field(default=None, max_length=317)
+    key: LabelKey | None = None
     """Taint key; left out with operator Exists it matches all."""
     operator: Literal["Exists", "Equal"] = "Equal"
     """How the value is compared."""
-    value: str | None = Field(default=None, max_length=63)
+    value: LabelValue | None = None
     """Taint value for Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Taint effect; left out it matches all."""
-    toleration_seconds: int | None = Field(default=None, ge=0)
+    toleration_seconds: int | None = Field(default=None, ge=0, le=2**31 - 1)
     """Seconds a pod stays after a NoExecute taint appears."""
+
+    @model_validator(mode="after")
+    def _kubernetes_takes_it(self) -> Self:
+        if self.value if self.operator == "Exists" else not self.key:
+            raise ValueError(f"operator {self.operator} {'takes no value' if self.value else 'needs a key'}")
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            raise ValueError(f"tolerationSeconds goes with effect NoExecute, not {self.effect}")
+        return self
 
 
 class StageResources(Model):
@@ -271,11 +255,11 @@ class StageResources(Model):
     """CPU request and limit of each pod. Whole CPUs also set the number of threads, which is part of the stage's inputs."""
     memory: Quantity | None = None
     """Memory request and limit of each pod."""
-    node_selector: dict[str, str] = Field(default_factory=dict, max_length=32)
+    node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=32, json_schema_extra=LABEL_KEYS)
     """Node labels that the pods need."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
     """Taints that the pods bear."""
-    priority_class_name: str | None = Field(default=None, max_length=253)
+    priority_class_name: Name | None = None
     """PriorityClass of the pods."""
 
 
@@ -297,13 +281,13 @@ class StorageSpec(Model):
 
     uri: StorageUri
     """`s3://bucket/prefix`, or `file://` (only `ser run`; `file://./x` is relative to the SERRun's own file)."""
-    endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/@]+(/\S*)?$")
+    endpoint: Endpoint | None = None
     """URL of an S3-compatible server, without credentials; left out: AWS."""
-    region: str | None = Field(default=None, max_length=60, pattern=r"^[a-z0-9-]+$")
+    region: Region | None = None
     """Region of the bucket; left out: AWS_REGION, else us-east-1."""
     ca_bundle: str | None = Field(default=None, max_length=1000)
     """Path of a PEM file with the certificate authorities to trust for the endpoint."""
-    credentials_secret: str | None = Field(default=None, max_length=253)
+    credentials_secret: Name | None = None
     """Name of the Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted into the stages. `ser run`
     uses the AWS environment and files instead."""
     retain: Literal["best", "all"] = "all"
@@ -313,9 +297,9 @@ class StorageSpec(Model):
 class HubSpec(Model):
     """The model and dataset hub. Only `prepare` reaches it."""
 
-    endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/@]+(/\S*)?$")
+    endpoint: Endpoint | None = None
     """URL of a hub or mirror; left out: HF_ENDPOINT, else the public hub."""
-    credentials_secret: str | None = Field(default=None, max_length=253)
+    credentials_secret: Name | None = None
     """Name of the Secret with HF_TOKEN for gated models. `ser run` uses HF_TOKEN from the environment instead."""
 
 
@@ -347,7 +331,7 @@ class SERRunSpec(Model):
     """The model and dataset hub."""
     suspend: bool = False
     """True stops the running stage after a checkpoint, and starts nothing until it is false again."""
-    queue_name: str | None = Field(default=None, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    queue_name: QueueName | None = None
     """Kueue queue of the stage Jobs. Ignored by `ser run`."""
     active_deadline: Duration | None = None
     """Time that the run may take, suspended time excluded, for example `36h`."""

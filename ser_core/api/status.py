@@ -4,13 +4,13 @@ Times are RFC 3339 in UTC with whole seconds (``2026-01-31T12:00:00Z``). Ratios 
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ser_core.api.model import Model
 
-Time = str
+Time = Annotated[str, Field(max_length=32)]
 
 
 class Phase(StrEnum):
@@ -97,7 +97,7 @@ class IterationStatus(Model):
 class ControlStatus(Model):
     """One yardstick, evaluated on the same held-out pairs."""
 
-    control: str
+    control: str = Field(max_length=64)
     accuracy: float
     accuracy_low: float
     accuracy_high: float
@@ -163,13 +163,13 @@ class SERRunStatus(Model):
     learning_status: LearningStatus | None = None
     message: str = Field(default="", max_length=512)
     observed_generation: int = 0
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
     reward_model: RewardModelStatus | None = None
     gpu_hours: float = 0.0
     iterations: tuple[IterationStatus, ...] = Field(default=(), max_length=33)
     """The seed model and every loop after it."""
     controls: tuple[ControlStatus, ...] = Field(default=(), max_length=3)
-    stages: tuple[StageStatus, ...] = ()
+    stages: tuple[StageStatus, ...] = Field(default=(), max_length=64)
     """Attempts that a later decision needs: the committed stages that are still inputs, the live attempt, the last 8 failures."""
     progress: ProgressStatus | None = None
     """How far the running stage is."""

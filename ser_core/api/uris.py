@@ -1,20 +1,26 @@
-"""The three kinds of URI that a SERRun may hold, and what is wrong with the ones it may not."""
+"""The three kinds of URI that a SERRun may hold, and what is wrong with the ones it may not: in Python, and in CEL for the API server."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-_BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
+_BUCKET = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?", re.ASCII)
+_MAX_LENGTH = 1200
 _MAX_KEY_BYTES = 1024
+
+_NO_BUCKET = "is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens"
+_NO_PARTS = "has an empty or '..' part in its path: write s3://bucket/prefix with plain parts"
+_NOT_PRINTABLE = "holds a control character: use printable characters only"
+_NO_HUB_NAME = "is no hub name: expected hf://organisation/name, for data also @revision"
 
 
 def _check_key(uri: str, key: str) -> None:
     if any(ord(character) < 32 or ord(character) == 127 for character in key):
-        raise ValueError(f"{uri!r} holds a control character: use printable characters only")
+        raise ValueError(f"{uri!r} {_NOT_PRINTABLE}")
     if key.startswith("/") or "//" in key or ".." in key.split("/"):
-        raise ValueError(f"{uri!r} has an empty or '..' part in its path: write s3://bucket/prefix with plain parts")
+        raise ValueError(f"{uri!r} {_NO_PARTS}")
     if len(key.encode()) > _MAX_KEY_BYTES:
         raise ValueError(f"path of {uri[:60]!r}… is {len(key.encode())} bytes long: at most {_MAX_KEY_BYTES}")
 
@@ -28,8 +34,8 @@ def split_s3(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://"):
         raise ValueError(f"{uri!r} is no s3:// URI: expected s3://bucket/prefix")
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise ValueError(f"bucket {bucket!r} in {uri!r} is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens")
+    if not re.fullmatch(_BUCKET, bucket):
+        raise ValueError(f"bucket {bucket!r} in {uri!r} {_NO_BUCKET}")
     _check_key(uri, key)
     return bucket, key.rstrip("/")
 
@@ -42,7 +48,7 @@ def split_hub(uri: str) -> tuple[str, str | None]:
     """
     name = uri.removeprefix("hf://").removeprefix("datasets/")
     if not uri.startswith("hf://") or not _HUB_NAME.fullmatch(name) or ".." in name:
-        raise ValueError(f"{uri!r} is no hub name: expected hf://organisation/name, for data also @revision")
+        raise ValueError(f"{uri!r} {_NO_HUB_NAME}")
     repository, _, revision = name.partition("@")
     return repository, revision or None
 
@@ -79,6 +85,32 @@ def check_storage_uri(uri: str) -> str:
     return _check(uri, ("s3", "file"))
 
 
-DataUri = Annotated[str, Field(min_length=1, max_length=1200), AfterValidator(check_data_uri)]
-ModelUri = Annotated[str, Field(min_length=1, max_length=1200), AfterValidator(check_data_uri)]
-StorageUri = Annotated[str, Field(min_length=1, max_length=1200), AfterValidator(check_storage_uri)]
+def _cel(*forms: str) -> dict[str, Any]:
+    """The same checks in CEL, for a URI of one of the ``forms``; ``file://`` is for `ser run` alone."""
+    known = [f"{form.partition('://')[0]}://" for form in forms]
+    any_of = " || ".join(f"self.startsWith('{scheme}')" for scheme in (*known, "file://"))
+    schemes = {
+        "!self.startsWith('file://')": f"file:// is for ser run alone: use {' or '.join(known)}",
+        any_of: f"has another scheme or none: expected {' or '.join(forms)}",
+    }
+    s3 = {
+        f"self.matches(r'^s3://{_BUCKET}(/|$)')": f"its bucket {_NO_BUCKET}",
+        r"!self.substring(5).contains('//') && !self.matches(r'/\.\.(/|$)')": _NO_PARTS,
+        r"!self.matches(r'[\x00-\x1f\x7f]')": _NOT_PRINTABLE,
+        f"size(bytes(self.substring(self.indexOf('/', 5) + 1))) <= {_MAX_KEY_BYTES}": f"its path is longer than {_MAX_KEY_BYTES} bytes",
+    }
+    hf = {rf"!self.contains('..') && self.matches(r'^hf://(datasets/)?{_HUB_NAME.pattern}$')": _NO_HUB_NAME}
+    checks = schemes | _where("s3://", s3) | (_where("hf://", hf) if "hf://" in known else {})
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in checks.items()]}
+
+
+def _where(scheme: str, checks: dict[str, str]) -> dict[str, str]:
+    return {f"!self.startsWith('{scheme}') || ({rule})": message for rule, message in checks.items()}
+
+
+_INPUT = Field(max_length=_MAX_LENGTH, json_schema_extra=_cel("s3://bucket/prefix", "hf://organisation/name"))
+_OUTPUT = Field(max_length=_MAX_LENGTH, json_schema_extra=_cel("s3://bucket/prefix"))
+
+DataUri = Annotated[str, _INPUT, AfterValidator(check_data_uri)]
+ModelUri = Annotated[str, _INPUT, AfterValidator(check_data_uri)]
+StorageUri = Annotated[str, _OUTPUT, AfterValidator(check_storage_uri)]

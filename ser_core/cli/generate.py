@@ -9,9 +9,12 @@ from typing import Any
 
 import yaml
 
-from ser_core.api.crd import crd
+from ser_core.api.crd import bounds, crd, resource_schema, shown_default
 
 _COMMAND = "python -m ser_core.cli.generate"
+_HEAD = """\
+`null` means the same as leaving a field out; `ser run` takes it only for fields without a default. Below a table stand the rules
+across its fields, as the API server words them when it refuses a SERRun. `kubectl explain serrun.spec` shows the same fields."""
 
 
 def crd_text() -> str:
@@ -22,8 +25,8 @@ def crd_text() -> str:
 
 def reference_text() -> str:
     """``docs/serrun.md``: every field of the spec with its meaning, type, bounds and default."""
-    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    head = ["# SERRun reference", "", f"Generated from `ser_core/api` by `{_COMMAND}`. `ser run` also takes `file://` URIs.", ""]
+    schema = resource_schema()["properties"]["spec"]
+    head = ["# SERRun reference", "", f"Generated from `ser_core/api` by `{_COMMAND}`. `ser run` also takes `file://` URIs.", "", _HEAD, ""]
     return "\n".join([*head, *_section("spec", schema)]) + "\n"
 
 
@@ -32,31 +35,23 @@ def _section(path: str, schema: dict[str, Any]) -> Iterator[str]:
     inner = []
     for name, field in schema["properties"].items():
         required = name in schema.get("required", ())
-        default = "required" if required else f"`{_shown(field.get('default'))}`" if _is_plain(field) and "default" in field else ""
+        default = "required" if required else f"`{told}`" if (told := shown_default(field)) else ""
         yield f"| `{name}` | {_type(field)} | {default} | {_one_line(field.get('description', ''))} |"
         item = field.get("items", field)
         if "properties" in item:
             inner.append((f"{path}.{name}", item))
     yield ""
+    rules = [f"- `{path}{rule.get('fieldPath', '')}` {rule['message']}." for rule in schema.get("x-kubernetes-validations", ())]
+    yield from (*rules, "") if rules else ()
     for inner_path, item in inner:
         yield from _section(inner_path, item)
-
-
-def _is_plain(field: dict[str, Any]) -> bool:
-    return "properties" not in field and field.get("default") not in ([], {})
 
 
 def _type(field: dict[str, Any]) -> str:
     if "enum" in field:
         return " \\| ".join(f"`{value}`" for value in field["enum"])
     kind = f"list of {_type(field['items'])}" if "items" in field else str(field["type"])
-    low = f"{'>' if field.get('exclusiveMinimum') else '≥'} {field['minimum']:g}" if "minimum" in field else ""
-    high = f"{'<' if field.get('exclusiveMaximum') else '≤'} {field['maximum']:g}" if "maximum" in field else ""
-    return ", ".join(part for part in (kind, low, high) if part)
-
-
-def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return ", ".join(part for part in (kind, bounds(field)) if part)
 
 
 def _one_line(text: str) -> str:

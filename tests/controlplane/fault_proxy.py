@@ -119,6 +119,7 @@ class FaultProxy:
             await self._stop.wait()
             self._break()
             await runner.cleanup()
+        await asyncio.sleep(0.2)  # TLS connections take some turns of the loop to close
 
     def _break(self) -> None:
         for task in self._open:

@@ -2,14 +2,17 @@
 
 import contextlib
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from controlplane.api_client import ApiError
 from controlplane.containers import Outcome, StartedPod
 from controlplane.control_plane import ControlPlane
 from controlplane.kubelet import ProcessKubelet
 from controlplane.scenario import ROOT, Scenario
 from controlplane.stage_double import StageDouble
+from ser_core.api.serrun import API_VERSION
 
 NODE = "gpu-node"
 _numbers = itertools.count()  # no two homes over the same control plane share a namespace
@@ -48,13 +51,24 @@ class Home:
         return Outcome(exit_code, message, delay=self.stage_seconds)
 
 
+def install_crd(plane: ControlPlane, seconds: float = 20) -> None:
+    """Apply the CRD and wait until SERRuns are served."""
+    plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "serruns.ser.dev.yaml"))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ApiError):  # 404, then 429 while the storage begins
+            plane.api().get(f"/apis/{API_VERSION}/serruns")
+            return
+        time.sleep(0.05)
+    raise TimeoutError("SERRuns are not served")
+
+
 @contextlib.contextmanager
 def home(folder: Path) -> Iterator[Home]:
     """A cluster of its own, with everything below ``folder``."""
     (folder / "plane").mkdir(parents=True)
     with ControlPlane(folder / "plane") as plane:
         plane.add_node(NODE)
-        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "serruns.ser.dev.yaml"))
-        plane.kubectl("wait", "--for=condition=Established", "crd/serruns.ser.dev")
+        install_crd(plane)
         with ProcessKubelet(plane, folder / "pods", NODE) as kubelet:
             yield Home(plane, kubelet)

@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from controlplane.cluster import ControlPlane, ProcessKubelet, S3Server
-from controlplane.home import Home
+from controlplane.home import Home, install_crd
 
 NODE = "gpu-node"
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +29,7 @@ def kubelet(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def crd(control_plane: ControlPlane) -> None:
     """SERRuns exist."""
-    control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "serruns.ser.dev.yaml"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/serruns.ser.dev")
+    install_crd(control_plane)
 
 
 @pytest.fixture(scope="session")

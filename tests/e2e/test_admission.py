@@ -10,7 +10,7 @@ Not for admission, and where they are refused instead:
 | 10 | names that are equal in the first 63 characters | accepted; Jobs are named by a hash of the UID (tests/unit/ser_operator) |
 | 11 | text that is no label: names, emoji, bidi | accepted in texts; labels hold hashes (tests/unit/ser_operator) |
 | 14 | outside the allowed prefixes | the operator's allow-lists, `NotAllowed` |
-| 15 | two runs, one prefix | cannot be: a run's folder holds its namespace and name, and its UID as a create-only marker |
+| 15 | two runs, one prefix | a run's folder holds its namespace and name; a manifest with another UID is refused |
 | 16 | Secret missing | kubelet: the pod waits, the run says so |
 | 17 | image | no such field: it is the operator's setting |
 | 19, 20 | shell, `$(…)`, `--` inside a URI | accepted: told in one environment variable, escaped; argv holds nothing of it |

@@ -1,11 +1,15 @@
-"""The Jobs that the operator sends are what a real API server takes, also where pods must be restricted."""
+"""What the operator sends is what a real API server takes: Jobs, also where pods must be restricted, and any status."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 import yaml
 
 from controlplane.cluster import ApiError
+from controlplane.scenario import SPEC
+from ser_core.api.serrun import API_VERSION
+from ser_operator.kubernetes_api import Cluster, configuration
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "jobs").glob("*.yaml"))
 LEVEL = "pod-security.kubernetes.io/enforce"
@@ -34,6 +38,20 @@ def test_a_job_and_its_pod_are_taken_by_a_server_side_dry_run(control_plane, res
 
     assert made["spec"]["backoffLimit"] == 0
     assert made["spec"]["podReplacementPolicy"] == "Failed"
+
+
+@pytest.mark.parametrize("text", ["plain", "é – “quoted”", "😀 beyond the basic plane", 'tab\tand "quotes": {x}'])
+def test_a_status_of_any_text_is_taken(control_plane, crd, namespace, text):
+    """Server-side apply reads YAML, to which an escaped emoji is no text."""
+    path = f"/apis/{API_VERSION}/namespaces/{namespace}/serruns"
+    run = control_plane.api().create(path, {"apiVersion": API_VERSION, "kind": "SERRun", "metadata": {"name": "x"}, "spec": dict(SPEC)})
+
+    async def apply():
+        found = await configuration({"KUBECONFIG": str(control_plane.kubeconfig())})
+        async with Cluster(found, 10) as cluster:
+            return await cluster.apply_status(run, {"message": text})
+
+    assert asyncio.run(apply())["status"]["message"] == text
 
 
 def test_the_restriction_would_refuse_another_pod(control_plane, restricted):

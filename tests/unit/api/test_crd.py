@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.api.crd import crd
 from ser_core.api.immutability import MUTABLE
-from ser_core.api.serrun import SERRun, SERRunSpec
+from ser_core.api.serrun import LoopSpec, SERRun, SERRunSpec
 
 SCHEMA = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 MINIMAL = {"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://c/d"}}, "storage": {"uri": "s3://bucket/x"}}
@@ -66,13 +66,54 @@ def test_the_api_servers_defaults_are_the_types_defaults():
     assert SERRunSpec.model_validate(spec) == SERRunSpec.model_validate(MINIMAL)
 
 
+def messages(path):
+    return [f"{rule.get('fieldPath', '')} {rule['message']}".strip() for rule in ALL_NODES[path].get("x-kubernetes-validations", ())]
+
+
+def rules(path):
+    return [rule["rule"] for rule in ALL_NODES[path]["x-kubernetes-validations"]]
+
+
 def test_every_immutable_field_has_a_rule_that_also_sees_adding_and_removing():
-    rules = [rule["rule"] for rule in SPEC_NODES["spec"]["x-kubernetes-validations"]]
-    for name, field in SERRunSpec.model_fields.items():
-        alias = field.alias or name
-        if alias not in MUTABLE and alias != "loop":
-            assert any(f"has(self.{alias}) == has(oldSelf.{alias})" in rule for rule in rules), alias
-    assert "self.loop.maxIterations >= oldSelf.loop.maxIterations" in rules
+    immutable = {field.alias or name for name, field in SERRunSpec.model_fields.items()} - MUTABLE - {"loop", "policy"}
+    in_loop = {field.alias or name for name, field in LoopSpec.model_fields.items()} - {"maxIterations"}
+    for path, names in ((".spec", immutable), (".spec.loop", in_loop)):
+        for name in names:
+            assert any(f"has(self.{name}) == has(oldSelf.{name})" in rule for rule in rules(path)), name
+
+
+def test_iterations_are_never_lowered_and_not_raised_after_the_end():
+    assert "self.maxIterations >= oldSelf.maxIterations" in rules(".spec.loop")
+    assert "self.status.phase in ['Completed', 'Failed']" in rules("")[0]
+
+
+@pytest.mark.parametrize("path", ALL_NODES)
+def test_a_null_means_left_out(path):
+    assert "nullable" not in ALL_NODES[path]
+
+
+@pytest.mark.parametrize("path", SPEC_NODES)
+def test_a_form_is_refused_in_words_not_by_showing_a_pattern(path):
+    assert "pattern" not in SPEC_NODES[path]
+
+
+@pytest.mark.parametrize("path", [path for path in ALL_NODES if path.startswith(".status")])
+def test_the_status_is_bounded(path):
+    node = ALL_NODES[path]
+    assert node["type"] != "array" or "maxItems" in node
+    assert node["type"] != "string" or "enum" in node or "maxLength" in node
+    assert "additionalProperties" not in node
+
+
+def test_conditions_are_a_map_by_type():
+    assert ALL_NODES[".status.conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+
+
+@pytest.mark.parametrize("path", [path for path, node in ALL_NODES.items() if "x-kubernetes-validations" in node])
+def test_every_rule_says_what_is_wrong_in_one_line(path):
+    for message in messages(path):
+        assert 20 < len(message) < 160
+        assert "\n" not in message
 
 
 @pytest.mark.parametrize("path", [path for path in SPEC_NODES if path.endswith((".uri", ".base"))])

@@ -1,0 +1,134 @@
+"""What pydantic checks in code across fields, once more in CEL: the API server refuses a bad spec while the operator is down.
+
+Rules stay within the API server's cost budget because every text, list and map in the schema is bounded.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from ser_core.api.immutability import MUTABLE
+from ser_core.api.serrun import LoopSpec, SERRunSpec
+
+Schema = dict[str, Any]
+
+_DATA_FILES = ("seed", "unlabeled", "heldout")
+_TOLERATIONS = ("prepare", "label", "filter", "retrain")
+
+
+def add_rules(schema: Schema) -> None:
+    """Add the rules across fields to the schema of the whole resource, in place."""
+    _at(schema, "spec.loop.controls")["x-kubernetes-list-type"] = "set"
+    conditions = _at(schema, "status.conditions")
+    conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    rules = {
+        "": [_ended_rule()],
+        "spec": [_policy_rule(), *_spec_rules(), *_output_rules()],
+        "spec.data": [_one_way_rule()],
+        "spec.data.source": [_pool_rule()],
+        "spec.loop": _loop_rules(),
+        "spec.loop.thresholds": [_order_rule()],
+    }
+    for path, added in rules.items():
+        _at(schema, path)["x-kubernetes-validations"] = added
+    for stage in _TOLERATIONS:
+        _at(schema, f"spec.resources.{stage}.tolerations")["items"]["x-kubernetes-validations"] = _toleration_rules()
+
+
+def _policy_rule() -> Schema:
+    message = "must be null: this version ends with the best reward model and trains no policy"
+    return {"rule": "!has(self.policy)", "message": message, "fieldPath": ".policy"}
+
+
+def _order_rule() -> Schema:
+    message = "low must be below high"
+    values = "'low %s must be below high %s'.format([self.low, self.high])"
+    return {"rule": "self.low < self.high", "message": message, "messageExpression": values, "fieldPath": ".low"}
+
+
+def _pool_rule() -> Schema:
+    message = "seedFraction + heldoutFraction leaves no pool: keep the sum below 1"
+    values = "'seedFraction %s + heldoutFraction %s leaves no pool: keep the sum below 1'.format([self.seedFraction, self.heldoutFraction])"
+    rule = "self.seedFraction + self.heldoutFraction < 1.0"
+    return {"rule": rule, "message": message, "messageExpression": values, "fieldPath": ".seedFraction"}
+
+
+def _one_way_rule() -> Schema:
+    none, all_of = (" && ".join(f"{sign}has(self.{name})" for name in _DATA_FILES) for sign in ("!", ""))
+    return {"rule": f"has(self.source) ? {none} : {all_of}", "message": "give source alone, or seed, unlabeled and heldout"}
+
+
+def _toleration_rules() -> list[Schema]:
+    return [
+        {
+            "rule": "self.operator == 'Exists' ? !has(self.value) || self.value == '' : has(self.key)",
+            "message": "operator Exists takes no value, and operator Equal needs a key",
+        },
+        {
+            "rule": "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "message": "tolerationSeconds goes with effect NoExecute",
+        },
+    ]
+
+
+def _spec_rules() -> list[Schema]:
+    return [_unchanged(name) for name in _fields(SERRunSpec) if name not in MUTABLE and name not in ("loop", "policy")]
+
+
+def _loop_rules() -> list[Schema]:
+    """On `spec.loop`, which its default keeps from being added or removed."""
+    growing = {
+        "rule": "self.maxIterations >= oldSelf.maxIterations",
+        "message": "may only be raised: suspend the run to stop it early, or use another metadata.name",
+        "fieldPath": ".maxIterations",
+    }
+    return [*(_unchanged(name) for name in _fields(LoopSpec) if name != "maxIterations"), growing]
+
+
+def _fields(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _unchanged(name: str) -> Schema:
+    """On the object that holds the field: a rule on the field itself is skipped when it is added or removed."""
+    new, old = f"self.{name}", f"oldSelf.{name}"
+    return {
+        "rule": f"has({new}) == has({old}) && (!has({new}) || {new} == {old})",
+        "message": "cannot change once the run exists: use another metadata.name",
+        "fieldPath": f".{name}",
+    }
+
+
+def _ended_rule() -> Schema:
+    """On the resource as a whole: only there does a rule see spec and status."""
+    new, old = "self.spec.loop.maxIterations", "oldSelf.spec.loop.maxIterations"
+    ended = "has(self.status) && has(self.status.phase) && self.status.phase in ['Completed', 'Failed']"
+    message = "cannot be raised once the run has ended: use another metadata.name"
+    return {"rule": f"!({ended}) || {new} <= {old}", "message": message, "fieldPath": ".spec.loop.maxIterations"}
+
+
+def _output_rules() -> list[Schema]:
+    """One rule an input: the run's storage is neither the input nor inside it, with or without a slash at an end."""
+    inputs = {"rewardModel.base": "true"} | {f"data.{name}.uri": f"has(self.data.{name})" for name in ("source", *_DATA_FILES)}
+    return [
+        {
+            "rule": f"!({given} && ({_inside('self.storage.uri', f'self.{path}')}))",
+            "message": f"lies inside {path}: store the run beside its inputs",
+            "messageExpression": f'"%s lies inside {path} %s: store the run beside its inputs".format([self.storage.uri, self.{path}])',
+            "fieldPath": ".storage.uri",
+        }
+        for path, given in inputs.items()
+    ]
+
+
+def _inside(inner: str, outer: str) -> str:
+    """Without making texts, whose length the API server cannot estimate."""
+    ends = f"{outer}.endsWith('/') || size({inner}) == size({outer}) || {inner}.indexOf('/', size({outer})) == size({outer})"
+    same_but_slash = f"{outer}.endsWith('/') && size({outer}) == size({inner}) + 1 && {outer}.startsWith({inner})"
+    return f"{inner}.startsWith({outer}) && ({ends}) || {same_but_slash}"
+
+
+def _at(schema: Schema, path: str) -> Schema:
+    for name in path.split(".") if path else ():
+        schema = schema["properties"][name]
+    return schema
