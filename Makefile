@@ -44,7 +44,7 @@ check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
 	$(BIN)/python -m ser_core.cli.generate --check
 
 bench: $(INSTALLED) ## Our reward model loops beside the straightforward way, in one run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/reward_model.py
 
 clean: ## Remove what quickstart and the tests made (the installation stays)

@@ -23,6 +23,10 @@ def export(file: RunFile, folder: Folder) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new folder")
     stored = open_run(file)
-    names = export_model(stored.store, read_ledger(stored.store, stored.run), folder)
+    ledger = read_ledger(stored.store, stored.run)
+    try:
+        names = export_model(stored.store, ledger, folder)
+    except OSError as error:
+        raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another folder") from error
     say(f"{len(names)} files of the best reward model, and README.md")
     print(folder)

@@ -21,7 +21,7 @@ from ser_core.api.stage import RunIdentity, StageResult
 from ser_core.api.status import Outcome, Phase, StageStatus
 from ser_core.cli.display import Display, choose_display
 from ser_core.cli.local_executor import LocalExecutor
-from ser_core.cli.serrun_file import read_serrun
+from ser_core.cli.serrun_file import located, read_serrun
 from ser_core.cli.stored_run import AsJson, RunFile
 from ser_core.errors import SERError
 from ser_core.loop.observed import Observed, ObservedAttempt
@@ -52,7 +52,7 @@ class Interruption:
 
 
 def run(file: RunFile, as_json: AsJson = False) -> None:
-    """Carry a run out on this machine, or continue it where it stands.
+    """Carry a run out here, or continue it.
 
     Ctrl-C saves a checkpoint and suspends the run; the same command continues it. The file is read again when it changes: suspend,
     resources, budget, activeDeadline and a raised maxIterations take effect at once.
@@ -73,19 +73,29 @@ def run_file(path: Path, display: Display) -> int:
     wanted = read_serrun(path)
     store = connect(wanted.spec.storage)
     interruption = Interruption()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interruption.handle)
     with locked(store.uri(f"{wanted.metadata.namespace}/{wanted.metadata.name}"), display) as lock:
-        run = _adopt(store, wanted)
+        for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
+            signal.signal(number, interruption.handle)
+        with located(path):
+            run = _adopt(store, wanted)
         if run.status.phase in TERMINAL:
             display.ended_before(run)
             return _exit_code(run)
         with LocalExecutor(lock.fileno()) as executor, display:
             run = _drive(run, path, store, executor, display, interruption)
+        interrupted = interruption.number is not None and run.status.phase not in TERMINAL
+        if interrupted:
+            run = _explain_interruption(run, path, store)
         display.ended(run, store)
-    if interruption.number is not None and run.status.phase not in TERMINAL:
-        return 128 + interruption.number
-    return _exit_code(run)
+    return 128 + interruption.number if interruption.number is not None and interrupted else _exit_code(run)
+
+
+def _explain_interruption(run: SERRun, path: Path, store: ObjectStore) -> SERRun:
+    """The planner says how to lift a suspension that the file asks for; this one needs no change of the file."""
+    status = run.status.model_copy(update={"message": f"interrupted; to go on: ser run {path}"})
+    run = run.model_copy(update={"status": status})
+    save_run(store, run)
+    return run
 
 
 def _drive(run: SERRun, path: Path, store: ObjectStore, executor: LocalExecutor, display: Display, interruption: Interruption) -> SERRun:

@@ -64,7 +64,7 @@ def _standard_input() -> Iterator[Row | BadRow]:
         if not line.strip():
             continue
         try:
-            yield Row("standard input", number, parse_object(line.decode()))
+            yield Row("standard input", number, parse_object(line.rstrip(b"\r\n").decode()))
         except UnicodeDecodeError:
             yield BadRow("standard input", number, "InvalidEncoding", "the line is not UTF-8")
         except RowError as error:

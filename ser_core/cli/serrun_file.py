@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from pydantic import ValidationError
 
 from ser_core.api.problems import Problem, problems
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
-from ser_core.errors import SpecError
+from ser_core.errors import SERError, SpecError, StoreAccessDenied
 
 MAX_BYTES = 1_000_000
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_FIELD = re.compile(r"(?:spec\.)?([A-Za-z]+(?:\.[A-Za-z]+)*)")
 FieldPath = tuple[str | int, ...]
 
 
@@ -54,6 +56,27 @@ def read_serrun(path: Path) -> SERRun:
         raise _spec_error(path, problems(error, SERRun), lines) from error
 
 
+@contextmanager
+def located(path: Path) -> Iterator[None]:
+    """Put file and line before the message of an error that begins with a field of the SERRun in ``path``, or that denies its store."""
+    try:
+        yield
+    except SERError as error:
+        message = f"storage.uri: {error.message}" if isinstance(error, StoreAccessDenied) else error.message
+        place = _place_of(message, path)
+        if place is None:
+            raise
+        raise type(error)(f"{place}: {message}", reason=error.reason, hint=error.hint) from error
+
+
+def _place_of(message: str, path: Path) -> str | None:
+    lines: dict[FieldPath, int] = {}
+    _collect_lines(_compose(path), (), lines, path)
+    named = _FIELD.match(message)
+    field = ("spec", *named[1].split(".")) if named else ()
+    return f"{path}:{_line_of(field, lines)}" if field[:2] in lines else None
+
+
 def _compose(path: Path) -> yaml.Node:
     try:
         content = path.read_bytes()
@@ -77,6 +100,8 @@ def _compose(path: Path) -> yaml.Node:
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]
         raise SpecError(f"{where}: no YAML: {problem}", reason="NotYAML", hint="indent with spaces; quote values with : or #") from error
     nodes = [node for node in documents if node is not None]
+    if not nodes:
+        raise SpecError(f"{path}:1: is empty", reason="NotASERRun", hint="start with apiVersion and kind, as the files in examples/ do")
     if len(nodes) != 1:
         raise SpecError(f"{path} holds {len(nodes)} documents", reason="NotASERRun", hint="one SERRun a file")
     return nodes[0]

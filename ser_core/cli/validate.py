@@ -11,7 +11,7 @@ import typer
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import PrepareMetrics, RunIdentity
 from ser_core.cli.output import print_error, print_json, print_warning, standard_output
-from ser_core.cli.serrun_file import read_serrun
+from ser_core.cli.serrun_file import located, read_serrun
 from ser_core.cli.stored_run import AsJson, RunFile
 from ser_core.errors import SERError, SpecError
 
@@ -32,7 +32,7 @@ def validate(file: RunFile, as_json: AsJson = False) -> None:
     Nothing is trained and nothing is kept; all problems are reported at once.
     """
     run = read_serrun(file)
-    checks = [Check("spec", (describe(run),)), *(_checked(name, check, run) for name, check in CHECKS.items())]
+    checks = [Check("spec", (describe(run),)), *(_checked(name, check, run, file) for name, check in CHECKS.items())]
     errors = [check.error for check in checks if check.error is not None]
     if as_json:
         print_json({"ready": not errors, "checks": [_as_json(check) for check in checks]})
@@ -114,9 +114,10 @@ CHECKS: dict[str, Callable[[SERRun], Check]] = {"store": check_store, "model": c
 """By name, cheapest first."""
 
 
-def _checked(name: str, check: Callable[[SERRun], Check], run: SERRun) -> Check:
+def _checked(name: str, check: Callable[[SERRun], Check], run: SERRun, file: Path) -> Check:
     try:
-        return check(run)
+        with located(file):
+            return check(run)
     except SERError as error:
         return Check(name, error=error)
 

@@ -36,7 +36,7 @@ def parse_object(text: str) -> dict[str, Any]:
     try:
         value = _STRICT.decode(text)
     except json.JSONDecodeError as error:
-        raise RowError("MalformedJson", f"{error.msg} at character {error.pos + 1}") from error
+        raise RowError("MalformedJson", f"{error.msg.removesuffix(' at')} at character {error.pos + 1}") from error
     except RecursionError as error:
         raise RowError("TooLarge", "nested too deeply") from error
     except ValueError as error:  # Python's limit on the digits of an integer

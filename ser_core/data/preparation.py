@@ -84,11 +84,14 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
 
 def _open_sources(data: DataSpec, access: Access, folder: Path, progress: Progress) -> dict[str, Source]:
     given = {"source": data.source, "seed": data.seed, "unlabeled": data.unlabeled, "heldout": data.heldout}
-    return {
-        part: open_source(spec.uri, access, folder / "downloads" / part, lambda: progress(0, 1))
-        for part, spec in given.items()
-        if spec is not None
-    }
+    return {part: _open_source(part, spec.uri, access, folder, progress) for part, spec in given.items() if spec is not None}
+
+
+def _open_source(part: str, uri: str, access: Access, folder: Path, progress: Progress) -> Source:
+    try:
+        return open_source(uri, access, folder / "downloads" / part, lambda: progress(0, 1))
+    except DataError as error:
+        raise DataError(f"data.{part}.uri: {error.message}", reason=error.reason, hint=error.hint) from error
 
 
 def _read_all(sources: Mapping[str, Source], split_by: str, max_dropped_fraction: float, corpus: Corpus, progress: Progress) -> None:
@@ -147,6 +150,7 @@ def _metrics(
     sizes = {side: len(members) for side, members in positions.items()}
     left_out = [name for source in sources.values() for name in source.left_out]
     warnings = [f"{len(left_out)} files of other splits were left out, for example {left_out[0]}"] if left_out else []
+    warnings += [told for tally in corpus.tallies.values() for told in tally.first_of_each()]
     warnings += text_warnings(corpus.remarks, dropped, corpus.notes)
     warnings += split_warnings(sizes, [len(group.members) for group in groups], split_by)
     warnings += _shared_prompts(corpus.entries)

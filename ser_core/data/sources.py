@@ -66,7 +66,7 @@ def _one_file_or_shards(uri: str, location: Location) -> tuple[tuple[str, ...], 
         what = (
             f"only other splits than train: {', '.join(left_out[:5])}"
             if left_out
-            else f"no data files, only {', '.join(names[:5]) or 'nothing'}"
+            else f"no data files{', only ' if names else ''}{', '.join(names[:5])}"
         )
         raise DataError(
             f"{uri} holds {what}", reason="DataNotFound", hint="name one file, or a folder with .jsonl, .json, .csv or .parquet files"

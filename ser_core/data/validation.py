@@ -82,6 +82,11 @@ class Tally:
         self.dropped[row.reason] += 1
         self.first.setdefault(row.reason, row)
 
+    def first_of_each(self) -> list[str]:
+        """Where the first unusable row of each reason stands, so that it can be found and repaired; repeated rows need none."""
+        rows = [row for reason, row in sorted(self.first.items()) if reason not in REPEATS]
+        return [f"{row.reason}: {self.dropped[row.reason]} dropped, the first in {row.file}, line {row.line}: {row.detail}" for row in rows]
+
     def check(self, max_fraction: float) -> None:
         """Refuse data of which too much had to be dropped.
 

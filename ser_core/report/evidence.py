@@ -25,7 +25,7 @@ from ser_core.store.port import ObjectStore
 
 SAMPLES = 4
 """Kept and dropped pairs each that are shown."""
-MAX_POINTS = 150
+MAX_POINTS = 40
 """Points of a training curve; more steps are averaged."""
 
 

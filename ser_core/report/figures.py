@@ -6,15 +6,16 @@ from typing import TypeVar
 
 from markupsafe import Markup
 
+from ser_core.learn.evaluation import wilson
 from ser_core.report.charts import Axis, Frame, percent, round_axis
-from ser_core.report.evidence import Evidence, LoopEvidence, ModelEvidence
+from ser_core.report.evidence import MAX_POINTS, Evidence, LoopEvidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 
 COLOURS = 5
 """Loops drawn in one chart; of more, the first, the last and some between."""
 MIN_GROUP = 20
 """Pairs below which a share is drawn hollow: it may be luck."""
-_LABEL_ROOM = 104
+_LABEL_ROOM = 118
 
 Item = TypeVar("Item")
 
@@ -36,14 +37,16 @@ def name_of(record: Trained) -> str:
 
 
 def evolution(ledger: Ledger) -> Figure:
-    """Held-out accuracy by loop with 95 % intervals, dev accuracy, and the yardsticks as lines."""
+    """Held-out accuracy by loop, dev accuracy, and the yardsticks as lines; 95 % intervals of all that was measured on held-out pairs."""
     models, controls = ledger.models, ledger.controls
+    heldouts = [record.metrics.heldout for record in (*models, *controls.values())]
     levels = [(control.metrics.heldout.accuracy, name, f"c{number + 1}") for number, (name, control) in enumerate(controls.items())]
     levels.append((ledger.length_rule or 0.5, "longer answer", "c-quiet"))
-    values = [value for model in models for value in (model.metrics.heldout.accuracy_low, model.metrics.heldout.accuracy_high)]
+    values = [value for heldout in heldouts for value in (heldout.accuracy_low, heldout.accuracy_high)]
     values += [model.metrics.dev.accuracy for model in models] + [level for level, _, _ in levels]
     last = max(models[-1].key.iteration, 1)
-    loops = Axis("loop (0: the seed model)", -0.3, last + 0.3, every(range(last + 1), 9))
+    end = last + 0.2 * (last + 1)
+    loops = Axis("loop (0: the seed model)", -0.3, end, every(range(last + 1), 9))
     frame = Frame(loops, round_axis("accuracy", values, percent), right=_LABEL_ROOM)
     marks = [frame.levels(levels), frame.line([(m.key.iteration, m.metrics.dev.accuracy) for m in models], "c-quiet thin")]
     marks += [frame.line([(m.key.iteration, m.metrics.heldout.accuracy) for m in models], "c0")]
@@ -52,14 +55,20 @@ def evolution(ledger: Ledger) -> Figure:
         marks.append(frame.dot((at, dev.accuracy), "c-quiet hollow", f"dev {dev.accuracy:.3f}, {dev.pairs} pairs", 3))
         marks.append(frame.whisker(at, heldout.accuracy_low, heldout.accuracy_high, "c0"))
         marks.append(frame.dot((at, heldout.accuracy), "c0", f"held-out {heldout.accuracy:.3f}, {heldout.pairs} pairs", 5))
-    caption = "Whiskers: 95 % Wilson intervals. Dev accuracy chose the best loop; held-out accuracy was only read."
+    for number, control in enumerate(controls.values()):
+        heldout, at_end = control.metrics.heldout, end - (0.03 + 0.04 * number) * (end + 0.3)
+        marks.append(frame.whisker(at_end, heldout.accuracy_low, heldout.accuracy_high, f"c{number + 1}"))
+    caption = (
+        "Whiskers: 95 % Wilson intervals on held-out pairs, those of the controls at the right end. "
+        "Dev accuracy chose the best loop; held-out accuracy was only read."
+    )
     return Figure("Accuracy by loop", frame.draw("Accuracy by loop", marks), caption, (("c0", "held-out"), ("c-quiet", "dev")))
 
 
-def kept(loop: LoopEvidence) -> Figure:
-    """Self-labels by confidence: kept on dropped."""
+def kept(loop: LoopEvidence, highest: int) -> Figure:
+    """Self-labels by confidence: kept on dropped. ``highest``: pairs at the top of the axis, the same in all loops."""
     bands = [band for band in loop.bands if band.labeled]
-    top = round_axis("pairs", [0, *(band.labeled for band in loop.bands)], "{:,.0f}".format, 4)
+    top = round_axis("pairs", [0, highest], "{:,.0f}".format, 4)
     middles = [place + 0.5 for place in range(len(bands))]
     places = Axis("confidence of the self-label", 0, len(bands) or 1, middles, lambda tick: bands[int(tick)].name)
     frame = Frame(places, top)
@@ -83,7 +92,7 @@ def agreement(loops: Sequence[LoopEvidence]) -> Figure | None:
         ]
         for loop in loops
     }
-    caption = "On the dashed line the confidence is right. Hollow: fewer than 20 pairs."
+    caption = "Confidence as the rule computes it."
     return _reliability("Right self-labels by confidence", "share right", series, caption)
 
 
@@ -101,15 +110,19 @@ def _reliability(title: str, label: str, series: Mapping[str, Sequence[tuple[flo
     drawn = every([(name, points) for name, points in series.items() if points], COLOURS)
     if not drawn:
         return None
-    lowest = min(0.5, *(share for _, points in drawn for _, share, _ in points))
+    spreads = [[wilson(round(share * count), count) for _, share, count in points] for _, points in drawn]
+    lowest = min(0.5, *(low for each in spreads for low, _ in each))
     halves = Axis("confidence", 0.5, 1.0, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0], percent)
     frame = Frame(halves, round_axis(label, [lowest, 1.0], percent))
     marks = [frame.diagonal()]
     for number, (name, points) in enumerate(drawn):
-        marks.append(frame.line([(x, y) for x, y, _ in points], f"c{number}"))
-        for x, y, count in points:
+        aside = (number - (len(drawn) - 1) / 2) * 0.006  # whiskers of two loops would lie on each other
+        marks.append(frame.line([(x + aside, y) for x, y, _ in points], f"c{number}"))
+        for (x, y, count), (low, high) in zip(points, spreads[number], strict=True):
+            marks.append(frame.whisker(x + aside, low, high, f"c{number} faint"))
             hollow = " hollow" if count < MIN_GROUP else ""
-            marks.append(frame.dot((x, y), f"c{number}{hollow}", f"{name}: {y:.3f} of {count:,} pairs at confidence {x:.2f}"))
+            marks.append(frame.dot((x + aside, y), f"c{number}{hollow}", f"{name}: {y:.3f} of {count:,} pairs at confidence {x:.2f}"))
+    caption += f" On the dashed line it is right. Whiskers: 95 % intervals; hollow: fewer than {MIN_GROUP} pairs."
     return Figure(title, frame.draw(title, marks), caption, tuple((f"c{number}", name) for number, (name, _) in enumerate(drawn)))
 
 
@@ -145,7 +158,10 @@ def training_loss(models: Sequence[ModelEvidence]) -> Figure:
         round_axis("loss", [0, *(loss for _, loss in points)]),
     )
     marks = [frame.line(model.losses, f"c{number} thin") for number, model in enumerate(drawn)]
-    caption = "Mean loss of the pairs in a step. Self-labelled pairs are easier than the seed's: do not compare the curves by height."
+    caption = (
+        f"Mean loss of the pairs in a step; of more than {MAX_POINTS} steps, means over stretches. "
+        "Self-labelled pairs are easier than the seed's: do not compare the curves by height."
+    )
     legend = tuple((f"c{number}", name_of(model.record)) for number, model in enumerate(drawn))
     return Figure("Training loss", frame.draw("Training loss by step", marks), caption, legend)
 

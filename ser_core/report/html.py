@@ -66,7 +66,7 @@ def render(ledger: Ledger, evidence: Evidence, file: str) -> str:
             caveats=list(findings.caveats(ledger)),
             costs=costs(ledger),
             evolution=figures.evolution(ledger) if ledger.models else None,
-            kept=[figures.kept(loop) for loop in figures.every(evidence.loops, LOOPS_SHOWN)],
+            kept=_kept(evidence),
             trust=_trust(ledger, evidence),
             spec=_spec_yaml(ledger),
             file=file,
@@ -74,6 +74,12 @@ def render(ledger: Ledger, evidence: Evidence, file: str) -> str:
             files_shown=FILES_SHOWN,
         )
     )
+
+
+def _kept(evidence: Evidence) -> list[Figure]:
+    """What the filter of each loop kept, drawn to one scale."""
+    highest = max((band.labeled for loop in evidence.loops for band in loop.bands), default=0)
+    return [figures.kept(loop, highest) for loop in figures.every(evidence.loops, LOOPS_SHOWN)]
 
 
 def _trust(ledger: Ledger, evidence: Evidence) -> list[Figure]:
@@ -111,6 +117,7 @@ def _environment() -> Environment:
         "count": lambda value: f"{value:,}",
         "signed": lambda value: f"{value * 100:+.1f}".replace("-", "−"),
         "decimals": lambda value, places=3: "–" if value is None else f"{value:.{places}f}",
+        "moment": lambda time: time[:16].replace("T", " "),
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),
         "clip": lambda text, most: text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)",
         "p_text": findings.p_text,

@@ -158,6 +158,8 @@ def _explained(path: Path) -> Iterator[None]:
             f"{path} may not be accessed: {error.strerror}", hint="make the folder writable, or change storage.uri"
         ) from error
     except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EROFS):
+            raise StoreAccessDenied(f"{path}: {error.strerror}", hint="storage.uri must name a folder that can be written") from error
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise StoreError(
             f"{path}: {error.strerror}",

@@ -79,6 +79,20 @@ def test_two_runners_of_one_run_take_turns(undisturbed, make_run, tmp_path):
     assert run.manifests() == undisturbed.manifests()
 
 
+def test_ctrl_c_ends_a_runner_that_only_waits(make_run, tmp_path):
+    run = make_run(tmp_path)
+    first = run.start()
+    wait_for(first, '"event": "started"')
+    second = run.start()
+    wait_for(second, "waiting for it")
+    second.send_signal(signal.SIGINT)
+    second.communicate(timeout=20)
+    first.send_signal(signal.SIGINT)
+    told = first.communicate()[0]
+    assert (second.returncode, first.returncode) == (130, 130)
+    assert f"interrupted; to go on: ser run {run.file}" in told
+
+
 def test_a_changed_immutable_field_is_refused_by_name(undisturbed):
     original = undisturbed.file.read_text()
     try:
@@ -87,7 +101,8 @@ def test_a_changed_immutable_field_is_refused_by_name(undisturbed):
     finally:
         undisturbed.file.write_text(original)
     assert refused.returncode == 10
-    assert "training.epochs" in refused.stderr
+    assert f"{undisturbed.file}:" in refused.stderr
+    assert "spec.training.epochs was" in refused.stderr
 
 
 def test_bad_data_ends_with_11_and_commits_nothing(make_run, tmp_path):

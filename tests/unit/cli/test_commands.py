@@ -102,6 +102,16 @@ def test_purge_warns_of_a_run_that_goes_on(ser, writable_run):
     assert "has not ended" in ser("purge", writable_run.file, stdin="n\n").err
 
 
+def test_export_to_a_place_that_cannot_be_written_is_an_error(ser, stored_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = ser("export", stored_run.file, tmp_path / "file" / "model")
+    assert (ended.code, "cannot be written" in ended.err) == (10, True)
+
+
+def test_no_summary_of_a_command_is_cut_off(ser):
+    assert not [line for line in ser("--help").out.splitlines() if line.endswith("...") and not line.startswith("Usage")]
+
+
 def test_export_refuses_a_folder_that_holds_something(ser, stored_run, tmp_path):
     (tmp_path / "mine.txt").write_text("")
     ended = ser("export", stored_run.file, tmp_path)

@@ -40,7 +40,12 @@ def test_answers_from_standard_input_get_the_scores_that_they_have_in_pairs(ser,
 
 @pytest.mark.parametrize(
     ("bad", "reason"),
-    [('{"prompt": "what", "chosen": "good"}', "rejected is missing"), ("{broken", "at character"), ('["no object"]', "list instead of")],
+    [
+        ('{"prompt": "what", "chosen": "good"}', "rejected is missing"),
+        ("{broken", "in double quotes at character"),
+        ('{"prompt": "wh', "string starting at character"),
+        ('["no object"]', "list instead of"),
+    ],
 )
 def test_a_bad_row_is_named_by_its_line(ser, writable_run, bad, reason):
     ended = ser("score", "-", "--run", writable_run.file, stdin=lines(ROWS[:1]) + bad + "\n")

@@ -4,8 +4,8 @@ import textwrap
 
 import pytest
 
-from ser_core.cli.serrun_file import read_serrun
-from ser_core.errors import SpecError
+from ser_core.cli.serrun_file import located, read_serrun
+from ser_core.errors import DataError, SpecError
 
 GOOD = """\
 apiVersion: ser.dev/v1alpha1
@@ -94,6 +94,31 @@ def test_what_is_no_serrun_is_refused(read, text, reason):
     with pytest.raises(SpecError) as caught:
         read(text)
     assert caught.value.reason == reason
+
+
+def test_an_empty_file_says_what_to_begin_with(read):
+    with pytest.raises(SpecError, match=r"serrun\.yaml:1: is empty") as caught:
+        read("# nothing yet\n")
+    assert "apiVersion" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("spec.storage.uri was 'a' and cannot become 'b'", "{file}:7: spec.storage.uri was"),
+        ("rewardModel.maxLength 9 is more than the model takes", "{file}:5: rewardModel.maxLength 9"),
+        ("data.source.splitBy is 'topic'", "{file}:6: data.source.splitBy"),
+        ("pairs.jsonl, line 3: broken", "pairs.jsonl, line 3: broken"),
+        ("file:///store is full", "file:///store is full"),
+    ],
+)
+def test_an_error_that_begins_with_a_field_gets_its_line(tmp_path, message, shown):
+    file = tmp_path / "serrun.yaml"
+    file.write_text(GOOD)
+    with pytest.raises(DataError) as caught, located(file):
+        raise DataError(message, reason="Bad", hint="remedy")
+    assert caught.value.message.startswith(shown.format(file=file))
+    assert (caught.value.reason, caught.value.hint) == ("Bad", "remedy")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -43,10 +43,13 @@ def test_all_problems_are_reported_at_once(ser, serrun):
         spec["rewardModel"]["base"] = "file:///no/such/model"
         spec["data"]["source"]["uri"] = "file:///no/such/data.jsonl"
 
-    ended = ser("validate", serrun(break_it))
+    file = serrun(break_it)
+    ended = ser("validate", file)
     assert ended.code == 10
-    assert "error: rewardModel.base: file:///no/such/model does not exist" in ended.err
-    assert "error: file:///no/such/data.jsonl does not exist" in ended.err
+    written = file.read_text().splitlines()
+    line_of = {name: next(n for n, line in enumerate(written, 1) if line.strip().startswith(name)) for name in ("base:", "uri:")}
+    assert f"error: {file}:{line_of['base:']}: rewardModel.base: file:///no/such/model does not exist" in ended.err
+    assert f":{line_of['uri:']}: data.source.uri: file:///no/such/data.jsonl does not exist" in ended.err
     assert "ready" not in ended.out
 
 
@@ -72,3 +75,13 @@ def test_json_says_what_is_wrong_with_what(ser, serrun):
         "model": None,
         "data": "DataNotFound",
     }
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_store_that_cannot_be_written_is_named_by_its_field(ser, serrun, tmp_path, command):
+    (tmp_path / "file").write_text("")
+    file = serrun(lambda spec: spec["storage"].update(uri=f"file://{tmp_path}/file"))
+    ended = ser(command, file)
+    assert ended.code == 10
+    assert f"error: {file}:" in ended.err
+    assert f": storage.uri: {tmp_path}/file/" in ended.err

@@ -63,6 +63,7 @@ def test_28_unicode_line_separators_do_not_end_a_row(prepare, good):
 def test_29_a_cut_off_last_line_is_dropped_with_its_number(prepare, good):
     prepared = prepare(lines(good(40))[:-15])
     assert (prepared.metrics.rows, prepared.metrics.dropped) == (40, {"MalformedJson": 1})
+    assert any(warning.startswith("MalformedJson: 1 dropped, the first in data.jsonl, line ") for warning in prepared.metrics.warnings)
 
 
 def test_29_several_malformed_lines_are_refused_with_the_first_line(refusal, good):

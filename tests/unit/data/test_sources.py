@@ -35,6 +35,13 @@ def test_a_folder_of_shards_is_read_and_subfolders_name_the_source(write, access
     assert source.left_out == ("harmless/test.jsonl",)
 
 
+def test_an_empty_folder_is_refused_by_the_field_that_names_it(access, tmp_path):
+    (tmp_path / "in").mkdir()
+    data = DataSpec(source=SourceSpec(uri=f"file://{tmp_path}/in"))
+    with pytest.raises(DataError, match=r"^data\.source\.uri: file://.*/in holds no data files$"):
+        inspect(data, 0, access)
+
+
 def test_a_folder_with_other_splits_only_is_refused(write, access, tmp_path, good):
     write(good(3), "test.jsonl")
     with pytest.raises(DataError, match=r"only other splits than train: test\.jsonl"):

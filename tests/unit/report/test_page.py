@@ -77,6 +77,15 @@ def test_every_chart_is_well_formed_and_within_its_frame(page):
             assert 0 <= float(dot.get("cy")) <= 270
 
 
+def test_every_measured_share_has_its_interval(page):
+    charts = {svg.get("aria-label"): svg for svg in map(ElementTree.fromstring, re.findall(r"<svg.*?</svg>", page, re.DOTALL))}
+    whiskers = {title: sum("whisker" in mark.get("class", "") for mark in svg) for title, svg in charts.items()}
+    dots = {title: sum("dot" in mark.get("class", "") for mark in svg) for title, svg in charts.items()}
+    assert whiskers["Accuracy by loop"] == 3 + 1  # seed, two loops, control
+    for title in ("Right self-labels by confidence", "Calibration on held-out pairs", "Accuracy by length relation"):
+        assert whiskers[title] == dots[title] > 0
+
+
 def test_a_run_that_has_only_begun_has_a_page(ledger):
     run = ledger.run.model_copy(update={"status": SERRunStatus(phase=Phase.PENDING)})
     page = render(Ledger(run, {}), Evidence((), {}, (), (), {}), "serrun.yaml")

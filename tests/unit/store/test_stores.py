@@ -149,6 +149,14 @@ def test_a_store_that_stays_down_is_given_up_at_the_deadline(s3_store):
     assert (caught.value.reason, caught.value.exit_code) == ("StoreUnavailable", 20)
 
 
+def test_a_store_below_a_file_is_the_users_mistake(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreAccessDenied, match="file/key") as caught:
+        FileStore(tmp_path / "file").put("key", b"")
+    assert caught.value.exit_code == 10
+    assert "storage.uri" in caught.value.hint
+
+
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "ExpiredToken"])
 def test_missing_rights_are_said_at_once(code):
     client = Failing(None, code, 10**9)
