@@ -23,6 +23,8 @@ class Cache:
         """UIDs of Jobs by the UID of their run, and of pods by the UID of their Job."""
         self._remains: dict[str, Object] = {}
         """The last pod that ended, by the UID of its Job, although it is gone: how it ended is not known to anybody else."""
+        self._gone: dict[str, tuple[Object, list[Object]]] = {}
+        """The last Job that is gone, with its pods as they were then, by the UID of its run."""
         self._runs: dict[RunKey, str] = {}
         self._keys: dict[str, RunKey] = {}
 
@@ -41,7 +43,7 @@ class Cache:
             self._runs[key], self._keys[identity] = identity, key
         else:
             self._children.setdefault(owner_uid(thing), set()).add(identity)
-        return self.key_of(kind, thing)
+        return self.key_of(kind, thing) or (self.key_of(kind, known) if known is not None else None)  # its run, or the one that has lost it
 
     def remove(self, kind: Kind, thing: Object) -> RunKey | None:
         """Forget an object; returns the run that it concerned."""
@@ -50,11 +52,14 @@ class Cache:
         known = self._objects[kind].pop(identity, None)
         if kind == "SERRun":
             self._keys.pop(identity, None)
+            self._gone.pop(identity, None)
             if key is not None and self._runs.get(key) == identity:
                 del self._runs[key]
         elif known is not None:
             owner = owner_uid(known)
             if kind == "Job":
+                if owner in self._keys:
+                    self._gone[owner] = known, self.pods(identity)
                 self._remains.pop(identity, None)
             elif terminated(thing):
                 self._remains[owner] = _without_managed_fields(thing)
@@ -93,6 +98,11 @@ class Cache:
     def jobs(self, run_uid: str) -> list[Object]:
         """Jobs that a run controls."""
         return [self._objects["Job"][child] for child in self._children.get(run_uid, ()) if child in self._objects["Job"]]
+
+    def gone(self, run_uid: str) -> tuple[list[Object], list[Object]]:
+        """The last Job of a run that is gone, and its pods: how it ended, if that was seen."""
+        job, pods = self._gone.get(run_uid, (None, []))
+        return ([] if job is None else [job]), pods
 
     def pods(self, job_uid: str) -> list[Object]:
         """Pods that a Job controls; when there is none, the last one that ended."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.exceptions import ApiException
@@ -52,7 +53,7 @@ class KubernetesApi(Protocol):
         ...
 
     async def apply_status(self, run: Object, status: Object) -> Object:
-        """Server-side apply of a status onto the very version of ``run`` that was read; 409 when it has changed since."""
+        """Make ``status`` that of the very version of ``run`` that was read; 409 when it has changed since."""
         ...
 
     async def list_jobs(self, namespace: str | None, selector: str) -> list[Object]:
@@ -111,14 +112,22 @@ class Cluster:
         return await self._get(f"{_RUNS}/namespaces/{namespace}/serruns/{name}")
 
     async def apply_status(self, run: Object, status: Object) -> Object:
-        """Server-side apply, forced, with UID and resourceVersion as preconditions."""
+        """Server-side apply, forced, with UID and resourceVersion as preconditions; then without what others have put there.
+
+        An apply leaves fields alone that it does not name and that somebody else owns, so that they would come back with every look.
+        """
         metadata = {key: run["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
         body = {"apiVersion": run["apiVersion"], "kind": run["kind"], "metadata": metadata, "status": status}
         path = f"{_RUNS}/namespaces/{metadata['namespace']}/serruns/{metadata['name']}/status"
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         # Server-side apply reads YAML, which knows no pairs of \ud83d escapes: the client's own JSON would be refused with an emoji in it.
         text = json.dumps(body, ensure_ascii=False).encode()
-        return await self._call("PATCH", path, text, query, content_type="application/apply-patch+yaml; charset=utf-8")
+        answer = await self._call("PATCH", path, text, query, content_type="application/apply-patch+yaml; charset=utf-8")
+        foreign = answer.get("status", {}).keys() - status.keys()
+        if not foreign:
+            return answer
+        cleared = {"metadata": {"resourceVersion": answer["metadata"]["resourceVersion"]}, "status": dict.fromkeys(foreign)}
+        return await self._call("PATCH", path, cleared, [("fieldManager", FIELD_MANAGER)], content_type="application/merge-patch+json")
 
     async def list_jobs(self, namespace: str | None, selector: str) -> list[Object]:
         """Jobs by label."""
@@ -187,7 +196,7 @@ class Cluster:
             )
         except ApiException as error:
             raise ApiError(int(error.status or 0), _told(error), _retry_after(error.headers)) from error
-        except (OSError, TimeoutError) as error:  # aiohttp's connection errors are OSErrors, its timeouts TimeoutErrors
+        except (OSError, TimeoutError, aiohttp.ClientError) as error:  # an answer that breaks off is no OSError
             raise ApiError(0, f"{method} {path}: {type(error).__name__}: {error}") from error
         return answer
 

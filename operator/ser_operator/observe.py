@@ -34,6 +34,8 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
     pod = newest(pods)
     state = state_of(job)
     ended = terminated(pod)
+    if state == "running" and ended and deleting_since(job) is not None:
+        state = "failed"  # no other pod follows, and the Job goes without a condition: now or never is its report read
     started = min((begin for one in pods if (begin := started_at(one)) is not None), default=None)
     return ObservedAttempt(
         iteration=key.iteration,

@@ -10,6 +10,7 @@ from ser_core.api.problems import problems
 from ser_core.api.serrun import Metadata, SERRun, SERRunSpec
 from ser_core.api.status import Phase, SERRunStatus
 from ser_core.errors import SpecError
+from ser_core.loop.coherence import coherent
 from ser_core.loop.conditions import conditions
 from ser_core.loop.text import clip, write_time
 
@@ -21,7 +22,8 @@ INVALID = "InvalidSpec"
 def read_run(body: Object) -> SERRun:
     """The run that ``body`` holds.
 
-    A status that is none, whoever wrote it, counts as lost: that costs a look at the store, since a committed stage reports again.
+    A status that is none, or that the planner cannot have written, counts as lost, whoever wrote it: that costs a look at the store,
+    since a committed stage reports again.
 
     Raises:
         SpecError: The spec passed the API server but is unusable; every field is named (reason `InvalidSpec`).
@@ -31,7 +33,8 @@ def read_run(body: Object) -> SERRun:
     except ValidationError as error:
         told = "; ".join(f"spec.{problem.field}: {problem.text}" for problem in problems(error, SERRunSpec))
         raise SpecError(told, reason=INVALID) from error
-    return SERRun(metadata=_metadata(body), spec=spec, status=read_status(body))
+    run = SERRun(metadata=_metadata(body), spec=spec, status=read_status(body))
+    return run if coherent(run, run.status) else run.model_copy(update={"status": SERRunStatus()})
 
 
 def read_status(body: Object) -> SERRunStatus:

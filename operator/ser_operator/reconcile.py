@@ -15,7 +15,7 @@ from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage
 from ser_core.loop.plan import TERMINAL, plan
 from ser_core.loop.stages import live_attempt
 from ser_core.loop.text import read_time
-from ser_operator import render
+from ser_operator import labels, render
 from ser_operator.allow_lists import refusal, unsupported
 from ser_operator.cache import Cache, RunKey
 from ser_operator.glances import NO_GLANCE, Glance, Glances
@@ -99,7 +99,7 @@ class Reconciler:
             return None
         try:
             view = await self._cached(body)
-            if _nothing_to_do(view, self._plan(view)):
+            if _nothing_to_do(view, self._plan(view)) and not _unwatched(view):
                 return self._come_back(view, self._plan(view))
             live = await self._live(key)
             return None if live is None else await self._execute(live, self._plan(live))
@@ -136,6 +136,10 @@ class Reconciler:
         for job in jobs:
             if not any(_controls(job, pod) for pod in pods):
                 pods += self._cache.pods(uid(job))  # how it ended, if a watch has seen that before the pod went
+        if live is not None and all(name(job) != live.job for job in jobs):
+            gone, remains = self._cache.gone(run.metadata.uid)
+            if any(seen.job == live.job and seen.state != "running" for seen in attempts(run, gone, remains, self._clock())):
+                jobs, pods = jobs + gone, pods + remains  # a watch has seen how it ended before it went
         return await self._with_glance(View(body, run, jobs, pods, self._clock()))
 
     async def _with_glance(self, view: View) -> View:
@@ -206,7 +210,8 @@ class Reconciler:
 
     async def _stop(self, view: View, action: StopStage) -> None:
         job = next((job for job in view.jobs if name(job) == action.job), None)
-        if job is not None and deleting_since(job) is None:
+        # Whatever the status says, nothing but an attempt of this run is ever deleted.
+        if job is not None and deleting_since(job) is None and identity_of(view.run, job) is not None:
             await self._api.delete_job(job)
 
     async def _record(self, view: View, planned: Plan) -> None:
@@ -262,6 +267,13 @@ def _seconds_to_expiry(planned: Plan, view: View) -> float | None:
 
 def _nothing_to_do(view: View, planned: Plan) -> bool:
     return not planned.actions and planned.status == view.run.status and not expired(view)
+
+
+def _unwatched(view: View) -> bool:
+    """Whether the live attempt's Job has lost the label that the watch selects by, so that the cache hears no more of it."""
+    live = live_attempt(view.run.status)
+    labels_of = [job["metadata"].get("labels") or {} for job in view.jobs if live is not None and name(job) == live.job]
+    return any(found.get(labels.MANAGED_BY) != labels.OPERATOR for found in labels_of)
 
 
 def _controls(job: Object, pod: Object) -> bool:

@@ -32,7 +32,7 @@ def stuck(pods: Sequence[Object], now: datetime) -> Waiting | None:
 def waits_since(job: Object, pods: Sequence[Object]) -> datetime | None:
     """Since when the attempt waits for its process; None once the process runs or has ended, or where nothing is waited for."""
     pod = newest(pods)
-    if not pod:
+    if not pod or _spec(job).get("suspend"):
         return created_at(job)
     if waiting_state(pod) or (not terminated(pod) and _status(pod).get("phase") == "Pending"):
         return created_at(pod)

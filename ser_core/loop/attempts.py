@@ -177,8 +177,10 @@ def _mismatch(row: StageStatus, manifest: ManifestRef | None, metrics: StageMetr
 def _failed(row: StageStatus, result: StageResult | None) -> StageStatus:
     if result is None or not result.reason:
         code = row.exit_code
-        reason = OutOfMemory.__name__ if code == OutOfMemory.exit_code else f"ExitCode{code}".replace("-", "Minus")
-        return _with(row, Outcome.FAILED, reason, f"ended with exit code {code} and no report").model_copy(update={"charged": True})
+        reason, told = f"ExitCode{code}".replace("-", "Minus"), f"ended with exit code {code} and no report"
+        if code == OutOfMemory.exit_code:
+            reason, told = OutOfMemory.__name__, "it was killed because its memory was used up"
+        return _with(row, Outcome.FAILED, reason, told).model_copy(update={"charged": True})
     message = f"{result.message}; {result.hint}" if result.hint else result.message
     return _with(row, Outcome.FAILED, result.reason, message).model_copy(update={"charged": True})
 

@@ -74,7 +74,8 @@ class StartStage:
     spec: StageSpec
     job: str
     max_seconds: int | None
-    """What the run's deadline and GPU budget leave; None: no limit."""
+    """What the run's deadline leaves; None: no limit. Not the budget, which waiting for a node or an image does not spend: the planner
+    itself stops the attempt that has spent it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def _starts(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime
     live = live_attempt(status)
     if live is None or seen_of(live, observed) is not None:
         return ()
-    return (StartStage(stage_spec(run, status, live), live.job, seconds_left(run, status, live.gpus, 0.0, now)),)
+    return (StartStage(stage_spec(run, status, live), live.job, seconds_left(run, status, 0, 0.0, now)),)
 
 
 def _requeue_after(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> float | None:

@@ -1,9 +1,10 @@
 """`make faults`: everything that can go wrong between a run's first and last write, each fault in a namespace of its own, counted.
 
-    python -m controlplane.faults [--only crash watch …] [--parallel 4] [--loops 1]
+    python -m controlplane.faults [--only crash watch …] [--parallel 4]
 
-A plan is one fault at one place. It passes when the run completes, every stage was computed once, and no two Jobs of a stage lived at
-the same time. The table at the end says how many plans of each kind passed, and how long the runs took to end after the fault.
+A plan is one fault at one place (`controlplane.plans`). It passes when the run completes, every stage was computed once, no two Jobs of
+a stage lived at the same time, and no operator met a defect; or, for a deleted run, when nothing is left of it. The table
+at the end says how many plans of each kind passed, how long they took, and how many writes.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.home import Home, home
-from controlplane.plans import deletion, garbage, jobs, meddling, operators, queue, watching
+from controlplane.plans import deletion, garbage, jobs, meddling, operators, queue, strangers, watching
 from controlplane.plans.plan import Plan, run_to_end
 
 
@@ -35,7 +36,7 @@ class Outcome:
 def plans(writes: int) -> Iterator[Plan]:
     """All plans for a run that makes ``writes`` writes when nothing disturbs it."""
     yield from operators.plans(writes)
-    for concern in (watching, jobs, deletion, meddling, garbage, queue):
+    for concern in (watching, jobs, deletion, meddling, strangers, garbage, queue):
         yield from concern.plans()
 
 

@@ -77,6 +77,11 @@ class OperatorProcess:
         self.start()
         return True
 
+    def defects(self) -> list[str]:
+        """What it, and any other operator with the same log, has logged as a defect of its own."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [line for line in lines if ": a defect; again in" in line]
+
     def page(self, path: str, seconds: float = 10) -> str:
         """One of its pages, for example ``/metrics``."""
         deadline = time.monotonic() + seconds

@@ -180,12 +180,7 @@ class Scenario:
         assert sum(bool(row.get("charged")) for row in status["stages"]) in charged, yaml.safe_dump(status["stages"])
         assert len(yaml.safe_dump(status)) < 32 * 1024
         assert not alone or self.duplicates(uid) == []
-        self.check_log()
-
-    def check_log(self) -> None:
-        """No operator has met a defect."""
-        lines = self.operator.log.read_text().splitlines() if self.operator.log.exists() else []
-        assert not (defects := [line for line in lines if ": a defect; again in" in line]), "\n".join(defects)[:4000]
+        assert self.operator.defects() == []
 
     def duplicates(self, uid: str) -> list[str]:
         """Stages of a run for which two Jobs lived at the same time."""

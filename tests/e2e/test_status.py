@@ -87,6 +87,7 @@ def written(scenario: Scenario, what: str = "patch serruns/status") -> int:
 
 def check_silence(scenario: Scenario, seconds: float) -> None:
     """Nothing is written while nothing changes."""
+    time.sleep(0.5)  # the proxy hears of the last answer after us
     before = len(scenario.proxy.calls)
     time.sleep(seconds)
     assert scenario.proxy.calls[before:] == []
@@ -153,7 +154,7 @@ def test_a_job_that_a_quota_refuses_is_tried_twice_a_minute_and_goes_on_by_itsel
     scenario.wait_for_end()
     scenario.check()
     first, second = [moment for moment, call, _ in scenario.proxy.calls if call.what == "create jobs"][:2]
-    assert 29 < second - first < 40
+    assert 29 < second - first < 45
 
 
 @story()
@@ -273,7 +274,7 @@ def test_a_stage_that_is_killed_for_memory_is_charged_and_tried_again_after_a_pa
         status = scenario.wait(says("Pausing"))
     (row,) = rows(status, "prepare")
     assert (row["outcome"], row["reason"], row["exitCode"], row["charged"]) == ("Failed", "OutOfMemory", 21, True)
-    assert "after OutOfMemory" in status["message"]
+    assert "after OutOfMemory: it was killed because its memory was used up" in status["message"]
     scenario.wait_for_end()
     scenario.check(charged=range(1, 2))
     first, second = sorted(datetime.fromisoformat(job["metadata"]["creationTimestamp"]) for job in scenario.jobs())[:2]

@@ -38,7 +38,7 @@ def deleted(stage: str, policy: str, *, up: bool) -> Fault:
         assert _jobs(scenario) == (before if policy == "Orphan" else {}), "Jobs were created or deleted after the run was gone"
         assert all(not job["metadata"].get("ownerReferences") for job in scenario.jobs())
         assert scenario.operator.running
-        scenario.check_log()
+        assert scenario.operator.defects() == []
 
     return fault
 
@@ -65,7 +65,7 @@ def deleted_before_create(policy: str, number: int) -> Fault:
         time.sleep(QUIET_SECONDS)
         assert len(seen) == number
         assert len(scenario.jobs()) == orphans
-        scenario.check_log()
+        assert scenario.operator.defects() == []
 
     return fault
 
@@ -82,7 +82,7 @@ def deleted_when_completed(policy: str, *, up: bool) -> Fault:
         scenario.operator.restart_when_dead()
         time.sleep(QUIET_SECONDS)
         assert _empty(scenario)
-        scenario.check_log()
+        assert scenario.operator.defects() == []
 
     return fault
 

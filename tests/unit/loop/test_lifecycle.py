@@ -113,9 +113,9 @@ def test_a_run_that_is_complete_at_its_deadline_is_complete(make_world):
     assert world.status.phase == "Completed"
 
 
-def test_the_budget_caps_each_attempt_and_then_waits_to_be_raised(make_world):
+def test_the_budget_stops_the_attempt_that_spends_it_and_then_waits_to_be_raised(make_world):
     world = make_world(budget={"gpuHours": 2}, resources={"retrain": {"gpus": 4}}).at("retrain")
-    assert next(iter(reversed(world.specs.values()))).max_seconds == 1800
+    assert world.plan().requeue_after == 1800
     world.wait(1800)
     assert [action.reason for action in world.reconcile().actions] == ["BudgetExceeded"]
     world.settle(outcome="interrupted", checkpoint_step=10)
@@ -125,15 +125,17 @@ def test_the_budget_caps_each_attempt_and_then_waits_to_be_raised(make_world):
 
     world.change(budget={"gpuHours": 3})
     (action,) = world.reconcile().actions
-    assert (action.spec.attempt, action.max_seconds) == (2, 900)
+    assert (action.spec.attempt, action.max_seconds) == (2, None)
+    assert world.plan().requeue_after == 900
     assert world.rows("retrain")[0].charged is False
     assert world.drive().status.phase == "Completed"
 
 
-def test_deadline_and_budget_both_cap_an_attempt(make_world):
-    world = make_world(budget={"gpuHours": 2}, activeDeadline="10m", resources={"retrain": {"gpus": 4}}).at("retrain")
+def test_only_the_deadline_caps_the_process_since_waiting_spends_no_budget(make_world):
+    world = make_world(budget={"gpuHours": 0.1}, activeDeadline="10m", resources={"retrain": {"gpus": 4}}).at("retrain")
 
     assert next(iter(reversed(world.specs.values()))).max_seconds == 599
+    assert world.plan().requeue_after == 90
 
 
 def test_stages_without_gpus_cost_no_budget(make_world):

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
+from ser_core.loop.coherence import coherent
 from ser_core.loop.observed import StopStage
 
 LOOP = {"maxIterations": 2, "controls": ["pseudoLabelOnce", "seedOnly"], "stopping": {"patience": 1}}
@@ -129,6 +130,10 @@ class Runs(RuleBasedStateMachine):
     @invariant()
     def at_most_one_attempt_is_recorded_as_live(self):
         assert sum(row.outcome == "Running" for row in self.world.status.stages) <= 1
+
+    @invariant()
+    def the_status_is_believed(self):
+        assert coherent(self.world.run, self.world.status)
 
     @invariant()
     def the_status_is_small(self):

@@ -26,6 +26,11 @@ def test_children_lead_to_their_run(cache):
     assert [pod["metadata"]["uid"] for pod in cache.pods("j")] == ["p"]
 
 
+def test_a_job_that_is_taken_away_from_its_run_concerns_that_run(cache):
+    assert cache.put("Job", thing("j", version="6")) == ("lab", "climb")
+    assert cache.jobs("r") == []
+
+
 def test_an_older_version_changes_nothing(cache):
     assert cache.put("Job", thing("j", version="4")) is None
     assert len(cache.jobs("r")) == 1
@@ -60,6 +65,16 @@ def test_how_a_pod_ended_outlives_it_as_long_as_its_job(cache):
     assert [pod["metadata"]["uid"] for pod in cache.pods("j")] == ["p"]
     cache.remove("Job", thing("j", "job", owner="r"))
     assert cache.pods("j") == []
+
+
+def test_the_last_job_that_is_gone_and_its_pods_are_remembered_as_long_as_the_run(cache):
+    cache.remove("Job", thing("j", "job", owner="r"))
+    cache.remove("Pod", thing("p", "pod", owner="j"))
+
+    job, pod = cache.gone("r")
+    assert (job[0]["metadata"]["uid"], pod[0]["metadata"]["uid"]) == ("j", "p")
+    cache.remove("SERRun", thing("r", "climb"))
+    assert cache.gone("r") == ([], [])
 
 
 def test_what_nobody_reads_is_not_kept(cache):

@@ -110,3 +110,14 @@ def test_a_pod_that_never_ran_holds_no_gpu(operator, run, job):
     operator.cluster.add_pod(job)
 
     assert seen(operator, run)[0].started_at == START
+
+
+def test_the_last_words_of_a_job_that_is_being_deleted_are_heard(operator, run, job):
+    last_words = StageResult(outcome="interrupted", checkpoint_step=5).model_dump_json(by_alias=True)
+    operator.cluster.end(job, 143, last_words)
+    job["status"] = {}
+    job["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:00Z"
+
+    (attempt,) = seen(operator, run)
+
+    assert (attempt.state, attempt.exit_code, attempt.result.checkpoint_step) == ("failed", 143, 5)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ser_core.api.stage import StageResult
 from ser_core.api.status import Outcome, Phase
 from ser_operator.kubernetes_api import ApiError
 
@@ -95,6 +96,41 @@ def test_a_job_without_its_label_is_still_found(operator):
     operator.reconcile()
 
     assert operator.cluster.creates == [name]
+
+
+def test_the_end_of_a_job_without_its_label_is_seen_although_no_watch_tells_of_it(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (name,) = operator.cluster.creates
+    operator.cluster.jobs[name]["metadata"]["labels"].pop("app.kubernetes.io/managed-by")
+    operator.cluster.stamp(operator.cluster.jobs[name])
+    operator.sync()
+    operator.finish_stage(operator.cluster.jobs[name])
+
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Running"])
+def test_no_status_makes_the_operator_delete_what_is_not_an_attempt_of_the_run(operator, phase):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    bystander = {"metadata": {"name": "bystander", "namespace": "lab"}, "spec": {}}
+    operator.cluster.jobs["bystander"] = bystander
+    operator.cluster.stamp(bystander)
+    run = operator.cluster.runs["lab", "climb"]
+    live = {**run["status"]["stages"][-1], "job": "bystander", "reason": "Suspended"}
+    run["status"] = {**run["status"], "phase": phase, "stages": [live]}
+    operator.cluster.stamp(run)
+    operator.sync()
+
+    operator.reconcile()
+
+    assert "deletionTimestamp" not in bystander["metadata"]
+    assert operator.status.phase is Phase.RUNNING
 
 
 def test_a_lost_result_is_looked_for_and_no_stage_runs_twice(operator):
@@ -201,6 +237,26 @@ def test_suspend_deletes_the_job_in_the_foreground_and_resume_is_uncharged(opera
     operator.drive()
     assert operator.status.phase is Phase.COMPLETED
     assert not any(row.charged for row in operator.status.stages)
+
+
+def test_the_last_words_of_a_stopped_job_are_heard_although_it_is_gone_by_now(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    operator.cluster.runs["lab", "climb"]["spec"]["suspend"] = True
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    operator.sync()
+    operator.reconcile()
+    (job,) = operator.cluster.jobs.values()
+    operator.cluster.end(job, 143, StageResult(outcome="interrupted", checkpoint_step=5).model_dump_json(by_alias=True))
+    job["status"] = {}
+    operator.sync()
+    operator.cluster.vanish(job["metadata"]["name"])
+    operator.sync()
+
+    operator.reconcile()
+
+    assert (operator.status.phase, operator.status.stages[-1].checkpoint_step) == (Phase.SUSPENDED, 5)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ser_operator.waiting import stuck, waiting
+from ser_operator.waiting import stuck, waiting, waits_since
 
 from .conftest import START
 
@@ -55,6 +55,14 @@ def test_a_quota_message_does_not_change_with_the_random_name_of_the_pod():
     ]
 
     assert messages[0] == messages[1] == 'pods "ser-climb-0-prepare-0123456789" is forbidden: exceeded quota: gpu'
+
+
+def test_a_job_that_its_queue_has_evicted_waits_although_its_last_pod_has_run():
+    ended = pod(phase="Failed", containerStatuses=[{"state": {"terminated": {"exitCode": 143}}}])
+    evicted = {"metadata": {**JOB["metadata"], "creationTimestamp": "2026-01-31T12:00:00Z"}, "spec": {"suspend": True}}
+
+    assert waits_since(JOB, [ended]) is None
+    assert waits_since(evicted, [ended]) == START
 
 
 def test_a_queued_job_waits_for_its_queue():

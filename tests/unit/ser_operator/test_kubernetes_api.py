@@ -1,0 +1,75 @@
+"""The adapter against a server of the test's own."""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client.configuration import Configuration
+
+from ser_operator.kubernetes_api import ApiError, Cluster
+
+RUN = {
+    "apiVersion": "ser.dev/v1alpha1",
+    "kind": "SERRun",
+    "metadata": {"name": "climb", "namespace": "lab", "uid": "r", "resourceVersion": "5"},
+}
+
+
+def ask(handle, question):
+    """What ``question(cluster)`` gives when ``handle(request)`` answers."""
+
+    async def run():
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            async with Cluster(Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}"), 5) as cluster:
+                return await question(cluster)
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("written", [b"", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"])
+def test_an_answer_that_breaks_off_is_no_answer(written):
+    async def break_off(request):
+        if written:
+            request.transport.write(written)
+            await asyncio.sleep(0.05)
+        request.transport.close()
+        return web.Response()
+
+    with pytest.raises(ApiError) as caught:
+        ask(break_off, lambda cluster: cluster.get_run("lab", "climb"))
+
+    assert caught.value.code == 0
+
+
+def test_what_others_have_put_into_the_status_is_taken_out_of_the_very_version_that_was_written():
+    asked = []
+
+    async def apply(request):
+        asked.append((request.content_type, await request.json()))
+        left = {} if len(asked) > 1 else {"finishedAt": "2026-01-31T12:00:00Z"}
+        return web.json_response({**RUN, "metadata": {"resourceVersion": "6"}, "status": {"phase": "Running", **left}})
+
+    answer = ask(apply, lambda cluster: cluster.apply_status(RUN, {"phase": "Running"}))
+
+    assert answer["status"] == {"phase": "Running"}
+    assert [kind for kind, _ in asked] == ["application/apply-patch+yaml", "application/merge-patch+json"]
+    assert asked[1][1] == {"metadata": {"resourceVersion": "6"}, "status": {"finishedAt": None}}
+
+
+def test_a_status_that_is_ours_alone_takes_one_write():
+    asked = []
+
+    async def apply(request):
+        asked.append(request.method)
+        return web.json_response({**RUN, "status": {"phase": "Running"}})
+
+    ask(apply, lambda cluster: cluster.apply_status(RUN, {"phase": "Running"}))
+
+    assert asked == ["PATCH"]
