@@ -12,19 +12,26 @@ import pytest
 WORDS = [f"w{number}" for number in range(60)] + ["a", "b"]
 
 
-@pytest.fixture(scope="session")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder without a head; 64 positions."""
-    import torch
+def word_tokenizer(words):
+    """One token a word, and BERT's frame around one text or two."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder without a head; 64 positions."""
+    import torch
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    tokenizer = word_tokenizer(WORDS)
     folder = tmp_path_factory.mktemp("bert")
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -37,7 +44,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).save_pretrained(folder)
     torch.manual_seed(1)
     config = BertConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=tokenizer.get_vocab_size(),
         hidden_size=36,  # not a multiple of a vector's width
         num_hidden_layers=2,
         num_attention_heads=3,
@@ -86,24 +93,17 @@ BAD = ("rude", "vague", "wrong")
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, set_seed
 
     folder = tmp_path_factory.mktemp("model")
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: index for index, word in enumerate([*special, *RUN_WORDS, *GOOD, *BAD])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
+    tokenizer = word_tokenizer([*RUN_WORDS, *GOOD, *BAD])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", model_max_length=64
     )
     fast.save_pretrained(folder)
     set_seed(0)
     config = BertConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=tokenizer.get_vocab_size(),
         hidden_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,

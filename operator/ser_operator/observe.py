@@ -60,7 +60,7 @@ def identity_of(run: SERRun, job: Object) -> tuple[StageKey, int, Literal["execu
     """
     if owner_uid(job) != run.metadata.uid:
         return None
-    said = _at(job, "spec", "template", "metadata", "labels")
+    said = at(job, "spec", "template", "metadata", "labels")
     try:
         key = StageKey(int(str(said.get(labels.ITERATION))), StageKind(str(said.get(labels.STAGE))))
         number = int(str(said.get(labels.ATTEMPT)))
@@ -95,7 +95,7 @@ def parse_result(message: Any) -> StageResult | None:
 
 def newest(pods: Sequence[Object]) -> Object:
     """The pod that was created last, which a replacement within an attempt is; empty when there is none."""
-    return max(pods, key=lambda pod: (str(_at(pod, "metadata").get("creationTimestamp", "")), name(pod)), default={})
+    return max(pods, key=lambda pod: (str(at(pod, "metadata").get("creationTimestamp", "")), name(pod)), default={})
 
 
 def terminated(pod: Object) -> Object:
@@ -116,35 +116,35 @@ def started_at(pod: Object) -> datetime | None:
 
 def conditions(thing: Object) -> list[Object]:
     """``status.conditions``, the well-formed ones."""
-    found = _at(thing, "status").get("conditions")
+    found = at(thing, "status").get("conditions")
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def owner_uid(thing: Object) -> str:
     """UID of the controller; empty without one."""
-    references = _at(thing, "metadata").get("ownerReferences")
+    references = at(thing, "metadata").get("ownerReferences")
     found = [one for one in references if isinstance(one, Mapping) and one.get("controller")] if isinstance(references, list) else []
     return str(found[0].get("uid", "")) if found else ""
 
 
 def uid(thing: Object) -> str:
     """``metadata.uid``."""
-    return str(_at(thing, "metadata").get("uid", ""))
+    return str(at(thing, "metadata").get("uid", ""))
 
 
 def name(thing: Object) -> str:
     """``metadata.name``."""
-    return str(_at(thing, "metadata").get("name", ""))
+    return str(at(thing, "metadata").get("name", ""))
 
 
 def deleting_since(thing: Object) -> datetime | None:
     """``metadata.deletionTimestamp``: for a pod the end of its grace period."""
-    return _time(_at(thing, "metadata").get("deletionTimestamp"))
+    return _time(at(thing, "metadata").get("deletionTimestamp"))
 
 
 def created_at(thing: Object) -> datetime | None:
     """``metadata.creationTimestamp``."""
-    return _time(_at(thing, "metadata").get("creationTimestamp"))
+    return _time(at(thing, "metadata").get("creationTimestamp"))
 
 
 def _exit_code(job: Object, ended: Object) -> int | None:
@@ -163,12 +163,12 @@ def _disrupted(pod: Object) -> bool:
 
 
 def _container_state(pod: Object, state: str) -> Object:
-    statuses = _at(pod, "status").get("containerStatuses")
+    statuses = at(pod, "status").get("containerStatuses")
     first = statuses[0] if isinstance(statuses, list) and statuses else {}
-    return _at(first, "state", state)
+    return at(first, "state", state)
 
 
-def _at(thing: Any, *path: str) -> Object:
+def at(thing: Any, *path: str) -> Object:
     """The mapping at ``path``; empty where there is none."""
     for part in path:
         thing = thing.get(part) if isinstance(thing, Mapping) else None

@@ -20,7 +20,7 @@ from ser_operator.allow_lists import refusal, unsupported
 from ser_operator.cache import Cache, RunKey
 from ser_operator.glances import NO_GLANCE, Glance, Glances
 from ser_operator.kubernetes_api import CONFLICT, ApiError, KubernetesApi, Object, run_selector
-from ser_operator.observe import attempts, deleting_since, identity_of, name, uid
+from ser_operator.observe import attempts, deleting_since, identity_of, name, owner_uid, uid
 from ser_operator.read_run import read_run, unreadable, write_status
 from ser_operator.recorder import event
 from ser_operator.settings import Settings
@@ -99,8 +99,9 @@ class Reconciler:
             return None
         try:
             view = await self._cached(body)
-            if _nothing_to_do(view, self._plan(view)) and not _unwatched(view):
-                return self._come_back(view, self._plan(view))
+            planned = self._plan(view)
+            if _nothing_to_do(view, planned) and not _unwatched(view):
+                return self._come_back(view, planned)
             live = await self._live(key)
             return None if live is None else await self._execute(live, self._plan(live))
         except SpecError as error:
@@ -124,7 +125,7 @@ class Reconciler:
         selector = run_selector(run.metadata.uid)
         jobs = list(await self._api.list_jobs(namespace, selector))
         live = live_attempt(run.status)
-        if live is not None and all(name(job) != live.job for job in jobs):
+        if live is not None and _named(live.job, jobs) is None:
             # Somebody may have taken the label away, which is no reason to believe that it is gone.
             unlabeled = await self._api.get_job(namespace, live.job)
             jobs += [unlabeled] if unlabeled is not None else []
@@ -134,20 +135,19 @@ class Reconciler:
         for pod in pods:
             self._cache.put("Pod", pod)
         for job in jobs:
-            if not any(_controls(job, pod) for pod in pods):
+            if not any(owner_uid(pod) == uid(job) for pod in pods):
                 pods += self._cache.pods(uid(job))  # how it ended, if a watch has seen that before the pod went
-        if live is not None and all(name(job) != live.job for job in jobs):
+        if live is not None and _named(live.job, jobs) is None:
             gone, remains = self._cache.gone(run.metadata.uid)
             if any(seen.job == live.job and seen.state != "running" for seen in attempts(run, gone, remains, self._clock())):
                 jobs, pods = jobs + gone, pods + remains  # a watch has seen how it ended before it went
         return await self._with_glance(View(body, run, jobs, pods, self._clock()))
 
     async def _with_glance(self, view: View) -> View:
-        live = live_attempt(view.run.status)
-        job = next((job for job in view.jobs if live is not None and name(job) == live.job), None)
+        job = _live_job(view)
         if job is None or identity_of(view.run, job) is None:
             return view
-        pods = [pod for pod in view.pods if _controls(job, pod)]
+        pods = [pod for pod in view.pods if owner_uid(pod) == uid(job)]
         return replace(view, glance=await self._glances.look(job, pods, view.now))
 
     def _plan(self, view: View) -> Plan:
@@ -209,7 +209,7 @@ class Reconciler:
         return None
 
     async def _stop(self, view: View, action: StopStage) -> None:
-        job = next((job for job in view.jobs if name(job) == action.job), None)
+        job = _named(action.job, view.jobs)
         # Whatever the status says, nothing but an attempt of this run is ever deleted.
         if job is not None and deleting_since(job) is None and identity_of(view.run, job) is not None:
             await self._api.delete_job(job)
@@ -271,10 +271,14 @@ def _nothing_to_do(view: View, planned: Plan) -> bool:
 
 def _unwatched(view: View) -> bool:
     """Whether the live attempt's Job has lost the label that the watch selects by, so that the cache hears no more of it."""
+    job = _live_job(view)
+    return job is not None and (job["metadata"].get("labels") or {}).get(labels.MANAGED_BY) != labels.OPERATOR
+
+
+def _live_job(view: View) -> Object | None:
     live = live_attempt(view.run.status)
-    labels_of = [job["metadata"].get("labels") or {} for job in view.jobs if live is not None and name(job) == live.job]
-    return any(found.get(labels.MANAGED_BY) != labels.OPERATOR for found in labels_of)
+    return None if live is None else _named(live.job, view.jobs)
 
 
-def _controls(job: Object, pod: Object) -> bool:
-    return any(reference.get("uid") == uid(job) for reference in pod["metadata"].get("ownerReferences", ()))
+def _named(wanted: str, jobs: Sequence[Object]) -> Object | None:
+    return next((job for job in jobs if name(job) == wanted), None)

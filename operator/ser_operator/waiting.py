@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ser_core.loop.observed import Waiting
-from ser_operator.observe import conditions, created_at, deleting_since, name, newest, terminated, waiting_state
+from ser_operator.observe import at, conditions, created_at, deleting_since, name, newest, terminated, waiting_state
 
 Object = Mapping[str, Any]
 
@@ -23,7 +23,7 @@ def stuck(pods: Sequence[Object], now: datetime) -> Waiting | None:
     for pod in pods:
         since = deleting_since(pod)
         if since is not None and now > since + STUCK_AFTER:
-            node = str(_spec(pod).get("nodeName", "unknown"))
+            node = str(at(pod, "spec").get("nodeName", "unknown"))
             remedy = "bring it back, or once it is surely off: kubectl delete pod --force"
             return Waiting(NODE_UNREACHABLE, f"pod {name(pod)} does not end because node {node} does not answer: {remedy}", stalled=True)
     return None
@@ -32,9 +32,9 @@ def stuck(pods: Sequence[Object], now: datetime) -> Waiting | None:
 def waits_since(job: Object, pods: Sequence[Object]) -> datetime | None:
     """Since when the attempt waits for its process; None once the process runs or has ended, or where nothing is waited for."""
     pod = newest(pods)
-    if not pod or _spec(job).get("suspend"):
+    if not pod or at(job, "spec").get("suspend"):
         return created_at(job)
-    if waiting_state(pod) or (not terminated(pod) and _status(pod).get("phase") == "Pending"):
+    if waiting_state(pod) or (not terminated(pod) and at(pod, "status").get("phase") == "Pending"):
         return created_at(pod)
     return None
 
@@ -47,7 +47,7 @@ def waiting(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Wa
         pods: The Job's pods.
         events: Events of the newest pod, or of the Job when there is no pod.
     """
-    if _spec(job).get("suspend"):
+    if at(job, "spec").get("suspend"):
         told = next((str(one.get("message", "")) for one in conditions(job) if one.get("type") == "Suspended"), "")
         return Waiting(QUEUED, f"its queue has not admitted it{f': {told}' if told else ''}")
     return _by_pod(newest(pods)) or _by_events(job, events)
@@ -70,13 +70,3 @@ def _by_events(job: Object, events: Sequence[Object]) -> Waiting | None:
     # A pod that could not be made gets another random name each time; the status must not change with it.
     message = re.sub(rf"{re.escape(name(job))}-[a-z0-9]{{5}}\b", name(job), str(last.get("message", "")))
     return Waiting(str(last.get("reason", "Waiting")), message)
-
-
-def _spec(thing: Object) -> Object:
-    found = thing.get("spec")
-    return found if isinstance(found, Mapping) else {}
-
-
-def _status(thing: Object) -> Object:
-    found = thing.get("status")
-    return found if isinstance(found, Mapping) else {}

@@ -76,7 +76,7 @@ def _apply(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observ
                 write_time(now),
                 stalled=verdict.stalled,
             ),
-            "progress": progress(status, observed.progress, now) if live is not None else None,
+            "progress": progress(status, observed.progress, now),
             "finished_at": write_time(now) if verdict.phase in TERMINAL else None,
         }
     )

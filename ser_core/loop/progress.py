@@ -13,12 +13,14 @@ _UNIT_BYTES = 16
 
 
 def progress(status: SERRunStatus, seen: Progress | None, now: datetime) -> ProgressStatus | None:
-    """The progress to show for the live attempt: the shown one until a new one is five points and a minute away from it.
+    """The progress to show for the live attempt, None without one: the shown one until a new one is five points and a minute away from it.
 
     What is shown from before the attempt's start is another attempt's and is dropped.
     """
     live, shown = live_attempt(status), status.progress
-    if live is None or (shown is not None and shown.updated_at < live.started_at):
+    if live is None:
+        return None
+    if shown is not None and shown.updated_at < live.started_at:
         shown = None
     if seen is None or not 0 <= seen.step <= seen.total or not seen.total:
         return shown

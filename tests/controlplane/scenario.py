@@ -16,8 +16,8 @@ from controlplane.gate import Gate
 from controlplane.kubelet import ProcessKubelet
 from controlplane.operator_process import OperatorProcess
 from controlplane.stage_double import StageDouble
+from controlplane.truth_table import check_conditions
 from ser_core.api.serrun import API_VERSION
-from ser_core.loop.conditions import TYPES
 
 ROOT = Path(__file__).parents[2]
 SPEC: Mapping[str, Any] = {
@@ -27,15 +27,6 @@ SPEC: Mapping[str, Any] = {
     "loop": {"maxIterations": 1},
 }
 ENDED = ("Completed", "Failed")
-TRUE_CONDITIONS = {
-    "Pending": ({"Reconciling"},),
-    "Running": ({"Reconciling"}, {"Stalled"}),
-    "Suspended": ({"Suspended"},),
-    "BudgetExceeded": ({"Stalled"},),
-    "Completed": ({"Ready", "Completed"},),
-    "Failed": ({"Stalled", "Failed"},),
-}
-"""The truth table of docs/operations.md."""
 
 
 class Scenario:
@@ -125,9 +116,7 @@ class Scenario:
         """The status of the run; empty before the first. Its conditions are checked by the truth table."""
         status: Object = self.run().get("status") or {}
         if status:
-            true = {one["type"] for one in status["conditions"] if one["status"] == "True"}
-            assert [one["type"] for one in status["conditions"]] == list(TYPES)
-            assert true in TRUE_CONDITIONS[status["phase"]], (status["phase"], true)
+            check_conditions(status)
         return status
 
     def jobs(self) -> list[Object]:

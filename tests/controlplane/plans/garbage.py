@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from controlplane.api_client import Object
 from controlplane.plans.plan import Fault, Plan, eventually, run_to_end
-from controlplane.scenario import TRUE_CONDITIONS, Scenario
+from controlplane.scenario import Scenario
+from controlplane.truth_table import TRUE_CONDITIONS
 
 NOW = "2026-01-31T12:00:00Z"
 BYSTANDER = "bystander"
