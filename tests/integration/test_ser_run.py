@@ -80,7 +80,7 @@ def test_two_runners_of_one_run_take_turns(undisturbed, make_run, tmp_path):
 
 
 def test_ctrl_c_ends_a_runner_that_only_waits(make_run, tmp_path):
-    run = make_run(tmp_path)
+    run = make_run(tmp_path, lambda spec: spec["training"].update(epochs=100))  # the first is at work until it is told to end
     first = run.start()
     wait_for(first, '"event": "started"')
     second = run.start()
