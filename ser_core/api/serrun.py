@@ -132,6 +132,11 @@ class DataSpec(Model):
         return self
 
 
+MIN_TOKENS_PER_BATCH = 64
+CPU_TOKENS_PER_BATCH = 2048
+"""Larger batches gain nothing on a CPU and only pad more."""
+
+
 class TrainingSpec(Model):
     """How a reward model is trained, the same in every loop."""
 
@@ -141,9 +146,9 @@ class TrainingSpec(Model):
     """Peak rate of AdamW, after a linear warm-up over 10 % of the steps; then it falls linearly to zero."""
     pairs_per_step: int = Field(default=64, ge=1, le=65536)
     """Pairs in one optimizer step, whatever the micro-batches."""
-    tokens_per_batch: int = Field(default=8192, ge=64, le=4194304)
-    """Token budget of one micro-batch or scoring batch, padding included. Lower it when memory runs out; it does not change what a
-    step learns."""
+    tokens_per_batch: int = Field(default=8192, ge=MIN_TOKENS_PER_BATCH, le=4194304)
+    """Token budget of one micro-batch or scoring batch, padding included; a CPU takes at most 2,048 of it. It does not change what a step
+    learns. A stage that runs out of memory is tried once more with half of it."""
     loss: Literal["bradley-terry", "hinge"] = "bradley-terry"
     """Bradley-Terry on the score difference (arXiv 2411.00418, released code), or the hinge with a margin (the paper's Eq. 5)."""
     margin: float = Field(default=1.0, gt=0, le=100)

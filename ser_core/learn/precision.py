@@ -13,8 +13,9 @@ from typing import Literal
 import torch
 import transformers
 
+from ser_core.api.serrun import CPU_TOKENS_PER_BATCH
+
 _CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
-_CPU_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Precision:
 
     def batch_tokens(self, budget: int) -> int:
         """Tokens of one batch: the budget, but on a CPU at most 2,048, since larger batches gain nothing there and only pad more."""
-        return min(budget, _CPU_TOKENS) if self.device == "cpu" else budget
+        return min(budget, CPU_TOKENS_PER_BATCH) if self.device == "cpu" else budget
 
 
 def resolve(requested: Literal["auto", "fp32", "bf16"], *, cuda: bool, cuda_bf16: bool, cpuinfo: str) -> Precision:

@@ -8,7 +8,8 @@ Every decision is read from the stage's recorded attempts, so nothing has to be 
 | success, or nothing known, and no result | Lost | when a report finds no manifest | `mode: report` |
 | exit 143, a disruption, or after it was asked to stop | Interrupted | the third in a row without a newer checkpoint | at once |
 | exit 10 to 19, or another stage's manifest | Failed | yes | never |
-| exit 20 to 29 | Failed | yes | after a pause, up to three charged attempts |
+| exit 21, out of memory | Failed | yes | after a pause, once, with half of the token budget |
+| the rest of exit 20 to 29 | Failed | yes | after a pause, up to three charged attempts |
 | anything else | Failed | yes | the same, but never after twice the same at the same checkpoint |
 """
 
@@ -22,8 +23,9 @@ from ser_core.api.stage import FilterMetrics, LabelMetrics, ManifestRef, Prepare
 from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.errors import EXIT_NOTHING_TO_REPORT, Interrupted, OutOfMemory
 from ser_core.loop.observed import ObservedAttempt
-from ser_core.loop.stages import StageKey, key_of
+from ser_core.loop.stages import StageKey, key_of, resource_kind
 from ser_core.loop.text import as_reason, clip, read_time, write_time
+from ser_core.loop.token_budget import more_memory, ran_out_of_memory
 
 MAX_CHARGED = 3
 MAX_UNCHARGED_WITHOUT_PROGRESS = 3
@@ -133,6 +135,8 @@ def failure(rows: Sequence[StageStatus]) -> Failure | None:
             return Failure(last.reason, told)
         if last.exit_code not in RETRIED and len(tries) > 1 and _same_failure(tries[-2], last):
             return Failure(last.reason, f"failed twice in the same way: {told}")
+        if sum(map(ran_out_of_memory, tries)) > 1:
+            return Failure(last.reason, f"ran out of memory twice: {told}; {more_memory(resource_kind(last.stage))}")
     charged = [row for row in tries if row.charged]
     if len(charged) >= MAX_CHARGED:
         return Failure(last.reason, f"{len(charged)} charged attempts, the last one: {told}")

@@ -8,6 +8,7 @@ from ser_core.api.serrun import Control, LoopSpec, Rule, SERRun, StageResources
 from ser_core.api.stage import InputRole, ManifestRef, RunIdentity, StageSpec
 from ser_core.api.status import LearningStatus, Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.stopping import Ending, ending
+from ser_core.loop.token_budget import ran_out_of_memory, with_half_budget
 
 JOB_NAME_LENGTH = 56
 """A name must be a DNS label (63); the rest is room for the pod index that Kubernetes appends to it."""
@@ -155,16 +156,18 @@ def stage_spec(run: SERRun, status: SERRunStatus, attempt: StageStatus) -> Stage
     """What the process of ``attempt`` is told."""
     key = key_of(attempt)
     done = committed(status)
+    wanted = resources(run, key.stage)
+    short = any(ran_out_of_memory(row) for row in status.stages if key_of(row) == key)
     return StageSpec(
         run=RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=run.metadata.uid),
         stage=attempt.stage,
         iteration=attempt.iteration,
         attempt=attempt.attempt,
         mode=attempt.mode,
-        spec=run.spec,
+        spec=with_half_budget(run.spec, key.stage, gpus=wanted.gpus) if short else run.spec,
         inputs={role: _manifest(done[source]) for role, source in inputs_of(key, run.spec.loop, status).items()},
         steps=seed_only_steps(status) if key.stage is StageKind.CONTROL_SEED_ONLY else None,
-        threads=whole_cpus(resources(run, key.stage)) or max(status.threads, 1),
+        threads=whole_cpus(wanted) or max(status.threads, 1),
     )
 
 
@@ -174,9 +177,13 @@ def _manifest(row: StageStatus) -> ManifestRef:
 
 def resources(run: SERRun, stage: StageKind) -> StageResources:
     """Resources of a stage; a control is a retrain."""
-    kind = StageKind.RETRAIN if stage in CONTROL_OF_STAGE else stage
-    found: StageResources = getattr(run.spec.resources, kind.value)
+    found: StageResources = getattr(run.spec.resources, resource_kind(stage))
     return found
+
+
+def resource_kind(stage: StageKind) -> str:
+    """Name of a stage's field in ``resources``."""
+    return (StageKind.RETRAIN if stage in CONTROL_OF_STAGE else stage).value
 
 
 def whole_cpus(wanted: StageResources) -> int | None:

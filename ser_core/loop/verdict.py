@@ -11,6 +11,7 @@ from ser_core.loop.observed import Observed, Waiting
 from ser_core.loop.reports import unknown_live, upcoming_attempt
 from ser_core.loop.stages import StageKey, committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
 from ser_core.loop.text import write_time
+from ser_core.loop.token_budget import ran_out_of_memory, takes_a_budget
 
 NOT_ALLOWED = "NotAllowed"
 
@@ -78,9 +79,9 @@ def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:
     rows = attempts_of(status, key_of(upcoming))
     pause = next_attempt(rows).not_before
     if pause is not None and pause > now:
-        message = (
-            f"{key_of(upcoming)}: attempt {upcoming.attempt} starts at {write_time(pause)}, after {rows[-1].reason}: {rows[-1].message}"
-        )
+        changed = " with half of training.tokensPerBatch" if ran_out_of_memory(rows[-1]) and takes_a_budget(upcoming.stage) else ""
+        begins = f"{key_of(upcoming)}: attempt {upcoming.attempt} starts at {write_time(pause)}{changed}"
+        message = f"{begins}, after {rows[-1].reason}: {rows[-1].message}"
         return Verdict(Phase.RUNNING, "Pausing", message, wait_until=pause)
     running = _while_live(upcoming)
     return Verdict(running.phase, running.reason, running.message, start=upcoming)

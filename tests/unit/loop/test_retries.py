@@ -8,6 +8,7 @@ import pytest
 from ser_core.api.stage import StageResult
 from ser_core.api.status import StageKind
 from ser_core.loop.stages import StageKey, job_name
+from ser_core.loop.token_budget import with_half_budget
 
 
 def attempts(world, stage="retrain"):
@@ -102,13 +103,26 @@ def test_a_signal_without_a_report_is_named_by_its_code(make_world):
     assert [(row.reason, row.message) for row in world.rows("retrain")] == [("ExitCode137", "ended with exit code 137 and no report")]
 
 
-def test_killed_for_memory_counts_as_exit_21(make_world):
-    world = make_world().at("retrain")
-    for _ in range(3):
-        fail(world, outcome="failed", exit_code=137, result=False, out_of_memory=True)
+def test_killed_for_memory_is_tried_once_more_with_half_of_the_tokens(make_world):
+    world = make_world(resources={"retrain": {"gpus": 1}}).at("retrain")
+    budgets = [world.specs[world.live()[0].job].spec.spec.training.tokens_per_batch]
+    fail(world, outcome="failed", exit_code=137, result=False, out_of_memory=True)
+    budgets.append(world.specs[world.live()[0].job].spec.spec.training.tokens_per_batch)
+    fail(world, outcome="failed", exit_code=137, result=False, out_of_memory=True)
 
-    assert [(row.exit_code, row.reason, row.charged) for row in world.rows("retrain")] == [(21, "OutOfMemory", True)] * 3
-    assert world.condition("Failed").reason == "OutOfMemory"
+    assert budgets == [8192, 4096]
+    assert [(row.exit_code, row.reason, row.charged) for row in world.rows("retrain")] == [(21, "OutOfMemory", True)] * 2
+    failed = world.condition("Failed")
+    assert failed.reason == "OutOfMemory"
+    assert "ran out of memory twice" in failed.message and "resources.retrain.memory" in failed.message
+
+
+def test_without_gpus_half_is_counted_from_what_a_cpu_takes(make_run):
+    def halved(tokens, stage=StageKind.RETRAIN):
+        return with_half_budget(make_run(training={"tokensPerBatch": tokens}).spec, stage, gpus=0).training.tokens_per_batch
+
+    assert [halved(tokens) for tokens in (8192, 2048, 100, 64)] == [1024, 1024, 64, 64]
+    assert halved(8192, StageKind.FILTER) == 8192
 
 
 @pytest.mark.parametrize("end", [{"outcome": "interrupted"}, {"outcome": "failed", "exit_code": 1, "disrupted": True, "result": False}])
