@@ -20,7 +20,10 @@ from controlplane.api_client import Object
 from controlplane.home import Home, home
 from controlplane.operator_process import OperatorProcess
 from controlplane.scenario import SPEC, Scenario
-from ser_core.api.serrun import API_VERSION
+from ser_core.api.serrun import API_VERSION, SERRun
+from ser_core.api.status import SERRunStatus
+from ser_core.loop.stages import job_name, key_of
+from ser_operator.read_run import read_run, write_status
 
 
 class HandOvers:
@@ -178,11 +181,15 @@ def crowd(place: Home, folder: Path, many: int) -> None:
 def restart(place: Home, folder: Path, objects: int) -> None:
     """Ready time with ``objects`` finished runs, and what a restart writes."""
     with place.scenario(folder) as scenario:
-        names = create_runs(scenario, objects)
-        status = finished_status(place, folder)
+        create_runs(scenario, objects)
+        status = SERRunStatus.model_validate(finished_status(place, folder))
         path = scenario.collection("serruns", f"apis/{API_VERSION}")
+
+        def finish(body: Object) -> None:
+            scenario.api.patch(f"{path}/{body['metadata']['name']}/status", {"status": write_status(as_of(read_run(body), status))})
+
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda name: scenario.api.patch(f"{path}/{name}/status", {"status": status}), names))
+            list(pool.map(finish, scenario.api.items(path)))
         began = time.monotonic()
         scenario.operator.start()
         while 'ser_operator_runs{phase="Completed"}' not in scenario.operator.page("/metrics"):
@@ -202,6 +209,12 @@ def finished_status(place: Home, folder: Path) -> Object:
         scenario.operator.start()
         scenario.apply()
         return scenario.wait_for_end()
+
+
+def as_of(run: SERRun, status: SERRunStatus) -> SERRunStatus:
+    """``status`` as the operator would have written it for ``run``: its Jobs are named after the run's UID, else it counts as forged."""
+    rows = [row.model_copy(update={"job": job_name(run, key_of(row), row.attempt)}) for row in status.stages]
+    return status.model_copy(update={"stages": tuple(rows)})
 
 
 def main() -> None:
