@@ -24,6 +24,10 @@ from ser_core.api.serrun import API_VERSION, SERRun
 from ser_core.api.status import SERRunStatus
 from ser_core.loop.stages import job_name, key_of
 from ser_operator.read_run import read_run, write_status
+from ser_operator.settings import Settings
+
+AS_SHIPPED = {name: Settings.model_fields[name].default for name in ("progress_seconds", "events_after_seconds", "workers")}
+"""Scenarios look at progress and Events more often, which hundreds of runs would pay for."""
 
 
 class HandOvers:
@@ -117,7 +121,7 @@ def hand_over(place: Home, folder: Path, live: int) -> None:
         seen.stop()
     place.stage_seconds = 20.0
     for hostile in (0, 1):
-        with place.scenario(folder / f"live-{hostile}", workers=16) as scenario:
+        with place.scenario(folder / f"live-{hostile}", **AS_SHIPPED) as scenario:
             scenario.operator.start()
             seen = HandOvers(scenario)
             if hostile:
@@ -160,7 +164,7 @@ def say(what: str, seconds: Sequence[float]) -> None:
 def crowd(place: Home, folder: Path, many: int) -> None:
     """``many`` live runs, each with a stage that computes: what the operator takes while they run."""
     place.stage_seconds = 3600.0
-    with place.scenario(folder, workers=16) as scenario:
+    with place.scenario(folder, **AS_SHIPPED) as scenario:
         scenario.operator.start()
         began = time.monotonic()
         create_runs(scenario, many)
