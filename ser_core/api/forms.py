@@ -59,6 +59,7 @@ REGION = Form(r"[a-z0-9-]+", "is no region: write one such as eu-central-1", max
 NAME = Form(
     rf"{_DNS_LABEL}(\.{_DNS_LABEL})*", "is no name: use lower-case letters, digits, '-' and '.', such as team-a.data", max_length=253
 )
+NAMESPACE = Form(_DNS_LABEL, "is no namespace: use lower-case letters, digits and '-', such as team-a", max_length=63)
 QUEUE = Form(NAME.pattern, NAME.wanted, max_length=63)
 LABEL_KEY = Form(
     rf"({NAME.pattern}/)?{_LABEL}",
@@ -79,6 +80,8 @@ Region = Annotated[str, AfterValidator(REGION.check), Field(json_schema_extra=RE
 """Region of a bucket."""
 Name = Annotated[str, AfterValidator(NAME.check), Field(json_schema_extra=NAME.schema)]
 """Name of a Kubernetes object: a DNS subdomain."""
+Namespace = Annotated[str, AfterValidator(NAMESPACE.check)]
+"""Name of a namespace: a DNS label."""
 QueueName = Annotated[str, AfterValidator(QUEUE.check), Field(json_schema_extra=QUEUE.schema)]
 """Name of a Kueue queue, short enough for a label."""
 LabelKey = Annotated[str, AfterValidator(LABEL_KEY.check), Field(json_schema_extra=LABEL_KEY.schema)]

@@ -19,17 +19,22 @@ def refuse_changes(old: SERRunSpec, new: SERRunSpec, *, ended: bool) -> None:
     Raises:
         SpecError: Immutable fields differ (reason `ImmutableField`); each is named with both values.
     """
-    before, after = (spec.model_dump(mode="json", by_alias=True) for spec in (old, new))
-    raised = new.loop.max_iterations > old.loop.max_iterations
-    if raised and not ended:
-        after["loop"]["maxIterations"] = before["loop"]["maxIterations"]
-    changes = [text for name in before if name not in MUTABLE for text in _differences(f"spec.{name}", before[name], after[name])]
+    changes = forbidden_changes(old, new, ended=ended)
     if changes:
         raise SpecError(
             "; ".join(changes),
             reason="ImmutableField",
             hint="a started run keeps its spec: use another metadata.name, or ser purge and start again",
         )
+
+
+def forbidden_changes(old: SERRunSpec, new: SERRunSpec, *, ended: bool) -> list[str]:
+    """One sentence for each field that `refuse_changes` refuses, with both values."""
+    before, after = (spec.model_dump(mode="json", by_alias=True) for spec in (old, new))
+    raised = new.loop.max_iterations > old.loop.max_iterations
+    if raised and not ended:
+        after["loop"]["maxIterations"] = before["loop"]["maxIterations"]
+    return [text for name in before if name not in MUTABLE for text in _differences(f"spec.{name}", before[name], after[name])]
 
 
 def _differences(path: str, before: Any, after: Any) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from ser_core.api.forms import DURATION, LABEL_KEYS, Duration, Endpoint, LabelKey, LabelValue, Name, Quantity, QueueName, Region
+from ser_core.api.forms import DURATION, LABEL_KEYS, Duration, Endpoint, LabelKey, LabelValue, Name, Namespace, Quantity, QueueName, Region
 from ser_core.api.model import Model
 from ser_core.api.status import SERRunStatus
 from ser_core.api.uris import DataUri, ModelUri, StorageUri
@@ -367,9 +367,9 @@ class Metadata(Model):
 
     model_config = ConfigDict(extra="ignore")
 
-    name: str = Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    name: Name
     """Name of the run: a DNS subdomain."""
-    namespace: str = Field(default="default", min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    namespace: Namespace = "default"
     """Namespace of the run."""
     uid: str = Field(default="", max_length=64)
     """Identity of this very object, set by the API server or by `ser run`."""

@@ -13,8 +13,8 @@ from ser_core.api.crd import bounds, crd, resource_schema, shown_default
 
 _COMMAND = "python -m ser_core.cli.generate"
 _HEAD = """\
-`null` means the same as leaving a field out; `ser run` takes it only for fields without a default. Below a table stand the rules
-across its fields, as the API server words them when it refuses a SERRun. `kubectl explain serrun.spec` shows the same fields."""
+`null` means the same as leaving a field out. Below a table stand the rules across its fields, as the API server words them when it
+refuses a SERRun. `kubectl explain serrun.spec` shows the same fields."""
 
 
 def crd_text() -> str:

@@ -15,7 +15,7 @@ from typing import IO
 
 import typer
 
-from ser_core.api.immutability import refuse_changes
+from ser_core.api.immutability import forbidden_changes, refuse_changes
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import RunIdentity, StageResult
 from ser_core.api.status import Outcome, Phase, StageStatus
@@ -23,7 +23,7 @@ from ser_core.cli.display import Display, choose_display
 from ser_core.cli.local_executor import LocalExecutor
 from ser_core.cli.serrun_file import located, read_serrun
 from ser_core.cli.stored_run import AsJson, RunFile
-from ser_core.errors import SERError
+from ser_core.errors import SERError, SpecError
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.store.checkpoints import CheckpointStore
@@ -77,7 +77,7 @@ def run_file(path: Path, display: Display) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
             signal.signal(number, interruption.handle)
         with located(path):
-            run = _adopt(store, wanted)
+            run = _adopt(store, wanted, path)
         if run.status.phase in TERMINAL:
             display.ended_before(run)
             return _exit_code(run)
@@ -146,12 +146,20 @@ def _taken_away(run: SERRun, stage: StageStatus, store: ObjectStore) -> Observed
     )
 
 
-def _adopt(store: ObjectStore, wanted: SERRun) -> SERRun:
+def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
     """The run that stands in the store with the mutable fields of the file, or a new one."""
     run = load_run(store, wanted.metadata.namespace, wanted.metadata.name)
     if run is None:
         metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
         run = create_run(store, SERRun(metadata=metadata, spec=wanted.spec))
+    changes = forbidden_changes(run.spec, wanted.spec, ended=run.status.phase in TERMINAL)
+    if changes:
+        held = f"{wanted.spec.storage.uri} holds a run {run.metadata.namespace}/{run.metadata.name} ({run.status.phase})"
+        raise SpecError(
+            f"{path}: {held} that was started with another spec:" + "".join(f"\n  {change}" for change in changes),
+            reason="ImmutableField",
+            hint=f"to begin anew: ser purge {path}; to keep the old run: write another storage.uri or metadata.name",
+        )
     return _with_spec(run, wanted)
 
 

@@ -51,7 +51,8 @@ def read_serrun(path: Path) -> SERRun:
     _resolve_files(document.get("spec"), path.resolve().parent)
     try:
         # As JSON, and strictly, because that is how the API server reads it: '3' and true are no numbers.
-        return SERRun.model_validate_json(json.dumps(document, default=str), strict=True, by_alias=True, by_name=False)
+        text = json.dumps(_without_nulls(document), default=str)
+        return SERRun.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         raise _spec_error(path, problems(error, SERRun), lines) from error
 
@@ -136,6 +137,13 @@ def _collect_lines(node: yaml.Node, path: FieldPath, lines: dict[FieldPath, int]
         for index, value in enumerate(node.value):
             lines[*path, index] = value.start_mark.line + 1
             _collect_lines(value, (*path, index), lines, file)
+
+
+def _without_nulls(value: Any) -> Any:
+    """``value`` without fields that are null: like the API server, `ser` takes them as left out."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _resolve_files(value: Any, folder: Path) -> None:

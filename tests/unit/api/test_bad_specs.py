@@ -60,7 +60,7 @@ def read(tmp_path):
         (9, "spec.activeDeadline", "0s", "'0s' is no duration"),
         (9, "spec.activeDeadline", 90, "90 is no duration"),
         (9, "spec.activeDeadline", "36h\n", "is no duration"),
-        (10, "metadata.name", "a" * 254, "at most 253 characters"),
+        (10, "metadata.name", "a" * 254, "is 254 characters long: at most 253"),
         (11, "metadata.name", "e😀", "'e😀'"),
         (11, "spec.resources.label.nodeSelector", {"pool": "e😀"}, "'e😀' is no label value"),
         (11, "spec.resources.label.nodeSelector", {"e😀": "a"}, "'e😀' is no label key"),

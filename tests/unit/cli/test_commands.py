@@ -116,3 +116,21 @@ def test_export_refuses_a_folder_that_holds_something(ser, stored_run, tmp_path)
     (tmp_path / "mine.txt").write_text("")
     ended = ser("export", stored_run.file, tmp_path)
     assert (ended.code, "not empty" in ended.err) == (10, True)
+
+
+def test_another_spec_over_an_older_run_says_what_differs_and_what_to_do(ser, stored_run, tmp_path):
+    document = yaml.safe_load(stored_run.file.read_text())
+    document["spec"]["training"] = {"seed": 5}
+    document["spec"]["loop"]["rule"] = "paper"
+    other = tmp_path / "serrun.yaml"
+    other.write_text(yaml.safe_dump(document))
+
+    ended = ser("run", other)
+
+    assert (ended.code, ended.out) == (10, "")
+    assert ended.err == (
+        f"error: {other}: {stored_run.run.spec.storage.uri} holds a run default/small (Completed) that was started with another spec:\n"
+        "  spec.training.seed was 0 and cannot become 5\n"
+        "  spec.loop.rule was 'calibrated' and cannot become 'paper'\n"
+        f"hint: to begin anew: ser purge {other}; to keep the old run: write another storage.uri or metadata.name\n"
+    )

@@ -144,3 +144,25 @@ def test_a_wrong_uri_says_what_to_write(read, line, remedy):
     with pytest.raises(SpecError) as caught:
         read("\n".join([*kept, replaced]) + "\n")
     assert remedy in caught.value.message
+
+
+@pytest.mark.parametrize("field", ["hub", "policy", "training", "queueName"])
+def test_null_means_left_out_as_on_a_cluster(read, field):
+    assert read(GOOD + f"  {field}: null\n").spec == read(GOOD).spec
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (
+            "{name: My_Run}",
+            "serrun.yaml:3: metadata.name: 'My_Run' is no name: use lower-case letters, digits, '-' and '.', such as team-a",
+        ),
+        ("{name: hh, namespace: a.b}", "serrun.yaml:3: metadata.namespace: 'a.b' is no namespace: use lower-case letters"),
+        ("{name: 3}", "serrun.yaml:3: metadata.name: 3: input should be a valid string"),
+    ],
+)
+def test_a_bad_name_is_refused_in_words(read, metadata, message):
+    with pytest.raises(SpecError) as caught:
+        read(GOOD.replace("{name: hh}", metadata))
+    assert message in caught.value.message
