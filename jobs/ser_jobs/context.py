@@ -39,6 +39,14 @@ class StageContext:
     """True after SIGTERM: save a checkpoint and raise `Interrupted`."""
     checkpoints: CheckpointStore
     """Checkpoints of this stage, shared by its attempts."""
+    rank: int = 0
+    """Number of this process among those that compute the stage together. What rank 0 returns is committed; the others' is dropped."""
+    local_rank: int = 0
+    """Its number within its pod, which is that of its GPU."""
+    world_size: int = 1
+    """How many processes compute the stage together."""
+    silent: Callable[[str], None] = lambda phase: None
+    """Say what follows when it may take long and reports no progress (loading, saving, encoding), so that it is not taken for a hang."""
 
     def fetch(self, role: InputRole, name: str) -> Path:
         """Local copy of one output of an input, for example ``(PREPARED, "seed.parquet")``. Size and SHA-256 are checked.
@@ -63,6 +71,7 @@ class StageContext:
         missing = [name for name in names if name not in manifest.outputs]
         if missing or not names:
             raise SpecError(f"{role.value} ({manifest.stage.value} of iteration {manifest.iteration}) has no output {', '.join(missing)}")
+        self.silent(f"fetching {role.value}")
         return fetch_outputs(self.store, manifest, names, self.workdir / "inputs" / role.value)
 
 

@@ -28,6 +28,7 @@ def body(context: StageContext) -> StageOutput:
     known = _resume(context, len(pool))
     interval = CheckpointInterval()
     files = context.fetch_folder(InputRole.LABELER, "model")
+    context.silent("loading the model")
     model = load(files, detect(spec.reward_model.precision), max_length=spec.reward_model.max_length)
 
     def after_batch(_answers: int) -> None:
@@ -40,6 +41,7 @@ def body(context: StageContext) -> StageOutput:
             interval.measure(lambda: _save(context, known, answers))
 
     scores, truncated = score_pairs(model, pool, spec.training.tokens_per_batch, known, after_batch)
+    context.silent("writing the labels")
     path = context.workdir / "labels.parquet"
     write_table(path, PairScores, scores)
     return StageOutput({"labels.parquet": path}, LabelMetrics(labeled=len(scores), truncated=truncated))
@@ -63,6 +65,7 @@ def _resume(context: StageContext, pairs: int) -> Scores:
 
 
 def _save(context: StageContext, known: Scores, answers: int) -> None:
+    context.silent("saving a checkpoint")
     path = context.workdir / "scores.npy"
     np.save(path, known, allow_pickle=False)
     context.checkpoints.save(answers, {"scores.npy": path})

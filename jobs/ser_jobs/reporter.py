@@ -6,15 +6,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from ser_jobs.heartbeat import Heartbeat
+from ser_jobs.place import Place
+
 _SECONDS_BETWEEN_PROGRESS = 0.5
 
 
 class EventLog:
-    """The `Reporter` of a stage process. Progress is throttled; the first and the last step always show."""
+    """The `Reporter` of a stage process. Progress is throttled; the first and the last step always show.
 
-    def __init__(self, path: Path, stream: TextIO) -> None:
+    Args:
+        path: The log file.
+        stream: Standard output.
+        heartbeat: Told of every step, shown or not.
+        place: Of several processes the first alone shows progress, and each signs its other events with its rank.
+    """
+
+    def __init__(self, path: Path, stream: TextIO, heartbeat: Heartbeat | None = None, place: Place | None = None) -> None:
         self.path = path
         self._stream = stream
+        self._heartbeat = heartbeat or Heartbeat(None)
+        self._place = place or Place()
         self._last_progress = float("-inf")
         self._latest: dict[str, Any] | None = None
 
@@ -24,6 +36,9 @@ class EventLog:
 
     def progress(self, step: int, total: int, unit: str) -> None:
         """Say that ``step`` of ``total`` ``unit`` are done."""
+        self._heartbeat.step()
+        if not self._place.is_first:
+            return
         self._latest = {"step": step, "total": total, "unit": unit}
         now = time.monotonic()
         if step >= total or now - self._last_progress >= _SECONDS_BETWEEN_PROGRESS:
@@ -33,7 +48,8 @@ class EventLog:
     def event(self, name: str, **fields: Any) -> None:
         """Write one event with the time (UTC, milliseconds)."""
         time_text = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": time_text, "event": name, **fields}, ensure_ascii=False, default=str)
+        signed = {"rank": self._place.rank} if self._place.world_size > 1 else {}
+        line = json.dumps({"time": time_text, "event": name, **signed, **fields}, ensure_ascii=False, default=str)
         with self.path.open("a", encoding="utf-8") as log:
             log.write(line + "\n")
         print(line, file=self._stream, flush=True)

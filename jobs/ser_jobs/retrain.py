@@ -76,6 +76,7 @@ class _Retrain:
         model = self._load(self._context.workdir / "model")
         dev, heldout = self._evaluated(model, self._dev, 0), self._evaluated(model, self._heldout, len(self._dev))
 
+        self._context.silent("evaluating")
         dev_margins = {pair.id: pair.score_chosen - pair.score_rejected for pair in dev}
         crossed = self._progress.margins
         temperature = fit_temperature(np.array([*dev_margins.values(), *crossed.values()]))
@@ -124,6 +125,7 @@ class _Retrain:
     def _load_to_train(self) -> RewardModel:
         settings = self._context.spec.spec.reward_model
         folder = self._context.fetch_folder(starts_from(self._context), "model")
+        self._context.silent("loading the model")
         return load(folder, self._precision, max_length=settings.max_length, seed=self._training.seed, adapter=settings.adapter)
 
     def _cross_fit(self, held_back: NDArray[np.int64]) -> None:
@@ -149,6 +151,7 @@ class _Retrain:
         model = self._load_to_train()
         pairs = _encoded(model, self._examples)
         state = train(model, pairs, self._training, steps=self._steps, watch=self._progress, resume=self._progress.take_state())
+        self._context.silent("exporting the model")
         model.export(self._context.workdir / "model")
         self._progress.end_training(state)
         return state.history, sum(pair.better.truncated or pair.worse.truncated for pair in pairs)

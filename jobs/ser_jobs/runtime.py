@@ -2,8 +2,12 @@
 
 In: ``SER_STAGE`` (the `StageSpec` as JSON). Out: the manifest, the `StageResult` in the file named by
 ``SER_TERMINATION_MESSAGE``, JSON events on standard output, the exit code (docs/architecture.md, `ser_core.errors`).
+
+Of several processes (`ser_jobs.place`) all run the stage's body; the first alone commits and reports that it is done. A failure is
+reported by whoever meets it.
 """
 
+import contextlib
 import importlib
 import os
 import signal
@@ -23,14 +27,17 @@ from pydantic import ValidationError
 
 from ser_core.api.stage import MAX_RESULT_BYTES, ManifestRef, StageResult, StageSpec
 from ser_core.api.status import StageKind
-from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, OutOfMemory, SERError, SpecError
+from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, SERError, SpecError
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import commit, find_manifest, read_manifest, upload_outputs
 from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest, stage_prefix
 from ser_core.store.port import ObjectStore
+from ser_jobs import heartbeat, place
 from ser_jobs.context import StageBody, StageContext, StageOutput
 from ser_jobs.credentials import load_credentials
+from ser_jobs.memory import out_of_memory
+from ser_jobs.place import Place
 from ser_jobs.progress_server import progress_server
 from ser_jobs.reporter import EventLog
 
@@ -44,8 +51,6 @@ BODIES: Mapping[StageKind, str] = {
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: "ser_jobs.retrain",
 }
 """Module of each stage; imported only when the stage runs, so that report mode needs no torch."""
-
-_CHECKPOINTED = frozenset(BODIES) - {StageKind.PREPARE, StageKind.FILTER}
 
 
 class StopSignal:
@@ -81,7 +86,8 @@ def main() -> int:
         return error.exit_code
     with tempfile.TemporaryDirectory(prefix=f"ser-{spec.stage}-", dir=os.environ.get("SER_WORKDIR")) as folder:
         result, exit_code = run_stage(spec, Path(folder))
-    _report(termination_message, result)
+    if place.from_environment(os.environ).is_first or exit_code != EXIT_DONE:
+        _report(termination_message, result)
     return exit_code
 
 
@@ -93,11 +99,13 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         folder: An empty folder for the inputs, the outputs and the log.
     """
     checkpoints: CheckpointStore | None = None
-    log = EventLog(folder / "log.jsonl", sys.stdout)
-    attempt = _Attempt(spec, uuid.uuid4().hex, datetime.now(UTC))
+    here = place.from_environment(os.environ)
+    pulse = heartbeat.from_environment(os.environ, has_steps=_has_steps(spec.stage))
+    log = EventLog(folder / "log.jsonl", sys.stdout, pulse, here)
+    attempt = _Attempt(spec, uuid.uuid4().hex, datetime.now(UTC), here)
     store: ObjectStore | None = None
     try:
-        stop = StopSignal(raises=spec.stage not in _CHECKPOINTED)
+        stop = StopSignal(raises=not _has_steps(spec.stage))
         stop.install()
         store = connect(spec.spec.storage)
         found = find_manifest(store, spec.run, spec.iteration, spec.stage)
@@ -109,15 +117,23 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         checkpoints = CheckpointStore(store, spec.run, spec.iteration, spec.stage)
         inputs = {role: read_manifest(store, ref) for role, ref in spec.inputs.items()}
         log.event("started", stage=spec.stage, iteration=spec.iteration, attempt=spec.attempt, threads=spec.threads)
+        pulse.silent("importing the stage")
         body: StageBody = importlib.import_module(BODIES[spec.stage]).body
-        with progress_server(os.environ, log.latest):
-            output = body(StageContext(spec, store, inputs, folder, log, stop.received, checkpoints))
+        with progress_server(os.environ, log.latest) if here.is_first else contextlib.nullcontext():
+            context = StageContext(
+                spec, store, inputs, folder, log, stop.received, checkpoints, here.rank, here.local_rank, here.world_size, pulse.silent
+            )
+            output = body(context)
+        if not here.is_first:
+            return StageResult(outcome="done"), EXIT_DONE
+        pulse.silent("uploading")
         committed = attempt.commit(store, output, log)
         checkpoints.delete_all()
         outcome = committed if committed.outcome == "done" else committed.model_copy(update={"message": "another attempt committed first"})
         return outcome, EXIT_DONE
     except Exception as error:
-        failure = _as_ser_error(error)
+        failure = _as_ser_error(error, spec.stage)
+        pulse.silent("saving the log")
         if failure.exit_code == 1:
             traceback.print_exc()
         log.event("failed", reason=failure.reason, message=failure.message, hint=failure.hint)
@@ -126,11 +142,17 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         return _failure(failure, checkpoints), failure.exit_code
 
 
+def _has_steps(stage: StageKind) -> bool:
+    """Whether a stage computes in steps, which it reports and of which it keeps checkpoints."""
+    return stage not in (StageKind.PREPARE, StageKind.FILTER)
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     spec: StageSpec
     writer: str
     started: datetime
+    place: Place
 
     def commit(self, store: ObjectStore, output: StageOutput, log: EventLog) -> StageResult:
         spec = self.spec
@@ -158,7 +180,8 @@ class _Attempt:
 
     def save_log(self, store: ObjectStore, log: EventLog) -> str | None:
         """Upload the log; a store that refuses it does not change the attempt's result."""
-        key = f"{stage_prefix(self.spec.run, self.spec.iteration, self.spec.stage)}/attempt-{self.spec.attempt}-{self.writer[:8]}/log.jsonl"
+        folder = f"{stage_prefix(self.spec.run, self.spec.iteration, self.spec.stage)}/attempt-{self.spec.attempt}-{self.writer[:8]}"
+        key = f"{folder}/log.jsonl" if self.place.is_first else f"{folder}/log-rank-{self.place.rank:04d}.jsonl"
         try:
             store.upload(key, log.path)
         except SERError as error:
@@ -178,11 +201,11 @@ def _read_spec(text: str | None) -> StageSpec:
         raise SpecError(f"SER_STAGE: {where}: {first['msg']}", hint="operator and stage image must be of one version") from error
 
 
-def _as_ser_error(error: Exception) -> SERError:
+def _as_ser_error(error: Exception, stage: StageKind) -> SERError:
     if isinstance(error, SERError):
         return error
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return OutOfMemory(str(error).split("\n")[0] or "out of memory", hint="lower training.tokensPerBatch, or give it more memory")
+        return out_of_memory(str(error).split("\n")[0], stage)
     return SERError(f"{type(error).__name__}: {error}", reason=type(error).__name__, hint="a defect: the log has the traceback")
 
 

@@ -77,6 +77,7 @@ class TrainingProgress:
 
     def score(self, model: RewardModel, pairs: Sequence[LabeledPair], known: NDArray[np.float64]) -> list[PairScores]:
         """Scores of labelled pairs, the chosen answer first; ``known`` as in `score_pairs`."""
+        self._context.silent("encoding what is scored")
         unlabeled = [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, pair.source) for pair in pairs]
         scores, _ = score_pairs(model, unlabeled, self._context.spec.spec.training.tokens_per_batch, known, self._after_batch)
         return scores
@@ -104,6 +105,7 @@ class TrainingProgress:
         self._context.reporter.progress(self._answers // 2, self._total, "pairs")
 
     def _save(self) -> None:
+        self._context.silent("saving a checkpoint")
         folder = self._context.workdir / "checkpoint"
         folder.mkdir(exist_ok=True)
         files = {name: folder / name for name in ("progress.json", "scores.npy")}
