@@ -1,0 +1,172 @@
+"""The policy: a causal language model that is computed on left-padded prompts followed by right-padded answers.
+
+Dropout is off, in training too. Weights are fp32; the products of the trunk may be bf16 (autocast), probabilities never
+are.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ser_core.api.adapter import AdapterSpec
+from ser_core.errors import SpecError
+from ser_core.learn.precision import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Prompts and answers as the models read them, all of shape (rows, prompt width + answer width)."""
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    """True at real tokens."""
+    prompt_width: int
+
+    @property
+    def answers(self) -> torch.Tensor:
+        """Tokens of the answers, shape (rows, answer width)."""
+        return self.tokens[:, self.prompt_width :]
+
+    @property
+    def answer_mask(self) -> torch.Tensor:
+        """True at real tokens of answers, their end token included; shape (rows, answer width)."""
+        return self.mask[:, self.prompt_width :]
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """A row's first real token has position 0, whatever padding stands before it; HF generate counts the same way."""
+        return (self.mask.long().cumsum(-1) - 1).clamp(min=0)
+
+    def rows(self, chosen: torch.Tensor) -> "Sequences":
+        """The chosen rows, without the columns in which all of them are padding; at least one column of answer stays."""
+        mask = self.mask[chosen]
+        prompt = int(mask[:, : self.prompt_width].sum(-1).max())
+        answer = max(1, int(mask[:, self.prompt_width :].sum(-1).max()))
+        columns = slice(self.prompt_width - prompt, self.prompt_width + answer)
+        return Sequences(self.tokens[chosen, columns], mask[:, columns], prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A causal language model, what it starts from, and its tokenizer."""
+
+    network: Any
+    reference: Any
+    """A frozen network; None: the policy's network with its adapter off."""
+    tokenizer: Any
+    end_tokens: tuple[int, ...]
+    """Token ids that end an answer."""
+    precision: Precision
+
+    def log_probabilities(self, batch: Sequences, temperature: float) -> torch.Tensor:
+        """Log-probability of every answer token, fp32, 0 at padding; shape (rows, answer width)."""
+        return _log_probabilities(self.network, batch, temperature, self.precision)
+
+    def reference_log_probabilities(self, batch: Sequences, temperature: float) -> torch.Tensor:
+        """The same of the reference."""
+        if self.reference is not None:
+            return _log_probabilities(self.reference, batch, temperature, self.precision)
+        with self.network.disable_adapter():
+            return _log_probabilities(self.network, batch, temperature, self.precision)
+
+    def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
+        """Answers as a reward model reads them: without special tokens, and without the space after ``Answer:``, which it puts itself."""
+        found = self.tokenizer.batch_decode([list(answer) for answer in answers], skip_special_tokens=True)
+        return [text.removeprefix(" ") for text in found]
+
+    def export(self, folder: Path) -> None:
+        """Write a plain transformers model and its tokenizer, adapter merged, in safetensors. Ends the training of an adapter."""
+        network = self.network.merge_and_unload() if hasattr(self.network, "merge_and_unload") else self.network
+        network.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and weights that training changes."""
+        return ((name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad)
+
+
+def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> Policy:
+    """Load a policy; its reference is the same model, unchanged.
+
+    Args:
+        folder: A causal language model with its tokenizer, weights in safetensors.
+        precision: How to compute it.
+        adapter: Train a LoRA adapter in place of all weights; then no second copy of the model is needed for the reference.
+        seed: Seed of a new adapter.
+
+    Raises:
+        SpecError: transformers cannot make a causal language model of it, or nothing ends its answers.
+    """
+    torch.manual_seed(seed)
+    network, tokenizer = load_network(AutoModelForCausalLM, folder, "policy.base")
+    ends = _end_tokens(network, tokenizer)
+    reference = None
+    if adapter is None:
+        reference = load_network(AutoModelForCausalLM, folder, "policy.base")[0].to(precision.device).eval().requires_grad_(False)
+    else:
+        from peft import LoraConfig, TaskType, get_peft_model
+
+        lora = LoraConfig(
+            task_type=TaskType.CAUSAL_LM, r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=0.0, target_modules="all-linear"
+        )
+        network = get_peft_model(network, lora)
+    return Policy(network.to(precision.device).eval(), reference, tokenizer, ends, precision)
+
+
+def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[Any, Any]:
+    """An fp32 network and its tokenizer.
+
+    Args:
+        kind: An auto class of transformers.
+        folder: Where they are.
+        field: Of the specification, for messages.
+        options: Of ``from_pretrained``.
+
+    Raises:
+        SpecError: ``kind`` cannot make a network of it.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        network = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise SpecError(
+            f"{field}: {kind.__name__} cannot load it: {str(error).splitlines()[0]}",
+            reason="ModelNotSupported",
+            hint=f"name a model with safetensors weights that {kind.__name__} supports",
+        ) from error
+    return network, tokenizer
+
+
+def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
+    found = getattr(network.generation_config, "eos_token_id", None)
+    ends = set(found if isinstance(found, list) else [] if found is None else [found])
+    ends |= set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
+    if not ends:
+        raise SpecError("policy.base: its tokenizer has no end-of-sequence token", reason="ModelNotSupported", hint="name another model")
+    return tuple(sorted(ends))
+
+
+def _log_probabilities(network: Any, batch: Sequences, temperature: float, precision: Precision) -> torch.Tensor:
+    width = batch.answers.shape[1]
+    with autocast(precision):
+        logits = network(**inputs(batch), logits_to_keep=width + 1).logits
+    logits = logits[:, -width - 1 : -1].float() / temperature
+    # The same as log-softmax, without a second tensor as large as the logits.
+    chosen = logits.gather(-1, batch.answers.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+    return torch.where(batch.answer_mask, chosen, 0.0)
+
+
+def inputs(batch: Sequences) -> dict[str, Any]:
+    """What a network is called with."""
+    return {"input_ids": batch.tokens, "attention_mask": batch.mask.long(), "position_ids": batch.positions, "use_cache": False}
+
+
+def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
+    """The context that a network is computed in."""
+    return torch.autocast(precision.device, dtype=precision.autocast) if precision.autocast else contextlib.nullcontext()

@@ -1,0 +1,56 @@
+"""Sums over all processes of ``torch.distributed``. Without a process group each is the identity.
+
+Every function here is collective: all processes call it at the same point. Nothing may be called in a loop whose length differs
+between them.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import distributed, nn
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return distributed.get_rank() if _several() else 0
+
+
+def count() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if _several() else 1
+
+
+def total(values: torch.Tensor) -> torch.Tensor:
+    """Sum over the processes; same shape."""
+    if _several():
+        values = values.clone()
+        distributed.all_reduce(values)
+    return values
+
+
+def anywhere(flag: bool, device: str) -> bool:
+    """Whether ``flag`` is set in any process, so that all take the same way."""
+    return bool(total(torch.tensor(float(flag), device=device)) > 0)
+
+
+def collect(values: torch.Tensor) -> torch.Tensor:
+    """One row for each process, shape (processes, ...)."""
+    if not _several():
+        return values.unsqueeze(0)
+    rows = [torch.empty_like(values) for _ in range(count())]
+    distributed.all_gather(rows, values)
+    return torch.stack(rows)
+
+
+def sum_gradients(weights: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their sums over the processes. A process without rows in a minibatch adds zeros."""
+    if not _several():
+        return
+    for weight in weights:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        distributed.all_reduce(weight.grad)
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized()

@@ -1,0 +1,120 @@
+"""Networks small enough to compute by hand, generators whose answers are known, and a watch."""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+from ser_core.learn.ppo.critic import Critic
+from ser_core.learn.ppo.generation import Prompt
+from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.learn.ppo.policy import Policy
+from ser_core.learn.ppo.state import PPOState
+from ser_core.learn.precision import Precision
+
+END = 0
+CPU = Precision("cpu")
+
+
+class Numbers:
+    """A tokenizer whose texts are the token ids, without the end token."""
+
+    def batch_decode(self, answers: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
+        assert skip_special_tokens
+        return [" ".join(str(token) for token in answer if token != END) for answer in answers]
+
+
+class Table(nn.Module):
+    """A policy that says each token with the same logit, whatever stands before it."""
+
+    def __init__(self, logits: Sequence[float]) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits))
+
+    def forward(self, input_ids: torch.Tensor, logits_to_keep: int, **_: object) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.logits.expand(len(input_ids), logits_to_keep, -1))
+
+
+class Ones(nn.Module):
+    def forward(self, input_ids: torch.Tensor, **_: object) -> SimpleNamespace:
+        return SimpleNamespace(last_hidden_state=torch.ones(*input_ids.shape, 1))
+
+
+class Constant(nn.Module):
+    """A critic that values all states alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base_model = Ones()
+        self.score = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+
+def table(logits: Sequence[float]) -> tuple[Policy, Critic]:
+    """The two as `align` takes them."""
+    return Policy(Table(logits), Table(logits).requires_grad_(False), Numbers(), (END,), CPU), Critic(Constant(), 0.0, CPU)
+
+
+class Sampler:
+    """Answers of a table's policy, each until its end token."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._network = policy.network
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, tokens: int, temperature: float) -> list[list[int]]:
+        chances = (self._network.logits.detach() / temperature).softmax(-1)
+        return [torch.multinomial(chances, tokens, replacement=True).tolist() for _ in prompts]
+
+
+class Script:
+    """Gives every prompt the same answer each time."""
+
+    def __init__(self, answer: Callable[[Sequence[int]], list[int]]) -> None:
+        self._answer = answer
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, tokens: int, temperature: float) -> list[list[int]]:
+        return [self._answer(prompt)[:tokens] for prompt in prompts]
+
+
+class Judge:
+    """Scores by a rule."""
+
+    def __init__(self, rule: Callable[[str, str], float]) -> None:
+        self._rule = rule
+
+    def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
+        return [self._rule(*pair) for pair in zip(prompts, answers, strict=True)]
+
+
+class Watch:
+    """Keeps the states that it is given, and stops when told."""
+
+    def __init__(self, *, stop_after_questions: int | None = None, always_due: bool = False) -> None:
+        self.saved: list[PPOState] = []
+        self.metrics: list[StepMetrics] = []
+        self._questions_left = stop_after_questions
+        self._always_due = always_due
+
+    def stopping(self) -> bool:
+        if self._questions_left is None:
+            return False
+        self._questions_left -= 1
+        return self._questions_left < 0
+
+    def checkpoint_due(self) -> bool:
+        return self._always_due
+
+    def save(self, state: PPOState) -> None:
+        self.saved.append(state.copy())
+
+    def stepped(self, metrics: StepMetrics) -> None:
+        self.metrics.append(metrics)
+
+
+def prompts(*lengths: int) -> list[Prompt]:
+    """Prompts of those lengths, all different."""
+    return [
+        Prompt(f"prompt {number}", tuple((7 * number + place) % 200 + 1 for place in range(length)))
+        for number, length in enumerate(lengths)
+    ]
