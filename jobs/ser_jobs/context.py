@@ -83,4 +83,5 @@ class StageOutput:
     metrics: StageMetrics
 
 
-StageBody = Callable[[StageContext], StageOutput]
+StageBody = Callable[[StageContext], StageOutput | None]
+"""Gives None where another process commits the stage."""

@@ -1,50 +1,124 @@
-"""The stage `label`: the reward model scores both answers of every pair of the pool."""
+"""The stage `label`: the reward model scores both answers of every pair of the pool.
 
+Several processes score a part of the pool each, without a word to one another; whoever finds all parts scored puts them together. A
+score does not depend on what is scored with it, so the labels are the same for any number of processes.
+"""
+
+import uuid
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from ser_core.api.serrun import Rule
 from ser_core.api.stage import InputRole, LabelMetrics
 from ser_core.data.tables import Decision, PairScores, PoolPair, read_table, write_table
-from ser_core.errors import Interrupted
+from ser_core.errors import Interrupted, ObjectNotFound
 from ser_core.learn.precision import detect, set_up_process
 from ser_core.learn.reward_model import load
 from ser_core.learn.scoring import Scores, score_pairs
+from ser_core.store.checkpoints import CheckpointStore
+from ser_core.store.shards import Shard, ShardStore
 from ser_jobs.checkpoint_interval import CheckpointInterval
 from ser_jobs.context import StageContext, StageOutput
 
+_LABELS, _TRUNCATED = "labels.parquet", "truncated"
 
-def body(context: StageContext) -> StageOutput:
+
+def body(context: StageContext) -> StageOutput | None:
     """Score the pool, batch by batch; a checkpoint holds the scores so far.
+
+    Returns:
+        The labels; None when other processes still compute some of them, and will commit them.
 
     Raises:
         QualityError: A score is not finite.
         Interrupted: Asked to stop; a checkpoint was saved.
     """
     set_up_process(context.spec.threads)
-    spec = context.spec.spec
+    if torch.cuda.is_available():
+        torch.cuda.set_device(context.local_rank)
     pool = _pool(context)
-    known = _resume(context, len(pool))
+    if context.world_size == 1:
+        return _output(context, *_score(context, pool, context.checkpoints))
+    shard = Shard(context.rank, context.world_size)
+    shards = ShardStore(context.store, context.checkpoints, context.spec.attempt, uuid.uuid4().hex)
+    if not shards.has(shard):
+        own = [pool[index] for index in members([_size(pair) for pair in pool], shard)]
+        scores, truncated = _score(context, own, context.checkpoints.of(str(shard)))
+        context.silent("committing a part of the labels")
+        shards.commit(shard, {_LABELS: _write(context, scores)}, {_TRUNCATED: truncated})
+    context.silent("putting the labels together")
+    try:
+        found = shards.collect(shard, context.workdir)
+    except ObjectNotFound:
+        return None
+    if found is None:
+        return None
+    scores = _in_order(pool, [part.files[_LABELS] for part in found])
+    return _output(context, scores, sum(part.counts[_TRUNCATED] for part in found))
+
+
+def members(sizes: Sequence[int], shard: Shard) -> list[int]:
+    """Which of the pairs belong to a shard, in ascending order.
+
+    They are dealt by decreasing size, there and back again, so that all shards are alike in number, total size and mixture.
+
+    Args:
+        sizes: About how much each pair costs.
+        shard: The part of them.
+    """
+    order = sorted(range(len(sizes)), key=lambda index: (-sizes[index], index))
+    there, back = shard.index, 2 * shard.count - 1 - shard.index
+    return sorted(index for place, index in enumerate(order) if place % (2 * shard.count) in (there, back))
+
+
+def _size(pair: PoolPair) -> int:
+    """Characters stand for tokens: to know those, every process would have to encode the whole pool."""
+    return 2 * len(pair.prompt) + len(pair.answer_1) + len(pair.answer_2)
+
+
+def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: CheckpointStore) -> tuple[list[PairScores], int]:
+    spec = context.spec.spec
+    known = _resume(checkpoints, context.workdir, len(pairs))
     interval = CheckpointInterval()
     files = context.fetch_folder(InputRole.LABELER, "model")
     context.silent("loading the model")
     model = load(files, detect(spec.reward_model.precision), max_length=spec.reward_model.max_length)
 
+    def save(answers: int) -> None:
+        context.silent("saving a checkpoint")
+        path = context.workdir / "scores.npy"
+        np.save(path, known, allow_pickle=False)
+        checkpoints.save(answers, {"scores.npy": path})
+
     def after_batch(_answers: int) -> None:
         answers = int(np.count_nonzero(~np.isnan(known)))
-        context.reporter.progress(answers // 2, len(pool), "pairs")
+        context.reporter.progress(answers // 2, len(pairs), "pairs")
         if context.stopping():
-            _save(context, known, answers)
-            raise Interrupted(f"stopped after {answers // 2} of {len(pool)} pairs", hint="start it again to go on from there")
+            save(answers)
+            raise Interrupted(f"stopped after {answers // 2} of {len(pairs)} pairs", hint="start it again to go on from there")
         if interval.due():
-            interval.measure(lambda: _save(context, known, answers))
+            interval.measure(lambda: save(answers))
 
-    scores, truncated = score_pairs(model, pool, spec.training.tokens_per_batch, known, after_batch)
+    return score_pairs(model, pairs, spec.training.tokens_per_batch, known, after_batch)
+
+
+def _in_order(pool: Sequence[PoolPair], paths: Sequence[Path]) -> list[PairScores]:
+    scores = {one.id: one for path in paths for one in read_table(path, PairScores)}
+    return [scores[pair.id] for pair in pool]
+
+
+def _output(context: StageContext, scores: Sequence[PairScores], truncated: int) -> StageOutput:
     context.silent("writing the labels")
-    path = context.workdir / "labels.parquet"
+    return StageOutput({_LABELS: _write(context, scores)}, LabelMetrics(labeled=len(scores), truncated=truncated))
+
+
+def _write(context: StageContext, scores: Sequence[PairScores]) -> Path:
+    path = context.workdir / _LABELS
     write_table(path, PairScores, scores)
-    return StageOutput({"labels.parquet": path}, LabelMetrics(labeled=len(scores), truncated=truncated))
+    return path
 
 
 def _pool(context: StageContext) -> Sequence[PoolPair]:
@@ -56,16 +130,9 @@ def _pool(context: StageContext) -> Sequence[PoolPair]:
     return [pair for pair in pool if pair.id in left]
 
 
-def _resume(context: StageContext, pairs: int) -> Scores:
-    saved = context.checkpoints.newest(context.workdir)
+def _resume(checkpoints: CheckpointStore, folder: Path, pairs: int) -> Scores:
+    saved = checkpoints.newest(folder)
     if saved is None:
         return np.full((pairs, 2), np.nan)
     scores: Scores = np.load(saved[1]["scores.npy"], allow_pickle=False)
     return scores
-
-
-def _save(context: StageContext, known: Scores, answers: int) -> None:
-    context.silent("saving a checkpoint")
-    path = context.workdir / "scores.npy"
-    np.save(path, known, allow_pickle=False)
-    context.checkpoints.save(answers, {"scores.npy": path})

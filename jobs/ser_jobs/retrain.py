@@ -33,7 +33,7 @@ from ser_jobs.training_data import Example, starts_from, training_data
 from ser_jobs.training_progress import TrainingProgress, pairs_in_steps
 
 
-def body(context: StageContext) -> StageOutput:
+def body(context: StageContext) -> StageOutput | None:
     """Write the reward model, its evaluation on dev and held-out, and what calibrates it.
 
     Labels of held-out pairs go into the evaluation of held-out pairs and nowhere else.
@@ -46,7 +46,8 @@ def body(context: StageContext) -> StageOutput:
     set_up_process(context.spec.threads)
     precision = detect(context.spec.spec.reward_model.precision)
     context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
-    return _Retrain(context, precision).run()
+    output = _Retrain(context, precision).run()
+    return output if context.rank == 0 else None
 
 
 class _Retrain:

@@ -3,7 +3,7 @@
 In: ``SER_STAGE`` (the `StageSpec` as JSON). Out: the manifest, the `StageResult` in the file named by
 ``SER_TERMINATION_MESSAGE``, JSON events on standard output, the exit code (docs/architecture.md, `ser_core.errors`).
 
-Of several processes (`ser_jobs.place`) all run the stage's body; the first alone commits and reports that it is done. A failure is
+Of several processes (`ser_jobs.place`) all run the stage's body; the one whose body returns an output commits and reports it. A failure is
 reported by whoever meets it.
 """
 
@@ -86,7 +86,7 @@ def main() -> int:
         return error.exit_code
     with tempfile.TemporaryDirectory(prefix=f"ser-{spec.stage}-", dir=os.environ.get("SER_WORKDIR")) as folder:
         result, exit_code = run_stage(spec, Path(folder))
-    if place.from_environment(os.environ).is_first or exit_code != EXIT_DONE:
+    if result.manifest is not None or exit_code != EXIT_DONE:
         _report(termination_message, result)
     return exit_code
 
@@ -124,7 +124,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
                 spec, store, inputs, folder, log, stop.received, checkpoints, here.rank, here.local_rank, here.world_size, pulse.silent
             )
             output = body(context)
-        if not here.is_first:
+        if output is None:
             return StageResult(outcome="done"), EXIT_DONE
         pulse.silent("uploading")
         committed = attempt.commit(store, output, log)

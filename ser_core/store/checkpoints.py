@@ -35,16 +35,21 @@ class _Index(Model):
 
 
 class CheckpointStore:
-    """Checkpoints of one stage of one iteration."""
+    """Checkpoints of one stage of one iteration, or of one ``part`` of it; deleting the stage's deletes those of its parts."""
 
-    def __init__(self, store: ObjectStore, run: RunIdentity, iteration: int, stage: StageKind) -> None:
-        self._store = store
-        self._prefix = f"{stage_prefix(run, iteration, stage)}/checkpoints"
-        self._index_key = f"{self._prefix}/INDEX.json"
+    def __init__(self, store: ObjectStore, run: RunIdentity, iteration: int, stage: StageKind, part: str | None = None) -> None:
+        self._store, self._stage = store, (run, iteration, stage)
+        self.prefix = f"{stage_prefix(run, iteration, stage)}/checkpoints{f'/{part}' if part else ''}"
+        """Where they lie."""
+        self._index_key = f"{self.prefix}/INDEX.json"
+
+    def of(self, part: str) -> "CheckpointStore":
+        """Checkpoints of a part of the stage."""
+        return CheckpointStore(self._store, *self._stage, part)
 
     def save(self, step: int, files: Mapping[str, Path]) -> None:
         """Save ``files`` as the checkpoint of ``step``. Killed at any moment, the newest is this one or the one before."""
-        folder = f"{self._prefix}/{step:08d}-{uuid.uuid4().hex[:8]}"
+        folder = f"{self.prefix}/{step:08d}-{uuid.uuid4().hex[:8]}"
         parts = {}
         for name, path in files.items():
             parts[name] = OutputFile(key=f"{folder}/{name}", size=path.stat().st_size, sha256=sha256_of(path))
@@ -77,7 +82,7 @@ class CheckpointStore:
     def delete_all(self) -> None:
         """Remove every checkpoint, the index first, so that none is half there; also what a killed save left."""
         self._store.delete(self._index_key)
-        for found in list(self._store.list(f"{self._prefix}/")):
+        for found in list(self._store.list(f"{self.prefix}/")):
             self._store.delete(found.key)
 
     def _read(self) -> _Index:

@@ -83,6 +83,8 @@ class RunWorkshop:
         retrain_from: str | None = None,
         steps: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> StageContext:
         spec = SERRunSpec.model_validate(
             {
@@ -97,9 +99,10 @@ class RunWorkshop:
         workdir = self.folder / f"work-{len(list(self.folder.iterdir()))}"
         workdir.mkdir()
         checkpoints = CheckpointStore(self.store, RUN, iteration, kind)
-        return StageContext(stage, self.store, dict(self._inputs), workdir, self.events, stopping, checkpoints)
+        inputs = dict(self._inputs)
+        return StageContext(stage, self.store, inputs, workdir, self.events, stopping, checkpoints, rank=rank, world_size=world_size)
 
-    def run(self, body: StageBody, kind: StageKind, iteration: int = 0, **settings: Any) -> StageOutput:
+    def run(self, body: StageBody, kind: StageKind, iteration: int = 0, **settings: Any) -> StageOutput | None:
         return body(self.context(kind, iteration, **settings))
 
 

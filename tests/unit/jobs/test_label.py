@@ -12,7 +12,8 @@ from ser_core.errors import Interrupted
 from ser_core.learn.precision import Precision
 from ser_core.learn.reward_model import load
 from ser_core.learn.scoring import score_pairs
-from ser_jobs.label import body
+from ser_core.store.shards import Shard
+from ser_jobs.label import body, members
 
 
 @pytest.fixture
@@ -53,3 +54,38 @@ def test_rule_reference_labels_only_what_the_loop_before_left(labeling):
     found = [pair.id for pair in labels(labeling.run(body, StageKind.LABEL, 3, rule="reference"))]
     assert found == [f"pool{number:02}" for number in range(4, 10)]
     assert len(labels(labeling.run(body, StageKind.LABEL, 3, rule="paper"))) == 16
+
+
+def test_the_labels_are_the_same_to_the_last_bit_for_any_number_of_processes(labeling):
+    alone = labeling.run(body, StageKind.LABEL, 1)
+    for iteration, world_size in ((2, 2), (3, 5), (4, 20)):  # with 20 some have no pair at all
+        *others, last = (labeling.run(body, StageKind.LABEL, iteration, rank=rank, world_size=world_size) for rank in range(world_size))
+        assert others == [None] * (world_size - 1)
+        assert labels(last) == labels(alone)
+        assert last.metrics == alone.metrics
+
+
+def test_a_lost_part_alone_is_computed_again(labeling):
+    undisturbed = labels(labeling.run(body, StageKind.LABEL, 1))
+    labeling.run(body, StageKind.LABEL, 2, rank=0, world_size=2)
+    with pytest.raises(Interrupted):
+        labeling.run(body, StageKind.LABEL, 2, rank=1, world_size=2, stopping=lambda: True)
+    labeling.events.shown.clear()
+    assert labeling.run(body, StageKind.LABEL, 2, rank=0, world_size=2) is None
+    assert labeling.events.shown == []
+    assert labels(labeling.run(body, StageKind.LABEL, 2, rank=1, world_size=2)) == undisturbed
+
+
+def test_who_comes_after_the_stage_was_committed_and_its_parts_deleted_leaves_it_alone(labeling):
+    for rank in (0, 1):
+        labeling.run(body, StageKind.LABEL, 2, rank=rank, world_size=2)
+    labeling.context(StageKind.LABEL, 2).checkpoints.delete_all()
+    assert labeling.run(body, StageKind.LABEL, 2, rank=1, world_size=2) is None
+
+
+def test_shards_are_alike_in_size_and_share_out_every_pair():
+    sizes = [(number * 7919) % 1000 for number in range(1001)]
+    shards = [members(sizes, one) for one in Shard(0, 8).all()]
+    assert sorted(index for shard in shards for index in shard) == list(range(1001))
+    totals = [sum(sizes[index] for index in shard) for shard in shards]
+    assert max(totals) - min(totals) <= max(sizes)
