@@ -8,12 +8,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from ser_core.api.immutability import MUTABLE
-from ser_core.api.serrun import LoopSpec, SERRunSpec
+from ser_core.api.serrun import LoopSpec, ResourcesSpec, SERRunSpec
 
 Schema = dict[str, Any]
 
 _DATA_FILES = ("seed", "unlabeled", "heldout")
-_TOLERATIONS = ("prepare", "label", "filter", "retrain")
 
 
 def add_rules(schema: Schema) -> None:
@@ -22,8 +21,8 @@ def add_rules(schema: Schema) -> None:
     conditions = _at(schema, "status.conditions")
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     rules = {
-        "": [_ended_rule()],
-        "spec": [_policy_rule(), *_spec_rules(), *_output_rules()],
+        "": [_policy_begun_rule(), _ended_rule()],
+        "spec": [*_spec_rules(), *_output_rules()],
         "spec.data": [_one_way_rule()],
         "spec.data.source": [_pool_rule()],
         "spec.loop": _loop_rules(),
@@ -31,13 +30,8 @@ def add_rules(schema: Schema) -> None:
     }
     for path, added in rules.items():
         _at(schema, path)["x-kubernetes-validations"] = added
-    for stage in _TOLERATIONS:
+    for stage in _fields(ResourcesSpec):
         _at(schema, f"spec.resources.{stage}.tolerations")["items"]["x-kubernetes-validations"] = _toleration_rules()
-
-
-def _policy_rule() -> Schema:
-    message = "must be null: this version ends with the best reward model and trains no policy"
-    return {"rule": "!has(self.policy)", "message": message, "fieldPath": ".policy"}
 
 
 def _order_rule() -> Schema:
@@ -72,7 +66,7 @@ def _toleration_rules() -> list[Schema]:
 
 
 def _spec_rules() -> list[Schema]:
-    return [_unchanged(name) for name in _fields(SERRunSpec) if name not in MUTABLE and name not in ("loop", "policy")]
+    return [_unchanged(name) for name in _fields(SERRunSpec) if name not in MUTABLE and name != "loop"]
 
 
 def _loop_rules() -> list[Schema]:
@@ -100,16 +94,26 @@ def _unchanged(name: str) -> Schema:
 
 
 def _ended_rule() -> Schema:
+    return _final_rule("has(self.status.phase) && self.status.phase in ['Completed', 'Failed']", "the run has ended")
+
+
+def _policy_begun_rule() -> Schema:
+    begun = "has(self.status.policy) || has(self.status.stage) && self.status.stage in ['sft', 'ppo']"
+    return _final_rule(begun, "the policy stage has begun")
+
+
+def _final_rule(when: str, told: str) -> Schema:
     """On the resource as a whole: only there does a rule see spec and status."""
     new, old = "self.spec.loop.maxIterations", "oldSelf.spec.loop.maxIterations"
-    ended = "has(self.status) && has(self.status.phase) && self.status.phase in ['Completed', 'Failed']"
-    message = "cannot be raised once the run has ended: use another metadata.name"
-    return {"rule": f"!({ended}) || {new} <= {old}", "message": message, "fieldPath": ".spec.loop.maxIterations"}
+    message = f"cannot be raised once {told}: use another metadata.name"
+    rule = f"!has(self.status) || !({when}) || {new} <= {old}"
+    return {"rule": rule, "message": message, "fieldPath": ".spec.loop.maxIterations"}
 
 
 def _output_rules() -> list[Schema]:
     """One rule an input: the run's storage is neither the input nor inside it, with or without a slash at an end."""
     inputs = {"rewardModel.base": "true"} | {f"data.{name}.uri": f"has(self.data.{name})" for name in ("source", *_DATA_FILES)}
+    inputs |= {"policy.base": "has(self.policy)", "policy.prompts.uri": "has(self.policy) && has(self.policy.prompts)"}
     return [
         {
             "rule": f"!({given} && ({_inside('self.storage.uri', f'self.{path}')}))",

@@ -3,23 +3,30 @@
 from typing import Any
 
 from ser_core.api.serrun import SERRunSpec
+from ser_core.api.status import Phase, SERRunStatus, StageKind
 from ser_core.errors import SpecError
 
 MUTABLE = frozenset({"suspend", "resources", "budget", "activeDeadline", "ttlAfterFinished"})
 
 
-def refuse_changes(old: SERRunSpec, new: SERRunSpec, *, ended: bool) -> None:
+def iterations_are_final(status: SERRunStatus) -> bool:
+    """Whether maxIterations may no longer be raised: the run has ended, or its policy stage has begun."""
+    ended = status.phase in (Phase.COMPLETED, Phase.FAILED)
+    return ended or status.policy is not None or status.stage in (StageKind.SFT, StageKind.PPO)
+
+
+def refuse_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) -> None:
     """Accept ``new`` as a change of ``old``, or say which fields may not change.
 
     Args:
         old: The spec that the run started with.
         new: The spec that is wanted now.
-        ended: The run is completed or failed; then maxIterations may not be raised either.
+        status: Of the run.
 
     Raises:
         SpecError: Immutable fields differ (reason `ImmutableField`); each is named with both values.
     """
-    changes = forbidden_changes(old, new, ended=ended)
+    changes = forbidden_changes(old, new, status)
     if changes:
         raise SpecError(
             "; ".join(changes),
@@ -28,11 +35,11 @@ def refuse_changes(old: SERRunSpec, new: SERRunSpec, *, ended: bool) -> None:
         )
 
 
-def forbidden_changes(old: SERRunSpec, new: SERRunSpec, *, ended: bool) -> list[str]:
+def forbidden_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) -> list[str]:
     """One sentence for each field that `refuse_changes` refuses, with both values."""
     before, after = (spec.model_dump(mode="json", by_alias=True) for spec in (old, new))
     raised = new.loop.max_iterations > old.loop.max_iterations
-    if raised and not ended:
+    if raised and not iterations_are_final(status):
         after["loop"]["maxIterations"] = before["loop"]["maxIterations"]
     return [text for name in before if name not in MUTABLE for text in _differences(f"spec.{name}", before[name], after[name])]
 

@@ -5,12 +5,14 @@ Bounds and cross-field rules stand here once; ``ser_core.api.crd`` turns them in
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from ser_core.api.adapter import AdapterSpec
 from ser_core.api.forms import DURATION, LABEL_KEYS, Duration, Endpoint, LabelKey, LabelValue, Name, Namespace, Quantity, QueueName, Region
 from ser_core.api.model import Model
+from ser_core.api.policy import PolicySpec
 from ser_core.api.status import SERRunStatus
 from ser_core.api.uris import DataUri, ModelUri, StorageUri
 
@@ -47,15 +49,6 @@ class Control(StrEnum):
     FULL = "full"
     SEED_ONLY = "seedOnly"
     PSEUDO_LABEL_ONCE = "pseudoLabelOnce"
-
-
-class AdapterSpec(Model):
-    """LoRA adapter. The exported reward model has it merged into the weights."""
-
-    rank: int = Field(default=16, ge=1, le=512)
-    """Rank of the update matrices."""
-    alpha: int = Field(default=32, ge=1, le=2048)
-    """Scale: the update is multiplied by alpha / rank."""
 
 
 class RewardModelSpec(Model):
@@ -147,8 +140,8 @@ class TrainingSpec(Model):
     pairs_per_step: int = Field(default=64, ge=1, le=65536)
     """Pairs in one optimizer step, whatever the micro-batches."""
     tokens_per_batch: int = Field(default=8192, ge=MIN_TOKENS_PER_BATCH, le=4194304)
-    """Token budget of one micro-batch or scoring batch, padding included; a CPU takes at most 2,048 of it. It does not change what a step
-    learns. A stage that runs out of memory is tried once more with half of it."""
+    """Token budget of one micro-batch or scoring batch, padding included, the policy's too; a CPU takes at most 2,048 of it. It does not
+    change what a step learns. A stage that runs out of memory is tried once more with half of it."""
     loss: Literal["bradley-terry", "hinge"] = "bradley-terry"
     """Bradley-Terry on the score difference (arXiv 2411.00418, released code), or the hinge with a margin (the paper's Eq. 5)."""
     margin: float = Field(default=1.0, gt=0, le=100)
@@ -156,7 +149,7 @@ class TrainingSpec(Model):
     centering: float = Field(default=0.01, ge=0, le=10)
     """Weight of the squared sum of a pair's two scores, which keeps the scores around zero. 0 switches it off."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    """Seed of the split, the head's initial values and the order of the pairs."""
+    """Seed of the split, the head's initial values, the order of the pairs, and of all that the policy samples."""
 
 
 class ThresholdsSpec(Model):
@@ -197,7 +190,7 @@ class LoopSpec(Model):
     """The self-evolution: label, filter, retrain, repeat."""
 
     max_iterations: int = Field(default=4, ge=1, le=MAX_ITERATIONS)
-    """Loops after the seed model. May be raised while the run is in its loops."""
+    """Loops after the seed model. May be raised until the policy stage begins or the run ends."""
     rule: Rule = Rule.CALIBRATED
     """`calibrated`: confidence with a fitted temperature and a target precision. `paper` and `reference`: arXiv 2411.00418 as
     written, and as its code does it."""
@@ -279,6 +272,10 @@ class ResourcesSpec(Model):
     """Choosing the trusted pairs. CPU."""
     retrain: StageResources = StageResources()
     """Training and evaluating a reward model; also the controls."""
+    sft: StageResources = StageResources()
+    """Fine-tuning the policy."""
+    ppo: StageResources = StageResources()
+    """Aligning the policy."""
 
 
 class StorageSpec(Model):
@@ -326,8 +323,8 @@ class SERRunSpec(Model):
     """How a reward model is trained."""
     loop: LoopSpec = LoopSpec()
     """The self-evolution."""
-    policy: None = None
-    """Alignment of a policy with the best reward model. Must be null in this version: the run ends with the best reward model."""
+    policy: PolicySpec | None = None
+    """Alignment of a policy with the best reward model. Left out: the run ends with the best reward model."""
     resources: ResourcesSpec = ResourcesSpec()
     """Resources per kind of stage. May be changed at any time; running stages keep what they have."""
     storage: StorageSpec
@@ -349,17 +346,14 @@ class SERRunSpec(Model):
     def _output_beside_inputs(self) -> Self:
         data = {"source": self.data.source, "seed": self.data.seed, "unlabeled": self.data.unlabeled, "heldout": self.data.heldout}
         inputs = {f"data.{name}.uri": part.uri for name, part in data.items() if part is not None}
-        for name, uri in {"rewardModel.base": self.reward_model.base, **inputs}.items():
+        inputs["rewardModel.base"] = self.reward_model.base
+        if self.policy is not None:
+            inputs |= {"policy.base": self.policy.base}
+            inputs |= {} if self.policy.prompts is None else {"policy.prompts.uri": self.policy.prompts.uri}
+        for name, uri in inputs.items():
             if f"{self.storage.uri}/".startswith(f"{uri.rstrip('/')}/"):
                 raise ValueError(f"storage.uri {self.storage.uri!r} lies inside {name} {uri!r}: store the run beside its inputs")
         return self
-
-    @field_validator("policy", mode="before")
-    @classmethod
-    def _no_policy_yet(cls, value: Any) -> Any:
-        if value is not None:
-            raise ValueError("must be null: this version ends with the best reward model and trains no policy")
-        return value
 
 
 class Metadata(Model):

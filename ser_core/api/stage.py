@@ -49,7 +49,11 @@ class InputRole(StrEnum):
     KEPT_BEFORE = "keptBefore"
     """filter of the loop before: rule paper trains on it too, rule reference labels only what it left."""
     BEST = "best"
-    """retrain: the best reward model so far, which the new one is compared with."""
+    """retrain: the best reward model so far, which the new one is compared with, or which the policy learns from."""
+    WITNESS = "witness"
+    """retrain: the seed's reward model, which tells whether the policy games a better one; left out when none is better."""
+    POLICY = "policy"
+    """sft: the policy that PPO starts from; left out: that of prepare."""
 
 
 class StageSpec(Model):
@@ -165,7 +169,59 @@ class RetrainMetrics(Model):
     notes: tuple[str, ...] = ()
 
 
-StageMetrics = Annotated[PrepareMetrics | LabelMetrics | FilterMetrics | RetrainMetrics, Field(discriminator="kind")]
+class SupervisedMetrics(Model):
+    """What `sft` did."""
+
+    kind: Literal["sft"] = "sft"
+    steps: int
+    answers: int
+    """Chosen answers of the seed that were learnt."""
+    truncated: int
+    """Rows that were cut to promptTokens and answerTokens."""
+    first_loss: float
+    """Mean over an answer's tokens of the first logged step, in nats."""
+    last_loss: float
+
+
+class PolicyEvaluation(Model):
+    """One policy's answers to the held-out prompts, sampled with the same random numbers."""
+
+    score: float
+    """Mean of the best reward model's raw score, in logits."""
+    witness_score: float | None = None
+    """The same of the seed's reward model, which the policy does not learn from; None: it is the best one itself."""
+    kl: float
+    """Mean of ``log policy - log reference`` of the whole answer, in nats."""
+    answer_tokens: float
+    """Mean length, the end token included."""
+    ended: float
+    """Share of answers that ended within answerTokens."""
+
+
+class PolicyMetrics(Model):
+    """What `ppo` made."""
+
+    kind: Literal["ppo"] = "ppo"
+    steps: int
+    """PPO steps taken."""
+    kept_step: int
+    """The step whose policy was kept: the last one, unless a sign of reward hacking ended it."""
+    prompts: int
+    """Distinct prompts to learn on."""
+    heldout_prompts: int
+    """Prompts of the evaluations."""
+    before: PolicyEvaluation
+    after: PolicyEvaluation
+    critic: Literal["rewardModel", "policy"]
+    """What the critic was made of."""
+    stopped: str = Field(default="", max_length=64)
+    """The sign of reward hacking that ended it; empty: there was none."""
+    notes: tuple[str, ...] = ()
+
+
+StageMetrics = Annotated[
+    PrepareMetrics | LabelMetrics | FilterMetrics | RetrainMetrics | SupervisedMetrics | PolicyMetrics, Field(discriminator="kind")
+]
 
 
 class StageResult(Model):

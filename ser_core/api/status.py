@@ -31,6 +31,8 @@ class StageKind(StrEnum):
     LABEL = "label"
     FILTER = "filter"
     RETRAIN = "retrain"
+    SFT = "sft"
+    PPO = "ppo"
     CONTROL_FULL = "control-full"
     CONTROL_SEED_ONLY = "control-seed-only"
     CONTROL_PSEUDO_LABEL_ONCE = "control-pseudo-label-once"
@@ -125,7 +127,7 @@ class StageStatus(Model):
     checkpoint_step: int | None = None
     """Newest optimizer step that a later attempt can resume from."""
     steps: int | None = None
-    """Optimizer steps of a finished retrain; the seedOnly control takes as many."""
+    """Optimizer steps of a finished training; the seedOnly control takes as many as a retrain took."""
     gpus: int = 0
     """GPUs that the attempt holds, all its pods together; fixed when it starts."""
     gpu_hours: float = 0.0
@@ -153,6 +155,23 @@ class RewardModelStatus(Model):
     accuracy: float
 
 
+class PolicyStatus(Model):
+    """The aligned policy. Scores are means of the best reward model's raw logits on the held-out prompts, which it never learnt on."""
+
+    uri: str = Field(max_length=1200)
+    """URI of the manifest of `ppo`."""
+    manifest_sha256: str = Field(alias="manifestSHA256", max_length=64)
+    score: float
+    baseline_score: float
+    """Before the first PPO step, on the same prompts."""
+    kl: float
+    """Mean distance of a whole answer from the policy before, in nats."""
+    steps: int
+    """PPO steps that the policy has taken."""
+    stopped: str = Field(default="", max_length=64)
+    """The sign of reward hacking that ended PPO early; empty: there was none."""
+
+
 class SERRunStatus(Model):
     """What was observed and decided."""
 
@@ -165,6 +184,7 @@ class SERRunStatus(Model):
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
     reward_model: RewardModelStatus | None = None
+    policy: PolicyStatus | None = None
     gpu_hours: float = 0.0
     iterations: tuple[IterationStatus, ...] = Field(default=(), max_length=33)
     """The seed model and every loop after it."""

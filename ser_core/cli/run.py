@@ -152,7 +152,7 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
     if run is None:
         metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
         run = create_run(store, SERRun(metadata=metadata, spec=wanted.spec))
-    changes = forbidden_changes(run.spec, wanted.spec, ended=run.status.phase in TERMINAL)
+    changes = forbidden_changes(run.spec, wanted.spec, run.status)
     if changes:
         held = f"{wanted.spec.storage.uri} holds a run {run.metadata.namespace}/{run.metadata.name} ({run.status.phase})"
         raise SpecError(
@@ -166,7 +166,7 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
 def _with_spec(run: SERRun, wanted: SERRun) -> SERRun:
     if run.spec == wanted.spec:
         return run
-    refuse_changes(run.spec, wanted.spec, ended=run.status.phase in TERMINAL)
+    refuse_changes(run.spec, wanted.spec, run.status)
     metadata = run.metadata.model_copy(update={"generation": run.metadata.generation + 1})
     return run.model_copy(update={"metadata": metadata, "spec": wanted.spec})
 

@@ -19,7 +19,17 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from ser_core.api.model import Model
-from ser_core.api.stage import FilterMetrics, LabelMetrics, ManifestRef, PrepareMetrics, RetrainMetrics, StageMetrics, StageResult
+from ser_core.api.stage import (
+    FilterMetrics,
+    LabelMetrics,
+    ManifestRef,
+    PolicyMetrics,
+    PrepareMetrics,
+    RetrainMetrics,
+    StageMetrics,
+    StageResult,
+    SupervisedMetrics,
+)
 from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.errors import EXIT_NOTHING_TO_REPORT, Interrupted, OutOfMemory
 from ser_core.loop.observed import ObservedAttempt
@@ -42,6 +52,8 @@ _METRICS: dict[StageKind, type[Model]] = {
     StageKind.PREPARE: PrepareMetrics,
     StageKind.LABEL: LabelMetrics,
     StageKind.FILTER: FilterMetrics,
+    StageKind.SFT: SupervisedMetrics,
+    StageKind.PPO: PolicyMetrics,
 }
 _MANIFEST_LENGTH = 1200
 _DIGEST_LENGTH = 64
@@ -160,7 +172,7 @@ def _committed(row: StageStatus, result: StageResult) -> StageStatus:
     if problem or manifest is None:
         return _with(row, Outcome.FAILED, RESULT_MISMATCH, problem).model_copy(update={"charged": True})
     done = _with(row, Outcome.DONE, "", "")
-    steps = metrics.steps if isinstance(metrics, RetrainMetrics) else None
+    steps = metrics.steps if isinstance(metrics, RetrainMetrics | SupervisedMetrics | PolicyMetrics) else None
     return done.model_copy(update={"manifest": manifest.uri, "manifest_sha256": manifest.sha256, "steps": steps})
 
 

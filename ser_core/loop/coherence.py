@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ser_core.api.serrun import Control, SERRun
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus, Time
-from ser_core.loop.stages import PREPARE, committed, inputs_of, job_name, key_of, live_attempt, next_stage
+from ser_core.loop.stages import POLICY_STAGES, PPO, PREPARE, committed, inputs_of, job_name, key_of, live_attempt, next_stage
 from ser_core.loop.stopping import best
 from ser_core.loop.text import read_time
 
@@ -19,6 +19,7 @@ def coherent(run: SERRun, status: SERRunStatus) -> bool:
         and _phase_fits(status)
         and _stages_fit(run, status)
         and _iterations_fit(status)
+        and _policy_fits(run, status)
         and _controls_fit(status)
         and _next_can_start(run, status)
     )
@@ -81,6 +82,12 @@ def _iterations_fit(status: SERRunStatus) -> bool:
     )
 
 
+def _policy_fits(run: SERRun, status: SERRunStatus) -> bool:
+    begun = any(row.stage in POLICY_STAGES for row in status.stages)
+    wanted = run.spec.policy is not None and bool(status.iterations)
+    return (status.policy is not None) == (PPO in committed(status)) and (wanted or not begun)
+
+
 def _controls_fit(status: SERRunStatus) -> bool:
     names = [control.control for control in status.controls]
     known = {control.value for control in Control}
@@ -91,9 +98,9 @@ def _next_can_start(run: SERRun, status: SERRunStatus) -> bool:
     """Whether the stage to compute is not committed, is the one that lives if any does, and finds its inputs."""
     if status.phase in (Phase.COMPLETED, Phase.FAILED):
         return True  # nothing is computed any more, and maxIterations may have been raised since
-    key = next_stage(run.spec.loop, status)
+    key = next_stage(run.spec, status)
     live, done = live_attempt(status), committed(status)
     if key is None:
         return live is None
-    inputs = inputs_of(key, run.spec.loop, status).values()
+    inputs = inputs_of(key, run.spec, status).values()
     return key not in done and (live is None or key_of(live) == key) and all(source in done for source in inputs)

@@ -1,10 +1,11 @@
-"""What a committed stage adds to the status: iterations, the best reward model, controls, and what decisions rest on."""
+"""What a committed stage adds to the status: iterations, the best reward model, the policy, controls, and what decisions rest on."""
 
-from ser_core.api.stage import FilterMetrics, RetrainMetrics, StageMetrics
+from ser_core.api.stage import FilterMetrics, PolicyMetrics, RetrainMetrics, StageMetrics
 from ser_core.api.status import (
     ControlStatus,
     IterationStatus,
     LearningStatus,
+    PolicyStatus,
     RewardModelStatus,
     SERRunStatus,
     StageKind,
@@ -13,7 +14,7 @@ from ser_core.api.status import (
 from ser_core.loop import stopping
 from ser_core.loop.stages import CONTROL_OF_STAGE, StageKey, committed
 from ser_core.loop.stopping import ratio
-from ser_core.loop.text import clip
+from ser_core.loop.text import as_reason, clip
 
 NOTES_BYTES = 256
 
@@ -27,6 +28,8 @@ def record(status: SERRunStatus, row: StageStatus, metrics: StageMetrics) -> tup
             return _record_control(status, row, metrics), clip("; ".join(metrics.notes), NOTES_BYTES)
         rests_on = stopping.evidence(metrics.dev, stopping.best(status.iterations))
         return _record_retrain(status, row, metrics), clip("; ".join((rests_on, *metrics.notes)), NOTES_BYTES)
+    if isinstance(metrics, PolicyMetrics):
+        return _record_policy(status, row, metrics), clip("; ".join(metrics.notes), NOTES_BYTES)
     return status, ""
 
 
@@ -84,6 +87,19 @@ def _record_control(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
         accuracy_high=ratio(metrics.heldout.accuracy_high),
     )
     return status.model_copy(update={"controls": (*status.controls, control)})
+
+
+def _record_policy(status: SERRunStatus, row: StageStatus, metrics: PolicyMetrics) -> SERRunStatus:
+    policy = PolicyStatus(
+        uri=row.manifest or "",
+        manifestSHA256=row.manifest_sha256 or "",
+        score=ratio(metrics.after.score),
+        baseline_score=ratio(metrics.before.score),
+        kl=ratio(metrics.after.kl),
+        steps=metrics.kept_step,
+        stopped=as_reason(metrics.stopped) if metrics.stopped else "",
+    )
+    return status.model_copy(update={"policy": policy})
 
 
 def _ratio(value: float | None) -> float | None:

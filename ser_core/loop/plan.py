@@ -45,7 +45,7 @@ def plan(run: SERRun, observed: Observed, now: datetime) -> Plan:
     stops = _stops(status, observed)
     return Plan(
         actions=(*stops, *_starts(run, status, observed, now)),
-        status=trim(run.spec.loop, status),
+        status=trim(run.spec, status),
         events=events(run.status, status, as_reason(verdict.reason)),
         requeue_after=STOP_AGAIN_SECONDS if stops else _requeue_after(verdict, run, status, observed, now),
     )
@@ -56,7 +56,7 @@ def _apply(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observ
     if verdict.start is not None:
         status = with_attempt(status, verdict.start, observed)
     live = live_attempt(status)
-    key = key_of(live) if live is not None else next_stage(run.spec.loop, status)
+    key = key_of(live) if live is not None else next_stage(run.spec, status)
     last = status.iterations[-1] if status.iterations else None
     message = clip(verdict.message)
     return status.model_copy(

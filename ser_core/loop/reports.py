@@ -29,7 +29,7 @@ def take_in(run: SERRun, observed: Observed, now: datetime) -> SERRunStatus:
 
 def upcoming_attempt(run: SERRun, status: SERRunStatus, now: datetime) -> StageStatus | None:
     """The attempt that would be started now if nothing stood against it; None while one lives, or when there is none."""
-    key = next_stage(run.spec.loop, status)
+    key = next_stage(run.spec, status)
     if key is None or live_attempt(status) is not None:
         return None
     rows = attempts_of(status, key)

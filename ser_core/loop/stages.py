@@ -4,7 +4,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from ser_core.api.serrun import Control, LoopSpec, Rule, SERRun, StageResources
+from ser_core.api.policy import PolicySpec
+from ser_core.api.serrun import Control, LoopSpec, Rule, SERRun, SERRunSpec, StageResources
 from ser_core.api.stage import InputRole, ManifestRef, RunIdentity, StageSpec
 from ser_core.api.status import LearningStatus, Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.stopping import Ending, ending
@@ -19,6 +20,7 @@ STAGE_OF_CONTROL = {
     Control.PSEUDO_LABEL_ONCE: StageKind.CONTROL_PSEUDO_LABEL_ONCE,
 }
 CONTROL_OF_STAGE = {stage: control for control, stage in STAGE_OF_CONTROL.items()}
+POLICY_STAGES = (StageKind.SFT, StageKind.PPO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class StageKey:
 
 PREPARE = StageKey(0, StageKind.PREPARE)
 LABEL_1 = StageKey(1, StageKind.LABEL)
+SEED_MODEL = StageKey(0, StageKind.RETRAIN)
+SFT = StageKey(0, StageKind.SFT)
+PPO = StageKey(0, StageKind.PPO)
 
 
 def key_of(row: StageStatus) -> StageKey:
@@ -53,16 +58,19 @@ def live_attempt(status: SERRunStatus) -> StageStatus | None:
     return next((row for row in status.stages if row.outcome is Outcome.RUNNING), None)
 
 
-def next_stage(loop: LoopSpec, status: SERRunStatus) -> StageKey | None:
-    """The first stage that is not committed; None when the run is complete."""
+def next_stage(spec: SERRunSpec, status: SERRunStatus) -> StageKey | None:
+    """The first stage that is not committed; None when the run is complete.
+
+    The policy comes before the controls: it is what the run is for, and they only measure.
+    """
     if PREPARE not in committed(status):
         return PREPARE
     if not status.iterations:
-        return StageKey(0, StageKind.RETRAIN)
-    if loops_ended(loop, status) is None:
+        return SEED_MODEL
+    if loops_ended(spec.loop, status) is None:
         return _next_of_loop(status)
-    control = next(iter(waiting_controls(loop, status)), None)
-    return None if control is None else StageKey(0, STAGE_OF_CONTROL[control])
+    controls = [StageKey(0, STAGE_OF_CONTROL[control]) for control in waiting_controls(spec.loop, status)]
+    return next(iter([*_waiting_for_policy(spec.policy, status), *controls]), None)
 
 
 def _next_of_loop(status: SERRunStatus) -> StageKey:
@@ -73,14 +81,26 @@ def _next_of_loop(status: SERRunStatus) -> StageKey:
     return StageKey(label.iteration, StageKind.FILTER) if label in committed(status) else label
 
 
+def _waiting_for_policy(policy: PolicySpec | None, status: SERRunStatus) -> tuple[StageKey, ...]:
+    """The stages of the policy that are still to be carried out."""
+    wanted = () if policy is None else (PPO,) if policy.sft is None else (SFT, PPO)
+    done = committed(status)
+    return () if PPO in done else tuple(key for key in wanted if key not in done)
+
+
 def loops_ended(loop: LoopSpec, status: SERRunStatus) -> Ending | None:
-    """Why no loop follows; None while they go on. Once a control has begun they are over, even if maxIterations is raised then."""
+    """Why no loop follows; None while they go on.
+
+    Once the policy or a control has begun they are over, even if maxIterations is raised then.
+    """
     if not status.iterations:
         return None
     last = status.iterations[-1]
     if last.learning_status is not LearningStatus.STOP and last.dev_accuracy is None:
         return None
     reason = ending(loop, status.iterations)
+    if reason is None and any(row.stage in POLICY_STAGES for row in status.stages):
+        reason = Ending("PolicyBegun", "the policy has begun")
     controls_begun = status.controls or any(row.stage in CONTROL_OF_STAGE for row in status.stages)
     return reason or (Ending("ControlsBegun", "the controls have begun") if controls_begun else None)
 
@@ -113,7 +133,7 @@ def labeling_iteration(loop: LoopSpec, status: SERRunStatus, iteration: int) -> 
     return iteration - 1
 
 
-def inputs_of(key: StageKey, loop: LoopSpec, status: SERRunStatus) -> dict[InputRole, StageKey]:
+def inputs_of(key: StageKey, spec: SERRunSpec, status: SERRunStatus) -> dict[InputRole, StageKey]:
     """What a stage reads, by role."""
     if key.stage is StageKind.PREPARE:
         return {}
@@ -122,8 +142,19 @@ def inputs_of(key: StageKey, loop: LoopSpec, status: SERRunStatus) -> dict[Input
         if key.stage is StageKind.CONTROL_PSEUDO_LABEL_ONCE:
             inputs[InputRole.LABELS] = LABEL_1
         inputs[InputRole.BEST] = _best(status)
+    elif key == PPO:
+        inputs |= _inputs_of_ppo(spec.policy, status)
     elif key.iteration > 0:
-        inputs |= _inputs_in_loop(key, loop, status)
+        inputs |= _inputs_in_loop(key, spec.loop, status)
+    return inputs
+
+
+def _inputs_of_ppo(policy: PolicySpec | None, status: SERRunStatus) -> dict[InputRole, StageKey]:
+    inputs = {InputRole.BEST: _best(status)}
+    if status.best_iteration:
+        inputs[InputRole.WITNESS] = SEED_MODEL
+    if policy is not None and policy.sft is not None:
+        inputs[InputRole.POLICY] = SFT
     return inputs
 
 
@@ -165,7 +196,7 @@ def stage_spec(run: SERRun, status: SERRunStatus, attempt: StageStatus) -> Stage
         attempt=attempt.attempt,
         mode=attempt.mode,
         spec=with_half_budget(run.spec, key.stage, gpus=wanted.gpus) if short else run.spec,
-        inputs={role: _manifest(done[source]) for role, source in inputs_of(key, run.spec.loop, status).items()},
+        inputs={role: _manifest(done[source]) for role, source in inputs_of(key, run.spec, status).items()},
         steps=seed_only_steps(status) if key.stage is StageKind.CONTROL_SEED_ONLY else None,
         threads=whole_cpus(wanted) or max(status.threads, 1),
     )

@@ -33,4 +33,6 @@ def with_half_budget(spec: SERRunSpec, stage: StageKind, *, gpus: int) -> SERRun
 
 def more_memory(field: str) -> str:
     """What to do about a stage that ran out of memory twice; ``field`` is its name in ``resources``."""
-    return f"raise resources.{field}.memory, or make a run with less training.tokensPerBatch or rewardModel.maxLength"
+    policy = field in (StageKind.SFT, StageKind.PPO)
+    length = "policy.promptTokens, policy.answerTokens" if policy else "rewardModel.maxLength"
+    return f"raise resources.{field}.memory, or make a run with less training.tokensPerBatch or {length}"

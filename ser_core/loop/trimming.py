@@ -1,16 +1,28 @@
 """What the status forgets. It must stay far below the size that an API server takes, whatever happened to the run."""
 
-from ser_core.api.serrun import Control, LoopSpec
+from ser_core.api.serrun import Control, SERRunSpec
 from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.attempts import attempts_of, counted
-from ser_core.loop.stages import CONTROL_OF_STAGE, LABEL_1, StageKey, committed, ending_stage, key_of, loops_ended, waiting_controls
+from ser_core.loop.stages import (
+    LABEL_1,
+    PPO,
+    PREPARE,
+    SEED_MODEL,
+    SFT,
+    StageKey,
+    committed,
+    ending_stage,
+    key_of,
+    loops_ended,
+    waiting_controls,
+)
 from ser_core.loop.text import clip
 
 MAX_FAILURES = 8
 OLD_MESSAGE_BYTES = 96
 
 
-def trim(loop: LoopSpec, status: SERRunStatus) -> SERRunStatus:
+def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
     """``status`` with the committed stages that a later one reads, the live attempt, and the last failures.
 
     Full messages stay with the last iteration and the last failure.
@@ -22,7 +34,7 @@ def trim(loop: LoopSpec, status: SERRunStatus) -> SERRunStatus:
     for row in status.stages:
         if row.outcome is Outcome.RUNNING:
             stages.append(row)
-        elif row.outcome is Outcome.DONE and _still_read(row, loop, status):
+        elif row.outcome is Outcome.DONE and _still_read(row, spec, status):
             stages.append(row if row.iteration == last else _shorter(row, 0))
         elif row in kept:
             stages.append(row if row is failures[-1] else _shorter(row, OLD_MESSAGE_BYTES))
@@ -33,8 +45,11 @@ def _shorter(row: StageStatus, limit: int) -> StageStatus:
     return row.model_copy(update={"message": clip(row.message, limit) if limit else ""})
 
 
-def _still_read(row: StageStatus, loop: LoopSpec, status: SERRunStatus) -> bool:
-    if row.stage is StageKind.PREPARE or row.stage in CONTROL_OF_STAGE:
+def _still_read(row: StageStatus, spec: SERRunSpec, status: SERRunStatus) -> bool:
+    loop = spec.loop
+    if key_of(row) in (PREPARE, PPO):
+        return True
+    if key_of(row) in (SEED_MODEL, SFT) and spec.policy is not None and PPO not in committed(status):
         return True
     if row.stage is StageKind.RETRAIN and row.iteration == status.best_iteration:
         return True

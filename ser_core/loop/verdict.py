@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ser_core.api.serrun import SERRun
-from ser_core.api.status import Phase, SERRunStatus, StageStatus
+from ser_core.api.status import Phase, PolicyStatus, SERRunStatus, StageStatus
 from ser_core.loop.attempts import attempts_of, failure, next_attempt
 from ser_core.loop.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
 from ser_core.loop.observed import Observed, Waiting
@@ -35,7 +35,7 @@ def decide(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime)
     live = live_attempt(status)
     if live is not None:
         return _while_live(live, observed.waiting)
-    key = next_stage(run.spec.loop, status)
+    key = next_stage(run.spec, status)
     if key is None:
         return Verdict(Phase.COMPLETED, "Completed", _summary(run, status))
     failed = failure(attempts_of(status, key))
@@ -88,12 +88,20 @@ def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:
 
 
 def _summary(run: SERRun, status: SERRunStatus) -> str:
-    """Which reward model is the best, why the loops ended and on what evidence, and what was left out."""
+    """Which reward model is the best, why the loops ended and on what evidence, what the policy reached, and what was left out."""
     best = status.iterations[status.best_iteration or 0]
     parts = [f"best reward model: iteration {best.iteration}, held-out accuracy {best.accuracy or 0.0:.4f}"]
     ended = loops_ended(run.spec.loop, status)
     if ended is not None:
         said = committed(status).get(ending_stage(status))
         parts.append(f"{ended.message} ({said.message})" if said is not None and said.message else ended.message)
+    if status.policy is not None:
+        parts.append(_policy_summary(status.policy))
     parts += [f"control {control.value} left out: the pool was never labelled" for control in skipped_controls(run.spec.loop, status)]
     return "; ".join(parts)
+
+
+def _policy_summary(policy: PolicyStatus) -> str:
+    stopped = f", stopped by {policy.stopped}" if policy.stopped else ""
+    change = f"held-out score {policy.baseline_score:.3f} to {policy.score:.3f}"
+    return f"policy: {change}, {policy.kl:.3g} nats from its start, after {policy.steps} steps{stopped}"

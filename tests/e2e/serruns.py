@@ -14,6 +14,9 @@ GOOD = {
 }
 
 
+GOOD_WITH_POLICY = {**GOOD, "spec": {**GOOD["spec"], "policy": {"base": "hf://Qwen/Qwen3-0.6B"}}}
+
+
 def nested(path, value):
     """``value`` under the dotted ``path``."""
     for name in reversed(path.split(".")):
@@ -28,9 +31,9 @@ def merged(old, new):
     return {name: merged(old.get(name), new[name]) if name in new else copy.deepcopy(old[name]) for name in {**old, **new}}
 
 
-def changed(path, value):
+def changed(path, value, good=GOOD):
     """The good one, but for one field whose value is replaced."""
-    return merged(merged(GOOD, nested(path, None)), nested(path, value))
+    return merged(merged(good, nested(path, None)), nested(path, value))
 
 
 def collection(namespace):

@@ -4,7 +4,7 @@ Not for admission, and where they are refused instead:
 
 | row | what | where |
 |---|---|---|
-| 5, 6 | KL, clip range, batch arithmetic | no such fields yet: `policy` must be null, and micro-batches follow from a token budget |
+| 6 | clip range, batch arithmetic | no such fields: micro-batches follow from a token budget |
 | 7 | more GPUs than any node has | the scheduler; the run waits and says so |
 | 8 | deadline shorter than a checkpoint | the planner: the stage is stopped with a checkpoint, and a longer deadline goes on from it |
 | 10 | names that are equal in the first 63 characters | accepted; Jobs are named by a hash of the UID (tests/unit/ser_operator) |
@@ -22,7 +22,7 @@ import json
 
 import pytest
 import yaml
-from e2e.serruns import changed, collection
+from e2e.serruns import GOOD, GOOD_WITH_POLICY, changed, collection
 from pydantic import ValidationError
 
 from controlplane.cluster import ApiError
@@ -45,12 +45,26 @@ NAME = "Invalid value: {value}: is no name: use lower-case letters, digits, '-' 
 LABEL = "Invalid value: {value}: is no label value: use at most 63 letters, digits, '-', '_' and '.', none of these three at an end"
 KEY = "Invalid value: a key is no label key: write one such as pool or example.com/pool, with at most 63 characters"
 LONG_PATH = "Invalid value: {value}: its path is longer than 1024 bytes"
-POLICY = "Invalid value: must be null: this version ends with the best reward model and trains no policy"
 ONE_WAY = "Invalid value: give source alone, or seed, unlabeled and heldout"
 URL = "Invalid value: {value}: is no URL without credentials: write https://host:port"
 FILE = "Invalid value: {value}: file:// is for ser run alone: use "
+BESIDE = "store the run beside its inputs"
+PROMPTS_BESIDE = f"policy.prompts.uri s3://bucket/runs: {BESIDE}"
 RETRAIN, LABELING = "spec.resources.retrain", "spec.resources.label"
 THREE = {name: {"uri": f"s3://bucket/{name}"} for name in ("seed", "unlabeled", "heldout")}
+
+POLICY_BOUNDS = [
+    ("kl.coefficient", -1, "greater than or equal to 0"),
+    ("kl.target", 0, "greater than 0"),
+    ("steps", 0, "greater than or equal to 1"),
+    ("rolloutsPerStep", 1, "greater than or equal to 2"),
+    ("answerTokens", 0, "greater than or equal to 1"),
+    ("temperature", 0, "greater than 0"),
+    ("learningRate", 1.5, "less than or equal to 1"),
+    ("missingEndPenalty", -0.5, "greater than or equal to 0"),
+    ("sft.epochs", 0, "greater than or equal to 1"),
+    ("adapter.rank", 513, "less than or equal to 512"),
+]
 
 BAD = [
     (1, "spec.loop.itertions", 3, UNKNOWN),
@@ -77,8 +91,12 @@ BAD = [
     (4, "spec.data", {}, ONE_WAY),
     (4, "spec.data", {"seed": THREE["seed"]}, ONE_WAY),
     (4, "spec.data", {"source": None}, ONE_WAY),
-    (5, "spec.policy", {}, POLICY),
-    (5, "spec.policy.kl", -1, UNKNOWN),
+    (5, "spec.policy.prompts.uri", "file:///prompts", FILE + "s3:// or hf://"),
+    (5, "spec.policy.base", "file:///model", FILE + "s3:// or hf://"),
+    (5, "spec.policy.base", "x", INPUT_SCHEME),
+    (5, "spec.policy.base", None, "Required value"),
+    (6, "spec.policy.clipRange", 0.2, UNKNOWN),
+    *((5, f"spec.policy.{field}", value, BODY + told) for field, value, told in POLICY_BOUNDS),
     (6, "spec.training.microBatch", 3, UNKNOWN),
     (7, f"{RETRAIN}.gpus", -1, BODY + "greater than or equal to 0"),
     (7, f"{RETRAIN}.gpus", 17, BODY + "less than or equal to 16"),
@@ -137,6 +155,11 @@ BAD = [
     (22, f"{LABELING}.tolerations", [{"operator": "Exists"}] * 33, "Too many: 33: must have at most 32 items"),
     (22, "spec.hub.endpoint", "https://" + "a" * 1000, "Too long: may not be more than 500 bytes"),
     (24, "spec.rewardModel.base", "../x", INPUT_SCHEME),
+    *(
+        (14, "spec.policy.base", uri, f"spec.storage.uri: Invalid value: s3://bucket/runs lies inside policy.base {uri}: {BESIDE}")
+        for uri in ("s3://bucket", "s3://bucket/runs/")
+    ),
+    (14, "spec.policy.prompts.uri", "s3://bucket/runs", f"spec.storage.uri: Invalid value: s3://bucket/runs lies inside {PROMPTS_BESIDE}"),
     *((24, "spec.rewardModel.base", value, HUB) for value in ("hf://../x", "hf://a/b/../c", "hf://a/b\n", "hf://")),
     (24, "spec.rewardModel.base", "file:///model", FILE + "s3:// or hf://"),
     (24, "spec.storage.uri", "file:///runs", FILE + "s3://"),
@@ -153,7 +176,7 @@ def expected(path, value, said):
         said = f'Invalid value: "{given}": {path} in body must be {said}: "{given}"'
     where = "" if said.startswith("spec.") else path if said[0] in ".[" else f"{path}: "
     told = where + (said.format(value=shown, path=path) if "{value}" in said else said)
-    unfinished = "must be of type" in told or ": Too " in told or ": Unsupported " in told
+    unfinished = any(kind in told for kind in ("must be of type", ": Too ", ": Unsupported ", ": Required "))
     name = value if path == "metadata.name" else "hh"
     return f'SERRun.ser.dev "{name}" is invalid: ' + (f"[{told}, {UNFINISHED}]" if unfinished else told)
 
@@ -166,7 +189,8 @@ def create(control_plane, crd):
 
 @pytest.mark.parametrize(("row", "path", "value", "said"), BAD)
 def test_a_bad_spec_is_refused_with_what_is_wrong_and_the_remedy(create, row, path, value, said):
-    document = changed(path, value)
+    good = GOOD_WITH_POLICY if path.startswith("spec.policy") else GOOD
+    document = changed(path, value, good)
     with pytest.raises(ApiError) as refused:
         create(document)
     assert refused.value.message == expected(path, value, said)

@@ -38,6 +38,27 @@ IMMUTABLE = {
     "loop.stopping.patience": (2, 3),
     "loop.stopping.rollback": ("none", "best"),
     "loop.controls": (["full"], ["seedOnly"]),
+    "policy.base": ("hf://a/b", "hf://a/c"),
+    "policy.revision": ("v1", "v2"),
+    "policy.prompts.uri": ("s3://bucket/a", "s3://bucket/b"),
+    "policy.sft.epochs": (2, 3),
+    "policy.sft.learningRate": (0.5, 0.4),
+    "policy.sft.answersPerStep": (8, 4),
+    "policy.adapter.rank": (8, 4),
+    "policy.adapter.alpha": (8, 4),
+    "policy.precision": ("fp32", "bf16"),
+    "policy.steps": (10, 20),
+    "policy.rolloutsPerStep": (8, 16),
+    "policy.promptTokens": (8, 16),
+    "policy.answerTokens": (8, 16),
+    "policy.temperature": (1, 0.5),
+    "policy.learningRate": (0.5, 0.4),
+    "policy.criticLearningRate": (0.5, 0.4),
+    "policy.kl.coefficient": (0.1, 0.2),
+    "policy.kl.target": (1, 2),
+    "policy.epochs": (1, 2),
+    "policy.minibatches": (2, 3),
+    "policy.missingEndPenalty": (0, 2),
     "storage.uri": ("s3://bucket/runs", "s3://bucket/other"),
     "storage.endpoint": ("http://a:1", "http://b:1"),
     "storage.region": ("a", "b"),
@@ -49,6 +70,8 @@ IMMUTABLE = {
     "queueName": ("a", "b"),
 }
 REQUIRED = ("rewardModel.base", "data.source.uri", "storage.uri")
+POLICY = "policy.base"
+"""Required in a section that may be left out: the other fields of the section cannot be added to a run without it."""
 MUTABLE = {
     "suspend": (True, False),
     "budget": ({"gpuHours": 1}, {"gpuHours": 0.5}),
@@ -57,6 +80,8 @@ MUTABLE = {
     "resources.retrain": ({"gpus": 2, "nodeSelector": {"a": "b"}}, {"cpu": "4", "tolerations": [{"operator": "Exists"}]}),
 }
 ENDED = "spec.loop.maxIterations: Invalid value: cannot be raised once the run has ended: use another metadata.name"
+BEGUN = "spec.loop.maxIterations: Invalid value: cannot be raised once the policy stage has begun: use another metadata.name"
+ALIGNED = {"uri": "s3://bucket/m", "manifestSHA256": "0" * 64, "score": 1, "baselineScore": 0, "kl": 2, "steps": 30}
 LOWERED = "spec.loop.maxIterations: Invalid value: may only be raised: suspend the run to stop it early, or use another metadata.name"
 
 
@@ -100,7 +125,7 @@ def bare(make):
 def test_every_field_is_in_one_of_the_tables():
     fields = {path.removeprefix("spec.") for path, node in SPEC_NODES.items() if "properties" not in node and "[]" not in path}
     there = {path for path in fields if not path.startswith(("resources.", "budget.", "data.seed.", "data.unlabeled.", "data.heldout."))}
-    assert there - {"loop.maxIterations", "policy"} == {*IMMUTABLE, *MUTABLE} - {"resources.retrain", "budget"}
+    assert there - {"loop.maxIterations"} == {*IMMUTABLE, *MUTABLE} - {"resources.retrain", "budget"}
 
 
 @pytest.mark.parametrize("path", IMMUTABLE)
@@ -113,11 +138,13 @@ def test_an_immutable_field_cannot_be_changed(full, path):
 @pytest.mark.parametrize("path", [path for path in IMMUTABLE if path not in REQUIRED])
 def test_an_immutable_field_cannot_be_added(bare, path):
     with pytest.raises(ApiError) as error:
-        bare({"spec": nested(path, IMMUTABLE[path][0])})
+        bare({"spec": merged(nested(POLICY, "hf://a/b") if path.startswith("policy.") else {}, nested(path, IMMUTABLE[path][0]))})
     assert error.value.message == refused(part_of(path))
 
 
-@pytest.mark.parametrize("path", [path for path in IMMUTABLE if path not in REQUIRED])
+@pytest.mark.parametrize(
+    "path", [path for path in IMMUTABLE if path not in (*REQUIRED, POLICY, "policy.prompts.uri")] + ["policy", "policy.prompts"]
+)
 def test_an_immutable_field_cannot_be_removed(full, path):
     with pytest.raises(ApiError) as error:
         full({"spec": nested(path, None)})
@@ -159,3 +186,12 @@ def test_iterations_may_be_raised_until_the_run_ends(make, phase):
     with pytest.raises(ApiError) as error:
         patch({"spec": {"loop": {"maxIterations": 3}}})
     assert error.value.message == f'SERRun.ser.dev "hh" is invalid: {LOWERED}'
+
+
+@pytest.mark.parametrize("status", [{"stage": "sft"}, {"stage": "ppo"}, {"stage": "control-full", "policy": ALIGNED}])
+def test_iterations_may_not_be_raised_once_the_policy_stage_has_begun(make, status):
+    patch = make()
+    patch({"status": status}, part="/status", query="")
+    with pytest.raises(ApiError) as error:
+        patch({"spec": {"loop": {"maxIterations": 5}}})
+    assert error.value.message == f'SERRun.ser.dev "hh" is invalid: {BEGUN}'

@@ -18,6 +18,11 @@ LONG = "s3://bucket/" + "é" * 512
 GOOD_CHANGES = [
     ("metadata.name", "a" * 253),
     ("spec.policy", None),
+    ("spec.policy", {"base": "hf://a/b"}),
+    (
+        "spec.policy",
+        {"base": "s3://bucket/policy", "prompts": {"uri": "s3://bucket/prompts"}, "sft": {}, "adapter": {}, "kl": {"target": 6}},
+    ),
     ("spec.queueName", None),
     ("spec.rewardModel.adapter", None),
     ("spec.rewardModel.adapter", {}),
@@ -59,7 +64,8 @@ def worst_status():
     text = "😀"
     results = planner.Results(dev=[0.9, *(0.8 - n / 3000 for n in range(32))], heldout=2 / 3, agreement=2 / 3, notes=(text * 400,))
     loop = {"maxIterations": 32, "controls": ["pseudoLabelOnce", "full", "seedOnly"], "stopping": {"patience": 32, "rollback": "none"}}
-    run = SERRun.model_validate(GOOD | {"metadata": {"name": "n" * 253, "uid": "u" * 36}, "spec": {**GOOD["spec"], "loop": loop}})
+    spec = {**GOOD["spec"], "loop": loop, "policy": {"base": "hf://a/b", "sft": {}}}
+    run = SERRun.model_validate(GOOD | {"metadata": {"name": "n" * 253, "uid": "u" * 36}, "spec": spec})
     world = planner.World(run, results)
     world.uri = "s3://" + "b" * (1200 - len("s3:///iter-0000/control-pseudo-label-once/MANIFEST.json"))
     world.image = "i" * 512

@@ -75,16 +75,19 @@ def rules(path):
 
 
 def test_every_immutable_field_has_a_rule_that_also_sees_adding_and_removing():
-    immutable = {field.alias or name for name, field in SERRunSpec.model_fields.items()} - MUTABLE - {"loop", "policy"}
+    immutable = {field.alias or name for name, field in SERRunSpec.model_fields.items()} - MUTABLE - {"loop"}
     in_loop = {field.alias or name for name, field in LoopSpec.model_fields.items()} - {"maxIterations"}
     for path, names in ((".spec", immutable), (".spec.loop", in_loop)):
         for name in names:
             assert any(f"has(self.{name}) == has(oldSelf.{name})" in rule for rule in rules(path)), name
 
 
-def test_iterations_are_never_lowered_and_not_raised_after_the_end():
+def test_iterations_are_never_lowered_and_not_raised_after_the_policy_has_begun_or_the_end():
     assert "self.maxIterations >= oldSelf.maxIterations" in rules(".spec.loop")
-    assert "self.status.phase in ['Completed', 'Failed']" in rules("")[0]
+    begun, ended = rules("")
+    assert "has(self.status.policy)" in begun
+    assert "self.status.stage in ['sft', 'ppo']" in begun
+    assert "self.status.phase in ['Completed', 'Failed']" in ended
 
 
 @pytest.mark.parametrize("path", ALL_NODES)

@@ -4,8 +4,10 @@ import pytest
 
 from ser_core.api.immutability import refuse_changes
 from ser_core.api.serrun import SERRunSpec
+from ser_core.api.status import SERRunStatus
 from ser_core.errors import SpecError
 
+POLICY = {"uri": "file:///p", "manifestSHA256": "0" * 64, "score": 1, "baselineScore": 0, "kl": 2, "steps": 30}
 BASE = {"rewardModel": {"base": "file:///m"}, "data": {"source": {"uri": "file:///d"}}, "storage": {"uri": "file:///s"}}
 
 
@@ -25,7 +27,7 @@ def spec(**changes):
     ],
 )
 def test_what_may_change(change):
-    refuse_changes(spec(), spec(**change), ended=False)
+    refuse_changes(spec(), spec(**change), SERRunStatus())
 
 
 @pytest.mark.parametrize(
@@ -40,11 +42,12 @@ def test_what_may_change(change):
 )
 def test_what_may_not_change_is_named_with_both_values(change, named):
     with pytest.raises(SpecError) as caught:
-        refuse_changes(spec(), spec(**change), ended=False)
+        refuse_changes(spec(), spec(**change), SERRunStatus())
     assert named in caught.value.message
     assert caught.value.reason == "ImmutableField"
 
 
-def test_iterations_of_an_ended_run_cannot_be_raised():
+@pytest.mark.parametrize("status", [{"phase": "Completed"}, {"phase": "Failed"}, {"stage": "sft"}, {"stage": "ppo"}, {"policy": POLICY}])
+def test_iterations_cannot_be_raised_once_the_run_has_ended_or_its_policy_has_begun(status):
     with pytest.raises(SpecError, match=r"spec\.loop\.maxIterations was 4 and cannot become 5"):
-        refuse_changes(spec(), spec(loop={"maxIterations": 5}), ended=True)
+        refuse_changes(spec(), spec(loop={"maxIterations": 5}), SERRunStatus.model_validate(status))

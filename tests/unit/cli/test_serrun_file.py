@@ -56,7 +56,8 @@ def test_files_of_other_editors_are_read(read, prepared):
         ("  training: {epochs: two}", "spec.training.epochs: 'two'"),
         ("  training: {learningRate: .nan}", "spec.training.learningRate: nan"),
         ("  loop: {thresholds: {low: 0.9}}", "low 0.9 must be below high 0.55"),
-        ("  policy: {base: x}", "spec.policy: must be null"),
+        ("  policy: {base: x}", "spec.policy.base: 'x' has no scheme: expected one of s3://, hf://, file://"),
+        ("  policy: {base: file:///}", "lies inside policy.base"),
         ("  storage: {uri: file:///again}", "8: spec.storage stands twice (first in line 7)"),
     ],
 )

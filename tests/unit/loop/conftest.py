@@ -12,9 +12,12 @@ from ser_core.api.stage import (
     FilterMetrics,
     LabelMetrics,
     ManifestRef,
+    PolicyEvaluation,
+    PolicyMetrics,
     PrepareMetrics,
     RetrainMetrics,
     StageResult,
+    SupervisedMetrics,
 )
 from ser_core.api.status import LearningStatus, StageKind
 from ser_core.loop.observed import Observed, ObservedAttempt, StartStage, StopStage
@@ -37,12 +40,30 @@ def evaluation(accuracy, versus_best=None, pairs=120):
     )
 
 
+def policy_metrics(stopped="", notes=()):
+    before = PolicyEvaluation(score=-0.5, witness_score=-0.4, kl=0.0, answer_tokens=20, ended=0.5)
+    after = PolicyEvaluation(score=2 / 3, witness_score=0.3, kl=4.25, answer_tokens=22, ended=0.75)
+    return PolicyMetrics(
+        steps=30,
+        kept_step=25 if stopped else 30,
+        prompts=70,
+        heldout_prompts=10,
+        before=before,
+        after=after,
+        critic="policy",
+        stopped=stopped,
+        notes=notes,
+    )
+
+
 class Results:
     """The metrics of every stage: ``dev`` accuracy by iteration (the last one goes on) and the loop that filters to a Stop."""
 
-    def __init__(self, dev=(0.6, 0.7, 0.8, 0.85, 0.9), stop_at=None, heldout=0.75, agreement=0.9, p_value=0.2, notes=(), pairs=75):
+    def __init__(
+        self, dev=(0.6, 0.7, 0.8, 0.85, 0.9), stop_at=None, heldout=0.75, agreement=0.9, p_value=0.2, notes=(), pairs=75, stopped=""
+    ):
         self.dev, self.stop_at, self.heldout, self.agreement = dev, stop_at, heldout, agreement
-        self.p_value, self.notes, self.pairs = p_value, notes, pairs
+        self.p_value, self.notes, self.pairs, self.stopped = p_value, notes, pairs, stopped
 
     def __call__(self, stage, iteration):
         if stage is StageKind.PREPARE:
@@ -62,6 +83,10 @@ class Results:
                 agreement=self.agreement,
                 notes=self.notes,
             )
+        if stage is StageKind.SFT:
+            return SupervisedMetrics(steps=7, answers=40, truncated=0, first_loss=3.0, last_loss=2.0)
+        if stage is StageKind.PPO:
+            return policy_metrics(self.stopped, self.notes)
         dev = self.dev[min(iteration, len(self.dev) - 1)]
         versus = Comparison(only_this=9, only_best=4, p_value=self.p_value) if iteration else None
         return RetrainMetrics(

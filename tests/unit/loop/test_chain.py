@@ -178,7 +178,9 @@ def test_image_and_threads_are_frozen_at_the_start(make_world):
 def test_every_role_is_given_to_some_stage(make_world):
     roles = set()
     for rule in ("paper", "reference"):
-        for action in make_world(loop={"maxIterations": 2, "rule": rule}).drive().specs.values():
+        for action in (
+            make_world(loop={"maxIterations": 2, "rule": rule}, policy={"base": "hf://org/policy", "sft": {}}).drive().specs.values()
+        ):
             roles |= set(action.spec.inputs)
 
     assert roles == set(InputRole)

@@ -20,10 +20,10 @@ def test_the_empty_status_is_believed(make_world):
 
 @pytest.mark.parametrize("rule", ["paper", "reference", "calibrated"])
 @pytest.mark.parametrize("results", [{}, {"stop_at": 1}, {"stop_at": 3}, {"dev": (0.6, 0.7, 0.65, 0.7)}, {"dev": (0.6,)}])
-@pytest.mark.parametrize("rollback", ["best", "none"])
-def test_every_status_of_a_run_is_believed(make_world, make_results, rule, results, rollback):
+@pytest.mark.parametrize(("rollback", "policy"), [("best", None), ("none", None), ("best", {"base": "hf://org/policy", "sft": {}})])
+def test_every_status_of_a_run_is_believed(make_world, make_results, rule, results, rollback, policy):
     loop = {"maxIterations": 3, "rule": rule, "controls": ["full", "pseudoLabelOnce", "seedOnly"]}
-    world = make_world(make_results(**results), loop={**loop, "stopping": {"rollback": rollback, "patience": 2}})
+    world = make_world(make_results(**results), loop={**loop, "stopping": {"rollback": rollback, "patience": 2}}, policy=policy)
     for _ in range(60):
         world.reconcile()
         assert coherent(world.run, world.status), world.status

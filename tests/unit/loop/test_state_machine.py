@@ -10,8 +10,9 @@ from ser_core.loop.coherence import coherent
 from ser_core.loop.observed import StopStage
 
 LOOP = {"maxIterations": 2, "controls": ["pseudoLabelOnce", "seedOnly"], "stopping": {"patience": 1}}
-SPEC = {"loop": LOOP, "budget": {"gpuHours": 1}, "resources": {"retrain": {"gpus": 2}, "label": {"gpus": 1}}}
-POINTS = [("prepare", 0), ("retrain", 0), ("label", 1), ("filter", 2), ("retrain", 2), ("control-seed-only", 0)]
+GPUS = {"retrain": {"gpus": 2}, "label": {"gpus": 1}, "ppo": {"gpus": 2}}
+SPEC = {"loop": LOOP, "budget": {"gpuHours": 1}, "resources": GPUS, "policy": {"base": "hf://org/policy", "sft": {}}}
+POINTS = [("prepare", 0), ("retrain", 0), ("label", 1), ("filter", 2), ("retrain", 2), ("sft", 0), ("ppo", 0), ("control-seed-only", 0)]
 TERMINAL = ("Completed", "Failed")
 
 
@@ -146,6 +147,7 @@ class Runs(RuleBasedStateMachine):
         self.world.drive(steps=120)
         if self.world.status.phase == "Completed":
             assert self.world.status.iterations[-1].iteration >= 2
+            assert self.world.status.policy is not None
             assert [control.control for control in self.world.status.controls] == LOOP["controls"]
 
 

@@ -15,13 +15,19 @@ def worst(text):
 @pytest.mark.parametrize("text", ["x", "😀"])
 def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
     results = make_results(
-        dev=[0.9, *(0.8 - n / 3000 for n in range(32))], heldout=2 / 3, agreement=2 / 3, notes=(text * 400,), pairs=10_000_000
+        dev=[0.9, *(0.8 - n / 3000 for n in range(32))],
+        heldout=2 / 3,
+        agreement=2 / 3,
+        notes=(text * 400,),
+        pairs=10_000_000,
+        stopped="S" * 64,
     )
     world = make_world(
         results,
         name="n" * 253,
         uid="u" * 36,
         loop={"maxIterations": 32, "controls": ["pseudoLabelOnce", "full", "seedOnly"], "stopping": {"patience": 32, "rollback": "none"}},
+        policy={"base": "hf://org/policy", "sft": {}},
         resources={"retrain": {"gpus": 7, "nodes": 3}},
     )
     world.uri = "s3://" + "b" * (1200 - len("s3:///iter-0000/control-pseudo-label-once/MANIFEST.json"))

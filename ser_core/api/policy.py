@@ -1,0 +1,81 @@
+"""How a policy is aligned with the best reward model. The docs under the fields are the manual (`kubectl explain`).
+
+"N+" is arXiv 2403.17031, whose values are the defaults unless another source is named.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ser_core.api.adapter import AdapterSpec
+from ser_core.api.model import Model
+from ser_core.api.uris import DataUri, ModelUri
+
+
+class PromptsSpec(Model):
+    """Prompts that the policy answers while it learns."""
+
+    uri: DataUri
+    """Rows with a column `prompt` (text or messages; others are ignored): `hf://organisation/dataset[@revision]`, `s3://bucket/key`, or
+    `file://` (only `ser run`)."""
+
+
+class SupervisedSpec(Model):
+    """Supervised fine-tuning on the chosen answers of the seed, before PPO."""
+
+    epochs: int = Field(default=1, ge=1, le=100)
+    """Passes over the chosen answers of the seed. No label outside of the label budget is used."""
+    learning_rate: float = Field(default=2e-5, gt=0, le=1)
+    """Peak rate of AdamW, after a linear warm-up over 10 % of the steps; then it falls linearly to zero (TRL's default)."""
+    answers_per_step: int = Field(default=16, ge=1, le=65536)
+    """Answers in one optimizer step."""
+
+
+class KlSpec(Model):
+    """What moving away from the policy that PPO started from costs."""
+
+    coefficient: float = Field(default=0.05, ge=0, le=100)
+    """Weight of the distance in the reward, in logits of the reward model a nat."""
+    target: float | None = Field(default=None, gt=0, le=1000)
+    """Wanted distance of a whole answer, in nats: the coefficient adapts to it (arXiv 1909.08593, section 2.2). Left out, it stays."""
+
+
+class PolicySpec(Model):
+    """A policy that is aligned with the best reward model by PPO once the loops have ended, before the controls."""
+
+    base: ModelUri
+    """Causal language model to start from: `hf://organisation/name`, `s3://bucket/prefix`, or `file://` (only `ser run`), in
+    safetensors."""
+    revision: str | None = Field(default=None, min_length=1, max_length=200)
+    """Branch, tag or commit on the hub. `prepare` resolves it to a commit, and every later stage reads the copy in the store."""
+    prompts: PromptsSpec | None = None
+    """Prompts to learn on. Left out: those of the pool. The held-out prompts, which only measure, are never learnt on."""
+    sft: SupervisedSpec | None = None
+    """Fine-tune on the chosen answers of the seed first; null starts PPO from `base` itself."""
+    adapter: AdapterSpec | None = None
+    """LoRA settings of PPO, which then needs no second copy of the policy; null trains all weights."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """As `rewardModel.precision`. Probabilities and values are always computed in fp32."""
+    steps: int = Field(default=200, ge=1, le=100_000)
+    """PPO steps. Signs of reward hacking (answers that grow without end, a policy too far away, a falling score by a reward model that the
+    policy does not learn from) end it sooner, with the last good policy."""
+    rollouts_per_step: int = Field(default=128, ge=2, le=65536)
+    """Answers that are sampled in a PPO step (512 in N+)."""
+    prompt_tokens: int = Field(default=512, ge=1, le=131072)
+    """Longest prompt. Longer ones lose their beginning."""
+    answer_tokens: int = Field(default=128, ge=1, le=32768)
+    """Longest answer."""
+    temperature: float = Field(default=0.7, gt=0, le=10)
+    """Of the sampled answers."""
+    learning_rate: float = Field(default=1e-6, gt=0, le=1)
+    """Rate of the policy's Adam (OpenRLHF: 5e-7 to 1e-6; adapters bear ten times as much)."""
+    critic_learning_rate: float = Field(default=9e-6, gt=0, le=1)
+    """Rate of the critic's Adam (OpenRLHF)."""
+    kl: KlSpec = KlSpec()
+    """What moving away from the start costs."""
+    epochs: int = Field(default=4, ge=1, le=100)
+    """Passes over the answers of a step."""
+    minibatches: int = Field(default=1, ge=1, le=1024)
+    """Optimizer steps in a pass."""
+    missing_end_penalty: float = Field(default=1.0, ge=0, le=100)
+    """Subtracted from the score of an answer that did not end within `answerTokens`, in logits (N+ sets such scores to -1)."""
