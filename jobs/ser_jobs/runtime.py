@@ -34,6 +34,7 @@ from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest, stage_prefix
 from ser_core.store.port import ObjectStore
 from ser_jobs import heartbeat, place
+from ser_jobs.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.context import StageBody, StageContext, StageOutput
 from ser_jobs.credentials import load_credentials
 from ser_jobs.memory import out_of_memory
@@ -98,7 +99,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         spec: What to do.
         folder: An empty folder for the inputs, the outputs and the log.
     """
-    checkpoints: CheckpointStore | None = None
+    checkpoints: BackgroundCheckpoints | None = None
     here = place.from_environment(os.environ)
     pulse = heartbeat.from_environment(os.environ, has_steps=_has_steps(spec.stage))
     log = EventLog(folder / "log.jsonl", sys.stdout, pulse, here)
@@ -114,7 +115,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
             return _done(*found), EXIT_DONE
         if spec.mode == "report":
             return StageResult(outcome="absent"), EXIT_NOTHING_TO_REPORT
-        checkpoints = CheckpointStore(store, spec.run, spec.iteration, spec.stage)
+        checkpoints = BackgroundCheckpoints(CheckpointStore(store, spec.run, spec.iteration, spec.stage), folder / "checkpoints")
         inputs = {role: read_manifest(store, ref) for role, ref in spec.inputs.items()}
         log.event("started", stage=spec.stage, iteration=spec.iteration, attempt=spec.attempt, threads=spec.threads)
         pulse.silent("importing the stage")
@@ -125,6 +126,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
             )
             output = body(context)
         if output is None:
+            checkpoints.wait()
             return StageResult(outcome="done"), EXIT_DONE
         pulse.silent("uploading")
         committed = attempt.commit(store, output, log)

@@ -38,14 +38,16 @@ class CheckpointStore:
     """Checkpoints of one stage of one iteration, or of one ``part`` of it; deleting the stage's deletes those of its parts."""
 
     def __init__(self, store: ObjectStore, run: RunIdentity, iteration: int, stage: StageKind, part: str | None = None) -> None:
-        self._store, self._stage = store, (run, iteration, stage)
+        self.place = store, run, iteration, stage, part
+        """What it was made of."""
+        self._store = store
         self.prefix = f"{stage_prefix(run, iteration, stage)}/checkpoints{f'/{part}' if part else ''}"
         """Where they lie."""
         self._index_key = f"{self.prefix}/INDEX.json"
 
     def of(self, part: str) -> "CheckpointStore":
         """Checkpoints of a part of the stage."""
-        return CheckpointStore(self._store, *self._stage, part)
+        return CheckpointStore(*self.place[:-1], part)
 
     def save(self, step: int, files: Mapping[str, Path]) -> None:
         """Save ``files`` as the checkpoint of ``step``. Killed at any moment, the newest is this one or the one before."""

@@ -1,0 +1,67 @@
+"""Checkpoints that are uploaded while the stage goes on computing. What it waits for is the writing of local files alone."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from ser_core.store.checkpoints import CheckpointStore
+
+
+class BackgroundCheckpoints(CheckpointStore):
+    """One upload at a time: a save waits for the one before it, and raises what that one met. Every reading waits too.
+
+    Args:
+        checkpoints: Where they go.
+        folder: An empty folder of its own, for files that are on their way.
+    """
+
+    def __init__(self, checkpoints: CheckpointStore, folder: Path) -> None:
+        super().__init__(*checkpoints.place)
+        self._folder = folder
+        self._uploader = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._under_way: Future[None] | None = None
+        self._parts: list[BackgroundCheckpoints] = []
+
+    def of(self, part: str) -> "BackgroundCheckpoints":
+        """Checkpoints of a part of the stage, uploaded apart."""
+        made = BackgroundCheckpoints(super().of(part), self._folder / part)
+        self._parts.append(made)
+        return made
+
+    def save(self, step: int, files: Mapping[str, Path]) -> None:
+        """Take ``files`` away and upload them.
+
+        Raises:
+            StoreError: The checkpoint before this one could not be uploaded.
+        """
+        self.wait()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        taken = {name: path.replace(self._folder / name) for name, path in files.items()}
+        self._under_way = self._uploader.submit(super().save, step, taken)
+
+    def wait(self) -> None:
+        """Until nothing is under way.
+
+        Raises:
+            StoreError: What was under way could not be uploaded.
+        """
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
+        for part in self._parts:
+            part.wait()
+
+    def newest(self, folder: Path) -> tuple[int, dict[str, Path]] | None:
+        """As in `CheckpointStore.newest`."""
+        self.wait()
+        return super().newest(folder)
+
+    def newest_step(self) -> int | None:
+        """As in `CheckpointStore.newest_step`."""
+        self.wait()
+        return super().newest_step()
+
+    def delete_all(self) -> None:
+        """As in `CheckpointStore.delete_all`."""
+        self.wait()
+        super().delete_all()
