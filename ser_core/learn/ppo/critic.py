@@ -27,17 +27,25 @@ class Critic:
     """A causal network with one linear output."""
 
     network: Any
-    score_mean: float
-    """Subtracted, as it is from the scores: a critic that starts from the reward model then predicts the reward itself."""
+    from_reward_model: bool
+    """Then its outputs are raw scores."""
     precision: Precision
 
-    def values(self, batch: Sequences) -> torch.Tensor:
-        """Value of the state before every answer token (its predecessor's hidden state), fp32, 0 at padding; shape (rows, answer width)."""
+    def values(self, batch: Sequences, score_mean: float) -> torch.Tensor:
+        """Value of the state before every answer token, from its predecessor's hidden state; fp32, 0 at padding.
+
+        Args:
+            batch: Prompts and answers.
+            score_mean: Subtracted from raw scores, as it is in the rewards: then even the untrained critic predicts the reward itself.
+
+        Returns:
+            Shape (rows, answer width).
+        """
         network = _plain(self.network)
         with autocast(self.precision):
             hidden = network.base_model(**inputs(batch)).last_hidden_state
         before = hidden[:, batch.prompt_width - 1 : -1].float()
-        values = _head(network)(before).squeeze(-1) - self.score_mean
+        values = _head(network)(before).squeeze(-1) - (score_mean if self.from_reward_model else 0.0)
         return torch.where(batch.answer_mask, values, 0.0)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -52,7 +60,6 @@ def make_critic(
     vocabulary: Mapping[str, int],
     *,
     adapter: AdapterSpec | None = None,
-    score_mean: float = 0.0,
     seed: int = 0,
 ) -> tuple[Critic, str]:
     """The critic from the reward model if that can be it, else from the policy; and a sentence that says which and why.
@@ -63,14 +70,13 @@ def make_critic(
         precision: How to compute it.
         vocabulary: The policy's tokens and their ids.
         adapter: Train a LoRA adapter and the head in place of all weights.
-        score_mean: `Settings.score_mean`.
         seed: Seed of a new adapter.
 
     Raises:
         SpecError: Neither can be loaded.
     """
     try:
-        critic = load_critic(reward_model, precision, vocabulary, adapter=adapter, score_mean=score_mean, seed=seed)
+        critic = load_critic(reward_model, precision, vocabulary, adapter=adapter, seed=seed)
     except SpecError as error:
         if error.reason != "CriticNotSupported":
             raise
@@ -85,7 +91,6 @@ def load_critic(
     vocabulary: Mapping[str, int],
     *,
     adapter: AdapterSpec | None = None,
-    score_mean: float = 0.0,
     seed: int = 0,
 ) -> Critic:
     """Make a critic of an exported reward model; its value head is the reward head. Arguments as in `make_critic`.
@@ -103,7 +108,7 @@ def load_critic(
     network.eval()
     if not _causal(network):
         raise _unfit("a token's hidden state depends on later tokens, so it would know the answer in advance")
-    return Critic(_ready(network, precision, adapter, seed), score_mean, precision)
+    return Critic(_ready(network, precision, adapter, seed), True, precision)
 
 
 def critic_from_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> Critic:
@@ -115,7 +120,7 @@ def critic_from_policy(folder: Path, precision: Precision, *, adapter: AdapterSp
     network, _ = load_network(AutoModelForSequenceClassification, folder, "policy.base", num_labels=1)
     for weight in _head(network).parameters():
         nn.init.zeros_(weight)
-    return Critic(_ready(network, precision, adapter, seed), 0.0, precision)
+    return Critic(_ready(network, precision, adapter, seed), False, precision)
 
 
 def _ready(network: Any, precision: Precision, adapter: AdapterSpec | None, seed: int) -> Any:

@@ -65,8 +65,13 @@ class TransformersGenerator:
         # A model's own generation settings (top-p, repetition penalty, ...) sample from another distribution than the one that learns.
         own, self._network.generation_config = self._network.generation_config, GenerationConfig()
         try:
-            starts = range(0, len(prompts), self._rows)
-            return [answer for start in starts for answer in self._together(prompts[start : start + self._rows], tokens, temperature)]
+            answers: list[list[int]] = [[] for _ in prompts]
+            order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))  # prompts of one length need no padding
+            for start in range(0, len(order), self._rows):
+                chosen = order[start : start + self._rows]
+                for number, answer in zip(chosen, self._together([prompts[one] for one in chosen], tokens, temperature), strict=True):
+                    answers[number] = answer
+            return answers
         finally:
             self._network.generation_config = own
 

@@ -108,14 +108,16 @@ def _heldout_falls(history: Sequence[StepMetrics], limits: HackingLimits) -> Sig
 def worth_keeping(history: Sequence[StepMetrics], limits: HackingLimits) -> bool:
     """Whether to fall back to the policy after the last step, should a later one go wrong.
 
-    It is asked at the end of every window: there must be no sign of reward hacking, and no better window where a held-out score is known.
+    Only at the end of a window in which nothing was left out, without a sign of reward hacking, and, where a held-out score is known, if no
+    such window was better.
     """
-    if len(history) % limits.window or hacking_sign(history, limits):
+    window = history[-limits.window :]
+    if len(history) % limits.window or any(step.skipped for step in window) or hacking_sign(history, limits):
         return False
-    if any(step.heldout_score is None for step in history[-limits.window :]):
+    if any(step.heldout_score is None for step in window):
         return True
     heldout = _windows([step for step in history if step.heldout_score is not None], limits.window, _heldout)
-    return heldout[-1] == max(heldout)
+    return heldout[-1] >= max(heldout[:: limits.window])
 
 
 def _heldout(step: StepMetrics) -> float:

@@ -154,7 +154,8 @@ class _Loop:
         if last is Action.ROLL_BACK:
             fall_back(self.learners, state.tensors)
         metrics = step_metrics(rollout, experience, updates, state, ladder, perf_counter() - began)
-        return self._next(state, metrics, ladder, moments)
+        score_mean = rollout.score_mean if finite else state.score_mean
+        return self._next(replace(state, scores=moments, ladder=ladder, score_mean=score_mean), metrics)
 
     def _roll_out(self, state: PPOState) -> Rollout:
         """Answer this step's prompts and find out all that the updates need."""
@@ -179,6 +180,7 @@ class _Loop:
         texts = [prompt.text for prompt in prompts], self.policy.texts(answers)
         scores = torch.tensor(self.rewards.scores(*texts), dtype=torch.float64, device=self.device)
         heldout = torch.tensor(self.heldout.scores(*texts), dtype=torch.float64, device=self.device) if self.heldout else None
+        mean = state.score_mean if state.score_mean is not None else arithmetic.moments(scores, scores.isfinite())[0].item()
         self._stop_if_asked(state)
 
         # Log-probabilities and values by the trainer's own arithmetic, whoever generated: an engine's would differ from them.
@@ -190,14 +192,14 @@ class _Loop:
                 width = part.answers.shape[1]
                 old[members, :width] = self.policy.log_probabilities(part, settings.temperature)
                 reference[members, :width] = self.policy.reference_log_probabilities(part, settings.temperature)
-                values[members, :width] = self.critic.values(part)
+                values[members, :width] = self.critic.values(part, mean)
         self._stop_if_asked(state)
         end = torch.tensor(ended, dtype=torch.bool, device=self.device)
-        return Rollout(rows, batch, end, scores, heldout, old, reference, values, generated - began, perf_counter() - generated)
+        return Rollout(rows, batch, end, scores, heldout, old, reference, values, mean, generated - began, perf_counter() - generated)
 
     def _experience(self, rollout: Rollout, kl_coefficient: float, moments: ScoreMoments) -> Experience:
         settings, mask = self.settings, rollout.batch.answer_mask
-        scores = rollout.scores - settings.score_mean
+        scores = rollout.scores - rollout.score_mean
         if settings.normalise_scores:
             scores = scores / moments.deviation
         scores = scores.clamp(-settings.score_clip, settings.score_clip).float()
@@ -239,9 +241,10 @@ class _Loop:
             part = rollout.batch.rows(members)
             mask, width = part.answer_mask, part.answers.shape[1]
             old, advantages, returns, old_values = (
-                values[members, :width] for values in (rollout.old, experience.advantages, experience.returns, rollout.values)
+                known[members, :width] for known in (rollout.old, experience.advantages, experience.returns, rollout.values)
             )
-            value_loss = arithmetic.value_loss(self.critic.values(part), old_values, returns, settings.value_clip)[mask].sum() / tokens
+            values = self.critic.values(part, rollout.score_mean)
+            value_loss = arithmetic.value_loss(values, old_values, returns, settings.value_clip)[mask].sum() / tokens
             (settings.value_weight * value_loss).backward()
             sums[1] += value_loss.detach()
             if critic_only:
@@ -270,7 +273,7 @@ class _Loop:
                 group["lr"] = rate_factor * rates[owner]
             optimizer.step()
 
-    def _next(self, state: PPOState, metrics: StepMetrics, ladder: Ladder, moments: ScoreMoments) -> PPOState:
+    def _next(self, state: PPOState, metrics: StepMetrics) -> PPOState:
         """What the next step starts from."""
         settings, history = self.settings, (*state.history, metrics)
         coefficient = state.kl_coefficient
@@ -281,13 +284,15 @@ class _Loop:
         kept, good_step = state.tensors, state.good_step
         if worth_keeping(history, settings.hacking):
             kept, good_step = kept_weights(self.learners), len(history)
-        following = PPOState(kept, history, coefficient, moments, ladder, good_step)
+        following = replace(state, tensors=kept, history=history, kl_coefficient=coefficient, good_step=good_step)
         return replace(following, tensors=self.tensors(following))
 
     def fresh(self) -> PPOState:
         """The state before the first step; every process samples other answers."""
         torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, ranks.rank()]).generate_state(1)[0]))
-        first = PPOState(kept_weights(self.learners), (), self.settings.kl_coefficient, ScoreMoments(), Ladder(), good_step=0)
+        first = PPOState(
+            kept_weights(self.learners), (), self.settings.kl_coefficient, ScoreMoments(), Ladder(), self.settings.score_mean, good_step=0
+        )
         return replace(first, tensors=self.tensors(first))
 
     def resumed(self, state: PPOState) -> PPOState:
@@ -326,6 +331,6 @@ def _learner(weights: Iterable[tuple[str, nn.Parameter]], rate: float, settings:
 
 
 def _with_scores(moments: ScoreMoments, scores: torch.Tensor) -> ScoreMoments:
-    everything = torch.ones_like(scores, dtype=torch.bool)
-    mean, variance = arithmetic.moments(scores, everything)
-    return moments.with_batch(int(ranks.total(everything.sum())), mean.item(), variance.item())
+    known = scores.isfinite()
+    mean, variance = arithmetic.moments(scores, known)
+    return moments.with_batch(int(ranks.total(known.sum())), mean.item(), variance.item())

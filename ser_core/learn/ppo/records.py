@@ -31,6 +31,8 @@ class Rollout:
     """Log-probabilities of the policy that answered."""
     reference: torch.Tensor
     values: torch.Tensor
+    score_mean: float
+    """Subtracted from the scores."""
     generate_seconds: float
     score_seconds: float
 

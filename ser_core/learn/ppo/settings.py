@@ -19,8 +19,8 @@ class Settings:
     """Longest answer, in tokens."""
     temperature: float = 0.7
     """Of sampling; every log-probability is of logits divided by it (N+)."""
-    score_mean: float = 0.0
-    """Mean of the raw scores of reference answers, in logits; it is subtracted (N+)."""
+    score_mean: float | None = None
+    """Subtracted from raw scores, in logits (N+); None: the mean over the first step's answers, which are the reference's own."""
     score_clip: float = 5.0
     """Centred scores are clipped to ± this, in logits (DeepSpeed-Chat 5, OpenRLHF 10)."""
     normalise_scores: bool = False
@@ -36,7 +36,7 @@ class Settings:
     discount: float = 1.0
     """GAE's gamma (N+)."""
     advantage_decay: float = 0.95
-    """GAE's lambda (N+)."""
+    """GAE's lambda (N+). The critic learns returns of the same lambda: with no discount and short answers another one gains little."""
     epochs: int = 4
     """Passes over the rollouts of a step (N+)."""
     minibatches: int = 1

@@ -1,8 +1,8 @@
 """Everything that an alignment needs to go on, and nothing that pickle would have to read."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class PPOState:
     kl_coefficient: float
     scores: ScoreMoments
     ladder: Ladder
+    score_mean: float | None
+    """Subtracted from raw scores; None: not known before the first step."""
     good_step: int
     """The step after which the weights under ``good/`` were kept."""
 
@@ -69,6 +71,7 @@ class PPOState:
             "kl_coefficient": self.kl_coefficient,
             "scores": asdict(self.scores),
             "ladder": asdict(self.ladder),
+            "score_mean": self.score_mean,
             "good_step": self.good_step,
         }
         files[_NUMBERS].write_text(json.dumps(numbers), encoding="utf-8")
@@ -76,14 +79,20 @@ class PPOState:
 
     @classmethod
     def read(cls, folder: Path) -> "PPOState":
-        """Read what `write` wrote."""
+        """Read what `write` wrote.
+
+        Raises:
+            SpecError: A part is missing.
+        """
         numbers = json.loads((folder / _NUMBERS).read_text(encoding="utf-8"))
+        _refuse_if_missing({field.name for field in fields(cls) if field.name != "tensors"} - numbers.keys())
         return cls(
             tensors=load_file(folder / _TENSORS),
             history=tuple(StepMetrics(**step) for step in numbers["history"]),
             kl_coefficient=numbers["kl_coefficient"],
             scores=ScoreMoments(**numbers["scores"]),
             ladder=Ladder(**numbers["ladder"]),
+            score_mean=numbers["score_mean"],
             good_step=numbers["good_step"],
         )
 
@@ -104,7 +113,14 @@ def learner_tensors(learners: Mapping[str, Learner]) -> dict[str, torch.Tensor]:
 
 
 def restore_learners(learners: Mapping[str, Learner], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put weights and optimizer moments back. A weight without moments in ``tensors`` has had no optimizer step."""
+    """Put weights and optimizer moments back. A weight without moments in ``tensors`` has had no optimizer step.
+
+    Raises:
+        SpecError: A weight is missing.
+    """
+    names = [(owner, name) for owner, (weights, _) in learners.items() for name in weights]
+    needed = {f"{owner}/weight/{name}" for owner, name in names} | {f"good/{owner}/{name}" for owner, name in names}
+    _refuse_if_missing(needed - tensors.keys())
     for owner, (weights, optimizer) in learners.items():
         optimizer.state.clear()
         moments: dict[str, dict[str, Any]] = {}
@@ -147,8 +163,9 @@ def restore_random(tensors: Mapping[str, torch.Tensor]) -> None:
     """Put this process's random generators back.
 
     Raises:
-        SpecError: The state was written by another number of processes.
+        SpecError: The state was written by another number of processes, or has no random generators.
     """
+    _refuse_if_missing({"random/cpu"} - tensors.keys())
     rows = len(tensors["random/cpu"])
     if rows != ranks.count():
         raise SpecError(
@@ -159,3 +176,12 @@ def restore_random(tensors: Mapping[str, torch.Tensor]) -> None:
     torch.set_rng_state(tensors["random/cpu"][ranks.rank()])
     if "random/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random/cuda"][ranks.rank()])
+
+
+def _refuse_if_missing(names: Collection[str]) -> None:
+    if names:
+        raise SpecError(
+            f"the checkpoint of the policy lacks {min(names)} and {len(names) - 1} more parts",
+            reason="CheckpointIncomplete",
+            hint="start the policy anew, without this checkpoint",
+        )

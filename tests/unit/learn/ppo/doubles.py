@@ -53,7 +53,7 @@ class Constant(nn.Module):
 
 def table(logits: Sequence[float]) -> tuple[Policy, Critic]:
     """The two as `align` takes them."""
-    return Policy(Table(logits), Table(logits).requires_grad_(False), Numbers(), (END,), CPU), Critic(Constant(), 0.0, CPU)
+    return Policy(Table(logits), Table(logits).requires_grad_(False), Numbers(), (END,), CPU), Critic(Constant(), False, CPU)
 
 
 class Sampler:

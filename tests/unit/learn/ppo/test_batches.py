@@ -1,0 +1,41 @@
+from collections import Counter
+
+import numpy as np
+import torch
+
+from ser_core.learn.ppo.batches import micro_batches, minibatches, prompts_of_step, sequences
+
+
+def test_every_pass_takes_every_prompt_once_in_its_own_order():
+    stream = np.concatenate([prompts_of_step(step, 5, 4, seed=1) for step in range(5)])
+    passes = stream.reshape(4, 5)
+    assert all(sorted(one) == [0, 1, 2, 3, 4] for one in passes.tolist())
+    assert len({tuple(one) for one in passes.tolist()}) > 1
+
+
+def test_a_step_may_take_more_rollouts_than_there_are_prompts():
+    assert Counter(prompts_of_step(3, 2, 6, seed=0).tolist()) == {0: 3, 1: 3}
+
+
+def test_a_pass_over_the_minibatches_takes_every_row_once():
+    parts = minibatches(10, 4, seed=0, step=3, epoch=1)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(10))
+    assert sorted(map(len, parts)) == [2, 2, 3, 3]
+    assert not np.array_equal(np.concatenate(parts), np.concatenate(minibatches(10, 4, seed=0, step=3, epoch=2)))
+
+
+def test_micro_batches_keep_to_the_budget_with_padding_counted():
+    prompts, answers = [9, 1, 5, 5, 30], [1, 9, 5, 5, 3]
+    batches = micro_batches(prompts, answers, budget=32)
+    assert sorted(row for batch in batches for row in batch) == [0, 1, 2, 3, 4]
+    sizes = [len(batch) * (max(prompts[row] for row in batch) + max(answers[row] for row in batch)) for batch in batches]
+    assert [size for size in sizes if size > 32] == [33], "only the row that is too long alone exceeds it"
+
+
+def test_prompts_end_where_answers_begin_and_positions_skip_padding():
+    batch = sequences([[1, 2, 3], [4]], [[5], [6, 7]], "cpu")
+    assert batch.tokens.tolist() == [[1, 2, 3, 5, 0], [0, 0, 4, 6, 7]]
+    assert batch.answer_mask.tolist() == [[True, False], [True, True]]
+    assert batch.positions[1].tolist() == [0, 0, 0, 1, 2]
+    only = batch.rows(torch.tensor([1]))
+    assert (only.tokens.tolist(), only.prompt_width) == ([[4, 6, 7]], 1)
