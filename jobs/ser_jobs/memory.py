@@ -6,6 +6,7 @@ import sys
 from ser_core.api.status import StageKind
 from ser_core.errors import OutOfMemory
 from ser_core.loop.stages import resource_kind
+from ser_jobs.kernel_kills import peak_bytes
 
 
 def out_of_memory(told: str, stage: StageKind) -> OutOfMemory:
@@ -16,11 +17,19 @@ def out_of_memory(told: str, stage: StageKind) -> OutOfMemory:
         stage: Whose resources are meant.
     """
     used, where = peak_memory()
-    field = f"resources.{resource_kind(stage)}.{'gpus' if where == 'GPU' else 'memory'}"
-    return OutOfMemory(
-        f"out of {where} memory after {used / 2**30:.1f} GiB{f': {told}' if told else ''}",
-        hint=f"lower training.tokensPerBatch or rewardModel.maxLength, or raise {field}",
-    )
+    message = f"out of {where} memory after {used / 2**30:.1f} GiB{f': {told}' if told else ''}"
+    return OutOfMemory(message, hint=_remedy(stage, "gpus" if where == "GPU" else "memory"))
+
+
+def out_of_memory_of_container(rank: int, stage: StageKind) -> OutOfMemory:
+    """The error of a stage of which the kernel has killed a process because the container's memory was used up."""
+    used = peak_bytes()
+    after = f" after {used / 2**30:.1f} GiB" if used is not None else ""
+    return OutOfMemory(f"out of main memory{after}: the kernel killed rank {rank}", hint=_remedy(stage, "memory"))
+
+
+def _remedy(stage: StageKind, field: str) -> str:
+    return f"lower training.tokensPerBatch or rewardModel.maxLength, or raise resources.{resource_kind(stage)}.{field}"
 
 
 def peak_memory() -> tuple[int, str]:

@@ -33,11 +33,13 @@ from ser_core.store.commit import commit, find_manifest, read_manifest, upload_o
 from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest, stage_prefix
 from ser_core.store.port import ObjectStore
-from ser_jobs import heartbeat, place
+from ser_core.store.retry import Retry
+from ser_jobs import heartbeat, place, stacks
 from ser_jobs.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.context import StageBody, StageContext, StageOutput
 from ser_jobs.credentials import load_credentials
 from ser_jobs.memory import out_of_memory
+from ser_jobs.metrics_exporter import Measurements, exposition
 from ser_jobs.place import Place
 from ser_jobs.progress_server import progress_server
 from ser_jobs.reporter import EventLog
@@ -77,6 +79,7 @@ class StopSignal:
 
 def main() -> int:
     """Run the stage that ``SER_STAGE`` describes and return the process's exit code."""
+    stacks.dump_on_signal(os.environ)
     termination_message = os.environ.get("SER_TERMINATION_MESSAGE")
     try:
         spec = _read_spec(os.environ.get("SER_STAGE"))
@@ -108,7 +111,8 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
     try:
         stop = StopSignal(raises=not _has_steps(spec.stage))
         stop.install()
-        store = connect(spec.spec.storage)
+        measurements = Measurements()
+        store = connect(spec.spec.storage, Retry(retried=measurements.store_retried))
         found = find_manifest(store, spec.run, spec.iteration, spec.stage)
         if found is not None:
             log.event("already-committed", manifest=found[1].uri)
@@ -120,9 +124,21 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         log.event("started", stage=spec.stage, iteration=spec.iteration, attempt=spec.attempt, threads=spec.threads)
         pulse.silent("importing the stage")
         body: StageBody = importlib.import_module(BODIES[spec.stage]).body
-        with progress_server(os.environ, log.latest) if here.is_first else contextlib.nullcontext():
+        pages = progress_server(os.environ, log.latest, lambda: exposition(spec, attempt.started, log.latest(), measurements.values()))
+        with pages if here.is_first else contextlib.nullcontext():
             context = StageContext(
-                spec, store, inputs, folder, log, stop.received, checkpoints, here.rank, here.local_rank, here.world_size, pulse.silent
+                spec,
+                store,
+                inputs,
+                folder,
+                log,
+                stop.received,
+                checkpoints,
+                here.rank,
+                here.local_rank,
+                here.world_size,
+                pulse.silent,
+                measurements,
             )
             output = body(context)
         if output is None:
