@@ -30,7 +30,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from trl import RewardConfig, RewardTrainer
 
 from ser_core.api.serrun import TrainingSpec
-from ser_core.data.tables import PoolPair
+from ser_core.data.tables import PoolPair, TrainingStep
 from ser_core.learn.batching import Shape, micro_batches, pairs_of_step, scoring_batches
 from ser_core.learn.encoding import Row
 from ser_core.learn.precision import Precision, resolve
@@ -59,7 +59,7 @@ class Quiet:
     def save(self, state: TrainingState) -> None:
         """Nothing to do."""
 
-    def trained(self, pairs: int) -> None:
+    def trained(self, step: TrainingStep) -> None:
         """Nothing to do."""
 
 

@@ -1,7 +1,7 @@
 """What a stage body is given, and what it gives back. The runtime (`ser_jobs.runtime`) does the rest."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.manifest import Manifest
 from ser_core.store.port import ObjectStore
+from ser_jobs.metrics_exporter import Measurements
 
 
 class Reporter(Protocol):
@@ -47,6 +48,8 @@ class StageContext:
     """How many processes compute the stage together."""
     silent: Callable[[str], None] = lambda phase: None
     """Say what follows when it may take long and reports no progress (loading, saving, encoding), so that it is not taken for a hang."""
+    measurements: Measurements = field(default_factory=Measurements)
+    """Live values for ``/metrics``, by the names in `ser_core.metrics`. Those of rank 0 are shown."""
 
     def fetch(self, role: InputRole, name: str) -> Path:
         """Local copy of one output of an input, for example ``(PREPARED, "seed.parquet")``. Size and SHA-256 are checked.

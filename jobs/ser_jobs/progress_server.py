@@ -1,6 +1,6 @@
-"""``/progress`` of a stage in a pod: what the operator shows in the run's status.
+"""``/progress`` of a stage in a pod, which the operator shows in the run's status, and ``/metrics``, which Prometheus scrapes.
 
-Listens on the pod's own address only; read-only, no data of the run but three numbers and a word.
+Listens on the pod's own address only; read-only, no data of the run but numbers and names.
 """
 
 import contextlib
@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
 Progress = Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def progress_server(environment: Mapping[str, str], latest: Callable[[], Progress | None]) -> Iterator[None]:
-    """Serve the latest progress while the context is open, where ``POD_IP`` and ``SER_PROGRESS_PORT`` say so.
+def progress_server(environment: Mapping[str, str], latest: Callable[[], Progress | None], metrics: Callable[[], bytes]) -> Iterator[None]:
+    """Serve the latest progress and the metrics while the context is open, where ``POD_IP`` and ``SER_PROGRESS_PORT`` say so.
 
     An address that cannot be had is no reason to fail a stage.
     """
@@ -24,7 +26,7 @@ def progress_server(environment: Mapping[str, str], latest: Callable[[], Progres
         yield
         return
     try:
-        server = ThreadingHTTPServer((address, int(port)), _handler(latest))
+        server = ThreadingHTTPServer((address, int(port)), _handler(latest, metrics))
     except OSError:
         yield
         return
@@ -37,15 +39,18 @@ def progress_server(environment: Mapping[str, str], latest: Callable[[], Progres
         server.server_close()
 
 
-def _handler(latest: Callable[[], Progress | None]) -> type[BaseHTTPRequestHandler]:
+def _handler(latest: Callable[[], Progress | None], metrics: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 5
 
         def do_GET(self) -> None:
-            said = latest() if self.path == "/progress" else None
-            body = json.dumps(said).encode() if said is not None else b""
+            body, kind = b"", "application/json"
+            if self.path == "/metrics":
+                body, kind = metrics(), CONTENT_TYPE_PLAIN_0_0_4
+            elif self.path == "/progress" and (said := latest()) is not None:
+                body = json.dumps(said).encode()
             self.send_response(200 if body else 404)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.data.tables import LabeledPair, PairScores, PoolPair
+from ser_core.data.tables import LabeledPair, PairScores, PoolPair, TrainingStep
 from ser_core.errors import Interrupted
 from ser_core.learn.batching import steps_per_epoch
 from ser_core.learn.reward_model import RewardModel
@@ -66,9 +66,10 @@ class TrainingProgress:
         self._state = state
         self._interval.measure(self._save)
 
-    def trained(self, pairs: int) -> None:
-        """That many more pairs were trained on."""
-        self._answers += 2 * pairs
+    def trained(self, step: TrainingStep) -> None:
+        """One more optimizer step was taken."""
+        self._answers += 2 * step.pairs
+        self._context.measurements.trained(step)
         self._show()
 
     def end_training(self, state: TrainingState) -> None:

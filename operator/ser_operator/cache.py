@@ -91,6 +91,10 @@ class Cache:
         """All SERRuns."""
         return list(self._objects["SERRun"].values())
 
+    def sizes(self) -> dict[str, int]:
+        """Number of objects by kind."""
+        return {kind: len(objects) for kind, objects in self._objects.items()}
+
     def all_jobs(self) -> list[Object]:
         """All Jobs."""
         return list(self._objects["Job"].values())

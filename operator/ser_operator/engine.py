@@ -43,7 +43,8 @@ class Engine:
         self._settings = settings
         self._cache = Cache()
         self._queue: WorkQueue[RunKey] = WorkQueue()
-        self._telemetry = Telemetry(lambda: len(self._queue), self._phases)
+        self._telemetry = Telemetry(lambda: len(self._queue), self._cache.runs, self._cache.sizes)
+        cluster.tell_requests(self._telemetry.requested)
         self._glances = Glances(cluster, settings, read_progress)
         self._reconciler = Reconciler(cluster, self._cache, settings, self._glances)
         self._primed = False
@@ -97,6 +98,7 @@ class Engine:
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
+            self._telemetry.waited(self._queue.waited(key))
             try:
                 await self._step(key)
             finally:
@@ -141,6 +143,7 @@ class Engine:
                 self._telemetry.drifted(kind, len(changed))
                 for key in changed:
                     self._queue.add(key)
+        self._telemetry.resynced()
         self._glances.forget({str(job["metadata"]["uid"]) for job in self._cache.all_jobs()})
 
     @contextlib.asynccontextmanager
@@ -154,9 +157,6 @@ class Engine:
             yield
         finally:
             await runner.cleanup()
-
-    def _phases(self) -> list[str]:
-        return [str(run.get("status", {}).get("phase", "Pending")) for run in self._cache.runs()]
 
 
 def _in_order(task: asyncio.Task[Any]) -> bool:

@@ -5,7 +5,8 @@ Objects are plain dicts: parsing them into the client's models would cost more t
 
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
@@ -20,7 +21,9 @@ from ser_operator import labels
 Object = Mapping[str, Any]
 
 FIELD_MANAGER = "ser-operator"
-NOT_FOUND, CONFLICT = 404, 409
+NO_ANSWER, NOT_FOUND, CONFLICT = 0, 404, 409
+TellRequest = Callable[[str, int, float], None]
+"""Told of each request: HTTP method, status (`NO_ANSWER` without one; any success is 200) and seconds."""
 _RUNS = f"/apis/{API_VERSION}"
 _JOBS = "/apis/batch/v1"
 _CORE = "/api/v1"
@@ -96,12 +99,17 @@ class Cluster:
     def __init__(self, configuration: Configuration, request_seconds: float) -> None:
         self._client = ApiClient(configuration)
         self._timeout = (5.0, request_seconds)
+        self._tell: TellRequest = lambda *_: None
 
     async def __aenter__(self) -> "Cluster":
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
+
+    def tell_requests(self, tell: TellRequest) -> None:
+        """Tell every request from now on."""
+        self._tell = tell
 
     async def list_runs(self, namespace: str | None) -> list[Object]:
         """All SERRuns of a namespace, or of the cluster."""
@@ -181,6 +189,18 @@ class Cluster:
     async def _call(
         self, method: str, path: str, body: Object | bytes | None, query: list[tuple[str, str]], content_type: str = "application/json"
     ) -> Object:
+        began, code = time.monotonic(), NO_ANSWER
+        try:
+            answer = await self._send(method, path, body, query, content_type)
+            code = 200
+        except ApiError as error:
+            code = error.code
+            raise
+        finally:
+            self._tell(method, code, time.monotonic() - began)
+        return answer
+
+    async def _send(self, method: str, path: str, body: Object | bytes | None, query: list[tuple[str, str]], content_type: str) -> Object:
         headers = {"Accept": "application/json", "Content-Type": content_type}
         try:
             answer: Object = await self._client.call_api(
@@ -197,7 +217,7 @@ class Cluster:
         except ApiException as error:
             raise ApiError(int(error.status or 0), _told(error), _retry_after(error.headers)) from error
         except (OSError, TimeoutError, aiohttp.ClientError) as error:  # an answer that breaks off is no OSError
-            raise ApiError(0, f"{method} {path}: {type(error).__name__}: {error}") from error
+            raise ApiError(NO_ANSWER, f"{method} {path}: {type(error).__name__}: {error}") from error
         return answer
 
 

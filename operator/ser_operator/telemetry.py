@@ -1,11 +1,20 @@
-"""What the operator measures of itself. No label has the name of a run: their number has no bound."""
+"""The operator's metrics: what it counts of itself, and what the statuses of the runs say. Their table is `ser_core.metrics`."""
 
+import time
 from collections import Counter as Count
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import version
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from ser_core.metrics import METRICS
+from ser_operator.run_metrics import Labels, samples
+
+Object = Mapping[str, Any]
+Family = CounterMetricFamily | GaugeMetricFamily
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -15,47 +24,99 @@ class Telemetry:
 
     Args:
         depth: How many keys wait to be worked on.
-        phases: Phase of every run that is known.
+        runs: Every SERRun that is known.
+        cached: Number of cached objects by kind.
     """
 
-    def __init__(self, depth: Callable[[], int], phases: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, depth: Callable[[], int], runs: Callable[[], Iterable[Object]], cached: Callable[[], Mapping[str, int]]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nothing reads
         self.registry = CollectorRegistry()
-        self._watched = Counter("ser_operator_watch_events", "Events that the watches brought.", ["kind"], registry=self.registry)
-        self._reconciled = Counter("ser_operator_reconciles", "Looks at a run, by how they ended.", ["result"], registry=self.registry)
-        self._seconds = Histogram("ser_operator_reconcile_seconds", "Time of one look at a run.", buckets=_SECONDS, registry=self.registry)
-        self._drift = Counter(
-            "ser_operator_resync_changes", "Objects that a LIST showed otherwise than the watch had.", ["kind"], registry=self.registry
-        )
-        Gauge("ser_operator_queue_depth", "Runs that wait to be looked at.", registry=self.registry).set_function(depth)
-        self.registry.register(_Phases(phases))
+        self._watched = self._counter("ser_operator_watch_events_total")
+        self._last_event = self._gauge("ser_operator_watch_last_event_timestamp_seconds")
+        self._reconciled = self._counter("ser_operator_reconciles_total")
+        self._reconcile_seconds = self._histogram("ser_operator_reconcile_duration_seconds")
+        self._queue_seconds = self._histogram("ser_operator_queue_latency_seconds")
+        self._requested = self._counter("ser_operator_api_requests_total")
+        self._request_seconds = self._histogram("ser_operator_api_request_duration_seconds")
+        self._resynced = self._gauge("ser_operator_resync_last_success_timestamp_seconds")
+        self._drift = self._counter("ser_operator_resync_changes_total")
+        self._gauge("ser_operator_queue_depth").set_function(depth)
+        self._gauge("ser_operator_build_info").labels(version("ser-operator")).set(1)
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_Cached(runs, cached))
 
     def watched(self, kind: str) -> None:
         """A watch brought an event."""
         self._watched.labels(kind).inc()
+        self._last_event.labels(kind).set_to_current_time()
 
     def reconciled(self, result: str, seconds: float) -> None:
         """A look at a run ended; ``result`` is ``ok``, ``conflict``, ``retried`` or ``error``."""
         self._reconciled.labels(result).inc()
-        self._seconds.observe(seconds)
+        self._reconcile_seconds.observe(seconds)
+
+    def waited(self, seconds: float) -> None:
+        """A key was taken from the queue that long after it had become due."""
+        self._queue_seconds.observe(seconds)
+
+    def requested(self, verb: str, code: int, seconds: float) -> None:
+        """The API server was asked something; ``code`` is 0 when it gave no answer."""
+        self._requested.labels(verb, str(code)).inc()
+        self._request_seconds.labels(verb).observe(seconds)
 
     def drifted(self, kind: str, number: int) -> None:
         """A LIST changed ``number`` objects of the cache."""
         self._drift.labels(kind).inc(number)
 
+    def resynced(self) -> None:
+        """Everything was listed."""
+        self._resynced.set(time.time())
+
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """All metrics in Prometheus' text format. May be called from any thread."""
         return generate_latest(self.registry)
 
+    def _counter(self, name: str) -> Counter:
+        return Counter(name, METRICS[name].help, METRICS[name].labels, registry=self.registry)
 
-class _Phases(Collector):
-    """Runs by phase, counted at each scrape, so that deleted runs vanish."""
+    def _gauge(self, name: str) -> Gauge:
+        return Gauge(name, METRICS[name].help, METRICS[name].labels, registry=self.registry)
 
-    def __init__(self, phases: Callable[[], Iterable[str]]) -> None:
-        self._phases = phases
+    def _histogram(self, name: str) -> Histogram:
+        return Histogram(name, METRICS[name].help, METRICS[name].labels, registry=self.registry, buckets=_SECONDS)
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One sample a phase."""
-        family = GaugeMetricFamily("ser_operator_runs", "SERRuns by phase.", labels=["phase"])
-        for phase, number in sorted(Count(self._phases()).items()):
-            family.add_metric([phase], number)
-        yield family
+
+class _Cached(Collector):
+    """What the cache holds, read anew at each scrape, so that deleted runs vanish."""
+
+    def __init__(self, runs: Callable[[], Iterable[Object]], cached: Callable[[], Mapping[str, int]]) -> None:
+        self._runs = runs
+        self._cached = cached
+
+    def collect(self) -> Iterator[Family]:
+        """One family a metric."""
+        families: dict[str, Family] = {}
+
+        def add(name: str, labels: Labels, value: float) -> None:
+            families.setdefault(name, _family(name)).add_metric(labels, value)
+
+        phases: Count[str] = Count()
+        for name, labels, value in samples(self._runs()):
+            add(name, labels, value)
+            if name == "ser_run_phase":
+                phases[labels[-1]] += 1
+        for phase, number in phases.items():
+            add("ser_operator_runs", (phase,), number)
+        for kind, number in self._cached().items():
+            add("ser_operator_cached_objects", (kind,), number)
+        yield from families.values()
+
+    def describe(self) -> Iterator[Family]:
+        """Nothing: the registry would read the whole cache for it."""
+        yield from ()
+
+
+def _family(name: str) -> Family:
+    metric = METRICS[name]
+    family = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+    return family(name, metric.help, labels=metric.labels)

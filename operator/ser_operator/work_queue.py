@@ -35,6 +35,8 @@ class WorkQueue(Generic[Key]):
         self._order = itertools.count()
         self._due: dict[Key, float] = {}
         """The one delay of a key that counts; others on the heap are void."""
+        self._since: dict[Key, float] = {}
+        """When a key that is ready became so."""
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
 
@@ -47,7 +49,7 @@ class WorkQueue(Generic[Key]):
             return
         self._waiting.add(key)
         if key not in self._running:
-            self._ready.put_nowait(key)
+            self._make_ready(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Work on ``key`` after ``seconds``, unless an earlier time is set already."""
@@ -78,11 +80,19 @@ class WorkQueue(Generic[Key]):
         self._running.add(key)
         return key
 
+    def waited(self, key: Key) -> float:
+        """Seconds from when ``key``, which `get` has just given, could have been worked on."""
+        return self._clock() - self._since.pop(key)
+
     def done(self, key: Key) -> None:
         """The work on ``key`` has ended."""
         self._running.discard(key)
         if key in self._waiting:
-            self._ready.put_nowait(key)
+            self._make_ready(key)
+
+    def _make_ready(self, key: Key) -> None:
+        self._since[key] = self._clock()
+        self._ready.put_nowait(key)
 
     async def run_timer(self) -> None:
         """Move delayed keys when they are due; for ever."""

@@ -1,4 +1,4 @@
-"""`python -m ser_core.cli.generate`: write what is derived from the API types; with ``--check``, say what has drifted."""
+"""`python -m ser_core.cli.generate`: write what follows from the API types and the table of metrics; ``--check`` says what has drifted."""
 
 import argparse
 import difflib
@@ -10,11 +10,25 @@ from typing import Any
 import yaml
 
 from ser_core.api.crd import bounds, crd, resource_schema, shown_default
+from ser_core.metrics import GROUPS, Group
 
 _COMMAND = "python -m ser_core.cli.generate"
 _HEAD = """\
 `null` means the same as leaving a field out. Below a table stand the rules across its fields, as the API server words them when it
 refuses a SERRun. `kubectl explain serrun.spec` shows the same fields."""
+
+
+_METRICS_HEAD = """\
+The operator serves its metrics on port 8080 at `/metrics`, rank 0 of a running stage on port 9400 of its pod. Scrape both with
+`honorLabels: true`: `namespace` is that of the run, also where the operator tells of it. The operator also exports
+the usual `process_` metrics of its own process.
+
+Of a state only the present value has a series, which is 1. Nothing is exported for what a run does not have (yet), so a missing series
+is not a zero. The series of a run vanish with it, those of a stage with its pod; Prometheus keeps their past.
+
+No label is unbounded: `namespace` and `run` name runs that exist, `iteration` is at most `loop.maxIterations` (32), `reason` is a code of
+at most as many attempts as the status records, `device` a GPU of the pod, and every other label one of a short list of words. Free text is
+never a label. A run of ten loops has about 150 series."""
 
 
 def crd_text() -> str:
@@ -28,6 +42,19 @@ def reference_text() -> str:
     schema = resource_schema()["properties"]["spec"]
     head = ["# SERRun reference", "", f"Generated from `ser_core/api` by `{_COMMAND}`. `ser run` also takes `file://` URIs.", "", _HEAD, ""]
     return "\n".join([*head, *_section("spec", schema)]) + "\n"
+
+
+def metrics_text() -> str:
+    """``docs/metrics.md``: every metric with its type, labels and meaning."""
+    head = ["# Metrics", "", f"Generated from `ser_core/metrics.py` by `{_COMMAND}`.", "", *_METRICS_HEAD.splitlines(), ""]
+    return "\n".join([*head, *(line for group in GROUPS for line in _metrics(group))])
+
+
+def _metrics(group: Group) -> Iterator[str]:
+    yield from (f"## {group.title}", "", group.about, "", "| metric | type | labels | |", "|---|---|---|---|")
+    for metric in group.metrics:
+        yield f"| `{metric.name}` | {metric.type} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |"
+    yield ""
 
 
 def _section(path: str, schema: dict[str, Any]) -> Iterator[str]:
@@ -64,7 +91,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff when a file differs")
     check = parser.parse_args().check
     drifted = False
-    for path, text in ((Path("crds/serruns.ser.dev.yaml"), crd_text()), (Path("docs/serrun.md"), reference_text())):
+    texts = {"crds/serruns.ser.dev.yaml": crd_text(), "docs/serrun.md": reference_text(), "docs/metrics.md": metrics_text()}
+    for path, text in ((Path(name), text) for name, text in texts.items()):
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if check and old != text:
             drifted = True
@@ -72,7 +100,7 @@ def main() -> int:
         elif not check:
             path.write_text(text, encoding="utf-8")
     if drifted:
-        print(f"error: generated files differ from the types\nhint: run {_COMMAND} and commit the result", file=sys.stderr)
+        print(f"error: generated files differ from the code\nhint: run {_COMMAND} and commit the result", file=sys.stderr)
     return int(drifted)
 
 

@@ -72,8 +72,8 @@ class Watch(Protocol):
         """Keep a checkpoint."""
         ...
 
-    def trained(self, pairs: int) -> None:
-        """That many more pairs were trained on."""
+    def trained(self, step: TrainingStep) -> None:
+        """One more optimizer step was taken."""
         ...
 
 
@@ -142,7 +142,7 @@ def train(
             group["lr"] = rate
         optimizer.step()
         history.append(TrainingStep(step + 1, total, rate, norm, len(chosen), tokens))
-        watch.trained(len(chosen))
+        watch.trained(history[-1])
         if watch.checkpoint_due():
             watch.save(_state(weights, optimizer, history))
     return _state(weights, optimizer, history)

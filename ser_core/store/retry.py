@@ -26,6 +26,8 @@ class Retry:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = random.uniform
+    retried: Callable[[], None] = lambda: None
+    """Told before each further try, in the thread of the caller."""
 
     def call(self, operation: Callable[[], Answer], what: str) -> Answer:
         """Call ``operation`` until it does not raise `Transient`.
@@ -47,4 +49,5 @@ class Retry:
                         reason="StoreUnavailable",
                         hint="check that the store is reachable and healthy; the stage continues where it stopped",
                     ) from failure
+                self.retried()
                 self.sleep(pause)

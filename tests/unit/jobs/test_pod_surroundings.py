@@ -39,7 +39,7 @@ def free_port():
 def test_progress_is_served_while_the_stage_computes(tmp_path):
     log = EventLog(tmp_path / "log.jsonl", io.StringIO())
     port = free_port()
-    with progress_server({"POD_IP": "127.0.0.1", "SER_PROGRESS_PORT": str(port)}, log.latest):
+    with progress_server({"POD_IP": "127.0.0.1", "SER_PROGRESS_PORT": str(port)}, log.latest, lambda: b""):
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=5)
         log.progress(3, 10, "pairs")
@@ -52,5 +52,5 @@ def test_progress_is_served_while_the_stage_computes(tmp_path):
 
 @pytest.mark.parametrize("environment", [{}, {"POD_IP": "203.0.113.1", "SER_PROGRESS_PORT": "9400"}])
 def test_a_stage_runs_on_where_progress_cannot_be_served(environment):
-    with progress_server(environment, lambda: None):
+    with progress_server(environment, lambda: None, lambda: b""):
         pass

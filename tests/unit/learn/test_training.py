@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ser_core.api.serrun import AdapterSpec, TrainingSpec
+from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.precision import Precision
 from ser_core.learn.reward_model import RewardModel, load
@@ -35,8 +36,8 @@ class Watch:
     def save(self, state: TrainingState) -> None:
         self.saved.append(replace(state, tensors={name: tensor.clone() for name, tensor in state.tensors.items()}))
 
-    def trained(self, pairs: int) -> None:
-        self.pairs += pairs
+    def trained(self, step: TrainingStep) -> None:
+        self.pairs += step.pairs
 
 
 def pairs_of(model: RewardModel, count: int = 12) -> list[TrainingPair]:

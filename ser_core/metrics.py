@@ -1,0 +1,186 @@
+"""Every metric that the operator and the stages export: names, types, labels and meaning in one table.
+
+docs/metrics.md is generated from it, the exporters take names, labels and help from it, and the queries of dashboards and alert rules
+are checked against it. Names follow Prometheus' rules: one prefix, base units, ratios from 0 to 1, `_total` for what only rises.
+
+No label is unbounded. `namespace` and `run` name runs that exist: their series vanish with the SERRun, those of a stage with its pod.
+`iteration` is at most loop.maxIterations; all others are words of a short list, or one word a run. Free text is never a label.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Type = Literal["gauge", "counter", "histogram"]
+
+RUN = ("namespace", "run")
+ITERATION = (*RUN, "iteration")
+STAGE = (*ITERATION, "stage")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. A gauge that is a state has the value 1, and only the present state has a series."""
+
+    name: str
+    type: Type
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Metrics of one origin."""
+
+    title: str
+    about: str
+    metrics: tuple[Metric, ...]
+
+
+RUNS = Group(
+    "Runs",
+    "Exported by the operator from the status of every SERRun that exists, at each scrape.",
+    (
+        Metric("ser_run_info", "gauge", "1; what does not change during a run.", (*RUN, "base_model", "queue")),
+        Metric("ser_run_phase", "gauge", "State: the phase of the run.", (*RUN, "phase")),
+        Metric("ser_run_condition", "gauge", "1 when the condition is True, else 0.", (*RUN, "condition")),
+        Metric("ser_run_stage", "gauge", "State: the stage that runs or is next.", (*RUN, "stage")),
+        Metric("ser_run_learning_status", "gauge", "State: where the run stands in the curriculum.", (*RUN, "learning_status")),
+        Metric("ser_run_iteration", "gauge", "Number of the present loop; 0 is the seed model.", RUN),
+        Metric("ser_run_max_iterations", "gauge", "Loops that the run may take (loop.maxIterations).", RUN),
+        Metric("ser_run_best_iteration", "gauge", "Loop of the best reward model so far, by dev accuracy.", RUN),
+        Metric(
+            "ser_run_progress_ratio", "gauge", "Done share of the running stage, as the status shows it: in steps of 0.05 or more.", RUN
+        ),
+        Metric("ser_run_gpu_seconds_total", "counter", "GPU time of all attempts that have ended.", RUN),
+        Metric("ser_run_created_timestamp_seconds", "gauge", "When the SERRun was created.", RUN),
+        Metric("ser_run_started_timestamp_seconds", "gauge", "When the run started.", RUN),
+        Metric("ser_run_finished_timestamp_seconds", "gauge", "When the run ended.", RUN),
+        Metric("ser_run_stage_attempt", "gauge", "Number of the newest attempt of the newest stage; 1 was not retried.", (*RUN, "stage")),
+        Metric(
+            "ser_run_stage_charged_attempts",
+            "gauge",
+            "Attempts of the newest stage that count against its limit of 3.",
+            (*RUN, "stage"),
+        ),
+        Metric(
+            "ser_run_failed_attempts",
+            "gauge",
+            "Failed attempts that the status still records, by reason code; it keeps those that count and the last 8.",
+            (*RUN, "stage", "reason"),
+        ),
+        Metric("ser_run_policy_score", "gauge", "Mean reward model score of the aligned policy on held-out prompts, in logits.", RUN),
+        Metric("ser_run_policy_baseline_score", "gauge", "The same of the policy before the first PPO step.", RUN),
+        Metric("ser_run_policy_kl_nats", "gauge", "Mean distance of a whole answer from the policy before.", RUN),
+        Metric("ser_run_policy_steps", "gauge", "PPO steps that the aligned policy has taken.", RUN),
+        Metric("ser_run_control_accuracy_ratio", "gauge", "Held-out accuracy of a yardstick (loop.controls).", (*RUN, "control")),
+    ),
+)
+
+ITERATIONS = Group(
+    "Iterations",
+    "Exported by the operator from `status.iterations`: the evolution, also after the pods are gone.",
+    (
+        Metric("ser_iteration_info", "gauge", "1; the learning status of the loop.", (*ITERATION, "learning_status")),
+        Metric(
+            "ser_iteration_accuracy_ratio", "gauge", "Accuracy on dev, which decides, and held-out, which informs.", (*ITERATION, "split")
+        ),
+        Metric("ser_iteration_accuracy_low_ratio", "gauge", "Lower end of its 95 % interval.", (*ITERATION, "split")),
+        Metric("ser_iteration_accuracy_high_ratio", "gauge", "Upper end of its 95 % interval.", (*ITERATION, "split")),
+        Metric("ser_iteration_gain_ratio", "gauge", "Dev accuracy minus that of the best reward model before the loop.", ITERATION),
+        Metric("ser_iteration_dev_loss", "gauge", "Log loss on dev in nats, which decides between equal accuracies.", ITERATION),
+        Metric("ser_iteration_pairs", "gauge", "Self-labelled pairs of the loop by verdict, kept or dropped.", (*ITERATION, "verdict")),
+        Metric("ser_iteration_kept_ratio", "gauge", "Kept share of the self-labelled pairs.", ITERATION),
+        Metric("ser_iteration_agreement_ratio", "gauge", "Share of the kept self-labels that equal the hidden human ones.", ITERATION),
+        Metric("ser_iteration_threshold_ratio", "gauge", "Confidence from which a self-label was trusted.", ITERATION),
+        Metric("ser_iteration_temperature", "gauge", "Temperature that calibrates the scores of the loop's reward model.", ITERATION),
+        Metric("ser_iteration_duration_seconds", "gauge", "From the start of the loop's first stage to its end.", ITERATION),
+    ),
+)
+
+STAGES = Group(
+    "Stages",
+    "Exported by rank 0 of a running stage on port 9400 of its pod.",
+    (
+        Metric("ser_stage_attempt", "gauge", "Number of the attempt; 1 was not retried.", STAGE),
+        Metric("ser_stage_start_timestamp_seconds", "gauge", "When the attempt started.", STAGE),
+        Metric("ser_stage_work_done", "gauge", "Work done, in the unit that the label names.", (*STAGE, "unit")),
+        Metric("ser_stage_work_expected", "gauge", "All work of the stage, in the same unit.", (*STAGE, "unit")),
+        Metric("ser_stage_store_retries_total", "counter", "Requests to the object store that failed and were sent again.", STAGE),
+        Metric("ser_stage_memory_bytes", "gauge", "Resident memory of the process.", STAGE),
+        Metric("ser_stage_gpu_memory_bytes", "gauge", "Memory of a GPU: allocated, reserved, peak, total.", (*STAGE, "device", "use")),
+    ),
+)
+
+TRAINING = Group(
+    "Training",
+    "The newest optimizer step, exported like the stage's.",
+    (
+        Metric("ser_train_loss", "gauge", "Mean loss of a pair, in nats.", STAGE),
+        Metric("ser_train_gradient_norm", "gauge", "Norm of the gradient before clipping.", STAGE),
+        Metric("ser_train_learning_rate", "gauge", "Learning rate of the step.", STAGE),
+        Metric("ser_train_steps_total", "counter", "Optimizer steps of this attempt.", STAGE),
+        Metric("ser_train_pairs_total", "counter", "Pairs trained on in this attempt.", STAGE),
+        Metric("ser_train_tokens_total", "counter", "Tokens trained on in this attempt, without padding.", STAGE),
+    ),
+)
+
+POLICY = Group(
+    "Policy",
+    "The newest PPO step, exported like the stage's.",
+    (
+        Metric("ser_policy_reward", "gauge", "Mean reward of an answer: score and distance from the reference.", STAGE),
+        Metric("ser_policy_score", "gauge", "Mean raw score of the reward model, in logits.", STAGE),
+        Metric("ser_policy_witness_score", "gauge", "The same of a reward model that the policy does not learn from.", STAGE),
+        Metric("ser_policy_kl_nats", "gauge", "Mean distance of a whole answer from the reference.", STAGE),
+        Metric("ser_policy_kl_coefficient", "gauge", "Weight of that distance in the reward.", STAGE),
+        Metric("ser_policy_entropy_nats", "gauge", "Mean entropy of a token.", STAGE),
+        Metric("ser_policy_answer_tokens", "gauge", "Mean length of an answer.", STAGE),
+        Metric("ser_policy_ended_ratio", "gauge", "Share of answers with an end token.", STAGE),
+        Metric("ser_policy_clipped_ratio", "gauge", "Share of tokens whose probability ratio was clipped.", STAGE),
+        Metric("ser_policy_loss", "gauge", "Loss of the policy.", STAGE),
+        Metric("ser_policy_value_loss", "gauge", "Loss of the critic.", STAGE),
+        Metric("ser_policy_explained_variance_ratio", "gauge", "Share of the returns' variance that the critic explains.", STAGE),
+        Metric("ser_policy_gradient_norm", "gauge", "Norm of the policy's gradient before clipping.", STAGE),
+        Metric("ser_policy_critic_gradient_norm", "gauge", "Norm of the critic's gradient before clipping.", STAGE),
+        Metric("ser_policy_steps_total", "counter", "PPO steps of this attempt.", STAGE),
+        Metric("ser_policy_skipped_updates_total", "counter", "Updates left out because a number was not finite.", STAGE),
+        Metric("ser_policy_generate_seconds_total", "counter", "Time spent on writing answers.", STAGE),
+        Metric("ser_policy_score_seconds_total", "counter", "Time spent on scoring them.", STAGE),
+        Metric("ser_policy_train_seconds_total", "counter", "Time spent on updates.", STAGE),
+    ),
+)
+
+OPERATOR = Group(
+    "Operator",
+    "What the operator measures of itself.",
+    (
+        Metric("ser_operator_build_info", "gauge", "1; the version.", ("version",)),
+        Metric("ser_operator_runs", "gauge", "SERRuns by phase.", ("phase",)),
+        Metric("ser_operator_reconciles_total", "counter", "Looks at a run: ok, conflict, retried or error.", ("result",)),
+        Metric("ser_operator_reconcile_duration_seconds", "histogram", "Time of one look at a run."),
+        Metric("ser_operator_queue_depth", "gauge", "Runs that wait to be looked at."),
+        Metric("ser_operator_queue_latency_seconds", "histogram", "Time from when a run became due to the look at it."),
+        Metric(
+            "ser_operator_api_requests_total",
+            "counter",
+            "Requests to the API server beside the watches; code 0 is no answer.",
+            ("verb", "code"),
+        ),
+        Metric("ser_operator_api_request_duration_seconds", "histogram", "Time of one such request.", ("verb",)),
+        Metric("ser_operator_cached_objects", "gauge", "Objects in the cache.", ("kind",)),
+        Metric("ser_operator_watch_events_total", "counter", "Events that the watches brought.", ("kind",)),
+        Metric("ser_operator_watch_last_event_timestamp_seconds", "gauge", "When a watch last brought an event.", ("kind",)),
+        Metric("ser_operator_resync_last_success_timestamp_seconds", "gauge", "When everything was last listed."),
+        Metric(
+            "ser_operator_resync_changes_total",
+            "counter",
+            "Objects that a LIST showed otherwise than the watch had.",
+            ("kind",),
+        ),
+    ),
+)
+
+GROUPS = (RUNS, ITERATIONS, STAGES, TRAINING, POLICY, OPERATOR)
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for group in GROUPS for metric in group.metrics}

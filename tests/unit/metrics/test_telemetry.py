@@ -1,0 +1,174 @@
+"""What the operator exports of the runs in its cache."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ser_core.metrics import ITERATIONS, METRICS, OPERATOR, RUNS
+from ser_operator.telemetry import Telemetry
+
+STATUS = {
+    "phase": "Running",
+    "stage": "retrain",
+    "iteration": 2,
+    "bestIteration": 1,
+    "learningStatus": "Status1",
+    "gpuHours": 1.5,
+    "startedAt": "2026-01-31T12:00:00Z",
+    "finishedAt": "2026-01-31T13:00:00Z",
+    "conditions": [
+        {"type": "Ready", "status": "False", "reason": "Running"},
+        {"type": "Reconciling", "status": "True", "reason": "Running"},
+    ],
+    "progress": {"percent": 40, "step": 4, "total": 10, "unit": "pairs", "updatedAt": "2026-01-31T12:30:00Z"},
+    "policy": {"uri": "s3://b/m", "manifestSHA256": "0", "score": 1.5, "baselineScore": 0.5, "kl": 3.0, "steps": 30},
+    "controls": [{"control": "seedOnly", "accuracy": 0.6, "accuracyLow": 0.5, "accuracyHigh": 0.7}],
+    "iterations": [
+        {"iteration": 0, "learningStatus": "Seed", "devAccuracy": 0.7, "accuracy": 0.69, "accuracyLow": 0.64, "accuracyHigh": 0.74},
+        {
+            "iteration": 1,
+            "learningStatus": "Status1",
+            "labeled": 100,
+            "kept": 60,
+            "keptFraction": 0.6,
+            "agreement": 0.9,
+            "devAccuracy": 0.75,
+            "devLoss": 0.5,
+            "accuracy": 0.72,
+            "accuracyLow": 0.67,
+            "accuracyHigh": 0.77,
+            "gain": 0.05,
+            "threshold": 0.8,
+            "temperature": 1.3,
+            "startedAt": "2026-01-31T12:10:00Z",
+            "finishedAt": "2026-01-31T12:20:00Z",
+        },
+    ],
+    "stages": [
+        {"iteration": 2, "stage": "retrain", "attempt": 1, "outcome": "Failed", "charged": True, "reason": "StoreUnavailable"},
+        {"iteration": 2, "stage": "retrain", "attempt": 2, "outcome": "Interrupted", "reason": "Interrupted"},
+        {"iteration": 2, "stage": "retrain", "attempt": 3},
+    ],
+}
+
+
+def run(name="hh", status=STATUS):
+    metadata = {"namespace": "team", "name": name, "creationTimestamp": "2026-01-31T11:59:00Z"}
+    spec = {"rewardModel": {"base": "hf://org/model"}, "loop": {"maxIterations": 10}}
+    return {"metadata": metadata, "spec": spec, "status": status}
+
+
+@pytest.fixture
+def runs():
+    return [run()]
+
+
+@pytest.fixture
+def telemetry(runs):
+    return Telemetry(lambda: 3, lambda: runs, lambda: {"SERRun": len(runs)})
+
+
+def exported(telemetry):
+    """Value by name and labels."""
+    families = text_string_to_metric_families(telemetry.exposition().decode())
+    return {(sample.name, *sorted(sample.labels.items())): sample.value for family in families for sample in family.samples}
+
+
+def of_run(name, **labels):
+    return name, *sorted({"namespace": "team", "run": "hh", **labels}.items())
+
+
+def test_a_run_tells_where_it_is(telemetry):
+    values = exported(telemetry)
+
+    assert values[of_run("ser_run_info", base_model="hf://org/model", queue="")] == 1
+    assert values[of_run("ser_run_phase", phase="Running")] == 1
+    assert values[of_run("ser_run_condition", condition="Ready")] == 0
+    assert values[of_run("ser_run_condition", condition="Reconciling")] == 1
+    assert values[of_run("ser_run_progress_ratio")] == 0.4
+    assert values[of_run("ser_run_gpu_seconds_total")] == 5400
+    assert values[of_run("ser_run_finished_timestamp_seconds")] - values[of_run("ser_run_started_timestamp_seconds")] == 3600
+
+
+def test_retries_are_told_with_their_reasons(telemetry):
+    values = exported(telemetry)
+
+    assert values[of_run("ser_run_stage_attempt", stage="retrain")] == 3
+    assert values[of_run("ser_run_stage_charged_attempts", stage="retrain")] == 1
+    assert values[of_run("ser_run_failed_attempts", stage="retrain", reason="StoreUnavailable")] == 1
+
+
+def test_every_loop_tells_its_evolution(telemetry):
+    values = exported(telemetry)
+
+    assert values[of_run("ser_iteration_accuracy_ratio", iteration="1", split="dev")] == 0.75
+    assert values[of_run("ser_iteration_accuracy_low_ratio", iteration="1", split="heldout")] == 0.67
+    assert values[of_run("ser_iteration_pairs", iteration="1", verdict="kept")] == 60
+    assert values[of_run("ser_iteration_pairs", iteration="1", verdict="dropped")] == 40
+    assert values[of_run("ser_iteration_duration_seconds", iteration="1")] == 600
+    assert of_run("ser_iteration_pairs", iteration="0", verdict="kept") not in values, "the seed model labels nothing: no series is no zero"
+
+
+def test_a_deleted_run_vanishes(telemetry, runs):
+    assert any("hh" in str(key) for key in exported(telemetry))
+
+    runs.clear()
+
+    assert not any("hh" in str(key) or key[0] == "ser_operator_runs" for key in exported(telemetry))
+
+
+@pytest.mark.parametrize("status", [None, {}, {"phase": "Nonsense"}, {"iterations": 7}, {"startedAt": "yesterday"}])
+def test_a_run_without_a_readable_status_hides_no_other(telemetry, runs, status):
+    runs.append(run("odd", status))
+
+    values = exported(telemetry)
+
+    assert of_run("ser_run_phase", run="odd", phase="Pending") in values
+    assert of_run("ser_run_phase", phase="Running") in values
+
+
+def test_runs_are_counted_by_phase(telemetry, runs):
+    runs += [run("two"), run("three", {"phase": "Failed"})]
+
+    values = exported(telemetry)
+
+    assert (values["ser_operator_runs", ("phase", "Running")], values["ser_operator_runs", ("phase", "Failed")]) == (2, 1)
+
+
+def test_names_with_any_text_are_escaped(telemetry, runs):
+    runs[0]["spec"]["rewardModel"]["base"] = 's3://b/"\\\n'
+
+    assert exported(telemetry)[of_run("ser_run_info", base_model='s3://b/"\\\n', queue="")] == 1
+
+
+def test_the_operator_tells_of_its_own_work(telemetry):
+    telemetry.watched("Pod")
+    telemetry.reconciled("ok", 0.01)
+    telemetry.waited(0.5)
+    telemetry.requested("PATCH", 409, 0.02)
+    telemetry.drifted("Job", 2)
+    telemetry.resynced()
+
+    values = exported(telemetry)
+
+    assert values[("ser_operator_api_requests_total", ("code", "409"), ("verb", "PATCH"))] == 1
+    assert values[("ser_operator_queue_latency_seconds_sum",)] == 0.5
+    assert values[("ser_operator_resync_changes_total", ("kind", "Job"))] == 2
+    assert values[("ser_operator_cached_objects", ("kind", "SERRun"))] == 1
+    names = {str(key[0]).removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for key in values}
+    assert {metric.name for group in (RUNS, ITERATIONS, OPERATOR) for metric in group.metrics} <= names
+
+
+def test_the_series_have_the_type_and_the_labels_of_the_table(telemetry):
+    telemetry.reconciled("ok", 0.01)
+    for family in text_string_to_metric_families(telemetry.exposition().decode()):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        if not name.startswith("process_"):
+            assert family.type == METRICS[name].type
+            assert all(set(sample.labels) - {"le"} == set(METRICS[name].labels) for sample in family.samples)
+
+
+def test_a_run_of_ten_loops_has_as_many_series_as_the_manual_says(telemetry, runs):
+    last = STATUS["iterations"][1]
+    runs[:] = [run("hh", {**STATUS, "iterations": [STATUS["iterations"][0], *({**last, "iteration": number} for number in range(1, 11))]})]
+
+    assert 140 <= sum(("run", "hh") in key for key in exported(telemetry)) <= 190
