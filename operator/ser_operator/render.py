@@ -40,7 +40,8 @@ def job(run: SERRun, action: StartStage, image: str, settings: Settings) -> Obje
     spec = action.spec
     template = _template(run, spec, image, settings)
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
-    queue = {labels.QUEUE: run.spec.queue_name} if run.spec.queue_name else {}
+    name = run.spec.queue_name or settings.default_queue
+    queue = {labels.QUEUE: name} if name else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -104,10 +105,10 @@ def _template(run: SERRun, spec: StageSpec, image: str, settings: Settings) -> O
     }
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
-    if wanted.node_selector:
-        pod["nodeSelector"] = dict(wanted.node_selector)
-    if wanted.tolerations:
-        pod["tolerations"] = [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in wanted.tolerations]
+    if selector := {**(settings.gpu_node_selector if wanted.gpus else {}), **wanted.node_selector}:
+        pod["nodeSelector"] = selector
+    if tolerations := (*wanted.tolerations, *(settings.gpu_tolerations if wanted.gpus else ())):
+        pod["tolerations"] = [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in tolerations]
     if wanted.priority_class_name:
         pod["priorityClassName"] = wanted.priority_class_name
     return {"metadata": {"labels": dict(labels.stage_labels(run, spec))}, "spec": pod}

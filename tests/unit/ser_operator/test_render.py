@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ser_core.api.serrun import SERRun
+from ser_core.api.serrun import SERRun, Toleration
 from ser_core.api.stage import ManifestRef, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.loop.observed import StartStage
@@ -37,7 +37,7 @@ def run(name="hh", **spec):
     return SERRun.model_validate({"metadata": {"name": name, "namespace": "lab", "uid": "5f2c"}, "spec": document})
 
 
-def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", max_seconds=None):
+def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", max_seconds=None, settings=SETTINGS):
     spec = StageSpec(
         run=RunIdentity(namespace="lab", name=run.metadata.name, uid="5f2c"),
         stage=stage,
@@ -48,7 +48,7 @@ def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", max_seco
         inputs={"prepared": ManifestRef(stage=StageKind.PREPARE, iteration=0, uri="s3://bucket/m", sha256="00")} if iteration else {},
         threads=2,
     )
-    return render.job(run, StartStage(spec, job_name(run, StageKey(iteration, stage), 1), max_seconds), SETTINGS.image, SETTINGS)
+    return render.job(run, StartStage(spec, job_name(run, StageKey(iteration, stage), 1), max_seconds), SETTINGS.image, settings)
 
 
 def environment(job):
@@ -126,3 +126,27 @@ def test_every_pod_is_restricted_and_has_no_token():
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+
+
+def test_stages_with_gpus_get_the_operators_nodes_unless_the_run_says_otherwise():
+    settings = SETTINGS.model_copy(
+        update={"gpu_node_selector": {"gpu": "any", "pool": "ml"}, "gpu_tolerations": (Toleration(key="pool", operator="Exists"),)}
+    )
+    resources = {"retrain": GPU, "label": {"cpu": "1"}}
+
+    with_gpus, without = (
+        rendered(run(resources=resources), stage, 1, settings=settings)["spec"]["template"]["spec"]
+        for stage in (StageKind.RETRAIN, StageKind.LABEL)
+    )
+
+    assert with_gpus["nodeSelector"] == {"gpu": "h100", "pool": "ml"}
+    assert [one["key"] for one in with_gpus["tolerations"]] == ["gpu", "pool"]
+    assert not {"nodeSelector", "tolerations"} & without.keys()
+
+
+@pytest.mark.parametrize(("named", "expected"), [(None, "shared"), ("team", "team")])
+def test_a_run_without_a_queue_gets_the_default_one(named, expected):
+    job = rendered(run(queueName=named), settings=SETTINGS.model_copy(update={"default_queue": "shared"}))
+
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == expected
+    assert job["spec"]["suspend"]

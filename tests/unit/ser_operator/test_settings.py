@@ -1,5 +1,6 @@
 """The operator's settings, and that the manual knows them all."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,34 @@ def test_lists_are_separated_by_commas():
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("SER_OPERATOR_WORKERS", "0"), ("SER_OPERATOR_WORKERS", "many"), ("SER_OPERATOR_IMAGES", "x"), ("SER_OPERATOR_IMAGE", "")],
+    [
+        ("SER_OPERATOR_WORKERS", "0"),
+        ("SER_OPERATOR_WORKERS", "many"),
+        ("SER_OPERATOR_IMAGES", "x"),
+        ("SER_OPERATOR_IMAGE", ""),
+        ("SER_OPERATOR_GPU_NODE_SELECTOR", "{gpu"),
+        ("SER_OPERATOR_GPU_TOLERATIONS", '[{"key": "x", "operater": "Exists"}]'),
+        ("SER_OPERATOR_DEFAULT_QUEUE", "No Queue"),
+    ],
 )
 def test_a_wrong_setting_is_named_with_its_value(variable, value):
-    with pytest.raises(SpecError, match=f"{variable}='{value}'"):
+    with pytest.raises(SpecError, match=re.escape(f"{variable}='{value}'")):
         from_environment({"SER_OPERATOR_IMAGE": "x", variable: value})
+
+
+def test_where_gpu_stages_run_is_json():
+    settings = from_environment(
+        {
+            "SER_OPERATOR_IMAGE": "x",
+            "SER_OPERATOR_GPU_NODE_SELECTOR": '{"gpu": "h100"}',
+            "SER_OPERATOR_GPU_TOLERATIONS": '[{"key": "gpu", "operator": "Exists"}]',
+            "SER_OPERATOR_DEFAULT_QUEUE": "",
+        }
+    )
+
+    assert settings.gpu_node_selector == {"gpu": "h100"}
+    assert [one.key for one in settings.gpu_tolerations] == ["gpu"]
+    assert settings.default_queue is None
 
 
 def test_the_image_must_be_given():
