@@ -29,7 +29,7 @@ def main() -> None:
     for number, rule in enumerate(arguments.rules):
         file = variant(arguments.serrun, rule, arguments.min_samples, controls=number == 0)
         subprocess.run([*ser("run"), str(file)], check=True, stdout=subprocess.DEVNULL)
-        answer = subprocess.run([*ser("evolution"), "--json", str(file)], check=True, stdout=subprocess.PIPE)
+        answer = subprocess.run([*ser("evolution"), "-o", "json", str(file)], check=True, stdout=subprocess.PIPE)
         print("\n".join(rows(rule, json.loads(answer.stdout))), flush=True)
 
 

@@ -8,6 +8,8 @@
     │   ├── StoreAccessDenied    10   credentials or permissions; never retried
     │   ├── ObjectNotFound       20   no object under that key
     │   └── CorruptObject        20   size or SHA-256 differs from the manifest
+    ├── ClusterError             20   the API server did not do what was asked
+    │   └── ClusterAccessDenied  10   the user may not do that there
     ├── OutOfMemory              21   retried
     ├── StageHung                22   retried
     ├── RendezvousTimeout        23   retried
@@ -74,6 +76,18 @@ class ObjectNotFound(StoreError):
 
 class CorruptObject(StoreError):
     """An object's size or SHA-256 differs from what its manifest promises."""
+
+
+class ClusterError(SERError):
+    """The API server cannot be reached, or failed. Only the command line raises it."""
+
+    exit_code = 20
+
+
+class ClusterAccessDenied(ClusterError):
+    """The credentials do not allow the request."""
+
+    exit_code = 10
 
 
 class OutOfMemory(SERError):

@@ -2,10 +2,12 @@
 
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ser_core.cli.diff import diff
 from ser_core.cli.evolution import evolution
 from ser_core.cli.export import export
 from ser_core.cli.logs import logs
@@ -15,7 +17,9 @@ from ser_core.cli.report import report
 from ser_core.cli.run import run
 from ser_core.cli.score import score
 from ser_core.cli.status import status
+from ser_core.cli.suspend import resume, suspend
 from ser_core.cli.validate import validate
+from ser_core.cli.why import why
 from ser_core.errors import SERError
 
 
@@ -30,9 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_examples(
-        "ser validate serrun.yaml", "ser run serrun.yaml", "ser evolution serrun.yaml", "ser report serrun.yaml -o report.html"
-    ),
+    epilog=_examples("ser validate serrun.yaml", "ser run serrun.yaml", "ser evolution serrun.yaml", "kubectl ser status hh -n lab"),
 )
 
 
@@ -44,12 +46,16 @@ def ser(show_version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-app.command(epilog=_examples("ser validate serrun.yaml && ser run serrun.yaml"))(validate)
+app.command(epilog=_examples("ser validate serrun.yaml && ser run serrun.yaml", "ser validate serrun.yaml --server -n lab"))(validate)
 app.command(epilog=_examples("ser run serrun.yaml", "ser run serrun.yaml --json > events.jsonl"))(run)
-app.command(epilog=_examples("ser status serrun.yaml", "ser status serrun.yaml --json | jq .status.phase"))(status)
-app.command(epilog=_examples("ser evolution serrun.yaml", "ser evolution serrun.yaml --json | jq '.iterations[].accuracy'"))(evolution)
-app.command(epilog=_examples("ser report serrun.yaml -o report.html"))(report)
-app.command(epilog=_examples("ser logs serrun.yaml", "ser logs serrun.yaml --iteration 1 --stage retrain --json"))(logs)
+app.command(epilog=_examples("ser status serrun.yaml", "ser status hh -n lab --watch", "ser status hh -o json | jq .status.phase"))(status)
+app.command(epilog=_examples("ser why serrun.yaml", "ser why hh -n lab"))(why)
+app.command(epilog=_examples("ser evolution serrun.yaml", "ser evolution hh -n lab -o json | jq '.iterations[].accuracy'"))(evolution)
+app.command(epilog=_examples("ser diff hh hh-paper -n lab", "ser diff one.yaml other.yaml"))(diff)
+app.command(epilog=_examples("ser report serrun.yaml -o report.html", "ser report hh -n lab"))(report)
+app.command(epilog=_examples("ser logs serrun.yaml", "ser logs hh -n lab --iteration 1 --stage retrain"))(logs)
+app.command(epilog=_examples("ser suspend hh -n lab"))(suspend)
+app.command(epilog=_examples("ser resume hh -n lab"))(resume)
 app.command(epilog=_examples("ser score pairs.jsonl --run serrun.yaml > out.jsonl", "zcat pairs.gz | ser score - --run serrun.yaml"))(score)
 app.command(epilog=_examples("ser export serrun.yaml reward-model"))(export)
 app.command(epilog=_examples("ser purge serrun.yaml"))(purge)
@@ -58,7 +64,7 @@ app.command(epilog=_examples("ser purge serrun.yaml"))(purge)
 def main() -> None:
     """Entry point of `ser`: an expected error becomes two lines on standard error and its exit code, never a traceback."""
     try:
-        app()
+        app(prog_name="kubectl ser" if Path(sys.argv[0]).name == "kubectl-ser" else "ser")
     except SERError as error:
         print_error(error)
         sys.exit(error.exit_code)

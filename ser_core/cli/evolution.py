@@ -1,6 +1,6 @@
-"""`ser evolution`: what each loop brought, as a table and a sparkline."""
+"""`ser evolution`: what each loop brought, as a table and as a curve of the accuracy with its interval."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
-from ser_core.cli.output import print_json, standard_output
-from ser_core.cli.stored_run import AsJson, RunFile, open_run
+from ser_core.cli.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
+from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.output import Format, FormatOption, print_data, standard_output
+from ser_core.cli.stored_run import StoredRun, Target, open_run
 
-BARS = "▁▂▃▄▅▆▇█"
-LENGTH_RULE = "length"
 _COLUMNS = ("loop", "status", "pairs", "kept", "above", "agree", "dev", "gain", "held-out", "95 % interval", "T")
 _LEGEND = """\
 above: lowest confidence kept · agree: share of kept self-labels that are right
@@ -20,32 +20,59 @@ dev accuracy decides (* best), held-out accuracy informs · T: temperature
 length: the rule "the longer answer wins\""""
 
 
-def evolution(file: RunFile, as_json: AsJson = False) -> None:
+def evolution(
+    run: Target,
+    output: FormatOption = Format.TEXT,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
     """Show what each loop brought.
 
     Labels, kept pairs, accuracy with its 95 % interval, and the controls beside.
     """
+    stored = open_run(run, Place(namespace, context, kubeconfig))
+    status, length_rule = stored.run.status, _length_rule(stored)
+    if output is Format.TEXT:
+        console = standard_output()
+        console.print(evolution_view(status, length_rule, console.width))
+        return
+    parts = status.model_dump(mode="json", by_alias=True, include={"phase", "best_iteration", "iterations", "controls"})
+    print_data({"name": stored.run.metadata.name, **parts, "lengthOnlyAccuracy": length_rule}, output)
+
+
+def _length_rule(stored: StoredRun) -> float | None:
+    """It stands in the store alone, which is read for runs of this machine: a cluster's users may have no way to its store."""
+    if stored.cluster is not None:
+        return None
     from ser_core.report.ledger import read_ledger
 
-    stored = open_run(file)
-    status, length_rule = stored.run.status, read_ledger(stored.store, stored.run).length_rule
-    if as_json:
-        parts = status.model_dump(mode="json", by_alias=True, include={"phase", "best_iteration", "iterations", "controls"})
-        print_json({"name": stored.run.metadata.name, **parts, "lengthOnlyAccuracy": length_rule})
-    else:
-        standard_output().print(evolution_view(status, length_rule))
+    return read_ledger(stored.store, stored.run).length_rule
 
 
-def evolution_view(status: SERRunStatus, length_rule: float | None) -> RenderableType:
-    """Table and sparkline of a run.
+def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) -> RenderableType:
+    """Table and curve of a run.
 
     Args:
         status: The run's status.
-        length_rule: Held-out accuracy of "the longer answer wins"; None: not measured yet.
+        length_rule: Held-out accuracy of "the longer answer wins"; None: not known.
+        width: Columns of the terminal.
     """
     if not status.iterations:
         return Text("no loop has been evaluated yet", style="dim")
-    return Group(evolution_table(status, length_rule), Text(f"\n{_LEGEND}\n", style="dim"), *_sparklines(status, length_rule))
+    chart = accuracy_chart(list(_measured(status, length_rule)), width)
+    return Group(evolution_table(status, length_rule), Text(f"\n{_LEGEND}\n", style="dim"), *chart)
+
+
+def _measured(status: SERRunStatus, length_rule: float | None) -> Iterator[Measured]:
+    for row in status.iterations:
+        if row.accuracy is not None:
+            name = str(row.iteration) if row.iteration else "seed"
+            yield Measured(name, row.accuracy, row.accuracy_low, row.accuracy_high, best=row.iteration == status.best_iteration)
+    for control in status.controls:
+        yield Measured(control.control, control.accuracy, control.accuracy_low, control.accuracy_high, yardstick=True)
+    if length_rule is not None:
+        yield Measured(LENGTH_RULE, length_rule, None, None, yardstick=True)
 
 
 def evolution_table(status: SERRunStatus, length_rule: float | None = None) -> Table:
@@ -96,23 +123,3 @@ def interval(low: float | None, high: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-def _sparklines(status: SERRunStatus, length_rule: float | None) -> Iterator[Text]:
-    """Held-out accuracy loop by loop, and one bar for each yardstick on the same scale."""
-    climb = [row.accuracy for row in status.iterations if row.accuracy is not None]
-    if not climb:
-        return
-    others = {control.control: control.accuracy for control in status.controls}
-    if length_rule is not None:
-        others[LENGTH_RULE] = length_rule
-    low, high = min(climb + list(others.values())), max(climb + list(others.values()))
-    yield Text.assemble(f"{'held-out':<16}", (sparkline(climb, low, high), "green"), f"  {climb[0]:.3f} → {climb[-1]:.3f}")
-    for name, accuracy in others.items():
-        yield Text(f"{name:<16}{sparkline([accuracy], low, high):<{len(climb)}}  {accuracy:.3f}", style="dim")
-
-
-def sparkline(values: Sequence[float], low: float, high: float) -> str:
-    """One bar a value, lowest at ``low`` and highest at ``high``."""
-    span = high - low
-    return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in values)

@@ -5,14 +5,21 @@ from typing import Annotated
 
 import typer
 
+from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.output import say
-from ser_core.cli.stored_run import RunFile, open_run
+from ser_core.cli.stored_run import Target, open_run
 from ser_core.errors import SpecError
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty folder.", show_default=False)]
 
 
-def export(file: RunFile, folder: Folder) -> None:
+def export(
+    run: Target,
+    folder: Folder,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
     """Copy the best reward model, with its card.
 
     The folder then loads in plain transformers; every file is checked against its manifest.
@@ -22,7 +29,7 @@ def export(file: RunFile, folder: Folder) -> None:
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new folder")
-    stored = open_run(file)
+    stored = open_run(run, Place(namespace, context, kubeconfig))
     ledger = read_ledger(stored.store, stored.run)
     try:
         names = export_model(stored.store, ledger, folder)

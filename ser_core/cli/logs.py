@@ -1,75 +1,133 @@
-"""`ser logs`: what the stages said, from the logs that they stored beside their results."""
+"""`ser logs`: what the stages said: from their pods while those exist, else from the logs that they stored beside their results."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from ser_core.api.stage import RunIdentity
 from ser_core.api.status import StageKind
-from ser_core.cli.output import say, standard_output
-from ser_core.cli.stored_run import AsJson, RunFile, StoredRun, open_run
+from ser_core.cli.cluster import ATTEMPT, ITERATION, STAGE, Cluster, ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.output import print_warning, say, standard_output
+from ser_core.cli.stored_run import JsonLines, StoredRun, Target, open_run
+from ser_core.errors import ClusterError, SpecError, StoreError
 from ser_core.store.manifest import stage_prefix
 
-Iteration = Annotated[int | None, typer.Option("--iteration", "-i", min=0, help="Only this iteration (0: prepare, seed model, controls).")]
-Stage = Annotated[StageKind | None, typer.Option("--stage", "-s", help="Only this kind of stage.")]
+IterationOption = Annotated[
+    int | None, typer.Option("--iteration", "-i", min=0, help="Only this iteration (0: prepare, seed model, controls).", show_default=False)
+]
+StageOption = Annotated[StageKind | None, typer.Option("--stage", "-s", help="Only this kind of stage.", show_default=False)]
 
 _LOG = re.compile(r"/iter-(\d{4})/([a-z-]+)/attempt-(\d+)-[0-9a-f]+/log\.jsonl$")
-_ORDER = (StageKind.PREPARE, StageKind.LABEL, StageKind.FILTER, StageKind.RETRAIN)
+_IN_LOOP = (StageKind.PREPARE, StageKind.LABEL, StageKind.FILTER, StageKind.RETRAIN)
+_KINDS = {kind.value: kind for kind in StageKind}
 
 
 @dataclass(frozen=True, slots=True)
-class StoredLog:
+class StageLog:
     """The log of one attempt."""
 
-    key: str
     iteration: int
     stage: StageKind
     attempt: int
+    read: Callable[[], str]
+    """Fetches it."""
 
     @property
-    def place(self) -> tuple[int, int, str, int]:
-        """Order in which the stages ran; controls come last."""
-        known = self.stage in _ORDER
-        return (self.iteration if known else 10_000, _ORDER.index(self.stage) if known else 0, self.stage.value, self.attempt)
+    def identity(self) -> tuple[int, StageKind, int]:
+        """Whose log it is."""
+        return self.iteration, self.stage, self.attempt
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Order in which the stages ran; what follows the loops comes last."""
+        return (self.iteration if self.stage in _IN_LOOP else 10_000, list(StageKind).index(self.stage), self.attempt)
+
+    @property
+    def name(self) -> str:
+        """What stands before its lines."""
+        return f"{self.stage.value}-{self.iteration}" + (f" attempt {self.attempt}" if self.attempt > 1 else "")
 
 
-def logs(file: RunFile, iteration: Iteration = None, stage: Stage = None, as_json: AsJson = False) -> None:
+def logs(
+    run: Target,
+    iteration: IterationOption = None,
+    stage: StageOption = None,
+    json_lines: JsonLines = False,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
     """Show what the stages said.
 
-    In their order, failed attempts included; --json prints the stored lines as they are.
+    In their order, failed attempts included; --json prints the lines as the stages wrote them.
     """
-    stored = open_run(file)
-    found = [log for log in stored_logs(stored) if iteration in (None, log.iteration) and stage in (None, log.stage)]
+    stored = open_run(run, Place(namespace, context, kubeconfig))
+    wanted = lambda log: iteration in (None, log.iteration) and stage in (None, log.stage)  # noqa: E731
+    found = sorted(filter(wanted, _all_logs(stored)), key=lambda log: log.place)
     if not found:
-        say("no stage of that kind has stored a log yet; a stage stores it when it ends")
-    console = standard_output()
+        say("no stage of that kind has written a log yet" + ("" if stored.cluster else "; a stage stores it when it ends"))
     for log in found:
-        name = f"{log.stage.value}-{log.iteration}" + (f" attempt {log.attempt}" if log.attempt > 1 else "")
-        for line in stored.store.get(log.key).decode(errors="replace").splitlines():
-            if as_json:
-                print(line)
-            elif (text := readable(line)) is not None:
-                console.print(f"{name:<28} {text}", soft_wrap=True)
+        _print(log, json_lines=json_lines)
 
 
-def stored_logs(stored: StoredRun) -> list[StoredLog]:
-    """All logs of a run, in the order of the stages."""
+def _print(log: StageLog, *, json_lines: bool) -> None:
+    try:
+        content = log.read()
+    except ClusterError as error:  # a pod that has not begun has no log, and one may go at any time
+        print_warning(f"{log.name}: {error.message}")
+        return
+    for line in content.splitlines():
+        if json_lines:
+            print(line)
+        elif (text := readable(line)) is not None:
+            standard_output().print(f"{log.name:<28} {text}", soft_wrap=True)
+
+
+def _all_logs(stored: StoredRun) -> list[StageLog]:
+    """Every attempt once: its pod's log where there is a pod."""
+    if stored.cluster is None:
+        return stored_logs(stored)
+    live = pod_logs(stored.cluster, stored.cluster.pods(stored.run.metadata.uid))
+    try:
+        known = {log.identity for log in live}
+        return [*live, *(log for log in stored_logs(stored) if log.identity not in known)]
+    except (StoreError, SpecError) as error:
+        if not live:
+            raise
+        print_warning(f"stages whose pods are gone are left out, since the store cannot be read: {error.message}")
+        return live
+
+
+def pod_logs(cluster: Cluster, pods: Iterable[Mapping[str, Any]]) -> list[StageLog]:
+    """Logs of the pods of a run; of two pods of one attempt the newer one's."""
+    found: dict[tuple[int, StageKind, int], StageLog] = {}
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
+        labels, name = pod["metadata"].get("labels", {}), str(pod["metadata"]["name"])
+        if labels.get(STAGE) in _KINDS and str(labels.get(ITERATION)).isdigit() and str(labels.get(ATTEMPT)).isdigit():
+            log = StageLog(int(labels[ITERATION]), _KINDS[labels[STAGE]], int(labels[ATTEMPT]), partial(cluster.log, name))
+            found[log.identity] = log
+    return list(found.values())
+
+
+def stored_logs(stored: StoredRun) -> list[StageLog]:
+    """All logs in the store of a run."""
     metadata = stored.run.metadata
     identity = RunIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
     prefix = stage_prefix(identity, 0, StageKind.PREPARE).partition("iter-")[0]
-    return sorted(_parse(key.key for key in stored.store.list(prefix)), key=lambda log: log.place)
+    return list(_parse(stored, (entry.key for entry in stored.store.list(prefix))))
 
 
-def _parse(keys: Iterator[str]) -> Iterator[StoredLog]:
-    kinds = {kind.value: kind for kind in StageKind}
+def _parse(stored: StoredRun, keys: Iterator[str]) -> Iterator[StageLog]:
     for key in keys:
         match = _LOG.search(key)
-        if match and match[2] in kinds:
-            yield StoredLog(key, int(match[1]), kinds[match[2]], int(match[3]))
+        if match and match[2] in _KINDS:
+            read = lambda key=key: stored.store.get(key).decode(errors="replace")  # noqa: E731
+            yield StageLog(int(match[1]), _KINDS[match[2]], int(match[3]), read)
 
 
 def readable(line: str) -> str | None:

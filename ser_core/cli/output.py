@@ -6,8 +6,10 @@ Colour follows rich's rules: only on a terminal, never with ``NO_COLOR``.
 import json
 import os
 import sys
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +17,17 @@ from ser_core.errors import SERError
 
 PIPE_COLUMNS = 120
 """Width of tables that go to a file or a pipe, unless ``COLUMNS`` says otherwise."""
+
+
+class Format(StrEnum):
+    """Form of a command's data."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+
+
+FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Form of the output.", show_default=False)]
 
 
 def standard_output() -> Console:
@@ -46,6 +59,11 @@ def print_warning(message: str) -> None:
     standard_error().print(Text.assemble(("warning", "bold yellow"), f": {message}"))
 
 
-def print_json(value: Any) -> None:
-    """``value`` as indented JSON on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+def print_data(value: Any, form: Format) -> None:
+    """``value``, which JSON can say, as indented JSON or as YAML."""
+    if form is Format.YAML:
+        import yaml
+
+        print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000), end="")
+    else:
+        print(json.dumps(value, indent=2, ensure_ascii=False))

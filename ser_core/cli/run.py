@@ -22,7 +22,7 @@ from ser_core.api.status import Outcome, Phase, StageStatus
 from ser_core.cli.display import Display, choose_display
 from ser_core.cli.local_executor import LocalExecutor
 from ser_core.cli.serrun_file import located, read_serrun
-from ser_core.cli.stored_run import AsJson, RunFile
+from ser_core.cli.stored_run import JsonLines, RunFile
 from ser_core.errors import SERError, SpecError
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
@@ -51,7 +51,7 @@ class Interruption:
         self.number = number
 
 
-def run(file: RunFile, as_json: AsJson = False) -> None:
+def run(file: RunFile, as_json: JsonLines = False) -> None:
     """Carry a run out here, or continue it.
 
     Ctrl-C saves a checkpoint and suspends the run; the same command continues it. The file is read again when it changes: suspend,

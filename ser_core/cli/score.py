@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.output import say
 from ser_core.cli.stored_run import StoredRun, open_run
 from ser_core.errors import QualityError, SpecError
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 512
 
 Input = Annotated[str, typer.Argument(metavar="FILE", help="Pairs or answers, in any form that a run reads; - is standard input.")]
-Run = Annotated[Path, typer.Option("--run", "-r", metavar="SERRUN.YAML", help="The file that the run was started with.")]
+Run = Annotated[str, typer.Option("--run", "-r", metavar="RUN", help="Name of a run on a cluster, or the SERRun file of a run here.")]
 
 
-def score(file: Input, run: Run) -> None:
+def score(
+    file: Input,
+    run: Run,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
     """Score pairs or answers with the best reward model.
 
     Prints one JSON object a line, in the order of the rows.
@@ -35,7 +42,7 @@ def score(file: Input, run: Run) -> None:
     from ser_core.cli.score_input import read_score_rows
 
     rows = read_score_rows(file)
-    stored = open_run(run)
+    stored = open_run(run, Place(namespace, context, kubeconfig))
     first = next(rows)
     with tempfile.TemporaryDirectory(prefix="ser-score-") as folder:
         model, temperature = load_best(stored, Path(folder))

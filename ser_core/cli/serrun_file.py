@@ -35,6 +35,28 @@ def read_serrun(path: Path) -> SERRun:
     Raises:
         SpecError: The file cannot be read or is no valid SERRun; the message lists every problem with its line.
     """
+    document, lines = _read(path)
+    document.pop("status", None)
+    _resolve_files(document.get("spec"), path.resolve().parent)
+    try:
+        # As JSON, and strictly, because that is how the API server reads it: '3' and true are no numbers.
+        text = json.dumps(_without_nulls(document), default=str)
+        return SERRun.model_validate_json(text, strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise _spec_error(path, problems(error, SERRun), lines) from error
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The SERRun in ``path`` as it is written, not validated.
+
+    Raises:
+        SpecError: The file cannot be read, or holds no SERRun.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[FieldPath, int]]:
+    """The document of a file, and the line of each of its fields."""
     root = _compose(path)
     lines: dict[FieldPath, int] = {}
     _collect_lines(root, (), lines, path)
@@ -47,14 +69,7 @@ def read_serrun(path: Path) -> SERRun:
         if document.get(name) != expected:
             where = f"{path}:{lines.get((name,), 1)}"
             raise SpecError(f"{where}: {name} is {document.get(name)!r}", reason="NotASERRun", hint=f"write {name}: {expected}")
-    document.pop("status", None)
-    _resolve_files(document.get("spec"), path.resolve().parent)
-    try:
-        # As JSON, and strictly, because that is how the API server reads it: '3' and true are no numbers.
-        text = json.dumps(_without_nulls(document), default=str)
-        return SERRun.model_validate_json(text, strict=True, by_alias=True, by_name=False)
-    except ValidationError as error:
-        raise _spec_error(path, problems(error, SERRun), lines) from error
+    return document, lines
 
 
 @contextmanager

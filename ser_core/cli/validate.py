@@ -3,17 +3,26 @@
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import PrepareMetrics, RunIdentity
-from ser_core.cli.output import print_error, print_json, print_warning, standard_output
-from ser_core.cli.serrun_file import located, read_serrun
-from ser_core.cli.stored_run import AsJson, RunFile
-from ser_core.errors import SERError, SpecError
+from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
+from ser_core.cli.node_fit import fits
+from ser_core.cli.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
+from ser_core.cli.serrun_file import located, read_document, read_serrun
+from ser_core.cli.stored_run import RunFile
+from ser_core.errors import ClusterAccessDenied, SERError, SpecError
+
+Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
+Probe = Annotated[
+    bool | None,
+    typer.Option("--probe/--no-probe", help="Try store, model and data from here. Left out: not with --server.", show_default=False),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +35,28 @@ class Check:
     error: SERError | None = None
 
 
-def validate(file: RunFile, as_json: AsJson = False) -> None:
+def validate(
+    file: RunFile,
+    server: Server = False,
+    probe: Probe = None,
+    output: FormatOption = Format.TEXT,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
     """Check spec, store, model and data.
 
-    Nothing is trained and nothing is kept; all problems are reported at once.
+    Nothing is trained and nothing is kept; all problems are reported at once. With --server the cluster is asked instead: whether it would
+    take the SERRun (a dry run), and whether some node could hold its pods.
     """
-    run = read_serrun(file)
-    checks = [Check("spec", (describe(run),)), *(_checked(name, check, run, file) for name, check in CHECKS.items())]
+    run, place = read_serrun(file), Place(namespace, context, kubeconfig)
+    checks = [
+        Check("spec", (describe(run),)),
+        *(_checked(name, check, run, file) for name, check in _chosen(file, place, server, probe).items()),
+    ]
     errors = [check.error for check in checks if check.error is not None]
-    if as_json:
-        print_json({"ready": not errors, "checks": [_as_json(check) for check in checks]})
+    if output is not Format.TEXT:
+        print_data({"ready": not errors, "checks": [_as_data(check) for check in checks]}, output)
     else:
         for line in _lines(checks):
             standard_output().print(line, soft_wrap=True)
@@ -45,8 +66,21 @@ def validate(file: RunFile, as_json: AsJson = False) -> None:
         print_error(error)
     if errors:
         raise typer.Exit(errors[0].exit_code)
-    if not as_json:
-        standard_output().print(f"ready: ser run {file}", soft_wrap=True)
+    if output is Format.TEXT:
+        command = f"kubectl apply{Place(namespace, context, kubeconfig).options} -f {file}" if server else f"ser run {file}"
+        standard_output().print(f"ready: {command}", soft_wrap=True)
+
+
+def _chosen(file: Path, place: Place, server: bool, probe: bool | None) -> dict[str, Callable[[SERRun], Check]]:
+    """The checks by name, cheapest first."""
+    written = read_document(file)["metadata"].get("namespace")
+    place = replace(place, namespace=place.namespace or written)
+    of_cluster: dict[str, Callable[[SERRun], Check]] = {
+        "server": lambda run: check_server(run, file, place),
+        "nodes": lambda run: check_nodes(run, place),
+    }
+    from_here = not server if probe is None else probe
+    return (of_cluster if server else {}) | (CHECKS if from_here else {})
 
 
 def describe(run: SERRun) -> str:
@@ -54,6 +88,30 @@ def describe(run: SERRun) -> str:
     loop = run.spec.loop
     controls = f", controls {', '.join(loop.controls)}" if loop.controls else ""
     return f"{run.metadata.namespace}/{run.metadata.name}: rule {loop.rule}, at most {loop.max_iterations} loops{controls}"
+
+
+def check_server(run: SERRun, file: Path, place: Place) -> Check:
+    """The API server would take the SERRun as it is written, new or as a change of the run that it has."""
+    cluster = connect_cluster(place)
+    cluster.dry_run(read_document(file), run.metadata.name)
+    return Check("server", (f"{cluster.namespace}/{run.metadata.name} would be taken (dry run, nothing was created)",))
+
+
+def check_nodes(run: SERRun, place: Place) -> Check:
+    """Some node could hold the pods of each kind of stage. That none does is a warning: an autoscaler may add one."""
+    try:
+        nodes = connect_cluster(place).nodes()
+    except ClusterAccessDenied as error:
+        return Check("nodes", ("not checked",), (f"whether some node fits is not known: {error.message}",))
+    found = fits(run.spec, nodes)
+    lines = tuple(f"{fit.stage}: {fit.wanted}: {_on(fit.nodes)}" for fit in found)
+    unfit = tuple(f"resources.{fit.stage} ({fit.wanted}) fits no node; nearest is {fit.nearest}" for fit in found if not fit.nodes)
+    return Check("nodes", lines, unfit)
+
+
+def _on(nodes: tuple[str, ...]) -> str:
+    more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+    return f"fits {nodes[0]}{more}" if nodes else "fits no node now"
 
 
 def check_store(run: SERRun) -> Check:
@@ -129,7 +187,7 @@ def _lines(checks: list[Check]) -> Iterator[str]:
         yield from (f"{'':<13} {line}" for line in rest)
 
 
-def _as_json(check: Check) -> dict[str, object]:
+def _as_data(check: Check) -> dict[str, object]:
     error = check.error
     problem = None if error is None else {"reason": error.reason, "message": error.message, "hint": error.hint}
     return {"name": check.name, "found": check.found, "warnings": check.warnings, "error": problem}

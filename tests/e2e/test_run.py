@@ -132,7 +132,7 @@ def local_run(tmp_path):
         environment = {**os.environ, **credentials}
         ended = subprocess.run([*command, "run", str(file)], env=environment, capture_output=True, text=True, timeout=200)
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
-        said = subprocess.run([*command, "status", "--json", str(file)], env=environment, capture_output=True, text=True, timeout=60)
+        said = subprocess.run([*command, "status", "-o", "json", str(file)], env=environment, capture_output=True, text=True, timeout=60)
         return json.loads(said.stdout)["status"]
 
     return run

@@ -7,7 +7,9 @@ import sys
 import pytest
 import yaml
 
-COMMANDS = ("validate", "run", "status", "evolution", "report", "logs", "score", "export", "purge")
+COMMANDS = (
+    *("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "score", "export", "purge"),
+)
 
 
 def test_help_names_every_command(ser):
@@ -24,7 +26,7 @@ def test_every_command_says_first_what_it_does_and_ends_with_an_example(ser, com
 
 
 def test_status_needs_no_heavy_library():
-    heavy = {"torch", "transformers", "pyarrow", "numpy", "jinja2", "boto3"}
+    heavy = {"torch", "transformers", "pyarrow", "numpy", "jinja2", "boto3", "kubernetes"}
     code = f"import sys, ser_core.cli.app; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
@@ -36,7 +38,7 @@ def test_an_error_is_a_message_a_hint_and_an_exit_code(ser, stored_run, tmp_path
     other.write_text(yaml.safe_dump(document))
     ended = ser("status", other)
     assert (ended.code, ended.out) == (10, "")
-    assert ended.err == (f"error: {stored_run.run.spec.storage.uri} holds no run default/never-started\nhint: start it: ser run {other}\n")
+    assert ended.err == (f"error: {stored_run.run.spec.storage.uri} holds no run default/never-started\nhint: start it: ser run {other}; a run on a cluster is read by its name: never-started -n default\n")
 
 
 def test_no_color_is_respected(ser, monkeypatch, tmp_path):
@@ -47,11 +49,11 @@ def test_no_color_is_respected(ser, monkeypatch, tmp_path):
 
 
 def test_status_as_json_is_the_whole_object(ser, stored_run):
-    assert json.loads(ser("status", stored_run.file, "--json").out) == json.loads(stored_run.run.model_dump_json(by_alias=True))
+    assert json.loads(ser("status", stored_run.file, "-o", "json").out) == json.loads(stored_run.run.model_dump_json(by_alias=True))
 
 
 def test_evolution_as_json_holds_loops_controls_and_length_rule(ser, stored_run):
-    shown = json.loads(ser("evolution", stored_run.file, "--json").out)
+    shown = json.loads(ser("evolution", stored_run.file, "-o", "json").out)
     assert [row["iteration"] for row in shown["iterations"]] == [0, 1, 2]
     assert shown["controls"][0]["control"] == "full"
     assert 0.4 < shown["lengthOnlyAccuracy"] < 0.6

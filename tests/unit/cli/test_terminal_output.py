@@ -2,15 +2,18 @@
 
 import io
 import json
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
 from ser_core.api.status import ControlStatus, SERRunStatus
 from ser_core.cli.display import JsonDisplay
-from ser_core.cli.evolution import evolution_view, sparkline
+from ser_core.cli.evolution import evolution_view
 from ser_core.cli.local_executor import StageEvent
 from ser_core.cli.status import status_view
+
+NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -32,15 +35,15 @@ def printed(view, width):
 
 
 def test_status(run, golden):
-    golden("status.txt", printed(status_view(run), 100))
+    golden("status.txt", printed(status_view(run, NOW), 100))
 
 
 def test_status_of_a_run_that_has_not_begun(run, golden):
-    golden("status_pending.txt", printed(status_view(run.model_copy(update={"status": SERRunStatus()})), 100))
+    golden("status_pending.txt", printed(status_view(run.model_copy(update={"status": SERRunStatus()}), NOW), 100))
 
 
 def test_evolution_fits_80_columns(run, golden):
-    text = printed(evolution_view(run.status, 0.517), 80)
+    text = printed(evolution_view(run.status, 0.517, 80), 80)
     assert "…" not in text
     golden("evolution.txt", text)
 
@@ -48,25 +51,17 @@ def test_evolution_fits_80_columns(run, golden):
 def test_evolution_with_all_controls_fits_80_columns(run, golden):
     others = [ControlStatus(control=name, accuracy=0.7, accuracy_low=0.65, accuracy_high=0.75) for name in ("seedOnly", "pseudoLabelOnce")]
     status = run.status.model_copy(update={"controls": (*run.status.controls, *others)})
-    text = printed(evolution_view(status, 0.517), 80)
+    text = printed(evolution_view(status, 0.517, 80), 80)
     assert "…" not in text
     golden("evolution_controls.txt", text)
 
 
 def test_evolution_before_the_first_result(golden):
-    golden("evolution_empty.txt", printed(evolution_view(SERRunStatus(), None), 80))
+    golden("evolution_empty.txt", printed(evolution_view(SERRunStatus(), None, 80), 80))
 
 
 def test_a_message_in_square_brackets_is_no_markup(run):
-    assert "[store] did not answer" in printed(status_view(run), 120)
-
-
-def test_a_sparkline_reaches_from_lowest_to_highest_bar():
-    assert sparkline([0.5, 0.75, 1.0], 0.5, 1.0) == "▁▅█"
-
-
-def test_a_sparkline_of_equal_values_is_flat():
-    assert sparkline([0.5, 0.5], 0.5, 0.5) == "▁▁"
+    assert "[store] did not answer" in printed(status_view(run, NOW), 120)
 
 
 def test_of_progress_the_first_line_the_last_and_one_in_ten_seconds_are_printed(capsys):

@@ -66,7 +66,7 @@ def test_a_model_that_cannot_score_is_refused(ser, serrun, small_model, tmp_path
 
 
 def test_json_says_what_is_wrong_with_what(ser, serrun):
-    ended = ser("validate", serrun(lambda spec: spec["data"]["source"].update(uri="file:///no/such/data.jsonl")), "--json")
+    ended = ser("validate", serrun(lambda spec: spec["data"]["source"].update(uri="file:///no/such/data.jsonl")), "-o", "json")
     shown = json.loads(ended.out)
     assert (ended.code, shown["ready"]) == (11, False)
     assert {check["name"]: check["error"] and check["error"]["reason"] for check in shown["checks"]} == {
