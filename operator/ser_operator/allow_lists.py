@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 from ser_core.api.serrun import SERRun
 from ser_core.loop.observed import Waiting
+from ser_operator.gang import ONE_PROCESS
 from ser_operator.settings import Settings
 
 NOT_SUPPORTED = "NotSupported"
@@ -33,20 +34,17 @@ def _unless_listed(field: str, value: str | None, patterns: tuple[str, ...]) -> 
 
 
 def _files(run: SERRun) -> Iterator[str]:
-    data = run.spec.data
-    parts = {"source": data.source, "seed": data.seed, "unlabeled": data.unlabeled, "heldout": data.heldout}
-    uris = {"rewardModel.base": run.spec.reward_model.base, **{f"data.{name}.uri": part.uri for name, part in parts.items() if part}}
-    for field, uri in uris.items():
+    for field, uri in run.spec.inputs.items():
         if uri.startswith("file://"):
             yield f"{field} {uri!r} is a file of a stage's own container: use s3:// or hf://"
 
 
 def unsupported(run: SERRun) -> Waiting | None:
     """Why the next stage of ``run`` cannot be started as its resources stand; they may be changed at any time."""
-    for name in ("prepare", "label", "filter", "retrain"):
-        wanted = getattr(run.spec.resources, name)
+    for stage in sorted(ONE_PROCESS):
+        wanted = getattr(run.spec.resources, stage.value)
         if wanted.nodes > 1 or wanted.gpus > 1:
-            asked = f"resources.{name} asks for {wanted.nodes} nodes with {wanted.gpus} GPUs each"
-            told = f"{asked}, but this version computes a stage in one process: use 1 node and at most 1 GPU"
+            asked = f"resources.{stage.value} asks for {wanted.nodes} nodes with {wanted.gpus} GPUs each"
+            told = f"{asked}, but {stage.value} is computed in one process: use 1 node and at most 1 GPU"
             return Waiting(NOT_SUPPORTED, told, stalled=True)
     return None

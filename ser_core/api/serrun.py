@@ -342,15 +342,20 @@ class SERRunSpec(Model):
     budget: BudgetSpec | None = None
     """What the run may cost."""
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The URIs that `prepare` reads, by field."""
+        data = {"source": self.data.source, "seed": self.data.seed, "unlabeled": self.data.unlabeled, "heldout": self.data.heldout}
+        found = {"rewardModel.base": self.reward_model.base}
+        found |= {f"data.{name}.uri": part.uri for name, part in data.items() if part is not None}
+        if self.policy is not None:
+            found["policy.base"] = self.policy.base
+            found |= {} if self.policy.prompts is None else {"policy.prompts.uri": self.policy.prompts.uri}
+        return found
+
     @model_validator(mode="after")
     def _output_beside_inputs(self) -> Self:
-        data = {"source": self.data.source, "seed": self.data.seed, "unlabeled": self.data.unlabeled, "heldout": self.data.heldout}
-        inputs = {f"data.{name}.uri": part.uri for name, part in data.items() if part is not None}
-        inputs["rewardModel.base"] = self.reward_model.base
-        if self.policy is not None:
-            inputs |= {"policy.base": self.policy.base}
-            inputs |= {} if self.policy.prompts is None else {"policy.prompts.uri": self.policy.prompts.uri}
-        for name, uri in inputs.items():
+        for name, uri in self.inputs.items():
             if f"{self.storage.uri}/".startswith(f"{uri.rstrip('/')}/"):
                 raise ValueError(f"storage.uri {self.storage.uri!r} lies inside {name} {uri!r}: store the run beside its inputs")
         return self

@@ -1,14 +1,16 @@
-"""The base model's files: which ones a run needs, what is refused, and whether its positions reach ``maxLength``.
+"""A base model's files: which ones a run needs, what is refused, and whether its positions reach the longest row.
 
 Only the standard library and the hub client: `ser validate` checks a model without torch.
 """
 
+import contextlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser_core.api.policy import PolicySpec
 from ser_core.api.serrun import RewardModelSpec
 from ser_core.data.locations import Access, Location, locate
 from ser_core.errors import SpecError
@@ -82,10 +84,25 @@ def check_base_model(spec: RewardModelSpec, access: Access, folder: Path) -> Bas
             or ``MaxLengthTooLarge``.
         StoreError: Store or hub cannot be reached.
     """
-    location = locate(spec.base, access, "model", spec.revision)
+    with _named("rewardModel.base"):
+        model, config = _check_files(spec.base, spec.revision, access, folder)
+    check_max_length(config, spec.max_length, "rewardModel.maxLength")
+    return model
+
+
+def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseModel:
+    """The same of the policy's base, whose longest row is a prompt with its answer."""
+    with _named("policy.base"):
+        model, config = _check_files(spec.base, spec.revision, access, folder)
+    check_max_length(config, spec.prompt_tokens + spec.answer_tokens, "policy.promptTokens + policy.answerTokens =")
+    return model
+
+
+def _check_files(base: str, revision: str | None, access: Access, folder: Path) -> tuple[BaseModel, Mapping[str, Any]]:
+    location = locate(base, access, "model", revision)
     names = set(location.sizes)
     if "config.json" not in names:
-        raise _refused("ModelNotFound", f"{spec.base} has no config.json", "name the folder of a transformers model")
+        raise _refused("ModelNotFound", f"{base} has no config.json", "name the folder of a transformers model")
     folder.mkdir(parents=True, exist_ok=True)
     config = _read_json(location, "config.json", folder)
     refuse_remote_code(config, "config.json")
@@ -93,13 +110,10 @@ def check_base_model(spec: RewardModelSpec, access: Access, folder: Path) -> Bas
         refuse_remote_code(_read_json(location, "tokenizer_config.json", folder), "tokenizer_config.json")
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
-        raise _refused(
-            "BadModelConfig", f"config.json of {spec.base} has no model_type", "save the model with transformers' save_pretrained"
-        )
-    check_max_length(config, spec.max_length)
+        raise _refused("BadModelConfig", f"config.json of {base} has no model_type", "save the model with transformers' save_pretrained")
     index = _read_json(location, INDEX, folder) if INDEX in names else None
-    files = (*settings_files(names), *tokenizer_files(names, spec.base), *weight_files(names, index, spec.base))
-    return BaseModel(location, tuple(dict.fromkeys(files)), model_type)
+    files = (*settings_files(names), *tokenizer_files(names, base), *weight_files(names, index, base))
+    return BaseModel(location, tuple(dict.fromkeys(files)), model_type), config
 
 
 def settings_files(names: Collection[str]) -> list[str]:
@@ -158,15 +172,15 @@ def longest_input(config: Mapping[str, Any]) -> int | None:
     return limit
 
 
-def check_max_length(config: Mapping[str, Any], max_length: int) -> None:
-    """Raise `SpecError` ``MaxLengthTooLarge`` when ``max_length`` is more than the model's positions reach."""
+def check_max_length(config: Mapping[str, Any], max_length: int, field: str) -> None:
+    """Raise `SpecError` ``MaxLengthTooLarge`` when ``max_length``, the value of ``field``, is more than the model's positions reach."""
     longest = longest_input(config)
     if longest is not None and max_length > longest:
         raise SpecError(
-            f"rewardModel.maxLength {max_length} is more than the {longest} tokens that the model takes "
+            f"{field} {max_length} is more than the {longest} tokens that the model takes "
             f"(max_position_embeddings {config.get('max_position_embeddings', config.get('n_positions'))})",
             reason="MaxLengthTooLarge",
-            hint=f"set rewardModel.maxLength to at most {longest}",
+            hint=f"set {field.rstrip(' =')} to at most {longest}",
         )
 
 
@@ -181,4 +195,13 @@ def _read_json(location: Location, name: str, folder: Path) -> dict[str, Any]:
 
 
 def _refused(reason: str, message: str, hint: str) -> SpecError:
-    return SpecError(f"rewardModel.base: {message}", reason=reason, hint=hint)
+    return SpecError(message, reason=reason, hint=hint)
+
+
+@contextlib.contextmanager
+def _named(field: str) -> Iterator[None]:
+    """Say which field the model stands in."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{field}: {error.message}", reason=error.reason, hint=error.hint) from error

@@ -52,7 +52,7 @@ class PartReader:
         Raises:
             DataError: A file cannot be read, its columns are unknown, or too many rows are unusable.
         """
-        tally = self.corpus.tallies.setdefault(self.part, Tally(self.part))
+        tally = self.corpus.tallies.setdefault(self.part, Tally(f"data.{self.part}"))
         kinds: Counter[str] = Counter()
         done = 0
         for file in self.source.files:

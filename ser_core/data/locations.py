@@ -91,7 +91,7 @@ def locate(uri: str, access: Access, kind: Kind, revision: str | None = None) ->
 def not_found(kind: Kind, message: str, hint: str) -> SERError:
     """The error for a missing dataset or model."""
     if kind == "model":
-        return SpecError(f"rewardModel.base: {message}", reason="ModelNotFound", hint=hint)
+        return SpecError(message, reason="ModelNotFound", hint=hint)
     return DataError(message, reason="DataNotFound", hint=hint)
 
 

@@ -10,6 +10,7 @@
 | dev_scores.parquet, heldout_scores.parquet | `EvaluatedPair` | retrain |
 | calibration.parquet | `CalibrationPair` | retrain |
 | training.parquet | `TrainingStep` | retrain |
+| prompts.parquet (only with policy.prompts) | `PolicyPrompt` | prepare |
 """
 
 import dataclasses
@@ -121,6 +122,13 @@ class TrainingStep:
     gradient_norm: float
     pairs: int
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPrompt:
+    """A prompt that the policy learns on."""
+
+    prompt: str
 
 
 Row = TypeVar("Row")

@@ -11,7 +11,7 @@ from ser_core.errors import DataError
 
 MAX_MALFORMED_FRACTION = 0.001
 """Rows that are no JSON at all say that a file is damaged; one (a cut-off last line) is always borne."""
-REPEATS = frozenset({"Duplicate"})
+REPEATS = frozenset({"Duplicate", "HeldOut"})
 """Drops that lose no information: they do not count towards data.maxDroppedFraction."""
 
 
@@ -69,7 +69,7 @@ def check_pair(raw: RawPair, source: str) -> tuple[Pair, Remarks]:
 
 @dataclass(slots=True)
 class Tally:
-    """Rows read and dropped from one part of the data (the source, or seed, unlabeled, heldout)."""
+    """Rows read and dropped from one field's data."""
 
     part: str
     rows: int = 0
@@ -101,7 +101,7 @@ class Tally:
         unusable = sum(count for reason, count in self.dropped.items() if reason not in REPEATS)
         if unusable > max_fraction * self.rows:
             reason = max((name for name in self.dropped if name not in REPEATS), key=lambda name: (self.dropped[name], name))
-            limit = f"{unusable} of {self.rows} rows of data.{self.part} cannot be used, more than data.maxDroppedFraction {max_fraction:g}"
+            limit = f"{unusable} of {self.rows} rows of {self.part} cannot be used, more than data.maxDroppedFraction {max_fraction:g}"
             raise self._error(reason, limit, "repair the rows, or raise data.maxDroppedFraction if the rest is enough")
 
     def _error(self, reason: str, what: str, hint: str) -> DataError:

@@ -5,7 +5,7 @@ import pytest
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import RunIdentity, StageSpec
 from ser_core.api.status import StageKind
-from ser_core.data.tables import LabeledPair, PoolPair, read_table
+from ser_core.data.tables import LabeledPair, PolicyPrompt, PoolPair, read_table
 from ser_core.errors import DataError, SpecError
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.connect import connect
@@ -60,6 +60,27 @@ def test_prepare_hands_on_the_split_the_model_and_where_they_came_from(prepare, 
     provenance = json.loads(output.files["provenance.json"].read_text())
     assert provenance["baseModel"]["modelType"] == "bert"
     assert provenance["data"]["source"]["rows"] == 240
+
+
+def test_a_policy_and_its_prompts_are_copied_too(prepare, qwen, tmp_path):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
+    prompts = {"uri": f"file://{tmp_path}/prompts.jsonl"}
+    output, events = prepare(policy={"base": f"file://{qwen}", "prompts": prompts, "promptTokens": 32, "answerTokens": 16})
+    assert events == ["store-probed", "model-checked", "policy-checked", "data-split", "prompts-read"]
+    assert output.files["policy/model.safetensors"].read_bytes() == (qwen / "model.safetensors").read_bytes()
+    assert [row.prompt for row in read_table(output.files["prompts.parquet"], PolicyPrompt)] == ["one", "two"]
+    provenance = json.loads(output.files["provenance.json"].read_text())
+    assert (provenance["policy"]["modelType"], provenance["prompts"]["rows"]) == ("qwen2", 2)
+
+
+def test_a_policy_whose_rows_are_longer_than_its_positions_is_refused(prepare, qwen):
+    with pytest.raises(SpecError, match=r"policy\.promptTokens \+ policy\.answerTokens = 640 is more than"):
+        prepare(policy={"base": f"file://{qwen}"})
+
+
+def test_a_missing_policy_is_named(prepare, tmp_path):
+    with pytest.raises(SpecError, match=r"policy\.base: .* does not exist"):
+        prepare(policy={"base": f"file://{tmp_path}/nothing"})
 
 
 def test_a_wrong_model_is_refused_before_the_data_are_read(prepare, tiny_model, tmp_path):
