@@ -49,9 +49,8 @@ RUNS = Group(
         Metric("ser_run_iteration", "gauge", "Number of the present loop; 0 is the seed model.", RUN),
         Metric("ser_run_max_iterations", "gauge", "Loops that the run may take (loop.maxIterations).", RUN),
         Metric("ser_run_best_iteration", "gauge", "Loop of the best reward model so far, by dev accuracy.", RUN),
-        Metric(
-            "ser_run_progress_ratio", "gauge", "Done share of the running stage, as the status shows it: in steps of 0.05 or more.", RUN
-        ),
+        Metric("ser_run_accuracy_falls", "gauge", "Newest loops in a row that each have a lower dev accuracy than the one before.", RUN),
+        Metric("ser_run_progress_ratio", "gauge", "Done share of the running stage, as the status shows it: coarsely.", RUN),
         Metric("ser_run_gpu_seconds_total", "counter", "GPU time of all attempts that have ended.", RUN),
         Metric("ser_run_created_timestamp_seconds", "gauge", "When the SERRun was created.", RUN),
         Metric("ser_run_started_timestamp_seconds", "gauge", "When the run started.", RUN),

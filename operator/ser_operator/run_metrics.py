@@ -1,8 +1,9 @@
 """What the status of a run says, as samples of the metrics in `ser_core.metrics`. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ser_core.api.status import IterationStatus, Outcome, SERRunStatus, StageStatus
@@ -53,6 +54,7 @@ def _run(status: SERRunStatus) -> Iterator[Sample]:
     yield Sample("ser_run_iteration", (), status.iteration)
     yield Sample("ser_run_gpu_seconds_total", (), status.gpu_hours * 3600)
     yield from _known({"ser_run_best_iteration": status.best_iteration})
+    yield Sample("ser_run_accuracy_falls", (), _falls([row.dev_accuracy for row in status.iterations if row.dev_accuracy is not None]))
     if status.progress is not None:
         yield Sample("ser_run_progress_ratio", (), status.progress.percent / 100)
     yield from _moment("ser_run_started_timestamp_seconds", (), status.started_at)
@@ -64,6 +66,11 @@ def _run(status: SERRunStatus) -> Iterator[Sample]:
         yield Sample("ser_run_policy_kl_nats", (), policy.kl)
         yield Sample("ser_run_policy_steps", (), policy.steps)
     yield from (Sample("ser_run_control_accuracy_ratio", (one.control,), one.accuracy) for one in status.controls)
+
+
+def _falls(accuracies: Sequence[float]) -> int:
+    rises = [number for number, (before, after) in enumerate(pairwise(accuracies), 1) if after >= before]
+    return len(accuracies) - 1 - max(rises, default=0) if accuracies else 0
 
 
 def _attempts(status: SERRunStatus) -> Iterator[Sample]:

@@ -108,6 +108,17 @@ def test_every_loop_tells_its_evolution(telemetry):
     assert of_run("ser_iteration_pairs", iteration="0", verdict="kept") not in values, "the seed model labels nothing: no series is no zero"
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "falls"),
+    [([], 0), ([0.7], 0), ([0.7, 0.8], 0), ([0.7, 0.7], 0), ([0.7, 0.6], 1), ([0.7, 0.6, 0.5], 2), ([0.7, 0.6, 0.65], 0)],
+)
+def test_falls_in_a_row_are_counted(telemetry, runs, accuracies, falls):
+    rows = [{"iteration": number, "learningStatus": "Status1", "devAccuracy": value} for number, value in enumerate(accuracies)]
+    runs[:] = [run("hh", {"iterations": rows})]
+
+    assert exported(telemetry)[of_run("ser_run_accuracy_falls")] == falls
+
+
 def test_a_deleted_run_vanishes(telemetry, runs):
     assert any("hh" in str(key) for key in exported(telemetry))
 
