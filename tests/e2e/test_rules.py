@@ -1,0 +1,43 @@
+"""The alert rules as promtool sees them."""
+
+import subprocess
+
+import pytest
+
+from controlplane.build import binary
+from controlplane.scenario import ROOT
+
+RULES = sorted((ROOT / "charts/ser-operator/rules").glob("*.yaml"))
+TESTS = sorted((ROOT / "tests/e2e/rules").glob("*.yaml"))
+
+
+def promtool(*words):
+    ended = subprocess.run([binary("promtool"), *words], capture_output=True, text=True, timeout=60)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_promtool_finds_no_fault_in_a_rule_file(path):
+    code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", str(path))
+
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_alerts_fire_when_they_should_and_only_then(path):
+    code, said = promtool("test", "rules", str(path))
+
+    assert code == 0, said
+
+
+def test_a_rule_that_never_fires_is_found(tmp_path):
+    """The test of the tests: with another bound they fail."""
+    broken = RULES[1].read_text().replace("ser_run_accuracy_falls >= 2", "ser_run_accuracy_falls >= 4")
+    (tmp_path / "runs.yaml").write_text(broken)
+    test = tmp_path / "test.yaml"
+    test.write_text(TESTS[1].read_text().replace("../../../charts/ser-operator/rules/runs.yaml", "runs.yaml"))
+
+    code, said = promtool("test", "rules", str(test))
+
+    assert code != 0
+    assert "SERRunAccuracyFell" in said
