@@ -6,7 +6,7 @@ Newer versions replace older ones whatever way they come, so that a late watch e
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from ser_operator.observe import name, owner_uid, terminated, uid
+from ser_operator.observe import completion_index, name, owner_uid, terminated, uid
 
 Object = Mapping[str, Any]
 Kind = Literal["SERRun", "Job", "Pod"]
@@ -21,8 +21,8 @@ class Cache:
         self._objects: dict[Kind, dict[str, Object]] = {"SERRun": {}, "Job": {}, "Pod": {}}
         self._children: dict[str, set[str]] = {}
         """UIDs of Jobs by the UID of their run, and of pods by the UID of their Job."""
-        self._remains: dict[str, Object] = {}
-        """The last pod that ended, by the UID of its Job, although it is gone: how it ended is not known to anybody else."""
+        self._remains: dict[str, dict[int, Object]] = {}
+        """The last pods that ended, one for each part of a Job, by the UID of the Job, although they are gone: nobody else knows how."""
         self._gone: dict[str, tuple[Object, list[Object]]] = {}
         """The last Job that is gone, with its pods as they were then, by the UID of its run."""
         self._runs: dict[RunKey, str] = {}
@@ -62,7 +62,7 @@ class Cache:
                     self._gone[owner] = known, self.pods(identity)
                 self._remains.pop(identity, None)
             elif terminated(thing):
-                self._remains[owner] = _without_managed_fields(thing)
+                self._remains.setdefault(owner, {})[completion_index(thing)] = _without_managed_fields(thing)
             siblings = self._children.get(owner, set())
             siblings.discard(identity)
             if not siblings:
@@ -109,9 +109,14 @@ class Cache:
         return ([] if job is None else [job]), pods
 
     def pods(self, job_uid: str) -> list[Object]:
-        """Pods that a Job controls; when there is none, the last one that ended."""
+        """Pods that a Job controls, and `remains`."""
         found = [self._objects["Pod"][child] for child in self._children.get(job_uid, ()) if child in self._objects["Pod"]]
-        return found or [self._remains[job_uid]] if job_uid in self._remains else found
+        return [*found, *self.remains(job_uid, found)]
+
+    def remains(self, job_uid: str, found: Iterable[Object]) -> list[Object]:
+        """Pods of a Job that ended and are gone, of those parts of it of which no pod is among ``found``."""
+        there = {completion_index(pod) for pod in found}
+        return [pod for index, pod in self._remains.get(job_uid, {}).items() if index not in there]
 
     def key_of(self, kind: Kind, thing: Object) -> RunKey | None:
         """The run that an object is or belongs to, by its controllers alone."""

@@ -10,10 +10,10 @@ import aiohttp
 
 from ser_core.loop.observed import Progress, Waiting
 from ser_operator.kubernetes_api import ApiError, KubernetesApi
-from ser_operator.observe import newest, terminated, uid
+from ser_operator.observe import leading, terminated, uid
 from ser_operator.render import PROGRESS_PORT
 from ser_operator.settings import Settings
-from ser_operator.waiting import QUEUED, stuck, waiting, waits_since
+from ser_operator.waiting import QUEUED, lagging, stuck, waiting, waits_since
 
 Object = Mapping[str, Any]
 ReadProgress = Callable[[str], Awaitable[Progress | None]]
@@ -55,7 +55,7 @@ class Glances:
             return Glance(waiting=hopeless)
         since = waits_since(job, pods)
         if since is None:
-            found = await self._running(newest(pods), before, now)
+            found = await self._running(leading(pods), before, now)
         elif (now - since).total_seconds() < self._settings.events_after_seconds:
             found = NO_GLANCE
         else:
@@ -81,7 +81,7 @@ class Glances:
         events, seen_at = before.events, before.seen_at
         if known is None and _due(before, now, EVENTS_SECONDS):
             try:
-                events = await self._api.list_events(job["metadata"]["namespace"], uid(newest(pods) or job))
+                events = await self._api.list_events(job["metadata"]["namespace"], uid(lagging(pods) or job))
             except ApiError:
                 events = ()  # a reason is worth having, not worth failing for
             seen_at = now

@@ -75,6 +75,14 @@ class KubernetesApi(Protocol):
         """Delete this very Job (by UID) in the foreground: it stays visible until its pods are gone. Gone already is fine."""
         ...
 
+    async def get_service(self, namespace: str, name: str) -> Object | None:
+        """One Service, live; None when it is gone."""
+        ...
+
+    async def create_service(self, service: Object) -> Object:
+        """Create a Service; 409 when its name is taken."""
+        ...
+
     async def list_pods(self, namespace: str | None, selector: str) -> list[Object]:
         """Pods by label."""
         ...
@@ -155,6 +163,15 @@ class Cluster:
         metadata = job["metadata"]
         body = {"propagationPolicy": "Foreground", "preconditions": {"uid": metadata["uid"]}}
         await self._unless(NOT_FOUND, "DELETE", f"{_JOBS}/namespaces/{metadata['namespace']}/jobs/{metadata['name']}", body)
+
+    async def get_service(self, namespace: str, name: str) -> Object | None:
+        """One Service, live."""
+        return await self._get(f"{_CORE}/namespaces/{namespace}/services/{name}")
+
+    async def create_service(self, service: Object) -> Object:
+        """Create a Service."""
+        query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
+        return await self._call("POST", f"{_CORE}/namespaces/{service['metadata']['namespace']}/services", service, query)
 
     async def list_pods(self, namespace: str | None, selector: str) -> list[Object]:
         """Pods by label."""

@@ -24,15 +24,22 @@ TEMPLATE_HASH = f"{DOMAIN}/template-hash"
 """Annotation: SHA-256 of the pod template as it was rendered. For people; queues may change templates, so it is never compared."""
 
 
+def run_labels(run: SERRun) -> Mapping[str, str]:
+    """Labels of everything that belongs to a run."""
+    return {
+        "app.kubernetes.io/part-of": OPERATOR,
+        MANAGED_BY: OPERATOR,
+        RUN: run.metadata.name[:63].rstrip(".-"),
+        RUN_UID: run.metadata.uid,
+    }
+
+
 def stage_labels(run: SERRun, spec: StageSpec) -> Mapping[str, str]:
     """Labels of a stage's Job and pods."""
     return {
         "app.kubernetes.io/name": "ser-stage",
         "app.kubernetes.io/component": spec.stage.value,
-        "app.kubernetes.io/part-of": OPERATOR,
-        MANAGED_BY: OPERATOR,
-        RUN: run.metadata.name[:63].rstrip(".-"),
-        RUN_UID: run.metadata.uid,
+        **run_labels(run),
         ITERATION: str(spec.iteration),
         STAGE: spec.stage.value,
         ATTEMPT: str(spec.attempt),

@@ -19,6 +19,9 @@ from ser_operator import labels
 
 Object = Mapping[str, Any]
 
+_ECHOES = (1, 143)
+"""Exit codes that a process may end with because another one is lost: an unexpected error, and SIGTERM."""
+
 
 def attempts(run: SERRun, jobs: Iterable[Object], pods: Sequence[Object], now: datetime) -> tuple[ObservedAttempt, ...]:
     """The attempts of ``run`` among ``jobs``; all others are left alone."""
@@ -31,7 +34,7 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
     if identity is None:
         return None
     key, number, mode = identity
-    pod = newest(pods)
+    pod = deciding(pods)
     state = state_of(job)
     ended = terminated(pod)
     if state == "running" and ended and deleting_since(job) is not None:
@@ -46,7 +49,7 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         mode=mode,
         exit_code=_exit_code(job, ended) if state != "running" else None,
         result=parse_result(ended.get("message")) if state != "running" else None,
-        disrupted=_disrupted(pod),
+        disrupted=any(map(_disrupted, by_index(pods))),
         out_of_memory=ended.get("reason") == "OOMKilled",
         started_at=started or now,  # what has not begun to run holds no GPU
         finished_at=_time(ended.get("finishedAt")) or finished_at(job),
@@ -93,9 +96,36 @@ def parse_result(message: Any) -> StageResult | None:
         return None
 
 
-def newest(pods: Sequence[Object]) -> Object:
-    """The pod that was created last, which a replacement within an attempt is; empty when there is none."""
-    return max(pods, key=lambda pod: (str(at(pod, "metadata").get("creationTimestamp", "")), name(pod)), default={})
+def by_index(pods: Iterable[Object]) -> list[Object]:
+    """The newest pod of each part of a Job (one, or one a node), which a replacement within an attempt is; pod 0 first."""
+    found: dict[int, Object] = {}
+    for pod in sorted(pods, key=lambda pod: (str(at(pod, "metadata").get("creationTimestamp", "")), name(pod))):
+        found[completion_index(pod)] = pod
+    return [found[index] for index in sorted(found)]
+
+
+def completion_index(pod: Object) -> int:
+    """Which part of its Job a pod is; 0 where there is one."""
+    text = str(at(pod, "metadata", "annotations").get("batch.kubernetes.io/job-completion-index", ""))
+    return int(text) if text.isdecimal() and len(text) < 6 else 0
+
+
+def leading(pods: Iterable[Object]) -> Object:
+    """The pod that shows the attempt's progress: pod 0; empty when there is none."""
+    return next(iter(by_index(pods)), {})
+
+
+def deciding(pods: Iterable[Object]) -> Object:
+    """The pod whose end is that of the attempt; empty when there is none.
+
+    Where pods have failed it is the one whose failure explains the others' (`_ECHOES`), the first among equals; else it is the one that
+    reports a result, else pod 0.
+    """
+    current = by_index(pods)
+    failed = [pod for pod in current if terminated(pod).get("exitCode")]
+    if failed:
+        return min(failed, key=lambda pod: (terminated(pod).get("exitCode") in _ECHOES, str(terminated(pod).get("finishedAt", ""))))
+    return next((pod for pod in current if parse_result(terminated(pod).get("message")) is not None), leading(current))
 
 
 def terminated(pod: Object) -> Object:

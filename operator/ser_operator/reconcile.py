@@ -15,7 +15,7 @@ from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage
 from ser_core.loop.plan import TERMINAL, plan
 from ser_core.loop.stages import live_attempt
 from ser_core.loop.text import read_time
-from ser_operator import labels, render
+from ser_operator import gang, labels, render
 from ser_operator.allow_lists import refusal, unsupported
 from ser_operator.cache import Cache, RunKey
 from ser_operator.glances import NO_GLANCE, Glance, Glances
@@ -135,8 +135,9 @@ class Reconciler:
         for pod in pods:
             self._cache.put("Pod", pod)
         for job in jobs:
-            if not any(owner_uid(pod) == uid(job) for pod in pods):
-                pods += self._cache.pods(uid(job))  # how it ended, if a watch has seen that before the pod went
+            own = [pod for pod in pods if owner_uid(pod) == uid(job)]
+            # How those ended that a watch has seen before they went.
+            pods += self._cache.remains(uid(job), own) if own else self._cache.pods(uid(job))
         if live is not None and _named(live.job, jobs) is None:
             gone, remains = self._cache.gone(run.metadata.uid)
             if any(seen.job == live.job and seen.state != "running" for seen in attempts(run, gone, remains, self._clock())):
@@ -191,13 +192,17 @@ class Reconciler:
     async def _start(self, view: View, planned: Plan, action: StartStage) -> Waiting | None:
         """Create a Job, or find that it exists; what stands in the way of both is returned."""
         job = render.job(view.run, action, planned.status.image or self._settings.image, self._settings)
+        if gang.is_gang(action.spec, render.stage_resources(view.run, action.spec)):
+            blocked = await self._serve(view.run)
+            if blocked is not None:
+                return blocked
         try:
             self._cache.put("Job", await self._api.create_job(job))
             self._refused.pop(_key(view.run), None)
             return None
         except ApiError as error:
             if error.code in _REFUSALS:
-                return Waiting(JOB_REFUSED, str(error), stalled=error.code != 403)
+                return _refused(error)
             if error.code != CONFLICT:
                 raise
         existing = await self._api.get_job(view.run.metadata.namespace, action.job)
@@ -206,6 +211,25 @@ class Reconciler:
             return Waiting(NAME_CONFLICT, told, stalled=True)
         if existing is not None:
             self._cache.put("Job", existing)
+        return None
+
+    async def _serve(self, run: SERRun) -> Waiting | None:
+        """Create the Service that the pods of a gang meet by, or find that it exists; what stands in the way of both is returned."""
+        service = gang.service(run, render.owner(run))
+        name = service["metadata"]["name"]
+        try:
+            await self._api.create_service(service)
+            return None
+        except ApiError as error:
+            if error.code in _REFUSALS:
+                return _refused(error)
+            if error.code != CONFLICT:
+                raise
+        existing = await self._api.get_service(run.metadata.namespace, name)
+        if existing is None:
+            raise ApiError(CONFLICT, f"Service {name} existed a moment ago")
+        if owner_uid(existing) != run.metadata.uid:
+            return Waiting(NAME_CONFLICT, f"Service {name} exists and is not of this run: delete it, and the run goes on", stalled=True)
         return None
 
     async def _stop(self, view: View, action: StopStage) -> None:
@@ -239,6 +263,10 @@ class Reconciler:
         if refused is not None and view.now < refused.until:
             wishes.append((refused.until - view.now).total_seconds())
         return min((wish for wish in wishes if wish is not None), default=None)
+
+
+def _refused(error: ApiError) -> Waiting:
+    return Waiting(JOB_REFUSED, str(error), stalled=error.code != 403)
 
 
 def _key(run: SERRun) -> RunKey:

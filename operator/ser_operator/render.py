@@ -12,7 +12,7 @@ from ser_core.api.stage import StageSpec
 from ser_core.api.status import StageKind
 from ser_core.loop.observed import StartStage
 from ser_core.loop.stages import resources
-from ser_operator import labels
+from ser_operator import gang, labels
 from ser_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -38,7 +38,7 @@ def job(run: SERRun, action: StartStage, image: str, settings: Settings) -> Obje
         settings: The operator's.
     """
     spec = action.spec
-    template = _template(run, spec, image, settings)
+    template = _template(run, action, image, settings)
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
     name = run.spec.queue_name or settings.default_queue
     queue = {labels.QUEUE: name} if name else {}
@@ -53,12 +53,10 @@ def job(run: SERRun, action: StartStage, image: str, settings: Settings) -> Obje
             "ownerReferences": [owner(run)],
         },
         "spec": {
-            "parallelism": 1,
-            "completions": 1,
-            "backoffLimit": 0,  # the planner owns retries
+            **gang.job_fields(spec, stage_resources(run, spec)),
             "podReplacementPolicy": "Failed",  # never two pods on scarce devices
             "suspend": bool(queue),  # a queue admits it; the operator never changes it
-            "podFailurePolicy": {"rules": _failure_rules()},
+            "podFailurePolicy": {"rules": _failure_rules(gang.is_gang(spec, stage_resources(run, spec)))},
             **({"activeDeadlineSeconds": action.max_seconds} if action.max_seconds is not None else {}),
             "template": template,
         },
@@ -77,15 +75,16 @@ def owner(run: SERRun) -> Object:
     }
 
 
-def _failure_rules() -> list[Object]:
-    """A pod taken away by the cluster is replaced within the attempt; an answer that will not change ends it at once."""
-    return [
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-        {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(NEVER_RETRIED)}},
-    ]
+def _failure_rules(is_gang: bool) -> list[Object]:
+    """An answer that will not change ends the attempt at once; a pod taken away by the cluster is replaced, except in a gang, which has
+    lost what its pods had in common."""
+    never_again = {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(NEVER_RETRIED)}}
+    replaced = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    return [never_again] if is_gang else [replaced, never_again]
 
 
-def _template(run: SERRun, spec: StageSpec, image: str, settings: Settings) -> Object:
+def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -> Object:
+    spec = action.spec
     wanted = stage_resources(run, spec)
     secrets = _credentials(run, spec)
     pod: Object = {
@@ -95,7 +94,7 @@ def _template(run: SERRun, spec: StageSpec, image: str, settings: Settings) -> O
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.grace_seconds,
         "securityContext": {"runAsNonRoot": True, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_container(spec, image, wanted, tuple(secrets))],
+        "containers": [_container(run, action, image, wanted, tuple(secrets), settings)],
         "volumes": [
             {"name": "work", "emptyDir": {}},
             {"name": "scratch", "emptyDir": {}},
@@ -103,6 +102,8 @@ def _template(run: SERRun, spec: StageSpec, image: str, settings: Settings) -> O
             *({"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}} for name, (secret, _) in secrets.items()),
         ],
     }
+    if gang.is_gang(spec, wanted):
+        pod["subdomain"] = gang.service_name(run)  # with it the pods of an Indexed Job have names
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     if selector := {**(settings.gpu_node_selector if wanted.gpus else {}), **wanted.node_selector}:
@@ -129,14 +130,18 @@ def _credentials(run: SERRun, spec: StageSpec) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _container(spec: StageSpec, image: str, wanted: StageResources, secrets: tuple[str, ...]) -> Object:
+def _container(run: SERRun, action: StartStage, image: str, wanted: StageResources, secrets: tuple[str, ...], settings: Settings) -> Object:
     folders = {"storage-credentials": STORAGE_CREDENTIALS, "hub-credentials": HUB_CREDENTIALS}
     mounts = [("work", WORK), ("scratch", SCRATCH), ("shared-memory", SHARED_MEMORY)]
     return {
         "name": CONTAINER,
         "image": image,
-        "command": ["python", "-m", "ser_jobs.runtime"],
-        "env": _environment(spec, {name: folders[name] for name in secrets}),
+        "command": ["python", "-m", "ser_jobs.supervisor", "-m", "ser_jobs.runtime"],
+        "env": _environment(
+            action.spec,
+            {name: folders[name] for name in secrets},
+            {**_supervision(settings), **gang.environment(action.spec, wanted, action.job, run, settings)},
+        ),
         "ports": [{"name": "progress", "containerPort": PROGRESS_PORT}],
         "resources": _requests(wanted),
         "terminationMessagePath": TERMINATION_LOG,
@@ -153,7 +158,13 @@ def _container(spec: StageSpec, image: str, wanted: StageResources, secrets: tup
     }
 
 
-def _environment(spec: StageSpec, credentials: dict[str, str]) -> list[Object]:
+def _supervision(settings: Settings) -> dict[str, str]:
+    """What every supervisor is told (`ser_jobs.supervision`)."""
+    bounds = {"GRACE": settings.grace_seconds, "HANG": settings.hang_seconds, "SILENT": settings.silent_seconds}
+    return {f"SER_{name}_SECONDS": f"{value:g}" for name, value in bounds.items()}
+
+
+def _environment(spec: StageSpec, credentials: dict[str, str], more: dict[str, str]) -> list[Object]:
     # Kubernetes expands $(NAME) in values. JSON may write every $ as an escape, so that nothing is left to expand.
     stage = spec.model_dump_json(by_alias=True).replace("$", "\\u0024")
     plain = {
@@ -166,6 +177,7 @@ def _environment(spec: StageSpec, credentials: dict[str, str]) -> list[Object]:
         "TOKENIZERS_PARALLELISM": "false",
         **dict.fromkeys(_THREADS, str(spec.threads)),
         **{f"SER_{name.replace('-', '_').upper()}": path for name, path in credentials.items()},
+        **more,
     }
     address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     return [*({"name": name, "value": value} for name, value in plain.items()), address]

@@ -54,6 +54,12 @@ class Settings(Model):
     """Kueue LocalQueue of runs that name none; none: their Jobs are not queued."""
     grace_seconds: int = Field(default=120, ge=1, le=3600)
     """terminationGracePeriodSeconds of stage pods: time to save a checkpoint. Spot instances give 120 s notice."""
+    hang_seconds: float = Field(default=60, gt=0)
+    """How long a process of a stage may take for a step before it counts as hung; three times a usual step if that is more."""
+    silent_seconds: float = Field(default=1800, gt=0)
+    """The same for work without steps: loading, saving, encoding, uploading. The largest models take minutes."""
+    rendezvous_seconds: float = Field(default=600, gt=0)
+    """How long the pods of a gang wait for each other before they give up their GPUs. New nodes take minutes to come up."""
     default_threads: int = Field(default=2, ge=1, le=256)
     """Threads of a stage whose resources name no CPUs; frozen at the start of a run, since results depend on it."""
     workers: int = Field(default=8, ge=1, le=64)

@@ -6,7 +6,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ser_core.loop.observed import Waiting
-from ser_operator.observe import at, conditions, created_at, deleting_since, name, newest, terminated, waiting_state
+from ser_operator.observe import (
+    at,
+    by_index,
+    conditions,
+    created_at,
+    deleting_since,
+    leading,
+    name,
+    started_at,
+    terminated,
+    waiting_state,
+)
 
 Object = Mapping[str, Any]
 
@@ -29,9 +40,15 @@ def stuck(pods: Sequence[Object], now: datetime) -> Waiting | None:
     return None
 
 
+def lagging(pods: Sequence[Object]) -> Object:
+    """The pod that an attempt waits for: the first that has not begun to run, else pod 0; empty when there is none."""
+    current = by_index(pods)
+    return next((pod for pod in current if not started_at(pod) and not terminated(pod)), leading(current))
+
+
 def waits_since(job: Object, pods: Sequence[Object]) -> datetime | None:
     """Since when the attempt waits for its process; None once the process runs or has ended, or where nothing is waited for."""
-    pod = newest(pods)
+    pod = lagging(pods)
     if not pod or at(job, "spec").get("suspend"):
         return created_at(job)
     if waiting_state(pod) or (not terminated(pod) and at(pod, "status").get("phase") == "Pending"):
@@ -45,12 +62,12 @@ def waiting(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Wa
     Args:
         job: Its Job.
         pods: The Job's pods.
-        events: Events of the newest pod, or of the Job when there is no pod.
+        events: Events of the lagging pod, or of the Job when there is no pod.
     """
     if at(job, "spec").get("suspend"):
         told = next((str(one.get("message", "")) for one in conditions(job) if one.get("type") == "Suspended"), "")
         return Waiting(QUEUED, f"its queue has not admitted it{f': {told}' if told else ''}")
-    return _by_pod(newest(pods)) or _by_events(job, events)
+    return _by_pod(lagging(pods)) or _by_events(job, events)
 
 
 def _by_pod(pod: Object) -> Waiting | None:
@@ -68,5 +85,5 @@ def _by_events(job: Object, events: Sequence[Object]) -> Waiting | None:
         return None
     last = max(warnings, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
     # A pod that could not be made gets another random name each time; the status must not change with it.
-    message = re.sub(rf"{re.escape(name(job))}-[a-z0-9]{{5}}\b", name(job), str(last.get("message", "")))
+    message = re.sub(rf"{re.escape(name(job))}(-\d+)?-[a-z0-9]{{5}}\b", name(job), str(last.get("message", "")))
     return Waiting(str(last.get("reason", "Waiting")), message)

@@ -198,8 +198,14 @@ def stage_spec(run: SERRun, status: SERRunStatus, attempt: StageStatus) -> Stage
         spec=with_half_budget(run.spec, key.stage, gpus=wanted.gpus) if short else run.spec,
         inputs={role: _manifest(done[source]) for role, source in inputs_of(key, run.spec, status).items()},
         steps=seed_only_steps(status) if key.stage is StageKind.CONTROL_SEED_ONLY else None,
-        threads=whole_cpus(wanted) or max(status.threads, 1),
+        threads=_threads(wanted) or max(status.threads, 1),
     )
+
+
+def _threads(wanted: StageResources) -> int | None:
+    """Threads of one process: each GPU of a pod has one. None when no CPUs are named."""
+    cpus = whole_cpus(wanted)
+    return None if cpus is None else max(1, cpus // max(1, wanted.gpus))
 
 
 def _manifest(row: StageStatus) -> ManifestRef:

@@ -35,7 +35,7 @@ class FakeCluster:
     """SERRuns, Jobs, pods and Events of a cluster. ``before`` and ``after`` are called around every write, with its number."""
 
     def __init__(self):
-        self.runs, self.jobs, self.pods, self.events = {}, {}, {}, {}
+        self.runs, self.jobs, self.pods, self.events, self.services = {}, {}, {}, {}, {}
         self.versions, self.uids = itertools.count(1), itertools.count(1)
         self.writes = []
         self.creates = []
@@ -90,6 +90,7 @@ class FakeCluster:
             name = job["metadata"]["name"]
             if name in self.jobs:
                 raise ApiError(409, f'jobs "{name}" already exists')
+            assert job["spec"]["template"]["spec"].get("subdomain") in (None, *self.services), "pods of a gang that could not meet"
             self.creates.append(name)
             self.jobs[name] = copy.deepcopy(dict(job))
             return self.stamp(self.jobs[name])
@@ -104,6 +105,19 @@ class FakeCluster:
                 self.stamp(known)
 
         return self.write("delete", effect)
+
+    async def get_service(self, namespace, name):
+        return copy.deepcopy(self.services.get(name))
+
+    async def create_service(self, service):
+        def effect():
+            name = service["metadata"]["name"]
+            if name in self.services:
+                raise ApiError(409, f'services "{name}" already exists')
+            self.services[name] = copy.deepcopy(service)
+            return self.stamp(self.services[name])
+
+        return self.write("service", effect)
 
     async def list_pods(self, namespace, selector):
         return copy.deepcopy([pod for pod in self.pods.values() if selected(pod, selector)])

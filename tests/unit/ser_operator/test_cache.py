@@ -67,6 +67,18 @@ def test_how_a_pod_ended_outlives_it_as_long_as_its_job(cache):
     assert cache.pods("j") == []
 
 
+def test_how_each_part_of_a_gang_ended_outlives_its_pod(cache):
+    for index in (1, 2):
+        ended = thing(f"p{index}", f"pod-{index}", version="8", owner="j")
+        ended["metadata"]["annotations"] = {"batch.kubernetes.io/job-completion-index": str(index)}
+        ended["status"] = {"containerStatuses": [{"state": {"terminated": {"exitCode": 143}}}]}
+        cache.put("Pod", ended)
+        cache.remove("Pod", ended)
+
+    assert [pod["metadata"]["uid"] for pod in cache.pods("j")] == ["p", "p1", "p2"]
+    assert [pod["metadata"]["uid"] for pod in cache.remains("j", cache.pods("j")[:2])] == ["p2"]
+
+
 def test_the_last_job_that_is_gone_and_its_pods_are_remembered_as_long_as_the_run(cache):
     cache.remove("Job", thing("j", "job", owner="r"))
     cache.remove("Pod", thing("p", "pod", owner="j"))

@@ -1,6 +1,7 @@
 """What Jobs and pods are believed to be, however they are dressed up."""
 
 import copy
+from datetime import timedelta
 
 import pytest
 
@@ -121,3 +122,68 @@ def test_the_last_words_of_a_job_that_is_being_deleted_are_heard(operator, run, 
     (attempt,) = seen(operator, run)
 
     assert (attempt.state, attempt.exit_code, attempt.result.checkpoint_step) == ("failed", 143, 5)
+
+
+def gang_pod(operator, job, index, code=None, message="", finished=0, **status):
+    pod = operator.cluster.add_pod(job, **status)
+    del operator.cluster.pods[pod["metadata"]["name"]]
+    pod["metadata"]["name"] = f"{job['metadata']['name']}-{index}-abcde"
+    pod["metadata"]["annotations"] = {"batch.kubernetes.io/job-completion-index": str(index)}
+    if code is not None:
+        ended = {"exitCode": code, "message": message, "finishedAt": f"2026-01-31T12:00:{finished:02}Z"}
+        pod["status"]["containerStatuses"] = [{"state": {"terminated": ended}}]
+    operator.cluster.pods[pod["metadata"]["name"]] = pod
+
+
+def ended_gang(operator, run, job, *pods):
+    for index, pod in enumerate(pods):
+        gang_pod(operator, job, index, **pod)
+    job["status"] = {"conditions": [{"type": "Failed" if any(pod["code"] for pod in pods) else "Complete", "status": "True"}]}
+    (attempt,) = seen(operator, run)
+    return attempt
+
+
+def test_a_gang_reports_what_its_pod_0_does(operator, run, job):
+    done = StageResult(outcome="done").model_dump_json(by_alias=True)
+
+    attempt = ended_gang(operator, run, job, {"code": 0, "message": done, "finished": 9}, {"code": 0, "finished": 1})
+
+    assert (attempt.exit_code, attempt.result.outcome) == (0, "done")
+
+
+def test_whichever_pod_put_the_parts_together_reports(operator, run, job):
+    done = StageResult(outcome="done").model_dump_json(by_alias=True)
+
+    assert ended_gang(operator, run, job, {"code": 0}, {"code": 0, "message": done}).result.outcome == "done"
+
+
+@pytest.mark.parametrize(
+    ("codes", "decides"),
+    [
+        ((1, 137), 137),  # the loss of a peer looks like an error from elsewhere
+        ((143, 22), 22),  # the others were asked to stop afterwards
+        ((0, 11), 11),
+        ((1, 1), 1),
+    ],
+)
+def test_a_gang_fails_as_the_pod_whose_end_explains_the_others(operator, run, job, codes, decides):
+    attempt = ended_gang(operator, run, job, *({"code": code, "finished": second} for second, code in enumerate(codes)))
+
+    assert attempt.exit_code == decides
+
+
+def test_the_eviction_of_any_pod_is_the_gangs(operator, run, job):
+    evicted = {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+    assert ended_gang(operator, run, job, {"code": 1}, {"code": 137, **evicted}).disrupted
+
+
+def test_a_replaced_part_counts_as_its_newest_pod_does(operator, run, job):
+    gang_pod(operator, job, 1, code=21)
+    lost = operator.cluster.pods.pop(f"{job['metadata']['name']}-1-abcde")
+    operator.cluster.pods["lost"] = lost
+    operator.cluster.now += timedelta(seconds=5)
+
+    attempt = ended_gang(operator, run, job, {"code": 0}, {"code": 0})
+
+    assert attempt.exit_code == 0

@@ -4,11 +4,14 @@ import pytest
 
 from ser_core.api.stage import StageResult
 from ser_core.api.status import Outcome, Phase
+from ser_operator import gang
 from ser_operator.kubernetes_api import ApiError
+from ser_operator.read_run import read_run
 
 from .conftest import Crash
 
 STAGES = 5  # prepare, retrain, label, filter, retrain
+GANG = {"resources": {"retrain": {"nodes": 2, "gpus": 8}}}
 
 
 def test_a_run_takes_one_job_a_stage_and_one_status_write_a_step(operator):
@@ -48,12 +51,13 @@ def test_an_ended_run_costs_nothing_after_a_restart(operator):
 
 def crash_points():
     """Writes of an undisturbed run, before and after each."""
-    return [(number, side) for number in range(STAGES * 4 + 2) for side in ("before", "after")]
+    return [(number, side) for number in range(STAGES * 4 + 4) for side in ("before", "after")]
 
 
+@pytest.mark.parametrize("spec", [None, GANG], ids=["pod", "gang"])
 @pytest.mark.parametrize(("number", "side"), crash_points())
-def test_a_crash_at_any_write_makes_no_second_job_and_repeats_no_stage(operator, number, side):
-    operator.cluster.apply()
+def test_a_crash_at_any_write_makes_no_second_job_and_repeats_no_stage(operator, number, side, spec):
+    operator.cluster.apply(spec=spec)
 
     def crash(at, what):
         if at == number:
@@ -278,18 +282,44 @@ def test_what_the_operator_does_not_allow_fails_by_name_before_any_job(make_oper
     assert operator.cluster.creates == []
 
 
-def test_what_this_version_cannot_do_waits_until_it_is_changed(operator):
-    operator.cluster.apply(spec={"resources": {"retrain": {"gpus": 8}}})
+def test_a_stage_that_cannot_be_shared_out_waits_until_it_is_one_process(operator):
+    operator.cluster.apply(spec={"resources": {"prepare": {"gpus": 8}}})
     operator.sync()
     operator.reconcile()
 
     assert (operator.condition("Stalled").status, operator.condition("Stalled").reason) == ("True", "NotSupported")
-    assert "resources.retrain" in operator.status.message
+    assert "resources.prepare" in operator.status.message
     assert operator.cluster.creates == []
 
-    operator.cluster.runs["lab", "climb"]["spec"]["resources"]["retrain"]["gpus"] = 1
+    operator.cluster.runs["lab", "climb"]["spec"]["resources"]["prepare"]["gpus"] = 1
     operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
     assert operator.drive().status.phase is Phase.COMPLETED
+
+
+def test_the_gangs_of_a_run_share_one_service(operator):
+    operator.cluster.apply(spec=GANG)
+
+    operator.drive()
+
+    assert operator.cluster.writes.count("service") == 2  # the second finds that it exists
+    (service,) = operator.cluster.services.values()
+    assert service["metadata"]["ownerReferences"][0]["uid"] == operator.cluster.runs["lab", "climb"]["metadata"]["uid"]
+
+
+def test_a_service_of_somebody_else_is_not_taken(operator):
+    operator.cluster.apply(spec=GANG)
+    operator.sync()
+    operator.reconcile()
+    operator.finish_stage(*operator.cluster.live_jobs())
+    name = gang.service_name(read_run(operator.cluster.runs["lab", "climb"]))
+    operator.cluster.services[name] = {"metadata": {"name": name, "ownerReferences": [{"uid": "another", "controller": True}]}}
+
+    operator.sync()
+    operator.reconcile()
+
+    assert operator.condition("Stalled").reason == "NameConflict"
+    assert name in operator.status.message
+    assert len(operator.cluster.creates) == 1
 
 
 def test_a_spec_that_passed_admission_but_is_unusable_fails_once_with_its_fields(operator):

@@ -12,7 +12,7 @@ from ser_core.api.stage import ManifestRef, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.loop.observed import StartStage
 from ser_core.loop.stages import StageKey, job_name
-from ser_operator import render
+from ser_operator import gang, render
 from ser_operator.settings import Settings
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "jobs"
@@ -55,7 +55,10 @@ def environment(job):
     return {entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
 
 
+GANG = {"retrain": {"nodes": 4, "gpus": 8}, "label": {"nodes": 2, "gpus": 4}}
 CASES = {
+    "retrain-on-four-nodes": rendered(run(resources=GANG), StageKind.RETRAIN, 1),
+    "label-on-two-nodes": rendered(run(resources=GANG), StageKind.LABEL, 1),
     "prepare": rendered(run(hub={"credentialsSecret": "ser-hub"})),
     "retrain-on-a-gpu-from-a-queue": rendered(run(queueName="team", resources={"retrain": GPU}), StageKind.RETRAIN, 1, max_seconds=3600),
     "report": rendered(run(resources={"retrain": GPU, "prepare": {"cpu": "500m"}}), StageKind.RETRAIN, 1, "report"),
@@ -114,6 +117,40 @@ def test_looking_for_a_manifest_takes_no_gpu():
     container = CASES["report"]["spec"]["template"]["spec"]["containers"][0]
 
     assert container["resources"]["limits"] == {"cpu": "500m"}
+
+
+def test_a_gang_meets_at_its_pod_0_by_a_name_that_its_service_gives():
+    job, service = CASES["retrain-on-four-nodes"], gang.service(run(), render.owner(run()))
+    given = environment(job)
+
+    assert given["MASTER_ADDR"] == f"{job['metadata']['name']}-0.{service['metadata']['name']}.lab.svc"
+    assert (given["SER_PODS"], given["SER_PROCESSES"]) == ("4", "8")
+    assert job["spec"]["template"]["spec"]["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_a_gang_that_has_lost_a_pod_is_over_and_a_part_is_repeated_alone():
+    training, labelling = CASES["retrain-on-four-nodes"]["spec"], CASES["label-on-two-nodes"]["spec"]
+
+    assert training["backoffLimit"] == 0
+    assert [rule["action"] for rule in training["podFailurePolicy"]["rules"]] == ["FailJob"]
+    assert "backoffLimit" not in labelling
+    assert labelling["backoffLimitPerIndex"] == 1
+
+
+@pytest.mark.parametrize("stage", ["prepare", "filter"])
+def test_a_stage_of_one_process_has_one_pod_whatever_is_asked(stage):
+    job = rendered(run(resources={stage: {"nodes": 4, "gpus": 8}}), StageKind(stage))
+
+    assert job["spec"]["completions"] == 1
+    assert not {"SER_PODS", "SER_PROCESSES", "MASTER_ADDR"} & environment(job).keys()
+
+
+def test_looking_for_the_manifest_of_a_gang_takes_one_process():
+    job = rendered(run(resources=GANG), StageKind.RETRAIN, 1, "report")
+
+    assert job["spec"]["completions"] == 1
+    assert not {"SER_PODS", "SER_PROCESSES", "MASTER_ADDR"} & environment(job).keys()
 
 
 def test_every_pod_is_restricted_and_has_no_token():
