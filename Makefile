@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help quickstart test unit e2e faults scale binaries check bench clean
+.PHONY: help quickstart test unit chart e2e faults scale binaries check bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ test: check binaries ## Everything that must pass: check, unit, integration and 
 
 unit: $(INSTALLED) ## The unit tests alone
 	$(BIN)/python -m pytest tests/unit
+
+chart: $(INSTALLED) ## The Helm chart: lint, schema, and what it renders under Helm 3 and 4
+	$(BIN)/python -m pytest tests/chart
 
 e2e: $(INSTALLED) binaries ## The operator on a real Kubernetes control plane and a real S3 server
 	$(BIN)/python -m pytest tests/e2e

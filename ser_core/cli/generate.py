@@ -91,7 +91,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff when a file differs")
     check = parser.parse_args().check
     drifted = False
-    texts = {"crds/serruns.ser.dev.yaml": crd_text(), "docs/serrun.md": reference_text(), "docs/metrics.md": metrics_text()}
+    texts = {
+        "crds/serruns.ser.dev.yaml": crd_text(),
+        "charts/ser-operator/files/serruns.ser.dev.yaml": crd_text(),
+        "docs/serrun.md": reference_text(),
+        "docs/metrics.md": metrics_text(),
+    }
     for path, text in ((Path(name), text) for name, text in texts.items()):
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if check and old != text:

@@ -1,0 +1,61 @@
+{{/* Name of everything in the release's namespace. */}}
+{{- define "ser.fullname" -}}
+{{- $name := .Values.fullnameOverride | default (ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name)) -}}
+{{- $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Name of the operator's ServiceAccount. */}}
+{{- define "ser.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "ser.fullname" .) -}}
+{{- end -}}
+
+{{/* The labels that never change. */}}
+{{- define "ser.selector" -}}
+app.kubernetes.io/name: ser-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "ser.labels" -}}
+{{ include "ser.selector" . }}
+app.kubernetes.io/part-of: ser-operator
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* JSON {"names": […]} of the namespaces that runs live in. */}}
+{{- define "ser.namespaces" -}}
+{{- dict "names" (.Values.watchNamespaces | default (list .Release.Namespace)) | toJson -}}
+{{- end -}}
+
+{{/* Reference of an image: list of its values and the chart's appVersion. */}}
+{{- define "ser.image" -}}
+{{- $image := index . 0 -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ $image.tag | default (index . 1) }}
+{{- end -}}
+{{- end -}}
+
+{{/* Exactly what operator/rbac.yaml grants. */}}
+{{- define "ser.rules" -}}
+- {apiGroups: [ser.dev], resources: [serruns], verbs: [get, list, watch]}
+- {apiGroups: [ser.dev], resources: [serruns/status], verbs: [patch]}
+- {apiGroups: [ser.dev], resources: [serruns/finalizers], verbs: [update]}
+- {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, delete]}
+- {apiGroups: [""], resources: [pods], verbs: [list, watch]}
+- {apiGroups: [""], resources: [services], verbs: [get, create]}
+- {apiGroups: [""], resources: [events], verbs: [list, create]}
+{{- end -}}
+
+{{/* Ports of a NetworkPolicy: list of numbers and protocols. */}}
+{{- define "ser.ports" -}}
+{{- $ports := list -}}
+{{- range $port := index . 0 -}}
+{{- range $protocol := index $ 1 -}}
+{{- $ports = append $ports (dict "port" $port "protocol" $protocol) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $ports -}}
+{{- end -}}

@@ -1,0 +1,102 @@
+"""The chart as Helm renders it: values in, objects out."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from controlplane.build import binary
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "ser-operator"
+RELEASE, NAMESPACE = "ser-operator", "ser-system"
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+
+MATRIX = {
+    "defaults": {},
+    "several namespaces": {"watchNamespaces": ["team-a", "team-b"]},
+    "cluster-wide": {"clusterWide": True},
+    "cluster-wide, two namespaces prepared": {"clusterWide": True, "watchNamespaces": ["team-a", "team-b"]},
+    "nothing but the operator": {
+        "serviceAccount": {"create": False, "name": "mine"},
+        "stages": {"serviceAccount": {"create": False, "name": "theirs"}},
+        "rbac": {"create": False, "aggregate": False},
+        "crds": {"enabled": False},
+        "networkPolicy": {"enabled": False},
+    },
+    "everything": {
+        "fullnameOverride": "ser",
+        "watchNamespaces": ["team-a"],
+        "image": {"repository": "registry.example:5000/ser/operator", "digest": DIGEST},
+        "imagePullSecrets": [{"name": "pull"}],
+        "serviceAccount": {"annotations": {"example.com/role": "operator"}},
+        "crds": {"keep": False},
+        "settings": {"allowedSecrets": ["ser-s3"], "allowedStorage": ["s3://ours/*", "s3://theirs/*"], "resyncSeconds": 10_000_000},
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "podAnnotations": {"note": "1"},
+        "podLabels": {"team": "ml"},
+        "stages": {
+            "image": {"repository": "registry.example/ser/jobs", "tag": "1.2.3"},
+            "serviceAccount": {"annotations": {"example.com/role": "stage"}},
+            "gpu": {"nodeSelector": {"gpu": "h100"}, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]},
+            "defaultQueue": "team",
+        },
+        "networkPolicy": {
+            "store": {
+                "to": [{"namespaceSelector": {"matchLabels": {"name": "store"}}, "podSelector": {"matchLabels": {"app": "s3"}}}],
+                "ports": [9000],
+            },
+            "apiServer": {"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [443]},
+        },
+    },
+}
+"""Values that people have, each unlike the others in its templates."""
+
+MONITORING = {"monitoring": {kind: {"enabled": True} for kind in ("serviceMonitor", "podMonitor", "prometheusRule", "dashboards")}}
+
+
+def helm(*arguments, version="helm", values=None, kubernetes=None):
+    """Run Helm on ``values``; the caller looks at how it ended."""
+    words = [str(binary(version)), *arguments]
+    words += ["--values", "-"] if values is not None else []
+    words += ["--kube-version", kubernetes] if kubernetes else []
+    return subprocess.run(words, input=json.dumps(values), capture_output=True, text=True, timeout=120)
+
+
+def template(values, **more):
+    """Everything that ``helm template`` says."""
+    return helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, values=values, **more)
+
+
+def manifests(values, **more):
+    """The text of the objects of a release with these values."""
+    ended = template(values, **more)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def objects(values, **more):
+    """The objects of a release with these values."""
+    return [found for found in yaml.safe_load_all(manifests(values, **more)) if found]
+
+
+def of_kind(found, kind):
+    """The objects of one kind."""
+    return [one for one in found if one["kind"] == kind]
+
+
+def the(found, kind, name=None):
+    """The one object of a kind, or of a kind and a name."""
+    (one,) = [one for one in of_kind(found, kind) if name in (None, one["metadata"]["name"])]
+    return one
+
+
+def refusal(values, **more):
+    """What Helm says to wrong values."""
+    ended = template(values, **more)
+    assert ended.returncode != 0, "these values were taken"
+    return ended.stderr

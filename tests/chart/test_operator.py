@@ -1,0 +1,134 @@
+"""The operator's Deployment: one pod, restricted, with exactly the settings of the values."""
+
+import pytest
+import yaml
+from chart.rendering import CHART, DIGEST, MATRIX, ROOT, helm, objects, of_kind, the
+
+from ser_operator.settings import Settings, from_environment
+
+
+def pod(values):
+    return the(objects(values), "Deployment")["spec"]["template"]["spec"]
+
+
+def environment(values):
+    entries = pod(values)["containers"][0]["env"]
+    assert len({entry["name"] for entry in entries}) == len(entries)
+    return {entry["name"]: entry.get("value", "127.0.0.1") for entry in entries}
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_one_operator_runs_and_never_two(values):
+    spec = the(objects(values), "Deployment")["spec"]
+
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_the_pod_is_restricted(values):
+    """Pod Security Standards, level restricted, and a read-only root."""
+    found = pod(values)
+    (container,) = found["containers"]
+
+    assert found["securityContext"]["runAsNonRoot"]
+    assert found["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & found.keys()
+    assert {next(iter(volume.keys() - {"name"})) for volume in found["volumes"]} == {"emptyDir"}
+    assert container["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_the_operator_takes_the_environment_that_the_chart_gives_it(values):
+    settings = from_environment(environment(values))
+
+    assert settings.namespaces == (() if values.get("clusterWide") else tuple(values.get("watchNamespaces", ("ser-system",))))
+
+
+def test_every_setting_of_the_operator_is_set_by_the_chart():
+    given = {name.removeprefix("SER_OPERATOR_").lower() for name in environment({})}
+
+    assert given == set(Settings.model_fields)
+
+
+def test_the_charts_defaults_are_the_operators():
+    settings, plain = from_environment(environment({})), Settings(image="ser-jobs:0.1.0")
+
+    assert settings.model_copy(update={"namespaces": (), "probe_host": plain.probe_host}) == plain
+
+
+def test_no_service_in_the_namespace_becomes_a_setting():
+    """A Service named ser-operator would set SER_OPERATOR_SERVICE_HOST, which the operator refuses."""
+    assert pod({})["enableServiceLinks"] is False
+
+
+def test_every_value_reaches_the_operator():
+    settings = from_environment(environment(MATRIX["everything"]))
+
+    assert settings.image == "registry.example/ser/jobs:1.2.3"
+    assert settings.image_pull_secrets == ("pull",)
+    assert settings.allowed_secrets == ("ser-s3",)
+    assert settings.allowed_storage == ("s3://ours/*", "s3://theirs/*")
+    assert settings.resync_seconds == 10_000_000
+    assert settings.gpu_node_selector == {"gpu": "h100"}
+    assert [one.key for one in settings.gpu_tolerations] == ["nvidia.com/gpu"]
+    assert settings.default_queue == "team"
+
+
+def test_a_digest_wins_over_a_tag():
+    image = {"repository": "registry.example/ser", "tag": "1", "digest": DIGEST}
+
+    found = pod({"image": image, "stages": {"image": image}})["containers"][0]
+
+    assert found["image"] == f"registry.example/ser@{DIGEST}"
+    assert {"name": "SER_OPERATOR_IMAGE", "value": found["image"]} in found["env"]
+
+
+def test_where_the_operator_runs_can_be_said():
+    found = the(objects(MATRIX["everything"]), "Deployment")["spec"]["template"]
+
+    assert found["spec"]["nodeSelector"] == {"pool": "system"}
+    assert found["spec"]["tolerations"] == [{"key": "pool", "operator": "Exists", "effect": "NoSchedule"}]
+    assert found["spec"]["affinity"] == {"nodeAffinity": {}}
+    assert found["spec"]["priorityClassName"] == "high"
+    assert found["spec"]["imagePullSecrets"] == [{"name": "pull"}]
+    assert found["metadata"]["annotations"] == {"note": "1"}
+    assert found["metadata"]["labels"]["team"] == "ml"
+
+
+def test_labels_of_the_pod_cannot_unselect_it():
+    found = objects({"podLabels": {"app.kubernetes.io/name": "other"}})
+
+    assert the(found, "Deployment")["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] == "ser-operator"
+
+
+def test_the_crd_is_the_generated_one_and_is_kept():
+    generated = yaml.safe_load((ROOT / "crds" / "serruns.ser.dev.yaml").read_text())
+
+    crd = the(objects({}), "CustomResourceDefinition")
+
+    assert crd["spec"] == generated["spec"]
+    assert crd["metadata"]["name"] == generated["metadata"]["name"]
+    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert "helm.sh/resource-policy" not in the(objects(MATRIX["everything"]), "CustomResourceDefinition")["metadata"].get(
+        "annotations", {}
+    )
+    assert of_kind(objects({"crds": {"enabled": False}}), "CustomResourceDefinition") == []
+    assert not (CHART / "crds").exists()  # Helm would install it once and never again
+
+
+@pytest.mark.parametrize(
+    ("release", "override", "name"),
+    [("ser-operator", "", "ser-operator"), ("lab", "", "lab-ser-operator"), ("lab", "mine", "mine"), ("x" * 53, "", "x" * 50)],
+)
+def test_names_follow_the_release(release, override, name):
+    ended = helm("template", release, str(CHART), values={"fullnameOverride": override})
+
+    found = [one for one in yaml.safe_load_all(ended.stdout) if one]
+    assert the(found, "Deployment")["metadata"]["name"] == name

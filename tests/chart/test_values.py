@@ -1,0 +1,121 @@
+"""Wrong values are refused by name; right ones are documented."""
+
+import json
+import re
+
+import pytest
+import yaml
+from chart.rendering import CHART, MATRIX, MONITORING, helm, refusal, template
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+WHOLE = {("resources",), ("affinity",)}
+"""Values with an inside that Kubernetes documents."""
+VALUES = (CHART / "values.yaml").read_text()
+
+WRONG = {
+    "a misspelt key": ({"watchNamespace": ["lab"]}, "watchNamespace"),
+    "a misspelt inner key": ({"image": {"digets": "sha256:"}}, "image.*digets"),
+    "a misspelt key of the stages": ({"stages": {"gpu": {"nodeselector": {}}}}, "stages/gpu.*nodeselector"),
+    "a short digest": ({"image": {"digest": "sha256:0123"}}, "image/digest.*sha256:0123"),
+    "a digest of another kind": ({"stages": {"image": {"digest": f"md5:{'0' * 32}"}}}, "stages/image/digest.*md5"),
+    "no image": ({"image": {"repository": ""}}, "image/repository"),
+    "a Secret without name": ({"imagePullSecrets": [{}]}, "imagePullSecrets/0.*name"),
+    "an empty Secret name": ({"imagePullSecrets": [{"name": ""}]}, "imagePullSecrets/0/name"),
+    "a Secret as text": ({"imagePullSecrets": ["pull"]}, "imagePullSecrets/0"),
+    "an empty pattern": ({"settings": {"allowedSecrets": [""]}}, "settings/allowedSecrets/0"),
+    "two patterns in one": ({"settings": {"allowedStorage": ["s3://a/*,s3://b/*"]}}, "settings/allowedStorage/0"),
+    "a number as text": ({"settings": {"workers": "8"}}, "settings/workers"),
+    "a number out of bounds": ({"settings": {"workers": 65}}, "settings/workers.*65"),
+    "a privileged port": ({"settings": {"probePort": 80}}, "settings/probePort"),
+    "a namespace that cannot be": ({"watchNamespaces": ["Lab"]}, "watchNamespaces/0.*Lab"),
+    "a namespace twice": ({"watchNamespaces": ["lab", "lab"]}, "watchNamespaces"),
+    "replicas": ({"replicas": 2}, "replicas"),
+    "a stage account without name": ({"stages": {"serviceAccount": {"name": ""}}}, "stages/serviceAccount/name"),
+    "a toleration with a wrong effect": ({"tolerations": [{"key": "a", "effect": "NoRun"}]}, "tolerations/0/effect"),
+    "an empty toleration, which takes all": ({"stages": {"gpu": {"tolerations": [{}]}}}, "stages/gpu/tolerations/0"),
+    "a store that nobody can reach": ({"networkPolicy": {"store": {"to": []}}}, "networkPolicy/store/to"),
+    "a peer of an unknown kind": ({"networkPolicy": {"hub": {"to": [{"fqdn": "hub"}]}}}, "networkPolicy/hub/to/0.*fqdn"),
+    "an address for a block": ({"networkPolicy": {"store": {"to": [{"ipBlock": {"cidr": "10.0.0.1"}}]}}}, "store/to/0/ipBlock/cidr"),
+    "an interval without unit": ({"monitoring": {"podMonitor": {"interval": "30"}}}, "monitoring/podMonitor/interval"),
+}
+
+
+@pytest.mark.parametrize(("values", "named"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("version", ["helm", "helm4"])
+def test_a_wrong_value_is_refused_by_its_name(values, named, version):
+    assert re.search(named, refusal(values, version=version))
+
+
+@pytest.mark.parametrize("version", ["helm", "helm4"])
+@pytest.mark.parametrize("values", [*MATRIX.values(), MONITORING], ids=[*MATRIX, "monitoring"])
+def test_lint_finds_nothing(values, version):
+    ended = helm("lint", "--strict", str(CHART), values=values, version=version)
+
+    assert ended.returncode == 0, ended.stdout
+    assert not re.search(r"\[(INFO|WARNING|ERROR)\]", ended.stdout), ended.stdout
+
+
+@pytest.mark.parametrize("values", [*MATRIX.values(), MONITORING], ids=[*MATRIX, "monitoring"])
+def test_both_helms_render_the_same(values):
+    three, four = (list(filter(None, yaml.safe_load_all(template(values, version=version).stdout))) for version in ("helm", "helm4"))
+
+    by_name = lambda found: sorted(found, key=lambda one: (one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]))  # noqa: E731
+    assert by_name(three) == by_name(four)
+    assert len(three) > 0
+
+
+def test_an_old_kubernetes_is_refused():
+    assert re.search(r"requires kubeVersion: >=1\.31", refusal({}, kubernetes="1.30.9"))
+    assert template({}, kubernetes="v1.31.4-gke.100").returncode == 0
+
+
+def schema_objects(schema, path="values"):
+    """Every schema of an object below one, with its path."""
+    if "properties" in schema:
+        yield path, schema
+    for name, inner in {**schema.get("properties", {}), **schema.get("$defs", {})}.items():
+        yield from schema_objects(inner, f"{path}.{name}")
+    if isinstance(schema.get("items"), dict):
+        yield from schema_objects(schema["items"], f"{path}[]")
+
+
+@pytest.mark.parametrize(("path", "schema"), schema_objects(SCHEMA), ids=[path for path, _ in schema_objects(SCHEMA)])
+def test_no_object_takes_unknown_keys(path, schema):
+    assert schema["additionalProperties"] is False
+
+
+def leaves(values, schema, path=()):
+    """Paths of the values that the schema describes one by one."""
+    for name, inner in values.items():
+        properties = schema.get("properties", {}).get(name, {})
+        if isinstance(inner, dict) and "properties" in properties and (*path, name) not in WHOLE:
+            yield from leaves(inner, properties, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def test_every_value_of_the_schema_has_a_default_and_the_reverse():
+    def keys(schema, path=()):
+        for name, inner in schema["properties"].items():
+            if "properties" in inner and (*path, name) not in WHOLE:
+                yield from keys(inner, (*path, name))
+            else:
+                yield (*path, name)
+
+    assert set(leaves(yaml.safe_load(VALUES), SCHEMA)) == set(keys(SCHEMA)) - {("global",)}
+
+
+def test_every_value_is_documented():
+    lines = VALUES.splitlines()
+    depth, documented = [], set()
+    for number, line in enumerate(lines):
+        if found := re.match(r"( *)([A-Za-z]+):", line):
+            level = len(found[1]) // 2
+            depth[level:] = [found[2]]
+            before = number - 1
+            while lines[before].lstrip().startswith("#") and "# -- " not in lines[before]:
+                before -= 1
+            if "# -- " in lines[before]:
+                documented.add(tuple(depth))
+
+    assert set(leaves(yaml.safe_load(VALUES), SCHEMA)) <= documented
