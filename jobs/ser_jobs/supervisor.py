@@ -77,7 +77,7 @@ class _Supervisor:
 
     def run(self) -> int:
         """Run all processes to their end; returns the container's exit code."""
-        if self.told.pods > 1 and not self._meet():
+        if self.told.pods > 1 and "MASTER_ADDR" in os.environ and not self._meet():  # processes that only share work out do not meet
             return Interrupted.exit_code if self.stop.received else RendezvousTimeout.exit_code
         killed_before = kernel_kills()
         for local_rank in range(self.told.processes):
@@ -182,18 +182,20 @@ class _Supervisor:
             self._report(errors.unstopped(unstopped, self.told.grace))
             return Interrupted.exit_code
         if end is None:
-            self._pass_on(0)
+            self._pass_on(sorted(self.messages))
             return 0
         if end.code == KILLED and killed_by_kernel:
             self._report(errors.killed_by_kernel(end.rank, os.environ["SER_STAGE"]))
             return OutOfMemory.exit_code
-        self._pass_on(end.rank)  # one that was killed has left nothing, and the kubelet's own reason tells most
+        self._pass_on([end.rank])  # one that was killed has left nothing, and the kubelet's own reason tells most
         return end.code
 
-    def _pass_on(self, rank: int) -> None:
-        source, target = self.messages.get(rank), os.environ.get(TERMINATION_MESSAGE)
-        if source is not None and target is not None and source.exists():
-            Path(target).write_bytes(source.read_bytes())
+    def _pass_on(self, ranks: Sequence[int]) -> None:
+        """Make the message of the first of ``ranks`` that has left one the container's."""
+        left = [self.messages[rank] for rank in ranks if self.messages[rank].exists()]
+        target = os.environ.get(TERMINATION_MESSAGE)
+        if left and target is not None:
+            Path(target).write_bytes(left[0].read_bytes())
 
     def _report(self, error: SERError) -> None:
         outcome = "interrupted" if isinstance(error, Interrupted) else "failed"

@@ -1,9 +1,8 @@
 """The process kubelet: runs the pods of its nodes as processes of this machine, or as Python functions."""
 
-import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,22 +12,13 @@ from controlplane.containers import Container, Double, DoubleContainer, ProcessC
 from controlplane.control_plane import ControlPlane
 from controlplane.gate import Gate, HeldContainer
 from controlplane.kubelet_api import UNREACHABLE, KubeletApi
+from controlplane.pod_addresses import PodAddresses
 from controlplane.pod_worker import PodWorker
 from controlplane.watchdog import Watchdog
 
 RELIST_SECONDS = 20
 _PODS = "/api/v1/pods"
 _BOUND = "spec.nodeName!="
-
-
-def _addresses() -> Iterator[str]:
-    """Loopback addresses; another test process most probably takes others."""
-    network = 10 + os.getpid() % 240
-    return (f"127.{network}.{high}.{low}" for high in range(256) for low in range(1, 255))
-
-
-_next_address = _addresses()
-_address_lock = threading.Lock()
 
 
 class ProcessKubelet:
@@ -60,6 +50,7 @@ class ProcessKubelet:
         self._nodes = frozenset(nodes)
         self._image_environment = dict(image_environment or {})
         self._api = KubeletApi(control_plane.api("kubelet"))
+        self._addresses = PodAddresses()
         self._watchdog = Watchdog()
         self._watch: Watch | None = None
         self._gates: list[Gate] = []
@@ -181,9 +172,7 @@ class ProcessKubelet:
     def _start(self, pod: Object) -> PodWorker:
         metadata = pod["metadata"]
         folder = self._folder / metadata["namespace"] / f"{metadata['name']}-{metadata['uid'][:8]}"
-        with _address_lock:
-            address = next(_next_address)
-        worker = PodWorker(pod, self._api, folder, address, self._image_environment, self._container)
+        worker = PodWorker(pod, self._api, folder, self._addresses, self._image_environment, self._container)
         with self._lock:
             self._workers[metadata["uid"]] = worker
         worker.thread.start()

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from controlplane.api_client import Object
@@ -13,7 +13,14 @@ from controlplane.pod_volumes import FindSecret, make_volumes
 _OF_THE_MACHINE = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # set where OpenBLAS would compute wrong results without
 
 
-def set_up(pod: Object, folder: Path, address: str, image_environment: Mapping[str, str], find_secret: FindSecret) -> StartedPod:
+def set_up(
+    pod: Object,
+    folder: Path,
+    address: str,
+    image_environment: Mapping[str, str],
+    find_secret: FindSecret,
+    resolve: Callable[[str], str],
+) -> StartedPod:
     """Make the volumes and resolve the environment. May be called again after it has raised.
 
     Args:
@@ -22,6 +29,7 @@ def set_up(pod: Object, folder: Path, address: str, image_environment: Mapping[s
         address: Its IP.
         image_environment: Variables that the image sets.
         find_secret: Looks a Secret of the pod's namespace up by name.
+        resolve: Address of a pod's name; any other text unchanged.
 
     Raises:
         MissingSecret: A Secret is not there yet.
@@ -49,7 +57,7 @@ def set_up(pod: Object, folder: Path, address: str, image_environment: Mapping[s
         uid=metadata["uid"],
         labels=metadata.get("labels", {}),
         command=tuple(expand(word, variables) for word in (*container["command"], *container.get("args", ()))),
-        environment={**of_the_image, **{name: remap(value, places) for name, value in variables.items()}},
+        environment={**of_the_image, **{name: resolve(remap(value, places)) for name, value in variables.items()}},
         folder=root,
         address=address,
         message_file=message_file,

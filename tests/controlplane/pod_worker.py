@@ -12,6 +12,7 @@ from pathlib import Path
 from controlplane.api_client import Object
 from controlplane.containers import Container, Outcome, StartedPod
 from controlplane.kubelet_api import KubeletApi, Stopped
+from controlplane.pod_addresses import PodAddresses
 from controlplane.pod_environment import UnsupportedPod
 from controlplane.pod_setup import set_up
 from controlplane.pod_status import StatusWriter, now
@@ -30,7 +31,7 @@ class PodWorker:
         pod: The stored pod.
         api: The way to the API server.
         folder: Where its files go.
-        address: Its IP.
+        addresses: Of all pods of the kubelet.
         image_environment: Variables that the image would set.
         make_container: What runs it.
     """
@@ -40,7 +41,7 @@ class PodWorker:
         pod: Object,
         api: KubeletApi,
         folder: Path,
-        address: str,
+        addresses: PodAddresses,
         image_environment: Mapping[str, str],
         make_container: Callable[[StartedPod], Container],
     ) -> None:
@@ -50,7 +51,10 @@ class PodWorker:
         self._api = api
         self._folder = folder
         self._make_container = make_container
-        self._set_up: Callable[[], StartedPod] = lambda: set_up(pod, folder, address, image_environment, self._find_secret)
+        address = addresses.of(pod)
+        self._set_up: Callable[[], StartedPod] = lambda: set_up(
+            pod, folder, address, image_environment, self._find_secret, addresses.resolve
+        )
         self._status = StatusWriter(pod, address, now())
         self._lock = threading.Lock()
         self._container: Container | None = None

@@ -108,6 +108,10 @@ def test_every_process_knows_its_place(supervise, tmp_path):
     assert [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)] == ["0 0 2 127.0.0.1", "1 1 2 127.0.0.1"]
 
 
+def test_whoever_commits_reports(supervise):
+    assert supervise("say('committed') if rank == '1' else None", 2).ended() == (0, "committed")
+
+
 def test_only_what_rank_0_says_counts_when_all_succeed(supervise):
     assert supervise("say('rank ' + rank)", 3).ended() == (0, "rank 0")
 
