@@ -133,7 +133,10 @@ class Cluster:
             return SpecError(
                 "the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD: docs/operations.md"
             )
-        names = self.run_names()
+        try:
+            names = self.run_names()
+        except ClusterError:  # whoever may read a run need not be allowed to list them
+            names = []
         hint = f"runs there: {', '.join(names)}" if names else f"start one: kubectl apply -n {self.namespace} -f serrun.yaml"
         return SpecError(f"namespace {self.namespace} holds no run {name!r}", reason="RunNotFound", hint=hint)
 
@@ -204,7 +207,8 @@ def connect_cluster(place: Place) -> Cluster:
         contexts, active = list_kube_config_contexts(config_file=file)
     except (ConfigException, OSError) as error:
         hint = "set KUBECONFIG, or give --kubeconfig; for a run of this machine give its SERRun file"
-        raise SpecError(f"no cluster: {error}", reason="NoCluster", hint=hint) from error
+        told = str(error).removeprefix("Invalid kube-config file. ")
+        raise SpecError(f"no cluster is known: {told}", reason="NoCluster", hint=hint) from error
     configuration.retries = False
     chosen = next((one for one in contexts if one["name"] == place.context), active)
     return Cluster(ApiClient(configuration), place.namespace or chosen["context"].get("namespace") or "default")
@@ -220,9 +224,9 @@ def _refusal(status: int, reason: str, body: str | None, namespace: str) -> SERE
     if status == 403:
         return ClusterAccessDenied(told, hint=f"ask for that right; what you may do: kubectl auth can-i --list -n {namespace}")
     if status == 404:
-        return _NotFound(told)
+        return _NotFound(told, reason="NotFound")
     if status in (400, 409, 422):
-        return _Refused(told)
+        return _Refused(told, reason="RefusedByServer")
     return ClusterError(f"the API server failed: {told}", hint="try again")
 
 

@@ -89,12 +89,12 @@ def _budget(made: PrepareMetrics | None) -> tuple[str, str, str]:
 
 
 def _loop_table(loops: tuple[LoopPair, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("loop", vertical="bottom", no_wrap=True)
     for name in ("kept", "agree", "dev", "held-out"):
         for letter in ("a", "b"):
             table.add_column(f"{name}\n{letter}", justify="right", no_wrap=True)
-    table.add_column("held-out\nb − a", justify="right", no_wrap=True)
+    table.add_column("\nb − a", justify="right", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True, vertical="bottom")
     for loop in loops:
         if loop.name == BEST:

@@ -19,6 +19,7 @@ REMEDIES = (
     # The run itself (ser_core.loop)
     Remedy(("Completed",), "the run has ended as it should", "nothing to mend"),
     Remedy(("Running",), "nothing is wrong: a stage is at work", "wait"),
+    Remedy(("Pausing",), "a stage has failed, and its next attempt begins by itself", "wait"),
     Remedy(("Stopping",), "a stage that must not go on is saving its checkpoint", "wait until it has ended"),
     Remedy(("Suspended",), "somebody suspended the run", "resume it"),
     Remedy(
@@ -161,13 +162,27 @@ REMEDIES = (
         "see that prepare may reach it, or set hub.endpoint to a mirror",
     ),
     Remedy(
+        ("UnevenShares",),
+        "a step's work cannot be shared out evenly among the stage's processes",
+        "change the number that the message names, or resources.{resources}.nodes and gpus",
+    ),
+    Remedy(
         ("WorldSizeChanged",),
         "the checkpoint was written by another number of processes",
         "give resources.{resources} the nodes and GPUs that it had",
     ),
+    Remedy(
+        ("CheckpointIncomplete", "CheckpointsDiffer"),
+        "the processes of a stage did not leave one common checkpoint",
+        "look at its log: ser logs; if it goes on failing, remove the stage's checkpoints so that it begins anew",
+    ),
     # The data (ser_core.data)
     Remedy(("DataError",), "the data cannot be used", "correct what the message names"),
-    Remedy(("DataNotFound", "DataEmpty"), "there is no data where the spec says", "correct the URI under spec.data, or upload the data"),
+    Remedy(
+        ("DataNotFound", "DataEmpty", "NoPrompts"),
+        "there is no data where the spec says",
+        "correct the URI under spec.data, or upload the data",
+    ),
     Remedy(
         ("UnknownFormat", "UnknownColumns", "MissingColumn", "DuplicateColumn", "NoLabels", "OneSidedLabels"),
         "the data have another form than a run reads",
@@ -213,11 +228,12 @@ REMEDIES = (
     # Results that are refused (exit code 12)
     Remedy(("QualityError", "PairsDiffer"), "a result did not pass its check", "look at the stage's log: ser logs"),
     Remedy(
-        ("NonFiniteLoss", "NonFiniteScore", "NonFiniteScores", "PolicyDiverged"),
+        ("NonFiniteLoss", "LossNotFinite", "NonFiniteScore", "NonFiniteScores", "PolicyDiverged"),
         "the training diverged: numbers are no longer finite",
         "lower the learning rate, or set precision to fp32",
     ),
     # What nobody foresaw
+    Remedy(("Waiting",), "it waits for something of the cluster", "see the evidence; kubectl describe pod says more"),
     Remedy(("SERError",), "the stage failed", "look at its log: ser logs"),
 )
 
@@ -235,7 +251,7 @@ BY_EXIT_CODE = {
 DEFECT = Remedy(
     (), "the stage's process ended in a way that nobody foresaw", "look at its log: ser logs; a traceback there is a defect worth reporting"
 )
-UNKNOWN = Remedy((), "it waits for something of the cluster", "see the evidence; kubectl describe pod says more")
+UNKNOWN = REMEDY_OF["Waiting"]
 
 
 def remedy_of(reason: str, exit_code: int | None = None) -> Remedy:

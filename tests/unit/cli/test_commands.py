@@ -7,9 +7,7 @@ import sys
 import pytest
 import yaml
 
-COMMANDS = (
-    *("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "score", "export", "purge"),
-)
+COMMANDS = (*("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "score", "export", "purge"),)
 
 
 def test_help_names_every_command(ser):
@@ -38,7 +36,8 @@ def test_an_error_is_a_message_a_hint_and_an_exit_code(ser, stored_run, tmp_path
     other.write_text(yaml.safe_dump(document))
     ended = ser("status", other)
     assert (ended.code, ended.out) == (10, "")
-    assert ended.err == (f"error: {stored_run.run.spec.storage.uri} holds no run default/never-started\nhint: start it: ser run {other}; a run on a cluster is read by its name: never-started -n default\n")
+    hint = f"start it: ser run {other}; a run on a cluster is read by its name: never-started -n default"
+    assert ended.err == f"error: {stored_run.run.spec.storage.uri} holds no run default/never-started\nhint: {hint}\n"
 
 
 def test_no_color_is_respected(ser, monkeypatch, tmp_path):

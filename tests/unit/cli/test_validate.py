@@ -85,3 +85,66 @@ def test_a_store_that_cannot_be_written_is_named_by_its_field(ser, serrun, tmp_p
     assert ended.code == 10
     assert f"error: {file}:" in ended.err
     assert f": storage.uri: {tmp_path}/file/" in ended.err
+
+
+@pytest.fixture
+def on_cluster(api, tmp_path):
+    """A SERRun for a cluster with one node."""
+    spec = {
+        "rewardModel": {"base": "hf://org/model"},
+        "data": {"source": {"uri": "hf://org/data"}},
+        "resources": {"retrain": {"gpus": 8, "memory": "64Gi"}},
+        "storage": {"uri": "s3://bucket/runs"},
+        "hub": None,
+    }
+    file = tmp_path / "serrun.yaml"
+    file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "hh"}, "spec": spec}))
+    api.answers[f"{api.runs()}/hh"] = {}
+    allocatable = {"cpu": "64", "memory": "256Gi", "nvidia.com/gpu": "8"}
+    api.answers["/api/v1/nodes"] = {"items": [{"metadata": {"name": "gpu-1"}, "spec": {}, "status": {"allocatable": allocatable}}]}
+    return file
+
+
+def test_with_server_the_cluster_is_asked_and_nothing_is_kept(ser, api, on_cluster):
+    ended = ser("validate", on_cluster, "--server")
+    assert (ended.code, ended.err) == (0, "")
+    assert "server ok     lab/hh would be taken (dry run, nothing was created)\n" in ended.out
+    assert "retrain: 8 GPUs, 64Gi: fits gpu-1\n" in ended.out
+    assert ended.out.endswith(f"ready: kubectl apply -f {on_cluster}\n")
+    method, _, query, body = next(one for one in api.asked if one[1].endswith("/serruns/hh"))
+    assert (method, query["dryRun"], query["fieldValidation"]) == ("PATCH", ["All"], ["Strict"])
+    assert body["metadata"]["namespace"] == "lab"
+    assert body["spec"]["hub"] is None, "the document goes there as it is written"
+
+
+def test_what_admission_refuses_is_told_in_its_words(ser, api, on_cluster):
+    api.answers[f"{api.runs()}/hh"] = (422, {"message": 'SERRun.ser.dev "hh" is invalid: spec.storage.uri: file:// is for ser run'})
+    ended = ser("validate", on_cluster, "--server")
+    assert ended.code == 10
+    assert 'error: the API server refuses it: SERRun.ser.dev "hh" is invalid: spec.storage.uri: file:// is for ser run\n' in ended.err
+    assert "ready" not in ended.out
+
+
+def test_resources_that_fit_no_node_are_a_warning(ser, api, on_cluster):
+    api.answers["/api/v1/nodes"]["items"][0]["status"]["allocatable"]["nvidia.com/gpu"] = "4"
+    ended = ser("validate", on_cluster, "--server")
+    assert ended.code == 0
+    assert ended.err == "warning: resources.retrain (8 GPUs, 64Gi) fits no node; nearest is gpu-1: 4 GPUs of 8\n"
+
+
+def test_nodes_that_may_not_be_listed_are_a_warning(ser, api, on_cluster):
+    api.answers["/api/v1/nodes"] = (403, {"message": "nodes is forbidden"})
+    ended = ser("validate", on_cluster, "--server")
+    assert (ended.code, ended.err) == (0, "warning: whether some node fits is not known: nodes is forbidden\n")
+
+
+def test_the_namespace_of_the_file_counts_unless_another_is_given(ser, api, on_cluster):
+    on_cluster.write_text(on_cluster.read_text().replace("name: hh", "name: hh\n  namespace: other"))
+    api.answers[f"{api.runs('other')}/hh"] = {}
+    assert "other/hh would be taken" in ser("validate", on_cluster, "--server").out
+    assert "lab/hh would be taken" in ser("validate", on_cluster, "--server", "-n", "lab").out
+
+
+def test_without_probe_only_the_spec_is_read(ser, on_cluster):
+    assert ser("validate", on_cluster, "--no-probe").out.splitlines()[0].startswith("spec   ok")
+    assert len(ser("validate", on_cluster, "--no-probe").out.splitlines()) == 2
