@@ -1,0 +1,1 @@
+"""The Grafana dashboards as code. `PYTHONPATH=charts python -m dashboards` writes their JSON into the chart."""

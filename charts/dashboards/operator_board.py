@@ -1,0 +1,126 @@
+"""*Operator*: does the operator keep up, and does the API server answer it? Rate, errors and duration first."""
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from dashboards.boards import board
+from dashboards.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from dashboards.panels import BYTES, COUNT, PER_SECOND, SECONDS, SHARE, Panel, lines
+from dashboards.queries import RATE, Query
+
+_ITS_PROCESS = "and on (instance) ser_operator_build_info"
+
+
+def operator() -> Dashboard:
+    """The board."""
+    return board(
+        "ser-operator",
+        "SER / Operator",
+        "Does the operator keep up, and does the API server answer it?",
+        [("Looks at runs", _looks()), ("API server", _requests()), ("What it knows", _knowledge()), ("Process", _process())],
+    )
+
+
+def _quantiles(metric: str, by: str = "") -> list[Query]:
+    labels = f"le, {by}" if by else "le"
+    name = f" of {{{{{by}}}}}" if by else ""
+    return [
+        Query(f"histogram_quantile({share}, sum by ({labels}) (rate({metric}_bucket{RATE})))", f"{title}{name}", colour)
+        for share, title, colour in ((0.5, "half", SKY), (0.9, "90 %", ORANGE), (0.99, "99 %", VERMILION))
+    ]
+
+
+def _looks() -> list[Panel]:
+    everything = f"sum(rate(ser_operator_reconciles_total{RATE}))"
+    failed = f'sum(rate(ser_operator_reconciles_total{{result=~"error|retried"}}{RATE}) or 0 * rate(ser_operator_reconciles_total{RATE}))'
+    return [
+        lines(
+            "Looks by result",
+            "Looks at runs a second. `conflict`: the run changed meanwhile; `retried`: the API server failed; `error`: a defect.",
+            PER_SECOND,
+            Query(f"sum by (result) (rate(ser_operator_reconciles_total{RATE}))", "{{result}}", BLUE),
+        ),
+        lines(
+            "Failed share",
+            "Looks that failed; above 10 % for 10 minutes there is an alert.",
+            SHARE,
+            Query(f"{failed} / {everything}", "failed", VERMILION),
+        ),
+        lines(
+            "Duration of a look",
+            "Time within which half, 90 % and 99 % of the looks ended.",
+            SECONDS,
+            *_quantiles("ser_operator_reconcile_duration_seconds"),
+        ),
+        lines(
+            "Wait in the queue",
+            "From when a run became due to the look at it; above 5 s for 10 % there is an alert.",
+            SECONDS,
+            *_quantiles("ser_operator_queue_latency_seconds"),
+        ),
+        lines("Queue", "Runs that wait to be looked at.", COUNT, Query("sum(ser_operator_queue_depth)", "waiting", ORANGE)),
+    ]
+
+
+def _requests() -> list[Panel]:
+    return [
+        lines(
+            "API requests by code",
+            "Requests to the API server beside the watches. Code 0 is no answer.",
+            PER_SECOND,
+            Query(f"sum by (verb, code) (rate(ser_operator_api_requests_total{RATE}))", "{{verb}} {{code}}", BLUE),
+        ),
+        lines(
+            "API request time",
+            "Time within which 90 % of the requests were answered.",
+            SECONDS,
+            _quantiles("ser_operator_api_request_duration_seconds", "verb")[1],
+        ),
+        lines(
+            "Watch events",
+            "Events that the watches brought.",
+            PER_SECOND,
+            Query(f"sum by (kind) (rate(ser_operator_watch_events_total{RATE}))", "{{kind}}", GREEN),
+        ),
+        lines(
+            "Age of the newest event",
+            "Time since a watch last brought an event. Long is normal where nothing happens.",
+            SECONDS,
+            Query("time() - max by (kind) (ser_operator_watch_last_event_timestamp_seconds)", "{{kind}}", SKY),
+        ),
+    ]
+
+
+def _knowledge() -> list[Panel]:
+    return [
+        lines(
+            "Cached objects", "What the operator knows of.", COUNT, Query("sum by (kind) (ser_operator_cached_objects)", "{{kind}}", SKY)
+        ),
+        lines(
+            "Age of the last full list",
+            "Everything is listed every 5 minutes; above 20 there is an alert.",
+            SECONDS,
+            Query("time() - max(ser_operator_resync_last_success_timestamp_seconds)", "age", ORANGE),
+        ),
+        lines(
+            "Changes that no watch had told",
+            "Objects that a full list showed otherwise than the watches had, since the start. The first list tells all.",
+            COUNT,
+            Query("sum by (kind) (ser_operator_resync_changes_total)", "{{kind}}", VERMILION),
+        ),
+        lines(
+            "Runs by phase", "SERRuns that the operator knows of.", COUNT, Query("sum by (phase) (ser_operator_runs)", "{{phase}}", BLUE)
+        ),
+    ]
+
+
+def _process() -> list[Panel]:
+    return [
+        lines(
+            "CPU",
+            "CPU seconds a second.",
+            COUNT,
+            Query(f"rate(process_cpu_seconds_total{RATE}) {_ITS_PROCESS}", "{{instance}}", GREEN),
+        ),
+        lines("Memory", "Resident memory.", BYTES, Query(f"process_resident_memory_bytes {_ITS_PROCESS}", "{{instance}}", PURPLE)),
+        lines("Version", "Which versions run.", COUNT, Query("sum by (version) (ser_operator_build_info)", "{{version}}", SKY)),
+    ]

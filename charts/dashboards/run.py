@@ -1,0 +1,321 @@
+"""*Run*: how does this run evolve, and what does it do right now?"""
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from dashboards.boards import board, choice
+from dashboards.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from dashboards.panels import (
+    BYTES,
+    COUNT,
+    PER_SECOND,
+    SECONDS,
+    SHARE,
+    Panel,
+    bars_by_iteration,
+    by_iteration,
+    lines,
+    number,
+    rows,
+    states,
+    word,
+)
+from dashboards.queries import RATE, RUN, Query, of_run
+
+_STAGE = "{{stage}} of loop {{iteration}}"
+_BY_STAGE = "iteration, stage"
+
+
+def run() -> Dashboard:
+    """The board."""
+    return board(
+        "ser-run",
+        "SER / Run",
+        "How does this run evolve, and what does it do right now?",
+        [
+            ("Now", _now()),
+            ("Evolution by loop", _evolution()),
+            ("Training", _training()),
+            ("Policy", _policy()),
+            ("Stages and resources", _stages()),
+        ],
+        [
+            choice("namespace", "label_values(ser_run_info, namespace)"),
+            choice("run", 'label_values(ser_run_info{namespace="$namespace"}, run)'),
+        ],
+    )
+
+
+def _now() -> list[Panel]:
+    return [
+        word("Phase", "The phase of the run.", Query(of_run("ser_run_phase", "phase"), "{{phase}}")),
+        word("Stage", "The stage that runs or is next.", Query(of_run("ser_run_stage", "stage"), "{{stage}}")),
+        word(
+            "Learning status",
+            "Where the run stands in the curriculum.",
+            Query(of_run("ser_run_learning_status", "learning_status"), "{{learning_status}}"),
+        ),
+        number("Loop", "The present loop; 0 is the seed model.", COUNT, Query(f"ser_run_iteration{{{RUN}}}", "loop")),
+        number("Loops at most", "What loop.maxIterations allows.", COUNT, Query(f"ser_run_max_iterations{{{RUN}}}", "loops")),
+        number(
+            "Stage done",
+            "Done share of the running stage, as the status shows it.",
+            SHARE,
+            Query(f"ser_run_progress_ratio{{{RUN}}}", "done", GREEN),
+        ),
+        number(
+            "Best loop",
+            "The loop of the best reward model so far, by dev accuracy.",
+            COUNT,
+            Query(f"ser_run_best_iteration{{{RUN}}}", "loop", BLUE),
+        ),
+        number(
+            "Best accuracy",
+            "Dev accuracy of that reward model.",
+            SHARE,
+            Query(f'max(ser_iteration_accuracy_ratio{{{RUN}, split="dev"}})', "accuracy", BLUE),
+        ),
+        number(
+            "Falls in a row",
+            "Newest loops in a row that each got worse on dev; from 2 on there is an alert.",
+            COUNT,
+            Query(f"ser_run_accuracy_falls{{{RUN}}}", "falls", ORANGE),
+        ),
+        number(
+            "Attempt", "Number of the newest attempt of the stage.", COUNT, Query(of_run("ser_run_stage_attempt", "run"), "attempt", ORANGE)
+        ),
+        number(
+            "Failures of the stage",
+            "Attempts that count against the limit of 3; from 2 on there is an alert.",
+            COUNT,
+            Query(of_run("ser_run_stage_charged_attempts", "run"), "failures", VERMILION),
+        ),
+        number("GPU time", "Of all attempts that have ended.", "dthms", Query(f"ser_run_gpu_seconds_total{{{RUN}}}", "time", GREEN)),
+    ]
+
+
+def _evolution() -> list[Panel]:
+    accuracy = 'split="heldout"'
+    return [
+        by_iteration(
+            "Accuracy",
+            "On held-out pairs with the 95 % interval, and on dev, by which the best loop is chosen.",
+            SHARE,
+            Query(of_run("ser_iteration_accuracy_ratio", "iteration", accuracy), "held-out", BLUE),
+            Query(of_run("ser_iteration_accuracy_low_ratio", "iteration", accuracy), "low", SKY),
+            Query(of_run("ser_iteration_accuracy_high_ratio", "iteration", accuracy), "high", SKY),
+            Query(of_run("ser_iteration_accuracy_ratio", "iteration", 'split="dev"'), "dev", ORANGE, dashed=True),
+            band=("low", "high"),
+        ),
+        bars_by_iteration(
+            "Self-labels kept and dropped",
+            "Pairs that the reward model labelled, by whether the filter trusted the label.",
+            COUNT,
+            Query(of_run("ser_iteration_pairs", "iteration", 'verdict="kept"'), "kept", GREEN),
+            Query(of_run("ser_iteration_pairs", "iteration", 'verdict="dropped"'), "dropped", VERMILION),
+        ),
+        by_iteration(
+            "Trust and truth",
+            "Kept share of the self-labels, how many of the kept ones equal the hidden human labels, and the confidence asked for.",
+            SHARE,
+            Query(of_run("ser_iteration_kept_ratio", "iteration"), "kept", GREEN),
+            Query(of_run("ser_iteration_agreement_ratio", "iteration"), "agreement of kept labels", BLUE),
+            Query(of_run("ser_iteration_threshold_ratio", "iteration"), "threshold", PURPLE, dashed=True),
+        ),
+        by_iteration(
+            "Gain",
+            "Dev accuracy of a loop minus the best before it. Below 0 the loop was worse.",
+            SHARE,
+            Query(of_run("ser_iteration_gain_ratio", "iteration"), "gain", ORANGE),
+        ),
+        by_iteration(
+            "Loss and temperature",
+            "Log loss on dev in nats, and the temperature that calibrates the scores: above 1 the model was too sure.",
+            COUNT,
+            Query(of_run("ser_iteration_dev_loss", "iteration"), "loss", VERMILION),
+            Query(of_run("ser_iteration_temperature", "iteration"), "temperature", PURPLE, dashed=True),
+        ),
+        bars_by_iteration(
+            "Time of a loop",
+            "From the start of its first stage to its end.",
+            SECONDS,
+            Query(of_run("ser_iteration_duration_seconds", "iteration"), "time", SKY),
+        ),
+        rows(
+            "Loops",
+            "The learning status of every loop beside its figures.",
+            Query(of_run("ser_iteration_info", "iteration, learning_status"), "status value"),
+            Query(of_run("ser_iteration_accuracy_ratio", "iteration", accuracy), "held-out accuracy"),
+            Query(of_run("ser_iteration_kept_ratio", "iteration"), "kept"),
+            Query(of_run("ser_iteration_agreement_ratio", "iteration"), "agreement"),
+            Query(of_run("ser_iteration_gain_ratio", "iteration"), "gain"),
+            units={"held-out accuracy": SHARE, "kept": SHARE, "agreement": SHARE, "gain": SHARE},
+            hidden=["status value"],
+        ),
+        rows(
+            "Yardsticks",
+            "Held-out accuracy of models trained beside the evolution (loop.controls).",
+            Query(of_run("ser_run_control_accuracy_ratio", "control"), "held-out accuracy"),
+            units={"held-out accuracy": SHARE},
+        ),
+    ]
+
+
+def _training() -> list[Panel]:
+    return [
+        lines(
+            "Loss",
+            "Mean loss of a pair at the newest optimizer step, in nats.",
+            COUNT,
+            Query(of_run("ser_train_loss", _BY_STAGE), _STAGE, SKY),
+        ),
+        lines(
+            "Gradient norm",
+            "Norm of the gradient before it is clipped to 1.",
+            COUNT,
+            Query(of_run("ser_train_gradient_norm", _BY_STAGE), _STAGE, PURPLE),
+        ),
+        lines(
+            "Learning rate",
+            "Of the newest optimizer step.",
+            "sci",
+            Query(of_run("ser_train_learning_rate", _BY_STAGE), _STAGE, ORANGE),
+        ),
+        lines(
+            "Steps per second",
+            "Optimizer steps per second.",
+            PER_SECOND,
+            Query(f"sum by ({_BY_STAGE}) (rate(ser_train_steps_total{{{RUN}}}{RATE}))", _STAGE, BLUE),
+        ),
+        lines(
+            "Pairs per second",
+            "Pairs trained on per second.",
+            PER_SECOND,
+            Query(f"sum by ({_BY_STAGE}) (rate(ser_train_pairs_total{{{RUN}}}{RATE}))", _STAGE, GREEN),
+        ),
+        lines(
+            "Tokens per second",
+            "Tokens trained on per second, without padding.",
+            PER_SECOND,
+            Query(f"sum by ({_BY_STAGE}) (rate(ser_train_tokens_total{{{RUN}}}{RATE}))", _STAGE, GREEN),
+        ),
+    ]
+
+
+def _policy() -> list[Panel]:
+    def newest(metric: str) -> str:
+        return of_run(metric, "run")
+
+    return [
+        lines(
+            "Score",
+            "Mean score of the answers by the reward model, by a witness that the policy does not learn from, and the reward after the "
+            "distance is taken off. A score that rises while the witness falls is reward hacking.",
+            COUNT,
+            Query(newest("ser_policy_score"), "score", BLUE),
+            Query(newest("ser_policy_witness_score"), "witness", ORANGE, dashed=True),
+            Query(newest("ser_policy_reward"), "reward", GREEN),
+        ),
+        lines(
+            "Distance from the reference",
+            "Mean KL of a whole answer in nats, and its weight in the reward.",
+            COUNT,
+            Query(newest("ser_policy_kl_nats"), "KL", VERMILION),
+            Query(newest("ser_policy_kl_coefficient"), "weight", PURPLE, dashed=True),
+        ),
+        lines(
+            "Length of answers",
+            "Mean number of tokens of an answer.",
+            COUNT,
+            Query(newest("ser_policy_answer_tokens"), "tokens", SKY),
+        ),
+        lines(
+            "Entropy",
+            "Mean entropy of a token in nats; towards 0 the policy says always the same.",
+            COUNT,
+            Query(newest("ser_policy_entropy_nats"), "entropy", PURPLE),
+        ),
+        lines(
+            "Shares",
+            "Tokens whose ratio was clipped, answers that end by themselves, and the variance of returns that the critic explains.",
+            SHARE,
+            Query(newest("ser_policy_clipped_ratio"), "clipped", VERMILION),
+            Query(newest("ser_policy_ended_ratio"), "ended", GREEN),
+            Query(newest("ser_policy_explained_variance_ratio"), "explained by the critic", BLUE),
+        ),
+        lines(
+            "Losses",
+            "Of policy and critic.",
+            COUNT,
+            Query(newest("ser_policy_loss"), "policy", SKY),
+            Query(newest("ser_policy_value_loss"), "critic", ORANGE),
+        ),
+        lines(
+            "Gradient norms",
+            "Before clipping.",
+            COUNT,
+            Query(newest("ser_policy_gradient_norm"), "policy", SKY),
+            Query(newest("ser_policy_critic_gradient_norm"), "critic", ORANGE),
+        ),
+        lines(
+            "Where the time goes",
+            "Share of the time that PPO spends on writing answers, scoring them and updates.",
+            SHARE,
+            *(
+                Query(f"sum(rate(ser_policy_{part}_seconds_total{{{RUN}}}{RATE}))", name, colour)
+                for part, name, colour in (("generate", "writing", SKY), ("score", "scoring", ORANGE), ("train", "updates", GREEN))
+            ),
+        ),
+        lines(
+            "Steps and skipped updates",
+            "PPO steps of the attempt, and updates left out because a number was not finite.",
+            COUNT,
+            Query(newest("ser_policy_steps_total"), "steps", BLUE),
+            Query(newest("ser_policy_skipped_updates_total"), "skipped", VERMILION),
+        ),
+        rows(
+            "Result",
+            "The aligned policy on held-out prompts: its score beside that before the first step, and its distance in nats.",
+            Query(of_run("ser_run_policy_score", "run"), "score"),
+            Query(of_run("ser_run_policy_baseline_score", "run"), "score before"),
+            Query(of_run("ser_run_policy_kl_nats", "run"), "distance"),
+            Query(of_run("ser_run_policy_steps", "run"), "steps"),
+            units={},
+        ),
+    ]
+
+
+def _stages() -> list[Panel]:
+    return [
+        states(
+            "Phases, stages and learning status",
+            "When the run was in which phase, at which stage, and in which learning status.",
+            Query(of_run("ser_run_phase", "phase"), "{{phase}}", BLUE),
+            Query(of_run("ser_run_stage", "stage"), "{{stage}}", SKY),
+            Query(of_run("ser_run_learning_status", "learning_status"), "{{learning_status}}", GREEN),
+        ),
+        lines(
+            "Done share of a stage",
+            "As the stage itself tells it.",
+            SHARE,
+            Query(f"max by ({_BY_STAGE}) (ser_stage_work_done{{{RUN}}} / ser_stage_work_expected{{{RUN}}})", _STAGE, GREEN),
+        ),
+        lines("Memory", "Resident memory of the stage.", BYTES, Query(of_run("ser_stage_memory_bytes", _BY_STAGE), _STAGE, ORANGE)),
+        lines(
+            "Requests to the store that were sent again",
+            "Since the start of the attempt.",
+            COUNT,
+            Query(of_run("ser_stage_store_retries_total", _BY_STAGE), _STAGE, VERMILION),
+        ),
+        lines(
+            "GPU memory",
+            "Of each GPU of the stage: taken by tensors, kept by PyTorch, the most that was taken, and all there is.",
+            BYTES,
+            Query(of_run("ser_stage_gpu_memory_bytes", "stage, device, use"), "{{use}} of GPU {{device}}, {{stage}}", PURPLE),
+        ),
+        lines(
+            "GPU utilisation",
+            "From NVIDIA's DCGM exporter, where it runs and its labels name the pods.",
+            "percent",
+            Query('avg by (pod, gpu) (DCGM_FI_DEV_GPU_UTIL{namespace="$namespace", pod=~"$run-.*"})', "GPU {{gpu}} of {{pod}}", BLUE),
+        ),
+    ]

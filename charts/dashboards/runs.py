@@ -1,0 +1,83 @@
+"""*Runs*: which runs are there, and which of them need somebody?"""
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from dashboards.boards import board
+from dashboards.colours import BLUE, GREEN, ORANGE, SKY, VERMILION
+from dashboards.panels import COUNT, SHARE, Panel, lines, number, rows
+from dashboards.queries import Query
+
+_A_RUN = "namespace, run"
+_STALLED = '(ser_run_condition{condition="Stalled"} == 1) unless on (namespace, run) ser_run_phase{phase="Failed"}'
+_TO_THE_RUN = "/d/ser-run?var-namespace=${__data.fields.namespace}&var-run=${__data.fields.run}"
+
+
+def runs() -> Dashboard:
+    """The board."""
+    now = [
+        number("Runs", "SERRuns that exist.", COUNT, Query("sum(ser_operator_runs)", "runs")),
+        number("Running", "Runs that compute.", COUNT, Query('sum(ser_operator_runs{phase="Running"}) or vector(0)', "runs", BLUE)),
+        number("Failed", "Runs that have failed.", COUNT, Query('sum(ser_operator_runs{phase="Failed"}) or vector(0)', "runs", VERMILION)),
+        number(
+            "Waiting for a person",
+            "Runs with the condition Stalled that have not failed: their message says what is missing.",
+            COUNT,
+            Query(
+                f"count({_STALLED}) or vector(0)",
+                "runs",
+                ORANGE,
+            ),
+        ),
+        number("GPU time", "Of all attempts of all runs that exist.", "dthms", Query("sum(ser_run_gpu_seconds_total)", "time", GREEN)),
+        number(
+            "Alerts",
+            "Alerts of this chart that fire.",
+            COUNT,
+            Query('count(ALERTS{alertname=~"SER.*", alertstate="firing"}) or vector(0)', "alerts", VERMILION),
+        ),
+    ]
+    return board(
+        "ser-runs",
+        "SER / Runs",
+        "Which runs are there, and which of them need somebody?",
+        [("Now", now), ("Runs", [_fleet()]), ("Past", _past())],
+    )
+
+
+def _fleet() -> Panel:
+    return rows(
+        "Runs",
+        "Every run with where it stands; the accuracy is the best on dev, which decides. A click on a name opens the run.",
+        Query(f"max by ({_A_RUN}, phase) (ser_run_phase)", "phase value"),
+        Query(f"max by ({_A_RUN}, stage) (ser_run_stage)", "stage value"),
+        Query(f"max by ({_A_RUN}) (ser_run_iteration)", "loop"),
+        Query(f"max by ({_A_RUN}) (ser_run_max_iterations)", "of"),
+        Query(f"max by ({_A_RUN}) (ser_run_progress_ratio)", "stage done"),
+        Query(f'max by ({_A_RUN}) (ser_iteration_accuracy_ratio{{split="dev"}})', "best accuracy"),
+        Query(f"max by ({_A_RUN}) (ser_run_stage_charged_attempts)", "failures of stage"),
+        Query(f"max by ({_A_RUN}) (ser_run_gpu_seconds_total)", "GPU time"),
+        Query(f"time() - max by ({_A_RUN}) (ser_run_started_timestamp_seconds)", "since its start"),
+        units={"stage done": SHARE, "best accuracy": SHARE, "GPU time": "dthms", "since its start": "dthms"},
+        hidden=["phase value", "stage value"],
+        link=("run", _TO_THE_RUN),
+    )
+
+
+def _past() -> list[Panel]:
+    best = Query(f'max by ({_A_RUN}) (ser_iteration_accuracy_ratio{{split="dev"}})', "{{namespace}}/{{run}}", SKY)
+    return [
+        lines("Best accuracy", "Best dev accuracy of each run so far.", SHARE, best),
+        lines("Runs by phase", "How many runs were in which phase.", COUNT, Query("sum by (phase) (ser_operator_runs)", "{{phase}}", BLUE)),
+        lines(
+            "Failed attempts by reason",
+            "Failed attempts that the statuses record, by the reason that they gave.",
+            COUNT,
+            Query("sum by (reason) (ser_run_failed_attempts)", "{{reason}}", VERMILION),
+        ),
+        lines(
+            "Self-labels kept",
+            "Share of the self-labels that the newest loop of each run kept.",
+            SHARE,
+            Query(f"min by ({_A_RUN}) (ser_iteration_kept_ratio)", "{{namespace}}/{{run}}", GREEN),
+        ),
+    ]

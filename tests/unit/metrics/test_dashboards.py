@@ -1,0 +1,88 @@
+"""The dashboards: committed as the code makes them, legible, and about metrics that exist."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dashboards import colours
+from dashboards.__main__ import FOLDER, texts
+from ser_core.metrics import METRICS
+
+ROOT = Path(__file__).parents[3]
+BOARDS = {name: json.loads(text) for name, text in texts().items()}
+PANELS = [panel for board in BOARDS.values() for panel in board["panels"] if panel["type"] != "row"]
+EACH_PANEL = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+OF_OTHERS = {"ALERTS", "DCGM_FI_DEV_GPU_UTIL", "process_cpu_seconds_total", "process_resident_memory_bytes"}
+IN_NO_PANEL = {
+    "ser_run_info",
+    "ser_stage_attempt",
+    "ser_stage_start_timestamp_seconds",
+    "ser_run_created_timestamp_seconds",
+    "ser_run_finished_timestamp_seconds",
+}
+PALETTE = {value for name, value in vars(colours).items() if name.isupper()}
+
+
+def names(expression):
+    """Metrics that an expression asks for."""
+    without_labels = re.sub(r"\{[^}]*\}", "", expression)
+    found = re.findall(r"\b(?:ser|process|DCGM)_\w+|\bALERTS\b", without_labels)
+    return {name.removesuffix("_bucket") for name in found}
+
+
+def test_the_committed_boards_are_those_of_the_code():
+    assert {path.name: path.read_text() for path in FOLDER.glob("*.json")} == texts(), "run PYTHONPATH=charts python -m dashboards"
+
+
+@EACH_PANEL
+def test_a_panel_says_what_it_shows_and_in_which_unit(panel):
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["datasource"]["uid"] == "${datasource}"
+
+
+@EACH_PANEL
+def test_a_panel_asks_for_metrics_that_exist(panel):
+    for target in panel["targets"]:
+        assert names(target["expr"])
+        assert names(target["expr"]) <= METRICS.keys() | OF_OTHERS
+
+
+def test_every_metric_is_shown_somewhere():
+    asked = {name for panel in PANELS for target in panel["targets"] for name in names(target["expr"])}
+
+    assert METRICS.keys() - asked == IN_NO_PANEL
+
+
+def test_colours_are_told_apart_by_everybody():
+    used = set(re.findall(r'"(#[0-9A-Fa-f]{6})"', "".join(texts().values())))
+
+    assert used <= PALETTE
+    assert '"palette-classic' not in "".join(texts().values())
+
+
+@EACH_PANEL
+def test_two_lines_of_a_panel_never_share_a_colour(panel):
+    fixed = [
+        value["value"]["fixedColor"]
+        for override in panel["fieldConfig"]["overrides"]
+        if override["matcher"].get("options") not in ("low", "high")
+        for value in override["properties"]
+        if value["id"] == "color"
+    ]
+
+    assert len(fixed) == len(set(fixed))
+
+
+def test_boards_are_found_by_stable_names_and_lead_to_each_other():
+    assert {board["uid"] for board in BOARDS.values()} == {"ser-runs", "ser-run", "ser-operator"}
+    assert all(board["links"][0]["tags"] == board["tags"] == ["ser"] for board in BOARDS.values())
+
+
+def test_a_board_asks_no_more_often_than_prometheus_scrapes():
+    assert {board["refresh"] for board in BOARDS.values()} == {"30s"}
+    rates = [target["expr"] for panel in PANELS for target in panel["targets"] if "rate(" in target["expr"]]
+    assert rates
+    assert all("[$__rate_interval]" in expression for expression in rates)
