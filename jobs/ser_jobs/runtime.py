@@ -49,6 +49,8 @@ BODIES: Mapping[StageKind, str] = {
     StageKind.LABEL: "ser_jobs.label",
     StageKind.FILTER: "ser_jobs.filter",
     StageKind.RETRAIN: "ser_jobs.retrain",
+    StageKind.SFT: "ser_jobs.sft",
+    StageKind.PPO: "ser_jobs.ppo",
     StageKind.CONTROL_FULL: "ser_jobs.retrain",
     StageKind.CONTROL_SEED_ONLY: "ser_jobs.retrain",
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: "ser_jobs.retrain",

@@ -212,6 +212,9 @@ class PolicyMetrics(Model):
     """Prompts of the evaluations."""
     before: PolicyEvaluation
     after: PolicyEvaluation
+    change_low: float
+    """Lower end of the 95 % interval of the mean change of the score, prompt by prompt."""
+    change_high: float
     critic: Literal["rewardModel", "policy"]
     """What the critic was made of."""
     stopped: str = Field(default="", max_length=64)

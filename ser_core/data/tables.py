@@ -11,6 +11,8 @@
 | calibration.parquet | `CalibrationPair` | retrain |
 | training.parquet | `TrainingStep` | retrain |
 | prompts.parquet (only with policy.prompts) | `PolicyPrompt` | prepare |
+| sft.parquet | `SupervisedStep` | sft |
+| ppo.parquet | `ser_core.learn.ppo.metrics.StepMetrics` | ppo |
 """
 
 import dataclasses
@@ -129,6 +131,15 @@ class PolicyPrompt:
     """A prompt that the policy learns on."""
 
     prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedStep:
+    """One optimizer step of the fine-tuning."""
+
+    step: int
+    loss: float
+    """Mean over an answer's tokens, in nats."""
 
 
 Row = TypeVar("Row")

@@ -100,7 +100,7 @@ def load_critic(
     """
     network, tokenizer = load_network(AutoModelForSequenceClassification, folder, "rewardModel", num_labels=1)
     known = tokenizer.get_vocab()
-    strange = [token for token, number in vocabulary.items() if known.get(token) != number]
+    strange = sorted(token for token, number in vocabulary.items() if known.get(token) != number)
     if strange:
         raise _unfit(f"{len(strange)} of the policy's {len(vocabulary)} tokens have another id in it, such as {strange[0]!r}")
     if not isinstance(_head(network), nn.Linear):

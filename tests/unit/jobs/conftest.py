@@ -43,7 +43,13 @@ class RunWorkshop:
         self.events = Events()
         self._inputs: dict[InputRole, Manifest] = {}
 
-    def give(self, role: InputRole, tables: dict[str, tuple[type, list[Any]]] | None = None, model: Path | None = None) -> None:
+    def give(
+        self,
+        role: InputRole,
+        tables: dict[str, tuple[type, list[Any]]] | None = None,
+        model: Path | None = None,
+        policy: Path | None = None,
+    ) -> None:
         """Commit an input of a role."""
         folder = self.folder / "given" / role.value
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +59,8 @@ class RunWorkshop:
             write_table(files[name], row, rows)
         if model is not None:
             files |= {f"model/{path.name}": path for path in model.iterdir()}
+        if policy is not None:
+            files |= {f"policy/{path.name}": path for path in policy.iterdir()}
         self.give_output(role, StageOutput(files, LabelMetrics(labeled=0, truncated=0)))
 
     def give_output(self, role: InputRole, output: StageOutput) -> None:
@@ -81,6 +89,7 @@ class RunWorkshop:
         *,
         rule: str = "calibrated",
         retrain_from: str | None = None,
+        policy: dict[str, Any] | None = None,
         steps: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
         rank: int = 0,
@@ -92,6 +101,7 @@ class RunWorkshop:
                 "data": {"source": {"uri": "hf://organisation/data"}},
                 "training": {"pairsPerStep": 8, "tokensPerBatch": 256, "learningRate": 0.01, "epochs": 2},
                 "loop": {"rule": rule, "retrainFrom": retrain_from},
+                "policy": policy,
                 "storage": {"uri": "s3://bucket/prefix"},
             }
         )

@@ -50,6 +50,8 @@ def policy_metrics(stopped="", notes=()):
         heldout_prompts=10,
         before=before,
         after=after,
+        change_low=0.9,
+        change_high=1.4,
         critic="policy",
         stopped=stopped,
         notes=notes,
