@@ -59,6 +59,8 @@ def test_after_some_skips_the_last_good_weights_are_put_back_at_half_the_rate():
     assert not torch.equal(watch.saved[3].tensors["policy/weight/logits"], good)
     assert [step.rate_factor for step in done.history[-2:]] == [0.5, 0.5]
     assert done.history[-1].updates == 1
+    moved, full = (watch.saved[place].tensors["policy/weight/logits"] - before for place, before in ((5, good), (0, torch.zeros(4))))
+    torch.testing.assert_close(moved.abs().max(), full.abs().max() / 2, rtol=0.01, atol=0)
 
 
 def test_when_nothing_helps_the_run_ends_with_the_reason():

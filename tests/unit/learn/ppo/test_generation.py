@@ -38,7 +38,7 @@ def test_answers_are_sampled_from_the_distribution_that_the_trainer_computes(act
 def test_the_models_own_sampling_settings_are_left_aside_and_put_back(actors):
     policy, _, generator = actors()
     own = policy.network.generation_config
-    own.top_k, own.repetition_penalty = 1, 5.0
+    own.suppress_tokens, own.repetition_penalty = list(range(1, 256)), 5.0
     torch.manual_seed(0)
     answers = generator.generate(PROMPTS[:1] * 20, tokens=1, temperature=100.0)
     assert len({tuple(answer) for answer in answers}) > 1

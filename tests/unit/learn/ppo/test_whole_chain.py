@@ -1,5 +1,7 @@
 """From prompts to updates with real networks, padding, several micro-batches and a reward model of another tokenizer."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from unit.learn.ppo.doubles import Judge, Watch, prompts
@@ -40,6 +42,14 @@ def test_all_that_can_move_moves_and_the_reference_does_not(actors, judge, adapt
     with torch.no_grad():
         assert torch.equal(policy.reference_log_probabilities(batch, 1.0), reference)
         assert not torch.equal(policy.log_probabilities(batch, 1.0), reference)
+
+
+def test_the_seed_alone_fixes_what_happens(actors, judge):
+    found = []
+    for seed, noise in ((0, 1), (0, 2), (1, 1)):
+        torch.manual_seed(noise)
+        found.append(align(*actors(), PROMPTS, judge, replace(SETTINGS, seed=seed), steps=2, watch=Watch()).state.history[-1].score)
+    assert found[0] == found[1] != found[2]
 
 
 def test_a_reward_that_can_be_had_is_had(actors):
