@@ -46,9 +46,11 @@ check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m ser_core.cli.generate --check
 
-bench: $(INSTALLED) ## Our reward model loops beside the straightforward way, in one run
+bench: $(INSTALLED) ## Our training, scoring and PPO beside others, in one run
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/reward_model.py
+	test -d benchmarks/.trl || $(BIN)/python -m pip install --quiet --no-deps --target benchmarks/.trl trl==1.12.0
+	$(BIN)/python benchmarks/ppo.py
 
 clean: ## Remove what quickstart and the tests made (the installation stays)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

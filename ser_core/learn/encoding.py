@@ -99,13 +99,12 @@ def _pair_frame(tokenizer: Any) -> _Frame:
 
 
 def _text_frame(tokenizer: Any) -> _Frame:
-    probe = tokenizer("a", return_special_tokens_mask=True)
-    special = probe["special_tokens_mask"]
-    first = special.index(0)
-    last = len(special) - special[::-1].index(0)
-    after = tuple(probe["input_ids"][last:])
+    # Found by comparison: the mask of special tokens also marks an unknown word, which a word-level tokenizer may find here.
+    plain, framed = (tuple(tokenizer("a", add_special_tokens=added)["input_ids"]) for added in (False, True))
+    first = next(place for place in range(len(framed)) if framed[place : place + len(plain)] == plain)
+    after = framed[first + len(plain) :]
     ends = tokenizer.eos_token_id is None or tokenizer.eos_token_id in after
-    return _Frame(tuple(probe["input_ids"][:first]), (), after if ends else (*after, tokenizer.eos_token_id))
+    return _Frame(framed[:first], (), after if ends else (*after, tokenizer.eos_token_id))
 
 
 def _runs(probe: Any) -> list[tuple[int, ...]]:
