@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ser_core.api.stage import FilterMetrics, StageMetrics
-from ser_core.data.tables import EvaluatedPair, read_table
+from ser_core.data.tables import EvaluatedPair, SupervisedStep, read_table
 from ser_core.learn.agreement import BANDS
-from ser_core.report.ledger import Ledger, StageRecord, Trained
+from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.report.ledger import Aligned, Ledger, StageRecord, Trained
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.port import ObjectStore
 
@@ -89,6 +90,18 @@ class ModelEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyEvidence:
+    """How the policy was aligned, and its answers to the held-out prompts before and after."""
+
+    record: Aligned
+    steps: Sequence[StepMetrics]
+    answers: Sequence[Mapping[str, Any]]
+    """``prompt``, and ``before`` and ``after`` with ``text`` and ``score``; from the most to the least gained score, evenly spread."""
+    losses: tuple[tuple[float, float], ...]
+    """(step, loss) of the fine-tuning; empty where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that the report draws beyond the manifests."""
 
@@ -99,6 +112,7 @@ class Evidence:
     """Of the last loop that kept pairs."""
     provenance: Mapping[str, Any]
     """provenance.json of `prepare`: what was read, with digests."""
+    policy: PolicyEvidence | None = None
 
 
 def read_evidence(store: ObjectStore, ledger: Ledger, folder: Path) -> Evidence:
@@ -122,6 +136,7 @@ def read_evidence(store: ObjectStore, ledger: Ledger, folder: Path) -> Evidence:
         loops=tuple(LoopEvidence(record, _bands(table), _statuses(table)) for record, table in decided),
         samples=() if last is None or prepared is None else _samples(last[1], reader.fetch(prepared, "pool.parquet")),
         provenance={} if prepared is None else json.loads(reader.fetch(prepared, "provenance.json").read_bytes()),
+        policy=None if ledger.policy is None else _policy(reader, ledger, ledger.policy),
     )
 
 
@@ -142,6 +157,19 @@ def _model(reader: _Reader, record: Trained) -> ModelEvidence:
         pairs=read_table(reader.fetch(record, "heldout_scores.parquet"), EvaluatedPair),
         heldout=json.loads(reader.fetch(record, "evaluation.json").read_bytes())["heldout"],
         losses=thinned(steps["step"].to_numpy(), steps["loss"].to_numpy()),
+    )
+
+
+def _policy(reader: _Reader, ledger: Ledger, record: Aligned) -> PolicyEvidence:
+    answers = [json.loads(line) for line in reader.fetch(record, "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    gains = np.array([answer["before"]["score"] - answer["after"]["score"] for answer in answers])
+    tuned = ledger.tuned
+    steps = [] if tuned is None else read_table(reader.fetch(tuned, "sft.parquet"), SupervisedStep)
+    return PolicyEvidence(
+        record=record,
+        steps=read_table(reader.fetch(record, "ppo.parquet"), StepMetrics),
+        answers=[answers[place] for place in spread(np.argsort(gains, kind="stable"))],
+        losses=thinned(np.array([step.step for step in steps]), np.array([step.loss for step in steps])),
     )
 
 

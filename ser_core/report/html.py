@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ser_core.report import figures, findings
+from ser_core.report import figures, findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.figures import Figure
 from ser_core.report.ledger import Ledger
@@ -60,10 +60,11 @@ def render(ledger: Ledger, evidence: Evidence, file: str) -> str:
             run=ledger.run,
             ledger=ledger,
             evidence=evidence,
-            headline=findings.headline(ledger, found),
+            headline=(*findings.headline(ledger, found), *policy.sentences(ledger)),
             gap_closed=findings.gap_closed(found),
             contrasts=found,
-            caveats=list(findings.caveats(ledger)),
+            caveats=[*findings.caveats(ledger), *policy.caveats(ledger)],
+            policy=policy.figures(evidence.policy) if evidence.policy else [],
             costs=costs(ledger),
             evolution=figures.evolution(ledger) if ledger.models else None,
             kept=_kept(evidence),

@@ -7,16 +7,26 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from ser_core.api.serrun import SERRun
-from ser_core.api.stage import FilterMetrics, LabelMetrics, ManifestRef, PrepareMetrics, RetrainMetrics, RunIdentity, StageMetrics
+from ser_core.api.stage import (
+    FilterMetrics,
+    LabelMetrics,
+    ManifestRef,
+    PolicyMetrics,
+    PrepareMetrics,
+    RetrainMetrics,
+    RunIdentity,
+    StageMetrics,
+    SupervisedMetrics,
+)
 from ser_core.api.status import StageKind
 from ser_core.errors import SpecError
-from ser_core.loop.stages import CONTROL_OF_STAGE, PREPARE, StageKey
+from ser_core.loop.stages import CONTROL_OF_STAGE, POLICY_STAGES, PREPARE, StageKey
 from ser_core.store.commit import fetch_outputs, find_manifest
 from ser_core.store.manifest import Manifest
 from ser_core.store.port import ObjectStore
 
 Metrics_co = TypeVar("Metrics_co", bound=StageMetrics, covariant=True)
-Kind = TypeVar("Kind", PrepareMetrics, LabelMetrics, FilterMetrics, RetrainMetrics)
+Kind = TypeVar("Kind", PrepareMetrics, LabelMetrics, FilterMetrics, RetrainMetrics, SupervisedMetrics, PolicyMetrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,8 @@ class StageRecord(Generic[Metrics_co]):
 
 Trained = StageRecord[RetrainMetrics]
 """A reward model: the seed model, a loop's, or a control."""
+Aligned = StageRecord[PolicyMetrics]
+"""The policy after PPO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,16 @@ class Ledger:
         }
 
     @property
+    def tuned(self) -> StageRecord[SupervisedMetrics] | None:
+        """The fine-tuned policy that PPO started from; None while or where there is none."""
+        return next(iter(self._of(SupervisedMetrics)), None)
+
+    @property
+    def policy(self) -> Aligned | None:
+        """The aligned policy; None while or where there is none."""
+        return next(iter(self._of(PolicyMetrics)), None)
+
+    @property
     def best(self) -> Trained | None:
         """The model that the planner calls the best, chosen by dev accuracy; None before the seed model is evaluated."""
         return next((model for model in self.models if model.key.iteration == self.run.status.best_iteration), None)
@@ -89,6 +111,19 @@ class Ledger:
             what = f"run {self.run.metadata.name} has no reward model yet: it is {self.run.status.phase}"
             raise SpecError(what, reason="NoRewardModel", hint="continue it with ser run")
         return self.best
+
+    def aligned_policy(self) -> Aligned:
+        """`policy`.
+
+        Raises:
+            SpecError: There is no aligned policy (``NoPolicy``).
+        """
+        if self.policy is None:
+            wants = self.run.spec.policy is not None
+            what = f"run {self.run.metadata.name} has no aligned policy{'' if wants else ': its spec.policy is null'}"
+            hint = "continue it with ser run" if wants else "make a run with spec.policy"
+            raise SpecError(what, reason="NoPolicy", hint=hint)
+        return self.policy
 
     def _of(self, kind: type[Kind]) -> Iterator[StageRecord[Kind]]:
         for record in self.stages.values():
@@ -113,7 +148,7 @@ def read_ledger(store: ObjectStore, run: SERRun) -> Ledger:
         if record is None:
             break
         stages[key] = record
-    for kind in CONTROL_OF_STAGE:
+    for kind in (*POLICY_STAGES, *CONTROL_OF_STAGE):
         record = _read(store, run, StageKey(0, kind)) if stages else None
         if record is not None:
             stages[record.key] = record
@@ -133,8 +168,8 @@ def _read(store: ObjectStore, run: SERRun, key: StageKey) -> StageRecord[StageMe
     return None if found is None else StageRecord(key, found[0], found[1], found[0].metrics)
 
 
-def fetch_model(store: ObjectStore, record: Trained, folder: Path) -> Path:
-    """Verified local copy of a reward model's files. Returns their folder.
+def fetch_model(store: ObjectStore, record: StageRecord[StageMetrics], folder: Path) -> Path:
+    """Verified local copy of the files of a reward model or policy. Returns their folder.
 
     Raises:
         StoreError: The files cannot be read, or differ from their manifest; also when `storage.retain: best` has removed them.

@@ -1,4 +1,4 @@
-"""The exported reward model: its files, verified, and a model card that says what it is, how good it is and how to use it."""
+"""An exported reward model or policy: its files, verified, and a model card that says what it is, how good it is and how to use it."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ser_core.report import findings
+from ser_core.report import findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.ledger import Ledger, fetch_model
 from ser_core.store.port import ObjectStore
@@ -39,11 +39,29 @@ def export_model(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
         source = fetch_model(store, best, Path(scratch))
         card = render_card(ledger, read_evidence(store, ledger, Path(scratch)), usage_of(source, ledger.run.spec.reward_model.max_length))
-        names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
-        for name in names:
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(source / name, target)
+        return _move(source, card, folder)
+
+
+def export_policy(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]:
+    """Write the aligned policy and its README.md into ``folder``. Returns the names of the model's files.
+
+    Raises:
+        SpecError: There is no aligned policy.
+        StoreError: Something cannot be read, or differs from its manifest.
+    """
+    aligned = ledger.aligned_policy()
+    with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
+        source = fetch_model(store, aligned, Path(scratch))
+        card = render_policy_card(ledger, read_evidence(store, ledger, Path(scratch)))
+        return _move(source, card, folder)
+
+
+def _move(source: Path, card: str, folder: Path) -> list[str]:
+    names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+    for name in names:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(source / name, target)
     (folder / "README.md").write_text(card, encoding="utf-8")
     return names
 
@@ -65,20 +83,45 @@ def _text(token: Any) -> str:
 
 
 def render_card(ledger: Ledger, evidence: Evidence, usage: Usage) -> str:
-    """The model card in Markdown."""
+    """The reward model's card in Markdown."""
     found = findings.contrasts(ledger, evidence)
+    return (
+        _environment()
+        .get_template("model_card.md.j2")
+        .render(
+            run=ledger.run,
+            ledger=ledger,
+            best=ledger.best_model(),
+            provenance=evidence.provenance,
+            headline=findings.headline(ledger, found),
+            caveats=list(findings.caveats(ledger)),
+            usage=usage,
+        )
+    )
+
+
+def render_policy_card(ledger: Ledger, evidence: Evidence) -> str:
+    """The policy's card in Markdown."""
+    return (
+        _environment()
+        .get_template("policy_card.md.j2")
+        .render(
+            run=ledger.run,
+            ledger=ledger,
+            best=ledger.best_model(),
+            metrics=ledger.aligned_policy().metrics,
+            provenance=evidence.provenance,
+            sentences=list(policy.sentences(ledger)),
+            caveats=list(policy.caveats(ledger)),
+        )
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("ser_core.report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True)
     percent = lambda value: "" if value is None else f"{value * 100:.1f} %"  # noqa: E731
     environment.filters |= {"cell": plain, "percent": percent, "spread": findings.spread}
-    return environment.get_template("model_card.md.j2").render(
-        run=ledger.run,
-        ledger=ledger,
-        best=ledger.best_model(),
-        provenance=evidence.provenance,
-        headline=findings.headline(ledger, found),
-        caveats=list(findings.caveats(ledger)),
-        usage=usage,
-    )
+    return environment
 
 
 def plain(text: object) -> str:

@@ -1,0 +1,108 @@
+"""The policy in the report: its curves, and what PPO did in sentences."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from ser_core.api.stage import PolicyMetrics
+from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.report.charts import Frame, Point, round_axis
+from ser_core.report.evidence import MAX_POINTS, PolicyEvidence, thinned
+from ser_core.report.figures import Figure
+from ser_core.report.ledger import Ledger
+
+_AVERAGED = f"Of more than {MAX_POINTS} steps, means over stretches."
+
+
+def figures(evidence: PolicyEvidence) -> list[Figure]:
+    """Score, distance and length by PPO step, and the loss of the fine-tuning where there was one."""
+    steps = evidence.steps
+    drawn = [_scores(evidence), _distance(steps), _length(steps)]
+    if evidence.losses:
+        title = "Loss of the fine-tuning"
+        caption = "Mean over an answer's tokens, on the chosen answers of the seed."
+        drawn.append(_one_line(title, evidence.losses, "nats a token", "optimizer step", caption))
+    return drawn
+
+
+def _scores(evidence: PolicyEvidence) -> Figure:
+    metrics, steps = evidence.record.metrics, evidence.steps
+    lines = {
+        "c0": ("best reward model", _curve(steps, lambda step: step.score)),
+        "c1": ("seed's reward model, not learnt from", _curve(steps, lambda step: step.heldout_score)),
+    }
+    lines = {colour: line for colour, line in lines.items() if line[1]}
+    ends = [(0.0, metrics.before.score, "before"), (float(metrics.kept_step), metrics.after.score, "after")]
+    values = [value for _, points in lines.values() for _, value in points] + [score for _, score, _ in ends]
+    frame = Frame(round_axis("PPO step", [0, len(steps)], "{:,.0f}".format), round_axis("mean score (logits)", values))
+    marks = [frame.line(points, colour) for colour, (_, points) in lines.items()]
+    marks += [
+        frame.dot((x, score), "c0 hollow", f"{name}, {metrics.heldout_prompts} held-out prompts: {score:.3f}", 5) for x, score, name in ends
+    ]
+    title = "Score by PPO step"
+    caption = f"Mean raw score of the sampled answers. Circles: on held-out prompts, before and after. {_AVERAGED}"
+    return Figure(title, frame.draw(title, marks), caption, tuple((colour, name) for colour, (name, _) in lines.items()))
+
+
+def _distance(steps: Sequence[StepMetrics]) -> Figure:
+    caption = f"Mean of log policy − log reference of a whole answer: how far the policy has moved from where PPO began. {_AVERAGED}"
+    return _one_line("Distance from the start", _curve(steps, lambda step: step.kl), "KL (nats an answer)", "PPO step", caption)
+
+
+def _length(steps: Sequence[StepMetrics]) -> Figure:
+    caption = f"Mean length of the sampled answers, end token included. Growth without end is a sign of reward hacking. {_AVERAGED}"
+    return _one_line("Length of answers", _curve(steps, lambda step: step.answer_tokens), "tokens an answer", "PPO step", caption)
+
+
+def _one_line(title: str, points: Sequence[Point], label: str, steps: str, caption: str) -> Figure:
+    frame = Frame(
+        round_axis(steps, [0, *(x for x, _ in points)], "{:,.0f}".format),
+        round_axis(label, [0.0, *(y for _, y in points)]),
+    )
+    return Figure(title, frame.draw(f"{title} by step", [frame.line(points, "c0")]), caption)
+
+
+def _curve(steps: Sequence[StepMetrics], number: Callable[[StepMetrics], float | None]) -> tuple[Point, ...]:
+    """The numbers by step, those that are not finite left out."""
+    known = [(step.step, value) for step in steps if (value := number(step)) is not None and math.isfinite(value)]
+    return thinned(np.array([step for step, _ in known]), np.array([value for _, value in known]))
+
+
+def sentences(ledger: Ledger) -> Iterator[str]:
+    """What PPO did, as it was measured; nothing where there is no policy."""
+    if ledger.policy is None:
+        return
+    metrics = ledger.policy.metrics
+    before, after = metrics.before, metrics.after
+    yield (
+        f"PPO took the policy's mean score by the best reward model from {before.score:.2f} to {after.score:.2f} logits on "
+        f"{metrics.heldout_prompts:,} held-out prompts ({_interval(metrics)})."
+    )
+    if before.witness_score is not None and after.witness_score is not None:
+        yield (
+            f"The seed's reward model, from which it did not learn, gave {before.witness_score:.2f} before and "
+            f"{after.witness_score:.2f} after."
+        )
+    yield (
+        f"An answer now lies {after.kl:.1f} nats from the policy before; {after.ended * 100:.0f} % end by themselves "
+        f"(before {before.ended * 100:.0f} %), after {after.answer_tokens:.0f} tokens in the mean (before {before.answer_tokens:.0f})."
+    )
+    if metrics.stopped:
+        yield (
+            f"PPO was stopped after step {metrics.steps} by a sign of reward hacking ({metrics.stopped}); "
+            f"the policy after step {metrics.kept_step} was kept."
+        )
+
+
+def _interval(metrics: PolicyMetrics) -> str:
+    chance = "" if metrics.change_low > 0 or metrics.change_high < 0 else ", which may be chance"
+    return f"95 % interval of the change {metrics.change_low:+.2f} to {metrics.change_high:+.2f}{chance}"
+
+
+def caveats(ledger: Ledger) -> Iterator[str]:
+    """What a reader must know about the policy's numbers."""
+    if ledger.policy is None:
+        return
+    yield "The policy was judged by the reward model that it learnt from; whether people prefer its answers was not measured."
+    yield from (f"{ledger.policy.key}: {note}" for note in ledger.policy.metrics.notes)
