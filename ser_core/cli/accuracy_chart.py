@@ -26,7 +26,7 @@ class Measured:
 
 
 def accuracy_chart(rows: Sequence[Measured], width: int) -> Iterator[Text]:
-    """A heading, the axis, and one line for each row; nothing without rows.
+    """One line for each row, and the axis below; nothing without rows.
 
     Args:
         rows: From top to bottom.
@@ -43,9 +43,8 @@ def accuracy_chart(rows: Sequence[Measured], width: int) -> Iterator[Text]:
     labels, marks = [" "] * (cells + 4), ["─"] * cells
     for number in range(round((high - low) / step) + 1):
         value = low + number * step
-        marks[place(value)] = "┴"
+        marks[place(value)] = "┬"
         labels[place(value) : place(value) + 4] = f"{value:.2f}"
-    yield Text(f"{'held-out':<{_NAME_CELLS - 2}}{''.join(labels).rstrip()}", style="dim")
     for row in rows:
         line = [" "] * cells
         if row.low is not None and row.high is not None:
@@ -56,6 +55,7 @@ def accuracy_chart(rows: Sequence[Measured], width: int) -> Iterator[Text]:
         name = f"{row.name} *" if row.best else row.name
         yield Text.assemble(f"{name:<{_NAME_CELLS}}", ("".join(line), style), f" {row.accuracy:.3f}")
     yield Text(" " * _NAME_CELLS + "".join(marks), style="dim")
+    yield Text(f"{'held-out':<{_NAME_CELLS - 2}}{''.join(labels).rstrip()}", style="dim")
 
 
 def _axis(rows: Sequence[Measured], cells: int) -> tuple[float, float, float]:

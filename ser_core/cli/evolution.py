@@ -17,7 +17,7 @@ _COLUMNS = ("loop", "status", "pairs", "kept", "above", "agree", "dev", "gain", 
 _LEGEND = """\
 above: lowest confidence kept · agree: share of kept self-labels that are right
 dev accuracy decides (* best), held-out accuracy informs · T: temperature
-length: the rule "the longer answer wins\""""
+length: the rule "the longer answer wins" · curve: held-out, 95 % interval"""
 
 
 def evolution(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -30,6 +30,13 @@ PHASE_STYLES = {
     Phase.FAILED: "bold red",
     Phase.SUSPENDED: "bold yellow",
     Phase.BUDGET_EXCEEDED: "bold yellow",
+}
+_OUTCOME_STYLES = {
+    Outcome.RUNNING: "",
+    Outcome.DONE: "dim",
+    Outcome.FAILED: "red",
+    Outcome.INTERRUPTED: "yellow",
+    Outcome.LOST: "yellow",
 }
 WATCH_SECONDS = 2.0
 BAR_CELLS = 20
@@ -64,12 +71,18 @@ def status(
     stored = open_run(run, place)
     if output is not Format.TEXT:
         print_data(stored.run.model_dump(mode="json", by_alias=True), output)
-    elif not watch:
-        standard_output().print(_view(stored, verbose=verbose), crop=False)
-    elif sys.stdout.isatty():
-        _watch_live(stored, run, place, verbose=verbose)
+    elif watch:
+        _watch(stored, run, place, verbose=verbose)
     else:
-        _watch_lines(stored, run, place, verbose=verbose)
+        standard_output().print(_view(stored, verbose=verbose), crop=False)
+
+
+def _watch(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
+    """Until the run has ended, or the user has seen enough."""
+    try:
+        (_watch_live if sys.stdout.isatty() else _watch_lines)(stored, target, place, verbose=verbose)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def _watch_live(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
@@ -99,7 +112,7 @@ def _view(stored: StoredRun, *, verbose: bool) -> RenderableType:
 
 
 def status_view(run: SERRun, now: datetime, details: Details = Details(), *, verbose: bool = False) -> RenderableType:
-    """The sections of a run's status. Facts stay on one line each, so that a URI can be copied.
+    """The sections of a run's status.
 
     Args:
         run: The run.
@@ -109,7 +122,7 @@ def status_view(run: SERRun, now: datetime, details: Details = Details(), *, ver
     """
     status = run.status
     sections: list[RenderableType] = [Text(f"SERRun {run.metadata.namespace}/{run.metadata.name}", style="bold")]
-    sections += [Text.assemble((f"{name:<16}", "dim"), value, no_wrap=True, overflow="ignore") for name, value in _facts(run, now)]
+    sections += [_fact(name, value) for name, value in _facts(run, now)]
     conditions = [condition for condition in status.conditions if verbose or condition.status == "True"]
     if conditions:
         sections += [_title("Conditions"), _conditions(conditions, status)]
@@ -123,6 +136,17 @@ def status_view(run: SERRun, now: datetime, details: Details = Details(), *, ver
     if details.events:
         sections += [_title("Events"), *_events(details.events)]
     return Group(*sections)
+
+
+def _fact(name: str, value: Text) -> RenderableType:
+    """A line that is not broken, so that a URI can be copied; only the message, which may be long, is wrapped beside its name."""
+    if name != "message":
+        return Text.assemble((f"{name:<16}", "dim"), value, no_wrap=True, overflow="ignore")
+    grid = Table.grid()
+    grid.add_column(width=16, style="dim")
+    grid.add_column(overflow="fold")
+    grid.add_row(name, value)
+    return grid
 
 
 def _title(name: str) -> Text:
@@ -171,12 +195,13 @@ def _best(status: SERRunStatus) -> Iterable[tuple[str, Text]]:
     yield "", Text(status.reward_model.uri)
 
 
-def _conditions(conditions: Iterable[Condition], status: SERRunStatus) -> Table:
-    table = plain_table("type", "status", "reason", "since", "message")
+def _conditions(conditions: Sequence[Condition], status: SERRunStatus) -> Table:
+    own = {condition.type: condition.message for condition in conditions if condition.message not in ("", status.message)}
+    table = plain_table("type", "status", "reason", "since", *(["message"] if own else []))
     for condition in conditions:
-        message = "" if condition.message == status.message else condition.message
         cells = (condition.type, condition.status, condition.reason, condition.last_transition_time)
-        table.add_row(*cells, Text(message), style="" if condition.status == "True" else "dim")
+        message = [Text(own.get(condition.type, ""))] if own else []
+        table.add_row(*cells, *message, style="" if condition.status == "True" else "dim")
     return table
 
 
@@ -186,8 +211,7 @@ def _attempts(stages: Iterable[StageStatus]) -> Iterable[RenderableType]:
     for stage in stages:
         name = f"{stage.stage.value} {stage.iteration}"
         code = "" if stage.exit_code is None else str(stage.exit_code)
-        style = "" if stage.outcome is Outcome.RUNNING else "dim" if stage.outcome is Outcome.DONE else "yellow"
-        outcome = Text(stage.outcome.value, style=style)
+        outcome = Text(stage.outcome.value, style=_OUTCOME_STYLES[stage.outcome])
         table.add_row(name, str(stage.attempt), outcome, code, stage.reason, stage.finished_at or "")
         if stage.message:
             messages.append(Text.assemble((f"{name}, attempt {stage.attempt}: ", "dim"), stage.message))
@@ -195,10 +219,10 @@ def _attempts(stages: Iterable[StageStatus]) -> Iterable[RenderableType]:
 
 
 def _pods(pods: Iterable[Mapping[str, Any]]) -> Table:
-    table = plain_table("pod", "phase", "node", "IP")
+    table = plain_table("pod", "phase", "node")
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
         state = pod.get("status", {})
-        table.add_row(pod["metadata"]["name"], state.get("phase", ""), pod["spec"].get("nodeName", ""), state.get("podIP", ""))
+        table.add_row(pod["metadata"]["name"], state.get("phase", ""), pod["spec"].get("nodeName", ""))
     return table
 
 

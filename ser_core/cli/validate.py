@@ -87,7 +87,7 @@ def describe(run: SERRun) -> str:
     """The run in one line."""
     loop = run.spec.loop
     controls = f", controls {', '.join(loop.controls)}" if loop.controls else ""
-    return f"{run.metadata.namespace}/{run.metadata.name}: rule {loop.rule}, at most {loop.max_iterations} loops{controls}"
+    return f"{run.metadata.name}: rule {loop.rule}, at most {loop.max_iterations} loops{controls}"
 
 
 def check_server(run: SERRun, file: Path, place: Place) -> Check:

@@ -109,7 +109,7 @@ def test_verbose_status_shows_pods_and_events(ser, api, run):
     event = {"type": "Warning", "reason": "StoreUnavailable", "message": "did not answer", "lastTimestamp": "2026-01-31T12:18:00Z"}
     api.answers["/api/v1/namespaces/lab/events"]["items"].append(event)
     shown = ser("status", "small", "-v").out
-    assert "pod-1   Running   gpu-1   10.0.0.7" in shown
+    assert "pod-1   Running   gpu-1" in shown
     assert "2026-01-31T12:18:00  StoreUnavailable: did not answer" in shown
     assert {"labelSelector": [f"ser.dev/run-uid={run.metadata.uid}"]} in [query for _, _, query, _ in api.asked]
 
