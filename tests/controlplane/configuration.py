@@ -21,10 +21,14 @@ _NAMES = {
 
 _CONTROLLERS = (
     "job-controller",
+    "deployment-controller",
+    "replicaset-controller",
     "garbage-collector-controller",
     "namespace-controller",
     "ttl-after-finished-controller",
     "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
+    "clusterrole-aggregation-controller",
     "resourcequota-controller",
     "pod-garbage-collector-controller",
     "taint-eviction-controller",
@@ -147,6 +151,7 @@ class Configuration:
             "--leader-elect=false",
             "--use-service-account-credentials=false",
             f"--controllers={','.join(_CONTROLLERS)}",
+            f"--root-ca-file={self.certificate}",
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
             "--concurrent-job-syncs=20",

@@ -89,7 +89,7 @@ class ProcessContainer:
     def start(self) -> None:
         pod = self._pod
         try:
-            with pod.log.open("wb") as log:
+            with pod.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     pod.command,
                     env=dict(pod.environment),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from controlplane.api_client import ApiError, Object, Watch
 from controlplane.containers import Container, Double, DoubleContainer, ProcessContainer, StartedPod
@@ -48,7 +49,9 @@ class ProcessKubelet:
         self.double = double
         self._folder = folder
         self._nodes = frozenset(nodes)
-        self._image_environment = dict(image_environment or {})
+        server = urlsplit(control_plane.server)
+        service = {"KUBERNETES_SERVICE_HOST": str(server.hostname), "KUBERNETES_SERVICE_PORT": str(server.port)}  # as every kubelet does
+        self._image_environment = {**service, **(image_environment or {})}
         self._api = KubeletApi(control_plane.api("kubelet"))
         self._addresses = PodAddresses()
         self._watchdog = Watchdog()

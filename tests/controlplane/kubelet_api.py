@@ -45,9 +45,18 @@ class KubeletApi:
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
         self._unless_gone(pod, lambda: self.client.delete(pod_path(pod), options))
 
-    def find_secret(self, namespace: str, name: str) -> Object | None:
-        """A Secret; None when there is none."""
-        return self._call(lambda: self.client.find(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
+    def find(self, namespace: str, plural: str, name: str) -> Object | None:
+        """A Secret or ConfigMap; None when there is none."""
+        return self._call(lambda: self.client.find(f"/api/v1/namespaces/{namespace}/{plural}/{name}"))
+
+    def token(self, pod: Object, seconds: int, audience: str | None) -> str:
+        """A token of a pod's ServiceAccount that is good as long as the pod is there, and no longer than it says."""
+        metadata, account = pod["metadata"], pod["spec"]["serviceAccountName"]
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+        spec = {"expirationSeconds": seconds, "boundObjectRef": bound, **({"audiences": [audience]} if audience else {})}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        path = f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{account}/token"
+        return str(self._call(lambda: self.client.create(path, body))["status"]["token"])
 
     def record(self, pod: Object, kind: str, reason: str, message: str) -> None:
         """Write an Event about a pod, or count one more of those that say the same."""

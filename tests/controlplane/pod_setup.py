@@ -8,9 +8,19 @@ from pathlib import Path
 from controlplane.api_client import Object
 from controlplane.containers import StartedPod
 from controlplane.pod_environment import UnsupportedPod, expand, remap, resolve_environment
-from controlplane.pod_volumes import FindSecret, make_volumes
+from controlplane.pod_probes import PROBES
+from controlplane.pod_volumes import Sources, make_volumes
 
 _OF_THE_MACHINE = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # set where OpenBLAS would compute wrong results without
+
+
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_STAND_IN = """\
+# Stands in for the mount of the ServiceAccount: the client finds its files where they really are.
+from kubernetes.aio.config import incluster_config
+incluster_config.SERVICE_TOKEN_FILENAME = {token!r}
+incluster_config.SERVICE_CERT_FILENAME = {certificate!r}
+"""
 
 
 def set_up(
@@ -18,7 +28,7 @@ def set_up(
     folder: Path,
     address: str,
     image_environment: Mapping[str, str],
-    find_secret: FindSecret,
+    sources: Sources,
     resolve: Callable[[str], str],
 ) -> StartedPod:
     """Make the volumes and resolve the environment. May be called again after it has raised.
@@ -28,17 +38,17 @@ def set_up(
         folder: Where its files go.
         address: Its IP.
         image_environment: Variables that the image sets.
-        find_secret: Looks a Secret of the pod's namespace up by name.
+        sources: What its volumes are filled with.
         resolve: Address of a pod's name; any other text unchanged.
 
     Raises:
-        MissingSecret: A Secret is not there yet.
+        MissingSource: A Secret or ConfigMap is not there yet.
         UnsupportedPod: The pod asks for what a process cannot have.
     """
     refuse_unsupported(pod)
     metadata = pod["metadata"]
     container = pod["spec"]["containers"][0]
-    volumes = make_volumes(pod, folder / "volumes", find_secret)
+    volumes = make_volumes(pod, folder / "volumes", sources)
     root, message_file = folder / "root", folder / "termination-log"
     root.mkdir(parents=True, exist_ok=True)
     message_file.touch()
@@ -51,6 +61,8 @@ def set_up(
         **{name: os.environ[name] for name in _OF_THE_MACHINE if name in os.environ},
         **image_environment,
     }
+    if SERVICE_ACCOUNT in volumes:
+        of_the_image["PYTHONPATH"] = str(_stand_in(volumes[SERVICE_ACCOUNT], folder / "stand-in"))
     return StartedPod(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -65,6 +77,13 @@ def set_up(
     )
 
 
+def _stand_in(account: Path, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    code = _STAND_IN.format(token=str(account / "token"), certificate=str(account / "ca.crt"))
+    (folder / "sitecustomize.py").write_text(code)
+    return folder
+
+
 def refuse_unsupported(pod: Object) -> None:
     """Raise for what a process would silently do otherwise than a node."""
     spec = pod["spec"]
@@ -72,11 +91,12 @@ def refuse_unsupported(pod: Object) -> None:
     refused = {
         "more than one container": len(spec["containers"]) > 1,
         "initContainers": bool(spec.get("initContainers")),
-        f"restartPolicy {spec['restartPolicy']}": spec["restartPolicy"] != "Never",
+        f"restartPolicy {spec['restartPolicy']}": spec["restartPolicy"] not in ("Never", "Always"),
         "activeDeadlineSeconds of a pod": "activeDeadlineSeconds" in spec,
         "a container without command": not container.get("command"),
         "workingDir": "workingDir" in container,
-        "probes and hooks": any(key in container for key in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle")),
+        "startupProbe and hooks": any(key in container for key in ("startupProbe", "lifecycle")),
+        "probes other than httpGet": any("httpGet" not in container.get(key, {"httpGet": {}}) for key in PROBES),
     }
     if found := [what for what, asked in refused.items() if asked]:
         raise UnsupportedPod(", ".join(found))

@@ -30,9 +30,21 @@ class StatusWriter:
         state = {"waiting": {"reason": reason, **({"message": message} if message else {})}}
         return self._status("Pending", state, "ContainersNotReady")
 
-    def running(self, started: str) -> Object:
-        """The container runs, and is ready since there is no probe."""
-        return {**self._status("Running", {"running": {"startedAt": started}}, None), **self._addresses()}
+    def running(self, started: str, *, ready: bool, restarts: int) -> Object:
+        """The container runs.
+
+        Args:
+            started: When it started.
+            ready: Whether its readiness probe says so, or it has none.
+            restarts: How often it was started again.
+        """
+        not_ready = None if ready else "ContainersNotReady"
+        return {**self._status("Running", {"running": {"startedAt": started}}, not_ready, restarts), **self._addresses()}
+
+    def backing_off(self, restarts: int) -> Object:
+        """The container has ended and will be started again."""
+        state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}}
+        return {**self._status("Running", state, "ContainersNotReady", restarts), **self._addresses()}
 
     def terminated(self, exit_code: int, reason: str, message: str, started: str | None) -> Object:
         """The container has ended, and with it the pod.
@@ -55,7 +67,7 @@ class StatusWriter:
         """The pod is not run at all: how a kubelet answers at admission."""
         return {"phase": "Failed", "reason": "UnsupportedByProcessKubelet", "message": message, "startTime": self.accepted}
 
-    def _status(self, phase: str, state: Object, not_ready: str | None) -> Object:
+    def _status(self, phase: str, state: Object, not_ready: str | None, restarts: int = 0) -> Object:
         container = self.pod["spec"]["containers"][0]
         ready = not_ready is None
         status = {
@@ -63,8 +75,8 @@ class StatusWriter:
             "image": container["image"],
             "imageID": "" if "waiting" in state else f"process://{container['image']}",
             "ready": ready,
-            "started": ready,
-            "restartCount": 0,
+            "started": ready or "running" in state,
+            "restartCount": restarts,
             "state": state,
         }
         if "waiting" not in state:

@@ -14,9 +14,10 @@ from controlplane.containers import Container, Outcome, StartedPod
 from controlplane.kubelet_api import KubeletApi, Stopped
 from controlplane.pod_addresses import PodAddresses
 from controlplane.pod_environment import UnsupportedPod
+from controlplane.pod_probes import Probes
 from controlplane.pod_setup import set_up
 from controlplane.pod_status import StatusWriter, now
-from controlplane.pod_volumes import MissingSecret
+from controlplane.pod_volumes import MissingSource
 
 MISSING_IMAGES = "missing/"
 """Images with this prefix cannot be pulled."""
@@ -52,9 +53,7 @@ class PodWorker:
         self._folder = folder
         self._make_container = make_container
         address = addresses.of(pod)
-        self._set_up: Callable[[], StartedPod] = lambda: set_up(
-            pod, folder, address, image_environment, self._find_secret, addresses.resolve
-        )
+        self._set_up: Callable[[], StartedPod] = lambda: set_up(pod, folder, address, image_environment, api, addresses.resolve)
         self._status = StatusWriter(pod, address, now())
         self._lock = threading.Lock()
         self._container: Container | None = None
@@ -141,7 +140,7 @@ class PodWorker:
         while not self._deleting.is_set():
             try:
                 return self._set_up()
-            except MissingSecret as error:
+            except MissingSource as error:
                 if not waits:
                     self._api.write_status(self.pod, self._status.waiting("ContainerCreating"))
                     waits = True
@@ -161,6 +160,20 @@ class PodWorker:
         self._deleting.wait()
 
     def _run_container(self, pod: StartedPod) -> None:
+        restarts = 0
+        started, outcome = self._run_once(pod, restarts)
+        while self.pod["spec"]["restartPolicy"] == "Always" and not self._deleting.is_set():
+            restarts += 1
+            self._api.write_status(self.pod, self._status.backing_off(restarts))
+            if not self._deleting.wait(RETRY_SECONDS):
+                started, outcome = self._run_once(pod, restarts)
+        reason = outcome.reason or ((self._reason or "Error") if outcome.exit_code else "Completed")
+        self._api.write_status(self.pod, self._status.terminated(outcome.exit_code, reason, self._message(outcome), started))
+        for leftover in (self._folder / "volumes", pod.folder):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _run_once(self, pod: StartedPod, restarts: int) -> tuple[str, Outcome]:
+        """Run the container from its start, whose time is returned, to its end."""
         container = self._make_container(pod)
         container.start()
         started = now()
@@ -169,12 +182,12 @@ class PodWorker:
             deleting = self._deleting.is_set()
         if deleting:
             self._end(container, sigterm=True)
-        self._api.write_status(self.pod, self._status.running(started))
-        outcome = container.wait()
-        reason = outcome.reason or ((self._reason or "Error") if outcome.exit_code else "Completed")
-        self._api.write_status(self.pod, self._status.terminated(outcome.exit_code, reason, self._message(outcome), started))
-        for leftover in (self._folder / "volumes", pod.folder):
-            shutil.rmtree(leftover, ignore_errors=True)
+
+        def tell(ready: bool) -> None:
+            self._api.write_status(self.pod, self._status.running(started, ready=ready, restarts=restarts))
+
+        with Probes(self.pod["spec"]["containers"][0], pod.address, tell, lambda: container.signal(signal.SIGKILL)):
+            return started, container.wait()
 
     def _never_ran(self, message: str) -> None:
         self._api.write_status(self.pod, self._status.terminated(_KILLED, "ContainerStatusUnknown", message, None))
@@ -184,9 +197,6 @@ class PodWorker:
         if outcome.message or policy != "FallbackToLogsOnError" or not outcome.exit_code or not self.log.exists():
             return outcome.message
         return self.log.read_bytes()[-2048:].decode(errors="replace")
-
-    def _find_secret(self, name: str) -> Object | None:
-        return self._api.find_secret(self.pod["metadata"]["namespace"], name)
 
     def _confirm_deletion(self) -> None:
         with contextlib.suppress(Stopped):

@@ -270,3 +270,72 @@ def test_only_one_of_many_writers_creates_an_object(s3):
     s3.start()
     assert client.get_object(Bucket="race", Key="once")["Body"].read() == b"first"
     client.close()
+
+
+SERVER = """
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+class Pages(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == '/live' or os.path.exists(os.environ['READY'] + '/yes') else 503)
+        self.end_headers()
+    def log_message(self, *_): ...
+http.server.HTTPServer((os.environ['IP'], 8080), Pages).serve_forever()
+"""
+
+
+def test_a_deployments_pod_is_ready_when_its_probe_says_so_and_is_started_again_when_it_ends(work, control_plane, kubelet, tmp_path):
+    probes = {
+        name: {"httpGet": {"path": path, "port": "pages"}, "periodSeconds": 1}
+        for name, path in (("readinessProbe", "/ready"), ("livenessProbe", "/live"))
+    }
+    container = {
+        "name": "main",
+        "image": "any",
+        "command": ["python", "-c", SERVER],
+        "env": [
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "READY", "value": str(tmp_path)},
+        ],
+        "ports": [{"name": "pages", "containerPort": 8080}],
+        **probes,
+    }
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
+    path = f"/apis/apps/v1/namespaces/{work.name}/deployments"
+    selector = {"matchLabels": {"app": "web"}}
+    control_plane.api().create(path, {"metadata": {"name": "web"}, "spec": {"replicas": 1, "selector": selector, "template": template}})
+
+    def the_pod(restarts):
+        found = control_plane.api().items(work.path("pods"), labelSelector="app=web")
+        states = [pod["status"].get("containerStatuses", [{}])[0] for pod in found]
+        return next(
+            (pod for pod, one in zip(found, states, strict=True) if one.get("restartCount") == restarts and "running" in one["state"]), None
+        )
+
+    available = lambda: control_plane.api().get(f"{path}/web")["status"].get("availableReplicas") == 1  # noqa: E731
+    pod = work.wait(lambda: the_pod(0))
+    assert not available()
+    (tmp_path / "yes").touch()
+    work.wait(available)
+    (account,) = [volume for volume in pod["spec"]["volumes"] if "projected" in volume]
+    assert account["name"].startswith("kube-api-access-")
+
+    kubelet.kill(work.name, pod["metadata"]["name"])
+
+    assert work.wait(lambda: the_pod(1))["metadata"]["uid"] == pod["metadata"]["uid"]
+    work.wait(available)
+
+
+def test_a_token_of_a_pod_ends_with_its_pod(work, control_plane):
+    code = "import os; open(os.environ['OUT'], 'w').write(open(os.environ['ACCOUNT'] + '/token').read())"
+    volume = {"name": "account", "projected": {"sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}]}}
+    mount = {"name": "account", "mountPath": "/account"}
+    environment = {"OUT": MESSAGE, "ACCOUNT": "/account"}
+    work.python("token", code, env=environment, pod={"volumes": [volume]}, container={"volumeMounts": [mount]})
+    pod = work.pod_in("token", "Succeeded")
+
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": terminated(pod)["message"]}}
+    told = lambda: control_plane.api().create("/apis/authentication.k8s.io/v1/tokenreviews", review)["status"]  # noqa: E731
+    assert told()["user"]["username"] == f"system:serviceaccount:{work.name}:default"
+    control_plane.api().delete(work.path("pods", pod["metadata"]["name"]))
+    work.wait(lambda: not told().get("authenticated"), seconds=30)
