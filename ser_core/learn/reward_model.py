@@ -68,7 +68,7 @@ def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, 
     """
     torch.manual_seed(seed)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         network = AutoModelForSequenceClassification.from_pretrained(
             folder,
             num_labels=1,
@@ -77,6 +77,7 @@ def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, 
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             local_files_only=True,
+            trust_remote_code=False,  # without it transformers asks on a terminal
         )
     except (OSError, ValueError, KeyError) as error:
         raise SpecError(

@@ -83,7 +83,7 @@ def load_demonstrations(
     base: Path, prompts: Sequence[str], answers: Sequence[str], *, prompt_tokens: int, answer_tokens: int
 ) -> list[Demonstration]:
     """The same with the tokenizer in ``base``."""
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     return encode_demonstrations(tokenizer, prompts, answers, prompt_tokens=prompt_tokens, answer_tokens=answer_tokens)
 
 

@@ -132,8 +132,10 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
         SpecError: ``kind`` cannot make a network of it.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        network = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, **options)
+        # Without a plain no transformers asks on a terminal whether to run a model's own code.
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+        network = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **local, **options)
     except (OSError, ValueError, KeyError) as error:
         raise SpecError(
             f"{field}: {kind.__name__} cannot load it: {str(error).splitlines()[0]}",
