@@ -102,6 +102,31 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     return batches
 
 
+def shares(lengths: Sequence[int], token_budget: int, processes: int) -> list[list[list[int]]]:
+    """Micro-batches of each process, together the pairs of one step. All processes get the same number: some may be empty.
+
+    Several processes are dealt the pairs by decreasing length, there and back again, so that those that are computed at the same time
+    are about as long.
+
+    Args:
+        lengths: Tokens of each pair's longer row.
+        token_budget: As for `micro_batches`.
+        processes: How many there are.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    dealt = [
+        [index for place, index in enumerate(order) if place % (2 * processes) in _turns(process, processes)]
+        for process in range(processes)
+    ]
+    cut = [[[own[member] for member in batch] for batch in micro_batches([lengths[index] for index in own], token_budget)] for own in dealt]
+    most = max(map(len, cut))
+    return [batches + [[]] * (most - len(batches)) for batches in cut]
+
+
+def _turns(process: int, processes: int) -> tuple[int, int]:
+    return process, 2 * processes - 1 - process
+
+
 def pad(rows: Sequence[Row], pad_token: int, shape: Shape | None = None) -> Batch:
     """Pad rows on the right, to the longest row or to ``shape``; missing rows of the shape become rows of one token."""
     shape = shape or Shape(len(rows), max(map(len, rows)))

@@ -72,6 +72,8 @@ def set_up_process(threads: int) -> None:
     """Make this process compute the same bits every time, on ``threads`` threads, and keep libraries from writing to the terminal."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    # transformers loads DeepSpeed, where it is installed, to save a model; not told the device, that writes to standard output.
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and guards against a fault that we do not have

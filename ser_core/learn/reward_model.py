@@ -126,14 +126,24 @@ def _with_adapter(network: Any, adapter: AdapterSpec) -> Any:
     return get_peft_model(network, settings)
 
 
+def heads(network: Any) -> list[nn.Module]:
+    """The pooler and the head of a network: what is computed one row after the other."""
+    model = _without_adapter(network)
+    trunk = model.base_model
+    parts = [*model.children(), getattr(trunk, "pooler", None)]
+    return [part for part in parts if part is not None and part is not trunk and any(True for _ in part.parameters())]
+
+
+def _without_adapter(network: Any) -> Any:
+    return network.get_base_model() if hasattr(network, "get_base_model") else network
+
+
 def _compute_head_alone(network: Any, precision: Precision) -> None:
     """Put the trunk under autocast, and let the pooler and the head see one row at a time."""
-    model = network.get_base_model() if hasattr(network, "get_base_model") else network
-    trunk = model.base_model
-    for child in [*model.children(), getattr(trunk, "pooler", None)]:
-        if child is not None and child is not trunk and any(True for _ in child.parameters()):
-            child.forward = _row_by_row(child.forward)
+    for head in heads(network):
+        head.forward = _row_by_row(head.forward)
     if precision.autocast is not None:
+        trunk = _without_adapter(network).base_model
         trunk.forward = _in_autocast(trunk.forward, precision.device, precision.autocast)
 
 
@@ -146,7 +156,8 @@ def _row_by_row(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Ten
 
 def _in_autocast(forward: Callable[..., Any], device: str, dtype: torch.dtype) -> Callable[..., Any]:
     def run(*inputs: Any, **named: Any) -> Any:
-        with torch.autocast(device, dtype=dtype):
+        # In training each weight is used once, and a converted copy of it would outlive the piece that ZeRO gathers.
+        with torch.autocast(device, dtype=dtype, cache_enabled=not torch.is_grad_enabled()):
             output = forward(*inputs, **named)
         for name, value in output.items():
             if isinstance(value, torch.Tensor) and value.is_floating_point():

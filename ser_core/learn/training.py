@@ -7,23 +7,25 @@ step are all that a checkpoint holds, and a resumed training gives the same bits
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import TrainingStep
-from ser_core.errors import Interrupted, QualityError
-from ser_core.learn.batching import micro_batches, pad, pairs_of_step, steps_per_epoch
+from ser_core.errors import Interrupted, QualityError, StoreError
+from ser_core.learn.batching import pad, pairs_of_step, shares, steps_per_epoch
 from ser_core.learn.encoding import Row
+from ser_core.learn.engine import Engine, LocalEngine
 from ser_core.learn.losses import bradley_terry, centering, hinge
+from ser_core.learn.ppo import ranks
 from ser_core.learn.reward_model import RewardModel
+from ser_core.learn.sharding import Sharding
 
 _WARM_UP = 0.1
-_LARGEST_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Watch(Protocol):
         ...
 
     def save(self, state: TrainingState) -> None:
-        """Keep a checkpoint."""
+        """Keep a checkpoint. Every process is called, only the first one's state has tensors."""
         ...
 
     def trained(self, step: TrainingStep) -> None:
@@ -89,63 +91,94 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def train(
-    model: RewardModel, pairs: Sequence[TrainingPair], spec: TrainingSpec, *, steps: int, watch: Watch, resume: TrainingState | None = None
+    model: RewardModel,
+    pairs: Sequence[TrainingPair],
+    spec: TrainingSpec,
+    *,
+    steps: int,
+    watch: Watch,
+    resume: TrainingState | None = None,
+    sharding: Sharding | None = None,
 ) -> TrainingState:
     """Train ``model`` in place with AdamW without weight decay, as in the method's released code.
+
+    Several processes of one ``torch.distributed`` group call it together, with equal arguments, and share the pairs of every step.
 
     Args:
         model: The reward model.
         pairs: The pairs to learn from, in any fixed order.
         spec: Losses, rates and batch sizes.
         steps: Optimizer steps to take; `count_steps` gives those of ``spec.epochs``.
-        watch: Told after every step, asked before every micro-batch.
+        watch: Told after every step, asked before every micro-batch; of several processes before every step.
         resume: State to go on from.
+        sharding: What several processes share; None: as their memory needs it.
 
     Returns:
-        The state after the last step; its history has one row for each optimizer step, those before ``resume`` included.
+        The state after the last step, without tensors in all processes but the first; its history has one row for each optimizer step,
+        those before ``resume`` included.
 
     Raises:
         QualityError: The loss or its gradient is not finite.
         Interrupted: The watch asked to stop; the last whole step was saved.
+        StoreError: The processes go on from different steps.
     """
-    weights = dict(model.trainable())
-    optimizer = torch.optim.AdamW(weights.values(), lr=spec.learning_rate, weight_decay=0.0, fused=True)
     history = list(resume.history) if resume else []
-    if resume:
-        _restore(weights, optimizer, resume)
+    device, processes = model.precision.device, ranks.count()
+    _agree_on_the_step(len(history), device)
+    engine = _engine(model, spec, resume, sharding)
     budget = model.precision.batch_tokens(spec.tokens_per_batch)
 
     for step in range(len(history), steps):
         chosen = [pairs[index] for index in pairs_of_step(step, len(pairs), spec.pairs_per_step, spec.seed)]
-        rate = learning_rate(step, steps, spec.learning_rate)
-        optimizer.zero_grad()
-        total, tokens = 0.0, 0
-        for members in micro_batches([max(len(pair.better), len(pair.worse)) for pair in chosen], budget):
-            if watch.stopping():
-                watch.save(_state(weights, optimizer, history))
+        lengths = [max(len(pair.better), len(pair.worse)) for pair in chosen]
+        own = shares(lengths, budget, processes)[ranks.rank()]
+        # Processes take the same number of micro-batches, since each exchanges weights or gradients: this one, without weight, fills up.
+        idle = [replace(chosen[lengths.index(min(lengths))], weight=0.0)]
+        engine.start_step()
+        total = 0.0
+        for number, members in enumerate(own):
+            if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
+                watch.save(TrainingState(engine.tensors(), tuple(history)))
                 raise Interrupted(f"stopped after optimizer step {step} of {steps}", hint="start it again to go on from there")
-            micro_batch = [chosen[index] for index in members]
+            micro_batch = [chosen[index] for index in members] or idle
             batch = pad([pair.better for pair in micro_batch] + [pair.worse for pair in micro_batch], model.tokenizer.pad_token_id)
             # A sum over the step's pairs divided by their number: how they are cut into micro-batches changes nothing.
-            loss = pair_losses(model.score(batch), micro_batch, spec).sum() / len(chosen)
-            loss.backward()
+            loss = pair_losses(engine.model.score(batch), micro_batch, spec).sum() / len(chosen)
+            engine.backward(loss, last=number == len(own) - 1)
             total += loss.item()
-            tokens += sum(len(pair.better) + len(pair.worse) for pair in micro_batch)
-        norm = torch.nn.utils.clip_grad_norm_(weights.values(), _LARGEST_GRADIENT_NORM).item()
+        total = ranks.total(torch.tensor(total, dtype=torch.float64, device=device)).item()
+        rate = learning_rate(step, steps, spec.learning_rate)
+        norm = engine.step(rate) if math.isfinite(total) else math.nan
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise QualityError(
                 f"optimizer step {step + 1}: the loss is {total:g}, the norm of its gradient {norm:g}",
                 reason="NonFiniteLoss",
                 hint="lower training.learningRate, or set rewardModel.precision to fp32",
             )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
+        tokens = sum(len(pair.better) + len(pair.worse) for pair in chosen)
         history.append(TrainingStep(step + 1, total, rate, norm, len(chosen), tokens))
         watch.trained(history[-1])
-        if watch.checkpoint_due():
-            watch.save(_state(weights, optimizer, history))
-    return _state(weights, optimizer, history)
+        # The first process keeps the checkpoints, so its clock says when.
+        if ranks.anywhere(ranks.rank() == 0 and watch.checkpoint_due(), device):
+            watch.save(TrainingState(engine.tensors(), tuple(history)))
+    state = TrainingState(engine.tensors(), tuple(history))
+    engine.close()
+    return state
+
+
+def _engine(model: RewardModel, spec: TrainingSpec, resume: TrainingState | None, sharding: Sharding | None) -> Engine:
+    tensors = resume.tensors if resume else None
+    if ranks.count() == 1:
+        return LocalEngine(model, spec.learning_rate, tensors)
+    from ser_core.learn.distributed import DeepSpeedEngine, sharding_of
+
+    return DeepSpeedEngine(model, spec.learning_rate, tensors, sharding or sharding_of(model, spec.tokens_per_batch))
+
+
+def _agree_on_the_step(step: int, device: str) -> None:
+    steps = ranks.collect(torch.tensor(step, device=device)).tolist()
+    if len(set(steps)) > 1:
+        raise StoreError(f"the processes of this stage found checkpoints of different steps: {steps}", reason="CheckpointsDiffer")
 
 
 def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: TrainingSpec) -> torch.Tensor:
@@ -160,22 +193,3 @@ def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: Train
     target, weight = (torch.tensor(values, device=scores.device) for values in zip(*((p.target, p.weight) for p in pairs), strict=True))
     preference = bradley_terry(better - worse, target) if spec.loss == "bradley-terry" else hinge(better - worse, spec.margin)
     return weight * (preference + spec.centering * centering(better, worse))
-
-
-def _state(weights: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, history: Sequence[TrainingStep]) -> TrainingState:
-    tensors = {f"weight/{name}": weight.detach() for name, weight in weights.items()}
-    for name, weight in weights.items():
-        for moment, value in optimizer.state.get(weight, {}).items():
-            tensors[f"{moment}/{name}"] = value
-    return TrainingState(tensors, tuple(history))
-
-
-def _restore(weights: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    moments: dict[str, dict[str, Any]] = {}
-    for key, tensor in state.tensors.items():
-        kind, name = key.split("/", 1)
-        if kind == "weight":
-            weights[name].data.copy_(tensor)
-        else:
-            moments.setdefault(name, {})[kind] = tensor.to(weights[name].device) if kind != "step" else tensor
-    optimizer.state.update({weights[name]: values for name, values in moments.items()})

@@ -2,8 +2,9 @@ import random
 from itertools import chain
 
 import numpy as np
+import pytest
 
-from ser_core.learn.batching import Shape, bucket_length, epoch_order, micro_batches, pad, pairs_of_step, scoring_batches
+from ser_core.learn.batching import Shape, bucket_length, epoch_order, micro_batches, pad, pairs_of_step, scoring_batches, shares
 from ser_core.learn.encoding import Row
 
 LENGTHS = [random.Random(1).randint(1, 500) for _ in range(300)]
@@ -41,6 +42,25 @@ def test_micro_batches_keep_the_budget_and_lose_no_pair():
 
 def test_a_pair_beyond_the_token_budget_gets_a_micro_batch_of_its_own():
     assert micro_batches([10, 900, 10], 100) == [[1], [0, 2]]
+
+
+@pytest.mark.parametrize("processes", [2, 3, 8])
+def test_processes_share_a_step_evenly_and_take_the_same_number_of_micro_batches(processes: int):
+    found = shares(LENGTHS, 2048, processes)
+    own = [[*chain.from_iterable(batches)] for batches in found]
+    assert sorted(chain.from_iterable(own)) == list(range(len(LENGTHS)))
+    assert len({len(batches) for batches in found}) == 1
+    tokens = [sum(LENGTHS[index] for index in members) for members in own]
+    assert max(tokens) < 1.03 * min(tokens)
+    assert all(2 * max(LENGTHS[i] for i in batch) * len(batch) <= 2048 for batch in chain.from_iterable(found) if batch)
+
+
+def test_a_process_for_which_no_pair_is_left_gets_an_empty_micro_batch():
+    assert shares([7, 9], 100, 4) == [[[1]], [[0]], [[]], [[]]]
+
+
+def test_one_process_takes_the_micro_batches_of_the_step():
+    assert shares(LENGTHS, 2048, 1) == [micro_batches(LENGTHS, 2048)]
 
 
 def test_each_pass_takes_every_pair_once_in_an_order_of_its_own():

@@ -1,0 +1,162 @@
+"""Training in several processes, on gloo, compared with training in one.
+
+Sums are added in another order there, and Adam magnifies the last bits of gradients near zero: after six steps the weights agree within
+two hundredths of one step's rate, the gradients within 1e-6.
+"""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import multiprocessing
+from unit.learn.processes import RATE, Case, Outcome, keep, model_of, process, trained
+
+STAGES = range(4)
+pytestmark = pytest.mark.timeout(900)  # six processes on a busy machine
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came out of all cases, by number of processes and name, one outcome for each process."""
+
+    cases: dict[int, dict[str, Case]]
+    outcomes: dict[int, dict[str, list[Outcome]]]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def found(bert: Path, qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """Starting processes takes longer than training in them, so each group trains all its cases one after the other."""
+    folder = tmp_path_factory.mktemp("distributed")
+    cases: dict[int, dict[str, Case]] = {}
+    outcomes: dict[int, dict[str, list[Outcome]]] = {}
+    keep(trained(Case("one-stopped", bert, stop_in=0)).state, folder / "one-stopped")
+    for count, chosen in ((2, cases_of_two(bert, qwen, folder)), (4, cases_of_four(bert, qwen, folder))):
+        cases[count] = {case.name: case for case in chosen}
+        port = free_port()
+        multiprocessing.spawn(process, args=(count, port, chosen, folder), nprocs=count)
+        outcomes[count] = {
+            name: [torch.load(folder / f"{name}-{rank}.pt", weights_only=False) for rank in range(count)] for name in cases[count]
+        }
+    return Found(cases, outcomes, folder)
+
+
+def cases_of_two(bert: Path, qwen: Path, folder: Path) -> list[Case]:
+    return [
+        *(Case(f"two-whole-{stage}", bert, stage) for stage in STAGES),
+        *(Case(f"two-adapter-{stage}", qwen, stage, adapter=True) for stage in STAGES),
+        *(Case(f"two-first-step-{stage}", bert, stage, steps=1) for stage in STAGES),
+        *(Case(f"two-stopped-{stage}", bert, stage, stop_in=1) for stage in STAGES),
+        *(Case(f"two-resumed-{stage}", bert, stage, resume=folder / f"two-stopped-{stage}") for stage in STAGES),
+        *(Case(f"two-broken-{stage}", bert, stage, broken=True) for stage in STAGES),
+        Case("two-recomputed", qwen, 3, adapter=True, recompute=True),
+        Case("two-from-one", bert, 3, resume=folder / "one-stopped"),
+    ]
+
+
+def cases_of_four(bert: Path, qwen: Path, folder: Path) -> list[Case]:
+    return [
+        *(Case(f"four-whole-{stage}", qwen, stage) for stage in STAGES),
+        *(Case(f"four-adapter-{stage}", bert, stage, adapter=True) for stage in STAGES),
+        Case("four-from-two", bert, 2, resume=folder / "two-stopped-3"),
+        Case("four-from-one", bert, 3, resume=folder / "one-stopped"),
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def assert_close(outcome: Outcome, alone: Outcome) -> None:
+    assert outcome.error is None
+    assert outcome.weights.keys() == alone.weights.keys()
+    for name, weight in alone.weights.items():
+        torch.testing.assert_close(outcome.weights[name], weight, rtol=0, atol=0.02 * RATE, msg=name)
+    torch.testing.assert_close(outcome.scores, alone.scores, rtol=0, atol=1e-4)
+
+
+def same_bits(outcome: Outcome, other: Outcome) -> bool:
+    return all(torch.equal(weight, other.weights[name]) for name, weight in outcome.weights.items())
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_any_number_of_processes_at_any_stage_ends_with_the_weights_of_one(found: Found, count: int):
+    compared = 0
+    for name, case in found.cases[count].items():
+        if "-whole-" in name or "-adapter-" in name:
+            alone = trained(case)
+            outcomes = found.outcomes[count][name]
+            for outcome in outcomes:
+                assert outcome.plain
+                assert_close(outcome, alone)
+                assert same_bits(outcome, outcomes[0])
+            compared += 1
+    assert compared == 2 * len(STAGES)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_log_tells_of_the_pairs_of_all_processes(found: Found, count: int):
+    for kind in ("whole", "adapter"):
+        name = f"{'two' if count == 2 else 'four'}-{kind}-1"
+        expected = trained(found.cases[count][name]).state.history
+        for outcome in found.outcomes[count][name]:
+            for step, other in zip(outcome.state.history, expected, strict=True):
+                assert (step.step, step.pairs, step.tokens, step.learning_rate) == (
+                    other.step,
+                    other.pairs,
+                    other.tokens,
+                    other.learning_rate,
+                )
+                assert step.loss == pytest.approx(other.loss, abs=1e-6)
+                assert step.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_first_step_has_the_gradient_of_one_process_and_moves_every_weight(found: Found, stage: int):
+    case = found.cases[2][f"two-first-step-{stage}"]
+    outcome, alone = found.outcomes[2][case.name][0], trained(case)
+    before = dict(model_of(case).trainable())
+    assert [name for name, weight in outcome.weights.items() if torch.equal(weight, before[name])] == []
+    for name in before:
+        key = f"exp_avg/{name}"  # a tenth of the gradient
+        torch.testing.assert_close(10 * outcome.state.tensors[key], 10 * alone.state.tensors[key], rtol=0, atol=1e-6, msg=name)
+
+
+def test_only_the_first_process_gathers_the_state(found: Found):
+    for stage in STAGES:
+        first, second = found.outcomes[2][f"two-whole-{stage}"]
+        assert first.state.tensors.keys() == trained(found.cases[2][f"two-whole-{stage}"]).state.tensors.keys()
+        assert second.state.tensors == {}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stopped_by_any_process_and_resumed_it_ends_with_the_same_bits(found: Found, stage: int):
+    stopped = found.outcomes[2][f"two-stopped-{stage}"]
+    assert [outcome.error for outcome in stopped] == ["Interrupted", "Interrupted"]
+    assert len(stopped[0].state.history) == 3
+    for resumed, undisturbed in zip(found.outcomes[2][f"two-resumed-{stage}"], found.outcomes[2][f"two-whole-{stage}"], strict=True):
+        assert resumed.state.history == undisturbed.state.history
+        assert same_bits(resumed, undisturbed)
+
+
+def test_it_resumes_with_another_number_of_processes_and_another_stage(found: Found, bert: Path):
+    alone = trained(Case("undisturbed", bert))
+    assert_close(trained(Case("one-from-two", bert, resume=found.folder / "two-stopped-3")), alone)
+    for count, name in ((2, "two-from-one"), (4, "four-from-two"), (4, "four-from-one")):
+        for outcome in found.outcomes[count][name]:
+            assert_close(outcome, alone)
+
+
+def test_recomputing_activations_changes_no_bit(found: Found):
+    for outcome, other in zip(found.outcomes[2]["two-recomputed"], found.outcomes[2]["two-adapter-3"], strict=True):
+        assert same_bits(outcome, other)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_loss_that_is_not_finite_ends_the_training_in_all_processes(found: Found, stage: int):
+    assert [outcome.error for outcome in found.outcomes[2][f"two-broken-{stage}"]] == ["NonFiniteLoss"] * 2
