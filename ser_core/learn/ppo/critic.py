@@ -18,7 +18,8 @@ from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
-from ser_core.learn.ppo.policy import Sequences, autocast, inputs, load_network
+from ser_core.learn.ppo.batches import Sequences
+from ser_core.learn.ppo.policy import autocast, load_network
 from ser_core.learn.precision import Precision
 
 
@@ -43,10 +44,9 @@ class Critic:
         """
         network = _plain(self.network)
         with autocast(self.precision):
-            hidden = network.base_model(**inputs(batch)).last_hidden_state
-        before = hidden[:, batch.prompt_width - 1 : -1].float()
-        values = _head(network)(before).squeeze(-1) - (score_mean if self.from_reward_model else 0.0)
-        return torch.where(batch.answer_mask, values, 0.0)
+            hidden = network.base_model(input_ids=batch.tokens, use_cache=False).last_hidden_state[batch.before]
+        values = _head(network)(hidden.float()).squeeze(-1) - (score_mean if self.from_reward_model else 0.0)
+        return batch.spread(values)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and weights that training changes."""

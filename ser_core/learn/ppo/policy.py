@@ -1,7 +1,6 @@
-"""The policy: a causal language model that is computed on left-padded prompts followed by right-padded answers.
+"""The policy: a causal language model. Dropout is off, in training too.
 
-Dropout is off, in training too. Weights are fp32; the products of the trunk may be bf16 (autocast), probabilities never
-are.
+Weights are fp32; products may be bf16 (autocast), log-probabilities never are.
 """
 
 import contextlib
@@ -16,40 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
+from ser_core.learn.ppo.batches import Sequences
 from ser_core.learn.precision import Precision
-
-
-@dataclass(frozen=True, slots=True)
-class Sequences:
-    """Prompts and answers as the models read them, all of shape (rows, prompt width + answer width)."""
-
-    tokens: torch.Tensor
-    mask: torch.Tensor
-    """True at real tokens."""
-    prompt_width: int
-
-    @property
-    def answers(self) -> torch.Tensor:
-        """Tokens of the answers, shape (rows, answer width)."""
-        return self.tokens[:, self.prompt_width :]
-
-    @property
-    def answer_mask(self) -> torch.Tensor:
-        """True at real tokens of answers, their end token included; shape (rows, answer width)."""
-        return self.mask[:, self.prompt_width :]
-
-    @property
-    def positions(self) -> torch.Tensor:
-        """A row's first real token has position 0, whatever padding stands before it; HF generate counts the same way."""
-        return (self.mask.long().cumsum(-1) - 1).clamp(min=0)
-
-    def rows(self, chosen: torch.Tensor) -> "Sequences":
-        """The chosen rows, without the columns in which all of them are padding; at least one column of answer stays."""
-        mask = self.mask[chosen]
-        prompt = int(mask[:, : self.prompt_width].sum(-1).max())
-        answer = max(1, int(mask[:, self.prompt_width :].sum(-1).max()))
-        columns = slice(self.prompt_width - prompt, self.prompt_width + answer)
-        return Sequences(self.tokens[chosen, columns], mask[:, columns], prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +121,20 @@ def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(sorted(ends))
 
 
-def _log_probabilities(network: Any, batch: Sequences, temperature: float, precision: Precision) -> torch.Tensor:
-    width = batch.answers.shape[1]
-    with autocast(precision):
-        logits = network(**inputs(batch), logits_to_keep=width + 1).logits
-    logits = logits[:, -width - 1 : -1].float() / temperature
-    # The same as log-softmax, without a second tensor as large as the logits.
-    chosen = logits.gather(-1, batch.answers.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
-    return torch.where(batch.answer_mask, chosen, 0.0)
-
-
-def inputs(batch: Sequences) -> dict[str, Any]:
-    """What a network is called with."""
-    return {"input_ids": batch.tokens, "attention_mask": batch.mask.long(), "position_ids": batch.positions, "use_cache": False}
-
-
 def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
     """The context that a network is computed in."""
     return torch.autocast(precision.device, dtype=precision.autocast) if precision.autocast else contextlib.nullcontext()
+
+
+def _log_probabilities(network: Any, batch: Sequences, temperature: float, precision: Precision) -> torch.Tensor:
+    rows, columns = batch.before
+    # The head is by far the widest layer, so it sees the states before answer tokens alone.
+    head = network.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0][rows, columns],))
+    try:
+        with autocast(precision):
+            logits = network(input_ids=batch.tokens, use_cache=False).logits.float() / temperature
+    finally:
+        head.remove()
+    # The same as log-softmax, without a second tensor as large as the logits.
+    chosen = logits.gather(-1, batch.tokens[rows, columns + 1].unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+    return batch.spread(chosen)

@@ -20,12 +20,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.ppo import arithmetic, ranks
-from ser_core.learn.ppo.batches import micro_batches, minibatches, prompts_of_step, sequences
+from ser_core.learn.ppo.batches import Sequences, micro_batches, minibatches, prompts_of_step, sequences
 from ser_core.learn.ppo.critic import Critic
 from ser_core.learn.ppo.generation import Generator, Prompt, until_end
 from ser_core.learn.ppo.guards import Action, Ladder, Sign, climb, hacking_sign, worth_keeping
 from ser_core.learn.ppo.metrics import StepMetrics
-from ser_core.learn.ppo.policy import Policy, Sequences
+from ser_core.learn.ppo.policy import Policy
 from ser_core.learn.ppo.records import Experience, Rollout, Update, step_metrics
 from ser_core.learn.ppo.scorers import Scorer
 from ser_core.learn.ppo.settings import Settings
@@ -185,11 +185,11 @@ class _Loop:
 
         # Log-probabilities and values by the trainer's own arithmetic, whoever generated: an engine's would differ from them.
         batch = sequences([prompt.tokens for prompt in prompts], answers, self.device)
-        old, reference, values = (torch.zeros(batch.answers.shape, device=self.device) for _ in range(3))
+        old, reference, values = (torch.zeros(batch.answer_mask.shape, device=self.device) for _ in range(3))
         with torch.no_grad():
             for members in self._micro_batches(batch):
                 part = batch.rows(members)
-                width = part.answers.shape[1]
+                width = part.answer_width
                 old[members, :width] = self.policy.log_probabilities(part, settings.temperature)
                 reference[members, :width] = self.policy.reference_log_probabilities(part, settings.temperature)
                 values[members, :width] = self.critic.values(part, mean)
@@ -239,7 +239,7 @@ class _Loop:
         sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         for members in self._micro_batches(rollout.batch, rows):
             part = rollout.batch.rows(members)
-            mask, width = part.answer_mask, part.answers.shape[1]
+            mask, width = part.answer_mask, part.answer_width
             old, advantages, returns, old_values = (
                 known[members, :width] for known in (rollout.old, experience.advantages, experience.returns, rollout.values)
             )
@@ -314,10 +314,8 @@ class _Loop:
     def _micro_batches(self, batch: Sequences, rows: torch.Tensor | None = None) -> list[torch.Tensor]:
         """Row numbers of each micro-batch."""
         rows = torch.arange(len(batch.tokens), device=self.device) if rows is None else rows
-        mask = batch.mask[rows].cpu()
-        prompts, answers = mask[:, : batch.prompt_width].sum(-1).tolist(), mask[:, batch.prompt_width :].sum(-1).tolist()
         budget = self.policy.precision.batch_tokens(self.settings.tokens_per_batch)
-        return [rows[members] for members in micro_batches(prompts, answers, budget)]
+        return [rows[members] for members in micro_batches(batch.prompts[rows].tolist(), batch.answers[rows].tolist(), budget)]
 
     def _stop_if_asked(self, state: PPOState) -> None:
         if ranks.anywhere(self.watch.stopping(), self.device):

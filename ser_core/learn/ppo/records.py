@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from ser_core.learn.ppo import arithmetic, ranks
+from ser_core.learn.ppo.batches import Sequences
 from ser_core.learn.ppo.guards import Action, Ladder
 from ser_core.learn.ppo.metrics import StepMetrics
-from ser_core.learn.ppo.policy import Sequences
 from ser_core.learn.ppo.state import PPOState
 
 
@@ -80,7 +80,6 @@ def step_metrics(
         train_seconds: Seconds of the updates.
     """
     mask = rollout.batch.answer_mask
-    lengths = mask.sum(-1)
     heldout = rollout.heldout_scores
     local = [
         torch.tensor(len(rollout.scores)),
@@ -89,7 +88,7 @@ def step_metrics(
         heldout.sum() if heldout is not None else torch.tensor(math.nan),
         (rollout.old - rollout.reference).sum(),
         -rollout.old.sum(),
-        lengths.sum(),
+        rollout.batch.answers.sum(),
         rollout.ended.sum(),
     ]
     answers, *totals = ranks.total(torch.stack([one.double().to(mask.device) for one in local])).tolist()

@@ -25,15 +25,30 @@ class Numbers:
         return [" ".join(str(token) for token in answer if token != END) for answer in answers]
 
 
-class Table(nn.Module):
-    """A policy that says each token with the same logit, whatever stands before it."""
+class Same(nn.Module):
+    """A head that gives all states the same logits."""
 
     def __init__(self, logits: Sequence[float]) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.tensor(logits))
 
-    def forward(self, input_ids: torch.Tensor, logits_to_keep: int, **_: object) -> SimpleNamespace:
-        return SimpleNamespace(logits=self.logits.expand(len(input_ids), logits_to_keep, -1))
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden * self.logits
+
+
+class Table(nn.Module):
+    """A policy that says each token with the same logit, whatever stands before it."""
+
+    def __init__(self, logits: Sequence[float]) -> None:
+        super().__init__()
+        self.head = Same(logits)
+        self.logits = self.head.logits
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.head
+
+    def forward(self, input_ids: torch.Tensor, **_: object) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.head(torch.ones(*input_ids.shape, 1)))
 
 
 class Ones(nn.Module):

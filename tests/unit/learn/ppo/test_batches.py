@@ -28,14 +28,16 @@ def test_micro_batches_keep_to_the_budget_with_padding_counted():
     prompts, answers = [9, 1, 5, 5, 30], [1, 9, 5, 5, 3]
     batches = micro_batches(prompts, answers, budget=32)
     assert sorted(row for batch in batches for row in batch) == [0, 1, 2, 3, 4]
-    sizes = [len(batch) * (max(prompts[row] for row in batch) + max(answers[row] for row in batch)) for batch in batches]
+    sizes = [len(batch) * max(prompts[row] + answers[row] for row in batch) for batch in batches]
     assert [size for size in sizes if size > 32] == [33], "only the row that is too long alone exceeds it"
 
 
-def test_prompts_end_where_answers_begin_and_positions_skip_padding():
-    batch = sequences([[1, 2, 3], [4]], [[5], [6, 7]], "cpu")
-    assert batch.tokens.tolist() == [[1, 2, 3, 5, 0], [0, 0, 4, 6, 7]]
-    assert batch.answer_mask.tolist() == [[True, False], [True, True]]
-    assert batch.positions[1].tolist() == [0, 0, 0, 1, 2]
+def test_answers_stand_right_behind_their_prompts():
+    batch = sequences([[1, 2, 3], [4], [8, 9]], [[5], [6, 7], []], "cpu")
+    assert batch.tokens.tolist() == [[1, 2, 3, 5], [4, 6, 7, 0], [8, 9, 0, 0]]
+    assert batch.answer_mask.tolist() == [[True, False], [True, True], [False, False]]
+    assert [before.tolist() for before in batch.before] == [[0, 1, 1], [2, 0, 1]]
+    assert batch.spread(torch.tensor([0.1, 0.2, 0.3])).tolist() == torch.tensor([[0.1, 0], [0.2, 0.3], [0, 0]]).tolist()
     only = batch.rows(torch.tensor([1]))
-    assert (only.tokens.tolist(), only.prompt_width) == ([[4, 6, 7]], 1)
+    assert (only.tokens.tolist(), only.answer_width) == ([[4, 6, 7]], 2)
+    assert batch.rows(torch.tensor([2])).answer_mask.tolist() == [[False]]

@@ -41,7 +41,7 @@ def test_the_models_own_sampling_settings_are_left_aside_and_put_back(actors):
     own.suppress_tokens, own.repetition_penalty = list(range(1, 256)), 5.0
     torch.manual_seed(0)
     answers = generator.generate(PROMPTS[:1] * 20, tokens=1, temperature=100.0)
-    assert len({tuple(answer) for answer in answers}) > 1
+    assert len({tuple(answer) for answer in answers}) > 2
     assert policy.network.generation_config is own
 
 

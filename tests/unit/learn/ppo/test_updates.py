@@ -80,7 +80,7 @@ def test_padding_and_other_rows_change_no_probability_and_no_value(actors):
         for number, row in enumerate(rows):
             alone = sequences([row[0]], [row[1]], "cpu")
             for compute in (lambda batch: policy.log_probabilities(batch, 0.7), lambda batch: critic.values(batch, 0.0)):
-                expected = torch.zeros(together.answers.shape[1])
+                expected = torch.zeros(together.answer_width)
                 expected[: len(row[1])] = compute(alone)[0]
                 torch.testing.assert_close(compute(together)[number], expected, rtol=0, atol=1e-5)
 
