@@ -17,6 +17,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import Outcome, SERRunStatus, StageStatus
 from ser_core.cli.evolution import evolution_table
 from ser_core.cli.local_executor import StageEvent
+from ser_core.cli.policy_line import policy_line
 from ser_core.loop.observed import Plan
 from ser_core.store.port import ObjectStore
 
@@ -75,7 +76,7 @@ class JsonDisplay:
         return None
 
     def show(self, run: SERRun, planned: Plan) -> None:
-        """One line per new event, iteration and control."""
+        """One line per new event, iteration and control, and for the policy."""
         for event in planned.events:
             _line(event.reason, type=event.type, message=event.message)
         for row in run.status.iterations:
@@ -84,6 +85,8 @@ class JsonDisplay:
         for control in run.status.controls:
             if control not in self._shown.controls:
                 _line("control", **control.model_dump(mode="json", by_alias=True))
+        if run.status.policy is not None and self._shown.policy is None:
+            _line("policy", **run.status.policy.model_dump(mode="json", by_alias=True))
         self._shown = run.status
 
     def stage_event(self, event: StageEvent) -> None:
@@ -175,6 +178,8 @@ class LiveDisplay:
         self._console.print(Text(f"{run.status.phase} after {time.monotonic() - self._started:.0f} s: {run.status.message}"))
         if run.status.reward_model is not None:
             self._console.print(Text(f"best reward model: {run.status.reward_model.uri}"))
+        if run.status.policy is not None:
+            self._console.print(Text(f"policy: {policy_line(run.status.policy)}; {run.status.policy.uri}"))
 
 
 def _title(stage: StageStatus) -> str:

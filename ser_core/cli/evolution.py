@@ -11,6 +11,7 @@ from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
 from ser_core.cli.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
 from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.output import Format, FormatOption, print_data, standard_output
+from ser_core.cli.policy_line import policy_line
 from ser_core.cli.stored_run import StoredRun, Target, open_run
 
 _COLUMNS = ("loop", "status", "pairs", "kept", "above", "agree", "dev", "gain", "held-out", "95 % interval", "T")
@@ -29,7 +30,7 @@ def evolution(
 ) -> None:
     """Show what each loop brought.
 
-    Labels, kept pairs, accuracy with its 95 % interval, and the controls beside.
+    Labels, kept pairs, accuracy with its 95 % interval, the controls beside, and the policy.
     """
     stored = open_run(run, Place(namespace, context, kubeconfig))
     status, length_rule = stored.run.status, _length_rule(stored)
@@ -37,7 +38,7 @@ def evolution(
         console = standard_output()
         console.print(evolution_view(status, length_rule, console.width))
         return
-    parts = status.model_dump(mode="json", by_alias=True, include={"phase", "best_iteration", "iterations", "controls"})
+    parts = status.model_dump(mode="json", by_alias=True, include={"phase", "best_iteration", "iterations", "controls", "policy"})
     print_data({"name": stored.run.metadata.name, **parts, "lengthOnlyAccuracy": length_rule}, output)
 
 
@@ -61,7 +62,8 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
     if not status.iterations:
         return Text("no loop has been evaluated yet", style="dim")
     chart = accuracy_chart(list(_measured(status, length_rule)), width)
-    return Group(evolution_table(status, length_rule), Text(f"\n{_LEGEND}\n", style="dim"), *chart)
+    policy = [] if status.policy is None else [Text(f"\npolicy  {policy_line(status.policy)}", no_wrap=True, overflow="ignore")]
+    return Group(evolution_table(status, length_rule), Text(f"\n{_LEGEND}\n", style="dim"), *chart, *policy)
 
 
 def _measured(status: SERRunStatus, length_rule: float | None) -> Iterator[Measured]:

@@ -19,6 +19,7 @@ from ser_core.api.status import Condition, Outcome, Phase, SERRunStatus, StageSt
 from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.evolution import interval
 from ser_core.cli.output import Format, FormatOption, print_data, standard_output
+from ser_core.cli.policy_line import policy_line
 from ser_core.cli.stored_run import StoredRun, Target, open_run
 from ser_core.loop.plan import TERMINAL
 from ser_core.loop.stages import key_of, live_attempt
@@ -162,6 +163,9 @@ def _facts(run: SERRun, now: datetime) -> Iterable[tuple[str, Text]]:
     learning = "" if status.learning_status is None else f", learning status {status.learning_status.value}"
     yield "loop", Text(f"{status.iteration} of at most {loop.max_iterations}, rule {loop.rule.value}{learning}")
     yield from _best(status)
+    if status.policy is not None:
+        yield "policy", Text(policy_line(status.policy))
+        yield "", Text(status.policy.uri)
     if status.started_at:
         end = "" if status.finished_at is None else f" to {status.finished_at}"
         taken = elapsed(status.started_at, status.finished_at, now)

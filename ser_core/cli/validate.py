@@ -2,7 +2,7 @@
 
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -125,25 +125,24 @@ def check_store(run: SERRun) -> Check:
 
 
 def check_model(run: SERRun) -> Check:
-    """The base model's files are complete, and transformers can score with its kind."""
-    from ser_core.data.base_model import check_base_model
+    """The base models' files are complete, and transformers can score, or write, with their kinds."""
+    from ser_core.data.base_model import check_base_model, check_policy_base
     from ser_core.data.locations import Access
 
+    access, policy = Access(run.spec.storage, run.spec.hub), run.spec.policy
     with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
-        model = check_base_model(run.spec.reward_model, Access(run.spec.storage, run.spec.hub), Path(folder))
-    refuse_unscorable(model.model_type, run.spec.reward_model.base)
-    return Check("model", (f"{model.location.pinned}: {model.model_type}, {len(model.files)} files",))
+        model = check_base_model(run.spec.reward_model, access, Path(folder))
+        refuse_unscorable(model.model_type, run.spec.reward_model.base)
+        models = [model]
+        if policy is not None:
+            models.append(check_policy_base(policy, access, Path(folder, "policy")))
+            refuse_no_writer(models[-1].model_type, policy.base)
+    return Check("model", tuple(f"{found.location.pinned}: {found.model_type}, {len(found.files)} files" for found in models))
 
 
 def refuse_unscorable(model_type: str, base: str) -> None:
     """Raise `SpecError` ``ModelNotSupported`` when transformers has no sequence-classification model of this kind."""
-    try:
-        from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as SUPPORTED
-    except ModuleNotFoundError as error:
-        raise SpecError(
-            f"{error.name} is not installed, stages need it", reason="MissingPackage", hint="pip install 'ser-operator[jobs]'"
-        ) from error
-    if model_type not in SUPPORTED:
+    if model_type not in _kinds("MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES"):
         raise SpecError(
             f"rewardModel.base: {base} is a {model_type}, which transformers cannot load as a sequence-classification model",
             reason="ModelNotSupported",
@@ -151,13 +150,42 @@ def refuse_unscorable(model_type: str, base: str) -> None:
         )
 
 
+def refuse_no_writer(model_type: str, base: str) -> None:
+    """Raise `SpecError` ``ModelNotSupported`` when transformers has no causal language model of this kind."""
+    if model_type not in _kinds("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"):
+        raise SpecError(
+            f"policy.base: {base} is a {model_type}, which transformers cannot load as a causal language model",
+            reason="ModelNotSupported",
+            hint="name a model that AutoModelForCausalLM supports, for example a llama or qwen3",
+        )
+
+
+def _kinds(table: str) -> Collection[str]:
+    """Model types in one of transformers' tables."""
+    try:
+        from transformers.models.auto import modeling_auto
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"{error.name} is not installed, stages need it", reason="MissingPackage", hint="pip install 'ser-operator[jobs]'"
+        ) from error
+    found: Collection[str] = getattr(modeling_auto, table)
+    return found
+
+
 def check_data(run: SERRun) -> Check:
     """The data can be read and split."""
     from ser_core.data.locations import Access
     from ser_core.data.preparation import inspect
+    from ser_core.data.prompts import read_prompts
 
-    metrics = inspect(run.spec.data, run.spec.training.seed, Access(run.spec.storage, run.spec.hub))
-    return Check("data", tuple(_data_lines(metrics)), metrics.warnings)
+    access, policy = Access(run.spec.storage, run.spec.hub), run.spec.policy
+    metrics = inspect(run.spec.data, run.spec.training.seed, access)
+    lines = [*_data_lines(metrics)]
+    if policy is not None and policy.prompts is not None:
+        with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
+            found = read_prompts(policy.prompts.uri, access, Path(folder), (), run.spec.data.max_dropped_fraction, lambda: None)
+        lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
+    return Check("data", tuple(lines), metrics.warnings)
 
 
 def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:

@@ -43,7 +43,7 @@ def read_prompts(
         SpecError: The hub refuses access.
         StoreError: Store or hub cannot be reached.
     """
-    source = open_source(uri, access, folder, alive)
+    source = _open(uri, access, folder, alive)
     tally = Tally("policy.prompts")
     kept = {normal_form(prompt): "" for prompt in heldout}
     for row in _rows(source, alive):
@@ -62,6 +62,13 @@ def read_prompts(
         message = f"policy.prompts.uri: {uri} holds no prompt that is not held out"
         raise DataError(message, reason="NoPrompts", hint="give other prompts, or leave the field out")
     return Prompts(texts, _provenance(source, tally))
+
+
+def _open(uri: str, access: Access, folder: Path, alive: Callable[[], None]) -> Source:
+    try:
+        return open_source(uri, access, folder, alive)
+    except DataError as error:
+        raise DataError(f"policy.prompts.uri: {error.message}", reason=error.reason, hint=error.hint) from error
 
 
 def _rows(source: Source, alive: Callable[[], None]) -> Iterator[Row | BadRow]:
