@@ -20,6 +20,8 @@ Object = Mapping[str, Any]
 
 RUN_UID, ITERATION, STAGE, ATTEMPT = "ser.dev/run-uid", "ser.dev/iteration", "ser.dev/stage", "ser.dev/attempt"
 """Labels of a stage's pods (docs/operations.md)."""
+POD_INDEX = "batch.kubernetes.io/job-completion-index"
+"""Annotation of the pods of a stage that has several."""
 CONTAINER = "stage"
 FIELD_MANAGER = "ser"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ser_core.api.model import Model
 from ser_core.api.stage import PrepareMetrics
-from ser_core.api.status import IterationStatus
+from ser_core.api.status import IterationStatus, PolicyStatus
 from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.comparison import BEST, LoopPair, RunsCompared, SpecDifference, compare_runs
 from ser_core.cli.output import Format, FormatOption, print_data, standard_output
@@ -56,6 +56,9 @@ def diff_view(compared: RunsCompared) -> RenderableType:
         sections += [Text("\nLabel budget", style="bold"), _budget_table(compared.budgets)]
     if compared.loops:
         sections += [Text("\nLoops", style="bold"), _loop_table(compared.loops)]
+    policies = (compared.a.status.policy, compared.b.status.policy)
+    if any(policies):
+        sections += [Text("\nPolicy", style="bold"), _policy_table(policies)]
     return Group(*sections, Text(f"\n{compared.note}", style="dim"))
 
 
@@ -102,6 +105,20 @@ def _loop_table(loops: tuple[LoopPair, ...]) -> Table:
         significant = loop.p_value is not None and loop.p_value < SIGNIFICANT
         table.add_row(loop.name, *_cells(loop), style="bold" if significant else None)
     return table
+
+
+def _policy_table(policies: tuple[PolicyStatus | None, PolicyStatus | None]) -> Table:
+    table = plain_table("", "a", "b")
+    names = ("held-out score before", "held-out score after", "nats from its start", "PPO steps", "stopped by")
+    for name, *cells in zip(names, *map(_policy, policies), strict=True):
+        table.add_row(name, *cells)
+    return table
+
+
+def _policy(policy: PolicyStatus | None) -> tuple[str, ...]:
+    if policy is None:
+        return ("–",) * 5
+    return f"{policy.baseline_score:.3f}", f"{policy.score:.3f}", f"{policy.kl:.3g}", f"{policy.steps:,}", policy.stopped
 
 
 def _cells(loop: LoopPair) -> Iterator[str]:

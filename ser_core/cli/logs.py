@@ -11,7 +11,7 @@ import typer
 
 from ser_core.api.stage import RunIdentity
 from ser_core.api.status import StageKind
-from ser_core.cli.cluster import ATTEMPT, ITERATION, STAGE, Cluster, ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.cluster import ATTEMPT, ITERATION, POD_INDEX, STAGE, Cluster, ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.output import print_warning, say, standard_output
 from ser_core.cli.stored_run import JsonLines, StoredRun, Target, open_run
 from ser_core.errors import ClusterError, SpecError, StoreError
@@ -36,6 +36,8 @@ class StageLog:
     attempt: int
     read: Callable[[], str]
     """Fetches it."""
+    index: str = ""
+    """Of its pod among those of the attempt."""
 
     @property
     def identity(self) -> tuple[int, StageKind, int]:
@@ -43,14 +45,15 @@ class StageLog:
         return self.iteration, self.stage, self.attempt
 
     @property
-    def place(self) -> tuple[int, int, int]:
+    def place(self) -> tuple[int, int, int, str]:
         """Order in which the stages ran; what follows the loops comes last."""
-        return (self.iteration if self.stage in _IN_LOOP else 10_000, list(StageKind).index(self.stage), self.attempt)
+        return (self.iteration if self.stage in _IN_LOOP else 10_000, list(StageKind).index(self.stage), self.attempt, self.index.zfill(4))
 
     @property
     def name(self) -> str:
         """What stands before its lines."""
-        return f"{self.stage.value}-{self.iteration}" + (f" attempt {self.attempt}" if self.attempt > 1 else "")
+        attempt = f" attempt {self.attempt}" if self.attempt > 1 else ""
+        return f"{self.stage.value}-{self.iteration}{attempt}{f' pod {self.index}' if self.index not in ('', '0') else ''}"
 
 
 def logs(
@@ -104,14 +107,15 @@ def _all_logs(stored: StoredRun) -> list[StageLog]:
 
 
 def pod_logs(cluster: Cluster, pods: Iterable[Mapping[str, Any]]) -> list[StageLog]:
-    """Logs of the pods of a run; of two pods of one attempt the newer one's."""
-    found: dict[tuple[int, StageKind, int], StageLog] = {}
-    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
+    """Logs of the pods of a run, in the order in which they were made. An attempt has several pods if it has several nodes."""
+    found: list[StageLog] = []
+    for pod in sorted(pods, key=lambda pod: (str(pod["metadata"]["creationTimestamp"]), str(pod["metadata"]["name"]))):
         labels, name = pod["metadata"].get("labels", {}), str(pod["metadata"]["name"])
         if labels.get(STAGE) in _KINDS and str(labels.get(ITERATION)).isdigit() and str(labels.get(ATTEMPT)).isdigit():
-            log = StageLog(int(labels[ITERATION]), _KINDS[labels[STAGE]], int(labels[ATTEMPT]), partial(cluster.log, name))
-            found[log.identity] = log
-    return list(found.values())
+            index = str(pod["metadata"].get("annotations", {}).get(POD_INDEX, ""))
+            read = partial(cluster.log, name)
+            found.append(StageLog(int(labels[ITERATION]), _KINDS[labels[STAGE]], int(labels[ATTEMPT]), read, index))
+    return found
 
 
 def stored_logs(stored: StoredRun) -> list[StageLog]:

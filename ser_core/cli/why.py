@@ -95,6 +95,9 @@ def _completed(run: SERRun) -> Why:
     if last is not None and last.learning_status is LearningStatus.STOP:
         cause = f"the run has ended: in loop {last.iteration} too few self-labels could be trusted"
         fix = "if that is too early: more seed labels, or in a new run a lower loop.thresholds.targetPrecision or minSamples"
+    elif status.policy is not None and status.policy.stopped:
+        cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
+        fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"
     elif not status.best_iteration:
         cause = "the run has ended, and no loop beat the seed model on the dev pairs"
         fix = "more seed labels make a better seed model; ser report shows what was kept and how often it was right"

@@ -155,6 +155,15 @@ def test_logs_without_a_way_to_the_store_are_those_of_the_pods(ser, api, run):
     assert ser("logs", "small").out.split() == ["retrain-2", "alive"]
 
 
+def test_every_pod_of_an_attempt_speaks(ser, api, run):
+    for index in ("1", "0"):
+        one = pod(run, 2, "retrain", name=f"pod-{index}")
+        one["metadata"]["annotations"] = {cluster.POD_INDEX: index}
+        api.answers["/api/v1/namespaces/lab/pods"]["items"].append(one)
+        api.answers[f"/api/v1/namespaces/lab/pods/pod-{index}/log"] = f"word {index}\n"
+    assert ser("logs", "small", "-i", "2").out.split() == ["retrain-2", "word", "0", "retrain-2", "pod", "1", "word", "1"]
+
+
 def test_a_pod_that_has_no_log_yet_is_a_warning(ser, api, run):
     api.answers["/api/v1/namespaces/lab/pods"]["items"].append(pod(run, 2, "retrain"))
     api.answers["/api/v1/namespaces/lab/pods/pod-1/log"] = (400, {"message": "container is waiting to start"})

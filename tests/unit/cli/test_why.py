@@ -9,7 +9,17 @@ import pytest
 
 from ser_core import errors
 from ser_core.api.serrun import SERRun
-from ser_core.api.status import IterationStatus, LearningStatus, Outcome, Phase, ProgressStatus, SERRunStatus, StageKind, StageStatus
+from ser_core.api.status import (
+    IterationStatus,
+    LearningStatus,
+    Outcome,
+    Phase,
+    PolicyStatus,
+    ProgressStatus,
+    SERRunStatus,
+    StageKind,
+    StageStatus,
+)
 from ser_core.cli.reasons import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
 from ser_core.cli.why import explain
 from ser_core.loop.conditions import conditions
@@ -33,8 +43,12 @@ def reasons_in_code():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 yield from literal_reasons(node)
-            elif isinstance(node, ast.Assign) and any(getattr(target, "id", "").isupper() for target in node.targets):
-                yield from (value for value in strings(node.value) if path.parts[1:2] == ("loop",) and camel(value))
+            elif isinstance(node, ast.Assign) and path.parts[:2] in (("ser_core", "loop"), ("operator", "ser_operator")):
+                yield from (value for value in strings(node.value) if camel(value) and constants(node.targets))
+
+
+def constants(targets):
+    return all(name.id.isupper() for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
 
 
 def literal_reasons(call):
@@ -53,8 +67,18 @@ def camel(text):
 
 
 def not_reasons():
-    """Words in CamelCase that are something else: phases, conditions, learning statuses."""
-    return {"Ready", "Reconciling", "Stalled", "Pending", "ControlsBegun", "UnreadableRun", *LearningStatus} | {"ImmutableField"}
+    """Words in CamelCase that are something else: conditions, learning statuses, what stays in files, states that say nothing."""
+    return {
+        "Ready",
+        "Reconciling",
+        "Stalled",
+        "Pending",
+        "ControlsBegun",
+        "UnreadableRun",
+        *LearningStatus,
+        "ImmutableField",
+        *waiting._ORDINARY,
+    }
 
 
 def error_classes():
@@ -234,6 +258,12 @@ def test_what_is_told(run, cause, evidence, fix):
     assert evidence in why.evidence
     assert fix in why.fix
     assert not [line for line in (why.cause, why.evidence, why.fix) if "\n" in line or "{" in line]
+
+
+def test_a_policy_that_games_the_reward_model_is_named():
+    policy = PolicyStatus(uri="s3://b/x", manifestSHA256="0", score=1, baseline_score=0, kl=9, steps=3, stopped="LengthExplosion")
+    why = told(run_of(Phase.COMPLETED, "Completed", "policy: …", policy=policy, best_iteration=1))
+    assert "LengthExplosion is a sign that the policy games the reward model" in why.cause
 
 
 def test_a_run_that_no_operator_looks_at_says_so():
