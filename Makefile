@@ -24,7 +24,7 @@ test: check binaries ## Everything that must pass: check, unit, integration and 
 unit: $(INSTALLED) ## The unit tests alone
 	$(BIN)/python -m pytest tests/unit
 
-chart: $(INSTALLED) ## The Helm chart: lint, schema, and what it renders under Helm 3 and 4
+chart: $(INSTALLED) binaries ## The Helm chart: lint, schema, and what it renders under Helm 3 and 4
 	$(BIN)/python -m pytest tests/chart
 
 e2e: $(INSTALLED) binaries ## The operator on a real Kubernetes control plane and a real S3 server
