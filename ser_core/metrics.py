@@ -115,7 +115,7 @@ TRAINING = Group(
     "Training",
     "The newest optimizer step, exported like the stage's.",
     (
-        Metric("ser_train_loss", "gauge", "Mean loss of a pair, in nats.", STAGE),
+        Metric("ser_train_loss", "gauge", "Mean loss of a pair, or in sft of a token, in nats.", STAGE),
         Metric("ser_train_gradient_norm", "gauge", "Norm of the gradient before clipping.", STAGE),
         Metric("ser_train_learning_rate", "gauge", "Learning rate of the step.", STAGE),
         Metric("ser_train_steps_total", "counter", "Optimizer steps of this attempt.", STAGE),

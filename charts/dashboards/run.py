@@ -164,7 +164,7 @@ def _training() -> list[Panel]:
     return [
         lines(
             "Loss",
-            "Mean loss of a pair at the newest optimizer step, in nats.",
+            "Mean loss of a pair, or in sft of a token, at the newest optimizer step, in nats.",
             COUNT,
             Query(of_run("ser_train_loss", _BY_STAGE), _STAGE, SKY),
         ),

@@ -45,6 +45,11 @@ class Measurements:
         )
         self.add({"ser_train_steps_total": 1, "ser_train_pairs_total": step.pairs, "ser_train_tokens_total": step.tokens})
 
+    def fine_tuned(self, loss: float) -> None:
+        """A policy took a step of supervised fine-tuning."""
+        self.set({"ser_train_loss": loss})
+        self.add({"ser_train_steps_total": 1})
+
     def aligned(self, step: StepMetrics) -> None:
         """A policy took a PPO step."""
         newest: dict[str, float | None] = {

@@ -43,6 +43,7 @@ class SupervisedProgress:
 
     def stepped(self, step: int, loss: float) -> None:
         """One more optimizer step is done."""
+        self._context.measurements.fine_tuned(loss)
         self._context.reporter.progress(step, self._total, "steps")
 
     def resume(self) -> Path | None:

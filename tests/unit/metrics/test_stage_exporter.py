@@ -2,8 +2,10 @@
 
 import io
 import socket
+import sys
 import urllib.request
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -56,6 +58,14 @@ def test_a_training_tells_its_newest_step_and_its_sums(spec):
     assert all(set(labels) == set(METRICS[name].labels) for name, (_, labels) in values.items())
 
 
+def test_a_fine_tuning_tells_its_loss():
+    measured = Measurements()
+    measured.fine_tuned(2.0)
+    measured.fine_tuned(1.5)
+
+    assert (measured.values()["ser_train_loss"], measured.values()["ser_train_steps_total"]) == (1.5, 2)
+
+
 def ppo_step(**values):
     return StepMetrics(**{**dict.fromkeys(StepMetrics.__dataclass_fields__, 0.5), **values})
 
@@ -79,6 +89,26 @@ def test_a_stage_that_does_not_train_has_no_losses(spec):
 
     assert not any(name.startswith("ser_train_") for name in values)
     assert values["ser_stage_store_retries_total"][0] == 0
+
+
+def test_each_gpu_in_use_tells_its_memory(spec, monkeypatch):
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True,
+        device_count=lambda: 2,
+        memory_allocated=lambda device: 10 + device,
+        memory_reserved=lambda device: 20 + device,
+        max_memory_allocated=lambda device: 30 + device,
+        get_device_properties=lambda device: SimpleNamespace(total_memory=40 + device),
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))  # no machine of the tests has a GPU
+
+    page = exposition(spec, STARTED, None, {}).decode()
+
+    found = [sample for family in text_string_to_metric_families(page) for sample in family.samples if "gpu" in sample.name]
+    assert {(one.labels["device"], one.labels["use"]): one.value for one in found} == {
+        **{("0", "allocated"): 10, ("0", "reserved"): 20, ("0", "peak"): 30, ("0", "total"): 40},
+        **{("1", "allocated"): 11, ("1", "reserved"): 21, ("1", "peak"): 31, ("1", "total"): 41},
+    }
 
 
 def test_the_page_stands_beside_the_progress(spec, tmp_path):
