@@ -8,7 +8,8 @@ import yaml
 
 from controlplane.cluster import ApiError
 from controlplane.scenario import SPEC
-from ser_core.api.serrun import API_VERSION
+from ser_core.api.serrun import API_VERSION, SERRun
+from ser_operator import gang, render
 from ser_operator.kubernetes_api import Cluster, configuration
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "jobs").glob("*.yaml"))
@@ -36,8 +37,18 @@ def test_a_job_and_its_pod_are_taken_by_a_server_side_dry_run(control_plane, res
     pod = {"metadata": {"name": "p", "labels": job["spec"]["template"]["metadata"]["labels"]}, "spec": job["spec"]["template"]["spec"]}
     api.create(f"/api/v1/namespaces/{restricted}/pods?dryRun=All&fieldValidation=Strict", pod)
 
-    assert made["spec"]["backoffLimit"] == 0
+    retries = {"backoffLimit", "backoffLimitPerIndex"} & job["spec"].keys()
+    assert {name: made["spec"][name] for name in retries} == {name: job["spec"][name] for name in retries}
     assert made["spec"]["podReplacementPolicy"] == "Failed"
+
+
+def test_the_service_of_a_gang_is_taken_by_a_server_side_dry_run(control_plane, namespace):
+    run = SERRun.model_validate({"metadata": {"name": "x" * 253, "namespace": namespace, "uid": "5f2c"}, "spec": SPEC})
+    service = gang.service(run, render.owner(run))
+
+    made = control_plane.api().create(f"/api/v1/namespaces/{namespace}/services?dryRun=All&fieldValidation=Strict", service)
+
+    assert made["spec"]["clusterIP"] == "None"
 
 
 @pytest.mark.parametrize("text", ["plain", "é – “quoted”", "😀 beyond the basic plane", 'tab\tand "quotes": {x}'])
