@@ -41,6 +41,7 @@ _OUTCOME_STYLES = {
 }
 WATCH_SECONDS = 2.0
 BAR_CELLS = 20
+NAME_CELLS = 14
 LAST_EVENTS = 10
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="All conditions and attempts; on a cluster also pods and events.")]
@@ -123,7 +124,7 @@ def status_view(run: SERRun, now: datetime, details: Details = Details(), *, ver
     """
     status = run.status
     sections: list[RenderableType] = [Text(f"SERRun {run.metadata.namespace}/{run.metadata.name}", style="bold")]
-    sections += [_fact(name, value) for name, value in _facts(run, now)]
+    sections += [_line(name, value) for name, value in _facts(run, now)]
     conditions = [condition for condition in status.conditions if verbose or condition.status == "True"]
     if conditions:
         sections += [_title("Conditions"), _conditions(conditions, status)]
@@ -139,15 +140,20 @@ def status_view(run: SERRun, now: datetime, details: Details = Details(), *, ver
     return Group(*sections)
 
 
-def _fact(name: str, value: Text) -> RenderableType:
-    """A line that is not broken, so that a URI can be copied; only the message, which may be long, is wrapped beside its name."""
-    if name != "message":
-        return Text.assemble((f"{name:<16}", "dim"), value, no_wrap=True, overflow="ignore")
+def beside(name: str, value: Text, cells: int = NAME_CELLS, style: str = "dim") -> RenderableType:
+    """A text of any length, wrapped beside its name, which takes ``cells``."""
     grid = Table.grid()
-    grid.add_column(width=16, style="dim")
+    grid.add_column(width=cells, style=style)
     grid.add_column(overflow="fold")
     grid.add_row(name, value)
     return grid
+
+
+def _line(name: str, value: Text) -> RenderableType:
+    """A line that is not broken, so that a URI can be copied; only the message is wrapped."""
+    if name == "message":
+        return beside(name, value)
+    return Text.assemble((f"{name:<{NAME_CELLS}}", "dim"), value, no_wrap=True, overflow="ignore")
 
 
 def _title(name: str) -> Text:

@@ -12,9 +12,11 @@ from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, St
 from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.output import Format, FormatOption, print_data, standard_output
 from ser_core.cli.reasons import Remedy, remedy_of
-from ser_core.cli.status import elapsed, event_time
+from ser_core.cli.status import beside, elapsed, event_time
 from ser_core.cli.stored_run import StoredRun, Target, open_run
 from ser_core.loop.stages import key_of, live_attempt, resource_kind
+
+_NAME_CELLS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,12 @@ def why(
     if output is not Format.TEXT:
         print_data(asdict(told), output)
         return
+    console = standard_output()
     for name, text in asdict(told).items():
-        standard_output().print(Text.assemble((f"{name:<10}", "bold"), text), soft_wrap=True)
+        if console.is_terminal:
+            console.print(beside(name, Text(text), _NAME_CELLS, "bold"))
+        else:
+            console.print(f"{name:<{_NAME_CELLS}}{text}", soft_wrap=True)
 
 
 def _events(stored: StoredRun) -> Sequence[Mapping[str, Any]]:

@@ -85,9 +85,9 @@ def test_status_says_where_the_run_is(ser, held: Scenario):
     shown = ser("status", held.namespace, "-n", held.namespace)
     assert (shown.code, shown.err) == (0, "")
     assert shown.out.startswith(
-        f"SERRun {held.namespace}/{held.namespace}\nphase           Running\nmessage         label of loop 1, attempt 1\n"
+        f"SERRun {held.namespace}/{held.namespace}\nphase         Running\nmessage       label of loop 1, attempt 1\n"
     )
-    assert "\nstage           label of loop 1, attempt 1, since " in shown.out
+    assert "\nstage         label of loop 1, attempt 1, since " in shown.out
 
 
 def test_kubectl_finds_it_as_a_plugin(command, held: Scenario):

@@ -40,7 +40,7 @@ def test_the_labels_are_the_operators():
 
 
 def test_a_name_is_looked_for_in_the_namespace_of_the_context(ser, api, run):
-    assert ser("status", "small").out.startswith("SERRun lab/small\nphase           Running\n")
+    assert ser("status", "small").out.startswith("SERRun lab/small\nphase         Running\n")
     assert ser("status", "small", "--context", "there").code == 10
     assert [path for _, path, _, _ in api.asked][:2] == [f"{api.runs()}/small", f"{api.runs('other')}/small"]
 
