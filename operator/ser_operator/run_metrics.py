@@ -1,7 +1,7 @@
 """What the status of a run says, as samples of the metrics in `ser_core.metrics`. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -24,15 +24,14 @@ class Sample(NamedTuple):
     value: float
 
 
-def samples(bodies: Iterable[Object]) -> Iterator[Sample]:
-    """The samples of all runs. A value that a run does not have gives none."""
-    for body in bodies:
-        run = str(at(body, "metadata").get("namespace", "")), str(at(body, "metadata").get("name", ""))
-        status = read_status(body)
-        yield from _spec(run, body)
-        yield from (Sample(one.metric, (*run, *one.labels), one.value) for one in _run(status))
-        for row in status.iterations:
-            yield from (Sample(one.metric, (*run, str(row.iteration), *one.labels), one.value) for one in _iteration(row))
+def samples(body: Object) -> Iterator[Sample]:
+    """The samples of a run. A value that it does not have gives none."""
+    run = str(at(body, "metadata").get("namespace", "")), str(at(body, "metadata").get("name", ""))
+    status = read_status(body)
+    yield from _spec(run, body)
+    yield from (Sample(one.metric, (*run, *one.labels), one.value) for one in _run(status))
+    for row in status.iterations:
+        yield from (Sample(one.metric, (*run, str(row.iteration), *one.labels), one.value) for one in _iteration(row))
 
 
 def _spec(run: Labels, body: Object) -> Iterator[Sample]:

@@ -1,20 +1,18 @@
 """The operator's metrics: what it counts of itself, and what the statuses of the runs say. Their table is `ser_core.metrics`."""
 
 import time
-from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ser_core.metrics import METRICS
-from ser_operator.run_metrics import Labels, samples
+from ser_operator.run_page import RunPage
 
 Object = Mapping[str, Any]
-Family = CounterMetricFamily | GaugeMetricFamily
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -43,7 +41,9 @@ class Telemetry:
         self._gauge("ser_operator_queue_depth").set_function(depth)
         self._gauge("ser_operator_build_info").labels(version("ser-operator")).set(1)
         ProcessCollector(registry=self.registry)
-        self.registry.register(_Cached(runs, cached))
+        self._runs = runs
+        self._page = RunPage()
+        self.registry.register(_Cached(self._page.phases, cached))
 
     def watched(self, kind: str) -> None:
         """A watch brought an event."""
@@ -74,7 +74,8 @@ class Telemetry:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format. May be called from any thread."""
-        return generate_latest(self.registry)
+        self._page.update(self._runs())
+        return generate_latest(self.registry) + self._page.text().encode()
 
     def _counter(self, name: str) -> Counter:
         return Counter(name, METRICS[name].help, METRICS[name].labels, registry=self.registry)
@@ -87,36 +88,15 @@ class Telemetry:
 
 
 class _Cached(Collector):
-    """What the cache holds, read anew at each scrape, so that deleted runs vanish."""
+    """What the cache holds, counted anew at each scrape."""
 
-    def __init__(self, runs: Callable[[], Iterable[Object]], cached: Callable[[], Mapping[str, int]]) -> None:
-        self._runs = runs
-        self._cached = cached
+    def __init__(self, phases: Callable[[], Mapping[str, int]], cached: Callable[[], Mapping[str, int]]) -> None:
+        self._counts = {"ser_operator_runs": phases, "ser_operator_cached_objects": cached}
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[GaugeMetricFamily]:
         """One family a metric."""
-        families: dict[str, Family] = {}
-
-        def add(name: str, labels: Labels, value: float) -> None:
-            families.setdefault(name, _family(name)).add_metric(labels, value)
-
-        phases: Count[str] = Count()
-        for name, labels, value in samples(self._runs()):
-            add(name, labels, value)
-            if name == "ser_run_phase":
-                phases[labels[-1]] += 1
-        for phase, number in phases.items():
-            add("ser_operator_runs", (phase,), number)
-        for kind, number in self._cached().items():
-            add("ser_operator_cached_objects", (kind,), number)
-        yield from families.values()
-
-    def describe(self) -> Iterator[Family]:
-        """Nothing: the registry would read the whole cache for it."""
-        yield from ()
-
-
-def _family(name: str) -> Family:
-    metric = METRICS[name]
-    family = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
-    return family(name, metric.help, labels=metric.labels)
+        for name, count in self._counts.items():
+            family = GaugeMetricFamily(name, METRICS[name].help, labels=METRICS[name].labels)
+            for label, number in count().items():
+                family.add_metric([label], number)
+            yield family

@@ -4,6 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ser_core.metrics import ITERATIONS, METRICS, OPERATOR, RUNS
+from ser_operator.run_metrics import samples
 from ser_operator.telemetry import Telemetry
 
 STATUS = {
@@ -117,6 +118,20 @@ def test_falls_in_a_row_are_counted(telemetry, runs, accuracies, falls):
     runs[:] = [run("hh", {"iterations": rows})]
 
     assert exported(telemetry)[of_run("ser_run_accuracy_falls")] == falls
+
+
+def test_a_run_is_rendered_anew_when_it_has_changed_and_only_then(telemetry, runs, monkeypatch):
+    runs.append(run("other"))
+    before = exported(telemetry)
+    runs[0] = run("hh", {**STATUS, "gpuHours": 2})
+    rendered = []
+    monkeypatch.setattr("ser_operator.run_page.samples", lambda body: rendered.append(body) or samples(body))
+
+    after = exported(telemetry)
+
+    assert rendered == [runs[0]]
+    assert {key for key in before if before[key] != after.get(key)} >= {of_run("ser_run_gpu_seconds_total")}
+    assert after[of_run("ser_run_gpu_seconds_total")] == 7200
 
 
 def test_a_deleted_run_vanishes(telemetry, runs):
