@@ -11,6 +11,7 @@ from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.manifest import Manifest
 from ser_core.store.port import ObjectStore
+from ser_jobs.input_folder import locked
 from ser_jobs.metrics_exporter import Measurements
 
 
@@ -50,6 +51,8 @@ class StageContext:
     """Say what follows when it may take long and reports no progress (loading, saving, encoding), so that it is not taken for a hang."""
     measurements: Measurements = field(default_factory=Measurements)
     """Live values for ``/metrics``, by the names in `ser_core.metrics`. Those of rank 0 are shown."""
+    shared_inputs: Path | None = None
+    """Folder of the inputs that the processes of a pod share; None: one of its own. What lies there is only read."""
 
     def fetch(self, role: InputRole, name: str) -> Path:
         """Local copy of one output of an input, for example ``(PREPARED, "seed.parquet")``. Size and SHA-256 are checked.
@@ -67,7 +70,11 @@ class StageContext:
         """Local copy of all outputs of an input below ``folder``, for example ``model``. Returns the folder."""
         names = [name for name in self.inputs[role].outputs if name.startswith(f"{folder}/")]
         self._fetch(role, names)
-        return self.workdir / "inputs" / role.value / folder
+        return self._inputs / role.value / folder
+
+    @property
+    def _inputs(self) -> Path:
+        return self.shared_inputs or self.workdir / "inputs"
 
     def _fetch(self, role: InputRole, names: list[str]) -> dict[str, Path]:
         manifest = self.inputs[role]
@@ -75,7 +82,8 @@ class StageContext:
         if missing or not names:
             raise SpecError(f"{role.value} ({manifest.stage.value} of iteration {manifest.iteration}) has no output {', '.join(missing)}")
         self.silent(f"fetching {role.value}")
-        return fetch_outputs(self.store, manifest, names, self.workdir / "inputs" / role.value)
+        with locked(self._inputs):
+            return fetch_outputs(self.store, manifest, names, self._inputs / role.value)
 
 
 @dataclass(frozen=True, slots=True)

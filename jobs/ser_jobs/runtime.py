@@ -34,7 +34,7 @@ from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest, stage_prefix
 from ser_core.store.port import ObjectStore
 from ser_core.store.retry import Retry
-from ser_jobs import heartbeat, place, stacks
+from ser_jobs import heartbeat, input_folder, place, stacks
 from ser_jobs.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.context import StageBody, StageContext, StageOutput
 from ser_jobs.credentials import load_credentials
@@ -141,6 +141,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
                 here.world_size,
                 pulse.silent,
                 measurements,
+                input_folder.from_environment(os.environ),
             )
             output = body(context)
         if output is None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.errors import Interrupted, OutOfMemory, RendezvousTimeout, SERError, StageHung
-from ser_jobs import heartbeat, processes, stacks, supervision
+from ser_jobs import heartbeat, input_folder, processes, stacks, supervision
 from ser_jobs import supervisor_errors as errors
 from ser_jobs.ends import KILLED, End, cause
 from ser_jobs.kernel_kills import kernel_kills
@@ -113,6 +113,8 @@ class _Supervisor:
             stacks.VARIABLE: str(files["stacks"]),
             TERMINATION_MESSAGE: str(files["message"]),
         }
+        if self.told.processes > 1:
+            environment[input_folder.VARIABLE] = str(self.folder / "inputs")
         if self.told.world_size > 1:
             environment |= {"RANK": str(rank), "LOCAL_RANK": str(local_rank), "WORLD_SIZE": str(self.told.world_size)}
             environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", **environment}
