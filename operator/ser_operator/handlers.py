@@ -83,7 +83,8 @@ def connection(configuration: Configuration) -> kopf.ConnectionInfo:
     """kopf's view of the client's configuration: the same server, certificates and, read again, the token."""
     if configuration.refresh_api_key_hook is not None:
         configuration.refresh_api_key_hook(configuration)
-    token = str(configuration.api_key.get("BearerToken", "")).removeprefix("Bearer ").strip()
+    # the client writes "Bearer …" from a kubeconfig and "bearer …" in a pod
+    token = str(configuration.api_key.get("BearerToken", "")).rpartition(" ")[2].strip()
     return kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
