@@ -1,5 +1,6 @@
 """What the boards have in common: names, variables, links to each other."""
 
+import itertools
 from collections.abc import Sequence
 
 from grafana_foundation_sdk.builders import dashboard
@@ -33,10 +34,11 @@ def board(
     )
     for variable in variables:
         made = made.with_variable(variable)
+    numbers = itertools.count(1)
     for name, panels in rows:
-        made = made.with_row(dashboard.Row(name))
+        made = made.with_row(dashboard.Row(name).id(next(numbers)))
         for panel in panels:
-            made = made.with_panel(panel)
+            made = made.with_panel(panel.id(next(numbers)))
     return made
 
 

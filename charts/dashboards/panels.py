@@ -4,7 +4,17 @@ import string
 from collections.abc import Mapping, Sequence
 
 from grafana_foundation_sdk.builders import barchart, common, dashboard, prometheus, stat, statetimeline, table, timeseries, trend
-from grafana_foundation_sdk.models.common import BigValueGraphMode, BigValueTextMode, DataSourceRef, StackingMode, VisibilityMode
+from grafana_foundation_sdk.models.common import (
+    BigValueGraphMode,
+    BigValueTextMode,
+    DataSourceRef,
+    LegendDisplayMode,
+    LegendPlacement,
+    SortOrder,
+    StackingMode,
+    TooltipDisplayMode,
+    VisibilityMode,
+)
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue, FieldColorModeId
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -32,6 +42,7 @@ def word(title: str, description: str, query: Query) -> stat.Panel:
 def lines(title: str, description: str, unit: str, *queries: Query) -> timeseries.Panel:
     """Values over time."""
     panel = timeseries.Panel().title(title).description(description).unit(unit).datasource(SOURCE).height(HEIGHT).span(WIDTH)
+    panel = panel.legend(_legend()).tooltip(_tooltip())
     panel = panel.line_width(2).fill_opacity(0).axis_soft_min(0)
     for letter, query in zip(string.ascii_uppercase, queries, strict=False):
         panel = panel.with_target(_target(query, letter).range()).override_by_query(letter, _line(query))
@@ -41,6 +52,7 @@ def lines(title: str, description: str, unit: str, *queries: Query) -> timeserie
 def states(title: str, description: str, *queries: Query) -> statetimeline.Panel:
     """Which states held when: a row a state."""
     panel = statetimeline.Panel().title(title).description(description).unit("bool_yes_no").datasource(SOURCE).height(HEIGHT).span(WIDTH)
+    panel = panel.legend(_legend()).tooltip(_tooltip())
     panel = panel.show_value(VisibilityMode.NEVER).color_scheme(_fixed(SKY))
     for letter, query in zip(string.ascii_uppercase, queries, strict=False):
         panel = panel.with_target(_target(query, letter).range()).override_by_query(letter, _line(query))
@@ -58,6 +70,7 @@ def by_iteration(title: str, description: str, unit: str, *queries: Query, band:
         band: Names of two queries; the space between them is filled.
     """
     panel = trend.Panel().title(title).description(description).unit(unit).datasource(SOURCE).height(HEIGHT).span(WIDTH)
+    panel = panel.legend(_legend()).tooltip(_tooltip())
     panel = panel.x_field("iteration").line_width(2).fill_opacity(0).show_points(VisibilityMode.ALWAYS).point_size(6)
     panel = panel.transformations(_joined(queries))
     for letter, query in zip(string.ascii_uppercase, queries, strict=False):
@@ -73,6 +86,7 @@ def by_iteration(title: str, description: str, unit: str, *queries: Query, band:
 def bars_by_iteration(title: str, description: str, unit: str, *queries: Query) -> barchart.Panel:
     """Parts of a whole by the number of the loop, one upon the other."""
     panel = barchart.Panel().title(title).description(description).unit(unit).datasource(SOURCE).height(HEIGHT).span(WIDTH)
+    panel = panel.legend(_legend()).tooltip(_tooltip())
     panel = panel.x_field("iteration").stacking(StackingMode.NORMAL).show_value(VisibilityMode.AUTO).fill_opacity(80)
     panel = panel.transformations(_joined(queries))
     for letter, query in zip(string.ascii_uppercase, queries, strict=False):
@@ -143,6 +157,14 @@ def _target(query: Query, letter: str) -> prometheus.Dataquery:
 def _instant(query: Query, letter: str) -> prometheus.Dataquery:
     target = _target(query, letter).instant()
     return target if "{{" in query.name else target.format(PromQueryFormat.TABLE)
+
+
+def _legend() -> common.VizLegendOptions:
+    return common.VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM).calcs([])
+
+
+def _tooltip() -> common.VizTooltipOptions:
+    return common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
 
 
 def _line(query: Query) -> list[DynamicConfigValue]:

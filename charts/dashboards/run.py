@@ -156,7 +156,7 @@ def _evolution() -> list[Panel]:
             "Held-out accuracy of models trained beside the evolution (loop.controls).",
             Query(of_run("ser_run_control_accuracy_ratio", "control"), "held-out accuracy"),
             units={"held-out accuracy": SHARE},
-        ),
+        ).height(5),
     ]
 
 
@@ -280,7 +280,9 @@ def _policy() -> list[Panel]:
             Query(of_run("ser_run_policy_kl_nats", "run"), "distance"),
             Query(of_run("ser_run_policy_steps", "run"), "steps"),
             units={},
-        ),
+        )
+        .span(12)
+        .height(8),
     ]
 
 

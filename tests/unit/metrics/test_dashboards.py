@@ -76,6 +76,22 @@ def test_two_lines_of_a_panel_never_share_a_colour(panel):
     assert len(fixed) == len(set(fixed))
 
 
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_panels_stand_side_by_side(board):
+    places = [panel["gridPos"] for panel in board["panels"]]
+    cells = [(x, y) for at in places for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])]
+
+    assert len(cells) == len(set(cells)), "two panels overlap"
+    assert max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+@EACH_PANEL
+def test_lines_and_bars_are_named(panel):
+    if panel["type"] not in ("stat", "table"):
+        assert panel["options"]["legend"]["showLegend"]
+
+
 def test_boards_are_found_by_stable_names_and_lead_to_each_other():
     assert {board["uid"] for board in BOARDS.values()} == {"ser-runs", "ser-run", "ser-operator"}
     assert all(board["links"][0]["tags"] == board["tags"] == ["ser"] for board in BOARDS.values())
