@@ -38,6 +38,7 @@ class SupervisedProgress:
 
     def save(self, step: int, files: Mapping[str, Path]) -> None:
         """Keep a checkpoint."""
+        self._context.silent("saving a checkpoint")
         if self._context.rank == 0:
             self._interval.measure(lambda: self._context.checkpoints.save(step, files))
 
@@ -83,6 +84,7 @@ class PolicyProgress:
 
     def save(self, state: PPOState) -> None:
         """Keep a checkpoint."""
+        self._context.silent("saving a checkpoint")
         if self._context.rank == 0:
             self._interval.measure(lambda: self._save(state))
 

@@ -37,6 +37,8 @@ class EventLog:
     def progress(self, step: int, total: int, unit: str) -> None:
         """Say that ``step`` of ``total`` ``unit`` are done."""
         self._heartbeat.step()
+        if step >= total:
+            self._heartbeat.silent("finishing")
         if not self._place.is_first:
             return
         self._latest = {"step": step, "total": total, "unit": unit}

@@ -47,6 +47,15 @@ def test_every_step_is_a_sign_of_life_also_where_it_is_not_shown(tmp_path, rank)
     assert (tmp_path / "log").exists() == (rank == 0)
 
 
+def test_no_step_is_expected_after_the_last_one(tmp_path):
+    log = EventLog(tmp_path / "log", io.StringIO(), Heartbeat(tmp_path / "heartbeat"))
+
+    for step in range(11):
+        log.progress(step, 10, "pairs")
+
+    assert read(tmp_path / "heartbeat") == Sign(12, 0, "finishing")
+
+
 def watch_steps(seconds, count=10):
     watch = SilenceWatch(BOUNDS, 0.0)
     for step in range(count):
