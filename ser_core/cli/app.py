@@ -3,7 +3,7 @@
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from ser_core.cli.diff import diff
 from ser_core.cli.evolution import evolution
 from ser_core.cli.export import export
 from ser_core.cli.logs import logs
-from ser_core.cli.output import print_error
+from ser_core.cli.output import print_error, say
 from ser_core.cli.purge import purge
 from ser_core.cli.report import report
 from ser_core.cli.run import run
@@ -61,13 +61,33 @@ app.command(epilog=_examples("ser export serrun.yaml reward-model"))(export)
 app.command(epilog=_examples("ser purge serrun.yaml"))(purge)
 
 
+_UsageError: Any = typer.BadParameter.__base__  # typer brings its own copy of click, under a private name
+EXIT_USAGE = 2
+
+
 def main() -> None:
     """Entry point of `ser`: an expected error becomes two lines on standard error and its exit code, never a traceback."""
+    program = "kubectl ser" if Path(sys.argv[0]).name == "kubectl-ser" else "ser"
     try:
-        app(prog_name="kubectl ser" if Path(sys.argv[0]).name == "kubectl-ser" else "ser")
+        sys.exit(app(prog_name=program, standalone_mode=False))
     except SERError as error:
         print_error(error)
         sys.exit(error.exit_code)
+    except typer.Abort:
+        say("aborted")
+        sys.exit(1)
+    except _UsageError as error:
+        _print_usage_error(error, program)
+        sys.exit(EXIT_USAGE)
+
+
+def _print_usage_error(error: Any, program: str) -> None:
+    if len(sys.argv) == 1:  # nothing was asked: the help
+        error.show()
+        return
+    command = error.ctx.command_path if error.ctx is not None else program
+    message = str(error.format_message()).removesuffix(".")
+    print_error(SERError(message[:1].lower() + message[1:], hint=f"{command} --help"))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,18 @@
 """The read-only commands on a stored run: output, errors and exit codes."""
 
+import inspect
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
+
+from ser_core import errors
+from ser_core.cli.app import EXIT_USAGE
+from ser_core.cli.run import EXIT_SUSPENDED
 
 COMMANDS = (*("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "score", "export", "purge"),)
 
@@ -135,3 +142,38 @@ def test_another_spec_over_an_older_run_says_what_differs_and_what_to_do(ser, st
         "  spec.loop.rule was 'calibrated' and cannot become 'paper'\n"
         f"hint: to begin anew: ser purge {other}; to keep the old run: write another storage.uri or metadata.name\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("stats",), "no such command 'stats'. Did you mean 'status'?", "ser --help"),
+        (("status",), "missing argument 'RUN'", "ser status --help"),
+        (("status", "--wach", "x"), "no such option: --wach (Possible options: --watch)", "ser status --help"),
+    ],
+)
+def test_a_wrong_command_line_is_an_error_with_a_hint(ser, words, message, hint):
+    ended = ser(*words)
+    assert (ended.code, ended.out, ended.err) == (2, "", f"error: {message}\nhint: {hint}\n")
+
+
+def test_without_words_it_shows_what_it_can_do(ser):
+    ended = ser()
+    assert ended.code == 2
+    assert "Commands:" in ended.out + ended.err
+
+
+def test_ctrl_c_ends_watching_with_130(ser, stored_run, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ser_core.cli.status.time.sleep", interrupt)
+    monkeypatch.setattr("ser_core.cli.status.TERMINAL", ())
+    assert ser("status", stored_run.file, "--watch").code == 130
+
+
+def test_every_exit_code_is_documented():
+    table = Path("docs/cli.md").read_text().split("## Exit codes")[1].split("An error says")[0]
+    documented = {int(number) for row in table.splitlines() if row.startswith("| ") for number in re.findall(r"[0-9]+", row.split("|")[1])}
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SERError)]
+    assert documented == {kind.exit_code for kind in kinds} | {0, EXIT_USAGE, EXIT_SUSPENDED, 130}
