@@ -88,7 +88,7 @@ def bars_by_iteration(title: str, description: str, unit: str, *queries: Query) 
     panel = barchart.Panel().title(title).description(description).unit(unit).datasource(SOURCE).height(HEIGHT).span(WIDTH)
     panel = panel.legend(_legend()).tooltip(_tooltip())
     panel = panel.x_field("iteration").stacking(StackingMode.NORMAL).show_value(VisibilityMode.AUTO).fill_opacity(80)
-    panel = panel.transformations(_joined(queries))
+    panel = panel.transformations([*_joined(queries), _converted("string")])  # bars stand above words
     for letter, query in zip(string.ascii_uppercase, queries, strict=False):
         panel = panel.with_target(_instant(query, letter)).override_by_name(query.name, [_colour(query)])
     return panel
@@ -130,9 +130,7 @@ def _joined(queries: Sequence[Query]) -> list[DataTransformerConfig]:
     """One row a loop, in the order of their numbers, which as labels are text."""
     return [
         DataTransformerConfig(id_val="joinByField", options={"byField": "iteration", "mode": "outer"}),
-        DataTransformerConfig(
-            id_val="convertFieldType", options={"conversions": [{"targetField": "iteration", "destinationType": "number"}], "fields": {}}
-        ),
+        _converted("number"),
         DataTransformerConfig(id_val="sortBy", options={"sort": [{"field": "iteration"}], "fields": {}}),
         DataTransformerConfig(
             id_val="organize",
@@ -142,6 +140,12 @@ def _joined(queries: Sequence[Query]) -> list[DataTransformerConfig]:
             },
         ),
     ]
+
+
+def _converted(kind: str) -> DataTransformerConfig:
+    return DataTransformerConfig(
+        id_val="convertFieldType", options={"conversions": [{"targetField": "iteration", "destinationType": kind}], "fields": {}}
+    )
 
 
 def _names(queries: Sequence[Query]) -> dict[str, str]:
