@@ -59,7 +59,8 @@ def meet(meeting: Meeting, listen_on: str, stopping: Callable[[], bool]) -> list
 def _gather(meeting: Meeting, listen_on: str, goes_on: Callable[[], bool]) -> list[int]:
     missing = set(range(1, meeting.pods))
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
-        server = stack.enter_context(socket.create_server((listen_on, meeting.port)))
+        family = socket.AF_INET6 if ":" in listen_on else socket.AF_INET
+        server = stack.enter_context(socket.create_server((listen_on, meeting.port), family=family))
         server.setblocking(False)
         selector.register(server, selectors.EVENT_READ)
         peers = []

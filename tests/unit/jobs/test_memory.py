@@ -20,7 +20,7 @@ def test_the_peak_is_that_of_this_process():
     held = bytearray(b"x" * (300 << 20))
 
     assert where == "main"
-    assert peak_memory()[0] > max(before, len(held))
+    assert peak_memory()[0] >= max(before, len(held))
 
 
 @pytest.mark.parametrize("stage", list(StageKind))
