@@ -24,6 +24,7 @@ from ser_core.data.tables import (
 )
 from ser_core.errors import DataError
 from ser_core.learn.calibration import CROSS_FIT_BELOW, FOLDS, fit_temperature, folds
+from ser_core.learn.distributed import give_weights, process_group
 from ser_core.learn.evaluation import evaluate, report
 from ser_core.learn.precision import Precision, detect, set_up_process
 from ser_core.learn.reward_model import RewardModel, load
@@ -36,6 +37,8 @@ from ser_jobs.training_progress import TrainingProgress, pairs_in_steps
 def body(context: StageContext) -> StageOutput | None:
     """Write the reward model, its evaluation on dev and held-out, and what calibrates it.
 
+    Several processes share every training and every scoring; the first one has the output.
+
     Labels of held-out pairs go into the evaluation of held-out pairs and nowhere else.
 
     Raises:
@@ -46,7 +49,8 @@ def body(context: StageContext) -> StageOutput | None:
     set_up_process(context.spec.threads)
     precision = detect(context.spec.spec.reward_model.precision)
     context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
-    output = _Retrain(context, precision).run()
+    with process_group():
+        output = _Retrain(context, precision).run()
     return output if context.rank == 0 else None
 
 
@@ -66,7 +70,7 @@ class _Retrain:
                 raise DataError(f"there is no {name} pair", reason="NoPairs", hint="give more data, or other fractions in data")
         self._parts = self._cross_fit_parts()
         self._steps = context.spec.steps or count_steps(len(self._examples), self._training)
-        self._progress = TrainingProgress(context, self._work(), len(self._dev) + len(self._heldout))
+        self._progress = TrainingProgress(context, self._work(), len(self._dev) + len(self._heldout), precision.device)
 
     def run(self) -> StageOutput:
         """Cross-fit where dev is small, train, export, score, calibrate, evaluate."""
@@ -74,7 +78,7 @@ class _Retrain:
             if number >= self._progress.finished_folds:
                 self._cross_fit(held_back)
         history, truncated = self._train()
-        model = self._load(self._context.workdir / "model")
+        model = self._load_exported()
         dev, heldout = self._evaluated(model, self._dev, 0), self._evaluated(model, self._heldout, len(self._dev))
 
         self._context.silent("evaluating")
@@ -119,9 +123,16 @@ class _Retrain:
         trained = pairs_in_steps(self._steps, len(self._examples), self._training.pairs_per_step)
         return fitted + held_back + trained + len(self._dev) + len(self._heldout)
 
-    def _load(self, folder: Path) -> RewardModel:
+    def _load_exported(self) -> RewardModel:
+        """What the first process has exported; the others, who have no copy of the files, are told its weights."""
         settings = self._context.spec.spec.reward_model
-        return load(folder, self._precision, max_length=settings.max_length)
+        others = self._context.rank > 0
+        folder = self._context.fetch_folder(starts_from(self._context), "model") if others else self._context.workdir / "model"
+        model = load(folder, self._precision, max_length=settings.max_length)
+        if self._context.world_size > 1:
+            self._context.silent("handing out the exported model")
+            give_weights(model)
+        return model
 
     def _load_to_train(self) -> RewardModel:
         settings = self._context.spec.spec.reward_model
@@ -153,7 +164,8 @@ class _Retrain:
         pairs = _encoded(model, self._examples)
         state = train(model, pairs, self._training, steps=self._steps, watch=self._progress, resume=self._progress.take_state())
         self._context.silent("exporting the model")
-        model.export(self._context.workdir / "model")
+        if self._context.rank == 0:
+            model.export(self._context.workdir / "model")
         self._progress.end_training(state)
         return state.history, sum(pair.better.truncated or pair.worse.truncated for pair in pairs)
 

@@ -1,18 +1,21 @@
 """How far a retrain is: one progress bar and one checkpoint over its trainings and scorings.
 
 A checkpoint holds the margins of the finished cross-fit folds, the state of the training that was running or had ended, and the scores of
-the evaluation so far.
+the evaluation so far. Several processes show and save what the first of them knows; of a scoring that was cut short, that is its own share.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ser_core.data.tables import LabeledPair, PairScores, PoolPair, TrainingStep
 from ser_core.errors import Interrupted
-from ser_core.learn.batching import steps_per_epoch
+from ser_core.learn.batching import deal, steps_per_epoch
+from ser_core.learn.distributed import agree_on_the_step
+from ser_core.learn.ppo import ranks
 from ser_core.learn.reward_model import RewardModel
 from ser_core.learn.scoring import score_pairs
 from ser_core.learn.training import TrainingState
@@ -33,10 +36,12 @@ class TrainingProgress:
         context: Where progress is shown and checkpoints are kept.
         total: Pairs that pass through a model in all.
         evaluated: Pairs of the evaluation, dev and held-out.
+        device: Where models are computed.
     """
 
-    def __init__(self, context: StageContext, total: int, evaluated: int) -> None:
+    def __init__(self, context: StageContext, total: int, evaluated: int, device: str) -> None:
         self._context = context
+        self._device = device
         self._total = total
         self._interval = CheckpointInterval()
         self._state: TrainingState | None = None
@@ -80,8 +85,30 @@ class TrainingProgress:
         """Scores of labelled pairs, the chosen answer first; ``known`` as in `score_pairs`."""
         self._context.silent("encoding what is scored")
         unlabeled = [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, pair.source) for pair in pairs]
+        if self._context.world_size > 1:
+            self._score_together(model, unlabeled, known)
         scores, _ = score_pairs(model, unlabeled, self._context.spec.spec.training.tokens_per_batch, known, self._after_batch)
         return scores
+
+    def _score_together(self, model: RewardModel, pairs: Sequence[PoolPair], known: NDArray[np.float64]) -> None:
+        """Fill in ``known``: every process scores a share of what is not known, which the others are then told."""
+        unknown = np.flatnonzero(np.isnan(known).any(axis=1)).tolist()
+        sizes = [2 * len(pairs[index].prompt) + len(pairs[index].answer_1) + len(pairs[index].answer_2) for index in unknown]
+        own = [unknown[place] for place in deal(sizes, self._context.world_size)[self._context.rank]]
+        scores, before = known[own], self._answers
+
+        def after_batch(answers: int) -> None:
+            known[own] = scores
+            self._after_batch(answers)
+
+        budget = self._context.spec.spec.training.tokens_per_batch
+        score_pairs(model, [pairs[index] for index in own], budget, scores, after_batch)
+        found = np.zeros_like(known)
+        found[own] = scores
+        self._context.silent("waiting for the others' scores")
+        known[unknown] = ranks.total(torch.from_numpy(found).to(self._device)).cpu().numpy()[unknown]
+        self._answers = before + 2 * len(unknown)
+        self._show()
 
     def end_fold(self, margins: Mapping[str, float]) -> None:
         """One more cross-fit fold is done."""
@@ -107,6 +134,8 @@ class TrainingProgress:
 
     def _save(self) -> None:
         self._context.silent("saving a checkpoint")
+        if self._context.rank:
+            return
         folder = self._context.workdir / "checkpoint"
         folder.mkdir(exist_ok=True)
         files = {name: folder / name for name in ("progress.json", "scores.npy")}
@@ -119,6 +148,8 @@ class TrainingProgress:
 
     def _resume(self) -> None:
         saved = self._context.checkpoints.newest(self._context.workdir)
+        if self._context.world_size > 1:
+            agree_on_the_step(saved[0] if saved else -1, self._device)
         if saved is None:
             return
         files = saved[1]

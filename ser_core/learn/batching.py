@@ -105,26 +105,26 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
 def shares(lengths: Sequence[int], token_budget: int, processes: int) -> list[list[list[int]]]:
     """Micro-batches of each process, together the pairs of one step. All processes get the same number: some may be empty.
 
-    Several processes are dealt the pairs by decreasing length, there and back again, so that those that are computed at the same time
-    are about as long.
+    Micro-batches that are computed at the same time are about as long.
 
     Args:
         lengths: Tokens of each pair's longer row.
         token_budget: As for `micro_batches`.
         processes: How many there are.
     """
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    dealt = [
-        [index for place, index in enumerate(order) if place % (2 * processes) in _turns(process, processes)]
-        for process in range(processes)
+    cut = [
+        [[own[at] for at in batch] for batch in micro_batches([lengths[index] for index in own], token_budget)]
+        for own in deal(lengths, processes)
     ]
-    cut = [[[own[member] for member in batch] for batch in micro_batches([lengths[index] for index in own], token_budget)] for own in dealt]
     most = max(map(len, cut))
     return [batches + [[]] * (most - len(batches)) for batches in cut]
 
 
-def _turns(process: int, processes: int) -> tuple[int, int]:
-    return process, 2 * processes - 1 - process
+def deal(lengths: Sequence[int], processes: int) -> list[list[int]]:
+    """Indices for each process, longest first, dealt by decreasing length there and back again: all are alike in number and lengths."""
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    turn = 2 * processes
+    return [[index for place, index in enumerate(order) if place % turn in (process, turn - 1 - process)] for process in range(processes)]
 
 
 def pad(rows: Sequence[Row], pad_token: int, shape: Shape | None = None) -> Batch:

@@ -18,6 +18,7 @@ from torch import distributed, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from ser_core.errors import StoreError
 from ser_core.learn.engine import LARGEST_GRADIENT_NORM, adamw, moments_of, restore_weights, set_rate, state_tensors
 from ser_core.learn.ppo import ranks
 from ser_core.learn.reward_model import RewardModel, heads
@@ -28,13 +29,39 @@ _PATIENCE = timedelta(minutes=30)
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def join() -> None:
-    """Join the process group that torchrun's variables describe; without them, or when joined already, nothing happens."""
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """Join the process group that torchrun's variables describe, and leave it at the end; without them, or inside a group, nothing happens.
+
+    One group is all that a process can have: DeepSpeed remembers the first.
+
+    After an error nobody waits for the others: they may not know of it, and are ended by whoever started them.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+    yield
+    distributed.destroy_process_group()
+
+
+def agree_on_the_step(step: int, device: str) -> None:
+    """Make sure that all processes go on from one step; else they would wait for each other for ever.
+
+    Raises:
+        StoreError: They found different checkpoints.
+    """
+    steps = ranks.collect(torch.tensor(step, device=device)).tolist()
+    if len(set(steps)) > 1:
+        raise StoreError(f"the processes of this stage found checkpoints of different steps: {steps}", reason="CheckpointsDiffer")
+
+
+def give_weights(model: RewardModel) -> None:
+    """Overwrite the weights with those of the first process, which has a model of the same kind."""
+    for tensor in [*model.network.parameters(), *model.network.buffers()]:
+        distributed.broadcast(tensor.data, src=0)
 
 
 def sharding_of(model: RewardModel, tokens_per_batch: int) -> Sharding:

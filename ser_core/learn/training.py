@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import TrainingStep
-from ser_core.errors import Interrupted, QualityError, StoreError
+from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.batching import pad, pairs_of_step, shares, steps_per_epoch
 from ser_core.learn.encoding import Row
 from ser_core.learn.engine import Engine, LocalEngine
@@ -120,11 +120,9 @@ def train(
     Raises:
         QualityError: The loss or its gradient is not finite.
         Interrupted: The watch asked to stop; the last whole step was saved.
-        StoreError: The processes go on from different steps.
     """
     history = list(resume.history) if resume else []
     device, processes = model.precision.device, ranks.count()
-    _agree_on_the_step(len(history), device)
     engine = _engine(model, spec, resume, sharding)
     budget = model.precision.batch_tokens(spec.tokens_per_batch)
 
@@ -139,6 +137,7 @@ def train(
         for number, members in enumerate(own):
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
                 watch.save(TrainingState(engine.tensors(), tuple(history)))
+                ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
                 raise Interrupted(f"stopped after optimizer step {step} of {steps}", hint="start it again to go on from there")
             micro_batch = [chosen[index] for index in members] or idle
             batch = pad([pair.better for pair in micro_batch] + [pair.worse for pair in micro_batch], model.tokenizer.pad_token_id)
@@ -173,12 +172,6 @@ def _engine(model: RewardModel, spec: TrainingSpec, resume: TrainingState | None
     from ser_core.learn.distributed import DeepSpeedEngine, sharding_of
 
     return DeepSpeedEngine(model, spec.learning_rate, tensors, sharding or sharding_of(model, spec.tokens_per_batch))
-
-
-def _agree_on_the_step(step: int, device: str) -> None:
-    steps = ranks.collect(torch.tensor(step, device=device)).tolist()
-    if len(set(steps)) > 1:
-        raise StoreError(f"the processes of this stage found checkpoints of different steps: {steps}", reason="CheckpointsDiffer")
 
 
 def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: TrainingSpec) -> torch.Tensor:

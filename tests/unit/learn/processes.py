@@ -12,7 +12,7 @@ from unit.learn.test_training import SPEC, Watch, pairs_of
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SERError
 from ser_core.learn.batching import pad
-from ser_core.learn.distributed import join
+from ser_core.learn.distributed import process_group
 from ser_core.learn.precision import Precision, set_up_process
 from ser_core.learn.reward_model import RewardModel, load
 from ser_core.learn.sharding import Sharding
@@ -104,14 +104,13 @@ def process(rank: int, count: int, port: int, cases: list[Case], folder: Path) -
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     set_up_process(threads=1)
-    join()
-    for case in cases:
-        outcome = trained(case, rank)
-        torch.save(outcome, folder / f"{case.name}-{rank}.pt")
-        if rank == 0:
-            keep(outcome.state, folder / case.name)
-        distributed.barrier()
-    distributed.destroy_process_group()
+    with process_group():
+        for case in cases:
+            outcome = trained(case, rank)
+            torch.save(outcome, folder / f"{case.name}-{rank}.pt")
+            if rank == 0:
+                keep(outcome.state, folder / case.name)
+            distributed.barrier()
 
 
 def keep(state: TrainingState | None, folder: Path) -> None:

@@ -1,0 +1,73 @@
+"""One process of a stage that several compute together; an own module, so that a new process can import it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ser_core.api.stage import InputRole, StageSpec
+from ser_core.errors import Interrupted
+from ser_core.learn.distributed import process_group
+from ser_core.store.checkpoints import CheckpointStore
+from ser_core.store.file import FileStore
+from ser_core.store.manifest import Manifest
+from ser_jobs.context import StageContext
+from ser_jobs.retrain import body
+
+
+class Events:
+    """Knows how far the stage is, and asks it to stop from there on."""
+
+    def __init__(self, stop_at: int | None) -> None:
+        self.shown: list[int] = []
+        self._stop_at = stop_at
+
+    def progress(self, step: int, total: int, unit: str) -> None:
+        self.shown.append(step)
+
+    def event(self, name: str, **fields: Any) -> None:
+        pass
+
+    def stopping(self) -> bool:
+        return self._stop_at is not None and self.shown[-1] >= self._stop_at
+
+
+class ReadOnlyStore(FileStore):
+    """What all processes but the first are given."""
+
+    def put(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("only the first process may write")
+
+    create = upload = delete = put
+
+
+def retrained(context: StageContext, events: Events) -> dict[str, Any] | None:
+    """Content of the files that the stage made, and its metrics; None: it has none."""
+    output = body(context)
+    if output is None:
+        return None
+    return {name: path.read_bytes() for name, path in output.files.items()} | {"metrics": output.metrics, "shown": events.shown}
+
+
+def process(
+    rank: int, port: int, stops: list[int | None], spec: StageSpec, store: Path, inputs: Mapping[InputRole, Manifest], folder: Path
+) -> None:
+    """Retrain once for each of ``stops``, the second process being the one that is asked, and write down what came out."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    own_store = FileStore(store) if rank == 0 else ReadOnlyStore(store)
+    checkpoints = CheckpointStore(own_store, spec.run, spec.iteration, spec.stage)
+    results: list[Any] = []
+    with process_group():
+        for number, stop_at in enumerate(stops):
+            events = Events(stop_at if rank == 1 else None)
+            workdir = folder / f"work-{number}-{rank}"
+            workdir.mkdir()
+            place = {"rank": rank, "local_rank": rank, "world_size": 2}
+            context = StageContext(spec, own_store, inputs, workdir, events, events.stopping, checkpoints, **place)
+            try:
+                results.append(retrained(context, events))
+            except Interrupted as stopped:
+                results.append(stopped.message)
+    torch.save(results, folder / f"results-{rank}.pt")
