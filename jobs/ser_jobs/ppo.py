@@ -16,6 +16,7 @@ from ser_core.learn.ppo.policy import load_policy
 from ser_core.learn.ppo.ppo import Alignment, align
 from ser_core.learn.ppo.scorers import RewardModelScorer, Scorer
 from ser_core.learn.ppo.settings import Settings
+from ser_core.learn.ppo.trunk import share_trunk
 from ser_core.learn.precision import Precision, detect, set_up_process
 from ser_core.learn.reward_model import load
 from ser_jobs.context import StageContext, StageOutput
@@ -92,7 +93,10 @@ class _Ppo:
     def _make_critic(self, start: Path) -> tuple[Critic, str]:
         best = self._context.fetch_folder(InputRole.BEST, "model")
         vocabulary = self._policy.tokenizer.get_vocab()
-        return make_critic(best, start, self._precision, vocabulary, adapter=self._spec.adapter, seed=self._training.seed)
+        critic, why = make_critic(best, start, self._precision, vocabulary, adapter=self._spec.adapter, seed=self._training.seed)
+        if self._spec.adapter is not None:
+            share_trunk(self._policy, critic)
+        return critic, why
 
     def _make_generator(self) -> Generator:
         policy = self._policy

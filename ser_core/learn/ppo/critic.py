@@ -3,8 +3,7 @@
 The best start is the reward model itself. It can be the critic only if it reads the policy's tokens and sees no later ones; where it
 cannot, the critic starts from the policy with a new head that says zero (let it learn alone first: `Settings.critic_warm_up`).
 
-Policy and critic are always two networks. One frozen trunk with two adapters would save memory only where both start from the same
-weights, and an exported reward model has its adapter merged: it never does.
+Where only adapters learn, the critic's frozen weights can be the policy's: `trunk.share_trunk`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -87,7 +87,7 @@ def align(
     """Train ``policy`` and ``critic`` in place.
 
     Args:
-        policy: What is aligned. All processes hold the same weights.
+        policy: What is aligned. All processes start from the first one's weights.
         critic: Predicts the rewards to come.
         generator: Answers with the policy's present weights.
         prompts: All of them, in any fixed order, the same in all processes.
@@ -288,7 +288,9 @@ class _Loop:
         return replace(following, tensors=self.tensors(following))
 
     def fresh(self) -> PPOState:
-        """The state before the first step; every process samples other answers."""
+        """The state before the first step: all processes have the same weights, and each samples other answers."""
+        for weights, _ in self.learners.values():
+            ranks.spread(weights.values())
         torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, ranks.rank()]).generate_state(1)[0]))
         first = PPOState(
             kept_weights(self.learners), (), self.settings.kl_coefficient, ScoreMoments(), Ladder(), self.settings.score_mean, good_step=0

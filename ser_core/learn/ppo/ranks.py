@@ -42,6 +42,13 @@ def collect(values: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows)
 
 
+def spread(weights: Iterable[nn.Parameter]) -> None:
+    """Give all processes the first one's weights."""
+    if _several():
+        for weight in weights:
+            distributed.broadcast(weight.data, src=0)
+
+
 def sum_gradients(weights: Iterable[nn.Parameter]) -> None:
     """Replace gradients by their sums over the processes. A process without rows in a minibatch adds zeros."""
     if not _several():

@@ -7,6 +7,7 @@ import torch
 from torch import distributed
 from unit.learn.ppo.doubles import END, Judge, Script, Watch, prompts
 
+from ser_core.learn.ppo import ranks
 from ser_core.learn.ppo.critic import critic_from_policy
 from ser_core.learn.ppo.policy import load_policy
 from ser_core.learn.ppo.ppo import align
@@ -29,6 +30,8 @@ SETTINGS = Settings(
 def aligned(folder: Path) -> dict[str, torch.Tensor]:
     """The weights after three steps with answers that are known, one of them empty."""
     policy, critic = load_policy(folder, Precision("cpu")), critic_from_policy(folder, Precision("cpu"))
+    if ranks.rank():  # a process that starts from other weights gets the first one's
+        torch.nn.init.ones_(critic.network.score.weight)
     policy = replace(policy, end_tokens=(END,))
     script = Script(lambda prompt: [*range(1, len(prompt)), END] if len(prompt) > 1 else [])
     judge = Judge(lambda prompt, answer: len(answer) / 5 + len(prompt) % 3)
