@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -59,17 +60,21 @@ MATRIX = {
 MONITORING = {"monitoring": {kind: {"enabled": True} for kind in ("serviceMonitor", "podMonitor", "prometheusRule", "dashboards")}}
 
 
-def helm(*arguments, version="helm", values=None, kubernetes=None):
+def helm(*arguments, version="helm", values=None):
     """Run Helm on ``values``; the caller looks at how it ended."""
-    words = [str(binary(version)), *arguments]
-    words += ["--values", "-"] if values is not None else []
-    words += ["--kube-version", kubernetes] if kubernetes else []
+    words = [str(binary(version)), *arguments, *(["--values", "-"] if values is not None else [])]
     return subprocess.run(words, input=json.dumps(values), capture_output=True, text=True, timeout=120)
 
 
-def template(values, **more):
+def template(values, version="helm", kubernetes=None):
     """Everything that ``helm template`` says."""
-    return helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, values=values, **more)
+    return _template(json.dumps(values), version, kubernetes)
+
+
+@cache
+def _template(values, version, kubernetes):
+    words = ["--kube-version", kubernetes] if kubernetes else []
+    return helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, *words, version=version, values=json.loads(values))
 
 
 def manifests(values, **more):
