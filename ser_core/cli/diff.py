@@ -16,7 +16,7 @@ from ser_core.api.status import IterationStatus, PolicyStatus
 from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.comparison import BEST, LoopPair, RunsCompared, SpecDifference, compare_runs
 from ser_core.cli.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.status import plain_table
+from ser_core.cli.status_view import plain_table
 from ser_core.cli.stored_run import Target, is_file, open_run
 
 SIGNIFICANT = 0.05
