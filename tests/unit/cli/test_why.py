@@ -23,6 +23,8 @@ from ser_core.api.status import (
 from ser_core.cli.reasons import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
 from ser_core.cli.why import explain
 from ser_core.loop.conditions import conditions
+from ser_core.loop.observed import Observed, ObservedAttempt
+from ser_core.loop.plan import plan
 from ser_operator import allow_lists, read_run, reconcile, waiting
 
 NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
@@ -287,3 +289,64 @@ def test_a_change_that_no_operator_looks_at_says_so():
 def test_a_failed_run_of_this_machine_is_begun_anew_otherwise():
     why = told(run_of(Phase.FAILED, "DataNotFound", stages=(FAILED,)), on_cluster=False)
     assert why.fix.endswith("then ser purge hh.yaml and ser run hh.yaml, since a failed run stays failed")
+
+
+JOB = {"metadata": {"name": "ser-hh-0-prepare-0123456789", "uid": "j"}, "spec": {}}
+
+
+def scheduled(reason, message):
+    condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    return {"metadata": {"name": "p", "creationTimestamp": BEGUN}, "status": {"phase": "Pending", "conditions": [condition]}}
+
+
+def container(reason, message):
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"metadata": {"name": "p", "creationTimestamp": BEGUN}, "status": {"phase": "Pending", "containerStatuses": [{"state": state}]}}
+
+
+def event(reason, message):
+    return {"type": "Warning", "reason": reason, "message": message, "lastTimestamp": BEGUN}
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "events", "cause", "fix"),
+    [
+        (
+            JOB,
+            [scheduled("Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")],
+            [],
+            "no node has room",
+            "resources.prepare",
+        ),
+        (JOB, [scheduled("SchedulingGated", "Scheduling is blocked")], [], "something holds the pod back", "schedulingGates"),
+        (JOB, [container("ErrImagePull", "not found")], [], "cannot pull the stage image", "operator's image"),
+        (
+            JOB,
+            [container("CreateContainerConfigError", 'secret "ser-s3" not found')],
+            [],
+            "a Secret is missing",
+            "storage.credentialsSecret",
+        ),
+        (
+            JOB,
+            [container("ContainerCreating", "")],
+            [event("FailedMount", 'secret "ser-s3" not found')],
+            "a Secret is missing",
+            "must exist",
+        ),
+        (JOB, [], [event("FailedCreate", "is forbidden: exceeded quota: gpu")], "a quota or an admission rule", "raise the quota"),
+        ({**JOB, "spec": {"suspend": True}}, [], [], "the queue has not admitted", "kubectl get workloads"),
+    ],
+)
+def test_what_the_cluster_makes_a_stage_wait_for_goes_through_the_planner(job, pods, events, cause, fix):
+    """From the pod to the three lines, through the operator's reading, the planner and its conditions."""
+    run = SERRun(metadata={"name": "hh", "namespace": "lab", "uid": "u"}, spec=SPEC)
+    started = plan(run, Observed(), NOW)
+    attempt = started.actions[0]
+    live = ObservedAttempt(0, StageKind.PREPARE, 1, attempt.job, "running")
+    wait = waiting.waiting(job, pods, events)
+    after = plan(run.model_copy(update={"status": started.status}), Observed((live,), waiting=wait), NOW)
+    why = told(run.model_copy(update={"status": after.status}))
+    assert cause in why.cause
+    assert wait.message in why.evidence
+    assert fix in why.fix
