@@ -171,13 +171,17 @@ class Cluster:
                 _preload_content=not text,
                 _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
             )
-            return answer.data.decode(errors="replace") if text else answer
+            answer = answer.data.decode(errors="replace") if text else answer
         except ApiException as error:
             raise _refusal(error.status, error.reason, error.body, self.namespace) from error
         except (HTTPError, OSError) as error:
             what = f"{self._client.configuration.host} does not answer: {_innermost(error)}"
             hint = "is the cluster up, and are --context and --kubeconfig the right ones?"
             raise ClusterError(what, reason="ClusterUnreachable", hint=hint) from error
+        if not isinstance(answer, str if text else dict):
+            what = f"{self._client.configuration.host} does not answer like an API server"
+            raise ClusterError(what, reason="NoApiServer", hint="is the server of the kubeconfig right, or does a proxy stand before it?")
+        return answer
 
 
 class _NotFound(ClusterError):
@@ -197,6 +201,7 @@ def connect_cluster(place: Place) -> Cluster:
     try:
         from kubernetes.client import ApiClient, Configuration
         from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+        from yaml import YAMLError
     except ModuleNotFoundError as error:
         raise SpecError(
             f"{error.name} is not installed, runs on a cluster are read with it",
@@ -207,10 +212,10 @@ def connect_cluster(place: Place) -> Cluster:
     try:
         load_kube_config(config_file=file, context=place.context, client_configuration=configuration)
         contexts, active = list_kube_config_contexts(config_file=file)
-    except (ConfigException, OSError) as error:
+    except (ConfigException, OSError, YAMLError, LookupError, TypeError, AttributeError, ValueError) as error:
+        told = " ".join(str(error).removeprefix("Invalid kube-config file. ").split())
         hint = "set KUBECONFIG, or give --kubeconfig; for a run of this machine give its SERRun file"
-        told = str(error).removeprefix("Invalid kube-config file. ")
-        raise SpecError(f"no cluster is known: {told}", reason="NoCluster", hint=hint) from error
+        raise SpecError(f"{file or 'the kubeconfig'} names no cluster: {told}", reason="NoCluster", hint=hint) from error
     configuration.retries = False
     chosen = next((one for one in contexts if one["name"] == place.context), active)
     return Cluster(ApiClient(configuration), place.namespace or chosen["context"].get("namespace") or "default")

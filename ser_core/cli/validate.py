@@ -62,7 +62,7 @@ def validate(
             standard_output().print(line, soft_wrap=True)
     for warning in (warning for check in checks for warning in check.warnings):
         print_warning(warning)
-    for error in errors:
+    for error in {error.message: error for error in errors}.values():  # two checks may fail for one cause
         print_error(error)
     if errors:
         raise typer.Exit(errors[0].exit_code)

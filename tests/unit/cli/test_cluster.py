@@ -83,7 +83,24 @@ def test_a_cluster_that_does_not_answer_is_named(ser, api):
 
 
 def test_an_unknown_context_is_refused(ser, api):
-    assert "error: no cluster is known: " in ser("status", "small", "--context", "nowhere").err
+    assert "error: the kubeconfig names no cluster: " in ser("status", "small", "--context", "nowhere").err
+
+
+@pytest.mark.parametrize("content", ["a: [", "{}", "[]", "words", "{current-context: x, contexts: 3, clusters: [], users: []}", "\x00"])
+def test_a_kubeconfig_that_is_none_is_named(ser, tmp_path, content):
+    file = tmp_path / "broken"
+    file.write_text(content)
+    ended = ser("status", "small", "--kubeconfig", file)
+    assert (ended.code, ended.out) == (10, "")
+    assert ended.err.startswith(f"error: {file} names no cluster: ")
+    assert len(ended.err.splitlines()) == 2
+
+
+def test_a_server_that_is_no_api_server_is_named(ser, api):
+    api.answers[f"{api.runs()}/small"] = "<html>log in first</html>"
+    ended = ser("status", "small")
+    assert (ended.code, ended.out) == (20, "")
+    assert "does not answer like an API server\nhint: " in ended.err
 
 
 def test_without_the_client_the_extra_is_named(ser, monkeypatch):
