@@ -44,7 +44,8 @@ class Policy:
 
     def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
         """Answers as a reward model reads them: without special tokens, and without the space after ``Answer:``, which it puts itself."""
-        found = self.tokenizer.batch_decode([list(answer) for answer in answers], skip_special_tokens=True)
+        ids = [list(answer) for answer in answers]
+        found = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [text.removeprefix(" ") for text in found]
 
     def export(self, folder: Path) -> None:

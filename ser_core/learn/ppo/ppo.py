@@ -101,7 +101,7 @@ def align(
     Raises:
         QualityError: Loss, gradient or scores were not finite again and again.
         Interrupted: The watch asked to stop; the state after the last whole step was saved.
-        SpecError: ``resume`` was written by another number of processes.
+        SpecError: ``resume`` was written by another number of processes, or lacks a part.
     """
     learners = {
         "policy": _learner(policy.trainable(), settings.policy_rate, settings),

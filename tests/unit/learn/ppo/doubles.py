@@ -20,8 +20,9 @@ CPU = Precision("cpu")
 class Numbers:
     """A tokenizer whose texts are the token ids, without the end token."""
 
-    def batch_decode(self, answers: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
+    def batch_decode(self, answers: Sequence[Sequence[int]], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> list[str]:
         assert skip_special_tokens
+        assert not clean_up_tokenization_spaces
         return [" ".join(str(token) for token in answer if token != END) for answer in answers]
 
 
