@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.output import Format, FormatOption, print_data, standard_output
+from ser_core.cli.output import Format, FormatOption, print_data, print_warning, standard_output
 from ser_core.cli.status_view import Details, status_view
 from ser_core.cli.stored_run import StoredRun, Target, open_run
+from ser_core.errors import ClusterError, StoreError
 from ser_core.loop.plan import TERMINAL
 
 WATCH_SECONDS = 2.0
@@ -55,8 +56,7 @@ def _watch(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> No
 def _watch_live(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
     with Live(_view(stored, verbose=verbose), console=standard_output(), auto_refresh=False, vertical_overflow="visible") as live:
         while stored.run.status.phase not in TERMINAL:
-            time.sleep(WATCH_SECONDS)
-            stored = open_run(target, place)
+            stored = _look_again(stored, target, place)
             live.update(_view(stored, verbose=verbose), refresh=True)
 
 
@@ -64,10 +64,21 @@ def _watch_lines(stored: StoredRun, target: str, place: Place, *, verbose: bool)
     """Into a pipe or a file: the sections anew whenever the run has changed."""
     standard_output().print(_view(stored, verbose=verbose), crop=False)
     while stored.run.status.phase not in TERMINAL:
-        time.sleep(WATCH_SECONDS)
-        before, stored = stored, open_run(target, place)
+        before, stored = stored, _look_again(stored, target, place)
         if stored.run != before.run:
             standard_output().print("", _view(stored, verbose=verbose), sep="\n", crop=False)
+
+
+def _look_again(stored: StoredRun, target: str, place: Place) -> StoredRun:
+    """The run a little later; as it was, with a warning, while cluster or store do not answer."""
+    time.sleep(WATCH_SECONDS)
+    try:
+        return open_run(target, place)
+    except (ClusterError, StoreError) as error:
+        if error.exit_code != ClusterError.exit_code:
+            raise
+        print_warning(f"{error.message}; looking again")
+        return stored
 
 
 def _view(stored: StoredRun, *, verbose: bool) -> RenderableType:
