@@ -29,6 +29,8 @@ from ser_jobs.supervision import Supervision
 POLL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 5.0
 """What the other processes have to save their logs once one is lost."""
+PRECEDENCE_SECONDS = 5.0
+"""What a pod without a stopped process leaves to the others of its gang, one of which may know the reason and is then heard first."""
 RESERVE = 0.1
 """Share of the grace period that is kept for ending what did not stop in time, and for saying so."""
 TERMINATION_MESSAGE = "SER_TERMINATION_MESSAGE"
@@ -167,6 +169,8 @@ class _Supervisor:
         stopped = [process.rank for process in self.alive if processes.is_stopped(process.pid)]
         files = {process.rank: process.stacks for process in self.alive}
         stacks.dump({process.rank: process.pid for process in self.alive}, files)
+        if self.told.pods > 1 and not stopped:
+            time.sleep(PRECEDENCE_SECONDS)
         self._kill_all()
         self._report(errors.stage_hung(hung, stopped, None))  # now, since the store may not answer
         self._report(errors.stage_hung(hung, stopped, stacks.upload(files)))
