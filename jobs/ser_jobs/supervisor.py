@@ -221,7 +221,8 @@ def main() -> int:
     """Run the stage that the environment describes, to its end."""
     stop = _Stop()
     bell = stop.install()
-    with tempfile.TemporaryDirectory(prefix="supervisor-", dir=os.environ.get("SER_WORKDIR")) as folder:
+    # A process that was just killed may still write: what is left goes with the pod.
+    with tempfile.TemporaryDirectory(prefix="supervisor-", dir=os.environ.get("SER_WORKDIR"), ignore_cleanup_errors=True) as folder:
         return _Supervisor(supervision.from_environment(os.environ), sys.argv[1:], Path(folder), stop, bell).run()
 
 
