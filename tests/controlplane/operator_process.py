@@ -82,15 +82,18 @@ class OperatorProcess:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return [line for line in lines if ": a defect; again in" in line]
 
-    def page(self, path: str, seconds: float = 10) -> str:
+    def page(self, path: str) -> str:
         """One of its pages, for example ``/metrics``."""
+        with urllib.request.urlopen(f"http://{self.address()}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def address(self, seconds: float = 10) -> str:
+        """Host and port of its pages."""
         deadline = time.monotonic() + seconds
         while True:
             lines = [line for line in self.log.read_text().splitlines() if "probes and metrics on" in line]
             if lines:
-                address = lines[-1].split("probes and metrics on ")[1].split('"')[0].split(",")[0]
-                with urllib.request.urlopen(address + path, timeout=5) as answer:
-                    return str(answer.read().decode())
+                return lines[-1].split("probes and metrics on http://")[1].split('"')[0].split(",")[0]
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the operator has not started: {self.log.read_text()[-2000:]}")
             time.sleep(0.05)
