@@ -14,7 +14,7 @@ from e2e.conftest import NODE
 
 from controlplane import build
 from controlplane.kubelet_logs import KubeletLogs
-from controlplane.scenario import SPEC, Scenario
+from controlplane.scenario import ROOT, SPEC, Scenario
 
 BUCKET = "cli"
 PLUGIN = Path(sys.executable).with_name("kubectl-ser")
@@ -32,14 +32,14 @@ class Ended:
 @pytest.fixture(scope="module")
 def command(control_plane, s3):
     """Runs a command as a user of the cluster who can also read the store."""
-    environment = {
-        **s3.credentials,
-        "PATH": f"{PLUGIN.parent}:{os.environ['PATH']}",
-        "HOME": str(control_plane.folder),
-        "KUBECONFIG": str(control_plane.kubeconfig("admin")),
-    }
 
-    def run(*words):
+    def run(*words, user="admin"):
+        environment = {
+            **s3.credentials,
+            "PATH": f"{PLUGIN.parent}:{os.environ['PATH']}",
+            "HOME": str(control_plane.folder),
+            "KUBECONFIG": str(control_plane.kubeconfig(user)),
+        }
         ended = subprocess.run([*map(str, words)], env=environment, capture_output=True, text=True, timeout=60)
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
@@ -48,7 +48,7 @@ def command(control_plane, s3):
 
 @pytest.fixture(scope="module")
 def ser(command):
-    return lambda *words: command(sys.executable, "-m", "ser_core.cli.app", *words)
+    return lambda *words, **more: command(sys.executable, "-m", "ser_core.cli.app", *words, **more)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,34 @@ def test_logs_are_those_of_the_pods_and_once_they_are_gone_those_of_the_store(se
 
     from_both = read()
     assert [line.split()[:3:2] for line in from_both.out.splitlines()] == [["prepare-0", "stored"], ["retrain-0", "spoke"]]
+
+
+def test_the_documented_rights_are_enough_and_all_are_used(ser, held: Scenario, control_plane, tmp_path):
+    namespace, user = held.namespace, f"{held.namespace}/somebody"
+    manual = (ROOT / "docs" / "cli.md").read_text()
+    role = yaml.safe_load(manual.split("## Rights")[1].split("```yaml\n")[1].split("```")[0])
+    control_plane.kubectl("create", "serviceaccount", "somebody", "-n", namespace)
+    control_plane.kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(role))
+    control_plane.kubectl("create", "rolebinding", "somebody", "-n", namespace, "--role=ser-user", f"--serviceaccount={namespace}:somebody")
+    file = tmp_path / "serrun.yaml"
+    file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "new"}, "spec": {**SPEC}}))
+    for words in (("status", "-v"), ("why",), ("evolution",), ("logs", "-i", "0"), ("resume",)):
+        done = ser(words[0], held.namespace, *words[1:], "-n", namespace, user=user)
+        assert (done.code, "forbidden" in done.err) == (0, False), done.err
+    assert "runs there: " in ser("status", "absent", "-n", namespace, user=user).err
+    ended = ser("validate", file, "--server", "-n", namespace, user=user)
+    assert (ended.code, "whether some node fits is not known" in ended.err) == (0, True)
+    assert ser("suspend", held.namespace, "-n", namespace, user=user).code == 0
+    assert ser("resume", held.namespace, "-n", namespace, user=user).code == 0
+    time.sleep(0.5)  # the audit log is written in batches
+
+    granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    used = set()
+    for event in control_plane.audit_events():
+        if event["user"]["username"] == f"system:serviceaccount:{namespace}:somebody" and event["objectRef"]["resource"] != "nodes":
+            used.add(("/".join(filter(None, (event["objectRef"]["resource"], event["objectRef"].get("subresource")))), event["verb"]))
+    assert granted - used <= {("serruns", "create")}  # asked for inside a patch of what does not exist yet
+    assert used - granted == set()
 
 
 def test_suspend_and_resume(ser, held: Scenario):
