@@ -101,7 +101,8 @@ class WorkQueue(Generic[Key]):
             self.move_due()
             pause = self._delayed[0][0] - self._clock() if self._delayed else None
             try:
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):  # wait_for would start a task, which kopf takes for its own and cancels at its end
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

@@ -93,3 +93,20 @@ def test_every_added_key_runs_after_its_last_addition_and_never_beside_itself(st
         assert owed == set()
 
     asyncio.run(story())
+
+
+def test_the_timer_is_one_task_that_wakes_by_itself_and_when_told():
+    """kopf cancels at its end every task that began after it."""
+
+    async def watch():
+        queue = WorkQueue()
+        before = asyncio.all_tasks()
+        timer = asyncio.create_task(queue.run_timer())
+        queue.add_after("late", 60)
+        await asyncio.sleep(0.01)
+        queue.add_after("soon", 0.01)
+        assert await queue.get() == "soon"
+        assert asyncio.all_tasks() - before == {timer}
+        timer.cancel()
+
+    asyncio.run(watch())
