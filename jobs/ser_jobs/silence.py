@@ -28,11 +28,16 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A process that has shown no sign of life for too long; times in seconds."""
+    """The time since a process has shown a sign of life; in seconds."""
 
     lasted: float
     allowed: float
     phase: str
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the process counts as hung."""
+        return self.lasted > self.allowed
 
 
 class SilenceWatch:
@@ -64,12 +69,10 @@ class SilenceWatch:
             return self._bounds.silent
         return max(self._bounds.step, STEPS_MISSED * _median(self._steps)) if self._steps else self._bounds.step
 
-    def judge(self, now: float) -> Silence | None:
-        """The silence that has become too long; None while it has not."""
-        lasted = now - self._since
-        if lasted <= self.allowed():
-            return None
-        return Silence(lasted, self.allowed(), "between two steps" if self._sign.steps >= _STEPS_TO_BELIEVE else self._sign.phase)
+    def silence(self, now: float) -> Silence:
+        """The time since the newest sign."""
+        phase = "between two steps" if self._sign.steps >= _STEPS_TO_BELIEVE else self._sign.phase
+        return Silence(now - self._since, self.allowed(), phase)
 
 
 def _median(values: Collection[float]) -> float:

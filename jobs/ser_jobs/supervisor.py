@@ -125,7 +125,7 @@ class _Supervisor:
         return _Process(pid, rank, files["heartbeat"], files["message"], files["stacks"], SilenceWatch(self.told.bounds, time.monotonic()))
 
     def _watch(self) -> dict[int, Silence]:
-        """Wait until all have ended, or those that have not must be ended; returns the hung ones by rank."""
+        """Wait until all have ended, or those that have not must be ended; returns their silences by rank when one of them hangs."""
         until = float("inf")
         asked = False
         while self.alive and time.monotonic() < until:
@@ -139,7 +139,7 @@ class _Supervisor:
             end = cause(self.ends)
             if end is not None and not (asked and end.code == Interrupted.exit_code):
                 until = min(until, time.monotonic() + LAST_WORDS_SECONDS)
-            elif not asked and (hung := self._hung()):
+            elif not asked and (hung := self._silences_of_a_hang()):
                 return hung
         return {}
 
@@ -158,22 +158,22 @@ class _Supervisor:
                 if code and self.told.world_size > 1:
                     _say("rank-ended", rank=process.rank, exitCode=code)
 
-    def _hung(self) -> dict[int, Silence]:
+    def _silences_of_a_hang(self) -> dict[int, Silence]:
         now = time.monotonic()
         for process in self.alive:
             process.watch.see(heartbeat.read(process.heartbeat), now)
-        judged = {process.rank: process.watch.judge(now) for process in self.alive}
-        return {rank: silence for rank, silence in judged.items() if silence is not None}
+        silences = {process.rank: process.watch.silence(now) for process in self.alive}
+        return silences if any(silence.too_long for silence in silences.values()) else {}
 
-    def _end_hung(self, hung: dict[int, Silence]) -> int:
+    def _end_hung(self, silences: dict[int, Silence]) -> int:
         stopped = [process.rank for process in self.alive if processes.is_stopped(process.pid)]
         files = {process.rank: process.stacks for process in self.alive}
         stacks.dump({process.rank: process.pid for process in self.alive}, files)
         if self.told.pods > 1 and not stopped:
             time.sleep(PRECEDENCE_SECONDS)
         self._kill_all()
-        self._report(errors.stage_hung(hung, stopped, None))  # now, since the store may not answer
-        self._report(errors.stage_hung(hung, stopped, stacks.upload(files)))
+        self._report(errors.stage_hung(silences, stopped, None))  # now, since the store may not answer
+        self._report(errors.stage_hung(silences, stopped, stacks.upload(files)))
         return StageHung.exit_code
 
     def _kill_all(self) -> None:

@@ -16,16 +16,17 @@ def rendezvous_timeout(told: Supervision, missing: Sequence[int]) -> RendezvousT
     )
 
 
-def stage_hung(hung: Mapping[int, Silence], stopped: Sequence[int], saved: str | None) -> StageHung:
-    """Processes showed no sign of life; a stopped one is named first, since the others wait for it.
+def stage_hung(silences: Mapping[int, Silence], stopped: Sequence[int], saved: str | None) -> StageHung:
+    """A process showed no sign of life for too long; a stopped one is named first, since the others wait for it.
 
     Args:
-        hung: Silences by rank.
+        silences: Of all processes, by rank.
         stopped: Ranks that are frozen by SIGSTOP.
         saved: Where the stacks are kept, as far as they are.
     """
-    rank = next((rank for rank in hung if rank in stopped), min(hung))
-    silence = hung[rank]
+    hung = [rank for rank, silence in silences.items() if silence.too_long]
+    rank = next(iter(stopped), min(hung))
+    silence = silences[rank]
     state = " (stopped by SIGSTOP)" if rank in stopped else ""
     waiting = [other for other in hung if other != rank]
     told = f"rank {rank}{state} showed no sign of life for {silence.lasted:.0f} s (allowed: {silence.allowed:.0f} s), {silence.phase}"

@@ -7,7 +7,7 @@ import pytest
 from ser_jobs.heartbeat import VARIABLE, Heartbeat, Sign, from_environment, read
 from ser_jobs.place import Place
 from ser_jobs.reporter import EventLog
-from ser_jobs.silence import Bounds, SilenceWatch
+from ser_jobs.silence import Bounds, Silence, SilenceWatch
 
 BOUNDS = Bounds(step=60, silent=1800)
 
@@ -66,15 +66,17 @@ def watch_steps(seconds, count=10):
 def test_a_step_that_takes_longer_than_a_minute_is_too_long_where_steps_are_short():
     watch, last = watch_steps(1.0)
 
-    assert watch.judge(last + 60) is None
-    assert watch.judge(last + 61).phase == "between two steps"
+    assert not watch.silence(last + 60).too_long
+    assert watch.silence(last + 61).too_long
+    assert watch.silence(last + 61).phase == "between two steps"
 
 
 def test_long_steps_may_take_three_times_as_long_as_usual():
     watch, last = watch_steps(40.0)
 
-    assert watch.judge(last + 120) is None
-    assert watch.judge(last + 121).allowed == 120
+    assert not watch.silence(last + 120).too_long
+    assert watch.silence(last + 121).too_long
+    assert watch.allowed() == 120
 
 
 def test_signs_that_are_seen_seldom_do_not_make_steps_longer():
@@ -90,9 +92,10 @@ def test_silent_work_and_the_first_step_after_it_have_a_longer_time(steps):
     watch = SilenceWatch(BOUNDS, 0.0)
     watch.see(Sign(7, steps, "saving"), 10.0)
 
-    assert watch.judge(10 + 1800) is None
-    assert watch.judge(10 + 1801).phase == "saving"
+    assert not watch.silence(10 + 1800).too_long
+    assert watch.silence(10 + 1801).too_long
+    assert watch.silence(10 + 1801).phase == "saving"
 
 
 def test_a_process_that_never_shows_a_sign_is_found():
-    assert SilenceWatch(BOUNDS, 0.0).judge(1801.0).phase == "starting"
+    assert SilenceWatch(BOUNDS, 0.0).silence(1801.0) == Silence(1801.0, 1800, "starting")

@@ -17,6 +17,8 @@ from ser_core.api.stage import StageResult
 from ser_jobs.ends import End, cause
 from ser_jobs.kernel_kills import kernel_kills, peak_bytes
 from ser_jobs.rendezvous import Meeting, meet
+from ser_jobs.silence import Silence
+from ser_jobs.supervisor_errors import stage_hung
 
 PRELUDE = """
 import os, signal, time
@@ -140,14 +142,22 @@ def test_a_silent_rank_is_a_hang_that_shows_where_it_stood(supervise):
     assert "rank 0 showed no sign of life" in result.message
 
 
-def test_a_stopped_rank_is_told_from_those_that_wait_for_it(supervise):
+def test_a_stopped_rank_is_told_from_those_that_wait_for_it():
+    long, short = Silence(61, 60, "between two steps"), Silence(59, 60, "between two steps")
+
+    assert "rank 1 (stopped by SIGSTOP)" in stage_hung({0: long, 1: short}, [1], None).message
+    assert "rank 0 waited too" in stage_hung({0: long, 1: short}, [1], None).message
+    assert "rank 2 showed no sign of life for 61 s" in stage_hung({1: short, 2: long}, [], "s3://b/x").message
+    assert "stacks in s3://b/x" in stage_hung({2: long}, [], "s3://b/x").message
+
+
+def test_a_stopped_rank_is_found(supervise):
     code = "steps(); os.kill(os.getpid(), 19) if rank == '1' else time.sleep(60)"
 
     exit_code, message = supervise(code, 2, SER_HANG_SECONDS=1).ended()
 
     assert exit_code == 22
     assert "rank 1 (stopped by SIGSTOP) showed no sign of life" in json.loads(message)["message"]
-    assert "rank 0 waited too" in json.loads(message)["message"]
 
 
 def test_work_that_is_known_to_be_silent_is_no_hang(supervise):
