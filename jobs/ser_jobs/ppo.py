@@ -9,6 +9,7 @@ from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.tables import write_table
 from ser_core.learn.alignment import Answer, answer_all, change, summary
+from ser_core.learn.distributed import agree_on_the_step, process_group
 from ser_core.learn.ppo.critic import Critic, make_critic
 from ser_core.learn.ppo.generation import Generator, Prompt, TransformersGenerator, encode_prompts
 from ser_core.learn.ppo.metrics import StepMetrics
@@ -30,6 +31,8 @@ _WARM_UP = 20
 def body(context: StageContext) -> StageOutput | None:
     """Write the aligned policy, a line for every PPO step, and its answers before and after; None in all processes but the first.
 
+    Several processes share every step; the first one measures.
+
     Raises:
         DataError: A prompt has no tokens, or there is no held-out prompt.
         SpecError: The policy cannot be loaded.
@@ -39,7 +42,8 @@ def body(context: StageContext) -> StageOutput | None:
     set_up_process(context.spec.threads)
     precision = detect(policy_spec(context).precision)
     context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
-    return _Ppo(context, precision).run()
+    with process_group():
+        return _Ppo(context, precision).run()
 
 
 class _Ppo:
@@ -67,6 +71,7 @@ class _Ppo:
         progress = PolicyProgress(context, self._spec.steps)
         if context.rank == 0 and not progress.baseline:
             progress.baseline = self._answers()
+        agree_on_the_step(len(progress.state.history) if progress.state else 0, self._precision.device)
         alignment = align(
             self._policy,
             self._critic,

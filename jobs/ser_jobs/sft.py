@@ -3,6 +3,7 @@
 from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
+from ser_core.learn.distributed import process_group
 from ser_core.learn.precision import detect, set_up_process
 from ser_core.learn.supervised import count_steps, fine_tune, load_demonstrations
 from ser_jobs.context import StageContext, StageOutput
@@ -10,8 +11,8 @@ from ser_jobs.policy_inputs import policy_spec, starting_policy
 from ser_jobs.policy_progress import SupervisedProgress
 
 
-def body(context: StageContext) -> StageOutput:
-    """Write the fine-tuned policy and its losses.
+def body(context: StageContext) -> StageOutput | None:
+    """Write the fine-tuned policy and its losses; None in all processes but the first.
 
     Raises:
         DataError: The seed has no training pair.
@@ -37,19 +38,22 @@ def body(context: StageContext) -> StageOutput:
     )
     progress = SupervisedProgress(context, count_steps(len(rows), policy.sft))
     training = context.spec.spec.training
-    losses = fine_tune(
-        base,
-        rows,
-        policy.sft,
-        precision,
-        context.workdir,
-        adapter=policy.adapter,
-        tokens_per_batch=training.tokens_per_batch,
-        seed=training.seed,
-        processes=context.world_size,
-        watch=progress,
-        resume=progress.resume(),
-    )
+    with process_group():
+        losses = fine_tune(
+            base,
+            rows,
+            policy.sft,
+            precision,
+            context.workdir,
+            adapter=policy.adapter,
+            tokens_per_batch=training.tokens_per_batch,
+            seed=training.seed,
+            processes=context.world_size,
+            watch=progress,
+            resume=progress.resume(),
+        )
+    if context.rank > 0:
+        return None
     metrics = SupervisedMetrics(
         steps=len(losses),
         answers=len(rows),

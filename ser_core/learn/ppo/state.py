@@ -173,9 +173,10 @@ def restore_random(tensors: Mapping[str, torch.Tensor]) -> None:
             reason="WorldSizeChanged",
             hint="resume it with as many GPUs as it had",
         )
-    torch.set_rng_state(tensors["random/cpu"][ranks.rank()])
+    # Copied: torch reads the generator's state from the tensor as it lies in memory, and a row of a file's tensor lies at any address.
+    torch.set_rng_state(tensors["random/cpu"][ranks.rank()].clone())
     if "random/cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random/cuda"][ranks.rank()])
+        torch.cuda.set_rng_state(tensors["random/cuda"][ranks.rank()].clone())
 
 
 def _refuse_if_missing(names: Collection[str]) -> None:

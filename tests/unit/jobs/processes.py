@@ -1,5 +1,6 @@
 """One process of a stage that several compute together; an own module, so that a new process can import it."""
 
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.file import FileStore
 from ser_core.store.manifest import Manifest
 from ser_jobs.context import StageContext
-from ser_jobs.retrain import body
+from ser_jobs.runtime import BODIES
 
 
 class Events:
@@ -43,9 +44,9 @@ class ReadOnlyStore(FileStore):
     create = upload = delete = put
 
 
-def retrained(context: StageContext, events: Events) -> dict[str, Any] | None:
+def carried_out(context: StageContext, events: Events) -> dict[str, Any] | None:
     """Content of the files that the stage made, and its metrics; None: it has none."""
-    output = body(context)
+    output = importlib.import_module(BODIES[context.spec.stage]).body(context)
     if output is None:
         return None
     return {name: path.read_bytes() for name, path in output.files.items()} | {"metrics": output.metrics, "shown": events.shown}
@@ -54,7 +55,7 @@ def retrained(context: StageContext, events: Events) -> dict[str, Any] | None:
 def process(
     rank: int, port: int, stops: list[int | None], spec: StageSpec, store: Path, inputs: Mapping[InputRole, Manifest], folder: Path
 ) -> None:
-    """Retrain once for each of ``stops``, the second process being the one that is asked, and write down what came out."""
+    """Carry the stage out once for each of ``stops``, the second process being the one that is asked, and write down what came out."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     own_store = FileStore(store) if rank == 0 else ReadOnlyStore(store)
     checkpoints = CheckpointStore(own_store, spec.run, spec.iteration, spec.stage)
@@ -67,7 +68,7 @@ def process(
             place = {"rank": rank, "local_rank": rank, "world_size": 2}
             context = StageContext(spec, own_store, inputs, workdir, events, events.stopping, checkpoints, **place)
             try:
-                results.append(retrained(context, events))
+                results.append(carried_out(context, events))
             except Interrupted as stopped:
                 results.append(stopped.message)
     torch.save(results, folder / f"results-{rank}.pt")
