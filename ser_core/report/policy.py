@@ -12,8 +12,6 @@ from ser_core.report.evidence import MAX_POINTS, PolicyEvidence, thinned
 from ser_core.report.figures import Figure
 from ser_core.report.ledger import Ledger
 
-_AVERAGED = f"Of more than {MAX_POINTS} steps, means over stretches."
-
 
 def figures(evidence: PolicyEvidence) -> list[Figure]:
     """Score, distance and length by PPO step, and the loss of the fine-tuning where there was one."""
@@ -41,18 +39,22 @@ def _scores(evidence: PolicyEvidence) -> Figure:
         frame.dot((x, score), "c0 hollow", f"{name}, {metrics.heldout_prompts} held-out prompts: {score:.3f}", 5) for x, score, name in ends
     ]
     title = "Score by PPO step"
-    caption = f"Mean raw score of the sampled answers. Circles: on held-out prompts, before and after. {_AVERAGED}"
+    caption = f"Mean raw score of the sampled answers. Circles: on held-out prompts, before and after.{_averaged(steps)}"
     return Figure(title, frame.draw(title, marks), caption, tuple((colour, name) for colour, (name, _) in lines.items()))
 
 
 def _distance(steps: Sequence[StepMetrics]) -> Figure:
-    caption = f"Mean of log policy − log reference of a whole answer: how far the policy has moved from where PPO began. {_AVERAGED}"
+    caption = f"Mean of log policy − log reference of a whole answer: how far the policy has moved from where PPO began.{_averaged(steps)}"
     return _one_line("Distance from the start", _curve(steps, lambda step: step.kl), "KL (nats an answer)", "PPO step", caption)
 
 
 def _length(steps: Sequence[StepMetrics]) -> Figure:
-    caption = f"Mean length of the sampled answers, end token included. Growth without end is a sign of reward hacking. {_AVERAGED}"
+    caption = f"Mean length of the sampled answers, end token included. Growth without end is a sign of reward hacking.{_averaged(steps)}"
     return _one_line("Length of answers", _curve(steps, lambda step: step.answer_tokens), "tokens an answer", "PPO step", caption)
+
+
+def _averaged(steps: Sequence[StepMetrics]) -> str:
+    return " A point is the mean of a stretch of steps." if len(steps) > MAX_POINTS else ""
 
 
 def _one_line(title: str, points: Sequence[Point], label: str, steps: str, caption: str) -> Figure:
