@@ -1,24 +1,18 @@
 """The stage `retrain` in two processes, on gloo."""
 
 import io
-import socket
 
 import pytest
 import safetensors.torch
 import torch
-from torch import multiprocessing
 from unit.jobs.processes import process
+from unit.learn.processes import free_port, together
 
 from ser_core.api.status import StageKind
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, TrainingStep, read_table
 from ser_jobs.retrain import body
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
 
 
 def table(content, row):
@@ -31,8 +25,7 @@ def retrained(workshop, tmp_path):
     alone = workshop.run(body, StageKind.RETRAIN, 0)
     workshop.context(StageKind.RETRAIN, 0).checkpoints.delete_all()
     context = workshop.context(StageKind.RETRAIN, 0)
-    arguments = (free_port(), [None, 190, None], context.spec, workshop.folder / "store", dict(context.inputs), tmp_path)
-    multiprocessing.spawn(process, args=arguments, nprocs=2)
+    together(process, 2, free_port(), [None, 190, None], context.spec, workshop.folder / "store", dict(context.inputs), tmp_path)
     return alone, *(torch.load(tmp_path / f"results-{rank}.pt", weights_only=False) for rank in range(2))
 
 

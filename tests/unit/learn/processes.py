@@ -1,12 +1,14 @@
 """One process of a group that trains; an own module, so that a new process can import it."""
 
 import os
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed
+from torch import distributed, multiprocessing
 from unit.learn.test_training import SPEC, Watch, pairs_of
 
 from ser_core.api.adapter import AdapterSpec
@@ -18,7 +20,7 @@ from ser_core.learn.reward_model import RewardModel, load
 from ser_core.learn.sharding import Sharding
 from ser_core.learn.training import TrainingState, train
 
-STEPS = 6
+STEPS = 4
 RATE = 1e-3
 CASE_SPEC = SPEC.model_copy(update={"tokens_per_batch": 128, "learning_rate": RATE})
 """Several micro-batches in a step; the last step of a pass has two pairs only, so that some processes have none."""
@@ -33,6 +35,8 @@ class Case:
     stage: int = 0
     adapter: bool = False
     recompute: bool = False
+    half: bool = False
+    """Whether the trunk is computed in bf16."""
     steps: int = STEPS
     stop_in: int | None = None
     """The process that asks to stop, before step 4."""
@@ -70,7 +74,8 @@ class StopsAfter(Watch):
 
 
 def model_of(case: Case) -> RewardModel:
-    return load(case.base, Precision("cpu"), max_length=64, adapter=AdapterSpec(rank=2, alpha=4) if case.adapter else None)
+    precision = Precision("cpu", torch.bfloat16 if case.half else None)
+    return load(case.base, precision, max_length=64, adapter=AdapterSpec(rank=2, alpha=4) if case.adapter else None)
 
 
 def trained(case: Case, rank: int = 0) -> Outcome:
@@ -111,6 +116,19 @@ def process(rank: int, count: int, port: int, cases: list[Case], folder: Path) -
             if rank == 0:
                 keep(outcome.state, folder / case.name)
             distributed.barrier()
+
+
+def together(work: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Run ``work(rank, *arguments)`` in that many processes, forked from one that has loaded the libraries but computes nothing."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch", "deepspeed", "peft", "transformers.modeling_utils"])
+    multiprocessing.start_processes(work, arguments, count, start_method="forkserver")
+
+
+def free_port() -> int:
+    """A port on which the processes can meet."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port: int = one.getsockname()[1]
+        return port
 
 
 def keep(state: TrainingState | None, folder: Path) -> None:
