@@ -27,6 +27,9 @@ from ser_operator.work_queue import WorkQueue
 
 log = logging.getLogger("ser_operator")
 
+FIRST_LIST_SECONDS = 2.0
+"""Pause between two tries of the first LIST, unless the server asks for another."""
+
 
 class Engine:
     """One operator process.
@@ -63,8 +66,8 @@ class Engine:
             **{f"worker-{number}": self._work() for number in range(self._settings.workers)},
         }
         async with self._serve(heartbeat):
-            await self._resync()  # before any watch, so that the first decisions see everything
-            self._primed = True
+            if not await self._prime(stop):
+                return
             stopping = asyncio.create_task(stop.wait(), name="stop")
             tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
             await asyncio.sleep(0)  # kopf must find these tasks running, else it takes them for its own and waits for them at its end
@@ -75,6 +78,24 @@ class Engine:
         broken = [task for task in ended if task is not stopping and not _in_order(task)]
         if broken:
             raise RuntimeError(f"{broken[0].get_name()} ended") from (None if broken[0].cancelled() else broken[0].exception())
+
+    async def _prime(self, stop: asyncio.Event) -> bool:
+        """LIST everything before any watch, so that the first decisions see it; False: stopped before.
+
+        A CRD that was installed a moment ago is not served yet, and the operator is not ready until it is.
+        """
+        while not stop.is_set():
+            try:
+                await self._resync()
+            except ApiError as error:
+                pause = error.retry_after or FIRST_LIST_SECONDS
+                log.warning("first LIST: %s; again in %.0f s", error, pause)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), pause)
+            else:
+                self._primed = True
+                return True
+        return False
 
     async def _watch(self, stop: asyncio.Event) -> None:
         namespaces = self._settings.namespaces
