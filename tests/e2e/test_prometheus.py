@@ -1,0 +1,191 @@
+"""A real Prometheus scrapes the operator and the stage pods during a whole run with a policy: every query of every board returns data."""
+
+import contextlib
+import json
+import math
+import threading
+import time
+
+import pytest
+
+from controlplane.containers import Outcome, ProcessContainer
+from controlplane.fault_proxy import FaultProxy
+from controlplane.operator_process import OperatorProcess
+from controlplane.prometheus import Prometheus
+from controlplane.scenario import ROOT
+from controlplane.watchdog import Watchdog
+from ser_core.api.stage import StageResult
+from ser_operator.render import PROGRESS_PORT
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits for a whole run
+NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"
+WITHOUT_DATA_HERE = {
+    "GPU memory": "there is no GPU",
+    "GPU utilisation": "there is no GPU, and so no DCGM exporter",
+}
+QUERIES = [
+    pytest.param(panel["title"], target["expr"], id=f"{path.stem}-{panel['title']}-{target['refId']}")
+    for path in sorted((ROOT / "charts/ser-operator/dashboards").glob("*.json"))
+    for panel in json.loads(path.read_text())["panels"]
+    for target in panel.get("targets") or ()
+]
+
+
+def document(s3):
+    return {
+        "apiVersion": "ser.dev/v1alpha1",
+        "kind": "SERRun",
+        "metadata": {"name": NAME},
+        "spec": {
+            "rewardModel": {"base": f"s3://{BUCKET}/model", "maxLength": 32, "precision": "fp32"},
+            "data": {"source": {"uri": f"s3://{BUCKET}/pairs.jsonl", "seedFraction": 0.15, "heldoutFraction": 0.2}},
+            "training": {"epochs": 20, "learningRate": 0.01, "pairsPerStep": 8, "tokensPerBatch": 512},
+            "loop": {"maxIterations": 1, "controls": ["seedOnly"]},
+            "policy": {
+                "base": f"s3://{BUCKET}/policy",
+                "steps": 15,
+                "rolloutsPerStep": 16,
+                "promptTokens": 40,
+                "answerTokens": 8,
+                "learningRate": 1e-3,
+                "precision": "fp32",
+            },
+            "resources": {kind: {"cpu": "1"} for kind in ("prepare", "label", "filter", "retrain", "ppo")},
+            "storage": {"uri": f"s3://{BUCKET}/runs", "endpoint": s3.endpoint, "credentialsSecret": SECRET},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def inputs(s3, tiny_model, qwen, pairs_file):
+    """Reward model, policy and data in a bucket."""
+    s3.create_bucket(BUCKET)
+    with contextlib.closing(s3.client()) as client:
+        client.upload_file(str(pairs_file), BUCKET, "pairs.jsonl")
+        for name, folder in (("model", tiny_model), ("policy", qwen)):
+            for path in folder.iterdir():
+                client.upload_file(str(path), BUCKET, f"{name}/{path.name}")
+
+
+@pytest.fixture(scope="module")
+def a_failing_store(kubelet):
+    """The first attempt to label ends as one does that the store fails; all others are real."""
+    watchdog, failed = Watchdog(), threading.Event()
+
+    def play(pod):
+        if pod.labels["ser.dev/stage"] == "label" and not failed.is_set():
+            failed.set()
+            told = StageResult(outcome="failed", reason="StoreUnavailable", message="the store is away")
+            return Outcome(20, told.model_dump_json(by_alias=True), delay=1)
+        container = ProcessContainer(pod, watchdog)
+        container.start()
+        return container.wait()
+
+    kubelet.double = play
+    yield
+    kubelet.double = None
+    watchdog.close()
+
+
+@contextlib.contextmanager
+def scraping(prometheus, operator, api):
+    """Tell Prometheus of the pods as they come, as a PodMonitor does."""
+    ended = threading.Event()
+
+    def tell():
+        while not ended.wait(0.1):
+            pods = api.get(f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]
+            addresses = {pod["status"]["podIP"] for pod in pods if pod["status"]["phase"] == "Running" and "podIP" in pod["status"]}
+            prometheus.scrape([operator, *sorted(f"{address}:{PROGRESS_PORT}" for address in addresses)])
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class Scraped:
+    """The run after its end, and the time that it took."""
+
+    def __init__(self, prometheus, control_plane, start):
+        self.prometheus, self.control_plane, self.start = prometheus, control_plane, start
+        self.end = time.time() + 1  # else the last step may lie before the last scrape
+
+    def ever(self, expression):
+        """Series with a finite value at some moment of the run, by their labels."""
+        expression = expression.replace("$namespace", NAMESPACE).replace("$run", NAME).replace("$__rate_interval", "2s")
+        series = self.prometheus.query_range(expression, self.start, self.end, 0.25)
+        return [one["metric"] for one in series if any(math.isfinite(float(value)) for _, value in one["values"])]
+
+
+@pytest.fixture(scope="module")
+def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scraped")
+    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 280, **more}).stdout  # noqa: E731
+    kubectl("create", "namespace", NAMESPACE)
+    kubectl("apply", "--namespace", NAMESPACE, "-f", str(ROOT / "operator" / "rbac.yaml"))
+    literals = [f"--from-literal={key}={value}" for key, value in s3.credentials.items()]
+    kubectl("create", "secret", "generic", SECRET, "--namespace", NAMESPACE, *literals)
+    rules = sorted((ROOT / "charts/ser-operator/rules").glob("*.yaml"))
+    with FaultProxy(control_plane.server, control_plane.certificate) as proxy, Prometheus(folder / "prometheus", rules) as prometheus:
+        kubeconfig = proxy.kubeconfig(folder, control_plane.token(f"{NAMESPACE}/ser-operator"), NAMESPACE)
+        operator = OperatorProcess(kubeconfig, NAMESPACE, folder, resync_seconds=5).start()
+        try:
+            with scraping(prometheus, operator.address(), control_plane.api()):
+                start = time.time()
+                kubectl("apply", "--namespace", NAMESPACE, "-f", "-", input=json.dumps(document(s3)))
+                kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=270s", f"serrun/{NAME}")
+                wait_until(lambda: prometheus.query(f'ser_run_phase{{run="{NAME}", phase="Completed"}}'))
+                (best,) = prometheus.query("ser_run_best_iteration")
+                assert best["value"][1] == "1", "the policy's witness is the seed model, so another one must be the best"
+                yield Scraped(prometheus, control_plane, start)
+        finally:
+            operator.kill()
+
+
+def wait_until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("title", "expression"), QUERIES)
+def test_every_query_of_every_board_returns_data(scraped, title, expression):
+    assert bool(scraped.ever(expression)) != (title in WITHOUT_DATA_HERE), expression
+
+
+def test_every_stage_was_scraped_while_it_ran(scraped):
+    stages = {one["stage"] for one in scraped.ever("ser_stage_start_timestamp_seconds")}
+
+    assert stages >= {"prepare", "label", "retrain", "ppo", "control-seed-only"}, "filter may end between two scrapes"
+
+
+def test_namespaces_are_those_of_the_runs(scraped):
+    assert {one["namespace"] for one in scraped.ever("{__name__=~'ser_run_.*|ser_stage_.*', namespace!=''}")} == {NAMESPACE}
+
+
+def test_the_alert_for_a_failing_store_fires_and_no_other(scraped):
+    fired = {one["alertname"] for one in scraped.ever('ALERTS{alertstate="firing"}')}
+
+    assert fired == {"SERRunStoreErrors"}
+
+
+def test_no_series_has_more_labels_than_the_table_allows(scraped):
+    names = scraped.prometheus.query("count by (__name__) ({__name__=~'ser_.*'})")
+
+    assert len(names) > 40
+    assert all(float(one["value"][1]) < 60 for one in names)
+
+
+def test_a_stage_vanishes_with_its_pod_and_a_run_with_its_object(scraped):
+    wait_until(lambda: not scraped.prometheus.query("ser_stage_work_done"))
+    assert scraped.prometheus.query("ser_iteration_accuracy_ratio")
+
+    scraped.control_plane.kubectl("delete", "serrun", NAME, "--namespace", NAMESPACE)
+
+    wait_until(lambda: not scraped.prometheus.query("{__name__=~'ser_(run|iteration)_.*'}"))
+    assert scraped.prometheus.query("ser_operator_build_info"), "the operator itself is still there"
