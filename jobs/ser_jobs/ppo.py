@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
-from ser_core.data.tables import write_table
+from ser_core.data.tables import PolicyStep, write_table
 from ser_core.learn.alignment import Answer, answer_all, change, summary
 from ser_core.learn.distributed import agree_on_the_step, process_group
 from ser_core.learn.ppo.critic import Critic, make_critic
@@ -184,11 +184,16 @@ def settings_of(spec: PolicySpec, *, tokens_per_batch: int, seed: int, new_criti
 
 def _write(folder: Path, history: Sequence[StepMetrics], before: Sequence[Answer], after: Sequence[Answer]) -> dict[str, Path]:
     files = {name: folder / name for name in ("ppo.parquet", "answers.jsonl")}
-    write_table(files["ppo.parquet"], StepMetrics, history)
+    write_table(files["ppo.parquet"], PolicyStep, map(_step, history))
     rows = [{"prompt": old.prompt, "before": _told(old), "after": _told(new)} for old, new in zip(before, after, strict=True)]
     files["answers.jsonl"].write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     model = {path.relative_to(folder).as_posix(): path for path in sorted((folder / "model").rglob("*")) if path.is_file()}
     return files | model
+
+
+def _step(metrics: StepMetrics) -> PolicyStep:
+    told = dataclasses.asdict(metrics) | {"witness_score": metrics.heldout_score}
+    return PolicyStep(**{field.name: told[field.name] for field in dataclasses.fields(PolicyStep)})
 
 
 def _told(answer: Answer) -> dict[str, object]:

@@ -12,7 +12,7 @@
 | training.parquet | `TrainingStep` | retrain |
 | prompts.parquet (only with policy.prompts) | `PolicyPrompt` | prepare |
 | sft.parquet | `SupervisedStep` | sft |
-| ppo.parquet | `ser_core.learn.ppo.metrics.StepMetrics` | ppo |
+| ppo.parquet | `PolicyStep` | ppo |
 """
 
 import dataclasses
@@ -140,6 +140,30 @@ class SupervisedStep:
     step: int
     loss: float
     """Mean over an answer's tokens, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStep:
+    """One PPO step as `ser_core.learn.ppo.metrics.StepMetrics` describes it, without its times: equal runs give equal files."""
+
+    step: int
+    score: float
+    witness_score: float | None
+    reward: float
+    kl: float
+    kl_coefficient: float
+    entropy: float
+    answer_tokens: float
+    ended: float
+    policy_loss: float
+    value_loss: float
+    clipped: float
+    explained_variance: float
+    policy_gradient_norm: float
+    critic_gradient_norm: float
+    updates: int
+    skipped: int
+    rate_factor: float
 
 
 Row = TypeVar("Row")

@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ser_core.api.stage import FilterMetrics, StageMetrics
-from ser_core.data.tables import EvaluatedPair, SupervisedStep, read_table
+from ser_core.data.tables import EvaluatedPair, PolicyStep, SupervisedStep, read_table
 from ser_core.learn.agreement import BANDS
-from ser_core.learn.ppo.metrics import StepMetrics
 from ser_core.report.ledger import Aligned, Ledger, StageRecord, Trained
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.port import ObjectStore
@@ -94,7 +93,7 @@ class PolicyEvidence:
     """How the policy was aligned, and its answers to the held-out prompts before and after."""
 
     record: Aligned
-    steps: Sequence[StepMetrics]
+    steps: Sequence[PolicyStep]
     answers: Sequence[Mapping[str, Any]]
     """``prompt``, and ``before`` and ``after`` with ``text`` and ``score``; from the most to the least gained score, evenly spread."""
     losses: tuple[tuple[float, float], ...]
@@ -167,7 +166,7 @@ def _policy(reader: _Reader, ledger: Ledger, record: Aligned) -> PolicyEvidence:
     steps = [] if tuned is None else read_table(reader.fetch(tuned, "sft.parquet"), SupervisedStep)
     return PolicyEvidence(
         record=record,
-        steps=read_table(reader.fetch(record, "ppo.parquet"), StepMetrics),
+        steps=read_table(reader.fetch(record, "ppo.parquet"), PolicyStep),
         answers=[answers[place] for place in spread(np.argsort(gains, kind="stable"))],
         losses=thinned(np.array([step.step for step in steps]), np.array([step.loss for step in steps])),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from ser_core.api.stage import PolicyMetrics
-from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.data.tables import PolicyStep
 from ser_core.report.charts import Frame, Point, round_axis
 from ser_core.report.evidence import MAX_POINTS, PolicyEvidence, thinned
 from ser_core.report.figures import Figure
@@ -28,7 +28,7 @@ def _scores(evidence: PolicyEvidence) -> Figure:
     metrics, steps = evidence.record.metrics, evidence.steps
     lines = {
         "c0": ("best reward model", _curve(steps, lambda step: step.score)),
-        "c1": ("seed's reward model, not learnt from", _curve(steps, lambda step: step.heldout_score)),
+        "c1": ("seed's reward model, not learnt from", _curve(steps, lambda step: step.witness_score)),
     }
     lines = {colour: line for colour, line in lines.items() if line[1]}
     ends = [(0.0, metrics.before.score, "before"), (float(metrics.kept_step), metrics.after.score, "after")]
@@ -43,17 +43,17 @@ def _scores(evidence: PolicyEvidence) -> Figure:
     return Figure(title, frame.draw(title, marks), caption, tuple((colour, name) for colour, (name, _) in lines.items()))
 
 
-def _distance(steps: Sequence[StepMetrics]) -> Figure:
+def _distance(steps: Sequence[PolicyStep]) -> Figure:
     caption = f"Mean of log policy − log reference of a whole answer: how far the policy has moved from where PPO began.{_averaged(steps)}"
     return _one_line("Distance from the start", _curve(steps, lambda step: step.kl), "KL (nats an answer)", "PPO step", caption)
 
 
-def _length(steps: Sequence[StepMetrics]) -> Figure:
+def _length(steps: Sequence[PolicyStep]) -> Figure:
     caption = f"Mean length of the sampled answers, end token included. Growth without end is a sign of reward hacking.{_averaged(steps)}"
     return _one_line("Length of answers", _curve(steps, lambda step: step.answer_tokens), "tokens an answer", "PPO step", caption)
 
 
-def _averaged(steps: Sequence[StepMetrics]) -> str:
+def _averaged(steps: Sequence[PolicyStep]) -> str:
     return " A point is the mean of a stretch of steps." if len(steps) > MAX_POINTS else ""
 
 
@@ -65,7 +65,7 @@ def _one_line(title: str, points: Sequence[Point], label: str, steps: str, capti
     return Figure(title, frame.draw(f"{title} by step", [frame.line(points, "c0")]), caption)
 
 
-def _curve(steps: Sequence[StepMetrics], number: Callable[[StepMetrics], float | None]) -> tuple[Point, ...]:
+def _curve(steps: Sequence[PolicyStep], number: Callable[[PolicyStep], float | None]) -> tuple[Point, ...]:
     """The numbers by step, those that are not finite left out."""
     known = [(step.step, value) for step in steps if (value := number(step)) is not None and math.isfinite(value)]
     return thinned(np.array([step for step, _ in known]), np.array([value for _, value in known]))

@@ -12,8 +12,7 @@ from unit.learn.processes import free_port, together
 
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_core.data.tables import read_table
-from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.data.tables import PolicyStep, read_table
 from ser_core.learn.precision import Precision
 from ser_core.learn.reward_model import load
 from ser_jobs.sft import body as sft
@@ -43,7 +42,7 @@ def test_two_processes_align_and_resume_exactly(by_two):
     assert stopped == "stopped after PPO step 2"
     assert resumed["model/model.safetensors"] == whole["model/model.safetensors"]
     assert resumed["answers.jsonl"] == whole["answers.jsonl"]
-    assert [step.step for step in read_table(io.BytesIO(whole["ppo.parquet"]), StepMetrics)] == [1, 2, 3, 4]
+    assert [step.step for step in read_table(io.BytesIO(whole["ppo.parquet"]), PolicyStep)] == [1, 2, 3, 4]
 
 
 def test_two_processes_fine_tune_to_what_one_does(by_two, workshop):

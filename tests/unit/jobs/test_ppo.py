@@ -10,10 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_core.data.tables import PolicyPrompt, read_table
+from ser_core.data.tables import PolicyPrompt, PolicyStep, read_table
 from ser_core.errors import Interrupted
 from ser_core.learn.ppo.guards import HackingLimits
-from ser_core.learn.ppo.metrics import StepMetrics
 from ser_core.learn.ppo.settings import Settings
 from ser_core.learn.precision import Precision
 from ser_core.learn.reward_model import load
@@ -61,7 +60,7 @@ def answers(output):
 
 
 def history(output):
-    return read_table(output.files["ppo.parquet"], StepMetrics)
+    return read_table(output.files["ppo.parquet"], PolicyStep)
 
 
 def test_a_policy_is_aligned_and_measured_before_and_after(alignment, qwen):
@@ -74,7 +73,7 @@ def test_a_policy_is_aligned_and_measured_before_and_after(alignment, qwen):
     assert metrics.change_low < metrics.after.score - metrics.before.score < metrics.change_high
     assert (metrics.critic, metrics.stopped) == ("policy", "")
     assert [step.step for step in history(output)] == [1, 2, 3, 4]
-    assert all(step.heldout_score is not None for step in history(output))
+    assert all(step.witness_score is not None for step in history(output))
     assert weights(output) != (qwen / "model.safetensors").read_bytes()
     assert AutoModelForCausalLM.from_pretrained(output.files["model/config.json"].parent).config.model_type == "qwen2"
     assert AutoTokenizer.from_pretrained(output.files["model/config.json"].parent).eos_token == "<|endoftext|>"

@@ -9,9 +9,8 @@ import pytest
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import PolicyEvaluation, PolicyMetrics, SupervisedMetrics
 from ser_core.api.status import StageKind
-from ser_core.data.tables import SupervisedStep, write_table
+from ser_core.data.tables import PolicyStep, SupervisedStep, write_table
 from ser_core.errors import SpecError
-from ser_core.learn.ppo.metrics import StepMetrics
 from ser_core.report.evidence import read_evidence
 from ser_core.report.html import render
 from ser_core.report.ledger import Ledger, identity, read_ledger
@@ -36,18 +35,18 @@ METRICS = PolicyMetrics(
 )
 NUMBERS = dict.fromkeys(
     (
-        "reward", "entropy", "ended", "policy_loss", "value_loss", "approximate_kl", "clipped", "explained_variance",
-        "policy_gradient_norm", "critic_gradient_norm", "generate_seconds", "score_seconds", "train_seconds",
+        "reward", "entropy", "ended", "policy_loss", "value_loss", "clipped", "explained_variance",
+        "policy_gradient_norm", "critic_gradient_norm"
     ),
     0.5,
 )  # fmt: skip
-COUNTS = {"kl_coefficient": 0.05, "updates": 4, "skipped": 0, "rolled_back": False, "ended_early": False, "rate_factor": 1.0}
+COUNTS = {"kl_coefficient": 0.05, "updates": 4, "skipped": 0, "rate_factor": 1.0}
 
 
 def step(number):
     score = -0.5 + 0.05 * number if number != 7 else float("nan")  # a step that was left out
-    return StepMetrics(
-        step=number, score=score, heldout_score=score / 2, kl=0.2 * number, answer_tokens=20 + number / 8, **NUMBERS, **COUNTS
+    return PolicyStep(
+        step=number, score=score, witness_score=score / 2, kl=0.2 * number, answer_tokens=20 + number / 8, **NUMBERS, **COUNTS
     )
 
 
@@ -73,7 +72,7 @@ def aligned(tmp_path_factory):
     tuned = SupervisedMetrics(steps=8, answers=90, truncated=0, first_loss=5, last_loss=0.625)
     write.stage(StageKind.SFT, 0, tuned, {"sft.parquet": lambda path: write_table(path, SupervisedStep, losses)})
     files = {
-        "ppo.parquet": lambda path: write_table(path, StepMetrics, map(step, range(1, 31))),
+        "ppo.parquet": lambda path: write_table(path, PolicyStep, map(step, range(1, 31))),
         "answers.jsonl": "".join(json.dumps(answer(number)) + "\n" for number in range(8)).encode(),
         "model/config.json": b"{}",
     }
