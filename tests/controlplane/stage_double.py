@@ -9,11 +9,14 @@ from ser_core.api.stage import (
     FilterMetrics,
     LabelMetrics,
     ManifestRef,
+    PolicyEvaluation,
+    PolicyMetrics,
     PrepareMetrics,
     RetrainMetrics,
     StageMetrics,
     StageResult,
     StageSpec,
+    SupervisedMetrics,
 )
 from ser_core.api.status import LearningStatus, StageKind
 from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT
@@ -65,6 +68,22 @@ def result(stage: StageKind, iteration: int) -> StageResult:
     return StageResult(outcome="done", manifest=ref, metrics=metrics(stage, iteration))
 
 
+def policy_metrics() -> PolicyMetrics:
+    """Metrics of a policy that has learnt."""
+    before, after = (PolicyEvaluation(score=score, kl=kl, answer_tokens=20, ended=1.0) for score, kl in ((-0.5, 0.0), (0.5, 4.0)))
+    return PolicyMetrics(
+        steps=9,
+        kept_step=9,
+        prompts=70,
+        heldout_prompts=10,
+        before=before,
+        after=after,
+        change_low=0.8,
+        change_high=1.2,
+        critic="policy",
+    )
+
+
 def metrics(stage: StageKind, iteration: int) -> StageMetrics:
     """Metrics of a run that climbs by a tenth in each loop."""
     if stage is StageKind.PREPARE:
@@ -74,6 +93,10 @@ def metrics(stage: StageKind, iteration: int) -> StageMetrics:
     if stage is StageKind.FILTER:
         status = LearningStatus.STATUS_1
         return FilterMetrics(learning_status=status, labeled=75, status1=30, status2=10, kept=40, kept_fraction=40 / 75)
+    if stage is StageKind.SFT:
+        return SupervisedMetrics(steps=9, answers=10, truncated=0, first_loss=3.0, last_loss=2.0)
+    if stage is StageKind.PPO:
+        return policy_metrics()
     accuracy = min(0.95, 0.6 + 0.1 * iteration)
     found = Evaluation(
         pairs=100,
