@@ -77,7 +77,7 @@ def test_a_killed_stage_ends_after_restart_with_the_undisturbed_manifest(stage, 
         steps=committed.metrics.steps if stage.endswith("seed-only") else None,
         threads=committed.threads,
     )
-    monkeypatch.setattr(runtime, "connect", lambda _storage: mortal)
+    monkeypatch.setattr(runtime, "connect", lambda *_: mortal)
     shutil.copytree(folder, tmp_path / "committed")
     kills, kill_at, after = 0, 0, False
     while True:
