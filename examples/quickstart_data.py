@@ -28,7 +28,6 @@ SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "idlelib", "lib2t
 HARD_EVERY = 4
 WORDS = range(5, 13)
 """Words of a usable answer."""
-POLICY = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
 VOCABULARY = 2000
 END = "<|end|>"
 
@@ -144,7 +143,11 @@ def make_policy(folder: Path, texts: list[str], seed: int) -> None:
         tie_word_embeddings=True,
         eos_token_id=fast.eos_token_id,
         pad_token_id=fast.eos_token_id,
-        **POLICY,
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
     )
     Qwen2ForCausalLM(config).save_pretrained(folder)
 
