@@ -171,4 +171,3 @@ def test_the_operator_says_that_it_lives_and_what_it_does(completed):
     assert 'ser_operator_runs{phase="Completed"} 1.0' in metrics
     assert 'ser_operator_reconciles_total{result="ok"}' in metrics
     assert f'ser_run_phase{{namespace="whole-run",run="{NAME}",phase="Completed"}} 1.0' in metrics
-    assert "_created" not in metrics
