@@ -76,14 +76,23 @@ def seconds_per_step(processes: int, arguments: argparse.Namespace) -> Seconds:
             [sys.executable, "-m", "benchmarks.distributed", "--work", *settings],
             env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
         )
         for rank in range(processes)
     ]
-    outputs = [process.communicate()[0] for process in started]
-    found = [json.loads(output.splitlines()[-1]) for output in outputs]
+    found = [last_line(process, started) for process in started]
     return Seconds(found[0][0], sum(processor for _, processor in found))
+
+
+def last_line(process: subprocess.Popen[str], group: list[subprocess.Popen[str]]) -> list[float]:
+    """What a process has measured; if it fails, the others, who would wait for it, are ended."""
+    output, _ = process.communicate()
+    if process.returncode:
+        for other in group:
+            other.kill()
+        raise SystemExit(f"a process ended with exit code {process.returncode}")
+    measured: list[float] = json.loads(output.splitlines()[-1])
+    return measured
 
 
 def main() -> None:
