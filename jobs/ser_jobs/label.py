@@ -15,6 +15,7 @@ from ser_core.api.serrun import Rule
 from ser_core.api.stage import InputRole, LabelMetrics
 from ser_core.data.tables import Decision, PairScores, PoolPair, read_table, write_table
 from ser_core.errors import Interrupted, ObjectNotFound
+from ser_core.learn.batching import deal
 from ser_core.learn.precision import detect, set_up_process
 from ser_core.learn.reward_model import load
 from ser_core.learn.scoring import Scores, score_pairs
@@ -45,7 +46,7 @@ def body(context: StageContext) -> StageOutput | None:
     shard = Shard(context.rank, context.world_size)
     shards = ShardStore(context.store, context.checkpoints, context.spec.attempt, uuid.uuid4().hex)
     if not shards.has(shard):
-        own = [pool[index] for index in members([_size(pair) for pair in pool], shard)]
+        own = [pool[index] for index in deal([_size(pair) for pair in pool], shard.count)[shard.index]]
         scores, truncated = _score(context, own, context.checkpoints.of(str(shard)))
         context.silent("committing a part of the labels")
         shards.commit(shard, {_LABELS: _write(context, scores)}, {_TRUNCATED: truncated})
@@ -58,20 +59,6 @@ def body(context: StageContext) -> StageOutput | None:
         return None
     scores = _in_order(pool, [part.files[_LABELS] for part in found])
     return _output(context, scores, sum(part.counts[_TRUNCATED] for part in found))
-
-
-def members(sizes: Sequence[int], shard: Shard) -> list[int]:
-    """Which of the pairs belong to a shard, in ascending order.
-
-    They are dealt by decreasing size, there and back again, so that all shards are alike in number, total size and mixture.
-
-    Args:
-        sizes: About how much each pair costs.
-        shard: The part of them.
-    """
-    order = sorted(range(len(sizes)), key=lambda index: (-sizes[index], index))
-    there, back = shard.index, 2 * shard.count - 1 - shard.index
-    return sorted(index for place, index in enumerate(order) if place % (2 * shard.count) in (there, back))
 
 
 def _size(pair: PoolPair) -> int:

@@ -3,20 +3,29 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+import torch
+
+from ser_core.learn.batching import pad
+from ser_core.learn.ppo.batches import micro_batches
 from ser_core.learn.reward_model import RewardModel
-from ser_core.learn.scoring import Scores, score_rows
+from ser_core.learn.scoring import Scores
 
 
 class Scorer(Protocol):
     """Scores answers."""
 
     def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> Scores:
-        """Raw scores, in logits, shape (answers,). The score of an answer does not depend on the others."""
+        """Raw scores, in logits, shape (answers,). Equal answers in equal order get equal scores, to the last bit."""
         ...
 
 
 class RewardModelScorer:
-    """Scores with a reward model, as the stages of the loop do: the same bits in whatever batch an answer stands.
+    """Scores with a reward model.
+
+    The stages of the loop compute each row in a shape of its own, so that a score depends on nothing else (`ser_core.learn.scoring`),
+    and fill the last batch of every shape up. For the few answers of a PPO step that would be most of the work; here rows are
+    padded to the longest beside them, and may differ from the loop's scores in the last bits.
 
     Args:
         model: The reward model.
@@ -25,8 +34,14 @@ class RewardModelScorer:
 
     def __init__(self, model: RewardModel, tokens_per_batch: int) -> None:
         self._model = model
-        self._tokens_per_batch = tokens_per_batch
+        self._budget = model.precision.batch_tokens(tokens_per_batch)
 
     def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> Scores:
         """See `Scorer.scores`."""
-        return score_rows(self._model, self._model.encoder.rows(prompts, answers), self._tokens_per_batch)
+        rows = self._model.encoder.rows(prompts, answers)
+        scores = np.empty(len(rows), dtype=np.float64)
+        with torch.no_grad():
+            for members in micro_batches([len(row) for row in rows], [0] * len(rows), self._budget):
+                batch = pad([rows[member] for member in members], self._model.tokenizer.pad_token_id)
+                scores[members] = self._model.score(batch).double().cpu().numpy()
+        return scores

@@ -12,8 +12,7 @@ from ser_core.errors import Interrupted
 from ser_core.learn.precision import Precision
 from ser_core.learn.reward_model import load
 from ser_core.learn.scoring import score_pairs
-from ser_core.store.shards import Shard
-from ser_jobs.label import body, members
+from ser_jobs.label import body
 
 
 @pytest.fixture
@@ -81,11 +80,3 @@ def test_who_comes_after_the_stage_was_committed_and_its_parts_deleted_leaves_it
         labeling.run(body, StageKind.LABEL, 2, rank=rank, world_size=2)
     labeling.context(StageKind.LABEL, 2).checkpoints.delete_all()
     assert labeling.run(body, StageKind.LABEL, 2, rank=1, world_size=2) is None
-
-
-def test_shards_are_alike_in_size_and_share_out_every_pair():
-    sizes = [(number * 7919) % 1000 for number in range(1001)]
-    shards = [members(sizes, one) for one in Shard(0, 8).all()]
-    assert sorted(index for shard in shards for index in shard) == list(range(1001))
-    totals = [sum(sizes[index] for index in shard) for shard in shards]
-    assert max(totals) - min(totals) <= max(sizes)

@@ -4,7 +4,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from ser_core.learn.batching import Shape, bucket_length, epoch_order, micro_batches, pad, pairs_of_step, scoring_batches, shares
+from ser_core.learn.batching import Shape, bucket_length, deal, epoch_order, micro_batches, pad, pairs_of_step, scoring_batches, shares
 from ser_core.learn.encoding import Row
 
 LENGTHS = [random.Random(1).randint(1, 500) for _ in range(300)]
@@ -77,3 +77,10 @@ def test_padding_is_masked_and_the_answer_is_the_second_segment():
     assert batch.input_ids.tolist() == [[5, 6, 7, 9], [8, 9, 9, 9], [9, 9, 9, 9]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
     assert batch.token_type_ids.tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_what_is_dealt_to_processes_is_alike_in_size_and_leaves_nothing_out():
+    dealt = deal(LENGTHS, 8)
+    assert sorted(chain.from_iterable(dealt)) == list(range(len(LENGTHS)))
+    totals = [sum(LENGTHS[index] for index in own) for own in dealt]
+    assert max(totals) - min(totals) <= max(LENGTHS)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ser_core.api.serrun import AdapterSpec, TrainingSpec
+from ser_core.api.adapter import AdapterSpec
+from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.precision import Precision
