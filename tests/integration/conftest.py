@@ -1,8 +1,10 @@
 """A tiny run on real parts: a random BERT, a few hundred separable pairs, a store in a folder."""
 
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,9 @@ class Run:
 
     def start(self):
         command = [sys.executable, "-m", "ser_core.cli.app", "run", str(self.file)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Tests that were started in a shell's background ignore SIGINT, and so would their children.
+        heeds_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c)  # noqa: PLW1509
 
     def manifests(self):
         """Every manifest of the run by its place, without UID, attempt, writer and times."""
