@@ -1,6 +1,7 @@
 """A keyed work queue with the semantics of client-go: a key never runs twice at once, and what comes while it runs makes it run again.
 
-A failing key comes back after a pause that doubles; any other key is not held up by it.
+A failing key comes back after a pause that doubles; any other key is not held up by it. An urgent key is worked on before others: when
+hundreds of runs change stages at once, what would let devices idle goes before what only changes a status.
 """
 
 import asyncio
@@ -27,9 +28,12 @@ class WorkQueue(Generic[Key]):
     def __init__(self, clock: Callable[[], float] | None = None, jitter: Callable[[], float] = random.random) -> None:
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._jitter = jitter
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._ready: asyncio.PriorityQueue[tuple[bool, int, Key]] = asyncio.PriorityQueue()
+        self._entry: dict[Key, int] = {}
+        """The one entry of a ready key that counts; one that became urgent has another behind it."""
         self._waiting: set[Key] = set()
         """Keys that are ready, or will be as soon as their run has ended."""
+        self._urgent: set[Key] = set()
         self._running: set[Key] = set()
         self._delayed: list[tuple[float, int, Key]] = []
         self._order = itertools.count()
@@ -43,11 +47,13 @@ class WorkQueue(Generic[Key]):
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, key: Key) -> None:
-        """Work on ``key`` soon; adding it again before that changes nothing."""
-        if key in self._waiting:
+    def add(self, key: Key, *, urgent: bool = False) -> None:
+        """Work on ``key`` soon; adding it again before that changes nothing, but for making it urgent."""
+        if key in self._waiting and (not urgent or key in self._urgent):
             return
         self._waiting.add(key)
+        if urgent:
+            self._urgent.add(key)
         if key not in self._running:
             self._make_ready(key)
 
@@ -74,8 +80,13 @@ class WorkQueue(Generic[Key]):
 
     async def get(self) -> Key:
         """The next key. The caller must call `done` when it has worked on it."""
-        key = await self._ready.get()
+        while True:
+            _, number, key = await self._ready.get()
+            if self._entry.get(key) == number:
+                break
+        del self._entry[key]
         self._waiting.discard(key)
+        self._urgent.discard(key)
         self._due.pop(key, None)
         self._running.add(key)
         return key
@@ -91,8 +102,9 @@ class WorkQueue(Generic[Key]):
             self._make_ready(key)
 
     def _make_ready(self, key: Key) -> None:
-        self._since[key] = self._clock()
-        self._ready.put_nowait(key)
+        self._since.setdefault(key, self._clock())
+        self._entry[key] = next(self._order)
+        self._ready.put_nowait((key not in self._urgent, self._entry[key], key))
 
     async def run_timer(self) -> None:
         """Move delayed keys when they are due; for ever."""

@@ -31,6 +31,35 @@ def test_a_key_added_while_it_runs_runs_again_afterwards():
     asyncio.run(story())
 
 
+def test_what_is_or_becomes_urgent_goes_first_and_once():
+    async def story():
+        queue = WorkQueue(Clock())
+        for key in "abc":
+            queue.add(key)
+        queue.add("c", urgent=True)
+        queue.add("d", urgent=True)
+        queue.add("c", urgent=True)
+        assert [await queue.get() for _ in range(4)] == ["c", "d", "a", "b"]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.get(), 0.01)
+
+    asyncio.run(story())
+
+
+def test_what_becomes_urgent_while_it_runs_is_urgent_afterwards():
+    async def story():
+        queue = WorkQueue(Clock())
+        queue.add("a")
+        assert await queue.get() == "a"
+        queue.add("b")
+        queue.add("a")
+        queue.add("a", urgent=True)
+        queue.done("a")
+        assert [await queue.get() for _ in range(2)] == ["a", "b"]
+
+    asyncio.run(story())
+
+
 def test_of_two_delays_the_shorter_counts_and_an_earlier_run_voids_it():
     async def story():
         clock = Clock()
