@@ -43,7 +43,7 @@ def document(s3):
             "loop": {"maxIterations": 1, "controls": ["seedOnly"]},
             "policy": {
                 "base": f"s3://{BUCKET}/policy",
-                "steps": 15,
+                "steps": 120,  # Prometheus hears of new pods every 5 s, so a stage must last longer
                 "rolloutsPerStep": 16,
                 "promptTokens": 40,
                 "answerTokens": 8,
@@ -124,7 +124,7 @@ class Scraped:
 @pytest.fixture(scope="module")
 def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scraped")
-    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 280, **more}).stdout  # noqa: E731
+    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 490, **more}).stdout  # noqa: E731
     kubectl("create", "namespace", NAMESPACE)
     kubectl("apply", "--namespace", NAMESPACE, "-f", str(ROOT / "operator" / "rbac.yaml"))
     literals = [f"--from-literal={key}={value}" for key, value in s3.credentials.items()]
@@ -137,7 +137,7 @@ def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_f
             with scraping(prometheus, operator.address(), control_plane.api()):
                 start = time.time()
                 kubectl("apply", "--namespace", NAMESPACE, "-f", "-", input=json.dumps(document(s3)))
-                kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=270s", f"serrun/{NAME}")
+                kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=480s", f"serrun/{NAME}")
                 wait_until(lambda: prometheus.query(f'ser_run_phase{{run="{NAME}", phase="Completed"}}'))
                 (best,) = prometheus.query("ser_run_best_iteration")
                 assert best["value"][1] == "1", "the policy's witness is the seed model, so another one must be the best"
