@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ser_core.data.tables import LabeledPair, PairScores, PoolPair, TrainingStep
 from ser_core.errors import Interrupted
+from ser_core.learn import ranks
 from ser_core.learn.batching import deal, steps_per_epoch
 from ser_core.learn.distributed import agree_on_the_step
-from ser_core.learn.ppo import ranks
 from ser_core.learn.reward_model import RewardModel
 from ser_core.learn.scoring import score_pairs
 from ser_core.learn.training import TrainingState

@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ser_core.errors import StoreError
-from ser_core.learn.engine import LARGEST_GRADIENT_NORM, adamw, moments_of, restore_weights, set_rate, state_tensors
-from ser_core.learn.ppo import ranks
+from ser_core.learn import ranks
+from ser_core.learn.engine import LARGEST_GRADIENT_NORM, adamw, moments_of, restore_moments, restore_weights, set_rate, state_tensors
 from ser_core.learn.reward_model import RewardModel, heads
 from ser_core.learn.sharding import Sharding, Size, choose_sharding
 
@@ -60,8 +60,7 @@ def agree_on_the_step(step: int, device: str) -> None:
 
 def give_weights(model: RewardModel) -> None:
     """Overwrite the weights with those of the first process, which has a model of the same kind."""
-    for tensor in [*model.network.parameters(), *model.network.buffers()]:
-        distributed.broadcast(tensor.data, src=0)
+    ranks.spread([*model.network.parameters(), *model.network.buffers()])
 
 
 def sharding_of(model: RewardModel, tokens_per_batch: int) -> Sharding:
@@ -108,7 +107,7 @@ class DeepSpeedEngine:
             self._engine = _initialize(model, adamw(self._weights, rate), sharding.stage)
         self.model = replace(model, network=self._engine)
         if tensors is not None:
-            self._restore_moments(moments_of(tensors))
+            self._restore_moments(tensors)
 
     def start_step(self) -> None:
         """A step leaves no gradient behind."""
@@ -163,13 +162,12 @@ class DeepSpeedEngine:
                 for moment in _MOMENTS:
                     yield f"{moment}/{name}", safe_get_full_optimizer_state(weight, moment)
 
-    def _restore_moments(self, moments: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
-        if not moments:
-            return
+    def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
         if self._stage == 0:
-            for name, state in moments.items():
-                weight = self._weights[name]
-                self._engine.optimizer.state[weight] = {kind: value.to(weight.device, copy=True) for kind, value in state.items()}
+            restore_moments(self._weights, self._engine.optimizer, tensors)
+            return
+        moments = moments_of(tensors)
+        if not moments:
             return
         self._make_moments(next(iter(moments.values()))["step"])
         for name, state in moments.items():

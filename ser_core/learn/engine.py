@@ -75,6 +75,13 @@ def restore_weights(weights: Mapping[str, nn.Parameter], tensors: Mapping[str, t
         weight.data.copy_(tensors[f"weight/{name}"])
 
 
+def restore_moments(weights: Mapping[str, nn.Parameter], optimizer: Any, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy the optimizer's state back, to where the weights are."""
+    for name, state in moments_of(tensors).items():
+        weight = weights[name]
+        optimizer.state[weight] = {kind: value.to(weight.device, copy=True) for kind, value in state.items()}
+
+
 class LocalEngine:
     """One process on one device.
 
@@ -90,9 +97,7 @@ class LocalEngine:
         self._optimizer = adamw(self._weights, rate)
         if tensors is not None:
             restore_weights(self._weights, tensors)
-            for name, state in moments_of(tensors).items():
-                weight = self._weights[name]
-                self._optimizer.state[weight] = {kind: value.to(weight.device) for kind, value in state.items()}
+            restore_moments(self._weights, self._optimizer, tensors)
 
     def start_step(self) -> None:
         """As `Engine` says."""

@@ -17,9 +17,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
+from ser_core.learn.adapters import lora
 from ser_core.learn.batching import Batch
 from ser_core.learn.encoding import Encoder
 from ser_core.learn.precision import Precision
+from ser_core.learn.pretrained import FROM_THE_FOLDER_ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, 
     """
     torch.manual_seed(seed)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
         network = AutoModelForSequenceClassification.from_pretrained(
             folder,
             num_labels=1,
@@ -76,8 +78,7 @@ def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, 
             dtype=torch.float32,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
-            local_files_only=True,
-            trust_remote_code=False,  # without it transformers asks on a terminal
+            **FROM_THE_FOLDER_ALONE,
         )
     except (OSError, ValueError, KeyError) as error:
         raise SpecError(
@@ -112,18 +113,10 @@ def _positions(network: Any) -> int:
 
 
 def _with_adapter(network: Any, adapter: AdapterSpec) -> Any:
-    from peft import LoraConfig, TaskType, get_peft_model
+    from peft import get_peft_model
 
     heads = [name for name, child in network.named_children() if child is not network.base_model and any(True for _ in child.parameters())]
-    settings = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
-        r=adapter.rank,
-        lora_alpha=adapter.alpha,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        modules_to_save=heads,
-    )
-    return get_peft_model(network, settings)
+    return get_peft_model(network, lora(adapter, "SEQ_CLS", whole=heads))
 
 
 def heads(network: Any) -> list[nn.Module]:

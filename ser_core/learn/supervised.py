@@ -15,10 +15,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.policy import SupervisedSpec
 from ser_core.errors import DataError, Interrupted, QualityError, SpecError
-from ser_core.learn.ppo import ranks
+from ser_core.learn import ranks
+from ser_core.learn.adapters import lora
 from ser_core.learn.ppo.generation import encode_prompts
 from ser_core.learn.ppo.policy import load_network
 from ser_core.learn.precision import Precision
+from ser_core.learn.pretrained import FROM_THE_FOLDER_ALONE
 
 _NOT_RESUMED = frozenset({"training_args.bin", "README.md", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"})
 """Files of a TRL checkpoint that its resume does not read."""
@@ -83,7 +85,7 @@ def load_demonstrations(
     base: Path, prompts: Sequence[str], answers: Sequence[str], *, prompt_tokens: int, answer_tokens: int
 ) -> list[Demonstration]:
     """The same with the tokenizer in ``base``."""
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(base, **FROM_THE_FOLDER_ALONE)
     return encode_demonstrations(tokenizer, prompts, answers, prompt_tokens=prompt_tokens, answer_tokens=answer_tokens)
 
 
@@ -174,7 +176,7 @@ def fine_tune(
         train_dataset=Dataset.from_list([_as_trl(row) for row in rows]),
         processing_class=tokenizer,
         callbacks=[teller],
-        peft_config=_lora(adapter),
+        peft_config=lora(adapter, "CAUSAL_LM") if adapter is not None else None,
     )
     _silence(trainer)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -222,14 +224,6 @@ class _Teller(TrainerCallback):
 
 def _as_trl(row: Demonstration) -> dict[str, list[int]]:
     return {"input_ids": [*row.prompt, *row.answer], "completion_mask": [0] * len(row.prompt) + [1] * len(row.answer)}
-
-
-def _lora(adapter: AdapterSpec | None) -> Any:
-    if adapter is None:
-        return None
-    from peft import LoraConfig, TaskType
-
-    return LoraConfig(task_type=TaskType.CAUSAL_LM, r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=0.0, target_modules="all-linear")
 
 
 def _silence(trainer: Any) -> None:

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
+from ser_core.learn import ranks
 from ser_core.learn.batching import pad, pairs_of_step, shares, steps_per_epoch
 from ser_core.learn.encoding import Row
 from ser_core.learn.engine import Engine, LocalEngine
 from ser_core.learn.losses import bradley_terry, centering, hinge
-from ser_core.learn.ppo import ranks
 from ser_core.learn.reward_model import RewardModel
 from ser_core.learn.sharding import Sharding
 

@@ -14,7 +14,7 @@ from ser_core.api.model import Model
 from ser_core.api.stage import RunIdentity
 from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject, ObjectNotFound
-from ser_core.store.commit import fetch_verified, sha256_of
+from ser_core.store.commit import fetch_verified, upload_part
 from ser_core.store.manifest import OutputFile, stage_prefix
 from ser_core.store.port import ObjectStore
 
@@ -52,10 +52,7 @@ class CheckpointStore:
     def save(self, step: int, files: Mapping[str, Path]) -> None:
         """Save ``files`` as the checkpoint of ``step``. Killed at any moment, the newest is this one or the one before."""
         folder = f"{self.prefix}/{step:08d}-{uuid.uuid4().hex[:8]}"
-        parts = {}
-        for name, path in files.items():
-            parts[name] = OutputFile(key=f"{folder}/{name}", size=path.stat().st_size, sha256=sha256_of(path))
-            self._store.upload(parts[name].key, path)
+        parts = {name: upload_part(self._store, f"{folder}/{name}", path) for name, path in files.items()}
         known = self._read().checkpoints
         kept = (Checkpoint(step=step, files=parts), *known[: KEPT - 1])
         self._store.put(self._index_key, _Index(checkpoints=kept).model_dump_json(by_alias=True).encode())

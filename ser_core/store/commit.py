@@ -36,13 +36,15 @@ def upload_outputs(
     """Upload the parts of an attempt into a folder of its own, in parallel. Returns them by output name."""
     folder = f"{stage_prefix(run, iteration, stage)}/attempt-{attempt}-{uuid.uuid4().hex[:8]}"
 
-    def upload(name: str) -> OutputFile:
-        part = OutputFile(key=f"{folder}/{name}", size=files[name].stat().st_size, sha256=sha256_of(files[name]))
-        store.upload(part.key, files[name])
-        return part
-
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return dict(zip(files, pool.map(upload, files), strict=True))
+        return dict(zip(files, pool.map(lambda name: upload_part(store, f"{folder}/{name}", files[name]), files), strict=True))
+
+
+def upload_part(store: ObjectStore, key: str, path: Path) -> OutputFile:
+    """Upload one file; returns what a manifest says of it."""
+    part = OutputFile(key=key, size=path.stat().st_size, sha256=sha256_of(path))
+    store.upload(key, path)
+    return part
 
 
 def commit(store: ObjectStore, manifest: Manifest) -> Committed:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ser_core.api.model import Model
 from ser_core.errors import CorruptObject, ObjectNotFound
 from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.commit import fetch_verified, sha256_of
+from ser_core.store.commit import fetch_verified, upload_part
 from ser_core.store.manifest import OutputFile
 from ser_core.store.port import ObjectStore
 
@@ -72,10 +72,7 @@ class ShardStore:
     def commit(self, shard: Shard, files: Mapping[str, Path], counts: Mapping[str, int]) -> None:
         """Commit what this process has made of a part. When another has committed it before, that one stands: both computed the same."""
         folder = f"{self._checkpoints.prefix}/{shard}-{self._writer}"
-        parts = {}
-        for name, path in files.items():
-            parts[name] = OutputFile(key=f"{folder}/{name}", size=path.stat().st_size, sha256=sha256_of(path))
-            self._store.upload(parts[name].key, path)
+        parts = {name: upload_part(self._store, f"{folder}/{name}", path) for name, path in files.items()}
         manifest = ShardManifest(attempt=self._attempt, writer=self._writer, files=parts, counts=dict(counts))
         self._store.create(self._key(shard), manifest.model_dump_json(by_alias=True).encode())
 

@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
+from ser_core.learn.adapters import lora
 from ser_core.learn.ppo.batches import Sequences
 from ser_core.learn.ppo.policy import autocast, load_network
 from ser_core.learn.precision import Precision
@@ -124,18 +125,11 @@ def critic_from_policy(folder: Path, precision: Precision, *, adapter: AdapterSp
 
 def _ready(network: Any, precision: Precision, adapter: AdapterSpec | None, seed: int) -> Any:
     if adapter is not None:
-        from peft import LoraConfig, TaskType, get_peft_model
+        from peft import get_peft_model
 
         torch.manual_seed(seed)
-        lora = LoraConfig(
-            task_type=TaskType.SEQ_CLS,
-            r=adapter.rank,
-            lora_alpha=adapter.alpha,
-            lora_dropout=0.0,
-            target_modules="all-linear",
-            modules_to_save=[name for name, child in network.named_children() if child is _head(network)],
-        )
-        network = get_peft_model(network, lora)
+        heads = [name for name, child in network.named_children() if child is _head(network)]
+        network = get_peft_model(network, lora(adapter, "SEQ_CLS", whole=heads))
     return network.to(precision.device).eval()
 
 

@@ -15,8 +15,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
+from ser_core.learn.adapters import lora
 from ser_core.learn.ppo.batches import Sequences
 from ser_core.learn.precision import Precision
+from ser_core.learn.pretrained import FROM_THE_FOLDER_ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,9 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
     if adapter is None:
         reference = load_network(AutoModelForCausalLM, folder, "policy.base")[0].to(precision.device).eval().requires_grad_(False)
     else:
-        from peft import LoraConfig, TaskType, get_peft_model
+        from peft import get_peft_model
 
-        lora = LoraConfig(
-            task_type=TaskType.CAUSAL_LM, r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=0.0, target_modules="all-linear"
-        )
-        network = get_peft_model(network, lora)
+        network = get_peft_model(network, lora(adapter, "CAUSAL_LM"))
     return Policy(network.to(precision.device).eval(), reference, tokenizer, ends, precision)
 
 
@@ -100,10 +99,8 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
         SpecError: ``kind`` cannot make a network of it.
     """
     try:
-        # Without a plain no transformers asks on a terminal whether to run a model's own code.
-        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        network = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **local, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
+        network = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **FROM_THE_FOLDER_ALONE, **options)
     except (OSError, ValueError, KeyError) as error:
         raise SpecError(
             f"{field}: {kind.__name__} cannot load it: {str(error).splitlines()[0]}",

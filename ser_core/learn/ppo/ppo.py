@@ -19,7 +19,9 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from ser_core.errors import Interrupted, QualityError
-from ser_core.learn.ppo import arithmetic, ranks
+from ser_core.learn import ranks
+from ser_core.learn.engine import set_rate
+from ser_core.learn.ppo import arithmetic
 from ser_core.learn.ppo.batches import Sequences, micro_batches, minibatches, prompts_of_step, sequences
 from ser_core.learn.ppo.critic import Critic
 from ser_core.learn.ppo.generation import Generator, Prompt, until_end
@@ -269,8 +271,7 @@ class _Loop:
     def _move(self, rate_factor: float) -> None:
         rates = {"policy": self.settings.policy_rate, "critic": self.settings.critic_rate}
         for owner, (_, optimizer) in self.learners.items():
-            for group in optimizer.param_groups:
-                group["lr"] = rate_factor * rates[owner]
+            set_rate(optimizer, rate_factor * rates[owner])
             optimizer.step()
 
     def _next(self, state: PPOState, metrics: StepMetrics) -> PPOState:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser_core.learn.ppo import arithmetic, ranks
+from ser_core.learn import ranks
+from ser_core.learn.ppo import arithmetic
 from ser_core.learn.ppo.batches import Sequences
 from ser_core.learn.ppo.guards import Action, Ladder
 from ser_core.learn.ppo.metrics import StepMetrics

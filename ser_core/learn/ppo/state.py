@@ -4,14 +4,14 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ser_core.errors import SpecError
-from ser_core.learn.ppo import ranks
+from ser_core.learn import ranks
+from ser_core.learn.engine import restore_moments, restore_weights, state_tensors
 from ser_core.learn.ppo.guards import Ladder
 from ser_core.learn.ppo.metrics import StepMetrics
 
@@ -103,13 +103,7 @@ Learner = tuple[dict[str, nn.Parameter], torch.optim.Optimizer]
 
 def learner_tensors(learners: Mapping[str, Learner]) -> dict[str, torch.Tensor]:
     """Weights and optimizer moments by name, not copied."""
-    tensors = {}
-    for owner, (weights, optimizer) in learners.items():
-        for name, weight in weights.items():
-            tensors[f"{owner}/weight/{name}"] = weight.detach()
-            for moment, value in optimizer.state.get(weight, {}).items():
-                tensors[f"{owner}/{moment}/{name}"] = value
-    return tensors
+    return {f"{owner}/{key}": tensor for owner, learner in learners.items() for key, tensor in state_tensors(*learner).items()}
 
 
 def restore_learners(learners: Mapping[str, Learner], tensors: Mapping[str, torch.Tensor]) -> None:
@@ -122,15 +116,10 @@ def restore_learners(learners: Mapping[str, Learner], tensors: Mapping[str, torc
     needed = {f"{owner}/weight/{name}" for owner, name in names} | {f"good/{owner}/{name}" for owner, name in names}
     _refuse_if_missing(needed - tensors.keys())
     for owner, (weights, optimizer) in learners.items():
+        own = {key.removeprefix(f"{owner}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{owner}/")}
+        restore_weights(weights, own)
         optimizer.state.clear()
-        moments: dict[str, dict[str, Any]] = {}
-        for key in (key for key in tensors if key.startswith(f"{owner}/")):
-            _, kind, name = key.split("/", 2)
-            if kind == "weight":
-                weights[name].data.copy_(tensors[key])
-            else:
-                moments.setdefault(name, {})[kind] = tensors[key].to(weights[name].device, copy=True)
-        optimizer.state.update({weights[name]: values for name, values in moments.items()})
+        restore_moments(weights, optimizer, own)
 
 
 def kept_weights(learners: Mapping[str, Learner]) -> dict[str, torch.Tensor]:

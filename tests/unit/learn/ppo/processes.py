@@ -7,7 +7,7 @@ import torch
 from torch import distributed
 from unit.learn.ppo.doubles import END, Judge, Script, Watch, prompts
 
-from ser_core.learn.ppo import ranks
+from ser_core.learn import ranks
 from ser_core.learn.ppo.critic import critic_from_policy
 from ser_core.learn.ppo.policy import load_policy
 from ser_core.learn.ppo.ppo import align

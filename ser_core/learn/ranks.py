@@ -42,11 +42,11 @@ def collect(values: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows)
 
 
-def spread(weights: Iterable[nn.Parameter]) -> None:
-    """Give all processes the first one's weights."""
+def spread(tensors: Iterable[torch.Tensor]) -> None:
+    """Give all processes the first one's values."""
     if _several():
-        for weight in weights:
-            distributed.broadcast(weight.data, src=0)
+        for tensor in tensors:
+            distributed.broadcast(tensor.data, src=0)
 
 
 def sum_gradients(weights: Iterable[nn.Parameter]) -> None:
