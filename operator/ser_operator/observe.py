@@ -34,10 +34,9 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
     if identity is None:
         return None
     key, number, mode = identity
-    pod = deciding(pods)
     state = state_of(job)
-    ended = terminated(pod)
-    if state == "running" and ended and deleting_since(job) is not None:
+    ended = terminated(deciding(pods))
+    if state == "running" and deleting_since(job) is not None and pods and all(map(terminated, by_index(pods))):
         state = "failed"  # no other pod follows, and the Job goes without a condition: now or never is its report read
     started = min((begin for one in pods if (begin := started_at(one)) is not None), default=None)
     return ObservedAttempt(
@@ -48,7 +47,7 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         state=state,
         mode=mode,
         exit_code=_exit_code(job, ended) if state != "running" else None,
-        result=parse_result(ended.get("message")) if state != "running" else None,
+        result=_result(ended, pods) if state != "running" else None,
         disrupted=any(map(_disrupted, by_index(pods))),
         out_of_memory=ended.get("reason") == "OOMKilled",
         started_at=started or now,  # what has not begun to run holds no GPU
@@ -94,6 +93,17 @@ def parse_result(message: Any) -> StageResult | None:
         return StageResult.model_validate_json(message)
     except ValidationError:
         return None
+
+
+def _result(ended: Object, pods: Iterable[Object]) -> StageResult | None:
+    """The report of the deciding pod, with the newest checkpoint that any pod tells of: the first process alone saves them, and may still
+    do so when others report."""
+    result = parse_result(ended.get("message"))
+    if result is None:
+        return None
+    reports = [report for pod in by_index(pods) if (report := parse_result(terminated(pod).get("message"))) is not None]
+    steps = [report.checkpoint_step for report in reports if report.checkpoint_step is not None]
+    return result.model_copy(update={"checkpoint_step": max(steps, default=None)})
 
 
 def by_index(pods: Iterable[Object]) -> list[Object]:

@@ -178,6 +178,28 @@ def test_the_eviction_of_any_pod_is_the_gangs(operator, run, job):
     assert ended_gang(operator, run, job, {"code": 1}, {"code": 137, **evicted}).disrupted
 
 
+def interrupted(step):
+    return StageResult(outcome="interrupted", reason="Interrupted", checkpoint_step=step).model_dump_json(by_alias=True)
+
+
+def test_a_deleted_gang_runs_until_its_last_pod_has_ended(operator, run, job):
+    job["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:00Z"
+    gang_pod(operator, job, 0, phase="Running")
+    gang_pod(operator, job, 1, code=143, message=interrupted(5))
+
+    (early,) = seen(operator, run)
+    gang_pod(operator, job, 0, code=143, message=interrupted(9))
+    (late,) = seen(operator, run)
+
+    assert (early.state, late.state, late.exit_code) == ("running", "failed", 143)
+
+
+def test_the_newest_checkpoint_that_any_pod_of_a_gang_knows_is_the_gangs(operator, run, job):
+    first, second = {"code": 143, "message": interrupted(9), "finished": 3}, {"code": 143, "message": interrupted(5), "finished": 1}
+
+    assert ended_gang(operator, run, job, first, second).result.checkpoint_step == 9
+
+
 def test_a_replaced_part_counts_as_its_newest_pod_does(operator, run, job):
     gang_pod(operator, job, 1, code=21)
     lost = operator.cluster.pods.pop(f"{job['metadata']['name']}-1-abcde")
