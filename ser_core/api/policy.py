@@ -57,8 +57,8 @@ class PolicySpec(Model):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """As `rewardModel.precision`. Probabilities and values are always computed in fp32."""
     steps: int = Field(default=200, ge=1, le=100_000)
-    """PPO steps. Signs of reward hacking (answers that grow without end, a policy too far away, a falling score by a reward model that the
-    policy does not learn from) end it sooner, with the last good policy."""
+    """PPO steps. Signs of reward hacking (answers that grow without end, all but vanish or hardly vary, a policy too far away, a falling
+    score by a reward model that the policy does not learn from) end it sooner, with the last good policy."""
     rollouts_per_step: int = Field(default=128, ge=2, le=65536)
     """Answers that are sampled in a PPO step (512 in N+)."""
     prompt_tokens: int = Field(default=512, ge=1, le=131072)

@@ -61,6 +61,9 @@ class HackingLimits:
     window: int = 5
     length_factor: float = 3.0
     """Answers may grow to this many times their length in the first window."""
+    collapse: float = 0.1
+    """To this share of what they were in the first window answers may shorten and the policy's entropy may fall. Below it answers are all
+    but empty, or the same however often one samples; a smaller fall may be what the reward model was taught."""
     kl: float = 50.0
     """Largest distance of an answer from the reference, in nats."""
     heldout_drop: float = 0.5
@@ -69,7 +72,7 @@ class HackingLimits:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A sign of reward hacking."""
+    """A sign of reward hacking, or that the policy has collapsed."""
 
     reason: str
     """CamelCase code."""
@@ -77,7 +80,7 @@ class Sign:
 
 
 def hacking_sign(history: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:
-    """The first sign of reward hacking in the last window, if there is one. Needs a whole window; growth and falls need two."""
+    """The first sign in the last window, if there is one. Needs a whole window; what is compared with the first window needs two."""
     if len(history) < limits.window:
         return None
     now = history[-limits.window :]
@@ -89,7 +92,17 @@ def hacking_sign(history: Sequence[StepMetrics], limits: HackingLimits) -> Sign 
     length, first = (fmean(step.answer_tokens for step in part) for part in (now, history[: limits.window]))
     if length > limits.length_factor * first:
         return Sign("LengthExplosion", f"answers have {length:.0f} tokens, at first they had {first:.0f}")
-    return _heldout_falls(history, limits)
+    return _collapse(now, history[: limits.window], limits) or _heldout_falls(history, limits)
+
+
+def _collapse(now: Sequence[StepMetrics], first: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:
+    words, before = (fmean(step.answer_tokens - step.ended for step in part) for part in (now, first))
+    if words < limits.collapse * before:
+        return Sign("AnswersVanish", f"answers have {words:.2g} tokens before their end, at first they had {before:.3g}")
+    entropy, before = (fmean(step.entropy for step in part) for part in (now, first))
+    if entropy < limits.collapse * before:
+        return Sign("AnswersRepeat", f"the entropy of a token is {entropy:.2g} nats, at first it was {before:.2g}: answers hardly vary")
+    return None
 
 
 def _heldout_falls(history: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:

@@ -43,6 +43,12 @@ def test_a_finite_step_ends_a_row_of_skips_but_forgives_no_roll_back():
         (steps(answer_tokens=[10, 10, 31, 31]), "LengthExplosion"),
         (steps(answer_tokens=[10, 10, 29, 30]), None),
         (steps(answer_tokens=[10, 10, 31]), None),  # windows overlap
+        (steps(answer_tokens=[10, 10, 1.8, 1.8], ended=[1, 1, 1, 1]), "AnswersVanish"),
+        (steps(answer_tokens=[10, 10, 2, 2], ended=[1, 1, 1, 1]), None),  # short, but there
+        (steps(answer_tokens=[10, 10, 1.2], ended=[1, 1, 1]), None),  # windows overlap
+        (steps(entropy=[2, 2, 0.1, 0.2]), "AnswersRepeat"),
+        (steps(entropy=[2, 2, 0.2, 0.3]), None),
+        (steps(entropy=[0, 0, 0, 0]), None),  # it always said the same
         (steps(heldout_score=[1, 1, 0.4, 0.4], score=[0, 0, 1, 1]), "HeldoutScoreFalls"),
         (steps(heldout_score=[1, 1, 0.6, 0.6], score=[0, 0, 1, 1]), None),  # a small fall
         (steps(heldout_score=[1, 1, 0.4, 0.4], score=[2, 2, 1, 1]), None),  # the learnt score falls with it
