@@ -18,11 +18,12 @@ from ser_operator import labels
 from ser_operator.cache import Cache, RunKey
 from ser_operator.glances import Glances, read_progress
 from ser_operator.handlers import build_registry, kopf_settings
-from ser_operator.kubernetes_api import CONFLICT, ApiError, Cluster
+from ser_operator.kubernetes_api import Cluster
 from ser_operator.probes import Heartbeat, application
 from ser_operator.reconcile import Reconciler
 from ser_operator.settings import Settings
 from ser_operator.telemetry import Telemetry
+from ser_operator.transport import CONFLICT, ApiError
 from ser_operator.work_queue import WorkQueue
 
 log = logging.getLogger("ser_operator")

@@ -9,10 +9,11 @@ from typing import Any
 import aiohttp
 
 from ser_core.loop.observed import Progress, Waiting
-from ser_operator.kubernetes_api import ApiError, KubernetesApi
+from ser_operator.kubernetes_api import KubernetesApi
 from ser_operator.observe import leading, terminated, uid
 from ser_operator.render import PROGRESS_PORT
 from ser_operator.settings import Settings
+from ser_operator.transport import ApiError
 from ser_operator.waiting import QUEUED, lagging, stuck, waiting, waits_since
 
 Object = Mapping[str, Any]

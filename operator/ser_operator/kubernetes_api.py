@@ -1,47 +1,23 @@
-"""The Kubernetes API as the operator uses it: a small port, and its adapter on the official client.
+"""The Kubernetes API as the operator uses it: a small port, and its adapter.
 
 Objects are plain dicts: parsing them into the client's models would cost more than everything else that the operator does.
 """
 
-import json
-import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-import aiohttp
-from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from ser_core.api.serrun import API_VERSION
 from ser_operator import labels
+from ser_operator.transport import CONFLICT, NOT_FOUND, ApiError, TellRequest, Transport
 
 Object = Mapping[str, Any]
 
 FIELD_MANAGER = "ser-operator"
-NO_ANSWER, NOT_FOUND, CONFLICT = 0, 404, 409
-TellRequest = Callable[[str, int, float], None]
-"""Told of each request: HTTP method, status (`NO_ANSWER` without one; any success is 200) and seconds."""
 _RUNS = f"/apis/{API_VERSION}"
 _JOBS = "/apis/batch/v1"
 _CORE = "/api/v1"
-_ANY = dict.fromkeys((200, 201, 202), "object")
-
-
-class ApiError(Exception):
-    """The API server refused or failed.
-
-    Attributes:
-        code: HTTP status; 0 when there was no answer.
-        retry_after: Seconds that the server asks to wait; None when it does not.
-    """
-
-    def __init__(self, code: int, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.retry_after = retry_after
 
 
 class KubernetesApi(Protocol):
@@ -105,19 +81,17 @@ class Cluster:
     """
 
     def __init__(self, configuration: Configuration, request_seconds: float) -> None:
-        self._client = ApiClient(configuration)
-        self._timeout = (5.0, request_seconds)
-        self._tell: TellRequest = lambda *_: None
+        self._transport = Transport(configuration, request_seconds)
 
     async def __aenter__(self) -> "Cluster":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.close()
+        await self._transport.close()
 
     def tell_requests(self, tell: TellRequest) -> None:
         """Tell every request from now on."""
-        self._tell = tell
+        self._transport.tell = tell
 
     async def list_runs(self, namespace: str | None) -> list[Object]:
         """All SERRuns of a namespace, or of the cluster."""
@@ -136,14 +110,12 @@ class Cluster:
         body = {"apiVersion": run["apiVersion"], "kind": run["kind"], "metadata": metadata, "status": status}
         path = f"{_RUNS}/namespaces/{metadata['namespace']}/serruns/{metadata['name']}/status"
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
-        # Server-side apply reads YAML, which knows no pairs of \ud83d escapes: the client's own JSON would be refused with an emoji in it.
-        text = json.dumps(body, ensure_ascii=False).encode()
-        answer = await self._call("PATCH", path, text, query, content_type="application/apply-patch+yaml; charset=utf-8")
+        answer = await self._transport.send("PATCH", path, query, body, "application/apply-patch+yaml; charset=utf-8")
         foreign = answer.get("status", {}).keys() - status.keys()
         if not foreign:
             return answer
         cleared = {"metadata": {"resourceVersion": answer["metadata"]["resourceVersion"]}, "status": dict.fromkeys(foreign)}
-        return await self._call("PATCH", path, cleared, [("fieldManager", FIELD_MANAGER)], content_type="application/merge-patch+json")
+        return await self._transport.send("PATCH", path, [("fieldManager", FIELD_MANAGER)], cleared, "application/merge-patch+json")
 
     async def list_jobs(self, namespace: str | None, selector: str) -> list[Object]:
         """Jobs by label."""
@@ -156,7 +128,7 @@ class Cluster:
     async def create_job(self, job: Object) -> Object:
         """Create a Job."""
         query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
-        return await self._call("POST", f"{_JOBS}/namespaces/{job['metadata']['namespace']}/jobs", job, query)
+        return await self._transport.send("POST", f"{_JOBS}/namespaces/{job['metadata']['namespace']}/jobs", query, job)
 
     async def delete_job(self, job: Object) -> None:
         """Delete in the foreground, by UID."""
@@ -171,7 +143,7 @@ class Cluster:
     async def create_service(self, service: Object) -> Object:
         """Create a Service."""
         query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
-        return await self._call("POST", f"{_CORE}/namespaces/{service['metadata']['namespace']}/services", service, query)
+        return await self._transport.send("POST", f"{_CORE}/namespaces/{service['metadata']['namespace']}/services", query, service)
 
     async def list_pods(self, namespace: str | None, selector: str) -> list[Object]:
         """Pods by label."""
@@ -187,7 +159,7 @@ class Cluster:
 
     async def _list(self, api: str, namespace: str | None, plural: str, query: list[tuple[str, str]] | None = None) -> list[Object]:
         path = f"{api}/namespaces/{namespace}/{plural}" if namespace else f"{api}/{plural}"
-        answer = await self._call("GET", path, None, query or [])
+        answer = await self._transport.send("GET", path, query or ())
         kind = str(answer["kind"]).removesuffix("List")
         # Items of a list say neither kind nor version.
         return [{"apiVersion": answer["apiVersion"], "kind": kind, **item} for item in answer["items"]]
@@ -197,66 +169,13 @@ class Cluster:
 
     async def _unless(self, code: int, method: str, path: str, body: Object | None) -> Object | None:
         try:
-            return await self._call(method, path, body, [])
+            return await self._transport.send(method, path, body=body)
         except ApiError as error:
             if error.code == code:
                 return None
             raise
 
-    async def _call(
-        self, method: str, path: str, body: Object | bytes | None, query: list[tuple[str, str]], content_type: str = "application/json"
-    ) -> Object:
-        began, code = time.monotonic(), NO_ANSWER
-        try:
-            answer = await self._send(method, path, body, query, content_type)
-            code = 200
-        except ApiError as error:
-            code = error.code
-            raise
-        finally:
-            self._tell(method, code, time.monotonic() - began)
-        return answer
-
-    async def _send(self, method: str, path: str, body: Object | bytes | None, query: list[tuple[str, str]], content_type: str) -> Object:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        try:
-            answer: Object = await self._client.call_api(
-                path,
-                method,
-                query_params=query,
-                header_params=headers,
-                body=body,
-                response_types_map=_ANY,
-                auth_settings=["BearerToken"],
-                _return_http_data_only=True,
-                _request_timeout=self._timeout,
-            )
-        except ApiException as error:
-            raise ApiError(int(error.status or 0), _told(error), _retry_after(error.headers)) from error
-        except (OSError, TimeoutError, aiohttp.ClientError) as error:  # an answer that breaks off is no OSError
-            raise ApiError(NO_ANSWER, f"{method} {path}: {type(error).__name__}: {error}") from error
-        return answer
-
-
-async def configuration(environment: Mapping[str, str] = os.environ) -> Configuration:
-    """How to reach the cluster: `KUBECONFIG` where it is set, else the pod's own ServiceAccount."""
-    found = Configuration()
-    if environment.get("KUBECONFIG"):
-        await load_kube_config(config_file=environment["KUBECONFIG"], client_configuration=found)
-    else:
-        load_incluster_config(client_configuration=found)
-    return found
-
 
 def run_selector(uid: str) -> str:
     """Selector of the children of one run."""
     return f"{labels.RUN_UID}={uid}"
-
-
-def _told(error: ApiException) -> str:
-    return f"{error.status} {error.reason}: {str(error.body or '')[:500]}"
-
-
-def _retry_after(headers: Mapping[str, str] | None) -> float | None:
-    text = (headers or {}).get("Retry-After", "")
-    return float(text) if text.isdigit() else None

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 
 from ser_core.errors import SERError
 from ser_operator.engine import Engine
-from ser_operator.kubernetes_api import Cluster, configuration
+from ser_operator.kubernetes_api import Cluster
 from ser_operator.settings import Settings, from_environment
+from ser_operator.transport import configuration
 
 
 class JsonLines(logging.Formatter):

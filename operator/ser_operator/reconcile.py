@@ -19,11 +19,12 @@ from ser_operator import gang, labels, render
 from ser_operator.allow_lists import refusal, unsupported
 from ser_operator.cache import Cache, RunKey
 from ser_operator.glances import NO_GLANCE, Glance, Glances
-from ser_operator.kubernetes_api import CONFLICT, ApiError, KubernetesApi, Object, run_selector
+from ser_operator.kubernetes_api import KubernetesApi, Object, run_selector
 from ser_operator.observe import attempts, deleting_since, identity_of, name, owner_uid, uid
 from ser_operator.read_run import read_run, unreadable, write_status
 from ser_operator.recorder import event
 from ser_operator.settings import Settings
+from ser_operator.transport import CONFLICT, ApiError
 
 NAME_CONFLICT, JOB_REFUSED = "NameConflict", "JobRefused"
 BLOCKED_SECONDS = 30.0

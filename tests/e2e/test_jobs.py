@@ -10,7 +10,8 @@ from controlplane.cluster import ApiError
 from controlplane.scenario import SPEC
 from ser_core.api.serrun import API_VERSION, SERRun
 from ser_operator import gang, render
-from ser_operator.kubernetes_api import Cluster, configuration
+from ser_operator.kubernetes_api import Cluster
+from ser_operator.transport import configuration
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "jobs").glob("*.yaml"))
 LEVEL = "pod-security.kubernetes.io/enforce"

@@ -14,9 +14,9 @@ from ser_core.api.stage import StageSpec
 from ser_core.api.status import SERRunStatus
 from ser_operator.cache import Cache
 from ser_operator.glances import Glances
-from ser_operator.kubernetes_api import ApiError
 from ser_operator.reconcile import Reconciler
 from ser_operator.settings import Settings
+from ser_operator.transport import ApiError
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SPEC = {

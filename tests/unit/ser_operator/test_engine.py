@@ -6,8 +6,8 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 
 from ser_operator.engine import Engine
-from ser_operator.kubernetes_api import ApiError
 from ser_operator.settings import Settings
+from ser_operator.transport import ApiError
 
 
 class Server:

@@ -6,7 +6,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
-from ser_operator.kubernetes_api import ApiError, Cluster
+from ser_operator.kubernetes_api import Cluster
+from ser_operator.transport import ApiError
 
 RUN = {
     "apiVersion": "ser.dev/v1alpha1",
@@ -15,7 +16,7 @@ RUN = {
 }
 
 
-def ask(handle, question):
+def ask(handle, question, refresh_api_key_hook=None):
     """What ``question(cluster)`` gives when ``handle(request)`` answers."""
 
     async def run():
@@ -25,7 +26,9 @@ def ask(handle, question):
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         try:
-            async with Cluster(Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}"), 5) as cluster:
+            configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
+            configuration.refresh_api_key_hook = refresh_api_key_hook
+            async with Cluster(configuration, 5) as cluster:
                 return await question(cluster)
         finally:
             await runner.cleanup()
@@ -73,3 +76,42 @@ def test_a_status_that_is_ours_alone_takes_one_write():
     ask(apply, lambda cluster: cluster.apply_status(RUN, {"phase": "Running"}))
 
     assert asked == ["PATCH"]
+
+
+def test_a_refusal_is_told_in_the_servers_words_with_the_pause_it_asks_for():
+    async def refuse(_):
+        return web.Response(status=429, text="too many", headers={"Retry-After": "7"})
+
+    with pytest.raises(ApiError, match="429 Too Many Requests: too many") as caught:
+        ask(refuse, lambda cluster: cluster.list_runs("lab"))
+
+    assert (caught.value.code, caught.value.retry_after) == (429, 7)
+
+
+def test_each_request_bears_the_token_as_it_is_now():
+    borne = []
+
+    async def look(request):
+        borne.append(request.headers["Authorization"])
+        return web.json_response(RUN)
+
+    async def twice(cluster):
+        await cluster.get_run("lab", "climb")
+        await cluster.get_run("lab", "climb")
+
+    tokens = iter(("first", "second"))
+    ask(look, twice, refresh_api_key_hook=lambda configuration: configuration.api_key.update(BearerToken=f"Bearer {next(tokens)}"))
+
+    assert borne == ["Bearer first", "Bearer second"]
+
+
+def test_characters_beyond_unicodes_first_plane_are_written_as_they_are():
+    read = []
+
+    async def take(request):
+        read.append(await request.text())
+        return web.json_response(RUN)
+
+    ask(take, lambda cluster: cluster.apply_status(RUN, {"message": "😀"}))
+
+    assert "😀" in read[0]  # server-side apply reads YAML, which knows no pairs of escapes

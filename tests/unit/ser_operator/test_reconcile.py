@@ -5,8 +5,8 @@ import pytest
 from ser_core.api.stage import StageResult
 from ser_core.api.status import Outcome, Phase
 from ser_operator import gang
-from ser_operator.kubernetes_api import ApiError
 from ser_operator.read_run import read_run
+from ser_operator.transport import ApiError
 
 from .conftest import Crash
 

@@ -1,0 +1,123 @@
+"""HTTP to the API server: one session, JSON both ways, an error with the server's own words.
+
+Of the official client only the configuration is used (kubeconfigs, the token of a pod read again). Its requests ask two threads for the
+proxies of the environment and walk through every body three times, which takes four times as long as the request itself.
+"""
+
+import json
+import os
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import load_incluster_config, load_kube_config
+
+Object = Mapping[str, Any]
+
+NO_ANSWER, NOT_FOUND, CONFLICT = 0, 404, 409
+CONNECT_SECONDS = 5.0
+TellRequest = Callable[[str, int, float], None]
+"""Told of each request: HTTP method, status (`NO_ANSWER` without one; any success is 200) and seconds."""
+
+
+class ApiError(Exception):
+    """The API server refused or failed.
+
+    Attributes:
+        code: HTTP status; 0 when there was no answer.
+        retry_after: Seconds that the server asks to wait; None when it does not.
+    """
+
+    def __init__(self, code: int, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+
+
+class Transport:
+    """One server and one user. Made in a running event loop, and closed there.
+
+    Args:
+        configuration: Server, credentials and certificates.
+        request_seconds: Longest wait for one answer.
+    """
+
+    def __init__(self, configuration: Configuration, request_seconds: float) -> None:
+        self._configuration = configuration
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=_tls(configuration)),
+            timeout=aiohttp.ClientTimeout(connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=request_seconds),
+            proxy=configuration.proxy,
+        )
+        self.tell: TellRequest = lambda *_: None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        """The answer to a request.
+
+        Raises:
+            ApiError: There was none, or it was a refusal.
+        """
+        began, code = time.monotonic(), NO_ANSWER
+        try:
+            answer, content = await self._exchange(method, path, query, body, content_type)
+            code = 200 if answer.ok else answer.status
+        except (OSError, TimeoutError, aiohttp.ClientError) as error:  # an answer that breaks off is no OSError
+            raise ApiError(NO_ANSWER, f"{method} {path}: {type(error).__name__}: {error}") from error
+        finally:
+            self.tell(method, code, time.monotonic() - began)
+        if not answer.ok:
+            told = f"{answer.status} {answer.reason}: {content.decode(errors='replace')[:500]}"
+            raise ApiError(answer.status, told, _retry_after(answer.headers))
+        found: Object = json.loads(content)
+        return found
+
+    async def _exchange(
+        self, method: str, path: str, query: Sequence[tuple[str, str]], body: Object | None, content_type: str
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        authorization = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if authorization:
+            headers["Authorization"] = authorization
+        # Server-side apply reads YAML, which knows no pairs of \ud83d escapes: escaped JSON would be refused with an emoji in it.
+        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        url, name = self._configuration.host + path, self._configuration.tls_server_name
+        async with self._session.request(method, url, params=query, data=data, headers=headers, server_hostname=name) as answer:
+            return answer, await answer.read()
+
+
+async def configuration(environment: Mapping[str, str] = os.environ) -> Configuration:
+    """How to reach the cluster: `KUBECONFIG` where it is set, else the pod's own ServiceAccount."""
+    found = Configuration()
+    if environment.get("KUBECONFIG"):
+        await load_kube_config(config_file=environment["KUBECONFIG"], client_configuration=found)
+    else:
+        load_incluster_config(client_configuration=found)
+    return found
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else None
