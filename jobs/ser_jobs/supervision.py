@@ -16,6 +16,7 @@ class Supervision:
         index: Number of this pod.
         grace: Seconds from SIGTERM to SIGKILL.
         rendezvous: Seconds that the pods of a gang wait for each other.
+        budget: Seconds after which the pod ends as on SIGTERM, whether anybody asks for it or not.
         bounds: How long a process may show no sign of life.
     """
 
@@ -24,6 +25,7 @@ class Supervision:
     index: int = 0
     grace: float = 120
     rendezvous: float = 600
+    budget: float = float("inf")
     bounds: Bounds = field(default_factory=Bounds)
 
     @property
@@ -46,6 +48,7 @@ def from_environment(environment: Mapping[str, str]) -> Supervision:
         index=int(environment.get("JOB_COMPLETION_INDEX", usual.index)),
         grace=float(environment.get("SER_GRACE_SECONDS", usual.grace)),
         rendezvous=float(environment.get("SER_RENDEZVOUS_SECONDS", usual.rendezvous)),
+        budget=float(environment.get("SER_BUDGET_SECONDS", usual.budget)),
         bounds=Bounds(
             float(environment.get("SER_HANG_SECONDS", usual.bounds.step)),
             float(environment.get("SER_SILENT_SECONDS", usual.bounds.silent)),

@@ -48,9 +48,15 @@ class _Process:
 
 @dataclass(slots=True)
 class _Stop:
-    """SIGTERM of this process."""
+    """SIGTERM of this process, or the moment at which the budget is spent."""
 
-    received: bool = False
+    until: float
+    terminated: bool = False
+
+    @property
+    def received(self) -> bool:
+        """Whether all must end."""
+        return self.terminated or time.monotonic() >= self.until
 
     def install(self) -> int:
         """Take SIGTERM and SIGCHLD over; returns a descriptor that can be read when one has come."""
@@ -63,7 +69,7 @@ class _Stop:
         return readable
 
     def _take(self, *_: Any) -> None:
-        self.received = True
+        self.terminated = True
 
 
 @dataclass(slots=True)
@@ -219,11 +225,12 @@ def _say(name: str, **fields: Any) -> None:
 
 def main() -> int:
     """Run the stage that the environment describes, to its end."""
-    stop = _Stop()
+    told = supervision.from_environment(os.environ)
+    stop = _Stop(time.monotonic() + told.budget)
     bell = stop.install()
     # A process that was just killed may still write: what is left goes with the pod.
     with tempfile.TemporaryDirectory(prefix="supervisor-", dir=os.environ.get("SER_WORKDIR"), ignore_cleanup_errors=True) as folder:
-        return _Supervisor(supervision.from_environment(os.environ), sys.argv[1:], Path(folder), stop, bell).run()
+        return _Supervisor(told, sys.argv[1:], Path(folder), stop, bell).run()
 
 
 if __name__ == "__main__":

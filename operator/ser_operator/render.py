@@ -140,7 +140,7 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
         "env": _environment(
             action.spec,
             {name: folders[name] for name in secrets},
-            {**_supervision(settings), **gang.environment(action.spec, wanted, action.job, run, settings)},
+            {**_supervision(settings, action.budget_seconds), **gang.environment(action.spec, wanted, action.job, run, settings)},
         ),
         "ports": [{"name": "progress", "containerPort": PROGRESS_PORT}],
         "resources": _requests(wanted),
@@ -158,10 +158,11 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
     }
 
 
-def _supervision(settings: Settings) -> dict[str, str]:
+def _supervision(settings: Settings, budget_seconds: int | None) -> dict[str, str]:
     """What every supervisor is told (`ser_jobs.supervision`)."""
     bounds = {"GRACE": settings.grace_seconds, "HANG": settings.hang_seconds, "SILENT": settings.silent_seconds}
-    return {f"SER_{name}_SECONDS": f"{value:g}" for name, value in bounds.items()}
+    budget = {} if budget_seconds is None else {"SER_BUDGET_SECONDS": str(budget_seconds)}
+    return {**{f"SER_{name}_SECONDS": f"{value:g}" for name, value in bounds.items()}, **budget}
 
 
 def _environment(spec: StageSpec, credentials: dict[str, str], more: dict[str, str]) -> list[Object]:

@@ -37,11 +37,22 @@ def why_to_stop(run: SERRun, status: SERRunStatus, live_hours: float, now: datet
 
 def seconds_left(run: SERRun, status: SERRunStatus, gpus: int, live_hours: float, now: datetime) -> int | None:
     """Whole seconds that deadline and budget leave to an attempt with ``gpus`` GPUs, at least 1; None: no limit."""
-    left = [_deadline_left(run, status, now)]
-    if run.spec.budget is not None and gpus:
-        left.append((run.spec.budget.gpu_hours - status.gpu_hours - live_hours) * _SECONDS_PER_HOUR / gpus)
-    limits = [seconds for seconds in left if seconds is not None]
-    return max(1, math.ceil(min(limits))) if limits else None
+    left = (deadline_seconds(run, status, now), budget_seconds(run, status, gpus, live_hours))
+    return min((seconds for seconds in left if seconds is not None), default=None)
+
+
+def deadline_seconds(run: SERRun, status: SERRunStatus, now: datetime) -> int | None:
+    """Whole seconds until the run's deadline, at least 1; None: it has none."""
+    left = _deadline_left(run, status, now)
+    return None if left is None else max(1, math.ceil(left))
+
+
+def budget_seconds(run: SERRun, status: SERRunStatus, gpus: int, live_hours: float = 0.0) -> int | None:
+    """Whole seconds for which the budget pays ``gpus`` GPUs, at least 1; None: no limit."""
+    if run.spec.budget is None or not gpus:
+        return None
+    left = run.spec.budget.gpu_hours - status.gpu_hours - live_hours
+    return max(1, math.ceil(left * _SECONDS_PER_HOUR / gpus))
 
 
 def _deadline_left(run: SERRun, status: SERRunStatus, now: datetime) -> float | None:

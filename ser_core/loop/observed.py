@@ -74,8 +74,10 @@ class StartStage:
     spec: StageSpec
     job: str
     max_seconds: int | None
-    """What the run's deadline leaves; None: no limit. Not the budget, which waiting for a node or an image does not spend: the planner
-    itself stops the attempt that has spent it."""
+    """What the run's deadline leaves from now on; None: no limit."""
+    budget_seconds: int | None = None
+    """What the GPU budget leaves from when the stage's processes run, since waiting for a node or an image spends none; None: no limit.
+    The planner stops an attempt that has spent it; this ends one while no planner looks."""
 
 
 @dataclass(frozen=True, slots=True)

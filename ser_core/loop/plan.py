@@ -12,7 +12,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase, SERRunStatus
 from ser_core.loop.conditions import conditions, seen_generation
 from ser_core.loop.events import events
-from ser_core.loop.limits import count_suspension, gpu_hours, seconds_left
+from ser_core.loop.limits import budget_seconds, count_suspension, deadline_seconds, gpu_hours, seconds_left
 from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage
 from ser_core.loop.progress import progress
 from ser_core.loop.reports import seen_of, take_in, unknown_live, with_attempt
@@ -98,7 +98,8 @@ def _starts(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime
     live = live_attempt(status)
     if live is None or seen_of(live, observed) is not None:
         return ()
-    return (StartStage(stage_spec(run, status, live), live.job, seconds_left(run, status, 0, 0.0, now)),)
+    until = deadline_seconds(run, status, now)
+    return (StartStage(stage_spec(run, status, live), live.job, until, budget_seconds(run, status, live.gpus)),)
 
 
 def _requeue_after(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> float | None:
@@ -107,4 +108,4 @@ def _requeue_after(verdict: Verdict, run: SERRun, status: SERRunStatus, observed
     live = live_attempt(status)
     if live is not None:
         return seconds_left(run, status, live.gpus, gpu_hours(live, seen_of(live, observed), now), now)
-    return seconds_left(run, status, 0, 0.0, now) if verdict.phase is Phase.BUDGET_EXCEEDED else None
+    return deadline_seconds(run, status, now) if verdict.phase is Phase.BUDGET_EXCEEDED else None

@@ -177,6 +177,12 @@ def test_sigterm_is_passed_on_and_the_checkpoint_is_waited_for(supervise):
     assert one.message.read_text() in ("saved 0", "saved 1")
 
 
+def test_a_spent_budget_ends_all_although_nobody_sends_sigterm(supervise):
+    code = "signal.signal(signal.SIGTERM, lambda *_: (say('saved'), os._exit(143)))\nwhile True: time.sleep(0.1)"
+
+    assert supervise(code, 2, SER_BUDGET_SECONDS=2).ended() == (143, "saved")
+
+
 def test_what_does_not_stop_is_killed_before_the_grace_ends(supervise):
     code = "signal.signal(15, signal.SIG_IGN); show('ready', str(os.getpid())); time.sleep(60)"
     one = supervise(code, SER_GRACE_SECONDS=2)

@@ -125,22 +125,23 @@ def test_the_budget_stops_the_attempt_that_spends_it_and_then_waits_to_be_raised
 
     world.change(budget={"gpuHours": 3})
     (action,) = world.reconcile().actions
-    assert (action.spec.attempt, action.max_seconds) == (2, None)
+    assert (action.spec.attempt, action.max_seconds, action.budget_seconds) == (2, None, 900)
     assert world.plan().requeue_after == 900
     assert world.rows("retrain")[0].charged is False
     assert world.drive().status.phase == "Completed"
 
 
-def test_only_the_deadline_caps_the_process_since_waiting_spends_no_budget(make_world):
+def test_the_deadline_counts_from_the_start_and_the_budget_from_when_the_processes_run(make_world):
     world = make_world(budget={"gpuHours": 0.1}, activeDeadline="10m", resources={"retrain": {"gpus": 4}}).at("retrain")
 
-    assert next(iter(reversed(world.specs.values()))).max_seconds == 599
+    started = next(iter(reversed(world.specs.values())))
+    assert (started.max_seconds, started.budget_seconds) == (599, 90)
     assert world.plan().requeue_after == 90
 
 
 def test_stages_without_gpus_cost_no_budget(make_world):
     world = make_world(budget={"gpuHours": 0.001}, resources={"retrain": {"gpus": 0}}).at("retrain")
-    assert next(iter(reversed(world.specs.values()))).max_seconds is None
+    assert next(iter(reversed(world.specs.values()))).budget_seconds is None
     world.wait(36000)
 
     assert world.reconcile().actions == ()

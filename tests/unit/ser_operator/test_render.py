@@ -37,7 +37,7 @@ def run(name="hh", **spec):
     return SERRun.model_validate({"metadata": {"name": name, "namespace": "lab", "uid": "5f2c"}, "spec": document})
 
 
-def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", max_seconds=None, settings=SETTINGS):
+def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", max_seconds=None, budget_seconds=None, settings=SETTINGS):
     spec = StageSpec(
         run=RunIdentity(namespace="lab", name=run.metadata.name, uid="5f2c"),
         stage=stage,
@@ -48,7 +48,8 @@ def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", max_seco
         inputs={"prepared": ManifestRef(stage=StageKind.PREPARE, iteration=0, uri="s3://bucket/m", sha256="00")} if iteration else {},
         threads=2,
     )
-    return render.job(run, StartStage(spec, job_name(run, StageKey(iteration, stage), 1), max_seconds), SETTINGS.image, settings)
+    action = StartStage(spec, job_name(run, StageKey(iteration, stage), 1), max_seconds, budget_seconds)
+    return render.job(run, action, SETTINGS.image, settings)
 
 
 def environment(job):
@@ -74,6 +75,13 @@ def test_a_job_is_what_its_golden_file_shows(name):
         path.write_text(text)
 
     assert path.read_text() == text
+
+
+def test_the_supervisor_is_told_what_the_budget_leaves():
+    spec = run(budget={"gpuHours": 1}, resources={"retrain": GPU})
+    told = environment(rendered(spec, StageKind.RETRAIN, 1, budget_seconds=900)), environment(rendered(spec, StageKind.RETRAIN, 1))
+
+    assert [one.get("SER_BUDGET_SECONDS") for one in told] == ["900", None]
 
 
 @pytest.mark.parametrize("hostile", ["$(AWS_SECRET_ACCESS_KEY)", "$$(X)", "; rm -rf /", "`id`", "\\u0024(X)", "“$”\n"])
