@@ -137,13 +137,14 @@ class _Supervisor:
         while self.alive and time.monotonic() < until:
             self._sleep()
             self._take_ends()
-            if self.stop.received and not asked:
+            end = cause(self.ends)
+            # One that ends on request speaks for all: a gang agrees to stop, and its first process may still be saving the checkpoint.
+            if not asked and (self.stop.received or (end is not None and end.code == Interrupted.exit_code)):
                 asked = True
                 until = min(until, time.monotonic() + self.told.grace * (1 - RESERVE))
                 for process in self.alive:
                     processes.send(process.pid, signal.SIGTERM)
-            end = cause(self.ends)
-            if end is not None and not (asked and end.code == Interrupted.exit_code):
+            if end is not None and end.code != Interrupted.exit_code:
                 until = min(until, time.monotonic() + LAST_WORDS_SECONDS)
             elif not asked and (hung := self._silences_of_a_hang()):
                 return hung
@@ -199,7 +200,9 @@ class _Supervisor:
         if end.code == KILLED and killed_by_kernel:
             self._report(errors.killed_by_kernel(end.rank, os.environ["SER_STAGE"]))
             return OutOfMemory.exit_code
-        self._pass_on([end.rank])  # one that was killed has left nothing, and the kubelet's own reason tells most
+        # One that was killed has left nothing, and the kubelet's own reason tells most. The first process knows the newest checkpoint.
+        interrupted = sorted(one.rank for one in self.ends if one.code == Interrupted.exit_code)
+        self._pass_on(interrupted if end.code == Interrupted.exit_code else [end.rank])
         return end.code
 
     def _pass_on(self, ranks: Sequence[int]) -> None:

@@ -20,6 +20,8 @@ from ser_jobs.rendezvous import Meeting, meet
 from ser_jobs.silence import Silence
 from ser_jobs.supervisor_errors import stage_hung
 
+LAST_WORDS_SECONDS = 1
+IMPATIENT = f"import sys; from ser_jobs import supervisor as s; s.LAST_WORDS_SECONDS = {LAST_WORDS_SECONDS}; sys.exit(s.main())"
 PRELUDE = """
 import os, signal, time
 from ser_jobs.heartbeat import from_environment
@@ -53,7 +55,7 @@ def supervise(tmp_path):
                 "PLACE": str(tmp_path),
                 **{name: str(value) for name, value in settings.items()},
             }
-            command = [sys.executable, "-m", "ser_jobs.supervisor", "-c", PRELUDE + code]
+            command = [sys.executable, "-c", IMPATIENT, "-c", PRELUDE + code]
             with self.log.open("w") as log:
                 self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
             started.append(self)
@@ -173,8 +175,17 @@ def test_sigterm_is_passed_on_and_the_checkpoint_is_waited_for(supervise):
 
     one.process.send_signal(signal.SIGTERM)
 
-    assert one.ended()[0] == 143
-    assert one.message.read_text() in ("saved 0", "saved 1")
+    assert one.ended() == (143, "saved 0")
+
+
+def test_a_process_that_stops_on_request_lets_the_others_save_their_checkpoint(supervise):
+    save = f"(time.sleep({LAST_WORDS_SECONDS + 1}), say('saved by rank 0'), os._exit(143))"  # longer than they had after a failure
+    wait = f"signal.signal(15, lambda *_: {save}); show('ready'); time.sleep(60)"
+    stop = "while not os.path.exists(os.environ['PLACE'] + '/ready'): time.sleep(0.02)\n    say('stopped'); os._exit(143)"
+
+    one = supervise(f"if rank == '0':\n    {wait}\nelse:\n    {stop}", 2)
+
+    assert one.ended() == (143, "saved by rank 0")
 
 
 def test_a_spent_budget_ends_all_although_nobody_sends_sigterm(supervise):
