@@ -35,6 +35,17 @@ _CONTROLLERS = (
 )
 """Without node-lifecycle-controller: no heartbeat is missed. Without endpoints: EndpointSlices refuse 127.0.0.0/8."""
 
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "Request", "verbs": ["update"], "resources": [{"group": "batch", "resources": ["jobs/status"]}]},
+        {"level": "Metadata"},
+    ],
+}
+"""Of all requests who asked what; of the Job controller's also what it wrote, since `hand_overs` must know which write completed a Job."""
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -86,8 +97,7 @@ class Configuration:
             "log-level": "error",
         }
         self.etcd_file.write_text(json.dumps(etcd))
-        policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]}
-        (self.folder / "audit-policy.json").write_text(json.dumps(policy))
+        (self.folder / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
         scheduler = {
             "apiVersion": "kubescheduler.config.k8s.io/v1",
             "kind": "KubeSchedulerConfiguration",

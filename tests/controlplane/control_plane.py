@@ -143,7 +143,7 @@ class ControlPlane:
         return ended
 
     def audit_events(self) -> list[Object]:
-        """Every request that the API server has answered, level Metadata; watches appear twice, as they start and end."""
+        """Every request that the API server has answered; watches appear twice, as they start and end."""
         lines = self._configuration.audit_log.read_text().split("\n")
         return [json.loads(line) for line in lines[:-1]]  # the last is empty, or just being written
 

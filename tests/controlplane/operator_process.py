@@ -70,6 +70,10 @@ class OperatorProcess:
         assert self._process is not None
         return self._process.pid
 
+    def megabytes(self) -> float:
+        """Its resident memory now."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
     def restart_when_dead(self) -> bool:
         """What a Deployment does; True when it had to."""
         if self.running:
