@@ -29,11 +29,14 @@ class Cache:
         self._keys: dict[str, RunKey] = {}
 
     def put(self, kind: Kind, thing: Object) -> RunKey | None:
-        """Take in a version of an object; returns the run that it concerns, None when that is unknown or the version is old."""
+        """Take in a version of an object; returns the run that it concerns, None when that is unknown or the version is not new.
+
+        So the watch's echo of an answer that was put here costs no look: whoever asked has decided on that answer.
+        """
         identity = uid(thing)
         known = self._objects[kind].get(identity)
         thing = _without_managed_fields(thing)
-        if not identity or (known is not None and _version(known) > _version(thing)):
+        if not identity or (known is not None and _version(known) >= _version(thing) > 0):
             return None
         if known is not None and kind != "SERRun":
             self._children.get(owner_uid(known), set()).discard(identity)

@@ -8,7 +8,7 @@ from kubernetes.aio.client.configuration import Configuration
 from ser_core.api.serrun import API_VERSION
 from ser_operator import labels
 from ser_operator.cache import Cache, Kind, RunKey
-from ser_operator.observe import state_of
+from ser_operator.haste import SOON_SECONDS, Haste, haste
 from ser_operator.settings import Settings
 from ser_operator.telemetry import Telemetry
 from ser_operator.work_queue import WorkQueue
@@ -23,9 +23,13 @@ def build_registry(cache: Cache, queue: WorkQueue[RunKey], telemetry: Telemetry,
     def take_in(kind: Kind, event: kopf.RawEvent) -> None:
         thing = dict(event["object"])
         telemetry.watched(kind)
-        key = cache.remove(kind, thing) if event["type"] == "DELETED" else cache.put(kind, thing)
-        if key is not None:
-            queue.add(key, urgent=kind == "Job" and state_of(thing) != "running")  # its devices are free, or soon will be
+        gone = event["type"] == "DELETED"
+        key = cache.remove(kind, thing) if gone else cache.put(kind, thing)
+        wanted = haste(kind, thing, gone=gone)
+        if key is not None and wanted is Haste.SOON:
+            queue.add_after(key, SOON_SECONDS)
+        elif key is not None:
+            queue.add(key, urgent=wanted is Haste.FIRST)
 
     @kopf.on.event(GROUP, VERSION, "serruns", id="serruns", registry=registry)
     async def run_event(event: kopf.RawEvent, **_: Any) -> None:

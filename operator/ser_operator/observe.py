@@ -48,7 +48,7 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         mode=mode,
         exit_code=_exit_code(job, ended) if state != "running" else None,
         result=_result(ended, pods) if state != "running" else None,
-        disrupted=any(map(_disrupted, by_index(pods))),
+        disruption=next(filter(None, map(_disruption, by_index(pods))), ""),
         out_of_memory=ended.get("reason") == "OOMKilled",
         started_at=started or now,  # what has not begun to run holds no GPU
         finished_at=_time(ended.get("finishedAt")) or finished_at(job),
@@ -143,6 +143,13 @@ def terminated(pod: Object) -> Object:
     return _container_state(pod, "terminated")
 
 
+def have_succeeded(job: Object, pods: Iterable[Object]) -> bool:
+    """Whether a Job is complete and ``pods`` are all of its parts, each ended well: what can be known of it then is known for good."""
+    ends = [terminated(pod) for pod in by_index(pods)]
+    wanted = at(job, "spec").get("completions", 1)
+    return state_of(job) == "succeeded" and len(ends) == wanted and all(end.get("exitCode") == 0 for end in ends)
+
+
 def waiting_state(pod: Object) -> Object:
     """The waiting state of a pod's container; empty once it runs."""
     return _container_state(pod, "waiting")
@@ -198,8 +205,12 @@ def _deadline_exceeded(job: Object) -> bool:
     return any(one.get("type") == "Failed" and one.get("reason") == "DeadlineExceeded" for one in conditions(job))
 
 
-def _disrupted(pod: Object) -> bool:
-    return any(one.get("type") == "DisruptionTarget" and one.get("status") == "True" for one in conditions(pod))
+def _disruption(pod: Object) -> str:
+    """Why the cluster takes a pod away, for example ``PreemptionByScheduler: …``; empty: it does not."""
+    for one in conditions(pod):
+        if one.get("type") == "DisruptionTarget" and one.get("status") == "True":
+            return f"{one.get('reason', 'DisruptionTarget')}: {one.get('message', '')}"
+    return ""
 
 
 def _container_state(pod: Object, state: str) -> Object:

@@ -4,12 +4,13 @@ The first look is at the cache and costs nothing; when it finds nothing to do, t
 decided again on what the API server says now, so a stale cache can delay an action but never cause a wrong one.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ser_core.api.serrun import SERRun, duration_seconds
-from ser_core.api.status import SERRunStatus
+from ser_core.api.status import SERRunStatus, StageStatus
 from ser_core.errors import SpecError
 from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage, Waiting
 from ser_core.loop.plan import TERMINAL, plan
@@ -20,7 +21,7 @@ from ser_operator.allow_lists import refusal, unsupported
 from ser_operator.cache import Cache, RunKey
 from ser_operator.glances import NO_GLANCE, Glance, Glances
 from ser_operator.kubernetes_api import KubernetesApi, Object, run_selector
-from ser_operator.observe import attempts, deleting_since, identity_of, name, owner_uid, uid
+from ser_operator.observe import attempts, deleting_since, have_succeeded, identity_of, name, owner_uid, state_of, uid
 from ser_operator.read_run import read_run, unreadable, write_status
 from ser_operator.recorder import event
 from ser_operator.settings import Settings
@@ -100,10 +101,11 @@ class Reconciler:
             return None
         try:
             view = await self._cached(body)
-            planned = self._plan(view)
-            if _nothing_to_do(view, planned) and not _unwatched(view):
-                return self._come_back(view, planned)
-            live = await self._live(key)
+            if not _has_ended(view) and not _unwatched(view):
+                planned = self._plan(view)
+                if _nothing_to_do(view, planned):
+                    return self._come_back(view, planned)
+            live = await self._live(view)
             return None if live is None else await self._execute(live, self._plan(live))
         except SpecError as error:
             await self._write(body, unreadable(body, error.message, self._clock()))
@@ -115,26 +117,26 @@ class Reconciler:
         view = View(body, run, jobs, [pod for job in jobs for pod in self._cache.pods(uid(job))], self._clock())
         return await self._with_glance(view)
 
-    async def _live(self, key: RunKey) -> View | None:
+    async def _live(self, seen: View) -> View | None:
         """The run and its children as the API server has them now; None when the run is gone or going."""
-        namespace = key[0]
-        body = await self._api.get_run(*key)
+        namespace, name = _key(seen.run)
+        selector = run_selector(seen.run.metadata.uid)
+        body, listed = await asyncio.gather(self._api.get_run(namespace, name), self._api.list_jobs(namespace, selector))
         if body is None or deleting_since(body) is not None:
             return None
         self._cache.put("SERRun", body)
-        run = read_run(body)
-        selector = run_selector(run.metadata.uid)
-        jobs = list(await self._api.list_jobs(namespace, selector))
+        if uid(body) != seen.run.metadata.uid:
+            raise ApiError(CONFLICT, "it has been deleted and made anew")
+        run = seen.run if _same_version(body, seen.body) else read_run(body)
+        jobs = list(listed)
         live = live_attempt(run.status)
         if live is not None and _named(live.job, jobs) is None:
             # Somebody may have taken the label away, which is no reason to believe that it is gone.
             unlabeled = await self._api.get_job(namespace, live.job)
             jobs += [unlabeled] if unlabeled is not None else []
-        pods = list(await self._api.list_pods(namespace, selector))
         for job in jobs:
             self._cache.put("Job", job)
-        for pod in pods:
-            self._cache.put("Pod", pod)
+        pods = await self._pods(namespace, selector, jobs)
         for job in jobs:
             own = [pod for pod in pods if owner_uid(pod) == uid(job)]
             # How those ended that a watch has seen before they went.
@@ -144,6 +146,16 @@ class Reconciler:
             if any(seen.job == live.job and seen.state != "running" for seen in attempts(run, gone, remains, self._clock())):
                 jobs, pods = jobs + gone, pods + remains  # a watch has seen how it ended before it went
         return await self._with_glance(View(body, run, jobs, pods, self._clock()))
+
+    async def _pods(self, namespace: str, selector: str, jobs: Sequence[Object]) -> list[Object]:
+        """The pods of a run's Jobs: from the cache if they all have succeeded, since nothing can change then, else as they are now."""
+        known = [(job, self._cache.pods(uid(job))) for job in jobs]
+        if all(have_succeeded(job, pods) for job, pods in known):
+            return [pod for _, pods in known for pod in pods]
+        listed = list(await self._api.list_pods(namespace, selector))
+        for pod in listed:
+            self._cache.put("Pod", pod)
+        return listed
 
     async def _with_glance(self, view: View) -> View:
         job = _live_job(view)
@@ -243,8 +255,8 @@ class Reconciler:
         if planned.status == view.run.status:
             return
         await self._write(view.body, planned.status)
-        for number, told in enumerate(planned.events):
-            await self._api.create_event(event(view.body, told, view.now, number))
+        told = [event(view.body, one, view.now, number) for number, one in enumerate(planned.events)]
+        await asyncio.gather(*map(self._api.create_event, told))
 
     async def _write(self, body: Object, status: SERRunStatus) -> None:
         wanted = write_status(status)
@@ -255,6 +267,8 @@ class Reconciler:
         """When to look again: what the planner asks for, the next glance at a live attempt, the end of a refusal or of the Jobs' time."""
         wishes = [planned.requeue_after]
         live = live_attempt(planned.status)
+        if _ends_unseen(live, view, self._cache.jobs(view.run.metadata.uid)):
+            wishes.append(0.0)
         if live is not None:
             running = view.glance.waiting is None and view.glance.seen_at is not None
             wishes.append(self._settings.progress_seconds if running else max(self._settings.events_after_seconds, 1.0))
@@ -296,6 +310,22 @@ def _seconds_to_expiry(planned: Plan, view: View) -> float | None:
 
 def _nothing_to_do(view: View, planned: Plan) -> bool:
     return not planned.actions and planned.status == view.run.status and not expired(view)
+
+
+def _has_ended(view: View) -> bool:
+    """Whether the live attempt's Job has ended, so that there is something to do whatever the plan."""
+    job = _live_job(view)
+    return job is not None and state_of(job) != "running"
+
+
+def _ends_unseen(live: StageStatus | None, view: View, jobs: Sequence[Object]) -> bool:
+    """Whether a Job that was found only as it was to be created has ended: no watch need tell of it again."""
+    job = _named(live.job, jobs) if live is not None else None
+    return job is not None and state_of(job) != "running" and _named(name(job), view.jobs) is None
+
+
+def _same_version(one: Object, other: Object) -> bool:
+    return bool(one["metadata"]["resourceVersion"] == other["metadata"]["resourceVersion"])
 
 
 def _unwatched(view: View) -> bool:

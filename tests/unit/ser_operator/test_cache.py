@@ -36,6 +36,11 @@ def test_an_older_version_changes_nothing(cache):
     assert len(cache.jobs("r")) == 1
 
 
+def test_the_echo_of_an_answer_concerns_nobody(cache):
+    assert cache.put("Job", thing("j", version="6", owner="r")) == ("lab", "climb")
+    assert cache.put("Job", thing("j", version="6", owner="r")) is None
+
+
 def test_a_list_removes_what_the_watch_never_said_was_gone(cache):
     assert cache.replace("Job", [], None) == {("lab", "climb")}
     assert cache.jobs("r") == []

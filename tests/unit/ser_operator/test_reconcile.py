@@ -171,6 +171,64 @@ def test_the_answer_of_a_create_that_was_lost_is_adopted(operator):
     assert len(operator.cluster.creates) == len(set(operator.cluster.creates)) == STAGES
 
 
+def test_the_end_of_a_job_that_is_found_as_it_is_to_be_created_is_taken_in_at_once(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (job,) = operator.cluster.jobs.values()
+    operator.finish_stage(job)
+    job["metadata"]["labels"] = {}
+    operator.cluster.runs["lab", "climb"].pop("status")
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    operator.start_operator()
+    operator.cache.remove("Job", job)
+
+    assert operator.reconcile() == 0
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+
+
+def test_a_run_that_was_made_anew_under_its_name_is_looked_at_again(operator):
+    operator.cluster.apply()
+    operator.sync()
+    del operator.cluster.runs["lab", "climb"]
+    operator.cluster.apply()
+
+    with pytest.raises(ApiError, match="made anew"):
+        operator.reconcile()
+    operator.reconcile()
+
+    assert operator.status.phase is Phase.RUNNING
+    assert len(operator.cluster.creates) == 1
+
+
+def test_pods_of_jobs_that_have_succeeded_are_not_asked_for(operator, monkeypatch):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    operator.finish_stage(*operator.cluster.live_jobs())
+    operator.sync()
+    monkeypatch.delattr(type(operator.cluster), "list_pods")
+
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+    assert len(operator.cluster.creates) == 2
+
+
+def test_a_result_that_the_cache_has_not_seen_is_asked_for(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    operator.finish_stage(*operator.cluster.live_jobs())
+    operator.cache.replace("Job", list(operator.cluster.jobs.values()), None)
+
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+
+
 def test_a_foreign_job_with_our_name_is_neither_adopted_nor_deleted(operator):
     operator.cluster.apply()
     operator.sync()

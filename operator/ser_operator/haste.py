@@ -1,0 +1,39 @@
+"""How soon a run is looked at after a change of one of its objects. Pure.
+
+A stage that comes and goes changes its Job, its pod and its run a dozen times, of which two matter. The others wait a moment for each
+other, so that one look takes in all of them; among hundreds of runs that is what leaves time for those of which a Job has ended.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Literal
+
+from ser_operator.observe import at, state_of
+
+Object = Mapping[str, Any]
+
+SOON_SECONDS = 0.5
+"""How long changes wait for each other."""
+
+
+class Haste(Enum):
+    """When to look."""
+
+    FIRST = "before all others"
+    NOW = "in turn"
+    SOON = "together with what changes within `SOON_SECONDS`"
+
+
+def haste(kind: Literal["SERRun", "Job", "Pod"], thing: Object, *, gone: bool) -> Haste:
+    """Of a changed object.
+
+    Args:
+        kind: Its kind.
+        thing: The object; its last version if it is gone.
+        gone: Whether it has been deleted.
+    """
+    if kind == "Job" and (gone or state_of(thing) != "running"):
+        return Haste.FIRST  # its devices are free, or soon will be
+    if kind == "SERRun" and at(thing, "metadata").get("generation") != at(thing, "status").get("observedGeneration"):
+        return Haste.NOW  # somebody waits for an answer
+    return Haste.SOON
