@@ -141,7 +141,6 @@ def _taken_away(run: SERRun, stage: StageStatus, store: ObjectStore) -> Observed
         stage.mode,
         exit_code=143,
         result=StageResult(outcome="interrupted", reason="Interrupted", message="ser run was ended", checkpoint_step=step),
-        disrupted=True,
         finished_at=datetime.now(UTC),
     )
 

@@ -106,8 +106,10 @@ def end_attempt(row: StageStatus, seen: ObservedAttempt | None, earlier: Sequenc
         return _with(ended, Outcome.FAILED, NOTHING_TO_REPORT, "the stage has no manifest")
     if code in NEVER_RETRIED:
         return _failed(ended, result)
-    if row.reason or code == Interrupted.exit_code or (seen is not None and seen.disrupted):
-        interrupted = _with(ended, Outcome.INTERRUPTED, row.reason or Interrupted.__name__, result.message if result else "")
+    disruption = seen.disruption if seen is not None else ""
+    if row.reason or code == Interrupted.exit_code or disruption:
+        told = "; ".join(filter(None, (disruption, result.message if result is not None else "")))
+        interrupted = _with(ended, Outcome.INTERRUPTED, row.reason or Interrupted.__name__, told)
         return interrupted.model_copy(update={"charged": _uncharged_in_vain((*earlier, interrupted)) >= MAX_UNCHARGED_WITHOUT_PROGRESS})
     if result is None and not code:
         lost = _with(ended, Outcome.LOST, RESULT_LOST, "the attempt has ended and its result is lost")

@@ -21,8 +21,8 @@ class ObservedAttempt:
     exit_code: int | None = None
     result: StageResult | None = None
     """The termination message. None although the attempt has ended: the result is lost."""
-    disrupted: bool = False
-    """True when the cluster took the attempt away (DisruptionTarget, preemption); such an attempt is not charged."""
+    disruption: str = ""
+    """Why the cluster took the attempt away (DisruptionTarget), in its words; such an attempt is not charged. Empty: it did not."""
     out_of_memory: bool = False
     """True when the kernel killed it for memory; counts as exit code 21."""
     started_at: datetime | None = None

@@ -125,7 +125,9 @@ def test_without_gpus_half_is_counted_from_what_a_cpu_takes(make_run):
     assert halved(8192, StageKind.FILTER) == 8192
 
 
-@pytest.mark.parametrize("end", [{"outcome": "interrupted"}, {"outcome": "failed", "exit_code": 1, "disrupted": True, "result": False}])
+@pytest.mark.parametrize(
+    "end", [{"outcome": "interrupted"}, {"outcome": "failed", "exit_code": 1, "disruption": "Eviction", "result": False}]
+)
 def test_an_interrupted_attempt_is_continued_at_once_and_not_charged(make_world, end):
     world = make_world().at("retrain")
     (action,) = world.settle(**end).actions
@@ -265,9 +267,17 @@ def test_a_manifest_that_the_status_cannot_hold_is_refused(make_world, part):
     assert world.condition("Failed").reason == "ResultMismatch"
 
 
+def test_an_interrupted_attempt_says_who_took_it_away(make_world):
+    world = make_world().at("retrain")
+    world.settle(outcome="interrupted", disruption="PreemptionByScheduler: for a higher priority pod", message="stopped after step 7")
+
+    (first, _) = world.rows("retrain")
+    assert (first.reason, first.message) == ("Interrupted", "PreemptionByScheduler: for a higher priority pod; stopped after step 7")
+
+
 def test_a_disruption_after_the_commit_is_no_disruption(make_world):
     world = make_world().at("retrain")
-    world.settle(disrupted=True, state="failed", exit_code=143)
+    world.settle(disruption="Eviction", state="failed", exit_code=143)
 
     assert world.live()[0].stage == "label"
 

@@ -73,9 +73,9 @@ class Runs(RuleBasedStateMachine):
         self.world.end("failed", exit_code=code)
 
     @precondition(has_live)
-    @rule(step=st.sampled_from([None, 10, 20, 30]), disrupted=st.booleans(), seen=SEEN)
-    def a_stage_is_interrupted(self, step, disrupted, seen):
-        self.world.end("interrupted", checkpoint_step=step, disrupted=disrupted)
+    @rule(step=st.sampled_from([None, 10, 20, 30]), disruption=st.sampled_from(["", "Eviction"]), seen=SEEN)
+    def a_stage_is_interrupted(self, step, disruption, seen):
+        self.world.end("interrupted", checkpoint_step=step, disruption=disruption)
         self.reconcile_if(seen)
 
     def reconcile_if(self, seen):

@@ -70,12 +70,13 @@ def test_out_of_memory_and_disruption_are_told_apart(operator, run, job):
     operator.cluster.end(job, 137, reason="OOMKilled")
     (killed,) = seen(operator, run)
     pod = next(iter(operator.cluster.pods.values()))
-    pod["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    why = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+    pod["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True", **why}]
     pod["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] = "Error"
     (taken,) = seen(operator, run)
 
-    assert (killed.out_of_memory, killed.disrupted, killed.exit_code) == (True, False, 137)
-    assert (taken.out_of_memory, taken.disrupted, taken.exit_code) == (False, True, 137)
+    assert (killed.out_of_memory, killed.disruption, killed.exit_code) == (True, "", 137)
+    assert (taken.out_of_memory, taken.disruption, taken.exit_code) == (False, "EvictionByEvictionAPI: Eviction API: evicting", 137)
 
 
 def test_a_job_stopped_by_its_deadline_counts_as_interrupted_though_its_pod_is_gone(operator, run, job):
@@ -175,7 +176,7 @@ def test_a_gang_fails_as_the_pod_whose_end_explains_the_others(operator, run, jo
 def test_the_eviction_of_any_pod_is_the_gangs(operator, run, job):
     evicted = {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}
 
-    assert ended_gang(operator, run, job, {"code": 1}, {"code": 137, **evicted}).disrupted
+    assert ended_gang(operator, run, job, {"code": 1}, {"code": 137, **evicted}).disruption
 
 
 def interrupted(step):
