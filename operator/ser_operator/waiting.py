@@ -27,6 +27,8 @@ STUCK_AFTER = timedelta(minutes=5)
 """How long a pod may outlive its grace period before its node counts as unreachable."""
 _ORDINARY = frozenset({"ContainerCreating", "PodInitializing", ""})
 """Waiting states that say nothing; the Events say more."""
+_PULL_FAILED = "ErrImagePull"
+"""The kubelet shows this and, while it backs off, ImagePullBackOff with this inside, by turns: the status must not change with it."""
 
 
 def stuck(pods: Sequence[Object], now: datetime) -> Waiting | None:
@@ -76,7 +78,10 @@ def _by_pod(pod: Object) -> Waiting | None:
             return Waiting(str(one.get("reason", "Unschedulable")), str(one.get("message", "")))
     state = waiting_state(pod)
     reason = str(state.get("reason", ""))
-    return None if reason in _ORDINARY else Waiting(reason, str(state.get("message", reason)))
+    message = str(state.get("message", reason))
+    if reason == "ImagePullBackOff" and (cause := message.partition(f"{_PULL_FAILED}: ")[2]):
+        return Waiting(_PULL_FAILED, cause)
+    return None if reason in _ORDINARY else Waiting(reason, message)
 
 
 def _by_events(job: Object, events: Sequence[Object]) -> Waiting | None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from ser_core.loop.observed import Waiting
 from ser_operator.waiting import stuck, waiting, waits_since
 
 from .conftest import START
@@ -33,6 +34,14 @@ def test_the_kubelet_is_quoted():
     found = waiting(JOB, [pod(phase="Pending", containerStatuses=[{"state": state}])], [])
 
     assert (found.reason, found.message) == ("ImagePullBackOff", 'Back-off pulling image "x"')
+
+
+def test_trying_to_pull_and_backing_off_are_one_reason():
+    cause = "failed to pull and unpack image: not found"
+    states = [("ErrImagePull", cause), ("ImagePullBackOff", f'Back-off pulling image "x": ErrImagePull: {cause}')]
+    shown = [{"state": {"waiting": {"reason": reason, "message": said}}} for reason, said in states]
+
+    assert [waiting(JOB, [pod(phase="Pending", containerStatuses=[state])], []) for state in shown] == [Waiting("ErrImagePull", cause)] * 2
 
 
 def test_where_the_pod_says_nothing_its_newest_warning_does():
