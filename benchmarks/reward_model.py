@@ -59,6 +59,9 @@ class Quiet:
     def save(self, state: TrainingState) -> None:
         """Nothing to do."""
 
+    def silent(self, phase: str) -> None:
+        """Nothing to do."""
+
     def trained(self, step: TrainingStep) -> None:
         """Nothing to do."""
 

@@ -16,16 +16,16 @@ class CheckpointInterval:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._saved_at = clock()
-        self._interval = _SHORTEST
+        self._asked_at = self._saved_at = clock()
+        self.seconds = _SHORTEST
+        """From the end of the last checkpoint to the next."""
 
     def due(self) -> bool:
-        """Whether it is time to save."""
-        return self._clock() - self._saved_at >= self._interval
+        """Whether it is time to save. The costs count from here, since processes gather their weights before the first of them saves."""
+        self._asked_at = self._clock()
+        return self._asked_at - self._saved_at >= self.seconds
 
-    def measure(self, save: Callable[[], None]) -> None:
-        """Save, and wait from its end for 50 times as long as it took, but for 10 seconds at least."""
-        started = self._clock()
-        save()
+    def saved(self) -> None:
+        """What was due is saved: wait for 50 times as long as it took, but for 10 seconds at least."""
         self._saved_at = self._clock()
-        self._interval = max(_SHORTEST, _SAVINGS_APART * (self._saved_at - started))
+        self.seconds = max(_SHORTEST, _SAVINGS_APART * (self._saved_at - self._asked_at))

@@ -79,6 +79,7 @@ def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: Checkp
         path = context.workdir / "scores.npy"
         np.save(path, known, allow_pickle=False)
         checkpoints.save(answers, {"scores.npy": path})
+        interval.saved()
 
     def after_batch(_answers: int) -> None:
         answers = int(np.count_nonzero(~np.isnan(known)))
@@ -87,7 +88,7 @@ def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: Checkp
             save(answers)
             raise Interrupted(f"stopped after {answers // 2} of {len(pairs)} pairs", hint="start it again to go on from there")
         if interval.due():
-            interval.measure(lambda: save(answers))
+            save(answers)
 
     return score_pairs(model, pairs, spec.training.tokens_per_batch, known, after_batch)
 

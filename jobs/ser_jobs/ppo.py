@@ -9,7 +9,7 @@ from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.tables import PolicyStep, write_table
 from ser_core.learn.alignment import Answer, answer_all, change, summary
-from ser_core.learn.distributed import agree_on_the_step, process_group
+from ser_core.learn.distributed import process_group
 from ser_core.learn.ppo.critic import Critic, make_critic
 from ser_core.learn.ppo.generation import Generator, Prompt, TransformersGenerator, encode_prompts
 from ser_core.learn.ppo.metrics import StepMetrics
@@ -68,10 +68,9 @@ class _Ppo:
     def run(self) -> StageOutput | None:
         """Measure, align, measure again, export."""
         context = self._context
-        progress = PolicyProgress(context, self._spec.steps)
+        progress = PolicyProgress(context, self._spec.steps, self._precision.device)
         if context.rank == 0 and not progress.baseline:
             progress.baseline = self._answers()
-        agree_on_the_step(len(progress.state.history) if progress.state else 0, self._precision.device)
         alignment = align(
             self._policy,
             self._critic,

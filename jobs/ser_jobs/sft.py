@@ -36,7 +36,7 @@ def body(context: StageContext) -> StageOutput | None:
         prompt_tokens=policy.prompt_tokens,
         answer_tokens=policy.answer_tokens,
     )
-    progress = SupervisedProgress(context, count_steps(len(rows), policy.sft))
+    progress = SupervisedProgress(context, count_steps(len(rows), policy.sft), precision.device)
     training = context.spec.spec.training
     with process_group():
         losses = fine_tune(

@@ -6,6 +6,7 @@ the evaluation so far. Several processes show and save what the first of them kn
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,12 +16,11 @@ from ser_core.data.tables import LabeledPair, PairScores, PoolPair, TrainingStep
 from ser_core.errors import Interrupted
 from ser_core.learn import ranks
 from ser_core.learn.batching import deal, steps_per_epoch
-from ser_core.learn.distributed import agree_on_the_step
 from ser_core.learn.reward_model import RewardModel
 from ser_core.learn.scoring import score_pairs
 from ser_core.learn.training import TrainingState
-from ser_jobs.checkpoint_interval import CheckpointInterval
 from ser_jobs.context import StageContext
+from ser_jobs.stage_watch import StageWatch
 
 
 def pairs_in_steps(steps: int, pairs: int, pairs_per_step: int) -> int:
@@ -29,7 +29,7 @@ def pairs_in_steps(steps: int, pairs: int, pairs_per_step: int) -> int:
     return epochs * pairs + rest * pairs_per_step
 
 
-class TrainingProgress:
+class TrainingProgress(StageWatch):
     """The `Watch` of all trainings of a retrain, and the same for its scorings.
 
     Args:
@@ -40,10 +40,8 @@ class TrainingProgress:
     """
 
     def __init__(self, context: StageContext, total: int, evaluated: int, device: str) -> None:
-        self._context = context
-        self._device = device
+        super().__init__(context, device)
         self._total = total
-        self._interval = CheckpointInterval()
         self._state: TrainingState | None = None
         self._steps_before = 0
         self._answers = 0
@@ -58,18 +56,10 @@ class TrainingProgress:
         state, self._state = self._state, None
         return state
 
-    def stopping(self) -> bool:
-        """Whether the stage was asked to stop."""
-        return self._context.stopping()
-
-    def checkpoint_due(self) -> bool:
-        """Whether it is time to save."""
-        return self._interval.due()
-
     def save(self, state: TrainingState) -> None:
         """Keep a checkpoint of a running training."""
         self._state = state
-        self._interval.measure(self._save)
+        self._save()
 
     def trained(self, step: TrainingStep) -> None:
         """One more optimizer step was taken."""
@@ -83,7 +73,7 @@ class TrainingProgress:
 
     def score(self, model: RewardModel, pairs: Sequence[LabeledPair], known: NDArray[np.float64]) -> list[PairScores]:
         """Scores of labelled pairs, the chosen answer first; ``known`` as in `score_pairs`."""
-        self._context.silent("encoding what is scored")
+        self.silent("encoding what is scored")
         unlabeled = [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, pair.source) for pair in pairs]
         if self._context.world_size > 1:
             self._score_together(model, unlabeled, known)
@@ -105,7 +95,7 @@ class TrainingProgress:
         score_pairs(model, [pairs[index] for index in own], budget, scores, after_batch)
         found = np.zeros_like(known)
         found[own] = scores
-        self._context.silent("waiting for the others' scores")
+        self.silent("waiting for the others' scores")
         known[unknown] = ranks.total(torch.from_numpy(found).to(self._device)).cpu().numpy()[unknown]
         self._answers = before + 2 * len(unknown)
         self._show()
@@ -123,8 +113,8 @@ class TrainingProgress:
         if self.stopping():
             self._save()
             raise Interrupted(f"stopped while scoring, after optimizer step {self._step()}", hint="start it again to go on from there")
-        if self._interval.due():
-            self._interval.measure(self._save)
+        if self.checkpoint_due():
+            self._save()
 
     def _step(self) -> int:
         return self._steps_before + (len(self._state.history) if self._state else 0)
@@ -133,30 +123,24 @@ class TrainingProgress:
         self._context.reporter.progress(self._answers // 2, self._total, "pairs")
 
     def _save(self) -> None:
-        self._context.silent("saving a checkpoint")
-        if self._context.rank:
-            return
-        folder = self._context.workdir / "checkpoint"
-        folder.mkdir(exist_ok=True)
+        self._keep(self._step(), self._write)
+
+    def _write(self, folder: Path) -> Mapping[str, Path]:
         files = {name: folder / name for name in ("progress.json", "scores.npy")}
         finished = {"folds": self.finished_folds, "margins": self.margins, "stepsBefore": self._steps_before, "answers": self._answers}
         files["progress.json"].write_text(json.dumps(finished), encoding="utf-8")
         np.save(files["scores.npy"], self.scores, allow_pickle=False)
         if self._state:
             files |= self._state.write(folder)
-        self._context.checkpoints.save(self._step(), files)
+        return files
 
     def _resume(self) -> None:
-        saved = self._context.checkpoints.newest(self._context.workdir)
-        if self._context.world_size > 1:
-            agree_on_the_step(saved[0] if saved else -1, self._device)
-        if saved is None:
+        files = self._newest()
+        if files is None:
             return
-        files = saved[1]
         finished = json.loads(files["progress.json"].read_text(encoding="utf-8"))
         self.finished_folds, self.margins = finished["folds"], finished["margins"]
         self._steps_before, self._answers = finished["stepsBefore"], finished["answers"]
         self.scores = np.load(files["scores.npy"], allow_pickle=False)
         if "history.json" in files:
             self._state = TrainingState.read(files["history.json"].parent)
-        self._context.reporter.event("resumed", step=saved[0])

@@ -37,7 +37,7 @@ class Demonstration:
 
 
 class Watch(Protocol):
-    """Who watches a fine-tuning."""
+    """Who watches a fine-tuning. Each process has one; what any of them answers holds for all."""
 
     def stopping(self) -> bool:
         """Whether to save and stop now."""
@@ -49,6 +49,10 @@ class Watch(Protocol):
 
     def save(self, step: int, files: Mapping[str, Path]) -> None:
         """Keep a checkpoint: all that a later attempt needs in its folder to go on after ``step``."""
+        ...
+
+    def silent(self, phase: str) -> None:
+        """What follows takes no steps, and may take long."""
         ...
 
     def stepped(self, step: int, loss: float) -> None:
@@ -182,6 +186,7 @@ def fine_tune(
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if teller.interrupted_at is not None:
         raise Interrupted(f"stopped after step {teller.interrupted_at} of the fine-tuning", hint="start it again to go on from there")
+    watch.silent("exporting the policy")
     tuned = trainer.model
     tuned = tuned.merge_and_unload() if hasattr(tuned, "merge_and_unload") else tuned
     tuned.save_pretrained(folder / "model")
@@ -213,6 +218,8 @@ class _Teller(TrainerCallback):
         stop = ranks.anywhere(self._watch.stopping(), self._device) and state.global_step < state.max_steps
         control.should_training_stop = control.should_training_stop or stop
         control.should_save = stop or ranks.anywhere(self._watch.checkpoint_due(), self._device)
+        if control.should_save:
+            self._watch.silent("writing a checkpoint")
         if stop:
             self.interrupted_at = state.global_step
 

@@ -26,6 +26,7 @@ from ser_core.learn.reward_model import RewardModel
 from ser_core.learn.sharding import Sharding
 
 _WARM_UP = 0.1
+_GATHERING = "gathering the weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ class TrainingState:
 
 
 class Watch(Protocol):
-    """Who watches a training: it shows the progress, keeps checkpoints and may ask it to stop."""
+    """Who watches a training: it shows the progress, keeps checkpoints and may ask it to stop. Each process has one; what any of them
+    answers holds for all.
+    """
 
     def stopping(self) -> bool:
         """Whether to save and stop now."""
@@ -72,6 +75,10 @@ class Watch(Protocol):
 
     def save(self, state: TrainingState) -> None:
         """Keep a checkpoint. Every process is called, only the first one's state has tensors."""
+        ...
+
+    def silent(self, phase: str) -> None:
+        """What follows takes no steps, and may take long."""
         ...
 
     def trained(self, step: TrainingStep) -> None:
@@ -136,6 +143,7 @@ def train(
         total = 0.0
         for number, members in enumerate(own):
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
+                watch.silent(_GATHERING)
                 watch.save(TrainingState(engine.tensors(), tuple(history)))
                 ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
                 raise Interrupted(f"stopped after optimizer step {step} of {steps}", hint="start it again to go on from there")
@@ -157,9 +165,10 @@ def train(
         tokens = sum(len(pair.better) + len(pair.worse) for pair in chosen)
         history.append(TrainingStep(step + 1, total, rate, norm, len(chosen), tokens))
         watch.trained(history[-1])
-        # The first process keeps the checkpoints, so its clock says when.
-        if ranks.anywhere(ranks.rank() == 0 and watch.checkpoint_due(), device):
+        if ranks.anywhere(watch.checkpoint_due(), device):
+            watch.silent(_GATHERING)
             watch.save(TrainingState(engine.tensors(), tuple(history)))
+    watch.silent(_GATHERING)
     state = TrainingState(engine.tensors(), tuple(history))
     engine.close()
     return state

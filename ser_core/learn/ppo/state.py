@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -57,10 +57,6 @@ class PPOState:
     """Subtracted from raw scores; None: not known before the first step."""
     good_step: int
     """The step after which the weights under ``good/`` were kept."""
-
-    def copy(self) -> "PPOState":
-        """A copy in main memory that training does not change."""
-        return replace(self, tensors={name: tensor.detach().to("cpu", copy=True) for name, tensor in self.tensors.items()})
 
     def write(self, folder: Path) -> dict[str, Path]:
         """Write ``ppo.safetensors`` and ``ppo.json``; returns them by name."""

@@ -1,9 +1,11 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from unit.learn.watches import Answers, kept
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.serrun import TrainingSpec
@@ -16,26 +18,17 @@ from ser_core.learn.training import TrainingPair, TrainingState, count_steps, le
 SPEC = TrainingSpec(epochs=2, pairs_per_step=5, tokens_per_batch=512, learning_rate=1e-2)
 
 
-class Watch:
-    """Keeps the states that it is given, and stops when told."""
+class Watch(Answers):
+    """Keeps the states that it is given."""
 
-    def __init__(self, *, stop_after_questions: int | None = None, always_due: bool = False) -> None:
+    def __init__(self, **answers: Any) -> None:
+        super().__init__(**answers)
         self.saved: list[TrainingState] = []
         self.pairs = 0
-        self._questions_left = stop_after_questions
-        self._always_due = always_due
-
-    def stopping(self) -> bool:
-        if self._questions_left is None:
-            return False
-        self._questions_left -= 1
-        return self._questions_left < 0
-
-    def checkpoint_due(self) -> bool:
-        return self._always_due
 
     def save(self, state: TrainingState) -> None:
-        self.saved.append(replace(state, tensors={name: tensor.clone() for name, tensor in state.tensors.items()}))
+        self.told.append("saved")
+        self.saved.append(kept(state))
 
     def trained(self, step: TrainingStep) -> None:
         self.pairs += step.pairs
@@ -120,6 +113,13 @@ def test_a_periodic_checkpoint_resumes_as_well(bert: Path, fp32: Precision):
         resumed = load(bert, fp32, max_length=64)
         assert train(resumed, pairs_of(resumed), SPEC, steps=6, watch=Watch(), resume=state).history == history
         assert all(torch.equal(weight, weights(model)[name]) for name, weight in weights(resumed).items())
+
+
+def test_gathering_the_weights_is_announced_before_every_checkpoint_and_at_the_end(bert: Path, fp32: Precision):
+    model = load(bert, fp32, max_length=64)
+    watch = Watch(always_due=True)
+    train(model, pairs_of(model), SPEC, steps=2, watch=watch)
+    assert watch.told == ["gathering the weights", "saved"] * 2 + ["gathering the weights"]
 
 
 def test_the_log_of_a_training_counts_pairs_and_real_tokens(bert: Path, fp32: Precision):

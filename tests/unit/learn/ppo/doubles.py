@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import nn
+from unit.learn.watches import Answers, kept
 
 from ser_core.learn.ppo.critic import Critic
 from ser_core.learn.ppo.generation import Prompt
@@ -103,26 +105,16 @@ class Judge:
         return [self._rule(*pair) for pair in zip(prompts, answers, strict=True)]
 
 
-class Watch:
-    """Keeps the states that it is given, and stops when told."""
+class Watch(Answers):
+    """Keeps the states that it is given."""
 
-    def __init__(self, *, stop_after_questions: int | None = None, always_due: bool = False) -> None:
+    def __init__(self, **answers: Any) -> None:
+        super().__init__(**answers)
         self.saved: list[PPOState] = []
         self.metrics: list[StepMetrics] = []
-        self._questions_left = stop_after_questions
-        self._always_due = always_due
-
-    def stopping(self) -> bool:
-        if self._questions_left is None:
-            return False
-        self._questions_left -= 1
-        return self._questions_left < 0
-
-    def checkpoint_due(self) -> bool:
-        return self._always_due
 
     def save(self, state: PPOState) -> None:
-        self.saved.append(state.copy())
+        self.saved.append(kept(state))
 
     def stepped(self, metrics: StepMetrics) -> None:
         self.metrics.append(metrics)
