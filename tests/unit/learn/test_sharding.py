@@ -36,3 +36,15 @@ def test_more_processes_never_need_more_memory_each():
     for stage in range(4):
         needs = [state_bytes(EIGHT_BILLION, stage, processes) for processes in (2, 4, 8, 64)]
         assert needs == sorted(needs, reverse=True)
+
+
+@pytest.mark.parametrize(("billions", "frozen", "stage", "processes"), [(3, 0, 0, 1), (19, 0, 3, 8), (0, 12, 0, 1)])
+def test_the_largest_models_are_those_that_the_manual_says(billions: int, frozen: int, stage: int, processes: int):
+    sizes = [
+        replace(EIGHT_BILLION, trainable=(billions + more) * 10**9 * (billions > 0), frozen=(frozen + more) * 10**9 * (frozen > 0))
+        for more in (0, 1)
+    ]
+
+    fits = [state_bytes(size, stage, processes) <= 0.6 * 80e9 for size in sizes]
+
+    assert fits == [True, False]
