@@ -50,7 +50,7 @@ class Engine:
         self._telemetry = Telemetry(lambda: len(self._queue), self._cache.runs, self._cache.sizes)
         cluster.tell_requests(self._telemetry.requested)
         self._glances = Glances(cluster, settings, read_progress)
-        self._reconciler = Reconciler(cluster, self._cache, settings, self._glances)
+        self._reconciler = Reconciler(cluster, self._cache, settings, self._glances, hurry=lambda: self._queue.hurries)
         self._primed = False
 
     async def run(self, stop: asyncio.Event) -> None:

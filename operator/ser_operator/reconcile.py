@@ -69,6 +69,7 @@ class Reconciler:
         settings: The operator's.
         glances: Looks at Events and progress.
         clock: The time.
+        hurry: Whether other runs wait for their next Job.
     """
 
     def __init__(
@@ -78,13 +79,17 @@ class Reconciler:
         settings: Settings,
         glances: Glances,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        hurry: Callable[[], bool] = lambda: False,
     ) -> None:
         self._api = api
         self._cache = cache
         self._settings = settings
         self._glances = glances
         self._clock = clock
+        self._hurry = hurry
         self._refused: dict[RunKey, Refused] = {}
+        self._unrecorded: dict[RunKey, tuple[View, Plan]] = {}
+        """Plans of which only the actions have been carried out."""
 
     async def reconcile(self, key: RunKey) -> float | None:
         """Bring a run a step further.
@@ -95,6 +100,9 @@ class Reconciler:
         Raises:
             ApiError: The API server refused or failed; to be tried again after a pause.
         """
+        unrecorded = self._unrecorded.pop(key, None)
+        if unrecorded is not None:
+            await self._conclude(*unrecorded)
         body = self._cache.run(key)
         if body is None or deleting_since(body) is not None:
             self._refused.pop(key, None)
@@ -182,7 +190,10 @@ class Reconciler:
         return plan(view.run, observed, view.now)
 
     async def _execute(self, view: View, planned: Plan) -> float | None:
-        """Actions first, then the status, then the events: a crash in between loses nothing that the next look does not find."""
+        """Actions first, then the status, then the events: a crash in between loses nothing that the next look does not find.
+
+        So these may also wait until no other run waits for its next Job.
+        """
         for action in planned.actions:
             blocked = await self._carry_out(view, planned, action)
             if blocked is not None:
@@ -191,6 +202,12 @@ class Reconciler:
                 planned = self._plan(view)
                 await self._record(view, planned)
                 return BLOCKED_SECONDS
+        if planned.actions and self._hurry():
+            self._unrecorded[_key(view.run)] = view, planned
+            return 0.0
+        return await self._conclude(view, planned)
+
+    async def _conclude(self, view: View, planned: Plan) -> float | None:
         await self._record(view, planned)
         for job in expired(view):
             await self._api.delete_job(job)

@@ -47,6 +47,11 @@ class WorkQueue(Generic[Key]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def hurries(self) -> bool:
+        """Whether an urgent key waits."""
+        return bool(self._urgent)
+
     def add(self, key: Key, *, urgent: bool = False) -> None:
         """Work on ``key`` soon; adding it again before that changes nothing, but for making it urgent."""
         if key in self._waiting and (not urgent or key in self._urgent):

@@ -192,12 +192,14 @@ class World:
         self.cluster = FakeCluster()
         self.settings = Settings(image="registry.example/ser:1", **settings)
         self.stages = StageDouble()
+        self.hurry = False
         self.start_operator()
 
     def start_operator(self):
         self.cache = Cache()
         clock = lambda: self.cluster.now  # noqa: E731
-        self.reconciler = Reconciler(self.cluster, self.cache, self.settings, Glances(self.cluster, self.settings, no_progress), clock)
+        glances = Glances(self.cluster, self.settings, no_progress)
+        self.reconciler = Reconciler(self.cluster, self.cache, self.settings, glances, clock, lambda: self.hurry)
         self.sync()
 
     def sync(self):
@@ -239,7 +241,7 @@ class World:
 
     @property
     def status(self):
-        return SERRunStatus.model_validate(self.cluster.runs["lab", "climb"]["status"])
+        return SERRunStatus.model_validate(self.cluster.runs["lab", "climb"].get("status", {}))
 
     def condition(self, kind):
         return next(one for one in self.status.conditions if one.type == kind)

@@ -54,10 +54,11 @@ def crash_points():
     return [(number, side) for number in range(STAGES * 4 + 4) for side in ("before", "after")]
 
 
-@pytest.mark.parametrize("spec", [None, GANG], ids=["pod", "gang"])
+@pytest.mark.parametrize(("spec", "hurry"), [(None, False), (GANG, False), (None, True)], ids=["pod", "gang", "hurry"])
 @pytest.mark.parametrize(("number", "side"), crash_points())
-def test_a_crash_at_any_write_makes_no_second_job_and_repeats_no_stage(operator, number, side, spec):
+def test_a_crash_at_any_write_makes_no_second_job_and_repeats_no_stage(operator, number, side, spec, hurry):
     operator.cluster.apply(spec=spec)
+    operator.hurry = hurry
 
     def crash(at, what):
         if at == number:
@@ -73,6 +74,35 @@ def test_a_crash_at_any_write_makes_no_second_job_and_repeats_no_stage(operator,
     assert operator.status.phase is Phase.COMPLETED
     assert len(operator.cluster.creates) == len(set(operator.cluster.creates)) == STAGES
     assert len(operator.executed) == STAGES
+
+
+def test_while_other_runs_wait_for_their_next_job_status_and_events_come_after_it(operator):
+    operator.cluster.apply()
+    operator.hurry = True
+    operator.sync()
+
+    assert operator.reconcile() == 0
+    assert operator.cluster.writes == ["job"]
+    operator.reconcile()
+
+    assert operator.cluster.writes == ["job", "status", "event", "event"]
+    assert operator.drive().cluster.writes.count("status") == STAGES + 1
+
+
+def test_what_was_put_off_is_planned_again_when_the_run_has_changed_meanwhile(operator):
+    operator.cluster.apply()
+    operator.hurry = True
+    operator.sync()
+    operator.reconcile()
+    operator.cluster.runs["lab", "climb"]["spec"]["suspend"] = True
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+
+    with pytest.raises(ApiError, match="changed"):
+        operator.reconcile()
+    operator.sync()
+    operator.reconcile()
+
+    assert operator.cluster.writes[:3] == ["job", "status", "delete"]
 
 
 def test_a_cache_that_has_not_seen_the_new_job_starts_no_second_one(operator):

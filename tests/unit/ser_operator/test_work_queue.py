@@ -36,10 +36,13 @@ def test_what_is_or_becomes_urgent_goes_first_and_once():
         queue = WorkQueue(Clock())
         for key in "abc":
             queue.add(key)
+        assert not queue.hurries
         queue.add("c", urgent=True)
         queue.add("d", urgent=True)
         queue.add("c", urgent=True)
+        assert queue.hurries
         assert [await queue.get() for _ in range(4)] == ["c", "d", "a", "b"]
+        assert not queue.hurries
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(queue.get(), 0.01)
 
