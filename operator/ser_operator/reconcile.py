@@ -9,40 +9,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from ser_core.api.serrun import SERRun, duration_seconds
-from ser_core.api.status import SERRunStatus, StageStatus
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import SERRunStatus
 from ser_core.errors import SpecError
 from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage, Waiting
-from ser_core.loop.plan import TERMINAL, plan
+from ser_core.loop.plan import plan
 from ser_core.loop.stages import live_attempt
-from ser_core.loop.text import read_time
-from ser_operator import gang, labels, render
+from ser_operator import gang, render
 from ser_operator.allow_lists import refusal, unsupported
 from ser_operator.cache import Cache, RunKey
-from ser_operator.glances import NO_GLANCE, Glance, Glances
+from ser_operator.glances import Glances
 from ser_operator.kubernetes_api import KubernetesApi, Object, run_selector
-from ser_operator.observe import attempts, deleting_since, have_succeeded, identity_of, name, owner_uid, state_of, uid
+from ser_operator.observe import attempts, deleting_since, have_succeeded, identity_of, owner_uid, uid
 from ser_operator.read_run import read_run, unreadable, write_status
 from ser_operator.recorder import event
 from ser_operator.settings import Settings
 from ser_operator.transport import CONFLICT, ApiError
+from ser_operator.view import (
+    View,
+    ends_unseen,
+    expired,
+    has_ended,
+    live_job,
+    named,
+    nothing_to_do,
+    same_version,
+    seconds_to_expiry,
+    unwatched,
+)
 
 NAME_CONFLICT, JOB_REFUSED = "NameConflict", "JobRefused"
 BLOCKED_SECONDS = 30.0
 """Pause before a refused Job is tried again: two tries a minute."""
 _REFUSALS = (400, 403, 422)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """All that is known of a run at one moment."""
-
-    body: Object
-    run: SERRun
-    jobs: Sequence[Object]
-    pods: Sequence[Object]
-    now: datetime
-    glance: Glance = NO_GLANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +108,9 @@ class Reconciler:
             return None
         try:
             view = await self._cached(body)
-            if not _has_ended(view) and not _unwatched(view):
+            if not has_ended(view) and not unwatched(view):
                 planned = self._plan(view)
-                if _nothing_to_do(view, planned):
+                if nothing_to_do(view, planned):
                     return self._come_back(view, planned)
             live = await self._live(view)
             return None if live is None else await self._execute(live, self._plan(live))
@@ -135,10 +134,10 @@ class Reconciler:
         self._cache.put("SERRun", body)
         if uid(body) != seen.run.metadata.uid:
             raise ApiError(CONFLICT, "it has been deleted and made anew")
-        run = seen.run if _same_version(body, seen.body) else read_run(body)
+        run = seen.run if same_version(body, seen.body) else read_run(body)
         jobs = list(listed)
         live = live_attempt(run.status)
-        if live is not None and _named(live.job, jobs) is None:
+        if live is not None and named(live.job, jobs) is None:
             # Somebody may have taken the label away, which is no reason to believe that it is gone.
             unlabeled = await self._api.get_job(namespace, live.job)
             jobs += [unlabeled] if unlabeled is not None else []
@@ -149,7 +148,7 @@ class Reconciler:
             own = [pod for pod in pods if owner_uid(pod) == uid(job)]
             # How those ended that a watch has seen before they went.
             pods += self._cache.remains(uid(job), own) if own else self._cache.pods(uid(job))
-        if live is not None and _named(live.job, jobs) is None:
+        if live is not None and named(live.job, jobs) is None:
             gone, remains = self._cache.gone(run.metadata.uid)
             if any(seen.job == live.job and seen.state != "running" for seen in attempts(run, gone, remains, self._clock())):
                 jobs, pods = jobs + gone, pods + remains  # a watch has seen how it ended before it went
@@ -166,7 +165,7 @@ class Reconciler:
         return listed
 
     async def _with_glance(self, view: View) -> View:
-        job = _live_job(view)
+        job = live_job(view)
         if job is None or identity_of(view.run, job) is None:
             return view
         pods = [pod for pod in view.pods if owner_uid(pod) == uid(job)]
@@ -263,7 +262,7 @@ class Reconciler:
         return None
 
     async def _stop(self, view: View, action: StopStage) -> None:
-        job = _named(action.job, view.jobs)
+        job = named(action.job, view.jobs)
         # Whatever the status says, nothing but an attempt of this run is ever deleted.
         if job is not None and deleting_since(job) is None and identity_of(view.run, job) is not None:
             await self._api.delete_job(job)
@@ -284,13 +283,13 @@ class Reconciler:
         """When to look again: what the planner asks for, the next glance at a live attempt, the end of a refusal or of the Jobs' time."""
         wishes = [planned.requeue_after]
         live = live_attempt(planned.status)
-        if _ends_unseen(live, view, self._cache.jobs(view.run.metadata.uid)):
+        if ends_unseen(live, view, self._cache.jobs(view.run.metadata.uid)):
             wishes.append(0.0)
         if live is not None:
             running = view.glance.waiting is None and view.glance.seen_at is not None
             wishes.append(self._settings.progress_seconds if running else max(self._settings.events_after_seconds, 1.0))
         elif view.jobs:
-            wishes.append(_seconds_to_expiry(planned, view))
+            wishes.append(seconds_to_expiry(planned, view))
         refused = self._refused.get(_key(view.run))
         if refused is not None and view.now < refused.until:
             wishes.append((refused.until - view.now).total_seconds())
@@ -303,58 +302,3 @@ def _refused(error: ApiError) -> Waiting:
 
 def _key(run: SERRun) -> RunKey:
     return run.metadata.namespace, run.metadata.name
-
-
-def expired(view: View) -> list[Object]:
-    """Jobs of an ended run whose time has passed (ttlAfterFinished); without one they stay until the run is deleted."""
-    end = _expiry(view.run)
-    if end is None or view.now < end:
-        return []
-    return [job for job in view.jobs if deleting_since(job) is None and identity_of(view.run, job) is not None]
-
-
-def _expiry(run: SERRun) -> datetime | None:
-    ttl, finished = run.spec.ttl_after_finished, run.status.finished_at
-    if run.status.phase not in TERMINAL or ttl is None or finished is None:
-        return None
-    return read_time(finished) + timedelta(seconds=duration_seconds(ttl))
-
-
-def _seconds_to_expiry(planned: Plan, view: View) -> float | None:
-    end = _expiry(view.run.model_copy(update={"status": planned.status}))
-    return None if end is None else max(1.0, (end - view.now).total_seconds())
-
-
-def _nothing_to_do(view: View, planned: Plan) -> bool:
-    return not planned.actions and planned.status == view.run.status and not expired(view)
-
-
-def _has_ended(view: View) -> bool:
-    """Whether the live attempt's Job has ended, so that there is something to do whatever the plan."""
-    job = _live_job(view)
-    return job is not None and state_of(job) != "running"
-
-
-def _ends_unseen(live: StageStatus | None, view: View, jobs: Sequence[Object]) -> bool:
-    """Whether a Job that was found only as it was to be created has ended: no watch need tell of it again."""
-    job = _named(live.job, jobs) if live is not None else None
-    return job is not None and state_of(job) != "running" and _named(name(job), view.jobs) is None
-
-
-def _same_version(one: Object, other: Object) -> bool:
-    return bool(one["metadata"]["resourceVersion"] == other["metadata"]["resourceVersion"])
-
-
-def _unwatched(view: View) -> bool:
-    """Whether the live attempt's Job has lost the label that the watch selects by, so that the cache hears no more of it."""
-    job = _live_job(view)
-    return job is not None and (job["metadata"].get("labels") or {}).get(labels.MANAGED_BY) != labels.OPERATOR
-
-
-def _live_job(view: View) -> Object | None:
-    live = live_attempt(view.run.status)
-    return None if live is None else _named(live.job, view.jobs)
-
-
-def _named(wanted: str, jobs: Sequence[Object]) -> Object | None:
-    return next((job for job in jobs if name(job) == wanted), None)
