@@ -12,7 +12,7 @@ from ser_operator.observe import at, state_of
 
 Object = Mapping[str, Any]
 
-SOON_SECONDS = 0.5
+SOON_SECONDS = 1.0
 """How long changes wait for each other."""
 
 

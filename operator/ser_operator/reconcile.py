@@ -13,11 +13,11 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import SERRunStatus
 from ser_core.errors import SpecError
 from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage, Waiting
-from ser_core.loop.plan import plan
+from ser_core.loop.plan import TERMINAL, plan
 from ser_core.loop.stages import live_attempt
 from ser_operator import gang, render
 from ser_operator.allow_lists import refusal, unsupported
-from ser_operator.cache import Cache, RunKey
+from ser_operator.cache import Cache, RunKey, run_key
 from ser_operator.glances import Glances
 from ser_operator.kubernetes_api import KubernetesApi, Object, run_selector
 from ser_operator.observe import attempts, deleting_since, have_succeeded, identity_of, owner_uid, uid
@@ -33,7 +33,6 @@ from ser_operator.view import (
     live_job,
     named,
     nothing_to_do,
-    same_version,
     seconds_to_expiry,
     unwatched,
 )
@@ -86,6 +85,8 @@ class Reconciler:
         self._glances = glances
         self._clock = clock
         self._hurry = hurry
+        self._read: dict[RunKey, tuple[str, SERRun]] = {}
+        """Live runs as they were read last, and the version: reading one is a good part of a look."""
         self._refused: dict[RunKey, Refused] = {}
         self._unrecorded: dict[RunKey, tuple[View, Plan]] = {}
         """Plans of which only the actions have been carried out."""
@@ -105,6 +106,7 @@ class Reconciler:
         body = self._cache.run(key)
         if body is None or deleting_since(body) is not None:
             self._refused.pop(key, None)
+            self._read.pop(key, None)
             return None
         try:
             view = await self._cached(body)
@@ -118,8 +120,16 @@ class Reconciler:
             await self._write(body, unreadable(body, error.message, self._clock()))
             return None
 
+    def _run(self, body: Object) -> SERRun:
+        key, version = run_key(body), body["metadata"]["resourceVersion"]
+        known = self._read.pop(key, None)
+        run = known[1] if known is not None and known[0] == version else read_run(body)
+        if run.status.phase not in TERMINAL:
+            self._read[key] = version, run
+        return run
+
     async def _cached(self, body: Object) -> View:
-        run = read_run(body)
+        run = self._run(body)
         jobs = self._cache.jobs(run.metadata.uid)
         view = View(body, run, jobs, [pod for job in jobs for pod in self._cache.pods(uid(job))], self._clock())
         return await self._with_glance(view)
@@ -134,7 +144,7 @@ class Reconciler:
         self._cache.put("SERRun", body)
         if uid(body) != seen.run.metadata.uid:
             raise ApiError(CONFLICT, "it has been deleted and made anew")
-        run = seen.run if same_version(body, seen.body) else read_run(body)
+        run = self._run(body)
         jobs = list(listed)
         live = live_attempt(run.status)
         if live is not None and named(live.job, jobs) is None:

@@ -65,11 +65,6 @@ def ends_unseen(live: StageStatus | None, view: View, jobs: Sequence[Object]) ->
     return job is not None and state_of(job) != "running" and named(name(job), view.jobs) is None
 
 
-def same_version(one: Object, other: Object) -> bool:
-    """Whether two answers hold the same version of an object."""
-    return bool(one["metadata"]["resourceVersion"] == other["metadata"]["resourceVersion"])
-
-
 def unwatched(view: View) -> bool:
     """Whether the live attempt's Job has lost the label that the watch selects by, so that the cache hears no more of it."""
     job = live_job(view)
