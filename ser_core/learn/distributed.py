@@ -21,7 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ser_core.errors import StoreError
 from ser_core.learn import ranks
 from ser_core.learn.engine import LARGEST_GRADIENT_NORM, adamw, moments_of, restore_moments, restore_weights, set_rate, state_tensors
-from ser_core.learn.reward_model import RewardModel, heads
+from ser_core.learn.reward_model import RewardModel, computed_by_row
 from ser_core.learn.sharding import Sharding, Size, choose_sharding
 
 _PATIENCE = timedelta(minutes=30)
@@ -98,7 +98,7 @@ class DeepSpeedEngine:
         self._weights = dict(model.trainable())
         if tensors is not None:
             restore_weights(self._weights, tensors)
-        for head in heads(model.network):
+        for head in computed_by_row(model.network):
             # It is called once for each row, of which processes have different numbers, but must gather its weights once.
             head._z3_leaf = True  # type: ignore[assignment]
         if sharding.recompute:

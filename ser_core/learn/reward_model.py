@@ -13,15 +13,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
-from ser_core.errors import SpecError
 from ser_core.learn.adapters import lora
 from ser_core.learn.batching import Batch
 from ser_core.learn.encoding import Encoder
+from ser_core.learn.parts import heads, without_adapter
 from ser_core.learn.precision import Precision
-from ser_core.learn.pretrained import FROM_THE_FOLDER_ALONE
+from ser_core.learn.pretrained import export, load_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,7 @@ class RewardModel:
 
     def export(self, folder: Path) -> None:
         """Write a plain transformers model and its tokenizer, adapters merged, in safetensors. Ends the training of an adapter."""
-        network = self.network.merge_and_unload() if hasattr(self.network, "merge_and_unload") else self.network
-        network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        export(self.network, self.tokenizer, folder)
 
 
 def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, adapter: AdapterSpec | None = None) -> RewardModel:
@@ -69,23 +67,14 @@ def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, 
         SpecError: transformers cannot make a sequence-classification model of it.
     """
     torch.manual_seed(seed)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
-        network = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            num_labels=1,
-            problem_type="regression",  # pipelines then return the logit itself, not its sigmoid
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            **FROM_THE_FOLDER_ALONE,
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise SpecError(
-            f"rewardModel.base: transformers cannot load it as a sequence-classification model: {str(error).splitlines()[0]}",
-            reason="ModelNotSupported",
-            hint="name a model with safetensors weights that AutoModelForSequenceClassification supports",
-        ) from error
+    network, tokenizer = load_network(
+        AutoModelForSequenceClassification,
+        folder,
+        "rewardModel.base",
+        num_labels=1,
+        problem_type="regression",  # pipelines then return the logit itself, not its sigmoid
+        ignore_mismatched_sizes=True,
+    )
     _separate_padding(network, tokenizer)
     network.config.use_cache = False
     limit = min(_positions(network), tokenizer.model_max_length)
@@ -115,28 +104,23 @@ def _positions(network: Any) -> int:
 def _with_adapter(network: Any, adapter: AdapterSpec) -> Any:
     from peft import get_peft_model
 
-    heads = [name for name, child in network.named_children() if child is not network.base_model and any(True for _ in child.parameters())]
-    return get_peft_model(network, lora(adapter, "SEQ_CLS", whole=heads))
+    return get_peft_model(network, lora(adapter, "SEQ_CLS", whole=list(heads(network))))
 
 
-def heads(network: Any) -> list[nn.Module]:
-    """The pooler and the head of a network: what is computed one row after the other."""
-    model = _without_adapter(network)
-    trunk = model.base_model
-    parts = [*model.children(), getattr(trunk, "pooler", None)]
-    return [part for part in parts if part is not None and part is not trunk and any(True for _ in part.parameters())]
-
-
-def _without_adapter(network: Any) -> Any:
-    return network.get_base_model() if hasattr(network, "get_base_model") else network
+def computed_by_row(network: Any) -> list[nn.Module]:
+    """The head and the pooler of a network: what is computed one row after the other."""
+    model = without_adapter(network)
+    pooler: nn.Module | None = getattr(model.base_model, "pooler", None)
+    by_row = list(heads(model).values())
+    return by_row if pooler is None or not any(True for _ in pooler.parameters()) else [*by_row, pooler]
 
 
 def _compute_head_alone(network: Any, precision: Precision) -> None:
     """Put the trunk under autocast, and let the pooler and the head see one row at a time."""
-    for head in heads(network):
+    for head in computed_by_row(network):
         head.forward = _row_by_row(head.forward)
     if precision.autocast is not None:
-        trunk = _without_adapter(network).base_model
+        trunk = without_adapter(network).base_model
         trunk.forward = _in_autocast(trunk.forward, precision.device, precision.autocast)
 
 

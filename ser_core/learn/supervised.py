@@ -18,9 +18,8 @@ from ser_core.errors import DataError, Interrupted, QualityError, SpecError
 from ser_core.learn import ranks
 from ser_core.learn.adapters import lora
 from ser_core.learn.ppo.generation import encode_prompts
-from ser_core.learn.ppo.policy import load_network
 from ser_core.learn.precision import Precision
-from ser_core.learn.pretrained import FROM_THE_FOLDER_ALONE
+from ser_core.learn.pretrained import FROM_THE_FOLDER_ALONE, export, load_network
 
 _NOT_RESUMED = frozenset({"training_args.bin", "README.md", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"})
 """Files of a TRL checkpoint that its resume does not read."""
@@ -148,7 +147,7 @@ def fine_tune(
     if not rows:
         raise DataError("the seed has no training pair to fine-tune the policy on", reason="NoPairs", hint="give more labelled pairs")
     from datasets import Dataset, disable_progress_bars
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     disable_progress_bars()
     torch.manual_seed(seed)
@@ -158,24 +157,14 @@ def fine_tune(
     teller = _Teller(watch, precision.device)
     trainer = SFTTrainer(
         model=network,
-        args=SFTConfig(
+        args=_trl_settings(
+            spec,
+            precision,
             output_dir=str(folder / "trainer"),
             per_device_train_batch_size=together,
             gradient_accumulation_steps=share // together,
-            num_train_epochs=spec.epochs,
-            learning_rate=spec.learning_rate,
-            lr_scheduler_type="linear",
             warmup_steps=-(-count_steps(len(rows), spec) // 10),
             seed=seed,
-            bf16=precision.autocast is torch.bfloat16,
-            use_cpu=precision.device == "cpu",
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            max_length=None,
-            completion_only_loss=True,
-            dataloader_pin_memory=precision.device == "cuda",
         ),
         train_dataset=Dataset.from_list([_as_trl(row) for row in rows]),
         processing_class=tokenizer,
@@ -187,11 +176,28 @@ def fine_tune(
     if teller.interrupted_at is not None:
         raise Interrupted(f"stopped after step {teller.interrupted_at} of the fine-tuning", hint="start it again to go on from there")
     watch.silent("exporting the policy")
-    tuned = trainer.model
-    tuned = tuned.merge_and_unload() if hasattr(tuned, "merge_and_unload") else tuned
-    tuned.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    export(trainer.model, tokenizer, folder / "model")
     return tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
+
+
+def _trl_settings(spec: SupervisedSpec, precision: Precision, **more: Any) -> Any:
+    from trl import SFTConfig
+
+    return SFTConfig(
+        num_train_epochs=spec.epochs,
+        learning_rate=spec.learning_rate,
+        lr_scheduler_type="linear",
+        bf16=precision.autocast is torch.bfloat16,
+        use_cpu=precision.device == "cpu",
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        max_length=None,
+        completion_only_loss=True,
+        dataloader_pin_memory=precision.device == "cuda",
+        **more,
+    )
 
 
 class _Teller(TrainerCallback):

@@ -18,9 +18,11 @@ from transformers import AutoModelForSequenceClassification
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.adapters import lora
+from ser_core.learn.parts import heads, without_adapter
 from ser_core.learn.ppo.batches import Sequences
-from ser_core.learn.ppo.policy import autocast, load_network
+from ser_core.learn.ppo.policy import autocast
 from ser_core.learn.precision import Precision
+from ser_core.learn.pretrained import load_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Critic:
         Returns:
             Shape (rows, answer width).
         """
-        network = _plain(self.network)
+        network = without_adapter(self.network)
         with autocast(self.precision):
             hidden = network.base_model(input_ids=batch.tokens, use_cache=False).last_hidden_state[batch.before]
         values = _head(network)(hidden.float()).squeeze(-1) - (score_mean if self.from_reward_model else 0.0)
@@ -128,19 +130,13 @@ def _ready(network: Any, precision: Precision, adapter: AdapterSpec | None, seed
         from peft import get_peft_model
 
         torch.manual_seed(seed)
-        heads = [name for name, child in network.named_children() if child is _head(network)]
-        network = get_peft_model(network, lora(adapter, "SEQ_CLS", whole=heads))
+        network = get_peft_model(network, lora(adapter, "SEQ_CLS", whole=list(heads(network))))
     return network.to(precision.device).eval()
 
 
-def _plain(network: Any) -> Any:
-    return network.get_base_model() if hasattr(network, "get_base_model") else network
-
-
 def _head(network: Any) -> Any:
-    trunk = network.base_model
-    heads = [child for child in network.children() if child is not trunk and any(True for _ in child.parameters())]
-    return heads[0] if len(heads) == 1 else None
+    found = list(heads(network).values())
+    return found[0] if len(found) == 1 else None
 
 
 def _causal(network: Any) -> bool:

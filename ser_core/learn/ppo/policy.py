@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.adapters import lora
 from ser_core.learn.ppo.batches import Sequences
 from ser_core.learn.precision import Precision
-from ser_core.learn.pretrained import FROM_THE_FOLDER_ALONE
+from ser_core.learn.pretrained import export, load_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,7 @@ class Policy:
 
     def export(self, folder: Path) -> None:
         """Write a plain transformers model and its tokenizer, adapter merged, in safetensors. Ends the training of an adapter."""
-        network = self.network.merge_and_unload() if hasattr(self.network, "merge_and_unload") else self.network
-        network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        export(self.network, self.tokenizer, folder)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and weights that training changes."""
@@ -84,30 +82,6 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
 
         network = get_peft_model(network, lora(adapter, "CAUSAL_LM"))
     return Policy(network.to(precision.device).eval(), reference, tokenizer, ends, precision)
-
-
-def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[Any, Any]:
-    """An fp32 network and its tokenizer.
-
-    Args:
-        kind: An auto class of transformers.
-        folder: Where they are.
-        field: Of the specification, for messages.
-        options: Of ``from_pretrained``.
-
-    Raises:
-        SpecError: ``kind`` cannot make a network of it.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
-        network = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **FROM_THE_FOLDER_ALONE, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise SpecError(
-            f"{field}: {kind.__name__} cannot load it: {str(error).splitlines()[0]}",
-            reason="ModelNotSupported",
-            hint=f"name a model with safetensors weights that {kind.__name__} supports",
-        ) from error
-    return network, tokenizer
 
 
 def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
