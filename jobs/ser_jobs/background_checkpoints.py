@@ -1,5 +1,6 @@
 """Checkpoints that are uploaded while the stage goes on computing. What it waits for is the writing of local files alone."""
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -37,7 +38,12 @@ class BackgroundCheckpoints(CheckpointStore):
         self.wait()
         self._folder.mkdir(parents=True, exist_ok=True)
         taken = {name: path.replace(self._folder / name) for name, path in files.items()}
-        self._under_way = self._uploader.submit(super().save, step, taken)
+        self._under_way = self._uploader.submit(self._upload, step, taken)
+
+    def _upload(self, step: int, files: Mapping[str, Path]) -> None:
+        began = time.thread_time()
+        super().save(step, files)
+        self.beside = time.thread_time() - began
 
     def wait(self) -> None:
         """Until nothing is under way.

@@ -11,14 +11,20 @@ class CheckpointInterval:
     """Says when the next checkpoint is due, from what the last one cost.
 
     Args:
+        beside: Seconds of a processor that the last upload took beside the training, which it slows down.
         clock: Seconds that never go back.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, beside: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._beside = beside
         self._clock = clock
         self._asked_at = self._saved_at = clock()
-        self.seconds = _SHORTEST
-        """From the end of the last checkpoint to the next."""
+        self._waiting = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """From the end of the last checkpoint to the next: 50 times as long as the last one took, but 10 seconds at least."""
+        return max(_SHORTEST, _SAVINGS_APART * (self._waiting + self._beside()))
 
     def due(self) -> bool:
         """Whether it is time to save. The costs count from here, since processes gather their weights before the first of them saves."""
@@ -26,6 +32,6 @@ class CheckpointInterval:
         return self._asked_at - self._saved_at >= self.seconds
 
     def saved(self) -> None:
-        """What was due is saved: wait for 50 times as long as it took, but for 10 seconds at least."""
+        """What was due is saved, or on its way."""
         self._saved_at = self._clock()
-        self.seconds = max(_SHORTEST, _SAVINGS_APART * (self._saved_at - self._asked_at))
+        self._waiting = self._saved_at - self._asked_at

@@ -69,7 +69,7 @@ def _size(pair: PoolPair) -> int:
 def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: CheckpointStore) -> tuple[list[PairScores], int]:
     spec = context.spec.spec
     known = _resume(checkpoints, context.workdir, len(pairs))
-    interval = CheckpointInterval()
+    interval = CheckpointInterval(lambda: checkpoints.beside)
     files = context.fetch_folder(InputRole.LABELER, "model")
     context.silent("loading the model")
     model = load(files, detect(spec.reward_model.precision), max_length=spec.reward_model.max_length)

@@ -19,7 +19,7 @@ class StageWatch:
     def __init__(self, context: StageContext, device: str) -> None:
         self._context = context
         self._device = device
-        self._interval = CheckpointInterval()
+        self._interval = CheckpointInterval(lambda: context.checkpoints.beside)
 
     def stopping(self) -> bool:
         """Whether the stage was asked to stop."""

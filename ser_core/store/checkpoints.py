@@ -37,6 +37,9 @@ class _Index(Model):
 class CheckpointStore:
     """Checkpoints of one stage of one iteration, or of one ``part`` of it; deleting the stage's deletes those of its parts."""
 
+    beside: float = 0.0
+    """Seconds of a processor that the newest save took beside its caller's own work."""
+
     def __init__(self, store: ObjectStore, run: RunIdentity, iteration: int, stage: StageKind, part: str | None = None) -> None:
         self.place = store, run, iteration, stage, part
         """What it was made of."""

@@ -60,6 +60,14 @@ def test_every_checkpoint_is_whole_before_the_next_begins(store, checkpoints, tm
     assert checkpoints.newest(tmp_path / "in")[0] == 5
 
 
+def test_the_processor_time_of_an_upload_is_known_once_it_has_ended(store, checkpoints, tmp_path):
+    store.gate.set()
+    assert checkpoints.beside == 0
+    save(checkpoints, tmp_path, 1)
+    checkpoints.wait()
+    assert checkpoints.beside > 0
+
+
 def test_a_failed_upload_is_told_at_the_next_save(store, checkpoints, tmp_path):
     store.refuses = True
     store.gate.set()
