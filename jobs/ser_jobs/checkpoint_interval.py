@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 _SHORTEST = 10.0
 _SAVINGS_APART = 50.0
+_SLOWED_BY = 2.0
+"""Seconds by which steps get longer for each second of a processor that an upload takes from them: 1.7 where all were busy."""
 
 
 class CheckpointInterval:
@@ -23,8 +25,8 @@ class CheckpointInterval:
 
     @property
     def seconds(self) -> float:
-        """From the end of the last checkpoint to the next: 50 times as long as the last one took, but 10 seconds at least."""
-        return max(_SHORTEST, _SAVINGS_APART * (self._waiting + self._beside()))
+        """From the end of the last checkpoint to the next: 50 times what the last one cost, but 10 seconds at least."""
+        return max(_SHORTEST, _SAVINGS_APART * (self._waiting + _SLOWED_BY * self._beside()))
 
     def due(self) -> bool:
         """Whether it is time to save. The costs count from here, since processes gather their weights before the first of them saves."""
