@@ -1,13 +1,13 @@
 """docs/install.md says what the chart does."""
 
 import re
-import shlex
-import textwrap
 
 import pytest
 import yaml
+from chart.dockerfile import entrypoint
 from chart.rendering import CHART, ROOT, helm, manifests, refusal
 from chart.test_values import SCHEMA
+from documents import lines, shown
 
 MANUAL = (ROOT / "docs" / "install.md").read_text()
 
@@ -30,25 +30,36 @@ def test_every_value_that_it_names_is_one(path):
 
 
 def test_its_commands_render():
-    command = next(line for line in MANUAL.replace("\\\n", "").splitlines() if line.startswith("helm install"))
-    words = [word for word in shlex.split(command) if word != "--wait"]
-    words[1:4] = ["template", "ser-operator", str(CHART)]
+    (words,) = (words for words in lines(shown("docs/install.md", "Four commands").text) if words[:2] == ["helm", "install"])
 
-    ended = helm(*words[1:])
+    ended = helm("template", "ser-operator", str(CHART), *(word for word in words[4:] if word != "--wait"))
 
     assert ended.returncode == 0, ended.stderr
     assert "image: REGISTRY/ser-operator:0.1.0" in ended.stdout
     assert 'value: "REGISTRY/ser-jobs:0.1.0"' in ended.stdout
 
 
+def test_it_builds_and_pushes_the_images_that_the_chart_takes():
+    """No container engine is here: `test_images.py` carries out the RUN steps of these files."""
+    built, pushed = [], []
+    for words in lines(shown("docs/install.md", "Images").text):
+        if words[:3] == ["docker", "build", "-f"]:
+            assert entrypoint(ROOT / words[3])
+            built.append(words[5])
+        else:
+            assert words[:2] == ["docker", "push"]
+            pushed.append(words[2])
+
+    assert built == pushed == ["REGISTRY/ser-operator:0.1.0", "REGISTRY/ser-jobs:0.1.0"]
+
+
 def test_its_store_in_the_cluster_renders():
-    (block,) = re.findall(r"```yaml\n(.*?)```", MANUAL, flags=re.DOTALL)
-    values = yaml.safe_load(textwrap.dedent(block))
+    values = yaml.safe_load(shown("docs/install.md", "Network", "yaml").text)
 
     assert "kubernetes.io/metadata.name: storage" in manifests(values)
 
 
 def test_the_refusal_that_it_shows_is_helms():
-    (shown,) = re.findall(r"```\n(- at .*)\n```", MANUAL)
+    said = shown("docs/install.md", "Values", "").text.strip()
 
-    assert shown in refusal({"image": {"digest": "sha256:0123"}})
+    assert said in refusal({"image": {"digest": "sha256:0123"}})

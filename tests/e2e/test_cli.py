@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from documents import shown
 from e2e.conftest import NODE
 
 from controlplane import build
 from controlplane.kubelet_logs import KubeletLogs
-from controlplane.scenario import ROOT, SPEC, Scenario
+from controlplane.scenario import SPEC, Scenario
 
 BUCKET = "cli"
 PLUGIN = Path(sys.executable).with_name("kubectl-ser")
@@ -126,8 +127,7 @@ def test_logs_are_those_of_the_pods_and_once_they_are_gone_those_of_the_store(se
 
 def test_the_documented_rights_are_enough_and_all_are_used(ser, held: Scenario, control_plane, tmp_path):
     namespace, user = held.namespace, f"{held.namespace}/somebody"
-    manual = (ROOT / "docs" / "cli.md").read_text()
-    role = yaml.safe_load(manual.split("## Rights")[1].split("```yaml\n")[1].split("```")[0])
+    role = yaml.safe_load(shown("docs/cli.md", "Rights", "yaml").text)
     control_plane.kubectl("create", "serviceaccount", "somebody", "-n", namespace)
     control_plane.kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(role))
     control_plane.kubectl("create", "rolebinding", "somebody", "-n", namespace, "--role=ser-user", f"--serviceaccount={namespace}:somebody")

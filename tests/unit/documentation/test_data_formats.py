@@ -1,0 +1,22 @@
+"""What docs/data-formats.md shows is read as it says."""
+
+import json
+
+import yaml
+from documents import shown
+from unit.data.test_formats import converted
+
+from ser_core.api.serrun import DataSpec
+
+
+def test_the_four_rows_are_the_same_pair():
+    """Of the fourth the answers stand the other way round, and so does the label."""
+    rows = [converted(json.loads(line)) for line in shown("docs/data-formats.md", "Columns", "json").text.splitlines()]
+    better = {(one.prompt, *((one.answer_1, one.answer_2) if one.better == 1 else (one.answer_2, one.answer_1))) for one in rows}
+    assert len(rows) == 4
+    assert better == {("What is up?", "The sky.", "The floor.")}
+
+
+def test_the_split_is_a_part_of_a_spec():
+    shares = yaml.safe_load(shown("docs/data-formats.md", "How one source is split", "yaml").text)
+    assert DataSpec.model_validate(shares["data"]).dev_fraction == 0.25
