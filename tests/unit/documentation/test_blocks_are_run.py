@@ -20,7 +20,9 @@ def kind(words):
     """What a command that takes too long for a test is, or whose data are not here; None for all others, which are run."""
     if words[0] == "make":
         return MAKE
-    if Path(words[0]).name == "python" and (words[1].startswith("benchmarks/") or words[2:3] in (["benchmarks.checkpoints"], ["benchmarks.distributed"])):
+    if Path(words[0]).name == "python" and (
+        words[1].startswith("benchmarks/") or words[2:3] in (["benchmarks.checkpoints"], ["benchmarks.distributed"])
+    ):
         return BENCHMARK
     return PLAIN_PYTHON if words[:2] == ["python", "-c"] else None
 
