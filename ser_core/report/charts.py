@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 440, 270
-_TOP, _BOTTOM, _LEFT, _RIGHT = 14, 46, 54, 24
+_TOP, _BOTTOM, _LEFT, _RIGHT = 14, 46, 58, 24
 _LABEL_GAP = 14
 
 Point = tuple[float, float]
@@ -120,5 +120,5 @@ class Frame:
         middle = (_TOP + bottom) // 2
         parts.append(Markup('<path class="axis" d="M{},{}H{}"/>').format(_LEFT, bottom, end))
         parts.append(Markup('<text class="label middle" x="{}" y="{}">{}</text>').format((_LEFT + end) // 2, HEIGHT - 8, self.x.label))
-        parts.append(Markup('<text class="label middle" transform="translate(12,{}) rotate(-90)">{}</text>').format(middle, self.y.label))
+        parts.append(Markup('<text class="label middle" transform="translate(11,{}) rotate(-90)">{}</text>').format(middle, self.y.label))
         return Markup("").join(parts)
