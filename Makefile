@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help quickstart test unit chart e2e faults scale binaries check bench clean
+.PHONY: help quickstart test unit chart local e2e faults scale binaries check bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -18,14 +18,18 @@ quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this mac
 	$(BIN)/ser evolution examples/quickstart.yaml
 	$(BIN)/ser report examples/quickstart.yaml --output build/quickstart/report.html
 
+# The cluster's tests wait more than they compute, so the others run beside them.
 test: check binaries ## Everything that must pass: check, unit, integration and end-to-end tests
-	$(BIN)/python -m pytest tests
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target local e2e
 
 unit: $(INSTALLED) ## The unit tests alone
 	$(BIN)/python -m pytest tests/unit
 
 chart: $(INSTALLED) binaries ## The Helm chart: lint, schema, and what it renders under Helm 3 and 4
 	$(BIN)/python -m pytest tests/chart
+
+local: $(INSTALLED) binaries ## Unit, integration and chart tests: all that need no cluster
+	$(BIN)/python -m pytest tests/unit tests/chart tests/integration
 
 e2e: $(INSTALLED) binaries ## The operator on a real Kubernetes control plane and a real S3 server
 	$(BIN)/python -m pytest tests/e2e
