@@ -1,9 +1,14 @@
 """The operator's Deployment: one pod, restricted, with exactly the settings of the values."""
 
+from datetime import UTC, datetime
+
 import pytest
 import yaml
 from chart.rendering import CHART, DIGEST, MATRIX, ROOT, helm, objects, of_kind, the
 
+from controlplane.scenario import SPEC
+from ser_core.api.serrun import SERRun
+from ser_core.cli.why import explain
 from ser_operator.settings import Settings, from_environment
 
 
@@ -106,6 +111,16 @@ def test_labels_of_the_pod_cannot_unselect_it():
     found = objects({"podLabels": {"app.kubernetes.io/name": "other"}})
 
     assert the(found, "Deployment")["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] == "ser-operator"
+
+
+def test_the_command_that_ser_why_names_finds_the_operators_pod():
+    run = SERRun.model_validate({"metadata": {"name": "hh", "namespace": "lab", "generation": 1}, "spec": SPEC})
+    fix = explain(run, (), datetime.now(UTC), "hh", on_cluster=True).fix
+    key, value = fix.partition("kubectl get pods -A -l ")[2].split("=")
+
+    labels = the(objects(MATRIX["everything"]), "Deployment")["spec"]["template"]["metadata"]["labels"]
+
+    assert labels[key] == value
 
 
 def test_the_crd_is_the_generated_one_and_is_kept():

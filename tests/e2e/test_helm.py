@@ -6,15 +6,19 @@ On a control plane of its own, where no other test has made the CRD before Helm 
 import json
 import os
 import subprocess
+import sys
 import textwrap
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from chart.rendering import CHART, DIGEST, MATRIX, manifests
+from documents import program_folder, replaced, run, shown
 
-from controlplane.build import binary
+from controlplane.build import binary, command
 from controlplane.cluster import ControlPlane, ProcessKubelet
+from controlplane.kubelet_logs import KubeletLogs
 
 pytestmark = pytest.mark.timeout(900)
 NODE, RELEASE, SYSTEM, LAB = "gpu-node", "ser-operator", "ser-system", "lab"
@@ -39,6 +43,8 @@ class Story:
         kept: The run after `helm uninstall`.
         restarts: How often the upgraded operator was started again.
         log: Log of both operators.
+        looked: What the runbook of a silent operator shows.
+        readme: What the commands of README.md said, followed when the run had ended.
     """
 
     notes: str = ""
@@ -50,6 +56,8 @@ class Story:
     kept: dict = field(default_factory=dict)
     restarts: int = -1
     log: str = ""
+    looked: str = ""
+    readme: str = ""
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +65,32 @@ def plane(tmp_path_factory):
     """A control plane without SERRuns, with two namespaces that take restricted pods alone."""
     with ControlPlane(tmp_path_factory.mktemp("plane")) as running:
         running.add_node(NODE)
-        for namespace in (SYSTEM, LAB, "team-a", "team-b"):
+        for namespace in (SYSTEM, "team-a", "team-b"):
             running.kubectl("create", "namespace", namespace)
             running.kubectl("label", "namespace", namespace, RESTRICTED)
         yield running
 
 
+@pytest.fixture(scope="module")
+def follow(plane, tmp_path_factory):
+    """Runs the commands of a text as one with all rights, in the repository's folder, with a file serrun.yaml."""
+    folder = tmp_path_factory.mktemp("documents")
+    (folder / "charts").symlink_to(CHART.parent)
+    programs = {"helm": [binary("helm")], "kubectl": command("kubectl"), "kubectl-ser": [Path(sys.executable).with_name("kubectl-ser")]}
+    path = program_folder(folder / "bin", programs)
+
+    def call(text, document=None):
+        (folder / "serrun.yaml").write_text(json.dumps(document))
+        return run(text, folder, path, {"KUBECONFIG": str(plane.kubeconfig())}, timeout=600)
+
+    return call
+
+
 def helm(plane, *arguments, values=None):
     """Run Helm as a user with all rights; returns what it says."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(plane.folder), "KUBECONFIG": str(plane.kubeconfig())}
-    command = [str(binary("helm")), *arguments, "--namespace", SYSTEM, *(["--values", "-"] if values is not None else [])]
-    ended = subprocess.run(command, input=json.dumps(values), env=environment, capture_output=True, text=True, timeout=240)
+    words = [str(binary("helm")), *arguments, "--namespace", SYSTEM, *(["--values", "-"] if values is not None else [])]
+    ended = subprocess.run(words, input=json.dumps(values), env=environment, capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, f"{ended.stdout}{ended.stderr}\n{plane.kubectl('get', 'pods,events', '-A').stdout}"
     return ended.stdout
 
@@ -107,29 +130,51 @@ def jobs(plane):
 
 
 @pytest.fixture(scope="module")
-def story(plane, s3, tiny_model, pairs_file, tmp_path_factory):
+def documented(s3):
+    """Blocks of the documents with what they leave to the reader filled in. The operator has a namespace of its own."""
+    keys = {f"{name}=…": f"{name}={value}" for name, value in s3.credentials.items()}
+    aside = {"ser-operator --namespace lab": f"ser-operator --namespace {SYSTEM}"}
+    aside_of_the_runs = {"charts/ser-operator --namespace lab": f"charts/ser-operator --namespace {SYSTEM} --set watchNamespaces={{lab}}"}
+    images = {"REGISTRY": "registry.example", "stages.image.repository": f"stages.image.digest={DIGEST} --set stages.image.repository"}
+    restricted = {"kubectl create namespace lab": f"kubectl create namespace lab\nkubectl label namespace lab {RESTRICTED}"}
+    changed = {"--reuse-values": f"--reuse-values --set stages.image.digest={NEXT_DIGEST} --set settings.workers=4"}
+    return {
+        "install": replaced(shown("docs/install.md", "Four commands").text, {**keys, **aside_of_the_runs, **images, **restricted}),
+        "upgrade": replaced(shown("docs/install.md", "Upgrade").text, {**aside_of_the_runs, **changed}),
+        "uninstall": replaced(shown("docs/install.md", "Uninstall").text, aside),
+        "readme": replaced(
+            shown("README.md", "On a cluster").text, {**keys, **aside_of_the_runs, "REGISTRY": "registry.example", "mine": RUN}
+        ),
+        "runbook": replaced(shown("docs/runbooks.md", "SEROperatorDown").text, {"ser-system": SYSTEM}),
+    }
+
+
+@pytest.fixture(scope="module")
+def story(plane, s3, tiny_model, pairs_file, tmp_path_factory, follow, documented):
     """Install, apply, upgrade while a stage runs, completed, uninstall, install again."""
-    told = Story()
+    told, logs = Story(), tmp_path_factory.mktemp("logs")
     kubectl = lambda *words, **more: plane.kubectl(*words, "--namespace", LAB, **{"timeout": 400, **more}).stdout  # noqa: E731
-    with ProcessKubelet(plane, tmp_path_factory.mktemp("pods"), NODE) as kubelet:
-        told.notes = helm(plane, "install", RELEASE, str(CHART), "--wait", "--timeout", "3m", values=VALUES)
-        told.operators += operator_pods(plane)
-        kubectl("create", "secret", "generic", SECRET, *(f"--from-literal={key}={value}" for key, value in s3.credentials.items()))
+    document = serrun(s3, tiny_model, pairs_file)
+    with ProcessKubelet(plane, tmp_path_factory.mktemp("pods"), NODE) as kubelet, KubeletLogs(kubelet, plane.api(), NODE, logs):
         with kubelet.hold({"ser.dev/stage": "label"}) as gate:
-            kubectl("apply", "-f", "-", input=json.dumps(serrun(s3, tiny_model, pairs_file)))
+            told.notes = follow(documented["install"], document)
+            told.operators += operator_pods(plane)
             held = gate.wait_for_pod(timeout=240)
             told.before = jobs(plane)
-            changed = {**VALUES, "stages": {"image": {**VALUES["stages"]["image"], "digest": NEXT_DIGEST}}, "settings": {"workers": 4}}
-            helm(plane, "upgrade", RELEASE, str(CHART), "--wait", "--timeout", "3m", values=changed)
+            follow(documented["upgrade"])
             told.operators += operator_pods(plane)
             told.held = plane.api().get(f"/api/v1/namespaces/{LAB}/pods/{held.name}")
         kubectl("wait", "--for=condition=Completed", "--timeout=300s", f"serrun/{RUN}")
         told.after, told.run = jobs(plane), json.loads(kubectl("get", "serrun", RUN, "-o", "json"))
         (last,) = operator_pods(plane)
         told.restarts = last["status"]["containerStatuses"][0]["restartCount"]
-        helm(plane, "uninstall", RELEASE, "--wait", "--timeout", "3m")
+        told.looked = follow(documented["runbook"])
+        follow(documented["uninstall"])
         told.kept = json.loads(kubectl("get", "serrun", RUN, "-o", "json"))
         told.log = "".join(kubelet.logs(SYSTEM, pod["metadata"]["name"]) for pod in told.operators)
+        kubectl("delete", "secret", SECRET)
+        told.readme = follow(documented["readme"], document)
+        follow(documented["uninstall"])
         yield told
 
 
@@ -153,7 +198,7 @@ def test_the_operator_works_under_its_own_token_and_is_refused_nothing(story, pl
     account = f"system:serviceaccount:{SYSTEM}:ser-operator"
     seen = [event for event in plane.audit_events() if event["user"].get("username") == account]
 
-    assert {event["user"]["extra"]["authentication.kubernetes.io/pod-name"][0] for event in seen} == set(names)
+    assert set(names) <= {event["user"]["extra"]["authentication.kubernetes.io/pod-name"][0] for event in seen}
     assert [event["requestURI"] for event in seen if event.get("responseStatus", {}).get("code") == 403] == []
     assert [line for line in story.log.splitlines() if '"level": "error"' in line] == []
     assert story.restarts == 0
@@ -177,6 +222,17 @@ def test_uninstalling_keeps_the_crd_and_the_runs(story, plane):
     assert story.kept["status"] == story.run["status"]
     assert operator_pods(plane) == []
     assert plane.api().find(f"/api/v1/namespaces/{LAB}/serviceaccounts/ser-stage") is None
+
+
+def test_a_runbook_finds_the_operators_pod_and_its_log(story):
+    assert f"{SYSTEM}   {story.operators[-1]['metadata']['name']}" in story.looked
+    assert '"level": "info"' in story.looked
+
+
+def test_readmes_commands_find_the_run_that_was_kept(story):
+    assert "STATUS: deployed" in story.readme
+    assert f"serrun.ser.dev/{RUN} " in story.readme
+    assert f"SERRun {LAB}/{RUN}\nphase         Completed" in story.readme
 
 
 def test_installing_again_for_the_whole_cluster_finds_them(story, plane):
