@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Of two that print at once each line says whose it is.
+by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
 .PHONY: help quickstart test unit chart local e2e faults scale binaries check bench clean
 
@@ -20,7 +22,7 @@ quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this mac
 
 # The cluster's tests wait more than they compute, so the others run beside them.
 test: check binaries ## Everything that must pass: check, unit, integration and end-to-end tests
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target local e2e
+	$(MAKE) --no-print-directory --jobs 2 TOGETHER=1 local e2e
 
 unit: $(INSTALLED) ## The unit tests alone
 	$(BIN)/python -m pytest tests/unit
@@ -29,10 +31,10 @@ chart: $(INSTALLED) binaries ## The Helm chart: lint, schema, and what it render
 	$(BIN)/python -m pytest tests/chart
 
 local: $(INSTALLED) binaries ## Unit, integration and chart tests: all that need no cluster
-	$(BIN)/python -m pytest tests/unit tests/chart tests/integration
+	$(BIN)/python -m pytest tests/unit tests/chart tests/integration $(by)
 
 e2e: $(INSTALLED) binaries ## The operator on a real Kubernetes control plane and a real S3 server
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/e2e $(by)
 
 faults: $(INSTALLED) binaries ## Everything that can go wrong with a run on a cluster, place by place, counted
 	PYTHONPATH=tests $(BIN)/python -m controlplane.faults
