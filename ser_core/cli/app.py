@@ -86,7 +86,7 @@ def _print_usage_error(error: Any, program: str) -> None:
         error.show()
         return
     command = error.ctx.command_path if error.ctx is not None else program
-    message = str(error.format_message()).removesuffix(".")
+    message = str(error.format_message()).removesuffix(".").replace("Value error, ", "")
     print_error(SERError(message[:1].lower() + message[1:], hint=f"{command} --help"))
 
 

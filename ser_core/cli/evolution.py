@@ -1,6 +1,7 @@
 """`ser evolution`: what each loop brought, as a table and as a curve of the accuracy with its interval."""
 
 from collections.abc import Iterator
+from itertools import compress
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -15,9 +16,12 @@ from ser_core.cli.policy_line import policy_line
 from ser_core.cli.stored_run import StoredRun, Target, open_run
 
 _COLUMNS = ("loop", "status", "pairs", "kept", "above", "agree", "dev", "gain", "held-out", "95 % interval", "T")
+_LEFT_OUT_WHERE_NARROW = frozenset({"pairs", "above", "gain", "T"})
+_COLUMNS_NEEDED = 76
+"""Of the terminal, for all of the table."""
 _LEGEND = """\
-above: lowest confidence kept · agree: share of kept self-labels that are right
-dev accuracy decides (* best), held-out accuracy informs · T: temperature
+{above}agree: share of kept self-labels that are right
+dev accuracy decides (* best), held-out accuracy informs{temperature}
 length: the rule "the longer answer wins" · curve: held-out, 95 % interval"""
 
 
@@ -63,7 +67,9 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
         return Text("no loop has been evaluated yet", style="dim")
     chart = accuracy_chart(list(_measured(status, length_rule)), width)
     policy = [] if status.policy is None else [Text(f"\npolicy  {policy_line(status.policy)}", no_wrap=True, overflow="ignore")]
-    return Group(evolution_table(status, length_rule), Text(f"\n{_LEGEND}\n", style="dim"), *chart, *policy)
+    narrow = width < _COLUMNS_NEEDED
+    legend = _LEGEND.format(above="" if narrow else "above: lowest confidence kept · ", temperature="" if narrow else " · T: temperature")
+    return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *chart, *policy)
 
 
 def _measured(status: SERRunStatus, length_rule: float | None) -> Iterator[Measured]:
@@ -77,26 +83,28 @@ def _measured(status: SERRunStatus, length_rule: float | None) -> Iterator[Measu
         yield Measured(LENGTH_RULE, length_rule, None, None, yardstick=True)
 
 
-def evolution_table(status: SERRunStatus, length_rule: float | None = None) -> Table:
+def evolution_table(status: SERRunStatus, length_rule: float | None = None, *, narrow: bool = False) -> Table:
     """The evolution, one row a loop, under it the controls and the length rule, all on the same held-out pairs. Fits 80 columns.
 
     Args:
         status: The run's status; nothing else is needed, so that a live display can redraw it.
         length_rule: Held-out accuracy of "the longer answer wins"; None leaves the row out.
+        narrow: Leave out what is missed least, to fit 60 columns.
     """
+    shown = [not narrow or name not in _LEFT_OUT_WHERE_NARROW for name in _COLUMNS]
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for name in _COLUMNS:
+    for name in compress(_COLUMNS, shown):
         table.add_column(name.replace("95 % ", "95 %\n"), justify="left" if name == "loop" else "right", no_wrap=True, vertical="bottom")
     for row in status.iterations:
         best = row.iteration == status.best_iteration
-        table.add_row(*_cells(row, best), style="bold" if best else None)
+        table.add_row(*compress(_cells(row, best), shown), style="bold" if best else None)
     yardsticks = [(control.control, control.accuracy, interval(control.accuracy_low, control.accuracy_high)) for control in status.controls]
     if length_rule is not None:
         yardsticks.append((LENGTH_RULE, length_rule, ""))
     if yardsticks:
         table.add_section()
     for name, accuracy, spread in yardsticks:
-        table.add_row(name.replace("Once", "\nOnce"), *[""] * 7, f"{accuracy:.3f}", spread, "")
+        table.add_row(*compress((name.replace("Once", "\nOnce"), *[""] * 7, f"{accuracy:.3f}", spread, ""), shown))
     return table
 
 

@@ -7,7 +7,7 @@ import typer
 from ser_core.api.status import Phase
 from ser_core.cli.output import print_warning, say
 from ser_core.cli.serrun_file import read_serrun
-from ser_core.cli.stored_run import RunFile
+from ser_core.cli.stored_run import SOON, RunFile
 from ser_core.store.connect import connect
 from ser_core.store.purge import purge as purge_run
 from ser_core.store.purge import stored
@@ -23,7 +23,7 @@ def purge(file: RunFile, yes: Yes = False) -> None:
     """
     wanted = read_serrun(file)
     namespace, name = wanted.metadata.namespace, wanted.metadata.name
-    store = connect(wanted.spec.storage)
+    store = connect(wanted.spec.storage, SOON)
     found = stored(store, namespace, name)
     folder = store.uri(run_key(namespace, name)).rpartition("/")[0]
     if found.objects == 0:

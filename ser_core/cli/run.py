@@ -22,7 +22,7 @@ from ser_core.api.status import Outcome, Phase, StageStatus
 from ser_core.cli.display import Display, choose_display
 from ser_core.cli.local_executor import LocalExecutor
 from ser_core.cli.serrun_file import located, read_serrun
-from ser_core.cli.stored_run import JsonLines, RunFile
+from ser_core.cli.stored_run import SOON, JsonLines, RunFile
 from ser_core.errors import SERError, SpecError
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
@@ -77,7 +77,7 @@ def run_file(path: Path, display: Display) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
             signal.signal(number, interruption.handle)
         with located(path):
-            run = _adopt(store, wanted, path)
+            run = _adopt(connect(wanted.spec.storage, SOON), wanted, path)
         if run.status.phase in TERMINAL:
             display.ended_before(run)
             return _exit_code(run)

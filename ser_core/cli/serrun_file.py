@@ -105,7 +105,9 @@ def _compose(path: Path) -> yaml.Node:
             raise SpecError(f"{path} uses YAML anchors or aliases", hint="write the values out")
         documents = list(yaml.compose_all(text, Loader=_Loader))
     except OSError as error:
-        raise SpecError(f"{path}: {error.strerror}", reason="UnreadableFile", hint="give the path of a SERRun's YAML file") from error
+        raise SpecError(
+            f"{path}: {(error.strerror or 'cannot be read').lower()}", reason="UnreadableFile", hint="give the path of a SERRun's YAML file"
+        ) from error
     except UnicodeDecodeError as error:
         raise SpecError(f"{path} is no UTF-8 text (byte {error.start})", reason="UnreadableFile", hint="save it as UTF-8") from error
     except RecursionError as error:

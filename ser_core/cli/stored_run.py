@@ -16,6 +16,7 @@ from ser_core.cli.serrun_file import read_serrun
 from ser_core.errors import SpecError
 from ser_core.store.connect import connect
 from ser_core.store.port import ObjectStore
+from ser_core.store.retry import Retry
 from ser_core.store.run_object import load_run
 
 RunFile = Annotated[Path, typer.Argument(metavar="SERRUN.YAML", help="The file that the run was started with.", show_default=False)]
@@ -23,6 +24,9 @@ Target = Annotated[
     str, typer.Argument(metavar="RUN", help="Name of a run on a cluster, or the SERRun file of a run of this machine.", show_default=False)
 ]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON lines for machines.")]
+
+SOON = Retry(deadline_seconds=20.0)
+"""For a store that somebody waits for at a terminal: at the beginning, silence is more likely a wrong address than a restart."""
 
 _FILE_SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -41,7 +45,7 @@ class StoredRun:
     @cached_property
     def store(self) -> ObjectStore:
         """Nothing is sent before it is used."""
-        return connect(self.storage)
+        return connect(self.storage, SOON)
 
 
 def is_file(target: str) -> bool:
@@ -76,7 +80,7 @@ def open_run(target: str, place: Place) -> StoredRun:
 def _local(file: Path) -> StoredRun:
     wanted = read_serrun(file)
     name, namespace, storage = wanted.metadata.name, wanted.metadata.namespace, wanted.spec.storage
-    run = load_run(connect(storage), namespace, name)
+    run = load_run(connect(storage, SOON), namespace, name)
     if run is None:
         hint = f"start it: ser run {file}; a run on a cluster is read by its name: {name} -n {namespace}"
         raise SpecError(f"{storage.uri} holds no run {namespace}/{name}", reason="RunNotFound", hint=hint)

@@ -15,7 +15,7 @@ from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOptio
 from ser_core.cli.node_fit import fits
 from ser_core.cli.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
 from ser_core.cli.serrun_file import located, read_document, read_serrun
-from ser_core.cli.stored_run import RunFile
+from ser_core.cli.stored_run import SOON, RunFile
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 
 Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
@@ -120,7 +120,7 @@ def check_store(run: SERRun) -> Check:
     from ser_core.store.probe import probe
 
     identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=f"validate-{uuid.uuid4().hex[:8]}")
-    probe(connect(run.spec.storage), identity)
+    probe(connect(run.spec.storage, SOON), identity)
     return Check("store", (f"{run.spec.storage.uri}: can be written, one of 8 racing writers won",))
 
 

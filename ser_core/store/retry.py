@@ -47,7 +47,7 @@ class Retry:
                     raise StoreError(
                         f"{what} failed {tries} times in {elapsed:.0f} s: {failure}",
                         reason="StoreUnavailable",
-                        hint="check that the store is reachable and healthy; the stage continues where it stopped",
+                        hint="check that the store is reachable and healthy; a run continues where it stopped",
                     ) from failure
                 self.retried()
                 self.sleep(pause)

@@ -5,14 +5,17 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from controlplane.scenario import SPEC
 from ser_core import errors
 from ser_core.cli.app import EXIT_USAGE
 from ser_core.cli.run import EXIT_SUSPENDED
+from ser_core.cli.stored_run import SOON
 
 COMMANDS = (*("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "score", "export", "purge"),)
 
@@ -45,6 +48,21 @@ def test_an_error_is_a_message_a_hint_and_an_exit_code(ser, stored_run, tmp_path
     assert (ended.code, ended.out) == (10, "")
     hint = f"start it: ser run {other}; a run on a cluster is read by its name: never-started -n default"
     assert ended.err == f"error: {stored_run.run.spec.storage.uri} holds no run default/never-started\nhint: {hint}\n"
+
+
+def test_a_store_that_does_not_answer_is_told_soon(ser, monkeypatch, tmp_path):
+    """SOON is 20 s; here nobody waits at all."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setattr("ser_core.cli.stored_run.SOON", replace(SOON, deadline_seconds=0))
+    file = tmp_path / "serrun.yaml"
+    document = {"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "far"}}
+    storage = {"uri": "s3://bucket/runs", "endpoint": "http://127.0.0.1:9"}
+    file.write_text(yaml.safe_dump({**document, "spec": {**SPEC, "storage": storage}}))
+    ended = ser("status", file)
+    assert ended.code == 20
+    assert "http://127.0.0.1:9" in ended.err
+    assert "\nhint: check that the store is reachable" in ended.err
 
 
 def test_no_color_is_respected(ser, monkeypatch, tmp_path):
@@ -150,6 +168,11 @@ def test_another_spec_over_an_older_run_says_what_differs_and_what_to_do(ser, st
         (("stats",), "no such command 'stats'. Did you mean 'status'?", "ser --help"),
         (("status",), "missing argument 'RUN'", "ser status --help"),
         (("status", "--wach", "x"), "no such option: --wach (Possible options: --watch)", "ser status --help"),
+        (
+            ("status", "x", "-o", "xml"),
+            "invalid value for '--output' / '-o': 'xml' is not one of 'text', 'json', 'yaml'",
+            "ser status --help",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_an_error_with_a_hint(ser, words, message, hint):

@@ -123,7 +123,7 @@ def test_an_error_that_begins_with_a_field_gets_its_line(tmp_path, message, show
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(SpecError, match=r"nowhere\.yaml: No such file"):
+    with pytest.raises(SpecError, match=r"nowhere\.yaml: no such file"):
         read_serrun(tmp_path / "nowhere.yaml")
 
 

@@ -54,6 +54,9 @@ def test_evolution_with_all_controls_fits_80_columns(run, golden):
     text = printed(evolution_view(status, 0.517, 80), 80)
     assert "…" not in text
     golden("evolution_controls.txt", text)
+    narrow = printed(evolution_view(status, 0.517, 60), 60)
+    assert "…" not in narrow
+    assert "above" not in narrow
 
 
 def test_evolution_before_the_first_result(golden):
