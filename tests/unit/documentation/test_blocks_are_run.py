@@ -20,14 +20,16 @@ def kind(words):
     """What a command that takes too long for a test is, or whose data are not here; None for all others, which are run."""
     if words[0] == "make":
         return MAKE
-    if Path(words[0]).name == "python" and (
-        words[1].startswith("benchmarks/") or words[2:3] in (["benchmarks.checkpoints"], ["benchmarks.distributed"])
-    ):
+    if Path(words[0]).name == "python" and (words[1] == "-m" or words[1].startswith("benchmarks/")):
         return BENCHMARK
     return PLAIN_PYTHON if words[:2] == ["python", "-c"] else None
 
 
-BASH = [(one, [(kind(words), words) for words in lines(one.text)]) for one in blocks() if one.language == "bash"]
+def without_variables(words):
+    return words[1:] if words[0].startswith("PYTHONPATH=") else words
+
+
+BASH = [(one, [(kind(words), words) for words in map(without_variables, lines(one.text))]) for one in blocks() if one.language == "bash"]
 
 
 def dry(wanted):
