@@ -63,9 +63,9 @@ def story(control_plane, crd, gang_kubelet, s3, inputs, tmp_path_factory):
         scenario.apply(
             rewardModel={"base": f"s3://{BUCKET}/model", "maxLength": 32, "precision": "fp32"},
             data={"source": {"uri": f"s3://{BUCKET}/pairs.jsonl", "seedFraction": 0.3, "heldoutFraction": 0.2}},
-            training={"epochs": 60, "learningRate": 0.001, "pairsPerStep": 4, "tokensPerBatch": 128},
+            training={"epochs": 45, "learningRate": 0.001, "pairsPerStep": 4, "tokensPerBatch": 128},
             loop={"maxIterations": 1, "rule": "paper", "thresholds": {"minSamples": 10_000}},  # the loop ends before its retrain
-            policy={"base": f"s3://{BUCKET}/policy", "steps": 40, "rolloutsPerStep": 8, "promptTokens": 40, "answerTokens": 8},
+            policy={"base": f"s3://{BUCKET}/policy", "steps": 24, "rolloutsPerStep": 8, "promptTokens": 40, "answerTokens": 8},
             resources={"prepare": ALONE, "filter": ALONE, "retrain": {**TOGETHER, "gpus": 2}, "label": TOGETHER, "ppo": TOGETHER},
             storage={"uri": f"s3://{BUCKET}/runs", "endpoint": s3.endpoint, "credentialsSecret": SECRET},
         )
@@ -210,7 +210,7 @@ def test_every_stage_ends_once(story):
     assert story.status["phase"] == "Completed"
     assert [len(story.keys(f"/{stage}/MANIFEST.json")) for stage in stages] == [1] * len(stages)
     assert len(story.keys("/MANIFEST.json")) == len(stages)
-    assert story.status["policy"]["steps"] == 40
+    assert story.status["policy"]["steps"] == 24
 
 
 def test_the_operator_had_no_defect_on_the_way(story):
