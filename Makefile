@@ -6,13 +6,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Of two that print at once each line says whose it is.
+# Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local e2e faults scale binaries check bench clean
+.PHONY: help quickstart test unit chart local integration e2e faults scale binaries check bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this machine, offline after the installation
 	$(BIN)/python examples/quickstart_data.py build/quickstart
@@ -20,9 +20,9 @@ quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this mac
 	$(BIN)/ser evolution examples/quickstart.yaml
 	$(BIN)/ser report examples/quickstart.yaml --output build/quickstart/report.html
 
-# The cluster's tests wait more than they compute, so the others run beside them.
+# Tests with other processes wait more than they compute, so three lanes keep two cores busy.
 test: check binaries ## Everything that must pass: check, unit, integration and end-to-end tests
-	$(MAKE) --no-print-directory --jobs 2 TOGETHER=1 local e2e
+	$(MAKE) --no-print-directory --jobs 3 TOGETHER=1 e2e integration local
 
 unit: $(INSTALLED) ## The unit tests alone
 	$(BIN)/python -m pytest tests/unit
@@ -30,8 +30,11 @@ unit: $(INSTALLED) ## The unit tests alone
 chart: $(INSTALLED) binaries ## The Helm chart: lint, schema, and what it renders under Helm 3 and 4
 	$(BIN)/python -m pytest tests/chart
 
-local: $(INSTALLED) binaries ## Unit, integration and chart tests: all that need no cluster
-	$(BIN)/python -m pytest tests/unit tests/chart tests/integration $(by)
+local: $(INSTALLED) binaries
+	$(BIN)/python -m pytest tests/unit tests/chart $(by)
+
+integration: $(INSTALLED) ## Whole runs by `ser run`, interrupted and killed
+	$(BIN)/python -m pytest tests/integration $(by)
 
 e2e: $(INSTALLED) binaries ## The operator on a real Kubernetes control plane and a real S3 server
 	$(BIN)/python -m pytest tests/e2e $(by)

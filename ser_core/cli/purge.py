@@ -33,7 +33,16 @@ def purge(file: RunFile, yes: Yes = False) -> None:
     if run is not None and run.status.phase is Phase.RUNNING:
         print_warning(f"run {namespace}/{name} has not ended; stop its ser run first")
     say(f"{found.objects} objects, {found.bytes / 1e6:,.1f} MB under {folder}")
-    if not yes:
-        typer.confirm("Delete all of them?", abort=True, err=True)
+    if not yes and not _confirmed():
+        say("nothing was deleted; --yes deletes without asking")
+        raise typer.Exit(1)
     deleted = purge_run(store, namespace, name)
     say(f"deleted {deleted.objects} objects")
+
+
+def _confirmed() -> bool:
+    try:
+        return typer.confirm("Delete all of them?", err=True)
+    except typer.Abort:  # the end of the input, where there is no terminal
+        say("")
+        return False

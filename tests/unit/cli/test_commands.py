@@ -122,6 +122,13 @@ def test_purge_asks_first_and_then_leaves_nothing(ser, writable_run):
     assert not [path for path in store.rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("stdin", ["n\n", ""])
+def test_purge_without_a_yes_says_how_to_give_it(ser, writable_run, stdin):
+    refused = ser("purge", writable_run.file, stdin=stdin)
+
+    assert (refused.code, "--yes deletes without asking" in refused.err) == (1, True)
+
+
 def test_purge_warns_of_a_run_that_goes_on(ser, writable_run):
     file = next(writable_run.folder.rglob("run.json"))
     file.write_text(file.read_text().replace('"Completed"', '"Running"', 1))
