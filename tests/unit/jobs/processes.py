@@ -69,6 +69,9 @@ def process(
             context = StageContext(spec, own_store, inputs, workdir, events, events.stopping, checkpoints, **place)
             try:
                 results.append(carried_out(context, events))
+                if rank == 0:
+                    checkpoints.delete_all()  # as after its commit
+                torch.distributed.barrier()
             except Interrupted as stopped:
                 results.append(stopped.message)
     torch.save(results, folder / f"results-{rank}.pt")
