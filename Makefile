@@ -31,13 +31,13 @@ chart: $(INSTALLED) binaries ## The Helm chart: lint, schema, and what it render
 	$(BIN)/python -m pytest tests/chart
 
 local: $(INSTALLED) binaries
-	$(BIN)/python -m pytest tests/unit tests/chart $(by)
+	$(BIN)/python -u -m pytest tests/unit tests/chart $(by)
 
 integration: $(INSTALLED) ## Whole runs by `ser run`, interrupted and killed
-	$(BIN)/python -m pytest tests/integration $(by)
+	$(BIN)/python -u -m pytest tests/integration $(by)
 
 e2e: $(INSTALLED) binaries ## The operator on a real Kubernetes control plane and a real S3 server
-	$(BIN)/python -m pytest tests/e2e $(by)
+	$(BIN)/python -u -m pytest tests/e2e $(by)
 
 faults: $(INSTALLED) binaries ## Everything that can go wrong with a run on a cluster, place by place, counted
 	PYTHONPATH=tests $(BIN)/python -m controlplane.faults
