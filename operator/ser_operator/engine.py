@@ -125,6 +125,8 @@ class Engine:
                 await self._step(key)
             finally:
                 self._queue.done(key)
+            # A look at the cache waits for nothing: without this, thousands of them in a row would keep probes and watches from their turn.
+            await asyncio.sleep(0)
 
     async def _step(self, key: RunKey) -> None:
         """One look at a run. Whatever goes wrong is this run's matter alone."""

@@ -47,3 +47,19 @@ def test_an_operator_that_never_saw_anything_can_be_stopped():
         return await asyncio.wait_for(Engine(Server(10**9), Configuration(), Settings(image="x"))._prime(stop), 10)
 
     assert asyncio.run(start()) is False
+
+
+def test_between_two_looks_that_wait_for_nothing_others_have_their_turn():
+    async def story():
+        engine = Engine(Server(0), Configuration(), Settings(image="x"))
+        for number in range(50):
+            engine._queue.add(("lab", str(number)))
+        worker = asyncio.create_task(engine._work())
+        lengths = set()
+        while left := len(engine._queue):
+            lengths.add(left)
+            await asyncio.sleep(0)
+        worker.cancel()
+        return lengths
+
+    assert len(asyncio.run(story())) == 50
