@@ -11,6 +11,7 @@ from ser_operator.cache import Cache, Kind, RunKey
 from ser_operator.haste import SOON_SECONDS, Haste, haste
 from ser_operator.settings import Settings
 from ser_operator.telemetry import Telemetry
+from ser_operator.transport import CONNECT_SECONDS
 from ser_operator.work_queue import WorkQueue
 
 GROUP, VERSION = API_VERSION.split("/")
@@ -76,7 +77,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     wanted.watching.inactivity_timeout = 70.0  # s; bookmarks come every 60, so a silent stream is dead
     wanted.watching.chunk_size = 500
     wanted.networking.request_timeout = settings.request_seconds
-    wanted.networking.connect_timeout = 5.0  # s
+    wanted.networking.connect_timeout = CONNECT_SECONDS
     wanted.networking.error_backoffs = [1, 2, 5, 10, 20, 30, 60, 60, 60, 60, 60]  # s; about 6 min, then the process ends and starts anew
     wanted.execution.max_workers = 1  # there are no synchronous handlers
     wanted.persistence.diffbase_storage = NothingRemembered()

@@ -4,13 +4,10 @@ A stage that comes and goes changes its Job, its pod and its run a dozen times, 
 other, so that one look takes in all of them; among hundreds of runs that is what leaves time for those of which a Job has ended.
 """
 
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Literal
 
-from ser_operator.observe import at, state_of
-
-Object = Mapping[str, Any]
+from ser_operator.cache import Kind
+from ser_operator.observe import Object, at, state_of
 
 SOON_SECONDS = 1.0
 """How long changes wait for each other."""
@@ -24,7 +21,7 @@ class Haste(Enum):
     SOON = "together with what changes within `SOON_SECONDS`"
 
 
-def haste(kind: Literal["SERRun", "Job", "Pod"], thing: Object, *, gone: bool) -> Haste:
+def haste(kind: Kind, thing: Object, *, gone: bool) -> Haste:
     """Of a changed object.
 
     Args:

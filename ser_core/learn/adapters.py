@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ser_core.api.adapter import AdapterSpec
+from ser_core.learn.parts import heads
 
 
 def lora(adapter: AdapterSpec, task: Literal["CAUSAL_LM", "SEQ_CLS"], *, whole: Sequence[str] = ()) -> Any:
@@ -24,3 +25,10 @@ def lora(adapter: AdapterSpec, task: Literal["CAUSAL_LM", "SEQ_CLS"], *, whole: 
         target_modules="all-linear",
         modules_to_save=list(whole) or None,
     )
+
+
+def adapt_scorer(network: Any, adapter: AdapterSpec) -> Any:
+    """A network that scores with a new adapter on its trunk, whose weights come from torch's generator; its head is trained whole."""
+    from peft import get_peft_model
+
+    return get_peft_model(network, lora(adapter, "SEQ_CLS", whole=list(heads(network))))

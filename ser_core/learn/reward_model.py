@@ -16,7 +16,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
-from ser_core.learn.adapters import lora
+from ser_core.learn.adapters import adapt_scorer
 from ser_core.learn.batching import Batch
 from ser_core.learn.encoding import Encoder
 from ser_core.learn.parts import heads, without_adapter
@@ -80,7 +80,7 @@ def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, 
     limit = min(_positions(network), tokenizer.model_max_length)
     encoder = Encoder(tokenizer, min(max_length, limit - 1))
     if adapter is not None:
-        network = _with_adapter(network, adapter)
+        network = adapt_scorer(network, adapter)
     network = network.to(precision.device).eval()
     _compute_head_alone(network, precision)
     return RewardModel(network, tokenizer, encoder, precision, limit)
@@ -99,12 +99,6 @@ def _separate_padding(network: Any, tokenizer: Any) -> None:
 
 def _positions(network: Any) -> int:
     return getattr(network.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-
-
-def _with_adapter(network: Any, adapter: AdapterSpec) -> Any:
-    from peft import get_peft_model
-
-    return get_peft_model(network, lora(adapter, "SEQ_CLS", whole=list(heads(network))))
 
 
 def computed_by_row(network: Any) -> list[nn.Module]:

@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
-from ser_core.learn.adapters import lora
+from ser_core.learn.adapters import adapt_scorer
 from ser_core.learn.parts import heads, without_adapter
 from ser_core.learn.ppo.batches import Sequences
 from ser_core.learn.ppo.policy import autocast
@@ -127,10 +127,8 @@ def critic_from_policy(folder: Path, precision: Precision, *, adapter: AdapterSp
 
 def _ready(network: Any, precision: Precision, adapter: AdapterSpec | None, seed: int) -> Any:
     if adapter is not None:
-        from peft import get_peft_model
-
         torch.manual_seed(seed)
-        network = get_peft_model(network, lora(adapter, "SEQ_CLS", whole=list(heads(network))))
+        network = adapt_scorer(network, adapter)
     return network.to(precision.device).eval()
 
 
