@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Self
 
 import urllib3
+from ports import free_ports
 
 from controlplane import build, nodes
 from controlplane.api_client import ApiClient, ApiError, Object
 from controlplane.configuration import TOKENS, Configuration, Ports
-from controlplane.part import Part, free_ports
+from controlplane.part import Part
 from controlplane.watchdog import Watchdog
 
 PARTS = ("etcd", "apiserver", "controller-manager", "scheduler")

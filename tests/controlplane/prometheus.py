@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import yaml
+from ports import free_port
 
 from controlplane.build import binary
-from controlplane.part import Part, free_ports
+from controlplane.part import Part
 from controlplane.watchdog import Watchdog
 
 READY_SECONDS = 20
@@ -30,7 +31,7 @@ class Prometheus:
 
     def __init__(self, folder: Path, rules: Sequence[Path] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (port,) = free_ports(1)
+        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         self._targets = folder / "targets.json"
         self._watchdog = Watchdog()

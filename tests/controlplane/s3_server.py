@@ -7,8 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ports import free_port
+
 from controlplane.build import binary
-from controlplane.part import Part, free_ports
+from controlplane.part import Part
 from controlplane.watchdog import Watchdog
 
 READY_SECONDS = 20
@@ -25,7 +27,7 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         """Objects and the log go below ``folder``."""
-        (port,) = free_ports(1)
+        port = free_port()
         objects = folder / "objects"
         objects.mkdir(parents=True)
         self.endpoint = f"http://127.0.0.1:{port}"

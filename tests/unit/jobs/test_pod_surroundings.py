@@ -2,11 +2,11 @@
 
 import io
 import json
-import socket
 import urllib.error
 import urllib.request
 
 import pytest
+from ports import free_port
 
 from ser_core.errors import SpecError
 from ser_jobs.credentials import load_credentials
@@ -28,12 +28,6 @@ def test_a_mounted_secret_sets_its_own_keys_and_nothing_else(tmp_path):
 def test_a_secret_without_the_keys_is_refused_by_name(tmp_path):
     with pytest.raises(SpecError, match="SER_HUB_CREDENTIALS has none of the keys HF_TOKEN"):
         load_credentials({"SER_HUB_CREDENTIALS": str(tmp_path)})
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_progress_is_served_while_the_stage_computes(tmp_path):

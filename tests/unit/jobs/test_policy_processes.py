@@ -5,10 +5,11 @@ import io
 import pytest
 import safetensors.torch
 import torch
+from ports import free_port
 from unit.jobs.processes import process
 from unit.jobs.test_ppo import POLICY as ALIGNED
 from unit.jobs.test_sft import POLICY as TUNED
-from unit.learn.processes import free_port, together
+from unit.learn.processes import together
 
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind

@@ -5,8 +5,9 @@ import io
 import pytest
 import safetensors.torch
 import torch
+from ports import free_port
 from unit.jobs.processes import process
-from unit.learn.processes import free_port, together
+from unit.learn.processes import together
 
 from ser_core.api.status import StageKind
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, TrainingStep, read_table

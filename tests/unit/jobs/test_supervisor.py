@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from ser_core.api.stage import StageResult
 from ser_jobs.ends import End, cause
@@ -76,12 +76,6 @@ def supervise(tmp_path):
         with contextlib.suppress(ProcessLookupError):
             one.process.kill()
         one.process.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def alive(pid):
@@ -217,7 +211,7 @@ def test_ranks_die_with_their_supervisor(supervise):
 
 def test_a_pod_alone_gives_up_waiting_for_the_gang(supervise):
     settings = {"SER_PODS": 2, "JOB_COMPLETION_INDEX": 0, "SER_RENDEZVOUS_SECONDS": 1, "POD_IP": "127.0.0.1", "MASTER_ADDR": "127.0.0.1"}
-    code, message = supervise("raise SystemExit(1)", MASTER_PORT=free_port(), **settings).ended()
+    code, message = supervise("raise SystemExit(1)", MASTER_PORT=free_port(following=1), **settings).ended()
 
     assert code == 23
     assert "waited 1 s in vain for pod 1" in json.loads(message)["message"]

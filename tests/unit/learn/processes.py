@@ -1,7 +1,6 @@
 """One process of a group that trains; an own module, so that a new process can import it."""
 
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,13 +121,6 @@ def together(work: Callable[..., None], count: int, *arguments: Any) -> None:
     """Run ``work(rank, *arguments)`` in that many processes, forked from one that has loaded the libraries but computes nothing."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["torch", "deepspeed", "peft", "transformers.modeling_utils"])
     multiprocessing.start_processes(work, arguments, count, start_method="forkserver")
-
-
-def free_port() -> int:
-    """A port on which the processes can meet."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-        return port
 
 
 def keep(state: TrainingState | None, folder: Path) -> None:

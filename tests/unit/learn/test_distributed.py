@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from unit.learn.processes import RATE, Case, Outcome, free_port, keep, model_of, process, together, trained
+from ports import free_port
+from unit.learn.processes import RATE, Case, Outcome, keep, model_of, process, together, trained
 
 STAGES = range(4)
 pytestmark = pytest.mark.timeout(900)  # six processes on a busy machine

@@ -1,13 +1,13 @@
 """What a running stage exports."""
 
 import io
-import socket
 import sys
 import urllib.request
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from ser_core.api.serrun import SERRunSpec
@@ -112,9 +112,7 @@ def test_each_gpu_in_use_tells_its_memory(spec, monkeypatch):
 
 
 def test_the_page_stands_beside_the_progress(spec, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log, measured = EventLog(tmp_path / "log.jsonl", io.StringIO()), Measurements()
     environment = {"POD_IP": "127.0.0.1", "SER_PROGRESS_PORT": str(port)}
     with progress_server(environment, log.latest, lambda: exposition(spec, STARTED, log.latest(), measured.values())):
