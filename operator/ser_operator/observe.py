@@ -209,7 +209,7 @@ def _disruption(pod: Object) -> str:
     """Why the cluster takes a pod away, for example ``PreemptionByScheduler: …``; empty: it does not."""
     for one in conditions(pod):
         if one.get("type") == "DisruptionTarget" and one.get("status") == "True":
-            return f"{one.get('reason', 'DisruptionTarget')}: {one.get('message', '')}"
+            return ": ".join(filter(None, (one.get("reason", "DisruptionTarget"), one.get("message"))))
     return ""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ser_core.api.stage import RunIdentity
-from ser_core.api.status import StageKind
+from ser_core.api.status import Phase, StageKind
 from ser_core.cli.cluster import ATTEMPT, ITERATION, POD_INDEX, STAGE, Cluster, ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.output import print_warning, say, standard_output
 from ser_core.cli.stored_run import JsonLines, StoredRun, Target, open_run
@@ -73,7 +73,8 @@ def logs(
     wanted = lambda log: iteration in (None, log.iteration) and stage in (None, log.stage)  # noqa: E731
     found = sorted(filter(wanted, _all_logs(stored)), key=lambda log: log.place)
     if not found:
-        say("no stage of that kind has written a log yet" + ("" if stored.cluster else "; a stage stores it when it ends"))
+        ended = stored.run.status.phase in (Phase.COMPLETED, Phase.FAILED)
+        say("no such stage has written a log" + ("" if ended else " yet" if stored.cluster else " yet; a stage stores it when it ends"))
     for log in found:
         _print(log, json_lines=json_lines)
 

@@ -129,7 +129,7 @@ def check_model(run: SERRun) -> Check:
     from ser_core.data.base_model import check_base_model, check_policy_base
     from ser_core.data.locations import Access
 
-    access, policy = Access(run.spec.storage, run.spec.hub), run.spec.policy
+    access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
     with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
         model = check_base_model(run.spec.reward_model, access, Path(folder))
         refuse_unscorable(model.model_type, run.spec.reward_model.base)
@@ -178,7 +178,7 @@ def check_data(run: SERRun) -> Check:
     from ser_core.data.preparation import inspect
     from ser_core.data.prompts import read_prompts
 
-    access, policy = Access(run.spec.storage, run.spec.hub), run.spec.policy
+    access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
     metrics = inspect(run.spec.data, run.spec.training.seed, access)
     lines = [*_data_lines(metrics)]
     if policy is not None and policy.prompts is not None:

@@ -12,6 +12,7 @@ from ser_core.data.hub import Kind, open_repository
 from ser_core.errors import DataError, SERError, SpecError
 from ser_core.store.connect import connect
 from ser_core.store.port import ObjectStore
+from ser_core.store.retry import Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Access:
 
     storage: StorageSpec
     hub: HubSpec
+    retry: Retry | None = None
+    """How long to try stores for; None: as long as a stage would."""
 
 
 class Location(Protocol):
@@ -115,7 +118,7 @@ def _visible_files(root: Path) -> list[str]:
 
 def _in_store(uri: str, access: Access, kind: Kind) -> StoreFolder:
     bucket, key = split_s3(uri)
-    store = connect(access.storage.model_copy(update={"uri": f"s3://{bucket}"}))
+    store = connect(access.storage.model_copy(update={"uri": f"s3://{bucket}"}), access.retry)
     objects = {info.key: info.size for info in store.list(key) if not info.key.endswith("/")}
     if key in objects:
         keys = {key.rpartition("/")[2]: key}

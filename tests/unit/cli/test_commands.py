@@ -99,6 +99,11 @@ def test_logs_can_be_narrowed(ser, stored_run):
     assert [json.loads(line)["stage"] for line in shown.splitlines()] == ["filter"]
 
 
+def test_an_ended_run_will_not_write_another_log(ser, stored_run):
+    ended = ser("logs", stored_run.file, "--iteration", "9")
+    assert "no such stage has written a log\n" in ended.out + ended.err
+
+
 def test_report_writes_the_page_and_prints_its_name(ser, stored_run, tmp_path):
     ended = ser("report", stored_run.file, "-o", tmp_path / "new" / "page.html")
     assert (ended.code, ended.out) == (0, f"{tmp_path}/new/page.html\n")

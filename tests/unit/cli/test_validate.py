@@ -1,9 +1,12 @@
 """`ser validate`: all problems at once, and nothing left behind."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
+
+from ser_core.cli.stored_run import SOON
 
 
 @pytest.fixture
@@ -36,6 +39,26 @@ def test_a_good_run_is_ready(ser, serrun, tmp_path):
     assert "61 rows" in ended.out
     assert "dropped 1: EmptyAnswer 1" in ended.out
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
+def test_no_check_waits_for_a_silent_store_as_long_as_a_stage_would(ser, serrun, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setattr("ser_core.cli.validate.SOON", replace(SOON, deadline_seconds=0))
+
+    def move(spec):
+        spec["rewardModel"]["base"] = "s3://bucket/model"
+        spec["data"]["source"]["uri"] = "s3://bucket/pairs.jsonl"
+        spec["storage"] = {"uri": "s3://bucket/runs", "endpoint": "http://127.0.0.1:9"}
+
+    ended = ser("validate", serrun(move))
+    assert ended.code == 20
+    assert {line.split()[0]: line.split()[1] for line in ended.out.splitlines()} == {
+        "spec": "ok",
+        "store": "failed",
+        "model": "failed",
+        "data": "failed",
+    }
 
 
 def test_all_problems_are_reported_at_once(ser, serrun):

@@ -79,6 +79,14 @@ def test_out_of_memory_and_disruption_are_told_apart(operator, run, job):
     assert (taken.out_of_memory, taken.disruption, taken.exit_code) == (False, "EvictionByEvictionAPI: Eviction API: evicting", 137)
 
 
+def test_a_disruption_without_a_message_is_its_reason(operator, run, job):
+    operator.cluster.end(job, 137)
+    pod = next(iter(operator.cluster.pods.values()))
+    pod["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}]
+
+    assert seen(operator, run)[0].disruption == "TerminationByKubelet"
+
+
 def test_a_job_stopped_by_its_deadline_counts_as_interrupted_though_its_pod_is_gone(operator, run, job):
     job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}
 
