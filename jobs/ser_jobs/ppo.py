@@ -18,6 +18,7 @@ from ser_core.learn.ppo.ppo import Alignment, align
 from ser_core.learn.ppo.scorers import RewardModelScorer, Scorer
 from ser_core.learn.ppo.settings import Settings
 from ser_core.learn.ppo.trunk import share_trunk
+from ser_core.learn.ppo.vllm_generation import VllmGenerator
 from ser_core.learn.precision import Precision, detect, set_up_process
 from ser_core.learn.reward_model import load
 from ser_jobs.context import StageContext, StageOutput
@@ -61,7 +62,7 @@ class _Ppo:
         context.reporter.event("critic", note=self._told_of_critic)
         self._rewards = self._scorer(InputRole.BEST)
         self._witness = self._scorer(InputRole.WITNESS) if InputRole.WITNESS in context.inputs else None
-        self._generator = self._make_generator()
+        self._generator = self._make_generator(start)
         self._prompts = self._encoded(learnt_prompts(context))
         self._heldout = self._encoded(heldout_prompts(context))
 
@@ -102,8 +103,10 @@ class _Ppo:
             share_trunk(self._policy, critic)
         return critic, why
 
-    def _make_generator(self) -> Generator:
-        policy = self._policy
+    def _make_generator(self, start: Path) -> Generator:
+        policy, spec = self._policy, self._spec
+        if spec.generator == "vllm":
+            return VllmGenerator(policy, start, tokens=spec.prompt_tokens + spec.answer_tokens)
         pad = policy.tokenizer.pad_token_id
         return TransformersGenerator(
             policy.network,

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,18 @@ def check_base_model(spec: RewardModelSpec, access: Access, folder: Path) -> Bas
 
 
 def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseModel:
-    """The same of the policy's base, whose longest row is a prompt with its answer."""
+    """The same of the policy's base, whose longest row is a prompt with its answer; and what answers with it is installed here.
+
+    Raises:
+        SpecError: As of `check_base_model`, or ``MissingPackage``.
+        StoreError: Store or hub cannot be reached.
+    """
+    if spec.generator == "vllm" and find_spec("vllm") is None:
+        raise SpecError(
+            "policy.generator: vllm is not installed",
+            reason="MissingPackage",
+            hint="install ser-operator[jobs,vllm] where the stages run, or leave policy.generator out",
+        )
     with _named("policy.base"):
         model, config = _check_files(spec.base, spec.revision, access, folder)
     check_max_length(config, spec.prompt_tokens + spec.answer_tokens, "policy.promptTokens + policy.answerTokens =")

@@ -30,7 +30,7 @@ def jobs(tmp_path_factory):
             (packages / entry.name).symlink_to(entry)
 
     def link(command):
-        if "[jobs]" in command:
+        if "--constraint" in command:
             (site,) = (root / "opt" / "ser").glob("lib/python*/site-packages")
             (site / "packages.pth").write_text(f"{packages}\n")
 

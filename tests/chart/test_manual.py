@@ -1,10 +1,12 @@
 """docs/install.md says what the chart does."""
 
 import re
+import tomllib
+from itertools import pairwise
 
 import pytest
 import yaml
-from chart.dockerfile import entrypoint
+from chart.dockerfile import entrypoint, instructions
 from chart.rendering import CHART, ROOT, helm, manifests, refusal
 from chart.test_values import SCHEMA
 from documents import lines, shown
@@ -51,6 +53,16 @@ def test_it_builds_and_pushes_the_images_that_the_chart_takes():
             pushed.append(words[2])
 
     assert built == pushed == ["REGISTRY/ser-operator:0.1.0", "REGISTRY/ser-jobs:0.1.0"]
+
+
+def test_the_image_with_vllm_is_built_by_arguments_that_the_file_takes():
+    (words,) = lines(shown("docs/install.md", "Images", "bash", 1).text)
+    given = dict(word.split("=", 1) for option, word in pairwise(words) if option == "--build-arg")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    taken = {text.partition("=")[0] for word, text in instructions(ROOT / words[3]) if word == "ARG"}
+    assert set(given) <= taken
+    assert set(given["EXTRAS"].split(",")) <= set(extras)
 
 
 def test_its_store_in_the_cluster_renders():

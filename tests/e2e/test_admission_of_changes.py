@@ -58,6 +58,7 @@ IMMUTABLE = {
     "policy.kl.target": (1, 2),
     "policy.epochs": (1, 2),
     "policy.minibatches": (2, 3),
+    "policy.generator": ("vllm", "transformers"),
     "policy.missingEndPenalty": (0, 2),
     "storage.uri": ("s3://bucket/runs", "s3://bucket/other"),
     "storage.endpoint": ("http://a:1", "http://b:1"),

@@ -55,6 +55,7 @@ def test_validate_looks_at_the_policy_and_its_prompts(ser, serrun, tmp_path):
     [
         ({"base": "file:///no/such/policy"}, "policy.base: file:///no/such/policy does not exist"),
         ({"answerTokens": 90}, "policy.promptTokens + policy.answerTokens = 122 is more than"),
+        ({"generator": "vllm"}, "policy.generator: vllm is not installed"),
         ({"prompts": {"uri": "file:///no/such/prompts"}}, "policy.prompts.uri: file:///no/such/prompts does not exist"),
     ],
 )
