@@ -33,7 +33,7 @@ class VllmGenerator:
         memory_share: Of the device's memory, for the engine.
 
     Raises:
-        SpecError: vLLM has no such model (``ModelNotSupported``).
+        SpecError: vLLM has no such model, or too little memory (``GeneratorRefused``).
     """
 
     def __init__(self, policy: Policy, folder: Path, *, tokens: int, memory_share: float = MEMORY_SHARE) -> None:
@@ -58,8 +58,8 @@ class VllmGenerator:
         except (ValueError, NotImplementedError) as error:
             raise SpecError(
                 f"policy.generator: vLLM cannot run {policy.network.config.model_type}: {str(error).strip().splitlines()[-1]}",
-                reason="ModelNotSupported",
-                hint="use policy.generator: transformers",
+                reason="GeneratorRefused",
+                hint="use policy.generator: transformers, or mend what vLLM names",
             ) from error
 
     def generate(self, prompts: Sequence[Sequence[int]], *, tokens: int, temperature: float) -> list[list[int]]:
