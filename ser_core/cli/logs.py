@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from ser_core.api.stage import RunIdentity
-from ser_core.api.status import Phase, StageKind
+from ser_core.api.status import StageKind
 from ser_core.cli.cluster import ATTEMPT, ITERATION, POD_INDEX, STAGE, Cluster, ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.output import print_warning, say, standard_output
 from ser_core.cli.stored_run import JsonLines, StoredRun, Target, open_run
 from ser_core.errors import ClusterError, SpecError, StoreError
+from ser_core.loop.plan import TERMINAL
 from ser_core.store.manifest import stage_prefix
 
 IterationOption = Annotated[
@@ -73,7 +74,7 @@ def logs(
     wanted = lambda log: iteration in (None, log.iteration) and stage in (None, log.stage)  # noqa: E731
     found = sorted(filter(wanted, _all_logs(stored)), key=lambda log: log.place)
     if not found:
-        ended = stored.run.status.phase in (Phase.COMPLETED, Phase.FAILED)
+        ended = stored.run.status.phase in TERMINAL
         say("no such stage has written a log" + ("" if ended else " yet" if stored.cluster else " yet; a stage stores it when it ends"))
     for log in found:
         _print(log, json_lines=json_lines)

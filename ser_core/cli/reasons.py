@@ -149,6 +149,12 @@ REMEDIES = (
         "the base model cannot be used as it is",
         "do what the message says, or name another model",
     ),
+    Remedy(("MissingPackage",), "the image of the stages lacks a package that the spec needs", "install what the message names there"),
+    Remedy(
+        ("GeneratorRefused", "GeneratorOutOfStep"),
+        "vLLM cannot sample this policy's answers, or not from its present weights",
+        "use policy.generator: transformers in a new run",
+    ),
     Remedy(("MaxLengthTooLarge",), "rewardModel.maxLength is longer than the model can read", "lower rewardModel.maxLength"),
     Remedy(("HubClientMissing",), "the stage image lacks huggingface_hub", "use the stage image of this version"),
     Remedy(
@@ -227,12 +233,6 @@ REMEDIES = (
     ),
     # Results that are refused (exit code 12)
     Remedy(("QualityError", "PairsDiffer"), "a result did not pass its check", "look at the stage's log: ser logs"),
-    Remedy(("MissingPackage",), "the image of the stages lacks a package that the spec needs", "install what the message names there"),
-    Remedy(
-        ("GeneratorRefused", "GeneratorOutOfStep"),
-        "vLLM cannot sample this policy's answers, or not from its present weights",
-        "use policy.generator: transformers in a new run",
-    ),
     Remedy(
         ("NonFiniteLoss", "LossNotFinite", "NonFiniteScore", "NonFiniteScores", "PolicyDiverged"),
         "the training diverged: numbers are no longer finite",

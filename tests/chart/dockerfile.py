@@ -38,18 +38,21 @@ def build(dockerfile, root, before_run=lambda text: None):
     Returns:
         The RUN instructions that need the base image, which were left out.
     """
-    place, left_out = root, []
+    place, left_out, defaults = root, [], {}
     for word, text in instructions(dockerfile):
         if word == "WORKDIR":
             place = root / text.lstrip("/")
             place.mkdir(parents=True, exist_ok=True)
+        elif word == "ARG":
+            name, _, value = text.partition("=")
+            defaults[name] = value
         elif word == "COPY" and "--from=" not in text:
             copy(*text.split(), place=place)
         elif word == "RUN" and "apt-get" in text:
             left_out.append(text)
         elif word == "RUN":
             before_run(text)
-            run(_ABSOLUTE.sub(rf"{root}/\1", text), place)
+            run(_ABSOLUTE.sub(rf"{root}/\1", text), place, defaults)
     return left_out
 
 
@@ -64,10 +67,10 @@ def copy(*words, place):
             shutil.copy(ROOT / source, place / target)
 
 
-def run(command, place):
-    """RUN in a shell, as an engine does."""
+def run(command, place, arguments):
+    """RUN in a shell that has the build arguments, as an engine does."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    ended = subprocess.run(["/bin/sh", "-c", command], cwd=place, env=kept, capture_output=True, text=True, timeout=280)
+    ended = subprocess.run(["/bin/sh", "-c", command], cwd=place, env=kept | arguments, capture_output=True, text=True, timeout=280)
     assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
 
 
