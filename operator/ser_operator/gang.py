@@ -73,7 +73,7 @@ def job_fields(spec: StageSpec, wanted: StageResources) -> Object:
 
 
 def environment(spec: StageSpec, wanted: StageResources, job: str, run: SERRun, settings: Settings) -> Mapping[str, str]:
-    """What the supervisor of each pod must know of the others (`ser_jobs.supervision`)."""
+    """What the supervisor of each pod must know of the others (`ser_jobs.supervisor.supervision`)."""
     found = {}
     if wanted.gpus > 1 and spec.stage not in ONE_PROCESS and spec.mode != "report":
         found["SER_PROCESSES"] = str(wanted.gpus)

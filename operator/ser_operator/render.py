@@ -159,7 +159,7 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
 
 
 def _supervision(settings: Settings, budget_seconds: int | None) -> dict[str, str]:
-    """What every supervisor is told (`ser_jobs.supervision`)."""
+    """What every supervisor is told (`ser_jobs.supervisor.supervision`)."""
     bounds = {"GRACE": settings.grace_seconds, "HANG": settings.hang_seconds, "SILENT": settings.silent_seconds}
     budget = {} if budget_seconds is None else {"SER_BUDGET_SECONDS": str(budget_seconds)}
     return {**{f"SER_{name}_SECONDS": f"{value:g}" for name, value in bounds.items()}, **budget}

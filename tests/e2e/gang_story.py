@@ -11,7 +11,7 @@ from controlplane.workspace import Workspace
 INDEX = "batch.kubernetes.io/job-completion-index"
 URGENT = "urgent"
 STEPS = 3
-"""From the second step on the next one is due (`ser_jobs.silence`)."""
+"""From the second step on the next one is due (`ser_jobs.supervisor.silence`)."""
 
 
 class GangStory:

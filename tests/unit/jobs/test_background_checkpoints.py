@@ -9,7 +9,7 @@ from ser_core.api.status import StageKind
 from ser_core.errors import StoreError
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.file import FileStore
-from ser_jobs.background_checkpoints import BackgroundCheckpoints
+from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 
 RUN = RunIdentity(namespace="default", name="run", uid="uid-1")
 

@@ -15,8 +15,8 @@ from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import upload_outputs
 from ser_core.store.file import FileStore
 from ser_core.store.manifest import Manifest
-from ser_jobs.context import StageContext
-from ser_jobs.filter import body
+from ser_jobs.process.context import StageContext
+from ser_jobs.stages.filter import body
 
 RUN = RunIdentity(namespace="default", name="run", uid="uid-1")
 PAIRS = 60

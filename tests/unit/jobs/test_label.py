@@ -12,7 +12,7 @@ from ser_core.errors import Interrupted
 from ser_core.learn.precision import Precision
 from ser_core.learn.reward_model import load
 from ser_core.learn.scoring import score_pairs
-from ser_jobs.label import body
+from ser_jobs.stages.label import body
 
 
 @pytest.fixture

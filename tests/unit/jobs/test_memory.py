@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.status import StageKind
-from ser_jobs.memory import out_of_memory, out_of_memory_of_container, peak_memory
+from ser_jobs.process.memory import out_of_memory, out_of_memory_of_container, peak_memory
 
 
 def test_the_peak_and_the_three_settings_that_decide_it_are_named():

@@ -9,9 +9,9 @@ import pytest
 from ports import free_port
 
 from ser_core.errors import SpecError
-from ser_jobs.credentials import load_credentials
-from ser_jobs.progress_server import progress_server
-from ser_jobs.reporter import EventLog
+from ser_jobs.process.credentials import load_credentials
+from ser_jobs.process.progress_server import progress_server
+from ser_jobs.process.reporter import EventLog
 
 
 def test_a_mounted_secret_sets_its_own_keys_and_nothing_else(tmp_path):

@@ -16,8 +16,8 @@ from ser_core.learn.ppo.guards import HackingLimits
 from ser_core.learn.ppo.settings import Settings
 from ser_core.learn.precision import Precision
 from ser_core.learn.reward_model import load
-from ser_jobs import ppo
-from ser_jobs.ppo import body
+from ser_jobs.stages import ppo
+from ser_jobs.stages.ppo import body
 
 POLICY = {
     "base": "hf://organisation/policy",

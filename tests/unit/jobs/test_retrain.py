@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-import ser_jobs.retrain
+import ser_jobs.stages.retrain
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import CalibrationPair, Decision, EvaluatedPair, LabeledPair, PoolPair, TrainingStep, read_table
@@ -16,7 +16,7 @@ from ser_core.errors import DataError, Interrupted
 from ser_core.learn.precision import Precision
 from ser_core.learn.reward_model import load
 from ser_core.learn.scoring import score_pairs
-from ser_jobs.retrain import body
+from ser_jobs.stages.retrain import body
 
 SEED_MODEL = (StageKind.RETRAIN, 0)
 
@@ -63,12 +63,12 @@ def test_a_small_dev_part_is_joined_by_cross_fitted_pairs_in_units_of_one_temper
 
 def test_a_cross_fitted_pair_is_scored_by_a_model_that_never_saw_it(workshop, monkeypatch):
     trained, scored = [], []
-    encode, score = ser_jobs.retrain._encoded, ser_jobs.retrain.TrainingProgress.score
+    encode, score = ser_jobs.stages.retrain._encoded, ser_jobs.stages.retrain.TrainingProgress.score
     monkeypatch.setattr(
-        ser_jobs.retrain, "_encoded", lambda model, examples: trained.append({one.id for one in examples}) or encode(model, examples)
+        ser_jobs.stages.retrain, "_encoded", lambda model, examples: trained.append({one.id for one in examples}) or encode(model, examples)
     )
     monkeypatch.setattr(
-        ser_jobs.retrain.TrainingProgress,
+        ser_jobs.stages.retrain.TrainingProgress,
         "score",
         lambda self, model, pairs, known: scored.append({pair.id for pair in pairs}) or score(self, model, pairs, known),
     )
@@ -81,7 +81,7 @@ def test_a_cross_fitted_pair_is_scored_by_a_model_that_never_saw_it(workshop, mo
 
 
 def test_enough_dev_pairs_need_no_cross_fitting(workshop, monkeypatch):
-    monkeypatch.setattr(ser_jobs.retrain, "CROSS_FIT_BELOW", 12)
+    monkeypatch.setattr(ser_jobs.stages.retrain, "CROSS_FIT_BELOW", 12)
     rows = read_table(workshop.run(body, *SEED_MODEL).files["calibration.parquet"], CalibrationPair)
     assert {row.origin for row in rows} == {"dev"}
 

@@ -11,7 +11,7 @@ from unit.learn.processes import together
 
 from ser_core.api.status import StageKind
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, TrainingStep, read_table
-from ser_jobs.retrain import body
+from ser_jobs.stages.retrain import body
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -10,7 +10,7 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table
 from ser_core.errors import DataError, Interrupted
-from ser_jobs.sft import body
+from ser_jobs.stages.sft import body
 
 POLICY = {
     "base": "hf://organisation/policy",

@@ -14,18 +14,18 @@ import pytest
 from ports import free_port
 
 from ser_core.api.stage import StageResult
-from ser_jobs.ends import End, cause
-from ser_jobs.kernel_kills import kernel_kills, peak_bytes
-from ser_jobs.rendezvous import Meeting, meet
-from ser_jobs.silence import Silence
-from ser_jobs.supervisor_errors import stage_hung
+from ser_jobs.process.control_group import kernel_kills, peak_bytes
+from ser_jobs.supervisor.ends import End, cause
+from ser_jobs.supervisor.errors import stage_hung
+from ser_jobs.supervisor.rendezvous import Meeting, meet
+from ser_jobs.supervisor.silence import Silence
 
 LAST_WORDS_SECONDS = 1
-IMPATIENT = f"import sys; from ser_jobs import supervisor as s; s.LAST_WORDS_SECONDS = {LAST_WORDS_SECONDS}; sys.exit(s.main())"
+IMPATIENT = f"import sys; from ser_jobs.supervisor import supervisor as s; s.LAST_WORDS_SECONDS = {LAST_WORDS_SECONDS}; sys.exit(s.main())"
 PRELUDE = """
 import os, signal, time
-from ser_jobs.heartbeat import from_environment
-from ser_jobs.stacks import dump_on_signal
+from ser_jobs.process.heartbeat import from_environment
+from ser_jobs.process.stacks import dump_on_signal
 beat = from_environment(os.environ)
 rank = os.environ.get("RANK", "0")
 dump_on_signal(os.environ)
@@ -218,7 +218,7 @@ def test_a_pod_alone_gives_up_waiting_for_the_gang(supervise):
 
 
 def test_the_supervisor_imports_neither_torch_nor_pydantic():
-    code = "import sys, ser_jobs.supervisor; print([name for name in ('torch', 'pydantic', 'boto3') if name in sys.modules])"
+    code = "import sys, ser_jobs.supervisor.supervisor; print([name for name in ('torch', 'pydantic', 'boto3') if name in sys.modules])"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 

@@ -21,9 +21,9 @@ from ser_core.learn.ppo.trunk import share_trunk
 from ser_core.learn.ppo.vllm_generation import VllmGenerator
 from ser_core.learn.precision import Precision, detect, set_up_process
 from ser_core.learn.reward_model import load
-from ser_jobs.context import StageContext, StageOutput
-from ser_jobs.policy_inputs import heldout_prompts, learnt_prompts, policy_spec, starting_policy
-from ser_jobs.policy_progress import PolicyProgress
+from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.policy_inputs import heldout_prompts, learnt_prompts, policy_spec, starting_policy
+from ser_jobs.stages.policy_progress import PolicyProgress
 
 _WARM_UP = 20
 """One PPO step in so many is for a new critic alone."""

@@ -17,7 +17,7 @@ from ser_core.data.tables import CalibrationPair, Decision, HiddenLabel, PairSco
 from ser_core.errors import SpecError
 from ser_core.learn.agreement import agreement_report
 from ser_core.learn.selection import Evidence, Selection, calibrated, paper, reference
-from ser_jobs.context import StageContext, StageOutput
+from ser_jobs.process.context import StageContext, StageOutput
 
 
 def body(context: StageContext) -> StageOutput:

@@ -6,7 +6,7 @@ from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole
 from ser_core.data.tables import LabeledPair, PolicyPrompt, PoolPair, read_table
 from ser_core.errors import DataError, SpecError
-from ser_jobs.context import StageContext
+from ser_jobs.process.context import StageContext
 
 HELDOUT_PROMPTS = 128
 """Prompts that a policy is measured on, at most: their mean score is known to about a tenth of the scores' spread."""

@@ -29,9 +29,9 @@ from ser_core.learn.evaluation import evaluate, report
 from ser_core.learn.precision import Precision, detect, set_up_process
 from ser_core.learn.reward_model import RewardModel, load
 from ser_core.learn.training import TrainingPair, count_steps, train
-from ser_jobs.context import StageContext, StageOutput
-from ser_jobs.training_data import Example, starts_from, training_data
-from ser_jobs.training_progress import TrainingProgress, pairs_in_steps
+from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.training_data import Example, starts_from, training_data
+from ser_jobs.stages.training_progress import TrainingProgress, pairs_in_steps
 
 
 def body(context: StageContext) -> StageOutput | None:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from ser_jobs.heartbeat import Heartbeat
-from ser_jobs.place import Place
+from ser_jobs.process.heartbeat import Heartbeat
+from ser_jobs.process.place import Place
 
 _SECONDS_BETWEEN_PROGRESS = 0.5
 

@@ -6,9 +6,9 @@ from ser_core.errors import SpecError
 from ser_core.learn.distributed import process_group
 from ser_core.learn.precision import detect, set_up_process
 from ser_core.learn.supervised import count_steps, fine_tune, load_demonstrations
-from ser_jobs.context import StageContext, StageOutput
-from ser_jobs.policy_inputs import policy_spec, starting_policy
-from ser_jobs.policy_progress import SupervisedProgress
+from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.policy_inputs import policy_spec, starting_policy
+from ser_jobs.stages.policy_progress import SupervisedProgress
 
 
 def body(context: StageContext) -> StageOutput | None:

@@ -1,4 +1,4 @@
-"""What a stage body is given, and what it gives back. The runtime (`ser_jobs.runtime`) does the rest."""
+"""What a stage body is given, and what it gives back. The runtime (`ser_jobs.process.runtime`) does the rest."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.manifest import Manifest
 from ser_core.store.port import ObjectStore
-from ser_jobs.input_folder import locked
-from ser_jobs.metrics_exporter import Measurements
+from ser_jobs.process.input_folder import locked
+from ser_jobs.process.metrics_exporter import Measurements
 
 
 class Reporter(Protocol):

@@ -1,8 +1,6 @@
-"""Where the processes of a hung stage stand: dumped by themselves (faulthandler), kept in the store beside the logs."""
+"""Where the processes of a hung stage stand: each is asked to dump its stacks, which are kept in the store beside the logs."""
 
-import faulthandler
 import os
-import signal
 import sys
 import threading
 import time
@@ -10,20 +8,11 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from ser_jobs.processes import is_stopped, send
+from ser_jobs.process.stacks import SIGNAL
+from ser_jobs.supervisor.processes import is_stopped, send
 
-VARIABLE = "SER_STACKS"
-"""Environment variable with the file that a process dumps its stacks to."""
-SIGNAL = signal.SIGUSR1
 _DUMP_SECONDS = 5.0
 _UPLOAD_SECONDS = 60.0
-
-
-def dump_on_signal(environment: Mapping[str, str]) -> None:
-    """Let this process write the stacks of its threads when it is asked to, even while it waits inside a library."""
-    if path := environment.get(VARIABLE):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        faulthandler.register(SIGNAL, file=descriptor, all_threads=True, chain=False)
 
 
 def dump(processes: Mapping[int, int], files: Mapping[int, Path]) -> None:
@@ -69,7 +58,7 @@ def _upload(files: Mapping[int, Path]) -> str:
     from ser_core.api.stage import StageSpec
     from ser_core.store.connect import connect
     from ser_core.store.manifest import stage_prefix
-    from ser_jobs.credentials import load_credentials
+    from ser_jobs.process.credentials import load_credentials
 
     spec = StageSpec.model_validate_json(os.environ["SER_STAGE"])
     load_credentials(os.environ)

@@ -21,8 +21,8 @@ from ser_core.learn.reward_model import load
 from ser_core.learn.scoring import Scores, score_pairs
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.shards import Shard, ShardStore
-from ser_jobs.checkpoint_interval import CheckpointInterval
-from ser_jobs.context import StageContext, StageOutput
+from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.checkpoint_interval import CheckpointInterval
 
 _LABELS, _TRUNCATED = "labels.parquet", "truncated"
 

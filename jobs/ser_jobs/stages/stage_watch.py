@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ser_core.learn.distributed import agree_on_the_step
-from ser_jobs.checkpoint_interval import CheckpointInterval
-from ser_jobs.context import StageContext
+from ser_jobs.process.context import StageContext
+from ser_jobs.stages.checkpoint_interval import CheckpointInterval
 
 
 class StageWatch:

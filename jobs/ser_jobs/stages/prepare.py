@@ -15,7 +15,7 @@ from ser_core.data.prompts import Prompts, read_prompts
 from ser_core.data.sides import write_sides
 from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
 from ser_core.store.probe import probe
-from ser_jobs.context import StageContext, StageOutput
+from ser_jobs.process.context import StageContext, StageOutput
 
 
 def body(context: StageContext) -> StageOutput:

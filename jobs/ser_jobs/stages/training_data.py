@@ -8,7 +8,7 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import Decision, HiddenLabel, LabeledPair, PairScores, PoolPair, read_table
 from ser_core.errors import SpecError
-from ser_jobs.context import StageContext
+from ser_jobs.process.context import StageContext
 
 
 @dataclass(frozen=True, slots=True)

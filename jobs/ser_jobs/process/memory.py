@@ -6,7 +6,7 @@ import sys
 from ser_core.api.status import StageKind
 from ser_core.errors import OutOfMemory
 from ser_core.loop.stages import resource_kind
-from ser_jobs.kernel_kills import peak_bytes
+from ser_jobs.process.control_group import peak_bytes
 
 
 def out_of_memory(told: str, stage: StageKind) -> OutOfMemory:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ser_jobs.silence import Bounds
+from ser_jobs.supervisor.silence import Bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ser_core.errors import Interrupted, OutOfMemory, RendezvousTimeout, StageHung
-from ser_jobs.silence import Silence
-from ser_jobs.supervision import Supervision
+from ser_jobs.supervisor.silence import Silence
+from ser_jobs.supervisor.supervision import Supervision
 
 
 def rendezvous_timeout(told: Supervision, missing: Sequence[int]) -> RendezvousTimeout:
@@ -44,7 +44,7 @@ def killed_by_kernel(rank: int, stage: str) -> OutOfMemory:
     """The kernel has killed a process because the container's memory was used up. ``stage`` is the stage's spec as JSON."""
     # Only here, since the supervisor of a healthy stage needs none of it.
     from ser_core.api.status import StageKind
-    from ser_jobs.memory import out_of_memory_of_container
+    from ser_jobs.process.memory import out_of_memory_of_container
 
     return out_of_memory_of_container(rank, StageKind(json.loads(stage)["stage"]))
 

@@ -19,8 +19,8 @@ from ser_core.learn.batching import deal, steps_per_epoch
 from ser_core.learn.reward_model import RewardModel
 from ser_core.learn.scoring import score_pairs
 from ser_core.learn.training import TrainingState
-from ser_jobs.context import StageContext
-from ser_jobs.stage_watch import StageWatch
+from ser_jobs.process.context import StageContext
+from ser_jobs.stages.stage_watch import StageWatch
 
 
 def pairs_in_steps(steps: int, pairs: int, pairs_per_step: int) -> int:

@@ -1,7 +1,7 @@
 """The first process of a stage's container: ``python -m ser_jobs.supervisor ARGUMENTS`` runs ``python ARGUMENTS`` once for each GPU.
 
 It computes nothing and imports no torch, so it stays able to act when a process that computes is not: it ends all when one is lost, finds
-one that hangs, passes SIGTERM on and ends what does not stop in time. What it is told stands in `ser_jobs.supervision`. Each process gets
+one that hangs, passes SIGTERM on and ends what does not stop in time. What it is told stands in `supervision`. Each process gets
 torchrun's variables (``RANK``, ``LOCAL_RANK``, ``WORLD_SIZE``; ``MASTER_ADDR`` and ``MASTER_PORT`` come with the pod), a heartbeat file
 and a termination message file of its own; the one that tells most becomes the container's.
 """
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.errors import Interrupted, OutOfMemory, RendezvousTimeout, SERError, StageHung
-from ser_jobs import heartbeat, input_folder, processes, stacks, supervision
-from ser_jobs import supervisor_errors as errors
-from ser_jobs.ends import KILLED, End, cause
-from ser_jobs.kernel_kills import kernel_kills
-from ser_jobs.silence import Silence, SilenceWatch
-from ser_jobs.supervision import Supervision
+from ser_jobs.process import heartbeat, input_folder, stacks
+from ser_jobs.process.control_group import kernel_kills
+from ser_jobs.supervisor import errors, processes, stack_dumps, supervision
+from ser_jobs.supervisor.ends import KILLED, End, cause
+from ser_jobs.supervisor.silence import Silence, SilenceWatch
+from ser_jobs.supervisor.supervision import Supervision
 
 POLL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 5.0
@@ -98,7 +98,7 @@ class _Supervisor:
         return self._conclude(unstopped, killed_by_kernel=kernel_kills() > killed_before)
 
     def _meet(self) -> bool:
-        from ser_jobs.rendezvous import Meeting, meet  # sockets take a third of the start, and most stages have one pod
+        from ser_jobs.supervisor.rendezvous import Meeting, meet  # sockets take a third of the start, and most stages have one pod
 
         environment = os.environ
         stage = json.loads(environment.get("SER_STAGE", "{}"))
@@ -175,12 +175,12 @@ class _Supervisor:
     def _end_hung(self, silences: dict[int, Silence]) -> int:
         stopped = [process.rank for process in self.alive if processes.is_stopped(process.pid)]
         files = {process.rank: process.stacks for process in self.alive}
-        stacks.dump({process.rank: process.pid for process in self.alive}, files)
+        stack_dumps.dump({process.rank: process.pid for process in self.alive}, files)
         if self.told.pods > 1 and not stopped:
             time.sleep(PRECEDENCE_SECONDS)
         self._kill_all()
         self._report(errors.stage_hung(silences, stopped, None))  # now, since the store may not answer
-        self._report(errors.stage_hung(silences, stopped, stacks.upload(files)))
+        self._report(errors.stage_hung(silences, stopped, stack_dumps.upload(files)))
         return StageHung.exit_code
 
     def _kill_all(self) -> None:
@@ -234,7 +234,3 @@ def main() -> int:
     # A process that was just killed may still write: what is left goes with the pod.
     with tempfile.TemporaryDirectory(prefix="supervisor-", dir=os.environ.get("SER_WORKDIR"), ignore_cleanup_errors=True) as folder:
         return _Supervisor(told, sys.argv[1:], Path(folder), stop, bell).run()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,8 +8,8 @@ from pathlib import Path
 from ser_core.learn.alignment import Answer
 from ser_core.learn.ppo.metrics import StepMetrics
 from ser_core.learn.ppo.state import PPOState
-from ser_jobs.context import StageContext
-from ser_jobs.stage_watch import StageWatch
+from ser_jobs.process.context import StageContext
+from ser_jobs.stages.stage_watch import StageWatch
 
 _BASELINE = "baseline.json"
 
