@@ -8,7 +8,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -21,7 +20,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ser_core.errors import StoreError
 from ser_core.learn import ranks
 from ser_core.learn.engine import LARGEST_GRADIENT_NORM, adamw, moments_of, restore_moments, restore_weights, set_rate, state_tensors
-from ser_core.learn.reward_model import RewardModel, computed_by_row
+from ser_core.learn.parts import computed_by_row, trainable
+from ser_core.learn.precision import Precision
 from ser_core.learn.sharding import Sharding, Size, choose_sharding
 
 _PATIENCE = timedelta(minutes=30)
@@ -58,26 +58,26 @@ def agree_on_the_step(step: int, device: str) -> None:
         raise StoreError(f"the processes of this stage found checkpoints of different steps: {steps}", reason="CheckpointsDiffer")
 
 
-def give_weights(model: RewardModel) -> None:
-    """Overwrite the weights with those of the first process, which has a model of the same kind."""
-    ranks.spread([*model.network.parameters(), *model.network.buffers()])
+def give_weights(network: nn.Module) -> None:
+    """Overwrite the weights with those of the first process, which has a network of the same kind."""
+    ranks.spread([*network.parameters(), *network.buffers()])
 
 
-def sharding_of(model: RewardModel, tokens_per_batch: int) -> Sharding:
-    """`choose_sharding` for this model on this machine."""
+def sharding_of(network: Any, precision: Precision, tokens_per_batch: int) -> Sharding:
+    """`choose_sharding` for this network on this machine."""
     sizes = {True: 0, False: 0}
-    for weight in model.network.parameters():
+    for weight in network.parameters():
         sizes[weight.requires_grad] += weight.numel()
-    config = model.network.config.get_text_config()
+    config = network.config.get_text_config()
     size = Size(
         trainable=sizes[True],
         frozen=sizes[False],
         hidden=config.hidden_size,
         layers=config.num_hidden_layers,
-        tokens=model.precision.batch_tokens(tokens_per_batch),
-        half=model.precision.autocast is not None,
+        tokens=precision.batch_tokens(tokens_per_batch),
+        half=precision.autocast is not None,
     )
-    memory = torch.cuda.get_device_properties().total_memory if model.precision.device == "cuda" else None
+    memory = torch.cuda.get_device_properties().total_memory if precision.device == "cuda" else None
     return choose_sharding(size, memory, ranks.count())
 
 
@@ -85,27 +85,28 @@ class DeepSpeedEngine:
     """An `Engine` of all processes of the group. Gradients and weights are equal to those of one process but for rounding.
 
     Args:
-        model: The same in every process. Its network is cut into pieces from here until `close`.
+        network: The same in every process. It is cut into pieces from here until `close`.
         rate: Of the first step.
         tensors: What `tensors` returned in the first process, to go on from; in every process. Any number of processes may have
             written it, at any stage.
         sharding: What the processes share.
     """
 
-    def __init__(self, model: RewardModel, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding) -> None:
-        self._whole = model
+    def __init__(self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding) -> None:
+        self._whole = network
+        self._device = next(network.parameters()).device
         self._stage = sharding.stage
-        self._weights = dict(model.trainable())
+        self._weights = dict(trainable(network))
         if tensors is not None:
             restore_weights(self._weights, tensors)
-        for head in computed_by_row(model.network):
+        for head in computed_by_row(network):
             # It is called once for each row, of which processes have different numbers, but must gather its weights once.
             head._z3_leaf = True  # type: ignore[assignment]
         if sharding.recompute:
-            _recompute_layers(model.network)
+            _recompute_layers(network)
         with _quiet():
-            self._engine = _initialize(model, adamw(self._weights, rate), sharding.stage)
-        self.model = replace(model, network=self._engine)
+            self._engine = _initialize(network, adamw(self._weights, rate), sharding.stage)
+        self.network = self._engine
         if tensors is not None:
             self._restore_moments(tensors)
 
@@ -140,9 +141,9 @@ class DeepSpeedEngine:
 
     def close(self) -> None:
         """As `Engine` says: new parameters take the place of DeepSpeed's, whose data are views of buffers or pieces."""
-        whole = {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in self._whole.network.parameters()}
+        whole = {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in self._whole.parameters()}
         self._engine.destroy()
-        for module in self._whole.network.modules():
+        for module in self._whole.modules():
             module._parameters = {name: None if weight is None else whole[id(weight)] for name, weight in dict.items(module._parameters)}
 
     def _full(self, weight: nn.Parameter) -> torch.Tensor:
@@ -187,7 +188,7 @@ class DeepSpeedEngine:
     def _set_moment(self, weight: Any, moment: str, value: torch.Tensor) -> None:
         from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
 
-        value = value.to(self._whole.precision.device)
+        value = value.to(self._device)
         if self._stage < 3:
             safe_set_full_optimizer_state(weight, value, moment)
             return
@@ -198,13 +199,13 @@ class DeepSpeedEngine:
         safe_set_local_optimizer_state(weight, padded.narrow(0, length * ranks.rank(), length), moment)
 
 
-def _initialize(model: RewardModel, optimizer: torch.optim.Optimizer, stage: int) -> Any:
+def _initialize(network: Any, optimizer: torch.optim.Optimizer, stage: int) -> Any:
     import deepspeed
 
     # It would be compiled at the start, for reductions that training does not use.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed.initialize(
-        model=model.network,
+        model=network,
         optimizer=optimizer,
         config={
             "train_micro_batch_size_per_gpu": 1,  # not used: micro-batches are cut by tokens
@@ -214,7 +215,7 @@ def _initialize(model: RewardModel, optimizer: torch.optim.Optimizer, stage: int
             "zero_optimization": {
                 "stage": stage,
                 # As transformers chooses it: biases and norms stay whole.
-                "stage3_param_persistence_threshold": 10 * model.network.config.get_text_config().hidden_size,
+                "stage3_param_persistence_threshold": 10 * network.config.get_text_config().hidden_size,
             },
         },
     )[0]

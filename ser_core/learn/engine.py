@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ser_core.learn.reward_model import RewardModel
+from ser_core.learn.parts import trainable
 
 LARGEST_GRADIENT_NORM = 1.0
 
@@ -16,8 +16,8 @@ class Engine(Protocol):
     """Gradients and steps of one training. With several processes every method is collective: all call it at the same point."""
 
     @property
-    def model(self) -> RewardModel:
-        """The model through which losses have to be computed."""
+    def network(self) -> Any:
+        """The network through which losses have to be computed."""
         ...
 
     def start_step(self) -> None:
@@ -44,7 +44,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Make the model a plain one again, whole in every process."""
+        """Make the network a plain one again, whole in every process."""
         ...
 
 
@@ -86,14 +86,14 @@ class LocalEngine:
     """One process on one device.
 
     Args:
-        model: Trained in place.
+        network: Trained in place.
         rate: Of the first step.
         tensors: What `tensors` returned, to go on from.
     """
 
-    def __init__(self, model: RewardModel, rate: float, tensors: Mapping[str, torch.Tensor] | None) -> None:
-        self.model = model
-        self._weights = dict(model.trainable())
+    def __init__(self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None) -> None:
+        self.network = network
+        self._weights = dict(trainable(network))
         self._optimizer = adamw(self._weights, rate)
         if tensors is not None:
             restore_weights(self._weights, tensors)
@@ -120,7 +120,7 @@ class LocalEngine:
         return state_tensors(self._weights, self._optimizer)
 
     def close(self) -> None:
-        """The model is a plain one all the time."""
+        """The network is a plain one all the time."""
 
 
 def state_tensors(weights: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

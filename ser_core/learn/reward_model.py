@@ -19,7 +19,7 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.adapters import adapt_scorer
 from ser_core.learn.batching import Batch
 from ser_core.learn.encoding import Encoder
-from ser_core.learn.parts import heads, without_adapter
+from ser_core.learn.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.precision import Precision
 from ser_core.learn.pretrained import export, load_network
 
@@ -46,7 +46,7 @@ class RewardModel:
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and weights that training changes."""
-        return ((name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad)
+        return trainable(self.network)
 
     def export(self, folder: Path) -> None:
         """Write a plain transformers model and its tokenizer, adapters merged, in safetensors. Ends the training of an adapter."""
@@ -99,14 +99,6 @@ def _separate_padding(network: Any, tokenizer: Any) -> None:
 
 def _positions(network: Any) -> int:
     return getattr(network.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-
-
-def computed_by_row(network: Any) -> list[nn.Module]:
-    """The head and the pooler of a network: what is computed one row after the other."""
-    model = without_adapter(network)
-    pooler: nn.Module | None = getattr(model.base_model, "pooler", None)
-    by_row = list(heads(model).values())
-    return by_row if pooler is None or not any(True for _ in pooler.parameters()) else [*by_row, pooler]
 
 
 def _compute_head_alone(network: Any, precision: Precision) -> None:

@@ -131,6 +131,7 @@ def train(
     history = list(resume.history) if resume else []
     device, processes = model.precision.device, ranks.count()
     engine = _engine(model, spec, resume, sharding)
+    trained = replace(model, network=engine.network)
     budget = model.precision.batch_tokens(spec.tokens_per_batch)
 
     for step in range(len(history), steps):
@@ -150,7 +151,7 @@ def train(
             micro_batch = [chosen[index] for index in members] or idle
             batch = pad([pair.better for pair in micro_batch] + [pair.worse for pair in micro_batch], model.tokenizer.pad_token_id)
             # A sum over the step's pairs divided by their number: how they are cut into micro-batches changes nothing.
-            loss = pair_losses(engine.model.score(batch), micro_batch, spec).sum() / len(chosen)
+            loss = pair_losses(trained.score(batch), micro_batch, spec).sum() / len(chosen)
             engine.backward(loss, last=number == len(own) - 1)
             total += loss.item()
         total = ranks.total(torch.tensor(total, dtype=torch.float64, device=device)).item()
@@ -177,10 +178,11 @@ def train(
 def _engine(model: RewardModel, spec: TrainingSpec, resume: TrainingState | None, sharding: Sharding | None) -> Engine:
     tensors = resume.tensors if resume else None
     if ranks.count() == 1:
-        return LocalEngine(model, spec.learning_rate, tensors)
+        return LocalEngine(model.network, spec.learning_rate, tensors)
     from ser_core.learn.distributed import DeepSpeedEngine, sharding_of
 
-    return DeepSpeedEngine(model, spec.learning_rate, tensors, sharding or sharding_of(model, spec.tokens_per_batch))
+    shared = sharding or sharding_of(model.network, model.precision, spec.tokens_per_batch)
+    return DeepSpeedEngine(model.network, spec.learning_rate, tensors, shared)
 
 
 def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: TrainingSpec) -> torch.Tensor:

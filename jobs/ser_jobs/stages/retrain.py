@@ -131,7 +131,7 @@ class _Retrain:
         model = load(folder, self._precision, max_length=settings.max_length)
         if self._context.world_size > 1:
             self._context.silent("handing out the exported model")
-            give_weights(model)
+            give_weights(model.network)
         return model
 
     def _load_to_train(self) -> RewardModel:
