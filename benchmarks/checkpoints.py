@@ -34,9 +34,9 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import InputRole, RunIdentity, StageResult, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.tables import TrainingStep
-from ser_core.learn.precision import Precision, set_up_process
-from ser_core.learn.reward_model import load
-from ser_core.learn.training import TrainingPair, TrainingState, train
+from ser_core.learn.compute.precision import Precision, set_up_process
+from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.training import TrainingPair, TrainingState, train
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import read_manifest
 from ser_core.store.connect import connect

@@ -98,7 +98,7 @@ def _loops(a: SERRun, b: SERRun, of_a: _Results, of_b: _Results) -> Iterator[Loo
 
 
 def _p_value(of_a: _Results, a: int, of_b: _Results, b: int) -> float | None:
-    from ser_core.learn.evaluation import mcnemar
+    from ser_core.learn.trust.evaluation import mcnemar
 
     if not of_a.right or not of_b.right or a not in of_a.right or b not in of_b.right:
         return None

@@ -18,7 +18,7 @@ from ser_core.errors import QualityError, SpecError
 
 if TYPE_CHECKING:
     from ser_core.cli.score_input import ScoreRow
-    from ser_core.learn.reward_model import RewardModel
+    from ser_core.learn.reward.reward_model import RewardModel
 
 ROWS_AT_ONCE = 512
 
@@ -69,8 +69,8 @@ def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
     from ser_core.report.ledger import fetch_model, read_ledger
 
     try:
-        from ser_core.learn.precision import detect, set_up_process
-        from ser_core.learn.reward_model import load
+        from ser_core.learn.compute.precision import detect, set_up_process
+        from ser_core.learn.reward.reward_model import load
     except ModuleNotFoundError as error:
         raise SpecError(f"{error.name} is not installed", reason="MissingPackage", hint="pip install 'ser-operator[jobs]'") from error
     ledger = read_ledger(stored.store, stored.run)
@@ -83,7 +83,7 @@ def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
 
 def score_stream(model: "RewardModel", rows: Iterable["ScoreRow"], token_budget: int, temperature: float) -> Iterator[dict[str, Any]]:
     """Results in the order of the rows; at most `ROWS_AT_ONCE` rows are held in memory."""
-    from ser_core.learn.scoring import score_rows
+    from ser_core.learn.reward.scoring import score_rows
 
     remaining = iter(rows)
     while chunk := list(islice(remaining, ROWS_AT_ONCE)):

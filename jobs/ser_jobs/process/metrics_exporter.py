@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from ser_core.api.stage import StageSpec
 from ser_core.data.tables import TrainingStep
-from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.metrics import METRICS
 
 Family = CounterMetricFamily | GaugeMetricFamily

@@ -15,8 +15,8 @@ from ser_core.api.serrun import Rule
 from ser_core.api.stage import FilterMetrics, InputRole, RetrainMetrics
 from ser_core.data.tables import CalibrationPair, Decision, HiddenLabel, PairScores, read_table, write_table
 from ser_core.errors import SpecError
-from ser_core.learn.agreement import agreement_report
-from ser_core.learn.selection import Evidence, Selection, calibrated, paper, reference
+from ser_core.learn.trust.agreement import agreement_report
+from ser_core.learn.trust.selection import Evidence, Selection, calibrated, paper, reference
 from ser_jobs.process.context import StageContext, StageOutput
 
 

@@ -15,10 +15,10 @@ from ser_core.api.serrun import Rule
 from ser_core.api.stage import InputRole, LabelMetrics
 from ser_core.data.tables import Decision, PairScores, PoolPair, read_table, write_table
 from ser_core.errors import Interrupted, ObjectNotFound
-from ser_core.learn.batching import deal
-from ser_core.learn.precision import detect, set_up_process
-from ser_core.learn.reward_model import load
-from ser_core.learn.scoring import Scores, score_pairs
+from ser_core.learn.compute.precision import detect, set_up_process
+from ser_core.learn.reward.batching import deal
+from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.scoring import Scores, score_pairs
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.shards import Shard, ShardStore
 from ser_jobs.process.context import StageContext, StageOutput

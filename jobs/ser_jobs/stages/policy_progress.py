@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ser_core.learn.alignment import Answer
-from ser_core.learn.ppo.metrics import StepMetrics
-from ser_core.learn.ppo.state import PPOState
+from ser_core.learn.policy.alignment import Answer
+from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.state import PPOState
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.stage_watch import StageWatch
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.tables import PolicyStep, write_table
-from ser_core.learn.alignment import Answer, answer_all, change, summary
-from ser_core.learn.distributed import process_group
-from ser_core.learn.ppo.critic import Critic, make_critic
-from ser_core.learn.ppo.generation import Generator, Prompt, TransformersGenerator, encode_prompts
-from ser_core.learn.ppo.metrics import StepMetrics
-from ser_core.learn.ppo.policy import load_policy
-from ser_core.learn.ppo.ppo import Alignment, align
-from ser_core.learn.ppo.scorers import RewardModelScorer, Scorer
-from ser_core.learn.ppo.settings import Settings
-from ser_core.learn.ppo.trunk import share_trunk
-from ser_core.learn.ppo.vllm_generation import VllmGenerator
-from ser_core.learn.precision import Precision, detect, set_up_process
-from ser_core.learn.reward_model import load
+from ser_core.learn.compute.distributed import process_group
+from ser_core.learn.compute.precision import Precision, detect, set_up_process
+from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
+from ser_core.learn.policy.generation import Generator, Prompt, TransformersGenerator, encode_prompts
+from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.policy.ppo.critic import Critic, make_critic
+from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.ppo import Alignment, align
+from ser_core.learn.policy.ppo.settings import Settings
+from ser_core.learn.policy.ppo.trunk import share_trunk
+from ser_core.learn.policy.scorers import RewardModelScorer, Scorer
+from ser_core.learn.policy.vllm_generation import VllmGenerator
+from ser_core.learn.reward.reward_model import load
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.policy_inputs import heldout_prompts, learnt_prompts, policy_spec, starting_policy
 from ser_jobs.stages.policy_progress import PolicyProgress

@@ -23,12 +23,12 @@ from ser_core.data.tables import (
     write_table,
 )
 from ser_core.errors import DataError
-from ser_core.learn.calibration import CROSS_FIT_BELOW, FOLDS, fit_temperature, folds
-from ser_core.learn.distributed import give_weights, process_group
-from ser_core.learn.evaluation import evaluate, report
-from ser_core.learn.precision import Precision, detect, set_up_process
-from ser_core.learn.reward_model import RewardModel, load
-from ser_core.learn.training import TrainingPair, count_steps, train
+from ser_core.learn.compute.distributed import give_weights, process_group
+from ser_core.learn.compute.precision import Precision, detect, set_up_process
+from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.learn.reward.training import TrainingPair, count_steps, train
+from ser_core.learn.trust.calibration import CROSS_FIT_BELOW, FOLDS, fit_temperature, folds
+from ser_core.learn.trust.evaluation import evaluate, report
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.training_data import Example, starts_from, training_data
 from ser_jobs.stages.training_progress import TrainingProgress, pairs_in_steps

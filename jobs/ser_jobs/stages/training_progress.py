@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ser_core.data.tables import LabeledPair, PairScores, PoolPair, TrainingStep
 from ser_core.errors import Interrupted
-from ser_core.learn import ranks
-from ser_core.learn.batching import deal, steps_per_epoch
-from ser_core.learn.reward_model import RewardModel
-from ser_core.learn.scoring import score_pairs
-from ser_core.learn.training import TrainingState
+from ser_core.learn.compute import ranks
+from ser_core.learn.reward.batching import deal, steps_per_epoch
+from ser_core.learn.reward.reward_model import RewardModel
+from ser_core.learn.reward.scoring import score_pairs
+from ser_core.learn.reward.training import TrainingState
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.stage_watch import StageWatch
 

@@ -9,9 +9,9 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import Decision, PairScores, PoolPair, read_table
 from ser_core.errors import Interrupted
-from ser_core.learn.precision import Precision
-from ser_core.learn.reward_model import load
-from ser_core.learn.scoring import score_pairs
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.scoring import score_pairs
 from ser_jobs.stages.label import body
 
 

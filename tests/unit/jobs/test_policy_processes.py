@@ -14,8 +14,8 @@ from unit.learn.processes import together
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import PolicyStep, read_table
-from ser_core.learn.precision import Precision
-from ser_core.learn.reward_model import load
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.reward.reward_model import load
 from ser_jobs.stages.sft import body as sft
 
 pytestmark = pytest.mark.timeout(600)

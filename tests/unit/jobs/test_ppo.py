@@ -12,10 +12,10 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import PolicyPrompt, PolicyStep, read_table
 from ser_core.errors import Interrupted
-from ser_core.learn.ppo.guards import HackingLimits
-from ser_core.learn.ppo.settings import Settings
-from ser_core.learn.precision import Precision
-from ser_core.learn.reward_model import load
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.policy.ppo.guards import HackingLimits
+from ser_core.learn.policy.ppo.settings import Settings
+from ser_core.learn.reward.reward_model import load
 from ser_jobs.stages import ppo
 from ser_jobs.stages.ppo import body
 

@@ -1,7 +1,7 @@
 """Agreement of self-labels with hidden human ones, by confidence."""
 
 from ser_core.data.tables import Decision
-from ser_core.learn.agreement import BANDS, agreement_report
+from ser_core.learn.trust.agreement import BANDS, agreement_report
 
 
 def decision(confidence, kept, agrees):

@@ -4,8 +4,18 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from ser_core.learn.batching import Shape, bucket_length, deal, epoch_order, micro_batches, pad, pairs_of_step, scoring_batches, shares
-from ser_core.learn.encoding import Row
+from ser_core.learn.reward.batching import (
+    Shape,
+    bucket_length,
+    deal,
+    epoch_order,
+    micro_batches,
+    pad,
+    pairs_of_step,
+    scoring_batches,
+    shares,
+)
+from ser_core.learn.reward.encoding import Row
 
 LENGTHS = [random.Random(1).randint(1, 500) for _ in range(300)]
 

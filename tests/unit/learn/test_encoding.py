@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from ser_core.learn.encoding import Encoder, Row
-from ser_core.learn.precision import Precision
-from ser_core.learn.reward_model import load
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.reward.encoding import Encoder, Row
+from ser_core.learn.reward.reward_model import load
 
 PROMPT, ANSWER = "w1 w2 w3 w4 w5 w6", "w7 w8 w9"
 

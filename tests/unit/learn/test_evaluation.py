@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ser_core.data.tables import EvaluatedPair
 from ser_core.errors import QualityError
-from ser_core.learn.evaluation import evaluate, mcnemar, report, wilson
+from ser_core.learn.trust.evaluation import evaluate, mcnemar, report, wilson
 
 quick = settings(max_examples=40)
 

@@ -3,9 +3,9 @@ import math
 import torch
 
 from ser_core.api.serrun import TrainingSpec
-from ser_core.learn.encoding import Row
-from ser_core.learn.losses import bradley_terry, centering, hinge
-from ser_core.learn.training import TrainingPair, pair_losses
+from ser_core.learn.reward.encoding import Row
+from ser_core.learn.reward.losses import bradley_terry, centering, hinge
+from ser_core.learn.reward.training import TrainingPair, pair_losses
 
 ROW = Row(torch.zeros(1, dtype=torch.int32).numpy(), 0, 1, False)
 

@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from ser_core.learn.precision import Precision, resolve, set_up_process
+from ser_core.learn.compute.precision import Precision, resolve, set_up_process
 
 WITH_BF16 = "processor : 0\nflags : fpu avx512f avx512_bf16 amx_tile\n"
 WITHOUT = "processor : 0\nflags : fpu avx2\n"

@@ -7,9 +7,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
-from ser_core.learn.batching import pad
-from ser_core.learn.precision import Precision
-from ser_core.learn.reward_model import RewardModel, load
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.reward.batching import pad
+from ser_core.learn.reward.reward_model import RewardModel, load
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6"]
 ANSWERS = ["w7", "w8 w9 w10 w11", "w12 w13"]

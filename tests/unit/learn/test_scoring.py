@@ -7,9 +7,9 @@ import torch
 
 from ser_core.data.tables import PoolPair
 from ser_core.errors import QualityError
-from ser_core.learn.precision import Precision
-from ser_core.learn.reward_model import load
-from ser_core.learn.scoring import score_pairs, score_rows
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.scoring import score_pairs, score_rows
 
 
 def texts(count: int, longest: int = 20) -> list[tuple[str, str]]:

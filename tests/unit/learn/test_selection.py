@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ser_core.api.serrun import ThresholdsSpec
 from ser_core.errors import QualityError
-from ser_core.learn.selection import Evidence, calibrated, length_balance, paper, reference
+from ser_core.learn.trust.selection import Evidence, calibrated, length_balance, paper, reference
 
 quick = settings(max_examples=40)
 

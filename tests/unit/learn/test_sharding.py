@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from ser_core.learn.sharding import Sharding, Size, choose_sharding, state_bytes
+from ser_core.learn.compute.sharding import Sharding, Size, choose_sharding, state_bytes
 
 GIGABYTE = 1 << 30
 SMALL = Size(trainable=22_000_000, frozen=0, hidden=384, layers=6, tokens=8192, half=True)

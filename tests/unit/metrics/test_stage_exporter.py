@@ -14,7 +14,7 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.tables import TrainingStep
-from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.metrics import METRICS, POLICY, STAGES, TRAINING
 from ser_jobs.process.metrics_exporter import Measurements, exposition
 from ser_jobs.process.progress_server import progress_server

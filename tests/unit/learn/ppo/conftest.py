@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from ser_core.api.serrun import AdapterSpec
-from ser_core.learn.ppo.critic import Critic, critic_from_policy
-from ser_core.learn.ppo.generation import TransformersGenerator
-from ser_core.learn.ppo.policy import Policy, load_policy
-from ser_core.learn.ppo.scorers import RewardModelScorer
-from ser_core.learn.precision import Precision
-from ser_core.learn.reward_model import load
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.policy.generation import TransformersGenerator
+from ser_core.learn.policy.policy import Policy, load_policy
+from ser_core.learn.policy.ppo.critic import Critic, critic_from_policy
+from ser_core.learn.policy.scorers import RewardModelScorer
+from ser_core.learn.reward.reward_model import load
 
 Actors = tuple[Policy, Critic, TransformersGenerator]
 

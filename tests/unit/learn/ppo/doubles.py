@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from unit.learn.watches import Answers, kept
 
-from ser_core.learn.ppo.critic import Critic
-from ser_core.learn.ppo.generation import Prompt
-from ser_core.learn.ppo.metrics import StepMetrics
-from ser_core.learn.ppo.policy import Policy
-from ser_core.learn.ppo.state import PPOState
-from ser_core.learn.precision import Precision
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.policy.generation import Prompt
+from ser_core.learn.policy.policy import Policy
+from ser_core.learn.policy.ppo.critic import Critic
+from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.state import PPOState
 
 END = 0
 CPU = Precision("cpu")

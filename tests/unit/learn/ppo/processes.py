@@ -7,12 +7,12 @@ import torch
 from torch import distributed
 from unit.learn.ppo.doubles import END, Judge, Script, Watch, prompts
 
-from ser_core.learn import ranks
-from ser_core.learn.ppo.critic import critic_from_policy
-from ser_core.learn.ppo.policy import load_policy
-from ser_core.learn.ppo.ppo import align
-from ser_core.learn.ppo.settings import Settings
-from ser_core.learn.precision import Precision, set_up_process
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.precision import Precision, set_up_process
+from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.policy.ppo.critic import critic_from_policy
+from ser_core.learn.policy.ppo.ppo import align
+from ser_core.learn.policy.ppo.settings import Settings
 
 SETTINGS = Settings(
     rollouts_per_step=7,  # the processes have different shares

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ser_core.learn.ppo import arithmetic
+from ser_core.learn.policy.ppo import arithmetic
 
 MASK = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
 

@@ -3,8 +3,8 @@ import math
 import torch
 from unit.learn.ppo.doubles import Judge, Sampler, Watch, prompts, table
 
-from ser_core.learn.ppo.ppo import align
-from ser_core.learn.ppo.settings import Settings
+from ser_core.learn.policy.ppo.ppo import align
+from ser_core.learn.policy.ppo.settings import Settings
 
 
 def test_a_bandit_reaches_its_known_optimum():

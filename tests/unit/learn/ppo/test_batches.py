@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-from ser_core.learn.ppo.batches import micro_batches, minibatches, prompts_of_step, sequences
+from ser_core.learn.policy.batches import micro_batches, minibatches, prompts_of_step, sequences
 
 
 def test_every_pass_takes_every_prompt_once_in_its_own_order():

@@ -7,11 +7,11 @@ from unit.learn.ppo.doubles import prompts
 
 from ser_core.api.serrun import AdapterSpec
 from ser_core.errors import SpecError
-from ser_core.learn.ppo.batches import sequences
-from ser_core.learn.ppo.critic import load_critic, make_critic
-from ser_core.learn.ppo.policy import load_policy
-from ser_core.learn.precision import Precision
-from ser_core.learn.reward_model import load
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.policy.ppo.critic import load_critic, make_critic
+from ser_core.learn.reward.reward_model import load
 
 ADAPTERS = [None, AdapterSpec(rank=2, alpha=4)]
 BATCH = sequences([list(prompt.tokens) for prompt in prompts(3, 1, 6)], [[5, 6], [7, 8, 9], []], "cpu")

@@ -8,10 +8,10 @@ import torch
 from unit.learn.ppo.doubles import END, Judge, Script, Watch, prompts, table
 
 from ser_core.errors import QualityError
-from ser_core.learn.ppo.arithmetic import adapted_coefficient
-from ser_core.learn.ppo.guards import HackingLimits, Limits
-from ser_core.learn.ppo.ppo import align
-from ser_core.learn.ppo.settings import Settings
+from ser_core.learn.policy.ppo.arithmetic import adapted_coefficient
+from ser_core.learn.policy.ppo.guards import HackingLimits, Limits
+from ser_core.learn.policy.ppo.ppo import align
+from ser_core.learn.policy.ppo.settings import Settings
 
 SETTINGS = Settings(
     rollouts_per_step=4,

@@ -3,8 +3,8 @@ import torch
 from unit.learn.ppo.doubles import prompts
 
 from ser_core.errors import DataError
-from ser_core.learn.ppo.batches import sequences
-from ser_core.learn.ppo.generation import encode_prompts, until_end
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.generation import encode_prompts, until_end
 
 PROMPTS = [list(prompt.tokens) for prompt in prompts(4, 11, 1, 7, 4)]
 

@@ -3,8 +3,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from ser_core.learn.ppo.guards import Action, HackingLimits, Ladder, Limits, climb, hacking_sign, worth_keeping
-from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.guards import Action, HackingLimits, Ladder, Limits, climb, hacking_sign, worth_keeping
+from ser_core.learn.policy.ppo.metrics import StepMetrics
 
 LIMITS = HackingLimits(window=2, length_factor=3.0, kl=10.0, heldout_drop=0.5)
 STEP = StepMetrics(**{field.name: 0.0 for field in fields(StepMetrics)} | {"heldout_score": None, "answer_tokens": 10.0})

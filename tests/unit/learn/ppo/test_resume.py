@@ -7,10 +7,10 @@ from unit.learn.ppo.doubles import Watch, prompts
 
 from ser_core.api.serrun import AdapterSpec
 from ser_core.errors import Interrupted, SpecError
-from ser_core.learn.ppo.guards import HackingLimits
-from ser_core.learn.ppo.ppo import align
-from ser_core.learn.ppo.settings import Settings
-from ser_core.learn.ppo.state import PPOState
+from ser_core.learn.policy.ppo.guards import HackingLimits
+from ser_core.learn.policy.ppo.ppo import align
+from ser_core.learn.policy.ppo.settings import Settings
+from ser_core.learn.policy.ppo.state import PPOState
 
 SETTINGS = Settings(
     rollouts_per_step=5,

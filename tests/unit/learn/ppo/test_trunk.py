@@ -7,15 +7,15 @@ import torch
 from unit.learn.ppo.doubles import Judge, Watch, prompts
 
 from ser_core.api.serrun import AdapterSpec
-from ser_core.learn.ppo.batches import sequences
-from ser_core.learn.ppo.critic import Critic, make_critic
-from ser_core.learn.ppo.generation import TransformersGenerator
-from ser_core.learn.ppo.policy import Policy, load_policy
-from ser_core.learn.ppo.ppo import align
-from ser_core.learn.ppo.settings import Settings
-from ser_core.learn.ppo.trunk import share_trunk
-from ser_core.learn.precision import Precision
-from ser_core.learn.reward_model import load
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.generation import TransformersGenerator
+from ser_core.learn.policy.policy import Policy, load_policy
+from ser_core.learn.policy.ppo.critic import Critic, make_critic
+from ser_core.learn.policy.ppo.ppo import align
+from ser_core.learn.policy.ppo.settings import Settings
+from ser_core.learn.policy.ppo.trunk import share_trunk
+from ser_core.learn.reward.reward_model import load
 
 ADAPTER = AdapterSpec(rank=3, alpha=6)
 BATCH = sequences([list(prompt.tokens) for prompt in prompts(3, 1, 6)], [[5, 6], [7, 8, 9], [4]], "cpu")

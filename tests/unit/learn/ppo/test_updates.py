@@ -8,9 +8,9 @@ import pytest
 import torch
 from unit.learn.ppo.doubles import END, Judge, Script, Watch, prompts, table
 
-from ser_core.learn.ppo.batches import sequences
-from ser_core.learn.ppo.ppo import align
-from ser_core.learn.ppo.settings import Settings
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.ppo.ppo import align
+from ser_core.learn.policy.ppo.settings import Settings
 
 PROMPTS = prompts(3, 9, 1, 5, 12)
 TOY = Settings(

@@ -9,10 +9,10 @@ import torch
 
 from ser_core.api.serrun import AdapterSpec
 from ser_core.errors import SpecError
-from ser_core.learn.ppo.batches import sequences
-from ser_core.learn.ppo.generation import until_end
-from ser_core.learn.ppo.policy import load_policy
-from ser_core.learn.ppo.vllm_generation import VllmGenerator, plain_weights
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.generation import until_end
+from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.policy.vllm_generation import VllmGenerator, plain_weights
 
 needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed; make vllm runs this")
 PROMPTS = [[5, 6, 7, 8], [9], [5, 6], [10, 11, 12]]

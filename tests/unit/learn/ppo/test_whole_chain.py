@@ -7,9 +7,9 @@ import torch
 from unit.learn.ppo.doubles import Judge, Watch, prompts
 
 from ser_core.api.serrun import AdapterSpec
-from ser_core.learn.ppo.batches import sequences
-from ser_core.learn.ppo.ppo import align
-from ser_core.learn.ppo.settings import Settings
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.ppo.ppo import align
+from ser_core.learn.policy.ppo.settings import Settings
 
 SETTINGS = Settings(
     rollouts_per_step=7, answer_tokens=6, temperature=1.0, tokens_per_batch=40, epochs=1, policy_rate=1e-3, critic_rate=1e-3

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from ser_core.data.tables import PairScores, PoolPair
 from ser_core.errors import QualityError
-from ser_core.learn.batching import pad, scoring_batches
-from ser_core.learn.encoding import Row
-from ser_core.learn.reward_model import RewardModel
+from ser_core.learn.reward.batching import pad, scoring_batches
+from ser_core.learn.reward.encoding import Row
+from ser_core.learn.reward.reward_model import RewardModel
 
 Scores = NDArray[np.float64]
 AfterBatch = Callable[[list[int], Scores], None]

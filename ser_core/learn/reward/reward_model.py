@@ -16,12 +16,12 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
-from ser_core.learn.adapters import adapt_scorer
-from ser_core.learn.batching import Batch
-from ser_core.learn.encoding import Encoder
-from ser_core.learn.parts import computed_by_row, trainable, without_adapter
-from ser_core.learn.precision import Precision
-from ser_core.learn.pretrained import export, load_network
+from ser_core.learn.compute.adapters import adapt_scorer
+from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.pretrained import export, load_network
+from ser_core.learn.reward.batching import Batch
+from ser_core.learn.reward.encoding import Encoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ser_core.learn.ppo.critic import Critic
-from ser_core.learn.ppo.policy import Policy
+from ser_core.learn.policy.policy import Policy
+from ser_core.learn.policy.ppo.critic import Critic
 
 _SPARE_RANK = 4
 """More singular vectors than wanted, for the accuracy of the wanted ones (arXiv 0909.4061)."""

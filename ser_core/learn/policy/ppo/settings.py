@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ser_core.learn.ppo.guards import HackingLimits, Limits
+from ser_core.learn.policy.ppo.guards import HackingLimits, Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ser_core.api.serrun import Rule, ThresholdsSpec
 from ser_core.api.status import LearningStatus
 from ser_core.errors import QualityError
-from ser_core.learn import explanation
-from ser_core.learn.calibration import lowest_reaching, sigmoid, tails
+from ser_core.learn.trust import explanation
+from ser_core.learn.trust.calibration import lowest_reaching, sigmoid, tails
 from ser_core.loop.learning_status import decide
 
 WEIGHT_RANGE = (0.5, 2.0)

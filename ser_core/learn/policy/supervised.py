@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.policy import SupervisedSpec
 from ser_core.errors import DataError, Interrupted, QualityError, SpecError
-from ser_core.learn import ranks
-from ser_core.learn.adapters import lora
-from ser_core.learn.ppo.generation import encode_prompts
-from ser_core.learn.precision import Precision
-from ser_core.learn.pretrained import FROM_THE_FOLDER_ALONE, export, load_network
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.adapters import lora
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.pretrained import FROM_THE_FOLDER_ALONE, export, load_network
+from ser_core.learn.policy.generation import encode_prompts
 
 _NOT_RESUMED = frozenset({"training_args.bin", "README.md", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"})
 """Files of a TRL checkpoint that its resume does not read."""

@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
-from ser_core.learn.adapters import lora
-from ser_core.learn.ppo.batches import Sequences
-from ser_core.learn.precision import Precision
-from ser_core.learn.pretrained import export, load_network
+from ser_core.learn.compute.adapters import lora
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.pretrained import export, load_network
+from ser_core.learn.policy.batches import Sequences
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ser_core.api.adapter import AdapterSpec
-from ser_core.learn.parts import heads
+from ser_core.learn.compute.parts import heads
 
 
 def lora(adapter: AdapterSpec, task: Literal["CAUSAL_LM", "SEQ_CLS"], *, whole: Sequence[str] = ()) -> Any:

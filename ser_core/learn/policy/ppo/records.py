@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser_core.learn import ranks
-from ser_core.learn.ppo import arithmetic
-from ser_core.learn.ppo.batches import Sequences
-from ser_core.learn.ppo.guards import Action, Ladder
-from ser_core.learn.ppo.metrics import StepMetrics
-from ser_core.learn.ppo.state import PPOState
+from ser_core.learn.compute import ranks
+from ser_core.learn.policy.batches import Sequences
+from ser_core.learn.policy.ppo import arithmetic
+from ser_core.learn.policy.ppo.guards import Action, Ladder
+from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.state import PPOState
 
 
 @dataclass(frozen=True, slots=True)

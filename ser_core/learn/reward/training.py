@@ -17,13 +17,13 @@ from safetensors.torch import load_file, save_file
 from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
-from ser_core.learn import ranks
-from ser_core.learn.batching import pad, pairs_of_step, shares, steps_per_epoch
-from ser_core.learn.encoding import Row
-from ser_core.learn.engine import Engine, LocalEngine
-from ser_core.learn.losses import bradley_terry, centering, hinge
-from ser_core.learn.reward_model import RewardModel
-from ser_core.learn.sharding import Sharding
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.engine import Engine, LocalEngine
+from ser_core.learn.compute.sharding import Sharding
+from ser_core.learn.reward.batching import pad, pairs_of_step, shares, steps_per_epoch
+from ser_core.learn.reward.encoding import Row
+from ser_core.learn.reward.losses import bradley_terry, centering, hinge
+from ser_core.learn.reward.reward_model import RewardModel
 
 _WARM_UP = 0.1
 _GATHERING = "gathering the weights"
@@ -179,7 +179,7 @@ def _engine(model: RewardModel, spec: TrainingSpec, resume: TrainingState | None
     tensors = resume.tensors if resume else None
     if ranks.count() == 1:
         return LocalEngine(model.network, spec.learning_rate, tensors)
-    from ser_core.learn.distributed import DeepSpeedEngine, sharding_of
+    from ser_core.learn.compute.distributed import DeepSpeedEngine, sharding_of
 
     shared = sharding or sharding_of(model.network, model.precision, spec.tokens_per_batch)
     return DeepSpeedEngine(model.network, spec.learning_rate, tensors, shared)

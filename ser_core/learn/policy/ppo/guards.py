@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import fmean
 
-from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.metrics import StepMetrics
 
 
 class Action(StrEnum):

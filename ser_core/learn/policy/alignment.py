@@ -8,10 +8,10 @@ from statistics import fmean, stdev
 import torch
 
 from ser_core.api.stage import PolicyEvaluation
-from ser_core.learn.ppo.batches import micro_batches, sequences
-from ser_core.learn.ppo.generation import Generator, Prompt, until_end
-from ser_core.learn.ppo.policy import Policy
-from ser_core.learn.ppo.scorers import Scorer
+from ser_core.learn.policy.batches import micro_batches, sequences
+from ser_core.learn.policy.generation import Generator, Prompt, until_end
+from ser_core.learn.policy.policy import Policy
+from ser_core.learn.policy.scorers import Scorer
 
 _Z95 = 1.959964
 

@@ -6,10 +6,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ser_core.learn.batching import pad
-from ser_core.learn.ppo.batches import micro_batches
-from ser_core.learn.reward_model import RewardModel
-from ser_core.learn.scoring import Scores
+from ser_core.learn.policy.batches import micro_batches
+from ser_core.learn.reward.batching import pad
+from ser_core.learn.reward.reward_model import RewardModel
+from ser_core.learn.reward.scoring import Scores
 
 
 class Scorer(Protocol):
@@ -23,7 +23,7 @@ class Scorer(Protocol):
 class RewardModelScorer:
     """Scores with a reward model.
 
-    The stages of the loop compute each row in a shape of its own, so that a score depends on nothing else (`ser_core.learn.scoring`),
+    The stages of the loop compute each row in a shape of its own, so that a score depends on nothing else (`reward.scoring`),
     and fill the last batch of every shape up. For the few answers of a PPO step that would be most of the work; here rows are
     padded to the longest beside them, and may differ from the loop's scores in the last bits.
 

@@ -19,19 +19,18 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from ser_core.errors import Interrupted, QualityError
-from ser_core.learn import ranks
-from ser_core.learn.engine import set_rate
-from ser_core.learn.ppo import arithmetic
-from ser_core.learn.ppo.batches import Sequences, micro_batches, minibatches, prompts_of_step, sequences
-from ser_core.learn.ppo.critic import Critic
-from ser_core.learn.ppo.generation import Generator, Prompt, until_end
-from ser_core.learn.ppo.guards import Action, Ladder, Sign, climb, hacking_sign, worth_keeping
-from ser_core.learn.ppo.metrics import StepMetrics
-from ser_core.learn.ppo.policy import Policy
-from ser_core.learn.ppo.records import Experience, Rollout, Update, step_metrics
-from ser_core.learn.ppo.scorers import Scorer
-from ser_core.learn.ppo.settings import Settings
-from ser_core.learn.ppo.state import (
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.engine import set_rate
+from ser_core.learn.policy.batches import Sequences, micro_batches, minibatches, prompts_of_step, sequences
+from ser_core.learn.policy.generation import Generator, Prompt, until_end
+from ser_core.learn.policy.policy import Policy
+from ser_core.learn.policy.ppo import arithmetic
+from ser_core.learn.policy.ppo.critic import Critic
+from ser_core.learn.policy.ppo.guards import Action, Ladder, Sign, climb, hacking_sign, worth_keeping
+from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.records import Experience, Rollout, Update, step_metrics
+from ser_core.learn.policy.ppo.settings import Settings
+from ser_core.learn.policy.ppo.state import (
     Learner,
     PPOState,
     ScoreMoments,
@@ -42,6 +41,7 @@ from ser_core.learn.ppo.state import (
     restore_learners,
     restore_random,
 )
+from ser_core.learn.policy.scorers import Scorer
 
 
 class Watch(Protocol):

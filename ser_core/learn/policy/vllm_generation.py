@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from ser_core.errors import SpecError
-from ser_core.learn import ranks
-from ser_core.learn.ppo.batches import sequences
-from ser_core.learn.ppo.policy import Policy
+from ser_core.learn.compute import ranks
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.policy import Policy
 
 MEMORY_SHARE = 0.3
 """Of the device's memory, for the engine's copy of the weights and its cache; the trainer needs the rest (TRL's default as well)."""

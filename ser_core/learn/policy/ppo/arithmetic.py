@@ -2,7 +2,7 @@
 
 import torch
 
-from ser_core.learn import ranks
+from ser_core.learn.compute import ranks
 
 
 def penalised(scores: torch.Tensor, finished: torch.Tensor, penalty: float) -> torch.Tensor:

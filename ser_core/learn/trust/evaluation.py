@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ser_core.api.stage import Comparison, Evaluation
 from ser_core.data.tables import EvaluatedPair
 from ser_core.errors import QualityError
-from ser_core.learn.calibration import sigmoid
+from ser_core.learn.trust.calibration import sigmoid
 
 BINS = 10
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser_core.learn.batching import epoch_order
+from ser_core.learn.reward.batching import epoch_order
 
 
 def prompts_of_step(step: int, prompts: int, rollouts: int, seed: int) -> NDArray[np.int64]:

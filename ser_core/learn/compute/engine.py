@@ -1,4 +1,4 @@
-"""What takes the optimizer steps of a training: `LocalEngine` in one process, `ser_core.learn.distributed.DeepSpeedEngine` in several."""
+"""What takes the optimizer steps of a training: `LocalEngine` in one process, `distributed.DeepSpeedEngine` in several."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ser_core.learn.parts import trainable
+from ser_core.learn.compute.parts import trainable
 
 LARGEST_GRADIENT_NORM = 1.0
 

@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 from ser_core.errors import DataError
 
 TEMPLATE = "Question: {prompt}\n\nAnswer:"
-"""What the reward model reads before an answer (see `ser_core.learn.encoding`)."""
+"""What the reward model reads before an answer (see `ser_core.learn.reward.encoding`)."""
 
 
 @dataclass(frozen=True, slots=True)

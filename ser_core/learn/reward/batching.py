@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser_core.learn.encoding import Row
+from ser_core.learn.reward.encoding import Row
 
 _STEP = 16
 _STEPS_PER_DOUBLING = 8

@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ser_core.errors import SpecError
-from ser_core.learn import ranks
-from ser_core.learn.engine import restore_moments, restore_weights, state_tensors
-from ser_core.learn.ppo.guards import Ladder
-from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.engine import restore_moments, restore_weights, state_tensors
+from ser_core.learn.policy.ppo.guards import Ladder
+from ser_core.learn.policy.ppo.metrics import StepMetrics
 
 _TENSORS, _NUMBERS = "ppo.safetensors", "ppo.json"
 

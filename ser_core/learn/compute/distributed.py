@@ -18,11 +18,19 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ser_core.errors import StoreError
-from ser_core.learn import ranks
-from ser_core.learn.engine import LARGEST_GRADIENT_NORM, adamw, moments_of, restore_moments, restore_weights, set_rate, state_tensors
-from ser_core.learn.parts import computed_by_row, trainable
-from ser_core.learn.precision import Precision
-from ser_core.learn.sharding import Sharding, Size, choose_sharding
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.engine import (
+    LARGEST_GRADIENT_NORM,
+    adamw,
+    moments_of,
+    restore_moments,
+    restore_weights,
+    set_rate,
+    state_tensors,
+)
+from ser_core.learn.compute.parts import computed_by_row, trainable
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.sharding import Sharding, Size, choose_sharding
 
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others. Whoever hangs is found by its heartbeat long before."""
