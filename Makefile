@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e faults scale binaries check bench vllm clean
+.PHONY: help quickstart test unit chart local integration e2e faults scale binaries check generated bench vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,7 +53,10 @@ check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m ser_core.cli.generate --check
+	$(BIN)/python crds/generate.py --check
+
+generated: $(INSTALLED) ## Write the CRD and the references in docs/ from the code
+	$(BIN)/python crds/generate.py
 
 bench: $(INSTALLED) ## Our training, scoring and PPO beside others, in one run
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

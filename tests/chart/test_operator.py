@@ -8,7 +8,7 @@ from chart.rendering import CHART, DIGEST, MATRIX, ROOT, helm, objects, of_kind,
 
 from controlplane.scenario import SPEC
 from ser_core.api.serrun import SERRun
-from ser_core.cli.why import explain
+from ser_core.cli.commands.why import explain
 from ser_operator.settings import Settings, from_environment
 
 

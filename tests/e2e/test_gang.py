@@ -17,7 +17,7 @@ from e2e.gang_story import GangStory, process_of, row_of
 from controlplane.cluster import ProcessKubelet
 from controlplane.scenario import Scenario
 from controlplane.stage_double import StageDouble
-from ser_core.cli.why import explain
+from ser_core.cli.commands.why import explain
 from ser_operator.read_run import read_run
 from ser_operator.render import PROGRESS_PORT
 

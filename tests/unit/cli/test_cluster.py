@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ser_core.api.status import Phase, StageKind, StageStatus
-from ser_core.cli import cluster
+from ser_core.cli.access import cluster
 from ser_operator import labels, render
 
 
@@ -141,7 +141,7 @@ def test_watching_prints_every_change_and_ends_with_the_run(ser, api, run, store
     def sleep(_):
         api.put_run(stored_run.run)
 
-    monkeypatch.setattr("ser_core.cli.status.time.sleep", sleep)
+    monkeypatch.setattr("ser_core.cli.commands.status.time.sleep", sleep)
     shown = ser("status", "small", "--watch")
     assert shown.code == 0
     assert [line.split()[1] for line in shown.out.splitlines() if line.startswith("phase")] == ["Running", "Completed"]
@@ -149,7 +149,7 @@ def test_watching_prints_every_change_and_ends_with_the_run(ser, api, run, store
 
 def test_watching_outlives_a_cluster_that_does_not_answer(ser, api, run, stored_run, monkeypatch):
     path, answers = f"{api.runs()}/small", [(503, {"message": "etcd has no leader"}), stored_run.run.model_dump(mode="json", by_alias=True)]
-    monkeypatch.setattr("ser_core.cli.status.time.sleep", lambda _: api.answers.update({path: answers.pop(0)}))
+    monkeypatch.setattr("ser_core.cli.commands.status.time.sleep", lambda _: api.answers.update({path: answers.pop(0)}))
     ended = ser("status", "small", "--watch")
     assert (ended.code, ended.err) == (0, "warning: the API server failed: etcd has no leader; looking again\n")
 

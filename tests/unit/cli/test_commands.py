@@ -13,9 +13,9 @@ import yaml
 
 from controlplane.scenario import SPEC
 from ser_core import errors
+from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.app import EXIT_USAGE
-from ser_core.cli.run import EXIT_SUSPENDED
-from ser_core.cli.stored_run import SOON
+from ser_core.cli.commands.run import EXIT_SUSPENDED
 
 COMMANDS = (*("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "score", "export", "purge"),)
 
@@ -54,7 +54,7 @@ def test_a_store_that_does_not_answer_is_told_soon(ser, monkeypatch, tmp_path):
     """SOON is 20 s; here nobody waits at all."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
-    monkeypatch.setattr("ser_core.cli.stored_run.SOON", replace(SOON, deadline_seconds=0))
+    monkeypatch.setattr("ser_core.cli.access.stored_run.SOON", replace(SOON, deadline_seconds=0))
     file = tmp_path / "serrun.yaml"
     document = {"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "far"}}
     storage = {"uri": "s3://bucket/runs", "endpoint": "http://127.0.0.1:9"}
@@ -202,8 +202,8 @@ def test_ctrl_c_ends_watching_with_130(ser, stored_run, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ser_core.cli.status.time.sleep", interrupt)
-    monkeypatch.setattr("ser_core.cli.status.TERMINAL", ())
+    monkeypatch.setattr("ser_core.cli.commands.status.time.sleep", interrupt)
+    monkeypatch.setattr("ser_core.cli.commands.status.TERMINAL", ())
     assert ser("status", stored_run.file, "--watch").code == 130
 
 

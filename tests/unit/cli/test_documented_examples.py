@@ -15,10 +15,10 @@ from unit.cli.test_terminal_output import printed
 
 from ser_core.api.serrun import Rule, StorageSpec
 from ser_core.api.status import Outcome, Phase, StageKind, StageStatus
+from ser_core.cli.access.stored_run import StoredRun
 from ser_core.cli.app import app
-from ser_core.cli.comparison import compare_runs
-from ser_core.cli.diff import diff_view
-from ser_core.cli.stored_run import StoredRun
+from ser_core.cli.commands.diff import diff_view
+from ser_core.cli.views.comparison import compare_runs
 from ser_core.loop.conditions import conditions
 
 MANUAL = Path("docs/cli.md")
@@ -40,8 +40,8 @@ class Noon(datetime):
 def said(ser, golden, monkeypatch, stored_run):
     """Calls a command as a user does who is in the folder of the run, and compares what it says with the golden file."""
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("ser_core.cli.status.datetime", Noon)
-    monkeypatch.setattr("ser_core.cli.why.datetime", Noon)
+    monkeypatch.setattr("ser_core.cli.commands.status.datetime", Noon)
+    monkeypatch.setattr("ser_core.cli.commands.why.datetime", Noon)
 
     def call(name, command, folder=stored_run.folder, code=0):
         golden_file = Path.cwd() / GOLDEN / f"{name}.txt"

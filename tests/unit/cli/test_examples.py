@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_core.cli.serrun_file import read_serrun
+from ser_core.cli.access.serrun_file import read_serrun
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.serrun import SERRunSpec
-from ser_core.cli.node_fit import fits, quantity
+from ser_core.cli.access.node_fit import fits, quantity
 
 SPEC = {
     "rewardModel": {"base": "hf://org/model"},

@@ -10,9 +10,9 @@ import yaml
 from rich.console import Console
 
 from ser_core.api.status import PolicyStatus
-from ser_core.cli.evolution import evolution_view
-from ser_core.cli.policy_line import policy_line
-from ser_core.cli.status_view import status_view
+from ser_core.cli.views.evolution_view import evolution_view
+from ser_core.cli.views.policy_line import policy_line
+from ser_core.cli.views.status_view import status_view
 
 ALIGNED = PolicyStatus(uri="s3://b/m", manifestSHA256="0" * 64, score=1.25, baseline_score=-0.5, kl=6.54, steps=30)
 

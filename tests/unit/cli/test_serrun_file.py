@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from ser_core.cli.serrun_file import located, read_serrun
+from ser_core.cli.access.serrun_file import located, read_serrun
 from ser_core.errors import DataError, SpecError
 
 GOOD = """\

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from ser_core.api.status import ControlStatus, SERRunStatus
-from ser_core.cli.display import JsonDisplay
-from ser_core.cli.evolution import evolution_view
-from ser_core.cli.local_executor import StageEvent
-from ser_core.cli.status_view import status_view
+from ser_core.cli.access.local_executor import StageEvent
+from ser_core.cli.views.display import JsonDisplay
+from ser_core.cli.views.evolution_view import evolution_view
+from ser_core.cli.views.status_view import status_view
 
 NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from ser_core.cli.stored_run import SOON
+from ser_core.cli.access.stored_run import SOON
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_good_run_is_ready(ser, serrun, tmp_path):
 def test_no_check_waits_for_a_silent_store_as_long_as_a_stage_would(ser, serrun, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
-    monkeypatch.setattr("ser_core.cli.validate.SOON", replace(SOON, deadline_seconds=0))
+    monkeypatch.setattr("ser_core.cli.commands.validate.SOON", replace(SOON, deadline_seconds=0))
 
     def move(spec):
         spec["rewardModel"]["base"] = "s3://bucket/model"

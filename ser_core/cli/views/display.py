@@ -15,9 +15,9 @@ from rich.text import Text
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Outcome, SERRunStatus, StageStatus
-from ser_core.cli.evolution import evolution_table
-from ser_core.cli.local_executor import StageEvent
-from ser_core.cli.policy_line import policy_line
+from ser_core.cli.access.local_executor import StageEvent
+from ser_core.cli.views.evolution_view import evolution_table
+from ser_core.cli.views.policy_line import policy_line
 from ser_core.loop.observed import Plan
 from ser_core.store.port import ObjectStore
 

@@ -1,8 +1,8 @@
 """`ser suspend` and `ser resume`: stop a run on a cluster in order, and let it go on."""
 
-from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.output import say
-from ser_core.cli.stored_run import Target, open_run
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
 from ser_core.loop.plan import TERMINAL
 

@@ -9,7 +9,7 @@ from typing import Any
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import IterationStatus
-from ser_core.cli.stored_run import StoredRun
+from ser_core.cli.access.stored_run import StoredRun
 from ser_core.errors import QualityError, SpecError, StoreError
 
 SEED, BEST = "seed", "best"

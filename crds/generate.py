@@ -1,4 +1,4 @@
-"""`python -m ser_core.cli.generate`: write what follows from the API types and the table of metrics; ``--check`` says what has drifted."""
+"""`make generated`: write what follows from the API types and the table of metrics; ``--check`` says what has drifted."""
 
 import argparse
 import difflib
@@ -12,7 +12,7 @@ import yaml
 from ser_core.api.crd import bounds, crd, resource_schema, shown_default
 from ser_core.metrics import GROUPS, Group
 
-_COMMAND = "python -m ser_core.cli.generate"
+_COMMAND = "make generated"
 _HEAD = """\
 `null` means the same as leaving a field out. Below a table stand the rules across its fields, as the API server words them when it
 refuses a SERRun. `kubectl explain serrun.spec` shows the same fields."""

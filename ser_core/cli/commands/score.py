@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.output import say
-from ser_core.cli.stored_run import StoredRun, open_run
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import StoredRun, open_run
+from ser_core.cli.views.output import say
 from ser_core.errors import QualityError, SpecError
 
 if TYPE_CHECKING:
-    from ser_core.cli.score_input import ScoreRow
+    from ser_core.cli.access.score_input import ScoreRow
     from ser_core.learn.reward.reward_model import RewardModel
 
 ROWS_AT_ONCE = 512
@@ -39,7 +39,7 @@ def score(
     Pairs (any of the preference formats) get score_1, score_2, better and confidence; rows of prompt and answer get score.
     Scores are logits: compare them between answers to one prompt only.
     """
-    from ser_core.cli.score_input import read_score_rows
+    from ser_core.cli.access.score_input import read_score_rows
 
     rows = read_score_rows(file)
     stored = open_run(run, Place(namespace, context, kubeconfig))

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from ser_core.api.status import Phase
-from ser_core.cli.output import print_warning, say
-from ser_core.cli.serrun_file import read_serrun
-from ser_core.cli.stored_run import SOON, RunFile
+from ser_core.cli.access.serrun_file import read_serrun
+from ser_core.cli.access.stored_run import SOON, RunFile
+from ser_core.cli.views.output import print_warning, say
 from ser_core.store.connect import connect
 from ser_core.store.purge import purge as purge_run
 from ser_core.store.purge import stored

@@ -9,10 +9,10 @@ import typer
 from rich.console import RenderableType
 from rich.live import Live
 
-from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.output import Format, FormatOption, print_data, print_warning, standard_output
-from ser_core.cli.status_view import Details, status_view
-from ser_core.cli.stored_run import StoredRun, Target, open_run
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import StoredRun, Target, open_run
+from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, standard_output
+from ser_core.cli.views.status_view import Details, status_view
 from ser_core.errors import ClusterError, StoreError
 from ser_core.loop.plan import TERMINAL
 

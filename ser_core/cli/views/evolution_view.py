@@ -1,4 +1,4 @@
-"""`ser evolution`: what each loop brought, as a table and as a curve of the accuracy with its interval."""
+"""The evolution of a run on a terminal: a table of the loops, and a curve of the accuracy with its interval."""
 
 from collections.abc import Iterator
 from itertools import compress
@@ -9,11 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
-from ser_core.cli.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
-from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.policy_line import policy_line
-from ser_core.cli.stored_run import StoredRun, Target, open_run
+from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
+from ser_core.cli.views.policy_line import policy_line
 
 _COLUMNS = ("loop", "status", "pairs", "kept", "above", "agree", "dev", "gain", "held-out", "95 % interval", "T")
 _LEFT_OUT_WHERE_NARROW = frozenset({"pairs", "above", "gain", "T"})
@@ -23,36 +20,6 @@ _LEGEND = """\
 {above}agree: share of kept self-labels that are right
 dev accuracy decides (* best), held-out accuracy informs{temperature}
 length: the rule "the longer answer wins" · curve: held-out, 95 % interval"""
-
-
-def evolution(
-    run: Target,
-    output: FormatOption = Format.TEXT,
-    namespace: NamespaceOption = None,
-    context: ContextOption = None,
-    kubeconfig: KubeconfigOption = None,
-) -> None:
-    """Show what each loop brought.
-
-    Labels, kept pairs, accuracy with its 95 % interval, the controls beside, and the policy.
-    """
-    stored = open_run(run, Place(namespace, context, kubeconfig))
-    status, length_rule = stored.run.status, _length_rule(stored)
-    if output is Format.TEXT:
-        console = standard_output()
-        console.print(evolution_view(status, length_rule, console.width))
-        return
-    parts = status.model_dump(mode="json", by_alias=True, include={"phase", "best_iteration", "iterations", "controls", "policy"})
-    print_data({"name": stored.run.metadata.name, **parts, "lengthOnlyAccuracy": length_rule}, output)
-
-
-def _length_rule(stored: StoredRun) -> float | None:
-    """It stands in the store alone, which is read for runs of this machine: a cluster's users may have no way to its store."""
-    if stored.cluster is not None:
-        return None
-    from ser_core.report.ledger import read_ledger
-
-    return read_ledger(stored.store, stored.run).length_rule
 
 
 def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) -> RenderableType:

@@ -19,10 +19,10 @@ from ser_core.api.immutability import forbidden_changes, refuse_changes
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import RunIdentity, StageResult
 from ser_core.api.status import Outcome, Phase, StageStatus
-from ser_core.cli.display import Display, choose_display
-from ser_core.cli.local_executor import LocalExecutor
-from ser_core.cli.serrun_file import located, read_serrun
-from ser_core.cli.stored_run import SOON, JsonLines, RunFile
+from ser_core.cli.access.local_executor import LocalExecutor
+from ser_core.cli.access.serrun_file import located, read_serrun
+from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile
+from ser_core.cli.views.display import Display, choose_display
 from ser_core.errors import SERError, SpecError
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus
-from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.reasons import Remedy, remedy_of
-from ser_core.cli.status_view import beside, elapsed, event_time
-from ser_core.cli.stored_run import StoredRun, Target, open_run
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import StoredRun, Target, open_run
+from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
+from ser_core.cli.views.reasons import Remedy, remedy_of
+from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.loop.stages import key_of, live_attempt, resource_kind
 
 _NAME_CELLS = 10

@@ -11,11 +11,11 @@ import typer
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import PrepareMetrics, RunIdentity
-from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
-from ser_core.cli.node_fit import fits
-from ser_core.cli.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
-from ser_core.cli.serrun_file import located, read_document, read_serrun
-from ser_core.cli.stored_run import SOON, RunFile
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
+from ser_core.cli.access.node_fit import fits
+from ser_core.cli.access.serrun_file import located, read_document, read_serrun
+from ser_core.cli.access.stored_run import SOON, RunFile
+from ser_core.cli.views.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 
 Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]

@@ -13,11 +13,11 @@ from rich.text import Text
 from ser_core.api.model import Model
 from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import IterationStatus, PolicyStatus
-from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.comparison import BEST, LoopPair, RunsCompared, SpecDifference, compare_runs
-from ser_core.cli.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.status_view import plain_table
-from ser_core.cli.stored_run import Target, is_file, open_run
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import Target, is_file, open_run
+from ser_core.cli.views.comparison import BEST, LoopPair, RunsCompared, SpecDifference, compare_runs
+from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
+from ser_core.cli.views.status_view import plain_table
 
 SIGNIFICANT = 0.05
 Other = Annotated[str, typer.Argument(metavar="OTHER", help="The run to compare it with, named alike.", show_default=False)]

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ser_core.cli.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.output import say
-from ser_core.cli.stored_run import Target, open_run
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; left out: <name>-report.html here.")]
