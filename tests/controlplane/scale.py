@@ -18,8 +18,8 @@ from controlplane.processor_time import seconds_of
 from controlplane.scale_hand_over import CASES, hand_over
 from ser_core.api.serrun import API_VERSION, SERRun
 from ser_core.api.status import SERRunStatus
-from ser_core.loop.stages import job_name, key_of
-from ser_operator.read_run import read_run, write_status
+from ser_core.loop.deciding.stages import job_name, key_of
+from ser_operator.facts.read_run import read_run, write_status
 
 
 def crowd(place: Home, folder: Path, many: int) -> None:

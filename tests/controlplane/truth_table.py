@@ -1,7 +1,7 @@
 """Which conditions hold in which phase: the table of docs/operations.md, asserted after every look of every test."""
 
 from controlplane.api_client import Object
-from ser_core.loop.conditions import TYPES
+from ser_core.loop.recording.conditions import TYPES
 
 TRUE_CONDITIONS = {
     "Pending": ({"Reconciling"},),

@@ -18,8 +18,8 @@ from controlplane.cluster import ProcessKubelet
 from controlplane.scenario import Scenario
 from controlplane.stage_double import StageDouble
 from ser_core.cli.commands.why import explain
-from ser_operator.read_run import read_run
-from ser_operator.render import PROGRESS_PORT
+from ser_operator.facts.read_run import read_run
+from ser_operator.objects.render import PROGRESS_PORT
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole run
 

@@ -15,7 +15,7 @@ from controlplane.prometheus import Prometheus
 from controlplane.scenario import ROOT
 from controlplane.watchdog import Watchdog
 from ser_core.api.stage import StageResult
-from ser_operator.render import PROGRESS_PORT
+from ser_operator.objects.render import PROGRESS_PORT
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for a whole run
 NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"

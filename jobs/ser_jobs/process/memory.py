@@ -5,7 +5,7 @@ import sys
 
 from ser_core.api.status import StageKind
 from ser_core.errors import OutOfMemory
-from ser_core.loop.stages import resource_kind
+from ser_core.loop.deciding.stages import resource_kind
 from ser_jobs.process.control_group import peak_bytes
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.api.serrun import SERRunSpec
-from ser_core.data.base_model import BaseModel, check_base_model, check_policy_base
-from ser_core.data.locations import Access
-from ser_core.data.preparation import Prepared, prepare_data
-from ser_core.data.prompts import Prompts, read_prompts
-from ser_core.data.sides import write_sides
+from ser_core.data.preparing.preparation import Prepared, prepare_data
+from ser_core.data.preparing.prompts import Prompts, read_prompts
+from ser_core.data.preparing.sides import write_sides
+from ser_core.data.reading.base_model import BaseModel, check_base_model, check_policy_base
+from ser_core.data.reading.locations import Access
 from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
 from ser_core.store.probe import probe
 from ser_jobs.process.context import StageContext, StageOutput

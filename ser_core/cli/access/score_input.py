@@ -7,11 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ser_core.data.formats import Form, find_form, to_pair
-from ser_core.data.json_rows import parse_object
-from ser_core.data.readers import detect, read_rows
-from ser_core.data.rows import BadRow, DataFile, Row, RowError
-from ser_core.data.text import clean, is_usable
+from ser_core.data.preparing.text import clean, is_usable
+from ser_core.data.reading.formats import Form, find_form, to_pair
+from ser_core.data.reading.json_rows import parse_object
+from ser_core.data.reading.readers import detect, read_rows
+from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.errors import DataError
 
 STANDARD_INPUT = "-"

@@ -126,8 +126,8 @@ def check_store(run: SERRun) -> Check:
 
 def check_model(run: SERRun) -> Check:
     """The base models' files are complete, and transformers can score, or write, with their kinds."""
-    from ser_core.data.base_model import check_base_model, check_policy_base
-    from ser_core.data.locations import Access
+    from ser_core.data.reading.base_model import check_base_model, check_policy_base
+    from ser_core.data.reading.locations import Access
 
     access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
     with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
@@ -174,9 +174,9 @@ def _kinds(table: str) -> Collection[str]:
 
 def check_data(run: SERRun) -> Check:
     """The data can be read and split."""
-    from ser_core.data.locations import Access
-    from ser_core.data.preparation import inspect
-    from ser_core.data.prompts import read_prompts
+    from ser_core.data.preparing.preparation import inspect
+    from ser_core.data.preparing.prompts import read_prompts
+    from ser_core.data.reading.locations import Access
 
     access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
     metrics = inspect(run.spec.data, run.spec.training.seed, access)

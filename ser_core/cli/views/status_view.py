@@ -14,7 +14,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import Condition, Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.cli.views.evolution_view import interval
 from ser_core.cli.views.policy_line import policy_line
-from ser_core.loop.stages import key_of, live_attempt
+from ser_core.loop.deciding.stages import key_of, live_attempt
 from ser_core.loop.text import read_time
 
 PHASE_STYLES = {

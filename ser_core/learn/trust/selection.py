@@ -13,7 +13,7 @@ from ser_core.api.status import LearningStatus
 from ser_core.errors import QualityError
 from ser_core.learn.trust import explanation
 from ser_core.learn.trust.calibration import lowest_reaching, sigmoid, tails
-from ser_core.loop.learning_status import decide
+from ser_core.loop.deciding.learning_status import decide
 
 WEIGHT_RANGE = (0.5, 2.0)
 """Bounds of the length-balance weights before they are scaled to mean 1."""

@@ -8,8 +8,8 @@ from controlplane.api_client import ApiError, Object
 from controlplane.plans.plan import Fault, Plan, run_to_end
 from controlplane.scenario import Scenario
 from ser_core.api.status import StageKind
-from ser_core.loop.stages import StageKey, job_name
-from ser_operator.read_run import read_run
+from ser_core.loop.deciding.stages import StageKey, job_name
+from ser_operator.facts.read_run import read_run
 
 POD = {"restartPolicy": "Never", "schedulerName": "nobody", "containers": [{"name": "stage", "image": "x"}]}
 """No node takes it."""

@@ -8,7 +8,7 @@ import yaml
 
 from ser_core.api.status import Phase, StageKind, StageStatus
 from ser_core.cli.access import cluster
-from ser_operator import labels, render
+from ser_operator.objects import labels, render
 
 
 @pytest.fixture

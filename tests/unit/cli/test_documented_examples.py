@@ -19,7 +19,7 @@ from ser_core.cli.access.stored_run import StoredRun
 from ser_core.cli.app import app
 from ser_core.cli.commands.diff import diff_view
 from ser_core.cli.views.comparison import compare_runs
-from ser_core.loop.conditions import conditions
+from ser_core.loop.recording.conditions import conditions
 
 MANUAL = Path("docs/cli.md")
 GOLDEN = Path("tests/golden/cli")

@@ -22,10 +22,11 @@ from ser_core.api.status import (
 )
 from ser_core.cli.commands.why import explain
 from ser_core.cli.views.reasons import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
-from ser_core.loop.conditions import conditions
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
-from ser_operator import allow_lists, read_run, reconcile, waiting
+from ser_core.loop.recording.conditions import conditions
+from ser_operator.facts import allow_lists, read_run, waiting
+from ser_operator.loop import reconcile
 
 NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
 BEGUN = "2026-01-31T12:20:00Z"

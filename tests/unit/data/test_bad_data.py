@@ -6,9 +6,9 @@ import tracemalloc
 
 import pytest
 
-from ser_core.data.rows import MAX_ROW_BYTES, DataFile
-from ser_core.data.spool import read_spool
-from ser_core.data.streams import read_lines
+from ser_core.data.preparing.spool import read_spool
+from ser_core.data.reading.rows import MAX_ROW_BYTES, DataFile
+from ser_core.data.reading.streams import read_lines
 from ser_core.errors import DataError
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ser_core.api.serrun import RewardModelSpec
-from ser_core.data.base_model import check_base_model, longest_input
+from ser_core.data.reading.base_model import check_base_model, longest_input
 from ser_core.errors import SpecError
 
 BERT = {"model_type": "bert", "max_position_embeddings": 512}

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ser_core.data.formats import Form, RawPair, find_form, to_pair
-from ser_core.data.readers import detect, read_rows
-from ser_core.data.rows import DataFile, Row, RowError
-from ser_core.data.validation import check_pair
+from ser_core.data.preparing.validation import check_pair
+from ser_core.data.reading.formats import Form, RawPair, find_form, to_pair
+from ser_core.data.reading.readers import detect, read_rows
+from ser_core.data.reading.rows import DataFile, Row, RowError
 from ser_core.errors import DataError
 
 

@@ -8,9 +8,9 @@ from urllib.parse import unquote
 import pytest
 
 from ser_core.api.serrun import HubSpec, RewardModelSpec, StorageSpec
-from ser_core.data.base_model import check_base_model
-from ser_core.data.locations import Access
-from ser_core.data.sources import open_source
+from ser_core.data.reading.base_model import check_base_model
+from ser_core.data.reading.locations import Access
+from ser_core.data.reading.sources import open_source
 from ser_core.errors import DataError, SpecError, StoreError
 
 COMMIT = "c0ffee" + "0" * 34

@@ -1,7 +1,7 @@
 import pytest
 
-from ser_core.data.sides import write_sides
-from ser_core.data.spool import read_spool
+from ser_core.data.preparing.sides import write_sides
+from ser_core.data.preparing.spool import read_spool
 from ser_core.data.tables import HiddenLabel, LabeledPair, PoolPair, read_table
 from ser_core.errors import DataError
 

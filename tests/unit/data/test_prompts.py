@@ -5,8 +5,8 @@ import json
 import pytest
 
 from ser_core.api.serrun import HubSpec, StorageSpec
-from ser_core.data.locations import Access
-from ser_core.data.prompts import read_prompts
+from ser_core.data.preparing.prompts import read_prompts
+from ser_core.data.reading.locations import Access
 from ser_core.errors import DataError
 
 

@@ -5,10 +5,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from ser_core.api.serrun import DataSpec, HubSpec, RewardModelSpec, SourceSpec, StorageSpec
-from ser_core.data.base_model import check_base_model
-from ser_core.data.locations import Access
-from ser_core.data.preparation import inspect
-from ser_core.data.sources import choose_train_files, open_source
+from ser_core.data.preparing.preparation import inspect
+from ser_core.data.reading.base_model import check_base_model
+from ser_core.data.reading.locations import Access
+from ser_core.data.reading.sources import choose_train_files, open_source
 from ser_core.errors import DataError
 
 

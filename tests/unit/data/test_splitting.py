@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_core.data.splitting import assign, coin, connected_groups
+from ser_core.data.preparing.splitting import assign, coin, connected_groups
 
 PAIRS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6)), min_size=1, max_size=60)
 
@@ -75,8 +75,8 @@ def test_a_source_is_split_without_leaks(prepare, by):
 
 
 def sides_by_value(prepared, by):
-    from ser_core.data.dialogues import first_user_turn
-    from ser_core.data.spool import read_spool
+    from ser_core.data.preparing.spool import read_spool
+    from ser_core.data.reading.dialogues import first_user_turn
 
     sides = {}
     for side, positions in prepared.sides.items():

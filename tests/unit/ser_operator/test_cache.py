@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_operator.cache import Cache
+from ser_operator.facts.cache import Cache
 
 
 def thing(uid, name="n", version="5", owner=None, namespace="lab"):

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from kubernetes.aio.client.configuration import Configuration
 
-from ser_operator.engine import Engine
+from ser_operator.cluster.transport import ApiError
+from ser_operator.loop.engine import Engine
 from ser_operator.settings import Settings
-from ser_operator.transport import ApiError
 
 
 class Server:

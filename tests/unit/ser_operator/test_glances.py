@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from ser_core.loop.observed import Progress
-from ser_operator import glances
+from ser_operator.cluster import glances
 
 
 def ask(monkeypatch, answer):

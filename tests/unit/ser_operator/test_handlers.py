@@ -4,7 +4,7 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from ser_operator.handlers import connection
+from ser_operator.loop.handlers import connection
 
 
 @pytest.mark.parametrize("key", ["Bearer abc", "bearer abc", "abc"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_operator.haste import Haste, haste
+from ser_operator.facts.haste import Haste, haste
 
 ENDED = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
 ENDING = {"status": {"conditions": [{"type": "SuccessCriteriaMet", "status": "True"}]}}

@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
-from ser_operator.kubernetes_api import Cluster
-from ser_operator.transport import ApiError
+from ser_operator.cluster.kubernetes_api import Cluster
+from ser_operator.cluster.transport import ApiError
 
 RUN = {
     "apiVersion": "ser.dev/v1alpha1",

@@ -7,8 +7,8 @@ import pytest
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import StageResult
-from ser_operator.observe import attempts, parse_result
-from ser_operator.read_run import read_run
+from ser_operator.facts.observe import attempts, parse_result
+from ser_operator.facts.read_run import read_run
 
 from .conftest import START
 

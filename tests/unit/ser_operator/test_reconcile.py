@@ -4,9 +4,9 @@ import pytest
 
 from ser_core.api.stage import StageResult
 from ser_core.api.status import Outcome, Phase
-from ser_operator import gang
-from ser_operator.read_run import read_run
-from ser_operator.transport import ApiError
+from ser_operator.cluster.transport import ApiError
+from ser_operator.facts.read_run import read_run
+from ser_operator.objects import gang
 
 from .conftest import Crash
 

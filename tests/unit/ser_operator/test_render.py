@@ -10,9 +10,9 @@ import yaml
 from ser_core.api.serrun import SERRun, Toleration
 from ser_core.api.stage import ManifestRef, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
+from ser_core.loop.deciding.stages import StageKey, job_name
 from ser_core.loop.observed import StartStage
-from ser_core.loop.stages import StageKey, job_name
-from ser_operator import gang, render
+from ser_operator.objects import gang, render
 from ser_operator.settings import Settings
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "jobs"

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ser_core.loop.observed import Waiting
-from ser_operator.waiting import stuck, waiting, waits_since
+from ser_operator.facts.waiting import stuck, waiting, waits_since
 
 from .conftest import START
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_operator.work_queue import LONGEST_PAUSE, WorkQueue
+from ser_operator.loop.work_queue import LONGEST_PAUSE, WorkQueue
 
 
 class Clock:
