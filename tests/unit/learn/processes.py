@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import distributed, multiprocessing
-from unit.learn.test_training import SPEC, Watch, pairs_of
+from unit.learn.reward.test_training import SPEC, Watch, pairs_of
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SERError

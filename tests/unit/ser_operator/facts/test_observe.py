@@ -10,7 +10,7 @@ from ser_core.api.stage import StageResult
 from ser_operator.facts.observe import attempts, parse_result
 from ser_operator.facts.read_run import read_run
 
-from .conftest import START
+from ..conftest import START
 
 
 @pytest.fixture

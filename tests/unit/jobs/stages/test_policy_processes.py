@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 from ports import free_port
 from unit.jobs.processes import process
-from unit.jobs.test_ppo import POLICY as ALIGNED
-from unit.jobs.test_sft import POLICY as TUNED
+from unit.jobs.stages.test_ppo import POLICY as ALIGNED
+from unit.jobs.stages.test_sft import POLICY as TUNED
 from unit.learn.processes import together
 
 from ser_core.api.stage import InputRole

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from unit.cli.test_terminal_output import printed
+from unit.cli.views.test_terminal_output import printed
 from unit.conftest import write_run
 
 from ser_core.api.status import PolicyStatus

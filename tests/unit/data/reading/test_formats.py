@@ -185,6 +185,6 @@ def test_a_damaged_parquet_file_is_refused(write, tmp_path):
 
 
 def test_the_rows_in_the_manual_are_the_same_pair():
-    manual = (Path(__file__).parents[3] / "docs" / "data-formats.md").read_text()
+    manual = (Path(__file__).parents[4] / "docs" / "data-formats.md").read_text()
     rows = [json.loads(line) for line in manual.partition("```json\n")[2].partition("```")[0].splitlines()]
     assert len({check_pair(converted(row), "source")[0] for row in rows}) == 1

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from unit.learn.ppo.doubles import END, Judge, Script, Watch, prompts, table
+from unit.learn.policy.doubles import END, Judge, Script, Watch, prompts, table
 
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.ppo.ppo import align

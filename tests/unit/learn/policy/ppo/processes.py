@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import distributed
-from unit.learn.ppo.doubles import END, Judge, Script, Watch, prompts
+from unit.learn.policy.doubles import END, Judge, Script, Watch, prompts
 
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.precision import Precision, set_up_process

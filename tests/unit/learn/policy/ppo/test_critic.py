@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from unit.learn.ppo.doubles import prompts
+from unit.learn.policy.doubles import prompts
 
 from ser_core.api.serrun import AdapterSpec
 from ser_core.errors import SpecError

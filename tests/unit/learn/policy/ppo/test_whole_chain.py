@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from unit.learn.ppo.doubles import Judge, Watch, prompts
+from unit.learn.policy.doubles import Judge, Watch, prompts
 
 from ser_core.api.serrun import AdapterSpec
 from ser_core.learn.policy.batches import sequences

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from unit.learn.ppo.doubles import END, Judge, Script, Watch, prompts, table
+from unit.learn.policy.doubles import END, Judge, Script, Watch, prompts, table
 
 from ser_core.errors import QualityError
 from ser_core.learn.policy.ppo.arithmetic import adapted_coefficient

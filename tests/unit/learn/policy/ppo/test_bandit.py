@@ -1,7 +1,7 @@
 import math
 
 import torch
-from unit.learn.ppo.doubles import Judge, Sampler, Watch, prompts, table
+from unit.learn.policy.doubles import Judge, Sampler, Watch, prompts, table
 
 from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from unit.learn.ppo.doubles import Watch, prompts
+from unit.learn.policy.doubles import Watch, prompts
 
 from ser_core.api.serrun import AdapterSpec
 from ser_core.errors import Interrupted, SpecError

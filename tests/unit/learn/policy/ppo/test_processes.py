@@ -2,7 +2,7 @@ from pathlib import Path
 
 import torch
 from torch import multiprocessing
-from unit.learn.ppo.processes import aligned, process
+from unit.learn.policy.ppo.processes import aligned, process
 
 
 def test_two_processes_end_with_the_weights_of_one(qwen: Path, tmp_path: Path):

@@ -8,7 +8,7 @@ from ser_operator.cluster.transport import ApiError
 from ser_operator.facts.read_run import read_run
 from ser_operator.objects import gang
 
-from .conftest import Crash
+from ..conftest import Crash
 
 STAGES = 5  # prepare, retrain, label, filter, retrain
 GANG = {"resources": {"retrain": {"nodes": 2, "gpus": 8}}}

@@ -15,7 +15,7 @@ from ser_core.loop.observed import StartStage
 from ser_operator.objects import gang, render
 from ser_operator.settings import Settings
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "jobs"
+GOLDEN = Path(__file__).parents[3] / "golden" / "jobs"
 SETTINGS = Settings(image="registry.example/ser@sha256:0123", image_pull_secrets=("pull",))
 GPU = {
     "gpus": 1,

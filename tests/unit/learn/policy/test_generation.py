@@ -1,6 +1,6 @@
 import pytest
 import torch
-from unit.learn.ppo.doubles import prompts
+from unit.learn.policy.doubles import prompts
 
 from ser_core.errors import DataError
 from ser_core.learn.policy.batches import sequences

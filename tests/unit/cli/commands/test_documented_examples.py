@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from unit.cli.test_terminal_output import printed
+from unit.cli.views.test_terminal_output import printed
 
 from ser_core.api.serrun import Rule, StorageSpec
 from ser_core.api.status import Outcome, Phase, StageKind, StageStatus
