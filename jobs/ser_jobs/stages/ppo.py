@@ -8,8 +8,8 @@ from pathlib import Path
 from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.tables import PolicyStep, write_table
-from ser_core.learn.compute.distributed import process_group
 from ser_core.learn.compute.precision import Precision, detect, set_up_process
+from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
 from ser_core.learn.policy.generation import Generator, Prompt, TransformersGenerator, encode_prompts
 from ser_core.learn.policy.policy import load_policy

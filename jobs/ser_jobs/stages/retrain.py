@@ -23,8 +23,8 @@ from ser_core.data.tables import (
     write_table,
 )
 from ser_core.errors import DataError
-from ser_core.learn.compute.distributed import give_weights, process_group
 from ser_core.learn.compute.precision import Precision, detect, set_up_process
+from ser_core.learn.compute.process_group import give_weights, process_group
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, count_steps, train
 from ser_core.learn.trust.calibration import CROSS_FIT_BELOW, FOLDS, fit_temperature, folds

@@ -3,8 +3,8 @@
 from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
-from ser_core.learn.compute.distributed import process_group
 from ser_core.learn.compute.precision import detect, set_up_process
+from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.supervised import count_steps, fine_tune, load_demonstrations
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.policy_inputs import policy_spec, starting_policy

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ser_core.learn.compute.distributed import agree_on_the_step
+from ser_core.learn.compute.process_group import agree_on_the_step
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.checkpoint_interval import CheckpointInterval
 

@@ -1,23 +1,32 @@
-"""Training in several processes, on DeepSpeed engines driven directly.
+"""Training in several processes, on DeepSpeed engines driven directly: one class for each way to cut what a training holds.
 
-Weights are fp32 as everywhere; with bf16 only the trunk's products are (autocast), so that any number of processes computes what one does.
-The processes are those of torchrun's variables (``RANK``, ``LOCAL_RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``).
+Weights are fp32 everywhere. With bf16 only the trunk's products are bf16 (autocast), so that any number of ranks computes what one does.
+
+Who owns which copy, from the constructor to `close`:
+
+| | ZeRO 0: `ReplicatedEngine` | ZeRO 1, 2: `ShardedStateEngine` | ZeRO 3: `ShardedWeightsEngine` |
+|---|---|---|---|
+| the network's weights | all, on every rank | all, views of DeepSpeed's flat buffer | a piece; a layer is whole while it computes |
+| weights that the optimizer changes | the same tensors | a copy of the rank's piece | a copy of the rank's piece |
+| moments | all, on every rank | a piece | a piece |
+| gradients | all, summed at the last micro-batch | ZeRO 1: all until the step, ZeRO 2: a piece | a piece |
+| after `step` | nothing moves | ranks exchange their pieces | the network's piece is copied from the optimizer's |
+| `tensors` | rank 0 copies all to main memory | gathered one by one, rank 0 copies them | the same |
+| after `close` | all, on every rank, in new parameters | the same | the same |
 """
 
 import contextlib
-import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from ser_core.errors import StoreError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.engine import (
     LARGEST_GRADIENT_NORM,
@@ -32,43 +41,7 @@ from ser_core.learn.compute.parts import computed_by_row, trainable
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.compute.sharding import Sharding, Size, choose_sharding
 
-_PATIENCE = timedelta(minutes=30)
-"""How long a process waits for the others. Whoever hangs is found by its heartbeat long before."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-@contextlib.contextmanager
-def process_group() -> Iterator[None]:
-    """Join the process group that torchrun's variables describe, and leave it at the end; without them, or inside a group, nothing happens.
-
-    One group is all that a process can have: DeepSpeed remembers the first.
-
-    After an error nobody waits for the others: they may not know of it, and are ended by whoever started them.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
-        yield
-        return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
-    yield
-    distributed.destroy_process_group()
-
-
-def agree_on_the_step(step: int, device: str) -> None:
-    """Make sure that all processes go on from one step; else they would wait for each other for ever.
-
-    Raises:
-        StoreError: They found different checkpoints.
-    """
-    steps = ranks.collect(torch.tensor(step, device=device)).tolist()
-    if len(set(steps)) > 1:
-        raise StoreError(f"the processes of this stage found checkpoints of different steps: {steps}", reason="CheckpointsDiffer")
-
-
-def give_weights(network: nn.Module) -> None:
-    """Overwrite the weights with those of the first process, which has a network of the same kind."""
-    ranks.spread([*network.parameters(), *network.buffers()])
 
 
 def sharding_of(network: Any, precision: Precision, tokens_per_batch: int) -> Sharding:
@@ -89,81 +62,104 @@ def sharding_of(network: Any, precision: Precision, tokens_per_batch: int) -> Sh
     return choose_sharding(size, memory, ranks.count())
 
 
-class DeepSpeedEngine:
-    """An `Engine` of all processes of the group. Gradients and weights are equal to those of one process but for rounding.
+class DeepSpeedEngine(ABC):
+    """An `Engine` of all ranks of the process group. Gradients and weights are equal to those of one process but for rounding.
 
     Args:
-        network: The same in every process. It is cut into pieces from here until `close`.
+        network: The same on every rank. DeepSpeed owns its parameters from here until `close`.
         rate: Of the first step.
-        tensors: What `tensors` returned in the first process, to go on from; in every process. Any number of processes may have
-            written it, at any stage.
-        sharding: What the processes share.
+        tensors: What `tensors` returned on rank 0, to go on from; on every rank. Any engine on any number of ranks may have written it.
+        sharding: The ZeRO stage, one of the class's own, and whether layers are computed again in the backward pass.
     """
 
     def __init__(self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding) -> None:
         self._whole = network
         self._device = next(network.parameters()).device
-        self._stage = sharding.stage
         self._weights = dict(trainable(network))
         if tensors is not None:
             restore_weights(self._weights, tensors)
         for head in computed_by_row(network):
-            # It is called once for each row, of which processes have different numbers, but must gather its weights once.
+            # It is called once for each row. Ranks have different numbers of rows, but must gather its weights once.
             head._z3_leaf = True  # type: ignore[assignment]
         if sharding.recompute:
             _recompute_layers(network)
         with _quiet():
-            self._engine = _initialize(network, adamw(self._weights, rate), sharding.stage)
-        self.network = self._engine
+            self.network = _initialize(network, adamw(self._weights, rate), sharding.stage)
         if tensors is not None:
             self._restore_moments(tensors)
 
-    def start_step(self) -> None:
+    def start_step(self) -> None:  # noqa: B027  (the same for all)
         """A step leaves no gradient behind."""
 
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """As `Engine` says. DeepSpeed takes the mean over processes, and would lose gradients without being told the last micro-batch."""
-        self._engine.set_gradient_accumulation_boundary(last)
-        self._engine.backward(loss * ranks.count())
+        """As `Engine` says. DeepSpeed takes the mean over ranks, and would lose gradients without being told the last micro-batch."""
+        self.network.set_gradient_accumulation_boundary(last)
+        self.network.backward(loss * ranks.count())
+
+    @abstractmethod
+    def step(self, rate: float) -> float:
+        """As `Engine` says."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """As `Engine` says; copies in main memory."""
+
+    def close(self) -> None:
+        """As `Engine` says: new parameters take the place of DeepSpeed's, whose data are views of buffers or pieces."""
+        whole = {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in self._whole.parameters()}
+        self.network.destroy()
+        for module in self._whole.modules():
+            module._parameters = {name: None if weight is None else whole[id(weight)] for name, weight in dict.items(module._parameters)}
+
+    def _full(self, weight: nn.Parameter) -> torch.Tensor:
+        """A copy of a whole weight."""
+        return weight.detach().clone()
+
+    @abstractmethod
+    def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put the optimizer's state where this engine keeps it."""
+
+
+class ReplicatedEngine(DeepSpeedEngine):
+    """ZeRO stage 0: every rank holds everything."""
 
     def step(self, rate: float) -> float:
-        """As `Engine` says. From stage 1 on DeepSpeed clips in its step, and skips it when the norm is not finite."""
-        set_rate(self._engine.optimizer, rate)
-        if self._stage:
-            self._engine.step()
-            return float(self._engine.get_global_grad_norm())
+        """As `Engine` says. DeepSpeed does not clip at this stage as it does from stage 1 on, so it is done here."""
+        set_rate(self.network.optimizer, rate)
         norm = nn.utils.clip_grad_norm_(self._weights.values(), LARGEST_GRADIENT_NORM).item()
-        self._engine.step()
+        self.network.step()
         return norm
 
     def tensors(self) -> dict[str, torch.Tensor]:
+        """As `Engine` says; copies in main memory."""
+        found = state_tensors(self._weights, self.network.optimizer) if ranks.rank() == 0 else {}
+        return {name: tensor.to("cpu", copy=True) for name, tensor in found.items()}
+
+    def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        restore_moments(self._weights, self.network.optimizer, tensors)
+
+
+class ShardedStateEngine(DeepSpeedEngine):
+    """ZeRO stages 1 and 2: each rank holds its piece of the optimizer, at stage 2 also of the gradients."""
+
+    def step(self, rate: float) -> float:
+        """As `Engine` says. DeepSpeed clips in its step, and skips it when the norm is not finite."""
+        set_rate(self.network.optimizer, rate)
+        self.network.step()
+        return float(self.network.get_global_grad_norm())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
         """As `Engine` says; copies in main memory. Weights and moments are gathered one after the other."""
-        if self._stage == 0:
-            found = state_tensors(self._weights, self._engine.optimizer) if ranks.rank() == 0 else {}
-            return {name: tensor.to("cpu", copy=True) for name, tensor in found.items()}
         gathered = {}
         for key, tensor in self._gather():
             if ranks.rank() == 0:
                 gathered[key] = tensor.to("cpu", copy=True)
         return gathered
 
-    def close(self) -> None:
-        """As `Engine` says: new parameters take the place of DeepSpeed's, whose data are views of buffers or pieces."""
-        whole = {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in self._whole.parameters()}
-        self._engine.destroy()
-        for module in self._whole.modules():
-            module._parameters = {name: None if weight is None else whole[id(weight)] for name, weight in dict.items(module._parameters)}
-
-    def _full(self, weight: nn.Parameter) -> torch.Tensor:
-        import deepspeed
-
-        with deepspeed.zero.GatheredParameters([weight], enabled=self._stage == 3):
-            return weight.detach().clone()
-
     def _gather(self) -> Iterator[tuple[str, torch.Tensor]]:
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
-        states = list(self._engine.optimizer.optimizer.state.values())
+        states = list(self.network.optimizer.optimizer.state.values())
         for name, weight in self._weights.items():
             yield f"weight/{name}", safe_get_full_fp32_param(weight)
             if states:
@@ -172,39 +168,68 @@ class DeepSpeedEngine:
                     yield f"{moment}/{name}", safe_get_full_optimizer_state(weight, moment)
 
     def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        if self._stage == 0:
-            restore_moments(self._weights, self._engine.optimizer, tensors)
-            return
         moments = moments_of(tensors)
         if not moments:
             return
         self._make_moments(next(iter(moments.values()))["step"])
         for name, state in moments.items():
             for moment in _MOMENTS:
-                self._set_moment(self._weights[name], moment, state[moment])
+                self._set_moment(self._weights[name], moment, state[moment].to(self._device))
 
     def _make_moments(self, step: torch.Tensor) -> None:
         """What the optimizer would make in its first step: moments of each flat piece of the weights."""
-        sharded = self._engine.optimizer
-        pieces = sharded.fp32_partitioned_groups_flat if self._stage == 3 else sharded.single_partition_of_fp32_groups
-        for piece in pieces:
+        sharded = self.network.optimizer
+        for piece in self._pieces(sharded):
             state = {moment: torch.zeros_like(piece) for moment in _MOMENTS}
             sharded.optimizer.state[piece] = {"step": step.to(piece.device, copy=True)} | state
-        if self._stage < 3:
-            sharded._lazy_init_hp_params_optimizer_state()
+        self._moments_made(sharded)
+
+    def _pieces(self, sharded: Any) -> list[torch.Tensor]:
+        """This rank's flat pieces of the weights, which the optimizer changes."""
+        pieces: list[torch.Tensor] = sharded.single_partition_of_fp32_groups
+        return pieces
+
+    def _moments_made(self, sharded: Any) -> None:
+        sharded._lazy_init_hp_params_optimizer_state()
 
     def _set_moment(self, weight: Any, moment: str, value: torch.Tensor) -> None:
-        from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
+        from deepspeed.utils import safe_set_full_optimizer_state
 
-        value = value.to(self._device)
-        if self._stage < 3:
-            safe_set_full_optimizer_state(weight, value, moment)
-            return
-        # DeepSpeed's own way of cutting fails for weights whose size is no multiple of the number of processes.
+        safe_set_full_optimizer_state(weight, value, moment)
+
+
+class ShardedWeightsEngine(ShardedStateEngine):
+    """ZeRO stage 3: each rank holds its piece of everything."""
+
+    def _full(self, weight: nn.Parameter) -> torch.Tensor:
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([weight]):
+            return weight.detach().clone()
+
+    def _pieces(self, sharded: Any) -> list[torch.Tensor]:
+        pieces: list[torch.Tensor] = sharded.fp32_partitioned_groups_flat
+        return pieces
+
+    def _moments_made(self, sharded: Any) -> None:
+        """DeepSpeed finds them without being told."""
+
+    def _set_moment(self, weight: Any, moment: str, value: torch.Tensor) -> None:
+        from deepspeed.utils import safe_set_local_optimizer_state
+
+        # DeepSpeed's own way of cutting fails for weights whose size is no multiple of the number of ranks.
         length = weight.ds_tensor.numel()
         padded = value.new_zeros(length * ranks.count())
         padded[: value.numel()] = value.flatten()
         safe_set_local_optimizer_state(weight, padded.narrow(0, length * ranks.rank(), length), moment)
+
+
+def distributed_engine(network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding) -> DeepSpeedEngine:
+    """The engine of a ZeRO stage; arguments as `DeepSpeedEngine` takes them."""
+    if sharding.stage == 0:
+        return ReplicatedEngine(network, rate, tensors, sharding)
+    kind = ShardedWeightsEngine if sharding.stage == 3 else ShardedStateEngine
+    return kind(network, rate, tensors, sharding)
 
 
 def _initialize(network: Any, optimizer: torch.optim.Optimizer, stage: int) -> Any:

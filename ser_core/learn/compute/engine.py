@@ -1,4 +1,4 @@
-"""What takes the optimizer steps of a training: `LocalEngine` in one process, `distributed.DeepSpeedEngine` in several."""
+"""What takes the optimizer steps of a training: `LocalEngine` in one process, those of `distributed` in several."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ LARGEST_GRADIENT_NORM = 1.0
 
 
 class Engine(Protocol):
-    """Gradients and steps of one training. With several processes every method is collective: all call it at the same point."""
+    """Gradients and steps of one training. With several ranks every method is collective: all call it at the same point."""
 
     @property
     def network(self) -> Any:
@@ -38,8 +38,8 @@ class Engine(Protocol):
         ...
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Weights and optimizer moments, as ``weight/<name>``, ``exp_avg/<name>``, ``exp_avg_sq/<name>`` and ``step/<name>``; in the
-        first process, nothing in the others.
+        """Weights and optimizer moments, as ``weight/<name>``, ``exp_avg/<name>``, ``exp_avg_sq/<name>`` and ``step/<name>``; on
+        rank 0, nothing on the others.
         """
         ...
 

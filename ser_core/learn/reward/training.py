@@ -179,10 +179,10 @@ def _engine(model: RewardModel, spec: TrainingSpec, resume: TrainingState | None
     tensors = resume.tensors if resume else None
     if ranks.count() == 1:
         return LocalEngine(model.network, spec.learning_rate, tensors)
-    from ser_core.learn.compute.distributed import DeepSpeedEngine, sharding_of
+    from ser_core.learn.compute.distributed import distributed_engine, sharding_of
 
     shared = sharding or sharding_of(model.network, model.precision, spec.tokens_per_batch)
-    return DeepSpeedEngine(model.network, spec.learning_rate, tensors, shared)
+    return distributed_engine(model.network, spec.learning_rate, tensors, shared)
 
 
 def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: TrainingSpec) -> torch.Tensor:

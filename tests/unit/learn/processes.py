@@ -12,8 +12,8 @@ from unit.learn.reward.test_training import SPEC, Watch, pairs_of
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SERError
-from ser_core.learn.compute.distributed import process_group
 from ser_core.learn.compute.precision import Precision, set_up_process
+from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.compute.sharding import Sharding
 from ser_core.learn.reward.batching import pad
 from ser_core.learn.reward.reward_model import RewardModel, load
