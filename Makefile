@@ -46,7 +46,7 @@ scale: $(INSTALLED) binaries ## How fast and how large one operator is
 	PYTHONPATH=tests $(BIN)/python -m controlplane.scale
 
 binaries: $(INSTALLED)
-	PYTHONPATH=tests $(BIN)/python -m controlplane.build
+	PYTHONPATH=tests $(BIN)/python -m controlplane.plane.build
 
 check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff format --check .

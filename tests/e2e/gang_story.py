@@ -5,8 +5,8 @@ import json
 import time
 from pathlib import Path
 
-from controlplane.nodes import GPU
-from controlplane.workspace import Workspace
+from controlplane.plane.nodes import GPU
+from controlplane.plane.workspace import Workspace
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 URGENT = "urgent"

@@ -15,8 +15,8 @@ import pytest
 from e2e.gang_story import GangStory, process_of, row_of
 
 from controlplane.cluster import ProcessKubelet
-from controlplane.scenario import Scenario
-from controlplane.stage_double import StageDouble
+from controlplane.faults.scenario import Scenario
+from controlplane.faults.stage_double import StageDouble
 from ser_core.cli.commands.why import explain
 from ser_operator.facts.read_run import read_run
 from ser_operator.objects.render import PROGRESS_PORT

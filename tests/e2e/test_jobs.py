@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from controlplane.cluster import ApiError
-from controlplane.scenario import SPEC
+from controlplane.faults.scenario import SPEC
 from ser_core.api.serrun import API_VERSION, SERRun
 from ser_operator.cluster.kubernetes_api import Cluster
 from ser_operator.cluster.transport import configuration

@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from controlplane.cluster import Gate, Object, Outcome, StartedPod
-from controlplane.home import NODE, Home
-from controlplane.scenario import Scenario
+from controlplane.faults.home import NODE, Home
+from controlplane.faults.scenario import Scenario
 from ser_core.api.stage import StageResult
 from ser_operator.objects.render import PROGRESS_PORT
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from controlplane.stage_double import StageDouble
-from controlplane.truth_table import check_conditions
+from controlplane.faults.stage_double import StageDouble
+from controlplane.faults.truth_table import check_conditions
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import SERRunStatus
 from ser_operator.cluster.glances import Glances

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from controlplane.scenario import SPEC
+from controlplane.faults.scenario import SPEC
 from ser_core import errors
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.app import EXIT_USAGE
