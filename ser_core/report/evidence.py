@@ -46,7 +46,7 @@ class Group:
 
     @property
     def agreement(self) -> float | None:
-        """Share of right self-labels; None where no human label is known."""
+        """Share of the self-labels that equal the human ones; None where no human label is known."""
         return self.agreeing / self.known if self.known else None
 
 

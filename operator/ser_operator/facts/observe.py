@@ -96,7 +96,7 @@ def parse_result(message: Any) -> StageResult | None:
 
 
 def _result(ended: Object, pods: Iterable[Object]) -> StageResult | None:
-    """The report of the deciding pod, with the newest checkpoint that any pod tells of: the first process alone saves them, and may still
+    """The report of the deciding pod, with the newest checkpoint that any pod tells of: rank 0 alone saves them, and may still
     do so when others report."""
     result = parse_result(ended.get("message"))
     if result is None:

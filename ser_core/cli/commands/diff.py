@@ -109,7 +109,7 @@ def _loop_table(loops: tuple[LoopPair, ...]) -> Table:
 
 def _policy_table(policies: tuple[PolicyStatus | None, PolicyStatus | None]) -> Table:
     table = plain_table("", "a", "b")
-    names = ("held-out score before", "held-out score after", "nats from its start", "PPO steps", "stopped by")
+    names = ("score before PPO", "score after PPO", "KL (nats)", "PPO steps", "stopped by")
     for name, *cells in zip(names, *map(_policy, policies), strict=True):
         table.add_row(name, *cells)
     return table
