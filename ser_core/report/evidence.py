@@ -1,4 +1,4 @@
-"""The tables behind a ledger's numbers: decisions, held-out scores, training steps and sample pairs, read back verified.
+"""The tables behind a ledger's numbers: decisions, scores of held-out pairs, training steps and sample pairs, read back verified.
 
 Only small summaries stay in memory: a pool may hold millions of pairs.
 """
