@@ -180,7 +180,9 @@ class Cluster:
             raise ClusterError(what, reason="ClusterUnreachable", hint=hint) from error
         if not isinstance(answer, str if text else dict):
             what = f"{self._client.configuration.host} does not answer like an API server"
-            raise ClusterError(what, reason="NoApiServer", hint="is the server of the kubeconfig right, or does a proxy stand before it?")
+            raise ClusterError(
+                what, reason="NoApiServer", hint="check the server in the kubeconfig, and whether a proxy answers in its place"
+            )
         return answer
 
 

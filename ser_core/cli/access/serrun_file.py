@@ -146,7 +146,7 @@ def _collect_lines(node: yaml.Node, path: FieldPath, lines: dict[FieldPath, int]
             if inner in lines:
                 field = Problem(inner, "").field
                 raise SpecError(
-                    f"{file}:{line}: {field} stands twice (first in line {lines[inner]})", reason="DuplicateKey", hint="remove one of them"
+                    f"{file}:{line}: {field} occurs twice (first in line {lines[inner]})", reason="DuplicateKey", hint="remove one of them"
                 )
             lines[inner] = line
             _collect_lines(value, inner, lines, file)

@@ -20,7 +20,7 @@ from ser_core.cli.views.output import Format, FormatOption, print_data, standard
 from ser_core.cli.views.status_view import plain_table
 
 SIGNIFICANT = 0.05
-Other = Annotated[str, typer.Argument(metavar="OTHER", help="The run to compare it with, named alike.", show_default=False)]
+Other = Annotated[str, typer.Argument(metavar="OTHER", help="The run to compare it with: name or file, as RUN.", show_default=False)]
 
 
 def diff(

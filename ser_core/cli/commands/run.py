@@ -52,7 +52,7 @@ class Interruption:
 
 
 def run(file: RunFile, as_json: JsonLines = False) -> None:
-    """Carry a run out here, or continue it.
+    """Carry a run out on this machine, or continue it.
 
     Ctrl-C saves a checkpoint and suspends the run; the same command continues it. The file is read again when it changes: suspend,
     resources, budget, activeDeadline and a raised maxIterations take effect at once.

@@ -106,7 +106,11 @@ def result_of(row: "ScoreRow", scores: Sequence[float], temperature: float) -> d
         QualityError: A score is not finite.
     """
     if not all(map(math.isfinite, scores)):
-        raise QualityError(f"line {row.line}: the reward model's scores are {list(scores)}", reason="NonFiniteScore", hint="it is damaged")
+        raise QualityError(
+            f"line {row.line}: the reward model's scores are {list(scores)}",
+            reason="NonFiniteScore",
+            hint="its files are damaged: restore them, or run its retrain again",
+        )
     result: dict[str, Any] = {"line": row.line} | ({} if row.name is None else {"id": row.name})
     if len(scores) == 1:
         return result | {"score": scores[0]}

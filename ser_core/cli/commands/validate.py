@@ -21,7 +21,9 @@ from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
 Probe = Annotated[
     bool | None,
-    typer.Option("--probe/--no-probe", help="Try store, model and data from here. Left out: not with --server.", show_default=False),
+    typer.Option(
+        "--probe/--no-probe", help="Also check store, model and data from here. Default: yes, but no with --server.", show_default=False
+    ),
 ]
 
 

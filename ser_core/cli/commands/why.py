@@ -35,7 +35,7 @@ def why(
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Say why a run stands where it stands.
+    """Say why a run is in its current state.
 
     Cause, evidence and fix in three lines, from conditions, attempts and events.
     """

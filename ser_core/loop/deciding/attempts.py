@@ -183,7 +183,7 @@ def _mismatch(row: StageStatus, manifest: ManifestRef | None, metrics: StageMetr
     if manifest is None or metrics is None:
         return f"{key_of(row)} says that it is done without {'a manifest' if manifest is None else 'metrics'}"
     if (manifest.stage, manifest.iteration) != (row.stage, row.iteration):
-        return f"{key_of(row)} reports the manifest of {manifest.stage.value} at iteration {manifest.iteration}"
+        return f"{key_of(row)} reports the manifest of {manifest.stage.value} of loop {manifest.iteration}"
     expected = _METRICS.get(row.stage, RetrainMetrics)
     if not isinstance(metrics, expected):
         return f"{key_of(row)} reports the metrics of a {metrics.kind} stage"

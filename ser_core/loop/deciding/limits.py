@@ -16,7 +16,7 @@ _SECONDS_PER_HOUR = 3600
 
 
 def gpu_hours(row: StageStatus, seen: ObservedAttempt | None, now: datetime) -> float:
-    """GPU-hours of an attempt up to its end, or up to ``now`` while nobody saw one."""
+    """GPU-hours of an attempt up to its end, or up to ``now`` while no end is known."""
     begin = (seen.started_at if seen is not None else None) or read_time(row.started_at)
     end = (seen.finished_at if seen is not None else None) or now
     return round(row.gpus * max(0.0, (end - begin).total_seconds()) / _SECONDS_PER_HOUR, 6)

@@ -1,4 +1,4 @@
-"""How far the running stage is, as the status shows it: seldom enough that it costs no writes worth mentioning."""
+"""How far the running stage is, as the status shows it: so seldom that it causes few writes."""
 
 from datetime import datetime, timedelta
 
