@@ -76,8 +76,8 @@ class StartStage:
     max_seconds: int | None
     """What the run's deadline leaves from now on; None: no limit."""
     budget_seconds: int | None = None
-    """What the GPU budget leaves from when the stage's processes run, since waiting for a node or an image spends none; None: no limit.
-    The planner stops an attempt that has spent it; this ends one while no planner looks."""
+    """Seconds that the GPU budget leaves to the stage's processes: waiting for a node or an image costs nothing. None: no limit.
+    The planner stops an attempt that has spent the budget; the supervisor does so while no planner runs."""
 
 
 @dataclass(frozen=True, slots=True)

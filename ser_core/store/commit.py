@@ -22,7 +22,7 @@ _WORKERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The manifest that stands now, whoever wrote it."""
+    """The manifest that exists now, from this attempt or another one."""
 
     manifest: Manifest
     ref: ManifestRef

@@ -31,7 +31,7 @@ class Cache:
     def put(self, kind: Kind, thing: Object) -> RunKey | None:
         """Take in a version of an object; returns the run that it concerns, None when that is unknown or the version is not new.
 
-        So the watch's echo of an answer that was put here costs no look: whoever asked has decided on that answer.
+        So a watch event that repeats a reply of the API server causes no reconcile: the reply was already used.
         """
         identity = uid(thing)
         known = self._objects[kind].get(identity)

@@ -1,7 +1,7 @@
 """From Jobs and pods, as the API server shows them, to what the planner understands. Pure, total and distrustful.
 
 Anybody may edit labels, annotations and status of a Job. So an attempt is believed to be one when its Job is controlled by the run's
-UID and bears the very name that the planner gives to that attempt; whatever else stands in it cannot confuse one run with another.
+UID and has the name that the planner gives to that attempt. So no other content of a Job can confuse two runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -21,7 +21,7 @@ FieldPath = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, except that ``1e-4`` is a number, as YAML 1.2 and everybody says."""
+    """YAML 1.1 as PyYAML reads it, except that ``1e-4`` is a number, as in YAML 1.2."""
 
 
 _Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}

@@ -46,7 +46,7 @@ def diff(
 
 
 def diff_view(compared: RunsCompared) -> RenderableType:
-    """The sections of a comparison. Fits 80 columns where the spec's values do."""
+    """The sections of a comparison. Fits 80 columns, unless values of the spec are longer."""
     sections: list[RenderableType] = []
     for letter, run in (("a", compared.a), ("b", compared.b)):
         head = f"  {run.metadata.namespace}/{run.metadata.name}, {run.status.phase.value}, {run.spec.loop.rule.value}"

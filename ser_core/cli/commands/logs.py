@@ -1,4 +1,4 @@
-"""`ser logs`: what the stages said: from their pods while those exist, else from the logs that they stored beside their results."""
+"""`ser logs`: the logs of the stages, from their pods while those exist, else from the logs that they stored beside their results."""
 
 import json
 import re

@@ -29,7 +29,7 @@ Probe = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: what was found, or what is wrong with it."""
+    """One check: what was found, or what is wrong."""
 
     name: str
     found: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ def check_server(run: SERRun, file: Path, place: Place) -> Check:
 
 
 def check_nodes(run: SERRun, place: Place) -> Check:
-    """Some node could hold the pods of each kind of stage. That none does is a warning: an autoscaler may add one."""
+    """Some node could hold the pods of each kind of stage. If none can, that is a warning only: an autoscaler may add one."""
     try:
         nodes = connect_cluster(place).nodes()
     except ClusterAccessDenied as error:
@@ -117,7 +117,7 @@ def _on(nodes: tuple[str, ...]) -> str:
 
 
 def check_store(run: SERRun) -> Check:
-    """The store keeps its promises: what is written can be read, and of 8 racing writers one wins."""
+    """The store gives the guarantees that commits need: what is written can be read, and of 8 racing writers one wins."""
     from ser_core.store.connect import connect
     from ser_core.store.probe import probe
 

@@ -1,4 +1,4 @@
-"""`ser why`: why a run stands where it stands, in three lines: cause, evidence, fix."""
+"""`ser why`: why a run is in its current state, in three lines: cause, evidence, fix."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -57,7 +57,7 @@ def _events(stored: StoredRun) -> Sequence[Mapping[str, Any]]:
 
 
 def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, target: str, *, on_cluster: bool) -> Why:
-    """Why a run stands where it stands. Pure.
+    """Why a run is in its current state. Pure.
 
     Args:
         run: The run.

@@ -17,7 +17,7 @@ SEED, BEST = "seed", "best"
 
 @dataclass(frozen=True, slots=True)
 class SpecDifference:
-    """One field that the two specs do not agree on; None: left out."""
+    """One field that differs between the two specs; None: left out."""
 
     field: str
     a: Any

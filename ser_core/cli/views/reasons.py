@@ -263,7 +263,7 @@ UNKNOWN = REMEDY_OF["Waiting"]
 
 
 def remedy_of(reason: str, exit_code: int | None = None) -> Remedy:
-    """Cause and fix of a reason; of an unknown one by the exit code, and without one of whatever the cluster waits for."""
+    """Cause and fix of a reason. An unknown reason is explained by the exit code; without one the stage waits for the cluster."""
     known = REMEDY_OF.get(reason)
     if known is not None:
         return known

@@ -35,7 +35,7 @@ def read_prompts(
         access: How stores and the hub are reached.
         folder: For downloads.
         heldout: Prompts to leave out.
-        max_dropped_fraction: Share of unusable rows that is borne.
+        max_dropped_fraction: Share of unusable rows that is allowed.
         alive: Called often.
 
     Raises:

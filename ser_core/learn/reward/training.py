@@ -74,7 +74,7 @@ class Watch(Protocol):
         ...
 
     def save(self, state: TrainingState) -> None:
-        """Keep a checkpoint. Every process is called, only the first one's state has tensors."""
+        """Keep a checkpoint. Every process calls it; only the state of rank 0 has tensors."""
         ...
 
     def silent(self, phase: str) -> None:
