@@ -54,7 +54,7 @@ def _now() -> list[Panel]:
             "Where the run stands in the curriculum.",
             Query(of_run("ser_run_learning_status", "learning_status"), "{{learning_status}}"),
         ),
-        number("Loop", "The present loop; 0 is the seed model.", COUNT, Query(f"ser_run_iteration{{{RUN}}}", "loop")),
+        number("Loop", "The current loop; 0 is the seed model.", COUNT, Query(f"ser_run_iteration{{{RUN}}}", "loop")),
         number("Loops at most", "What loop.maxIterations allows.", COUNT, Query(f"ser_run_max_iterations{{{RUN}}}", "loops")),
         number(
             "Stage done",

@@ -61,8 +61,8 @@ class TrainingState:
 
 
 class Watch(Protocol):
-    """Who watches a training: it shows the progress, keeps checkpoints and may ask it to stop. Each process has one; what any of them
-    answers holds for all.
+    """Who watches a training: it shows the progress, keeps checkpoints and may ask it to stop. Each process has one; a yes of any
+    of them holds for all.
     """
 
     def stopping(self) -> bool:

@@ -13,7 +13,7 @@ _UNIT_BYTES = 16
 
 
 def progress(status: SERRunStatus, seen: Progress | None, now: datetime) -> ProgressStatus | None:
-    """The progress to show for the live attempt, None without one. The shown progress changes when the new one is five points and a minute away.
+    """The progress to show for the live attempt, None without one. It changes when the new one is five points and a minute away.
 
     What is shown from before the attempt's start is another attempt's and is dropped.
     """
