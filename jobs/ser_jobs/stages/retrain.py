@@ -111,7 +111,7 @@ class _Retrain:
         folder = exported if self._context.rank == 0 else self._context.fetch_folder(starts_from(self._context), "model")
         model = load(folder, self._precision, max_length=settings.max_length)
         if self._context.world_size > 1:
-            self._context.silent("handing out the exported model")
+            self._context.silent("broadcasting the exported model")
             give_weights(model.network)
         return model
 

@@ -10,14 +10,14 @@ a process did not stop in time                143                    `errors.uns
 """
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ser_core.errors import Interrupted, SERError
 
 _ECHOES = (1, Interrupted.exit_code)
 """Codes with which a process also ends when it has lost another one: an unexpected error, or a stop on request."""
-KILLED = 128 + signal.SIGKILL
+_KILLED = 128 + signal.SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ def cause(ends: Sequence[End]) -> End | None:
     """
     failed = [end for end in ends if end.code]
     return min(failed, key=lambda end: end.code in _ECHOES, default=None)
+
+
+def blame_kernel(ends: Sequence[End], error: Callable[[int], SERError]) -> list[End]:
+    """The same ends, but the kernel has killed every process that SIGKILL ended; ``error`` describes that for a rank."""
+    return [End.of(error(end.rank), end.rank) if end.rank is not None and end.code == _KILLED else end for end in ends]
 
 
 def speakers(ends: Sequence[End]) -> list[int]:

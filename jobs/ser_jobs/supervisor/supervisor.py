@@ -22,7 +22,7 @@ from ser_core.errors import Interrupted
 from ser_jobs.process import heartbeat, input_folder, stacks
 from ser_jobs.process.control_group import kernel_kills
 from ser_jobs.supervisor import errors, processes, stack_dumps, supervision
-from ser_jobs.supervisor.ends import KILLED, End, cause
+from ser_jobs.supervisor.ends import End, blame_kernel, cause
 from ser_jobs.supervisor.report import TERMINATION_MESSAGE, report, say
 from ser_jobs.supervisor.silence import Silence, SilenceWatch
 from ser_jobs.supervisor.stop import Stop
@@ -43,14 +43,13 @@ class _Process:
     pid: int
     rank: int
     heartbeat: Path
-    message: Path
     stacks: Path
     watch: SilenceWatch
 
 
 @dataclass(slots=True)
 class _Supervisor:
-    told: Supervision
+    settings: Supervision
     arguments: Sequence[str]
     folder: Path
     stop: Stop
@@ -64,17 +63,17 @@ class _Supervisor:
         self._meet()
         if not self.ends:
             kills = kernel_kills()
-            for local_rank in range(self.told.processes):
+            for local_rank in range(self.settings.processes):
                 self.alive.append(self._start(local_rank))
             self._watch()
             self._end_unstopped()
             if kernel_kills() > kills:
-                self._blame_the_kernel()
+                self.ends = blame_kernel(self.ends, lambda rank: errors.killed_by_kernel(rank, os.environ["SER_STAGE"]))
         return report(self.ends, self.messages)
 
     def _meet(self) -> None:
         """Wait for the other pods of the gang."""
-        if self.told.pods == 1 or "MASTER_ADDR" not in os.environ:  # the pods of a stage that only divides its work do not meet
+        if self.settings.pods == 1 or "MASTER_ADDR" not in os.environ:  # the pods of a stage that only divides its work do not meet
             return
         from ser_jobs.supervisor.rendezvous import Meeting, meet  # sockets take a third of the start, and most stages have one pod
 
@@ -84,15 +83,15 @@ class _Supervisor:
             str(part) for part in (stage.get("run", {}).get("uid"), *(stage.get(key) for key in ("iteration", "stage", "attempt")))
         )
         where = environment["MASTER_ADDR"], int(environment["MASTER_PORT"]) + 1
-        meeting = Meeting(gang, self.told.index, self.told.pods, *where, self.told.rendezvous)
+        meeting = Meeting(gang, self.settings.index, self.settings.pods, *where, self.settings.rendezvous)
         missing = meet(meeting, environment.get("POD_IP", ""), lambda: self.stop.received)
         if missing and self.stop.received:
             self.ends.append(End(None, Interrupted.exit_code))
         elif missing:
-            self.ends.append(End.of(errors.rendezvous_timeout(self.told, missing)))
+            self.ends.append(End.of(errors.rendezvous_timeout(self.settings, missing)))
 
     def _start(self, local_rank: int) -> _Process:
-        rank = self.told.first_rank + local_rank
+        rank = self.settings.first_rank + local_rank
         files = {name: self.folder / f"{name}-{rank:04d}" for name in ("heartbeat", "message", "stacks")}
         environment = {
             **os.environ,
@@ -100,14 +99,14 @@ class _Supervisor:
             stacks.VARIABLE: str(files["stacks"]),
             TERMINATION_MESSAGE: str(files["message"]),
         }
-        if self.told.processes > 1:
+        if self.settings.processes > 1:
             environment[input_folder.VARIABLE] = str(self.folder / "inputs")
-        if self.told.world_size > 1:
-            environment |= {"RANK": str(rank), "LOCAL_RANK": str(local_rank), "WORLD_SIZE": str(self.told.world_size)}
+        if self.settings.world_size > 1:
+            environment |= {"RANK": str(rank), "LOCAL_RANK": str(local_rank), "WORLD_SIZE": str(self.settings.world_size)}
             environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", **environment}
         pid = processes.start([sys.executable, *self.arguments], environment)
         self.messages[rank] = files["message"]
-        return _Process(pid, rank, files["heartbeat"], files["message"], files["stacks"], SilenceWatch(self.told.bounds, time.monotonic()))
+        return _Process(pid, rank, files["heartbeat"], files["stacks"], SilenceWatch(self.settings.bounds, time.monotonic()))
 
     def _watch(self) -> None:
         """Wait until every process has ended, or the time that the rest of them had is over."""
@@ -120,7 +119,7 @@ class _Supervisor:
             # A process that ends on request speaks for all: the ranks agree to stop, and rank 0 may still be saving the checkpoint.
             if not asked and (self.stop.received or (end is not None and end.code == Interrupted.exit_code)):
                 asked = True
-                until = min(until, time.monotonic() + self.told.grace * (1 - RESERVE))
+                until = min(until, time.monotonic() + self.settings.grace * (1 - RESERVE))
                 for process in self.alive:
                     processes.send(process.pid, signal.SIGTERM)
             if end is not None and end.code != Interrupted.exit_code:
@@ -133,7 +132,7 @@ class _Supervisor:
             for process in [process for process in self.alive if process.pid == pid]:
                 self.alive.remove(process)
                 self.ends.append(End(process.rank, code))
-                if code and self.told.world_size > 1:
+                if code and self.settings.world_size > 1:
                     say("rank-ended", rank=process.rank, exitCode=code)
 
     def _silences_of_a_hang(self) -> dict[int, Silence]:
@@ -149,7 +148,7 @@ class _Supervisor:
         frozen = [process.rank for process in self.alive if processes.is_stopped(process.pid)]
         files = {process.rank: process.stacks for process in self.alive}
         stack_dumps.dump({process.rank: process.pid for process in self.alive}, files)
-        if self.told.pods > 1 and not frozen:
+        if self.settings.pods > 1 and not frozen:
             time.sleep(PRECEDENCE_SECONDS)
         self._kill_all()
         # Reported before the upload, too: the store may not answer before the pod is killed.
@@ -159,7 +158,7 @@ class _Supervisor:
     def _end_unstopped(self) -> None:
         """Kill the processes that are still alive when their time is over."""
         if self.alive:
-            self.ends.append(End.of(errors.unstopped([process.rank for process in self.alive], self.told.grace)))
+            self.ends.append(End.of(errors.unstopped([process.rank for process in self.alive], self.settings.grace)))
             self._kill_all()
 
     def _kill_all(self) -> None:
@@ -167,18 +166,12 @@ class _Supervisor:
             processes.kill(process.pid)
         self.alive.clear()
 
-    def _blame_the_kernel(self) -> None:
-        """The kernel has killed for want of memory: every process that SIGKILL has ended counts as killed by it."""
-        for number, end in enumerate(self.ends):
-            if end.rank is not None and end.code == KILLED:
-                self.ends[number] = End.of(errors.killed_by_kernel(end.rank, os.environ["SER_STAGE"]), end.rank)
-
 
 def main() -> int:
     """Run the stage that the environment describes, to its end."""
-    told = supervision.from_environment(os.environ)
-    stop = Stop(time.monotonic() + told.budget)
+    settings = supervision.from_environment(os.environ)
+    stop = Stop(time.monotonic() + settings.budget)
     stop.install()
     # A process that was just killed may still write into the folder. Files that cannot be removed for that reason end with the pod.
     with tempfile.TemporaryDirectory(prefix="supervisor-", dir=os.environ.get("SER_WORKDIR"), ignore_cleanup_errors=True) as folder:
-        return _Supervisor(told, sys.argv[1:], Path(folder), stop).run()
+        return _Supervisor(settings, sys.argv[1:], Path(folder), stop).run()
