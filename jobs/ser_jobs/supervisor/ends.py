@@ -1,12 +1,12 @@
 """Why a stage has ended. Whatever ends it becomes an `End`, and one rule finds the end that caused the others. Pure.
 
-what happened                                 code                  error
+what happened                                 code                   error
 a process exited, or a signal killed it       its own, 128 + signal  None: the process wrote its own message
 the kernel killed a process for its memory    21                     `errors.killed_by_kernel`
 a process hung                                22                     `errors.stage_hung`
 not all pods of the gang came                 23                     `errors.rendezvous_timeout`
-SIGTERM came before the processes started     143                    None: there is nothing to say
 a process did not stop in time                143                    `errors.unstopped`
+SIGTERM came before the processes started     143                    None: there is nothing to say
 """
 
 import signal
@@ -27,7 +27,7 @@ class End:
     Attributes:
         rank: Rank of the process. None: the supervisor itself ended the pod.
         code: Exit code; 128 + the signal if a signal killed the process.
-        error: What the supervisor says about it. None: it says nothing, because the process wrote a message, or nobody has to.
+        error: What the supervisor says about it. None: nothing, since the process has its own message.
     """
 
     rank: int | None
@@ -49,8 +49,13 @@ def cause(ends: Sequence[End]) -> End | None:
     return min(failed, key=lambda end: end.code in _ECHOES, default=None)
 
 
-def blame_kernel(ends: Sequence[End], error: Callable[[int], SERError]) -> list[End]:
-    """The same ends, but the kernel has killed every process that SIGKILL ended; ``error`` describes that for a rank."""
+def with_kernel_kills(ends: Sequence[End], error: Callable[[int], SERError]) -> list[End]:
+    """The same ends, after the kernel has killed for memory: it counts as the killer of every process that SIGKILL ended.
+
+    Args:
+        ends: All ends.
+        error: What the supervisor says when the kernel has killed that rank.
+    """
     return [End.of(error(end.rank), end.rank) if end.rank is not None and end.code == _KILLED else end for end in ends]
 
 
@@ -61,6 +66,7 @@ def speakers(ends: Sequence[End]) -> list[int]:
     process that failed counts. If it was killed it wrote nothing, and then the reason that Kubernetes gives is the best one.
     """
     end = cause(ends)
-    together = end is None or end.code == Interrupted.exit_code
+    if end is not None and end.code != Interrupted.exit_code:
+        return [] if end.rank is None else [end.rank]
     code = end.code if end else 0
-    return sorted(one.rank for one in ends if one.rank is not None and (one is end or (together and one.code == code)))
+    return sorted(one.rank for one in ends if one.rank is not None and one.code == code)

@@ -22,7 +22,7 @@ from ser_core.errors import Interrupted
 from ser_jobs.process import heartbeat, input_folder, stacks
 from ser_jobs.process.control_group import kernel_kills
 from ser_jobs.supervisor import errors, processes, stack_dumps, supervision
-from ser_jobs.supervisor.ends import End, blame_kernel, cause
+from ser_jobs.supervisor.ends import End, cause, with_kernel_kills
 from ser_jobs.supervisor.report import TERMINATION_MESSAGE, report, say
 from ser_jobs.supervisor.silence import Silence, SilenceWatch
 from ser_jobs.supervisor.stop import Stop
@@ -68,7 +68,7 @@ class _Supervisor:
             self._watch()
             self._end_unstopped()
             if kernel_kills() > kills:
-                self.ends = blame_kernel(self.ends, lambda rank: errors.killed_by_kernel(rank, os.environ["SER_STAGE"]))
+                self.ends = with_kernel_kills(self.ends, lambda rank: errors.killed_by_kernel(rank, os.environ["SER_STAGE"]))
         return report(self.ends, self.messages)
 
     def _meet(self) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ser_core.errors import Interrupted, OutOfMemory, RendezvousTimeout, SERError, StageHung
-from ser_jobs.supervisor.ends import End, blame_kernel, speakers
+from ser_jobs.supervisor.ends import End, speakers, with_kernel_kills
 from ser_jobs.supervisor.report import TERMINATION_MESSAGE, report
 
 
@@ -57,7 +57,7 @@ def test_a_stop_before_the_processes_started_leaves_no_message(container):
 
 
 def test_a_kill_by_the_kernel_explains_the_ranks_that_lost_their_peer(container):
-    ends = blame_kernel([End(0, 1), End(1, 137), End(2, 143)], lambda rank: OutOfMemory(f"the kernel killed rank {rank}"))
+    ends = with_kernel_kills([End(0, 1), End(1, 137), End(2, 143)], lambda rank: OutOfMemory(f"the kernel killed rank {rank}"))
 
     assert [end.code for end in ends] == [1, 21, 143]
     code, message = container(ends)
