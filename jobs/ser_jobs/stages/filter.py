@@ -1,4 +1,4 @@
-"""The stage `filter`: decide which self-labels of this iteration are trusted, and say why.
+"""The stage `filter`: decide which self-labels of this loop are trusted, and say why.
 
 Human labels of the pool are read only after the decision, to report how often the self-labels agree with them.
 """

@@ -110,7 +110,7 @@ def _write(context: StageContext, scores: Sequence[PairScores]) -> Path:
 
 
 def _pool(context: StageContext) -> Sequence[PoolPair]:
-    """The pool; under rule `reference` without the pairs that were kept in earlier iterations."""
+    """The pool; under rule `reference` without the pairs that earlier loops kept."""
     pool = read_table(context.fetch(InputRole.PREPARED, "pool.parquet"), PoolPair)
     if context.spec.spec.loop.rule is not Rule.REFERENCE or InputRole.KEPT_BEFORE not in context.inputs:
         return pool

@@ -128,7 +128,7 @@ class _Retrain:
         seen = [example for index, example in enumerate(self._examples) if index not in hidden]
         self._fit(model, _encoded(model, seen), count_steps(len(seen), self._training))
         quarter = [self._examples[index] for index in held_back]
-        scores = self._progress.score_held_back(model, [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in quarter])
+        scores = self._progress.score_fold(model, [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in quarter])
         self._progress.finish_fold({score.id: score.score_1 - score.score_2 for score in scores})
 
     def _train(self) -> tuple[Sequence[TrainingStep], int]:

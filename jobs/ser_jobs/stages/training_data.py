@@ -35,7 +35,7 @@ class TrainingData:
 def training_data(context: StageContext) -> TrainingData:
     """The pairs that this stage trains on.
 
-    Rule `paper`: a pair that both this iteration and the one before kept is learnt once, with its newer label.
+    Rule `paper`: a pair that both this loop and the one before kept is learnt once, with its newer label.
 
     Raises:
         SpecError: The control `full` needs human labels of the pool, and there are none.

@@ -52,7 +52,7 @@ class TrainingProgress(StageWatch):
         """The training has ended with this state. Checkpoints of the scoring that follows hold it, so that no step is repeated."""
         self.position = self.position.with_training(state)
 
-    def score_held_back(self, model: RewardModel, pairs: Sequence[PoolPair]) -> list[PairScores]:
+    def score_fold(self, model: RewardModel, pairs: Sequence[PoolPair]) -> list[PairScores]:
         """Scores of the pairs that the current fold held back. A stop loses them, but not the fold's training."""
         known = np.full((len(pairs), 2), np.nan)
         return self._score(model, pairs, known, lambda: self._show(count_known(known)))

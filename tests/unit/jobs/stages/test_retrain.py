@@ -64,13 +64,13 @@ def test_a_small_dev_part_is_joined_by_cross_fitted_pairs_in_units_of_one_temper
 
 def test_a_cross_fitted_pair_is_scored_by_a_model_that_never_saw_it(workshop, monkeypatch):
     trained, scored = [], []
-    encode, score = ser_jobs.stages.retrain._encoded, ser_jobs.stages.retrain.TrainingProgress.score_held_back
+    encode, score = ser_jobs.stages.retrain._encoded, ser_jobs.stages.retrain.TrainingProgress.score_fold
     monkeypatch.setattr(
         ser_jobs.stages.retrain, "_encoded", lambda model, examples: trained.append({one.id for one in examples}) or encode(model, examples)
     )
     monkeypatch.setattr(
         ser_jobs.stages.retrain.TrainingProgress,
-        "score_held_back",
+        "score_fold",
         lambda self, model, pairs: scored.append({pair.id for pair in pairs}) or score(self, model, pairs),
     )
     workshop.run(body, *SEED_MODEL)
