@@ -49,6 +49,7 @@ def supervise(tmp_path):
             self.message, self.log = tmp_path / "message", tmp_path / "log"
             environment = {
                 "PATH": os.environ["PATH"],
+                "PYTHONPATH": os.pathsep.join(sys.path),  # the code that this test imports
                 "SER_TERMINATION_MESSAGE": str(self.message),
                 "SER_WORKDIR": str(tmp_path),
                 "SER_PROCESSES": str(processes),
