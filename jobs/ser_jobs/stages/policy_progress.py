@@ -1,4 +1,4 @@
-"""How far the stages of the policy are: what they show, and their checkpoints."""
+"""Progress and checkpoints of the stages `sft` and `ppo`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ class SupervisedProgress(StageWatch):
     """The `Watch` of a fine-tuning.
 
     Args:
-        context: Where progress is shown and checkpoints are kept.
-        total: Optimizer steps.
-        device: Where models are computed.
+        context: Shows the progress and keeps the checkpoints.
+        total: Number of optimizer steps.
+        device: Device of the networks.
     """
 
     def __init__(self, context: StageContext, total: int, device: str) -> None:
@@ -38,26 +38,27 @@ class SupervisedProgress(StageWatch):
         self._context.reporter.progress(step, self._total, "steps")
 
     def resume(self) -> Path | None:
-        """Folder of the newest checkpoint."""
+        """Folder of the newest checkpoint; None: there is no checkpoint."""
         files = self._newest()
         return next(iter(files.values())).parent if files else None
 
 
 class PolicyProgress(StageWatch):
-    """The `Watch` of an alignment. A checkpoint holds its state and the answers of the policy before it.
+    """The `Watch` of an alignment. A checkpoint holds the alignment's state, and the evaluation's answers before the alignment.
 
     Args:
-        context: Where progress is shown and checkpoints are kept.
-        total: PPO steps.
-        device: Where models are computed.
+        context: Shows the progress and keeps the checkpoints.
+        total: Number of PPO steps.
+        device: Device of the networks.
     """
 
     def __init__(self, context: StageContext, total: int, device: str) -> None:
         super().__init__(context, device)
         self._total = total
         self.state: PPOState | None = None
-        """The state to go on from."""
+        """The state to resume from; None: there is no checkpoint."""
         self.baseline: Sequence[Answer] = ()
+        """The evaluation's answers before the alignment, on rank 0."""
         self._resume()
         context.reporter.progress(len(self.state.history) if self.state else 0, total, "steps")
 

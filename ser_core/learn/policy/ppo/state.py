@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,6 +17,8 @@ from ser_core.learn.policy.ppo.guards import Ladder
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 
 _TENSORS, _NUMBERS = "ppo.safetensors", "ppo.json"
+_STORED_NAMES = {"witness_score": "heldout_score"}
+"""Fields of `StepMetrics` that have another name in ``ppo.json``. Checkpoints of version 0.1.0 have these names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class PPOState:
         files = {name: folder / name for name in (_TENSORS, _NUMBERS)}
         save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, files[_TENSORS])
         numbers = {
-            "history": [asdict(step) for step in self.history],
+            "history": [_renamed(asdict(step), _STORED_NAMES) for step in self.history],
             "kl_coefficient": self.kl_coefficient,
             "scores": asdict(self.scores),
             "ladder": asdict(self.ladder),
@@ -84,7 +87,9 @@ class PPOState:
         _refuse_if_missing({field.name for field in fields(cls) if field.name != "tensors"} - numbers.keys())
         return cls(
             tensors=load_file(folder / _TENSORS),
-            history=tuple(StepMetrics(**step) for step in numbers["history"]),
+            history=tuple(
+                StepMetrics(**_renamed(step, {stored: name for name, stored in _STORED_NAMES.items()})) for step in numbers["history"]
+            ),
             kl_coefficient=numbers["kl_coefficient"],
             scores=ScoreMoments(**numbers["scores"]),
             ladder=Ladder(**numbers["ladder"]),
@@ -162,6 +167,10 @@ def restore_random(tensors: Mapping[str, torch.Tensor]) -> None:
     torch.set_rng_state(tensors["random/cpu"][ranks.rank()].clone())
     if "random/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random/cuda"][ranks.rank()].clone())
+
+
+def _renamed(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in fields.items()}
 
 
 def _refuse_if_missing(names: Collection[str]) -> None:

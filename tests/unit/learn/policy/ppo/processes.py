@@ -15,7 +15,7 @@ from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
 
 SETTINGS = Settings(
-    rollouts_per_step=7,  # the processes have different shares
+    answers_per_step=7,  # the processes have different shares
     answer_tokens=6,
     epochs=2,
     minibatches=2,

@@ -14,7 +14,7 @@ from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
 
 SETTINGS = Settings(
-    rollouts_per_step=4,
+    answers_per_step=4,
     answer_tokens=2,
     epochs=1,
     policy_rate=0.1,
@@ -84,9 +84,9 @@ def test_scores_that_are_not_finite_cost_the_step_alone():
 
 def test_a_run_that_games_the_reward_model_ends_with_the_last_good_policy():
     policy, critic = table([0.0] * 4)
-    heldout = iter([1.0] * 8 + [0.9] * 8 + [-5.0] * 80)
+    witness = iter([1.0] * 8 + [0.9] * 8 + [-5.0] * 80)
     watch = Watch(always_due=True)
-    done = run(policy, critic, steps=20, heldout=Judge(lambda *_: next(heldout)), watch=watch)
+    done = run(policy, critic, steps=20, witness=Judge(lambda *_: next(witness)), watch=watch)
     assert done.sign is not None
     assert done.sign.reason == "HeldoutScoreFalls"
     assert done.state.good_step == 2

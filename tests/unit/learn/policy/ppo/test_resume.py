@@ -13,7 +13,7 @@ from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.learn.policy.ppo.state import PPOState
 
 SETTINGS = Settings(
-    rollouts_per_step=5,
+    answers_per_step=5,
     answer_tokens=4,
     temperature=1.0,
     tokens_per_batch=40,
