@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ser_core.learn.policy.alignment import Answer
+from ser_core.learn.policy.ppo import checkpoint
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.state import PPOState
 from ser_jobs.process.context import StageContext
@@ -72,7 +73,7 @@ class PolicyProgress(StageWatch):
         self._context.reporter.progress(metrics.step, self._total, "steps")
 
     def _write(self, state: PPOState, folder: Path) -> Mapping[str, Path]:
-        files = state.write(folder) | {_BASELINE: folder / _BASELINE}
+        files = checkpoint.write(state, folder) | {_BASELINE: folder / _BASELINE}
         files[_BASELINE].write_text(json.dumps([asdict(answer) for answer in self.baseline]), encoding="utf-8")
         return files
 
@@ -80,5 +81,5 @@ class PolicyProgress(StageWatch):
         files = self._newest()
         if files is None:
             return
-        self.state = PPOState.read(files[_BASELINE].parent)
+        self.state = checkpoint.read(files[_BASELINE].parent)
         self.baseline = [Answer(**answer) for answer in json.loads(files[_BASELINE].read_text(encoding="utf-8"))]

@@ -152,7 +152,7 @@ class _Ppo:
         notes = [sign.message if sign else "", (self._precision.note or "").replace("rewardModel", "policy"), self._critic_note]
         return PolicyMetrics(
             steps=steps,
-            kept_step=alignment.state.good_step if sign else steps,
+            kept_step=alignment.state.good.step if sign else steps,
             prompts=len(self._prompts),
             heldout_prompts=len(self._heldout_prompts),
             before=summary(before),

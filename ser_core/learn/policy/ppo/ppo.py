@@ -8,7 +8,7 @@ Sources: arXiv 1707.06347 (PPO), 1506.02438 (GAE), 1909.08593 (KL in the reward)
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol
@@ -16,32 +16,21 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.utils import clip_grad_norm_
 
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.engine import set_rate
 from ser_core.learn.policy.batches import Sequences, micro_batches, minibatches, prompts_of_step, sequences
 from ser_core.learn.policy.generation import Generator, Prompt, until_end
 from ser_core.learn.policy.policy import Policy
-from ser_core.learn.policy.ppo import arithmetic
+from ser_core.learn.policy.ppo import arithmetic, checkpoint
 from ser_core.learn.policy.ppo.critic import Critic
 from ser_core.learn.policy.ppo.guards import Action, Ladder, Sign, climb, hacking_sign, worth_keeping
+from ser_core.learn.policy.ppo.learner import Learners, new_learner
 from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.random_states import RandomStates
 from ser_core.learn.policy.ppo.records import Experience, Rollout, Update, step_metrics
 from ser_core.learn.policy.ppo.settings import Settings
-from ser_core.learn.policy.ppo.state import (
-    Learner,
-    PPOState,
-    ScoreMoments,
-    fall_back,
-    kept_weights,
-    learner_tensors,
-    random_tensors,
-    restore_learners,
-    restore_random,
-)
+from ser_core.learn.policy.ppo.state import PPOState, ScoreMoments
 from ser_core.learn.policy.scorers import Scorer
 
 
@@ -71,7 +60,7 @@ class Alignment:
 
     state: PPOState
     sign: Sign | None
-    """The sign of reward hacking that ended the alignment early. The policy then has the weights after step ``state.good_step`` again."""
+    """The sign of reward hacking that ended the alignment early. The policy then has the weights after step ``state.good.step`` again."""
 
 
 def align(
@@ -106,18 +95,18 @@ def align(
         Interrupted: The watch asked to stop; the state after the last complete step was saved.
         SpecError: ``resume`` was written by another number of processes, or lacks a part.
     """
-    learners = {
-        "policy": _learner(policy.trainable(), settings.policy_rate, settings),
-        "critic": _learner(critic.trainable(), settings.critic_rate, settings),
-    }
+    learners = Learners(
+        policy=new_learner(policy.trainable(), settings.policy_rate, settings.adam_epsilon),
+        critic=new_learner(critic.trainable(), settings.critic_rate, settings.adam_epsilon),
+    )
     loop = _Loop(policy, critic, generator, prompts, rewards, witness, settings, watch, learners)
     state = loop.resumed(resume) if resume else loop.fresh()
     while len(state.history) < steps:
         state = loop.step(state)
         watch.stepped(state.history[-1])
         if sign := hacking_sign(state.history, settings.hacking):
-            fall_back(learners, state.tensors)
-            return Alignment(replace(state, tensors=loop.tensors(state)), sign)
+            learners.fall_back(state.good)
+            return Alignment(loop.with_current(state), sign)
         if ranks.anywhere(watch.checkpoint_due(), loop.device):
             watch.save(state)
     return Alignment(state, None)
@@ -133,7 +122,7 @@ class _Loop:
     witness: Scorer | None
     settings: Settings
     watch: Watch
-    learners: Mapping[str, Learner]
+    learners: Learners
 
     def step(self, state: PPOState) -> PPOState:
         """One PPO step."""
@@ -155,7 +144,7 @@ class _Loop:
                 hint="lower policy.learningRate and policy.criticLearningRate, or set policy.precision to fp32",
             )
         if last is Action.ROLL_BACK:
-            fall_back(self.learners, state.tensors)
+            self.learners.fall_back(state.good)
         metrics = step_metrics(rollout, experience, updates, state, ladder, perf_counter() - began)
         score_mean = rollout.score_mean if finite else state.score_mean
         return self._next(replace(state, scores=moments, ladder=ladder, score_mean=score_mean), metrics)
@@ -226,7 +215,8 @@ class _Loop:
                 ladder, action = climb(ladder, finite=finite, limits=settings.ladder)
                 updates.append(replace(update, action=action))
                 if action is Action.PROCEED:
-                    self._move(ladder.rate_factor)
+                    for learner in self.learners.both:
+                        learner.step(ladder.rate_factor)
                 elif action is not Action.SKIP:
                     return ladder, updates
         return ladder, updates
@@ -234,8 +224,8 @@ class _Loop:
     def _gradients(self, rollout: Rollout, experience: Experience, mine: NDArray[np.bool_], *, critic_only: bool) -> Update:
         """Compute the gradients of one minibatch, summed over all processes and clipped; returns losses, ratios and norms."""
         settings = self.settings
-        for _, optimizer in self.learners.values():
-            optimizer.zero_grad()
+        for learner in self.learners.both:
+            learner.optimizer.zero_grad()
         rows = torch.from_numpy(np.flatnonzero(mine)).to(self.device)
         # Every sum is divided by the number of tokens in all processes, so micro-batches and processes do not change the gradient.
         tokens = ranks.total(rollout.batch.answer_mask[rows].sum()).clamp(min=1)
@@ -257,23 +247,10 @@ class _Loop:
             policy_loss.backward()
             sums[0] += policy_loss.detach()
             sums[2:] += arithmetic.ratio_sums(ratio.detach()[mask], settings.ratio_clip) / tokens
-        return self._clipped(Update(*ranks.total(sums).tolist()), critic_only=critic_only)
-
-    def _clipped(self, update: Update, *, critic_only: bool) -> Update:
-        """Sum the gradients over the processes, and clip those of policy and critic separately."""
-        norms = {"policy": 0.0, "critic": 0.0}
-        for owner, (weights, _) in self.learners.items():
-            if owner == "policy" and critic_only:
-                continue
-            ranks.sum_gradients(weights.values())
-            norms[owner] = clip_grad_norm_(weights.values(), self.settings.largest_gradient_norm).item()
-        return replace(update, policy_norm=norms["policy"], critic_norm=norms["critic"])
-
-    def _move(self, rate_factor: float) -> None:
-        rates = {"policy": self.settings.policy_rate, "critic": self.settings.critic_rate}
-        for owner, (_, optimizer) in self.learners.items():
-            set_rate(optimizer, rate_factor * rates[owner])
-            optimizer.step()
+        update = Update(*ranks.total(sums).tolist())
+        policy_norm = 0.0 if critic_only else self.learners.policy.clip_gradients(settings.largest_gradient_norm)
+        critic_norm = self.learners.critic.clip_gradients(settings.largest_gradient_norm)
+        return replace(update, policy_norm=policy_norm, critic_norm=critic_norm)
 
     def _next(self, state: PPOState, metrics: StepMetrics) -> PPOState:
         """The state that the next step starts from."""
@@ -283,36 +260,42 @@ class _Loop:
             coefficient = arithmetic.adapted_coefficient(
                 coefficient, metrics.kl, settings.kl_target, settings.answers_per_step, settings.kl_horizon
             )
-        kept, good_step = state.tensors, state.good_step
-        if worth_keeping(history, settings.hacking):
-            kept, good_step = kept_weights(self.learners), len(history)
-        following = replace(state, tensors=kept, history=history, kl_coefficient=coefficient, good_step=good_step)
-        return replace(following, tensors=self.tensors(following))
+        good = self.learners.good_weights(len(history)) if worth_keeping(history, settings.hacking) else state.good
+        return self.with_current(replace(state, history=history, kl_coefficient=coefficient, good=good))
 
     def fresh(self) -> PPOState:
         """The state before the first step: all processes have the same weights and different random states."""
-        for weights, _ in self.learners.values():
-            ranks.spread(weights.values())
+        for learner in self.learners.both:
+            ranks.spread(learner.weights.values())
         torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, ranks.rank()]).generate_state(1)[0]))
-        first = PPOState(
-            kept_weights(self.learners), (), self.settings.kl_coefficient, ScoreMoments(), Ladder(), self.settings.score_mean, good_step=0
+        return PPOState(
+            policy=self.learners.policy.state(),
+            critic=self.learners.critic.state(),
+            good=self.learners.good_weights(step=0),
+            random=RandomStates.current(self.device),
+            history=(),
+            kl_coefficient=self.settings.kl_coefficient,
+            scores=ScoreMoments(),
+            ladder=Ladder(),
+            score_mean=self.settings.score_mean,
         )
-        return replace(first, tensors=self.tensors(first))
 
     def resumed(self, state: PPOState) -> PPOState:
         """Put back everything that a checkpoint holds."""
-        restore_random(state.tensors)
-        restore_learners(self.learners, state.tensors)
-        return replace(state, tensors=self.tensors(state))
+        checkpoint.refuse_if_incomplete(state, self.learners.policy.weights.keys(), self.learners.critic.weights.keys())
+        state.random.restore()
+        self.learners.policy.restore(state.policy)
+        self.learners.critic.restore(state.critic)
+        return self.with_current(state)
 
-    def tensors(self, state: PPOState) -> dict[str, torch.Tensor]:
-        """Live weights, moments and random generators, and the kept weights of ``state``."""
-        good = {name: tensor for name, tensor in state.tensors.items() if name.startswith("good/")}
-        return learner_tensors(self.learners) | random_tensors(self.device) | good
+    def with_current(self, state: PPOState) -> PPOState:
+        """The state with the current weights, optimizers and random generators."""
+        random = RandomStates.current(self.device)
+        return replace(state, policy=self.learners.policy.state(), critic=self.learners.critic.state(), random=random)
 
     @property
     def device(self) -> str:
-        """Where the models are."""
+        """Device of the networks."""
         return self.policy.precision.device
 
     def _micro_batches(self, batch: Sequences, rows: torch.Tensor | None = None) -> list[torch.Tensor]:
@@ -325,11 +308,6 @@ class _Loop:
         if ranks.anywhere(self.watch.stopping(), self.device):
             self.watch.save(state)
             raise Interrupted(f"stopped after PPO step {len(state.history)}", hint="start it again: it resumes after that step")
-
-
-def _learner(weights: Iterable[tuple[str, nn.Parameter]], rate: float, settings: Settings) -> Learner:
-    named = dict(weights)
-    return named, torch.optim.AdamW(named.values(), lr=rate, eps=settings.adam_epsilon, weight_decay=0.0, fused=True)
 
 
 def _with_scores(moments: ScoreMoments, scores: torch.Tensor) -> ScoreMoments:

@@ -3,13 +3,14 @@
 import json
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from unit.learn.policy.doubles import END, Judge, Script, Watch, prompts, table
 
+from ser_core.learn.policy.ppo import checkpoint
 from ser_core.learn.policy.ppo.guards import HackingLimits
 from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
-from ser_core.learn.policy.ppo.state import PPOState
 
 STEP = """
     step reward score heldout_score kl kl_coefficient entropy answer_tokens ended policy_loss value_loss approximate_kl clipped
@@ -30,7 +31,7 @@ def state():
 
 
 def test_the_stored_names_of_numbers_are_those_of_version_0_1_0(state, tmp_path):
-    state.write(tmp_path)
+    checkpoint.write(state, tmp_path)
 
     stored = json.loads((tmp_path / "ppo.json").read_text())
     assert list(stored) == ["history", "kl_coefficient", "scores", "ladder", "score_mean", "good_step"]
@@ -41,7 +42,7 @@ def test_the_stored_names_of_numbers_are_those_of_version_0_1_0(state, tmp_path)
 
 
 def test_the_stored_names_of_tensors_are_those_of_version_0_1_0(state, tmp_path):
-    state.write(tmp_path)
+    checkpoint.write(state, tmp_path)
 
     kinds = ("weight", "exp_avg", "exp_avg_sq", "step")
     expected = {f"{owner}/{kind}/{name}" for owner, name in (("policy", "logits"), ("critic", "score.weight")) for kind in kinds}
@@ -49,8 +50,11 @@ def test_the_stored_names_of_tensors_are_those_of_version_0_1_0(state, tmp_path)
 
 
 def test_what_is_written_is_read(state, tmp_path):
-    state.write(tmp_path)
-    again = PPOState.read(tmp_path)
+    checkpoint.write(state, tmp_path)
+    again = checkpoint.read(tmp_path)
 
     assert (again.history, again.scores, again.ladder) == (state.history, state.scores, state.ladder)
-    assert (again.kl_coefficient, again.score_mean, again.good_step) == (state.kl_coefficient, state.score_mean, 2)
+    assert (again.kl_coefficient, again.score_mean, again.good.step) == (state.kl_coefficient, state.score_mean, 2)
+    tensors, expected = (checkpoint.stored_tensors(one) for one in (again, state))
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
