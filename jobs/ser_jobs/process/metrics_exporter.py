@@ -55,7 +55,7 @@ class Measurements:
         newest: dict[str, float | None] = {
             "ser_policy_reward": step.reward,
             "ser_policy_score": step.score,
-            "ser_policy_witness_score": step.heldout_score,
+            "ser_policy_witness_score": step.witness_score,
             "ser_policy_kl_nats": step.kl,
             "ser_policy_kl_coefficient": step.kl_coefficient,
             "ser_policy_entropy_nats": step.entropy,
