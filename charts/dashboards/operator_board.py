@@ -16,7 +16,7 @@ def operator() -> Dashboard:
         "ser-operator",
         "SER / Operator",
         "Does the operator keep up, and does the API server answer it?",
-        [("Looks at runs", _looks()), ("API server", _requests()), ("What it knows", _knowledge()), ("Process", _process())],
+        [("Reconciles", _reconciles()), ("API server", _requests()), ("What it knows", _knowledge()), ("Process", _process())],
     )
 
 
@@ -29,35 +29,35 @@ def _quantiles(metric: str, by: str = "") -> list[Query]:
     ]
 
 
-def _looks() -> list[Panel]:
+def _reconciles() -> list[Panel]:
     everything = f"sum(rate(ser_operator_reconciles_total{RATE}))"
     failed = f'sum(rate(ser_operator_reconciles_total{{result=~"error|retried"}}{RATE}) or 0 * rate(ser_operator_reconciles_total{RATE}))'
     return [
         lines(
-            "Looks by result",
-            "Looks at runs a second. `conflict`: the run changed meanwhile; `retried`: the API server failed; `error`: a defect.",
+            "Reconciles by result",
+            "Reconciles a second. `conflict`: the run changed meanwhile; `retried`: the API server failed; `error`: a defect.",
             PER_SECOND,
             Query(f"sum by (result) (rate(ser_operator_reconciles_total{RATE}))", "{{result}}", BLUE),
         ),
         lines(
             "Failed share",
-            "Looks that failed; above 10 % for 10 minutes there is an alert.",
+            "Reconciles that failed; above 10 % for 10 minutes there is an alert.",
             SHARE,
             Query(f"{failed} / {everything}", "failed", VERMILION),
         ),
         lines(
-            "Duration of a look",
-            "Time within which half, 90 % and 99 % of the looks ended.",
+            "Duration of a reconcile",
+            "Time within which half, 90 % and 99 % of the reconciles ended.",
             SECONDS,
             *_quantiles("ser_operator_reconcile_duration_seconds"),
         ),
         lines(
             "Wait in the queue",
-            "From when a run became due to the look at it; above 5 s for 10 % there is an alert.",
+            "From when a run became due to its reconcile; above 5 s for 10 % there is an alert.",
             SECONDS,
             *_quantiles("ser_operator_queue_latency_seconds"),
         ),
-        lines("Queue", "Runs that wait to be looked at.", COUNT, Query("sum(ser_operator_queue_depth)", "waiting", ORANGE)),
+        lines("Queue", "Runs that wait for their reconcile.", COUNT, Query("sum(ser_operator_queue_depth)", "waiting", ORANGE)),
     ]
 
 

@@ -54,7 +54,7 @@ def _now() -> list[Panel]:
             "Where the run stands in the curriculum.",
             Query(of_run("ser_run_learning_status", "learning_status"), "{{learning_status}}"),
         ),
-        number("Loop", "The present loop; 0 is the seed model.", COUNT, Query(f"ser_run_iteration{{{RUN}}}", "loop")),
+        number("Loop", "The current loop; 0 is the seed model.", COUNT, Query(f"ser_run_iteration{{{RUN}}}", "loop")),
         number("Loops at most", "What loop.maxIterations allows.", COUNT, Query(f"ser_run_max_iterations{{{RUN}}}", "loops")),
         number(
             "Stage done",
@@ -152,8 +152,8 @@ def _evolution() -> list[Panel]:
             hidden=["status value"],
         ),
         rows(
-            "Yardsticks",
-            "Held-out accuracy of models trained beside the evolution (loop.controls).",
+            "Controls",
+            "Held-out accuracy of the models that are trained for comparison (loop.controls).",
             Query(of_run("ser_run_control_accuracy_ratio", "control"), "held-out accuracy"),
             units={"held-out accuracy": SHARE},
         ).height(5),
@@ -208,15 +208,15 @@ def _policy() -> list[Panel]:
     return [
         lines(
             "Score",
-            "Mean score of the answers by the reward model, by a witness that the policy does not learn from, and the reward after the "
-            "distance is taken off. A score that rises while the witness falls is reward hacking.",
+            "Mean score of the rollouts by the reward model and by the witness, from which PPO does not learn, and the reward: the score "
+            "minus the KL penalty. A score that rises while the witness falls is reward hacking.",
             COUNT,
             Query(newest("ser_policy_score"), "score", BLUE),
             Query(newest("ser_policy_witness_score"), "witness", ORANGE, dashed=True),
             Query(newest("ser_policy_reward"), "reward", GREEN),
         ),
         lines(
-            "Distance from the reference",
+            "KL from the reference policy",
             "Mean KL of a whole answer in nats, and its weight in the reward.",
             COUNT,
             Query(newest("ser_policy_kl_nats"), "KL", VERMILION),
@@ -274,10 +274,10 @@ def _policy() -> list[Panel]:
         ),
         rows(
             "Result",
-            "The aligned policy on held-out prompts: its score beside that before the first step, and its distance in nats.",
+            "The aligned policy on held-out prompts: its score, its score before the first step, and its KL in nats.",
             Query(of_run("ser_run_policy_score", "run"), "score"),
             Query(of_run("ser_run_policy_baseline_score", "run"), "score before"),
-            Query(of_run("ser_run_policy_kl_nats", "run"), "distance"),
+            Query(of_run("ser_run_policy_kl_nats", "run"), "KL"),
             Query(of_run("ser_run_policy_steps", "run"), "steps"),
             units={},
         )

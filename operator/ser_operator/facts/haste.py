@@ -1,7 +1,7 @@
-"""How soon a run is looked at after a change of one of its objects. Pure.
+"""How soon a run is reconciled after a change of one of its objects. Pure.
 
-A stage that comes and goes changes its Job, its pod and its run a dozen times, of which two matter. The others wait a moment for each
-other, so that one look takes in all of them; among hundreds of runs that is what leaves time for those of which a Job has ended.
+A stage changes its Job, its pod and its run a dozen times, and two of these changes matter. A reconcile waits a moment for the others and then sees
+all of them at once. With hundreds of runs this leaves time for the runs whose Job has ended.
 """
 
 from enum import Enum
@@ -14,7 +14,7 @@ SOON_SECONDS = 1.0
 
 
 class Haste(Enum):
-    """When to look."""
+    """When to reconcile."""
 
     FIRST = "before all others"
     NOW = "in turn"

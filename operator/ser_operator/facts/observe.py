@@ -1,7 +1,7 @@
 """From Jobs and pods, as the API server shows them, to what the planner understands. Pure, total and distrustful.
 
 Anybody may edit labels, annotations and status of a Job. So an attempt is believed to be one when its Job is controlled by the run's
-UID and bears the very name that the planner gives to that attempt; whatever else stands in it cannot confuse one run with another.
+UID and has the name that the planner gives to that attempt. So no other content of a Job can confuse two runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,7 +56,7 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
 
 
 def identity_of(run: SERRun, job: Object) -> tuple[StageKey, int, Literal["execute", "report"]] | None:
-    """Which attempt of ``run`` a Job is; None when it is none, whatever it says of itself.
+    """Which attempt of ``run`` a Job is; None when it is none, whatever its labels say.
 
     Read from the pod template, which cannot be changed once the Job exists.
     """
@@ -96,7 +96,7 @@ def parse_result(message: Any) -> StageResult | None:
 
 
 def _result(ended: Object, pods: Iterable[Object]) -> StageResult | None:
-    """The report of the deciding pod, with the newest checkpoint that any pod tells of: the first process alone saves them, and may still
+    """The report of the deciding pod, with the newest checkpoint that any pod reports: only rank 0 saves checkpoints, and may still
     do so when others report."""
     result = parse_result(ended.get("message"))
     if result is None:
@@ -144,7 +144,7 @@ def terminated(pod: Object) -> Object:
 
 
 def have_succeeded(job: Object, pods: Iterable[Object]) -> bool:
-    """Whether a Job is complete and ``pods`` are all of its parts, each ended well: what can be known of it then is known for good."""
+    """Whether a Job is complete and ``pods`` are all of its parts, each ended well: nothing about it can change any more."""
     ends = [terminated(pod) for pod in by_index(pods)]
     wanted = at(job, "spec").get("completions", 1)
     return state_of(job) == "succeeded" and len(ends) == wanted and all(end.get("exitCode") == 0 for end in ends)

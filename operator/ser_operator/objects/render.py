@@ -76,8 +76,8 @@ def owner(run: SERRun) -> Object:
 
 
 def _failure_rules(is_gang: bool) -> list[Object]:
-    """An answer that will not change ends the attempt at once; a pod taken away by the cluster is replaced, except in a gang, which has
-    lost what its pods had in common."""
+    """An answer that will not change ends the attempt at once; a pod that the cluster takes away is replaced, except in a
+    gang: there all pods must start again."""
     never_again = {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(NEVER_RETRIED)}}
     replaced = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     return [never_again] if is_gang else [replaced, never_again]

@@ -99,7 +99,7 @@ class LocalExecutor:
             self._start(action)
 
     def wait(self, seconds: float) -> list[StageEvent]:
-        """Wait until something ends, at most ``seconds``; return what the stages said meanwhile.
+        """Wait until something ends, at most ``seconds``; return the events of the stages until then.
 
         Raises:
             SERError: The server of the stage processes ended by itself (reason `StageServerEnded`).

@@ -92,7 +92,7 @@ def check_base_model(spec: RewardModelSpec, access: Access, folder: Path) -> Bas
 
 
 def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseModel:
-    """The same of the policy's base, whose longest row is a prompt with its answer; and what answers with it is installed here.
+    """The same for the policy's base, whose longest row is a prompt with its answer. Its generator must be installed here.
 
     Raises:
         SpecError: As of `check_base_model`, or ``MissingPackage``.

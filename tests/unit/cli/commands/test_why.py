@@ -120,7 +120,7 @@ def test_every_remedy_is_two_phrases(remedy):
 
 
 @pytest.mark.parametrize(
-    ("code", "cause"), [(10, "the SERRun is wrong"), (11, "the data are wrong"), (22, "made no step"), (1, "nobody foresaw")]
+    ("code", "cause"), [(10, "the SERRun is wrong"), (11, "the data are wrong"), (22, "made no step"), (1, "unexpected way")]
 )
 def test_a_reason_that_nobody_knows_is_told_by_its_exit_code(code, cause):
     assert cause in remedy_of("NeverHeardOf", code).cause
@@ -200,7 +200,7 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
                 stages=(row(Outcome.FAILED, exit_code=21, reason="OutOfMemory"),),
                 stage=StageKind.RETRAIN,
             ),
-            "the stage needs more memory than it gets; the next attempt begins by itself",
+            "the stage needs more memory than it has; the next attempt begins by itself",
             "attempt 2 starts at",
             "raise resources.retrain.memory",
         ),
