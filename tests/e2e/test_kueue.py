@@ -15,6 +15,7 @@ from controlplane.home import NODE, Home
 from controlplane.kueue import queues
 from controlplane.kueue.process import MANAGED, PODS_READY_SECONDS
 from controlplane.nodes import GPU
+from controlplane.plans.queue import queued
 from controlplane.scenario import Scenario
 from ser_core.cli.why import Why, explain
 from ser_operator.read_run import read_run
@@ -158,16 +159,7 @@ def admitted_whole_or_not_at_all_on_several_nodes(scenario: Scenario) -> None:
 
 
 def taken_back_for_an_urgent_job_and_admitted_again(scenario: Scenario) -> None:
-    open_queue(scenario)
-    with scenario.hold("retrain") as gate:
-        scenario.apply(queueName=QUEUE, resources={"retrain": {"gpus": 8}})
-        job = gate.wait_for_pod(60).labels["job-name"]
-        with queues.Urgent(scenario, QUEUE, {GPU: "8"}):
-            status = scenario.wait(lambda status: "Preempted to accommodate a workload" in status.get("message", ""))
-            assert (says("Queued")(status), live_job(status)) == (True, job)
-            until(lambda: not any(pod["status"]["phase"] in ("Pending", "Running") for pod in scenario.pods(job)))
-        assert gate.wait_for_pod(60, count=2).labels["job-name"] == job
-    ends_admitted(scenario)
+    queued("retrain")(scenario)
 
 
 def queued_again_and_then_given_up_when_its_pods_never_run(scenario: Scenario) -> None:
