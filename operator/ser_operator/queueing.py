@@ -40,14 +40,15 @@ def _deactivated(workload: Object) -> Waiting | None:
 
 
 def _without_quota(workload: Object) -> Waiting | None:
-    quota = _condition(workload, "QuotaReserved")
-    if quota.get("status") != "False":
+    quota, evicted = _condition(workload, "QuotaReserved"), _condition(workload, "Evicted")
+    taken_back = evicted.get("status") == "True"
+    if quota.get("status") != "False" and not taken_back:
         return None
-    told = _message(quota)
-    if quota.get("reason") == "Inadmissible":
+    said = quota if quota.get("status") == "False" else evicted  # which keeps its quota until its pods are gone
+    told = _message(said)
+    if said.get("reason") == "Inadmissible":
         return Waiting(QUEUE_UNUSABLE, told, stalled=True)
-    evicted = _condition(workload, "Evicted")
-    if evicted.get("status") == "True" and evicted.get("reason") == PODS_NOT_READY and _message(evicted) == told:
+    if taken_back and evicted.get("reason") == PODS_NOT_READY and _message(evicted) == told:
         return Waiting(PODS_NOT_READY, told)  # from its eviction to the next try
     return Waiting(QUEUED, f"{NOT_ADMITTED}: {told}")
 

@@ -67,6 +67,7 @@ def queued_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("kueue")
     if reason := why_not(folder):
         (pytest.fail if os.environ.get("SER_NODE_LANE") == "required" else pytest.skip)(reason)
+    (folder / "control-plane").mkdir()
     with ControlPlane(folder / "control-plane") as plane:
         plane.add_node(NODE)
         install_crd(plane)

@@ -21,7 +21,7 @@ from controlplane.kueue.queues import FLAVORS, flavor
 from controlplane.part import Part
 from controlplane.watchdog import Watchdog
 
-READY_SECONDS = 60
+READY_SECONDS = 180
 PODS_READY_SECONDS = 15
 """How long the pods of an admitted Job may take to be ready: short for a test, and long for a busy machine."""
 REQUEUE_SECONDS = 3
@@ -80,7 +80,7 @@ class Kueue:
     def _install(self, certificate: bytes) -> None:
         file = self._folder / "kueue.yaml"
         file.write_text(yaml.safe_dump_all(documents(module_folder("kueue"), f"https://127.0.0.1:{self._webhooks}", certificate)))
-        self._plane.kubectl("apply", "--server-side", "-f", str(file))
+        self._plane.kubectl("apply", "--server-side", "-f", str(file), timeout=READY_SECONDS)
         _within(READY_SECONDS, self._are_kinds_served, "Kueue's kinds are served")
 
     def _are_kinds_served(self) -> bool:

@@ -34,6 +34,9 @@ RESERVED = ("QuotaReserved", "True", "QuotaReserved", "Quota reserved in Cluster
             Waiting(QUEUE_UNUSABLE, "LocalQueue gpu doesn't exist", stalled=True),
         ),
         ([workload(no_quota(TIMEOUT), EVICTED)], Waiting(PODS_NOT_READY, TIMEOUT)),
+        ([workload(RESERVED, EVICTED)], Waiting(PODS_NOT_READY, TIMEOUT)),
+        ([workload(RESERVED, ("Evicted", "True", "Preempted", "for others"))], Waiting(QUEUED, f"{NOT_ADMITTED}: for others")),
+        ([workload(RESERVED, ("Evicted", "False", "QuotaReserved", "Previously: for others"))], Waiting(QUEUED, NOT_ADMITTED)),
         ([workload(no_quota("1 more needed"), EVICTED)], Waiting(QUEUED, f"{NOT_ADMITTED}: 1 more needed")),
         (
             [workload(no_quota("any"), ("Evicted", "True", "Deactivated", "too many tries"), active=False)],
