@@ -88,7 +88,7 @@ def test_a_stage_starts_by_the_command_of_its_pods(jobs):
 
 def test_the_stages_image_has_no_operator_in_its_environment(jobs):
     """Its packages are installed, not linked to the checkout."""
-    assert str(jobs) in python(jobs, "import ser_jobs.runtime; print(ser_jobs.runtime.__file__)")
+    assert str(jobs) in python(jobs, "import ser_jobs.process.runtime; print(ser_jobs.process.runtime.__file__)")
 
 
 @pytest.mark.parametrize("dockerfile", [OPERATOR, JOBS], ids=["operator", "jobs"])

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 import pytest
 
 from controlplane.cluster import Object
-from controlplane.home import NODE, Home
+from controlplane.faults.home import NODE, Home
+from controlplane.faults.plans.queue import queued
+from controlplane.faults.scenario import Scenario
 from controlplane.kueue import queues
 from controlplane.kueue.process import MANAGED, PODS_READY_SECONDS
-from controlplane.nodes import GPU
-from controlplane.plans.queue import queued
-from controlplane.scenario import Scenario
-from ser_core.cli.why import Why, explain
-from ser_operator.read_run import read_run
+from controlplane.plane.nodes import GPU
+from ser_core.cli.commands.why import Why, explain
+from ser_operator.facts.read_run import read_run
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for Kueue
 

@@ -6,9 +6,10 @@ import time
 import pytest
 
 from controlplane.cluster import ProcessKubelet
+from controlplane.faults.scenario import Scenario
+from controlplane.faults.stage_double import StageDouble
 from controlplane.kueue import queues
-from controlplane.scenario import Scenario
-from controlplane.stage_double import StageDouble
+from controlplane.kueue.urgent import Urgent
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -70,7 +71,7 @@ class Preemption:
 
     def tell(self):
         self.first = self.training(others=())
-        with queues.Urgent(self.scenario, QUEUE, {"cpu": "1"}):
+        with Urgent(self.scenario.api, self.scenario.kubelet, NAMESPACE, QUEUE, {"cpu": "1"}):
             self.waiting = self.scenario.wait(lambda status: "Preempted" in status["message"], 60)
         self.second = self.training(others=[self.first])
         self.status = self.scenario.wait_for_end(180)

@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from controlplane.containers import Outcome, ProcessContainer
-from controlplane.fault_proxy import FaultProxy
-from controlplane.operator_process import OperatorProcess
-from controlplane.prometheus import Prometheus
-from controlplane.scenario import ROOT
-from controlplane.watchdog import Watchdog
+from controlplane.faults.fault_proxy import FaultProxy
+from controlplane.faults.scenario import ROOT
+from controlplane.kubelet.containers import Outcome, ProcessContainer
+from controlplane.plane.operator_process import OperatorProcess
+from controlplane.plane.prometheus import Prometheus
+from controlplane.plane.watchdog import Watchdog
 from ser_core.api.stage import StageResult
-from ser_operator.render import PROGRESS_PORT
+from ser_operator.objects.render import PROGRESS_PORT
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for a whole run
 NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from controlplane.api_client import Object
+from controlplane.plane.api_client import Object
 
 NAMESPACE = "kueue-system"
 ACCOUNT = "controller-manager"

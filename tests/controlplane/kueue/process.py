@@ -12,14 +12,14 @@ from typing import Self
 import yaml
 from ports import free_ports
 
-from controlplane.api_client import ApiError, Object
-from controlplane.build import binary, module_folder
-from controlplane.certificate import self_signed
-from controlplane.control_plane import ControlPlane
 from controlplane.kueue.manifests import ACCOUNT, NAMESPACE, documents
 from controlplane.kueue.queues import FLAVORS, flavor
-from controlplane.part import Part
-from controlplane.watchdog import Watchdog
+from controlplane.plane.api_client import ApiError, Object
+from controlplane.plane.build import binary, module_folder
+from controlplane.plane.certificate import self_signed
+from controlplane.plane.control_plane import ControlPlane
+from controlplane.plane.part import Part
+from controlplane.plane.watchdog import Watchdog
 
 READY_SECONDS = 180
 PODS_READY_SECONDS = 15

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from documents import ROOT, blocks, lines
-from unit.cli.test_documented_examples import documented
+from unit.cli.commands.test_documented_examples import documented
 
 TESTS = ROOT / "tests"
 DRAWINGS = {"Architecture", "The operator", "The processes of a stage on a cluster"}
