@@ -22,7 +22,7 @@ from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
 
 READY_SECONDS = 180
-PODS_READY_SECONDS = 15
+PODS_READY_SECONDS = 30
 """How long the pods of an admitted Job may take to be ready: short for a test, and long for a busy machine."""
 REQUEUE_SECONDS = 3
 REQUEUES = 1
