@@ -47,6 +47,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - {apiGroups: [""], resources: [pods], verbs: [list, watch]}
 - {apiGroups: [""], resources: [services], verbs: [get, create]}
 - {apiGroups: [""], resources: [events], verbs: [list, create]}
+- {apiGroups: [kueue.x-k8s.io], resources: [workloads], verbs: [list]}
 {{- end -}}
 
 {{/* Ports of a NetworkPolicy: list of numbers and protocols. */}}

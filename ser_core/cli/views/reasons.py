@@ -50,7 +50,26 @@ REMEDIES = (
         "spec.resources ask for more than this version can use",
         "ask for less in resources.{resources}; the run then goes on",
     ),
-    Remedy(("Queued", "Suspend"), "the queue has not admitted the stage's Job", "wait, or look at the queue: kubectl get workloads"),
+    Remedy(
+        ("Queued", "Suspend"),
+        "the queue has not admitted the stage's Job",
+        "wait; to wait for less, lower resources.{resources}, then suspend and resume the run",
+    ),
+    Remedy(
+        ("QueueUnusable",),
+        "the queue of the stage's Job does not exist or is stopped",
+        "create or start what the message names (kubectl get localqueues,clusterqueues); the run then goes on",
+    ),
+    Remedy(
+        ("PodsReadyTimeout",),
+        "the queue admitted the stage's Job, and its pods did not run in time",
+        "wait for the queue's next try; if it ends alike, see why the pods do not run: kubectl get events",
+    ),
+    Remedy(
+        ("WorkloadDeactivated",),
+        "the queue has given the stage's Job up",
+        "see why its pods did not run (kubectl get events), then set the workload's spec.active to true: kubectl edit workload",
+    ),
     Remedy(
         ("NodeUnreachable",),
         "a node does not answer, so nobody knows whether its pod has ended",

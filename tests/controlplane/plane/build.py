@@ -5,6 +5,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -59,6 +60,7 @@ PROGRAMS = {
     "helm": _helm("3", "3.22.0", ("pkg/chartutil", "pkg/lint/rules")),
     "helm4": _helm("4", "4.3.1"),
     **{name: _prometheus(name) for name in ("prometheus", "promtool")},
+    "kueue": Program("sigs.k8s.io/kueue/cmd/kueue", "0.17.0"),
 }
 BINARIES = ("controlplane", *PROGRAMS)
 _SOURCE = Path(__file__).parent
@@ -84,6 +86,21 @@ def binary(name: str) -> Path:
         if not path.exists():  # another process may have built it meanwhile
             _build(name, path)
     return path
+
+
+def module_folder(name: str) -> Path:
+    """Where the source of a program is, with everything else that its module brings; it is downloaded first if need be.
+
+    Args:
+        name: A program of `PROGRAMS` whose module is named by the first two parts of its package.
+    """
+    program = PROGRAMS[name]
+    module = "/".join(program.package.split("/")[:2])
+    asked = [_find_go(), "mod", "download", "-json", f"{module}@v{program.version}"]
+    told = subprocess.run(asked, cwd=cache_folder(), capture_output=True, text=True, check=False)
+    if told.returncode:
+        raise RuntimeError(f"{' '.join(asked)} ended with {told.returncode}: {told.stdout}{told.stderr}")
+    return Path(json.loads(told.stdout)["Dir"])
 
 
 def command(part: str) -> list[str]:

@@ -336,7 +336,7 @@ def event(reason, message):
             "must exist",
         ),
         (JOB, [], [event("FailedCreate", "is forbidden: exceeded quota: gpu")], "a quota or an admission rule", "raise the quota"),
-        ({**JOB, "spec": {"suspend": True}}, [], [], "the queue has not admitted", "kubectl get workloads"),
+        ({**JOB, "spec": {"suspend": True}}, [], [], "the queue has not admitted", "lower resources.prepare"),
     ],
 )
 def test_what_the_cluster_makes_a_stage_wait_for_goes_through_the_planner(job, pods, events, cause, fix):
