@@ -1,0 +1,121 @@
+"""Draw a board from the data of a Prometheus, and say what is on it.
+
+``python -m boards.draw --help`` draws one by hand.
+"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from boards.build import page
+
+FOLDER = Path(__file__).parents[2] / "charts" / "ser-operator" / "dashboards"
+BOARDS = ("ser-runs", "ser-run", "ser-operator")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WIDTH = 1600
+DRAWING_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a board asks, and for which time.
+
+    Attributes:
+        prometheus: Its address.
+        start: Seconds since the epoch.
+        end: Likewise.
+        scrape: Seconds between two scrapes, as the data source of Grafana is told.
+        variables: What is chosen at the top of the board.
+    """
+
+    prometheus: str
+    start: float
+    end: float
+    scrape: float = 30
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What was seen on a panel.
+
+    Attributes:
+        title: Of the panel.
+        type: Its kind in Grafana.
+        series: How many series with a number each query brought, by its letter.
+        text: Words on it.
+        axis: Words at its axes, which are not text of the page.
+        problems: What went wrong.
+    """
+
+    title: str
+    type: str
+    series: Mapping[str, int]
+    text: Sequence[str]
+    axis: Sequence[str]
+    problems: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A board as a picture.
+
+    Attributes:
+        picture: A PNG file.
+        panels: In the board's order.
+        problems: What the page complained of.
+    """
+
+    picture: Path
+    panels: Sequence[Panel]
+    problems: Sequence[str]
+
+
+def missing() -> str | None:
+    """Why nothing can be drawn here and what to do; None: it can."""
+    if _browser() is None:
+        return "no Chromium on this machine: make node-packages installs it (as root), or apt-get install --no-install-recommends chromium"
+    return None
+
+
+def draw(board: str, moment: Moment, picture: Path, mode: str = "dark") -> Drawing:
+    """Draw one board.
+
+    Args:
+        board: One of `BOARDS`.
+        moment: The data.
+        picture: The PNG file to write.
+        mode: ``dark`` or ``light``.
+
+    Raises:
+        RuntimeError: The browser could not draw; the text is what it said.
+    """
+    built = page()
+    request = {
+        "folder": str(built.folder),
+        "chromium": _browser(),
+        "board": json.loads((FOLDER / f"{board}.json").read_text()),
+        "prometheus": moment.prometheus,
+        "moment": {**vars(moment), "width": WIDTH},
+        "mode": mode,
+        "picture": str(picture),
+    }
+    command = [str(built.node), str(built.script)]
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, timeout=DRAWING_SECONDS, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{board} was not drawn: {done.stderr}")
+    said = json.loads(done.stdout)
+    return Drawing(picture, [_panel(each) for each in said["panels"]], said["problems"])
+
+
+def _panel(said: Mapping[str, Any]) -> Panel:
+    series = {each["refId"]: each["series"] for each in said["asked"]}
+    return Panel(said["title"], said["type"], series, said["text"], said["axis"], said["problems"])
+
+
+def _browser() -> str | None:
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
