@@ -17,14 +17,13 @@ const FOLDERS = [
 const request = JSON.parse(readFileSync(0));
 const browser = await chromium.launch({ args: QUIET, chromiumSandbox: false, executablePath: request.chromium });
 try {
-  const page = await browser.newPage({ timezoneId: 'UTC', viewport: { height: 1000, width: request.moment.width } });
+  const page = await browser.newPage({ timezoneId: 'UTC', viewport: { height: heightOf(request.board), width: request.moment.width } });
   const problems = [];
   page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
   page.on('pageerror', (error) => problems.push(String(error)));
   await page.route(`${ORIGIN}/**`, async (route) => route.fulfill(await answer(new URL(route.request().url()))));
   await page.goto(`${ORIGIN}/page.html`);
   const panels = await page.evaluate(({ board, moment, mode }) => window.drawBoard(board, moment, mode), request);
-  if (process.env.DOM) (await import('node:fs')).writeFileSync(process.env.DOM, await page.content());
   await page.screenshot({ fullPage: true, path: request.picture });
   process.stdout.write(JSON.stringify({ panels, problems }));
 } finally {
@@ -38,4 +37,9 @@ async function answer({ pathname, search }) {
   }
   const [prefix, folder] = FOLDERS.find(([prefix]) => pathname.startsWith(prefix));
   return { path: join(request.folder, folder, pathname.slice(prefix.length)) };
+}
+
+/** High enough for all of it: what is out of sight is not drawn. */
+function heightOf({ panels }) {
+  return 100 + 38 * Math.max(...panels.map(({ gridPos }) => gridPos.y + gridPos.h));
 }

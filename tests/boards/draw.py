@@ -49,6 +49,7 @@ class Panel:
         series: How many series with a number each query brought, by its letter.
         text: Words on it.
         axis: Words at its axes, which are not text of the page.
+        colours: Of its series by their names.
         problems: What went wrong.
     """
 
@@ -57,6 +58,7 @@ class Panel:
     series: Mapping[str, int]
     text: Sequence[str]
     axis: Sequence[str]
+    colours: Mapping[str, str]
     problems: Sequence[str]
 
 
@@ -114,7 +116,7 @@ def draw(board: str, moment: Moment, picture: Path, mode: str = "dark") -> Drawi
 
 def _panel(said: Mapping[str, Any]) -> Panel:
     series = {each["refId"]: each["series"] for each in said["asked"]}
-    return Panel(said["title"], said["type"], series, said["text"], said["axis"], said["problems"])
+    return Panel(said["title"], said["type"], series, said["text"], said["axis"], said["colours"], said["problems"])
 
 
 def _browser() -> str | None:

@@ -19,7 +19,7 @@ export function BarChart({ panel, frames, theme, width, height }) {
     const value = field.values[row] ?? 0;
     const top = height - AXIS - LEGEND - (below + value) * scale;
     const place = { height: value * scale, left: (row + 0.15) * room, position: 'absolute', top, width: 0.7 * room };
-    const look = { background: getFieldSeriesColor(field, theme).color, opacity: 0.8, overflow: 'hidden', textAlign: 'center' };
+    const look = { background: getFieldSeriesColor(field, theme).color, color: theme.colors.text.maxContrast, opacity: 0.8, overflow: 'hidden', textAlign: 'center' };
     return <div key={field.name} style={{ ...place, ...look }}>{value > 0 ? textOf(field, value) : ''}</div>;
   };
   const stack = (row) => parts.map((field, at) => bar(row, field, parts.slice(0, at).reduce((sum, each) => sum + (each.values[row] ?? 0), 0)));
@@ -35,7 +35,7 @@ export function BarChart({ panel, frames, theme, width, height }) {
 /** A row a series; a state holds from one sample to the next, where one is missing it ends. */
 export function StateTimeline({ frames, moment, theme, width, height }) {
   const drawn = frames.filter((frame) => frame.length > 0);
-  const names = 0.16 * width;
+  const names = 0.2 * width;
   const room = (height - AXIS) / drawn.length;
   const at = (time) => names + ((time / 1000 - moment.start) / (moment.end - moment.start)) * (width - names);
   const row = (frame, number) => {

@@ -1,5 +1,5 @@
 // The page that draws one board; `draw.mjs` calls `window.drawBoard` in it.
-import { createTheme } from '@grafana/data';
+import { createTheme, FieldType, getFieldDisplayName, getFieldSeriesColor } from '@grafana/data';
 import { initPluginTranslations } from '@grafana/i18n';
 import { createRoot } from 'react-dom/client';
 import { Board } from './board.jsx';
@@ -12,7 +12,7 @@ const written = new WeakMap();
  * @param board the dashboard's JSON
  * @param moment see `answers`
  * @param mode dark or light
- * @returns of each panel {title, type, asked, text: words on it, axis: words in its canvas, colours: of its lines, problems}
+ * @returns of each panel {title, type, asked, text: words on it, axis: words in its canvas, colours: of its series by name, problems}
  */
 window.drawBoard = async (board, moment, mode) => {
   await initPluginTranslations('boards');
@@ -22,7 +22,7 @@ window.drawBoard = async (board, moment, mode) => {
   const drawn = await Promise.all(board.panels.map((panel) => prepared(panel, moment, theme)));
   createRoot(document.getElementById('board')).render(<Board {...{ board, drawn, moment, theme }} />);
   await settled();
-  return drawn.filter(({ panel }) => panel.type !== 'row').map(reported);
+  return drawn.filter(({ panel }) => panel.type !== 'row').map((each) => reported(each, theme));
 };
 
 async function prepared(panel, moment, theme) {
@@ -34,10 +34,12 @@ async function prepared(panel, moment, theme) {
   }
 }
 
-function reported({ panel, asked, problems }) {
+function reported({ panel, asked, frames, problems }, theme) {
   const element = document.querySelector(`[data-panel="${panel.id}"]`);
   const axis = [...element.querySelectorAll('canvas')].flatMap((canvas) => [...(written.get(canvas) ?? [])]);
-  return { title: panel.title, type: panel.type, asked, axis, problems, text: element.innerText.split('\n').filter(Boolean) };
+  const numbers = frames.flatMap((frame) => frame.fields.filter((field) => field.type === FieldType.number).map((field) => [frame, field]));
+  const colours = numbers.map(([frame, field]) => [getFieldDisplayName(field, frame, frames), getFieldSeriesColor(field, theme).color]);
+  return { title: panel.title, type: panel.type, asked, axis, colours: Object.fromEntries(colours), problems, text: element.innerText.split('\n').filter(Boolean) };
 }
 
 /** The axes are pixels of a canvas: what is written there is kept, so that a test can read it. */

@@ -1,5 +1,5 @@
 // What Grafana does between a query and a drawing: transformations, then units, colours and overrides. All of it is Grafana's own code.
-import { applyFieldOverrides, FieldConfigOptionsRegistry, standardTransformers, standardTransformersRegistry, transformDataFrame } from '@grafana/data';
+import { applyFieldOverrides, cacheFieldDisplayNames, FieldConfigOptionsRegistry, standardTransformers, standardTransformersRegistry, transformDataFrame } from '@grafana/data';
 import { lastValueFrom } from 'rxjs';
 
 /** What a panel's editor sets where the JSON says nothing. */
@@ -42,7 +42,7 @@ export async function shown(panel, frames, theme) {
   const transformed = panel.transformations?.length
     ? await lastValueFrom(transformDataFrame(panel.transformations, frames, { interpolate: asWritten }))
     : frames;
-  return applyFieldOverrides({
+  const drawn = applyFieldOverrides({
     data: transformed,
     fieldConfig: fieldConfigOf(panel),
     fieldConfigRegistry: registryOf(panel),
@@ -50,6 +50,8 @@ export async function shown(panel, frames, theme) {
     theme,
     timeZone: 'utc',
   });
+  cacheFieldDisplayNames(drawn); // colours by name are chosen by these
+  return drawn;
 }
 
 /** Field options of a panel with the editor's defaults. */

@@ -1,5 +1,5 @@
 // Panels that Grafana's own components draw.
-import { cacheFieldDisplayNames, dateTime, FieldMatcherID, fieldMatchers, getFieldDisplayValues, VizOrientation } from '@grafana/data';
+import { dateTime, FieldMatcherID, fieldMatchers, getFieldDisplayValues, VizOrientation } from '@grafana/data';
 import { BigValue, TimeSeries, VizRepeater } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { BarChart, StateTimeline } from './approximations.jsx';
@@ -36,7 +36,6 @@ function Stat({ panel, frames, theme, width, height }) {
 }
 
 function Table({ frames, width, height, theme }) {
-  cacheFieldDisplayNames(frames);
   return <TableNG data={frames[0]} enableVirtualization={false} structureRev={1} {...{ height, theme, width }} />;
 }
 
