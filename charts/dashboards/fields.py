@@ -5,9 +5,7 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, FieldCol
 
 from dashboards.colours import GREEN, VERMILION
 from dashboards.queries import Query
-
-LOOPS_AT_MOST = 32
-"""loop.maxIterations allows no more."""
+from ser_core.api.serrun import MAX_ITERATIONS
 
 
 def option(name: str, value: object) -> DynamicConfigValue:
@@ -49,8 +47,8 @@ def edge(filled_down_to: str | None = None) -> list[DynamicConfigValue]:
 
 def loop_axis() -> list[DynamicConfigValue]:
     """Loops are whole numbers without the unit of the values: what Grafana marks between two of them gets no text."""
-    whole = {str(number): {"index": number, "text": str(number)} for number in range(LOOPS_AT_MOST + 1)}
-    between = {"from": None, "to": None, "result": {"index": LOOPS_AT_MOST + 1, "text": ""}}
+    whole = {str(number): {"index": number, "text": str(number)} for number in range(MAX_ITERATIONS + 1)}
+    between = {"from": None, "to": None, "result": {"index": MAX_ITERATIONS + 1, "text": ""}}
     return [
         option("unit", "none"),
         option("decimals", 0),

@@ -168,7 +168,8 @@ def rows(
         panel = panel.with_target(_instant(query, letter))
     panel = panel.transformations(merged(queries, labels, hidden))
     for column, unit in units.items():
-        panel = panel.override_by_name(column, [fields.option("unit", unit)])
+        rounded = [fields.option("decimals", 1)] if unit == SHARE else []
+        panel = panel.override_by_name(column, [fields.option("unit", unit), *rounded])
     if link is not None:
         panel = panel.override_by_name(link[0], [fields.option("links", [{"title": "Open the run", "url": link[1]}])])
     return panel

@@ -90,13 +90,14 @@ def draw(board: str, moment: Moment, picture: Path, mode: str = "dark") -> Drawi
     Args:
         board: One of `BOARDS`.
         moment: The data.
-        picture: The PNG file to write.
+        picture: The PNG file to write, in a folder that need not exist yet.
         mode: ``dark`` or ``light``.
 
     Raises:
         RuntimeError: The browser could not draw; the text is what it said.
     """
     built = page()
+    picture.parent.mkdir(parents=True, exist_ok=True)
     request = {
         "folder": str(built.folder),
         "chromium": _browser(),
