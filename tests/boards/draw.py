@@ -1,21 +1,16 @@
-"""Draw a board from the data of a Prometheus, and say what is on it.
-
-``python -m boards.draw --help`` draws one by hand.
-"""
+"""Draw a board from the data of a Prometheus, and say what is on it."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from boards.build import page
+from boards.build import browser, page
 
 FOLDER = Path(__file__).parents[2] / "charts" / "ser-operator" / "dashboards"
 BOARDS = ("ser-runs", "ser-run", "ser-operator")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH = 1600
 DRAWING_SECONDS = 120
 
@@ -77,13 +72,6 @@ class Drawing:
     problems: Sequence[str]
 
 
-def missing() -> str | None:
-    """Why nothing can be drawn here and what to do; None: it can."""
-    if _browser() is None:
-        return "no Chromium on this machine: make node-packages installs it (as root), or apt-get install --no-install-recommends chromium"
-    return None
-
-
 def draw(board: str, moment: Moment, picture: Path, mode: str = "dark") -> Drawing:
     """Draw one board.
 
@@ -100,7 +88,7 @@ def draw(board: str, moment: Moment, picture: Path, mode: str = "dark") -> Drawi
     picture.parent.mkdir(parents=True, exist_ok=True)
     request = {
         "folder": str(built.folder),
-        "chromium": _browser(),
+        "chromium": browser(),
         "board": json.loads((FOLDER / f"{board}.json").read_text()),
         "prometheus": moment.prometheus,
         "moment": {**vars(moment), "width": WIDTH},
@@ -118,7 +106,3 @@ def draw(board: str, moment: Moment, picture: Path, mode: str = "dark") -> Drawi
 def _panel(said: Mapping[str, Any]) -> Panel:
     series = {each["refId"]: each["series"] for each in said["asked"]}
     return Panel(said["title"], said["type"], series, said["text"], said["axis"], said["colours"], said["problems"])
-
-
-def _browser() -> str | None:
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from boards.draw import BOARDS, Moment, draw, missing
+from boards.build import missing
+from boards.draw import BOARDS, Moment, draw
 from boards.gpu_exporter import GpuExporter, Pod
 from boards.verdict import faults
 from controlplane.containers import Outcome, ProcessContainer

@@ -1,5 +1,5 @@
 // Bar charts and state timelines, whose panels are not in Grafana's libraries: our own drawing, with its colours, texts and legend.
-import { FieldType, formattedValueToString, getFieldDisplayName, getFieldSeriesColor } from '@grafana/data';
+import { dateTimeFormat, FieldType, formattedValueToString, getFieldDisplayName, getFieldSeriesColor } from '@grafana/data';
 import { LegendDisplayMode, VizLegend } from '@grafana/ui';
 
 const AXIS = 24;
@@ -49,7 +49,14 @@ export function StateTimeline({ frames, moment, theme, width, height }) {
     const title = getFieldDisplayName(states, frame, drawn);
     return [<Label key="name" left={0} top={number * room} width={names - 8} height={room} text={title} align="right" />, ...times.values.map(piece)];
   };
-  return <div style={{ position: 'relative', width, height }}>{drawn.map((frame, number) => <div key={number}>{row(frame, number)}</div>)}</div>;
+  const mark = (time, align) => <Label left={names} top={height - AXIS} width={width - names} align={align} text={dateTimeFormat(time * 1000, { timeZone: 'utc' })} />;
+  return (
+    <div style={{ position: 'relative', width, height }}>
+      {drawn.map((frame, number) => <div key={number}>{row(frame, number)}</div>)}
+      {mark(moment.start, 'left')}
+      {mark(moment.end, 'right')}
+    </div>
+  );
 }
 
 function Label({ left, top, width, height = AXIS, text, align = 'center' }) {

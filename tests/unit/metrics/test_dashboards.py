@@ -116,6 +116,14 @@ def test_lines_and_bars_are_named(panel):
         assert panel["options"]["legend"]["showLegend"]
 
 
+def test_runbooks_name_panels_that_exist():
+    named = re.findall(r"\*([^*]+)\* in the \*(\w+)\* dashboard", (ROOT / "docs" / "runbooks.md").read_text())
+
+    assert {board for _, board in named} == {"Run", "Operator"}
+    for title, board in named:
+        assert title in {panel["title"] for panel in BOARDS[f"ser-{board.lower()}.json"]["panels"]}
+
+
 def test_boards_are_found_by_stable_names_and_lead_to_each_other():
     assert {board["uid"] for board in BOARDS.values()} == {"ser-runs", "ser-run", "ser-operator"}
     assert all(board["links"][0]["tags"] == board["tags"] == ["ser"] for board in BOARDS.values())
