@@ -79,7 +79,7 @@ def _bundle(node: Path, made: Path) -> None:
 def _install(node: Path, made: Path) -> None:
     shutil.copy(_SOURCE / "package.json", made)
     # legacy-peer-deps: parts of @grafana/ui have not yet heard of its React
-    flags = ["--no-audit", "--no-fund", "--no-package-lock", "--legacy-peer-deps", "--loglevel=error"]
+    flags = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--legacy-peer-deps", "--loglevel=error"]
     _run(node, [*_npm(node), "install", *flags], made)
 
 

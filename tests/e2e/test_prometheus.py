@@ -137,10 +137,10 @@ class Scraped:
         series = self.prometheus.query_range(expression, self.start, self.end, 0.25)
         return [one["metric"] for one in series if any(math.isfinite(float(value)) for _, value in one["values"])]
 
-    def drawn(self, board, folder, end):
+    def drawn(self, board, folder, end, mode="dark"):
         """A board as somebody sees it who looks at a moment of the run."""
         moment = Moment(self.prometheus.address, self.start, end, scrape=1, variables={"namespace": NAMESPACE, "run": NAME})
-        return draw(board, moment, folder / f"{board}.png")
+        return draw(board, moment, folder / f"{board}.png", mode)
 
     def last(self, expression):
         """The last moment at which an expression had a value."""
@@ -207,7 +207,7 @@ def test_every_panel_is_drawn_after_the_run(scraped, pictures, board):
 def test_every_panel_is_drawn_while_the_policy_trains(scraped, pictures):
     moment = scraped.last("ser_run_progress_ratio and on (run) ser_policy_score")
 
-    assert not faults(scraped.drawn("ser-run", pictures / "during", moment), BEFORE_ITS_END)
+    assert not faults(scraped.drawn("ser-run", pictures / "during", moment, "light"), BEFORE_ITS_END)
 
 
 def test_every_stage_that_trains_was_scraped_while_it_ran(scraped):
