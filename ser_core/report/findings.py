@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
-from ser_core.learn.evaluation import compare
+from ser_core.learn.trust.evaluation import compare
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 

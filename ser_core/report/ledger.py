@@ -20,7 +20,7 @@ from ser_core.api.stage import (
 )
 from ser_core.api.status import StageKind
 from ser_core.errors import SpecError
-from ser_core.loop.stages import CONTROL_OF_STAGE, POLICY_STAGES, PREPARE, StageKey
+from ser_core.loop.deciding.stages import CONTROL_OF_STAGE, POLICY_STAGES, PREPARE, StageKey
 from ser_core.store.commit import fetch_outputs, find_manifest
 from ser_core.store.manifest import Manifest
 from ser_core.store.port import ObjectStore

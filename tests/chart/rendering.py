@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from controlplane.build import binary
+from controlplane.plane.build import binary
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "ser-operator"

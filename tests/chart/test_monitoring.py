@@ -6,7 +6,7 @@ import pytest
 import yaml
 from chart.rendering import CHART, MATRIX, MONITORING, objects, of_kind, the
 
-from ser_operator.render import PROGRESS_PORT
+from ser_operator.objects.render import PROGRESS_PORT
 
 KINDS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
 RULES = sorted((CHART / "rules").glob("*.yaml"))
@@ -47,7 +47,7 @@ def test_stages_are_scraped_where_runs_live(values, selector):
 
     assert spec["namespaceSelector"] == selector
     assert spec["selector"]["matchLabels"] == {"app.kubernetes.io/name": "ser-stage"}
-    assert [one["port"] for one in spec["podMetricsEndpoints"]] == ["progress"]  # the name that operator/ser_operator/render.py gives
+    assert [one["port"] for one in spec["podMetricsEndpoints"]] == ["progress"]  # the name that objects/render.py gives
     assert PROGRESS_PORT == 9400
 
 

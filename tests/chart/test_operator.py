@@ -6,9 +6,9 @@ import pytest
 import yaml
 from chart.rendering import CHART, DIGEST, MATRIX, ROOT, helm, objects, of_kind, the
 
-from controlplane.scenario import SPEC
+from controlplane.faults.scenario import SPEC
 from ser_core.api.serrun import SERRun
-from ser_core.cli.why import explain
+from ser_core.cli.commands.why import explain
 from ser_operator.settings import Settings, from_environment
 
 

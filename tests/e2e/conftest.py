@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from controlplane.cluster import ControlPlane, ProcessKubelet, S3Server
-from controlplane.home import Home, install_crd
+from controlplane.faults.home import Home, install_crd
 
 NODE = "gpu-node"
 

@@ -13,9 +13,9 @@ import yaml
 from documents import shown
 from e2e.conftest import NODE
 
-from controlplane import build
-from controlplane.kubelet_logs import KubeletLogs
-from controlplane.scenario import SPEC, Scenario
+from controlplane.faults.scenario import SPEC, Scenario
+from controlplane.kubelet.kubelet_logs import KubeletLogs
+from controlplane.plane import build
 
 BUCKET = "cli"
 PLUGIN = Path(sys.executable).with_name("kubectl-ser")

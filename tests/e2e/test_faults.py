@@ -5,8 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from controlplane.faults import Outcome, carry_out, plans
-from controlplane.home import Home
+from controlplane.faults.faults import Outcome, carry_out, plans
+from controlplane.faults.home import Home
 
 WRITES = 23
 """Of an undisturbed run, which no plan below comes near."""

@@ -15,11 +15,11 @@ import pytest
 from e2e.gang_story import GangStory, process_of, row_of
 
 from controlplane.cluster import ProcessKubelet
-from controlplane.scenario import Scenario
-from controlplane.stage_double import StageDouble
-from ser_core.cli.why import explain
-from ser_operator.read_run import read_run
-from ser_operator.render import PROGRESS_PORT
+from controlplane.faults.scenario import Scenario
+from controlplane.faults.stage_double import StageDouble
+from ser_core.cli.commands.why import explain
+from ser_operator.facts.read_run import read_run
+from ser_operator.objects.render import PROGRESS_PORT
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole run
 

@@ -16,9 +16,9 @@ import pytest
 from chart.rendering import CHART, DIGEST, MATRIX, manifests
 from documents import program_folder, replaced, run, shown
 
-from controlplane.build import binary, command
 from controlplane.cluster import ControlPlane, ProcessKubelet
-from controlplane.kubelet_logs import KubeletLogs
+from controlplane.kubelet.kubelet_logs import KubeletLogs
+from controlplane.plane.build import binary, command
 
 pytestmark = pytest.mark.timeout(900)
 NODE, RELEASE, SYSTEM, LAB = "gpu-node", "ser-operator", "ser-system", "lab"

@@ -14,15 +14,15 @@ from boards.build import missing
 from boards.draw import BOARDS, Moment, draw
 from boards.gpu_exporter import GpuExporter, Pod
 from boards.verdict import faults
-from controlplane.containers import Outcome, ProcessContainer
-from controlplane.fault_proxy import FaultProxy
-from controlplane.operator_process import OperatorProcess
-from controlplane.prometheus import Prometheus
-from controlplane.scenario import ROOT
-from controlplane.watchdog import Watchdog
+from controlplane.faults.fault_proxy import FaultProxy
+from controlplane.faults.scenario import ROOT
+from controlplane.kubelet.containers import Outcome, ProcessContainer
+from controlplane.plane.operator_process import OperatorProcess
+from controlplane.plane.prometheus import Prometheus
+from controlplane.plane.watchdog import Watchdog
 from ser_core.api.stage import StageResult
-from ser_operator import labels
-from ser_operator.render import PROGRESS_PORT
+from ser_operator.objects import labels
+from ser_operator.objects.render import PROGRESS_PORT
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for a whole run
 NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"
@@ -160,7 +160,7 @@ def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_f
         kubeconfig = proxy.kubeconfig(folder, control_plane.token(f"{NAMESPACE}/ser-operator"), NAMESPACE)
         operator = OperatorProcess(kubeconfig, NAMESPACE, folder, resync_seconds=5).start()
         try:
-            with GpuExporter() as gpus, scraping(prometheus, operator.address(), gpus, control_plane.api()):
+            with GpuExporter() as gpus, scraping(prometheus, operator.address(60), gpus, control_plane.api()):
                 start = time.time()
                 kubectl("apply", "--namespace", NAMESPACE, "-f", "-", input=json.dumps(document(s3)))
                 kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=480s", f"serrun/{NAME}")

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from controlplane.build import binary
-from controlplane.scenario import ROOT
+from controlplane.faults.scenario import ROOT
+from controlplane.plane.build import binary
 
 RULES = sorted((ROOT / "charts/ser-operator/rules").glob("*.yaml"))
 TESTS = sorted((ROOT / "tests/e2e/rules").glob("*.yaml"))

@@ -6,9 +6,9 @@ import time
 import pytest
 import yaml
 
-from controlplane.fault_proxy import FaultProxy
-from controlplane.operator_process import OperatorProcess
-from controlplane.scenario import ROOT
+from controlplane.faults.fault_proxy import FaultProxy
+from controlplane.faults.scenario import ROOT
+from controlplane.plane.operator_process import OperatorProcess
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import SERRunStatus
 from ser_core.store.manifest import Manifest

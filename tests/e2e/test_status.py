@@ -16,10 +16,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from controlplane.cluster import Gate, Object, Outcome, StartedPod
-from controlplane.home import NODE, Home
-from controlplane.scenario import Scenario
+from controlplane.faults.home import NODE, Home
+from controlplane.faults.scenario import Scenario
 from ser_core.api.stage import StageResult
-from ser_operator.render import PROGRESS_PORT
+from ser_operator.objects.render import PROGRESS_PORT
 
 AT_ONCE = 5
 STAGES = 5  # prepare, retrain, label, filter, retrain

@@ -10,12 +10,12 @@ import torch
 
 from ser_core.api.stage import InputRole, StageSpec
 from ser_core.errors import Interrupted
-from ser_core.learn.distributed import process_group
+from ser_core.learn.compute.process_group import process_group
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.file import FileStore
 from ser_core.store.manifest import Manifest
-from ser_jobs.context import StageContext
-from ser_jobs.runtime import BODIES
+from ser_jobs.process.context import StageContext
+from ser_jobs.process.runtime import BODIES
 
 
 class Events:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import TypeVar
 
-from ser_core.learn.ppo.state import PPOState
-from ser_core.learn.training import TrainingState
+from ser_core.learn.policy.ppo.state import PPOState
+from ser_core.learn.reward.training import TrainingState
 
 State = TypeVar("State", TrainingState, PPOState)
 

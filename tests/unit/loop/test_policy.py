@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.status import SERRunStatus
-from ser_core.loop.coherence import coherent
+from ser_core.loop.recording.coherence import coherent
 
 BASE = {"base": "hf://org/policy"}
 WITH_SFT = {**BASE, "sft": {"epochs": 2}}

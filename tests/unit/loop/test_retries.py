@@ -7,8 +7,8 @@ import pytest
 
 from ser_core.api.stage import StageResult
 from ser_core.api.status import StageKind
-from ser_core.loop.stages import StageKey, job_name
-from ser_core.loop.token_budget import with_half_budget
+from ser_core.loop.deciding.stages import StageKey, job_name
+from ser_core.loop.deciding.token_budget import with_half_budget
 
 
 def attempts(world, stage="retrain"):

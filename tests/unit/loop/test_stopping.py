@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.api.serrun import LoopSpec, StoppingSpec
 from ser_core.api.status import IterationStatus
-from ser_core.loop import stopping
+from ser_core.loop.deciding import stopping
 
 
 def iterations(*dev, losses=()):

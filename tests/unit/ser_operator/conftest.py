@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from controlplane.stage_double import StageDouble
-from controlplane.truth_table import check_conditions
+from controlplane.faults.stage_double import StageDouble
+from controlplane.faults.truth_table import check_conditions
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import SERRunStatus
-from ser_operator.cache import Cache
-from ser_operator.glances import Glances
-from ser_operator.reconcile import Reconciler
+from ser_operator.cluster.glances import Glances
+from ser_operator.cluster.transport import ApiError
+from ser_operator.facts.cache import Cache
+from ser_operator.loop.reconcile import Reconciler
 from ser_operator.settings import Settings
-from ser_operator.transport import ApiError
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SPEC = {

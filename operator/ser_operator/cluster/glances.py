@@ -1,0 +1,91 @@
+"""What the operator has seen of the live attempts beside their Jobs: Events and progress, looked at seldom and remembered meanwhile."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+
+from ser_core.loop.observed import Progress
+from ser_operator.cluster.kubernetes_api import KubernetesApi
+from ser_operator.cluster.transport import ApiError
+from ser_operator.facts.glance import NO_GLANCE, Glance
+from ser_operator.facts.observe import leading, terminated, uid
+from ser_operator.facts.waiting import QUEUED, lagging, stuck, waiting, waits_since
+from ser_operator.objects.render import PROGRESS_PORT
+from ser_operator.settings import Settings
+
+Object = Mapping[str, Any]
+ReadProgress = Callable[[str], Awaitable[Progress | None]]
+
+EVENTS_SECONDS = 60.0
+"""Pause between two looks at the Events of one object."""
+PROGRESS_TIMEOUT, PROGRESS_BYTES = 2.0, 4096
+
+
+class Glances:
+    """Looks at live attempts, at most as often as the settings say."""
+
+    def __init__(self, api: KubernetesApi, settings: Settings, read_progress: ReadProgress) -> None:
+        self._api = api
+        self._settings = settings
+        self._read_progress = read_progress
+        self._seen: dict[str, Glance] = {}
+
+    async def look(self, job: Object, pods: Sequence[Object], now: datetime) -> Glance:
+        """What is known of the attempt with this Job now."""
+        before = self._seen.get(uid(job), NO_GLANCE)
+        hopeless = stuck(pods, now)
+        if hopeless is not None:
+            return Glance(waiting=hopeless)
+        since = waits_since(job, pods)
+        if since is None:
+            found = await self._running(leading(pods), before, now)
+        elif (now - since).total_seconds() < self._settings.events_after_seconds:
+            found = NO_GLANCE
+        else:
+            found = await self._waiting(job, pods, before, now)
+        self._seen[uid(job)] = found
+        return found
+
+    def forget(self, job_uids: set[str]) -> None:
+        """Drop what is remembered of Jobs that are not among ``job_uids``."""
+        for gone in self._seen.keys() - job_uids:
+            del self._seen[gone]
+
+    async def _running(self, pod: Object, before: Glance, now: datetime) -> Glance:
+        address = pod.get("status", {}).get("podIP")
+        if terminated(pod) or not isinstance(address, str) or not _due(before, now, self._settings.progress_seconds):
+            return Glance(progress=before.progress, seen_at=before.seen_at)
+        return Glance(progress=await self._read_progress(address) or before.progress, seen_at=now)
+
+    async def _waiting(self, job: Object, pods: Sequence[Object], before: Glance, now: datetime) -> Glance:
+        known = waiting(job, pods, ())
+        if known is not None and known.reason == QUEUED:
+            return Glance(waiting=known)
+        events, seen_at = before.events, before.seen_at
+        if known is None and _due(before, now, EVENTS_SECONDS):
+            try:
+                events = await self._api.list_events(job["metadata"]["namespace"], uid(lagging(pods) or job))
+            except ApiError:
+                events = ()  # a reason is worth having, not worth failing for
+            seen_at = now
+        return Glance(waiting=known or waiting(job, pods, events), seen_at=seen_at, events=events)
+
+
+def _due(before: Glance, now: datetime, pause: float) -> bool:
+    return before.seen_at is None or (now - before.seen_at).total_seconds() >= pause
+
+
+async def read_progress(address: str) -> Progress | None:
+    """What a stage's pod says of its progress; None when it says nothing usable within 2 s and 4 KiB. Redirects are not followed."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROGRESS_TIMEOUT)) as session,
+            session.get(f"http://{address}:{PROGRESS_PORT}/progress", allow_redirects=False) as answer,
+        ):
+            said = json.loads(await answer.content.read(PROGRESS_BYTES)) if answer.status == 200 else None
+        return Progress(int(said["step"]), int(said["total"]), str(said["unit"])) if said else None
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError, RecursionError):
+        return None

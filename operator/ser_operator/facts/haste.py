@@ -1,0 +1,36 @@
+"""How soon a run is looked at after a change of one of its objects. Pure.
+
+A stage that comes and goes changes its Job, its pod and its run a dozen times, of which two matter. The others wait a moment for each
+other, so that one look takes in all of them; among hundreds of runs that is what leaves time for those of which a Job has ended.
+"""
+
+from enum import Enum
+
+from ser_operator.facts.cache import Kind
+from ser_operator.facts.observe import Object, at, state_of
+
+SOON_SECONDS = 1.0
+"""How long changes wait for each other."""
+
+
+class Haste(Enum):
+    """When to look."""
+
+    FIRST = "before all others"
+    NOW = "in turn"
+    SOON = "together with what changes within `SOON_SECONDS`"
+
+
+def haste(kind: Kind, thing: Object, *, gone: bool) -> Haste:
+    """Of a changed object.
+
+    Args:
+        kind: Its kind.
+        thing: The object; its last version if it is gone.
+        gone: Whether it has been deleted.
+    """
+    if kind == "Job" and (gone or state_of(thing) != "running"):
+        return Haste.FIRST  # its devices are free, or soon will be
+    if kind == "SERRun" and at(thing, "metadata").get("generation") != at(thing, "status").get("observedGeneration"):
+        return Haste.NOW  # somebody waits for an answer
+    return Haste.SOON

@@ -1,0 +1,1 @@
+"""The policy: generation, supervised fine-tuning, alignment by `ppo`, measured on held-out prompts."""
