@@ -47,6 +47,7 @@ scale: $(INSTALLED) binaries ## How fast and how large one operator is
 
 binaries: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m controlplane.plane.build
+	PYTHONPATH=tests $(BIN)/python -m boards.build
 
 check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff format --check .
