@@ -87,6 +87,7 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
     spec = action.spec
     wanted = stage_resources(run, spec)
     secrets = _credentials(run, spec)
+    mode = 0o444 if settings.security_context.fs_group is None else 0o440  # root owns them, and whose group they have is not known
     pod: Object = {
         "restartPolicy": "Never",
         "serviceAccountName": settings.service_account,
@@ -103,7 +104,7 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
             {"name": "work", "emptyDir": {}},
             {"name": "scratch", "emptyDir": {}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
-            *({"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}} for name, (secret, _) in secrets.items()),
+            *({"name": name, "secret": {"secretName": secret, "defaultMode": mode}} for name, (secret, _) in secrets.items()),
         ],
     }
     if gang.is_gang(spec, wanted):

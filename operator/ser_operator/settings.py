@@ -36,7 +36,7 @@ class PodUser(Model):
     run_as_user: int | None = Field(default=None, ge=1, le=LARGEST_ID)
     run_as_group: int | None = Field(default=None, ge=0, le=LARGEST_ID)
     fs_group: int | None = Field(default=None, ge=0, le=LARGEST_ID)
-    """Group of the files in volumes. Only by it can a stage read its Secrets, so the platform must choose one if it is not given."""
+    """Group of the files in volumes. Without it every user of the pod may read its Secrets, since the stage is one that nobody knows."""
 
 
 class Settings(Model):

@@ -183,6 +183,15 @@ def test_the_platform_chooses_the_user_and_groups_that_are_not_given(given, ids)
     assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **ids}
 
 
+@pytest.mark.parametrize(("given", "mode"), [("{}", 0o444), ('{"fsGroup": 65532}', 0o440)])
+def test_a_stage_reads_its_secrets_whoever_it_is(given, mode):
+    settings = from_environment({"SER_OPERATOR_IMAGE": "any", "SER_OPERATOR_SECURITY_CONTEXT": given})
+
+    volumes = rendered(run(), settings=settings)["spec"]["template"]["spec"]["volumes"]
+
+    assert [one["secret"]["defaultMode"] for one in volumes if "secret" in one] == [mode]
+
+
 def test_stages_with_gpus_get_the_operators_nodes_unless_the_run_says_otherwise():
     settings = SETTINGS.model_copy(
         update={"gpu_node_selector": {"gpu": "any", "pool": "ml"}, "gpu_tolerations": (Toleration(key="pool", operator="Exists"),)}
