@@ -30,10 +30,11 @@ def test_it_may_look_at_pods_and_nothing_else(values):
     assert of_kind(found, "ClusterRole") == []
 
 
-def test_nothing_of_it_stays_when_it_has_passed():
-    for one in hooks({}):
-        policy = one["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
-        assert set(policy.split(",")) == {"before-hook-creation", "hook-succeeded"}
+def test_its_rights_go_when_it_has_passed_and_its_pod_stays_for_its_log():
+    policies = {one["kind"]: one["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for one in hooks({})}
+
+    assert policies.pop("Pod") == "before-hook-creation"
+    assert set(policies.values()) == {"before-hook-creation,hook-succeeded"}
 
 
 def test_the_network_policies_let_it_ask_the_api_server():

@@ -11,10 +11,17 @@ from documents import replaced, shown
 from e2e.chart_user import chart_user
 
 from controlplane.cluster import ControlPlane, ProcessKubelet
+from controlplane.kubelet_logs import KubeletLogs
 
 pytestmark = pytest.mark.timeout(900)
 NODE = "node"
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/serruns.ser.dev"
+OF_THE_TEST = (
+    "api/v1/namespaces/lab/pods",
+    "api/v1/namespaces/lab/serviceaccounts",
+    "apis/rbac.authorization.k8s.io/v1/namespaces/lab/roles",
+    "apis/rbac.authorization.k8s.io/v1/namespaces/lab/rolebindings",
+)
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
@@ -71,7 +78,8 @@ def story(plane, tmp_path_factory, documented):
     told = Story()
     follow = chart_user(plane, tmp_path_factory.mktemp("documents"))
     owner = lambda: plane.api().get(CRD)["metadata"].get("annotations", {}).get("meta.helm.sh/release-name")  # noqa: E731
-    with ProcessKubelet(plane, tmp_path_factory.mktemp("pods"), NODE) as kubelet:
+    pods, logs = tmp_path_factory.mktemp("pods"), tmp_path_factory.mktemp("logs")
+    with ProcessKubelet(plane, pods, NODE) as kubelet, KubeletLogs(kubelet, plane.api(), NODE, logs):
         told.readme = follow(documented["readme"])
         follow("helm uninstall ser-operator --namespace ser-system --wait\nkubectl delete crd serruns.ser.dev")
 
@@ -105,6 +113,7 @@ def story(plane, tmp_path_factory, documented):
 def test_the_readmes_commands_install_a_release_that_works(story):
     assert "STATUS: deployed" in story.readme
     assert "Phase:          Succeeded" in story.readme
+    assert "SERRuns are served, and the operator is ready" in story.readme
 
 
 def test_a_release_lives_with_a_crd_that_was_applied_by_hand(story):
@@ -142,7 +151,7 @@ def test_helm_test_fails_where_the_operator_does(story):
     assert "no pod of the operator is ready" in story.broken
 
 
-def test_nothing_of_a_test_that_passed_is_left(story, plane):
-    found = plane.api().items("/api/v1/namespaces/lab/pods", labelSelector="app.kubernetes.io/name=ser-operator-test")
+def test_of_a_test_that_passed_its_pod_alone_is_left(story, plane):
+    left = [plane.api().find(f"/{place}/ser-operator-test") is not None for place in OF_THE_TEST]
 
-    assert found == []
+    assert left == [True, False, False, False]
