@@ -18,7 +18,7 @@ from ser_core.loop.observed import StartStage
 from ser_operator import render
 from ser_operator.settings import Settings
 
-pytestmark = pytest.mark.skipif(impossible() is not None, reason=str(impossible()))
+pytestmark = pytest.mark.skipif(bool(reason := impossible()), reason=reason or "")
 
 
 @pytest.fixture
