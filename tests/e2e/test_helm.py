@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
-from chart.rendering import CHART, DIGEST, MATRIX, manifests
+import yaml
+from chart.rendering import CHART, DIGEST, MATRIX, objects
 from documents import replaced, shown
 from e2e.chart_user import chart_user
 
@@ -170,7 +171,7 @@ def story(plane, s3, tiny_model, pairs_file, tmp_path_factory, follow, documente
 
 @pytest.mark.parametrize("values", [*MATRIX.values(), DASHBOARDS], ids=[*MATRIX, "dashboards"])
 def test_the_api_server_takes_what_the_chart_renders(plane, values):
-    ended = plane.kubectl("apply", "--dry-run=server", "-f", "-", input=manifests(values))
+    ended = plane.kubectl("apply", "--dry-run=server", "-f", "-", input=yaml.safe_dump_all(objects(values)))
 
     assert "created (server dry run)" in ended.stdout
     assert ended.stderr == ""  # no warning, for example of pod security
