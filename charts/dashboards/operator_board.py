@@ -37,11 +37,11 @@ def _now() -> list[Panel]:
         word("Version", "The version that runs.", Query("max by (version) (ser_operator_build_info)", "{{version}}")),
         number("Runs", "SERRuns that the operator knows of.", COUNT, Query("sum(ser_operator_runs)", "runs")),
         number(
-            "Failed looks", "Share of the looks at runs; above 10 % there is an alert.", SHARE, Query(_FAILED_SHARE, "failed"), alarm=0.1
+            "Failed reconciles", "Share of the reconciles; above 10 % there is an alert.", SHARE, Query(_FAILED_SHARE, "failed"), alarm=0.1
         ),
         number(
             "Wait in the queue",
-            "90 % of the looks began within it after they were due; above 5 s there is an alert.",
+            "90 % of the reconciles began within it after they were due; above 5 s there is an alert.",
             SECONDS,
             _quantile(0.9, "ser_operator_queue_latency_seconds", "wait", SKY),
             alarm=5,
