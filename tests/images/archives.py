@@ -5,7 +5,7 @@ from pathlib import Path
 
 from images.builder import Builder
 from images.context import ROOT, VERSION, inputs
-from images.debian import python_base, suite_of
+from images.debian import machine, python_base, suite_of
 from images.kept import kept
 
 OPERATOR = f"ser.test/ser-operator:{VERSION}"
@@ -43,7 +43,7 @@ def thin_stage_image(folder: Path) -> Path:
 
 
 def _image(folder: Path, kind: str, name: str, dockerfile: Path, python: tuple[int, int]) -> Path:
-    base = python_base(folder, suite_of(python))
+    base = python_base(folder, suite_of(python), machine())
 
     def make(work: Path, archive: Path) -> None:
         Builder(work).build(dockerfile, ROOT, name, {"PYTHON_IMAGE": base})

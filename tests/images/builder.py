@@ -63,6 +63,28 @@ class Builder:
         """Write an image as an OCI archive, which says its name."""
         self._buildah("push", "--quiet", name, f"oci-archive:{archive}:{name}")
 
+    def publish(self, archives: Sequence[Path], name: str, tls: bool) -> str:
+        """Push images of several platforms under one name.
+
+        Args:
+            archives: OCI archives, one of each platform.
+            name: With registry and tag.
+            tls: Whether the registry is spoken to by it.
+
+        Returns:
+            The digest of the list of them.
+        """
+        self._buildah("manifest", "create", name)
+        for archive in archives:
+            self._buildah("manifest", "add", name, f"oci-archive:{archive}")
+        written = self.folder / "digest"
+        self._buildah("manifest", "push", "--all", f"--tls-verify={str(tls).lower()}", f"--digestfile={written}", name, f"docker://{name}")
+        return written.read_text().strip()
+
+    def size(self, name: str) -> str:
+        """Of an image's files, as people read it."""
+        return self._buildah("images", "--format={{.Size}}", name).strip()
+
     def run(self, name: str, command: Sequence[str]) -> str:
         """What a program of an image says on standard output, run as the image's own user.
 

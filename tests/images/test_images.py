@@ -34,15 +34,6 @@ def stages():
 
 
 @needs_builder
-def test_the_operators_image_runs_as_nobody_and_its_program_says_what_it_lacks(builder, operator):
-    assert builder.run(operator, ["python", "-c", WHO]).startswith("65532 65532 ")
-    start = (
-        "import subprocess; ended = subprocess.run(['ser-operator'], capture_output=True, text=True); print(ended.returncode, ended.stderr)"
-    )
-    assert "SER_OPERATOR_IMAGE" in builder.run(operator, ["python", "-c", start])
-
-
-@needs_builder
 def test_the_thin_image_has_our_code_and_this_interpreters_python(builder, stages):
     assert builder.run(stages, ["python", "-c", WHO]) == f"65532 65532 {sys.version_info[0]}.{sys.version_info[1]}\n"
     find = "import importlib.util as u; print(u.find_spec('ser_jobs.runtime').origin)"
