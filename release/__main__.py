@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def main() -> None:
         arguments.do(arguments)
     except CannotBuild as error:
         sys.exit(f"error: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"error: a program ended with {error.returncode}; what it said stands above")
 
 
 def check_images(arguments: argparse.Namespace) -> None:

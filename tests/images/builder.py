@@ -51,8 +51,6 @@ class Builder:
             CannotBuild: This machine has no builder.
             subprocess.CalledProcessError: The build failed.
         """
-        if reason := obstacle():
-            raise CannotBuild(reason)
         given = [f"--build-arg={argument}={value}" for argument, value in arguments.items()]
         trust = [f"--volume={path}:{path}:ro" for path in _TRUST if Path(path).exists()]
         self._buildah(
@@ -98,6 +96,8 @@ class Builder:
             self._buildah("rm", container)
 
     def _buildah(self, *words: str) -> str:
+        if reason := obstacle():
+            raise CannotBuild(reason)
         storage = [f"--root={self.folder / 'root'}", f"--runroot={self.folder / 'run'}"]
         ended = subprocess.run(
             [*ALONE, "buildah", *storage, *words],

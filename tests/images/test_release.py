@@ -12,7 +12,7 @@ import yaml
 from chart.dockerfile import ROOT
 
 from controlplane.build import cache_folder
-from images import obstacle, operator_image
+from images import operator_image
 from images.builder import Builder, CannotBuild
 from images.context import VERSION
 from images.debian import machine
@@ -24,7 +24,6 @@ from release.files import CHECKSUMS, DIGESTS, archive_name
 from release.shipped import OPERATOR, STAGES
 
 pytestmark = pytest.mark.timeout(1800)
-needs_builder = pytest.mark.skipif(obstacle() is not None, reason=f"{obstacle()}; runs where it is run as root, as .ci/run does")
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
 ELSEWHERE = {
     "Emulator of the other platform": "of the runner",
@@ -41,7 +40,7 @@ def make(*words):
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory):
+def release(can_build, tmp_path_factory):
     """A release as `make release STAGES=0` makes it, with the image of the node's tests, which is from the same Dockerfile."""
     kept, output = operator_image(cache_folder() / "images"), tmp_path_factory.mktemp("release")
 
@@ -60,7 +59,6 @@ def release(tmp_path_factory):
     return output
 
 
-@needs_builder
 def test_a_release_has_image_chart_bill_and_checksums(release):
     image, chart = f"{archive_name(OPERATOR, machine())}", f"ser-operator-{VERSION}.tgz"
     assert {path.name for path in release.iterdir()} == {image, chart, image.replace(".oci.tar", ".cdx.json"), CHECKSUMS}
@@ -68,7 +66,6 @@ def test_a_release_has_image_chart_bill_and_checksums(release):
     assert checked.stdout.count(": OK") == 3
 
 
-@needs_builder
 def test_the_bill_names_what_the_operator_is_made_of(release):
     (path,) = release.glob("*.cdx.json")
     found = {one["name"]: one["version"] for one in json.loads(path.read_text())["components"]}
@@ -81,7 +78,6 @@ def test_the_bill_names_what_the_operator_is_made_of(release):
     assert not {"torch", "pip"} & set(found)
 
 
-@needs_builder
 def test_what_is_published_is_what_was_made(release, tmp_path):
     """A node's runtime asks for the digest, so a copy that is compressed anew would be another image."""
     archive = release / archive_name(OPERATOR, machine())
