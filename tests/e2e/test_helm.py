@@ -18,7 +18,7 @@ from e2e.chart_user import chart_user
 
 from controlplane.cluster import ControlPlane, ProcessKubelet
 from controlplane.kubelet.kubelet_logs import KubeletLogs
-from controlplane.plane.build import binary, command
+from controlplane.plane.build import binary
 
 pytestmark = pytest.mark.timeout(900)
 NODE, RELEASE, SYSTEM, LAB = "gpu-node", "ser-operator", "ser-system", "lab"

@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
-from ser_operator.installed import faults, look
 from ser_operator.cluster.transport import Transport
+from ser_operator.installed import faults, look
 
 SERVED = {"resources": [{"name": "serruns"}, {"name": "serruns/status"}]}
 
