@@ -59,6 +59,7 @@ PROGRAMS = {
     "helm": _helm("3", "3.22.0", ("pkg/chartutil", "pkg/lint/rules")),
     "helm4": _helm("4", "4.3.1"),
     **{name: _prometheus(name) for name in ("prometheus", "promtool")},
+    "kube-network-policies": Program("sigs.k8s.io/kube-network-policies/cmd", "0.8.0"),
 }
 BINARIES = ("controlplane", *PROGRAMS)
 _SOURCE = Path(__file__).parent
@@ -90,7 +91,7 @@ def command(part: str) -> list[str]:
     """The words that start a part of the control plane, up to its flags; of ``etcd`` up to its configuration file.
 
     Args:
-        part: ``etcd``, ``apiserver``, ``controller-manager``, ``scheduler`` or ``kubectl``.
+        part: ``etcd``, ``apiserver``, ``controller-manager``, ``scheduler``, ``kubelet``, ``proxy`` or ``kubectl``.
     """
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and part in _ASSETS and (found := Path(assets) / _ASSETS[part]).exists():
