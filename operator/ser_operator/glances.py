@@ -13,6 +13,7 @@ from ser_operator.kubernetes_api import KubernetesApi
 from ser_operator.observe import leading, terminated, uid
 from ser_operator.render import PROGRESS_PORT
 from ser_operator.settings import Settings
+from ser_operator.silent_node import silent_node
 from ser_operator.transport import ApiError
 from ser_operator.waiting import QUEUED, lagging, stuck, waiting, waits_since
 
@@ -51,9 +52,9 @@ class Glances:
     async def look(self, job: Object, pods: Sequence[Object], now: datetime) -> Glance:
         """What is known of the attempt with this Job now."""
         before = self._seen.get(uid(job), NO_GLANCE)
-        hopeless = stuck(pods, now)
-        if hopeless is not None:
-            return Glance(waiting=hopeless)
+        unheard = stuck(pods, now) or silent_node(pods)
+        if unheard is not None:
+            return Glance(waiting=unheard)
         since = waits_since(job, pods)
         if since is None:
             found = await self._running(leading(pods), before, now)

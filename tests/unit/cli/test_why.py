@@ -25,7 +25,7 @@ from ser_core.cli.why import explain
 from ser_core.loop.conditions import conditions
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
-from ser_operator import allow_lists, read_run, reconcile, waiting
+from ser_operator import allow_lists, read_run, reconcile, silent_node, waiting
 
 NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
 BEGUN = "2026-01-31T12:20:00Z"
@@ -99,6 +99,7 @@ def test_every_reason_of_the_operator_has_a_remedy():
         read_run.INVALID,
         reconcile.NAME_CONFLICT,
         reconcile.JOB_REFUSED,
+        silent_node.NODE_NOT_READY,
         waiting.NODE_UNREACHABLE,
         waiting.QUEUED,
     }
