@@ -61,7 +61,9 @@ PROGRAMS = {
     **{name: _prometheus(name) for name in ("prometheus", "promtool")},
     "kube-network-policies": Program("sigs.k8s.io/kube-network-policies/cmd", "0.8.0"),
 }
-BINARIES = ("controlplane", *PROGRAMS)
+OF_A_NODE = ("kube-network-policies",)
+"""Programs that only the tests on a node run, which not every machine can (`node.parts`)."""
+BINARIES = ("controlplane", *(name for name in PROGRAMS if name not in OF_A_NODE))
 _SOURCE = Path(__file__).parent
 _ASSETS = {"etcd": "etcd", "apiserver": "kube-apiserver", "kubectl": "kubectl"}
 
@@ -75,7 +77,7 @@ def binary(name: str) -> Path:
     """Path of a binary, which is built first if need be.
 
     Args:
-        name: One of `BINARIES`.
+        name: One of `BINARIES` or `OF_A_NODE`.
     """
     path = cache_folder() / f"{name}-{_version(name)}"
     if path.exists():
