@@ -2,14 +2,14 @@
 
 import contextlib
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from controlplane.control_plane import ControlPlane
 from controlplane.s3_server import S3Server
 from controlplane.watchdog import Watchdog
 from node import addresses
-from node.configuration import PORTS, NodeConfiguration
+from node.configuration import PORTS, Flags, NodeConfiguration
 from node.dns import Dns
 from node.kubelet import Kubelet
 from node.policies import network_policies
@@ -23,8 +23,7 @@ class Cluster:
 
     Args:
         folder: For everything that is written, logs foremost.
-        gates: Feature gates of all parts, ``name=true``.
-        apis: API versions that are served besides the usual.
+        flags: More flags, by part of the control plane.
 
     Attributes:
         plane: etcd, API server, controllers, scheduler, and kubectl.
@@ -32,9 +31,9 @@ class Cluster:
         store: The S3 server.
     """
 
-    def __init__(self, folder: Path, gates: tuple[str, ...] = (), apis: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, flags: Flags = MappingProxyType({})) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._configuration = NodeConfiguration(folder, PORTS, nodes=(NODE, SECOND), gates=gates, apis=apis)
+        self._configuration = NodeConfiguration(folder, PORTS, nodes=(NODE, SECOND), flags=flags)
         self._stack = contextlib.ExitStack()
         self._watchdog = Watchdog()
         self.plane = ControlPlane(folder, self._configuration)

@@ -1,12 +1,16 @@
 """The control plane of `controlplane.configuration`, with what a real node asks of it: an address, the Node authorizer, all controllers."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from controlplane.configuration import Configuration, Ports
 from node import addresses
 from node.certificates import Authority
+
+Flags = Mapping[str, tuple[str, ...]]
 
 PORTS = Ports(etcd=2379, etcd_peer=2380, apiserver=addresses.API_SERVER_PORT)
 """The usual ones: the network is private, and the chart's NetworkPolicies name 6443."""
@@ -22,13 +26,11 @@ class NodeConfiguration(Configuration):
 
     Attributes:
         nodes: Names of the nodes that may join.
-        gates: Feature gates of all parts, ``name=true``.
-        apis: API versions that are served besides the usual.
+        flags: More flags, by part of the control plane.
     """
 
     nodes: tuple[str, ...] = ()
-    gates: tuple[str, ...] = ()
-    apis: tuple[str, ...] = ()
+    flags: Flags = MappingProxyType({})
 
     @property
     def certificate(self) -> Path:
@@ -60,19 +62,15 @@ class NodeConfiguration(Configuration):
             f"--kubelet-client-key={certificates / 'kubelet-client.key'}",
             "--kubelet-preferred-address-types=InternalIP",
             f"--service-account-issuer=https://{addresses.NODE}:{self.ports.apiserver}",
-            *([f"--runtime-config={','.join(f'{one}=true' for one in self.apis)}"] if self.apis else []),
-            *self.gate_flags(),
+            *self.flags.get("apiserver", ()),
         ]
 
     def controller_manager_flags(self) -> list[str]:
-        return [*super().controller_manager_flags(), "--controllers=*", f"--node-monitor-grace-period={GRACE}", *self.gate_flags()]
+        more = self.flags.get("controller-manager", ())
+        return [*super().controller_manager_flags(), "--controllers=*", f"--node-monitor-grace-period={GRACE}", *more]
 
     def scheduler_flags(self) -> list[str]:
-        return [*super().scheduler_flags(), *self.gate_flags()]
-
-    def gate_flags(self) -> list[str]:
-        """Of any part."""
-        return [f"--feature-gates={','.join(self.gates)}"] if self.gates else []
+        return [*super().scheduler_flags(), *self.flags.get("scheduler", ())]
 
 
 def node_token(user: str) -> str:

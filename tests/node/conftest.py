@@ -8,6 +8,7 @@ import pytest
 
 from node import images, inputs, release
 from node.cluster import Cluster
+from node.configuration import Flags
 from node.hub import hub
 from node.run import Run
 
@@ -24,9 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def flags() -> Flags:
+    """More flags of the control plane; a folder may have its own."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, flags: Flags) -> Iterator[Cluster]:
     """A node that has the images."""
-    with Cluster(tmp_path_factory.mktemp("cluster")) as running:
+    with Cluster(tmp_path_factory.mktemp("cluster"), flags) as running:
         for archive in images.given():
             running.kubelet.runtime.add(archive)
         yield running

@@ -21,6 +21,9 @@ POLICY = {
     "precision": "fp32",
 }
 
+LONG = {"epochs": 5000, "learningRate": 0.001, "pairsPerStep": 8, "tokensPerBatch": 512}
+"""A training that lasts longer than any story."""
+
 
 def upload(cluster: Cluster, model: Path, policy: Path, pairs: Path) -> None:
     """Put models and data into the bucket, and give the store a name in the cluster."""

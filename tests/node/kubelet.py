@@ -37,7 +37,7 @@ class Kubelet:
         self.runtime = Containerd(name, subnet, folder, watchdog)
         self._file = folder / f"{name}.json"
         flags = [f"--config={self._file}", f"--kubeconfig={configuration.kubeconfig(name, node_token(name))}"]
-        flags += [f"--hostname-override={name}", f"--node-ip={address}", *configuration.gate_flags()]
+        flags += [f"--hostname-override={name}", f"--node-ip={address}"]
         flags += [f"--root-dir=/var/lib/kubelet/{name}", f"--cert-dir=/var/lib/kubelet/{name}/pki"]
         self.part = Part(f"kubelet-{name}", [*command("kubelet"), *flags], folder, watchdog)
 

@@ -26,4 +26,4 @@ def kube_proxy(node: str, configuration: NodeConfiguration, watchdog: Watchdog) 
         "metricsBindAddress": "127.0.0.1:10249",
     }
     file.write_text(json.dumps(settings))
-    return Part("proxy", [*command("proxy"), f"--config={file}", *configuration.gate_flags()], configuration.folder, watchdog)
+    return Part("proxy", [*command("proxy"), f"--config={file}"], configuration.folder, watchdog)

@@ -42,7 +42,7 @@ def story(cluster, start):
         "long",
         rewardModel={"base": f"hf://{hub.MODEL}", "maxLength": 32, "precision": "fp32"},
         hub={"endpoint": hub.ENDPOINT},
-        training={"epochs": 5000, "learningRate": 0.001, "pairsPerStep": 8, "tokensPerBatch": 512},
+        training=inputs.LONG,
         storage=storage,
     )
     (pod,) = run.at_work("retrain", steps=3)
