@@ -31,7 +31,7 @@ chart: $(INSTALLED) binaries ## The Helm chart: lint, schema, and what it render
 	$(BIN)/python -m pytest tests/chart
 
 local: $(INSTALLED) binaries
-	$(BIN)/python -u -m pytest tests/unit tests/chart $(by)
+	$(BIN)/python -u -m pytest tests/unit tests/chart tests/images $(by)
 
 integration: $(INSTALLED) ## Whole runs by `ser run`, interrupted and killed
 	$(BIN)/python -u -m pytest tests/integration $(by)
