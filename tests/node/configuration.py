@@ -2,9 +2,8 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from controlplane.configuration import Configuration, Ports
 from node import addresses
@@ -30,7 +29,7 @@ class NodeConfiguration(Configuration):
     """
 
     nodes: tuple[str, ...] = ()
-    flags: Flags = MappingProxyType({})
+    flags: Flags = field(default_factory=dict)
 
     @property
     def certificate(self) -> Path:

@@ -18,7 +18,7 @@ from ser_core.api.serrun import API_VERSION
 
 T = TypeVar("T")
 
-PATIENCE = 600
+PATIENCE = 1200
 """Seconds; no test waits that long unless the machine is very busy or the story has gone wrong."""
 
 
