@@ -93,7 +93,11 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.grace_seconds,
-        "securityContext": {"runAsNonRoot": True, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            **settings.security_context.model_dump(by_alias=True, exclude_none=True),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "containers": [_container(run, action, image, wanted, tuple(secrets), settings)],
         "volumes": [
             {"name": "work", "emptyDir": {}},
