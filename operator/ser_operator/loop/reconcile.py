@@ -1,7 +1,7 @@
 """One reconcile of one run: observe, plan, execute.
 
-The first plan uses the cache and costs nothing. If there is nothing to do, the reconcile ends. Before anything is written, the operator reads the
-objects from the API server and plans again, so an old cache can delay an action but never cause a wrong one.
+The first plan uses the cache and costs nothing. If there is nothing to do, the reconcile ends. Before anything is written, the operator
+reads the objects from the API server and plans again, so an old cache can delay an action but never cause a wrong one.
 """
 
 import asyncio

@@ -76,6 +76,11 @@ REMEDIES = (
         "bring the node back; or, if you are sure that it is off, delete the pod with --force",
     ),
     Remedy(
+        ("NodeNotReady",),
+        "the node of a stage's pod does not answer; the stage may still be at work",
+        "see why: kubectl describe node; when the node answers again, the run goes on by itself and nothing is lost",
+    ),
+    Remedy(
         ("Unschedulable", "FailedScheduling", "SchedulerError"),
         "no node has room for the stage's pod",
         "free or add a node, or ask for less: resources.{resources} may be changed at any time",
@@ -113,7 +118,7 @@ REMEDIES = (
         "ask for less in resources.{resources}, or raise the quota",
     ),
     Remedy(
-        ("Preempted", "Evicted", "Killing", "NodeNotReady", "TaintManagerEviction"),
+        ("Preempted", "Evicted", "Killing", "TaintManagerEviction"),
         "the cluster takes the pod away",
         "nothing: the stage is started again",
     ),
