@@ -61,7 +61,7 @@ def test_the_operator_watches_and_ends_in_order(folder):
     ("image", "modules", "lacks"),
     [
         (OPERATOR, ["ser_operator.main"], "SER_OPERATOR_IMAGE"),
-        (JOBS, ["ser_jobs.process.runtime"], "SER_STAGE"),
+        (JOBS, ["ser_jobs.runtime"], "SER_STAGE"),
         (JOBS, ["ser_jobs.supervisor", "-m", "ser_jobs.runtime"], "SER_STAGE"),
     ],
     ids=["operator", "stage", "supervised stage"],
