@@ -15,6 +15,8 @@ from ser_core.api.serrun import Toleration
 from ser_core.errors import SpecError
 
 PREFIX = "SER_OPERATOR_"
+LARGEST_ID = 2**31 - 1
+"""Of a user or a group, as Kubernetes takes it."""
 
 
 def _split(value: Any) -> Any:
@@ -28,6 +30,15 @@ def _parse(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
+class PodUser(Model):
+    """Who the processes of the stages' pods are; of what is not given, the platform chooses."""
+
+    run_as_user: int | None = Field(default=None, ge=1, le=LARGEST_ID)
+    run_as_group: int | None = Field(default=None, ge=0, le=LARGEST_ID)
+    fs_group: int | None = Field(default=None, ge=0, le=LARGEST_ID)
+    """Group of the files in volumes. Without it every user of the pod may read its Secrets, since the stage is one that nobody knows."""
+
+
 class Settings(Model):
     """Every setting with its unit and why it has its default."""
 
@@ -39,6 +50,8 @@ class Settings(Model):
     """ServiceAccount of the stage pods. It needs no rights, and its token is not mounted."""
     image_pull_secrets: Names = ()
     """Secrets to pull the image with."""
+    security_context: Annotated[PodUser, BeforeValidator(_parse)] = PodUser(run_as_user=65532, run_as_group=65532, fs_group=65532)
+    """User and groups of the stage pods (JSON object). Without a group of their own they would have root's."""
     allowed_secrets: Names = ("ser-*",)
     """Secrets that a SERRun may name, as shell patterns. Whoever may create a SERRun can read what these hold by training on it,
     so it is not every Secret of the namespace."""

@@ -1,7 +1,7 @@
 """How soon a run is reconciled after a change of one of its objects. Pure.
 
-A stage changes its Job, its pod and its run a dozen times, and two of these changes matter. A reconcile waits a moment for the others and
-then sees all of them at once. With hundreds of runs this leaves time for the runs whose Job has ended.
+A stage changes its Job, its pod and its run a dozen times, and two of these changes matter. A reconcile waits a moment for the others
+and then sees all of them at once. With hundreds of runs this leaves time for the runs whose Job has ended.
 """
 
 from enum import Enum

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
+from socket import gethostname
 from typing import Any
 
 import kopf
@@ -106,6 +107,8 @@ class Engine:
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
+            # In a pod its name. Without an identity kopf asks for the user's name, and the image's user has none.
+            identity=gethostname(),  # type: ignore[arg-type]  # kopf's own word for such a str is private
             stop_flag=stop,
         )
 

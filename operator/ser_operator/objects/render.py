@@ -87,19 +87,24 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
     spec = action.spec
     wanted = stage_resources(run, spec)
     secrets = _credentials(run, spec)
+    mode = 0o444 if settings.security_context.fs_group is None else 0o440  # root owns them, and whose group they have is not known
     pod: Object = {
         "restartPolicy": "Never",
         "serviceAccountName": settings.service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.grace_seconds,
-        "securityContext": {"runAsNonRoot": True, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            **settings.security_context.model_dump(by_alias=True, exclude_none=True),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "containers": [_container(run, action, image, wanted, tuple(secrets), settings)],
         "volumes": [
             {"name": "work", "emptyDir": {}},
             {"name": "scratch", "emptyDir": {}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
-            *({"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}} for name, (secret, _) in secrets.items()),
+            *({"name": name, "secret": {"secretName": secret, "defaultMode": mode}} for name, (secret, _) in secrets.items()),
         ],
     }
     if gang.is_gang(spec, wanted):

@@ -50,11 +50,35 @@ REMEDIES = (
         "spec.resources ask for more than this version can use",
         "ask for less in resources.{resources}; the run then goes on",
     ),
-    Remedy(("Queued", "Suspend"), "the queue has not admitted the stage's Job", "wait, or look at the queue: kubectl get workloads"),
+    Remedy(
+        ("Queued", "Suspend"),
+        "the queue has not admitted the stage's Job",
+        "wait; to wait for less, lower resources.{resources}, then suspend and resume the run",
+    ),
+    Remedy(
+        ("QueueUnusable",),
+        "the queue of the stage's Job does not exist or is stopped",
+        "create or start what the message names (kubectl get localqueues,clusterqueues); the run then goes on",
+    ),
+    Remedy(
+        ("PodsReadyTimeout",),
+        "the queue admitted the stage's Job, and its pods did not run in time",
+        "wait for the queue's next try; if it ends alike, see why the pods do not run: kubectl get events",
+    ),
+    Remedy(
+        ("WorkloadDeactivated",),
+        "the queue has given the stage's Job up",
+        "see why its pods did not run (kubectl get events), then set the workload's spec.active to true: kubectl edit workload",
+    ),
     Remedy(
         ("NodeUnreachable",),
         "a node does not answer, so nobody knows whether its pod has ended",
         "bring the node back; or, if you are sure that it is off, delete the pod with --force",
+    ),
+    Remedy(
+        ("NodeNotReady",),
+        "the node of a stage's pod does not answer; the stage may still be at work",
+        "see why: kubectl describe node; when the node answers again, the run goes on by itself and nothing is lost",
     ),
     Remedy(
         ("Unschedulable", "FailedScheduling", "SchedulerError"),
@@ -94,7 +118,7 @@ REMEDIES = (
         "ask for less in resources.{resources}, or raise the quota",
     ),
     Remedy(
-        ("Preempted", "Evicted", "Killing", "NodeNotReady", "TaintManagerEviction"),
+        ("Preempted", "Evicted", "Killing", "TaintManagerEviction"),
         "the cluster takes the pod away",
         "nothing: the stage is started again",
     ),

@@ -25,7 +25,7 @@ from ser_core.cli.views.reasons import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.loop.recording.conditions import conditions
-from ser_operator.facts import allow_lists, read_run, waiting
+from ser_operator.facts import allow_lists, read_run, silent_node, waiting
 from ser_operator.loop import reconcile
 
 NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
@@ -100,6 +100,7 @@ def test_every_reason_of_the_operator_has_a_remedy():
         read_run.INVALID,
         reconcile.NAME_CONFLICT,
         reconcile.JOB_REFUSED,
+        silent_node.NODE_NOT_READY,
         waiting.NODE_UNREACHABLE,
         waiting.QUEUED,
     }
@@ -336,7 +337,7 @@ def event(reason, message):
             "must exist",
         ),
         (JOB, [], [event("FailedCreate", "is forbidden: exceeded quota: gpu")], "a quota or an admission rule", "raise the quota"),
-        ({**JOB, "spec": {"suspend": True}}, [], [], "the queue has not admitted", "kubectl get workloads"),
+        ({**JOB, "spec": {"suspend": True}}, [], [], "the queue has not admitted", "lower resources.prepare"),
     ],
 )
 def test_what_the_cluster_makes_a_stage_wait_for_goes_through_the_planner(job, pods, events, cause, fix):
