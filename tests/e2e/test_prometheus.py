@@ -24,7 +24,7 @@ from ser_core.api.stage import StageResult
 from ser_operator.objects import labels
 from ser_operator.objects.render import PROGRESS_PORT
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for a whole run
+pytestmark = pytest.mark.timeout(1200)  # the first test waits for a whole run
 NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"
 NODE = "gpu-node-1"
 NEIGHBOUR = Pod(NAMESPACE, f"ser-{NAME}-small-0-retrain-0123456789-abcde", "gpu-node-2", f"{NAME}-small", "0", "retrain")
@@ -150,7 +150,7 @@ class Scraped:
 @pytest.fixture(scope="module")
 def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scraped")
-    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 490, **more}).stdout  # noqa: E731
+    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 1010, **more}).stdout  # noqa: E731
     kubectl("create", "namespace", NAMESPACE)
     kubectl("apply", "--namespace", NAMESPACE, "-f", str(ROOT / "operator" / "rbac.yaml"))
     literals = [f"--from-literal={key}={value}" for key, value in s3.credentials.items()]
@@ -163,7 +163,7 @@ def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_f
             with GpuExporter() as gpus, scraping(prometheus, operator.address(60), gpus, control_plane.api()):
                 start = time.time()
                 kubectl("apply", "--namespace", NAMESPACE, "-f", "-", input=json.dumps(document(s3)))
-                kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=480s", f"serrun/{NAME}")
+                kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=1000s", f"serrun/{NAME}")
                 wait_until(lambda: prometheus.query(f'ser_run_phase{{run="{NAME}", phase="Completed"}}'))
                 (best,) = prometheus.query("ser_run_best_iteration")
                 assert best["value"][1] == "1", "the policy's witness is the seed model, so another one must be the best"
