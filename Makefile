@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults scale binaries check generated bench vllm images release publish clean
+.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults scale binaries check generated bench vllm image-packages images release publish clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -93,6 +93,10 @@ STAGES ?= 1
 PLATFORMS ?= linux/amd64
 RELEASE := build/release
 release = PYTHONPATH=tests $(PYTHON) -m release
+
+image-packages: ## Install the Debian packages that build images (as root)
+	apt-get update
+	grep -v '^#' tests/images/packages.txt | xargs apt-get install --yes --no-install-recommends
 
 images: ## Build both images as they are, see that they start, throw them away (root, 30 GB for a while)
 	$(release) images --output build/images --bases $(BASES)

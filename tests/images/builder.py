@@ -24,7 +24,11 @@ def obstacle() -> str | None:
     if os.geteuid() != 0:
         return "images are built by root alone, since a base is made of another system's files: sudo make …"
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    return f"{' and '.join(missing)} not installed: make node-packages installs what is missing (Debian, Ubuntu)" if missing else None
+    return (
+        f"{' and '.join(missing)} not installed: make image-packages installs them, as does make node-packages (Debian, Ubuntu)"
+        if missing
+        else None
+    )
 
 
 @dataclass(frozen=True)

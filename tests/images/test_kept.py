@@ -74,7 +74,10 @@ def test_the_archives_that_were_used_last_are_kept(tmp_path, make):
 def test_who_cannot_build_is_told_the_command_that_helps(monkeypatch):
     monkeypatch.setattr(builder.os, "geteuid", lambda: 0)
     monkeypatch.setattr(builder.shutil, "which", lambda program: None)
-    assert builder.obstacle() == "buildah and mmdebstrap not installed: make node-packages installs what is missing (Debian, Ubuntu)"
+    assert (
+        builder.obstacle()
+        == "buildah and mmdebstrap not installed: make image-packages installs them, as does make node-packages (Debian, Ubuntu)"
+    )
 
 
 def test_only_root_builds(monkeypatch):

@@ -133,7 +133,7 @@ def test_every_step_of_the_workflow_is_a_target_of_make_or_cannot_be_run_elsewhe
     ours = {name: shlex.split(run) for name, run in STEPS.items() if name not in ELSEWHERE}
     assert set(STEPS) >= set(ELSEWHERE)
     assert {name: words[:3] for name, words in ours.items()} == {
-        "Builder": ["sudo", "make", "node-packages"],
+        "Builder": ["sudo", "make", "image-packages"],
         "Release as files": ["sudo", "make", "release"],
         "Push images and chart": ["sudo", "make", "publish"],
     }

@@ -12,8 +12,8 @@ from ser_core.loop.observed import Progress, Waiting
 from ser_operator.cluster.kubernetes_api import KubernetesApi
 from ser_operator.cluster.transport import NOT_FOUND, ApiError
 from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.observe import leading, terminated, uid
 from ser_operator.facts.queueing import NOT_INSTALLED, QUEUED, queued
+from ser_operator.facts.reading import leading, terminated, uid
 from ser_operator.facts.silent_node import silent_node
 from ser_operator.facts.waiting import lagging, stuck, waiting, waits_since
 from ser_operator.objects.render import PROGRESS_PORT

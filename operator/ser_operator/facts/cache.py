@@ -6,7 +6,7 @@ Newer versions replace older ones whatever way they come, so that a late watch e
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from ser_operator.facts.observe import completion_index, name, owner_uid, terminated, uid
+from ser_operator.facts.reading import completion_index, name, owner_uid, terminated, uid
 
 Object = Mapping[str, Any]
 Kind = Literal["SERRun", "Job", "Pod"]

@@ -7,7 +7,7 @@ and then sees all of them at once. With hundreds of runs this leaves time for th
 from enum import Enum
 
 from ser_operator.facts.cache import Kind
-from ser_operator.facts.observe import Object, at, state_of
+from ser_operator.facts.reading import Object, at, state_of
 
 SOON_SECONDS = 1.0
 """How long changes wait for each other."""

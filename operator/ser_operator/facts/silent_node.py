@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.observe import at, by_index, conditions, name, started_at, terminated
+from ser_operator.facts.reading import at, by_index, conditions, name, started_at, terminated
 
 Object = Mapping[str, Any]
 

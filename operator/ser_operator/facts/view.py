@@ -10,8 +10,9 @@ from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Plan
 from ser_core.loop.plan import TERMINAL
 from ser_core.loop.text import read_time
+from ser_operator.facts.attempts_from_pods import identity_of
 from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.observe import Object, deleting_since, identity_of, name, state_of
+from ser_operator.facts.reading import Object, deleting_since, name, state_of
 from ser_operator.objects import labels
 
 

@@ -19,9 +19,10 @@ from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import KubernetesApi, Object, run_selector
 from ser_operator.cluster.transport import CONFLICT, ApiError
 from ser_operator.facts.allow_lists import refusal, unsupported
+from ser_operator.facts.attempts_from_pods import attempts, have_succeeded, identity_of
 from ser_operator.facts.cache import Cache, RunKey, run_key
-from ser_operator.facts.observe import attempts, deleting_since, have_succeeded, identity_of, owner_uid, uid
 from ser_operator.facts.read_run import read_run, unreadable, write_status
+from ser_operator.facts.reading import deleting_since, owner_uid, uid
 from ser_operator.facts.view import (
     View,
     ends_unseen,

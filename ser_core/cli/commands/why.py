@@ -12,7 +12,7 @@ from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, St
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.views.reasons import Remedy, remedy_of
+from ser_core.cli.views.remedies import Remedy, remedy_of
 from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 
