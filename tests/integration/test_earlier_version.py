@@ -5,7 +5,8 @@ when it was interrupted in the midst of `retrain`, `sft` and `ppo`. Manifests an
 them. Only run.json, which every change of the status rewrites, is told where the store lies now.
 
 A stage that goes on must reach what it reached under the old code, within a tolerance: another processor or another torch differs in the
-last digits. A lost part of a checkpoint makes a far greater difference.
+last digits. The stages after it are not compared: PPO samples, so over a whole run such digits grow. On the processor that made the stores
+the whole run is the same bit by bit.
 """
 
 import json
@@ -20,6 +21,8 @@ from integration.conftest import Run
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "store-0.1.0.tar.xz"
 LEARNT = {"retrain": "training.parquet", "sft": "sft.parquet", "ppo": "ppo.parquet"}
 """A row for each optimizer step, those before the interruption included."""
+TOLERANCE = 0.01
+"""Kernels of another processor make differences up to 0.001, the loss of an optimizer's moments greater ones."""
 
 
 @pytest.fixture
@@ -59,10 +62,9 @@ def flat(value, place=""):
     return {name: leaf for key, inner in items for name, leaf in flat(inner, f"{place}/{key}").items()}
 
 
-def metrics(run):
-    """All numbers that the stages measured."""
-    found = flat({stage: manifest["metrics"] for stage, manifest in run.manifests().items()})
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+def measured(run, stage):
+    """All numbers that a stage told of its results."""
+    return {name: value for name, value in flat(run.manifests()[stage]["metrics"]).items() if isinstance(value, int | float)}
 
 
 def test_a_completed_run_is_read_and_reported(left, tmp_path):
@@ -90,8 +92,8 @@ def test_its_reward_model_scores(left, tmp_path):
 
 @pytest.mark.parametrize("stage", LEARNT)
 def test_an_interrupted_stage_goes_on_from_its_checkpoint_to_the_same_results(left, stage):
-    run, undisturbed = left(stage), left("completed")
-    (index,) = run.store.glob(f"default/earlier/*/iter-*/{stage}/checkpoints/INDEX.json")
+    run, undisturbed, place = left(stage), left("completed"), f"iter-0000/{stage}"
+    (index,) = run.store.glob(f"default/earlier/*/{place}/checkpoints/INDEX.json")
     step = json.loads(index.read_text())["checkpoints"][0]["step"]
 
     ended = run.ser("run", str(run.file), "--json")
@@ -101,7 +103,8 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint_to_the_same_results(le
     started = next(event for event in events if event["event"] == "started")
     resumed = [(event["job"], event["step"]) for event in events if event["event"] == "resumed"]
     assert (started["stage"], resumed) == (stage, [(started["job"], step)])
-    assert metrics(run) == pytest.approx(metrics(undisturbed), rel=1e-3, abs=1e-3)
-    again, before = (numbers(outputs(one, f"iter-0000/{stage}")[LEARNT[stage]]) for one in (run, undisturbed))
+    assert run.manifests().keys() == undisturbed.manifests().keys()
+    assert measured(run, place) == pytest.approx(measured(undisturbed, place), rel=TOLERANCE, abs=TOLERANCE)
+    again, before = (numbers(outputs(one, place)[LEARNT[stage]]) for one in (run, undisturbed))
     assert again.keys() == before.keys()
-    assert all(again[name] == pytest.approx(before[name], rel=1e-3, abs=1e-3) for name in before)
+    assert all(again[name] == pytest.approx(before[name], rel=TOLERANCE, abs=TOLERANCE) for name in before)
