@@ -15,7 +15,7 @@ from controlplane.build import binary
 from controlplane.part import Part
 from controlplane.watchdog import Watchdog
 
-READY_SECONDS = 20
+READY_SECONDS = 120
 REGION = "us-east-1"
 
 
