@@ -13,7 +13,7 @@ from node.archive import program_image
 PAUSE = "ser.test/pause:1"
 DEPENDENCIES = "/opt/deps"
 """Where containers find the packages of the test environment, for the stage image that has none of its own."""
-READY_SECONDS = 30
+READY_SECONDS = 120
 _PLUGINS = "/usr/lib/cni"
 
 

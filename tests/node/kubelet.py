@@ -15,7 +15,7 @@ from node import addresses
 from node.configuration import NodeConfiguration, node_token
 from node.containerd import Containerd
 
-READY_SECONDS = 120
+READY_SECONDS = 600
 _EVICTION = {"memory.available": "100Mi", "nodefs.available": "2%", "imagefs.available": "2%", "nodefs.inodesFree": "1%"}
 
 

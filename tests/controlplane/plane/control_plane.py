@@ -18,7 +18,7 @@ from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
 
 PARTS = ("etcd", "apiserver", "controller-manager", "scheduler")
-READY_SECONDS = 60
+READY_SECONDS = 300
 _TOKEN_SECONDS = 24 * 3600
 
 

@@ -15,7 +15,7 @@ from controlplane.plane.build import binary
 from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
 
-READY_SECONDS = 20
+READY_SECONDS = 120
 REGION = "us-east-1"
 
 
