@@ -10,7 +10,6 @@ fails reports its own failure.
 import contextlib
 import importlib
 import os
-import signal
 import sys
 import tempfile
 import traceback
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,6 +41,7 @@ from ser_jobs.process.metrics_exporter import Measurements, exposition
 from ser_jobs.process.place import Place
 from ser_jobs.process.progress_server import progress_server
 from ser_jobs.process.reporter import EventLog
+from ser_jobs.process.stop_signal import StopSignal
 
 BODIES: Mapping[StageKind, str] = {
     StageKind.PREPARE: "ser_jobs.stages.prepare",
@@ -56,27 +55,6 @@ BODIES: Mapping[StageKind, str] = {
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: "ser_jobs.stages.retrain",
 }
 """Module of each stage. It is imported only when the stage runs, so that report mode needs no torch."""
-
-
-class StopSignal:
-    """SIGTERM, as the stage body sees it: a flag for a stage that saves checkpoints; any other stage raises `Interrupted` at once."""
-
-    def __init__(self, *, raises: bool) -> None:
-        self._raises = raises
-        self._received = False
-
-    def install(self) -> None:
-        """Take over SIGTERM of this process."""
-        signal.signal(signal.SIGTERM, self._handle)
-
-    def received(self) -> bool:
-        """Whether the process was asked to stop."""
-        return self._received
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        first, self._received = not self._received, True
-        if self._raises and first:
-            raise Interrupted("stopped by SIGTERM", hint="the stage starts again from its inputs")
 
 
 def main() -> int:
