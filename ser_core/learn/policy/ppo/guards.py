@@ -74,8 +74,7 @@ class HackingLimits:
     kl: float = 50.0
     """Largest KL divergence of a whole answer from the reference policy, in nats."""
     witness_drop: float = 0.5
-    """Largest fall of the witness's score from its best window, in logits, while the reward model's score is no lower than in that window.
-    """
+    """Largest fall of the witness's score from its best window, in logits. It counts only if the reward model's score did not fall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +124,8 @@ def _witness_score_falls(history: Sequence[StepMetrics], limits: HackingLimits) 
     best = max(range(len(witness)), key=lambda place: witness[place])
     drop = witness[best] - witness[-1]
     if drop > limits.witness_drop and learnt[-1] >= learnt[best]:
-        return Sign(
-            "HeldoutScoreFalls", f"the witness's score fell by {drop:.3g} logits from its best, the reward model's score did not fall"
-        )
+        told = f"the score of the witness (the seed's reward model) fell by {drop:.3g} logits from its best"
+        return Sign("HeldoutScoreFalls", f"{told}, but the score of the reward model that the policy learns from did not fall")
     return None
 
 
