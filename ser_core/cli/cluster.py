@@ -206,7 +206,7 @@ def connect_cluster(place: Place) -> Cluster:
         raise SpecError(
             f"{error.name} is not installed, runs on a cluster are read with it",
             reason="MissingPackage",
-            hint="pip install 'ser-operator[operator]'; for a run of this machine give its SERRun file",
+            hint="in a checkout of this project: pip install '.[operator]'; for a run of this machine give its SERRun file",
         ) from error
     file, configuration = None if place.kubeconfig is None else str(place.kubeconfig), Configuration()
     try:

@@ -175,7 +175,7 @@ class LocalExecutor:
         return SERError(
             f"the server of the stage processes ended: {lines[-1] if lines else 'no message'}",
             reason="StageServerEnded",
-            hint="install the extra: pip install 'ser-operator[jobs]'"
+            hint="in a checkout of this project: pip install '.[jobs]'"
             if missing
             else "run the same command again; it continues where the run stands",
         )

@@ -72,7 +72,9 @@ def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
         from ser_core.learn.precision import detect, set_up_process
         from ser_core.learn.reward_model import load
     except ModuleNotFoundError as error:
-        raise SpecError(f"{error.name} is not installed", reason="MissingPackage", hint="pip install 'ser-operator[jobs]'") from error
+        raise SpecError(
+            f"{error.name} is not installed", reason="MissingPackage", hint="in a checkout of this project: pip install '.[jobs]'"
+        ) from error
     ledger = read_ledger(stored.store, stored.run)
     best = ledger.best_model()
     set_up_process(len(os.sched_getaffinity(0)))

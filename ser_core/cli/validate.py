@@ -166,7 +166,9 @@ def _kinds(table: str) -> Collection[str]:
         from transformers.models.auto import modeling_auto
     except ModuleNotFoundError as error:
         raise SpecError(
-            f"{error.name} is not installed, stages need it", reason="MissingPackage", hint="pip install 'ser-operator[jobs]'"
+            f"{error.name} is not installed, stages need it",
+            reason="MissingPackage",
+            hint="in a checkout of this project: pip install '.[jobs]'",
         ) from error
     found: Collection[str] = getattr(modeling_auto, table)
     return found

@@ -102,7 +102,7 @@ def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseMod
         raise SpecError(
             "policy.generator: vllm is not installed",
             reason="MissingPackage",
-            hint="install ser-operator[jobs,vllm] where the stages run, or leave policy.generator out",
+            hint="install the extras jobs and vllm where the stages run (docs/install.md), or leave policy.generator out",
         )
     with _named("policy.base"):
         model, config = _check_files(spec.base, spec.revision, access, folder)

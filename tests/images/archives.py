@@ -5,7 +5,7 @@ from pathlib import Path
 
 from images.builder import Builder
 from images.context import ROOT, VERSION, inputs
-from images.debian import python_base, suite_of
+from images.debian import machine, python_base, suite_of
 from images.kept import kept
 
 OPERATOR = f"ser.test/ser-operator:{VERSION}"
@@ -30,7 +30,7 @@ def thin_stage_image(folder: Path) -> Path:
     """A stand-in for the stages' image, as the OCI archive of an image that is called `STAGES`.
 
     It has our code and the running interpreter's minor release of Python. Whoever starts it mounts the packages of the tests' environment
-    at /opt/deps.
+    at /opt/deps/site-packages.
 
     Args:
         folder: As for `operator_image`.
@@ -43,7 +43,7 @@ def thin_stage_image(folder: Path) -> Path:
 
 
 def _image(folder: Path, kind: str, name: str, dockerfile: Path, python: tuple[int, int]) -> Path:
-    base = python_base(folder, suite_of(python))
+    base = python_base(folder, suite_of(python), machine())
 
     def make(work: Path, archive: Path) -> None:
         Builder(work).build(dockerfile, ROOT, name, {"PYTHON_IMAGE": base})

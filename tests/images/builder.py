@@ -24,7 +24,11 @@ def obstacle() -> str | None:
     if os.geteuid() != 0:
         return "images are built by root alone, since a base is made of another system's files: sudo make …"
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    return f"{' and '.join(missing)} not installed: make node-packages installs what is missing (Debian, Ubuntu)" if missing else None
+    return (
+        f"{' and '.join(missing)} not installed: make image-packages installs them, as does make node-packages (Debian, Ubuntu)"
+        if missing
+        else None
+    )
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,6 @@ class Builder:
             CannotBuild: This machine has no builder.
             subprocess.CalledProcessError: The build failed.
         """
-        if reason := obstacle():
-            raise CannotBuild(reason)
         given = [f"--build-arg={argument}={value}" for argument, value in arguments.items()]
         trust = [f"--volume={path}:{path}:ro" for path in _TRUST if Path(path).exists()]
         self._buildah(
@@ -62,6 +64,28 @@ class Builder:
     def save(self, name: str, archive: Path) -> None:
         """Write an image as an OCI archive, which says its name."""
         self._buildah("push", "--quiet", name, f"oci-archive:{archive}:{name}")
+
+    def publish(self, archives: Sequence[Path], name: str, tls: bool) -> str:
+        """Push images of several platforms under one name.
+
+        Args:
+            archives: OCI archives, one of each platform.
+            name: With registry and tag.
+            tls: Whether the registry is spoken to by it.
+
+        Returns:
+            The digest of the list of them.
+        """
+        self._buildah("manifest", "create", name)
+        for archive in archives:
+            self._buildah("manifest", "add", name, f"oci-archive:{archive}")
+        written = self.folder / "digest"
+        self._buildah("manifest", "push", "--all", f"--tls-verify={str(tls).lower()}", f"--digestfile={written}", name, f"docker://{name}")
+        return written.read_text().strip()
+
+    def size(self, name: str) -> str:
+        """Of an image's files, as people read it."""
+        return self._buildah("images", "--format={{.Size}}", name).strip()
 
     def run(self, name: str, command: Sequence[str]) -> str:
         """What a program of an image says on standard output, run as the image's own user.
@@ -76,6 +100,8 @@ class Builder:
             self._buildah("rm", container)
 
     def _buildah(self, *words: str) -> str:
+        if reason := obstacle():
+            raise CannotBuild(reason)
         storage = [f"--root={self.folder / 'root'}", f"--runroot={self.folder / 'run'}"]
         ended = subprocess.run(
             [*ALONE, "buildah", *storage, *words],

@@ -74,7 +74,10 @@ def test_the_archives_that_were_used_last_are_kept(tmp_path, make):
 def test_who_cannot_build_is_told_the_command_that_helps(monkeypatch):
     monkeypatch.setattr(builder.os, "geteuid", lambda: 0)
     monkeypatch.setattr(builder.shutil, "which", lambda program: None)
-    assert builder.obstacle() == "buildah and mmdebstrap not installed: make node-packages installs what is missing (Debian, Ubuntu)"
+    assert (
+        builder.obstacle()
+        == "buildah and mmdebstrap not installed: make image-packages installs them, as does make node-packages (Debian, Ubuntu)"
+    )
 
 
 def test_only_root_builds(monkeypatch):
@@ -87,8 +90,7 @@ def test_a_python_that_debian_does_not_have_is_refused():
         debian.suite_of((3, 9))
 
 
-@pytest.mark.skipif(builder.obstacle() is not None, reason=f"{builder.obstacle()}; runs where it is run as root, as .ci/run does")
-def test_a_program_of_a_build_ends_with_the_one_that_started_it(tmp_path):
+def test_a_program_of_a_build_ends_with_the_one_that_started_it(can_build, tmp_path):
     """Killed, not asked: nothing may go on in the background or stay mounted."""
     command = [*builder.ALONE, "sh", "-c", f"echo started; sleep 60; touch {tmp_path}/outlived"]
     starter = f"import subprocess; subprocess.run({command!r})"
