@@ -30,7 +30,7 @@ def thin_stage_image(folder: Path) -> Path:
     """A stand-in for the stages' image, as the OCI archive of an image that is called `STAGES`.
 
     It has our code and the running interpreter's minor release of Python. Whoever starts it mounts the packages of the tests' environment
-    at /opt/deps.
+    at /opt/deps/site-packages.
 
     Args:
         folder: As for `operator_image`.

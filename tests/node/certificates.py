@@ -10,6 +10,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _LIFE = timedelta(days=2)
+_NO_USAGE = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 class Authority:
@@ -20,8 +29,9 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("authority")
-        usage = x509.BasicConstraints(ca=True, path_length=None)
-        self._write("authority", self._key, self._sign(self._name, self._key, (usage,)))
+        rights = x509.BasicConstraints(ca=True, path_length=None)
+        usage = x509.KeyUsage(key_cert_sign=True, crl_sign=True, **dict.fromkeys(_NO_USAGE, False))
+        self._write("authority", self._key, self._sign(self._name, self._key, (rights, usage)))
 
     def issue(self, file: str, name: str, organization: str = "", addresses: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> None:
         """Write a certificate for ``name``, who is of ``organization`` and answers at ``addresses`` and ``names``."""
@@ -33,8 +43,9 @@ class Authority:
     def _sign(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, extensions: tuple[x509.ExtensionType, ...]) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = x509.CertificateBuilder(self._name, name, key.public_key(), x509.random_serial_number(), now - _LIFE, now + _LIFE)
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())  # Python 3.13 insists on both
+        for extension in (*extensions, signer, x509.SubjectKeyIdentifier.from_public_key(key.public_key())):
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints | x509.KeyUsage))
         return builder.sign(self._key, hashes.SHA256())
 
     def _write(self, file: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:

@@ -41,6 +41,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
+            self._stack = stack
             stack.callback(self._watchdog.close)
             stack.enter_context(self.plane)
             stack.enter_context(self.store)
@@ -58,7 +59,9 @@ class Cluster:
         self._stack.close()
 
     def add_node(self, name: str, address: str, subnet: str) -> Kubelet:
-        """Start a node; it goes with the sandbox."""
+        """Start a node, which ends with the cluster. Its pods end with the sandbox."""
         kubelet = Kubelet(name, address, subnet, self.plane, self._configuration, self._watchdog)
+        for part in (kubelet.runtime.part, kubelet.part):
+            self._stack.callback(part.end)
         kubelet.start()
         return kubelet

@@ -11,7 +11,7 @@ from controlplane.plane.watchdog import Watchdog
 from node.archive import program_image
 
 PAUSE = "ser.test/pause:1"
-DEPENDENCIES = "/opt/deps"
+DEPENDENCIES = "/opt/deps/site-packages"
 """Where containers find the packages of the test environment, for the stage image that has none of its own."""
 READY_SECONDS = 120
 _PLUGINS = "/usr/lib/cni"
