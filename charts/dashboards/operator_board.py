@@ -4,7 +4,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.boards import board
 from dashboards.colours import KINDS, ORANGE, PHASES, RESULTS, SKY, VERMILION
-from dashboards.panels import BYTES, COUNT, PER_SECOND, SECONDS, SHARE, Axis, Panel, lines, number, word
+from dashboards.panels import BYTES, COUNT, FEW, PER_SECOND, SECONDS, SHARE, Axis, Panel, lines, number, word
 from dashboards.queries import RATE, Query
 
 _ITS_PROCESS = "and on (instance) ser_operator_build_info"
@@ -34,7 +34,7 @@ def operator() -> Dashboard:
 
 def _now() -> list[Panel]:
     return [
-        word("Version", "The version that runs.", Query("max by (version) (ser_operator_build_info)", "{{version}}")),
+        word("Version", "The version that runs.", "version", "max by (version) (ser_operator_build_info)"),
         number("Runs", "SERRuns that the operator knows of.", COUNT, Query("sum(ser_operator_runs)", "runs")),
         number(
             "Failed reconciles", "Share of the reconciles; above 10 % there is an alert.", SHARE, Query(_FAILED_SHARE, "failed"), alarm=0.1
@@ -90,7 +90,7 @@ def _reconciles() -> list[Panel]:
             SECONDS,
             *_quantiles("ser_operator_queue_latency_seconds"),
         ),
-        lines("Queue", "Runs that wait for their reconcile.", COUNT, Query("sum(ser_operator_queue_depth)", "waiting", ORANGE)),
+        lines("Queue", "Runs that wait for their reconcile.", COUNT, Query("sum(ser_operator_queue_depth)", "waiting", ORANGE), axis=FEW),
         lines(
             "Runs by phase",
             "SERRuns that the operator knows of.",
@@ -148,6 +148,7 @@ def _knowledge() -> list[Panel]:
             "Objects that a full list showed otherwise than the watches had, since the start. The first list tells all.",
             COUNT,
             Query("sum by (kind) (ser_operator_resync_changes_total)", "{{kind}}", colours=KINDS),
+            axis=FEW,
         ),
     ]
     return [panel.span(8) for panel in panels]

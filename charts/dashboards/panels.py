@@ -49,6 +49,8 @@ class Axis:
 
 SHARES = Axis(high=1)
 """Else Grafana takes an axis of shares that are all 0 up to 10000 %."""
+FEW = Axis(high=1)
+"""Counts that are mostly 0: Grafana would take their axis up to 100."""
 CLOSE = Axis(low=None, high=0, most=1)
 """Shares whose differences matter more than their size: as the data, where Grafana would go on to 200 % when all are alike."""
 
@@ -71,8 +73,10 @@ def number(title: str, description: str, unit: str, *queries: Query, alarm: floa
     return panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
 
 
-def word(title: str, description: str, query: Query) -> stat.Panel:
-    """The label of the one series there is."""
+def word(title: str, description: str, label: str, expr: str) -> stat.Panel:
+    """A label of the one series there is; without one a dash, which Grafana does not put in the place of a name."""
+    none = f'label_replace(vector(0), "{label}", "{NOTHING}", "", "")'
+    query = Query(f"{expr} or on () {none}", f"{{{{{label}}}}}")
     return number(title, description, "string", query).text_mode(BigValueTextMode.NAME)
 
 

@@ -8,6 +8,7 @@ from dashboards.panels import (
     BYTES,
     CLOSE,
     COUNT,
+    FEW,
     HEIGHT,
     SECONDS,
     SHARE,
@@ -51,8 +52,8 @@ def run() -> Dashboard:
 def _now() -> list[Panel]:
     best = "The loop of the best reward model so far, by dev accuracy."
     return [
-        word("Phase", "The phase of the run.", Query(of_run("ser_run_phase", "phase"), "{{phase}}")),
-        word("Stage", "The stage that runs or is next; none once the run has ended.", Query(of_run("ser_run_stage", "stage"), "{{stage}}")),
+        word("Phase", "The phase of the run.", "phase", of_run("ser_run_phase", "phase")),
+        word("Stage", "The stage that runs or is next; none once the run has ended.", "stage", of_run("ser_run_stage", "stage")),
         number(
             "Stage done",
             "Done share of the running stage, as the status shows it.",
@@ -69,7 +70,8 @@ def _now() -> list[Panel]:
         word(
             "Learning status",
             "Where the run stands in the curriculum.",
-            Query(of_run("ser_run_learning_status", "learning_status"), "{{learning_status}}"),
+            "learning_status",
+            of_run("ser_run_learning_status", "learning_status"),
         ),
         number(
             "GPU hours", "Of all attempts that have ended; 0 without GPUs.", COUNT, Query(f"ser_run_gpu_seconds_total{{{RUN}}} / 3600", "h")
@@ -273,6 +275,7 @@ def _policy() -> list[Panel]:
             COUNT,
             Query(newest("ser_policy_steps_total"), "steps", BLUE),
             Query(newest("ser_policy_skipped_updates_total"), "skipped", VERMILION, right=True),
+            axis=FEW,
         ),
         lines(
             "Length of answers",
@@ -313,12 +316,16 @@ def _policy() -> list[Panel]:
             "Share of the time that PPO spends on writing answers, scoring them and updates.",
             SHARE,
             *(
-                Query(f"sum(rate(ser_policy_{part}_seconds_total{{{RUN}}}{RATE}))", name, colour)
+                Query(f"{_spent(part)} / ({_spent('generate')} + {_spent('score')} + {_spent('train')})", name, colour)
                 for part, name, colour in (("generate", "writing", SKY), ("score", "scoring", ORANGE), ("train", "updates", GREEN))
             ),
         ),
     ]
     return [*(panel.span(QUARTER) for panel in result), *(panel.span(THIRD) for panel in training)]
+
+
+def _spent(part: str) -> str:
+    return f"sum(rate(ser_policy_{part}_seconds_total{{{RUN}}}{RATE}))"
 
 
 def _stages() -> list[Panel]:
@@ -342,6 +349,7 @@ def _stages() -> list[Panel]:
             "Since the start of the attempt.",
             COUNT,
             Query(of_run("ser_stage_store_retries_total", _BY_STAGE), _STAGE),
+            axis=FEW,
         ),
         lines(
             "GPU memory",

@@ -44,8 +44,8 @@ def runs() -> Dashboard:
 
 def _fleet() -> Panel:
     return rows(
-        "Runs",
-        "Every run with where it stands; the accuracy is the best on dev, which decides. A click on a name opens the run.",
+        "Every run",
+        "Where each stands; the accuracy is the best on dev, which decides. A click on a name opens the run.",
         Query(f"max by ({_A_RUN}, phase) (ser_run_phase)", "phase value"),
         Query(f"max by ({_A_RUN}, stage) (ser_run_stage)", "stage value"),
         Query(f"max by ({_A_RUN}) (ser_run_iteration)", "loop"),

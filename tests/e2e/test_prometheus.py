@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from boards.build import missing
-from boards.draw import BOARDS, Moment, draw
+from boards.draw import Moment, draw
 from boards.gpu_exporter import GpuExporter, Pod
 from boards.verdict import faults
 from controlplane.faults.fault_proxy import FaultProxy
@@ -29,8 +29,8 @@ NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"
 NODE = "gpu-node-1"
 NEIGHBOUR = Pod(NAMESPACE, f"ser-{NAME}-small-0-retrain-0123456789-abcde", "gpu-node-2", f"{NAME}-small", "0", "retrain")
 """Of another run, whose name begins like that of ours."""
-BEFORE_ITS_END = {"Final score", "Score before", "Final distance", "Steps taken"}
-AFTER_ITS_END = {"Stage", "Stage done"}
+BEFORE_ITS_END = {"Yardsticks", "Final score", "Score before", "Final distance", "Steps taken"}
+AFTER_ITS_END = {"Stage done"}
 QUERIES = [
     pytest.param(panel["title"], target["expr"], id=f"{path.stem}-{panel['title']}-{target['refId']}")
     for path in sorted((ROOT / "charts/ser-operator/dashboards").glob("*.json"))
@@ -199,15 +199,24 @@ def pictures(tmp_path_factory):
     return Path(folder) if folder else tmp_path_factory.mktemp("boards")
 
 
-@pytest.mark.parametrize("board", BOARDS)
-def test_every_panel_is_drawn_after_the_run(scraped, pictures, board):
-    assert not faults(scraped.drawn(board, pictures / "after", scraped.end), AFTER_ITS_END if board == "ser-run" else ())
+def test_the_fleet_is_drawn_while_the_policy_trains(scraped, pictures):
+    assert not faults(scraped.drawn("ser-runs", pictures, while_the_policy_trains(scraped)))
 
 
-def test_every_panel_is_drawn_while_the_policy_trains(scraped, pictures):
-    moment = scraped.last("ser_run_progress_ratio and on (run) ser_policy_score")
+def test_every_panel_of_a_run_is_drawn_while_its_policy_trains(scraped, pictures):
+    assert not faults(scraped.drawn("ser-run", pictures / "during", while_the_policy_trains(scraped), "light"), BEFORE_ITS_END)
 
-    assert not faults(scraped.drawn("ser-run", pictures / "during", moment, "light"), BEFORE_ITS_END)
+
+def test_every_panel_of_a_run_is_drawn_after_its_end(scraped, pictures):
+    assert not faults(scraped.drawn("ser-run", pictures, scraped.end), AFTER_ITS_END)
+
+
+def test_every_panel_of_the_operator_is_drawn(scraped, pictures):
+    assert not faults(scraped.drawn("ser-operator", pictures, scraped.end))
+
+
+def while_the_policy_trains(scraped):
+    return scraped.last("ser_run_progress_ratio and on (run) ser_policy_score")
 
 
 def test_every_stage_that_trains_was_scraped_while_it_ran(scraped):

@@ -20,7 +20,7 @@ async function ask(target, amongOthers, moment) {
     : await get('query_range', { query, start: aligned(moment.start, step), end: aligned(moment.end, step), step });
   const table = target.instant && target.format === 'table';
   const frames = table ? [tableOf(target, series, amongOthers)] : series.map((one) => seriesOf(target, one, step));
-  return { frames, series: series.filter((one) => samples(one).some(([, value]) => Number.isFinite(Number(value)))).length };
+  return { frames, series: series.filter((one) => samples(one).some(([, value]) => finite(value) !== null)).length };
 }
 
 /** Grafana asks for a point a pixel, but not more often than Prometheus scrapes. */
@@ -47,6 +47,8 @@ async function get(path, parameters) {
   return body.data.result;
 }
 
+/** Grafana's graphs leave a gap where there is no finite number. */
+const finite = (text) => (Number.isFinite(Number(text)) ? Number(text) : null);
 const samples = (one) => one.values ?? [one.value];
 
 function seriesOf(target, one, step) {
@@ -57,7 +59,7 @@ function seriesOf(target, one, step) {
     name,
     fields: [
       { name: 'Time', type: FieldType.time, values: values.map(([time]) => time * 1000), config: { interval: step * 1000 } },
-      { name: 'Value', type: FieldType.number, labels: one.metric, values: values.map(([, value]) => Number(value)), config: { displayNameFromDS: name } },
+      { name: 'Value', type: FieldType.number, labels: one.metric, values: values.map(([, value]) => finite(value)), config: { displayNameFromDS: name } },
     ],
   });
 }
