@@ -17,6 +17,7 @@ QUEUE_UNUSABLE = "QueueUnusable"
 PODS_NOT_READY = "PodsReadyTimeout"
 DEACTIVATED = "WorkloadDeactivated"
 NOT_ADMITTED = "its queue has not admitted it"
+NOT_SEEN = Waiting(QUEUED, f"{NOT_ADMITTED}: Kueue keeps no Workload of it; see that Kueue is at work and manages this namespace")
 NOT_INSTALLED = Waiting(QUEUED, f"{NOT_ADMITTED}: the cluster knows no workloads.kueue.x-k8s.io, so Kueue is not installed")
 
 
@@ -28,7 +29,7 @@ def queued(workloads: Sequence[Object]) -> Waiting:
     """
     newest = max(workloads, key=lambda one: str(at(one, "metadata").get("creationTimestamp", "")), default=None)
     if newest is None:
-        return Waiting(QUEUED, NOT_ADMITTED)
+        return NOT_SEEN
     return _deactivated(newest) or _without_quota(newest) or _unchecked(newest) or Waiting(QUEUED, NOT_ADMITTED)
 
 

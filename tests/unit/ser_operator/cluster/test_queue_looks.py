@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ser_operator.cluster.transport import ApiError
-from ser_operator.facts.queueing import NOT_ADMITTED, NOT_INSTALLED
+from ser_operator.facts.queueing import NOT_ADMITTED, NOT_INSTALLED, NOT_SEEN
 
 LATER = timedelta(seconds=31)
 
@@ -82,7 +82,7 @@ def test_a_cluster_without_kueue_is_asked_every_ten_minutes(operator):
     operator.cluster.workloads = []
     for _ in range(3):
         look_after(operator, timedelta(seconds=61))
-    assert operator.status.message == f"prepare, attempt 1 waits: {NOT_ADMITTED}"
+    assert operator.status.message == f"prepare, attempt 1 waits: {NOT_SEEN.message}"
 
 
 @pytest.mark.parametrize("code", [0, 403, 500])

@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.cli.views.reasons import REMEDY_OF
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.queueing import DEACTIVATED, NOT_ADMITTED, PODS_NOT_READY, QUEUE_UNUSABLE, QUEUED, queued
+from ser_operator.facts.queueing import DEACTIVATED, NOT_ADMITTED, NOT_SEEN, PODS_NOT_READY, QUEUE_UNUSABLE, QUEUED, queued
 
 TIMEOUT = "Exceeded the PodsReady timeout lab/job-hh"
 
@@ -26,7 +26,7 @@ RESERVED = ("QuotaReserved", "True", "QuotaReserved", "Quota reserved in Cluster
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        ([], Waiting(QUEUED, NOT_ADMITTED)),
+        ([], NOT_SEEN),
         ([workload()], Waiting(QUEUED, NOT_ADMITTED)),
         ([workload(no_quota("1 more needed"))], Waiting(QUEUED, f"{NOT_ADMITTED}: 1 more needed")),
         (
