@@ -36,7 +36,7 @@ def told_by_kueue(operator, message, reason="Pending"):
     condition = {"type": "QuotaReserved", "status": "False", "reason": reason, "message": message}
     (job,) = operator.cluster.jobs.values()
     metadata = {"name": "w", "labels": {"kueue.x-k8s.io/job-uid": job["metadata"]["uid"]}}
-    operator.cluster.workloads = [{"metadata": metadata, "status": {"conditions": [condition]}}]
+    operator.cluster.workloads = [{"metadata": metadata, "spec": {"queueName": "gpu"}, "status": {"conditions": [condition]}}]
 
 
 def test_a_queued_run_says_what_kueue_says_and_asks_once_a_minute(operator):
