@@ -24,7 +24,7 @@ def operator() -> Dashboard:
         "Does the operator keep up, and does the API server answer it?",
         [
             ("Now", _now()),
-            ("Looks at runs", _looks()),
+            ("Reconciles", _reconciles()),
             ("API server", _requests()),
             ("What it knows", _knowledge()),
             ("Process", _process()),
@@ -37,11 +37,11 @@ def _now() -> list[Panel]:
         word("Version", "The version that runs.", "version", "max by (version) (ser_operator_build_info)"),
         number("Runs", "SERRuns that the operator knows of.", COUNT, Query("sum(ser_operator_runs)", "runs")),
         number(
-            "Failed looks", "Share of the looks at runs; above 10 % there is an alert.", SHARE, Query(_FAILED_SHARE, "failed"), alarm=0.1
+            "Failed reconciles", "Share of the reconciles; above 10 % there is an alert.", SHARE, Query(_FAILED_SHARE, "failed"), alarm=0.1
         ),
         number(
             "Wait in the queue",
-            "90 % of the looks began within it after they were due; above 5 s there is an alert.",
+            "90 % of the reconciles began within it after they were due; above 5 s there is an alert.",
             SECONDS,
             _quantile(0.9, "ser_operator_queue_latency_seconds", "wait", SKY),
             alarm=5,
@@ -63,34 +63,34 @@ def _quantiles(metric: str) -> list[Query]:
     ]
 
 
-def _looks() -> list[Panel]:
+def _reconciles() -> list[Panel]:
     return [
         lines(
-            "Looks by result",
-            "Looks at runs a second. `conflict`: the run changed meanwhile; `retried`: the API server failed; `error`: a defect.",
+            "Reconciles by result",
+            "Reconciles a second. `conflict`: the run changed meanwhile; `retried`: the API server failed; `error`: a defect.",
             PER_SECOND,
             Query(f"sum by (result) (rate(ser_operator_reconciles_total{RATE}))", "{{result}}", colours=RESULTS),
         ),
         lines(
             "Failed share",
-            "Looks that failed; above 10 % for 10 minutes there is an alert.",
+            "Reconciles that failed; above 10 % for 10 minutes there is an alert.",
             SHARE,
             Query(_FAILED_SHARE, "failed", VERMILION),
             axis=Axis(high=0.1),
         ),
         lines(
-            "Duration of a look",
-            "Time within which half, 90 % and 99 % of the looks ended.",
+            "Duration of a reconcile",
+            "Time within which half, 90 % and 99 % of the reconciles ended.",
             SECONDS,
             *_quantiles("ser_operator_reconcile_duration_seconds"),
         ),
         lines(
             "Wait in the queue",
-            "From when a run became due to the look at it; above 5 s for 10 % there is an alert.",
+            "From when a run became due to its reconcile; above 5 s for 10 % there is an alert.",
             SECONDS,
             *_quantiles("ser_operator_queue_latency_seconds"),
         ),
-        lines("Queue", "Runs that wait to be looked at.", COUNT, Query("sum(ser_operator_queue_depth)", "waiting", ORANGE), axis=FEW),
+        lines("Queue", "Runs that wait for their reconcile.", COUNT, Query("sum(ser_operator_queue_depth)", "waiting", ORANGE), axis=FEW),
         lines(
             "Runs by phase",
             "SERRuns that the operator knows of.",

@@ -177,8 +177,8 @@ def _evolution() -> list[Panel]:
         .height(HEIGHT)
         .span(16),
         rows(
-            "Yardsticks",
-            "Held-out accuracy of models trained beside the evolution (loop.controls).",
+            "Controls",
+            "Held-out accuracy of the models that are trained for comparison (loop.controls).",
             Query(of_run("ser_run_control_accuracy_ratio", "control"), "held-out accuracy"),
             labels={"control": "control"},
             units={"held-out accuracy": SHARE},
@@ -246,7 +246,7 @@ def _policy() -> list[Panel]:
         ),
         number(
             "Final distance",
-            "Mean KL of a whole answer from the policy before, in nats.",
+            "Mean KL of a whole answer from the reference policy, in nats.",
             COUNT,
             Query(newest("ser_run_policy_kl_nats"), "KL"),
         ),
@@ -255,15 +255,15 @@ def _policy() -> list[Panel]:
     training = [
         lines(
             "Score",
-            "Mean score of the answers by the reward model, by a witness that the policy does not learn from, and the reward after the "
-            "distance is taken off. A score that rises while the witness falls is reward hacking.",
+            "Mean score of the rollouts by the reward model and by the witness, from which PPO does not learn, and the reward: the score "
+            "minus the KL penalty. A score that rises while the witness falls is reward hacking.",
             COUNT,
             Query(newest("ser_policy_score"), "score", BLUE),
             Query(newest("ser_policy_witness_score"), "witness", ORANGE, dashed=True),
             Query(newest("ser_policy_reward"), "reward", GREEN),
         ),
         lines(
-            "Distance from the reference",
+            "KL from the reference policy",
             "Mean KL of a whole answer in nats, and its weight in the reward.",
             COUNT,
             Query(newest("ser_policy_kl_nats"), "KL", VERMILION),

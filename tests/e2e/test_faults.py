@@ -1,4 +1,4 @@
-"""Some plans of each kind of `make faults`, which carries out all of them."""
+"""Some plans of each kind of `make faults`, which carries out all of them; those of queues are in test_kueue.py."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +28,6 @@ CHOSEN = (
     ("strangers", "pods of our Job and garbage"),
     ("garbage", "finishedAt"),
     ("garbage", "ended, with a foreign Job to stop"),
-    ("queue", "evicted during retrain"),
 )
 
 

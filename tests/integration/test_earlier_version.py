@@ -76,7 +76,7 @@ def test_a_completed_run_is_read_and_reported(left, tmp_path):
     assert all(text in evolution for text in ("seedOnly", "policy", "held-out"))
     page = tmp_path / "report.html"
     assert run.ser("report", str(run.file), "--output", str(page)).returncode == 0
-    assert "<h3>Distance from the start</h3>" in page.read_text()
+    assert "<h3>KL from the reference policy</h3>" in page.read_text()
     assert run.ser("export", str(run.file), str(tmp_path / "policy"), "--policy").returncode == 0
     assert (tmp_path / "policy" / "model.safetensors").read_bytes() == policy["model/model.safetensors"].read_bytes()
     assert run.ser("run", str(run.file)).returncode == 0

@@ -1,18 +1,21 @@
-"""What the operator has seen of the live attempts beside their Jobs: Events and progress, looked at seldom and remembered meanwhile."""
+"""What the operator has seen of the live attempts beside their Jobs: Events, the queue's words and progress, looked at seldom and
+remembered meanwhile."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
 
-from ser_core.loop.observed import Progress
+from ser_core.loop.observed import Progress, Waiting
 from ser_operator.cluster.kubernetes_api import KubernetesApi
-from ser_operator.cluster.transport import ApiError
+from ser_operator.cluster.transport import NOT_FOUND, ApiError
 from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.observe import leading, terminated, uid
-from ser_operator.facts.waiting import QUEUED, lagging, stuck, waiting, waits_since
+from ser_operator.facts.queueing import NOT_INSTALLED, QUEUED, queued
+from ser_operator.facts.reading import leading, terminated, uid
+from ser_operator.facts.silent_node import silent_node
+from ser_operator.facts.waiting import lagging, stuck, waiting, waits_since
 from ser_operator.objects.render import PROGRESS_PORT
 from ser_operator.settings import Settings
 
@@ -20,7 +23,9 @@ Object = Mapping[str, Any]
 ReadProgress = Callable[[str], Awaitable[Progress | None]]
 
 EVENTS_SECONDS = 60.0
-"""Pause between two looks at the Events of one object."""
+"""Pause between two looks at the Events of one object, or at its Workload."""
+KUEUE_MISSING_PAUSE = timedelta(minutes=10)
+"""Pause between two looks for Workloads in a cluster that has none."""
 PROGRESS_TIMEOUT, PROGRESS_BYTES = 2.0, 4096
 
 
@@ -32,13 +37,14 @@ class Glances:
         self._settings = settings
         self._read_progress = read_progress
         self._seen: dict[str, Glance] = {}
+        self._kueue_missing_until: datetime | None = None
 
     async def look(self, job: Object, pods: Sequence[Object], now: datetime) -> Glance:
         """What is known of the attempt with this Job now."""
         before = self._seen.get(uid(job), NO_GLANCE)
-        hopeless = stuck(pods, now)
-        if hopeless is not None:
-            return Glance(waiting=hopeless)
+        unheard = stuck(pods, now) or silent_node(pods)
+        if unheard is not None:
+            return Glance(waiting=unheard)
         since = waits_since(job, pods)
         if since is None:
             found = await self._running(leading(pods), before, now)
@@ -63,7 +69,7 @@ class Glances:
     async def _waiting(self, job: Object, pods: Sequence[Object], before: Glance, now: datetime) -> Glance:
         known = waiting(job, pods, ())
         if known is not None and known.reason == QUEUED:
-            return Glance(waiting=known)
+            return await self._queued(job, known, before, now)
         events, seen_at = before.events, before.seen_at
         if known is None and _due(before, now, EVENTS_SECONDS):
             try:
@@ -72,6 +78,23 @@ class Glances:
                 events = ()  # a reason is worth having, not worth failing for
             seen_at = now
         return Glance(waiting=known or waiting(job, pods, events), seen_at=seen_at, events=events)
+
+    async def _queued(self, job: Object, known: Waiting, before: Glance, now: datetime) -> Glance:
+        if before.queue is not None and not _due(before, now, EVENTS_SECONDS):
+            return before
+        said = await self._ask_queue(job, now) or known
+        return Glance(waiting=said, seen_at=now, queue=said)
+
+    async def _ask_queue(self, job: Object, now: datetime) -> Waiting | None:
+        if self._kueue_missing_until is not None and now < self._kueue_missing_until:
+            return NOT_INSTALLED
+        try:
+            return queued(await self._api.list_workloads(job["metadata"]["namespace"], uid(job)))
+        except ApiError as error:
+            if error.code != NOT_FOUND:
+                return None  # a reason is worth having, not worth failing for
+            self._kueue_missing_until = now + KUEUE_MISSING_PAUSE
+            return NOT_INSTALLED
 
 
 def _due(before: Glance, now: datetime, pause: float) -> bool:

@@ -18,6 +18,8 @@ FIELD_MANAGER = "ser-operator"
 _RUNS = f"/apis/{API_VERSION}"
 _JOBS = "/apis/batch/v1"
 _CORE = "/api/v1"
+_KUEUE = ("/apis/kueue.x-k8s.io/v1beta2", "/apis/kueue.x-k8s.io/v1beta1")
+"""Newest first: Kueue serves the second until 0.17, the first since 0.15."""
 
 
 class KubernetesApi(Protocol):
@@ -32,7 +34,7 @@ class KubernetesApi(Protocol):
         ...
 
     async def apply_status(self, run: Object, status: Object) -> Object:
-        """Make ``status`` that of the very version of ``run`` that was read; 409 when it has changed since."""
+        """Write ``status`` onto the version of ``run`` that was read; 409 when the run has changed since."""
         ...
 
     async def list_jobs(self, namespace: str | None, selector: str) -> list[Object]:
@@ -69,6 +71,10 @@ class KubernetesApi(Protocol):
 
     async def create_event(self, event: Object) -> None:
         """Publish an Event; one that exists is fine."""
+        ...
+
+    async def list_workloads(self, namespace: str, job_uid: str) -> list[Object]:
+        """Kueue's Workloads of one Job; 404 where Kueue is not installed."""
         ...
 
 
@@ -156,6 +162,17 @@ class Cluster:
     async def create_event(self, event: Object) -> None:
         """Publish an Event."""
         await self._unless(CONFLICT, "POST", f"{_CORE}/namespaces/{event['metadata']['namespace']}/events", event)
+
+    async def list_workloads(self, namespace: str, job_uid: str) -> list[Object]:
+        """Kueue's Workloads of one Job."""
+        query = [("labelSelector", f"{labels.JOB_UID}={job_uid}")]
+        newest, older = _KUEUE
+        try:
+            return await self._list(newest, namespace, "workloads", query)
+        except ApiError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return await self._list(older, namespace, "workloads", query)
 
     async def _list(self, api: str, namespace: str | None, plural: str, query: list[tuple[str, str]] | None = None) -> list[Object]:
         path = f"{api}/namespaces/{namespace}/{plural}" if namespace else f"{api}/{plural}"

@@ -19,6 +19,8 @@ class Glance:
     seen_at: datetime | None = None
     """Last time that something was asked for."""
     events: Sequence[Object] = ()
+    queue: Waiting | None = None
+    """What its queue said of it last."""
 
 
 NO_GLANCE = Glance()

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.observe import (
+from ser_operator.facts.queueing import NOT_ADMITTED, QUEUED
+from ser_operator.facts.reading import (
     at,
     by_index,
     conditions,
@@ -22,7 +23,6 @@ from ser_operator.facts.observe import (
 Object = Mapping[str, Any]
 
 NODE_UNREACHABLE = "NodeUnreachable"
-QUEUED = "Queued"
 STUCK_AFTER = timedelta(minutes=5)
 """How long a pod may outlive its grace period before its node counts as unreachable."""
 _ORDINARY = frozenset({"ContainerCreating", "PodInitializing", ""})
@@ -67,8 +67,7 @@ def waiting(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Wa
         events: Events of the lagging pod, or of the Job when there is no pod.
     """
     if at(job, "spec").get("suspend"):
-        told = next((str(one.get("message", "")) for one in conditions(job) if one.get("type") == "Suspended"), "")
-        return Waiting(QUEUED, f"its queue has not admitted it{f': {told}' if told else ''}")
+        return Waiting(QUEUED, NOT_ADMITTED)
     return _by_pod(lagging(pods)) or _by_events(job, events)
 
 

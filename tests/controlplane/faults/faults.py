@@ -20,6 +20,7 @@ from pathlib import Path
 from controlplane.faults.home import Home, home
 from controlplane.faults.plans import deletion, garbage, jobs, meddling, operators, queue, strangers, watching
 from controlplane.faults.plans.plan import Plan, run_to_end
+from controlplane.kueue.process import Kueue, why_not
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,9 @@ class Outcome:
 
 
 def plans(writes: int) -> Iterator[Plan]:
-    """All plans for a run that makes ``writes`` writes when nothing disturbs it."""
+    """All plans for a run that makes ``writes`` writes when nothing disturbs it, but those that need a cluster to themselves or a queue."""
     yield from operators.plans(writes)
-    for concern in (watching, jobs, deletion, meddling, strangers, garbage, queue):
+    for concern in (watching, jobs, deletion, meddling, strangers, garbage):
         yield from concern.plans()
 
 
@@ -49,6 +50,20 @@ def carry_out(plan: Plan, place: Home, folder: Path) -> Outcome:
     except Exception as error:
         traceback.print_exc()
         return Outcome(plan, time.monotonic() - began, 0, f"{type(error).__name__}: {str(error)[:300]}")
+
+
+def carry_out_queued(queued: list[Plan], place: Home, folder: Path) -> list[Outcome]:
+    """Carry plans out with Kueue, which from now on has a say in every Job of the cluster."""
+    folder.mkdir()
+    if reason := why_not(folder):
+        print(f"queue: left out: {reason}")
+        return []
+    with Kueue(place.plane, folder / "kueue"):
+        outcomes = []
+        for at, plan in enumerate(queued):
+            outcomes.append(carry_out(plan, place, folder / str(at)))
+            report(outcomes[-1])
+        return outcomes
 
 
 def main() -> int:
@@ -71,6 +86,9 @@ def main() -> int:
         for at, plan in enumerate(plan for plan in watching.plans_alone() if wanted(plan)):
             outcomes.append(carry_out(plan, place, Path(name, f"alone-{at}")))
             report(outcomes[-1])
+        queued = [plan for plan in queue.plans() if wanted(plan)]
+        if queued:
+            outcomes += carry_out_queued(queued, place, Path(name, "queued"))
     print(table([undisturbed, *outcomes]))
     return int(any(outcome.problem for outcome in (undisturbed, *outcomes)))
 

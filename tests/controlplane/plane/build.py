@@ -5,6 +5,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -59,8 +60,12 @@ PROGRAMS = {
     "helm": _helm("3", "3.22.0", ("pkg/chartutil", "pkg/lint/rules")),
     "helm4": _helm("4", "4.3.1"),
     **{name: _prometheus(name) for name in ("prometheus", "promtool")},
+    "kueue": Program("sigs.k8s.io/kueue/cmd/kueue", "0.17.0"),
+    "kube-network-policies": Program("sigs.k8s.io/kube-network-policies/cmd", "0.8.0"),
 }
-BINARIES = ("controlplane", *PROGRAMS)
+OF_A_NODE = ("kube-network-policies",)
+"""Programs that only the tests on a node run, which not every machine can (`node.parts`)."""
+BINARIES = ("controlplane", *(name for name in PROGRAMS if name not in OF_A_NODE))
 _SOURCE = Path(__file__).parent
 _ASSETS = {"etcd": "etcd", "apiserver": "kube-apiserver", "kubectl": "kubectl"}
 
@@ -74,7 +79,7 @@ def binary(name: str) -> Path:
     """Path of a binary, which is built first if need be.
 
     Args:
-        name: One of `BINARIES`.
+        name: One of `BINARIES` or `OF_A_NODE`.
     """
     path = cache_folder() / f"{name}-{_version(name)}"
     if path.exists():
@@ -86,11 +91,26 @@ def binary(name: str) -> Path:
     return path
 
 
+def module_folder(name: str) -> Path:
+    """Where the source of a program is, with everything else that its module brings; it is downloaded first if need be.
+
+    Args:
+        name: A program of `PROGRAMS` whose module is named by the first two parts of its package.
+    """
+    program = PROGRAMS[name]
+    module = "/".join(program.package.split("/")[:2])
+    asked = [_find_go(), "mod", "download", "-json", f"{module}@v{program.version}"]
+    told = subprocess.run(asked, cwd=cache_folder(), capture_output=True, text=True, check=False)
+    if told.returncode:
+        raise RuntimeError(f"{' '.join(asked)} ended with {told.returncode}: {told.stdout}{told.stderr}")
+    return Path(json.loads(told.stdout)["Dir"])
+
+
 def command(part: str) -> list[str]:
     """The words that start a part of the control plane, up to its flags; of ``etcd`` up to its configuration file.
 
     Args:
-        part: ``etcd``, ``apiserver``, ``controller-manager``, ``scheduler`` or ``kubectl``.
+        part: ``etcd``, ``apiserver``, ``controller-manager``, ``scheduler``, ``kubelet``, ``proxy`` or ``kubectl``.
     """
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and part in _ASSETS and (found := Path(assets) / _ASSETS[part]).exists():

@@ -42,6 +42,7 @@ class FakeCluster:
         self.now = START
         self.before = self.after = lambda number, what: None
         self.refuse_jobs = None
+        self.workloads, self.asked_for_workloads = [], 0
 
     def stamp(self, thing):
         thing["metadata"]["resourceVersion"] = str(next(self.versions))
@@ -127,6 +128,12 @@ class FakeCluster:
 
     async def create_event(self, event):
         self.write("event", lambda: self.events.setdefault(event["metadata"]["name"], event))
+
+    async def list_workloads(self, namespace, job_uid):
+        self.asked_for_workloads += 1
+        if isinstance(self.workloads, ApiError):
+            raise self.workloads
+        return [one for one in self.workloads if selected(one, f"kueue.x-k8s.io/job-uid={job_uid}")]
 
     # What the rest of a cluster does
 

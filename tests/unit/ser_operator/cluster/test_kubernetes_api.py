@@ -105,6 +105,22 @@ def test_each_request_bears_the_token_as_it_is_now():
     assert borne == ["Bearer first", "Bearer second"]
 
 
+def test_workloads_are_read_from_an_older_kueue_too():
+    asked = []
+
+    async def old(request):
+        asked.append((request.path, request.query["labelSelector"]))
+        listed = {"kind": "WorkloadList", "apiVersion": "kueue.x-k8s.io/v1beta1", "items": [{"metadata": {"name": "w"}}]}
+        return web.json_response(listed) if "v1beta1" in request.path else web.Response(status=404)
+
+    found = ask(old, lambda cluster: cluster.list_workloads("lab", "j"))
+
+    assert [one["metadata"]["name"] for one in found] == ["w"]
+    assert asked == [
+        (f"/apis/kueue.x-k8s.io/{version}/namespaces/lab/workloads", "kueue.x-k8s.io/job-uid=j") for version in ("v1beta2", "v1beta1")
+    ]
+
+
 def test_characters_beyond_unicodes_first_plane_are_written_as_they_are():
     read = []
 
