@@ -5,6 +5,7 @@ import json
 import pytest
 
 from node import inputs
+from node.run import Expected
 
 
 @pytest.fixture(scope="module")
