@@ -1,5 +1,7 @@
 """What the runs of the stories read and how large they are: models of a few thousand weights, in a bucket."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,13 @@ POLICY = {
     "precision": "fp32",
 }
 
-LONG = {"epochs": 5000, "learningRate": 0.001, "pairsPerStep": 8, "tokensPerBatch": 512}
-"""A training that lasts longer than any story."""
+COPIES = 40
+"""How often the pairs stand in the large data set, each time with another word in front of the prompt."""
+LONG: dict[str, Any] = {
+    "data": {"source": {"uri": f"s3://{BUCKET}/many-pairs.jsonl", "seedFraction": 0.3, "heldoutFraction": 0.1}},
+    "training": {"epochs": 100, "learningRate": 0.001, "pairsPerStep": 8, "tokensPerBatch": 512},
+}
+"""A run whose first training lasts longer than any story: 36,000 steps."""
 
 
 def upload(cluster: Cluster, model: Path, policy: Path, pairs: Path) -> None:
@@ -33,12 +40,18 @@ def upload(cluster: Cluster, model: Path, policy: Path, pairs: Path) -> None:
         for file in folder.iterdir():
             client.upload_file(str(file), BUCKET, f"{name}/{file.name}")
     client.upload_file(str(pairs), BUCKET, "pairs.jsonl")
+    client.put_object(Bucket=BUCKET, Key="many-pairs.jsonl", Body="".join(_many(pairs)).encode())
     client.close()
     api, port = cluster.plane.api(), {"name": "s3", "port": addresses.STORE_PORT, "protocol": "TCP"}
     api.create("/api/v1/namespaces/default/services", {"metadata": {"name": "store"}, "spec": {"ports": [port]}})
     labels = {"kubernetes.io/service-name": "store"}
     ends = {"addressType": "IPv4", "ports": [port], "endpoints": [{"addresses": [addresses.STORE], "conditions": {"ready": True}}]}
     api.create("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", {"metadata": {"name": "store", "labels": labels}, **ends})
+
+
+def _many(pairs: Path) -> Iterator[str]:
+    for row in map(json.loads, pairs.read_text().splitlines()):
+        yield from (json.dumps({**row, "prompt": f"x{copy} {row['prompt']}"}) + "\n" for copy in range(COPIES))
 
 
 def spec(name: str, **changes: Any) -> dict[str, Any]:

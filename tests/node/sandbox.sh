@@ -28,6 +28,7 @@ outside() {
   groups empty_old "$PREFIX"
   export SER_NODE_CGROUP="/$PREFIX$$"
   groups mkdir "$PREFIX$$"
+  [ ! -e "/sys/fs/cgroup/cpu/$PREFIX$$" ] || echo 4096 > "/sys/fs/cgroup/cpu/$PREFIX$$/cpu.shares" # all pods together: as four processes
   trap 'groups empty "$PREFIX$$"' EXIT
   trap 'kill -KILL $child' INT TERM HUP
   setpriv --pdeathsig KILL unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc bash "$0" --inside "$@" &

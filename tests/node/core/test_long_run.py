@@ -42,7 +42,7 @@ def story(cluster, start):
         "long",
         rewardModel={"base": f"hf://{hub.MODEL}", "maxLength": 32, "precision": "fp32"},
         hub={"endpoint": hub.ENDPOINT},
-        training=inputs.LONG,
+        **inputs.LONG,
         storage=storage,
     )
     (pod,) = run.at_work("retrain", steps=3)

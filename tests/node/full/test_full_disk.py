@@ -21,7 +21,7 @@ def story(cluster, start):
     """The evicted pod, and the attempt's row."""
     kubectl = cluster.plane.kubectl
     kubectl("apply", "--namespace", LAB, "-f", "-", input=json.dumps(LIMIT))
-    run = start("disk", training=inputs.LONG)
+    run = start("disk", **inputs.LONG)
     (pod,) = run.at_work("retrain", steps=3)
     kubectl("delete", "limitrange", "disk", "--namespace", LAB)
     run.execute(pod, WRITE)

@@ -18,7 +18,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(cluster, start):
     told = Story()
-    run = told.run = start("node", training=inputs.LONG)
+    run = told.run = start("node", **inputs.LONG)
     (pod,) = run.at_work("retrain", steps=3)
     freeze(told, cluster, run)
     kill_the_runtime(told, cluster, run, pod)

@@ -27,7 +27,7 @@ def second(cluster):
 def story(cluster, second, start):
     told, kubectl = Story(), cluster.plane.kubectl
     kubectl("cordon", NODE)
-    run = told.run = start("moved", training=inputs.LONG)
+    run = told.run = start("moved", **inputs.LONG)
     (pod,) = run.at_work("retrain", steps=3)
     told.first_node = pod["spec"]["nodeName"]
     kubectl("uncordon", NODE)
