@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from node import images, inputs, release
-from node.cluster import Cluster
-from node.configuration import Flags
 from node.hub import hub
+from node.machine.cluster import Cluster
+from node.machine.configuration import Flags
 from node.run import PATIENCE, Run
 
 SANDBOX = "SER_NODE_SANDBOX"

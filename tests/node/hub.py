@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
-from node import addresses
+from node.machine import addresses
 
 ENDPOINT = f"http://{addresses.HUB}:{addresses.HUB_PORT}"
 MODEL = "org/model"

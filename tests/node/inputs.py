@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from node import addresses
-from node.cluster import Cluster
+from node.machine import addresses
+from node.machine.cluster import Cluster
 
 BUCKET, SECRET = "bucket", "ser-s3"
 STORE = f"http://store.default.svc:{addresses.STORE_PORT}"

@@ -7,8 +7,9 @@ from typing import Any
 
 from controlplane.faults.scenario import ROOT
 from controlplane.plane.build import binary
-from node import addresses, images
-from node.cluster import Cluster
+from node import images
+from node.machine import addresses
+from node.machine.cluster import Cluster
 
 CHART = ROOT / "charts" / "ser-operator"
 NAME, SYSTEM, LAB = "ser-operator", "ser-system", "lab"

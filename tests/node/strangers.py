@@ -6,7 +6,7 @@ from typing import Any
 
 from controlplane.plane.api_client import Object
 from node import images
-from node.cluster import Cluster
+from node.machine.cluster import Cluster
 
 PORT = 8000
 _SERVE = f"import http.server; http.server.test(http.server.SimpleHTTPRequestHandler, port={PORT}, bind='0.0.0.0')"

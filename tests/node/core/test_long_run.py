@@ -7,7 +7,8 @@ import secrets
 
 import pytest
 
-from node import addresses, hub, inputs, looks
+from node import hub, inputs, looks
+from node.machine import addresses
 from node.release import LAB
 from node.run import Expected
 from node.strangers import PORT, Stranger

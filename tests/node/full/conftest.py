@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.configuration import Flags
+from node.machine.configuration import Flags
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from node import addresses, inputs
-from node.cluster import NODE, SECOND
+from node import inputs
+from node.machine import addresses
+from node.machine.cluster import NODE, SECOND
 
 SUBNET = "10.88.1.0/24"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from controlplane.plane.build import binary
 from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
-from node import addresses
+from node.machine import addresses
 
 PROGRAM = "kube-network-policies"
 _QUEUE = "102"

@@ -11,9 +11,9 @@ from controlplane.plane.build import command
 from controlplane.plane.control_plane import ControlPlane
 from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
-from node import addresses
-from node.configuration import NodeConfiguration, node_token
-from node.containerd import Containerd
+from node.machine import addresses
+from node.machine.configuration import NodeConfiguration, node_token
+from node.machine.containerd import Containerd
 
 READY_SECONDS = 600
 _EVICTION = {"memory.available": "100Mi", "nodefs.available": "2%", "imagefs.available": "2%", "nodefs.inodesFree": "1%"}

@@ -5,8 +5,8 @@ import json
 from controlplane.plane.build import command
 from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
-from node import addresses
-from node.configuration import PROXY, NodeConfiguration, node_token
+from node.machine import addresses
+from node.machine.configuration import PROXY, NodeConfiguration, node_token
 
 
 def kube_proxy(node: str, configuration: NodeConfiguration, watchdog: Watchdog) -> Part:

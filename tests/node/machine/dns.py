@@ -14,7 +14,7 @@ import urllib3
 from controlplane.plane.api_client import ApiClient, ApiError, Object
 from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
-from node import addresses
+from node.machine import addresses
 
 _SECONDS = 0.5
 _SERVICE = "/api/v1/namespaces/kube-system/services"

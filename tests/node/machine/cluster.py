@@ -8,12 +8,12 @@ from typing import Self
 from controlplane.plane.control_plane import ControlPlane
 from controlplane.plane.s3_server import S3Server
 from controlplane.plane.watchdog import Watchdog
-from node import addresses
-from node.configuration import PORTS, Flags, NodeConfiguration
-from node.dns import Dns
-from node.kubelet import Kubelet
-from node.policies import network_policies
-from node.proxy import kube_proxy
+from node.machine import addresses
+from node.machine.configuration import PORTS, Flags, NodeConfiguration
+from node.machine.dns import Dns
+from node.machine.kubelet import Kubelet
+from node.machine.policies import network_policies
+from node.machine.proxy import kube_proxy
 
 NODE, SECOND = "ser-node", "ser-node-2"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
-from node.archive import program_image
+from node.machine.archive import program_image
 
 PAUSE = "ser.test/pause:1"
 DEPENDENCIES = "/opt/deps/site-packages"

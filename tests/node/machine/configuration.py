@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from controlplane.plane.configuration import Configuration, Ports
-from node import addresses
-from node.certificates import Authority
+from node.machine import addresses
+from node.machine.certificates import Authority
 
 Flags = Mapping[str, tuple[str, ...]]
 
