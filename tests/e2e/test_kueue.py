@@ -118,9 +118,10 @@ def caught_by_the_default_queue_though_it_names_none(scenario: Scenario) -> None
 
 def caught_though_it_names_no_queue_before_there_is_a_default_one(scenario: Scenario) -> None:
     scenario.apply()
-    status = scenario.wait(says("QueueUnusable"), SECONDS)
-    assert status["message"] == f"prepare, attempt 1 waits: {NO_QUEUE}"
+    status = scenario.wait(says("NoQueue"), SECONDS)
+    assert status["message"] == f"prepare, attempt 1 waits: {NO_QUEUE.message}"
     open_queue(scenario, "default")
+    suspend_and_resume(scenario)
     ends_admitted(scenario)
 
 

@@ -19,7 +19,7 @@ DEACTIVATED = "WorkloadDeactivated"
 NOT_ADMITTED = "its queue has not admitted it"
 SILENT = Waiting(QUEUED, NOT_ADMITTED)
 NOT_SEEN = Waiting(QUEUED, f"{NOT_ADMITTED}: Kueue keeps no Workload of it; see that Kueue is at work and manages this namespace")
-NO_QUEUE = "Kueue manages Jobs without a queue here, and there is no LocalQueue called default"
+NO_QUEUE = Waiting("NoQueue", "Kueue manages Jobs without a queue here too, and there was no LocalQueue called default", stalled=True)
 NOT_INSTALLED = Waiting(QUEUED, f"{NOT_ADMITTED}: the cluster knows no workloads.kueue.x-k8s.io, so Kueue is not installed")
 
 
@@ -50,7 +50,7 @@ def _without_quota(workload: Object) -> Waiting | None:
     said = quota if quota.get("status") == "False" else evicted  # which keeps its quota until its pods are gone
     told = _message(said)
     if said.get("reason") == "Inadmissible" and not at(workload, "spec").get("queueName"):
-        return Waiting(QUEUE_UNUSABLE, NO_QUEUE, stalled=True)
+        return NO_QUEUE
     if said.get("reason") == "Inadmissible":
         return Waiting(QUEUE_UNUSABLE, told, stalled=True)
     if taken_back and evicted.get("reason") == PODS_NOT_READY and _message(evicted) == told:

@@ -56,6 +56,11 @@ REMEDIES = (
         "wait; to wait for less, lower resources.{resources}, then suspend and resume the run",
     ),
     Remedy(
+        ("NoQueue",),
+        "the stage's Job needs a queue, and the run names none",
+        "create a LocalQueue called default, then suspend and resume the run; or set spec.queueName in a new run",
+    ),
+    Remedy(
         ("QueueUnusable",),
         "the queue of the stage's Job does not exist or is stopped",
         "create or start what the message names (kubectl get localqueues,clusterqueues); the run then goes on",

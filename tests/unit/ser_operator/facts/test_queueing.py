@@ -47,7 +47,7 @@ RESERVED = ("QuotaReserved", "True", "QuotaReserved", "Quota reserved in Cluster
             [workload(no_quota("LocalQueue gpu doesn't exist", "Inadmissible"))],
             Waiting(QUEUE_UNUSABLE, "LocalQueue gpu doesn't exist", stalled=True),
         ),
-        ([workload(no_quota("LocalQueue  doesn't exist", "Inadmissible"), queue="")], Waiting(QUEUE_UNUSABLE, NO_QUEUE, stalled=True)),
+        ([workload(no_quota("LocalQueue  doesn't exist", "Inadmissible"), queue="")], NO_QUEUE),
         ([workload(no_quota(TIMEOUT), EVICTED)], Waiting(PODS_NOT_READY, TIMEOUT)),
         ([workload(RESERVED, EVICTED)], Waiting(PODS_NOT_READY, TIMEOUT)),
         ([workload(RESERVED, ("Evicted", "True", "Preempted", "for others"))], Waiting(QUEUED, f"{NOT_ADMITTED}: for others")),
@@ -79,6 +79,6 @@ def test_a_workload_that_somebody_has_spoilt_says_nothing(found):
     assert queued([found]) == SILENT
 
 
-@pytest.mark.parametrize("reason", [QUEUED, QUEUE_UNUSABLE, PODS_NOT_READY, DEACTIVATED])
+@pytest.mark.parametrize("reason", [QUEUED, NO_QUEUE.reason, QUEUE_UNUSABLE, PODS_NOT_READY, DEACTIVATED])
 def test_every_reason_has_a_remedy(reason):
     assert reason in REMEDY_OF
