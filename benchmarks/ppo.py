@@ -140,7 +140,7 @@ def ours(work: Work) -> list[tuple[float, float]]:
     generator = TransformersGenerator(policy.network, pad_token=0, end_tokens=policy.end_tokens, device="cpu")
     texts = prompts(work.steps * work.answers)
     settings = Settings(
-        rollouts_per_step=work.answers, answer_tokens=work.answer_tokens, epochs=work.passes, minibatches=1, step_kl_limit=None
+        answers_per_step=work.answers, answer_tokens=work.answer_tokens, epochs=work.passes, minibatches=1, step_kl_limit=None
     )
     clock = Clock()
     found = encode_prompts(policy.tokenizer, texts, tokens=LONGEST_PROMPT + TEMPLATE)

@@ -3,7 +3,7 @@
     take in reports -> decide -> apply to the status -> actions, events, trimming
 
 No clock, no network, no store: ``now`` is the only time, and all that is known of the stages is what they reported. Planning again on
-the own result changes nothing, so an executor may plan as often as it likes, and may die between any two of its steps.
+its own result changes nothing, so an executor may plan as often as it likes, and may die between any two of its steps.
 """
 
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The tables behind a ledger's numbers: decisions, held-out scores, training steps and sample pairs, read back verified.
+"""The tables behind a ledger's numbers: decisions, scores of held-out pairs, training steps and sample pairs, read back verified.
 
 Only small summaries stay in memory: a pool may hold millions of pairs.
 """
@@ -46,7 +46,7 @@ class Group:
 
     @property
     def agreement(self) -> float | None:
-        """Share of right self-labels; None where no human label is known."""
+        """Share of the self-labels that equal the human ones; None where no human label is known."""
         return self.agreeing / self.known if self.known else None
 
 

@@ -75,7 +75,7 @@ class Ledger:
 
     @property
     def controls(self) -> Mapping[str, Trained]:
-        """The yardsticks by name."""
+        """The controls by name."""
         return {
             CONTROL_OF_STAGE[record.key.stage].value: record for record in self._of(RetrainMetrics) if record.key.stage in CONTROL_OF_STAGE
         }

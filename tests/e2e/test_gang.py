@@ -188,7 +188,7 @@ def test_a_gang_that_cannot_meet_gives_its_gpus_back_and_is_charged(story):
     told = why(story.after_giving_up)
 
     assert (story.gave_up["exitCode"], story.gave_up["reason"], story.gave_up["charged"]) == (23, "RendezvousTimeout", True)
-    assert "waited 6 s in vain for pod" in story.after_giving_up["status"]["message"]
+    assert "waited 6 s for pod" in story.after_giving_up["status"]["message"]
     assert story.gpus_after_giving_up == 3  # those of the urgent pod
     assert told.cause.startswith("not all processes of a stage met in time")
 

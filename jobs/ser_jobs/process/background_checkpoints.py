@@ -1,4 +1,4 @@
-"""Checkpoints that are uploaded while the stage goes on computing. What it waits for is the writing of local files alone."""
+"""Checkpoints that are uploaded while the stage goes on computing. The stage waits only until the local files are written."""
 
 import time
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from ser_core.store.checkpoints import CheckpointStore
 
 
 class BackgroundCheckpoints(CheckpointStore):
-    """One upload at a time: a save waits for the one before it, and raises what that one met. Every reading waits too.
+    """Uploads one checkpoint at a time. A save waits for the upload before it, and raises the error of that upload. Every read waits, too.
 
     Args:
-        checkpoints: Where they go.
-        folder: An empty folder of its own, for files that are on their way.
+        checkpoints: Where they are uploaded to.
+        folder: An empty folder of its own, for the files of a running upload.
     """
 
     def __init__(self, checkpoints: CheckpointStore, folder: Path) -> None:
@@ -24,13 +24,13 @@ class BackgroundCheckpoints(CheckpointStore):
         self._parts: list[BackgroundCheckpoints] = []
 
     def of(self, part: str) -> "BackgroundCheckpoints":
-        """Checkpoints of a part of the stage, uploaded apart."""
+        """Checkpoints of a part of the stage, with uploads of their own."""
         made = BackgroundCheckpoints(super().of(part), self._folder / part)
         self._parts.append(made)
         return made
 
     def save(self, step: int, files: Mapping[str, Path]) -> None:
-        """Take ``files`` away and upload them.
+        """Move ``files`` away and begin to upload them.
 
         Raises:
             StoreError: The checkpoint before this one could not be uploaded.
@@ -46,10 +46,10 @@ class BackgroundCheckpoints(CheckpointStore):
         self.beside = time.thread_time() - began
 
     def wait(self) -> None:
-        """Until nothing is under way.
+        """Wait until no upload is running.
 
         Raises:
-            StoreError: What was under way could not be uploaded.
+            StoreError: A running upload failed.
         """
         under_way, self._under_way = self._under_way, None
         if under_way is not None:

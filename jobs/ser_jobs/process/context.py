@@ -1,4 +1,4 @@
-"""What a stage body is given, and what it gives back. The runtime (`ser_jobs.process.runtime`) does the rest."""
+"""What a stage body gets, and what it returns. The runtime (`ser_jobs.process.runtime`) does the rest."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from ser_jobs.process.metrics_exporter import Measurements
 
 
 class Reporter(Protocol):
-    """Where a stage says what it is doing: one JSON event a line on standard output."""
+    """How a stage reports what it does: one JSON event a line on standard output."""
 
     def progress(self, step: int, total: int, unit: str) -> None:
         """``step`` of ``total`` ``unit`` (``steps``, ``pairs``, ``rows``) are done. Also the heartbeat. Throttled; call it often."""
@@ -42,17 +42,17 @@ class StageContext:
     checkpoints: CheckpointStore
     """Checkpoints of this stage, shared by its attempts."""
     rank: int = 0
-    """Number of this process among those that compute the stage together. What rank 0 returns is committed; the others' is dropped."""
+    """Rank of this process among those that compute the stage."""
     local_rank: int = 0
-    """Its number within its pod, which is that of its GPU."""
+    """Rank within the pod, which is also the number of the GPU."""
     world_size: int = 1
-    """How many processes compute the stage together."""
+    """Number of processes that compute the stage."""
     silent: Callable[[str], None] = lambda phase: None
-    """Say what follows when it may take long and reports no progress (loading, saving, encoding), so that it is not taken for a hang."""
+    """Announce work that may take long and reports no progress (loading, saving, encoding). Otherwise it would count as a hang."""
     measurements: Measurements = field(default_factory=Measurements)
     """Live values for ``/metrics``, by the names in `ser_core.metrics`. Those of rank 0 are shown."""
     shared_inputs: Path | None = None
-    """Folder of the inputs that the processes of a pod share; None: one of its own. What lies there is only read."""
+    """Folder of the inputs that the processes of a pod share; None: this process has its own. Files in it are only read."""
 
     def fetch(self, role: InputRole, name: str) -> Path:
         """Local copy of one output of an input, for example ``(PREPARED, "seed.parquet")``. Size and SHA-256 are checked.
@@ -88,11 +88,11 @@ class StageContext:
 
 @dataclass(frozen=True, slots=True)
 class StageOutput:
-    """What a stage made: files by output name (a slash makes folders), and the metrics that it reports."""
+    """The result of a stage: files by output name (a slash makes folders), and the metrics that it reports."""
 
     files: Mapping[str, Path]
     metrics: StageMetrics
 
 
 StageBody = Callable[[StageContext], StageOutput | None]
-"""Gives None where another process commits the stage."""
+"""Returns None if another process commits the stage."""

@@ -1,4 +1,4 @@
-"""Credentials that a pod brings as mounted Secrets: files named like the variables that the S3 and hub clients read."""
+"""Credentials from Secrets that are mounted into the pod: each file is named like the variable that the S3 or hub client reads."""
 
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
@@ -9,14 +9,14 @@ FOLDERS: Mapping[str, frozenset[str]] = {
     "SER_STORAGE_CREDENTIALS": frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}),
     "SER_HUB_CREDENTIALS": frozenset({"HF_TOKEN"}),
 }
-"""Variable with a folder, and the keys that are taken from it; a Secret cannot set anything else of a stage's environment."""
+"""By the variable that names a folder: the keys that are read from it. A Secret can set no other variable of a stage."""
 
 
 def load_credentials(environment: MutableMapping[str, str]) -> None:
     """Copy the credentials from the folders that ``environment`` names into it.
 
     Raises:
-        SpecError: A folder holds none of the keys that are looked for.
+        SpecError: A folder has none of its keys.
     """
     for variable, keys in FOLDERS.items():
         if variable not in environment:

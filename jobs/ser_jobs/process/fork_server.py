@@ -21,7 +21,7 @@ PRELOADED = (
     "torch",
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
-    "transformers.modeling_utils",  # with what every model file imports: else 2 to 3 seconds in every stage
+    "transformers.modeling_utils",  # imports what every model file needs, which would take every stage 2 to 3 seconds
     "transformers.modeling_layers",
     "transformers.generation.utils",
     "ser_jobs.stages.prepare",
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 class _Lines:
-    """Complete lines of a descriptor, read without Python's buffering so that `select` tells the truth."""
+    """Complete lines of a descriptor, read without Python's buffering: `select` does not see buffered lines."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -94,7 +94,7 @@ def _become_stage(server: int, environment: dict[str, str], output: str) -> None
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # a killed server takes its stages with it
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # if the server is killed, its stages end, too
         if os.getppid() != server:
             os.kill(os.getpid(), signal.SIGKILL)
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,7 +1,7 @@
 """Signs of life of one process of a stage, in a small file that the supervisor reads (`ser_jobs.supervisor`).
 
-A step that has ended is a sign of life, and the next one is then due soon. Before work that shows no steps (loading, saving, encoding) a
-process says so, and is given more time. So a process that stands still is told from one that is busy.
+The end of a step is a sign of life, and the next one is then expected soon. Before work that has no steps (loading, saving, encoding) a
+process announces this work and gets more time. So the supervisor can tell a process that hangs from one that is busy.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLE = "SER_HEARTBEAT"
-"""Environment variable with the path of the file; without it nobody watches."""
+"""Environment variable with the path of the file. If it is not set, nobody watches the process."""
 _PHASE_LENGTH = 40
 
 
@@ -20,9 +20,9 @@ class Sign:
     """The newest sign of life.
 
     Attributes:
-        number: Signs so far; another number is another sign.
+        number: Signs so far. A new number is a new sign.
         steps: Steps that have ended since the last work without steps began.
-        phase: That work.
+        phase: The name of that work.
     """
 
     number: int = 0
@@ -31,11 +31,11 @@ class Sign:
 
 
 class Heartbeat:
-    """Writes signs of life; costs microseconds, so that every step may give one.
+    """Writes signs of life. Each takes microseconds, so every step gives one.
 
     Args:
-        path: The file; None: nobody watches.
-        has_steps: Whether the stage reports steps as they end. Where it does not, progress is a sign of life that promises no next one.
+        path: The file; None: nobody watches the process.
+        has_steps: Whether the stage computes in steps. If not, progress is a sign of life, but the next one is not expected soon.
     """
 
     def __init__(self, path: Path | None, *, has_steps: bool = True) -> None:
@@ -49,13 +49,13 @@ class Heartbeat:
         self._write(Sign(before.number + 1, before.steps + self._has_steps, before.phase))
 
     def silent(self, phase: str) -> None:
-        """What follows shows no steps until the next `step`."""
+        """Work without steps begins; it lasts until the next `step`."""
         self._write(Sign(self._sign.number + 1, 0, phase))
 
     def _write(self, sign: Sign) -> None:
         self._sign = sign
         if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk is found by whoever needs it
+            with contextlib.suppress(OSError):  # a full disk must not fail the stage here
                 os.pwrite(self._file, f"{sign.number:012d} {sign.steps:012d} {sign.phase:<{_PHASE_LENGTH}.{_PHASE_LENGTH}}".encode(), 0)
 
 
@@ -66,7 +66,7 @@ def from_environment(environment: Mapping[str, str], *, has_steps: bool = True) 
 
 
 def read(path: Path) -> Sign | None:
-    """The newest sign of life in a file; None when there is none, or it is just being written."""
+    """The newest sign of life in a file; None: there is none, or the file is just being written."""
     try:
         number, steps, phase = path.read_text(encoding="utf-8", errors="replace").split(" ", 2)
         return Sign(int(number), int(steps), phase.strip())

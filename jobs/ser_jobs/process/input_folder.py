@@ -1,4 +1,4 @@
-"""Where the inputs of a stage are kept, so that the processes of one pod download each only once."""
+"""Where the inputs of a stage are kept, so that the processes of one pod download each of them once."""
 
 import contextlib
 import fcntl
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 VARIABLE = "SER_INPUTS"
-"""Environment variable with a folder that the processes of a pod share; without it each has its own."""
+"""Environment variable with the folder that the processes of a pod share. If it is not set, each process has its own folder."""
 
 
 def from_environment(environment: Mapping[str, str]) -> Path | None:
@@ -18,7 +18,7 @@ def from_environment(environment: Mapping[str, str]) -> Path | None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from filling ``folder`` meanwhile; also given up when this process is killed."""
+    """Hold the lock of ``folder``, so that one process at a time fills it. The lock is also released when this process is killed."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o600)
     try:

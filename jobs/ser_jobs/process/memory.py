@@ -1,4 +1,4 @@
-"""How much memory a stage has used, and what is said when it was too much."""
+"""How much memory a stage has used, and the error if that was too much."""
 
 import resource
 import sys
@@ -10,11 +10,11 @@ from ser_jobs.process.control_group import peak_bytes
 
 
 def out_of_memory(told: str, stage: StageKind) -> OutOfMemory:
-    """The error of a stage whose memory was used up: with what it had taken, and the settings that decide how much it needs.
+    """The error of a stage that had no memory left: it names the memory that was used, and the settings that decide how much is needed.
 
     Args:
-        told: What the library said; may be empty.
-        stage: Whose resources are meant.
+        told: The library's own message; may be empty.
+        stage: The stage; its kind decides which resources to raise.
     """
     used, where = peak_memory()
     message = f"out of {where} memory after {used / 2**30:.1f} GiB{f': {told}' if told else ''}"
@@ -22,7 +22,7 @@ def out_of_memory(told: str, stage: StageKind) -> OutOfMemory:
 
 
 def out_of_memory_of_container(rank: int, stage: StageKind) -> OutOfMemory:
-    """The error of a stage of which the kernel has killed a process because the container's memory was used up."""
+    """The error of a stage of which the kernel killed a process because the container had no memory left."""
     used = peak_bytes()
     after = f" after {used / 2**30:.1f} GiB" if used is not None else ""
     return OutOfMemory(f"out of main memory{after}: the kernel killed rank {rank}", hint=_remedy(stage, "memory"))
@@ -34,7 +34,7 @@ def _remedy(stage: StageKind, field: str) -> str:
 
 def peak_memory() -> tuple[int, str]:
     """Most bytes that this process has held so far, and where: on its ``GPU`` if it used one, else in ``main`` memory."""
-    torch = sys.modules.get("torch")  # only asked where the stage has imported it
+    torch = sys.modules.get("torch")  # only where the stage has imported it
     on_gpu = int(torch.cuda.max_memory_allocated()) if torch is not None and torch.cuda.is_initialized() else 0
     if on_gpu:
         return on_gpu, "GPU"

@@ -22,7 +22,7 @@ Sample = tuple[str, tuple[str, ...], float]
 
 
 class Measurements:
-    """What a stage has measured of itself, by name of the metric. For any thread."""
+    """The stage's measurements by name of the metric. All threads may use it."""
 
     def __init__(self) -> None:
         self._values = {"ser_stage_store_retries_total": 0.0}
@@ -55,7 +55,7 @@ class Measurements:
         newest: dict[str, float | None] = {
             "ser_policy_reward": step.reward,
             "ser_policy_score": step.score,
-            "ser_policy_witness_score": step.heldout_score,
+            "ser_policy_witness_score": step.witness_score,
             "ser_policy_kl_nats": step.kl,
             "ser_policy_kl_coefficient": step.kl_coefficient,
             "ser_policy_entropy_nats": step.entropy,
@@ -122,7 +122,7 @@ def _memory() -> Iterator[Sample]:
 
 
 def _gpu_memory() -> Iterator[Sample]:
-    """Of the GPUs that this process uses. Asks nothing of a CUDA that is not in use: that alone would take hundreds of MB of each."""
+    """Memory of the GPUs that this process uses. Without CUDA in use nothing is asked: that would take hundreds of MB of each."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return

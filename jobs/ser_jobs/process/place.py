@@ -1,4 +1,4 @@
-"""Which of the processes of a stage this one is: torchrun's variables, as the supervisor sets them."""
+"""The rank of this process, from torchrun's variables. The supervisor sets them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One process among those that compute a stage together.
+    """One process among those that compute a stage.
 
     Attributes:
-        rank: Its number among all; 0 commits, reports and is the one whose progress is shown.
-        local_rank: Its number within its pod, which is that of its GPU.
+        rank: Its number among all. Rank 0 shows the progress of the stage.
+        local_rank: Its number within its pod, which is also the number of its GPU.
         world_size: How many there are.
     """
 
@@ -18,12 +18,7 @@ class Place:
     local_rank: int = 0
     world_size: int = 1
 
-    @property
-    def is_first(self) -> bool:
-        """Whether it speaks for all."""
-        return self.rank == 0
-
 
 def from_environment(environment: Mapping[str, str]) -> Place:
-    """The place that ``RANK``, ``LOCAL_RANK`` and ``WORLD_SIZE`` say; alone without them."""
+    """The place that ``RANK``, ``LOCAL_RANK`` and ``WORLD_SIZE`` describe. Without them the process is the only one."""
     return Place(*(int(environment.get(name, default)) for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))))

@@ -1,6 +1,6 @@
 """``/progress`` of a stage in a pod, which the operator shows in the run's status, and ``/metrics``, which Prometheus scrapes.
 
-Listens on the pod's own address only; read-only, no data of the run but numbers and names.
+The server listens on the pod's own address only. It changes nothing, and shows no data of the run except numbers and names.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ Progress = Mapping[str, Any]
 
 @contextlib.contextmanager
 def progress_server(environment: Mapping[str, str], latest: Callable[[], Progress | None], metrics: Callable[[], bytes]) -> Iterator[None]:
-    """Serve the latest progress and the metrics while the context is open, where ``POD_IP`` and ``SER_PROGRESS_PORT`` say so.
+    """Serve the latest progress and the metrics while the context is open, on ``POD_IP`` and ``SER_PROGRESS_PORT`` if both are set.
 
-    An address that cannot be had is no reason to fail a stage.
+    If the address cannot be used, the stage runs without a server.
     """
     address, port = environment.get("POD_IP"), environment.get("SER_PROGRESS_PORT")
     if not address or not port:

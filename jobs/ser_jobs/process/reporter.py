@@ -18,8 +18,8 @@ class EventLog:
     Args:
         path: The log file.
         stream: Standard output.
-        heartbeat: Told of every step, shown or not.
-        place: Of several processes the first alone shows progress, and each signs its other events with its rank.
+        heartbeat: Gets every step, whether it is shown or not.
+        place: Of several processes only rank 0 shows progress. All other events carry the rank of their process.
     """
 
     def __init__(self, path: Path, stream: TextIO, heartbeat: Heartbeat | None = None, place: Place | None = None) -> None:
@@ -31,7 +31,7 @@ class EventLog:
         self._latest: dict[str, Any] | None = None
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest progress, whether it was written or not; None before the first."""
+        """The newest progress, even if it was not written; None before the first."""
         return self._latest
 
     def progress(self, step: int, total: int, unit: str) -> None:
@@ -39,7 +39,7 @@ class EventLog:
         self._heartbeat.step()
         if step >= total:
             self._heartbeat.silent("finishing")
-        if not self._place.is_first:
+        if self._place.rank != 0:
             return
         self._latest = {"step": step, "total": total, "unit": unit}
         now = time.monotonic()

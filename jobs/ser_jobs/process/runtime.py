@@ -3,14 +3,13 @@
 In: ``SER_STAGE`` (the `StageSpec` as JSON). Out: the manifest, the `StageResult` in the file named by
 ``SER_TERMINATION_MESSAGE``, JSON events on standard output, the exit code (docs/architecture.md, `ser_core.errors`).
 
-Of several processes (`place`) all run the stage's body; the one whose body returns an output commits and reports it. A failure is
-reported by whoever meets it.
+Several processes (`place`) all run the stage's body. The process whose body returns an output commits and reports it. A process that
+fails reports its own failure.
 """
 
 import contextlib
 import importlib
 import os
-import signal
 import sys
 import tempfile
 import traceback
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,6 +41,7 @@ from ser_jobs.process.metrics_exporter import Measurements, exposition
 from ser_jobs.process.place import Place
 from ser_jobs.process.progress_server import progress_server
 from ser_jobs.process.reporter import EventLog
+from ser_jobs.process.stop_signal import StopSignal
 
 BODIES: Mapping[StageKind, str] = {
     StageKind.PREPARE: "ser_jobs.stages.prepare",
@@ -55,28 +54,7 @@ BODIES: Mapping[StageKind, str] = {
     StageKind.CONTROL_SEED_ONLY: "ser_jobs.stages.retrain",
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: "ser_jobs.stages.retrain",
 }
-"""Module of each stage; imported only when the stage runs, so that report mode needs no torch."""
-
-
-class StopSignal:
-    """SIGTERM, as the stage body sees it: a flag where there are checkpoints to save, else `Interrupted` at once."""
-
-    def __init__(self, *, raises: bool) -> None:
-        self._raises = raises
-        self._received = False
-
-    def install(self) -> None:
-        """Take over SIGTERM of this process."""
-        signal.signal(signal.SIGTERM, self._handle)
-
-    def received(self) -> bool:
-        """Whether the process was asked to stop."""
-        return self._received
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        first, self._received = not self._received, True
-        if self._raises and first:
-            raise Interrupted("stopped by SIGTERM", hint="the stage starts again from its inputs")
+"""Module of each stage. It is imported only when the stage runs, so that report mode needs no torch."""
 
 
 def main() -> int:
@@ -127,7 +105,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         pulse.silent("importing the stage")
         body: StageBody = importlib.import_module(BODIES[spec.stage]).body
         pages = progress_server(os.environ, log.latest, lambda: exposition(spec, attempt.started, log.latest(), measurements.values()))
-        with pages if here.is_first else contextlib.nullcontext():
+        with pages if here.rank == 0 else contextlib.nullcontext():
             context = StageContext(
                 spec,
                 store,
@@ -164,7 +142,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
 
 
 def _has_steps(stage: StageKind) -> bool:
-    """Whether a stage computes in steps, which it reports and of which it keeps checkpoints."""
+    """Whether a stage computes in steps; only such a stage keeps checkpoints."""
     return stage not in (StageKind.PREPARE, StageKind.FILTER)
 
 
@@ -200,9 +178,9 @@ class _Attempt:
         return outcome if committed.won else outcome.model_copy(update={"outcome": "superseded"})
 
     def save_log(self, store: ObjectStore, log: EventLog) -> str | None:
-        """Upload the log; a store that refuses it does not change the attempt's result."""
+        """Upload the log. A failed upload does not change the attempt's result."""
         folder = f"{stage_prefix(self.spec.run, self.spec.iteration, self.spec.stage)}/attempt-{self.spec.attempt}-{self.writer[:8]}"
-        key = f"{folder}/log.jsonl" if self.place.is_first else f"{folder}/log-rank-{self.place.rank:04d}.jsonl"
+        key = f"{folder}/log.jsonl" if self.place.rank == 0 else f"{folder}/log-rank-{self.place.rank:04d}.jsonl"
         try:
             store.upload(key, log.path)
         except SERError as error:
@@ -219,7 +197,9 @@ def _read_spec(text: str | None) -> StageSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise SpecError(f"SER_STAGE: {where}: {first['msg']}", hint="operator and stage image must be of one version") from error
+        raise SpecError(
+            f"SER_STAGE: {where}: {first['msg']}", hint="the operator and the stage image must have the same version"
+        ) from error
 
 
 def _as_ser_error(error: Exception, stage: StageKind) -> SERError:
@@ -227,7 +207,9 @@ def _as_ser_error(error: Exception, stage: StageKind) -> SERError:
         return error
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return out_of_memory(str(error).split("\n")[0], stage)
-    return SERError(f"{type(error).__name__}: {error}", reason=type(error).__name__, hint="a defect: the log has the traceback")
+    return SERError(
+        f"{type(error).__name__}: {error}", reason=type(error).__name__, hint="this is a defect of the program: the log has the traceback"
+    )
 
 
 def _done(manifest: Manifest, ref: ManifestRef) -> StageResult:
@@ -240,7 +222,7 @@ def _failure(error: SERError, checkpoints: CheckpointStore | None) -> StageResul
         try:
             step = checkpoints.newest_step()
         except SERError:
-            step = None  # the store is what failed; the first error is the one to report
+            step = None  # the store does not answer; the first error is the one to report
     return StageResult(
         outcome="interrupted" if isinstance(error, Interrupted) else "failed",
         reason=error.reason[:64],
@@ -255,7 +237,7 @@ def _report(path: str | None, result: StageResult) -> None:
         return
     text = result.model_dump_json(by_alias=True)
     if len(text.encode()) > MAX_RESULT_BYTES and result.metrics is not None:
-        # The manifest keeps what does not fit; the planner decides by none of it.
+        # The manifest keeps the fields that do not fit. The planner needs none of them.
         dropped: dict[str, Any] = {"notes": (), "warnings": (), "dropped": {}}
         short = {name: empty for name, empty in dropped.items() if name in type(result.metrics).model_fields}
         text = result.model_copy(update={"metrics": result.metrics.model_copy(update=short)}).model_dump_json(by_alias=True)

@@ -1,4 +1,4 @@
-"""How often a stage saves: so often that little is lost, so seldom that saving takes less than 2 % of the time."""
+"""How often a stage saves: often enough to lose little work, and rarely enough to spend less than 2 % of the time on it."""
 
 import time
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from collections.abc import Callable
 _SHORTEST = 10.0
 _SAVINGS_APART = 50.0
 _SLOWED_BY = 2.0
-"""Seconds by which steps get longer for each second of a processor that an upload takes from them: 1.7 where all were busy."""
+"""Seconds by which an upload delays the training for each second of processor time that it takes. With all processors busy it was 1.7."""
 
 
 class CheckpointInterval:
-    """Says when the next checkpoint is due, from what the last one cost.
+    """Decides when the next checkpoint is due, from the cost of the last one.
 
     Args:
-        beside: Seconds of a processor that the last upload took beside the training, which it slows down.
+        beside: Processor seconds of the last upload, which ran beside the training and slowed it down.
         clock: Seconds that never go back.
     """
 
@@ -25,15 +25,15 @@ class CheckpointInterval:
 
     @property
     def seconds(self) -> float:
-        """From the end of the last checkpoint to the next: 50 times what the last one cost, but 10 seconds at least."""
+        """From the end of the last checkpoint to the next one: 50 times the cost of the last one, but at least 10 seconds."""
         return max(_SHORTEST, _SAVINGS_APART * (self._waiting + _SLOWED_BY * self._beside()))
 
     def due(self) -> bool:
-        """Whether it is time to save. The costs count from here, since processes gather their weights before the first of them saves."""
+        """Whether it is time to save. The cost counts from here, since the ranks gather the weights before rank 0 saves them."""
         self._asked_at = self._clock()
         return self._asked_at - self._saved_at >= self.seconds
 
     def saved(self) -> None:
-        """What was due is saved, or on its way."""
+        """The checkpoint is saved, or its upload has begun."""
         self._saved_at = self._clock()
         self._waiting = self._saved_at - self._asked_at

@@ -1,6 +1,6 @@
 """The stage `filter`: decide which self-labels of this loop are trusted, and say why.
 
-Labels of the pool come in only after the decision, to report the agreement with them.
+Human labels of the pool are read only after the decision, to report how often the self-labels agree with them.
 """
 
 import json
@@ -21,7 +21,7 @@ from ser_jobs.process.context import StageContext, StageOutput
 
 
 def body(context: StageContext) -> StageOutput:
-    """Write one decision a labelled pair, and, where human labels of the pool are known, how often the self-labels agree with them.
+    """Write one decision for each labelled pair, and the agreement with the human labels of the pool where there are any.
 
     Raises:
         SpecError: An input is missing or of the wrong kind.

@@ -1,7 +1,7 @@
 """The stage `label`: the reward model scores both answers of every pair of the pool.
 
-Several processes score a part of the pool each, without a word to one another; whoever finds all parts scored puts them together. A
-score does not depend on what is scored with it, so the labels are the same for any number of processes.
+Each of several processes scores a part of the pool; the processes do not communicate. The process that finds all parts scored puts them
+together. A score does not depend on the other pairs of its batch, so the labels are the same for any number of processes.
 """
 
 import uuid
@@ -31,7 +31,7 @@ def body(context: StageContext) -> StageOutput | None:
     """Score the pool, batch by batch; a checkpoint holds the scores so far.
 
     Returns:
-        The labels; None when other processes still compute some of them, and will commit them.
+        The labels; None if other processes still score their parts: the last of them commits the labels.
 
     Raises:
         QualityError: A score is not finite.
@@ -62,7 +62,7 @@ def body(context: StageContext) -> StageOutput | None:
 
 
 def _size(pair: PoolPair) -> int:
-    """Characters stand for tokens: to know those, every process would have to encode the whole pool."""
+    """Length of a pair in characters, in place of tokens: to count those, every process would have to encode the whole pool."""
     return 2 * len(pair.prompt) + len(pair.answer_1) + len(pair.answer_2)
 
 
@@ -110,7 +110,7 @@ def _write(context: StageContext, scores: Sequence[PairScores]) -> Path:
 
 
 def _pool(context: StageContext) -> Sequence[PoolPair]:
-    """All of the pool; under rule `reference` what the loops before have left of it."""
+    """The pool; under rule `reference` without the pairs that earlier loops kept."""
     pool = read_table(context.fetch(InputRole.PREPARED, "pool.parquet"), PoolPair)
     if context.spec.spec.loop.rule is not Rule.REFERENCE or InputRole.KEPT_BEFORE not in context.inputs:
         return pool

@@ -1,4 +1,4 @@
-"""How far the stages of the policy are: what they show, and their checkpoints."""
+"""Progress and checkpoints of the stages `sft` and `ppo`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ser_core.learn.policy.alignment import Answer
+from ser_core.learn.policy.ppo import checkpoint
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.state import PPOState
 from ser_jobs.process.context import StageContext
@@ -18,9 +19,9 @@ class SupervisedProgress(StageWatch):
     """The `Watch` of a fine-tuning.
 
     Args:
-        context: Where progress is shown and checkpoints are kept.
-        total: Optimizer steps.
-        device: Where models are computed.
+        context: Shows the progress and keeps the checkpoints.
+        total: Number of optimizer steps.
+        device: Device of the networks.
     """
 
     def __init__(self, context: StageContext, total: int, device: str) -> None:
@@ -38,26 +39,27 @@ class SupervisedProgress(StageWatch):
         self._context.reporter.progress(step, self._total, "steps")
 
     def resume(self) -> Path | None:
-        """Folder of the newest checkpoint."""
+        """Folder of the newest checkpoint; None: there is no checkpoint."""
         files = self._newest()
         return next(iter(files.values())).parent if files else None
 
 
 class PolicyProgress(StageWatch):
-    """The `Watch` of an alignment. A checkpoint holds its state and the answers of the policy before it.
+    """The `Watch` of an alignment. A checkpoint holds the alignment's state, and the evaluation's answers before the alignment.
 
     Args:
-        context: Where progress is shown and checkpoints are kept.
-        total: PPO steps.
-        device: Where models are computed.
+        context: Shows the progress and keeps the checkpoints.
+        total: Number of PPO steps.
+        device: Device of the networks.
     """
 
     def __init__(self, context: StageContext, total: int, device: str) -> None:
         super().__init__(context, device)
         self._total = total
         self.state: PPOState | None = None
-        """The state to go on from."""
+        """The state to resume from; None: there is no checkpoint."""
         self.baseline: Sequence[Answer] = ()
+        """The evaluation's answers before the alignment, on rank 0."""
         self._resume()
         context.reporter.progress(len(self.state.history) if self.state else 0, total, "steps")
 
@@ -71,7 +73,7 @@ class PolicyProgress(StageWatch):
         self._context.reporter.progress(metrics.step, self._total, "steps")
 
     def _write(self, state: PPOState, folder: Path) -> Mapping[str, Path]:
-        files = state.write(folder) | {_BASELINE: folder / _BASELINE}
+        files = checkpoint.write(state, folder) | {_BASELINE: folder / _BASELINE}
         files[_BASELINE].write_text(json.dumps([asdict(answer) for answer in self.baseline]), encoding="utf-8")
         return files
 
@@ -79,5 +81,5 @@ class PolicyProgress(StageWatch):
         files = self._newest()
         if files is None:
             return
-        self.state = PPOState.read(files[_BASELINE].parent)
+        self.state = checkpoint.read(files[_BASELINE].parent)
         self.baseline = [Answer(**answer) for answer in json.loads(files[_BASELINE].read_text(encoding="utf-8"))]

@@ -1,4 +1,4 @@
-"""The stage `ppo`: align the policy with the best reward model, and measure it before and after on prompts that it never learns on."""
+"""The stage `ppo`: align the policy with the best reward model, and evaluate it before and after on held-out prompts."""
 
 import dataclasses
 import json
@@ -22,23 +22,23 @@ from ser_core.learn.policy.scorers import RewardModelScorer, Scorer
 from ser_core.learn.policy.vllm_generation import VllmGenerator
 from ser_core.learn.reward.reward_model import load
 from ser_jobs.process.context import StageContext, StageOutput
-from ser_jobs.stages.policy_inputs import heldout_prompts, learnt_prompts, policy_spec, starting_policy
+from ser_jobs.stages.policy_inputs import heldout_prompts, policy_spec, starting_policy, training_prompts
 from ser_jobs.stages.policy_progress import PolicyProgress
 
 _WARM_UP = 20
-"""One PPO step in so many is for a new critic alone."""
+"""A new critic learns alone in the first PPO steps: in one of so many, rounded up."""
 
 
 def body(context: StageContext) -> StageOutput | None:
-    """Write the aligned policy, a line for every PPO step, and its answers before and after; None in all processes but the first.
+    """Write the aligned policy, a row for every PPO step, and the policy's answers before and after.
 
-    Several processes share every step; the first one measures.
+    All processes share every step. Rank 0 evaluates the policy and returns the output; the other ranks return None.
 
     Raises:
         DataError: A prompt has no tokens, or there is no held-out prompt.
         SpecError: The policy cannot be loaded.
-        QualityError: Loss, gradient or scores were not finite again and again.
-        Interrupted: Asked to stop; a checkpoint was saved.
+        QualityError: Loss, gradient or scores were still not finite after the last roll-back.
+        Interrupted: The stage was asked to stop; a checkpoint was saved.
     """
     set_up_process(context.spec.threads)
     precision = detect(policy_spec(context).precision)
@@ -48,7 +48,7 @@ def body(context: StageContext) -> StageOutput | None:
 
 
 class _Ppo:
-    """One alignment, from its inputs to its outputs. The steps stand in `run`."""
+    """One alignment, from its inputs to its outputs. `run` has its steps, one after the other."""
 
     def __init__(self, context: StageContext, precision: Precision) -> None:
         self._context = context
@@ -58,16 +58,16 @@ class _Ppo:
         context.silent("loading the models")
         start = starting_policy(context)
         self._policy = load_policy(start, precision, adapter=self._spec.adapter, seed=self._training.seed)
-        self._critic, self._told_of_critic = self._make_critic(start)
-        context.reporter.event("critic", note=self._told_of_critic)
+        self._critic, self._critic_note = self._make_critic(start)
+        context.reporter.event("critic", note=self._critic_note)
         self._rewards = self._scorer(InputRole.BEST)
         self._witness = self._scorer(InputRole.WITNESS) if InputRole.WITNESS in context.inputs else None
         self._generator = self._make_generator(start)
-        self._prompts = self._encoded(learnt_prompts(context))
-        self._heldout = self._encoded(heldout_prompts(context))
+        self._prompts = self._encoded(training_prompts(context))
+        self._heldout_prompts = self._encoded(heldout_prompts(context))
 
     def run(self) -> StageOutput | None:
-        """Measure, align, measure again, export."""
+        """Evaluate, align, evaluate again, export."""
         context = self._context
         progress = PolicyProgress(context, self._spec.steps, self._precision.device)
         if context.rank == 0 and not progress.baseline:
@@ -81,7 +81,7 @@ class _Ppo:
             self._settings(),
             steps=self._spec.steps,
             watch=progress,
-            heldout=self._witness,
+            witness=self._witness,
             resume=progress.state,
         )
         if context.rank > 0:
@@ -133,11 +133,11 @@ class _Ppo:
         )
 
     def _answers(self) -> list[Answer]:
-        self._context.silent("measuring the policy")
+        self._context.silent("evaluating the policy")
         return answer_all(
             self._policy,
             self._generator,
-            self._heldout,
+            self._heldout_prompts,
             self._rewards,
             self._witness,
             tokens=self._spec.answer_tokens,
@@ -149,12 +149,12 @@ class _Ppo:
     def _metrics(self, alignment: Alignment, before: Sequence[Answer], after: Sequence[Answer]) -> PolicyMetrics:
         steps, sign = len(alignment.state.history), alignment.sign
         low, high = change(before, after)
-        notes = [sign.message if sign else "", (self._precision.note or "").replace("rewardModel", "policy"), self._told_of_critic]
+        notes = [sign.message if sign else "", (self._precision.note or "").replace("rewardModel", "policy"), self._critic_note]
         return PolicyMetrics(
             steps=steps,
-            kept_step=alignment.state.good_step if sign else steps,
+            kept_step=alignment.state.good.step if sign else steps,
             prompts=len(self._prompts),
-            heldout_prompts=len(self._heldout),
+            heldout_prompts=len(self._heldout_prompts),
             before=summary(before),
             after=summary(after),
             change_low=low,
@@ -166,9 +166,9 @@ class _Ppo:
 
 
 def settings_of(spec: PolicySpec, *, tokens_per_batch: int, seed: int, new_critic: bool) -> Settings:
-    """Settings of PPO as the run's spec wants them; a critic that starts from nothing learns alone at first."""
+    """The settings of PPO that the run's spec asks for. A new critic learns alone in the first steps."""
     return Settings(
-        rollouts_per_step=spec.rollouts_per_step,
+        answers_per_step=spec.rollouts_per_step,
         answer_tokens=spec.answer_tokens,
         temperature=spec.temperature,
         missing_end_penalty=spec.missing_end_penalty,
@@ -186,18 +186,19 @@ def settings_of(spec: PolicySpec, *, tokens_per_batch: int, seed: int, new_criti
 
 def _write(folder: Path, history: Sequence[StepMetrics], before: Sequence[Answer], after: Sequence[Answer]) -> dict[str, Path]:
     files = {name: folder / name for name in ("ppo.parquet", "answers.jsonl")}
-    write_table(files["ppo.parquet"], PolicyStep, map(_step, history))
-    rows = [{"prompt": old.prompt, "before": _told(old), "after": _told(new)} for old, new in zip(before, after, strict=True)]
+    write_table(files["ppo.parquet"], PolicyStep, map(_row, history))
+    rows = [
+        {"prompt": old.prompt, "before": _without_prompt(old), "after": _without_prompt(new)}
+        for old, new in zip(before, after, strict=True)
+    ]
     files["answers.jsonl"].write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     model = {path.relative_to(folder).as_posix(): path for path in sorted((folder / "model").rglob("*")) if path.is_file()}
     return files | model
 
 
-def _step(metrics: StepMetrics) -> PolicyStep:
-    told = dataclasses.asdict(metrics) | {"witness_score": metrics.heldout_score}
-    return PolicyStep(**{field.name: told[field.name] for field in dataclasses.fields(PolicyStep)})
+def _row(metrics: StepMetrics) -> PolicyStep:
+    return PolicyStep(**{field.name: getattr(metrics, field.name) for field in dataclasses.fields(PolicyStep)})
 
 
-def _told(answer: Answer) -> dict[str, object]:
-    told = dataclasses.asdict(answer)
-    return {name: told[name] for name in ("text", "score", "witness_score", "kl", "tokens", "ended")}
+def _without_prompt(answer: Answer) -> dict[str, object]:
+    return {name: getattr(answer, name) for name in ("text", "score", "witness_score", "kl", "tokens", "ended")}

@@ -1,6 +1,6 @@
 """The stage `prepare`: probe the store, check the base models, read and split the data, copy all of it into the store.
 
-Cheap checks come first, so that a wrong spec costs seconds. Only this stage reaches a model hub.
+Cheap checks come first, so that a wrong spec fails within seconds. Only this stage connects to a model hub.
 """
 
 import json
@@ -19,7 +19,7 @@ from ser_jobs.process.context import StageContext, StageOutput
 
 
 def body(context: StageContext) -> StageOutput:
-    """Make the split data and the base models' files.
+    """Write the split data and copy the base models' files.
 
     Raises:
         SpecError: A base model cannot be used, or the store or the hub refuses access.

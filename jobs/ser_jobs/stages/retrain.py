@@ -1,7 +1,7 @@
-"""The stage `retrain`, and the three controls: train a reward model, export it, and evaluate what was exported.
+"""The stage `retrain`, and the three controls: train a reward model, export it, and evaluate the exported model.
 
-A seed model with few dev pairs is cross-fitted first: four models, each trained on three quarters of the seed's training part, score the
-quarter that they did not see. Those margins and the dev margins share one temperature, fitted on both together.
+`Plan` says which trainings there are, `Position` which of them are finished. Where the plan has cross-fit folds, the margins of their
+held-back pairs and the dev margins share one temperature, which is fitted on both together.
 """
 
 import json
@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.api.serrun import Rule
 from ser_core.api.stage import InputRole, RetrainMetrics
-from ser_core.api.status import StageKind
 from ser_core.data.tables import (
     CalibrationPair,
     EvaluatedPair,
     LabeledPair,
+    PoolPair,
     TrainingStep,
     read_table,
     write_table,
@@ -26,20 +25,21 @@ from ser_core.errors import DataError
 from ser_core.learn.compute.precision import Precision, detect, set_up_process
 from ser_core.learn.compute.process_group import give_weights, process_group
 from ser_core.learn.reward.reward_model import RewardModel, load
-from ser_core.learn.reward.training import TrainingPair, count_steps, train
-from ser_core.learn.trust.calibration import CROSS_FIT_BELOW, FOLDS, fit_temperature, folds
+from ser_core.learn.reward.training import TrainingPair, TrainingState, count_steps, train
+from ser_core.learn.trust.calibration import fit_temperature
 from ser_core.learn.trust.evaluation import evaluate, report
 from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.retrain_plan import make_plan
 from ser_jobs.stages.training_data import Example, starts_from, training_data
-from ser_jobs.stages.training_progress import TrainingProgress, pairs_in_steps
+from ser_jobs.stages.training_progress import TrainingProgress
 
 
 def body(context: StageContext) -> StageOutput | None:
-    """Write the reward model, its evaluation on dev and held-out, and what calibrates it.
+    """Make the reward model, its evaluation on dev and held-out pairs, and the margins that calibrate it.
 
-    Several processes share every training and every scoring; the first one has the output.
+    Several processes share every training and every scoring; rank 0 returns the output, the others None.
 
-    Labels of held-out pairs go into the evaluation of held-out pairs and nowhere else.
+    Labels of held-out pairs are used for the evaluation on held-out pairs and for nothing else.
 
     Raises:
         DataError: There is nothing to train on, or no dev or held-out pair.
@@ -55,7 +55,7 @@ def body(context: StageContext) -> StageOutput | None:
 
 
 class _Retrain:
-    """One retrain, from its inputs to its outputs. The steps stand in `run`."""
+    """One retrain, from its inputs to its outputs. `run` lists the steps."""
 
     def __init__(self, context: StageContext, precision: Precision) -> None:
         self._context = context
@@ -68,22 +68,21 @@ class _Retrain:
         for name, rows in (("training", self._examples), ("dev", self._dev), ("held-out", self._heldout)):
             if not rows:
                 raise DataError(f"there is no {name} pair", reason="NoPairs", hint="give more data, or other fractions in data")
-        self._parts = self._cross_fit_parts()
-        self._steps = context.spec.steps or count_steps(len(self._examples), self._training)
-        self._progress = TrainingProgress(context, self._work(), len(self._dev) + len(self._heldout), precision.device)
+        self._plan = make_plan(context.spec, [example.prompt for example in self._examples], len(self._dev))
+        evaluated = len(self._dev) + len(self._heldout)
+        self._progress = TrainingProgress(context, self._plan.work(self._training, evaluated), evaluated, precision.device)
 
     def run(self) -> StageOutput:
         """Cross-fit where dev is small, train, export, score, calibrate, evaluate."""
-        for number, held_back in enumerate(self._parts):
-            if number >= self._progress.finished_folds:
-                self._cross_fit(held_back)
+        for held_back in self._plan.folds[self._progress.position.folds :]:
+            self._cross_fit(held_back)
         history, truncated = self._train()
         model = self._load_exported()
         dev, heldout = self._evaluated(model, self._dev, 0), self._evaluated(model, self._heldout, len(self._dev))
 
         self._context.silent("evaluating")
         dev_margins = {pair.id: pair.score_chosen - pair.score_rejected for pair in dev}
-        crossed = self._progress.margins
+        crossed = self._progress.position.margins
         temperature = fit_temperature(np.array([*dev_margins.values(), *crossed.values()]))
         calibration = [
             *(CalibrationPair(name, margin / temperature, "dev") for name, margin in dev_margins.items()),
@@ -92,7 +91,7 @@ class _Retrain:
         ]
         metrics = RetrainMetrics(
             notes=(self._precision.note,) if self._precision.note else (),
-            steps=self._steps,
+            steps=self._plan.steps,
             seed_pairs=len(self._data.seed),
             self_labeled_pairs=len(self._data.self_labeled),
             truncated=truncated,
@@ -105,32 +104,14 @@ class _Retrain:
     def _labeled(self, name: str) -> Sequence[LabeledPair]:
         return read_table(self._context.fetch(InputRole.PREPARED, name), LabeledPair)
 
-    def _cross_fit_parts(self) -> list[NDArray[np.int64]]:
-        """Indices of the examples that each fold holds back. Pairs of one prompt stay together."""
-        seed_model = self._context.spec.stage is StageKind.RETRAIN and self._context.spec.iteration == 0
-        chooses_by_precision = self._context.spec.spec.loop.rule is Rule.CALIBRATED
-        if not (seed_model and chooses_by_precision) or len(self._dev) >= CROSS_FIT_BELOW:
-            return []
-        fold_of = folds([example.prompt for example in self._examples], self._training.seed)
-        parts = [np.flatnonzero(fold_of == fold) for fold in range(FOLDS)]
-        return parts if all(len(part) for part in parts) else []
-
-    def _work(self) -> int:
-        """Pairs that pass through a model in this stage, counted once for each pass."""
-        rest = [len(self._examples) - len(part) for part in self._parts]
-        fitted = sum(pairs_in_steps(count_steps(pairs, self._training), pairs, self._training.pairs_per_step) for pairs in rest)
-        held_back = sum(map(len, self._parts))
-        trained = pairs_in_steps(self._steps, len(self._examples), self._training.pairs_per_step)
-        return fitted + held_back + trained + len(self._dev) + len(self._heldout)
-
     def _load_exported(self) -> RewardModel:
-        """What the first process has exported; the others, who have no copy of the files, are told its weights."""
+        """The exported model. Only rank 0 has its files; it broadcasts the weights to the other ranks."""
         settings = self._context.spec.spec.reward_model
-        others = self._context.rank > 0
-        folder = self._context.fetch_folder(starts_from(self._context), "model") if others else self._context.workdir / "model"
+        exported = self._context.workdir / "model"
+        folder = exported if self._context.rank == 0 else self._context.fetch_folder(starts_from(self._context), "model")
         model = load(folder, self._precision, max_length=settings.max_length)
         if self._context.world_size > 1:
-            self._context.silent("handing out the exported model")
+            self._context.silent("broadcasting the exported model")
             give_weights(model.network)
         return model
 
@@ -141,44 +122,42 @@ class _Retrain:
         return load(folder, self._precision, max_length=settings.max_length, seed=self._training.seed, adapter=settings.adapter)
 
     def _cross_fit(self, held_back: NDArray[np.int64]) -> None:
+        """Train one fold's model without the pairs ``held_back``, then score these with it."""
         model = self._load_to_train()
         hidden = set(held_back.tolist())
         seen = [example for index, example in enumerate(self._examples) if index not in hidden]
-        state = train(
-            model,
-            _encoded(model, seen),
-            self._training,
-            steps=count_steps(len(seen), self._training),
-            watch=self._progress,
-            resume=self._progress.take_state(),
-        )
+        self._fit(model, _encoded(model, seen), count_steps(len(seen), self._training))
         quarter = [self._examples[index] for index in held_back]
-        pairs = [LabeledPair(example.id, example.prompt, example.better, example.worse, "") for example in quarter]
-        self._progress.end_training(state)
-        scores = self._progress.score(model, pairs, np.full((len(pairs), 2), np.nan))
-        self._progress.end_fold({score.id: score.score_1 - score.score_2 for score in scores})
+        scores = self._progress.score_fold(model, [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in quarter])
+        self._progress.finish_fold({score.id: score.score_1 - score.score_2 for score in scores})
 
     def _train(self) -> tuple[Sequence[TrainingStep], int]:
         """Train on everything and export; returns the steps and the number of truncated pairs."""
         model = self._load_to_train()
         pairs = _encoded(model, self._examples)
-        state = train(model, pairs, self._training, steps=self._steps, watch=self._progress, resume=self._progress.take_state())
+        state = self._fit(model, pairs, self._plan.steps)
         self._context.silent("exporting the model")
         if self._context.rank == 0:
             model.export(self._context.workdir / "model")
-        self._progress.end_training(state)
         return state.history, sum(pair.better.truncated or pair.worse.truncated for pair in pairs)
 
+    def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int) -> TrainingState:
+        """Take the steps of the current training that the position does not have yet; returns the state after the last one."""
+        resume = self._progress.position.training
+        state = train(model, pairs, self._training, steps=steps, watch=self._progress, resume=resume)
+        self._progress.finish_training(state)
+        return state
+
     def _evaluated(self, model: RewardModel, pairs: Sequence[LabeledPair], first: int) -> list[EvaluatedPair]:
-        known = self._progress.scores[first : first + len(pairs)]
-        scores = self._progress.score(model, pairs, known)
+        unlabeled = [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, pair.source) for pair in pairs]
+        scores = self._progress.score_evaluated(model, unlabeled, first)
         return [
             EvaluatedPair(pair.id, pair.source, score.score_1, score.score_2, score.tokens_1, score.tokens_2)
             for pair, score in zip(pairs, scores, strict=True)
         ]
 
     def _carried_forward(self) -> list[CalibrationPair]:
-        """Cross-fitted pairs of the seed model, which later loops inherit from the model that labelled."""
+        """Cross-fitted pairs of the seed model; every later loop takes them over from the model that labelled."""
         if not self._context.has(InputRole.LABELER, "calibration.parquet"):
             return []
         known = read_table(self._context.fetch(InputRole.LABELER, "calibration.parquet"), CalibrationPair)

@@ -1,4 +1,4 @@
-"""The stage `sft`: fine-tune the policy on the chosen answers of the seed. No label outside of the label budget is used."""
+"""The stage `sft`: fine-tune the policy on the chosen answers of the seed. It uses no label outside the label budget."""
 
 from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
@@ -12,18 +12,18 @@ from ser_jobs.stages.policy_progress import SupervisedProgress
 
 
 def body(context: StageContext) -> StageOutput | None:
-    """Write the fine-tuned policy and its losses; None in all processes but the first.
+    """Write the fine-tuned policy and its losses. Rank 0 returns the output; the other ranks return None.
 
     Raises:
-        DataError: The seed has no training pair.
-        SpecError: The policy cannot be loaded, or a prompt has no tokens.
+        DataError: The seed has no training pair, or a prompt has no tokens.
+        SpecError: The policy cannot be loaded, or the processes cannot share a step equally.
         QualityError: The loss is not finite.
-        Interrupted: Asked to stop; a checkpoint was saved.
+        Interrupted: The stage was asked to stop; a checkpoint was saved.
     """
     set_up_process(context.spec.threads)
     policy = policy_spec(context)
     if policy.sft is None:
-        raise SpecError("policy.sft is null, and the stage is sft", hint="stages are started by ser run or the operator")
+        raise SpecError("policy.sft is null, but the stage is sft", hint="let ser run or the operator start the stages")
     precision = detect(policy.precision)
     context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
     base = starting_policy(context)

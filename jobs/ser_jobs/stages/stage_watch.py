@@ -1,4 +1,4 @@
-"""What every training asks of its stage, whatever it trains."""
+"""The part of a `Watch` that all trainings share: when to stop, when to save, and the checkpoints."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from ser_jobs.stages.checkpoint_interval import CheckpointInterval
 
 
 class StageWatch:
-    """Whether to stop and to save, and the checkpoints. The first process keeps them, so its clock says when.
+    """Says when to stop and when to save, and keeps the checkpoints. Rank 0 keeps them, so its clock decides when to save.
 
     Args:
         context: Where progress is shown and checkpoints are kept.
@@ -30,7 +30,7 @@ class StageWatch:
         return self._context.rank == 0 and self._interval.due()
 
     def silent(self, phase: str) -> None:
-        """What follows shows no steps."""
+        """Work without steps begins."""
         self._context.silent(phase)
 
     def _keep(self, step: int, write: Callable[[Path], Mapping[str, Path]]) -> None:
@@ -44,7 +44,7 @@ class StageWatch:
         self._interval.saved()
 
     def _newest(self) -> dict[str, Path] | None:
-        """Files of the newest checkpoint, in one folder. Every process calls it."""
+        """Files of the newest checkpoint, in one folder; None: there is none. All ranks call it together."""
         saved = self._context.checkpoints.newest(self._context.workdir)
         agree_on_the_step(saved[0] if saved else -1, self._device)
         if saved is None:

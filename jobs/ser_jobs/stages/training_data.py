@@ -13,7 +13,7 @@ from ser_jobs.process.context import StageContext
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A pair with the label that is learnt: ``target`` is the probability that ``better`` is better."""
+    """A pair and the label to learn: ``target`` is the probability that ``better`` is the better answer."""
 
     id: str
     prompt: str
@@ -28,17 +28,17 @@ class TrainingData:
     """The pairs of one training, by where their labels come from."""
 
     seed: Sequence[Example]
-    """Human labels of the seed; for the control `full` those of the pool too."""
+    """Pairs with human labels: the seed; for the control `full` the pool, too."""
     self_labeled: Sequence[Example] = ()
 
 
 def training_data(context: StageContext) -> TrainingData:
     """The pairs that this stage trains on.
 
-    Rule `paper`: a pair that this loop and the one before have both kept is learnt once, with its newer label.
+    Rule `paper`: a pair that both this loop and the one before kept is learnt once, with its newer label.
 
     Raises:
-        SpecError: The control `full` needs labels of the pool that nobody has.
+        SpecError: The control `full` needs human labels of the pool, and there are none.
     """
     stage, iteration = context.spec.stage, context.spec.iteration
     rule = context.spec.spec.loop.rule
@@ -83,7 +83,7 @@ def _with_hidden_labels(context: StageContext) -> list[Example]:
         raise SpecError(
             "loop.controls full needs the human labels of the pool, and there are none",
             reason="NoHiddenLabels",
-            hint="give data.source, or a data.unlabeled that has labels, or leave the control out",
+            hint="give data.source, or a data.unlabeled with labels, or remove the control",
         )
     pool = _pool(context)
     labels = read_table(context.fetch(InputRole.PREPARED, "pool_labels.parquet"), HiddenLabel)

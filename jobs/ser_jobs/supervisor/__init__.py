@@ -1,1 +1,1 @@
-"""The first process of a stage's container: it starts the ranks, watches them and ends them. Imports no stage and no torch."""
+"""PID 1 of a stage's container: it starts the ranks, watches them and ends them. Imports no stage and no torch."""

@@ -1,4 +1,4 @@
-"""``python -m ser_jobs.supervisor``: the first process of every stage's container. Jobs name it so."""
+"""``python -m ser_jobs.supervisor``: PID 1 of every stage's container. Jobs start it under this name."""
 
 import sys
 

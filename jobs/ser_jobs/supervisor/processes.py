@@ -1,4 +1,4 @@
-"""Child processes of the supervisor: each in a group of its own, and none outlives it."""
+"""Child processes of the supervisor. Each has a process group of its own, and none outlives the supervisor."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ _NOT_STARTED = 127
 
 
 def start(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Start a program; returns its process id. To be called from the main thread, whose end the child would not survive.
+    """Start a program; returns its process id. Call it from the main thread: the child dies with the thread that started it.
 
     Args:
         command: The program and its arguments.
@@ -31,7 +31,7 @@ def _become(command: Sequence[str], environment: Mapping[str, str], parent: int)
         os.setpgid(0, 0)
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before it could take this one with it
+        if os.getppid() != parent:  # the parent died before prctl could tie this process to it
             os._exit(_NOT_STARTED)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -46,7 +46,7 @@ def _become(command: Sequence[str], environment: Mapping[str, str], parent: int)
 def ended() -> list[tuple[int, int]]:
     """Process id and exit code (128 + the signal) of every child that has ended since the last call, in the order of their ends.
 
-    PID 1 of a container inherits orphans, so children that nobody here started may be among them.
+    PID 1 of a container inherits orphans, so some of these children may have been started by other processes.
     """
     found: list[tuple[int, int]] = []
     with contextlib.suppress(ChildProcessError):

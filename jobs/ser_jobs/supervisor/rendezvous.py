@@ -1,6 +1,6 @@
-"""The pods of a gang wait for each other before any of them computes, so that a gang of which only a part was scheduled gives up its GPUs.
+"""The pods of a gang wait for each other before any of them computes. If only some of them are scheduled, they give up their GPUs.
 
-Pod 0 listens; each other one says which run, attempt and pod it is, and is told to go once all are there.
+Pod 0 listens. Every other pod connects and sends its run, its attempt and its number. Once all pods have connected, pod 0 answers "go".
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 _LINE = 512
 _PAUSE = 0.5
-"""Seconds between two tries: the name of pod 0 is known only some time after it has started."""
+"""Seconds between two tries. Several are needed, because DNS knows pod 0 only some time after its start."""
 _GO = b"go\n"
 
 
@@ -21,7 +21,7 @@ class Meeting:
     """Where and how a gang meets.
 
     Attributes:
-        gang: Tells this attempt's pods from all others; no spaces.
+        gang: Name of this attempt; no other attempt has it. No spaces.
         index: Number of this pod.
         pods: How many there are.
         host: Name or address of pod 0.
@@ -41,12 +41,12 @@ def meet(meeting: Meeting, listen_on: str, stopping: Callable[[], bool]) -> list
     """Wait until all pods are there.
 
     Args:
-        meeting: Of which gang.
-        listen_on: Pod 0's own address; empty: all.
+        meeting: Where and how the gang meets.
+        listen_on: Address on which pod 0 listens; empty: all of its addresses.
         stopping: Whether to give up.
 
     Returns:
-        The pods that did not come; empty: all are there. A pod other than 0 can only tell that pod 0 has not let it go.
+        Numbers of the missing pods; empty: all pods are there. A pod other than 0 knows only whether pod 0 answered: [] or [0].
     """
     deadline = time.monotonic() + meeting.seconds
 
@@ -78,7 +78,7 @@ def _gather(meeting: Meeting, listen_on: str, goes_on: Callable[[], bool]) -> li
                         peers.append(key.fileobj)
         if not missing:
             for peer in peers:
-                with contextlib.suppress(OSError):  # one that is gone again fails by itself
+                with contextlib.suppress(OSError):  # a pod that is gone reports its failure itself
                     peer.sendall(_GO)
     return sorted(missing)
 

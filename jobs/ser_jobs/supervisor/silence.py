@@ -1,4 +1,4 @@
-"""How long a process may show no sign of life before it counts as hung. Pure: time and signs are given."""
+"""How long a process may show no sign of life before it counts as hung. Pure: the caller gives the time and the signs."""
 
 from collections import deque
 from collections.abc import Collection
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from ser_jobs.process.heartbeat import Sign
 
 STEPS_MISSED = 3
-"""A step may take as long as three of the usual ones."""
+"""A step may take this many times the median step."""
 _STEPS_TO_BELIEVE = 2
-"""The first step after silent work pays for what is set up on first use; from the second on the next one is due."""
+"""After that many steps since the last silent work, the next is expected soon. The first step is slow: libraries set themselves up."""
 _REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The least that a process is given, in seconds.
+    """The shortest times that a process may be silent, in seconds.
 
     Attributes:
         step: Between two steps.
@@ -41,10 +41,10 @@ class Silence:
 
 
 class SilenceWatch:
-    """Judges one process.
+    """Decides whether one process hangs.
 
     Args:
-        bounds: The least that it is given.
+        bounds: The shortest times that it may be silent.
         now: Seconds of a clock that never goes back, as for every method.
     """
 
@@ -55,7 +55,7 @@ class SilenceWatch:
         self._steps: deque[float] = deque(maxlen=_REMEMBERED)
 
     def see(self, sign: Sign | None, now: float) -> None:
-        """Take in the newest sign; None, or the same as before, is none."""
+        """Take in the newest sign of life. None, or the same sign as before, changes nothing."""
         if sign is None or sign.number == self._sign.number:
             return
         steps = sign.steps - self._sign.steps

@@ -1,4 +1,4 @@
-"""Where the processes of a hung stage stand: each is asked to dump its stacks, which are kept in the store beside the logs."""
+"""The stacks of a hung stage: every process dumps its own, and the supervisor saves them in the store beside the logs."""
 
 import os
 import sys
@@ -16,15 +16,15 @@ _UPLOAD_SECONDS = 60.0
 
 
 def dump(processes: Mapping[int, int], files: Mapping[int, Path]) -> None:
-    """Ask every process for its stacks, and wait until they are written.
+    """Ask every process to dump its stacks, and wait until all have done so.
 
     Args:
         processes: Process id by rank.
-        files: What each writes to, by rank.
+        files: The file that each process writes to, by rank.
     """
     stopped = {rank for rank, pid in processes.items() if is_stopped(pid)}
     for rank in stopped:
-        files[rank].write_text(f"process {processes[rank]} is stopped (SIGSTOP), so it cannot show where it stands\n", encoding="utf-8")
+        files[rank].write_text(f"process {processes[rank]} is stopped (SIGSTOP), so it cannot dump its stacks\n", encoding="utf-8")
     asked = {rank: pid for rank, pid in processes.items() if rank not in stopped}
     for pid in asked.values():
         send(pid, SIGNAL)
@@ -38,7 +38,7 @@ def dump(processes: Mapping[int, int], files: Mapping[int, Path]) -> None:
 
 
 def upload(files: Mapping[int, Path]) -> str | None:
-    """Save what was dumped, by rank; returns the folder's URI, None when the store does not take it in time."""
+    """Save the dumped stacks, which are given by rank. Returns the folder's URI; None if the upload fails or takes too long."""
     saved: list[str] = []
 
     def save() -> None:
@@ -54,7 +54,7 @@ def upload(files: Mapping[int, Path]) -> str | None:
 
 
 def _upload(files: Mapping[int, Path]) -> str:
-    # Only here, since the supervisor of a healthy stage needs none of it.
+    # Imported only here: a healthy stage does not need it, and the supervisor must start fast.
     from ser_core.api.stage import StageSpec
     from ser_core.store.connect import connect
     from ser_core.store.manifest import stage_prefix

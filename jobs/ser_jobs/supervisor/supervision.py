@@ -1,4 +1,4 @@
-"""How a stage's processes are supervised: the variables that the operator renders, with their defaults."""
+"""The supervisor's settings: the variables that the operator renders, with their defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from ser_jobs.supervisor.silence import Bounds
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """One pod's part of a gang.
+    """How one pod of a gang is supervised.
 
     Attributes:
-        processes: How many it runs.
-        pods: How many pods the gang has.
+        processes: Number of processes in this pod.
+        pods: Number of pods in the gang.
         index: Number of this pod.
         grace: Seconds from SIGTERM to SIGKILL.
         rendezvous: Seconds that the pods of a gang wait for each other.
-        budget: Seconds after which the pod ends as on SIGTERM, whether anybody asks for it or not.
+        budget: Seconds after which the pod ends as on SIGTERM, even if nobody sends it.
         bounds: How long a process may show no sign of life.
     """
 
@@ -30,17 +30,17 @@ class Supervision:
 
     @property
     def world_size(self) -> int:
-        """Processes of the gang."""
+        """Number of processes in the gang."""
         return self.processes * self.pods
 
     @property
     def first_rank(self) -> int:
-        """Rank of this pod's first process."""
+        """The lowest rank in this pod."""
         return self.processes * self.index
 
 
 def from_environment(environment: Mapping[str, str]) -> Supervision:
-    """What the pod says; whatever it leaves out has its default."""
+    """The settings in the pod's environment; those that are not set have their defaults."""
     usual = Supervision()
     return Supervision(
         processes=int(environment.get("SER_PROCESSES", usual.processes)),

@@ -12,8 +12,9 @@ from ser_core.loop.observed import Progress, Waiting
 from ser_operator.cluster.kubernetes_api import KubernetesApi
 from ser_operator.cluster.transport import NOT_FOUND, ApiError
 from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.observe import leading, terminated, uid
 from ser_operator.facts.queueing import NOT_INSTALLED, NOT_SEEN, SILENT, queued
+from ser_operator.facts.reading import leading, terminated, uid
+from ser_operator.facts.silent_node import silent_node
 from ser_operator.facts.waiting import lagging, stuck, waiting, waits_since
 from ser_operator.objects.render import PROGRESS_PORT
 from ser_operator.settings import Settings
@@ -41,9 +42,9 @@ class Glances:
     async def look(self, job: Object, pods: Sequence[Object], now: datetime) -> Glance:
         """What is known of the attempt with this Job now."""
         before = self._seen.get(uid(job), NO_GLANCE)
-        hopeless = stuck(pods, now)
-        if hopeless is not None:
-            return Glance(waiting=hopeless)
+        unheard = stuck(pods, now) or silent_node(pods)
+        if unheard is not None:
+            return Glance(waiting=unheard)
         since = waits_since(job, pods)
         if since is None:
             found = await self._running(leading(pods), before, now)

@@ -34,7 +34,7 @@ class KubernetesApi(Protocol):
         ...
 
     async def apply_status(self, run: Object, status: Object) -> Object:
-        """Make ``status`` that of the very version of ``run`` that was read; 409 when it has changed since."""
+        """Write ``status`` onto the version of ``run`` that was read; 409 when the run has changed since."""
         ...
 
     async def list_jobs(self, namespace: str | None, selector: str) -> list[Object]:

@@ -40,7 +40,7 @@ def _files(run: SERRun) -> Iterator[str]:
 
 
 def unsupported(run: SERRun) -> Waiting | None:
-    """Why the next stage of ``run`` cannot be started as its resources stand; they may be changed at any time."""
+    """Why the next stage of ``run`` cannot be started with its current resources; they may be changed at any time."""
     for stage in sorted(ONE_PROCESS):
         wanted = getattr(run.spec.resources, stage.value)
         if wanted.nodes > 1 or wanted.gpus > 1:

@@ -6,7 +6,7 @@ Newer versions replace older ones whatever way they come, so that a late watch e
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from ser_operator.facts.observe import completion_index, name, owner_uid, terminated, uid
+from ser_operator.facts.reading import completion_index, name, owner_uid, terminated, uid
 
 Object = Mapping[str, Any]
 Kind = Literal["SERRun", "Job", "Pod"]
@@ -22,7 +22,7 @@ class Cache:
         self._children: dict[str, set[str]] = {}
         """UIDs of Jobs by the UID of their run, and of pods by the UID of their Job."""
         self._remains: dict[str, dict[int, Object]] = {}
-        """The last pods that ended, one for each part of a Job, by the UID of the Job, although they are gone: nobody else knows how."""
+        """The last pods that ended, one for each part of a Job, by the UID of the Job, kept after they are gone: nothing else tells how."""
         self._gone: dict[str, tuple[Object, list[Object]]] = {}
         """The last Job that is gone, with its pods as they were then, by the UID of its run."""
         self._runs: dict[RunKey, str] = {}
@@ -31,7 +31,7 @@ class Cache:
     def put(self, kind: Kind, thing: Object) -> RunKey | None:
         """Take in a version of an object; returns the run that it concerns, None when that is unknown or the version is not new.
 
-        So the watch's echo of an answer that was put here costs no look: whoever asked has decided on that answer.
+        So a watch event that repeats a reply of the API server causes no reconcile: the reply was already used.
         """
         identity = uid(thing)
         known = self._objects[kind].get(identity)
@@ -117,7 +117,7 @@ class Cache:
         return [*found, *self.remains(job_uid, found)]
 
     def remains(self, job_uid: str, found: Iterable[Object]) -> list[Object]:
-        """Pods of a Job that ended and are gone, of those parts of it of which no pod is among ``found``."""
+        """Ended pods of a Job that are gone, one for each part of the Job without a pod in ``found``."""
         there = {completion_index(pod) for pod in found}
         return [pod for index, pod in self._remains.get(job_uid, {}).items() if index not in there]
 
@@ -137,7 +137,7 @@ def run_key(thing: Object) -> RunKey:
 
 
 def _without_managed_fields(thing: Object) -> Object:
-    """What nobody here reads is a third of an object."""
+    """Managed fields are a third of an object, and nothing here reads them."""
     metadata = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
     return {**thing, "metadata": metadata}
 

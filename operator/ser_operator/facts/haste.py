@@ -1,20 +1,20 @@
-"""How soon a run is looked at after a change of one of its objects. Pure.
+"""How soon a run is reconciled after a change of one of its objects. Pure.
 
-A stage that comes and goes changes its Job, its pod and its run a dozen times, of which two matter. The others wait a moment for each
-other, so that one look takes in all of them; among hundreds of runs that is what leaves time for those of which a Job has ended.
+A stage changes its Job, its pod and its run a dozen times, and two of these changes matter. A reconcile waits a moment for the others
+and then sees all of them at once. With hundreds of runs this leaves time for the runs whose Job has ended.
 """
 
 from enum import Enum
 
 from ser_operator.facts.cache import Kind
-from ser_operator.facts.observe import Object, at, state_of
+from ser_operator.facts.reading import Object, at, state_of
 
 SOON_SECONDS = 1.0
 """How long changes wait for each other."""
 
 
 class Haste(Enum):
-    """When to look."""
+    """When to reconcile."""
 
     FIRST = "before all others"
     NOW = "in turn"

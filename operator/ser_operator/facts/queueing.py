@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.observe import at, conditions, name
+from ser_operator.facts.reading import at, conditions, name
 
 Object = Mapping[str, Any]
 

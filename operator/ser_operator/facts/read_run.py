@@ -22,7 +22,7 @@ INVALID = "InvalidSpec"
 def read_run(body: Object) -> SERRun:
     """The run that ``body`` holds.
 
-    A status that is none, or that the planner cannot have written, counts as lost, whoever wrote it: that costs a look at the store,
+    An unreadable status, or one that the planner cannot have written, counts as lost, whoever wrote it: that costs a look at the store,
     since a committed stage reports again.
 
     Raises:

@@ -10,8 +10,9 @@ from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Plan
 from ser_core.loop.plan import TERMINAL
 from ser_core.loop.text import read_time
+from ser_operator.facts.attempts_from_pods import identity_of
 from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.observe import Object, deleting_since, identity_of, name, state_of
+from ser_operator.facts.reading import Object, deleting_since, name, state_of
 from ser_operator.objects import labels
 
 
@@ -60,13 +61,13 @@ def has_ended(view: View) -> bool:
 
 
 def ends_unseen(live: StageStatus | None, view: View, jobs: Sequence[Object]) -> bool:
-    """Whether a Job that was found only as it was to be created has ended: no watch need tell of it again."""
+    """Whether a Job that already existed when it was to be created has ended: maybe no watch reports it again."""
     job = named(live.job, jobs) if live is not None else None
     return job is not None and state_of(job) != "running" and named(name(job), view.jobs) is None
 
 
 def unwatched(view: View) -> bool:
-    """Whether the live attempt's Job has lost the label that the watch selects by, so that the cache hears no more of it."""
+    """Whether the live attempt's Job has lost the label that the watch selects by, so that the watch no longer reports it."""
     job = live_job(view)
     return job is not None and (job["metadata"].get("labels") or {}).get(labels.MANAGED_BY) != labels.OPERATOR
 

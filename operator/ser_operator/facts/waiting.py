@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.observe import (
+from ser_operator.facts.queueing import SILENT
+from ser_operator.facts.reading import (
     at,
     by_index,
     conditions,
@@ -18,7 +19,6 @@ from ser_operator.facts.observe import (
     terminated,
     waiting_state,
 )
-from ser_operator.facts.queueing import SILENT
 
 Object = Mapping[str, Any]
 

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
+from socket import gethostname
 from typing import Any
 
 import kopf
@@ -106,6 +107,8 @@ class Engine:
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
+            # In a pod its name. Without an identity kopf asks for the user's name, and the image's user has none.
+            identity=gethostname(),  # type: ignore[arg-type]  # kopf's own word for such a str is private
             stop_flag=stop,
         )
 
@@ -125,11 +128,11 @@ class Engine:
                 await self._step(key)
             finally:
                 self._queue.done(key)
-            # A look at the cache waits for nothing: without this, thousands of them in a row would keep probes and watches from their turn.
+            # A reconcile that only reads the cache never waits: without this, thousands in a row would block probes and watches.
             await asyncio.sleep(0)
 
     async def _step(self, key: RunKey) -> None:
-        """One look at a run. Whatever goes wrong is this run's matter alone."""
+        """Reconcile one run. An error concerns only this run."""
         began = time.monotonic()
         try:
             again = await self._reconciler.reconcile(key)
@@ -157,7 +160,7 @@ class Engine:
                 log.warning("resync: %s; again in %.0f s", error, self._settings.resync_seconds)
 
     async def _resync(self) -> None:
-        """Replace the cache by LISTs: they alone show what was deleted while no watch looked."""
+        """Replace the cache by LISTs: only they show what was deleted while no watch was connected."""
         for namespace in self._settings.namespaces or (None,):
             runs = await self._api.list_runs(namespace)
             jobs = await self._api.list_jobs(namespace, labels.SELECTOR)
@@ -184,5 +187,5 @@ class Engine:
 
 
 def _in_order(task: asyncio.Task[Any]) -> bool:
-    """Whether a part has ended as it was told to: kopf takes SIGTERM for itself and returns."""
+    """Whether a part has ended because it was told to: kopf handles SIGTERM itself and returns."""
     return task.get_name() == "watch" and not task.cancelled() and task.exception() is None

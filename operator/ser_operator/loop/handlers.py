@@ -1,4 +1,4 @@
-"""kopf as the watch engine: every event goes into the cache and names a key to look at. Nothing is decided, written or raised here."""
+"""kopf as the watch engine: every event goes into the cache and adds a key to the queue. Nothing is decided, written or raised here."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ def build_registry(cache: Cache, queue: WorkQueue[RunKey], telemetry: Telemetry,
 
 
 class NothingRemembered(kopf.DiffBaseStorage):
-    """kopf copies every object of every event to tell what changed, a seventh of the operator's time; no handler here asks it."""
+    """kopf copies every object of every event to find out what changed, a seventh of the operator's time; no handler here needs that."""
 
     def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
         """No part of an object counts."""

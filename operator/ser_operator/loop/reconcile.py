@@ -1,7 +1,7 @@
-"""One run, brought a step further: observe, plan, execute.
+"""One reconcile of one run: observe, plan, execute.
 
-The first look is at the cache and costs nothing; when it finds nothing to do, that is all. Before anything is written the same is
-decided again on what the API server says now, so a stale cache can delay an action but never cause a wrong one.
+The first plan uses the cache and costs nothing. If there is nothing to do, the reconcile ends. Before anything is written, the operator
+reads the objects from the API server and plans again, so an old cache can delay an action but never cause a wrong one.
 """
 
 import asyncio
@@ -19,9 +19,10 @@ from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import KubernetesApi, Object, run_selector
 from ser_operator.cluster.transport import CONFLICT, ApiError
 from ser_operator.facts.allow_lists import refusal, unsupported
+from ser_operator.facts.attempts_from_pods import attempts, have_succeeded, identity_of
 from ser_operator.facts.cache import Cache, RunKey, run_key
-from ser_operator.facts.observe import attempts, deleting_since, have_succeeded, identity_of, owner_uid, uid
 from ser_operator.facts.read_run import read_run, unreadable, write_status
+from ser_operator.facts.reading import deleting_since, owner_uid, uid
 from ser_operator.facts.view import (
     View,
     ends_unseen,
@@ -59,7 +60,7 @@ class Refused:
 
 
 class Reconciler:
-    """Brings runs further, one step a call.
+    """Reconciles runs, one step a call.
 
     Args:
         api: The cluster.
@@ -86,13 +87,13 @@ class Reconciler:
         self._clock = clock
         self._hurry = hurry
         self._read: dict[RunKey, tuple[str, SERRun]] = {}
-        """Live runs as they were read last, and the version: reading one is a good part of a look."""
+        """Live runs as they were read last, and the version: reading one is a large part of a reconcile."""
         self._refused: dict[RunKey, Refused] = {}
         self._unrecorded: dict[RunKey, tuple[View, Plan]] = {}
         """Plans of which only the actions have been carried out."""
 
     async def reconcile(self, key: RunKey) -> float | None:
-        """Bring a run a step further.
+        """Reconcile a run once.
 
         Returns:
             Seconds after which to come back although nothing was reported; None: no need.
@@ -148,7 +149,7 @@ class Reconciler:
         jobs = list(listed)
         live = live_attempt(run.status)
         if live is not None and named(live.job, jobs) is None:
-            # Somebody may have taken the label away, which is no reason to believe that it is gone.
+            # A Job without the label may still exist: somebody may have removed the label.
             unlabeled = await self._api.get_job(namespace, live.job)
             jobs += [unlabeled] if unlabeled is not None else []
         for job in jobs:
@@ -156,7 +157,7 @@ class Reconciler:
         pods = await self._pods(namespace, selector, jobs)
         for job in jobs:
             own = [pod for pod in pods if owner_uid(pod) == uid(job)]
-            # How those ended that a watch has seen before they went.
+            # How the pods ended that a watch has seen and that are gone now.
             pods += self._cache.remains(uid(job), own) if own else self._cache.pods(uid(job))
         if live is not None and named(live.job, jobs) is None:
             gone, remains = self._cache.gone(run.metadata.uid)
@@ -199,7 +200,7 @@ class Reconciler:
         return plan(view.run, observed, view.now)
 
     async def _execute(self, view: View, planned: Plan) -> float | None:
-        """Actions first, then the status, then the events: a crash in between loses nothing that the next look does not find.
+        """Actions first, then the status, then the events: after a crash in between, the next reconcile finds everything.
 
         So these may also wait until no other run waits for its next Job.
         """
@@ -229,7 +230,7 @@ class Reconciler:
         return await self._start(view, planned, action)
 
     async def _start(self, view: View, planned: Plan, action: StartStage) -> Waiting | None:
-        """Create a Job, or find that it exists; what stands in the way of both is returned."""
+        """Create a Job, or find that it exists; returns what prevents both."""
         job = render.job(view.run, action, planned.status.image or self._settings.image, self._settings)
         if gang.is_gang(action.spec, render.stage_resources(view.run, action.spec)):
             blocked = await self._serve(view.run)
@@ -253,7 +254,7 @@ class Reconciler:
         return None
 
     async def _serve(self, run: SERRun) -> Waiting | None:
-        """Create the Service that the pods of a gang meet by, or find that it exists; what stands in the way of both is returned."""
+        """Create the Service that the pods of a gang meet by, or find that it exists; returns what prevents both."""
         service = gang.service(run, render.owner(run))
         name = service["metadata"]["name"]
         try:
@@ -290,7 +291,7 @@ class Reconciler:
             self._cache.put("SERRun", await self._api.apply_status(body, wanted))
 
     def _come_back(self, view: View, planned: Plan) -> float | None:
-        """When to look again: what the planner asks for, the next glance at a live attempt, the end of a refusal or of the Jobs' time."""
+        """When to reconcile again: for the planner, the next glance at a live attempt, the end of a refusal or of the Jobs' time."""
         wishes = [planned.requeue_after]
         live = live_attempt(planned.status)
         if ends_unseen(live, view, self._cache.jobs(view.run.metadata.uid)):

@@ -1,7 +1,7 @@
 """Stages that several processes compute: how many, in how many pods, and how they find each other. Pure.
 
 Training is one gang: all pods of an Indexed Job, or none. They find pod 0 by a name that a headless Service gives it. Labelling is cut into
-parts that know nothing of each other, so a lost pod is replaced alone.
+parts that do not communicate, so a lost pod is replaced alone.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from ser_operator.settings import Settings
 Object = dict[str, Any]
 
 ONE_PROCESS = frozenset({StageKind.PREPARE, StageKind.FILTER})
-"""Stages that cannot be shared out."""
+"""Stages that one process computes."""
 IN_PARTS = frozenset({StageKind.LABEL})
 """Stages whose pods do not talk to each other."""
 MASTER_PORT = 29500

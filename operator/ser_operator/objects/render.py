@@ -76,8 +76,8 @@ def owner(run: SERRun) -> Object:
 
 
 def _failure_rules(is_gang: bool) -> list[Object]:
-    """An answer that will not change ends the attempt at once; a pod taken away by the cluster is replaced, except in a gang, which has
-    lost what its pods had in common."""
+    """An answer that will not change ends the attempt at once; a pod that the cluster takes away is replaced, except in a
+    gang: there all pods must start again."""
     never_again = {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(NEVER_RETRIED)}}
     replaced = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     return [never_again] if is_gang else [replaced, never_again]
@@ -87,19 +87,24 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
     spec = action.spec
     wanted = stage_resources(run, spec)
     secrets = _credentials(run, spec)
+    mode = 0o444 if settings.security_context.fs_group is None else 0o440  # root owns them, and whose group they have is not known
     pod: Object = {
         "restartPolicy": "Never",
         "serviceAccountName": settings.service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.grace_seconds,
-        "securityContext": {"runAsNonRoot": True, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            **settings.security_context.model_dump(by_alias=True, exclude_none=True),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "containers": [_container(run, action, image, wanted, tuple(secrets), settings)],
         "volumes": [
             {"name": "work", "emptyDir": {}},
             {"name": "scratch", "emptyDir": {}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
-            *({"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}} for name, (secret, _) in secrets.items()),
+            *({"name": name, "secret": {"secretName": secret, "defaultMode": mode}} for name, (secret, _) in secrets.items()),
         ],
     }
     if gang.is_gang(spec, wanted):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from ser_core.api.status import IterationStatus, Outcome, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempts import attempts_of
 from ser_core.loop.deciding.stages import key_of
-from ser_operator.facts.observe import at
 from ser_operator.facts.read_run import read_status
+from ser_operator.facts.reading import at
 
 Object = Mapping[str, Any]
 Labels = tuple[str, ...]

@@ -28,7 +28,7 @@ class RunPage:
         self._known: Mapping[int, _Rendered] = {}
 
     def update(self, bodies: Iterable[Object]) -> None:
-        """Take in the runs as they are now. A body that is the very same object has not changed."""
+        """Take in the current runs. A body that is the same Python object has not changed."""
         known = self._known  # objects that it holds keep their identity to themselves
         self._known = {id(body): known.get(id(body)) or _render(body) for body in bodies}
 

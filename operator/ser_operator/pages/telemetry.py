@@ -51,12 +51,12 @@ class Telemetry:
         self._last_event.labels(kind).set_to_current_time()
 
     def reconciled(self, result: str, seconds: float) -> None:
-        """A look at a run ended; ``result`` is ``ok``, ``conflict``, ``retried`` or ``error``."""
+        """A reconcile ended; ``result`` is ``ok``, ``conflict``, ``retried`` or ``error``."""
         self._reconciled.labels(result).inc()
         self._reconcile_seconds.observe(seconds)
 
     def waited(self, seconds: float) -> None:
-        """A key was taken from the queue that long after it had become due."""
+        """A key was taken from the queue ``seconds`` after it had become due."""
         self._queue_seconds.observe(seconds)
 
     def requested(self, verb: str, code: int, seconds: float) -> None:

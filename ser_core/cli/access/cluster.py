@@ -36,7 +36,7 @@ KubeconfigOption = Annotated[Path | None, typer.Option("--kubeconfig", help="Kub
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where on which cluster, as far as the command line says. What it leaves out stands in the kubeconfig."""
+    """The cluster and namespace that the command line names. The kubeconfig gives what it leaves out."""
 
     namespace: str | None = None
     context: str | None = None
@@ -137,7 +137,7 @@ class Cluster:
             )
         try:
             names = self.run_names()
-        except ClusterError:  # whoever may read a run need not be allowed to list them
+        except ClusterError:  # a user who may read one run need not be allowed to list them
             names = []
         hint = f"runs there: {', '.join(names)}" if names else f"start one: kubectl apply -n {self.namespace} -f serrun.yaml"
         return SpecError(f"namespace {self.namespace} holds no run {name!r}", reason="RunNotFound", hint=hint)
@@ -180,7 +180,9 @@ class Cluster:
             raise ClusterError(what, reason="ClusterUnreachable", hint=hint) from error
         if not isinstance(answer, str if text else dict):
             what = f"{self._client.configuration.host} does not answer like an API server"
-            raise ClusterError(what, reason="NoApiServer", hint="is the server of the kubeconfig right, or does a proxy stand before it?")
+            raise ClusterError(
+                what, reason="NoApiServer", hint="check the server in the kubeconfig, and whether a proxy answers in its place"
+            )
         return answer
 
 
@@ -206,7 +208,7 @@ def connect_cluster(place: Place) -> Cluster:
         raise SpecError(
             f"{error.name} is not installed, runs on a cluster are read with it",
             reason="MissingPackage",
-            hint="pip install 'ser-operator[operator]'; for a run of this machine give its SERRun file",
+            hint="in a checkout of this project: pip install '.[operator]'; for a run of this machine give its SERRun file",
         ) from error
     file, configuration = None if place.kubeconfig is None else str(place.kubeconfig), Configuration()
     try:

@@ -99,7 +99,7 @@ class LocalExecutor:
             self._start(action)
 
     def wait(self, seconds: float) -> list[StageEvent]:
-        """Wait until something ends, at most ``seconds``; return what the stages said meanwhile.
+        """Wait until something ends, at most ``seconds``; return the events of the stages until then.
 
         Raises:
             SERError: The server of the stage processes ended by itself (reason `StageServerEnded`).
@@ -175,7 +175,7 @@ class LocalExecutor:
         return SERError(
             f"the server of the stage processes ended: {lines[-1] if lines else 'no message'}",
             reason="StageServerEnded",
-            hint="install the extra: pip install 'ser-operator[jobs]'"
+            hint="in a checkout of this project: pip install '.[jobs]'"
             if missing
             else "run the same command again; it continues where the run stands",
         )

@@ -1,4 +1,4 @@
-"""Whether some node of a cluster could hold the pods of a run. Pure: what else runs there now is not looked at."""
+"""Whether some node of a cluster could hold the pods of a run. Pure: other pods on the nodes are not counted."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Fit:
     nodes: tuple[str, ...]
     """Nodes whose allocatable resources, labels and taints would let it run."""
     nearest: str = ""
-    """Where there are none: what the node that lacks the least lacks."""
+    """Where there are none: what is missing on the nearest node."""
 
 
 def fits(spec: SERRunSpec, nodes: Sequence[Mapping[str, Any]]) -> list[Fit]:

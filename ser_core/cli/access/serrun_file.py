@@ -21,7 +21,7 @@ FieldPath = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, except that ``1e-4`` is a number, as YAML 1.2 and everybody says."""
+    """YAML 1.1 as PyYAML reads it, except that ``1e-4`` is a number, as in YAML 1.2."""
 
 
 _Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
@@ -146,7 +146,7 @@ def _collect_lines(node: yaml.Node, path: FieldPath, lines: dict[FieldPath, int]
             if inner in lines:
                 field = Problem(inner, "").field
                 raise SpecError(
-                    f"{file}:{line}: {field} stands twice (first in line {lines[inner]})", reason="DuplicateKey", hint="remove one of them"
+                    f"{file}:{line}: {field} occurs twice (first in line {lines[inner]})", reason="DuplicateKey", hint="remove one of them"
                 )
             lines[inner] = line
             _collect_lines(value, inner, lines, file)

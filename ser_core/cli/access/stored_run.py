@@ -26,7 +26,7 @@ Target = Annotated[
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON lines for machines.")]
 
 SOON = Retry(deadline_seconds=20.0)
-"""For a store that somebody waits for at a terminal: at the beginning, silence is more likely a wrong address than a restart."""
+"""Deadline for a store while a user waits at the terminal: here a wrong address is more likely than a restart of the store."""
 
 _FILE_SUFFIXES = (".yaml", ".yml", ".json")
 

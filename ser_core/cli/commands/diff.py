@@ -20,7 +20,7 @@ from ser_core.cli.views.output import Format, FormatOption, print_data, standard
 from ser_core.cli.views.status_view import plain_table
 
 SIGNIFICANT = 0.05
-Other = Annotated[str, typer.Argument(metavar="OTHER", help="The run to compare it with, named alike.", show_default=False)]
+Other = Annotated[str, typer.Argument(metavar="OTHER", help="The run to compare it with: name or file, as RUN.", show_default=False)]
 
 
 def diff(
@@ -46,7 +46,7 @@ def diff(
 
 
 def diff_view(compared: RunsCompared) -> RenderableType:
-    """The sections of a comparison. Fits 80 columns where the spec's values do."""
+    """The sections of a comparison. Fits 80 columns, unless values of the spec are longer."""
     sections: list[RenderableType] = []
     for letter, run in (("a", compared.a), ("b", compared.b)):
         head = f"  {run.metadata.namespace}/{run.metadata.name}, {run.status.phase.value}, {run.spec.loop.rule.value}"
@@ -109,7 +109,7 @@ def _loop_table(loops: tuple[LoopPair, ...]) -> Table:
 
 def _policy_table(policies: tuple[PolicyStatus | None, PolicyStatus | None]) -> Table:
     table = plain_table("", "a", "b")
-    names = ("held-out score before", "held-out score after", "nats from its start", "PPO steps", "stopped by")
+    names = ("score before PPO", "score after PPO", "KL (nats)", "PPO steps", "stopped by")
     for name, *cells in zip(names, *map(_policy, policies), strict=True):
         table.add_row(name, *cells)
     return table

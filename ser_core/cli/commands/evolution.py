@@ -1,4 +1,4 @@
-"""`ser evolution`: what each loop brought, as a table and as a curve of the accuracy with its interval."""
+"""`ser evolution`: the results of each loop, as a table and as a curve of the accuracy with its interval."""
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
@@ -13,7 +13,7 @@ def evolution(
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Show what each loop brought.
+    """Show the results of each loop.
 
     Labels, kept pairs, accuracy with its 95 % interval, the controls beside, and the policy.
     """
@@ -28,7 +28,7 @@ def evolution(
 
 
 def _length_rule(stored: StoredRun) -> float | None:
-    """It stands in the store alone, which is read for runs of this machine: a cluster's users may have no way to its store."""
+    """It is stored in the store only. That is read for runs of this machine: users of a cluster may have no access to its store."""
     if stored.cluster is not None:
         return None
     from ser_core.report.ledger import read_ledger

@@ -1,4 +1,4 @@
-"""`ser logs`: what the stages said: from their pods while those exist, else from the logs that they stored beside their results."""
+"""`ser logs`: the logs of the stages, from their pods while those exist, else from the logs that they stored beside their results."""
 
 import json
 import re
@@ -29,7 +29,8 @@ from ser_core.loop.plan import TERMINAL
 from ser_core.store.manifest import stage_prefix
 
 IterationOption = Annotated[
-    int | None, typer.Option("--iteration", "-i", min=0, help="Only this iteration (0: prepare, seed model, controls).", show_default=False)
+    int | None,
+    typer.Option("--iteration", "-i", min=0, help="Only this loop (0: prepare, seed model, policy, controls).", show_default=False),
 ]
 StageOption = Annotated[StageKind | None, typer.Option("--stage", "-s", help="Only this kind of stage.", show_default=False)]
 
@@ -76,7 +77,7 @@ def logs(
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Show what the stages said.
+    """Show the logs of the stages.
 
     In their order, failed attempts included; --json prints the lines as the stages wrote them.
     """

@@ -20,7 +20,7 @@ def report(
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Write the run up as one HTML page.
+    """Write a report of the run as one HTML page.
 
     Evolution, kept pairs, calibration, length bias, sample pairs, costs, provenance; the page needs nothing else.
     """

@@ -52,7 +52,7 @@ class Interruption:
 
 
 def run(file: RunFile, as_json: JsonLines = False) -> None:
-    """Carry a run out here, or continue it.
+    """Carry a run out on this machine, or continue it.
 
     Ctrl-C saves a checkpoint and suspends the run; the same command continues it. The file is read again when it changes: suspend,
     resources, budget, activeDeadline and a raised maxIterations take effect at once.
@@ -91,7 +91,7 @@ def run_file(path: Path, display: Display) -> int:
 
 
 def _explain_interruption(run: SERRun, path: Path, store: ObjectStore) -> SERRun:
-    """The planner says how to lift a suspension that the file asks for; this one needs no change of the file."""
+    """The hint after Ctrl-C. The planner's hint names the field `suspend`, which needs no change here."""
     status = run.status.model_copy(update={"message": f"interrupted; to go on: ser run {path}"})
     run = run.model_copy(update={"status": status})
     save_run(store, run)

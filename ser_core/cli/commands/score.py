@@ -72,7 +72,9 @@ def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
         from ser_core.learn.compute.precision import detect, set_up_process
         from ser_core.learn.reward.reward_model import load
     except ModuleNotFoundError as error:
-        raise SpecError(f"{error.name} is not installed", reason="MissingPackage", hint="pip install 'ser-operator[jobs]'") from error
+        raise SpecError(
+            f"{error.name} is not installed", reason="MissingPackage", hint="in a checkout of this project: pip install '.[jobs]'"
+        ) from error
     ledger = read_ledger(stored.store, stored.run)
     best = ledger.best_model()
     set_up_process(len(os.sched_getaffinity(0)))
@@ -81,7 +83,7 @@ def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
     return model, best.metrics.temperature
 
 
-def score_stream(model: "RewardModel", rows: Iterable["ScoreRow"], token_budget: int, temperature: float) -> Iterator[dict[str, Any]]:
+def score_stream(model: "RewardModel", rows: Iterable["ScoreRow"], tokens_per_batch: int, temperature: float) -> Iterator[dict[str, Any]]:
     """Results in the order of the rows; at most `ROWS_AT_ONCE` rows are held in memory."""
     from ser_core.learn.reward.scoring import score_rows
 
@@ -89,7 +91,7 @@ def score_stream(model: "RewardModel", rows: Iterable["ScoreRow"], token_budget:
     while chunk := list(islice(remaining, ROWS_AT_ONCE)):
         texts = [(row.prompt, answer) for row in chunk for answer in row.answers]
         encoded = model.encoder.rows([prompt for prompt, _ in texts], [answer for _, answer in texts])
-        scores = iter(score_rows(model, encoded, token_budget))
+        scores = iter(score_rows(model, encoded, tokens_per_batch))
         for row in chunk:
             yield result_of(row, [float(next(scores)) for _ in row.answers], temperature)
 
@@ -106,7 +108,11 @@ def result_of(row: "ScoreRow", scores: Sequence[float], temperature: float) -> d
         QualityError: A score is not finite.
     """
     if not all(map(math.isfinite, scores)):
-        raise QualityError(f"line {row.line}: the reward model's scores are {list(scores)}", reason="NonFiniteScore", hint="it is damaged")
+        raise QualityError(
+            f"line {row.line}: the reward model's scores are {list(scores)}",
+            reason="NonFiniteScore",
+            hint="its files are damaged: restore them, or run its retrain again",
+        )
     result: dict[str, Any] = {"line": row.line} | ({} if row.name is None else {"id": row.name})
     if len(scores) == 1:
         return result | {"score": scores[0]}

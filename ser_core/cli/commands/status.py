@@ -46,7 +46,7 @@ def status(
 
 
 def _watch(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
-    """Until the run has ended, or the user has seen enough."""
+    """Follow the run until it has ended or the user presses Ctrl-C."""
     try:
         (_watch_live if sys.stdout.isatty() else _watch_lines)(stored, target, place, verbose=verbose)
     except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def _watch_live(stored: StoredRun, target: str, place: Place, *, verbose: bool) 
 
 
 def _watch_lines(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
-    """Into a pipe or a file: the sections anew whenever the run has changed."""
+    """Output for a pipe or a file: all sections again after every change of the run."""
     standard_output().print(_view(stored, verbose=verbose), crop=False)
     while stored.run.status.phase not in TERMINAL:
         before, stored = stored, _look_again(stored, target, place)
@@ -70,7 +70,7 @@ def _watch_lines(stored: StoredRun, target: str, place: Place, *, verbose: bool)
 
 
 def _look_again(stored: StoredRun, target: str, place: Place) -> StoredRun:
-    """The run a little later; as it was, with a warning, while cluster or store do not answer."""
+    """Read the run again; the old one, with a warning, while the cluster or the store does not answer."""
     time.sleep(WATCH_SECONDS)
     try:
         return open_run(target, place)

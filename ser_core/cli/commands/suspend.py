@@ -36,7 +36,7 @@ def _set(target: str, place: Place, *, suspend: bool) -> None:
         raise SpecError(
             f"run {cluster.namespace}/{target} has ended ({run.status.phase}): there is nothing to {verb}",
             reason="RunEnded",
-            hint=f"what it brought: ser evolution {stored.target}",
+            hint=f"to see its results: ser evolution {stored.target}",
         )
     if run.spec.suspend is suspend:
         say(f"run {cluster.namespace}/{target} {'is suspended already' if suspend else 'is not suspended'}")

@@ -21,13 +21,15 @@ from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
 Probe = Annotated[
     bool | None,
-    typer.Option("--probe/--no-probe", help="Try store, model and data from here. Left out: not with --server.", show_default=False),
+    typer.Option(
+        "--probe/--no-probe", help="Also check store, model and data from here. Default: yes, but no with --server.", show_default=False
+    ),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: what was found, or what is wrong with it."""
+    """One check: what was found, or what is wrong."""
 
     name: str
     found: tuple[str, ...] = ()
@@ -98,7 +100,7 @@ def check_server(run: SERRun, file: Path, place: Place) -> Check:
 
 
 def check_nodes(run: SERRun, place: Place) -> Check:
-    """Some node could hold the pods of each kind of stage. That none does is a warning: an autoscaler may add one."""
+    """Some node could hold the pods of each kind of stage. If none can, that is a warning only: an autoscaler may add one."""
     try:
         nodes = connect_cluster(place).nodes()
     except ClusterAccessDenied as error:
@@ -115,7 +117,7 @@ def _on(nodes: tuple[str, ...]) -> str:
 
 
 def check_store(run: SERRun) -> Check:
-    """The store keeps its promises: what is written can be read, and of 8 racing writers one wins."""
+    """The store gives the guarantees that commits need: what is written can be read, and of 8 racing writers one wins."""
     from ser_core.store.connect import connect
     from ser_core.store.probe import probe
 
@@ -166,7 +168,9 @@ def _kinds(table: str) -> Collection[str]:
         from transformers.models.auto import modeling_auto
     except ModuleNotFoundError as error:
         raise SpecError(
-            f"{error.name} is not installed, stages need it", reason="MissingPackage", hint="pip install 'ser-operator[jobs]'"
+            f"{error.name} is not installed, stages need it",
+            reason="MissingPackage",
+            hint="in a checkout of this project: pip install '.[jobs]'",
         ) from error
     found: Collection[str] = getattr(modeling_auto, table)
     return found

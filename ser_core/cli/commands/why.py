@@ -1,4 +1,4 @@
-"""`ser why`: why a run stands where it stands, in three lines: cause, evidence, fix."""
+"""`ser why`: why a run is in its current state, in three lines: cause, evidence, fix."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, St
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.views.reasons import Remedy, remedy_of
+from ser_core.cli.views.remedies import Remedy, remedy_of
 from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 
@@ -35,7 +35,7 @@ def why(
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Say why a run stands where it stands.
+    """Say why a run is in its current state.
 
     Cause, evidence and fix in three lines, from conditions, attempts and events.
     """
@@ -57,12 +57,12 @@ def _events(stored: StoredRun) -> Sequence[Mapping[str, Any]]:
 
 
 def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, target: str, *, on_cluster: bool) -> Why:
-    """Why a run stands where it stands. Pure.
+    """Why a run is in its current state. Pure.
 
     Args:
         run: The run.
         events: Events of the run itself; of the pods the operator has read already what they wait for.
-        now: For how long a stage is at work.
+        now: For how long a stage has been running.
         target: What the user named the run by, for commands.
         on_cluster: Whether an operator carries it out, or `ser run`.
     """
@@ -91,7 +91,7 @@ def _unseen(run: SERRun, events: Sequence[Mapping[str, Any]]) -> Why:
     last = max(events, key=event_time, default=None)
     told = f"; last event: {last.get('reason')}: {last.get('message')}" if last is not None else "; it has no events"
     pods = "kubectl get pods -A -l app.kubernetes.io/name=ser-operator"
-    fix = f"see that an operator runs and watches namespace {run.metadata.namespace}: {pods}"
+    fix = f"check that an operator runs and watches namespace {run.metadata.namespace}: {pods}"
     return Why(f"no operator has looked at {what} yet", f"status.observedGeneration is {seen}, of {run.metadata.generation}{told}", fix)
 
 
@@ -108,7 +108,7 @@ def _completed(run: SERRun) -> Why:
         cause = "the run has ended, and no loop beat the seed model on the dev pairs"
         fix = "more seed labels make a better seed model; ser report shows what was kept and how often it was right"
     else:
-        cause, fix = "the run has ended as it should", "nothing to mend; ser evolution and ser report show what it brought"
+        cause, fix = "the run has ended as it should", "nothing to do; ser evolution and ser report show the results"
     return Why(cause, status.message, fix)
 
 
@@ -123,7 +123,7 @@ def _running(status: SERRunStatus, failed: StageStatus | None, now: datetime, ta
     if failed is not None and key_of(failed) == key_of(live):
         since += f"; attempt {failed.attempt} ended with {failed.reason}: {failed.message}"
     local = "; if no ser run is working, the machine was interrupted: the same ser run goes on"
-    return Why("nothing is wrong: a stage is at work", since, f"watch it: ser status {target} --watch{'' if on_cluster else local}")
+    return Why("nothing is wrong: a stage is running", since, f"watch it: ser status {target} --watch{'' if on_cluster else local}")
 
 
 def _last_failure(status: SERRunStatus) -> StageStatus | None:
@@ -138,7 +138,7 @@ def _filled(remedy: Remedy, run: SERRun) -> str:
 
 
 def _then(run: SERRun, target: str, *, on_cluster: bool) -> str:
-    """What makes the run go on once the cause is mended; empty when it does so by itself."""
+    """What makes the run go on once the cause is gone; empty when it goes on by itself."""
     if run.status.phase is Phase.FAILED:
         again = (
             f"kubectl delete serrun -n {run.metadata.namespace} {run.metadata.name} and apply it again"

@@ -22,7 +22,7 @@ class Measured:
     """Ends of the 95 % interval; None: not known."""
     high: float | None
     best: bool = False
-    yardstick: bool = False
+    baseline: bool = False
 
 
 def accuracy_chart(rows: Sequence[Measured], width: int) -> Iterator[Text]:
@@ -50,8 +50,8 @@ def accuracy_chart(rows: Sequence[Measured], width: int) -> Iterator[Text]:
         if row.low is not None and row.high is not None:
             line[place(row.low) : place(row.high) + 1] = ["─"] * (place(row.high) - place(row.low) + 1)
             line[place(row.low)], line[place(row.high)] = "├", "┤"
-        line[place(row.accuracy)] = "●" if not row.yardstick else "○"
-        style = "bold green" if row.best else "dim" if row.yardstick else ""
+        line[place(row.accuracy)] = "●" if not row.baseline else "○"
+        style = "bold green" if row.best else "dim" if row.baseline else ""
         name = f"{row.name} *" if row.best else row.name
         yield Text.assemble(f"{name:<{_NAME_CELLS}}", ("".join(line), style), f" {row.accuracy:.3f}")
     yield Text(" " * _NAME_CELLS + "".join(marks), style="dim")

@@ -1,4 +1,4 @@
-"""Two runs beside each other: what differs in their specs, what each loop brought, and whether the difference may be chance."""
+"""Two runs beside each other: what differs in their specs, the results of each loop, and whether the difference may be chance."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ SEED, BEST = "seed", "best"
 
 @dataclass(frozen=True, slots=True)
 class SpecDifference:
-    """One field that the two specs do not agree on; None: left out."""
+    """One field that differs between the two specs; None: left out."""
 
     field: str
     a: Any
@@ -72,7 +72,7 @@ def compare_runs(a: StoredRun, b: StoredRun) -> RunsCompared:
 
 
 def spec_differences(a: SERRun, b: SERRun) -> Iterator[SpecDifference]:
-    """Every field of the specs in which the runs differ, deepest first named."""
+    """Every field in which the specs of the runs differ, by its full path."""
     of_a, of_b = (dict(_leaves("", run.spec.model_dump(mode="json", by_alias=True))) for run in (a, b))
     for field in [*of_a, *(field for field in of_b if field not in of_a)]:
         if of_a.get(field) != of_b.get(field):

@@ -25,7 +25,7 @@ _SECONDS_BETWEEN_PROGRESS = 10.0
 
 
 class Display(Protocol):
-    """What `ser run` has to say."""
+    """What `ser run` shows."""
 
     def __enter__(self) -> Self:
         """Begin to show a run."""
@@ -76,7 +76,7 @@ class JsonDisplay:
         return None
 
     def show(self, run: SERRun, planned: Plan) -> None:
-        """One line per new event, iteration and control, and for the policy."""
+        """One line per new event, loop and control, and for the policy."""
         for event in planned.events:
             _line(event.reason, type=event.type, message=event.message)
         for row in run.status.iterations:

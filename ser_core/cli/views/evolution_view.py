@@ -12,12 +12,13 @@ from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
 from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
 from ser_core.cli.views.policy_line import policy_line
 
-_COLUMNS = ("loop", "status", "pairs", "kept", "above", "agree", "dev", "gain", "held-out", "95 % interval", "T")
-_LEFT_OUT_WHERE_NARROW = frozenset({"pairs", "above", "gain", "T"})
-_COLUMNS_NEEDED = 76
+_COLUMNS = ("loop", "status", "pairs", "kept", "threshold", "agree", "dev", "gain", "held-out", "95 % interval", "T")
+_LEFT_OUT_WHERE_NARROW = frozenset({"pairs", "threshold", "gain", "T"})
+_HEADS = {"held-out": "held-\nout", "95 % interval": "95 %\ninterval"}
+_COLUMNS_NEEDED = 79
 """Of the terminal, for all of the table."""
 _LEGEND = """\
-{above}agree: share of kept self-labels that are right
+{threshold}agree: share of kept self-labels that equal the human ones
 dev accuracy decides (* best), held-out accuracy informs{temperature}
 length: the rule "the longer answer wins" · curve: held-out, 95 % interval"""
 
@@ -35,7 +36,9 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
     chart = accuracy_chart(list(_measured(status, length_rule)), width)
     policy = [] if status.policy is None else [Text(f"\npolicy  {policy_line(status.policy)}", no_wrap=True, overflow="ignore")]
     narrow = width < _COLUMNS_NEEDED
-    legend = _LEGEND.format(above="" if narrow else "above: lowest confidence kept · ", temperature="" if narrow else " · T: temperature")
+    legend = _LEGEND.format(
+        threshold="" if narrow else "threshold: lowest confidence kept\n", temperature="" if narrow else " · T: temperature"
+    )
     return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *chart, *policy)
 
 
@@ -45,9 +48,9 @@ def _measured(status: SERRunStatus, length_rule: float | None) -> Iterator[Measu
             name = str(row.iteration) if row.iteration else "seed"
             yield Measured(name, row.accuracy, row.accuracy_low, row.accuracy_high, best=row.iteration == status.best_iteration)
     for control in status.controls:
-        yield Measured(control.control, control.accuracy, control.accuracy_low, control.accuracy_high, yardstick=True)
+        yield Measured(control.control, control.accuracy, control.accuracy_low, control.accuracy_high, baseline=True)
     if length_rule is not None:
-        yield Measured(LENGTH_RULE, length_rule, None, None, yardstick=True)
+        yield Measured(LENGTH_RULE, length_rule, None, None, baseline=True)
 
 
 def evolution_table(status: SERRunStatus, length_rule: float | None = None, *, narrow: bool = False) -> Table:
@@ -56,22 +59,22 @@ def evolution_table(status: SERRunStatus, length_rule: float | None = None, *, n
     Args:
         status: The run's status; nothing else is needed, so that a live display can redraw it.
         length_rule: Held-out accuracy of "the longer answer wins"; None leaves the row out.
-        narrow: Leave out what is missed least, to fit 60 columns.
+        narrow: Leave out the less important columns, to fit 60 columns.
     """
     shown = [not narrow or name not in _LEFT_OUT_WHERE_NARROW for name in _COLUMNS]
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for name in compress(_COLUMNS, shown):
-        table.add_column(name.replace("95 % ", "95 %\n"), justify="left" if name == "loop" else "right", no_wrap=True, vertical="bottom")
+        table.add_column(_HEADS.get(name, name), justify="left" if name == "loop" else "right", no_wrap=True, vertical="bottom")
     for row in status.iterations:
         best = row.iteration == status.best_iteration
         table.add_row(*compress(_cells(row, best), shown), style="bold" if best else None)
-    yardsticks = [(control.control, control.accuracy, interval(control.accuracy_low, control.accuracy_high)) for control in status.controls]
+    baselines = [(control.control, control.accuracy, interval(control.accuracy_low, control.accuracy_high)) for control in status.controls]
     if length_rule is not None:
-        yardsticks.append((LENGTH_RULE, length_rule, ""))
-    if yardsticks:
+        baselines.append((LENGTH_RULE, length_rule, ""))
+    if baselines:
         table.add_section()
-    for name, accuracy, spread in yardsticks:
-        table.add_row(*compress((name.replace("Once", "\nOnce"), *[""] * 7, f"{accuracy:.3f}", spread, ""), shown))
+    for name, accuracy, spread in baselines:
+        table.add_row(*compress((name.replace("Label", "\nLabel"), *[""] * 7, f"{accuracy:.3f}", spread, ""), shown))
     return table
 
 

@@ -37,7 +37,7 @@ def standard_output() -> Console:
 
 
 def standard_error() -> Console:
-    """Console for talk. Long lines are left to the terminal, so that messages can be copied and searched."""
+    """Console for messages. Long lines are left to the terminal, so that messages can be copied and searched."""
     return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""What people should know about data that can be used. Nothing here decides anything."""
+"""Warnings about data that can be used. Nothing here decides anything."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

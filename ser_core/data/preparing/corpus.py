@@ -164,5 +164,5 @@ def _check_id(row: Row, pair_id: str, ids: dict[str, str]) -> None:
         raise DataError(
             f"{row.file}, line {row.line}: id {shown(name)} belongs to different pairs",
             reason="ConflictingIds",
-            hint="ids must be unique; rename the column if it is no name of the row",
+            hint="ids must be unique; rename the column if it does not identify the row",
         )

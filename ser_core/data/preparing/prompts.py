@@ -35,7 +35,7 @@ def read_prompts(
         access: How stores and the hub are reached.
         folder: For downloads.
         heldout: Prompts to leave out.
-        max_dropped_fraction: Share of unusable rows that is borne.
+        max_dropped_fraction: Share of unusable rows that is allowed.
         alive: Called often.
 
     Raises:
@@ -84,14 +84,14 @@ def _prompt(row: Row | BadRow) -> str:
         raise RowError("NoPrompt", "it has no column prompt with text or messages")
     text = clean(value if isinstance(value, str) else render_prompt(parse_messages("prompt", value)))
     if not text or not is_usable(text):
-        raise RowError("UnusableText", "prompt is empty, or holds a NUL or half a character")
+        raise RowError("UnusableText", "prompt is empty, or holds a NUL or a lone surrogate")
     return text
 
 
 def _check_new(normal: str, kept: Mapping[str, str]) -> None:
     if normal in kept:
         repeated = bool(kept[normal])
-        raise RowError(*("Duplicate", "the prompt stands twice") if repeated else ("HeldOut", "the prompt is held out"))
+        raise RowError(*("Duplicate", "the prompt occurs twice") if repeated else ("HeldOut", "the prompt is held out"))
 
 
 def _provenance(source: Source, tally: Tally) -> dict[str, Any]:

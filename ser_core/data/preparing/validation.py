@@ -10,7 +10,7 @@ from ser_core.data.reading.rows import BadRow, RowError
 from ser_core.errors import DataError
 
 MAX_MALFORMED_FRACTION = 0.001
-"""Rows that are no JSON at all say that a file is damaged; one (a cut-off last line) is always borne."""
+"""Malformed JSON rows are a sign of a damaged file; one of them (a cut-off last line) is always allowed."""
 REPEATS = frozenset({"Duplicate", "HeldOut"})
 """Drops that lose no information: they do not count towards data.maxDroppedFraction."""
 
@@ -83,7 +83,7 @@ class Tally:
         self.first.setdefault(row.reason, row)
 
     def first_of_each(self) -> list[str]:
-        """Where the first unusable row of each reason stands, so that it can be found and repaired; repeated rows need none."""
+        """Place of the first unusable row of each reason, so that a user can find and repair it; repeated rows need none."""
         rows = [row for reason, row in sorted(self.first.items()) if reason not in REPEATS]
         return [f"{row.reason}: {self.dropped[row.reason]} dropped, the first in {row.file}, line {row.line}: {row.detail}" for row in rows]
 

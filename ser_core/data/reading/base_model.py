@@ -92,7 +92,7 @@ def check_base_model(spec: RewardModelSpec, access: Access, folder: Path) -> Bas
 
 
 def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseModel:
-    """The same of the policy's base, whose longest row is a prompt with its answer; and what answers with it is installed here.
+    """The same for the policy's base, whose longest row is a prompt with its answer. Its generator must be installed here.
 
     Raises:
         SpecError: As of `check_base_model`, or ``MissingPackage``.
@@ -102,7 +102,7 @@ def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseMod
         raise SpecError(
             "policy.generator: vllm is not installed",
             reason="MissingPackage",
-            hint="install ser-operator[jobs,vllm] where the stages run, or leave policy.generator out",
+            hint="install the extras jobs and vllm where the stages run (docs/install.md), or leave policy.generator out",
         )
     with _named("policy.base"):
         model, config = _check_files(spec.base, spec.revision, access, folder)

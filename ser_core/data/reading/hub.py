@@ -47,7 +47,9 @@ def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None) ->
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
-        raise SpecError(f"{uri} needs huggingface_hub", reason="HubClientMissing", hint="pip install 'ser-operator[jobs]'") from error
+        raise SpecError(
+            f"{uri} needs huggingface_hub", reason="HubClientMissing", hint="in a checkout of this project: pip install '.[jobs]'"
+        ) from error
     repository, in_uri = split_hub(uri)
     endpoint = hub.endpoint or os.environ.get("HF_ENDPOINT")
     with _explained(uri, kind, endpoint):

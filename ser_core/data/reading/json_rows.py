@@ -73,7 +73,7 @@ def _malformed(file: DataFile, line: int, what: str) -> DataError:
     return DataError(
         f"{file.name}, line {line}: {what}",
         reason="MalformedJson",
-        hint="write one JSON object a line (.jsonl): then one bad row costs one row",
+        hint="write one JSON object a line (.jsonl): then a bad row is dropped alone",
     )
 
 

@@ -28,7 +28,7 @@ def lora(adapter: AdapterSpec, task: Literal["CAUSAL_LM", "SEQ_CLS"], *, whole: 
 
 
 def adapt_scorer(network: Any, adapter: AdapterSpec) -> Any:
-    """A network that scores with a new adapter on its trunk, whose weights come from torch's generator; its head is trained whole."""
+    """A network that scores, with a new adapter on its trunk. The adapter's weights come from torch's generator."""
     from peft import get_peft_model
 
     return get_peft_model(network, lora(adapter, "SEQ_CLS", whole=list(heads(network))))

@@ -24,7 +24,7 @@ def process_group() -> Iterator[None]:
 
     One group is all that a process can have: DeepSpeed remembers the first.
 
-    After an error nobody waits for the others: they may not know of it, and are ended by whoever started them.
+    After an error no process waits for the others: they may not know of it, and the supervisor ends them.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield

@@ -1,6 +1,6 @@
-"""Which prompts a step takes, how a pass is cut into minibatches, and which rows are computed together.
+"""The prompts of a step, the minibatches of an epoch, and the micro-batches that are computed together.
 
-The first two are functions of the seed and the step alone: the same in every process, and nothing that a checkpoint has to hold.
+Prompts and minibatches depend on the seed and the step alone. So they are the same in every process, and a checkpoint need not hold them.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 from ser_core.learn.reward.batching import epoch_order
 
 
-def prompts_of_step(step: int, prompts: int, rollouts: int, seed: int) -> NDArray[np.int64]:
-    """Numbers of the prompts of a PPO step (from 0), shape (rollouts,). Each pass over the prompts has its own order; none is left out."""
-    places = np.arange(step * rollouts, (step + 1) * rollouts)
+def prompts_of_step(step: int, prompts: int, answers: int, seed: int) -> NDArray[np.int64]:
+    """Numbers of the prompts that a PPO step (from 0) answers, shape (answers,).
+
+    Each pass over the prompts has an order of its own, and takes every prompt once.
+    """
+    places = np.arange(step * answers, (step + 1) * answers)
     orders = {epoch: epoch_order(prompts, seed, epoch) for epoch in np.unique(places // prompts).tolist()}
     return np.array([orders[place // prompts][place % prompts] for place in places.tolist()])
 
 
 def minibatches(rows: int, parts: int, seed: int, step: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Rows of each optimizer step of one pass, over all processes; every row once."""
+    """Rows of each optimizer step of one epoch, over all processes. Every row belongs to one of them."""
     return np.array_split(np.random.default_rng([seed, step, epoch]).permutation(rows), min(parts, rows))
 
 
@@ -31,7 +34,7 @@ def micro_batches(prompts: Sequence[int], answers: Sequence[int], budget: int) -
     Args:
         prompts: Tokens of each row's prompt.
         answers: Tokens of each row's answer.
-        budget: Tokens of a micro-batch, padding included. A row that is longer alone gets one of its own.
+        budget: Tokens of a micro-batch, padding included. A row that is longer than this is a micro-batch of its own.
     """
     lengths = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
     batches: list[list[int]] = []
@@ -45,10 +48,10 @@ def micro_batches(prompts: Sequence[int], answers: Sequence[int], budget: int) -
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """Prompts with their answers right behind them, padded on the right.
+    """Prompts, each followed by its answer and then by padding.
 
-    Nothing that a causal model computes for a real token depends on what stands right of it. So there is no attention mask, positions count
-    from a row's first token as in generation, and the padding may be any token, the end token too.
+    A causal model computes nothing for a real token from the tokens to its right. So no attention mask is needed, positions count from
+    the row's first token as they do in generation, and any token can be the padding, also the end token.
     """
 
     tokens: torch.Tensor
@@ -67,23 +70,23 @@ class Sequences:
 
     @property
     def before(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Row and column in ``tokens`` of the state before every real answer token: its predecessor's. Row by row."""
+        """Row and column in ``tokens`` of the token before every real answer token, row by row. Its hidden state predicts that token."""
         rows, places = self.answer_mask.nonzero(as_tuple=True)
         return rows, self.prompts[rows] - 1 + places
 
     def spread(self, values: torch.Tensor) -> torch.Tensor:
-        """Values of all real answer tokens, in the order of `before`, in shape (rows, answer width); 0 at padding."""
+        """Bring one value for each real answer token, in the order of `before`, into shape (rows, answer width); 0 at padding."""
         return values.new_zeros(len(self.tokens), self.answer_width).index_put(self.answer_mask.nonzero(as_tuple=True), values)
 
     def rows(self, chosen: torch.Tensor) -> "Sequences":
-        """The chosen rows, at least one, without the columns in which all of them are padding."""
+        """The chosen rows, at least one. Columns in which all of them have padding are left out."""
         prompts, answers = self.prompts[chosen], self.answers[chosen]
         width = int((prompts + answers).max())
         return Sequences(self.tokens[chosen, :width], prompts, answers, max(1, int(answers.max())))
 
 
 def sequences(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], device: str) -> Sequences:
-    """Prompts and answers as tensors; both may be none at all."""
+    """Prompts and answers as tensors. There may be no row at all."""
     rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     tokens = np.zeros((len(rows), max(map(len, rows), default=1)), dtype=np.int64)
     for row, content in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Prompts and how they are answered. Other engines than transformers fit behind `Generator`."""
+"""Prompts, and the generators that sample answers to them. `Generator` is what an engine has to offer; transformers is one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,44 +10,44 @@ from transformers import GenerationConfig
 from ser_core.errors import DataError
 
 TEMPLATE = "Question: {prompt}\n\nAnswer:"
-"""What the reward model reads before an answer (see `ser_core.learn.reward.encoding`)."""
+"""The text before an answer, the same as the reward model reads (see `ser_core.learn.reward.encoding`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt as the reward model reads it (text) and as the policy reads it (token ids, at least one)."""
+    """A prompt: its text, which the reward model reads, and its token ids (at least one), which the policy reads."""
 
     text: str
     tokens: tuple[int, ...]
 
 
 class Generator(Protocol):
-    """Answers prompts with the policy's present weights."""
+    """Samples answers with the policy's current weights."""
 
     def generate(self, prompts: Sequence[Sequence[int]], *, tokens: int, temperature: float) -> list[list[int]]:
         """Sample one answer for each prompt.
 
         Args:
             prompts: Token ids without padding.
-            tokens: At most that many tokens an answer.
-            temperature: What logits are divided by. The samples must come from that distribution, whole and unaltered.
+            tokens: Length of the longest answer, in tokens.
+            temperature: Divisor of the logits. The samples must come from exactly that distribution: no top-k, no top-p, no penalty.
 
         Returns:
-            Token ids of the answers alone. What stands after the first end token is cut off by the caller.
+            Token ids of the answers, without those of the prompts. The caller cuts an answer after its first end token.
         """
         ...
 
 
 class TransformersGenerator:
-    """HF generate: portable, slow.
+    """``generate`` of transformers: it runs everywhere, and it is slow.
 
     Args:
-        network: The policy's network itself, so that its weights are always the present ones.
-        pad_token: What to pad prompts with; any token, since it is masked.
-        end_tokens: Rows stop there; the token itself is kept.
-        device: Where the network is.
-        autocast: Type of its products; None: fp32.
-        rows: Prompts that are answered together; it bounds the memory of the cache.
+        network: The policy's network itself, so that its weights are always the current ones.
+        pad_token: Token that prompts are padded with. It can be any token, since padding is masked.
+        end_tokens: Tokens that end an answer; the answer keeps its end token.
+        device: Device of the network.
+        autocast: Type of the matrix products; None: fp32.
+        rows: Prompts that are answered together. It limits the memory of the cache.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TransformersGenerator:
 
     def generate(self, prompts: Sequence[Sequence[int]], *, tokens: int, temperature: float) -> list[list[int]]:
         """See `Generator.generate`."""
-        # A model's own generation settings (top-p, repetition penalty, ...) sample from another distribution than the one that learns.
+        # With the model's own generation settings (top-p, repetition penalty, ...) the samples would not come from the policy that learns.
         own, self._network.generation_config = self._network.generation_config, GenerationConfig()
         try:
             answers: list[list[int]] = [[] for _ in prompts]
@@ -96,7 +96,7 @@ class TransformersGenerator:
 
 
 def until_end(answer: Sequence[int], ends: Sequence[int]) -> tuple[list[int], bool]:
-    """The answer up to its first end token, which it keeps, and whether there is one."""
+    """The answer up to and with its first end token, and whether it has an end token."""
     for place, token in enumerate(answer):
         if token in ends:
             return list(answer[: place + 1]), True
@@ -104,16 +104,18 @@ def until_end(answer: Sequence[int], ends: Sequence[int]) -> tuple[list[int], bo
 
 
 def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, template: str = TEMPLATE) -> list[Prompt]:
-    """Prompts for the policy; those that are too long lose their beginning. The tokenizer's first token is kept, its end token not added.
+    """Encode prompts for the policy.
+
+    A prompt that is too long loses its beginning, but keeps the tokenizer's begin-of-sequence token. No end token is added.
 
     Args:
-        tokenizer: The policy's.
-        texts: Prompts as the reward model reads them.
-        tokens: At most that many tokens a prompt.
-        template: Has the place ``{prompt}``.
+        tokenizer: The policy's tokenizer.
+        texts: Texts of the prompts.
+        tokens: Length of the longest prompt, in tokens.
+        template: Text around a prompt; the prompt replaces ``{prompt}``.
 
     Raises:
-        DataError: A prompt has no tokens: nothing would stand before the first token of its answer.
+        DataError: A prompt has no tokens, so the first token of its answer would have no predecessor.
     """
     begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     start = (tokenizer.bos_token_id,) if begins else ()
@@ -121,7 +123,7 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, templat
     for number, text in enumerate(texts):
         ids = tokenizer(template.replace("{prompt}", text), add_special_tokens=False, verbose=False)["input_ids"]
         if not start and not ids:
-            raise DataError(f"prompt {number} has no tokens", reason="EmptyPrompt", hint="leave it out")
+            raise DataError(f"prompt {number} has no tokens", reason="EmptyPrompt", hint="remove this prompt from the data")
         room = tokens - len(start)
         found.append(Prompt(text, (*start, *ids[max(0, len(ids) - room) :])))
     return found

@@ -1,6 +1,6 @@
-"""The policy: a causal language model. Dropout is off, in training too.
+"""The policy: a causal language model. Dropout is off, also in training.
 
-Weights are fp32; products may be bf16 (autocast), log-probabilities never are.
+Weights and log-probabilities are fp32. Matrix products can be bf16 (autocast).
 """
 
 import contextlib
@@ -23,35 +23,41 @@ from ser_core.learn.policy.batches import Sequences
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A causal language model, what it starts from, and its tokenizer."""
+    """A causal language model, its reference policy and its tokenizer."""
 
     network: Any
     reference: Any
-    """A frozen network; None: the policy's network with its adapter off."""
+    """Frozen network of the reference policy; None: it is the policy's network with the adapter switched off."""
     tokenizer: Any
     end_tokens: tuple[int, ...]
-    """Token ids that end an answer."""
+    """Ids of the tokens that end an answer."""
     precision: Precision
 
     def log_probabilities(self, batch: Sequences, temperature: float) -> torch.Tensor:
-        """Log-probability of every answer token, fp32, 0 at padding; shape (rows, answer width)."""
+        """Log-probability of every answer token, shape (rows, answer width), fp32; 0 at padding."""
         return _log_probabilities(self.network, batch, temperature, self.precision)
 
     def reference_log_probabilities(self, batch: Sequences, temperature: float) -> torch.Tensor:
-        """The same of the reference."""
+        """Log-probability of every answer token under the reference policy, shape (rows, answer width), fp32; 0 at padding."""
         if self.reference is not None:
             return _log_probabilities(self.reference, batch, temperature, self.precision)
         with self.network.disable_adapter():
             return _log_probabilities(self.network, batch, temperature, self.precision)
 
     def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
-        """Answers as a reward model reads them: without special tokens, and without the space after ``Answer:``, which it puts itself."""
+        """Texts of the answers as a reward model reads them: without special tokens, and without the space after ``Answer:``.
+
+        The reward model's template has that space already.
+        """
         ids = [list(answer) for answer in answers]
         found = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [text.removeprefix(" ") for text in found]
 
     def export(self, folder: Path) -> None:
-        """Write a plain transformers model and its tokenizer, adapter merged, in safetensors. Ends the training of an adapter."""
+        """Write the model and its tokenizer in the format of transformers, weights in safetensors.
+
+        An adapter is merged into the weights; after that it cannot be trained any more.
+        """
         export(self.network, self.tokenizer, folder)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -60,16 +66,16 @@ class Policy:
 
 
 def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> Policy:
-    """Load a policy; its reference is the same model, unchanged.
+    """Load a policy. Its reference policy is the same model, frozen.
 
     Args:
-        folder: A causal language model with its tokenizer, weights in safetensors.
-        precision: How to compute it.
-        adapter: Train a LoRA adapter in place of all weights; then no second copy of the model is needed for the reference.
+        folder: Folder of a causal language model with its tokenizer, weights in safetensors.
+        precision: Device and number types of the computation.
+        adapter: Train a LoRA adapter instead of all weights. Then the reference policy needs no second copy of the model.
         seed: Seed of a new adapter.
 
     Raises:
-        SpecError: transformers cannot make a causal language model of it, or nothing ends its answers.
+        SpecError: transformers cannot load the folder as a causal language model, or the model has no end token.
     """
     torch.manual_seed(seed)
     network, tokenizer = load_network(AutoModelForCausalLM, folder, "policy.base")
@@ -94,19 +100,19 @@ def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
 
 
 def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
-    """The context that a network is computed in."""
+    """Context in which a network computes its matrix products."""
     return torch.autocast(precision.device, dtype=precision.autocast) if precision.autocast else contextlib.nullcontext()
 
 
 def _log_probabilities(network: Any, batch: Sequences, temperature: float, precision: Precision) -> torch.Tensor:
     rows, columns = batch.before
-    # The head is by far the widest layer, so it sees the states before answer tokens alone.
+    # The head is by far the widest layer, so it gets only the hidden states that predict answer tokens.
     head = network.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0][rows, columns],))
     try:
         with autocast(precision):
             logits = network(input_ids=batch.tokens, use_cache=False).logits.float() / temperature
     finally:
         head.remove()
-    # The same as log-softmax, without a second tensor as large as the logits.
+    # This equals log-softmax, without a second tensor of the logits' size.
     chosen = logits.gather(-1, batch.tokens[rows, columns + 1].unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
     return batch.spread(chosen)

@@ -1,4 +1,4 @@
-"""Who judges the answers. The judge reads texts, so that it may have another tokenizer than the policy."""
+"""Scorers of answers. A scorer reads texts, so its tokenizer can differ from the policy's."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,19 +13,19 @@ from ser_core.learn.reward.scoring import Scores
 
 
 class Scorer(Protocol):
-    """Scores answers."""
+    """Gives every answer a score."""
 
     def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> Scores:
-        """Raw scores, in logits, shape (answers,). Equal answers in equal order get equal scores, to the last bit."""
+        """Raw scores in logits, shape (answers,). The same answers in the same order get the same scores, bit for bit."""
         ...
 
 
 class RewardModelScorer:
-    """Scores with a reward model.
+    """Scores answers with a reward model.
 
-    The stages of the loop compute each row in a shape of its own, so that a score depends on nothing else (`reward.scoring`),
-    and fill the last batch of every shape up. For the few answers of a PPO step that would be most of the work; here rows are
-    padded to the longest beside them, and may differ from the loop's scores in the last bits.
+    Here the rows of a batch are padded to the longest of them, so the last bits of a score depend on the other rows of its batch. The
+    stages of the loop avoid that (`reward.scoring`): they batch rows of equal shape and fill up the last batch of each shape. For the few
+    answers of a PPO step, filling up would be most of the work.
 
     Args:
         model: The reward model.

@@ -1,6 +1,6 @@
-"""Supervised fine-tuning of a policy by TRL: the loss of an answer's tokens alone, after the prompt that PPO will ask with.
+"""Supervised fine-tuning of a policy with TRL. The loss is over the tokens of the answers; the tokens of the prompts have none.
 
-Rows are tokenised here and not by TRL, so that prompt, answer and end token are those that the policy meets again in PPO.
+This module tokenises the rows, and TRL does not: so the policy sees the same prompts, answers and end tokens as later in PPO.
 """
 
 import math
@@ -22,21 +22,22 @@ from ser_core.learn.compute.pretrained import FROM_THE_FOLDER_ALONE, export, loa
 from ser_core.learn.policy.generation import encode_prompts
 
 _NOT_RESUMED = frozenset({"training_args.bin", "README.md", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"})
-"""Files of a TRL checkpoint that its resume does not read."""
+"""Files of a TRL checkpoint that a resume does not need."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A prompt with the answer that is learnt, as token ids."""
+    """A prompt and the answer that the policy learns, as token ids."""
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
     """Ends with the end token, unless it was cut."""
     truncated: bool
+    """Whether the prompt or the answer was cut."""
 
 
 class Watch(Protocol):
-    """Who watches a fine-tuning. Each process has one; what any of them answers holds for all."""
+    """What a fine-tuning asks and reports. Every process has its own watch; a yes from any of them is a yes for all processes."""
 
     def stopping(self) -> bool:
         """Whether to save and stop now."""
@@ -47,29 +48,29 @@ class Watch(Protocol):
         ...
 
     def save(self, step: int, files: Mapping[str, Path]) -> None:
-        """Keep a checkpoint: all that a later attempt needs in its folder to go on after ``step``."""
+        """Keep a checkpoint: the files that a later attempt needs to resume after ``step``."""
         ...
 
     def silent(self, phase: str) -> None:
-        """What follows takes no steps, and may take long."""
+        """A phase begins that takes no steps and can last long."""
         ...
 
     def stepped(self, step: int, loss: float) -> None:
-        """One more optimizer step is done."""
+        """One more optimizer step is done; its loss is in nats."""
         ...
 
 
 def encode_demonstrations(
     tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], *, prompt_tokens: int, answer_tokens: int
 ) -> list[Demonstration]:
-    """Prompts as PPO asks them, with their answers and the end token.
+    """Encode prompts as PPO does, each with its answer and the end token.
 
     Args:
-        tokenizer: The policy's.
-        prompts: As the reward model reads them.
-        answers: One for each prompt.
-        prompt_tokens: Longest prompt; longer ones lose their beginning.
-        answer_tokens: Longest answer, its end token included; longer ones lose their end and the end token.
+        tokenizer: The policy's tokenizer.
+        prompts: Texts of the prompts.
+        answers: One answer for each prompt.
+        prompt_tokens: Length of the longest prompt; a longer one loses its beginning.
+        answer_tokens: Length of the longest answer, end token included; a longer one loses its end and so the end token.
 
     Raises:
         DataError: A prompt has no tokens.
@@ -87,18 +88,18 @@ def encode_demonstrations(
 def load_demonstrations(
     base: Path, prompts: Sequence[str], answers: Sequence[str], *, prompt_tokens: int, answer_tokens: int
 ) -> list[Demonstration]:
-    """The same with the tokenizer in ``base``."""
+    """`encode_demonstrations` with the tokenizer in the folder ``base``."""
     tokenizer = AutoTokenizer.from_pretrained(base, **FROM_THE_FOLDER_ALONE)
     return encode_demonstrations(tokenizer, prompts, answers, prompt_tokens=prompt_tokens, answer_tokens=answer_tokens)
 
 
 def count_steps(rows: int, spec: SupervisedSpec) -> int:
-    """Optimizer steps of a fine-tuning; the last one of a pass may be smaller."""
+    """Number of optimizer steps. The last step of an epoch can have fewer answers."""
     return spec.epochs * -(-rows // spec.answers_per_step)
 
 
 def rows_together(longest: int, budget: int, answers_per_step: int) -> int:
-    """Rows of a micro-batch: the largest divisor of a step's answers whose padded rows stay within ``budget`` tokens; at least 1."""
+    """Rows of a micro-batch: the largest divisor of ``answers_per_step`` whose padded rows have at most ``budget`` tokens, or 1."""
     fitting = [rows for rows in range(1, answers_per_step + 1) if answers_per_step % rows == 0 and rows * longest <= budget]
     return max(fitting, default=1)
 
@@ -117,32 +118,35 @@ def fine_tune(
     watch: Watch,
     resume: Path | None = None,
 ) -> tuple[float, ...]:
-    """Fine-tune and export a policy; returns the loss of every optimizer step, the mean over an answer's tokens, in nats.
+    """Fine-tune a policy and export it.
 
     Args:
-        base: A causal language model with its tokenizer, weights in safetensors.
-        rows: What to learn.
-        spec: Epochs, rate and step size.
-        precision: How to compute it.
-        folder: Gets ``model/``, the policy with its tokenizer, adapter merged; checkpoints are written beside it.
-        adapter: Train a LoRA adapter in place of all weights.
+        base: Folder of a causal language model with its tokenizer, weights in safetensors.
+        rows: Demonstrations to learn.
+        spec: Epochs, learning rate and answers per step.
+        precision: Device and number types of the computation.
+        folder: The exported policy is written to ``model/`` in it, adapter merged; TRL writes its checkpoints to ``trainer/``.
+        adapter: Train a LoRA adapter instead of all weights.
         tokens_per_batch: Tokens of a micro-batch, padding included.
-        seed: Of the order of the rows, of dropout and of a new adapter.
-        processes: How many do this together, in the environment of torchrun; each takes an equal share of every step.
-        watch: Asked before and told after every step.
-        resume: Folder of a checkpoint to go on from.
+        seed: Seed of the order of the rows, of dropout and of a new adapter.
+        processes: Number of processes that train together, in the environment of torchrun. Each takes an equal share of every step.
+        watch: Hears of every step, and is then asked whether to stop and whether to save.
+        resume: Folder of the checkpoint to resume from.
+
+    Returns:
+        Loss of every optimizer step: the mean over the answers' tokens, in nats.
 
     Raises:
-        DataError: There is nothing to learn.
+        DataError: There is no demonstration.
         QualityError: The loss is not finite.
         Interrupted: The watch asked to stop; a checkpoint was saved.
-        SpecError: transformers cannot make a causal language model of ``base``, or the processes cannot share a step.
+        SpecError: transformers cannot load ``base`` as a causal language model, or the processes cannot share a step equally.
     """
     if spec.answers_per_step % processes:
         raise SpecError(
-            f"policy.sft.answersPerStep {spec.answers_per_step} cannot be shared by {processes} processes",
+            f"policy.sft.answersPerStep {spec.answers_per_step} is not a multiple of the number of processes, {processes}",
             reason="UnevenShares",
-            hint=f"make it a multiple of {processes}, or give resources.sft other GPUs",
+            hint=f"set policy.sft.answersPerStep to a multiple of {processes}, or change the GPUs of resources.sft",
         )
     if not rows:
         raise DataError("the seed has no training pair to fine-tune the policy on", reason="NoPairs", hint="give more labelled pairs")
@@ -174,7 +178,9 @@ def fine_tune(
     _silence(trainer)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if teller.interrupted_at is not None:
-        raise Interrupted(f"stopped after step {teller.interrupted_at} of the fine-tuning", hint="start it again to go on from there")
+        raise Interrupted(
+            f"stopped after step {teller.interrupted_at} of the fine-tuning", hint="start it again: it resumes after that step"
+        )
     watch.silent("exporting the policy")
     export(trainer.model, tokenizer, folder / "model")
     return tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
@@ -201,7 +207,7 @@ def _trl_settings(spec: SupervisedSpec, precision: Precision, **more: Any) -> An
 
 
 class _Teller(TrainerCallback):
-    """Tells the watch of every step, and lets the trainer save and stop when it asks to."""
+    """Reports every step to the watch, and makes the trainer save and stop when the watch says so."""
 
     def __init__(self, watch: Watch, device: str) -> None:
         self._watch = watch
@@ -216,7 +222,7 @@ class _Teller(TrainerCallback):
             raise QualityError(
                 f"the loss of fine-tuning step {state.global_step} is not finite",
                 reason="LossNotFinite",
-                hint="lower policy.sft.learningRate, or compute in fp32",
+                hint="lower policy.sft.learningRate, or set policy.precision to fp32",
             )
         self._watch.stepped(state.global_step, loss)
 
@@ -236,11 +242,12 @@ class _Teller(TrainerCallback):
 
 
 def _as_trl(row: Demonstration) -> dict[str, list[int]]:
+    # TRL calls an answer a completion.
     return {"input_ids": [*row.prompt, *row.answer], "completion_mask": [0] * len(row.prompt) + [1] * len(row.answer)}
 
 
 def _silence(trainer: Any) -> None:
-    """Standard output carries JSON events alone."""
+    """Standard output is for JSON events; TRL must not print there."""
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)

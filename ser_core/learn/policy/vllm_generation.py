@@ -1,7 +1,7 @@
-"""vLLM as the generator: an optional package (extra ``vllm``) whose engine lives in the trainer's own process, beside the policy.
+"""vLLM as the generator. It is an optional package (extra ``vllm``); its engine runs in the trainer's process, beside the policy.
 
-Every call gives the engine the policy's present weights first, and afterwards asks whether its answers came from them: an engine that
-went on with old weights would look like a policy that does not learn. Its tokens alone are used, never its probabilities.
+Every call first copies the policy's current weights into the engine, and afterwards checks that the answers came from these weights: with
+an engine that keeps old weights, a policy would seem not to learn. Only the engine's tokens are used, never its probabilities.
 """
 
 import logging
@@ -18,22 +18,25 @@ from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.policy import Policy
 
 MEMORY_SHARE = 0.3
-"""Of the device's memory, for the engine's copy of the weights and its cache; the trainer needs the rest (TRL's default as well)."""
+"""Share of the device's memory for the engine: its copy of the weights and its cache. The trainer needs the rest. TRL's default too."""
 LARGEST_DIFFERENCE = 0.1
-"""Nats a token, mean over an answer, that rounding may bring between two arithmetics: fp32 was seen at 5e-7, bf16 was not tried."""
+"""Largest difference between the log-probabilities of engine and policy, in nats per token, mean over an answer, that can be rounding.
+
+Measured with fp32: 5e-7. bf16 was not measured.
+"""
 
 
 class VllmGenerator:
     """See `Generator`.
 
     Args:
-        policy: Its network is what answers.
-        folder: The model that the policy was loaded from; only its configuration is read.
-        tokens: Longest prompt and longest answer together.
-        memory_share: Of the device's memory, for the engine.
+        policy: Its weights are copied into the engine.
+        folder: Folder that the policy was loaded from; the engine reads only the configuration in it.
+        tokens: Tokens of the longest prompt and the longest answer together.
+        memory_share: Share of the device's memory for the engine.
 
     Raises:
-        SpecError: vLLM has no such model, or too little memory (``GeneratorRefused``).
+        SpecError: vLLM does not support the model, or has too little memory (``GeneratorRefused``).
     """
 
     def __init__(self, policy: Policy, folder: Path, *, tokens: int, memory_share: float = MEMORY_SHARE) -> None:
@@ -43,14 +46,14 @@ class VllmGenerator:
             self._engine = self._vllm.LLM(
                 str(folder),
                 load_format="dummy",  # the weights come from the policy
-                # Of its own, a tied head is no special case when weights change; vLLM's CPU engine forgets it otherwise.
+                # An untied head is loaded like every other weight. vLLM's CPU engine does not update a tied head.
                 hf_overrides={"tie_word_embeddings": False},
                 skip_tokenizer_init=True,
-                generation_config="vllm",  # the model's own would sample from another distribution than the one that learns
+                generation_config="vllm",  # with the model's own settings the samples would not come from the policy that learns
                 dtype="float32" if policy.precision.autocast is None else "bfloat16",
                 max_model_len=tokens,
                 gpu_memory_utilization=memory_share,
-                enable_prefix_caching=False,  # what was computed with old weights must not be met again
+                enable_prefix_caching=False,  # a cached prefix was computed with old weights
                 enforce_eager=True,  # compiling needs a compiler, which the image does not have
                 logprobs_mode="processed_logprobs",
                 distributed_executor_backend="external_launcher" if ranks.count() > 1 else None,
@@ -59,24 +62,24 @@ class VllmGenerator:
             raise SpecError(
                 f"policy.generator: vLLM cannot run {policy.network.config.model_type}: {str(error).strip().splitlines()[-1]}",
                 reason="GeneratorRefused",
-                hint="use policy.generator: transformers, or mend what vLLM names",
+                hint="set policy.generator to transformers, or correct what vLLM names",
             ) from error
 
     def generate(self, prompts: Sequence[Sequence[int]], *, tokens: int, temperature: float) -> list[list[int]]:
         """See `Generator.generate`.
 
         Raises:
-            SpecError: The engine answers with other weights than the policy's (``GeneratorOutOfStep``).
+            SpecError: The engine answered with other weights than the policy's (``GeneratorOutOfStep``).
         """
         self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": plain_weights(self._policy.network)})
-        seeds = torch.randint(2**31, (len(prompts),)).tolist()  # so a run that goes on from a checkpoint samples the same
+        seeds = torch.randint(2**31, (len(prompts),)).tolist()  # after a resume, torch's seed gives the same answers
         found = self._engine.generate(
             [self._vllm.TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts],
             [self._sampling(tokens, temperature, seed) for seed in seeds],
             use_tqdm=False,
         )
         answers = [list(row.outputs[0].token_ids) for row in found]
-        if prompts:  # of many processes one may have none
+        if prompts:  # with many processes, one can have no prompt
             self._check(prompts[0], answers[0], found[0].outputs[0].logprobs, temperature)
         return answers
 
@@ -95,19 +98,21 @@ class VllmGenerator:
         apart = (told - own).abs().mean().item()
         if not apart <= LARGEST_DIFFERENCE:
             raise SpecError(
-                f"policy.generator: vLLM {self._vllm.__version__} answers with other weights than the policy's: {apart:.3f} nats a token "
-                f"apart, at most {LARGEST_DIFFERENCE} are rounding",
+                f"policy.generator: vLLM {self._vllm.__version__} answers with other weights than the policy's: their log-probabilities "
+                f"differ by {apart:.3f} nats per token, and rounding explains at most {LARGEST_DIFFERENCE}",
                 reason="GeneratorOutOfStep",
-                hint="use policy.generator: transformers, or another version of vLLM",
+                hint="set policy.generator to transformers, or install another version of vLLM",
             )
 
 
 @torch.no_grad()
 def plain_weights(network: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and weights of the plain model, one after the other: an adapter is added to what it adapts, a tied head comes twice.
+    """Names and weights of the model without adapter layers, one at a time.
+
+    An adapter is added to the weight that it adapts. A tied head comes under both of its names.
 
     Args:
-        network: A transformers model, or one with a LoRA adapter of peft.
+        network: A transformers model, with or without a LoRA adapter of peft.
     """
     plain = network.get_base_model() if hasattr(network, "get_base_model") else network
     for name, weight in plain.named_parameters(remove_duplicate=False):
@@ -123,12 +128,12 @@ def plain_weights(network: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _import_vllm() -> Any:
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # in this process: weights are handed over as they are
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the engine runs in this process, so weights need no transport
     os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # else it reports this machine to its makers
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # without it vLLM sends usage data to its makers
     os.environ.setdefault("VLLM_PLUGINS", "")
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     import vllm
 
-    logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of what is chosen here on purpose
+    logging.getLogger("vllm").setLevel(logging.ERROR)  # it would warn of the settings above, which are chosen on purpose
     return vllm

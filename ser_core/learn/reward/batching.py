@@ -1,4 +1,4 @@
-"""Which rows are computed together: by token budget, padding included, after sorting by length.
+"""Which rows are computed together: by tokens per batch, padding included, after sorting by length.
 
 Training takes random steps and sorts inside each of them, so that the steps stay an unbiased sample. Scoring sorts
 globally and computes every row in a shape that depends on its own length alone, because the last bits of a matrix product
@@ -46,12 +46,12 @@ def bucket_length(tokens: int, limit: int) -> int:
     return min(-(-needed // step) * step, limit)
 
 
-def scoring_batches(lengths: Sequence[int], token_budget: int, limit: int) -> list[tuple[Shape, list[int]]]:
+def scoring_batches(lengths: Sequence[int], tokens_per_batch: int, limit: int) -> list[tuple[Shape, list[int]]]:
     """Cut rows into batches of fixed shapes, longest first, so that a lack of memory shows at once.
 
     Args:
         lengths: Tokens of each row.
-        token_budget: Tokens of one batch.
+        tokens_per_batch: Tokens of one batch.
         limit: Positions of the model.
 
     Returns:
@@ -62,7 +62,7 @@ def scoring_batches(lengths: Sequence[int], token_budget: int, limit: int) -> li
         buckets.setdefault(bucket_length(length, limit), []).append(index)
     batches = []
     for length in sorted(buckets, reverse=True):
-        shape = Shape(max(1, token_budget // length), length)
+        shape = Shape(max(1, tokens_per_batch // length), length)
         members = buckets[length]
         batches += [(shape, members[start : start + shape.rows]) for start in range(0, len(members), shape.rows)]
     return batches
@@ -84,17 +84,17 @@ def pairs_of_step(step: int, pairs: int, pairs_per_step: int, seed: int) -> NDAr
     return epoch_order(pairs, seed, epoch)[within * pairs_per_step : (within + 1) * pairs_per_step]
 
 
-def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+def micro_batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
     """Cut the pairs of one step into micro-batches, longest first. A pair is never split.
 
     Args:
         lengths: Tokens of each pair's longer row.
-        token_budget: Tokens of one micro-batch, two padded rows a pair. A pair that is longer alone gets a micro-batch of its own.
+        tokens_per_batch: Tokens of one micro-batch, two padded rows a pair. A pair that is longer alone gets a micro-batch of its own.
     """
     batches: list[list[int]] = []
     longest = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batches and 2 * longest * (len(batches[-1]) + 1) <= token_budget:
+        if batches and 2 * longest * (len(batches[-1]) + 1) <= tokens_per_batch:
             batches[-1].append(index)
         else:
             batches.append([index])
@@ -102,18 +102,18 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     return batches
 
 
-def shares(lengths: Sequence[int], token_budget: int, processes: int) -> list[list[list[int]]]:
+def shares(lengths: Sequence[int], tokens_per_batch: int, processes: int) -> list[list[list[int]]]:
     """Micro-batches of each process, together the pairs of one step. All processes get the same number: some may be empty.
 
     Micro-batches that are computed at the same time are about as long.
 
     Args:
         lengths: Tokens of each pair's longer row.
-        token_budget: As for `micro_batches`.
+        tokens_per_batch: As for `micro_batches`.
         processes: How many there are.
     """
     cut = [
-        [[own[at] for at in batch] for batch in micro_batches([lengths[index] for index in own], token_budget)]
+        [[own[at] for at in batch] for batch in micro_batches([lengths[index] for index in own], tokens_per_batch)]
         for own in deal(lengths, processes)
     ]
     most = max(map(len, cut))

@@ -20,5 +20,5 @@ def hinge(margin: torch.Tensor, wanted: float) -> torch.Tensor:
 
 
 def centering(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
-    """``(better + worse)^2``: only differences are learnt from pairs, so something must hold the scores around zero."""
+    """``(better + worse)^2``: a pair teaches only a difference, so this term keeps the scores around zero."""
     return (better + worse).square()

@@ -16,17 +16,19 @@ Scores = NDArray[np.float64]
 AfterBatch = Callable[[list[int], Scores], None]
 
 
-def score_rows(model: RewardModel, rows: Sequence[Row], token_budget: int, after_batch: AfterBatch = lambda rows, scores: None) -> Scores:
+def score_rows(
+    model: RewardModel, rows: Sequence[Row], tokens_per_batch: int, after_batch: AfterBatch = lambda rows, scores: None
+) -> Scores:
     """Logits of rows, shape (rows,), in the given order.
 
     Args:
         model: The reward model.
         rows: Encoded prompts with answers.
-        token_budget: ``training.tokensPerBatch``.
+        tokens_per_batch: ``training.tokensPerBatch``.
         after_batch: Told the indices and the scores of every batch; it may raise.
     """
     scores = np.empty(len(rows), dtype=np.float64)
-    budget = model.precision.batch_tokens(token_budget)
+    budget = model.precision.batch_tokens(tokens_per_batch)
     # The outer context, though off, keeps the weights that the trunk's autocast has converted from one batch to the next.
     with torch.no_grad(), torch.autocast(model.precision.device, enabled=False):
         for shape, members in scoring_batches([len(row) for row in rows], budget, model.limit):
@@ -37,14 +39,18 @@ def score_rows(model: RewardModel, rows: Sequence[Row], token_budget: int, after
 
 
 def score_pairs(
-    model: RewardModel, pairs: Sequence[PoolPair], token_budget: int, known: Scores, after_batch: Callable[[int], None] = lambda rows: None
+    model: RewardModel,
+    pairs: Sequence[PoolPair],
+    tokens_per_batch: int,
+    known: Scores,
+    after_batch: Callable[[int], None] = lambda rows: None,
 ) -> tuple[list[PairScores], int]:
     """Scores of both answers of pairs, and how many pairs were truncated.
 
     Args:
         model: The reward model.
         pairs: What to score.
-        token_budget: ``training.tokensPerBatch``.
+        tokens_per_batch: ``training.tokensPerBatch``.
         known: Shape (pairs, 2). What is not NaN is known already; the rest is filled in, batch by batch.
         after_batch: Told the number of answers that every batch has scored; it may raise.
 
@@ -66,7 +72,7 @@ def score_pairs(
         known[where[:, 0], where[:, 1]] = scores
         after_batch(len(members))
 
-    score_rows(model, [encoded[pair][side] for pair, side in unknown], token_budget, keep)
+    score_rows(model, [encoded[pair][side] for pair, side in unknown], tokens_per_batch, keep)
     found = [
         PairScores(pair.id, float(score_1), float(score_2), first.answer_tokens, second.answer_tokens)
         for pair, (score_1, score_2), (first, second) in zip(pairs, known, encoded, strict=True)

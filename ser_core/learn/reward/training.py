@@ -61,8 +61,8 @@ class TrainingState:
 
 
 class Watch(Protocol):
-    """Who watches a training: it shows the progress, keeps checkpoints and may ask it to stop. Each process has one; what any of them
-    answers holds for all.
+    """Who watches a training: it shows the progress, keeps checkpoints and may ask it to stop. Each process has one; a yes of any
+    of them holds for all.
     """
 
     def stopping(self) -> bool:
@@ -74,7 +74,7 @@ class Watch(Protocol):
         ...
 
     def save(self, state: TrainingState) -> None:
-        """Keep a checkpoint. Every process is called, only the first one's state has tensors."""
+        """Keep a checkpoint. Every process calls it; only the state of rank 0 has tensors."""
         ...
 
     def silent(self, phase: str) -> None:

@@ -104,9 +104,7 @@ def compare(pairs: Sequence[EvaluatedPair], best: Sequence[EvaluatedPair]) -> Co
     this, other = _right_by_id(pairs), _right_by_id(best)
     if this.keys() != other.keys():
         lonely = min(this.keys() ^ other.keys())
-        raise QualityError(
-            f"the reward models were evaluated on different pairs: {lonely} stands in one of them alone", reason="PairsDiffer"
-        )
+        raise QualityError(f"the reward models were evaluated on different pairs: only one of them has {lonely}", reason="PairsDiffer")
     only_this = sum(right and not other[name] for name, right in this.items())
     only_best = sum(right and not this[name] for name, right in other.items())
     return Comparison(only_this=only_this, only_best=only_best, p_value=mcnemar(only_this, only_best))

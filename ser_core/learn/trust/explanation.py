@@ -74,19 +74,19 @@ def uncertain(tail: Tail, target_precision: float) -> tuple[str, ...]:
     )
 
 
-def less_than_a_step(confidence: NDArray[np.float64], above: int, threshold: float, minimum: int) -> tuple[str, ...]:
+def less_than_a_step(confidence: NDArray[np.float64], confident: int, threshold: float, minimum: int) -> tuple[str, ...]:
     """Too few pairs reach the threshold for one optimizer step.
 
     Args:
         confidence: (pairs,) of the pool.
-        above: Pairs that reach the threshold.
-        threshold: Lowest confidence to keep.
+        confident: Pairs that reach the threshold.
+        threshold: Lowest confidence that is kept.
         minimum: Pairs of one optimizer step.
     """
-    if above >= minimum:
+    if confident >= minimum:
         return ()
     highest = f", the highest confidence is {confidence.max():.3f}" if len(confidence) else ""
     return (
-        f"{above} of {len(confidence)} pairs reach threshold {threshold:.3f}{highest}: fewer than one optimizer step "
+        f"{confident} of {len(confidence)} pairs reach threshold {threshold:.3f}{highest}: fewer than one optimizer step "
         f"(training.pairsPerStep {minimum})",
     )

@@ -103,7 +103,8 @@ def reference(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec) -> S
 
 
 def calibrated(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec, evidence: Evidence, minimum: int) -> Selection:
-    """Rule calibrated (ours): the pairs at or above the lowest confidence that was right at targetPrecision on held-back seed pairs.
+    """Rule calibrated (ours): the pairs at or above the threshold: the lowest confidence whose precision on the calibration
+    pairs reaches targetPrecision.
 
     Args:
         score_1: (pairs,) raw logits of the first answers.
@@ -119,13 +120,13 @@ def calibrated(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec, evi
     better = _better(score_1, score_2)
     confidence = sigmoid(np.abs(score_1 - score_2) / evidence.temperature)
     threshold, notes = _threshold(evidence.margins, thresholds.target_precision)
-    above = (confidence >= (np.inf if threshold is None else threshold)) & (score_1 != score_2)
+    confident = (confidence >= (np.inf if threshold is None else threshold)) & (score_1 != score_2)
     first, second = _centred_statuses(score_1, score_2, thresholds)
     counts = int(first.sum()), int(second.sum())
-    learning = decide(Rule.CALIBRATED, *counts, kept=int(above.sum()), min_samples=thresholds.min_samples, minimum=minimum)
-    kept = np.zeros_like(above) if learning is LearningStatus.STOP else above
+    learning = decide(Rule.CALIBRATED, *counts, kept=int(confident.sum()), min_samples=thresholds.min_samples, minimum=minimum)
+    kept = np.zeros_like(confident) if learning is LearningStatus.STOP else confident
     if threshold is not None:
-        notes += explanation.less_than_a_step(confidence, int(above.sum()), threshold, minimum)
+        notes += explanation.less_than_a_step(confidence, int(confident.sum()), threshold, minimum)
     return Selection(
         better=better,
         confidence=confidence,

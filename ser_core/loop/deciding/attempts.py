@@ -8,7 +8,7 @@ Every decision is read from the stage's recorded attempts, so nothing has to be 
 | success, or nothing known, and no result | Lost | when a report finds no manifest | `mode: report` |
 | exit 143, a disruption, or after it was asked to stop | Interrupted | the third in a row without a newer checkpoint | at once |
 | exit 10 to 19, or another stage's manifest | Failed | yes | never |
-| exit 21, out of memory | Failed | yes | after a pause, once, with half of the token budget |
+| exit 21, out of memory | Failed | yes | after a pause, once, with half of the tokens per batch |
 | the rest of exit 20 to 29 | Failed | yes | after a pause, up to three charged attempts |
 | anything else | Failed | yes | the same, but never after twice the same at the same checkpoint |
 """
@@ -183,7 +183,7 @@ def _mismatch(row: StageStatus, manifest: ManifestRef | None, metrics: StageMetr
     if manifest is None or metrics is None:
         return f"{key_of(row)} says that it is done without {'a manifest' if manifest is None else 'metrics'}"
     if (manifest.stage, manifest.iteration) != (row.stage, row.iteration):
-        return f"{key_of(row)} reports the manifest of {manifest.stage.value} at iteration {manifest.iteration}"
+        return f"{key_of(row)} reports the manifest of {manifest.stage.value} of loop {manifest.iteration}"
     expected = _METRICS.get(row.stage, RetrainMetrics)
     if not isinstance(metrics, expected):
         return f"{key_of(row)} reports the metrics of a {metrics.kind} stage"

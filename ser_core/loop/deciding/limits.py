@@ -16,7 +16,7 @@ _SECONDS_PER_HOUR = 3600
 
 
 def gpu_hours(row: StageStatus, seen: ObservedAttempt | None, now: datetime) -> float:
-    """GPU-hours of an attempt up to its end, or up to ``now`` while nobody saw one."""
+    """GPU-hours of an attempt up to its end, or up to ``now`` while no end is known."""
     begin = (seen.started_at if seen is not None else None) or read_time(row.started_at)
     end = (seen.finished_at if seen is not None else None) or now
     return round(row.gpus * max(0.0, (end - begin).total_seconds()) / _SECONDS_PER_HOUR, 6)
@@ -48,7 +48,7 @@ def deadline_seconds(run: SERRun, status: SERRunStatus, now: datetime) -> int | 
 
 
 def budget_seconds(run: SERRun, status: SERRunStatus, gpus: int, live_hours: float = 0.0) -> int | None:
-    """Whole seconds for which the budget pays ``gpus`` GPUs, at least 1; None: no limit."""
+    """Whole seconds that the budget allows ``gpus`` GPUs, at least 1; None: no limit."""
     if run.spec.budget is None or not gpus:
         return None
     left = run.spec.budget.gpu_hours - status.gpu_hours - live_hours
@@ -56,7 +56,7 @@ def budget_seconds(run: SERRun, status: SERRunStatus, gpus: int, live_hours: flo
 
 
 def _deadline_left(run: SERRun, status: SERRunStatus, now: datetime) -> float | None:
-    """Seconds until the deadline, suspended time excluded. Before the first start the whole of it is left."""
+    """Seconds until the deadline, suspended time excluded. Before the first start all of it is left."""
     if run.spec.active_deadline is None:
         return None
     allowed = duration_seconds(run.spec.active_deadline)

@@ -9,7 +9,7 @@ from ser_core.api.serrun import Control, LoopSpec, Rule, SERRun, SERRunSpec, Sta
 from ser_core.api.stage import InputRole, ManifestRef, RunIdentity, StageSpec
 from ser_core.api.status import LearningStatus, Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.deciding.stopping import Ending, ending
-from ser_core.loop.deciding.token_budget import ran_out_of_memory, with_half_budget
+from ser_core.loop.deciding.token_budget import ran_out_of_memory, with_half_batches
 
 JOB_NAME_LENGTH = 56
 """A name must be a DNS label (63); the rest is room for the pod index that Kubernetes appends to it."""
@@ -195,7 +195,7 @@ def stage_spec(run: SERRun, status: SERRunStatus, attempt: StageStatus) -> Stage
         iteration=attempt.iteration,
         attempt=attempt.attempt,
         mode=attempt.mode,
-        spec=with_half_budget(run.spec, key.stage, gpus=wanted.gpus) if short else run.spec,
+        spec=with_half_batches(run.spec, key.stage, gpus=wanted.gpus) if short else run.spec,
         inputs={role: _manifest(done[source]) for role, source in inputs_of(key, run.spec, status).items()},
         steps=seed_only_steps(status) if key.stage is StageKind.CONTROL_SEED_ONLY else None,
         threads=_threads(wanted) or max(status.threads, 1),

@@ -27,8 +27,13 @@ def ratio(value: float) -> float:
     return round(value, _DIGITS)
 
 
+def loop_name(row: IterationStatus) -> str:
+    """A loop's reward model as messages name it."""
+    return f"loop {row.iteration}" if row.iteration else "the seed model"
+
+
 def best(iterations: Sequence[IterationStatus]) -> IterationStatus | None:
-    """The iteration with the highest dev accuracy; among equals that with the lowest dev loss, then the earliest. None before the first.
+    """The loop with the highest dev accuracy; among equals that with the lowest dev loss, then the earliest. None before the first.
 
     Few dev pairs often give equal accuracies; the loss still tells the models apart.
     """
@@ -71,7 +76,7 @@ def ending(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> Ending | No
 
 
 def _would_repeat(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> bool:
-    """Whether the next loop has the labelling model of the last one, under the rule whose choice depends on nothing else."""
+    """Whether the next loop would be labelled by the same reward model as the last one, under the rule that then gives the same result."""
     rolls_back = loop.rule is Rule.CALIBRATED and loop.stopping.rollback == "best"
     return rolls_back and best(iterations) is best(iterations[:-1])
 
@@ -82,7 +87,7 @@ def evidence(dev: Evaluation, best_before: IterationStatus | None) -> str:
     if best_before is None or best_before.dev_accuracy is None:
         return text
     change = ratio(dev.accuracy - best_before.dev_accuracy)
-    text += f"; {f'{change:+.4f} against' if change else 'the same as'} iteration {best_before.iteration}"
+    text += f"; {f'{change:+.4f} against' if change else 'the same as'} {loop_name(best_before)}"
     if not change and best_before.dev_loss is not None:
         text += f", log loss {dev.log_loss:.4f} against {best_before.dev_loss:.4f}"
     if dev.versus_best is None:

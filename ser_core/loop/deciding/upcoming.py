@@ -11,7 +11,7 @@ from ser_core.loop.text import write_time
 
 
 def upcoming_attempt(run: SERRun, status: SERRunStatus, now: datetime) -> StageStatus | None:
-    """The attempt that would be started now if nothing stood against it; None while one lives, or when there is none."""
+    """The attempt that would be started now if nothing prevents it; None while one lives, or when there is none."""
     key = next_stage(run.spec, status)
     if key is None or live_attempt(status) is not None:
         return None
@@ -32,6 +32,6 @@ def upcoming_attempt(run: SERRun, status: SERRunStatus, now: datetime) -> StageS
 
 
 def unknown_live(status: SERRunStatus, observed: Observed) -> tuple[ObservedAttempt, ...]:
-    """Attempts that run although the status does not know them as live. Nothing is started beside them."""
+    """Running attempts that are not live in the status. While there are any, nothing is started."""
     live = live_attempt(status)
     return tuple(seen for seen in observed.attempts if seen.state == "running" and (live is None or seen.job != live.job))

@@ -8,7 +8,8 @@ from ser_core.api.status import Phase, PolicyStatus, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt
 from ser_core.loop.deciding.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
 from ser_core.loop.deciding.stages import StageKey, committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
-from ser_core.loop.deciding.token_budget import ran_out_of_memory, takes_a_budget
+from ser_core.loop.deciding.stopping import loop_name
+from ser_core.loop.deciding.token_budget import computes_in_batches, ran_out_of_memory
 from ser_core.loop.deciding.upcoming import unknown_live, upcoming_attempt
 from ser_core.loop.observed import Observed, Waiting
 from ser_core.loop.text import write_time
@@ -79,7 +80,7 @@ def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:
     rows = attempts_of(status, key_of(upcoming))
     pause = next_attempt(rows).not_before
     if pause is not None and pause > now:
-        changed = " with half of training.tokensPerBatch" if ran_out_of_memory(rows[-1]) and takes_a_budget(upcoming.stage) else ""
+        changed = " with half of training.tokensPerBatch" if ran_out_of_memory(rows[-1]) and computes_in_batches(upcoming.stage) else ""
         begins = f"{key_of(upcoming)}: attempt {upcoming.attempt} starts at {write_time(pause)}{changed}"
         message = f"{begins}, after {rows[-1].reason}: {rows[-1].message}"
         return Verdict(Phase.RUNNING, "Pausing", message, wait_until=pause)
@@ -90,7 +91,7 @@ def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:
 def _summary(run: SERRun, status: SERRunStatus) -> str:
     """Which reward model is the best, why the loops ended and on what evidence, what the policy reached, and what was left out."""
     best = status.iterations[status.best_iteration or 0]
-    parts = [f"best reward model: iteration {best.iteration}, held-out accuracy {best.accuracy or 0.0:.4f}"]
+    parts = [f"best reward model: {loop_name(best)}, held-out accuracy {best.accuracy or 0.0:.4f}"]
     ended = loops_ended(run.spec.loop, status)
     if ended is not None:
         said = committed(status).get(ending_stage(status))
@@ -103,5 +104,5 @@ def _summary(run: SERRun, status: SERRunStatus) -> str:
 
 def _policy_summary(policy: PolicyStatus) -> str:
     stopped = f", stopped by {policy.stopped}" if policy.stopped else ""
-    change = f"held-out score {policy.baseline_score:.3f} to {policy.score:.3f}"
-    return f"policy: {change}, {policy.kl:.3g} nats from its start, after {policy.steps} steps{stopped}"
+    change = f"score on held-out prompts {policy.baseline_score:.3f} to {policy.score:.3f}"
+    return f"policy: {change}, KL {policy.kl:.3g} nats, after {policy.steps} PPO steps{stopped}"

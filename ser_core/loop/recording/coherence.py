@@ -13,7 +13,7 @@ from ser_core.loop.text import read_time
 
 
 def coherent(run: SERRun, status: SERRunStatus) -> bool:
-    """Whether the planner could have written ``status`` for ``run``. Total: no status that the CRD lets through makes it raise."""
+    """Whether the planner could have written ``status`` for ``run``. It never raises, whatever status the CRD allows."""
     return (
         all(_is_time(text) for text in _times(status))
         and _phase_fits(status)

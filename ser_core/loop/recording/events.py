@@ -1,4 +1,4 @@
-"""What people should hear of: the difference between two statuses, so that no event is told twice."""
+"""Events for people: the difference between two statuses, so that no Event is published twice."""
 
 from collections.abc import Iterator
 

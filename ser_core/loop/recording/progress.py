@@ -1,4 +1,4 @@
-"""How far the running stage is, as the status shows it: seldom enough that it costs no writes worth mentioning."""
+"""How far the running stage is, as the status shows it: so seldom that it causes few writes."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ _UNIT_BYTES = 16
 
 
 def progress(status: SERRunStatus, seen: Progress | None, now: datetime) -> ProgressStatus | None:
-    """The progress to show for the live attempt, None without one: the shown one until a new one is five points and a minute away from it.
+    """The progress to show for the live attempt, None without one. It changes when the new one is five points and a minute away.
 
     What is shown from before the attempt's start is another attempt's and is dropped.
     """

@@ -61,8 +61,11 @@ PROGRAMS = {
     "helm4": _helm("4", "4.3.1"),
     **{name: _prometheus(name) for name in ("prometheus", "promtool")},
     "kueue": Program("sigs.k8s.io/kueue/cmd/kueue", "0.17.0"),
+    "kube-network-policies": Program("sigs.k8s.io/kube-network-policies/cmd", "0.8.0"),
 }
-BINARIES = ("controlplane", *PROGRAMS)
+OF_A_NODE = ("kube-network-policies",)
+"""Programs that only the tests on a node run, which not every machine can (`node.parts`)."""
+BINARIES = ("controlplane", *(name for name in PROGRAMS if name not in OF_A_NODE))
 _SOURCE = Path(__file__).parent
 _ASSETS = {"etcd": "etcd", "apiserver": "kube-apiserver", "kubectl": "kubectl"}
 
@@ -76,7 +79,7 @@ def binary(name: str) -> Path:
     """Path of a binary, which is built first if need be.
 
     Args:
-        name: One of `BINARIES`.
+        name: One of `BINARIES` or `OF_A_NODE`.
     """
     path = cache_folder() / f"{name}-{_version(name)}"
     if path.exists():
@@ -107,7 +110,7 @@ def command(part: str) -> list[str]:
     """The words that start a part of the control plane, up to its flags; of ``etcd`` up to its configuration file.
 
     Args:
-        part: ``etcd``, ``apiserver``, ``controller-manager``, ``scheduler`` or ``kubectl``.
+        part: ``etcd``, ``apiserver``, ``controller-manager``, ``scheduler``, ``kubelet``, ``proxy`` or ``kubectl``.
     """
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and part in _ASSETS and (found := Path(assets) / _ASSETS[part]).exists():

@@ -18,7 +18,7 @@ from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
 
 PARTS = ("etcd", "apiserver", "controller-manager", "scheduler")
-READY_SECONDS = 60
+READY_SECONDS = 300
 _TOKEN_SECONDS = 24 * 3600
 
 
@@ -28,9 +28,9 @@ class ControlPlane:
     A user is ``admin`` (in ``system:masters``) or a ServiceAccount, written ``namespace/name``.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Data, logs and kubeconfigs go below ``folder``."""
-        self._configuration = Configuration(folder, Ports(*free_ports(3)))
+    def __init__(self, folder: Path, configuration: Configuration | None = None) -> None:
+        """Data, logs and kubeconfigs go below ``folder``; ``configuration`` replaces the usual one, on loopback."""
+        self._configuration = configuration or Configuration(folder, Ports(*free_ports(3)))
         self._watchdog = Watchdog()
         self._clients: dict[str, ApiClient] = {}
         self._parts = {name: Part(name, self._command(name), folder, self._watchdog) for name in PARTS}

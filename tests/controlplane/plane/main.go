@@ -1,9 +1,10 @@
-// The control plane of the end-to-end tests: etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl in one binary.
+// The cluster of the tests: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy and kubectl in one binary.
 //
 // Each is started as a process of its own (controlplane apiserver --etcd-servers=…), so that a test can kill one alone.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -16,12 +17,14 @@ import (
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 func main() {
 	if len(os.Args) < 2 {
-		fail("usage: controlplane etcd|apiserver|controller-manager|scheduler|kubectl [flags]")
+		fail("usage: controlplane etcd|apiserver|controller-manager|scheduler|kubelet|proxy|kubectl [flags]")
 	}
 	part := os.Args[1]
 	os.Args = append([]string{part}, os.Args[2:]...)
@@ -34,6 +37,10 @@ func main() {
 		os.Exit(cli.Run(controllers.NewControllerManagerCommand()))
 	case "scheduler":
 		os.Exit(cli.Run(scheduler.NewSchedulerCommand()))
+	case "kubelet":
+		os.Exit(cli.Run(kubelet.NewKubeletCommand(context.Background())))
+	case "proxy":
+		os.Exit(cli.Run(proxy.NewProxyCommand()))
 	case "kubectl":
 		logs.GlogSetter("0")
 		os.Exit(cli.Run(kubectl.NewDefaultKubectlCommand()))

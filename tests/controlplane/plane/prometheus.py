@@ -5,7 +5,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,7 +35,7 @@ class Prometheus:
         self.address = f"http://127.0.0.1:{port}"
         self._targets = folder / "targets.json"
         self._watchdog = Watchdog()
-        self.scrape([])
+        self.scrape({})
         configuration = folder / "prometheus.yaml"
         configuration.write_text(yaml.safe_dump(self._configuration(rules)))
         flags = [f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
@@ -67,10 +67,10 @@ class Prometheus:
         self._part.end()
         self._watchdog.close()
 
-    def scrape(self, addresses: Sequence[str]) -> None:
-        """From now on scrape ``host:port`` of these, and nothing else."""
+    def scrape(self, pods: Mapping[str, str]) -> None:
+        """From now on scrape these, and nothing else: ``host:port`` and the name of the pod there."""
         partial = self._targets.with_suffix(".partial")
-        partial.write_text(json.dumps([{"targets": [address], "labels": {"pod": address}} for address in addresses]))
+        partial.write_text(json.dumps([{"targets": [address], "labels": {"pod": pod}} for address, pod in pods.items()]))
         partial.replace(self._targets)
 
     def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:

@@ -1,8 +1,10 @@
-"""A real S3 server (versitygw) on loopback, its objects in a folder."""
+"""A real S3 server (versitygw), on loopback unless told otherwise, its objects in a folder."""
 
+import json
 import secrets
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +15,7 @@ from controlplane.plane.build import binary
 from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
 
-READY_SECONDS = 20
+READY_SECONDS = 120
 REGION = "us-east-1"
 
 
@@ -25,18 +27,19 @@ class S3Server:
         access_key: With ``secret_key`` the root user's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", port: int | None = None) -> None:
         """Objects and the log go below ``folder``."""
-        port = free_port()
-        objects = folder / "objects"
-        objects.mkdir(parents=True)
-        self.endpoint = f"http://127.0.0.1:{port}"
+        port = port or free_port()
+        objects, self._users = folder / "objects", folder / "users"
+        for made in (objects, self._users):
+            made.mkdir(parents=True)
+        self.endpoint = f"http://{host}:{port}"
         self.access_key, self.secret_key = "test-access", secrets.token_urlsafe(24)
-        self._port = port
+        self._address = (host, port)
         self._watchdog = Watchdog()
         self._part = Part(
             "s3",
-            [str(binary("versitygw")), "--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "posix", str(objects)],
+            [str(binary("versitygw")), "--port", f"{host}:{port}", "--region", REGION, "--quiet", *self._accounts(), "posix", str(objects)],
             folder,
             self._watchdog,
             {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key},
@@ -62,7 +65,7 @@ class S3Server:
         while True:
             self._part.check()
             try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+                socket.create_connection(self._address, timeout=1).close()
                 return
             except OSError:
                 if time.monotonic() > deadline:
@@ -72,6 +75,16 @@ class S3Server:
     def kill(self) -> None:
         """SIGKILL the server."""
         self._part.end()
+
+    def _accounts(self) -> list[str]:
+        return ["--iam-dir", str(self._users), "--iam-cache-disable"]
+
+    def let_in(self, keys: Mapping[str, str]) -> None:
+        """From now on these keys are good, each with its secret, and of all others only the root user's."""
+        accounts = {access: {"access": access, "secret": secret, "role": "admin"} for access, secret in keys.items()}
+        partial = self._users / "partial"
+        partial.write_text(json.dumps({"accessAccounts": accounts}))
+        partial.replace(self._users / "users.json")
 
     def client(self) -> Any:
         """A boto3 client; close it."""

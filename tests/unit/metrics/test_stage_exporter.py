@@ -72,7 +72,7 @@ def ppo_step(**values):
 
 def test_an_alignment_tells_its_newest_step_and_its_sums(spec):
     measured = Measurements()
-    measured.aligned(ppo_step(step=1, kl=1.0, heldout_score=None))
+    measured.aligned(ppo_step(step=1, kl=1.0, witness_score=None))
     assert "ser_policy_witness_score" not in measured.values()
     measured.aligned(ppo_step(step=2, kl=2.0))
 

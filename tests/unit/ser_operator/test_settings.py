@@ -28,6 +28,8 @@ def test_lists_are_separated_by_commas():
         ("SER_OPERATOR_GPU_NODE_SELECTOR", "{gpu"),
         ("SER_OPERATOR_GPU_TOLERATIONS", '[{"key": "x", "operater": "Exists"}]'),
         ("SER_OPERATOR_DEFAULT_QUEUE", "No Queue"),
+        ("SER_OPERATOR_SECURITY_CONTEXT", '{"runAsUser": 0}'),
+        ("SER_OPERATOR_SECURITY_CONTEXT", '{"privileged": true}'),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(variable, value):

@@ -1,11 +1,15 @@
-"""PPO: aligns a policy with a reward model. `ppo` reads from top to bottom; the other modules are what it calls.
+"""PPO: aligns a policy with a reward model. Read `ppo` first, from top to bottom; it calls the other modules.
 
-Left out on purpose:
+The words: a *rollout* is the phase of a step that samples answers and scores them. An *answer* is a text that the policy sampled for a
+prompt. The *reference policy* is the policy as it was before PPO; it stays frozen. The *witness* is the seed's reward model: it scores
+the same answers, and PPO does not learn from its scores.
 
-- *Truncated importance weights.* They mend the difference between an engine that generates and the trainer. Old log-probabilities are the
-  trainer's own, and the one generator there is computes with the policy's own network.
-- *Another lambda for the critic* (VC-PPO). It pays for answers of thousands of tokens.
-- *The same number of micro-batches in every process.* Nothing in them waits for another process: gradients are summed after the last.
-- *Sharded weights.* Every process holds all weights, so nothing is gathered to generate, and no weights are sent to a generator.
-- *Entropy over the vocabulary.* The mean of ``-log p`` of sampled tokens estimates it without a bias, and for nothing.
+These are left out on purpose:
+
+- *Truncated importance weights.* They correct the difference between the probabilities of a generator and those of the trainer. Here the
+  trainer computes the old log-probabilities itself.
+- *Another lambda for the critic* (VC-PPO). It helps where answers have thousands of tokens.
+- *The same number of micro-batches in every process.* No micro-batch waits for another process: gradients are summed after the last one.
+- *Sharded weights.* Every process holds all weights, so no weights are gathered for generation.
+- *Entropy over the vocabulary.* The mean of ``-log p`` over the sampled tokens is an unbiased estimate of it and costs nothing.
 """

@@ -1,9 +1,9 @@
 """The critic: a network that gives every token of an answer a value. Weights and values are fp32, dropout is off.
 
-The best start is the reward model itself. It can be the critic only if it reads the policy's tokens and sees no later ones; where it
-cannot, the critic starts from the policy with a new head that says zero (let it learn alone first: `Settings.critic_warm_up`).
+The critic best starts from the reward model. That needs a causal reward model with the policy's tokens. Any other critic starts from the
+policy, with a new head whose values are zero; such a critic should first learn alone (`Settings.critic_warm_up`).
 
-Where only adapters learn, the critic's frozen weights can be the policy's: `trunk.share_trunk`.
+Where only adapters are trained, the critic can share its frozen weights with the policy: `trunk.share_trunk`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,22 +27,22 @@ from ser_core.learn.policy.policy import autocast
 
 @dataclass(frozen=True, slots=True)
 class Critic:
-    """A causal network with one linear output."""
+    """A causal network with a linear head of one output."""
 
     network: Any
     from_reward_model: bool
-    """Then its outputs are raw scores."""
+    """Whether it started from the reward model; then its outputs are on the scale of raw scores."""
     precision: Precision
 
     def values(self, batch: Sequences, score_mean: float) -> torch.Tensor:
-        """Value of the state before every answer token, from its predecessor's hidden state; fp32, 0 at padding.
+        """Value of the state before every answer token, computed from the hidden state of the token before it.
 
         Args:
             batch: Prompts and answers.
-            score_mean: Subtracted from raw scores, as it is in the rewards: then even the untrained critic predicts the reward itself.
+            score_mean: Subtracted from raw scores, as in the rewards: so a critic that was not trained yet predicts the reward.
 
         Returns:
-            Shape (rows, answer width).
+            Shape (rows, answer width), fp32; 0 at padding.
         """
         network = without_adapter(self.network)
         with autocast(self.precision):
@@ -64,18 +64,21 @@ def make_critic(
     adapter: AdapterSpec | None = None,
     seed: int = 0,
 ) -> tuple[Critic, str]:
-    """The critic from the reward model if that can be it, else from the policy; and a sentence that says which and why.
+    """Make the critic from the reward model if possible, else from the policy.
 
     Args:
         reward_model: Folder of the exported reward model.
-        policy: Folder of the policy's base.
-        precision: How to compute it.
+        policy: Folder that the policy was loaded from.
+        precision: Device and number types of the computation.
         vocabulary: The policy's tokens and their ids.
-        adapter: Train a LoRA adapter and the head in place of all weights.
+        adapter: Train a LoRA adapter and the head instead of all weights.
         seed: Seed of a new adapter.
 
+    Returns:
+        The critic, and a sentence that says from which model it starts and why.
+
     Raises:
-        SpecError: Neither can be loaded.
+        SpecError: A critic can be made neither from the reward model nor from the policy.
     """
     try:
         critic = load_critic(reward_model, precision, vocabulary, adapter=adapter, seed=seed)
@@ -95,10 +98,10 @@ def load_critic(
     adapter: AdapterSpec | None = None,
     seed: int = 0,
 ) -> Critic:
-    """Make a critic of an exported reward model; its value head is the reward head. Arguments as in `make_critic`.
+    """Make a critic from an exported reward model; the reward head becomes the value head. Arguments as in `make_critic`.
 
     Raises:
-        SpecError: The reward model reads other tokens than the policy, sees later tokens, or scores with more than a linear head.
+        SpecError: The reward model's tokens are not the policy's, it is not causal, or its head is more than one linear layer.
     """
     network, tokenizer = load_network(AutoModelForSequenceClassification, folder, "rewardModel", num_labels=1)
     known = tokenizer.get_vocab()
@@ -114,10 +117,10 @@ def load_critic(
 
 
 def critic_from_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> Critic:
-    """Make a critic of a policy: its trunk with a new head, all values zero. Arguments as in `make_critic`.
+    """Make a critic from a policy: the policy's trunk with a new head whose values are zero. Arguments as in `make_critic`.
 
     Raises:
-        SpecError: transformers has no network with a score head for this kind of model.
+        SpecError: transformers has no network with one scalar output for this kind of model.
     """
     network, _ = load_network(AutoModelForSequenceClassification, folder, "policy.base", num_labels=1)
     for weight in _head(network).parameters():
@@ -148,5 +151,5 @@ def _unfit(why: str) -> SpecError:
     return SpecError(
         f"the reward model cannot be the critic: {why}",
         reason="CriticNotSupported",
-        hint="train the reward model from a decoder with the policy's tokenizer, for example from policy.base",
+        hint="set rewardModel.base to a decoder with the policy's tokenizer, for example to policy.base",
     )

@@ -1,4 +1,4 @@
-"""When PPO leaves out a step, goes back, or stops. Pure decisions."""
+"""When PPO skips an optimizer step, rolls back to earlier weights, or stops. Pure functions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from ser_core.learn.policy.ppo.metrics import StepMetrics
 
 
 class Action(StrEnum):
-    """What to do with an optimizer step."""
+    """What is done at an optimizer step."""
 
     PROCEED = "proceed"
     SKIP = "skip"
@@ -19,31 +19,37 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When the ladder's next rung is taken."""
+    """How often PPO skips and rolls back before it stops."""
 
     skips: int = 2
-    """Steps in a row that are only skipped."""
+    """Optimizer steps in a row that are only skipped. The next one leads to a roll-back."""
     roll_backs: int = 3
-    """Times that the last good weights are put back."""
+    """Roll-backs of a run: each puts the last good weights back. When one more would be needed, the run stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """How far up the ladder a run is."""
+    """What a run has done so far about steps that were not finite: first it skips, then it rolls back, at last it stops."""
 
     skipped_in_a_row: int = 0
     roll_backs: int = 0
     rate_factor: float = 1.0
-    """What learning rates are multiplied by."""
+    """Factor of the learning rates; every roll-back halves it."""
 
 
 def climb(ladder: Ladder, *, finite: bool, limits: Limits) -> tuple[Ladder, Action]:
-    """Decide on one step: skip it; after some skips in a row roll back and halve the rate; after some of those stop.
+    """Decide on one optimizer step.
+
+    A step that is not finite is skipped. After some skips in a row the run rolls back and halves its learning rates. After some
+    roll-backs it stops.
 
     Args:
-        ladder: The state before.
+        ladder: The ladder before this step.
         finite: Whether loss and gradient norm are finite.
-        limits: The rungs.
+        limits: The number of skips and of roll-backs.
+
+    Returns:
+        The ladder after this step, and what to do.
     """
     if finite:
         return replace(ladder, skipped_in_a_row=0), Action.PROCEED
@@ -56,88 +62,94 @@ def climb(ladder: Ladder, *, finite: bool, limits: Limits) -> tuple[Ladder, Acti
 
 @dataclass(frozen=True, slots=True)
 class HackingLimits:
-    """Bounds between learning and gaming the reward model. Windows are means over ``window`` PPO steps."""
+    """Limits beyond which a policy is said to game its reward model. They are compared with means over windows of PPO steps."""
 
     window: int = 5
+    """PPO steps of a window."""
     length_factor: float = 3.0
-    """Answers may grow to this many times their length in the first window."""
+    """Largest length of answers, as a multiple of their length in the first window."""
     collapse: float = 0.1
-    """To this share of what they were in the first window answers may shorten and the policy's entropy may fall. Below it answers are all
-    but empty, or the same however often one samples; a smaller fall may be what the reward model was taught."""
+    """Smallest length of answers and smallest entropy, as a share of the same in the first window. Below it, answers are nearly empty or
+    nearly all the same. A smaller fall can be what the reward model rewards."""
     kl: float = 50.0
-    """Largest distance of an answer from the reference, in nats."""
-    heldout_drop: float = 0.5
-    """How far the held-out score may fall below its best window while the learnt score is no lower than it was then, in logits."""
+    """Largest KL divergence of a whole answer from the reference policy, in nats."""
+    witness_drop: float = 0.5
+    """Largest fall of the witness's score from its best window, in logits. It counts only if the reward model's score did not fall."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A sign of reward hacking, or that the policy has collapsed."""
+    """A sign that the policy games the reward model (reward hacking) or that the policy has collapsed."""
 
     reason: str
-    """CamelCase code."""
+    """Code in CamelCase. It is stored, so it never changes."""
     message: str
 
 
 def hacking_sign(history: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:
-    """The first sign in the last window, if there is one. Needs a whole window; what is compared with the first window needs two."""
+    """The first sign that the newest window shows; None: there is no sign.
+
+    There must be one whole window of history. A comparison with the first window needs two windows, so that they do not overlap.
+    """
     if len(history) < limits.window:
         return None
     now = history[-limits.window :]
-    distance = fmean(step.kl for step in now)
-    if distance > limits.kl:
-        return Sign("PolicyTooFar", f"answers are {distance:.3g} nats from the reference, more than {limits.kl:g}")
+    kl = fmean(step.kl for step in now)
+    if kl > limits.kl:
+        return Sign("PolicyTooFar", f"answers are {kl:.3g} nats from the reference policy, the limit is {limits.kl:g}")
     if len(history) < 2 * limits.window:
         return None
     length, first = (fmean(step.answer_tokens for step in part) for part in (now, history[: limits.window]))
     if length > limits.length_factor * first:
-        return Sign("LengthExplosion", f"answers have {length:.0f} tokens, at first they had {first:.0f}")
-    return _collapse(now, history[: limits.window], limits) or _heldout_falls(history, limits)
+        return Sign("LengthExplosion", f"answers have {length:.0f} tokens on average, at first they had {first:.0f}")
+    return _collapse(now, history[: limits.window], limits) or _witness_score_falls(history, limits)
 
 
 def _collapse(now: Sequence[StepMetrics], first: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:
     words, before = (fmean(step.answer_tokens - step.ended for step in part) for part in (now, first))
     if words < limits.collapse * before:
-        return Sign("AnswersVanish", f"answers have {words:.2g} tokens before their end, at first they had {before:.3g}")
+        return Sign("AnswersVanish", f"answers have {words:.2g} tokens on average before the end token, at first they had {before:.3g}")
     entropy, before = (fmean(step.entropy for step in part) for part in (now, first))
     if entropy < limits.collapse * before:
-        return Sign("AnswersRepeat", f"the entropy of a token is {entropy:.2g} nats, at first it was {before:.2g}: answers hardly vary")
+        return Sign("AnswersRepeat", f"the entropy is {entropy:.2g} nats per token, at first it was {before:.2g}: answers hardly differ")
     return None
 
 
-def _heldout_falls(history: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:
-    known = [step for step in history if step.heldout_score is not None]
+def _witness_score_falls(history: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:
+    known = [step for step in history if step.witness_score is not None]
     if len(known) < 2 * limits.window:
         return None
-    heldout = _windows(known, limits.window, _heldout)
+    witness = _windows(known, limits.window, _witness_score)
     learnt = _windows(known, limits.window, lambda step: step.score)
-    best = max(range(len(heldout)), key=lambda place: heldout[place])
-    drop = heldout[best] - heldout[-1]
-    if drop > limits.heldout_drop and learnt[-1] >= learnt[best]:
-        return Sign("HeldoutScoreFalls", f"the held-out score fell by {drop:.3g} from its best while the learnt score did not")
+    best = max(range(len(witness)), key=lambda place: witness[place])
+    drop = witness[best] - witness[-1]
+    if drop > limits.witness_drop and learnt[-1] >= learnt[best]:
+        told = f"the score of the witness (the seed's reward model) fell by {drop:.3g} logits from its best"
+        return Sign("HeldoutScoreFalls", f"{told}, but the score of the reward model that the policy learns from did not fall")
     return None
 
 
 def worth_keeping(history: Sequence[StepMetrics], limits: HackingLimits) -> bool:
-    """Whether to fall back to the policy after the last step, should a later one go wrong.
+    """Whether the weights after the newest step are good weights, to fall back to when a later step goes wrong.
 
-    Only at the end of a window in which nothing was left out, without a sign of reward hacking, and, where a held-out score is known, if no
-    such window was better.
+    They are good at the end of a window in which no optimizer step was skipped, and only without a sign of reward hacking. Where the
+    witness's score is known, no earlier such window may have a better one.
     """
     window = history[-limits.window :]
     if len(history) % limits.window or any(step.skipped for step in window) or hacking_sign(history, limits):
         return False
-    if any(step.heldout_score is None for step in window):
+    if any(step.witness_score is None for step in window):
         return True
-    heldout = _windows([step for step in history if step.heldout_score is not None], limits.window, _heldout)
-    return heldout[-1] >= max(heldout[:: limits.window])
+    witness = _windows([step for step in history if step.witness_score is not None], limits.window, _witness_score)
+    return witness[-1] >= max(witness[:: limits.window])
 
 
-def _heldout(step: StepMetrics) -> float:
-    assert step.heldout_score is not None
-    return step.heldout_score
+def _witness_score(step: StepMetrics) -> float:
+    assert step.witness_score is not None
+    return step.witness_score
 
 
 def _windows(history: Sequence[StepMetrics], window: int, number: Callable[[StepMetrics], float]) -> list[float]:
+    """Mean of a number over every window, the earliest first; windows overlap."""
     values = [number(step) for step in history]
     return [fmean(values[end - window : end]) for end in range(window, len(values) + 1)]

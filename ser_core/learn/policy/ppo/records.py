@@ -1,4 +1,4 @@
-"""What one PPO step hands from part to part, and what is told of it."""
+"""The results of each phase of a PPO step, and the numbers of the whole step."""
 
 import math
 from collections.abc import Sequence
@@ -19,43 +19,49 @@ from ser_core.learn.policy.ppo.state import PPOState
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """This process's answers of one step, and what is known of them. Tensors of shape (rows,) or (rows, answer width)."""
+    """The result of a step's rollout in this process. Tensors have shape (rows,) or (rows, answer width)."""
 
     rows: NDArray[np.int64]
-    """Their numbers among the rows of all processes."""
+    """Numbers of this process's rows among the rows of all processes."""
     batch: Sequences
+    """Prompts and answers."""
     ended: torch.Tensor
+    """Whether an answer has an end token, shape (rows,)."""
     scores: torch.Tensor
-    """Raw, fp64."""
-    heldout_scores: torch.Tensor | None
+    """Raw scores of the reward model that the policy learns from, shape (rows,), fp64."""
+    witness_scores: torch.Tensor | None
+    """Raw scores of the witness, shape (rows,), fp64; None: there is no witness."""
     old: torch.Tensor
-    """Log-probabilities of the policy that answered."""
+    """Log-probabilities of the policy that sampled the answers."""
     reference: torch.Tensor
+    """Log-probabilities of the reference policy."""
     values: torch.Tensor
+    """Values of the critic."""
     score_mean: float
-    """Subtracted from the scores."""
+    """Subtracted from the raw scores."""
     generate_seconds: float
     score_seconds: float
 
     def finite(self) -> bool:
         """Whether all numbers of all processes are finite."""
-        known = (self.scores, self.old, self.reference, self.values)
-        return not ranks.anywhere(not all(bool(values.isfinite().all()) for values in known), str(self.old.device.type))
+        numbers = (self.scores, self.old, self.reference, self.values)
+        return not ranks.anywhere(not all(bool(values.isfinite().all()) for values in numbers), str(self.old.device.type))
 
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """What the updates of one step learn from; shape (rows, answer width)."""
+    """What the updates of one step learn from. All tensors have shape (rows, answer width)."""
 
     rewards: torch.Tensor
     advantages: torch.Tensor
-    """Whitened."""
+    """Whitened: mean 0, variance 1."""
     returns: torch.Tensor
+    """Targets of the critic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One optimizer step, over all processes; means over its tokens."""
+    """One optimizer step, over all processes. Losses, KL divergence and clipped share are means over its tokens."""
 
     policy_loss: float
     value_loss: float
@@ -64,36 +70,36 @@ class Update:
     policy_norm: float = math.nan
     critic_norm: float = math.nan
     action: Action | None = None
-    """None: the passes ended before it."""
+    """None: the step was not taken, because the updates ended early (``step_kl_limit``)."""
 
 
 def step_metrics(
     rollout: Rollout, experience: Experience, updates: Sequence[Update], state: PPOState, ladder: Ladder, train_seconds: float
 ) -> StepMetrics:
-    """What is known of one step, over all processes.
+    """The numbers of one step, over all processes.
 
     Args:
-        rollout: This process's answers.
-        experience: What was learnt from.
+        rollout: The step's rollout in this process.
+        experience: What the updates learnt from.
         updates: The optimizer steps.
-        state: From which the step started.
-        ladder: After the step.
-        train_seconds: Seconds of the updates.
+        state: The state before the step.
+        ladder: The ladder after the step.
+        train_seconds: Seconds of advantages and updates.
     """
     mask = rollout.batch.answer_mask
-    heldout = rollout.heldout_scores
+    witness = rollout.witness_scores
     local = [
         torch.tensor(len(rollout.scores)),
         experience.rewards.sum(),
         rollout.scores.sum(),
-        heldout.sum() if heldout is not None else torch.tensor(math.nan),
+        witness.sum() if witness is not None else torch.tensor(math.nan),
         (rollout.old - rollout.reference).sum(),
         -rollout.old.sum(),
         rollout.batch.answers.sum(),
         rollout.ended.sum(),
     ]
     answers, *totals = ranks.total(torch.stack([one.double().to(mask.device) for one in local])).tolist()
-    reward, score, heldout_score, kl, _, answer_tokens, ended = (total / answers for total in totals)
+    reward, score, witness_score, kl, _, answer_tokens, ended = (total / answers for total in totals)
     tokens = max(1.0, totals[5])
     unexplained = arithmetic.moments(experience.returns - rollout.values, mask)[1]
     spread = arithmetic.moments(experience.returns, mask)[1]
@@ -102,7 +108,7 @@ def step_metrics(
         step=len(state.history) + 1,
         reward=reward,
         score=score,
-        heldout_score=heldout_score if math.isfinite(heldout_score) else None,
+        witness_score=witness_score if math.isfinite(witness_score) else None,
         kl=kl,
         kl_coefficient=state.kl_coefficient,
         entropy=totals[4] / tokens,

@@ -107,7 +107,7 @@ def test_without_the_client_the_extra_is_named(ser, monkeypatch):
     monkeypatch.setitem(sys.modules, "kubernetes.client", None)
     ended = ser("status", "small")
     assert ended.code == 10
-    assert "hint: pip install 'ser-operator[operator]'" in ended.err
+    assert "hint: in a checkout of this project: pip install '.[operator]'" in ended.err
 
 
 def test_a_file_with_options_of_a_cluster_says_which_name_to_give(ser, stored_run):

@@ -58,7 +58,7 @@ def test_files_of_other_editors_are_read(read, prepared):
         ("  loop: {thresholds: {low: 0.9}}", "low 0.9 must be below high 0.55"),
         ("  policy: {base: x}", "spec.policy.base: 'x' has no scheme: expected one of s3://, hf://, file://"),
         ("  policy: {base: file:///}", "lies inside policy.base"),
-        ("  storage: {uri: file:///again}", "8: spec.storage stands twice (first in line 7)"),
+        ("  storage: {uri: file:///again}", "8: spec.storage occurs twice (first in line 7)"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_line(read, addition, message):

@@ -74,7 +74,7 @@ def test_policies_stand_beside_each_other(run):
     policy = PolicyStatus(uri="s3://b/x", manifestSHA256="0", score=1.5, baseline_score=0.25, kl=9.25, steps=300, stopped="LengthExplosion")
     other = replace(run, run=run.run.model_copy(update={"status": run.run.status.model_copy(update={"policy": policy})}))
     shown = printed(diff_view(compare_runs(run, other)), 80)
-    assert "held-out score after    –   1.500" in shown
+    assert "score after PPO    –   1.500" in shown
     assert "LengthExplosion" in shown
 
 

@@ -21,11 +21,11 @@ from ser_core.api.status import (
     StageStatus,
 )
 from ser_core.cli.commands.why import explain
-from ser_core.cli.views.reasons import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
+from ser_core.cli.views.remedies import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.loop.recording.conditions import conditions
-from ser_operator.facts import allow_lists, queueing, read_run, waiting
+from ser_operator.facts import allow_lists, queueing, read_run, silent_node, waiting
 from ser_operator.loop import reconcile
 
 NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
@@ -91,7 +91,7 @@ def error_classes():
 
 def test_every_reason_of_the_code_has_a_remedy():
     missing = ({*reasons_in_code()} | error_classes()) - not_reasons() - REMEDY_OF.keys()
-    assert missing == set(), "add them to ser_core/cli/views/reasons.py"
+    assert missing == set(), "add them to ser_core/cli/views/remedies.py"
 
 
 def test_every_reason_of_the_operator_has_a_remedy():
@@ -100,6 +100,7 @@ def test_every_reason_of_the_operator_has_a_remedy():
         read_run.INVALID,
         reconcile.NAME_CONFLICT,
         reconcile.JOB_REFUSED,
+        silent_node.NODE_NOT_READY,
         waiting.NODE_UNREACHABLE,
         queueing.QUEUED,
     }
@@ -120,7 +121,7 @@ def test_every_remedy_is_two_phrases(remedy):
 
 
 @pytest.mark.parametrize(
-    ("code", "cause"), [(10, "the SERRun is wrong"), (11, "the data are wrong"), (22, "made no step"), (1, "nobody foresaw")]
+    ("code", "cause"), [(10, "the SERRun is wrong"), (11, "the data are wrong"), (22, "made no step"), (1, "unexpected way")]
 )
 def test_a_reason_that_nobody_knows_is_told_by_its_exit_code(code, cause):
     assert cause in remedy_of("NeverHeardOf", code).cause
@@ -200,7 +201,7 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
                 stages=(row(Outcome.FAILED, exit_code=21, reason="OutOfMemory"),),
                 stage=StageKind.RETRAIN,
             ),
-            "the stage needs more memory than it gets; the next attempt begins by itself",
+            "the stage needs more memory than it has; the next attempt begins by itself",
             "attempt 2 starts at",
             "raise resources.retrain.memory",
         ),

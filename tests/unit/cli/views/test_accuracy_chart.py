@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.cli.views.accuracy_chart import Measured, accuracy_chart
 
-ROWS = [Measured("seed", 0.7, 0.6, 0.8), Measured("1", 0.8, 0.72, 0.86, best=True), Measured("length", 0.5, None, None, yardstick=True)]
+ROWS = [Measured("seed", 0.7, 0.6, 0.8), Measured("1", 0.8, 0.72, 0.86, best=True), Measured("length", 0.5, None, None, baseline=True)]
 
 
 def lines(rows, width):

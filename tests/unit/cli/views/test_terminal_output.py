@@ -56,7 +56,7 @@ def test_evolution_with_all_controls_fits_80_columns(run, golden):
     golden("evolution_controls.txt", text)
     narrow = printed(evolution_view(status, 0.517, 60), 60)
     assert "…" not in narrow
-    assert "above" not in narrow
+    assert "threshold" not in narrow
 
 
 def test_evolution_before_the_first_result(golden):

@@ -1,4 +1,4 @@
-"""A checkpoint that is still under way is neither lost nor half there, and its failure is not kept quiet."""
+"""A checkpoint whose upload still runs is never lost and never read in part, and a failed upload is reported."""
 
 import threading
 

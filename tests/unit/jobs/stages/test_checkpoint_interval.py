@@ -1,4 +1,4 @@
-"""Saving takes less than 2 % of the time, whatever a checkpoint costs, and the first process alone says when."""
+"""Saving takes less than 2 % of the time, whatever a checkpoint costs, and rank 0 alone decides when."""
 
 import pytest
 

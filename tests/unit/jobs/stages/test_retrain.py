@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ser_jobs.stages.retrain
+import ser_jobs.stages.retrain_plan
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import CalibrationPair, Decision, EvaluatedPair, LabeledPair, PoolPair, TrainingStep, read_table
@@ -63,25 +64,25 @@ def test_a_small_dev_part_is_joined_by_cross_fitted_pairs_in_units_of_one_temper
 
 def test_a_cross_fitted_pair_is_scored_by_a_model_that_never_saw_it(workshop, monkeypatch):
     trained, scored = [], []
-    encode, score = ser_jobs.stages.retrain._encoded, ser_jobs.stages.retrain.TrainingProgress.score
+    encode, score = ser_jobs.stages.retrain._encoded, ser_jobs.stages.retrain.TrainingProgress.score_fold
     monkeypatch.setattr(
         ser_jobs.stages.retrain, "_encoded", lambda model, examples: trained.append({one.id for one in examples}) or encode(model, examples)
     )
     monkeypatch.setattr(
         ser_jobs.stages.retrain.TrainingProgress,
-        "score",
-        lambda self, model, pairs, known: scored.append({pair.id for pair in pairs}) or score(self, model, pairs, known),
+        "score_fold",
+        lambda self, model, pairs: scored.append({pair.id for pair in pairs}) or score(self, model, pairs),
     )
     workshop.run(body, *SEED_MODEL)
     assert len(trained) == 5
-    for seen, held_back in zip(trained[:4], scored[:4], strict=True):
+    for seen, held_back in zip(trained[:4], scored, strict=True):
         assert not seen & held_back
         assert len(seen | held_back) == 24
     assert not any(name.startswith(("dev", "heldout", "pool")) for seen in trained for name in seen)
 
 
 def test_enough_dev_pairs_need_no_cross_fitting(workshop, monkeypatch):
-    monkeypatch.setattr(ser_jobs.stages.retrain, "CROSS_FIT_BELOW", 12)
+    monkeypatch.setattr(ser_jobs.stages.retrain_plan, "CROSS_FIT_BELOW", 12)
     rows = read_table(workshop.run(body, *SEED_MODEL).files["calibration.parquet"], CalibrationPair)
     assert {row.origin for row in rows} == {"dev"}
 
@@ -96,6 +97,7 @@ def test_interrupted_anywhere_and_resumed_it_makes_the_same_files(workshop):
             workshop.run(body, *SEED_MODEL, stopping=lambda asked=asked, share=share: next(asked) >= int(share * total))
         again = count()
         assert digests(workshop.run(body, *SEED_MODEL, stopping=lambda again=again: next(again) < 0)) == undisturbed
+        assert workshop.events.shown[-1][0] == workshop.events.shown[-1][1]
         assert next(again) <= total - int(share * total) + 1  # nothing is computed twice but what was cut short
         workshop.context(*SEED_MODEL).checkpoints.delete_all()
 

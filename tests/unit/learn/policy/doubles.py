@@ -1,12 +1,13 @@
 """Networks small enough to compute by hand, generators whose answers are known, and a watch."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
-from unit.learn.watches import Answers, kept
+from unit.learn.watches import Answers
 
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.generation import Prompt
@@ -106,7 +107,7 @@ class Judge:
 
 
 class Watch(Answers):
-    """Keeps the states that it is given."""
+    """Keeps copies of the states that it is given."""
 
     def __init__(self, **answers: Any) -> None:
         super().__init__(**answers)
@@ -114,7 +115,7 @@ class Watch(Answers):
         self.metrics: list[StepMetrics] = []
 
     def save(self, state: PPOState) -> None:
-        self.saved.append(kept(state))
+        self.saved.append(deepcopy(state))
 
     def stepped(self, metrics: StepMetrics) -> None:
         self.metrics.append(metrics)

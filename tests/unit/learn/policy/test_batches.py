@@ -13,7 +13,7 @@ def test_every_pass_takes_every_prompt_once_in_its_own_order():
     assert len({tuple(one) for one in passes.tolist()}) > 1
 
 
-def test_a_step_may_take_more_rollouts_than_there_are_prompts():
+def test_a_step_may_take_more_answers_than_there_are_prompts():
     assert Counter(prompts_of_step(3, 2, 6, seed=0).tolist()) == {0: 3, 1: 3}
 
 

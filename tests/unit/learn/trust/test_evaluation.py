@@ -70,7 +70,7 @@ def test_comparison_matches_pairs_by_id():
 
 
 def test_comparison_of_different_pairs_is_refused():
-    with pytest.raises(QualityError, match="different pairs: 1 stands"):
+    with pytest.raises(QualityError, match="different pairs: only one of them has 1"):
         evaluate([pair(0, 1, 0)], 1.0, [pair(0, 1, 0), pair(1, 1, 0)])
 
 

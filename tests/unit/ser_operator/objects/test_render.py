@@ -13,7 +13,7 @@ from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import StageKey, job_name
 from ser_core.loop.observed import StartStage
 from ser_operator.objects import gang, render
-from ser_operator.settings import Settings
+from ser_operator.settings import Settings, from_environment
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "jobs"
 SETTINGS = Settings(image="registry.example/ser@sha256:0123", image_pull_secrets=("pull",))
@@ -166,11 +166,30 @@ def test_every_pod_is_restricted_and_has_no_token():
         pod = job["spec"]["template"]["spec"]
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["runAsGroup"] == 65532  # else its group is root's
         assert pod["containers"][0]["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+
+
+@pytest.mark.parametrize(("given", "ids"), [("{}", {}), ('{"runAsUser": 1000}', {"runAsUser": 1000})])
+def test_the_platform_chooses_the_user_and_groups_that_are_not_given(given, ids):
+    settings = from_environment({"SER_OPERATOR_IMAGE": "any", "SER_OPERATOR_SECURITY_CONTEXT": given})
+
+    context = rendered(run(), settings=settings)["spec"]["template"]["spec"]["securityContext"]
+
+    assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **ids}
+
+
+@pytest.mark.parametrize(("given", "mode"), [("{}", 0o444), ('{"fsGroup": 65532}', 0o440)])
+def test_a_stage_reads_its_secrets_whoever_it_is(given, mode):
+    settings = from_environment({"SER_OPERATOR_IMAGE": "any", "SER_OPERATOR_SECURITY_CONTEXT": given})
+
+    volumes = rendered(run(), settings=settings)["spec"]["template"]["spec"]["volumes"]
+
+    assert [one["secret"]["defaultMode"] for one in volumes if "secret" in one] == [mode]
 
 
 def test_stages_with_gpus_get_the_operators_nodes_unless_the_run_says_otherwise():

@@ -12,7 +12,7 @@ def test_a_bandit_reaches_its_known_optimum():
     policy, critic = table([-20.0, 0.5, 0.0, -0.5])
     worth = {"1": 0.0, "2": 1.0, "3": 0.5}
     settings = Settings(
-        rollouts_per_step=256,
+        answers_per_step=256,
         answer_tokens=1,
         temperature=1.0,
         kl_coefficient=0.5,

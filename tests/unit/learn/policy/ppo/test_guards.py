@@ -6,8 +6,8 @@ import pytest
 from ser_core.learn.policy.ppo.guards import Action, HackingLimits, Ladder, Limits, climb, hacking_sign, worth_keeping
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 
-LIMITS = HackingLimits(window=2, length_factor=3.0, kl=10.0, heldout_drop=0.5)
-STEP = StepMetrics(**{field.name: 0.0 for field in fields(StepMetrics)} | {"heldout_score": None, "answer_tokens": 10.0})
+LIMITS = HackingLimits(window=2, length_factor=3.0, kl=10.0, witness_drop=0.5)
+STEP = StepMetrics(**{field.name: 0.0 for field in fields(StepMetrics)} | {"witness_score": None, "answer_tokens": 10.0})
 
 
 def steps(**columns: list[float | None]) -> list[StepMetrics]:
@@ -49,10 +49,10 @@ def test_a_finite_step_ends_a_row_of_skips_but_forgives_no_roll_back():
         (steps(entropy=[2, 2, 0.1, 0.2]), "AnswersRepeat"),
         (steps(entropy=[2, 2, 0.2, 0.3]), None),
         (steps(entropy=[0, 0, 0, 0]), None),  # it always said the same
-        (steps(heldout_score=[1, 1, 0.4, 0.4], score=[0, 0, 1, 1]), "HeldoutScoreFalls"),
-        (steps(heldout_score=[1, 1, 0.6, 0.6], score=[0, 0, 1, 1]), None),  # a small fall
-        (steps(heldout_score=[1, 1, 0.4, 0.4], score=[2, 2, 1, 1]), None),  # the learnt score falls with it
-        (steps(heldout_score=[None, 1, 1, 0.4, 0.4], score=[0, 0, 0, 1, 1]), "HeldoutScoreFalls"),
+        (steps(witness_score=[1, 1, 0.4, 0.4], score=[0, 0, 1, 1]), "HeldoutScoreFalls"),
+        (steps(witness_score=[1, 1, 0.6, 0.6], score=[0, 0, 1, 1]), None),  # a small fall
+        (steps(witness_score=[1, 1, 0.4, 0.4], score=[2, 2, 1, 1]), None),  # the learnt score falls with it
+        (steps(witness_score=[None, 1, 1, 0.4, 0.4], score=[0, 0, 0, 1, 1]), "HeldoutScoreFalls"),
         (steps(kl=[math.nan, 1, math.nan, 1]), None),
     ],
 )
@@ -68,9 +68,9 @@ def test_signs_of_reward_hacking(history: list[StepMetrics], reason: str | None)
         (steps(kl=[1.0, 1.0]), True),
         (steps(kl=[1.0, 1.0, 11.0, 11.0]), False),  # a sign
         (steps(skipped=[0, 1]), False),
-        (steps(heldout_score=[1, 1, 0.9, 0.9]), False),  # an earlier one was better
-        (steps(heldout_score=[1, 1, 0.9, 0.9, 1.0, 1.2]), True),
-        (steps(heldout_score=[1.0, 1.4, 1.4, 1.0, 1.25, 1.25]), True),  # the best window lies across two that were asked for
+        (steps(witness_score=[1, 1, 0.9, 0.9]), False),  # an earlier one was better
+        (steps(witness_score=[1, 1, 0.9, 0.9, 1.0, 1.2]), True),
+        (steps(witness_score=[1.0, 1.4, 1.4, 1.0, 1.25, 1.25]), True),  # the best window lies across two that were asked for
     ],
 )
 def test_what_is_kept_to_fall_back_to(history: list[StepMetrics], kept: bool):

@@ -3,17 +3,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from unit.learn.policy.doubles import Watch, prompts
 
 from ser_core.api.serrun import AdapterSpec
 from ser_core.errors import Interrupted, SpecError
+from ser_core.learn.policy.ppo import checkpoint
 from ser_core.learn.policy.ppo.guards import HackingLimits
 from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.learn.policy.ppo.state import PPOState
 
 SETTINGS = Settings(
-    rollouts_per_step=5,
+    answers_per_step=5,
     answer_tokens=4,
     temperature=1.0,
     tokens_per_batch=40,
@@ -33,10 +35,10 @@ def weights(*owners) -> dict[str, torch.Tensor]:
     return {f"{number}/{name}": weight.detach().clone() for number, owner in enumerate(owners) for name, weight in owner.trainable()}
 
 
-def untimed(state: PPOState) -> PPOState:
-    """Without what a clock says, and without tensors."""
+def untimed(state: PPOState) -> tuple[object, ...]:
+    """All but the tensors and what a clock says."""
     history = tuple(replace(step, generate_seconds=0.0, score_seconds=0.0, train_seconds=0.0) for step in state.history)
-    return replace(state, history=history, tensors={})
+    return history, state.kl_coefficient, state.scores, state.ladder, state.score_mean, state.good.step
 
 
 @pytest.mark.parametrize("adapter", [None, AdapterSpec(rank=2, alpha=4)])
@@ -56,15 +58,16 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(actors, judge, 
             stops += 1
             folder = tmp_path / str(stops)
             folder.mkdir()
-            watch.saved[-1].write(folder)
-            saved = PPOState.read(folder)
+            checkpoint.write(watch.saved[-1], folder)
+            saved = checkpoint.read(folder)
     assert stops >= 3
     assert untimed(done) == untimed(undisturbed)
     assert done.kl_coefficient != SETTINGS.kl_coefficient
     found = weights(policy, critic)
     assert all(torch.equal(found[name], weight) for name, weight in expected.items())
-    assert done.tensors.keys() == undisturbed.tensors.keys()
-    assert all(torch.equal(done.tensors[name], tensor) for name, tensor in undisturbed.tensors.items())
+    tensors, expected = (checkpoint.stored_tensors(state) for state in (done, undisturbed))
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
 
 
 def test_periodic_checkpoints_resume_as_well(actors, judge):
@@ -80,19 +83,22 @@ def test_periodic_checkpoints_resume_as_well(actors, judge):
         assert all(torch.equal(weight, expected[name]) for name, weight in weights(policy, critic).items())
 
 
-@pytest.mark.parametrize("name", ["policy/weight/model.norm.weight", "good/critic/score.weight", "random/cpu"])
-def test_a_checkpoint_that_lacks_something_is_refused_by_name(actors, judge, name: str):
+@pytest.mark.parametrize(
+    "name", ["policy/weight/model.norm.weight", "critic/exp_avg_sq/score.weight", "good/critic/score.weight", "random/cpu"]
+)
+def test_a_checkpoint_that_lacks_something_is_refused_by_name(actors, judge, tmp_path: Path, name: str):
     watch = Watch(always_due=True)
     align(*actors(), prompts(3), judge, SETTINGS, steps=1, watch=watch)
-    state = replace(watch.saved[0], tensors={key: tensor for key, tensor in watch.saved[0].tensors.items() if key != name})
+    file = checkpoint.write(watch.saved[0], tmp_path)["ppo.safetensors"]
+    save_file({key: tensor for key, tensor in load_file(file).items() if key != name}, file)
     with pytest.raises(SpecError, match=f"lacks {name}"):
-        align(*actors(), prompts(3), judge, SETTINGS, steps=2, watch=Watch(), resume=state)
+        align(*actors(), prompts(3), judge, SETTINGS, steps=2, watch=Watch(), resume=checkpoint.read(tmp_path))
 
 
 def test_a_checkpoint_of_another_number_of_processes_is_refused(actors, judge):
     watch = Watch(always_due=True)
     align(*actors(), prompts(3), judge, SETTINGS, steps=1, watch=watch)
-    tensors = watch.saved[0].tensors
-    state = replace(watch.saved[0], tensors=tensors | {"random/cpu": tensors["random/cpu"].repeat(2, 1)})
+    random = watch.saved[0].random
+    state = replace(watch.saved[0], random=replace(random, cpu=random.cpu.repeat(2, 1)))
     with pytest.raises(SpecError, match="written by 2 processes, now there are 1"):
         align(*actors(), prompts(3), judge, SETTINGS, steps=2, watch=Watch(), resume=state)

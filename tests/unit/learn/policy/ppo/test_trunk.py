@@ -75,7 +75,7 @@ def test_training_leaves_the_shared_trunk_and_the_reference_alone(qwen: Path, fp
     frozen = {name: weight.clone() for name, weight in policy.network.named_parameters() if not weight.requires_grad}
     with torch.no_grad():
         reference, values = policy.log_probabilities(BATCH, 1.0), critic.values(BATCH, 0.0)
-    settings = Settings(rollouts_per_step=6, answer_tokens=5, policy_rate=1e-2, critic_rate=1e-2)
+    settings = Settings(answers_per_step=6, answer_tokens=5, policy_rate=1e-2, critic_rate=1e-2)
     generator = TransformersGenerator(policy.network, pad_token=0, end_tokens=policy.end_tokens, device="cpu")
     align(policy, critic, generator, prompts(3, 9, 1), Judge(lambda _, text: len(text)), settings, steps=2, watch=Watch())
     assert all(torch.equal(weight, frozen[name]) for name, weight in policy.network.named_parameters() if name in frozen)

@@ -14,7 +14,7 @@ from ser_core.learn.policy.ppo.settings import Settings
 
 PROMPTS = prompts(3, 9, 1, 5, 12)
 TOY = Settings(
-    rollouts_per_step=1,
+    answers_per_step=1,
     answer_tokens=2,
     temperature=0.5,
     score_mean=0.0,
@@ -57,7 +57,7 @@ def gradients(actors, **changes: object) -> dict[str, torch.Tensor]:
     torch.nn.init.normal_(critic.network.score.weight)
     lengths = {prompt.tokens: length for prompt, length in zip(PROMPTS, (4, 0, 6, 1, 3), strict=True)}
     script = Script(lambda prompt: [(5 * place + len(prompt)) % 100 + 1 for place in range(lengths[tuple(prompt)])])
-    settings = Settings(rollouts_per_step=8, answer_tokens=6, epochs=1, temperature=1.0, largest_gradient_norm=math.inf, kl_coefficient=0.1)
+    settings = Settings(answers_per_step=8, answer_tokens=6, epochs=1, temperature=1.0, largest_gradient_norm=math.inf, kl_coefficient=0.1)
     judge = Judge(lambda prompt, answer: len(answer) / 7 + len(prompt) / 9)
     align(policy, critic, script, PROMPTS, judge, replace(settings, **changes), steps=1, watch=Watch())
     return {f"{owner}/{name}": weight.grad for owner, net in (("policy", policy), ("critic", critic)) for name, weight in net.trainable()}
@@ -130,7 +130,7 @@ def test_what_an_answer_earns(answer: list[int], changes: dict[str, float | None
 def test_normalised_scores_are_divided_by_their_deviation_but_not_moved():
     policy, critic = table([0.0] * 4)
     judge = Judge(lambda prompt, _: 40.0 if prompt == "prompt 0" else 20.0)
-    settings = replace(TOY, rollouts_per_step=2, normalise_scores=True, score_clip=100.0)
+    settings = replace(TOY, answers_per_step=2, normalise_scores=True, score_clip=100.0)
     done = align(policy, critic, Script(lambda _: [1, END]), prompts(1, 2), judge, settings, steps=2, watch=Watch()).state
     assert (done.scores.count, done.scores.mean, done.scores.deviation) == (4, 30.0, 10.0)
     assert done.history[1].reward == pytest.approx(3.0 - 0.05 * done.history[1].kl)
@@ -150,7 +150,7 @@ def test_while_the_critic_warms_up_only_it_learns():
 
 def test_the_passes_end_before_the_step_that_would_lead_too_far():
     policy, critic = table([0.0, 0.0, 0.0, 0.0])
-    settings = replace(TOY, rollouts_per_step=4, epochs=10, policy_rate=0.5, step_kl_limit=0.02)
+    settings = replace(TOY, answers_per_step=4, epochs=10, policy_rate=0.5, step_kl_limit=0.02)
     script = Script(lambda prompt: [len(prompt), END])
     judge = Judge(lambda _, text: float(text))
     done = align(policy, critic, script, prompts(1, 2, 3), judge, settings, steps=1, watch=Watch()).state.history[0]

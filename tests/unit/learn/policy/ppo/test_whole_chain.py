@@ -11,9 +11,7 @@ from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
 
-SETTINGS = Settings(
-    rollouts_per_step=7, answer_tokens=6, temperature=1.0, tokens_per_batch=40, epochs=1, policy_rate=1e-3, critic_rate=1e-3
-)
+SETTINGS = Settings(answers_per_step=7, answer_tokens=6, temperature=1.0, tokens_per_batch=40, epochs=1, policy_rate=1e-3, critic_rate=1e-3)
 PROMPTS = prompts(3, 9, 1, 5, 12)
 ADAPTERS = [None, AdapterSpec(rank=2, alpha=4)]
 
@@ -56,7 +54,7 @@ def test_a_reward_that_can_be_had_is_had(actors):
     policy, critic, generator = actors()
     share = Judge(lambda _, answer: sum(character < "a" for character in answer) / max(1, len(answer)))
     settings = Settings(
-        rollouts_per_step=32,
+        answers_per_step=32,
         answer_tokens=6,
         temperature=1.0,
         missing_end_penalty=0.0,

@@ -1,6 +1,6 @@
-"""What every reason that a run's status can hold means, and what to do about it. A test finds all reasons of the code here.
+"""Cause and remedy of every reason that a run's status can hold; `ser why` prints them. A test compares the list with the code.
 
-In the texts ``{resources}`` is the stage's field of spec.resources; the run's message beside them names file, field and value.
+In the texts ``{resources}`` is the stage's field of spec.resources. The run's own message is printed too and names file, field and value.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Remedy:
 
 REMEDIES = (
     # The run itself (ser_core.loop)
-    Remedy(("Completed",), "the run has ended as it should", "nothing to mend"),
-    Remedy(("Running",), "nothing is wrong: a stage is at work", "wait"),
+    Remedy(("Completed",), "the run has ended as it should", "nothing to do"),
+    Remedy(("Running",), "nothing is wrong: a stage is running", "wait"),
     Remedy(("Pausing",), "a stage has failed, and its next attempt begins by itself", "wait"),
-    Remedy(("Stopping",), "a stage that must not go on is saving its checkpoint", "wait until it has ended"),
+    Remedy(("Stopping",), "a stage was asked to stop and is saving its checkpoint", "wait until it has ended"),
     Remedy(("Suspended",), "somebody suspended the run", "resume it"),
     Remedy(
         ("BudgetExceeded",),
@@ -32,10 +32,10 @@ REMEDIES = (
     Remedy(
         ("ResultLost", "NothingToReport"),
         "a stage's Job vanished with its report",
-        "nothing: the store is asked for the result, and if there is none the stage runs again",
+        "nothing: a small Job looks for the result in the store; if there is none, the stage runs again",
     ),
     Remedy(("ResultMismatch",), "a stage reported the result of another one", "use operator and stage image of one version"),
-    Remedy(("NotTheLiveAttempt",), "a Job of the run was still there that a later one has replaced", "nothing: it is stopped"),
+    Remedy(("NotTheLiveAttempt",), "an older Job of the run was still there beside the newer one", "nothing: the older one is stopped"),
     # The operator and the cluster (ser_operator)
     Remedy(
         ("NotAllowed",),
@@ -44,7 +44,7 @@ REMEDIES = (
     ),
     Remedy(("InvalidSpec",), "the spec passed an older CRD and is not valid for this operator", "apply the CRD of the operator's version"),
     Remedy(("NameConflict",), "a Job that is not the run's has the name of its next one", "delete that Job"),
-    Remedy(("JobRefused",), "the API server refuses the stage's Job", "mend what its message names; it is tried again every 30 s"),
+    Remedy(("JobRefused",), "the API server refuses the stage's Job", "correct what its message names; it is tried again every 30 s"),
     Remedy(
         ("NotSupported",),
         "spec.resources ask for more than this version can use",
@@ -77,8 +77,13 @@ REMEDIES = (
     ),
     Remedy(
         ("NodeUnreachable",),
-        "a node does not answer, so a pod on it cannot be known to have ended",
-        "bring the node back; once it is surely off, delete the pod by force",
+        "a node does not answer, so nobody knows whether its pod has ended",
+        "bring the node back; or, if you are sure that it is off, delete the pod with --force",
+    ),
+    Remedy(
+        ("NodeNotReady",),
+        "the node of a stage's pod does not answer; the stage may still be at work",
+        "see why: kubectl describe node; when the node answers again, the run goes on by itself and nothing is lost",
     ),
     Remedy(
         ("Unschedulable", "FailedScheduling", "SchedulerError"),
@@ -118,31 +123,31 @@ REMEDIES = (
         "ask for less in resources.{resources}, or raise the quota",
     ),
     Remedy(
-        ("Preempted", "Evicted", "Killing", "NodeNotReady", "TaintManagerEviction"),
+        ("Preempted", "Evicted", "Killing", "TaintManagerEviction"),
         "the cluster takes the pod away",
         "nothing: the stage is started again",
     ),
     # Memory and time (exit codes 20 to 29)
     Remedy(
         ("OutOfMemory", "OOMKilled"),
-        "the stage needs more memory than it gets",
+        "the stage needs more memory than it has",
         "raise resources.{resources}.memory, or make a run with less training.tokensPerBatch or rewardModel.maxLength",
     ),
     Remedy(
         ("StageHung",),
         "the stage made no step for too long",
-        "look at its log: ser logs; a slow store or a stopped process are the usual cause",
+        "look at its log: ser logs; a slow store or a stopped process is the usual cause",
     ),
     Remedy(
         ("RendezvousTimeout",),
         "not all processes of a stage met in time",
-        "see that all its pods can be scheduled at once, and can reach each other",
+        "check that all its pods can be scheduled at the same time and can reach each other",
     ),
     # The store (ser_core.store)
     Remedy(
         ("StoreUnavailable", "StoreError"),
         "the object store does not answer",
-        "see that storage.endpoint is right and reachable from the pods",
+        "check that storage.endpoint is right and that the pods can reach it",
     ),
     Remedy(("StoreFull",), "the store has no space left", "free some; the stage goes on where it stopped"),
     Remedy(
@@ -157,13 +162,13 @@ REMEDIES = (
     ),
     Remedy(
         ("StoreNotConsistent", "StoreLacksConditionalWrites"),
-        "the store does not keep the promises that commits rest on",
+        "the store lacks a guarantee that commits need",
         "use a store with read-after-write consistency and If-None-Match: * (AWS S3, MinIO, versitygw)",
     ),
     Remedy(
         ("CorruptObject", "InputChanged", "ObjectChanged", "ObjectNotFound", "ManifestVanished"),
         "an object of the run was damaged, replaced or removed in the store",
-        "restore it, or remove its stage's MANIFEST.json so that the stage runs again; keep others from writing there",
+        "restore it, or remove its stage's MANIFEST.json so that the stage runs again; let nobody else write under the run's prefix",
     ),
     # The spec (ser_core.data, ser_core.learn, ser_jobs)
     Remedy(("SpecError",), "the SERRun cannot be carried out as it is written", "correct the field that the message names"),
@@ -173,10 +178,12 @@ REMEDIES = (
         "the base model cannot be used as it is",
         "do what the message says, or name another model",
     ),
-    Remedy(("MissingPackage",), "the image of the stages lacks a package that the spec needs", "install what the message names there"),
+    Remedy(
+        ("MissingPackage",), "the image of the stages lacks a package that the spec needs", "use an image that has what the message names"
+    ),
     Remedy(
         ("GeneratorRefused", "GeneratorOutOfStep"),
-        "vLLM cannot sample this policy's answers, or not from its present weights",
+        "vLLM cannot sample this policy's answers, or it used other weights than the current ones",
         "use policy.generator: transformers in a new run",
     ),
     Remedy(("MaxLengthTooLarge",), "rewardModel.maxLength is longer than the model can read", "lower rewardModel.maxLength"),
@@ -189,22 +196,22 @@ REMEDIES = (
     Remedy(
         ("HubUnavailable",),
         "the hub cannot be reached from the stage's pod",
-        "see that prepare may reach it, or set hub.endpoint to a mirror",
+        "let the stage prepare reach it, or set hub.endpoint to a mirror",
     ),
     Remedy(
         ("UnevenShares",),
-        "a step's work cannot be shared out evenly among the stage's processes",
+        "the work of a step cannot be divided evenly among the stage's processes",
         "change the number that the message names, or resources.{resources}.nodes and gpus",
     ),
     Remedy(
         ("WorldSizeChanged",),
-        "the checkpoint was written by another number of processes",
-        "give resources.{resources} the nodes and GPUs that it had",
+        "the checkpoint was written by a different number of processes",
+        "give resources.{resources} as many nodes and GPUs as before",
     ),
     Remedy(
         ("CheckpointIncomplete", "CheckpointsDiffer"),
         "the processes of a stage did not leave one common checkpoint",
-        "look at its log: ser logs; if it goes on failing, remove the stage's checkpoints so that it begins anew",
+        "look at its log: ser logs; if it fails again, remove the stage's checkpoints so that it begins anew",
     ),
     # The data (ser_core.data)
     Remedy(("DataError",), "the data cannot be used", "correct what the message names"),
@@ -215,7 +222,7 @@ REMEDIES = (
     ),
     Remedy(
         ("UnknownFormat", "UnknownColumns", "MissingColumn", "DuplicateColumn", "NoLabels", "OneSidedLabels"),
-        "the data have another form than a run reads",
+        "a run cannot read data in this form",
         "give columns as docs/data-formats.md lists them",
     ),
     Remedy(
@@ -237,12 +244,12 @@ REMEDIES = (
             ),
             *("MalformedRow", "MissingField", "NotAnObject", "NotFinite", "NotText", "PromptMismatch", "ConflictingIds", "Duplicate"),
         ),
-        "more rows are unusable than data.maxDroppedFraction bears",
-        "repair the rows, or raise data.maxDroppedFraction if the rest is enough",
+        "more rows are unusable than data.maxDroppedFraction allows",
+        "repair the rows; or raise data.maxDroppedFraction, if enough rows are left",
     ),
     Remedy(
         ("SplitLeakage",),
-        "held-out prompts also stand in the seed or the pool",
+        "held-out prompts also occur in the seed or the pool",
         "remove them from one side, or give one data.source, which is split without leaks",
     ),
     Remedy(
@@ -262,8 +269,8 @@ REMEDIES = (
         "the training diverged: numbers are no longer finite",
         "lower the learning rate, or set precision to fp32",
     ),
-    # What nobody foresaw
-    Remedy(("Waiting",), "it waits for something of the cluster", "see the evidence; kubectl describe pod says more"),
+    # Everything else
+    Remedy(("Waiting",), "the stage waits for something in the cluster", "read the evidence; kubectl describe pod says more"),
     Remedy(("SERError",), "the stage failed", "look at its log: ser logs"),
 )
 
@@ -279,13 +286,13 @@ BY_EXIT_CODE = {
     23: REMEDY_OF["RendezvousTimeout"],
 }
 DEFECT = Remedy(
-    (), "the stage's process ended in a way that nobody foresaw", "look at its log: ser logs; a traceback there is a defect worth reporting"
+    (), "the stage's process ended in an unexpected way", "look at its log: ser logs; a traceback there is a defect worth reporting"
 )
 UNKNOWN = REMEDY_OF["Waiting"]
 
 
 def remedy_of(reason: str, exit_code: int | None = None) -> Remedy:
-    """Cause and fix of a reason; of an unknown one by the exit code, and without one of whatever the cluster waits for."""
+    """Cause and fix of a reason. An unknown reason is explained by the exit code; without one the stage waits for the cluster."""
     known = REMEDY_OF.get(reason)
     if known is not None:
         return known

@@ -7,7 +7,7 @@ import pytest
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import StageResult
-from ser_operator.facts.observe import attempts, parse_result
+from ser_operator.facts.attempts_from_pods import attempts, parse_result
 from ser_operator.facts.read_run import read_run
 
 from ..conftest import START

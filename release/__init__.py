@@ -1,0 +1,1 @@
+"""How a release is made: images, the chart, what is in them, and their checksums."""

@@ -1,0 +1,151 @@
+"""A release is made as files and published to a registry on loopback; what the workflow runs is what was tested."""
+
+import json
+import shlex
+import subprocess
+import sys
+import urllib.request
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from chart.dockerfile import ROOT
+
+from controlplane.plane.build import cache_folder
+from images import operator_image
+from images.builder import Builder, CannotBuild
+from images.context import VERSION
+from images.debian import machine
+from images.registry import registry
+from release import __main__ as command
+from release import build, layers
+from release.chart import helm
+from release.files import CHECKSUMS, DIGESTS, archive_name
+from release.shipped import OPERATOR, STAGES
+
+pytestmark = pytest.mark.timeout(1800)
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+ELSEWHERE = {
+    "Emulator of the other platform": "of the runner",
+    "Log in to the registry": "needs a registry's account",
+    "Sign images, chart and checksums": "needs the workflow's identity",
+    "Page of the release": "needs the forge",
+}
+"""Steps that no test runs, and why."""
+
+
+def make(*words):
+    """What `make` says on standard output."""
+    return subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def release(can_build, tmp_path_factory):
+    """A release as `make release STAGES=0` makes it, with the image of the node's tests, which is from the same Dockerfile."""
+    kept, output = operator_image(cache_folder() / "images"), tmp_path_factory.mktemp("release")
+
+    def take_kept(builder, image, platform, bases):
+        dockerfile = builder.folder / "Dockerfile"
+        dockerfile.write_text(f"FROM oci-archive:{kept}\n")
+        builder.build(dockerfile, builder.folder, image.tagged)
+        return image.name
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "build", take_kept)
+        patch.setattr(
+            sys, "argv", ["release", "make", "--output", str(output), *shlex.split(f"--bases debian --stages 0 --platforms {machine()}")]
+        )
+        command.main()
+    return output
+
+
+def test_a_release_has_image_chart_bill_and_checksums(release):
+    image, chart = f"{archive_name(OPERATOR, machine())}", f"ser-operator-{VERSION}.tgz"
+    assert {path.name for path in release.iterdir()} == {image, chart, image.replace(".oci.tar", ".cdx.json"), CHECKSUMS}
+    checked = subprocess.run(["sha256sum", "--check", CHECKSUMS], cwd=release, capture_output=True, text=True, check=True)
+    assert checked.stdout.count(": OK") == 3
+
+
+def test_the_bill_names_what_the_operator_is_made_of(release):
+    (path,) = release.glob("*.cdx.json")
+    found = {one["name"]: one["version"] for one in json.loads(path.read_text())["components"]}
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    assert {name: found[name] for name in ("kopf", "kubernetes", "pydantic")} == {
+        name: pins[name] for name in ("kopf", "kubernetes", "pydantic")
+    }
+    assert found["ser-operator"] == VERSION
+    assert {"libc6", "python3"} <= set(found)  # of the base
+    assert not {"torch", "pip"} & set(found)
+
+
+def test_what_is_published_is_what_was_made(release, tmp_path):
+    """A node's runtime asks for the digest, so a copy that is compressed anew would be another image."""
+    archive = release / archive_name(OPERATOR, machine())
+    with registry(tmp_path, cache_folder() / "images") as address:
+        make("publish", f"REGISTRY={address}/lab", f"RELEASE={release}", f"PYTHON={sys.executable}")
+        image, chart = (release / DIGESTS).read_text().split()
+        (release / DIGESTS).unlink()
+        (platform,) = _manifest(address, "lab/ser-operator", image.partition("@")[2])["manifests"]
+        assert platform["digest"] == layers.digest(archive)
+        assert _manifest(address, "lab/ser-operator", VERSION)["manifests"] == [platform]
+        helm("pull", f"oci://{chart}", "--plain-http", "--destination", str(tmp_path))
+    (pulled,) = tmp_path.glob("*.tgz")  # named after the digest
+    assert pulled.read_bytes() == (release / f"ser-operator-{VERSION}.tgz").read_bytes()
+
+
+def _manifest(address, name, reference):
+    accepted = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
+    asked = urllib.request.Request(f"http://{address}/v2/{name}/manifests/{reference}", headers={"Accept": accepted})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_a_tag_of_another_version_makes_no_release(capsys, monkeypatch, tmp_path):
+    words = [
+        "release",
+        "make",
+        "--output",
+        str(tmp_path),
+        "--bases",
+        "debian",
+        "--stages",
+        "0",
+        "--platforms",
+        "linux/amd64",
+        "--tag",
+        "v9",
+    ]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match=f"the tag is v9 and the version in pyproject.toml {VERSION}"):
+        command.main()
+
+
+def test_too_little_disk_is_said_before_the_build(monkeypatch, tmp_path):
+    monkeypatch.setattr(build.shutil, "disk_usage", lambda folder: SimpleNamespace(free=12e9))
+    with pytest.raises(CannotBuild, match=r"ser-jobs takes 30 GB of disk while it is built, and .* has 12 GB"):
+        build.build(Builder(tmp_path), STAGES, "linux/amd64", "debian")
+
+
+STEPS = {step["name"]: step["run"] for step in WORKFLOW["jobs"]["release"]["steps"] if "run" in step}
+
+
+def test_every_step_of_the_workflow_is_a_target_of_make_or_cannot_be_run_elsewhere():
+    ours = {name: shlex.split(run) for name, run in STEPS.items() if name not in ELSEWHERE}
+    assert set(STEPS) >= set(ELSEWHERE)
+    assert {name: words[:3] for name, words in ours.items()} == {
+        "Builder": ["sudo", "make", "image-packages"],
+        "Release as files": ["sudo", "make", "release"],
+        "Push images and chart": ["sudo", "make", "publish"],
+    }
+
+
+@pytest.mark.parametrize("step", ["Release as files", "Push images and chart"])
+def test_what_the_workflow_asks_of_make_is_understood(step):
+    words = shlex.split(STEPS[step].replace("$GITHUB_REF_NAME", f"v{VERSION}").replace("$REGISTRY", "registry.example/ser"))
+    printed = make("--dry-run", *words[2:])
+    arguments = command.parser().parse_args(shlex.split(printed)[4:])
+    assert shlex.split(printed)[1:4] == ["python3", "-m", "release"]
+    if step == "Release as files":
+        assert (arguments.bases, arguments.stages, arguments.platforms) == ("registry", 1, ["linux/amd64", "linux/arm64"])
+    else:
+        assert arguments.registry == "registry.example/ser"

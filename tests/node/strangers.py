@@ -1,0 +1,53 @@
+"""Pods that are no part of any run, to see whom they reach and who reaches them."""
+
+import json
+import time
+from typing import Any
+
+from controlplane.plane.api_client import Object
+from node import images
+from node.cluster import Cluster
+
+PORT = 8000
+_SERVE = f"import http.server; http.server.test(http.server.SimpleHTTPRequestHandler, port={PORT}, bind='0.0.0.0')"
+
+
+class Stranger:
+    """A pod that serves a page on `PORT` until it is asked for something.
+
+    Args:
+        cluster: Where it runs.
+        namespace: Made if there is none.
+        name: Of the pod.
+        labels: Of the pod.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str, labels: dict[str, str] | None = None) -> None:
+        self._kubectl = cluster.plane.kubectl
+        self._namespace, self._name = namespace, name
+        if cluster.plane.api().find(f"/api/v1/namespaces/{namespace}") is None:
+            self._kubectl("create", "namespace", namespace)
+        container = {"name": "main", "image": images.STAGES, "command": ["python", "-c", _SERVE], "workingDir": "/tmp"}
+        container["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        restricted = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+        spec = {
+            "containers": [container],
+            "securityContext": restricted,
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+        }
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels or {}}, "spec": spec}
+        self._kubectl("apply", "--namespace", namespace, "-f", "-", input=json.dumps(pod))
+
+    def pod(self) -> Object:
+        """The pod, once it runs and serves."""
+        self._kubectl("wait", "--namespace", self._namespace, "--for=condition=Ready", "--timeout=300s", f"pod/{self._name}", timeout=320)
+        deadline = time.monotonic() + 60
+        while "Serving" not in self._kubectl("logs", "--namespace", self._namespace, self._name).stdout:
+            assert time.monotonic() < deadline, "the stranger does not serve"
+            time.sleep(0.2)
+        return json.loads(self._kubectl("get", "pod", "--namespace", self._namespace, self._name, "-o", "json").stdout)
+
+    def look(self, program: str) -> Any:
+        """What a program of `node.looks` finds in it."""
+        return json.loads(self._kubectl("exec", "--namespace", self._namespace, self._name, "--", "python", "-c", program).stdout)
