@@ -46,7 +46,7 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """A fresh namespace, whose ServiceAccount exists already; deleted afterwards, without waiting."""
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "test-"}}
     name = control_plane.api().create("/api/v1/namespaces", body)["metadata"]["name"]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 180
     while control_plane.api().find(f"/api/v1/namespaces/{name}/serviceaccounts/default") is None:
         assert time.monotonic() < deadline, "the controllers do not make ServiceAccounts"
         time.sleep(0.02)

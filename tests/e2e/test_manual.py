@@ -13,7 +13,7 @@ OBJECTS = [path for path, node in SPEC_NODES.items() if "properties" in node]
 @pytest.fixture(scope="module")
 def manual(control_plane, crd):
     """The API server publishes the schema a few seconds after the CRD."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while control_plane.kubectl("explain", "serrun.spec", check=False).returncode:
         assert time.monotonic() < deadline
         time.sleep(0.5)

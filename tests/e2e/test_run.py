@@ -64,7 +64,7 @@ def completed(control_plane, kubelet, s3, inputs, tmp_path_factory, crd):
     """The run after `kubectl apply` and `kubectl wait`, with everything that the operator did."""
     folder, namespace = tmp_path_factory.mktemp("operator"), "whole-run"
     kubelet.double = None
-    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 200, **more}).stdout  # noqa: E731
+    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 620, **more}).stdout  # noqa: E731
     kubectl("create", "namespace", namespace)
     kubectl("apply", "--namespace", namespace, "-f", str(ROOT / "operator" / "rbac.yaml"))
     literals = [f"--from-literal={key}={value}" for key, value in s3.credentials.items()]
@@ -76,7 +76,7 @@ def completed(control_plane, kubelet, s3, inputs, tmp_path_factory, crd):
             kubectl(
                 "apply", "--namespace", namespace, "-f", "-", input=json.dumps(document(s3, inputs, "cluster", credentialsSecret=SECRET))
             )
-            kubectl("wait", "--namespace", namespace, "--for=condition=Completed", "--timeout=180s", f"serrun/{NAME}")
+            kubectl("wait", "--namespace", namespace, "--for=condition=Completed", "--timeout=600s", f"serrun/{NAME}")
             run = json.loads(kubectl("get", "serrun", NAME, "--namespace", namespace, "-o", "json"))
             yield run, proxy, operator
         finally:
@@ -130,7 +130,7 @@ def local_run(tmp_path):
         file.write_text(yaml.safe_dump(content))
         command = [sys.executable, "-m", "ser_core.cli.app"]
         environment = {**os.environ, **credentials}
-        ended = subprocess.run([*command, "run", str(file)], env=environment, capture_output=True, text=True, timeout=200)
+        ended = subprocess.run([*command, "run", str(file)], env=environment, capture_output=True, text=True, timeout=620)
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
         said = subprocess.run([*command, "status", "-o", "json", str(file)], env=environment, capture_output=True, text=True, timeout=60)
         return json.loads(said.stdout)["status"]

@@ -135,7 +135,7 @@ class Scenario:
         """Events of the run."""
         return [event for event in self.api.items(self.collection("events")) if event["involvedObject"]["kind"] == "SERRun"]
 
-    def wait(self, until: Callable[[Object], object], seconds: float = 60, tend: Callable[[], object] | None = None) -> Object:
+    def wait(self, until: Callable[[Object], object], seconds: float = 180, tend: Callable[[], object] | None = None) -> Object:
         """Wait until ``until(status)`` holds; ``tend`` is called between two looks, for example to restart a dead operator."""
         deadline = time.monotonic() + seconds
         while True:
@@ -150,7 +150,7 @@ class Scenario:
                 tend()
             time.sleep(0.05)
 
-    def wait_for_end(self, seconds: float = 90, tend: Callable[[], object] | None = None) -> Object:
+    def wait_for_end(self, seconds: float = 300, tend: Callable[[], object] | None = None) -> Object:
         """Wait until the run is Completed or Failed."""
         return self.wait(lambda status: status.get("phase") in ENDED, seconds, tend)
 
