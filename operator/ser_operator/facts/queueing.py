@@ -1,7 +1,7 @@
 """Why Kueue does not let a Job run, read from the Workload that it keeps of the Job. Pure.
 
-Kueue 0.17 writes there: ``spec.active``, ``status.admissionChecks`` and the conditions ``QuotaReserved``, ``Evicted`` and
-``DeactivationTarget`` (apis/kueue/v1beta2/workload_types.go).
+Kueue 0.17 writes there: ``spec.active``, ``spec.queueName``, ``status.admissionChecks`` and the conditions ``QuotaReserved`` and
+``Evicted`` (apis/kueue/v1beta2/workload_types.go).
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def queued(workloads: Sequence[Object]) -> Waiting:
     """What a suspended Job waits for.
 
     Args:
-        workloads: Kueue's Workloads of the Job; the newest counts. None: Kueue has not seen the Job yet, or is not at work.
+        workloads: Kueue's Workloads of the Job; the newest counts. Empty: Kueue has not seen the Job yet, or never will.
     """
     newest = max(workloads, key=lambda one: str(at(one, "metadata").get("creationTimestamp", "")), default=None)
     if newest is None:
@@ -61,7 +61,7 @@ def _without_quota(workload: Object) -> Waiting | None:
 def _unchecked(workload: Object) -> Waiting | None:
     checks = at(workload, "status").get("admissionChecks")
     for check in checks if isinstance(checks, list) else ():
-        if check.get("state") != "Ready":
+        if isinstance(check, Mapping) and check.get("state") != "Ready":
             told = ": ".join(filter(None, (str(check.get("name", "")), _message(check))))
             return Waiting(QUEUED, f"{NOT_ADMITTED}: admission check {told}")
     return None

@@ -74,7 +74,15 @@ def test_the_newest_of_several_workloads_counts():
     assert queued([new, old]).message == f"{NOT_ADMITTED}: new"
 
 
-@pytest.mark.parametrize("found", [{}, {"status": "lost"}, {"status": {"conditions": [7], "admissionChecks": "none"}, "spec": None}])
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        {"status": "lost"},
+        {"status": {"conditions": [7], "admissionChecks": "none"}, "spec": None},
+        {"status": {"admissionChecks": [7]}},
+    ],
+)
 def test_a_workload_that_somebody_has_spoilt_says_nothing(found):
     assert queued([found]) == SILENT
 
