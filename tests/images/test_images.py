@@ -34,7 +34,7 @@ def stages(can_build):
 
 def test_the_thin_image_has_our_code_and_this_interpreters_python(builder, stages):
     assert builder.run(stages, ["python", "-c", WHO]) == f"65532 65532 {sys.version_info[0]}.{sys.version_info[1]}\n"
-    find = "import importlib.util as u; print(u.find_spec('ser_jobs.process.runtime').origin)"
+    find = "import importlib.util as u; print(u.find_spec('ser_jobs.runtime').origin)"
     assert builder.run(stages, ["python", "-c", find]) == "/opt/app/ser_jobs/runtime.py\n"
 
 
