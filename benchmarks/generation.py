@@ -8,10 +8,10 @@ from time import perf_counter
 
 import numpy as np
 
-from ser_core.learn.ppo.generation import Generator, TransformersGenerator
-from ser_core.learn.ppo.policy import load_policy
-from ser_core.learn.ppo.vllm_generation import VllmGenerator
-from ser_core.learn.precision import detect, set_up_process
+from ser_core.learn.compute.precision import detect, set_up_process
+from ser_core.learn.policy.generation import Generator, TransformersGenerator
+from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.policy.vllm_generation import VllmGenerator
 
 
 def main() -> None:

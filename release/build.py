@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from controlplane.build import cache_folder
+from controlplane.plane.build import cache_folder
 from images.builder import Builder, CannotBuild
 from images.context import ROOT
 from images.debian import python_base

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from controlplane.build import binary
+from controlplane.plane.build import binary
 from images.context import ROOT, VERSION
 
 CHART = ROOT / "charts" / "ser-operator"

@@ -1,4 +1,4 @@
-"""Every error that a user can meet, in one tree. The class decides the exit code of a stage process.
+"""Every error that a user can meet, in one tree. The class of an error decides the exit code of the stage.
 
     SERError                      1   never raised itself
     ├── SpecError                10   the SERRun is wrong; never retried
@@ -53,13 +53,13 @@ class DataError(SERError):
 
 
 class QualityError(SERError):
-    """A result is not fit to be handed on, for example non-finite scores."""
+    """A result did not pass its check, for example because scores are not finite."""
 
     exit_code = 12
 
 
 class StoreError(SERError):
-    """The object store failed for longer than the deadline allows."""
+    """The object store did not answer, or failed, until the deadline of the request."""
 
     exit_code = 20
 
@@ -71,11 +71,11 @@ class StoreAccessDenied(StoreError):
 
 
 class ObjectNotFound(StoreError):
-    """No object stands under the key."""
+    """No object exists under the key."""
 
 
 class CorruptObject(StoreError):
-    """An object's size or SHA-256 differs from what its manifest promises."""
+    """An object's size or SHA-256 differs from its manifest."""
 
 
 class ClusterError(SERError):

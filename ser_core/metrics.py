@@ -20,7 +20,7 @@ STAGE = (*ITERATION, "stage")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. A gauge that is a state has the value 1, and only the present state has a series."""
+    """One metric. A gauge that is a state has the value 1, and only the current state has a series."""
 
     name: str
     type: Type
@@ -46,11 +46,11 @@ RUNS = Group(
         Metric("ser_run_condition", "gauge", "1 when the condition is True, else 0.", (*RUN, "condition")),
         Metric("ser_run_stage", "gauge", "State: the stage that runs or is next.", (*RUN, "stage")),
         Metric("ser_run_learning_status", "gauge", "State: where the run stands in the curriculum.", (*RUN, "learning_status")),
-        Metric("ser_run_iteration", "gauge", "Number of the present loop; 0 is the seed model.", RUN),
+        Metric("ser_run_iteration", "gauge", "Number of the current loop; 0 is the seed model.", RUN),
         Metric("ser_run_max_iterations", "gauge", "Loops that the run may take (loop.maxIterations).", RUN),
         Metric("ser_run_best_iteration", "gauge", "Loop of the best reward model so far, by dev accuracy.", RUN),
         Metric("ser_run_accuracy_falls", "gauge", "Newest loops in a row that each have a lower dev accuracy than the one before.", RUN),
-        Metric("ser_run_progress_ratio", "gauge", "Done share of the running stage, as the status shows it: coarsely.", RUN),
+        Metric("ser_run_progress_ratio", "gauge", "Done share of the running stage, in the coarse steps of the status.", RUN),
         Metric("ser_run_gpu_seconds_total", "counter", "GPU time of all attempts that have ended.", RUN),
         Metric("ser_run_created_timestamp_seconds", "gauge", "When the SERRun was created.", RUN),
         Metric("ser_run_started_timestamp_seconds", "gauge", "When the run started.", RUN),
@@ -70,9 +70,9 @@ RUNS = Group(
         ),
         Metric("ser_run_policy_score", "gauge", "Mean reward model score of the aligned policy on held-out prompts, in logits.", RUN),
         Metric("ser_run_policy_baseline_score", "gauge", "The same of the policy before the first PPO step.", RUN),
-        Metric("ser_run_policy_kl_nats", "gauge", "Mean distance of a whole answer from the policy before.", RUN),
+        Metric("ser_run_policy_kl_nats", "gauge", "Mean KL of a whole answer from the reference policy.", RUN),
         Metric("ser_run_policy_steps", "gauge", "PPO steps that the aligned policy has taken.", RUN),
-        Metric("ser_run_control_accuracy_ratio", "gauge", "Held-out accuracy of a yardstick (loop.controls).", (*RUN, "control")),
+        Metric("ser_run_control_accuracy_ratio", "gauge", "Held-out accuracy of a control (loop.controls).", (*RUN, "control")),
     ),
 )
 
@@ -91,7 +91,7 @@ ITERATIONS = Group(
         Metric("ser_iteration_pairs", "gauge", "Self-labelled pairs of the loop by verdict, kept or dropped.", (*ITERATION, "verdict")),
         Metric("ser_iteration_kept_ratio", "gauge", "Kept share of the self-labelled pairs.", ITERATION),
         Metric("ser_iteration_agreement_ratio", "gauge", "Share of the kept self-labels that equal the hidden human ones.", ITERATION),
-        Metric("ser_iteration_threshold_ratio", "gauge", "Confidence from which a self-label was trusted.", ITERATION),
+        Metric("ser_iteration_threshold_ratio", "gauge", "Threshold: the lowest confidence that was kept.", ITERATION),
         Metric("ser_iteration_temperature", "gauge", "Temperature that calibrates the scores of the loop's reward model.", ITERATION),
         Metric("ser_iteration_duration_seconds", "gauge", "From the start of the loop's first stage to its end.", ITERATION),
     ),
@@ -128,11 +128,11 @@ POLICY = Group(
     "Policy",
     "The newest PPO step, exported like the stage's.",
     (
-        Metric("ser_policy_reward", "gauge", "Mean reward of an answer: score and distance from the reference.", STAGE),
+        Metric("ser_policy_reward", "gauge", "Mean reward of an answer: its score minus the KL penalty.", STAGE),
         Metric("ser_policy_score", "gauge", "Mean raw score of the reward model, in logits.", STAGE),
-        Metric("ser_policy_witness_score", "gauge", "The same of a reward model that the policy does not learn from.", STAGE),
-        Metric("ser_policy_kl_nats", "gauge", "Mean distance of a whole answer from the reference.", STAGE),
-        Metric("ser_policy_kl_coefficient", "gauge", "Weight of that distance in the reward.", STAGE),
+        Metric("ser_policy_witness_score", "gauge", "The same of the witness, from which PPO does not learn.", STAGE),
+        Metric("ser_policy_kl_nats", "gauge", "Mean KL of a whole answer from the reference policy.", STAGE),
+        Metric("ser_policy_kl_coefficient", "gauge", "Weight of the KL in the reward.", STAGE),
         Metric("ser_policy_entropy_nats", "gauge", "Mean entropy of a token.", STAGE),
         Metric("ser_policy_answer_tokens", "gauge", "Mean length of an answer.", STAGE),
         Metric("ser_policy_ended_ratio", "gauge", "Share of answers with an end token.", STAGE),
@@ -144,7 +144,7 @@ POLICY = Group(
         Metric("ser_policy_critic_gradient_norm", "gauge", "Norm of the critic's gradient before clipping.", STAGE),
         Metric("ser_policy_steps_total", "counter", "PPO steps of this attempt.", STAGE),
         Metric("ser_policy_skipped_updates_total", "counter", "Updates left out because a number was not finite.", STAGE),
-        Metric("ser_policy_generate_seconds_total", "counter", "Time spent on writing answers.", STAGE),
+        Metric("ser_policy_generate_seconds_total", "counter", "Time spent on sampling rollouts.", STAGE),
         Metric("ser_policy_score_seconds_total", "counter", "Time spent on scoring them.", STAGE),
         Metric("ser_policy_train_seconds_total", "counter", "Time spent on updates.", STAGE),
     ),
@@ -156,10 +156,10 @@ OPERATOR = Group(
     (
         Metric("ser_operator_build_info", "gauge", "1; the version.", ("version",)),
         Metric("ser_operator_runs", "gauge", "SERRuns by phase.", ("phase",)),
-        Metric("ser_operator_reconciles_total", "counter", "Looks at a run: ok, conflict, retried or error.", ("result",)),
-        Metric("ser_operator_reconcile_duration_seconds", "histogram", "Time of one look at a run."),
-        Metric("ser_operator_queue_depth", "gauge", "Runs that wait to be looked at."),
-        Metric("ser_operator_queue_latency_seconds", "histogram", "Time from when a run became due to the look at it."),
+        Metric("ser_operator_reconciles_total", "counter", "Reconciles of a run by result: ok, conflict, retried or error.", ("result",)),
+        Metric("ser_operator_reconcile_duration_seconds", "histogram", "Time of one reconcile."),
+        Metric("ser_operator_queue_depth", "gauge", "Runs that wait for their reconcile."),
+        Metric("ser_operator_queue_latency_seconds", "histogram", "Time from when a run became due to its reconcile."),
         Metric(
             "ser_operator_api_requests_total",
             "counter",

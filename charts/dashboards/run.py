@@ -3,13 +3,16 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.boards import board, choice
-from dashboards.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from dashboards.colours import BLUE, GREEN, MEMORY, ORANGE, PURPLE, SKY, VERMILION
 from dashboards.panels import (
     BYTES,
+    CLOSE,
     COUNT,
-    PER_SECOND,
+    FEW,
+    HEIGHT,
     SECONDS,
     SHARE,
+    Axis,
     Panel,
     bars_by_iteration,
     by_iteration,
@@ -19,8 +22,9 @@ from dashboards.panels import (
     states,
     word,
 )
-from dashboards.queries import RATE, RUN, Query, of_run
+from dashboards.queries import RATE, RUN, Query, of_best_loop, of_gpus, of_run
 
+THIRD, QUARTER = 8, 6
 _STAGE = "{{stage}} of loop {{iteration}}"
 _BY_STAGE = "iteration, stage"
 
@@ -46,50 +50,65 @@ def run() -> Dashboard:
 
 
 def _now() -> list[Panel]:
+    best = "The loop of the best reward model so far, by dev accuracy."
     return [
-        word("Phase", "The phase of the run.", Query(of_run("ser_run_phase", "phase"), "{{phase}}")),
-        word("Stage", "The stage that runs or is next.", Query(of_run("ser_run_stage", "stage"), "{{stage}}")),
-        word(
-            "Learning status",
-            "Where the run stands in the curriculum.",
-            Query(of_run("ser_run_learning_status", "learning_status"), "{{learning_status}}"),
-        ),
-        number("Loop", "The present loop; 0 is the seed model.", COUNT, Query(f"ser_run_iteration{{{RUN}}}", "loop")),
-        number("Loops at most", "What loop.maxIterations allows.", COUNT, Query(f"ser_run_max_iterations{{{RUN}}}", "loops")),
+        word("Phase", "The phase of the run.", "phase", of_run("ser_run_phase", "phase")),
+        word("Stage", "The stage that runs or is next; none once the run has ended.", "stage", of_run("ser_run_stage", "stage")),
         number(
             "Stage done",
             "Done share of the running stage, as the status shows it.",
             SHARE,
-            Query(f"ser_run_progress_ratio{{{RUN}}}", "done", GREEN),
+            Query(f"ser_run_progress_ratio{{{RUN}}}", "done"),
         ),
         number(
-            "Best loop",
-            "The loop of the best reward model so far, by dev accuracy.",
+            "Loop",
+            "The present loop, of at most loop.maxIterations; 0 is the seed model.",
             COUNT,
-            Query(f"ser_run_best_iteration{{{RUN}}}", "loop", BLUE),
+            Query(f"ser_run_iteration{{{RUN}}}", "now"),
+            Query(f"ser_run_max_iterations{{{RUN}}}", "at most"),
+        ),
+        word(
+            "Learning status",
+            "Where the run stands in the curriculum.",
+            "learning_status",
+            of_run("ser_run_learning_status", "learning_status"),
         ),
         number(
-            "Best accuracy",
-            "Dev accuracy of that reward model.",
+            "GPU hours", "Of all attempts that have ended; 0 without GPUs.", COUNT, Query(f"ser_run_gpu_seconds_total{{{RUN}}} / 3600", "h")
+        ),
+        number("Best loop", best, COUNT, Query(f"ser_run_best_iteration{{{RUN}}}", "loop")),
+        number(
+            "Best dev accuracy",
+            "Of the best loop, which is chosen by it.",
             SHARE,
-            Query(f'max(ser_iteration_accuracy_ratio{{{RUN}, split="dev"}})', "accuracy", BLUE),
+            Query(of_best_loop("ser_iteration_accuracy_ratio", 'split="dev"'), "dev"),
+        ),
+        number(
+            "Its held-out accuracy",
+            "Of the best loop, on pairs that decide nothing.",
+            SHARE,
+            Query(of_best_loop("ser_iteration_accuracy_ratio", 'split="heldout"'), "held-out"),
         ),
         number(
             "Falls in a row",
             "Newest loops in a row that each got worse on dev; from 2 on there is an alert.",
             COUNT,
-            Query(f"ser_run_accuracy_falls{{{RUN}}}", "falls", ORANGE),
+            Query(f"ser_run_accuracy_falls{{{RUN}}}", "falls"),
+            alarm=2,
         ),
         number(
-            "Attempt", "Number of the newest attempt of the stage.", COUNT, Query(of_run("ser_run_stage_attempt", "run"), "attempt", ORANGE)
+            "Attempt of the stage",
+            "Number of the newest attempt of the newest stage; 1 was not retried.",
+            COUNT,
+            Query(of_run("ser_run_stage_attempt", "run"), "attempt"),
         ),
         number(
             "Failures of the stage",
             "Attempts that count against the limit of 3; from 2 on there is an alert.",
             COUNT,
-            Query(of_run("ser_run_stage_charged_attempts", "run"), "failures", VERMILION),
+            Query(of_run("ser_run_stage_charged_attempts", "run"), "failures"),
+            alarm=2,
         ),
-        number("GPU time", "Of all attempts that have ended.", "dthms", Query(f"ser_run_gpu_seconds_total{{{RUN}}}", "time", GREEN)),
     ]
 
 
@@ -104,14 +123,8 @@ def _evolution() -> list[Panel]:
             Query(of_run("ser_iteration_accuracy_low_ratio", "iteration", accuracy), "low", SKY),
             Query(of_run("ser_iteration_accuracy_high_ratio", "iteration", accuracy), "high", SKY),
             Query(of_run("ser_iteration_accuracy_ratio", "iteration", 'split="dev"'), "dev", ORANGE, dashed=True),
+            axis=CLOSE,
             band=("low", "high"),
-        ),
-        bars_by_iteration(
-            "Self-labels kept and dropped",
-            "Pairs that the reward model labelled, by whether the filter trusted the label.",
-            COUNT,
-            Query(of_run("ser_iteration_pairs", "iteration", 'verdict="kept"'), "kept", GREEN),
-            Query(of_run("ser_iteration_pairs", "iteration", 'verdict="dropped"'), "dropped", VERMILION),
         ),
         by_iteration(
             "Trust and truth",
@@ -121,11 +134,19 @@ def _evolution() -> list[Panel]:
             Query(of_run("ser_iteration_agreement_ratio", "iteration"), "agreement of kept labels", BLUE),
             Query(of_run("ser_iteration_threshold_ratio", "iteration"), "threshold", PURPLE, dashed=True),
         ),
+        bars_by_iteration(
+            "Self-labels kept and dropped",
+            "Pairs that the reward model labelled, by whether the filter trusted the label.",
+            COUNT,
+            Query(of_run("ser_iteration_pairs", "iteration", 'verdict="kept"'), "kept", GREEN),
+            Query(of_run("ser_iteration_pairs", "iteration", 'verdict="dropped"'), "dropped", VERMILION),
+        ),
         by_iteration(
             "Gain",
             "Dev accuracy of a loop minus the best before it. Below 0 the loop was worse.",
             SHARE,
             Query(of_run("ser_iteration_gain_ratio", "iteration"), "gain", ORANGE),
+            axis=Axis(low=-0.05, high=0.05),
         ),
         by_iteration(
             "Loss and temperature",
@@ -144,83 +165,117 @@ def _evolution() -> list[Panel]:
             "Loops",
             "The learning status of every loop beside its figures.",
             Query(of_run("ser_iteration_info", "iteration, learning_status"), "status value"),
+            Query(of_run("ser_iteration_accuracy_ratio", "iteration", 'split="dev"'), "dev accuracy"),
             Query(of_run("ser_iteration_accuracy_ratio", "iteration", accuracy), "held-out accuracy"),
+            Query(of_run("ser_iteration_gain_ratio", "iteration"), "gain"),
             Query(of_run("ser_iteration_kept_ratio", "iteration"), "kept"),
             Query(of_run("ser_iteration_agreement_ratio", "iteration"), "agreement"),
-            Query(of_run("ser_iteration_gain_ratio", "iteration"), "gain"),
-            units={"held-out accuracy": SHARE, "kept": SHARE, "agreement": SHARE, "gain": SHARE},
+            labels={"iteration": "loop", "learning_status": "learning status"},
+            units=dict.fromkeys(("dev accuracy", "held-out accuracy", "gain", "kept", "agreement"), SHARE),
             hidden=["status value"],
-        ),
+        )
+        .height(HEIGHT)
+        .span(16),
         rows(
-            "Yardsticks",
-            "Held-out accuracy of models trained beside the evolution (loop.controls).",
+            "Controls",
+            "Held-out accuracy of the models that are trained for comparison (loop.controls).",
             Query(of_run("ser_run_control_accuracy_ratio", "control"), "held-out accuracy"),
+            labels={"control": "control"},
             units={"held-out accuracy": SHARE},
-        ).height(5),
+        )
+        .height(HEIGHT)
+        .span(8),
     ]
 
 
 def _training() -> list[Panel]:
-    return [
+    panels = [
         lines(
             "Loss",
             "Mean loss of a pair, or in sft of a token, at the newest optimizer step, in nats.",
             COUNT,
-            Query(of_run("ser_train_loss", _BY_STAGE), _STAGE, SKY),
+            Query(of_run("ser_train_loss", _BY_STAGE), _STAGE),
         ),
         lines(
             "Gradient norm",
             "Norm of the gradient before it is clipped to 1.",
             COUNT,
-            Query(of_run("ser_train_gradient_norm", _BY_STAGE), _STAGE, PURPLE),
+            Query(of_run("ser_train_gradient_norm", _BY_STAGE), _STAGE),
         ),
         lines(
             "Learning rate",
             "Of the newest optimizer step.",
             "sci",
-            Query(of_run("ser_train_learning_rate", _BY_STAGE), _STAGE, ORANGE),
-        ),
+            Query(of_run("ser_train_learning_rate", _BY_STAGE), _STAGE),
+        ).decimals(1),
         lines(
             "Steps per second",
             "Optimizer steps per second.",
-            PER_SECOND,
-            Query(f"sum by ({_BY_STAGE}) (rate(ser_train_steps_total{{{RUN}}}{RATE}))", _STAGE, BLUE),
+            COUNT,
+            Query(f"sum by ({_BY_STAGE}) (rate(ser_train_steps_total{{{RUN}}}{RATE}))", _STAGE),
         ),
         lines(
             "Pairs per second",
             "Pairs trained on per second.",
-            PER_SECOND,
-            Query(f"sum by ({_BY_STAGE}) (rate(ser_train_pairs_total{{{RUN}}}{RATE}))", _STAGE, GREEN),
+            COUNT,
+            Query(f"sum by ({_BY_STAGE}) (rate(ser_train_pairs_total{{{RUN}}}{RATE}))", _STAGE),
         ),
         lines(
             "Tokens per second",
             "Tokens trained on per second, without padding.",
-            PER_SECOND,
-            Query(f"sum by ({_BY_STAGE}) (rate(ser_train_tokens_total{{{RUN}}}{RATE}))", _STAGE, GREEN),
+            COUNT,
+            Query(f"sum by ({_BY_STAGE}) (rate(ser_train_tokens_total{{{RUN}}}{RATE}))", _STAGE),
         ),
     ]
+    return [panel.span(THIRD) for panel in panels]
 
 
 def _policy() -> list[Panel]:
     def newest(metric: str) -> str:
         return of_run(metric, "run")
 
-    return [
+    result = [
+        number(
+            "Final score",
+            "Mean score of the aligned policy on held-out prompts, in logits; there when the run has completed.",
+            COUNT,
+            Query(newest("ser_run_policy_score"), "score"),
+        ),
+        number(
+            "Score before", "The same of the policy before its first step.", COUNT, Query(newest("ser_run_policy_baseline_score"), "score")
+        ),
+        number(
+            "Final distance",
+            "Mean KL of a whole answer from the reference policy, in nats.",
+            COUNT,
+            Query(newest("ser_run_policy_kl_nats"), "KL"),
+        ),
+        number("Steps taken", "PPO steps of the aligned policy.", COUNT, Query(newest("ser_run_policy_steps"), "steps")),
+    ]
+    training = [
         lines(
             "Score",
-            "Mean score of the answers by the reward model, by a witness that the policy does not learn from, and the reward after the "
-            "distance is taken off. A score that rises while the witness falls is reward hacking.",
+            "Mean score of the rollouts by the reward model and by the witness, from which PPO does not learn, and the reward: the score "
+            "minus the KL penalty. A score that rises while the witness falls is reward hacking.",
             COUNT,
             Query(newest("ser_policy_score"), "score", BLUE),
             Query(newest("ser_policy_witness_score"), "witness", ORANGE, dashed=True),
             Query(newest("ser_policy_reward"), "reward", GREEN),
         ),
         lines(
-            "Distance from the reference",
+            "KL from the reference policy",
             "Mean KL of a whole answer in nats, and its weight in the reward.",
             COUNT,
             Query(newest("ser_policy_kl_nats"), "KL", VERMILION),
-            Query(newest("ser_policy_kl_coefficient"), "weight", PURPLE, dashed=True),
+            Query(newest("ser_policy_kl_coefficient"), "weight", PURPLE, dashed=True, right=True),
+        ),
+        lines(
+            "Steps and skipped updates",
+            "PPO steps of the attempt, and updates left out because a number was not finite.",
+            COUNT,
+            Query(newest("ser_policy_steps_total"), "steps", BLUE),
+            Query(newest("ser_policy_skipped_updates_total"), "skipped", VERMILION, right=True),
+            axis=FEW,
         ),
         lines(
             "Length of answers",
@@ -261,29 +316,16 @@ def _policy() -> list[Panel]:
             "Share of the time that PPO spends on writing answers, scoring them and updates.",
             SHARE,
             *(
-                Query(f"sum(rate(ser_policy_{part}_seconds_total{{{RUN}}}{RATE}))", name, colour)
+                Query(f"{_spent(part)} / ({_spent('generate')} + {_spent('score')} + {_spent('train')})", name, colour)
                 for part, name, colour in (("generate", "writing", SKY), ("score", "scoring", ORANGE), ("train", "updates", GREEN))
             ),
         ),
-        lines(
-            "Steps and skipped updates",
-            "PPO steps of the attempt, and updates left out because a number was not finite.",
-            COUNT,
-            Query(newest("ser_policy_steps_total"), "steps", BLUE),
-            Query(newest("ser_policy_skipped_updates_total"), "skipped", VERMILION),
-        ),
-        rows(
-            "Result",
-            "The aligned policy on held-out prompts: its score beside that before the first step, and its distance in nats.",
-            Query(of_run("ser_run_policy_score", "run"), "score"),
-            Query(of_run("ser_run_policy_baseline_score", "run"), "score before"),
-            Query(of_run("ser_run_policy_kl_nats", "run"), "distance"),
-            Query(of_run("ser_run_policy_steps", "run"), "steps"),
-            units={},
-        )
-        .span(12)
-        .height(8),
     ]
+    return [*(panel.span(QUARTER) for panel in result), *(panel.span(THIRD) for panel in training)]
+
+
+def _spent(part: str) -> str:
+    return f"sum(rate(ser_policy_{part}_seconds_total{{{RUN}}}{RATE}))"
 
 
 def _stages() -> list[Panel]:
@@ -299,25 +341,27 @@ def _stages() -> list[Panel]:
             "Done share of a stage",
             "As the stage itself tells it.",
             SHARE,
-            Query(f"max by ({_BY_STAGE}) (ser_stage_work_done{{{RUN}}} / ser_stage_work_expected{{{RUN}}})", _STAGE, GREEN),
+            Query(f"max by ({_BY_STAGE}) (ser_stage_work_done{{{RUN}}} / ser_stage_work_expected{{{RUN}}})", _STAGE),
         ),
-        lines("Memory", "Resident memory of the stage.", BYTES, Query(of_run("ser_stage_memory_bytes", _BY_STAGE), _STAGE, ORANGE)),
+        lines("Memory", "Resident memory of the stage.", BYTES, Query(of_run("ser_stage_memory_bytes", _BY_STAGE), _STAGE)),
         lines(
             "Requests to the store that were sent again",
             "Since the start of the attempt.",
             COUNT,
-            Query(of_run("ser_stage_store_retries_total", _BY_STAGE), _STAGE, VERMILION),
+            Query(of_run("ser_stage_store_retries_total", _BY_STAGE), _STAGE),
+            axis=FEW,
         ),
         lines(
             "GPU memory",
-            "Of each GPU of the stage: taken by tensors, kept by PyTorch, the most that was taken, and all there is.",
+            "Of the fullest GPU of each pod 0: taken by tensors, kept by PyTorch, the most that was taken, and all there is.",
             BYTES,
-            Query(of_run("ser_stage_gpu_memory_bytes", "stage, device, use"), "{{use}} of GPU {{device}}, {{stage}}", PURPLE),
+            Query(of_run("ser_stage_gpu_memory_bytes", "use"), "{{use}}", colours=MEMORY),
         ),
         lines(
             "GPU utilisation",
-            "From NVIDIA's DCGM exporter, where it runs and its labels name the pods.",
+            "Of every GPU that the run holds, from NVIDIA's DCGM exporter, where it runs and its labels name the pods.",
             "percent",
-            Query('avg by (pod, gpu) (DCGM_FI_DEV_GPU_UTIL{namespace="$namespace", pod=~"$run-.*"})', "GPU {{gpu}} of {{pod}}", BLUE),
+            Query(of_gpus("DCGM_FI_DEV_GPU_UTIL"), "GPU {{gpu}} of {{Hostname}}"),
+            axis=Axis(high=100),
         ),
     ]

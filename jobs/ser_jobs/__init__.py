@@ -1,1 +1,1 @@
-"""Stage processes: one module per stage plus the runtime that they share. No kopf, no kubernetes."""
+"""Stage processes: ``stages`` compute, ``process`` runs one of them, ``supervisor`` watches over the processes. No kopf, no kubernetes."""

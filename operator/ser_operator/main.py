@@ -10,10 +10,10 @@ import sys
 from datetime import UTC, datetime
 
 from ser_core.errors import SERError
-from ser_operator.engine import Engine
-from ser_operator.kubernetes_api import Cluster
+from ser_operator.cluster.kubernetes_api import Cluster
+from ser_operator.cluster.transport import configuration
+from ser_operator.loop.engine import Engine
 from ser_operator.settings import Settings, from_environment
-from ser_operator.transport import configuration
 
 
 class JsonLines(logging.Formatter):

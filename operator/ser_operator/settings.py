@@ -36,7 +36,7 @@ class PodUser(Model):
     run_as_user: int | None = Field(default=None, ge=1, le=LARGEST_ID)
     run_as_group: int | None = Field(default=None, ge=0, le=LARGEST_ID)
     fs_group: int | None = Field(default=None, ge=0, le=LARGEST_ID)
-    """Group of the files in volumes. Only by it can a stage read its Secrets, so the platform must choose one if it is not given."""
+    """Group of the files in volumes. Without it every user of the pod may read its Secrets, since the stage is one that nobody knows."""
 
 
 class Settings(Model):
@@ -60,7 +60,7 @@ class Settings(Model):
     allowed_endpoints: Names = ("*",)
     """Storage and hub endpoints that a SERRun may name, as shell patterns. None named is always allowed."""
     gpu_node_selector: Annotated[Mapping[LabelKey, LabelValue], BeforeValidator(_parse)] = Field(default_factory=dict)
-    """Labels of the nodes for stages with GPUs (JSON object). A SERRun's own nodeSelector wins over the same label."""
+    """Labels of the nodes for stages with GPUs (JSON object). The nodeSelector of a SERRun replaces a label with the same key."""
     gpu_tolerations: Annotated[tuple[Toleration, ...], BeforeValidator(_parse)] = ()
     """Taints of these nodes (JSON list of tolerations), besides those that a SERRun tolerates."""
     default_queue: Annotated[QueueName | None, BeforeValidator(lambda value: value or None)] = None
@@ -68,7 +68,7 @@ class Settings(Model):
     grace_seconds: int = Field(default=120, ge=1, le=3600)
     """terminationGracePeriodSeconds of stage pods: time to save a checkpoint. Spot instances give 120 s notice."""
     hang_seconds: float = Field(default=60, gt=0)
-    """How long a process of a stage may take for a step before it counts as hung; three times a usual step if that is more."""
+    """Longest step of a process of a stage before it counts as hung; three times its usual step if that is more."""
     silent_seconds: float = Field(default=1800, gt=0)
     """The same for work without steps: loading, saving, encoding, uploading. The largest models take minutes."""
     rendezvous_seconds: float = Field(default=600, gt=0)
@@ -86,7 +86,7 @@ class Settings(Model):
     request_seconds: float = Field(default=30, gt=0)
     """Longest wait for one answer of the API server."""
     progress_seconds: float = Field(default=60, ge=1)
-    """Pause between two looks at the progress of a running stage."""
+    """Pause between two requests for the progress of a running stage."""
     events_after_seconds: float = Field(default=30, ge=0)
     """How long a pod may wait before its Events are asked for the reason."""
 

@@ -32,12 +32,12 @@ class SupervisedSpec(Model):
 
 
 class KlSpec(Model):
-    """What moving away from the policy that PPO started from costs."""
+    """The KL penalty: it keeps the policy near the reference policy, which is the policy that PPO starts from."""
 
     coefficient: float = Field(default=0.05, ge=0, le=100)
-    """Weight of the distance in the reward, in logits of the reward model a nat."""
+    """Weight of the KL in the reward: logits of the reward model for each nat."""
     target: float | None = Field(default=None, gt=0, le=1000)
-    """Wanted distance of a whole answer, in nats: the coefficient adapts to it (arXiv 1909.08593, section 2.2). Left out, it stays."""
+    """Wanted KL of a whole answer, in nats: the coefficient adapts to it (arXiv 1909.08593, section 2.2). Left out, it is fixed."""
 
 
 class PolicySpec(Model):
@@ -49,7 +49,7 @@ class PolicySpec(Model):
     revision: str | None = Field(default=None, min_length=1, max_length=200)
     """Branch, tag or commit on the hub. `prepare` resolves it to a commit, and every later stage reads the copy in the store."""
     prompts: PromptsSpec | None = None
-    """Prompts to learn on. Left out: those of the pool. The held-out prompts, which only measure, are never learnt on."""
+    """Prompts to learn on. Left out: those of the pool. PPO never learns on the held-out prompts."""
     sft: SupervisedSpec | None = None
     """Fine-tune on the chosen answers of the seed first; null starts PPO from `base` itself."""
     adapter: AdapterSpec | None = None
@@ -57,27 +57,27 @@ class PolicySpec(Model):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """As `rewardModel.precision`. Probabilities and values are always computed in fp32."""
     steps: int = Field(default=200, ge=1, le=100_000)
-    """PPO steps. Signs of reward hacking (answers that grow without end, all but vanish or hardly vary, a policy too far away, a falling
-    score by a reward model that the policy does not learn from) end it sooner, with the last good policy."""
+    """PPO steps. A sign of reward hacking ends PPO sooner and keeps the last good policy: answers that grow without limit, get very short
+    or hardly vary; a KL that is too large; a falling score by the witness (the seed's reward model, from which PPO does not learn)."""
     rollouts_per_step: int = Field(default=128, ge=2, le=65536)
-    """Answers that are sampled in a PPO step (512 in N+)."""
+    """Rollouts, the answers that are sampled in a PPO step (512 in N+)."""
     prompt_tokens: int = Field(default=512, ge=1, le=131072)
     """Longest prompt. Longer ones lose their beginning."""
     answer_tokens: int = Field(default=128, ge=1, le=32768)
     """Longest answer."""
     temperature: float = Field(default=0.7, gt=0, le=10)
-    """Of the sampled answers."""
+    """Sampling temperature of the answers."""
     generator: Literal["transformers", "vllm"] = "transformers"
     """What samples the answers: HF generate, or vLLM, which is faster on GPUs and takes 30 % of their memory for a copy of the policy and
     its cache. vLLM needs an image with the extra `vllm`."""
     learning_rate: float = Field(default=1e-6, gt=0, le=1)
-    """Rate of the policy's Adam (OpenRLHF: 5e-7 to 1e-6; adapters bear ten times as much)."""
+    """Rate of the policy's Adam (OpenRLHF: 5e-7 to 1e-6; adapters can take ten times as much)."""
     critic_learning_rate: float = Field(default=9e-6, gt=0, le=1)
     """Rate of the critic's Adam (OpenRLHF)."""
     kl: KlSpec = KlSpec()
-    """What moving away from the start costs."""
+    """The KL penalty."""
     epochs: int = Field(default=4, ge=1, le=100)
-    """Passes over the answers of a step."""
+    """Passes over the rollouts of a step."""
     minibatches: int = Field(default=1, ge=1, le=1024)
     """Optimizer steps in a pass."""
     missing_end_penalty: float = Field(default=1.0, ge=0, le=100)

@@ -44,7 +44,7 @@ class Rule(StrEnum):
 
 
 class Control(StrEnum):
-    """A yardstick trained beside the evolution, on the same split and scored on the same held-out pairs."""
+    """A reward model trained for comparison, on the same split and evaluated on the same held-out pairs."""
 
     FULL = "full"
     SEED_ONLY = "seedOnly"
@@ -75,9 +75,9 @@ class SourceSpec(Model):
     seed_fraction: Fraction = 0.15
     """Share of the pairs whose labels may be used. The labels of the rest are hidden from every decision."""
     heldout_fraction: Fraction = 0.1
-    """Share kept apart to report on, never to decide."""
+    """Share of the pairs that is held out: it is reported on and decides nothing."""
     split_by: str = Field(default="prompt", min_length=1, max_length=100)
-    """Rows that share this value never fall on two sides: `prompt`, `firstTurn` (a dialogue's first user turn), or any column."""
+    """Rows that share this value always stay together: `prompt`, `firstTurn` (a dialogue's first user turn), or any column."""
 
     @model_validator(mode="after")
     def _leaves_a_pool(self) -> Self:
@@ -107,9 +107,10 @@ class DataSpec(Model):
     unlabeled: FileSpec | None = None
     """Pairs to be labelled by the reward model. Labels found in it are hidden, and used only to report the agreement."""
     heldout: FileSpec | None = None
-    """Labelled pairs that are reported on and never decide."""
+    """Labelled pairs that are reported on and decide nothing."""
     dev_fraction: Fraction = 0.25
-    """Share of the seed that is not trained on but calibrates, stops and rolls back."""
+    """Share of the seed that becomes the dev part. It is never trained on. It fits the temperature, chooses the threshold and the best
+    loop, and ends the loops."""
     max_dropped_fraction: Fraction = 0.1
     """Share of unusable rows above which `prepare` fails instead of dropping them."""
 
@@ -140,8 +141,8 @@ class TrainingSpec(Model):
     pairs_per_step: int = Field(default=64, ge=1, le=65536)
     """Pairs in one optimizer step, whatever the micro-batches."""
     tokens_per_batch: int = Field(default=8192, ge=MIN_TOKENS_PER_BATCH, le=4194304)
-    """Token budget of one micro-batch or scoring batch, padding included, the policy's too; a CPU takes at most 2,048 of it. It does not
-    change what a step learns. A stage that runs out of memory is tried once more with half of it."""
+    """Tokens of one micro-batch or scoring batch, padding included, of reward model and policy; a CPU takes at most 2,048. It does not
+    change what a step learns. A stage that runs out of memory is tried once more with half as many."""
     loss: Literal["bradley-terry", "hinge"] = "bradley-terry"
     """Bradley-Terry on the score difference (arXiv 2411.00418, released code), or the hinge with a margin (the paper's Eq. 5)."""
     margin: float = Field(default=1.0, gt=0, le=100)
@@ -149,7 +150,7 @@ class TrainingSpec(Model):
     centering: float = Field(default=0.01, ge=0, le=10)
     """Weight of the squared sum of a pair's two scores, which keeps the scores around zero. 0 switches it off."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    """Seed of the split, the head's initial values, the order of the pairs, and of all that the policy samples."""
+    """Random seed of the split, the head's initial values, the order of the pairs, and of all that the policy samples."""
 
 
 class ThresholdsSpec(Model):
@@ -164,7 +165,8 @@ class ThresholdsSpec(Model):
     min_samples: int = Field(default=600, ge=1, le=10_000_000)
     """Rule paper: pairs that a status needs before it is trained on (600 in the paper for HH; scale it with the pool)."""
     target_precision: float = Field(default=0.9, gt=0.5, lt=1)
-    """Rule calibrated: share of right labels, measured on held-back seed pairs, that the threshold must reach."""
+    """Rule calibrated: share of right labels that the threshold must reach on the calibration pairs (the dev part, and for a small one the
+    cross-fitted seed)."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -180,8 +182,8 @@ class StoppingSpec(Model):
     """Dev accuracy that a loop must add to the best one so far to count as a gain; with 0 any rise counts, and at the same accuracy
     a lower log loss on dev."""
     patience: int = Field(default=1, ge=0, le=MAX_ITERATIONS)
-    """Loops in a row without a gain that are borne; one more ends the loops. Rule calibrated with rollback best bears none: a loop that is
-    labelled by the same reward model again would give the same result."""
+    """Loops in a row without a gain that are tolerated; one more ends the loops. Rule calibrated with rollback best tolerates none: the
+    same reward model would label again and give the same result."""
     rollback: Literal["best", "none"] = "best"
     """`best`: after a loop without a gain the next one labels with the best reward model so far. `none`: with the latest."""
 
@@ -201,7 +203,7 @@ class LoopSpec(Model):
     stopping: StoppingSpec = StoppingSpec()
     """When the evolution ends early."""
     controls: tuple[Control, ...] = Field(default=(), max_length=3)
-    """Yardsticks trained beside the evolution: `full` (all labels), `seedOnly` (the seed, for as many steps as the best loop took),
+    """Reward models trained for comparison: `full` (all labels), `seedOnly` (the seed, for as many steps as the best loop took),
     `pseudoLabelOnce` (all pairs labelled once, unfiltered)."""
 
     @field_validator("controls")
@@ -246,7 +248,7 @@ class StageResources(Model):
     """What one stage's processes get."""
 
     nodes: int = Field(default=1, ge=1, le=64)
-    """Pods of the stage. `ser run` uses one process whatever stands here."""
+    """Pods of the stage. `ser run` always uses one process."""
     gpus: int = Field(default=0, ge=0, le=16)
     """GPUs of each pod."""
     cpu: Quantity | None = None
@@ -256,7 +258,7 @@ class StageResources(Model):
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=32, json_schema_extra=LABEL_KEYS)
     """Node labels that the pods need."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
-    """Taints that the pods bear."""
+    """Taints that the pods tolerate."""
     priority_class_name: Name | None = None
     """PriorityClass of the pods."""
 
@@ -309,7 +311,8 @@ class BudgetSpec(Model):
     """What the run may cost."""
 
     gpu_hours: float = Field(gt=0, le=1_000_000)
-    """GPU-hours of all attempts together. When spent, the run checkpoints and waits with BudgetExceeded until it is raised."""
+    """GPU-hours of all attempts together. When they are spent, the stage saves a checkpoint and the run waits in phase BudgetExceeded until
+    this value is raised."""
 
 
 class SERRunSpec(Model):
@@ -338,7 +341,7 @@ class SERRunSpec(Model):
     active_deadline: Duration | None = None
     """Time that the run may take, suspended time excluded, for example `36h`."""
     ttl_after_finished: Duration | None = None
-    """Time after the end at which the stage Jobs are deleted. Ignored by `ser run`; data are never deleted by it."""
+    """Time after the end at which the stage Jobs are deleted. Ignored by `ser run`. Data are never deleted."""
     budget: BudgetSpec | None = None
     """What the run may cost."""
 

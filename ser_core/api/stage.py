@@ -51,7 +51,7 @@ class InputRole(StrEnum):
     BEST = "best"
     """retrain: the best reward model so far, which the new one is compared with, or which the policy learns from."""
     WITNESS = "witness"
-    """retrain: the seed's reward model, which tells whether the policy games a better one; left out when none is better."""
+    """retrain: the seed's reward model, from which PPO does not learn; left out when it is the best one itself."""
     POLICY = "policy"
     """sft: the policy that PPO starts from; left out: that of prepare."""
 
@@ -189,9 +189,9 @@ class PolicyEvaluation(Model):
     score: float
     """Mean of the best reward model's raw score, in logits."""
     witness_score: float | None = None
-    """The same of the seed's reward model, which the policy does not learn from; None: it is the best one itself."""
+    """The same of the witness; None: there is none, since the seed's reward model is the best one."""
     kl: float
-    """Mean of ``log policy - log reference`` of the whole answer, in nats."""
+    """Mean KL of a whole answer from the reference policy, ``log policy - log reference``, in nats."""
     answer_tokens: float
     """Mean length, the end token included."""
     ended: float

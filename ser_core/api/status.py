@@ -97,7 +97,7 @@ class IterationStatus(Model):
 
 
 class ControlStatus(Model):
-    """One yardstick, evaluated on the same held-out pairs."""
+    """One control, evaluated on the same held-out pairs."""
 
     control: str = Field(max_length=64)
     accuracy: float
@@ -156,7 +156,7 @@ class RewardModelStatus(Model):
 
 
 class PolicyStatus(Model):
-    """The aligned policy. Scores are means of the best reward model's raw logits on the held-out prompts, which it never learnt on."""
+    """The aligned policy. Scores are means of the best reward model's raw logits on the held-out prompts, on which PPO never learns."""
 
     uri: str = Field(max_length=1200)
     """URI of the manifest of `ppo`."""
@@ -165,7 +165,7 @@ class PolicyStatus(Model):
     baseline_score: float
     """Before the first PPO step, on the same prompts."""
     kl: float
-    """Mean distance of a whole answer from the policy before, in nats."""
+    """Mean KL of a whole answer from the reference policy, in nats."""
     steps: int
     """PPO steps that the policy has taken."""
     stopped: str = Field(default="", max_length=64)

@@ -7,19 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from ser_core.cli.diff import diff
-from ser_core.cli.evolution import evolution
-from ser_core.cli.export import export
-from ser_core.cli.logs import logs
-from ser_core.cli.output import print_error, say
-from ser_core.cli.purge import purge
-from ser_core.cli.report import report
-from ser_core.cli.run import run
-from ser_core.cli.score import score
-from ser_core.cli.status import status
-from ser_core.cli.suspend import resume, suspend
-from ser_core.cli.validate import validate
-from ser_core.cli.why import why
+from ser_core.cli.commands.diff import diff
+from ser_core.cli.commands.evolution import evolution
+from ser_core.cli.commands.export import export
+from ser_core.cli.commands.logs import logs
+from ser_core.cli.commands.purge import purge
+from ser_core.cli.commands.report import report
+from ser_core.cli.commands.run import run
+from ser_core.cli.commands.score import score
+from ser_core.cli.commands.status import status
+from ser_core.cli.commands.suspend import resume, suspend
+from ser_core.cli.commands.validate import validate
+from ser_core.cli.commands.why import why
+from ser_core.cli.views.output import print_error, say
 from ser_core.errors import SERError
 
 

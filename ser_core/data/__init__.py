@@ -1,1 +1,1 @@
-"""Preference data: formats, validation, splitting, and the tables that stages hand on. No torch."""
+"""Preference data: `reading` it, `preparing` it, and the `tables` that stages hand on. No torch."""

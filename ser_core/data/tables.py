@@ -144,7 +144,7 @@ class SupervisedStep:
 
 @dataclass(frozen=True, slots=True)
 class PolicyStep:
-    """One PPO step as `ser_core.learn.ppo.metrics.StepMetrics` describes it, without its times: equal runs give equal files."""
+    """One PPO step as `ser_core.learn.policy.ppo.metrics.StepMetrics` describes it, without its times: equal runs give equal files."""
 
     step: int
     score: float

@@ -1,1 +1,1 @@
-"""Reward-model learning. The only package that imports torch; modules that need numpy alone say so."""
+"""Learning: `policy` is built on `reward`, both on `compute`; `trust` decides by numbers alone. The only package that imports torch."""

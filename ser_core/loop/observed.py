@@ -22,7 +22,7 @@ class ObservedAttempt:
     result: StageResult | None = None
     """The termination message. None although the attempt has ended: the result is lost."""
     disruption: str = ""
-    """Why the cluster took the attempt away (DisruptionTarget), in its words; such an attempt is not charged. Empty: it did not."""
+    """Why the cluster ended the attempt (DisruptionTarget), in its words; such an attempt is not charged. Empty: it did not."""
     out_of_memory: bool = False
     """True when the kernel killed it for memory; counts as exit code 21."""
     started_at: datetime | None = None
@@ -31,7 +31,7 @@ class ObservedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What an attempt waits for, in the words of whoever makes it wait."""
+    """What an attempt waits for, in the words of the scheduler, the kubelet, the quota or the queue."""
 
     reason: str
     """CamelCase, for example `Unschedulable` or `ImagePullBackOff`."""
@@ -42,7 +42,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the live attempt says that it is."""
+    """The progress that the live attempt reports."""
 
     step: int
     total: int
@@ -76,8 +76,8 @@ class StartStage:
     max_seconds: int | None
     """What the run's deadline leaves from now on; None: no limit."""
     budget_seconds: int | None = None
-    """What the GPU budget leaves from when the stage's processes run, since waiting for a node or an image spends none; None: no limit.
-    The planner stops an attempt that has spent it; this ends one while no planner looks."""
+    """Seconds that the GPU budget leaves to the stage's processes: waiting for a node or an image costs nothing. None: no limit.
+    The planner stops an attempt that has spent the budget; the supervisor does so while no planner runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ Action = StartStage | StopStage
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that people should hear of, once."""
+    """A Kubernetes Event, or a line of `ser run`: published once."""
 
     type: Literal["Normal", "Warning"]
     reason: str

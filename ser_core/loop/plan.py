@@ -3,23 +3,24 @@
     take in reports -> decide -> apply to the status -> actions, events, trimming
 
 No clock, no network, no store: ``now`` is the only time, and all that is known of the stages is what they reported. Planning again on
-the own result changes nothing, so an executor may plan as often as it likes, and may die between any two of its steps.
+its own result changes nothing, so an executor may plan as often as it likes, and may die between any two of its steps.
 """
 
 from datetime import UTC, datetime
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase, SERRunStatus
-from ser_core.loop.conditions import conditions, seen_generation
-from ser_core.loop.events import events
-from ser_core.loop.limits import budget_seconds, count_suspension, deadline_seconds, gpu_hours, seconds_left
+from ser_core.loop.deciding.limits import budget_seconds, count_suspension, deadline_seconds, gpu_hours, seconds_left
+from ser_core.loop.deciding.stages import key_of, live_attempt, next_stage, stage_spec
+from ser_core.loop.deciding.upcoming import unknown_live
+from ser_core.loop.deciding.verdict import Verdict, decide
 from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage
-from ser_core.loop.progress import progress
-from ser_core.loop.reports import seen_of, take_in, unknown_live, with_attempt
-from ser_core.loop.stages import key_of, live_attempt, next_stage, stage_spec
+from ser_core.loop.recording.conditions import conditions, seen_generation
+from ser_core.loop.recording.events import events
+from ser_core.loop.recording.progress import progress
+from ser_core.loop.recording.reports import seen_of, take_in, with_attempt
+from ser_core.loop.recording.trimming import trim
 from ser_core.loop.text import as_reason, clip, write_time
-from ser_core.loop.trimming import trim
-from ser_core.loop.verdict import Verdict, decide
 
 TERMINAL = (Phase.COMPLETED, Phase.FAILED)
 """Phases that a run never leaves."""

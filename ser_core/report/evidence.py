@@ -1,4 +1,4 @@
-"""The tables behind a ledger's numbers: decisions, held-out scores, training steps and sample pairs, read back verified.
+"""The tables behind a ledger's numbers: decisions, scores of held-out pairs, training steps and sample pairs, read back verified.
 
 Only small summaries stay in memory: a pool may hold millions of pairs.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ser_core.api.stage import FilterMetrics, StageMetrics
 from ser_core.data.tables import EvaluatedPair, PolicyStep, SupervisedStep, read_table
-from ser_core.learn.agreement import BANDS
+from ser_core.learn.trust.agreement import BANDS
 from ser_core.report.ledger import Aligned, Ledger, StageRecord, Trained
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.port import ObjectStore
@@ -46,7 +46,7 @@ class Group:
 
     @property
     def agreement(self) -> float | None:
-        """Share of right self-labels; None where no human label is known."""
+        """Share of the self-labels that equal the human ones; None where no human label is known."""
         return self.agreeing / self.known if self.known else None
 
 
@@ -83,7 +83,7 @@ class ModelEvidence:
     record: Trained
     pairs: Sequence[EvaluatedPair]
     heldout: Mapping[str, Any]
-    """Part ``heldout`` of evaluation.json (`ser_core.learn.evaluation.report`)."""
+    """Part ``heldout`` of evaluation.json (`ser_core.learn.trust.evaluation.report`)."""
     losses: tuple[tuple[float, float], ...]
     """(step, mean loss)."""
 

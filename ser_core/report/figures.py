@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from markupsafe import Markup
 
-from ser_core.learn.evaluation import wilson
+from ser_core.learn.trust.evaluation import wilson
 from ser_core.report.charts import Axis, Frame, percent, round_axis
 from ser_core.report.evidence import MAX_POINTS, Evidence, LoopEvidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
@@ -37,7 +37,7 @@ def name_of(record: Trained) -> str:
 
 
 def evolution(ledger: Ledger) -> Figure:
-    """Held-out accuracy by loop, dev accuracy, and the yardsticks as lines; 95 % intervals of all that was measured on held-out pairs."""
+    """Held-out accuracy by loop, dev accuracy, and the baselines as lines; 95 % intervals of all that was measured on held-out pairs."""
     models, controls = ledger.models, ledger.controls
     heldouts = [record.metrics.heldout for record in (*models, *controls.values())]
     levels = [(control.metrics.heldout.accuracy, name, f"c{number + 1}") for number, (name, control) in enumerate(controls.items())]
@@ -78,14 +78,14 @@ def kept(loop: LoopEvidence, highest: int) -> Figure:
         marks.append(frame.bar(place + 0.08, place + 0.92, 0, band.kept, "c0", note))
         marks.append(frame.bar(place + 0.08, place + 0.92, band.kept, band.labeled, "c-quiet", note))
     metrics, number = loop.record.metrics, loop.record.key.iteration
-    limit = f", from confidence {metrics.threshold:.3f} on" if metrics.threshold is not None else ""
+    limit = f", threshold {metrics.threshold:.3f}" if metrics.threshold is not None else ""
     caption = f"{metrics.kept:,} of {metrics.labeled:,} pairs kept ({percent(metrics.kept_fraction)}){limit}."
     chart = frame.draw(f"Pairs kept and dropped in loop {number} by confidence", marks)
     return Figure(f"Loop {number}", chart, caption, (("c0", "kept"), ("c-quiet", "dropped")))
 
 
 def agreement(loops: Sequence[LoopEvidence]) -> Figure | None:
-    """Share of right self-labels by confidence, one line a loop; None when no human label of the pool is known."""
+    """Agreement by confidence, one line a loop; None when no human label of the pool is known."""
     series = {
         f"loop {loop.record.key.iteration}": [
             ((band.low + band.high) / 2, band.agreement, band.known) for band in loop.bands if band.agreement is not None
@@ -93,17 +93,17 @@ def agreement(loops: Sequence[LoopEvidence]) -> Figure | None:
         for loop in loops
     }
     caption = "Confidence as the rule computes it."
-    return _reliability("Right self-labels by confidence", "share right", series, caption)
+    return _reliability("Agreement by confidence", "agreement", series, caption)
 
 
 def calibration(models: Sequence[ModelEvidence]) -> Figure | None:
-    """Share of right held-out pairs by confidence: seed and best."""
+    """Held-out accuracy by confidence: the seed model and the best reward model."""
     series = {
         name_of(model.record): [(row["confidence"], row["accuracy"], row["count"]) for row in model.heldout["calibration"]]
         for model in models
     }
     caption = "Confidence: sigmoid(score difference / temperature), in ten equally filled bins; the temperature was fitted on the seed."
-    return _reliability("Calibration on held-out pairs", "share right", series, caption)
+    return _reliability("Calibration on held-out pairs", "accuracy", series, caption)
 
 
 def _reliability(title: str, label: str, series: Mapping[str, Sequence[tuple[float, float, int]]], caption: str) -> Figure | None:
@@ -122,7 +122,7 @@ def _reliability(title: str, label: str, series: Mapping[str, Sequence[tuple[flo
             marks.append(frame.whisker(x + aside, low, high, f"c{number} faint"))
             hollow = " hollow" if count < MIN_GROUP else ""
             marks.append(frame.dot((x + aside, y), f"c{number}{hollow}", f"{name}: {y:.3f} of {count:,} pairs at confidence {x:.2f}"))
-    caption += f" On the dashed line it is right. Whiskers: 95 % intervals; hollow: fewer than {MIN_GROUP} pairs."
+    caption += f" On the dashed line confidence and share are equal. Whiskers: 95 % intervals; hollow: fewer than {MIN_GROUP} pairs."
     return Figure(title, frame.draw(title, marks), caption, tuple((f"c{number}", name) for number, (name, _) in enumerate(drawn)))
 
 

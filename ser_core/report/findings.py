@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
-from ser_core.learn.evaluation import compare
+from ser_core.learn.trust.evaluation import compare
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 
 SIGNIFICANT = 0.05
-YARDSTICKS = {
+CONTROLS = {
     "full": "trained on all labels",
     "seedOnly": "trained on the seed alone, for as many steps",
     "pseudoLabelOnce": "all pairs labelled once, unfiltered",
@@ -44,7 +44,7 @@ def contrasts(ledger: Ledger, evidence: Evidence) -> tuple[Contrast, ...]:
     if best is None:
         return ()
     others = [("seed", "before any loop", evidence.models[0])] if best.record.key.iteration else []
-    others += [(name, YARDSTICKS[name], control) for name, control in evidence.controls.items()]
+    others += [(name, CONTROLS[name], control) for name, control in evidence.controls.items()]
     return tuple(_contrast(name, meaning, best, other) for name, meaning, other in others)
 
 

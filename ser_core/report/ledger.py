@@ -20,7 +20,7 @@ from ser_core.api.stage import (
 )
 from ser_core.api.status import StageKind
 from ser_core.errors import SpecError
-from ser_core.loop.stages import CONTROL_OF_STAGE, POLICY_STAGES, PREPARE, StageKey
+from ser_core.loop.deciding.stages import CONTROL_OF_STAGE, POLICY_STAGES, PREPARE, StageKey
 from ser_core.store.commit import fetch_outputs, find_manifest
 from ser_core.store.manifest import Manifest
 from ser_core.store.port import ObjectStore
@@ -75,7 +75,7 @@ class Ledger:
 
     @property
     def controls(self) -> Mapping[str, Trained]:
-        """The yardsticks by name."""
+        """The controls by name."""
         return {
             CONTROL_OF_STAGE[record.key.stage].value: record for record in self._of(RetrainMetrics) if record.key.stage in CONTROL_OF_STAGE
         }

@@ -67,7 +67,7 @@ def _move(source: Path, card: str, folder: Path) -> list[str]:
 
 
 def usage_of(model: Path, max_length: int) -> Usage:
-    """Read off a model's files how its rows are built (`ser_core.learn.encoding`)."""
+    """Read off a model's files how its rows are built (`ser_core.learn.reward.encoding`)."""
     tokenizer, config = (json.loads((model / name).read_bytes()) for name in ("tokenizer_config.json", "config.json"))
     limit = min(_whole(config.get("max_position_embeddings")), _whole(tokenizer.get("model_max_length")))
     reads_pairs = bool(tokenizer.get("cls_token")) and bool(tokenizer.get("sep_token"))

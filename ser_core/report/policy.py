@@ -14,11 +14,11 @@ from ser_core.report.ledger import Ledger
 
 
 def figures(evidence: PolicyEvidence) -> list[Figure]:
-    """Score, distance and length by PPO step, and the loss of the fine-tuning where there was one."""
+    """Score, KL and length by PPO step, and the loss of the supervised fine-tuning where there was one."""
     steps = evidence.steps
-    drawn = [_scores(evidence), _distance(steps), _length(steps)]
+    drawn = [_scores(evidence), _kl(steps), _length(steps)]
     if evidence.losses:
-        title = "Loss of the fine-tuning"
+        title = "Loss of the supervised fine-tuning"
         caption = "Mean over an answer's tokens, on the chosen answers of the seed."
         drawn.append(_one_line(title, evidence.losses, "nats a token", "optimizer step", caption))
     return drawn
@@ -28,7 +28,7 @@ def _scores(evidence: PolicyEvidence) -> Figure:
     metrics, steps = evidence.record.metrics, evidence.steps
     lines = {
         "c0": ("best reward model", _curve(steps, lambda step: step.score)),
-        "c1": ("seed's reward model, not learnt from", _curve(steps, lambda step: step.witness_score)),
+        "c1": ("witness (the seed's reward model)", _curve(steps, lambda step: step.witness_score)),
     }
     lines = {colour: line for colour, line in lines.items() if line[1]}
     ends = [(0.0, metrics.before.score, "before"), (float(metrics.kept_step), metrics.after.score, "after")]
@@ -39,17 +39,17 @@ def _scores(evidence: PolicyEvidence) -> Figure:
         frame.dot((x, score), "c0 hollow", f"{name}, {metrics.heldout_prompts} held-out prompts: {score:.3f}", 5) for x, score, name in ends
     ]
     title = "Score by PPO step"
-    caption = f"Mean raw score of the sampled answers. Circles: on held-out prompts, before and after.{_averaged(steps)}"
+    caption = f"Mean raw score of the rollouts. Circles: on held-out prompts, before and after PPO.{_averaged(steps)}"
     return Figure(title, frame.draw(title, marks), caption, tuple((colour, name) for colour, (name, _) in lines.items()))
 
 
-def _distance(steps: Sequence[PolicyStep]) -> Figure:
-    caption = f"Mean of log policy − log reference of a whole answer: how far the policy has moved from where PPO began.{_averaged(steps)}"
-    return _one_line("Distance from the start", _curve(steps, lambda step: step.kl), "KL (nats an answer)", "PPO step", caption)
+def _kl(steps: Sequence[PolicyStep]) -> Figure:
+    caption = f"Mean over the rollouts of log policy − log reference policy, summed over the answer.{_averaged(steps)}"
+    return _one_line("KL from the reference policy", _curve(steps, lambda step: step.kl), "KL (nats an answer)", "PPO step", caption)
 
 
 def _length(steps: Sequence[PolicyStep]) -> Figure:
-    caption = f"Mean length of the sampled answers, end token included. Growth without end is a sign of reward hacking.{_averaged(steps)}"
+    caption = f"Mean length of the rollouts, end token included. Unlimited growth is a sign of reward hacking.{_averaged(steps)}"
     return _one_line("Length of answers", _curve(steps, lambda step: step.answer_tokens), "tokens an answer", "PPO step", caption)
 
 
@@ -83,12 +83,12 @@ def sentences(ledger: Ledger) -> Iterator[str]:
     )
     if before.witness_score is not None and after.witness_score is not None:
         yield (
-            f"The seed's reward model, from which it did not learn, gave {before.witness_score:.2f} before and "
+            f"The witness (the seed's reward model, from which PPO does not learn) gave {before.witness_score:.2f} before and "
             f"{after.witness_score:.2f} after."
         )
     yield (
-        f"An answer now lies {after.kl:.1f} nats from the policy before; {after.ended * 100:.0f} % end by themselves "
-        f"(before {before.ended * 100:.0f} %), after {after.answer_tokens:.0f} tokens in the mean (before {before.answer_tokens:.0f})."
+        f"The KL from the reference policy is {after.kl:.1f} nats. Of the answers, {after.ended * 100:.0f} % end by themselves "
+        f"(before {before.ended * 100:.0f} %), after {after.answer_tokens:.0f} tokens on average (before {before.answer_tokens:.0f})."
     )
     if metrics.stopped:
         yield (

@@ -22,7 +22,7 @@ _WORKERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The manifest that stands now, whoever wrote it."""
+    """The manifest that exists now, from this attempt or another one."""
 
     manifest: Manifest
     ref: ManifestRef
@@ -108,7 +108,7 @@ def fetch_outputs(store: ObjectStore, manifest: Manifest, names: Sequence[str], 
     """
     missing = [name for name in names if name not in manifest.outputs]
     if missing:
-        raise SpecError(f"{manifest.stage} of iteration {manifest.iteration} has no output {', '.join(missing)}")
+        raise SpecError(f"{manifest.stage} of loop {manifest.iteration} has no output {', '.join(missing)}")
 
     def fetch(name: str) -> Path:
         path = folder / name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from controlplane.build import binary
+from controlplane.plane.build import binary
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "ser-operator"
@@ -26,6 +26,10 @@ MATRIX = {
         "crds": {"enabled": False},
         "networkPolicy": {"enabled": False},
     },
+    "users chosen by the platform": {
+        "podSecurityContext": {"runAsUser": None, "runAsGroup": None},
+        "stages": {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
+    },
     "everything": {
         "fullnameOverride": "ser",
         "watchNamespaces": ["team-a"],
@@ -40,6 +44,16 @@ MATRIX = {
         "priorityClassName": "high",
         "podAnnotations": {"note": "1"},
         "podLabels": {"team": "ml"},
+        "commonLabels": {"cost-centre": "7"},
+        "podSecurityContext": {"runAsUser": 1000, "fsGroup": 1000},
+        "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}},
+        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
+        "extraVolumes": [{"name": "certificates", "secret": {"secretName": "certificates"}}],
+        "extraVolumeMounts": [{"name": "certificates", "mountPath": "/etc/certificates", "readOnly": True}],
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": {"team": "ml"}}}
+        ],
+        "livenessProbe": {"initialDelaySeconds": 30},
         "stages": {
             "image": {"repository": "registry.example/ser/jobs", "tag": "1.2.3"},
             "serviceAccount": {"annotations": {"example.com/role": "stage"}},
@@ -85,8 +99,21 @@ def manifests(values, **more):
 
 
 def objects(values, **more):
-    """The objects of a release with these values."""
+    """The objects that a release with these values installs."""
+    return [one for one in _all(values, **more) if not _is_hook(one)]
+
+
+def hooks(values, **more):
+    """The objects of `helm test`."""
+    return [one for one in _all(values, **more) if _is_hook(one)]
+
+
+def _all(values, **more):
     return [found for found in yaml.safe_load_all(manifests(values, **more)) if found]
+
+
+def _is_hook(found):
+    return "helm.sh/hook" in found["metadata"].get("annotations", {})
 
 
 def of_kind(found, kind):

@@ -8,6 +8,7 @@ import pytest
 from chart.dockerfile import ROOT, build, entrypoint, last_stage
 from chart.rendering import objects, the
 
+pytestmark = pytest.mark.timeout(1200)  # the first test of each image installs what is in it
 OPERATOR, JOBS = ROOT / "operator" / "Dockerfile", ROOT / "jobs" / "Dockerfile"
 
 
@@ -60,9 +61,10 @@ def test_the_operators_image_is_slim(operator, module):
 
 
 def test_every_module_of_the_operator_can_be_imported(operator):
-    names = [path.stem for path in (ROOT / "operator" / "ser_operator").glob("*.py")]
+    source = ROOT / "operator"
+    names = [".".join(path.relative_to(source).with_suffix("").parts) for path in (source / "ser_operator").rglob("*.py")]
 
-    python(operator, "; ".join(f"import ser_operator.{name}" for name in names if name != "__init__"))
+    python(operator, "; ".join(f"import {name.removesuffix('.__init__')}" for name in names))
 
 
 def test_the_operators_packages_are_pinned(operator):
@@ -88,7 +90,7 @@ def test_a_stage_starts_by_the_command_of_its_pods(jobs):
 
 def test_the_stages_image_has_no_operator_in_its_environment(jobs):
     """Its packages are installed, not linked to the checkout."""
-    assert str(jobs) in python(jobs, "import ser_jobs.runtime; print(ser_jobs.runtime.__file__)")
+    assert str(jobs) in python(jobs, "import ser_jobs.process.runtime; print(ser_jobs.process.runtime.__file__)")
 
 
 @pytest.mark.parametrize("dockerfile", [OPERATOR, JOBS], ids=["operator", "jobs"])

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 import yaml
 from chart.dockerfile import entrypoint, instructions
-from chart.rendering import CHART, ROOT, helm, manifests, refusal
+from chart.rendering import CHART, ROOT, helm, manifests, objects, refusal, the
+from chart.test_network import allows
 from chart.test_values import SCHEMA
 from documents import lines, shown
 
@@ -69,6 +70,29 @@ def test_its_store_in_the_cluster_renders():
     values = yaml.safe_load(shown("docs/install.md", "Network", "yaml").text)
 
     assert "kubernetes.io/metadata.name: storage" in manifests(values)
+
+
+def test_its_values_for_openshift_name_no_user():
+    text = manifests(yaml.safe_load(shown("docs/install.md", "OpenShift", "yaml").text))
+
+    assert "65532" not in text
+    assert "runAsNonRoot: true" in text
+
+
+def test_its_values_for_kube_prometheus_stack_label_what_it_looks_for_and_let_it_in():
+    found = objects(yaml.safe_load(shown("docs/install.md", "Prometheus and Grafana", "yaml").text))
+
+    for kind in ("ServiceMonitor", "PodMonitor", "PrometheusRule"):
+        assert the(found, kind)["metadata"]["labels"]["release"] == "prometheus"
+    reader = ("observability", {"app.kubernetes.io/name": "prometheus"})
+    operator = the(found, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert allows(found, "Ingress", ("ser-system", operator), reader, 8080)
+
+
+def test_the_alert_that_it_changes_can_be_changed_so():
+    (said,) = re.findall(r"for example `(\{SEROperatorSlow: .*?\})`", MANUAL)
+
+    assert "severity: page" in manifests({"monitoring": {"prometheusRule": {"enabled": True, "alerts": yaml.safe_load(said)}}})
 
 
 def test_the_refusal_that_it_shows_is_helms():

@@ -1,12 +1,13 @@
 """What the chart hands to the Prometheus operator and to Grafana, which the test cluster does not have: read as they read it."""
 
 import json
+import re
 
 import pytest
 import yaml
 from chart.rendering import CHART, MATRIX, MONITORING, objects, of_kind, the
 
-from ser_operator.render import PROGRESS_PORT
+from ser_operator.objects.render import PROGRESS_PORT
 
 KINDS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
 RULES = sorted((CHART / "rules").glob("*.yaml"))
@@ -47,8 +48,29 @@ def test_stages_are_scraped_where_runs_live(values, selector):
 
     assert spec["namespaceSelector"] == selector
     assert spec["selector"]["matchLabels"] == {"app.kubernetes.io/name": "ser-stage"}
-    assert [one["port"] for one in spec["podMetricsEndpoints"]] == ["progress"]  # the name that operator/ser_operator/render.py gives
+    assert [one["port"] for one in spec["podMetricsEndpoints"]] == ["progress"]  # the name that objects/render.py gives
     assert PROGRESS_PORT == 9400
+
+
+@pytest.mark.parametrize(("monitor", "kind"), [("serviceMonitor", "ServiceMonitor"), ("podMonitor", "PodMonitor")])
+def test_how_a_target_is_scraped_can_be_said(monitor, kind):
+    dropped = [{"sourceLabels": ["__name__"], "regex": "process_.*", "action": "drop"}]
+    zone = [{"targetLabel": "zone", "replacement": "a"}]
+    wanted = {"interval": "2m", "scrapeTimeout": "20s", "relabelings": zone, "metricRelabelings": dropped}
+    endpoints = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}[kind]
+
+    (plain,) = the(objects(MONITORING), kind)["spec"][endpoints]
+    (changed,) = the(objects({"monitoring": {monitor: {"enabled": True, **wanted}}}), kind)["spec"][endpoints]
+
+    assert plain | wanted == changed
+    assert plain.keys() == {"port", "path", "interval", "honorLabels"}
+    assert plain["honorLabels"] is True
+
+
+def test_kube_prometheus_stack_finds_everything_by_one_common_label():
+    found = objects({**MONITORING, "commonLabels": {"release": "prometheus"}})
+
+    assert all(the(found, kind)["metadata"]["labels"]["release"] == "prometheus" for kind in KINDS)
 
 
 def test_labels_by_which_prometheus_selects_are_added():
@@ -70,8 +92,51 @@ def test_every_shipped_rule_is_in_the_prometheus_rule_with_its_runbook():
     rules = [rule for group in groups for rule in group["rules"]]
     assert [rule.get("alert", rule.get("record")) for rule in rules] == [rule.get("alert", rule.get("record")) for rule in shipped_alerts()]
     assert all("://" in rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule)
-    assert [rule["expr"] for rule in rules] == [rule["expr"] for rule in shipped_alerts()]
+    linked = [
+        {**one, "annotations": {**one["annotations"], "runbook_url": base + one["annotations"]["runbook_url"]}} for one in shipped_alerts()
+    ]
+    assert rules == linked
     assert len({group["name"] for group in groups}) == len(groups)
+
+
+def alert(name, **said):
+    """The rule of an alert of which the values say something."""
+    values = {"monitoring": {"prometheusRule": {"enabled": True, "alerts": {name: said}}}}
+    groups = the(objects(values), "PrometheusRule")["spec"]["groups"]
+    return next(rule for group in groups for rule in group["rules"] if rule["alert"] == name)
+
+
+def shipped_threshold(rule):
+    found = re.search(r"# threshold: ([0-9.]+)$", rule["expr"], re.MULTILINE)
+    return found and found[1]
+
+
+def test_the_values_know_every_alert_and_what_can_be_said_of_it():
+    told = yaml.safe_load((CHART / "values.yaml").read_text())["monitoring"]["prometheusRule"]["alerts"]
+
+    for rule in shipped_alerts():
+        threshold = shipped_threshold(rule)
+        expected = {"for": rule.get("for"), "severity": rule["labels"]["severity"], "threshold": threshold and json.loads(threshold)}
+        assert told.pop(rule["alert"]) == {name: value for name, value in expected.items() if value is not None}
+    assert told == {}
+
+
+@pytest.mark.parametrize("rule", [one for one in shipped_alerts() if shipped_threshold(one)], ids=lambda one: one["alert"])
+def test_another_threshold_takes_the_place_of_the_shipped_one(rule):
+    changed, shipped = alert(rule["alert"], threshold=7654321), shipped_threshold(rule)
+
+    assert changed["expr"].count("7654321") > 1  # where it is named, and where it is compared
+    assert changed["expr"].replace("7654321", shipped) == rule["expr"]
+    assert re.search(rf"(?<![0-9.]){re.escape(shipped)}s?\b", changed["expr"]) is None
+    assert changed | {"expr": ""} == alert(rule["alert"]) | {"expr": ""}
+
+
+@pytest.mark.parametrize("name", ["SERRunStalled", "SERRunFailed"])
+def test_how_long_an_alert_waits_and_how_bad_it_is_can_be_said(name):
+    changed = alert(name, **{"for": "1h", "severity": "page"})
+
+    assert (changed["for"], changed["labels"]) == ("1h", {"severity": "page"})
+    assert changed["expr"] == next(one["expr"] for one in shipped_alerts() if one["alert"] == name)
 
 
 def test_an_alert_can_be_left_out():

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from chart.rendering import CHART
 
-from controlplane.build import binary
+from controlplane.plane.build import binary
 
 OURS = ["--set=image.repository=registry.example/ser-operator", "--set=stages.image.repository=registry.example/ser-jobs"]
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 import yaml
-from chart.rendering import CHART, DIGEST, MATRIX, ROOT, helm, objects, of_kind, the
+from chart.rendering import CHART, DIGEST, MATRIX, ROOT, helm, hooks, objects, of_kind, the
 
-from controlplane.scenario import SPEC
+from controlplane.faults.scenario import SPEC
 from ser_core.api.serrun import SERRun
-from ser_core.cli.why import explain
+from ser_core.cli.commands.why import explain
 from ser_operator.settings import Settings, from_environment
 
 
@@ -19,7 +19,7 @@ def pod(values):
 def environment(values):
     entries = pod(values)["containers"][0]["env"]
     assert len({entry["name"] for entry in entries}) == len(entries)
-    return {entry["name"]: entry.get("value", "127.0.0.1") for entry in entries}
+    return {entry["name"]: entry.get("value", "127.0.0.1") for entry in entries if entry["name"].startswith("SER_OPERATOR_")}
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
@@ -39,13 +39,11 @@ def test_the_pod_is_restricted(values):
 
     assert found["securityContext"]["runAsNonRoot"]
     assert found["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    assert {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}.items() <= container[
+        "securityContext"
+    ].items()
     assert not {"hostNetwork", "hostPID", "hostIPC"} & found.keys()
-    assert {next(iter(volume.keys() - {"name"})) for volume in found["volumes"]} == {"emptyDir"}
+    assert {next(iter(volume.keys() - {"name"})) for volume in found["volumes"]} <= {"emptyDir", "secret"}
     assert container["resources"]["limits"]["memory"]
 
 
@@ -105,10 +103,43 @@ def test_where_the_operator_runs_can_be_said():
     assert found["spec"]["imagePullSecrets"] == [{"name": "pull"}]
     assert found["metadata"]["annotations"] == {"note": "1"}
     assert found["metadata"]["labels"]["team"] == "ml"
+    assert found["spec"]["topologySpreadConstraints"] == MATRIX["everything"]["topologySpreadConstraints"]
 
 
-def test_labels_of_the_pod_cannot_unselect_it():
-    found = objects({"podLabels": {"app.kubernetes.io/name": "other"}})
+def test_what_is_extra_reaches_the_operators_container():
+    found, extra = pod(MATRIX["everything"]), MATRIX["everything"]
+    (container,) = found["containers"]
+
+    assert container["env"][-1:] == extra["extraEnv"]
+    assert container["volumeMounts"][1:] == extra["extraVolumeMounts"]
+    assert found["volumes"][1:] == extra["extraVolumes"]
+
+
+def test_probes_keep_what_is_not_said_of_them():
+    (container,) = pod(MATRIX["everything"])["containers"]
+
+    assert container["livenessProbe"] == {
+        "httpGet": {"path": "/livez", "port": "metrics"},
+        "initialDelaySeconds": 30,
+        "periodSeconds": 20,
+        "timeoutSeconds": 5,
+        "failureThreshold": 3,
+    }
+    assert container["readinessProbe"]["periodSeconds"] == 5
+
+
+def test_common_labels_are_on_everything_and_select_nothing():
+    for one in [*objects(MATRIX["everything"]), *hooks(MATRIX["everything"])]:
+        assert one["metadata"]["labels"]["cost-centre"] == "7"
+    deployment = the(objects(MATRIX["everything"]), "Deployment")["spec"]
+
+    assert deployment["template"]["metadata"]["labels"]["cost-centre"] == "7"
+    assert "cost-centre" not in deployment["selector"]["matchLabels"]
+
+
+@pytest.mark.parametrize("labels", ["podLabels", "commonLabels"])
+def test_labels_of_the_pod_cannot_unselect_it(labels):
+    found = objects({labels: {"app.kubernetes.io/name": "other"}})
 
     assert the(found, "Deployment")["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] == "ser-operator"
 

@@ -8,9 +8,10 @@ import yaml
 from chart.rendering import CHART, MATRIX, MONITORING, helm, refusal, template
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-WHOLE = {("resources",), ("affinity",)}
+WHOLE = {("resources",), ("affinity",), ("podSecurityContext",), ("securityContext",), ("stages", "securityContext")}
 """Values with an inside that Kubernetes documents."""
 VALUES = (CHART / "values.yaml").read_text()
+DEFAULTS = yaml.safe_load(VALUES)
 
 WRONG = {
     "a misspelt key": ({"watchNamespace": ["lab"]}, "watchNamespace"),
@@ -36,6 +37,23 @@ WRONG = {
     "a store that nobody can reach": ({"networkPolicy": {"store": {"to": []}}}, "networkPolicy/store/to"),
     "a peer of an unknown kind": ({"networkPolicy": {"hub": {"to": [{"fqdn": "hub"}]}}}, "networkPolicy/hub/to/0.*fqdn"),
     "an address for a block": ({"networkPolicy": {"store": {"to": [{"ipBlock": {"cidr": "10.0.0.1"}}]}}}, "store/to/0/ipBlock/cidr"),
+    "root as the operator's user": ({"podSecurityContext": {"runAsUser": 0}}, "podSecurityContext/runAsUser"),
+    "a privileged operator": ({"securityContext": {"privileged": True}}, "securityContext.*privileged"),
+    "an operator that may become root": (
+        {"securityContext": {"allowPrivilegeEscalation": True}},
+        "securityContext.*allowPrivilegeEscalation",
+    ),
+    "root as the stages' user": ({"stages": {"securityContext": {"runAsUser": 0}}}, "stages/securityContext/runAsUser"),
+    "a folder of the node": ({"extraVolumes": [{"name": "a", "hostPath": {"path": "/"}}]}, "extraVolumes/0.*hostPath"),
+    "a setting as a variable": ({"extraEnv": [{"name": "SER_OPERATOR_WORKERS", "value": "4"}]}, "extraEnv/0/name"),
+    "a mount without a path": ({"extraVolumeMounts": [{"name": "a"}]}, "extraVolumeMounts/0.*mountPath"),
+    "a probe that asks elsewhere": ({"readinessProbe": {"exec": {}}}, "readinessProbe.*exec"),
+    "an alert that is none": ({"monitoring": {"prometheusRule": {"alerts": {"SERRunSlow": {}}}}}, "alerts.*SERRunSlow"),
+    "a threshold where there is none": (
+        {"monitoring": {"prometheusRule": {"alerts": {"SERRunStalled": {"threshold": 1}}}}},
+        "alerts/SERRunStalled.*threshold",
+    ),
+    "no image at all": ({"image": None}, "missing property 'image'"),
     "an interval without unit": ({"monitoring": {"podMonitor": {"interval": "30"}}}, "monitoring/podMonitor/interval"),
 }
 
@@ -62,6 +80,32 @@ def test_both_helms_render_the_same(values):
     by_name = lambda found: sorted(found, key=lambda one: (one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]))  # noqa: E731
     assert by_name(three) == by_name(four)
     assert len(three) > 0
+
+
+def without(path):
+    """Values that take an object away, as `helm upgrade --reuse-values` does with one that the installed chart did not have."""
+    values = None
+    for name in reversed(path):
+        values = {name: values}
+    return values
+
+
+MAPS = [
+    path
+    for path, default in [
+        *(((name,), one) for name, one in DEFAULTS.items()),
+        *(((outer, name), one) for outer, inner in DEFAULTS.items() if isinstance(inner, dict) for name, one in inner.items()),
+    ]
+    if isinstance(default, dict)
+]
+
+
+@pytest.mark.parametrize("path", MAPS, ids=".".join)
+def test_an_object_that_is_missing_is_borne_or_missed_by_its_name(path):
+    ended = template({**without(path), "monitoring": MONITORING["monitoring"]} if path[0] != "monitoring" else without(path))
+
+    assert "nil pointer" not in ended.stderr
+    assert ended.returncode == 0 or f"missing property '{path[-1]}'" in ended.stderr, ended.stderr
 
 
 def test_an_old_kubernetes_is_refused():

@@ -1,12 +1,14 @@
 """One real cluster for the whole session, and a namespace of its own for each test."""
 
+import os
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from controlplane.cluster import ControlPlane, ProcessKubelet, S3Server
-from controlplane.home import Home, install_crd
+from controlplane.faults.home import Home, install_crd
+from controlplane.kueue.process import Kueue, why_not
 
 NODE = "gpu-node"
 
@@ -57,3 +59,17 @@ def place(control_plane: ControlPlane, kubelet: ProcessKubelet, crd: None) -> It
     """Where scenarios live; stage doubles play their pods."""
     yield Home(control_plane, kubelet)
     kubelet.double = None
+
+
+@pytest.fixture(scope="session")
+def queued_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A cluster of its own with Kueue, since Kueue has a say in every Job of a cluster; stage doubles play the pods."""
+    folder = tmp_path_factory.mktemp("kueue")
+    if reason := why_not(folder):
+        (pytest.fail if os.environ.get("SER_NODE_LANE") == "required" else pytest.skip)(reason)
+    (folder / "control-plane").mkdir()
+    with ControlPlane(folder / "control-plane") as plane:
+        plane.add_node(NODE)
+        install_crd(plane)
+        with Kueue(plane, folder / "process"), ProcessKubelet(plane, folder / "kubelet", NODE) as kubelet:
+            yield Home(plane, kubelet)

@@ -5,13 +5,13 @@ import json
 import time
 from pathlib import Path
 
-from controlplane.nodes import GPU
-from controlplane.workspace import Workspace
+from controlplane.plane.nodes import GPU
+from controlplane.plane.workspace import Workspace
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 URGENT = "urgent"
 STEPS = 3
-"""From the second step on the next one is due (`ser_jobs.silence`)."""
+"""From the second step on the next one is due (`ser_jobs.supervisor.silence`)."""
 
 
 class GangStory:

@@ -4,7 +4,7 @@ Not for admission, and where they are refused instead:
 
 | row | what | where |
 |---|---|---|
-| 6 | clip range, batch arithmetic | no such fields: micro-batches follow from a token budget |
+| 6 | clip range, batch arithmetic | no such fields: micro-batches follow from tokensPerBatch |
 | 7 | more GPUs than any node has | the scheduler; the run waits and says so |
 | 8 | deadline shorter than a checkpoint | the planner: the stage is stopped with a checkpoint, and a longer deadline goes on from it |
 | 10 | names that are equal in the first 63 characters | accepted; Jobs are named by a hash of the UID (tests/unit/ser_operator) |

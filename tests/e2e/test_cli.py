@@ -13,9 +13,9 @@ import yaml
 from documents import shown
 from e2e.conftest import NODE
 
-from controlplane import build
-from controlplane.kubelet_logs import KubeletLogs
-from controlplane.scenario import SPEC, Scenario
+from controlplane.faults.scenario import SPEC, Scenario
+from controlplane.kubelet.kubelet_logs import KubeletLogs
+from controlplane.plane import build
 
 BUCKET = "cli"
 PLUGIN = Path(sys.executable).with_name("kubectl-ser")
@@ -106,7 +106,7 @@ def test_verbose_status_shows_pods_and_events(ser, held: Scenario):
 
 def test_why_a_run_that_works_is_fine(ser, held: Scenario):
     shown = ser("why", held.namespace, "-n", held.namespace)
-    assert shown.out.startswith("cause     nothing is wrong: a stage is at work\nevidence  label of loop 1, attempt 1, since ")
+    assert shown.out.startswith("cause     nothing is wrong: a stage is running\nevidence  label of loop 1, attempt 1, since ")
 
 
 def test_logs_are_those_of_the_pods_and_once_they_are_gone_those_of_the_store(ser, held: Scenario, s3):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from controlplane.cluster import ApiError, Outcome, ProcessKubelet
-from controlplane.workspace import Workspace
+from controlplane.plane.workspace import Workspace
 
 MESSAGE = "/dev/termination-log"
 

@@ -7,9 +7,9 @@ import yaml
 from documents import ROOT, program_folder, replaced, run, shown
 from e2e.conftest import NODE
 
-from controlplane import build
-from controlplane.kubelet_logs import KubeletLogs
-from controlplane.scenario import SPEC
+from controlplane.faults.scenario import SPEC
+from controlplane.kubelet.kubelet_logs import KubeletLogs
+from controlplane.plane import build
 
 NAMESPACE = "by-hand"
 DOCUMENT = {"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "hh"}, "spec": dict(SPEC)}

@@ -1,12 +1,12 @@
-"""Some plans of each kind of `make faults`, which carries out all of them."""
+"""Some plans of each kind of `make faults`, which carries out all of them; those of queues are in test_kueue.py."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from controlplane.faults import Outcome, carry_out, plans
-from controlplane.home import Home
+from controlplane.faults.faults import Outcome, carry_out, plans
+from controlplane.faults.home import Home
 
 WRITES = 23
 """Of an undisturbed run, which no plan below comes near."""
@@ -28,7 +28,6 @@ CHOSEN = (
     ("strangers", "pods of our Job and garbage"),
     ("garbage", "finishedAt"),
     ("garbage", "ended, with a foreign Job to stop"),
-    ("queue", "evicted during retrain"),
 )
 
 

@@ -15,11 +15,11 @@ import pytest
 from e2e.gang_story import GangStory, process_of, row_of
 
 from controlplane.cluster import ProcessKubelet
-from controlplane.scenario import Scenario
-from controlplane.stage_double import StageDouble
-from ser_core.cli.why import explain
-from ser_operator.read_run import read_run
-from ser_operator.render import PROGRESS_PORT
+from controlplane.faults.scenario import Scenario
+from controlplane.faults.stage_double import StageDouble
+from ser_core.cli.commands.why import explain
+from ser_operator.facts.read_run import read_run
+from ser_operator.objects.render import PROGRESS_PORT
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole run
 
@@ -188,7 +188,7 @@ def test_a_gang_that_cannot_meet_gives_its_gpus_back_and_is_charged(story):
     told = why(story.after_giving_up)
 
     assert (story.gave_up["exitCode"], story.gave_up["reason"], story.gave_up["charged"]) == (23, "RendezvousTimeout", True)
-    assert "waited 6 s in vain for pod" in story.after_giving_up["status"]["message"]
+    assert "waited 6 s for pod" in story.after_giving_up["status"]["message"]
     assert story.gpus_after_giving_up == 3  # those of the urgent pod
     assert told.cause.startswith("not all processes of a stage met in time")
 

@@ -6,19 +6,19 @@ On a control plane of its own, where no other test has made the CRD before Helm 
 import json
 import os
 import subprocess
-import sys
 import textwrap
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from chart.rendering import CHART, DIGEST, MATRIX, manifests
-from documents import program_folder, replaced, run, shown
+import yaml
+from chart.rendering import CHART, DIGEST, MATRIX, objects
+from documents import replaced, shown
+from e2e.chart_user import chart_user
 
-from controlplane.build import binary, command
 from controlplane.cluster import ControlPlane, ProcessKubelet
-from controlplane.kubelet_logs import KubeletLogs
+from controlplane.kubelet.kubelet_logs import KubeletLogs
+from controlplane.plane.build import binary
 
 pytestmark = pytest.mark.timeout(900)
 NODE, RELEASE, SYSTEM, LAB = "gpu-node", "ser-operator", "ser-system", "lab"
@@ -74,16 +74,7 @@ def plane(tmp_path_factory):
 @pytest.fixture(scope="module")
 def follow(plane, tmp_path_factory):
     """Runs the commands of a text as one with all rights, in the repository's folder, with a file serrun.yaml."""
-    folder = tmp_path_factory.mktemp("documents")
-    (folder / "charts").symlink_to(CHART.parent)
-    programs = {"helm": [binary("helm")], "kubectl": command("kubectl"), "kubectl-ser": [Path(sys.executable).with_name("kubectl-ser")]}
-    path = program_folder(folder / "bin", programs)
-
-    def call(text, document=None):
-        (folder / "serrun.yaml").write_text(json.dumps(document))
-        return run(text, folder, path, {"KUBECONFIG": str(plane.kubeconfig())}, timeout=600)
-
-    return call
+    return chart_user(plane, tmp_path_factory.mktemp("documents"))
 
 
 def helm(plane, *arguments, values=None):
@@ -137,7 +128,7 @@ def documented(s3):
     aside_of_the_runs = {"charts/ser-operator --namespace lab": f"charts/ser-operator --namespace {SYSTEM} --set watchNamespaces={{lab}}"}
     images = {"REGISTRY": "registry.example", "stages.image.repository": f"stages.image.digest={DIGEST} --set stages.image.repository"}
     restricted = {"kubectl create namespace lab": f"kubectl create namespace lab\nkubectl label namespace lab {RESTRICTED}"}
-    changed = {"--reuse-values": f"--reuse-values --set stages.image.digest={NEXT_DIGEST} --set settings.workers=4"}
+    changed = {"--reset-then-reuse-values": f"--reset-then-reuse-values --set stages.image.digest={NEXT_DIGEST} --set settings.workers=4"}
     return {
         "install": replaced(shown("docs/install.md", "Four commands").text, {**keys, **aside_of_the_runs, **images, **restricted}),
         "upgrade": replaced(shown("docs/install.md", "Upgrade").text, {**aside_of_the_runs, **changed}),
@@ -180,7 +171,7 @@ def story(plane, s3, tiny_model, pairs_file, tmp_path_factory, follow, documente
 
 @pytest.mark.parametrize("values", [*MATRIX.values(), DASHBOARDS], ids=[*MATRIX, "dashboards"])
 def test_the_api_server_takes_what_the_chart_renders(plane, values):
-    ended = plane.kubectl("apply", "--dry-run=server", "-f", "-", input=manifests(values))
+    ended = plane.kubectl("apply", "--dry-run=server", "-f", "-", input=yaml.safe_dump_all(objects(values)))
 
     assert "created (server dry run)" in ended.stdout
     assert ended.stderr == ""  # no warning, for example of pod security

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from controlplane.cluster import ApiError
-from controlplane.scenario import SPEC
+from controlplane.faults.scenario import SPEC
 from ser_core.api.serrun import API_VERSION, SERRun
-from ser_operator import gang, render
-from ser_operator.kubernetes_api import Cluster
-from ser_operator.transport import configuration
+from ser_operator.cluster.kubernetes_api import Cluster
+from ser_operator.cluster.transport import configuration
+from ser_operator.objects import gang, render
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "jobs").glob("*.yaml"))
 LEVEL = "pod-security.kubernetes.io/enforce"

@@ -3,26 +3,34 @@
 import contextlib
 import json
 import math
+import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from controlplane.containers import Outcome, ProcessContainer
-from controlplane.fault_proxy import FaultProxy
-from controlplane.operator_process import OperatorProcess
-from controlplane.prometheus import Prometheus
-from controlplane.scenario import ROOT
-from controlplane.watchdog import Watchdog
+from boards.build import missing
+from boards.draw import Moment, draw
+from boards.gpu_exporter import GpuExporter, Pod
+from boards.verdict import faults
+from controlplane.faults.fault_proxy import FaultProxy
+from controlplane.faults.scenario import ROOT
+from controlplane.kubelet.containers import Outcome, ProcessContainer
+from controlplane.plane.operator_process import OperatorProcess
+from controlplane.plane.prometheus import Prometheus
+from controlplane.plane.watchdog import Watchdog
 from ser_core.api.stage import StageResult
-from ser_operator.render import PROGRESS_PORT
+from ser_operator.objects import labels
+from ser_operator.objects.render import PROGRESS_PORT
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for a whole run
+pytestmark = pytest.mark.timeout(1200)  # the first test waits for a whole run
 NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"
-WITHOUT_DATA_HERE = {
-    "GPU memory": "there is no GPU",
-    "GPU utilisation": "there is no GPU, and so no DCGM exporter",
-}
+NODE = "gpu-node-1"
+NEIGHBOUR = Pod(NAMESPACE, f"ser-{NAME}-small-0-retrain-0123456789-abcde", "gpu-node-2", f"{NAME}-small", "0", "retrain")
+"""Of another run, whose name begins like that of ours."""
+BEFORE_ITS_END = {"Yardsticks", "Final score", "Score before", "Final distance", "Steps taken"}
+AFTER_ITS_END = {"Stage done"}
 QUERIES = [
     pytest.param(panel["title"], target["expr"], id=f"{path.stem}-{panel['title']}-{target['refId']}")
     for path in sorted((ROOT / "charts/ser-operator/dashboards").glob("*.json"))
@@ -88,15 +96,19 @@ def a_failing_store(kubelet):
 
 
 @contextlib.contextmanager
-def scraping(prometheus, operator, api):
-    """Tell Prometheus of the pods as they come, as a PodMonitor does."""
+def scraping(prometheus, operator, gpus, api):
+    """Tell Prometheus of the pods as they come, as a PodMonitor does, and give each of them GPUs."""
     ended = threading.Event()
 
     def tell():
         while not ended.wait(0.1):
             pods = api.get(f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]
-            addresses = {pod["status"]["podIP"] for pod in pods if pod["status"]["phase"] == "Running" and "podIP" in pod["status"]}
-            prometheus.scrape([operator, *sorted(f"{address}:{PROGRESS_PORT}" for address in addresses)])
+            running = {
+                pod["status"]["podIP"]: pod["metadata"] for pod in pods if pod["status"]["phase"] == "Running" and "podIP" in pod["status"]
+            }
+            gpus.show([NEIGHBOUR, *map(with_gpus, running.values())])
+            stages = {f"{address}:{PROGRESS_PORT}": pod["name"] for address, pod in sorted(running.items())}
+            prometheus.scrape({operator: "ser-operator", gpus.address: "dcgm-exporter", **stages})
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()
@@ -105,6 +117,11 @@ def scraping(prometheus, operator, api):
     finally:
         ended.set()
         thread.join()
+
+
+def with_gpus(pod):
+    run, iteration, stage = (pod["labels"][label] for label in (labels.RUN, labels.ITERATION, labels.STAGE))
+    return Pod(pod["namespace"], pod["name"], NODE, run, iteration, stage)
 
 
 class Scraped:
@@ -120,11 +137,20 @@ class Scraped:
         series = self.prometheus.query_range(expression, self.start, self.end, 0.25)
         return [one["metric"] for one in series if any(math.isfinite(float(value)) for _, value in one["values"])]
 
+    def drawn(self, board, folder, end, mode="dark"):
+        """A board as somebody sees it who looks at a moment of the run."""
+        moment = Moment(self.prometheus.address, self.start, end, scrape=1, variables={"namespace": NAMESPACE, "run": NAME})
+        return draw(board, moment, folder / f"{board}.png", mode)
+
+    def last(self, expression):
+        """The last moment at which an expression had a value."""
+        return max(float(time) for one in self.prometheus.query_range(expression, self.start, self.end, 0.25) for time, _ in one["values"])
+
 
 @pytest.fixture(scope="module")
 def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scraped")
-    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 490, **more}).stdout  # noqa: E731
+    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 1010, **more}).stdout  # noqa: E731
     kubectl("create", "namespace", NAMESPACE)
     kubectl("apply", "--namespace", NAMESPACE, "-f", str(ROOT / "operator" / "rbac.yaml"))
     literals = [f"--from-literal={key}={value}" for key, value in s3.credentials.items()]
@@ -134,10 +160,10 @@ def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_f
         kubeconfig = proxy.kubeconfig(folder, control_plane.token(f"{NAMESPACE}/ser-operator"), NAMESPACE)
         operator = OperatorProcess(kubeconfig, NAMESPACE, folder, resync_seconds=5).start()
         try:
-            with scraping(prometheus, operator.address(), control_plane.api()):
+            with GpuExporter() as gpus, scraping(prometheus, operator.address(60), gpus, control_plane.api()):
                 start = time.time()
                 kubectl("apply", "--namespace", NAMESPACE, "-f", "-", input=json.dumps(document(s3)))
-                kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=480s", f"serrun/{NAME}")
+                kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=1000s", f"serrun/{NAME}")
                 wait_until(lambda: prometheus.query(f'ser_run_phase{{run="{NAME}", phase="Completed"}}'))
                 (best,) = prometheus.query("ser_run_best_iteration")
                 assert best["value"][1] == "1", "the policy's witness is the seed model, so another one must be the best"
@@ -155,7 +181,42 @@ def wait_until(condition, seconds=20):
 
 @pytest.mark.parametrize(("title", "expression"), QUERIES)
 def test_every_query_of_every_board_returns_data(scraped, title, expression):
-    assert bool(scraped.ever(expression)) != (title in WITHOUT_DATA_HERE), expression
+    assert scraped.ever(expression), expression
+
+
+def test_gpus_are_those_of_the_run_alone(scraped):
+    (query,) = [query.values[1] for query in QUERIES if query.values[0] == "GPU utilisation"]
+
+    assert {(one["Hostname"], one["gpu"]) for one in scraped.ever(query)} == {(NODE, "0"), (NODE, "1")}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Where the boards are drawn to."""
+    if reason := missing():
+        (pytest.fail if os.environ.get("SER_NODE_LANE") == "required" else pytest.skip)(reason)
+    folder = os.environ.get("SER_PICTURES")
+    return Path(folder) if folder else tmp_path_factory.mktemp("boards")
+
+
+def test_the_fleet_is_drawn_while_the_policy_trains(scraped, pictures):
+    assert not faults(scraped.drawn("ser-runs", pictures, while_the_policy_trains(scraped)))
+
+
+def test_every_panel_of_a_run_is_drawn_while_its_policy_trains(scraped, pictures):
+    assert not faults(scraped.drawn("ser-run", pictures / "during", while_the_policy_trains(scraped), "light"), BEFORE_ITS_END)
+
+
+def test_every_panel_of_a_run_is_drawn_after_its_end(scraped, pictures):
+    assert not faults(scraped.drawn("ser-run", pictures, scraped.end), AFTER_ITS_END)
+
+
+def test_every_panel_of_the_operator_is_drawn(scraped, pictures):
+    assert not faults(scraped.drawn("ser-operator", pictures, scraped.end))
+
+
+def while_the_policy_trains(scraped):
+    return scraped.last("ser_run_progress_ratio and on (run) ser_policy_score")
 
 
 def test_every_stage_that_trains_was_scraped_while_it_ran(scraped):

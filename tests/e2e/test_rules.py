@@ -1,14 +1,24 @@
 """The alert rules as promtool sees them."""
 
+import json
 import subprocess
 
 import pytest
+import yaml
+from chart.rendering import objects, the
 
-from controlplane.build import binary
-from controlplane.scenario import ROOT
+from controlplane.faults.scenario import ROOT
+from controlplane.plane.build import binary
 
 RULES = sorted((ROOT / "charts/ser-operator/rules").glob("*.yaml"))
 TESTS = sorted((ROOT / "tests/e2e/rules").glob("*.yaml"))
+MEASURED = [
+    rule["alert"]
+    for path in RULES
+    for group in yaml.safe_load(path.read_text())["groups"]
+    for rule in group["rules"]
+    if "# threshold: " in rule["expr"]
+]
 
 
 def promtool(*words):
@@ -21,6 +31,17 @@ def test_promtool_finds_no_fault_in_a_rule_file(path):
     code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", str(path))
 
     assert code == 0, said
+
+
+def test_promtool_finds_no_fault_in_rules_with_other_thresholds(tmp_path):
+    alerts = {name: {"threshold": 7654321} for name in MEASURED} | {"SERRunStalled": {"for": "1h", "severity": "page"}}
+    values = {"monitoring": {"prometheusRule": {"enabled": True, "runbookBase": "https://runbooks.example/", "alerts": alerts}}}
+    (tmp_path / "rules.yaml").write_text(json.dumps({"groups": the(objects(values), "PrometheusRule")["spec"]["groups"]}))
+
+    code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", str(tmp_path / "rules.yaml"))
+
+    assert code == 0, said
+    assert (tmp_path / "rules.yaml").read_text().count("7654321") > len(MEASURED) > 0
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)

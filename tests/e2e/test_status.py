@@ -16,10 +16,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from controlplane.cluster import Gate, Object, Outcome, StartedPod
-from controlplane.home import NODE, Home
-from controlplane.scenario import Scenario
+from controlplane.faults.home import NODE, Home
+from controlplane.faults.scenario import Scenario
 from ser_core.api.stage import StageResult
-from ser_operator.render import PROGRESS_PORT
+from ser_operator.objects.render import PROGRESS_PORT
 
 AT_ONCE = 5
 STAGES = 5  # prepare, retrain, label, filter, retrain
@@ -117,17 +117,6 @@ def patch_job(scenario: Scenario, name: str, spec: Object) -> None:
     scenario.api.patch(f"{scenario.collection('jobs', 'apis/batch/v1')}/{name}", {"spec": spec})
 
 
-def admit_all(scenario: Scenario, **spec: object) -> Callable[[], None]:
-    """What a queue does; to be called again and again."""
-
-    def admit() -> None:
-        for job in scenario.jobs():
-            if job["spec"]["suspend"]:
-                patch_job(scenario, job["metadata"]["name"], {"suspend": False, **spec})
-
-    return admit
-
-
 def running(scenario: Scenario, gate: Gate, count: int = 1) -> str:
     """Name of the pod that is held, once Kubernetes sees it run."""
     pod = gate.wait_for_pod(count=count)
@@ -217,47 +206,20 @@ def test_an_image_that_cannot_be_pulled_is_told_in_the_words_of_the_kubelet(plac
     check_silence(scenario, 3)
 
 
-# Queues
+# Queues: tests/e2e/test_kueue.py has the rest
 
 
 @story()
-def test_a_run_with_a_queue_waits_for_each_admission(place, scenario):
+def test_a_run_with_a_queue_waits_in_a_cluster_without_kueue_and_hardly_asks_for_it(place, scenario):
     scenario.apply(queueName="gpus")
     status = scenario.wait(says("Queued"))
-    job = scenario.job(live_job(status))
-    assert job["spec"]["suspend"] is True
-    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    assert scenario.job(live_job(status))["spec"]["suspend"] is True
     assert scenario.pods(live_job(status)) == []
-    assert status["message"].startswith("prepare, attempt 1 waits: its queue has not admitted it")
+    assert status["message"].endswith("the cluster knows no workloads.kueue.x-k8s.io, so Kueue is not installed")
     check_silence(scenario, 3)
-    scenario.wait_for_end(tend=admit_all(scenario))
+    scenario.wait_for_end(tend=lambda: [patch_job(scenario, one["metadata"]["name"], {"suspend": False}) for one in scenario.jobs()])
     scenario.check()
     assert written(scenario, "create jobs") == STAGES
-
-
-@story()
-def test_a_queue_may_change_the_pods_of_a_job_that_it_admits(place, scenario):
-    template = {"metadata": {"labels": {"kueue.x-k8s.io/podset": "main"}}, "spec": {"nodeSelector": {"kubernetes.io/hostname": NODE}}}
-    scenario.apply(queueName="gpus")
-    scenario.wait_for_end(tend=admit_all(scenario, template=template))
-    scenario.check()
-    assert written(scenario, "create jobs") == STAGES
-    assert all(job["spec"]["template"]["spec"]["nodeSelector"] for job in scenario.jobs())
-
-
-@story()
-def test_an_eviction_by_the_queue_is_not_charged(place, scenario):
-    admit = admit_all(scenario)
-    with scenario.hold("prepare") as gate:
-        scenario.apply(queueName="gpus")
-        scenario.wait(lambda _: gate.pods, tend=admit)
-        name = running(scenario, gate)
-        patch_job(scenario, gate.pods[0].labels["job-name"], {"suspend": True})
-        status = scenario.wait(says("Queued"))
-        until(lambda: name not in [pod["metadata"]["name"] for pod in scenario.pods(live_job(status))])
-        scenario.wait(lambda _: len(gate.pods) > 1, tend=admit)
-    scenario.wait_for_end(tend=admit)
-    scenario.check()
 
 
 # How stages end

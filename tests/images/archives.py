@@ -17,7 +17,7 @@ def operator_image(folder: Path) -> Path:
     """The operator's image, from its own Dockerfile, as the OCI archive of an image that is called `OPERATOR`.
 
     Args:
-        folder: Where archives are kept, for example `controlplane.build.cache_folder() / "images"`.
+        folder: Where archives are kept, for example `controlplane.plane.build.cache_folder() / "images"`.
 
     Raises:
         CannotBuild: This machine lacks the means; the message says how to get them.

@@ -7,7 +7,7 @@ import sys
 import pytest
 from chart.dockerfile import ROOT, last_stage
 
-from controlplane.build import cache_folder
+from controlplane.plane.build import cache_folder
 from images import OPERATOR, STAGES, operator_image, thin_stage_image
 from images.builder import Builder
 
@@ -34,7 +34,7 @@ def stages(can_build):
 
 def test_the_thin_image_has_our_code_and_this_interpreters_python(builder, stages):
     assert builder.run(stages, ["python", "-c", WHO]) == f"65532 65532 {sys.version_info[0]}.{sys.version_info[1]}\n"
-    find = "import importlib.util as u; print(u.find_spec('ser_jobs.runtime').origin)"
+    find = "import importlib.util as u; print(u.find_spec('ser_jobs.process.runtime').origin)"
     assert builder.run(stages, ["python", "-c", find]) == "/opt/app/ser_jobs/runtime.py\n"
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from chart.dockerfile import ROOT
 
-from controlplane.build import cache_folder
+from controlplane.plane.build import cache_folder
 from images import operator_image
 from images.builder import Builder, CannotBuild
 from images.context import VERSION

@@ -15,7 +15,7 @@ from ser_core.api.stage import StageSpec
 from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest
 from ser_core.store.run_object import load_run
-from ser_jobs import runtime
+from ser_jobs.process import runtime
 
 STAGES = [
     "iter-0000/prepare",

@@ -47,14 +47,14 @@ def test_the_pipeline_ends_with_an_aligned_policy(aligned):
     assert manifests["iter-0000/sft"]["metrics"]["last_loss"] < manifests["iter-0000/sft"]["metrics"]["first_loss"]
     status = yaml.safe_load(aligned.ser("status", str(aligned.file), "-o", "json").stdout)["status"]
     assert status["policy"]["score"] == round(metrics["after"]["score"], 6)
-    assert "policy: held-out score" in status["message"]
+    assert "policy: score on held-out prompts" in status["message"]
 
 
 def test_everything_that_reads_a_run_shows_the_policy(aligned, tmp_path):
-    assert "held-out score" in aligned.ser("evolution", str(aligned.file)).stdout
+    assert "(held-out prompts), KL" in aligned.ser("evolution", str(aligned.file)).stdout
     report = tmp_path / "report.html"
     assert aligned.ser("report", str(aligned.file), "--output", str(report)).returncode == 0
-    assert "<h3>Distance from the start</h3>" in report.read_text()
+    assert "<h3>KL from the reference policy</h3>" in report.read_text()
     exported = aligned.ser("export", str(aligned.file), str(tmp_path / "policy"), "--policy")
     assert exported.returncode == 0, exported.stderr
     assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in (tmp_path / "policy").iterdir()}

@@ -9,8 +9,8 @@ from ser_core.data.tables import LabeledPair, PolicyPrompt, PoolPair, read_table
 from ser_core.errors import DataError, SpecError
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.connect import connect
-from ser_jobs.context import StageContext
-from ser_jobs.prepare import body
+from ser_jobs.process.context import StageContext
+from ser_jobs.stages.prepare import body
 
 
 class Events:

@@ -5,9 +5,9 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
-from controlplane.control_plane import ControlPlane
-from controlplane.s3_server import S3Server
-from controlplane.watchdog import Watchdog
+from controlplane.plane.control_plane import ControlPlane
+from controlplane.plane.s3_server import S3Server
+from controlplane.plane.watchdog import Watchdog
 from node import addresses
 from node.configuration import PORTS, Flags, NodeConfiguration
 from node.dns import Dns

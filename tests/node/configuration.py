@@ -1,11 +1,11 @@
-"""The control plane of `controlplane.configuration`, with what a real node asks of it: an address, the Node authorizer, all controllers."""
+"""The control plane of `plane.configuration`, with what a real node asks of it: an address, the Node authorizer, all controllers."""
 
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controlplane.configuration import Configuration, Ports
+from controlplane.plane.configuration import Configuration, Ports
 from node import addresses
 from node.certificates import Authority
 

@@ -6,8 +6,8 @@ import sysconfig
 import time
 from pathlib import Path
 
-from controlplane.part import Part
-from controlplane.watchdog import Watchdog
+from controlplane.plane.part import Part
+from controlplane.plane.watchdog import Watchdog
 from node.archive import program_image
 
 PAUSE = "ser.test/pause:1"

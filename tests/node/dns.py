@@ -11,9 +11,9 @@ from typing import Self
 
 import urllib3
 
-from controlplane.api_client import ApiClient, ApiError, Object
-from controlplane.part import Part
-from controlplane.watchdog import Watchdog
+from controlplane.plane.api_client import ApiClient, ApiError, Object
+from controlplane.plane.part import Part
+from controlplane.plane.watchdog import Watchdog
 from node import addresses
 
 _SECONDS = 0.5

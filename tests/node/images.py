@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from controlplane.build import cache_folder
+from controlplane.plane.build import cache_folder
 from images import OPERATOR, STAGES, operator_image, thin_stage_image
 
 __all__ = ["OPERATOR", "STAGES", "VARIABLE", "archives", "given"]

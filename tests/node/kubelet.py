@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from controlplane.build import command
-from controlplane.control_plane import ControlPlane
-from controlplane.part import Part
-from controlplane.watchdog import Watchdog
+from controlplane.plane.build import command
+from controlplane.plane.control_plane import ControlPlane
+from controlplane.plane.part import Part
+from controlplane.plane.watchdog import Watchdog
 from node import addresses
 from node.configuration import NodeConfiguration, node_token
 from node.containerd import Containerd

@@ -2,7 +2,7 @@
 
 import sys
 
-from controlplane import build
+from controlplane.plane import build
 from images import CannotBuild
 from node import images, requirements
 

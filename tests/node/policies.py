@@ -3,9 +3,9 @@
 import subprocess
 from pathlib import Path
 
-from controlplane.build import binary
-from controlplane.part import Part
-from controlplane.watchdog import Watchdog
+from controlplane.plane.build import binary
+from controlplane.plane.part import Part
+from controlplane.plane.watchdog import Watchdog
 from node import addresses
 
 PROGRAM = "kube-network-policies"

@@ -2,9 +2,9 @@
 
 import json
 
-from controlplane.build import command
-from controlplane.part import Part
-from controlplane.watchdog import Watchdog
+from controlplane.plane.build import command
+from controlplane.plane.part import Part
+from controlplane.plane.watchdog import Watchdog
 from node import addresses
 from node.configuration import PROXY, NodeConfiguration, node_token
 

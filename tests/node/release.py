@@ -5,8 +5,8 @@ import os
 import subprocess
 from typing import Any
 
-from controlplane.build import binary
-from controlplane.scenario import ROOT
+from controlplane.faults.scenario import ROOT
+from controlplane.plane.build import binary
 from node import addresses, images
 from node.cluster import Cluster
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import yaml
 
-from controlplane.api_client import Object
+from controlplane.plane.api_client import Object
 from node.cluster import Cluster
 from node.release import LAB, NAME, SYSTEM
 from ser_core.api.serrun import API_VERSION

@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from controlplane.api_client import Object
+from controlplane.plane.api_client import Object
 from node import images
 from node.cluster import Cluster
 

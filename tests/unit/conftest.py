@@ -23,7 +23,7 @@ from ser_core.api.status import (
     StageStatus,
 )
 from ser_core.data.tables import Decision, EvaluatedPair, PairScores, PoolPair, TrainingStep, write_table
-from ser_core.learn.evaluation import evaluate, report
+from ser_core.learn.trust.evaluation import evaluate, report
 from ser_core.store.commit import commit, upload_outputs
 from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest, stage_prefix

@@ -10,6 +10,8 @@
   value: {{ .Values.stages.serviceAccount.name | quote }}
 - name: SER_OPERATOR_IMAGE_PULL_SECRETS
   value: {{ join "," $pullSecrets | quote }}
+- name: SER_OPERATOR_SECURITY_CONTEXT
+  value: {{ toJson (.Values.stages.securityContext | default dict) | quote }}
 - name: SER_OPERATOR_GPU_NODE_SELECTOR
   value: {{ toJson .Values.stages.gpu.nodeSelector | quote }}
 - name: SER_OPERATOR_GPU_TOLERATIONS

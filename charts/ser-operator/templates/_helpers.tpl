@@ -12,15 +12,32 @@
 {{/* The labels that never change. */}}
 {{- define "ser.selector" -}}
 app.kubernetes.io/name: ser-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{- define "ser.labels" -}}
+{{- define "ser.ownLabels" -}}
 {{ include "ser.selector" . }}
 app.kubernetes.io/part-of: ser-operator
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* Labels of everything: the chart's, and those of the values beside them. */}}
+{{- define "ser.labels" -}}
+{{- merge (include "ser.ownLabels" . | fromYaml) (.Values.commonLabels | default dict) | toYaml -}}
+{{- end -}}
+
+{{/* What the level restricted of the Pod Security Standards asks of a pod, and over it the values. */}}
+{{- define "ser.podSecurityContext" -}}
+{{- $restricted := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- mergeOverwrite $restricted (.Values.podSecurityContext | default dict) | toYaml -}}
+{{- end -}}
+
+{{/* The same of a container, with a root that nobody can write to. */}}
+{{- define "ser.securityContext" -}}
+{{- $restricted := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+{{- mergeOverwrite $restricted (.Values.securityContext | default dict) | toYaml -}}
 {{- end -}}
 
 {{/* JSON {"names": […]} of the namespaces that runs live in. */}}
@@ -47,6 +64,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - {apiGroups: [""], resources: [pods], verbs: [list, watch]}
 - {apiGroups: [""], resources: [services], verbs: [get, create]}
 - {apiGroups: [""], resources: [events], verbs: [list, create]}
+- {apiGroups: [kueue.x-k8s.io], resources: [workloads], verbs: [list]}
 {{- end -}}
 
 {{/* Ports of a NetworkPolicy: list of numbers and protocols. */}}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ser_core.api.serrun import duration_seconds
-from ser_core.cli.serrun_file import read_serrun
+from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.errors import SpecError
 from ser_core.store.connect import connect
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from documents import ROOT, blocks, lines
-from unit.cli.test_documented_examples import documented
+from unit.cli.commands.test_documented_examples import documented
 
 TESTS = ROOT / "tests"
 DRAWINGS = {"Architecture", "The operator", "The processes of a stage on a cluster"}
@@ -63,7 +63,7 @@ def test_every_console_block_is_compared_with_a_golden_file():
     """`unit/cli/test_documented_examples.py` calls what `documented` finds."""
     shown = [lines(one.text.splitlines()[0].removeprefix("$ "))[0] for one in blocks() if one.language == "console"]
     assert sorted(shown) == sorted(lines(command)[0] for command, _ in documented().values())
-    calls = (TESTS / "unit" / "cli" / "test_documented_examples.py").read_text()
+    calls = (TESTS / "unit" / "cli" / "commands" / "test_documented_examples.py").read_text()
     assert [name for name in documented() if f'"{name}"' not in calls] == []
 
 

@@ -4,7 +4,7 @@ import json
 
 import yaml
 from documents import shown
-from unit.data.test_formats import converted
+from unit.data.reading.test_formats import converted
 
 from ser_core.api.serrun import DataSpec
 

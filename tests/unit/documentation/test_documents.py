@@ -34,6 +34,21 @@ def test_every_link_leads_somewhere(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_module_that_is_named_exists(document):
+    named = re.findall(r"`((?:ser_core|jobs|operator)/[\w./]+)`", document.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_files_of_the_operator_are_those_that_are_listed():
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (`.*`) \|$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    listed = {folder: sorted(re.findall(r"`(\w+\.py)`", files)) for folder, files in rows}
+    package = ROOT / "operator" / "ser_operator"
+    assert listed == {
+        folder.parent.name: sorted(file.name for file in folder.parent.glob("[!_]*.py")) for folder in package.glob("*/__init__.py")
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_every_test_that_is_named_exists(document):
     named_tests = re.findall(r"`(tests/[\w./-]+)`", document.read_text())
     assert [name for name in named_tests if not (ROOT / name).exists()] == []

@@ -10,15 +10,15 @@ import pytest
 from chart.dockerfile import ROOT
 from unit.entry_points.unknown_user import ID, impossible, variables, words
 
-from controlplane.pod_environment import remap
+from controlplane.kubelet.pod_environment import remap
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import RunIdentity, StageResult, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.loop.observed import StartStage
-from ser_operator import render
+from ser_operator.objects import render
 from ser_operator.settings import Settings
 
-pytestmark = pytest.mark.skipif(impossible() is not None, reason=str(impossible()))
+pytestmark = pytest.mark.skipif(bool(reason := impossible()), reason=reason or "")
 
 
 @pytest.fixture

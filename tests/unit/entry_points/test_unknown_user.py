@@ -12,7 +12,7 @@ from unit.entry_points.api_double import ApiDouble
 from unit.entry_points.unknown_user import ID, impossible, variables, words
 
 OPERATOR, JOBS = ROOT / "operator" / "Dockerfile", ROOT / "jobs" / "Dockerfile"
-pytestmark = pytest.mark.skipif(impossible() is not None, reason=str(impossible()))
+pytestmark = pytest.mark.skipif(bool(reason := impossible()), reason=reason or "")
 
 
 @pytest.fixture

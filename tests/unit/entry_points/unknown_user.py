@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +24,10 @@ def impossible() -> str | None:
     """Why no such program can be started here; None: it can."""
     if os.geteuid() != 0:
         return "only root can become another user; run the tests as root, as in a container of CI"
-    lacking = [name for name in ("setpriv", "unshare", "mount") if shutil.which(name) is None]
-    return f"{', '.join(lacking)} of util-linux is missing" if lacking else None
+    if lacking := [name for name in ("setpriv", "unshare", "mount") if shutil.which(name) is None]:
+        return f"{', '.join(lacking)} of util-linux is missing"
+    refused = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0
+    return "mount namespaces are refused here; run the tests as root with CAP_SYS_ADMIN" if refused else None
 
 
 def words(command: Sequence[str], folders: Sequence[Path]) -> list[str]:

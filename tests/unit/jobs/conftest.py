@@ -16,7 +16,7 @@ from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import upload_outputs
 from ser_core.store.file import FileStore
 from ser_core.store.manifest import Manifest
-from ser_jobs.context import StageBody, StageContext, StageOutput
+from ser_jobs.process.context import StageBody, StageContext, StageOutput
 
 RUN = RunIdentity(namespace="default", name="run", uid="uid-1")
 

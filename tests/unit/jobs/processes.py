@@ -10,12 +10,12 @@ import torch
 
 from ser_core.api.stage import InputRole, StageSpec
 from ser_core.errors import Interrupted
-from ser_core.learn.distributed import process_group
+from ser_core.learn.compute.process_group import process_group
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.file import FileStore
 from ser_core.store.manifest import Manifest
-from ser_jobs.context import StageContext
-from ser_jobs.runtime import BODIES
+from ser_jobs.process.context import StageContext
+from ser_jobs.process.runtime import BODIES
 
 
 class Events:
@@ -36,10 +36,10 @@ class Events:
 
 
 class ReadOnlyStore(FileStore):
-    """What all processes but the first are given."""
+    """The store of all ranks but 0."""
 
     def put(self, *_: Any, **__: Any) -> Any:
-        raise AssertionError("only the first process may write")
+        raise AssertionError("only rank 0 may write")
 
     create = upload = delete = put
 
@@ -55,7 +55,7 @@ def carried_out(context: StageContext, events: Events) -> dict[str, Any] | None:
 def process(
     rank: int, port: int, stops: list[int | None], spec: StageSpec, store: Path, inputs: Mapping[InputRole, Manifest], folder: Path
 ) -> None:
-    """Carry the stage out once for each of ``stops``, the second process being the one that is asked, and write down what came out."""
+    """Carry the stage out once for each of ``stops``, at which rank 1 is asked to stop, and save the results."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     own_store = FileStore(store) if rank == 0 else ReadOnlyStore(store)
     checkpoints = CheckpointStore(own_store, spec.run, spec.iteration, spec.stage)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_core.learn.precision import Precision, set_up_process
+from ser_core.learn.compute.precision import Precision, set_up_process
 
 
 @pytest.fixture(scope="session", autouse=True)

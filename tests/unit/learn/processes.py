@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 from torch import distributed, multiprocessing
-from unit.learn.test_training import SPEC, Watch, pairs_of
+from unit.learn.reward.test_training import SPEC, Watch, pairs_of
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SERError
-from ser_core.learn.batching import pad
-from ser_core.learn.distributed import process_group
-from ser_core.learn.precision import Precision, set_up_process
-from ser_core.learn.reward_model import RewardModel, load
-from ser_core.learn.sharding import Sharding
-from ser_core.learn.training import TrainingState, train
+from ser_core.learn.compute.precision import Precision, set_up_process
+from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.compute.sharding import Sharding
+from ser_core.learn.reward.batching import pad
+from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.learn.reward.training import TrainingState, train
 
 STEPS = 4
 RATE = 1e-3

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ser_core.errors import SpecError
-from ser_core.learn.ppo.policy import load_policy
-from ser_core.learn.reward_model import load
-from ser_core.learn.training import TrainingState
+from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.training import TrainingState
 
 KINDS = {"reward model": lambda folder, fp32: load(folder, fp32, max_length=64), "policy": load_policy}
 

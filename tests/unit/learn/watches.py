@@ -1,15 +1,11 @@
 """A watch's answers, for trainings of every kind."""
 
 from dataclasses import replace
-from typing import TypeVar
 
-from ser_core.learn.ppo.state import PPOState
-from ser_core.learn.training import TrainingState
-
-State = TypeVar("State", TrainingState, PPOState)
+from ser_core.learn.reward.training import TrainingState
 
 
-def kept(state: State) -> State:
+def kept(state: TrainingState) -> TrainingState:
     """A copy that the training does not change."""
     return replace(state, tensors={name: tensor.clone() for name, tensor in state.tensors.items()})
 

@@ -6,7 +6,7 @@ import pytest
 
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_core.loop.stages import StageKey, job_name
+from ser_core.loop.deciding.stages import StageKey, job_name
 
 CHAIN = [("prepare", 0), ("retrain", 0), ("label", 1), ("filter", 1), ("retrain", 1), ("label", 2), ("filter", 2), ("retrain", 2)]
 

@@ -5,9 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ser_core.api.status import SERRunStatus
-from ser_core.loop.coherence import coherent
 from ser_core.loop.observed import Observed
 from ser_core.loop.plan import plan
+from ser_core.loop.recording.coherence import coherent
 
 from .conftest import START
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.status import Phase
-from ser_core.loop.conditions import TYPES, conditions
+from ser_core.loop.recording.conditions import TYPES, conditions
 
 TABLE = {
     #                   Ready Reconciling Stalled Completed Failed Suspended

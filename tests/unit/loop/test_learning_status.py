@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.serrun import Rule
-from ser_core.loop.learning_status import decide
+from ser_core.loop.deciding.learning_status import decide
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.status import SERRunStatus
-from ser_core.loop.coherence import coherent
+from ser_core.loop.recording.coherence import coherent
 
 BASE = {"base": "hf://org/policy"}
 WITH_SFT = {**BASE, "sft": {"epochs": 2}}
@@ -51,7 +51,7 @@ def test_the_status_and_the_last_message_tell_what_the_policy_reached(make_world
     assert policy.uri.endswith("iter-0000/ppo/MANIFEST.json")
     assert (policy.baseline_score, policy.score, policy.kl, policy.steps) == (-0.5, 0.666667, 4.25, 25)
     assert policy.stopped == "LengthExplosion"
-    told = "policy: held-out score -0.500 to 0.667, 4.25 nats from its start, after 25 steps, stopped by LengthExplosion"
+    told = "policy: score on held-out prompts -0.500 to 0.667, KL 4.25 nats, after 25 PPO steps, stopped by LengthExplosion"
     assert told in world.status.message
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from ser_core.api.stage import StageResult
 from ser_core.api.status import StageKind
-from ser_core.loop.stages import StageKey, job_name
-from ser_core.loop.token_budget import with_half_budget
+from ser_core.loop.deciding.stages import StageKey, job_name
+from ser_core.loop.deciding.token_budget import with_half_batches
 
 
 def attempts(world, stage="retrain"):
@@ -119,7 +119,7 @@ def test_killed_for_memory_is_tried_once_more_with_half_of_the_tokens(make_world
 
 def test_without_gpus_half_is_counted_from_what_a_cpu_takes(make_run):
     def halved(tokens, stage=StageKind.RETRAIN):
-        return with_half_budget(make_run(training={"tokensPerBatch": tokens}).spec, stage, gpus=0).training.tokens_per_batch
+        return with_half_batches(make_run(training={"tokensPerBatch": tokens}).spec, stage, gpus=0).training.tokens_per_batch
 
     assert [halved(tokens) for tokens in (8192, 2048, 100, 64)] == [1024, 1024, 64, 64]
     assert halved(8192, StageKind.FILTER) == 8192

@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from ser_core.loop.coherence import coherent
 from ser_core.loop.observed import StopStage
+from ser_core.loop.recording.coherence import coherent
 
 LOOP = {"maxIterations": 2, "controls": ["pseudoLabelOnce", "seedOnly"], "stopping": {"patience": 1}}
 GPUS = {"retrain": {"gpus": 2}, "label": {"gpus": 1}, "ppo": {"gpus": 2}}

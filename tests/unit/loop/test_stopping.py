@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.api.serrun import LoopSpec, StoppingSpec
 from ser_core.api.status import IterationStatus
-from ser_core.loop import stopping
+from ser_core.loop.deciding import stopping
 
 
 def iterations(*dev, losses=()):
@@ -74,7 +74,9 @@ def test_the_message_says_what_the_decision_rests_on(make_world, make_results, p
     world = make_world(make_results(dev=(0.8, 0.75), p_value=p_value), loop={"stopping": {"patience": 0, "minGain": 0.01}}).drive()
 
     assert "1 loop in a row gained less than minGain 0.01 on dev (patience 0)" in world.status.message
-    assert f"dev accuracy 0.7500 on 120 pairs, 95 % interval 0.700 to 0.800; -0.0500 against iteration 0 {verdict}" in world.status.message
+    assert (
+        f"dev accuracy 0.7500 on 120 pairs, 95 % interval 0.700 to 0.800; -0.0500 against the seed model {verdict}" in world.status.message
+    )
 
 
 def test_no_decision_reads_heldout_or_agreement(make_world, make_results):

@@ -8,6 +8,7 @@ import pytest
 
 from dashboards import colours
 from dashboards.__main__ import FOLDER, texts
+from ser_core.api.serrun import MAX_ITERATIONS
 from ser_core.metrics import METRICS
 
 ROOT = Path(__file__).parents[3]
@@ -18,11 +19,10 @@ OF_OTHERS = {"ALERTS", "DCGM_FI_DEV_GPU_UTIL", "process_cpu_seconds_total", "pro
 IN_NO_PANEL = {
     "ser_run_info",
     "ser_stage_attempt",
-    "ser_stage_start_timestamp_seconds",
     "ser_run_created_timestamp_seconds",
     "ser_run_finished_timestamp_seconds",
 }
-PALETTE = {value for name, value in vars(colours).items() if name.isupper()}
+PALETTE = {value for name, value in vars(colours).items() if name.isupper() and isinstance(value, str)}
 
 
 def names(expression):
@@ -30,6 +30,12 @@ def names(expression):
     without_labels = re.sub(r"\{[^}]*\}", "", expression)
     found = re.findall(r"\b(?:ser|process|DCGM)_\w+|\bALERTS\b", without_labels)
     return {name.removesuffix("_bucket") for name in found}
+
+
+def options(panel, field):
+    """What overrides say of a field by its name."""
+    found = [each["properties"] for each in panel["fieldConfig"]["overrides"] if each["matcher"] == {"id": "byName", "options": field}]
+    return [(each["id"], each.get("value")) for properties in found for each in properties]
 
 
 def test_the_committed_boards_are_those_of_the_code():
@@ -60,7 +66,7 @@ def test_colours_are_told_apart_by_everybody():
     used = set(re.findall(r'"(#[0-9A-Fa-f]{6})"', "".join(texts().values())))
 
     assert used <= PALETTE
-    assert '"palette-classic' not in "".join(texts().values())
+    assert '"shades"' not in "".join(texts().values()), "shades of one colour are hardly told apart"
 
 
 @EACH_PANEL
@@ -70,7 +76,7 @@ def test_two_lines_of_a_panel_never_share_a_colour(panel):
         for override in panel["fieldConfig"]["overrides"]
         if override["matcher"].get("options") not in ("low", "high")
         for value in override["properties"]
-        if value["id"] == "color"
+        if value["id"] == "color" and value["value"]["mode"] == "fixed"
     ]
 
     assert len(fixed) == len(set(fixed))
@@ -87,9 +93,35 @@ def test_panels_stand_side_by_side(board):
 
 
 @EACH_PANEL
+def test_shares_have_an_axis_that_ends_near_one(panel):
+    defaults = panel["fieldConfig"]["defaults"]
+    if defaults["unit"] == "percentunit" and panel["type"] in ("timeseries", "trend"):
+        assert "axisSoftMax" in defaults["custom"], "Grafana takes an axis of zeros up to 10000 %"
+
+
+@EACH_PANEL
+def test_loops_are_whole_numbers_without_the_unit_of_the_values(panel):
+    if panel["type"] == "trend":
+        loops = dict(options(panel, "iteration"))
+        assert (loops["unit"], loops["decimals"]) == ("none", 0)
+        assert loops["max"] is None, "the panel's is that of the values"
+        whole, between = loops["mappings"]
+        assert whole["options"].keys() >= {"0", str(MAX_ITERATIONS)}
+        assert between["options"]["result"]["text"] == ""
+
+
+@EACH_PANEL
 def test_lines_and_bars_are_named(panel):
-    if panel["type"] not in ("stat", "table"):
+    if panel["type"] not in ("stat", "table", "state-timeline"):  # a timeline names its rows
         assert panel["options"]["legend"]["showLegend"]
+
+
+def test_runbooks_name_panels_that_exist():
+    named = re.findall(r"\*([^*]+)\* in the \*(\w+)\* dashboard", (ROOT / "docs" / "runbooks.md").read_text())
+
+    assert {board for _, board in named} == {"Run", "Operator"}
+    for title, board in named:
+        assert title in {panel["title"] for panel in BOARDS[f"ser-{board.lower()}.json"]["panels"]}
 
 
 def test_boards_are_found_by_stable_names_and_lead_to_each_other():

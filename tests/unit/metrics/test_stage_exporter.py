@@ -14,11 +14,11 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.tables import TrainingStep
-from ser_core.learn.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.metrics import METRICS, POLICY, STAGES, TRAINING
-from ser_jobs.metrics_exporter import Measurements, exposition
-from ser_jobs.progress_server import progress_server
-from ser_jobs.reporter import EventLog
+from ser_jobs.process.metrics_exporter import Measurements, exposition
+from ser_jobs.process.progress_server import progress_server
+from ser_jobs.process.reporter import EventLog
 
 STARTED = datetime(2026, 1, 31, 12, tzinfo=UTC)
 WITH_A_GPU_ALONE = {"ser_stage_gpu_memory_bytes"}
@@ -72,7 +72,7 @@ def ppo_step(**values):
 
 def test_an_alignment_tells_its_newest_step_and_its_sums(spec):
     measured = Measurements()
-    measured.aligned(ppo_step(step=1, kl=1.0, heldout_score=None))
+    measured.aligned(ppo_step(step=1, kl=1.0, witness_score=None))
     assert "ser_policy_witness_score" not in measured.values()
     measured.aligned(ppo_step(step=2, kl=2.0))
 

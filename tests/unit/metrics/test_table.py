@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_core.cli.generate import metrics_text
+from generate import metrics_text
 from ser_core.metrics import GROUPS, METRICS
 
 ROOT = Path(__file__).parents[3]

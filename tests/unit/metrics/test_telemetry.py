@@ -4,8 +4,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ser_core.metrics import ITERATIONS, METRICS, OPERATOR, RUNS
-from ser_operator.run_metrics import samples
-from ser_operator.telemetry import Telemetry
+from ser_operator.pages.run_metrics import samples
+from ser_operator.pages.telemetry import Telemetry
 
 STATUS = {
     "phase": "Running",
@@ -125,7 +125,7 @@ def test_a_run_is_rendered_anew_when_it_has_changed_and_only_then(telemetry, run
     before = exported(telemetry)
     runs[0] = run("hh", {**STATUS, "gpuHours": 2})
     rendered = []
-    monkeypatch.setattr("ser_operator.run_page.samples", lambda body: rendered.append(body) or samples(body))
+    monkeypatch.setattr("ser_operator.pages.run_page.samples", lambda body: rendered.append(body) or samples(body))
 
     after = exported(telemetry)
 

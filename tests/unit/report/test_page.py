@@ -82,7 +82,7 @@ def test_every_measured_share_has_its_interval(page):
     whiskers = {title: sum("whisker" in mark.get("class", "") for mark in svg) for title, svg in charts.items()}
     dots = {title: sum("dot" in mark.get("class", "") for mark in svg) for title, svg in charts.items()}
     assert whiskers["Accuracy by loop"] == 3 + 1  # seed, two loops, control
-    for title in ("Right self-labels by confidence", "Calibration on held-out pairs", "Accuracy by length relation"):
+    for title in ("Agreement by confidence", "Calibration on held-out pairs", "Accuracy by length relation"):
         assert whiskers[title] == dots[title] > 0
 
 

@@ -110,9 +110,9 @@ def test_the_policy_stands_between_the_loops_and_the_controls(ledger):
 def test_the_page_draws_every_curve_with_its_unit(page):
     for title, unit in [
         ("Score by PPO step", "mean score (logits)"),
-        ("Distance from the start", "KL (nats an answer)"),
+        ("KL from the reference policy", "KL (nats an answer)"),
         ("Length of answers", "tokens an answer"),
-        ("Loss of the fine-tuning", "nats a token"),
+        ("Loss of the supervised fine-tuning", "nats a token"),
     ]:
         assert f"<h3>{title}</h3>" in page
         assert unit in page
@@ -137,7 +137,7 @@ def test_the_change_is_told_with_its_interval_and_by_the_model_that_was_not_lear
         "PPO took the policy's mean score by the best reward model from -0.50 to 1.25 logits on 8 held-out prompts "
         "(95 % interval of the change +1.50 to +2.00)."
     )
-    assert second == "The seed's reward model, from which it did not learn, gave -0.25 before and 0.75 after."
+    assert second == "The witness (the seed's reward model, from which PPO does not learn) gave -0.25 before and 0.75 after."
     assert "6.5 nats" in third
     assert "88 % end by themselves (before 50 %)" in third
 

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from controlplane.stage_double import StageDouble
-from controlplane.truth_table import check_conditions
+from controlplane.faults.stage_double import StageDouble
+from controlplane.faults.truth_table import check_conditions
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import SERRunStatus
-from ser_operator.cache import Cache
-from ser_operator.glances import Glances
-from ser_operator.reconcile import Reconciler
+from ser_operator.cluster.glances import Glances
+from ser_operator.cluster.transport import ApiError
+from ser_operator.facts.cache import Cache
+from ser_operator.loop.reconcile import Reconciler
 from ser_operator.settings import Settings
-from ser_operator.transport import ApiError
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SPEC = {
@@ -42,6 +42,7 @@ class FakeCluster:
         self.now = START
         self.before = self.after = lambda number, what: None
         self.refuse_jobs = None
+        self.workloads, self.asked_for_workloads = [], 0
 
     def stamp(self, thing):
         thing["metadata"]["resourceVersion"] = str(next(self.versions))
@@ -127,6 +128,12 @@ class FakeCluster:
 
     async def create_event(self, event):
         self.write("event", lambda: self.events.setdefault(event["metadata"]["name"], event))
+
+    async def list_workloads(self, namespace, job_uid):
+        self.asked_for_workloads += 1
+        if isinstance(self.workloads, ApiError):
+            raise self.workloads
+        return [one for one in self.workloads if selected(one, f"kueue.x-k8s.io/job-uid={job_uid}")]
 
     # What the rest of a cluster does
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ser_core.errors import SpecError
-from ser_operator import labels
+from ser_operator.objects import labels
 from ser_operator.settings import Settings, from_environment
 
 MANUAL = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()

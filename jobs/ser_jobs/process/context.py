@@ -1,0 +1,98 @@
+"""What a stage body gets, and what it returns. The runtime (`ser_jobs.process.runtime`) does the rest."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ser_core.api.stage import InputRole, StageMetrics, StageSpec
+from ser_core.errors import SpecError
+from ser_core.store.checkpoints import CheckpointStore
+from ser_core.store.commit import fetch_outputs
+from ser_core.store.manifest import Manifest
+from ser_core.store.port import ObjectStore
+from ser_jobs.process.input_folder import locked
+from ser_jobs.process.metrics_exporter import Measurements
+
+
+class Reporter(Protocol):
+    """How a stage reports what it does: one JSON event a line on standard output."""
+
+    def progress(self, step: int, total: int, unit: str) -> None:
+        """``step`` of ``total`` ``unit`` (``steps``, ``pairs``, ``rows``) are done. Also the heartbeat. Throttled; call it often."""
+        ...
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Something worth a line in the log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """The inputs of a stage, verified, and its surroundings."""
+
+    spec: StageSpec
+    store: ObjectStore
+    inputs: Mapping[InputRole, Manifest]
+    workdir: Path
+    """An empty folder of its own, removed at the end."""
+    reporter: Reporter
+    stopping: Callable[[], bool]
+    """True after SIGTERM: save a checkpoint and raise `Interrupted`."""
+    checkpoints: CheckpointStore
+    """Checkpoints of this stage, shared by its attempts."""
+    rank: int = 0
+    """Rank of this process among those that compute the stage."""
+    local_rank: int = 0
+    """Rank within the pod, which is also the number of the GPU."""
+    world_size: int = 1
+    """Number of processes that compute the stage."""
+    silent: Callable[[str], None] = lambda phase: None
+    """Announce work that may take long and reports no progress (loading, saving, encoding). Otherwise it would count as a hang."""
+    measurements: Measurements = field(default_factory=Measurements)
+    """Live values for ``/metrics``, by the names in `ser_core.metrics`. Those of rank 0 are shown."""
+    shared_inputs: Path | None = None
+    """Folder of the inputs that the processes of a pod share; None: this process has its own. Files in it are only read."""
+
+    def fetch(self, role: InputRole, name: str) -> Path:
+        """Local copy of one output of an input, for example ``(PREPARED, "seed.parquet")``. Size and SHA-256 are checked.
+
+        Raises:
+            SpecError: The input has no such output.
+        """
+        return self._fetch(role, [name])[name]
+
+    def has(self, role: InputRole, name: str) -> bool:
+        """Whether an input has that output."""
+        return role in self.inputs and name in self.inputs[role].outputs
+
+    def fetch_folder(self, role: InputRole, folder: str) -> Path:
+        """Local copy of all outputs of an input below ``folder``, for example ``model``. Returns the folder."""
+        names = [name for name in self.inputs[role].outputs if name.startswith(f"{folder}/")]
+        self._fetch(role, names)
+        return self._inputs / role.value / folder
+
+    @property
+    def _inputs(self) -> Path:
+        return self.shared_inputs or self.workdir / "inputs"
+
+    def _fetch(self, role: InputRole, names: list[str]) -> dict[str, Path]:
+        manifest = self.inputs[role]
+        missing = [name for name in names if name not in manifest.outputs]
+        if missing or not names:
+            raise SpecError(f"{role.value} ({manifest.stage.value} of iteration {manifest.iteration}) has no output {', '.join(missing)}")
+        self.silent(f"fetching {role.value}")
+        with locked(self._inputs):
+            return fetch_outputs(self.store, manifest, names, self._inputs / role.value)
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutput:
+    """The result of a stage: files by output name (a slash makes folders), and the metrics that it reports."""
+
+    files: Mapping[str, Path]
+    metrics: StageMetrics
+
+
+StageBody = Callable[[StageContext], StageOutput | None]
+"""Returns None if another process commits the stage."""

@@ -1,0 +1,41 @@
+"""How much memory a stage has used, and the error if that was too much."""
+
+import resource
+import sys
+
+from ser_core.api.status import StageKind
+from ser_core.errors import OutOfMemory
+from ser_core.loop.deciding.stages import resource_kind
+from ser_jobs.process.control_group import peak_bytes
+
+
+def out_of_memory(told: str, stage: StageKind) -> OutOfMemory:
+    """The error of a stage that had no memory left: it names the memory that was used, and the settings that decide how much is needed.
+
+    Args:
+        told: The library's own message; may be empty.
+        stage: The stage; its kind decides which resources to raise.
+    """
+    used, where = peak_memory()
+    message = f"out of {where} memory after {used / 2**30:.1f} GiB{f': {told}' if told else ''}"
+    return OutOfMemory(message, hint=_remedy(stage, "gpus" if where == "GPU" else "memory"))
+
+
+def out_of_memory_of_container(rank: int, stage: StageKind) -> OutOfMemory:
+    """The error of a stage of which the kernel killed a process because the container had no memory left."""
+    used = peak_bytes()
+    after = f" after {used / 2**30:.1f} GiB" if used is not None else ""
+    return OutOfMemory(f"out of main memory{after}: the kernel killed rank {rank}", hint=_remedy(stage, "memory"))
+
+
+def _remedy(stage: StageKind, field: str) -> str:
+    return f"lower training.tokensPerBatch or rewardModel.maxLength, or raise resources.{resource_kind(stage)}.{field}"
+
+
+def peak_memory() -> tuple[int, str]:
+    """Most bytes that this process has held so far, and where: on its ``GPU`` if it used one, else in ``main`` memory."""
+    torch = sys.modules.get("torch")  # only where the stage has imported it
+    on_gpu = int(torch.cuda.max_memory_allocated()) if torch is not None and torch.cuda.is_initialized() else 0
+    if on_gpu:
+        return on_gpu, "GPU"
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "main"

@@ -1,0 +1,244 @@
+"""The stage runtime: one attempt of one stage, from its spec in the environment to its exit code.
+
+In: ``SER_STAGE`` (the `StageSpec` as JSON). Out: the manifest, the `StageResult` in the file named by
+``SER_TERMINATION_MESSAGE``, JSON events on standard output, the exit code (docs/architecture.md, `ser_core.errors`).
+
+Several processes (`place`) all run the stage's body. The process whose body returns an output commits and reports it. A process that
+fails reports its own failure.
+"""
+
+import contextlib
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ser_core.api.stage import MAX_RESULT_BYTES, ManifestRef, StageResult, StageSpec
+from ser_core.api.status import StageKind
+from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, SERError, SpecError
+from ser_core.store.checkpoints import CheckpointStore
+from ser_core.store.commit import commit, find_manifest, read_manifest, upload_outputs
+from ser_core.store.connect import connect
+from ser_core.store.manifest import Manifest, stage_prefix
+from ser_core.store.port import ObjectStore
+from ser_core.store.retry import Retry
+from ser_jobs.process import heartbeat, input_folder, place, stacks
+from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
+from ser_jobs.process.context import StageBody, StageContext, StageOutput
+from ser_jobs.process.credentials import load_credentials
+from ser_jobs.process.memory import out_of_memory
+from ser_jobs.process.metrics_exporter import Measurements, exposition
+from ser_jobs.process.place import Place
+from ser_jobs.process.progress_server import progress_server
+from ser_jobs.process.reporter import EventLog
+from ser_jobs.process.stop_signal import StopSignal
+
+BODIES: Mapping[StageKind, str] = {
+    StageKind.PREPARE: "ser_jobs.stages.prepare",
+    StageKind.LABEL: "ser_jobs.stages.label",
+    StageKind.FILTER: "ser_jobs.stages.filter",
+    StageKind.RETRAIN: "ser_jobs.stages.retrain",
+    StageKind.SFT: "ser_jobs.stages.sft",
+    StageKind.PPO: "ser_jobs.stages.ppo",
+    StageKind.CONTROL_FULL: "ser_jobs.stages.retrain",
+    StageKind.CONTROL_SEED_ONLY: "ser_jobs.stages.retrain",
+    StageKind.CONTROL_PSEUDO_LABEL_ONCE: "ser_jobs.stages.retrain",
+}
+"""Module of each stage. It is imported only when the stage runs, so that report mode needs no torch."""
+
+
+def main() -> int:
+    """Run the stage that ``SER_STAGE`` describes and return the process's exit code."""
+    stacks.dump_on_signal(os.environ)
+    termination_message = os.environ.get("SER_TERMINATION_MESSAGE")
+    try:
+        spec = _read_spec(os.environ.get("SER_STAGE"))
+        load_credentials(os.environ)
+    except SpecError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        _report(termination_message, _failure(error, None))
+        return error.exit_code
+    with tempfile.TemporaryDirectory(prefix=f"ser-{spec.stage}-", dir=os.environ.get("SER_WORKDIR")) as folder:
+        result, exit_code = run_stage(spec, Path(folder))
+    if result.manifest is not None or exit_code != EXIT_DONE:
+        _report(termination_message, result)
+    return exit_code
+
+
+def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
+    """Run one attempt to its end. Every error becomes a result and an exit code; none escapes.
+
+    Args:
+        spec: What to do.
+        folder: An empty folder for the inputs, the outputs and the log.
+    """
+    checkpoints: BackgroundCheckpoints | None = None
+    here = place.from_environment(os.environ)
+    pulse = heartbeat.from_environment(os.environ, has_steps=_has_steps(spec.stage))
+    log = EventLog(folder / "log.jsonl", sys.stdout, pulse, here)
+    attempt = _Attempt(spec, uuid.uuid4().hex, datetime.now(UTC), here)
+    store: ObjectStore | None = None
+    try:
+        stop = StopSignal(raises=not _has_steps(spec.stage))
+        stop.install()
+        measurements = Measurements()
+        store = connect(spec.spec.storage, Retry(retried=measurements.store_retried))
+        found = find_manifest(store, spec.run, spec.iteration, spec.stage)
+        if found is not None:
+            log.event("already-committed", manifest=found[1].uri)
+            return _done(*found), EXIT_DONE
+        if spec.mode == "report":
+            return StageResult(outcome="absent"), EXIT_NOTHING_TO_REPORT
+        checkpoints = BackgroundCheckpoints(CheckpointStore(store, spec.run, spec.iteration, spec.stage), folder / "checkpoints")
+        inputs = {role: read_manifest(store, ref) for role, ref in spec.inputs.items()}
+        log.event("started", stage=spec.stage, iteration=spec.iteration, attempt=spec.attempt, threads=spec.threads)
+        pulse.silent("importing the stage")
+        body: StageBody = importlib.import_module(BODIES[spec.stage]).body
+        pages = progress_server(os.environ, log.latest, lambda: exposition(spec, attempt.started, log.latest(), measurements.values()))
+        with pages if here.rank == 0 else contextlib.nullcontext():
+            context = StageContext(
+                spec,
+                store,
+                inputs,
+                folder,
+                log,
+                stop.received,
+                checkpoints,
+                here.rank,
+                here.local_rank,
+                here.world_size,
+                pulse.silent,
+                measurements,
+                input_folder.from_environment(os.environ),
+            )
+            output = body(context)
+        if output is None:
+            checkpoints.wait()
+            return StageResult(outcome="done"), EXIT_DONE
+        pulse.silent("uploading")
+        committed = attempt.commit(store, output, log)
+        checkpoints.delete_all()
+        outcome = committed if committed.outcome == "done" else committed.model_copy(update={"message": "another attempt committed first"})
+        return outcome, EXIT_DONE
+    except Exception as error:
+        failure = _as_ser_error(error, spec.stage)
+        pulse.silent("saving the log")
+        if failure.exit_code == 1:
+            traceback.print_exc()
+        log.event("failed", reason=failure.reason, message=failure.message, hint=failure.hint)
+        if store is not None:
+            attempt.save_log(store, log)
+        return _failure(failure, checkpoints), failure.exit_code
+
+
+def _has_steps(stage: StageKind) -> bool:
+    """Whether a stage computes in steps; only such a stage keeps checkpoints."""
+    return stage not in (StageKind.PREPARE, StageKind.FILTER)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    spec: StageSpec
+    writer: str
+    started: datetime
+    place: Place
+
+    def commit(self, store: ObjectStore, output: StageOutput, log: EventLog) -> StageResult:
+        spec = self.spec
+        outputs = upload_outputs(store, spec.run, spec.iteration, spec.stage, spec.attempt, output.files)
+        log.event("uploaded", files=len(outputs), bytes=sum(part.size for part in outputs.values()))
+        manifest = Manifest(
+            run=spec.run,
+            stage=spec.stage,
+            iteration=spec.iteration,
+            attempt=spec.attempt,
+            writer=self.writer,
+            inputs={role.value: ref for role, ref in spec.inputs.items()},
+            outputs=outputs,
+            metrics=output.metrics,
+            code_version=version("ser-operator"),
+            seed=spec.spec.training.seed,
+            threads=spec.threads,
+            started_at=f"{self.started:%Y-%m-%dT%H:%M:%SZ}",
+            finished_at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            log=self.save_log(store, log),
+        )
+        committed = commit(store, manifest)
+        outcome = _done(committed.manifest, committed.ref)
+        return outcome if committed.won else outcome.model_copy(update={"outcome": "superseded"})
+
+    def save_log(self, store: ObjectStore, log: EventLog) -> str | None:
+        """Upload the log. A failed upload does not change the attempt's result."""
+        folder = f"{stage_prefix(self.spec.run, self.spec.iteration, self.spec.stage)}/attempt-{self.spec.attempt}-{self.writer[:8]}"
+        key = f"{folder}/log.jsonl" if self.place.rank == 0 else f"{folder}/log-rank-{self.place.rank:04d}.jsonl"
+        try:
+            store.upload(key, log.path)
+        except SERError as error:
+            log.event("log-not-saved", message=error.message)
+            return None
+        return key
+
+
+def _read_spec(text: str | None) -> StageSpec:
+    if not text:
+        raise SpecError("SER_STAGE is not set", hint="stages are started by ser run or the operator, not by hand")
+    try:
+        return StageSpec.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SpecError(
+            f"SER_STAGE: {where}: {first['msg']}", hint="the operator and the stage image must have the same version"
+        ) from error
+
+
+def _as_ser_error(error: Exception, stage: StageKind) -> SERError:
+    if isinstance(error, SERError):
+        return error
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return out_of_memory(str(error).split("\n")[0], stage)
+    return SERError(
+        f"{type(error).__name__}: {error}", reason=type(error).__name__, hint="this is a defect of the program: the log has the traceback"
+    )
+
+
+def _done(manifest: Manifest, ref: ManifestRef) -> StageResult:
+    return StageResult(outcome="done", manifest=ref, metrics=manifest.metrics)
+
+
+def _failure(error: SERError, checkpoints: CheckpointStore | None) -> StageResult:
+    step = None
+    if checkpoints is not None:
+        try:
+            step = checkpoints.newest_step()
+        except SERError:
+            step = None  # the store does not answer; the first error is the one to report
+    return StageResult(
+        outcome="interrupted" if isinstance(error, Interrupted) else "failed",
+        reason=error.reason[:64],
+        message=error.message[:900],
+        hint=(error.hint or "")[:300],
+        checkpoint_step=step,
+    )
+
+
+def _report(path: str | None, result: StageResult) -> None:
+    if path is None:
+        return
+    text = result.model_dump_json(by_alias=True)
+    if len(text.encode()) > MAX_RESULT_BYTES and result.metrics is not None:
+        # The manifest keeps the fields that do not fit. The planner needs none of them.
+        dropped: dict[str, Any] = {"notes": (), "warnings": (), "dropped": {}}
+        short = {name: empty for name, empty in dropped.items() if name in type(result.metrics).model_fields}
+        text = result.model_copy(update={"metrics": result.metrics.model_copy(update=short)}).model_dump_json(by_alias=True)
+    Path(path).write_text(text, encoding="utf-8")

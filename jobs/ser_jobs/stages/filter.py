@@ -1,0 +1,114 @@
+"""The stage `filter`: decide which self-labels of this loop are trusted, and say why.
+
+Human labels of the pool are read only after the decision, to report how often the self-labels agree with them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ser_core.api.serrun import Rule
+from ser_core.api.stage import FilterMetrics, InputRole, RetrainMetrics
+from ser_core.data.tables import CalibrationPair, Decision, HiddenLabel, PairScores, read_table, write_table
+from ser_core.errors import SpecError
+from ser_core.learn.trust.agreement import agreement_report
+from ser_core.learn.trust.selection import Evidence, Selection, calibrated, paper, reference
+from ser_jobs.process.context import StageContext, StageOutput
+
+
+def body(context: StageContext) -> StageOutput:
+    """Write one decision for each labelled pair, and the agreement with the human labels of the pool where there are any.
+
+    Raises:
+        SpecError: An input is missing or of the wrong kind.
+        QualityError: Scores or calibration margins are not finite.
+    """
+    labels = read_table(context.fetch(InputRole.LABELS, "labels.parquet"), PairScores)
+    selection = _select(context, labels)
+    context.reporter.event("selected", status=selection.learning_status.value, kept=int(selection.kept.sum()), notes=selection.notes)
+    decisions = _decisions(labels, selection, _hidden_labels(context))
+    files = {"decisions.parquet": context.workdir / "decisions.parquet"}
+    write_table(files["decisions.parquet"], Decision, decisions)
+    agreement = agreement_report(decisions)
+    if agreement["all"]["pairs"]:
+        files["agreement.json"] = context.workdir / "agreement.json"
+        files["agreement.json"].write_text(json.dumps(agreement, indent=2) + "\n", encoding="utf-8")
+    kept = int(selection.kept.sum())
+    metrics = FilterMetrics(
+        learning_status=selection.learning_status,
+        labeled=len(labels),
+        status1=selection.status1,
+        status2=selection.status2,
+        kept=kept,
+        kept_fraction=kept / max(1, len(labels)),
+        threshold=selection.threshold,
+        agreement=agreement["kept"]["agreement"],
+        agreement_all=agreement["all"]["agreement"],
+        notes=selection.notes,
+    )
+    return StageOutput(files, metrics)
+
+
+def _select(context: StageContext, labels: Sequence[PairScores]) -> Selection:
+    spec = context.spec.spec
+    thresholds = spec.loop.thresholds
+    score_1 = np.array([pair.score_1 for pair in labels], dtype=np.float64)
+    score_2 = np.array([pair.score_2 for pair in labels], dtype=np.float64)
+    if spec.loop.rule is Rule.PAPER:
+        return paper(score_1, score_2, thresholds)
+    if spec.loop.rule is Rule.REFERENCE:
+        return reference(score_1, score_2, thresholds)
+    return calibrated(score_1, score_2, thresholds, _evidence(context, labels), spec.training.pairs_per_step)
+
+
+def _evidence(context: StageContext, labels: Sequence[PairScores]) -> Evidence:
+    """The labelling model's calibration, and lengths in characters of the pool's and of the seed's answers."""
+    labeler = context.inputs[InputRole.LABELER]
+    if not isinstance(labeler.metrics, RetrainMetrics):
+        raise SpecError(
+            f"input labeler is {labeler.stage} of iteration {labeler.iteration}, which fits no temperature: it must be a retrain"
+        )
+    calibration = read_table(context.fetch(InputRole.LABELER, "calibration.parquet"), CalibrationPair)
+    pool = _longer(context.fetch(InputRole.PREPARED, "pool.parquet"), "answer_1", "answer_2")
+    seed = [sign for sign in _longer(context.fetch(InputRole.PREPARED, "seed.parquet"), "chosen", "rejected").values() if sign]
+    return Evidence(
+        temperature=labeler.metrics.temperature,
+        margins=np.array([pair.margin for pair in calibration], dtype=np.float64),
+        longer=np.array([pool[pair.id] for pair in labels], dtype=np.int64),
+        seed_longer_share=sum(sign > 0 for sign in seed) / len(seed) if seed else None,
+    )
+
+
+def _longer(path: Path, first: str, second: str) -> dict[str, int]:
+    """By pair id: +1 where column ``first`` has more characters than ``second``, -1 where it has fewer, 0 where they are equal."""
+    table = pq.read_table(path, columns=["id", first, second])
+    difference = pc.subtract(pc.utf8_length(table[first]), pc.utf8_length(table[second]))
+    return dict(zip(table["id"].to_pylist(), pc.sign(difference).to_pylist(), strict=True))
+
+
+def _hidden_labels(context: StageContext) -> dict[str, int]:
+    if not context.has(InputRole.PREPARED, "pool_labels.parquet"):
+        return {}
+    return {label.id: label.better for label in read_table(context.fetch(InputRole.PREPARED, "pool_labels.parquet"), HiddenLabel)}
+
+
+def _decisions(labels: Sequence[PairScores], selection: Selection, hidden: Mapping[str, int]) -> list[Decision]:
+    return [
+        Decision(
+            id=pair.id,
+            score_1=pair.score_1,
+            score_2=pair.score_2,
+            better=int(selection.better[row]),
+            confidence=float(selection.confidence[row]),
+            status=int(selection.status[row]),
+            kept=bool(selection.kept[row]),
+            target=float(selection.target[row]),
+            weight=float(selection.weight[row]),
+            agrees=int(selection.better[row]) == hidden[pair.id] if pair.id in hidden else None,
+        )
+        for row, pair in enumerate(labels)
+    ]

@@ -1,0 +1,85 @@
+"""Progress and checkpoints of the stages `sft` and `ppo`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ser_core.learn.policy.alignment import Answer
+from ser_core.learn.policy.ppo import checkpoint
+from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.state import PPOState
+from ser_jobs.process.context import StageContext
+from ser_jobs.stages.stage_watch import StageWatch
+
+_BASELINE = "baseline.json"
+
+
+class SupervisedProgress(StageWatch):
+    """The `Watch` of a fine-tuning.
+
+    Args:
+        context: Shows the progress and keeps the checkpoints.
+        total: Number of optimizer steps.
+        device: Device of the networks.
+    """
+
+    def __init__(self, context: StageContext, total: int, device: str) -> None:
+        super().__init__(context, device)
+        self._total = total
+        context.reporter.progress(0, total, "steps")
+
+    def save(self, step: int, files: Mapping[str, Path]) -> None:
+        """Keep a checkpoint."""
+        self._keep(step, lambda _: files)
+
+    def stepped(self, step: int, loss: float) -> None:
+        """One more optimizer step is done."""
+        self._context.measurements.fine_tuned(loss)
+        self._context.reporter.progress(step, self._total, "steps")
+
+    def resume(self) -> Path | None:
+        """Folder of the newest checkpoint; None: there is no checkpoint."""
+        files = self._newest()
+        return next(iter(files.values())).parent if files else None
+
+
+class PolicyProgress(StageWatch):
+    """The `Watch` of an alignment. A checkpoint holds the alignment's state, and the evaluation's answers before the alignment.
+
+    Args:
+        context: Shows the progress and keeps the checkpoints.
+        total: Number of PPO steps.
+        device: Device of the networks.
+    """
+
+    def __init__(self, context: StageContext, total: int, device: str) -> None:
+        super().__init__(context, device)
+        self._total = total
+        self.state: PPOState | None = None
+        """The state to resume from; None: there is no checkpoint."""
+        self.baseline: Sequence[Answer] = ()
+        """The evaluation's answers before the alignment, on rank 0."""
+        self._resume()
+        context.reporter.progress(len(self.state.history) if self.state else 0, total, "steps")
+
+    def save(self, state: PPOState) -> None:
+        """Keep a checkpoint."""
+        self._keep(len(state.history), lambda folder: self._write(state, folder))
+
+    def stepped(self, metrics: StepMetrics) -> None:
+        """One more PPO step is done."""
+        self._context.measurements.aligned(metrics)
+        self._context.reporter.progress(metrics.step, self._total, "steps")
+
+    def _write(self, state: PPOState, folder: Path) -> Mapping[str, Path]:
+        files = checkpoint.write(state, folder) | {_BASELINE: folder / _BASELINE}
+        files[_BASELINE].write_text(json.dumps([asdict(answer) for answer in self.baseline]), encoding="utf-8")
+        return files
+
+    def _resume(self) -> None:
+        files = self._newest()
+        if files is None:
+            return
+        self.state = checkpoint.read(files[_BASELINE].parent)
+        self.baseline = [Answer(**answer) for answer in json.loads(files[_BASELINE].read_text(encoding="utf-8"))]

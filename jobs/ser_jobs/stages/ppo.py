@@ -1,0 +1,204 @@
+"""The stage `ppo`: align the policy with the best reward model, and evaluate it before and after on held-out prompts."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_core.api.policy import PolicySpec
+from ser_core.api.stage import InputRole, PolicyMetrics
+from ser_core.data.tables import PolicyStep, write_table
+from ser_core.learn.compute.precision import Precision, detect, set_up_process
+from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
+from ser_core.learn.policy.generation import Generator, Prompt, TransformersGenerator, encode_prompts
+from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.policy.ppo.critic import Critic, make_critic
+from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.ppo import Alignment, align
+from ser_core.learn.policy.ppo.settings import Settings
+from ser_core.learn.policy.ppo.trunk import share_trunk
+from ser_core.learn.policy.scorers import RewardModelScorer, Scorer
+from ser_core.learn.policy.vllm_generation import VllmGenerator
+from ser_core.learn.reward.reward_model import load
+from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.policy_inputs import heldout_prompts, policy_spec, starting_policy, training_prompts
+from ser_jobs.stages.policy_progress import PolicyProgress
+
+_WARM_UP = 20
+"""A new critic learns alone in the first PPO steps: in one of so many, rounded up."""
+
+
+def body(context: StageContext) -> StageOutput | None:
+    """Write the aligned policy, a row for every PPO step, and the policy's answers before and after.
+
+    All processes share every step. Rank 0 evaluates the policy and returns the output; the other ranks return None.
+
+    Raises:
+        DataError: A prompt has no tokens, or there is no held-out prompt.
+        SpecError: The policy cannot be loaded.
+        QualityError: Loss, gradient or scores were still not finite after the last roll-back.
+        Interrupted: The stage was asked to stop; a checkpoint was saved.
+    """
+    set_up_process(context.spec.threads)
+    precision = detect(policy_spec(context).precision)
+    context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
+    with process_group():
+        return _Ppo(context, precision).run()
+
+
+class _Ppo:
+    """One alignment, from its inputs to its outputs. `run` has its steps, one after the other."""
+
+    def __init__(self, context: StageContext, precision: Precision) -> None:
+        self._context = context
+        self._spec = policy_spec(context)
+        self._training = context.spec.spec.training
+        self._precision = precision
+        context.silent("loading the models")
+        start = starting_policy(context)
+        self._policy = load_policy(start, precision, adapter=self._spec.adapter, seed=self._training.seed)
+        self._critic, self._critic_note = self._make_critic(start)
+        context.reporter.event("critic", note=self._critic_note)
+        self._rewards = self._scorer(InputRole.BEST)
+        self._witness = self._scorer(InputRole.WITNESS) if InputRole.WITNESS in context.inputs else None
+        self._generator = self._make_generator(start)
+        self._prompts = self._encoded(training_prompts(context))
+        self._heldout_prompts = self._encoded(heldout_prompts(context))
+
+    def run(self) -> StageOutput | None:
+        """Evaluate, align, evaluate again, export."""
+        context = self._context
+        progress = PolicyProgress(context, self._spec.steps, self._precision.device)
+        if context.rank == 0 and not progress.baseline:
+            progress.baseline = self._answers()
+        alignment = align(
+            self._policy,
+            self._critic,
+            self._generator,
+            self._prompts,
+            self._rewards,
+            self._settings(),
+            steps=self._spec.steps,
+            watch=progress,
+            witness=self._witness,
+            resume=progress.state,
+        )
+        if context.rank > 0:
+            return None
+        if alignment.sign is not None:
+            context.reporter.event("stopped", reason=alignment.sign.reason, message=alignment.sign.message)
+        after = self._answers()
+        context.silent("writing the policy")
+        self._policy.export(context.workdir / "model")
+        return StageOutput(
+            _write(context.workdir, alignment.state.history, progress.baseline, after), self._metrics(alignment, progress.baseline, after)
+        )
+
+    def _make_critic(self, start: Path) -> tuple[Critic, str]:
+        best = self._context.fetch_folder(InputRole.BEST, "model")
+        vocabulary = self._policy.tokenizer.get_vocab()
+        critic, why = make_critic(best, start, self._precision, vocabulary, adapter=self._spec.adapter, seed=self._training.seed)
+        if self._spec.adapter is not None:
+            share_trunk(self._policy, critic)
+        return critic, why
+
+    def _make_generator(self, start: Path) -> Generator:
+        policy, spec = self._policy, self._spec
+        if spec.generator == "vllm":
+            return VllmGenerator(policy, start, tokens=spec.prompt_tokens + spec.answer_tokens)
+        pad = policy.tokenizer.pad_token_id
+        return TransformersGenerator(
+            policy.network,
+            pad_token=policy.end_tokens[0] if pad is None else pad,
+            end_tokens=policy.end_tokens,
+            device=self._precision.device,
+            autocast=self._precision.autocast,
+        )
+
+    def _scorer(self, role: InputRole) -> Scorer:
+        settings = self._context.spec.spec.reward_model
+        folder = self._context.fetch_folder(role, "model")
+        return RewardModelScorer(load(folder, detect(settings.precision), max_length=settings.max_length), self._training.tokens_per_batch)
+
+    def _encoded(self, texts: Sequence[str]) -> list[Prompt]:
+        return encode_prompts(self._policy.tokenizer, texts, tokens=self._spec.prompt_tokens)
+
+    def _settings(self) -> Settings:
+        return settings_of(
+            self._spec,
+            tokens_per_batch=self._training.tokens_per_batch,
+            seed=self._training.seed,
+            new_critic=not self._critic.from_reward_model,
+        )
+
+    def _answers(self) -> list[Answer]:
+        self._context.silent("evaluating the policy")
+        return answer_all(
+            self._policy,
+            self._generator,
+            self._heldout_prompts,
+            self._rewards,
+            self._witness,
+            tokens=self._spec.answer_tokens,
+            temperature=self._spec.temperature,
+            tokens_per_batch=self._training.tokens_per_batch,
+            seed=self._training.seed,
+        )
+
+    def _metrics(self, alignment: Alignment, before: Sequence[Answer], after: Sequence[Answer]) -> PolicyMetrics:
+        steps, sign = len(alignment.state.history), alignment.sign
+        low, high = change(before, after)
+        notes = [sign.message if sign else "", (self._precision.note or "").replace("rewardModel", "policy"), self._critic_note]
+        return PolicyMetrics(
+            steps=steps,
+            kept_step=alignment.state.good.step if sign else steps,
+            prompts=len(self._prompts),
+            heldout_prompts=len(self._heldout_prompts),
+            before=summary(before),
+            after=summary(after),
+            change_low=low,
+            change_high=high,
+            critic="rewardModel" if self._critic.from_reward_model else "policy",
+            stopped=sign.reason if sign else "",
+            notes=tuple(note for note in notes if note),
+        )
+
+
+def settings_of(spec: PolicySpec, *, tokens_per_batch: int, seed: int, new_critic: bool) -> Settings:
+    """The settings of PPO that the run's spec asks for. A new critic learns alone in the first steps."""
+    return Settings(
+        answers_per_step=spec.rollouts_per_step,
+        answer_tokens=spec.answer_tokens,
+        temperature=spec.temperature,
+        missing_end_penalty=spec.missing_end_penalty,
+        kl_coefficient=spec.kl.coefficient,
+        kl_target=spec.kl.target,
+        epochs=spec.epochs,
+        minibatches=spec.minibatches,
+        tokens_per_batch=tokens_per_batch,
+        policy_rate=spec.learning_rate,
+        critic_rate=spec.critic_learning_rate,
+        critic_warm_up=-(-spec.steps // _WARM_UP) if new_critic else 0,
+        seed=seed,
+    )
+
+
+def _write(folder: Path, history: Sequence[StepMetrics], before: Sequence[Answer], after: Sequence[Answer]) -> dict[str, Path]:
+    files = {name: folder / name for name in ("ppo.parquet", "answers.jsonl")}
+    write_table(files["ppo.parquet"], PolicyStep, map(_row, history))
+    rows = [
+        {"prompt": old.prompt, "before": _without_prompt(old), "after": _without_prompt(new)}
+        for old, new in zip(before, after, strict=True)
+    ]
+    files["answers.jsonl"].write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    model = {path.relative_to(folder).as_posix(): path for path in sorted((folder / "model").rglob("*")) if path.is_file()}
+    return files | model
+
+
+def _row(metrics: StepMetrics) -> PolicyStep:
+    return PolicyStep(**{field.name: getattr(metrics, field.name) for field in dataclasses.fields(PolicyStep)})
+
+
+def _without_prompt(answer: Answer) -> dict[str, object]:
+    return {name: getattr(answer, name) for name in ("text", "score", "witness_score", "kl", "tokens", "ended")}

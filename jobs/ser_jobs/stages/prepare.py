@@ -1,0 +1,79 @@
+"""The stage `prepare`: probe the store, check the base models, read and split the data, copy all of it into the store.
+
+Cheap checks come first, so that a wrong spec fails within seconds. Only this stage connects to a model hub.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ser_core.api.serrun import SERRunSpec
+from ser_core.data.preparing.preparation import Prepared, prepare_data
+from ser_core.data.preparing.prompts import Prompts, read_prompts
+from ser_core.data.preparing.sides import write_sides
+from ser_core.data.reading.base_model import BaseModel, check_base_model, check_policy_base
+from ser_core.data.reading.locations import Access
+from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
+from ser_core.store.probe import probe
+from ser_jobs.process.context import StageContext, StageOutput
+
+
+def body(context: StageContext) -> StageOutput:
+    """Write the split data and copy the base models' files.
+
+    Raises:
+        SpecError: A base model cannot be used, or the store or the hub refuses access.
+        DataError: The data cannot be used.
+        StoreError: The store lacks conditional writes, or store or hub cannot be reached.
+    """
+    spec = context.spec.spec
+    access = Access(spec.storage, spec.hub)
+    probe(context.store, context.spec.run)
+    context.reporter.event("store-probed", storage=spec.storage.uri)
+    model_folder = context.workdir / "model"
+    model = check_base_model(spec.reward_model, access, model_folder)
+    context.reporter.event("model-checked", base=model.location.pinned, model_type=model.model_type)
+    policy = None if spec.policy is None else check_policy_base(spec.policy, access, context.workdir / "policy")
+    if policy is not None:
+        context.reporter.event("policy-checked", base=policy.location.pinned, model_type=policy.model_type)
+    data_folder = context.workdir / "data"
+    data_folder.mkdir()
+    prepared = prepare_data(spec.data, spec.training.seed, access, data_folder, _kibibytes(context))
+    context.reporter.event("data-split", **prepared.metrics.model_dump(mode="json", exclude={"kind"}))
+    files = write_sides(prepared, spec.training.seed, data_folder)
+    prompts = _prompts(spec, access, files["heldout.parquet"], context)
+    if prompts is not None:
+        files["prompts.parquet"] = data_folder / "prompts.parquet"
+        write_table(files["prompts.parquet"], PolicyPrompt, map(PolicyPrompt, prompts.texts))
+    for name, base in {"model": model, "policy": policy}.items():
+        weights = {} if base is None else base.fetch(context.workdir / name, lambda: context.reporter.progress(0, 1, "files"))
+        files |= {f"{name}/{file}": path for file, path in weights.items()}
+    files["provenance.json"] = _write_provenance(data_folder / "provenance.json", model, policy, prepared, prompts)
+    return StageOutput(files, prepared.metrics)
+
+
+def _prompts(spec: SERRunSpec, access: Access, heldout: Path, context: StageContext) -> Prompts | None:
+    if spec.policy is None or spec.policy.prompts is None:
+        return None
+    measured_on = [pair.prompt for pair in read_table(heldout, LabeledPair)]
+    folder = context.workdir / "data" / "downloads" / "prompts"
+    limit = spec.data.max_dropped_fraction
+    found = read_prompts(spec.policy.prompts.uri, access, folder, measured_on, limit, lambda: context.reporter.progress(0, 1, "files"))
+    context.reporter.event("prompts-read", prompts=len(found.texts), dropped=found.provenance["dropped"])
+    return found
+
+
+def _kibibytes(context: StageContext) -> Any:
+    return lambda read, total: context.reporter.progress(read >> 10, max(1, total >> 10), "KiB")
+
+
+def _write_provenance(path: Path, model: BaseModel, policy: BaseModel | None, prepared: Prepared, prompts: Prompts | None) -> Path:
+    content: dict[str, Any] = {"baseModel": _origin(model), "data": prepared.provenance}
+    content |= {} if policy is None else {"policy": _origin(policy)}
+    content |= {} if prompts is None else {"prompts": prompts.provenance}
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _origin(model: BaseModel) -> dict[str, Any]:
+    return {"pinned": model.location.pinned, "modelType": model.model_type, "files": list(model.files)}

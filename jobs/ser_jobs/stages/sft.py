@@ -1,0 +1,68 @@
+"""The stage `sft`: fine-tune the policy on the chosen answers of the seed. It uses no label outside the label budget."""
+
+from ser_core.api.stage import InputRole, SupervisedMetrics
+from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
+from ser_core.errors import SpecError
+from ser_core.learn.compute.precision import detect, set_up_process
+from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.policy.supervised import count_steps, fine_tune, load_demonstrations
+from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.policy_inputs import policy_spec, starting_policy
+from ser_jobs.stages.policy_progress import SupervisedProgress
+
+
+def body(context: StageContext) -> StageOutput | None:
+    """Write the fine-tuned policy and its losses. Rank 0 returns the output; the other ranks return None.
+
+    Raises:
+        DataError: The seed has no training pair, or a prompt has no tokens.
+        SpecError: The policy cannot be loaded, or the processes cannot share a step equally.
+        QualityError: The loss is not finite.
+        Interrupted: The stage was asked to stop; a checkpoint was saved.
+    """
+    set_up_process(context.spec.threads)
+    policy = policy_spec(context)
+    if policy.sft is None:
+        raise SpecError("policy.sft is null, but the stage is sft", hint="let ser run or the operator start the stages")
+    precision = detect(policy.precision)
+    context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
+    base = starting_policy(context)
+    seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
+    context.silent("loading the policy")
+    rows = load_demonstrations(
+        base,
+        [pair.prompt for pair in seed],
+        [pair.chosen for pair in seed],
+        prompt_tokens=policy.prompt_tokens,
+        answer_tokens=policy.answer_tokens,
+    )
+    progress = SupervisedProgress(context, count_steps(len(rows), policy.sft), precision.device)
+    training = context.spec.spec.training
+    with process_group():
+        losses = fine_tune(
+            base,
+            rows,
+            policy.sft,
+            precision,
+            context.workdir,
+            adapter=policy.adapter,
+            tokens_per_batch=training.tokens_per_batch,
+            seed=training.seed,
+            processes=context.world_size,
+            watch=progress,
+            resume=progress.resume(),
+        )
+    if context.rank > 0:
+        return None
+    metrics = SupervisedMetrics(
+        steps=len(losses),
+        answers=len(rows),
+        truncated=sum(row.truncated for row in rows),
+        first_loss=losses[0],
+        last_loss=losses[-1],
+    )
+    steps = context.workdir / "sft.parquet"
+    write_table(steps, SupervisedStep, (SupervisedStep(number, loss) for number, loss in enumerate(losses, 1)))
+    folder = context.workdir
+    model = {path.relative_to(folder).as_posix(): path for path in sorted((folder / "model").rglob("*")) if path.is_file()}
+    return StageOutput({"sft.parquet": steps} | model, metrics)

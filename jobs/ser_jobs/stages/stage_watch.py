@@ -1,0 +1,53 @@
+"""The part of a `Watch` that all trainings share: when to stop, when to save, and the checkpoints."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ser_core.learn.compute.process_group import agree_on_the_step
+from ser_jobs.process.context import StageContext
+from ser_jobs.stages.checkpoint_interval import CheckpointInterval
+
+
+class StageWatch:
+    """Says when to stop and when to save, and keeps the checkpoints. Rank 0 keeps them, so its clock decides when to save.
+
+    Args:
+        context: Where progress is shown and checkpoints are kept.
+        device: Where models are computed.
+    """
+
+    def __init__(self, context: StageContext, device: str) -> None:
+        self._context = context
+        self._device = device
+        self._interval = CheckpointInterval(lambda: context.checkpoints.beside)
+
+    def stopping(self) -> bool:
+        """Whether the stage was asked to stop."""
+        return self._context.stopping()
+
+    def checkpoint_due(self) -> bool:
+        """Whether it is time to save."""
+        return self._context.rank == 0 and self._interval.due()
+
+    def silent(self, phase: str) -> None:
+        """Work without steps begins."""
+        self._context.silent(phase)
+
+    def _keep(self, step: int, write: Callable[[Path], Mapping[str, Path]]) -> None:
+        """Keep a checkpoint of the files that ``write`` makes in a folder."""
+        self.silent("saving a checkpoint")
+        if self._context.rank:
+            return
+        folder = self._context.workdir / "checkpoint"
+        folder.mkdir(exist_ok=True)
+        self._context.checkpoints.save(step, write(folder))
+        self._interval.saved()
+
+    def _newest(self) -> dict[str, Path] | None:
+        """Files of the newest checkpoint, in one folder; None: there is none. All ranks call it together."""
+        saved = self._context.checkpoints.newest(self._context.workdir)
+        agree_on_the_step(saved[0] if saved else -1, self._device)
+        if saved is None:
+            return None
+        self._context.reporter.event("resumed", step=saved[0])
+        return saved[1]

@@ -1,0 +1,101 @@
+"""What a retrain or a control learns from, and from which weights (docs/architecture.md, "Learning rules")."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ser_core.api.serrun import Rule
+from ser_core.api.stage import InputRole
+from ser_core.api.status import StageKind
+from ser_core.data.tables import Decision, HiddenLabel, LabeledPair, PairScores, PoolPair, read_table
+from ser_core.errors import SpecError
+from ser_jobs.process.context import StageContext
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A pair and the label to learn: ``target`` is the probability that ``better`` is the better answer."""
+
+    id: str
+    prompt: str
+    better: str
+    worse: str
+    target: float = 1.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """The pairs of one training, by where their labels come from."""
+
+    seed: Sequence[Example]
+    """Pairs with human labels: the seed; for the control `full` the pool, too."""
+    self_labeled: Sequence[Example] = ()
+
+
+def training_data(context: StageContext) -> TrainingData:
+    """The pairs that this stage trains on.
+
+    Rule `paper`: a pair that both this loop and the one before kept is learnt once, with its newer label.
+
+    Raises:
+        SpecError: The control `full` needs human labels of the pool, and there are none.
+    """
+    stage, iteration = context.spec.stage, context.spec.iteration
+    rule = context.spec.spec.loop.rule
+    if stage is StageKind.CONTROL_FULL:
+        return TrainingData([*_seed(context), *_with_hidden_labels(context)])
+    if stage is StageKind.CONTROL_PSEUDO_LABEL_ONCE:
+        return TrainingData(_seed(context), _with_first_labels(context))
+    if stage is StageKind.CONTROL_SEED_ONLY or iteration == 0:
+        return TrainingData(_seed(context))
+    kept = _kept(context, InputRole.KEPT)
+    if rule is Rule.REFERENCE:
+        return TrainingData((), kept)
+    if rule is Rule.PAPER and iteration > 1:
+        newer = {example.id for example in kept}
+        return TrainingData((), [*kept, *(before for before in _kept(context, InputRole.KEPT_BEFORE) if before.id not in newer)])
+    return TrainingData(_seed(context), kept)
+
+
+def starts_from(context: StageContext) -> InputRole:
+    """Input whose weights the training starts from: the base model's, or those of the model that labelled."""
+    continues = context.spec.stage is StageKind.RETRAIN and context.spec.iteration > 0 and context.spec.spec.loop.starts_from_previous
+    return InputRole.LABELER if continues else InputRole.PREPARED
+
+
+def _seed(context: StageContext) -> list[Example]:
+    pairs = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
+    return [Example(pair.id, pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
+
+
+def _pool(context: StageContext) -> dict[str, PoolPair]:
+    return {pair.id: pair for pair in read_table(context.fetch(InputRole.PREPARED, "pool.parquet"), PoolPair)}
+
+
+def _kept(context: StageContext, role: InputRole) -> list[Example]:
+    pool = _pool(context)
+    decisions = read_table(context.fetch(role, "decisions.parquet"), Decision)
+    return [_ordered(pool[one.id], one.better, one.target, one.weight) for one in decisions if one.kept]
+
+
+def _with_hidden_labels(context: StageContext) -> list[Example]:
+    if not context.has(InputRole.PREPARED, "pool_labels.parquet"):
+        raise SpecError(
+            "loop.controls full needs the human labels of the pool, and there are none",
+            reason="NoHiddenLabels",
+            hint="give data.source, or a data.unlabeled with labels, or remove the control",
+        )
+    pool = _pool(context)
+    labels = read_table(context.fetch(InputRole.PREPARED, "pool_labels.parquet"), HiddenLabel)
+    return [_ordered(pool[label.id], label.better) for label in labels]
+
+
+def _with_first_labels(context: StageContext) -> list[Example]:
+    pool = _pool(context)
+    labels = read_table(context.fetch(InputRole.LABELS, "labels.parquet"), PairScores)
+    return [_ordered(pool[label.id], 1 if label.score_1 >= label.score_2 else 2) for label in labels]
+
+
+def _ordered(pair: PoolPair, better: int, target: float = 1.0, weight: float = 1.0) -> Example:
+    first, second = (pair.answer_1, pair.answer_2) if better == 1 else (pair.answer_2, pair.answer_1)
+    return Example(pair.id, pair.prompt, first, second, target, weight)

@@ -1,0 +1,97 @@
+"""How far a retrain is, as one value: what its checkpoints hold, and what each event makes of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ser_core.learn.reward.scoring import Scores
+from ser_core.learn.reward.training import TrainingState
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A retrain between two batches.
+
+    A retrain trains one model for each cross-fit fold (`Plan`), and then the model that it exports. After its training, a fold scores the
+    pairs that it held back; the exported model scores the evaluation pairs, dev before held-out.
+
+    Attributes:
+        scores: Of the chosen and the rejected answer of every evaluation pair, shape (pairs, 2). NaN: not computed yet.
+        folds: Cross-fit folds that are finished, that is trained and scored.
+        margins: Of the pairs that the finished folds held back, by pair id.
+        steps_before: Optimizer steps of the finished folds.
+        answers: Answers that have passed through a model. Scores of an unfinished fold do not count: they are not saved.
+        training: The newest saved state of the current training, which is that of fold number ``folds`` or, after all folds, the last one.
+            It stays when the training has ended. None: nothing of this training is saved yet.
+    """
+
+    scores: Scores
+    folds: int = 0
+    margins: Mapping[str, float] = field(default_factory=dict)
+    steps_before: int = 0
+    answers: int = 0
+    training: TrainingState | None = None
+
+    @classmethod
+    def start(cls, evaluated: int) -> "Position":
+        """The position of a retrain that has done nothing yet; ``evaluated`` is its number of evaluation pairs."""
+        return cls(np.full((evaluated, 2), np.nan))
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps of all trainings, as far as they are saved."""
+        return self.steps_before + (len(self.training.history) if self.training else 0)
+
+    def after_step(self, pairs: int) -> "Position":
+        """One more optimizer step was taken, on ``pairs`` pairs."""
+        return replace(self, answers=self.answers + 2 * pairs)
+
+    def with_training(self, state: TrainingState) -> "Position":
+        """The current training has reached ``state``, which may be its last."""
+        return replace(self, training=state)
+
+    def after_fold(self, margins: Mapping[str, float]) -> "Position":
+        """The current fold is finished, with these margins; the next training starts afresh."""
+        return replace(
+            self,
+            folds=self.folds + 1,
+            margins={**self.margins, **margins},
+            steps_before=self.step,
+            answers=self.answers + 2 * len(margins),
+            training=None,
+        )
+
+    def with_scores(self, first: int, known: Scores) -> "Position":
+        """The evaluation pairs from number ``first`` on have the scores ``known``."""
+        scores = self.scores.copy()
+        scores[first : first + len(known)] = known
+        return replace(self, scores=scores, answers=self.answers + count_known(scores) - count_known(self.scores))
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write the files of a checkpoint into a folder; returns them by name."""
+        files = {name: folder / name for name in ("progress.json", "scores.npy")}
+        numbers = {"folds": self.folds, "margins": self.margins, "stepsBefore": self.steps_before, "answers": self.answers}
+        files["progress.json"].write_text(json.dumps(numbers), encoding="utf-8")
+        np.save(files["scores.npy"], self.scores, allow_pickle=False)
+        return files | (self.training.write(folder) if self.training else {})
+
+    @classmethod
+    def read(cls, files: Mapping[str, Path]) -> "Position":
+        """Read what `write` wrote."""
+        numbers = json.loads(files["progress.json"].read_text(encoding="utf-8"))
+        return cls(
+            scores=np.load(files["scores.npy"], allow_pickle=False),
+            folds=numbers["folds"],
+            margins=numbers["margins"],
+            steps_before=numbers["stepsBefore"],
+            answers=numbers["answers"],
+            training=TrainingState.read(files["history.json"].parent) if "history.json" in files else None,
+        )
+
+
+def count_known(scores: Scores) -> int:
+    """Number of answers that have a score."""
+    return int(np.count_nonzero(~np.isnan(scores)))

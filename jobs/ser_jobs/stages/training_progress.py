@@ -1,0 +1,117 @@
+"""Shows how far a retrain is, and saves it: one progress bar and one series of checkpoints over all its trainings and scorings."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ser_core.data.tables import PairScores, PoolPair, TrainingStep
+from ser_core.errors import Interrupted
+from ser_core.learn.compute import ranks
+from ser_core.learn.reward.batching import deal
+from ser_core.learn.reward.reward_model import RewardModel
+from ser_core.learn.reward.scoring import Scores, score_pairs
+from ser_core.learn.reward.training import TrainingState
+from ser_jobs.process.context import StageContext
+from ser_jobs.stages.stage_watch import StageWatch
+from ser_jobs.stages.training_position import Position, count_known
+
+
+class TrainingProgress(StageWatch):
+    """The `Watch` of every training of a retrain, which does the same for the scorings. It keeps the `position`.
+
+    Rank 0 shows and saves what it knows itself. While several processes share a scoring, that is its own share of the scores.
+
+    Args:
+        context: Where progress is shown and checkpoints are kept.
+        total: Pairs that pass through a model in all.
+        evaluated: Evaluation pairs, dev and held-out.
+        device: Where models are computed.
+    """
+
+    def __init__(self, context: StageContext, total: int, evaluated: int, device: str) -> None:
+        super().__init__(context, device)
+        self._total = total
+        saved = self._newest()
+        self.position = Position.read(saved) if saved else Position.start(evaluated)
+        """How far this retrain is: at first what the newest checkpoint says."""
+        self._show()
+
+    def save(self, state: TrainingState) -> None:
+        """Keep a checkpoint of the running training."""
+        self.position = self.position.with_training(state)
+        self._save()
+
+    def trained(self, step: TrainingStep) -> None:
+        """One more optimizer step was taken."""
+        self.position = self.position.after_step(step.pairs)
+        self._context.measurements.trained(step)
+        self._show()
+
+    def finish_training(self, state: TrainingState) -> None:
+        """The training has ended with this state. Checkpoints of the scoring that follows hold it, so that no step is repeated."""
+        self.position = self.position.with_training(state)
+
+    def score_fold(self, model: RewardModel, pairs: Sequence[PoolPair]) -> list[PairScores]:
+        """Scores of the pairs that the current fold held back. A stop loses them, but not the fold's training."""
+        known = np.full((len(pairs), 2), np.nan)
+        return self._score(model, pairs, known, lambda: self._show(count_known(known)))
+
+    def finish_fold(self, margins: Mapping[str, float]) -> None:
+        """The current fold is finished; its held-back pairs have these margins."""
+        self.position = self.position.after_fold(margins)
+
+    def score_evaluated(self, model: RewardModel, pairs: Sequence[PoolPair], first: int) -> list[PairScores]:
+        """Scores of the evaluation pairs from number ``first`` on; those that the position knows are not computed again."""
+        known = self.position.scores[first : first + len(pairs)].copy()
+
+        def keep() -> None:
+            self.position = self.position.with_scores(first, known)
+            self._show()
+
+        return self._score(model, pairs, known, keep)
+
+    def _score(self, model: RewardModel, pairs: Sequence[PoolPair], known: Scores, keep: Callable[[], None]) -> list[PairScores]:
+        """Complete ``known``, and call ``keep`` whenever it has grown."""
+        self.silent("encoding what is scored")
+        if self._context.world_size > 1:
+            self._score_together(model, pairs, known, keep)
+        return self._score_alone(model, pairs, known, keep)
+
+    def _score_together(self, model: RewardModel, pairs: Sequence[PoolPair], known: Scores, keep: Callable[[], None]) -> None:
+        """Complete ``known``, which is the same in all processes: each scores a share of what is missing, and then gets all shares."""
+        missing = np.flatnonzero(np.isnan(known).any(axis=1)).tolist()
+        sizes = [2 * len(pairs[index].prompt) + len(pairs[index].answer_1) + len(pairs[index].answer_2) for index in missing]
+        own = [missing[place] for place in deal(sizes, self._context.world_size)[self._context.rank]]
+        scores = known[own]
+
+        def keep_own() -> None:
+            known[own] = scores
+            keep()
+
+        self._score_alone(model, [pairs[index] for index in own], scores, keep_own)
+        shares = np.zeros_like(known)
+        shares[own] = scores
+        self.silent("waiting for scores of the other ranks")
+        known[missing] = ranks.total(torch.from_numpy(shares).to(self._device)).cpu().numpy()[missing]
+        keep()
+
+    def _score_alone(self, model: RewardModel, pairs: Sequence[PoolPair], known: Scores, keep: Callable[[], None]) -> list[PairScores]:
+        def after_batch(_answers: int) -> None:
+            keep()
+            if self.stopping():
+                self._save()
+                raise Interrupted(
+                    f"stopped while scoring, after optimizer step {self.position.step}", hint="start it again to go on from there"
+                )
+            if self.checkpoint_due():
+                self._save()
+
+        return score_pairs(model, pairs, self._context.spec.spec.training.tokens_per_batch, known, after_batch)[0]
+
+    def _show(self, scored: int = 0) -> None:
+        """Show the position; ``scored`` are the answers that an unfinished fold has scored."""
+        self._context.reporter.progress((self.position.answers + scored) // 2, self._total, "pairs")
+
+    def _save(self) -> None:
+        self._keep(self.position.step, self.position.write)

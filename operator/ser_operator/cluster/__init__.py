@@ -1,0 +1,1 @@
+"""The API server and the pods: every request that leaves the operator."""

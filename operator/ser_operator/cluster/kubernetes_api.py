@@ -1,0 +1,198 @@
+"""The Kubernetes API as the operator uses it: a small port, and its adapter.
+
+Objects are plain dicts: parsing them into the client's models would cost more than everything else that the operator does.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from kubernetes.aio.client.configuration import Configuration
+
+from ser_core.api.serrun import API_VERSION
+from ser_operator.cluster.transport import CONFLICT, NOT_FOUND, ApiError, TellRequest, Transport
+from ser_operator.objects import labels
+
+Object = Mapping[str, Any]
+
+FIELD_MANAGER = "ser-operator"
+_RUNS = f"/apis/{API_VERSION}"
+_JOBS = "/apis/batch/v1"
+_CORE = "/api/v1"
+_KUEUE = ("/apis/kueue.x-k8s.io/v1beta2", "/apis/kueue.x-k8s.io/v1beta1")
+"""Newest first: Kueue serves the second until 0.17, the first since 0.15."""
+
+
+class KubernetesApi(Protocol):
+    """What the operator asks of a cluster, nothing more. Every method raises `ApiError`."""
+
+    async def list_runs(self, namespace: str | None) -> list[Object]:
+        """All SERRuns of a namespace, or of the cluster."""
+        ...
+
+    async def get_run(self, namespace: str, name: str) -> Object | None:
+        """One SERRun, live; None when it is gone."""
+        ...
+
+    async def apply_status(self, run: Object, status: Object) -> Object:
+        """Write ``status`` onto the version of ``run`` that was read; 409 when the run has changed since."""
+        ...
+
+    async def list_jobs(self, namespace: str | None, selector: str) -> list[Object]:
+        """Jobs by label."""
+        ...
+
+    async def get_job(self, namespace: str, name: str) -> Object | None:
+        """One Job, live; None when it is gone."""
+        ...
+
+    async def create_job(self, job: Object) -> Object:
+        """Create a Job; 409 when its name is taken."""
+        ...
+
+    async def delete_job(self, job: Object) -> None:
+        """Delete this very Job (by UID) in the foreground: it stays visible until its pods are gone. Gone already is fine."""
+        ...
+
+    async def get_service(self, namespace: str, name: str) -> Object | None:
+        """One Service, live; None when it is gone."""
+        ...
+
+    async def create_service(self, service: Object) -> Object:
+        """Create a Service; 409 when its name is taken."""
+        ...
+
+    async def list_pods(self, namespace: str | None, selector: str) -> list[Object]:
+        """Pods by label."""
+        ...
+
+    async def list_events(self, namespace: str, uid: str) -> list[Object]:
+        """Events of one object."""
+        ...
+
+    async def create_event(self, event: Object) -> None:
+        """Publish an Event; one that exists is fine."""
+        ...
+
+    async def list_workloads(self, namespace: str, job_uid: str) -> list[Object]:
+        """Kueue's Workloads of one Job; 404 where Kueue is not installed."""
+        ...
+
+
+class Cluster:
+    """The adapter. Use as an async context manager.
+
+    Args:
+        configuration: Server, credentials and certificates.
+        request_seconds: Longest wait for one answer.
+    """
+
+    def __init__(self, configuration: Configuration, request_seconds: float) -> None:
+        self._transport = Transport(configuration, request_seconds)
+
+    async def __aenter__(self) -> "Cluster":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.close()
+
+    def tell_requests(self, tell: TellRequest) -> None:
+        """Tell every request from now on."""
+        self._transport.tell = tell
+
+    async def list_runs(self, namespace: str | None) -> list[Object]:
+        """All SERRuns of a namespace, or of the cluster."""
+        return await self._list(_RUNS, namespace, "serruns")
+
+    async def get_run(self, namespace: str, name: str) -> Object | None:
+        """One SERRun, live."""
+        return await self._get(f"{_RUNS}/namespaces/{namespace}/serruns/{name}")
+
+    async def apply_status(self, run: Object, status: Object) -> Object:
+        """Server-side apply, forced, with UID and resourceVersion as preconditions; then without what others have put there.
+
+        An apply leaves fields alone that it does not name and that somebody else owns, so that they would come back with every look.
+        """
+        metadata = {key: run["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
+        body = {"apiVersion": run["apiVersion"], "kind": run["kind"], "metadata": metadata, "status": status}
+        path = f"{_RUNS}/namespaces/{metadata['namespace']}/serruns/{metadata['name']}/status"
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        answer = await self._transport.send("PATCH", path, query, body, "application/apply-patch+yaml; charset=utf-8")
+        foreign = answer.get("status", {}).keys() - status.keys()
+        if not foreign:
+            return answer
+        cleared = {"metadata": {"resourceVersion": answer["metadata"]["resourceVersion"]}, "status": dict.fromkeys(foreign)}
+        return await self._transport.send("PATCH", path, [("fieldManager", FIELD_MANAGER)], cleared, "application/merge-patch+json")
+
+    async def list_jobs(self, namespace: str | None, selector: str) -> list[Object]:
+        """Jobs by label."""
+        return await self._list(_JOBS, namespace, "jobs", [("labelSelector", selector)])
+
+    async def get_job(self, namespace: str, name: str) -> Object | None:
+        """One Job, live."""
+        return await self._get(f"{_JOBS}/namespaces/{namespace}/jobs/{name}")
+
+    async def create_job(self, job: Object) -> Object:
+        """Create a Job."""
+        query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
+        return await self._transport.send("POST", f"{_JOBS}/namespaces/{job['metadata']['namespace']}/jobs", query, job)
+
+    async def delete_job(self, job: Object) -> None:
+        """Delete in the foreground, by UID."""
+        metadata = job["metadata"]
+        body = {"propagationPolicy": "Foreground", "preconditions": {"uid": metadata["uid"]}}
+        await self._unless(NOT_FOUND, "DELETE", f"{_JOBS}/namespaces/{metadata['namespace']}/jobs/{metadata['name']}", body)
+
+    async def get_service(self, namespace: str, name: str) -> Object | None:
+        """One Service, live."""
+        return await self._get(f"{_CORE}/namespaces/{namespace}/services/{name}")
+
+    async def create_service(self, service: Object) -> Object:
+        """Create a Service."""
+        query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
+        return await self._transport.send("POST", f"{_CORE}/namespaces/{service['metadata']['namespace']}/services", query, service)
+
+    async def list_pods(self, namespace: str | None, selector: str) -> list[Object]:
+        """Pods by label."""
+        return await self._list(_CORE, namespace, "pods", [("labelSelector", selector)])
+
+    async def list_events(self, namespace: str, uid: str) -> list[Object]:
+        """Events of one object."""
+        return await self._list(_CORE, namespace, "events", [("fieldSelector", f"involvedObject.uid={uid}"), ("limit", "20")])
+
+    async def create_event(self, event: Object) -> None:
+        """Publish an Event."""
+        await self._unless(CONFLICT, "POST", f"{_CORE}/namespaces/{event['metadata']['namespace']}/events", event)
+
+    async def list_workloads(self, namespace: str, job_uid: str) -> list[Object]:
+        """Kueue's Workloads of one Job."""
+        query = [("labelSelector", f"{labels.JOB_UID}={job_uid}")]
+        newest, older = _KUEUE
+        try:
+            return await self._list(newest, namespace, "workloads", query)
+        except ApiError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return await self._list(older, namespace, "workloads", query)
+
+    async def _list(self, api: str, namespace: str | None, plural: str, query: list[tuple[str, str]] | None = None) -> list[Object]:
+        path = f"{api}/namespaces/{namespace}/{plural}" if namespace else f"{api}/{plural}"
+        answer = await self._transport.send("GET", path, query or ())
+        kind = str(answer["kind"]).removesuffix("List")
+        # Items of a list say neither kind nor version.
+        return [{"apiVersion": answer["apiVersion"], "kind": kind, **item} for item in answer["items"]]
+
+    async def _get(self, path: str) -> Object | None:
+        return await self._unless(NOT_FOUND, "GET", path, None)
+
+    async def _unless(self, code: int, method: str, path: str, body: Object | None) -> Object | None:
+        try:
+            return await self._transport.send(method, path, body=body)
+        except ApiError as error:
+            if error.code == code:
+                return None
+            raise
+
+
+def run_selector(uid: str) -> str:
+    """Selector of the children of one run."""
+    return f"{labels.RUN_UID}={uid}"

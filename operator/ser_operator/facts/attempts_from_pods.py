@@ -1,0 +1,147 @@
+"""From Jobs and pods, as the API server shows them, to what the planner understands. Pure, total and distrustful.
+
+Anybody may edit labels, annotations and status of a Job. So an attempt is believed to be one when its Job is controlled by the run's
+UID and has the name that the planner gives to that attempt. So no other content of a Job can confuse two runs.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import StageResult
+from ser_core.api.status import StageKind
+from ser_core.loop.deciding.stages import StageKey, job_name
+from ser_core.loop.observed import ObservedAttempt
+from ser_operator.facts.reading import (
+    Object,
+    at,
+    by_index,
+    conditions,
+    deleting_since,
+    finished_at,
+    leading,
+    moment,
+    name,
+    owner_uid,
+    started_at,
+    state_of,
+    terminated,
+    uid,
+)
+from ser_operator.objects import labels
+
+_ECHOES = (1, 143)
+"""Exit codes that a process may end with because another one is lost: an unexpected error, and SIGTERM."""
+
+
+def attempts(run: SERRun, jobs: Iterable[Object], pods: Sequence[Object], now: datetime) -> tuple[ObservedAttempt, ...]:
+    """The attempts of ``run`` among ``jobs``; all others are left alone."""
+    found = (_attempt(run, job, [pod for pod in pods if owner_uid(pod) == uid(job)], now) for job in jobs)
+    return tuple(attempt for attempt in found if attempt is not None)
+
+
+def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) -> ObservedAttempt | None:
+    identity = identity_of(run, job)
+    if identity is None:
+        return None
+    key, number, mode = identity
+    state = state_of(job)
+    ended = terminated(deciding(pods))
+    if state == "running" and deleting_since(job) is not None and pods and all(map(terminated, by_index(pods))):
+        state = "failed"  # no other pod follows, and the Job goes without a condition: now or never is its report read
+    started = min((begin for one in pods if (begin := started_at(one)) is not None), default=None)
+    return ObservedAttempt(
+        iteration=key.iteration,
+        stage=key.stage,
+        attempt=number,
+        job=name(job),
+        state=state,
+        mode=mode,
+        exit_code=_exit_code(job, ended) if state != "running" else None,
+        result=_result(ended, pods) if state != "running" else None,
+        disruption=next(filter(None, map(_disruption, by_index(pods))), ""),
+        out_of_memory=ended.get("reason") == "OOMKilled",
+        started_at=started or now,  # what has not begun to run holds no GPU
+        finished_at=moment(ended.get("finishedAt")) or finished_at(job),
+    )
+
+
+def identity_of(run: SERRun, job: Object) -> tuple[StageKey, int, Literal["execute", "report"]] | None:
+    """Which attempt of ``run`` a Job is; None when it is none, whatever its labels say.
+
+    Read from the pod template, which cannot be changed once the Job exists.
+    """
+    if owner_uid(job) != run.metadata.uid:
+        return None
+    said = at(job, "spec", "template", "metadata", "labels")
+    try:
+        key = StageKey(int(str(said.get(labels.ITERATION))), StageKind(str(said.get(labels.STAGE))))
+        number = int(str(said.get(labels.ATTEMPT)))
+    except ValueError:
+        return None
+    if name(job) != job_name(run, key, number):
+        return None
+    return key, number, "report" if said.get(labels.MODE) == "report" else "execute"
+
+
+def parse_result(message: Any) -> StageResult | None:
+    """The report of a stage from a termination message; None when it is none, for example the log of a crash."""
+    if not isinstance(message, str):
+        return None
+    try:
+        return StageResult.model_validate_json(message)
+    except ValidationError:
+        return None
+
+
+def _result(ended: Object, pods: Iterable[Object]) -> StageResult | None:
+    """The report of the deciding pod, with the newest checkpoint that any pod reports: only rank 0 saves checkpoints, and may still
+    do so when others report."""
+    result = parse_result(ended.get("message"))
+    if result is None:
+        return None
+    reports = [report for pod in by_index(pods) if (report := parse_result(terminated(pod).get("message"))) is not None]
+    steps = [report.checkpoint_step for report in reports if report.checkpoint_step is not None]
+    return result.model_copy(update={"checkpoint_step": max(steps, default=None)})
+
+
+def deciding(pods: Iterable[Object]) -> Object:
+    """The pod whose end is that of the attempt; empty when there is none.
+
+    Where pods have failed it is the one whose failure explains the others' (`_ECHOES`), the first among equals; else it is the one that
+    reports a result, else pod 0.
+    """
+    current = by_index(pods)
+    failed = [pod for pod in current if terminated(pod).get("exitCode")]
+    if failed:
+        return min(failed, key=lambda pod: (terminated(pod).get("exitCode") in _ECHOES, str(terminated(pod).get("finishedAt", ""))))
+    return next((pod for pod in current if parse_result(terminated(pod).get("message")) is not None), leading(current))
+
+
+def have_succeeded(job: Object, pods: Iterable[Object]) -> bool:
+    """Whether a Job is complete and ``pods`` are all of its parts, each ended well: nothing about it can change any more."""
+    ends = [terminated(pod) for pod in by_index(pods)]
+    wanted = at(job, "spec").get("completions", 1)
+    return state_of(job) == "succeeded" and len(ends) == wanted and all(end.get("exitCode") == 0 for end in ends)
+
+
+def _exit_code(job: Object, ended: Object) -> int | None:
+    code = ended.get("exitCode")
+    if isinstance(code, int):
+        return code
+    return None if state_of(job) == "succeeded" or not _deadline_exceeded(job) else 143
+
+
+def _deadline_exceeded(job: Object) -> bool:
+    return any(one.get("type") == "Failed" and one.get("reason") == "DeadlineExceeded" for one in conditions(job))
+
+
+def _disruption(pod: Object) -> str:
+    """Why the cluster takes a pod away, for example ``PreemptionByScheduler: …``; empty: it does not."""
+    for one in conditions(pod):
+        if one.get("type") == "DisruptionTarget" and one.get("status") == "True":
+            return ": ".join(filter(None, (one.get("reason", "DisruptionTarget"), one.get("message"))))
+    return ""

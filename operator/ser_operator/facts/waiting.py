@@ -1,0 +1,93 @@
+"""Why the live attempt does not run yet, in the words of the scheduler, the kubelet, the quota or the queue. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from ser_core.loop.observed import Waiting
+from ser_operator.facts.queueing import SILENT
+from ser_operator.facts.reading import (
+    at,
+    by_index,
+    conditions,
+    created_at,
+    deleting_since,
+    leading,
+    name,
+    started_at,
+    terminated,
+    waiting_state,
+)
+
+Object = Mapping[str, Any]
+
+NODE_UNREACHABLE = "NodeUnreachable"
+STUCK_AFTER = timedelta(minutes=5)
+"""How long a pod may outlive its grace period before its node counts as unreachable."""
+_ORDINARY = frozenset({"ContainerCreating", "PodInitializing", ""})
+"""Waiting states that say nothing; the Events say more."""
+_PULL_FAILED = "ErrImagePull"
+"""The kubelet shows this and, while it backs off, ImagePullBackOff with this inside, by turns: the status must not change with it."""
+
+
+def stuck(pods: Sequence[Object], now: datetime) -> Waiting | None:
+    """A pod that should be gone long ago. It is never deleted by force: it may still be running and writing."""
+    for pod in pods:
+        since = deleting_since(pod)
+        if since is not None and now > since + STUCK_AFTER:
+            node = str(at(pod, "spec").get("nodeName", "unknown"))
+            remedy = "bring it back, or once it is surely off: kubectl delete pod --force"
+            return Waiting(NODE_UNREACHABLE, f"pod {name(pod)} does not end because node {node} does not answer: {remedy}", stalled=True)
+    return None
+
+
+def lagging(pods: Sequence[Object]) -> Object:
+    """The pod that an attempt waits for: the first that has not begun to run, else pod 0; empty when there is none."""
+    current = by_index(pods)
+    return next((pod for pod in current if not started_at(pod) and not terminated(pod)), leading(current))
+
+
+def waits_since(job: Object, pods: Sequence[Object]) -> datetime | None:
+    """Since when the attempt waits for its process; None once the process runs or has ended, or where nothing is waited for."""
+    pod = lagging(pods)
+    if not pod or at(job, "spec").get("suspend"):
+        return created_at(job)
+    if waiting_state(pod) or (not terminated(pod) and at(pod, "status").get("phase") == "Pending"):
+        return created_at(pod)
+    return None
+
+
+def waiting(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Waiting | None:
+    """What a waiting attempt waits for.
+
+    Args:
+        job: Its Job.
+        pods: The Job's pods.
+        events: Events of the lagging pod, or of the Job when there is no pod.
+    """
+    if at(job, "spec").get("suspend"):
+        return SILENT
+    return _by_pod(lagging(pods)) or _by_events(job, events)
+
+
+def _by_pod(pod: Object) -> Waiting | None:
+    for one in conditions(pod):
+        if one.get("type") == "PodScheduled" and one.get("status") == "False":
+            return Waiting(str(one.get("reason", "Unschedulable")), str(one.get("message", "")))
+    state = waiting_state(pod)
+    reason = str(state.get("reason", ""))
+    message = str(state.get("message", reason))
+    if reason == "ImagePullBackOff" and (cause := message.partition(f"{_PULL_FAILED}: ")[2]):
+        return Waiting(_PULL_FAILED, cause)
+    return None if reason in _ORDINARY else Waiting(reason, message)
+
+
+def _by_events(job: Object, events: Sequence[Object]) -> Waiting | None:
+    warnings = [event for event in events if event.get("type") == "Warning"]
+    if not warnings:
+        return None
+    last = max(warnings, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    # A pod that could not be made gets another random name each time; the status must not change with it.
+    message = re.sub(rf"{re.escape(name(job))}(-\d+)?-[a-z0-9]{{5}}\b", name(job), str(last.get("message", "")))
+    return Waiting(str(last.get("reason", "Waiting")), message)

@@ -1,0 +1,315 @@
+"""One reconcile of one run: observe, plan, execute.
+
+The first plan uses the cache and costs nothing. If there is nothing to do, the reconcile ends. Before anything is written, the operator
+reads the objects from the API server and plans again, so an old cache can delay an action but never cause a wrong one.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import SERRunStatus
+from ser_core.errors import SpecError
+from ser_core.loop.deciding.stages import live_attempt
+from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage, Waiting
+from ser_core.loop.plan import TERMINAL, plan
+from ser_operator.cluster.glances import Glances
+from ser_operator.cluster.kubernetes_api import KubernetesApi, Object, run_selector
+from ser_operator.cluster.transport import CONFLICT, ApiError
+from ser_operator.facts.allow_lists import refusal, unsupported
+from ser_operator.facts.attempts_from_pods import attempts, have_succeeded, identity_of
+from ser_operator.facts.cache import Cache, RunKey, run_key
+from ser_operator.facts.read_run import read_run, unreadable, write_status
+from ser_operator.facts.reading import deleting_since, owner_uid, uid
+from ser_operator.facts.view import (
+    View,
+    ends_unseen,
+    expired,
+    has_ended,
+    live_job,
+    named,
+    nothing_to_do,
+    seconds_to_expiry,
+    unwatched,
+)
+from ser_operator.objects import gang, render
+from ser_operator.objects.recorder import event
+from ser_operator.settings import Settings
+
+NAME_CONFLICT, JOB_REFUSED = "NameConflict", "JobRefused"
+BLOCKED_SECONDS = 30.0
+"""Pause before a refused Job is tried again: two tries a minute."""
+_REFUSALS = (400, 403, 422)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A Job that could not be created. Until the time is over, or the spec changes, it is not tried again, whatever happens meanwhile."""
+
+    job: str
+    generation: int
+    until: datetime
+    waiting: Waiting
+
+    def stands(self, view: View, planned: Plan) -> bool:
+        """Whether it keeps ``planned`` from being carried out."""
+        wanted = any(isinstance(action, StartStage) and action.job == self.job for action in planned.actions)
+        return wanted and view.now < self.until and view.run.metadata.generation == self.generation
+
+
+class Reconciler:
+    """Reconciles runs, one step a call.
+
+    Args:
+        api: The cluster.
+        cache: What the watches have shown; answers of the API server are put into it.
+        settings: The operator's.
+        glances: Looks at Events and progress.
+        clock: The time.
+        hurry: Whether other runs wait for their next Job.
+    """
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        cache: Cache,
+        settings: Settings,
+        glances: Glances,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        hurry: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._settings = settings
+        self._glances = glances
+        self._clock = clock
+        self._hurry = hurry
+        self._read: dict[RunKey, tuple[str, SERRun]] = {}
+        """Live runs as they were read last, and the version: reading one is a large part of a reconcile."""
+        self._refused: dict[RunKey, Refused] = {}
+        self._unrecorded: dict[RunKey, tuple[View, Plan]] = {}
+        """Plans of which only the actions have been carried out."""
+
+    async def reconcile(self, key: RunKey) -> float | None:
+        """Reconcile a run once.
+
+        Returns:
+            Seconds after which to come back although nothing was reported; None: no need.
+
+        Raises:
+            ApiError: The API server refused or failed; to be tried again after a pause.
+        """
+        unrecorded = self._unrecorded.pop(key, None)
+        if unrecorded is not None:
+            await self._conclude(*unrecorded)
+        body = self._cache.run(key)
+        if body is None or deleting_since(body) is not None:
+            self._refused.pop(key, None)
+            self._read.pop(key, None)
+            return None
+        try:
+            view = await self._cached(body)
+            if not has_ended(view) and not unwatched(view):
+                planned = self._plan(view)
+                if nothing_to_do(view, planned):
+                    return self._come_back(view, planned)
+            live = await self._live(view)
+            return None if live is None else await self._execute(live, self._plan(live))
+        except SpecError as error:
+            await self._write(body, unreadable(body, error.message, self._clock()))
+            return None
+
+    def _run(self, body: Object) -> SERRun:
+        key, version = run_key(body), body["metadata"]["resourceVersion"]
+        known = self._read.pop(key, None)
+        run = known[1] if known is not None and known[0] == version else read_run(body)
+        if run.status.phase not in TERMINAL:
+            self._read[key] = version, run
+        return run
+
+    async def _cached(self, body: Object) -> View:
+        run = self._run(body)
+        jobs = self._cache.jobs(run.metadata.uid)
+        view = View(body, run, jobs, [pod for job in jobs for pod in self._cache.pods(uid(job))], self._clock())
+        return await self._with_glance(view)
+
+    async def _live(self, seen: View) -> View | None:
+        """The run and its children as the API server has them now; None when the run is gone or going."""
+        namespace, name = _key(seen.run)
+        selector = run_selector(seen.run.metadata.uid)
+        body, listed = await asyncio.gather(self._api.get_run(namespace, name), self._api.list_jobs(namespace, selector))
+        if body is None or deleting_since(body) is not None:
+            return None
+        self._cache.put("SERRun", body)
+        if uid(body) != seen.run.metadata.uid:
+            raise ApiError(CONFLICT, "it has been deleted and made anew")
+        run = self._run(body)
+        jobs = list(listed)
+        live = live_attempt(run.status)
+        if live is not None and named(live.job, jobs) is None:
+            # A Job without the label may still exist: somebody may have removed the label.
+            unlabeled = await self._api.get_job(namespace, live.job)
+            jobs += [unlabeled] if unlabeled is not None else []
+        for job in jobs:
+            self._cache.put("Job", job)
+        pods = await self._pods(namespace, selector, jobs)
+        for job in jobs:
+            own = [pod for pod in pods if owner_uid(pod) == uid(job)]
+            # How the pods ended that a watch has seen and that are gone now.
+            pods += self._cache.remains(uid(job), own) if own else self._cache.pods(uid(job))
+        if live is not None and named(live.job, jobs) is None:
+            gone, remains = self._cache.gone(run.metadata.uid)
+            if any(seen.job == live.job and seen.state != "running" for seen in attempts(run, gone, remains, self._clock())):
+                jobs, pods = jobs + gone, pods + remains  # a watch has seen how it ended before it went
+        return await self._with_glance(View(body, run, jobs, pods, self._clock()))
+
+    async def _pods(self, namespace: str, selector: str, jobs: Sequence[Object]) -> list[Object]:
+        """The pods of a run's Jobs: from the cache if they all have succeeded, since nothing can change then, else as they are now."""
+        known = [(job, self._cache.pods(uid(job))) for job in jobs]
+        if all(have_succeeded(job, pods) for job, pods in known):
+            return [pod for _, pods in known for pod in pods]
+        listed = list(await self._api.list_pods(namespace, selector))
+        for pod in listed:
+            self._cache.put("Pod", pod)
+        return listed
+
+    async def _with_glance(self, view: View) -> View:
+        job = live_job(view)
+        if job is None or identity_of(view.run, job) is None:
+            return view
+        pods = [pod for pod in view.pods if owner_uid(pod) == uid(job)]
+        return replace(view, glance=await self._glances.look(job, pods, view.now))
+
+    def _plan(self, view: View) -> Plan:
+        planned = self._plan_with(view, unsupported(view.run))
+        refused = self._refused.get(_key(view.run))
+        return self._plan_with(view, refused.waiting) if refused is not None and refused.stands(view, planned) else planned
+
+    def _plan_with(self, view: View, blocked: Waiting | None) -> Plan:
+        observed = Observed(
+            attempts=attempts(view.run, view.jobs, view.pods, view.now),
+            waiting=view.glance.waiting,
+            blocked=blocked,
+            progress=view.glance.progress,
+            refusal=refusal(view.run, self._settings),
+            image=self._settings.image,
+            threads=self._settings.default_threads,
+        )
+        return plan(view.run, observed, view.now)
+
+    async def _execute(self, view: View, planned: Plan) -> float | None:
+        """Actions first, then the status, then the events: after a crash in between, the next reconcile finds everything.
+
+        So these may also wait until no other run waits for its next Job.
+        """
+        for action in planned.actions:
+            blocked = await self._carry_out(view, planned, action)
+            if blocked is not None:
+                until = view.now + timedelta(seconds=BLOCKED_SECONDS)
+                self._refused[_key(view.run)] = Refused(action.job, view.run.metadata.generation, until, blocked)
+                planned = self._plan(view)
+                await self._record(view, planned)
+                return BLOCKED_SECONDS
+        if planned.actions and self._hurry():
+            self._unrecorded[_key(view.run)] = view, planned
+            return 0.0
+        return await self._conclude(view, planned)
+
+    async def _conclude(self, view: View, planned: Plan) -> float | None:
+        await self._record(view, planned)
+        for job in expired(view):
+            await self._api.delete_job(job)
+        return self._come_back(view, planned)
+
+    async def _carry_out(self, view: View, planned: Plan, action: Action) -> Waiting | None:
+        if isinstance(action, StopStage):
+            await self._stop(view, action)
+            return None
+        return await self._start(view, planned, action)
+
+    async def _start(self, view: View, planned: Plan, action: StartStage) -> Waiting | None:
+        """Create a Job, or find that it exists; returns what prevents both."""
+        job = render.job(view.run, action, planned.status.image or self._settings.image, self._settings)
+        if gang.is_gang(action.spec, render.stage_resources(view.run, action.spec)):
+            blocked = await self._serve(view.run)
+            if blocked is not None:
+                return blocked
+        try:
+            self._cache.put("Job", await self._api.create_job(job))
+            self._refused.pop(_key(view.run), None)
+            return None
+        except ApiError as error:
+            if error.code in _REFUSALS:
+                return _refused(error)
+            if error.code != CONFLICT:
+                raise
+        existing = await self._api.get_job(view.run.metadata.namespace, action.job)
+        if existing is not None and identity_of(view.run, existing) is None:
+            told = f"Job {action.job} exists and is not of this run: delete it, and the run goes on"
+            return Waiting(NAME_CONFLICT, told, stalled=True)
+        if existing is not None:
+            self._cache.put("Job", existing)
+        return None
+
+    async def _serve(self, run: SERRun) -> Waiting | None:
+        """Create the Service that the pods of a gang meet by, or find that it exists; returns what prevents both."""
+        service = gang.service(run, render.owner(run))
+        name = service["metadata"]["name"]
+        try:
+            await self._api.create_service(service)
+            return None
+        except ApiError as error:
+            if error.code in _REFUSALS:
+                return _refused(error)
+            if error.code != CONFLICT:
+                raise
+        existing = await self._api.get_service(run.metadata.namespace, name)
+        if existing is None:
+            raise ApiError(CONFLICT, f"Service {name} existed a moment ago")
+        if owner_uid(existing) != run.metadata.uid:
+            return Waiting(NAME_CONFLICT, f"Service {name} exists and is not of this run: delete it, and the run goes on", stalled=True)
+        return None
+
+    async def _stop(self, view: View, action: StopStage) -> None:
+        job = named(action.job, view.jobs)
+        # Whatever the status says, nothing but an attempt of this run is ever deleted.
+        if job is not None and deleting_since(job) is None and identity_of(view.run, job) is not None:
+            await self._api.delete_job(job)
+
+    async def _record(self, view: View, planned: Plan) -> None:
+        if planned.status == view.run.status:
+            return
+        await self._write(view.body, planned.status)
+        told = [event(view.body, one, view.now, number) for number, one in enumerate(planned.events)]
+        await asyncio.gather(*map(self._api.create_event, told))
+
+    async def _write(self, body: Object, status: SERRunStatus) -> None:
+        wanted = write_status(status)
+        if body.get("status") != wanted:
+            self._cache.put("SERRun", await self._api.apply_status(body, wanted))
+
+    def _come_back(self, view: View, planned: Plan) -> float | None:
+        """When to reconcile again: for the planner, the next glance at a live attempt, the end of a refusal or of the Jobs' time."""
+        wishes = [planned.requeue_after]
+        live = live_attempt(planned.status)
+        if ends_unseen(live, view, self._cache.jobs(view.run.metadata.uid)):
+            wishes.append(0.0)
+        if live is not None:
+            running = view.glance.waiting is None and view.glance.seen_at is not None
+            wishes.append(self._settings.progress_seconds if running else max(self._settings.events_after_seconds, 1.0))
+        elif view.jobs:
+            wishes.append(seconds_to_expiry(planned, view))
+        refused = self._refused.get(_key(view.run))
+        if refused is not None and view.now < refused.until:
+            wishes.append((refused.until - view.now).total_seconds())
+        return min((wish for wish in wishes if wish is not None), default=None)
+
+
+def _refused(error: ApiError) -> Waiting:
+    return Waiting(JOB_REFUSED, str(error), stalled=error.code != 403)
+
+
+def _key(run: SERRun) -> RunKey:
+    return run.metadata.namespace, run.metadata.name

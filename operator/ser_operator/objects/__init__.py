@@ -1,0 +1,1 @@
+"""From decisions to objects of the cluster: Jobs, gangs, Services, labels, Events. Pure."""

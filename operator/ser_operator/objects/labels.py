@@ -1,0 +1,49 @@
+"""Every label and annotation that the operator writes (docs/operations.md lists them)."""
+
+from collections.abc import Mapping
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import StageSpec
+
+DOMAIN = "ser.dev"
+RUN = f"{DOMAIN}/run"
+"""Name of the run, cut to 63 characters: for people. Never selected by."""
+RUN_UID = f"{DOMAIN}/run-uid"
+"""UID of the run: what the operator lists Jobs and pods by. Ownership is then checked by ownerReferences."""
+ITERATION = f"{DOMAIN}/iteration"
+STAGE = f"{DOMAIN}/stage"
+ATTEMPT = f"{DOMAIN}/attempt"
+MODE = f"{DOMAIN}/mode"
+"""``execute`` or ``report``."""
+QUEUE = "kueue.x-k8s.io/queue-name"
+JOB_UID = "kueue.x-k8s.io/job-uid"
+"""Set by Kueue, on the Workload of a Job: what it is found by."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OPERATOR = "ser-operator"
+SELECTOR = f"{MANAGED_BY}={OPERATOR}"
+"""Server-side filter of every watch and list of children."""
+TEMPLATE_HASH = f"{DOMAIN}/template-hash"
+"""Annotation: SHA-256 of the pod template as it was rendered. For people; queues may change templates, so it is never compared."""
+
+
+def run_labels(run: SERRun) -> Mapping[str, str]:
+    """Labels of everything that belongs to a run."""
+    return {
+        "app.kubernetes.io/part-of": OPERATOR,
+        MANAGED_BY: OPERATOR,
+        RUN: run.metadata.name[:63].rstrip(".-"),
+        RUN_UID: run.metadata.uid,
+    }
+
+
+def stage_labels(run: SERRun, spec: StageSpec) -> Mapping[str, str]:
+    """Labels of a stage's Job and pods."""
+    return {
+        "app.kubernetes.io/name": "ser-stage",
+        "app.kubernetes.io/component": spec.stage.value,
+        **run_labels(run),
+        ITERATION: str(spec.iteration),
+        STAGE: spec.stage.value,
+        ATTEMPT: str(spec.attempt),
+        MODE: spec.mode,
+    }

@@ -1,0 +1,195 @@
+"""From a planned stage to its Job: pure, and nothing in it comes from the cluster.
+
+What a SERRun may not choose (security context, ServiceAccount, command, volumes) is set here and nowhere else.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from ser_core.api.serrun import API_VERSION, KIND, SERRun, StageResources
+from ser_core.api.stage import StageSpec
+from ser_core.api.status import StageKind
+from ser_core.loop.deciding.stages import resources
+from ser_core.loop.observed import StartStage
+from ser_operator.objects import gang, labels
+from ser_operator.settings import Settings
+
+Object = dict[str, Any]
+
+CONTAINER = "stage"
+PROGRESS_PORT = 9400
+TERMINATION_LOG = "/dev/termination-log"
+WORK, SCRATCH, SHARED_MEMORY = "/work", "/tmp", "/dev/shm"
+STORAGE_CREDENTIALS, HUB_CREDENTIALS = "/etc/ser/storage-credentials", "/etc/ser/hub-credentials"
+GPU = "nvidia.com/gpu"
+NEVER_RETRIED = (3, *range(10, 20))
+"""Exit codes after which Kubernetes itself must not start the pod again (`ser_core.errors`)."""
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+def job(run: SERRun, action: StartStage, image: str, settings: Settings) -> Object:
+    """The Job of one attempt.
+
+    Args:
+        run: Owner of the Job.
+        action: What the planner wants started; its ``job`` is the name.
+        image: The run's frozen image.
+        settings: The operator's.
+    """
+    spec = action.spec
+    template = _template(run, action, image, settings)
+    digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
+    name = run.spec.queue_name or settings.default_queue
+    queue = {labels.QUEUE: name} if name else {}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": action.job,
+            "namespace": run.metadata.namespace,
+            "labels": {**labels.stage_labels(run, spec), **queue},
+            "annotations": {labels.TEMPLATE_HASH: digest},
+            "ownerReferences": [owner(run)],
+        },
+        "spec": {
+            **gang.job_fields(spec, stage_resources(run, spec)),
+            "podReplacementPolicy": "Failed",  # never two pods on scarce devices
+            "suspend": bool(queue),  # a queue admits it; the operator never changes it
+            "podFailurePolicy": {"rules": _failure_rules(gang.is_gang(spec, stage_resources(run, spec)))},
+            **({"activeDeadlineSeconds": action.max_seconds} if action.max_seconds is not None else {}),
+            "template": template,
+        },
+    }
+
+
+def owner(run: SERRun) -> Object:
+    """Reference that makes the garbage collector delete a child with its run, operator up or down."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": run.metadata.name,
+        "uid": run.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _failure_rules(is_gang: bool) -> list[Object]:
+    """An answer that will not change ends the attempt at once; a pod that the cluster takes away is replaced, except in a
+    gang: there all pods must start again."""
+    never_again = {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(NEVER_RETRIED)}}
+    replaced = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    return [never_again] if is_gang else [replaced, never_again]
+
+
+def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -> Object:
+    spec = action.spec
+    wanted = stage_resources(run, spec)
+    secrets = _credentials(run, spec)
+    mode = 0o444 if settings.security_context.fs_group is None else 0o440  # root owns them, and whose group they have is not known
+    pod: Object = {
+        "restartPolicy": "Never",
+        "serviceAccountName": settings.service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            **settings.security_context.model_dump(by_alias=True, exclude_none=True),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(run, action, image, wanted, tuple(secrets), settings)],
+        "volumes": [
+            {"name": "work", "emptyDir": {}},
+            {"name": "scratch", "emptyDir": {}},
+            {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
+            *({"name": name, "secret": {"secretName": secret, "defaultMode": mode}} for name, (secret, _) in secrets.items()),
+        ],
+    }
+    if gang.is_gang(spec, wanted):
+        pod["subdomain"] = gang.service_name(run)  # with it the pods of an Indexed Job have names
+    if settings.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    if selector := {**(settings.gpu_node_selector if wanted.gpus else {}), **wanted.node_selector}:
+        pod["nodeSelector"] = selector
+    if tolerations := (*wanted.tolerations, *(settings.gpu_tolerations if wanted.gpus else ())):
+        pod["tolerations"] = [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in tolerations]
+    if wanted.priority_class_name:
+        pod["priorityClassName"] = wanted.priority_class_name
+    return {"metadata": {"labels": dict(labels.stage_labels(run, spec))}, "spec": pod}
+
+
+def stage_resources(run: SERRun, spec: StageSpec) -> StageResources:
+    """Resources of an attempt. Looking for a manifest takes no GPU and no torch: it gets what `prepare` has."""
+    return resources(run, StageKind.PREPARE if spec.mode == "report" else spec.stage)
+
+
+def _credentials(run: SERRun, spec: StageSpec) -> dict[str, tuple[str, str]]:
+    """Secret and folder of each credential, by volume name. Only `prepare` reaches the hub."""
+    found = {}
+    if run.spec.storage.credentials_secret:
+        found["storage-credentials"] = (run.spec.storage.credentials_secret, STORAGE_CREDENTIALS)
+    if run.spec.hub.credentials_secret and spec.stage is StageKind.PREPARE:
+        found["hub-credentials"] = (run.spec.hub.credentials_secret, HUB_CREDENTIALS)
+    return found
+
+
+def _container(run: SERRun, action: StartStage, image: str, wanted: StageResources, secrets: tuple[str, ...], settings: Settings) -> Object:
+    folders = {"storage-credentials": STORAGE_CREDENTIALS, "hub-credentials": HUB_CREDENTIALS}
+    mounts = [("work", WORK), ("scratch", SCRATCH), ("shared-memory", SHARED_MEMORY)]
+    return {
+        "name": CONTAINER,
+        "image": image,
+        "command": ["python", "-m", "ser_jobs.supervisor", "-m", "ser_jobs.runtime"],
+        "env": _environment(
+            action.spec,
+            {name: folders[name] for name in secrets},
+            {**_supervision(settings, action.budget_seconds), **gang.environment(action.spec, wanted, action.job, run, settings)},
+        ),
+        "ports": [{"name": "progress", "containerPort": PROGRESS_PORT}],
+        "resources": _requests(wanted),
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            *({"name": name, "mountPath": path} for name, path in mounts),
+            *({"name": name, "mountPath": folders[name], "readOnly": True} for name in secrets),
+        ],
+    }
+
+
+def _supervision(settings: Settings, budget_seconds: int | None) -> dict[str, str]:
+    """What every supervisor is told (`ser_jobs.supervisor.supervision`)."""
+    bounds = {"GRACE": settings.grace_seconds, "HANG": settings.hang_seconds, "SILENT": settings.silent_seconds}
+    budget = {} if budget_seconds is None else {"SER_BUDGET_SECONDS": str(budget_seconds)}
+    return {**{f"SER_{name}_SECONDS": f"{value:g}" for name, value in bounds.items()}, **budget}
+
+
+def _environment(spec: StageSpec, credentials: dict[str, str], more: dict[str, str]) -> list[Object]:
+    # Kubernetes expands $(NAME) in values. JSON may write every $ as an escape, so that nothing is left to expand.
+    stage = spec.model_dump_json(by_alias=True).replace("$", "\\u0024")
+    plain = {
+        "SER_STAGE": stage,
+        "SER_TERMINATION_MESSAGE": TERMINATION_LOG,
+        "SER_WORKDIR": WORK,
+        "SER_PROGRESS_PORT": str(PROGRESS_PORT),
+        "HOME": WORK,
+        "TMPDIR": SCRATCH,
+        "TOKENIZERS_PARALLELISM": "false",
+        **dict.fromkeys(_THREADS, str(spec.threads)),
+        **{f"SER_{name.replace('-', '_').upper()}": path for name, path in credentials.items()},
+        **more,
+    }
+    address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    return [*({"name": name, "value": value} for name, value in plain.items()), address]
+
+
+def _requests(wanted: StageResources) -> Object:
+    amounts = {"cpu": wanted.cpu, "memory": wanted.memory, GPU: str(wanted.gpus) if wanted.gpus else None}
+    named = {name: amount for name, amount in amounts.items() if amount is not None}
+    return {"requests": named, "limits": named} if named else {}

@@ -1,0 +1,244 @@
+"""Runs on a cluster, through the official client: the only module that knows it, and only once a command needs it.
+
+Objects are plain dicts, as the API server sends them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from ser_core.api.problems import problems
+from ser_core.api.serrun import API_VERSION, SERRun
+from ser_core.errors import ClusterAccessDenied, ClusterError, SERError, SpecError
+
+Object = Mapping[str, Any]
+
+RUN_UID, ITERATION, STAGE, ATTEMPT = "ser.dev/run-uid", "ser.dev/iteration", "ser.dev/stage", "ser.dev/attempt"
+"""Labels of a stage's pods (docs/operations.md)."""
+POD_INDEX = "batch.kubernetes.io/job-completion-index"
+"""Annotation of the pods of a stage that has several."""
+CONTAINER = "stage"
+FIELD_MANAGER = "ser"
+CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
+_RUNS = f"/apis/{API_VERSION}"
+_ANY = dict.fromkeys((200, 201), "object")
+_APPLY, _MERGE = "application/apply-patch+yaml; charset=utf-8", "application/merge-patch+json"
+
+NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of a run on a cluster.", show_default=False)]
+ContextOption = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", show_default=False)]
+KubeconfigOption = Annotated[Path | None, typer.Option("--kubeconfig", help="Kubeconfig file.", show_default=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cluster and namespace that the command line names. The kubeconfig gives what it leaves out."""
+
+    namespace: str | None = None
+    context: str | None = None
+    kubeconfig: Path | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether the command line says anything."""
+        return (self.namespace, self.context, self.kubeconfig) != (None, None, None)
+
+    @property
+    def options(self) -> str:
+        """The same as options, with a space before each."""
+        named = {"-n": self.namespace, "--context": self.context, "--kubeconfig": self.kubeconfig}
+        return "".join(f" {name} {value}" for name, value in named.items() if value is not None)
+
+
+class Cluster:
+    """One namespace of a cluster. Every method raises `ClusterError` when the API server cannot be reached or fails.
+
+    Args:
+        client: An ``ApiClient`` of the official client.
+        namespace: Of the runs.
+    """
+
+    def __init__(self, client: Any, namespace: str) -> None:
+        self._client = client
+        self.namespace = namespace
+
+    def run(self, name: str) -> SERRun:
+        """One run.
+
+        Raises:
+            SpecError: There is none of that name (``RunNotFound``), or this version cannot read it (``UnreadableRun``).
+        """
+        try:
+            body = self._call("GET", self._run_path(name))
+        except _NotFound as error:
+            raise self._no_run(name, error) from error
+        try:
+            return SERRun.model_validate(body)
+        except ValidationError as error:
+            told = "; ".join(f"{problem.field}: {problem.text}" for problem in problems(error, SERRun))
+            raise SpecError(
+                f"run {self.namespace}/{name} cannot be read by this version of ser: {told}",
+                reason="UnreadableRun",
+                hint=f"kubectl get serrun -n {self.namespace} {name} -o yaml; use the ser of the operator's version",
+            ) from error
+
+    def run_names(self) -> list[str]:
+        """Names of the runs of the namespace."""
+        return [str(item["metadata"]["name"]) for item in self._items(f"{_RUNS}/namespaces/{self.namespace}/serruns")]
+
+    def suspend(self, name: str, suspend: bool) -> None:
+        """Set ``spec.suspend``."""
+        self._call("PATCH", self._run_path(name), {"spec": {"suspend": suspend}}, content_type=_MERGE)
+
+    def dry_run(self, document: Object, name: str) -> None:
+        """Ask admission whether it would take ``document``, as `kubectl apply --server-side --dry-run=server` does. Nothing is kept.
+
+        Raises:
+            SpecError: It would not (``RefusedByServer``), in its own words.
+        """
+        metadata = {**document.get("metadata", {}), "namespace": self.namespace}
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("dryRun", "All"), ("fieldValidation", "Strict")]
+        body = json.dumps({**document, "metadata": metadata}, ensure_ascii=False, default=str).encode()
+        try:
+            self._call("PATCH", self._run_path(name), body, query, content_type=_APPLY)
+        except _Refused as error:
+            raise SpecError(
+                f"the API server refuses it: {error.message}", reason="RefusedByServer", hint="docs/serrun.md describes every field"
+            ) from error
+
+    def pods(self, uid: str) -> list[Object]:
+        """Pods of the stages of a run."""
+        return self._items(f"/api/v1/namespaces/{self.namespace}/pods", [("labelSelector", f"{RUN_UID}={uid}")])
+
+    def log(self, pod: str) -> str:
+        """What a pod has written so far."""
+        answer = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log", None, [("container", CONTAINER)], text=True)
+        return str(answer)
+
+    def events(self, uid: str) -> list[Object]:
+        """Events of one object."""
+        return self._items(f"/api/v1/namespaces/{self.namespace}/events", [("fieldSelector", f"involvedObject.uid={uid}")])
+
+    def nodes(self) -> list[Object]:
+        """The nodes of the cluster."""
+        return self._items("/api/v1/nodes")
+
+    def _run_path(self, name: str) -> str:
+        return f"{_RUNS}/namespaces/{self.namespace}/serruns/{name}"
+
+    def _no_run(self, name: str, error: SERError) -> SpecError:
+        if "could not find the requested resource" in error.message:
+            return SpecError(
+                "the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD: docs/operations.md"
+            )
+        try:
+            names = self.run_names()
+        except ClusterError:  # a user who may read one run need not be allowed to list them
+            names = []
+        hint = f"runs there: {', '.join(names)}" if names else f"start one: kubectl apply -n {self.namespace} -f serrun.yaml"
+        return SpecError(f"namespace {self.namespace} holds no run {name!r}", reason="RunNotFound", hint=hint)
+
+    def _items(self, path: str, query: Sequence[tuple[str, str]] = ()) -> list[Object]:
+        return list(self._call("GET", path, None, query)["items"])
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Object | bytes | None = None,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        content_type: str = "application/json",
+        text: bool = False,
+    ) -> Any:
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = self._client.call_api(
+                path,
+                method,
+                query_params=list(query),
+                header_params={"Accept": "*/*" if text else "application/json", "Content-Type": content_type},
+                body=body,
+                response_types_map=_ANY,
+                auth_settings=["BearerToken"],
+                _return_http_data_only=True,
+                _preload_content=not text,
+                _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
+            )
+            answer = answer.data.decode(errors="replace") if text else answer
+        except ApiException as error:
+            raise _refusal(error.status, error.reason, error.body, self.namespace) from error
+        except (HTTPError, OSError) as error:
+            what = f"{self._client.configuration.host} does not answer: {_innermost(error)}"
+            hint = "is the cluster up, and are --context and --kubeconfig the right ones?"
+            raise ClusterError(what, reason="ClusterUnreachable", hint=hint) from error
+        if not isinstance(answer, str if text else dict):
+            what = f"{self._client.configuration.host} does not answer like an API server"
+            raise ClusterError(
+                what, reason="NoApiServer", hint="check the server in the kubeconfig, and whether a proxy answers in its place"
+            )
+        return answer
+
+
+class _NotFound(ClusterError):
+    """404."""
+
+
+class _Refused(ClusterError):
+    """400, 409 or 422: admission said no."""
+
+
+def connect_cluster(place: Place) -> Cluster:
+    """The cluster of the kubeconfig. Nothing is sent yet.
+
+    Raises:
+        SpecError: The client is not installed (``MissingPackage``), or no kubeconfig names a cluster (``NoCluster``).
+    """
+    try:
+        from kubernetes.client import ApiClient, Configuration
+        from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+        from yaml import YAMLError
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"{error.name} is not installed, runs on a cluster are read with it",
+            reason="MissingPackage",
+            hint="in a checkout of this project: pip install '.[operator]'; for a run of this machine give its SERRun file",
+        ) from error
+    file, configuration = None if place.kubeconfig is None else str(place.kubeconfig), Configuration()
+    try:
+        load_kube_config(config_file=file, context=place.context, client_configuration=configuration)
+        contexts, active = list_kube_config_contexts(config_file=file)
+    except (ConfigException, OSError, YAMLError, LookupError, TypeError, AttributeError, ValueError) as error:
+        told = " ".join(str(error).removeprefix("Invalid kube-config file. ").split())
+        hint = "set KUBECONFIG, or give --kubeconfig; for a run of this machine give its SERRun file"
+        raise SpecError(f"{file or 'the kubeconfig'} names no cluster: {told}", reason="NoCluster", hint=hint) from error
+    configuration.retries = False
+    chosen = next((one for one in contexts if one["name"] == place.context), active)
+    return Cluster(ApiClient(configuration), place.namespace or chosen["context"].get("namespace") or "default")
+
+
+def _refusal(status: int, reason: str, body: str | None, namespace: str) -> SERError:
+    try:
+        told = str(json.loads(body or "")["message"])
+    except (ValueError, KeyError, TypeError):
+        told = f"{status} {reason}: {body or ''}"[:500]
+    if status == 401:
+        return ClusterAccessDenied("the cluster does not accept your credentials", hint="log in again, or give another --context")
+    if status == 403:
+        return ClusterAccessDenied(told, hint=f"ask for that right; what you may do: kubectl auth can-i --list -n {namespace}")
+    if status == 404:
+        return _NotFound(told, reason="NotFound")
+    if status in (400, 409, 422):
+        return _Refused(told, reason="RefusedByServer")
+    return ClusterError(f"the API server failed: {told}", hint="try again")
+
+
+def _innermost(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    return _innermost(reason) if isinstance(reason, BaseException) else str(error).rpartition(": ")[2] or type(error).__name__

@@ -1,0 +1,207 @@
+"""Carries out the planner's actions on this machine: one process per stage, forked from a warm server.
+
+The stage processes are started by command line (``python -m ser_jobs.fork_server``); nothing of them is imported here.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from ser_core.api.stage import StageResult
+from ser_core.errors import SERError
+from ser_core.loop.observed import Action, ObservedAttempt, StartStage
+
+_SERVER_ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "GOMP_SPINCOUNT": "1000",  # longer spinning made a shared two-core machine 2 to 12 times slower, none a calm one 15 % slower
+}
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvent:
+    """One line that a stage process said."""
+
+    job: str
+    name: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    attempt: ObservedAttempt
+    output: Path
+    result: Path
+    read: int = 0
+    deadline: datetime | None = None
+    stopped: bool = False
+
+
+class LocalExecutor:
+    """Starts, stops and observes stage processes. Use as a context manager: leaving it ends what still runs.
+
+    Args:
+        lock: Descriptor of the run's lock. The server and the stages inherit it, so a second `ser run` waits until all of them are gone.
+    """
+
+    def __init__(self, lock: int) -> None:
+        self._lock = lock
+        self._processes: dict[str, _Process] = {}
+        self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="ser-run-", ignore_cleanup_errors=True)
+        self._server_log = Path(self._folder.name, "fork-server.log")
+        with self._server_log.open("wb") as log:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "ser_jobs.fork_server"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                pass_fds=(self._lock,),
+                start_new_session=True,  # Ctrl-C reaches ser run alone, which then stops the stages in order
+                env=_SERVER_ENVIRONMENT | os.environ,
+            )
+        threading.Thread(target=self._listen, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._server.stdin is not None:
+            self._server.stdin.close()
+        try:
+            self._server.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._folder.cleanup()
+
+    def observe(self) -> tuple[ObservedAttempt, ...]:
+        """Every attempt that was started here, as it stands now."""
+        return tuple(process.attempt for process in self._processes.values())
+
+    def carry_out(self, action: Action) -> None:
+        """Start or stop an attempt. Doing it twice has the effect of once."""
+        if not isinstance(action, StartStage):
+            self._stop(action.job)
+        elif action.job not in self._processes:
+            self._start(action)
+
+    def wait(self, seconds: float) -> list[StageEvent]:
+        """Wait until something ends, at most ``seconds``; return the events of the stages until then.
+
+        Raises:
+            SERError: The server of the stage processes ended by itself (reason `StageServerEnded`).
+        """
+        self._stop_overdue()
+        try:
+            self._take(self._messages.get(timeout=seconds))
+            while True:
+                self._take(self._messages.get_nowait())
+        except queue.Empty:
+            return self._read_outputs()
+
+    def _start(self, action: StartStage) -> None:
+        spec, folder = action.spec, Path(self._folder.name, action.job)
+        folder.mkdir()
+        attempt = ObservedAttempt(spec.iteration, spec.stage, spec.attempt, action.job, "running", spec.mode, started_at=datetime.now(UTC))
+        deadline = None if action.max_seconds is None else datetime.fromtimestamp(datetime.now(UTC).timestamp() + action.max_seconds, UTC)
+        process = _Process(attempt, folder / "output", folder / "result.json", deadline=deadline)
+        process.output.touch()
+        self._processes[action.job] = process
+        environment = {
+            "SER_STAGE": spec.model_dump_json(by_alias=True),
+            "SER_TERMINATION_MESSAGE": str(process.result),
+            "SER_WORKDIR": str(folder),
+            **dict.fromkeys(_THREAD_VARIABLES, str(spec.threads)),
+        }
+        self._send({"start": action.job, "environment": environment, "output": str(process.output)})
+
+    def _stop(self, job: str) -> None:
+        process = self._processes.get(job)
+        if process is not None and process.attempt.state == "running" and not process.stopped:
+            self._processes[job] = replace(process, stopped=True)
+            self._send({"stop": job})
+
+    def _stop_overdue(self) -> None:
+        now = datetime.now(UTC)
+        for job, process in list(self._processes.items()):
+            if process.deadline is not None and now >= process.deadline:
+                self._stop(job)
+
+    def _send(self, request: dict[str, Any]) -> None:
+        if self._server.stdin is None:
+            raise SERError("the stage server has no input", reason="StageServerEnded")
+        try:
+            self._server.stdin.write((json.dumps(request) + "\n").encode())
+            self._server.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._server_ended() from error
+
+    def _listen(self) -> None:
+        if self._server.stdout is not None:
+            for line in self._server.stdout:
+                self._messages.put(json.loads(line))
+        self._messages.put({"closed": True})
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "closed" in message:
+            raise self._server_ended()
+        if "ended" in message:
+            process = self._processes[message["ended"]]
+            attempt = replace(
+                process.attempt,
+                state="succeeded" if message["exitCode"] == 0 else "failed",
+                exit_code=message["exitCode"],
+                result=_read_result(process.result),
+                finished_at=datetime.now(UTC),
+            )
+            self._processes[message["ended"]] = replace(process, attempt=attempt)
+
+    def _server_ended(self) -> SERError:
+        lines = self._server_log.read_text(errors="replace").strip().splitlines()
+        missing = any("No module named" in line for line in lines)
+        return SERError(
+            f"the server of the stage processes ended: {lines[-1] if lines else 'no message'}",
+            reason="StageServerEnded",
+            hint="in a checkout of this project: pip install '.[jobs]'"
+            if missing
+            else "run the same command again; it continues where the run stands",
+        )
+
+    def _read_outputs(self) -> list[StageEvent]:
+        events: list[StageEvent] = []
+        for job, process in list(self._processes.items()):
+            with process.output.open("rb") as output:
+                output.seek(process.read)
+                content = output.read()
+            complete = content[: content.rfind(b"\n") + 1]
+            self._processes[job] = replace(process, read=process.read + len(complete))
+            events += [_parse_event(job, line) for line in complete.decode("utf-8", errors="replace").splitlines() if line.strip()]
+        return events
+
+
+def _parse_event(job: str, line: str) -> StageEvent:
+    try:
+        fields = json.loads(line)
+        return StageEvent(job, str(fields.pop("event")), fields)
+    except (json.JSONDecodeError, AttributeError, KeyError):
+        return StageEvent(job, "output", {"text": line})
+
+
+def _read_result(path: Path) -> StageResult | None:
+    try:
+        return StageResult.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None

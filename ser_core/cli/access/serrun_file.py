@@ -1,0 +1,185 @@
+"""Reading a SERRun from a YAML file, with errors that name file, line, field, value and remedy."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ser_core.api.problems import Problem, problems
+from ser_core.api.serrun import API_VERSION, KIND, SERRun
+from ser_core.errors import SERError, SpecError, StoreAccessDenied
+
+MAX_BYTES = 1_000_000
+_FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_FIELD = re.compile(r"(?:spec\.)?([A-Za-z]+(?:\.[A-Za-z]+)*)")
+FieldPath = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, except that ``1e-4`` is a number, as in YAML 1.2."""
+
+
+_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+for _first in "-+.0123456789":
+    _Loader.yaml_implicit_resolvers.setdefault(_first, []).insert(0, ("tag:yaml.org,2002:float", _FLOAT))
+
+
+def read_serrun(path: Path) -> SERRun:
+    """The SERRun in ``path``. Relative ``file://./…`` and ``file://../…`` URIs are resolved beside the file.
+
+    Raises:
+        SpecError: The file cannot be read or is no valid SERRun; the message lists every problem with its line.
+    """
+    document, lines = _read(path)
+    document.pop("status", None)
+    _resolve_files(document.get("spec"), path.resolve().parent)
+    try:
+        # As JSON, and strictly, because that is how the API server reads it: '3' and true are no numbers.
+        text = json.dumps(_without_nulls(document), default=str)
+        return SERRun.model_validate_json(text, strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise _spec_error(path, problems(error, SERRun), lines) from error
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The SERRun in ``path`` as it is written, not validated.
+
+    Raises:
+        SpecError: The file cannot be read, or holds no SERRun.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[FieldPath, int]]:
+    """The document of a file, and the line of each of its fields."""
+    root = _compose(path)
+    lines: dict[FieldPath, int] = {}
+    _collect_lines(root, (), lines, path)
+    document = _construct(root, path)
+    if not isinstance(document, dict):
+        raise SpecError(
+            f"{path}:1: holds {type(document).__name__}, not a mapping", reason="NotASERRun", hint="start with apiVersion and kind"
+        )
+    for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
+        if document.get(name) != expected:
+            where = f"{path}:{lines.get((name,), 1)}"
+            raise SpecError(f"{where}: {name} is {document.get(name)!r}", reason="NotASERRun", hint=f"write {name}: {expected}")
+    return document, lines
+
+
+@contextmanager
+def located(path: Path) -> Iterator[None]:
+    """Put file and line before the message of an error that begins with a field of the SERRun in ``path``, or that denies its store."""
+    try:
+        yield
+    except SERError as error:
+        message = f"storage.uri: {error.message}" if isinstance(error, StoreAccessDenied) else error.message
+        place = _place_of(message, path)
+        if place is None:
+            raise
+        raise type(error)(f"{place}: {message}", reason=error.reason, hint=error.hint) from error
+
+
+def _place_of(message: str, path: Path) -> str | None:
+    lines: dict[FieldPath, int] = {}
+    _collect_lines(_compose(path), (), lines, path)
+    named = _FIELD.match(message)
+    field = ("spec", *named[1].split(".")) if named else ()
+    return f"{path}:{_line_of(field, lines)}" if field[:2] in lines else None
+
+
+def _compose(path: Path) -> yaml.Node:
+    try:
+        content = path.read_bytes()
+        if len(content) > MAX_BYTES:
+            raise SpecError(
+                f"{path} has {len(content)} bytes: at most {MAX_BYTES}", hint="a SERRun is a page of text; is this the right file?"
+            )
+        text = content.decode("utf-8-sig")
+        if re.search(r"(^|[\s\[{,:-])[*&][\w-]+", _without_comments(text), re.MULTILINE):
+            raise SpecError(f"{path} uses YAML anchors or aliases", hint="write the values out")
+        documents = list(yaml.compose_all(text, Loader=_Loader))
+    except OSError as error:
+        raise SpecError(
+            f"{path}: {(error.strerror or 'cannot be read').lower()}", reason="UnreadableFile", hint="give the path of a SERRun's YAML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is no UTF-8 text (byte {error.start})", reason="UnreadableFile", hint="save it as UTF-8") from error
+    except RecursionError as error:
+        raise SpecError(f"{path}: nested too deep", reason="NotYAML", hint="a SERRun has at most six levels") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error).split("\n")[0]
+        raise SpecError(f"{where}: no YAML: {problem}", reason="NotYAML", hint="indent with spaces; quote values with : or #") from error
+    nodes = [node for node in documents if node is not None]
+    if not nodes:
+        raise SpecError(f"{path}:1: is empty", reason="NotASERRun", hint="start with apiVersion and kind, as the files in examples/ do")
+    if len(nodes) != 1:
+        raise SpecError(f"{path} holds {len(nodes)} documents", reason="NotASERRun", hint="one SERRun a file")
+    return nodes[0]
+
+
+def _construct(root: yaml.Node, path: Path) -> Any:
+    try:
+        return _Loader("").construct_document(root)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        where = f"{path}:{mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else str(path)
+        problem = getattr(error, "problem", None) or str(error).split(";")[0]
+        raise SpecError(f"{where}: a value cannot be read: {problem}", reason="NotYAML", hint="quote what is meant as text") from error
+
+
+def _without_comments(text: str) -> str:
+    return re.sub(r"(^|\s)#.*|\"[^\"\n]*\"|'[^'\n]*'", " ", text, flags=re.MULTILINE)
+
+
+def _collect_lines(node: yaml.Node, path: FieldPath, lines: dict[FieldPath, int], file: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, str(key.value))
+            line = key.start_mark.line + 1
+            if inner in lines:
+                field = Problem(inner, "").field
+                raise SpecError(
+                    f"{file}:{line}: {field} occurs twice (first in line {lines[inner]})", reason="DuplicateKey", hint="remove one of them"
+                )
+            lines[inner] = line
+            _collect_lines(value, inner, lines, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[*path, index] = value.start_mark.line + 1
+            _collect_lines(value, (*path, index), lines, file)
+
+
+def _without_nulls(value: Any) -> Any:
+    """``value`` without fields that are null: like the API server, `ser` takes them as left out."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _resolve_files(value: Any, folder: Path) -> None:
+    """Make relative file URIs absolute, in place."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in list(items):
+        if isinstance(inner, str) and inner.startswith(("file://./", "file://../")):
+            value[key] = f"file://{(folder / inner.removeprefix('file://')).resolve()}"
+        else:
+            _resolve_files(inner, folder)
+
+
+def _spec_error(path: Path, found: Sequence[Problem], lines: dict[FieldPath, int]) -> SpecError:
+    messages = [f"{path}:{_line_of(problem.path, lines)}: {problem.field}: {problem.text}" for problem in found]
+    return SpecError("\n".join(messages), reason="InvalidSERRun", hint="docs/serrun.md describes every field")
+
+
+def _line_of(path: FieldPath, lines: dict[FieldPath, int]) -> int:
+    """Line of the field, or of the nearest one around it that stands in the file."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)

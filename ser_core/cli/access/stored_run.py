@@ -1,0 +1,87 @@
+"""From what the user names to a run: a SERRun file means the run in its store, a name means a run on a cluster.
+
+Every reading command starts here.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser_core.api.serrun import SERRun, StorageSpec
+from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
+from ser_core.cli.access.serrun_file import read_serrun
+from ser_core.errors import SpecError
+from ser_core.store.connect import connect
+from ser_core.store.port import ObjectStore
+from ser_core.store.retry import Retry
+from ser_core.store.run_object import load_run
+
+RunFile = Annotated[Path, typer.Argument(metavar="SERRUN.YAML", help="The file that the run was started with.", show_default=False)]
+Target = Annotated[
+    str, typer.Argument(metavar="RUN", help="Name of a run on a cluster, or the SERRun file of a run of this machine.", show_default=False)
+]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON lines for machines.")]
+
+SOON = Retry(deadline_seconds=20.0)
+"""Deadline for a store while a user waits at the terminal: here a wrong address is more likely than a restart of the store."""
+
+_FILE_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as it was last saved, and the store that holds its results."""
+
+    run: SERRun
+    storage: StorageSpec
+    target: str
+    """What the user named it by, with the options of its cluster; for hints."""
+    cluster: Cluster | None = None
+    """Where the run lives; None: on this machine."""
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """Nothing is sent before it is used."""
+        return connect(self.storage, SOON)
+
+
+def is_file(target: str) -> bool:
+    """Whether a target means a file; everything else is the name of a run on a cluster."""
+    return "/" in target or target.endswith(_FILE_SUFFIXES) or Path(target).is_file()
+
+
+def open_run(target: str, place: Place) -> StoredRun:
+    """The run that the user means.
+
+    Args:
+        target: A SERRun file, or a run's name.
+        place: On which cluster.
+
+    Raises:
+        SpecError: The file is wrong, or there is no such run (``RunNotFound``).
+        StoreError: The store cannot be read.
+        ClusterError: The cluster cannot be read.
+    """
+    if not is_file(target):
+        cluster = connect_cluster(place)
+        run = cluster.run(target)
+        return StoredRun(run, run.spec.storage, f"{target}{place.options}", cluster)
+    if place.given:
+        name = read_serrun(Path(target)).metadata.name
+        raise SpecError(
+            f"{target} is a file, and files mean runs of this machine", reason="NotOnACluster", hint=f"give the name: {name}{place.options}"
+        )
+    return _local(Path(target))
+
+
+def _local(file: Path) -> StoredRun:
+    wanted = read_serrun(file)
+    name, namespace, storage = wanted.metadata.name, wanted.metadata.namespace, wanted.spec.storage
+    run = load_run(connect(storage, SOON), namespace, name)
+    if run is None:
+        hint = f"start it: ser run {file}; a run on a cluster is read by its name: {name} -n {namespace}"
+        raise SpecError(f"{storage.uri} holds no run {namespace}/{name}", reason="RunNotFound", hint=hint)
+    return StoredRun(run, storage, str(file))

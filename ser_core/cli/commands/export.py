@@ -1,0 +1,41 @@
+"""`ser export`: the best reward model, or the policy, as a folder that plain transformers loads, with its model card."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.views.output import say
+from ser_core.errors import SpecError
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty folder.", show_default=False)]
+Policy = Annotated[bool, typer.Option("--policy", help="The aligned policy in place of the reward model.")]
+
+
+def export(
+    run: Target,
+    folder: Folder,
+    policy: Policy = False,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Copy the best reward model or the policy, with its card.
+
+    The folder then loads in plain transformers; every file is checked against its manifest.
+    """
+    from ser_core.report.ledger import read_ledger
+    from ser_core.report.model_card import export_model, export_policy
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new folder")
+    stored = open_run(run, Place(namespace, context, kubeconfig))
+    ledger = read_ledger(stored.store, stored.run)
+    try:
+        names = (export_policy if policy else export_model)(stored.store, ledger, folder)
+    except OSError as error:
+        raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another folder") from error
+    say(f"{len(names)} files of {'the policy' if policy else 'the best reward model'}, and README.md")
+    print(folder)

@@ -1,0 +1,38 @@
+"""`ser report`: one self-contained HTML page about a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.views.output import say
+from ser_core.errors import SpecError
+
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; left out: <name>-report.html here.")]
+
+
+def report(
+    run: Target,
+    output: Output = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Write a report of the run as one HTML page.
+
+    Evolution, kept pairs, calibration, length bias, sample pairs, costs, provenance; the page needs nothing else.
+    """
+    from ser_core.report.html import write_report
+    from ser_core.report.ledger import read_ledger
+
+    stored = open_run(run, Place(namespace, context, kubeconfig))
+    ledger = read_ledger(stored.store, stored.run)
+    target = output or Path(f"{stored.run.metadata.name}-report.html")
+    say(f"reading {len(ledger.stages)} stages of {stored.run.metadata.name}")
+    try:
+        write_report(stored.store, ledger, stored.target, target)
+    except OSError as error:
+        raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
+    print(target)

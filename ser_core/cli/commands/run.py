@@ -1,0 +1,205 @@
+"""`ser run`: carry a SERRun out on this machine, with the planner and the stages that a cluster uses."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import signal
+import tempfile
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import typer
+
+from ser_core.api.immutability import forbidden_changes, refuse_changes
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import RunIdentity, StageResult
+from ser_core.api.status import Outcome, Phase, StageStatus
+from ser_core.cli.access.local_executor import LocalExecutor
+from ser_core.cli.access.serrun_file import located, read_serrun
+from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile
+from ser_core.cli.views.display import Display, choose_display
+from ser_core.errors import SERError, SpecError
+from ser_core.loop.observed import Observed, ObservedAttempt
+from ser_core.loop.plan import plan
+from ser_core.store.checkpoints import CheckpointStore
+from ser_core.store.connect import connect
+from ser_core.store.port import ObjectStore
+from ser_core.store.run_object import create_run, load_run, save_run
+
+EXIT_SUSPENDED = 75
+"""Exit code of a run that waits for the user: suspended, or out of budget (EX_TEMPFAIL of sysexits.h)."""
+TERMINAL = (Phase.COMPLETED, Phase.FAILED)
+WAITING = (Phase.SUSPENDED, Phase.BUDGET_EXCEEDED)
+_POLL_SECONDS = 0.25
+
+
+class Interruption:
+    """Ctrl-C or SIGTERM to `ser run`: the run is suspended in order; a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """Signal handler."""
+        if self.number is not None:
+            raise KeyboardInterrupt
+        self.number = number
+
+
+def run(file: RunFile, as_json: JsonLines = False) -> None:
+    """Carry a run out on this machine, or continue it.
+
+    Ctrl-C saves a checkpoint and suspends the run; the same command continues it. The file is read again when it changes: suspend,
+    resources, budget, activeDeadline and a raised maxIterations take effect at once.
+    """
+    raise typer.Exit(run_file(file, choose_display(as_json=as_json)))
+
+
+def run_file(path: Path, display: Display) -> int:
+    """Start the run of ``path`` or continue it where its manifests say, until it ends or must wait.
+
+    Returns:
+        0 completed; the failing stage's exit code; 75 suspended or out of budget; 130 after Ctrl-C, 143 after SIGTERM.
+
+    Raises:
+        SpecError: The file is wrong, or an immutable field differs from what the run started with.
+        StoreError: The store cannot be used.
+    """
+    wanted = read_serrun(path)
+    store = connect(wanted.spec.storage)
+    interruption = Interruption()
+    with locked(store.uri(f"{wanted.metadata.namespace}/{wanted.metadata.name}"), display) as lock:
+        for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
+            signal.signal(number, interruption.handle)
+        with located(path):
+            run = _adopt(connect(wanted.spec.storage, SOON), wanted, path)
+        if run.status.phase in TERMINAL:
+            display.ended_before(run)
+            return _exit_code(run)
+        with LocalExecutor(lock.fileno()) as executor, display:
+            run = _drive(run, path, store, executor, display, interruption)
+        interrupted = interruption.number is not None and run.status.phase not in TERMINAL
+        if interrupted:
+            run = _explain_interruption(run, path, store)
+        display.ended(run, store)
+    return 128 + interruption.number if interruption.number is not None and interrupted else _exit_code(run)
+
+
+def _explain_interruption(run: SERRun, path: Path, store: ObjectStore) -> SERRun:
+    """The hint after Ctrl-C. The planner's hint names the field `suspend`, which needs no change here."""
+    status = run.status.model_copy(update={"message": f"interrupted; to go on: ser run {path}"})
+    run = run.model_copy(update={"status": status})
+    save_run(store, run)
+    return run
+
+
+def _drive(run: SERRun, path: Path, store: ObjectStore, executor: LocalExecutor, display: Display, interruption: Interruption) -> SERRun:
+    before = ended_attempts(run, store)
+    threads = len(os.sched_getaffinity(0))
+    read_at = path.stat().st_mtime_ns
+    while True:
+        if path.exists() and path.stat().st_mtime_ns != read_at:
+            read_at = path.stat().st_mtime_ns
+            run = _reread(run, path, display)
+        if interruption.number is not None:
+            run = run.model_copy(update={"spec": run.spec.model_copy(update={"suspend": True})})
+        planned = plan(run, Observed(before + executor.observe(), threads=threads), datetime.now(UTC))
+        for action in planned.actions:
+            executor.carry_out(action)
+        if planned.status != run.status:
+            run = run.model_copy(update={"status": planned.status})
+            save_run(store, run)
+        display.show(run, planned)
+        if planned.status.phase in TERMINAL or (planned.status.phase in WAITING and not _live(executor)):
+            return run
+        for event in executor.wait(_POLL_SECONDS):
+            display.stage_event(event)
+
+
+def ended_attempts(run: SERRun, store: ObjectStore) -> tuple[ObservedAttempt, ...]:
+    """Attempts that the status calls running although no process is left: the machine or `ser run` was killed.
+
+    Holding the run's lock proves that they are gone, so they count as taken away, with the newest checkpoint that they left.
+    """
+    return tuple(_taken_away(run, stage, store) for stage in run.status.stages if stage.outcome is Outcome.RUNNING)
+
+
+def _taken_away(run: SERRun, stage: StageStatus, store: ObjectStore) -> ObservedAttempt:
+    identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=run.metadata.uid)
+    step = CheckpointStore(store, identity, stage.iteration, stage.stage).newest_step()
+    return ObservedAttempt(
+        stage.iteration,
+        stage.stage,
+        stage.attempt,
+        stage.job,
+        "failed",
+        stage.mode,
+        exit_code=143,
+        result=StageResult(outcome="interrupted", reason="Interrupted", message="ser run was ended", checkpoint_step=step),
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
+    """The run that stands in the store with the mutable fields of the file, or a new one."""
+    run = load_run(store, wanted.metadata.namespace, wanted.metadata.name)
+    if run is None:
+        metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
+        run = create_run(store, SERRun(metadata=metadata, spec=wanted.spec))
+    changes = forbidden_changes(run.spec, wanted.spec, run.status)
+    if changes:
+        held = f"{wanted.spec.storage.uri} holds a run {run.metadata.namespace}/{run.metadata.name} ({run.status.phase})"
+        raise SpecError(
+            f"{path}: {held} that was started with another spec:" + "".join(f"\n  {change}" for change in changes),
+            reason="ImmutableField",
+            hint=f"to begin anew: ser purge {path}; to keep the old run: write another storage.uri or metadata.name",
+        )
+    return _with_spec(run, wanted)
+
+
+def _with_spec(run: SERRun, wanted: SERRun) -> SERRun:
+    if run.spec == wanted.spec:
+        return run
+    refuse_changes(run.spec, wanted.spec, run.status)
+    metadata = run.metadata.model_copy(update={"generation": run.metadata.generation + 1})
+    return run.model_copy(update={"metadata": metadata, "spec": wanted.spec})
+
+
+def _reread(run: SERRun, path: Path, display: Display) -> SERRun:
+    try:
+        return _with_spec(run, read_serrun(path))
+    except SERError as error:
+        display.warn(f"change of {path} ignored: {error.message}")
+        return run
+
+
+@contextlib.contextmanager
+def locked(run_uri: str, display: Display) -> Iterator[IO[bytes]]:
+    """Hold the lock of a run on this machine; wait for the processes of an earlier `ser run` that are still ending."""
+    folder = Path(tempfile.gettempdir(), f"ser-locks-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / f"{hashlib.sha256(run_uri.encode()).hexdigest()[:32]}.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            display.warn(f"another ser run of {run_uri} is working or ending; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+
+
+def _live(executor: LocalExecutor) -> bool:
+    return any(attempt.state == "running" for attempt in executor.observe())
+
+
+def _exit_code(run: SERRun) -> int:
+    if run.status.phase is Phase.COMPLETED:
+        return 0
+    if run.status.phase in WAITING:
+        return EXIT_SUSPENDED
+    codes = [stage.exit_code for stage in run.status.stages if stage.outcome is Outcome.FAILED and stage.exit_code]
+    return codes[-1] if codes else 1

@@ -1,0 +1,122 @@
+"""`ser score`: score a file of pairs or answers with a run's best reward model, as a stream of JSON lines."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import StoredRun, open_run
+from ser_core.cli.views.output import say
+from ser_core.errors import QualityError, SpecError
+
+if TYPE_CHECKING:
+    from ser_core.cli.access.score_input import ScoreRow
+    from ser_core.learn.reward.reward_model import RewardModel
+
+ROWS_AT_ONCE = 512
+
+Input = Annotated[str, typer.Argument(metavar="FILE", help="Pairs or answers, in any form that a run reads; - is standard input.")]
+Run = Annotated[str, typer.Option("--run", "-r", metavar="RUN", help="Name of a run on a cluster, or the SERRun file of a run here.")]
+
+
+def score(
+    file: Input,
+    run: Run,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Score pairs or answers with the best reward model.
+
+    Prints one JSON object a line, in the order of the rows.
+    Pairs (any of the preference formats) get score_1, score_2, better and confidence; rows of prompt and answer get score.
+    Scores are logits: compare them between answers to one prompt only.
+    """
+    from ser_core.cli.access.score_input import read_score_rows
+
+    rows = read_score_rows(file)
+    stored = open_run(run, Place(namespace, context, kubeconfig))
+    first = next(rows)
+    with tempfile.TemporaryDirectory(prefix="ser-score-") as folder:
+        model, temperature = load_best(stored, Path(folder))
+        count = agreed = labelled = 0
+        for result in score_stream(model, chain([first], rows), stored.run.spec.training.tokens_per_batch, temperature):
+            print(json.dumps(result, ensure_ascii=False), flush=True)
+            count += 1
+            labelled += "agrees" in result
+            agreed += result.get("agrees", False)
+    say(f"scored {count:,} rows" + (f"; {agreed / labelled:.1%} of {labelled:,} labels agree" if labelled else ""))
+
+
+def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
+    """The best reward model of a run, and its temperature.
+
+    Args:
+        stored: The run.
+        folder: For the model's files.
+
+    Raises:
+        SpecError: No reward model is trained yet, or the packages of the stages are missing.
+        StoreError: The store cannot be read.
+    """
+    from ser_core.report.ledger import fetch_model, read_ledger
+
+    try:
+        from ser_core.learn.compute.precision import detect, set_up_process
+        from ser_core.learn.reward.reward_model import load
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"{error.name} is not installed", reason="MissingPackage", hint="in a checkout of this project: pip install '.[jobs]'"
+        ) from error
+    ledger = read_ledger(stored.store, stored.run)
+    best = ledger.best_model()
+    set_up_process(len(os.sched_getaffinity(0)))
+    spec = stored.run.spec.reward_model
+    model = load(fetch_model(stored.store, best, folder), detect(spec.precision), max_length=spec.max_length)
+    return model, best.metrics.temperature
+
+
+def score_stream(model: "RewardModel", rows: Iterable["ScoreRow"], tokens_per_batch: int, temperature: float) -> Iterator[dict[str, Any]]:
+    """Results in the order of the rows; at most `ROWS_AT_ONCE` rows are held in memory."""
+    from ser_core.learn.reward.scoring import score_rows
+
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, ROWS_AT_ONCE)):
+        texts = [(row.prompt, answer) for row in chunk for answer in row.answers]
+        encoded = model.encoder.rows([prompt for prompt, _ in texts], [answer for _, answer in texts])
+        scores = iter(score_rows(model, encoded, tokens_per_batch))
+        for row in chunk:
+            yield result_of(row, [float(next(scores)) for _ in row.answers], temperature)
+
+
+def result_of(row: "ScoreRow", scores: Sequence[float], temperature: float) -> dict[str, Any]:
+    """What is printed for one row.
+
+    Args:
+        row: The row.
+        scores: Raw logits of its one or two answers.
+        temperature: Divides the difference into log odds.
+
+    Raises:
+        QualityError: A score is not finite.
+    """
+    if not all(map(math.isfinite, scores)):
+        raise QualityError(
+            f"line {row.line}: the reward model's scores are {list(scores)}",
+            reason="NonFiniteScore",
+            hint="its files are damaged: restore them, or run its retrain again",
+        )
+    result: dict[str, Any] = {"line": row.line} | ({} if row.name is None else {"id": row.name})
+    if len(scores) == 1:
+        return result | {"score": scores[0]}
+    better = 1 if scores[0] >= scores[1] else 2
+    confidence = 1 / (1 + math.exp(-abs(scores[0] - scores[1]) / temperature))
+    result |= {"score_1": scores[0], "score_2": scores[1], "better": better, "confidence": confidence}
+    return result if row.better is None else result | {"agrees": scores[0] != scores[1] and better == row.better}

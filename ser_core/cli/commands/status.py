@@ -1,0 +1,89 @@
+"""`ser status`: where a run stands, in sections; once, or with every change."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.live import Live
+
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import StoredRun, Target, open_run
+from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, standard_output
+from ser_core.cli.views.status_view import Details, status_view
+from ser_core.errors import ClusterError, StoreError
+from ser_core.loop.plan import TERMINAL
+
+WATCH_SECONDS = 2.0
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="All conditions and attempts; on a cluster also pods and events.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show every change until the run has ended.")]
+
+
+def status(
+    run: Target,
+    verbose: Verbose = False,
+    watch: Watch = False,
+    output: FormatOption = Format.TEXT,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Show where a run stands.
+
+    Phase, stage, best reward model, conditions and failures; -o json or yaml prints the whole SERRun.
+    """
+    place = Place(namespace, context, kubeconfig)
+    stored = open_run(run, place)
+    if output is not Format.TEXT:
+        print_data(stored.run.model_dump(mode="json", by_alias=True), output)
+    elif watch:
+        _watch(stored, run, place, verbose=verbose)
+    else:
+        standard_output().print(_view(stored, verbose=verbose), crop=False)
+
+
+def _watch(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
+    """Follow the run until it has ended or the user presses Ctrl-C."""
+    try:
+        (_watch_live if sys.stdout.isatty() else _watch_lines)(stored, target, place, verbose=verbose)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _watch_live(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
+    with Live(_view(stored, verbose=verbose), console=standard_output(), auto_refresh=False, vertical_overflow="visible") as live:
+        while stored.run.status.phase not in TERMINAL:
+            stored = _look_again(stored, target, place)
+            live.update(_view(stored, verbose=verbose), refresh=True)
+
+
+def _watch_lines(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
+    """Output for a pipe or a file: all sections again after every change of the run."""
+    standard_output().print(_view(stored, verbose=verbose), crop=False)
+    while stored.run.status.phase not in TERMINAL:
+        before, stored = stored, _look_again(stored, target, place)
+        if stored.run != before.run:
+            standard_output().print("", _view(stored, verbose=verbose), sep="\n", crop=False)
+
+
+def _look_again(stored: StoredRun, target: str, place: Place) -> StoredRun:
+    """Read the run again; the old one, with a warning, while the cluster or the store does not answer."""
+    time.sleep(WATCH_SECONDS)
+    try:
+        return open_run(target, place)
+    except (ClusterError, StoreError) as error:
+        if error.exit_code != ClusterError.exit_code:
+            raise
+        print_warning(f"{error.message}; looking again")
+        return stored
+
+
+def _view(stored: StoredRun, *, verbose: bool) -> RenderableType:
+    details = Details()
+    if verbose and stored.cluster is not None:
+        uid = stored.run.metadata.uid
+        details = Details(tuple(stored.cluster.pods(uid)), tuple(stored.cluster.events(uid)))
+    return status_view(stored.run, datetime.now(UTC), details, verbose=verbose)

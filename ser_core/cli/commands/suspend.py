@@ -1,0 +1,47 @@
+"""`ser suspend` and `ser resume`: stop a run on a cluster in order, and let it go on."""
+
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.views.output import say
+from ser_core.errors import SpecError
+from ser_core.loop.plan import TERMINAL
+
+
+def suspend(run: Target, namespace: NamespaceOption = None, context: ContextOption = None, kubeconfig: KubeconfigOption = None) -> None:
+    """Stop a run on a cluster after a checkpoint.
+
+    Its stage saves a checkpoint and frees its GPUs; ser resume lets the run go on from there.
+    """
+    _set(run, Place(namespace, context, kubeconfig), suspend=True)
+
+
+def resume(run: Target, namespace: NamespaceOption = None, context: ContextOption = None, kubeconfig: KubeconfigOption = None) -> None:
+    """Let a suspended run on a cluster go on.
+
+    From the checkpoint that its stage has saved.
+    """
+    _set(run, Place(namespace, context, kubeconfig), suspend=False)
+
+
+def _set(target: str, place: Place, *, suspend: bool) -> None:
+    verb, done = ("suspend", "suspended") if suspend else ("resume", "resumed")
+    stored = open_run(target, place)
+    run, cluster = stored.run, stored.cluster
+    if cluster is None:
+        how = (
+            "press Ctrl-C in its ser run, or write suspend: true into the file" if suspend else f"ser run {target} goes on where it stopped"
+        )
+        raise SpecError(f"{target} is a run of this machine, and no operator carries it out", reason="NotOnACluster", hint=how)
+    if run.status.phase in TERMINAL:
+        raise SpecError(
+            f"run {cluster.namespace}/{target} has ended ({run.status.phase}): there is nothing to {verb}",
+            reason="RunEnded",
+            hint=f"to see its results: ser evolution {stored.target}",
+        )
+    if run.spec.suspend is suspend:
+        say(f"run {cluster.namespace}/{target} {'is suspended already' if suspend else 'is not suspended'}")
+        return
+    cluster.suspend(target, suspend)
+    print(f"serrun.ser.dev/{target} {done}")
+    if suspend:
+        say(f"its stage saves a checkpoint and ends; watch it: ser status {stored.target} --watch")

@@ -1,0 +1,225 @@
+"""`ser validate`: everything that can be wrong with a run before it costs anything. Nothing is trained and nothing is kept."""
+
+import tempfile
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import PrepareMetrics, RunIdentity
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
+from ser_core.cli.access.node_fit import fits
+from ser_core.cli.access.serrun_file import located, read_document, read_serrun
+from ser_core.cli.access.stored_run import SOON, RunFile
+from ser_core.cli.views.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
+from ser_core.errors import ClusterAccessDenied, SERError, SpecError
+
+Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
+Probe = Annotated[
+    bool | None,
+    typer.Option(
+        "--probe/--no-probe", help="Also check store, model and data from here. Default: yes, but no with --server.", show_default=False
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: what was found, or what is wrong."""
+
+    name: str
+    found: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: SERError | None = None
+
+
+def validate(
+    file: RunFile,
+    server: Server = False,
+    probe: Probe = None,
+    output: FormatOption = Format.TEXT,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Check spec, store, model and data.
+
+    Nothing is trained and nothing is kept; all problems are reported at once. With --server the cluster is asked instead: whether it would
+    take the SERRun (a dry run), and whether some node could hold its pods.
+    """
+    run, place = read_serrun(file), Place(namespace, context, kubeconfig)
+    checks = [
+        Check("spec", (describe(run),)),
+        *(_checked(name, check, run, file) for name, check in _chosen(file, place, server, probe).items()),
+    ]
+    errors = [check.error for check in checks if check.error is not None]
+    if output is not Format.TEXT:
+        print_data({"ready": not errors, "checks": [_as_data(check) for check in checks]}, output)
+    else:
+        for line in _lines(checks):
+            standard_output().print(line, soft_wrap=True)
+    for warning in (warning for check in checks for warning in check.warnings):
+        print_warning(warning)
+    for error in {error.message: error for error in errors}.values():  # two checks may fail for one cause
+        print_error(error)
+    if errors:
+        raise typer.Exit(errors[0].exit_code)
+    if output is Format.TEXT:
+        command = f"kubectl apply{Place(namespace, context, kubeconfig).options} -f {file}" if server else f"ser run {file}"
+        standard_output().print(f"ready: {command}", soft_wrap=True)
+
+
+def _chosen(file: Path, place: Place, server: bool, probe: bool | None) -> dict[str, Callable[[SERRun], Check]]:
+    """The checks by name, cheapest first."""
+    written = read_document(file)["metadata"].get("namespace")
+    place = replace(place, namespace=place.namespace or written)
+    of_cluster: dict[str, Callable[[SERRun], Check]] = {
+        "server": lambda run: check_server(run, file, place),
+        "nodes": lambda run: check_nodes(run, place),
+    }
+    from_here = not server if probe is None else probe
+    return (of_cluster if server else {}) | (CHECKS if from_here else {})
+
+
+def describe(run: SERRun) -> str:
+    """The run in one line."""
+    loop = run.spec.loop
+    controls = f", controls {', '.join(loop.controls)}" if loop.controls else ""
+    return f"{run.metadata.name}: rule {loop.rule}, at most {loop.max_iterations} loops{controls}"
+
+
+def check_server(run: SERRun, file: Path, place: Place) -> Check:
+    """The API server would take the SERRun as it is written, new or as a change of the run that it has."""
+    cluster = connect_cluster(place)
+    cluster.dry_run(read_document(file), run.metadata.name)
+    return Check("server", (f"{cluster.namespace}/{run.metadata.name} would be taken (dry run, nothing was created)",))
+
+
+def check_nodes(run: SERRun, place: Place) -> Check:
+    """Some node could hold the pods of each kind of stage. If none can, that is a warning only: an autoscaler may add one."""
+    try:
+        nodes = connect_cluster(place).nodes()
+    except ClusterAccessDenied as error:
+        return Check("nodes", ("not checked",), (f"whether some node fits is not known: {error.message}",))
+    found = fits(run.spec, nodes)
+    lines = tuple(f"{fit.stage}: {fit.wanted}: {_on(fit.nodes)}" for fit in found)
+    unfit = tuple(f"resources.{fit.stage} ({fit.wanted}) fits no node; nearest is {fit.nearest}" for fit in found if not fit.nodes)
+    return Check("nodes", lines, unfit)
+
+
+def _on(nodes: tuple[str, ...]) -> str:
+    more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+    return f"fits {nodes[0]}{more}" if nodes else "fits no node now"
+
+
+def check_store(run: SERRun) -> Check:
+    """The store gives the guarantees that commits need: what is written can be read, and of 8 racing writers one wins."""
+    from ser_core.store.connect import connect
+    from ser_core.store.probe import probe
+
+    identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=f"validate-{uuid.uuid4().hex[:8]}")
+    probe(connect(run.spec.storage, SOON), identity)
+    return Check("store", (f"{run.spec.storage.uri}: can be written, one of 8 racing writers won",))
+
+
+def check_model(run: SERRun) -> Check:
+    """The base models' files are complete, and transformers can score, or write, with their kinds."""
+    from ser_core.data.reading.base_model import check_base_model, check_policy_base
+    from ser_core.data.reading.locations import Access
+
+    access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
+    with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
+        model = check_base_model(run.spec.reward_model, access, Path(folder))
+        refuse_unscorable(model.model_type, run.spec.reward_model.base)
+        models = [model]
+        if policy is not None:
+            models.append(check_policy_base(policy, access, Path(folder, "policy")))
+            refuse_no_writer(models[-1].model_type, policy.base)
+    return Check("model", tuple(f"{found.location.pinned}: {found.model_type}, {len(found.files)} files" for found in models))
+
+
+def refuse_unscorable(model_type: str, base: str) -> None:
+    """Raise `SpecError` ``ModelNotSupported`` when transformers has no sequence-classification model of this kind."""
+    if model_type not in _kinds("MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES"):
+        raise SpecError(
+            f"rewardModel.base: {base} is a {model_type}, which transformers cannot load as a sequence-classification model",
+            reason="ModelNotSupported",
+            hint="name a model that AutoModelForSequenceClassification supports, for example a bert, modernbert, llama or qwen3",
+        )
+
+
+def refuse_no_writer(model_type: str, base: str) -> None:
+    """Raise `SpecError` ``ModelNotSupported`` when transformers has no causal language model of this kind."""
+    if model_type not in _kinds("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"):
+        raise SpecError(
+            f"policy.base: {base} is a {model_type}, which transformers cannot load as a causal language model",
+            reason="ModelNotSupported",
+            hint="name a model that AutoModelForCausalLM supports, for example a llama or qwen3",
+        )
+
+
+def _kinds(table: str) -> Collection[str]:
+    """Model types in one of transformers' tables."""
+    try:
+        from transformers.models.auto import modeling_auto
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"{error.name} is not installed, stages need it",
+            reason="MissingPackage",
+            hint="in a checkout of this project: pip install '.[jobs]'",
+        ) from error
+    found: Collection[str] = getattr(modeling_auto, table)
+    return found
+
+
+def check_data(run: SERRun) -> Check:
+    """The data can be read and split."""
+    from ser_core.data.preparing.preparation import inspect
+    from ser_core.data.preparing.prompts import read_prompts
+    from ser_core.data.reading.locations import Access
+
+    access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
+    metrics = inspect(run.spec.data, run.spec.training.seed, access)
+    lines = [*_data_lines(metrics)]
+    if policy is not None and policy.prompts is not None:
+        with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
+            found = read_prompts(policy.prompts.uri, access, Path(folder), (), run.spec.data.max_dropped_fraction, lambda: None)
+        lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
+    return Check("data", tuple(lines), metrics.warnings)
+
+
+def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:
+    yield f"{metrics.found}: {metrics.rows:,} rows"
+    yield f"seed {metrics.seed:,} · dev {metrics.dev:,} · pool {metrics.pool:,} · held-out {metrics.heldout:,}"
+    if metrics.dropped:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in metrics.dropped.items())
+        yield f"dropped {sum(metrics.dropped.values()):,}: {reasons}"
+
+
+CHECKS: dict[str, Callable[[SERRun], Check]] = {"store": check_store, "model": check_model, "data": check_data}
+"""By name, cheapest first."""
+
+
+def _checked(name: str, check: Callable[[SERRun], Check], run: SERRun, file: Path) -> Check:
+    try:
+        with located(file):
+            return check(run)
+    except SERError as error:
+        return Check(name, error=error)
+
+
+def _lines(checks: list[Check]) -> Iterator[str]:
+    for check in checks:
+        first, *rest = check.found or (check.error.reason if check.error else "",)
+        yield f"{check.name:<6} {'ok    ' if check.error is None else 'failed'} {first}"
+        yield from (f"{'':<13} {line}" for line in rest)
+
+
+def _as_data(check: Check) -> dict[str, object]:
+    error = check.error
+    problem = None if error is None else {"reason": error.reason, "message": error.message, "hint": error.hint}
+    return {"name": check.name, "found": check.found, "warnings": check.warnings, "error": problem}

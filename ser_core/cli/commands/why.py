@@ -1,0 +1,151 @@
+"""`ser why`: why a run is in its current state, in three lines: cause, evidence, fix."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.text import Text
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import StoredRun, Target, open_run
+from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
+from ser_core.cli.views.remedies import Remedy, remedy_of
+from ser_core.cli.views.status_view import beside, elapsed, event_time
+from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
+
+_NAME_CELLS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The answer."""
+
+    cause: str
+    evidence: str
+    fix: str
+
+
+def why(
+    run: Target,
+    output: FormatOption = Format.TEXT,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Say why a run is in its current state.
+
+    Cause, evidence and fix in three lines, from conditions, attempts and events.
+    """
+    stored = open_run(run, Place(namespace, context, kubeconfig))
+    told = explain(stored.run, _events(stored), datetime.now(UTC), stored.target, on_cluster=stored.cluster is not None)
+    if output is not Format.TEXT:
+        print_data(asdict(told), output)
+        return
+    console = standard_output()
+    for name, text in asdict(told).items():
+        if console.is_terminal:
+            console.print(beside(name, Text(text), _NAME_CELLS, "bold"))
+        else:
+            console.print(f"{name:<{_NAME_CELLS}}{text}", soft_wrap=True)
+
+
+def _events(stored: StoredRun) -> Sequence[Mapping[str, Any]]:
+    return () if stored.cluster is None else stored.cluster.events(stored.run.metadata.uid)
+
+
+def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, target: str, *, on_cluster: bool) -> Why:
+    """Why a run is in its current state. Pure.
+
+    Args:
+        run: The run.
+        events: Events of the run itself; of the pods the operator has read already what they wait for.
+        now: For how long a stage has been running.
+        target: What the user named the run by, for commands.
+        on_cluster: Whether an operator carries it out, or `ser run`.
+    """
+    status = run.status
+    if on_cluster and status.observed_generation < run.metadata.generation:
+        return _unseen(run, events)
+    if not status.conditions:
+        return Why("the run has not begun", "no stage was ever started", f"start it: ser run {target}")
+    if status.phase is Phase.COMPLETED:
+        return _completed(run)
+    reason = next((condition.reason for condition in status.conditions if condition.type == "Ready"), status.conditions[0].reason)
+    failed = _last_failure(status)
+    if reason == "Running":
+        return _running(status, failed, now, target, on_cluster=on_cluster)
+    if reason == "Pausing" and failed is not None:
+        remedy = remedy_of(failed.reason, failed.exit_code)
+        return Why(f"{remedy.cause}; the next attempt begins by itself", status.message, _filled(remedy, run))
+    exit_code = failed.exit_code if failed is not None and status.phase is Phase.FAILED else None
+    remedy = remedy_of(reason, exit_code)
+    return Why(remedy.cause, f"{reason}: {status.message}", f"{_filled(remedy, run)}{_then(run, target, on_cluster=on_cluster)}")
+
+
+def _unseen(run: SERRun, events: Sequence[Mapping[str, Any]]) -> Why:
+    seen = run.status.observed_generation
+    what = "the run" if not seen else f"the change of the spec (generation {run.metadata.generation}, seen {seen})"
+    last = max(events, key=event_time, default=None)
+    told = f"; last event: {last.get('reason')}: {last.get('message')}" if last is not None else "; it has no events"
+    pods = "kubectl get pods -A -l app.kubernetes.io/name=ser-operator"
+    fix = f"check that an operator runs and watches namespace {run.metadata.namespace}: {pods}"
+    return Why(f"no operator has looked at {what} yet", f"status.observedGeneration is {seen}, of {run.metadata.generation}{told}", fix)
+
+
+def _completed(run: SERRun) -> Why:
+    status = run.status
+    last = status.iterations[-1] if status.iterations else None
+    if last is not None and last.learning_status is LearningStatus.STOP:
+        cause = f"the run has ended: in loop {last.iteration} too few self-labels could be trusted"
+        fix = "if that is too early: more seed labels, or in a new run a lower loop.thresholds.targetPrecision or minSamples"
+    elif status.policy is not None and status.policy.stopped:
+        cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
+        fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"
+    elif not status.best_iteration:
+        cause = "the run has ended, and no loop beat the seed model on the dev pairs"
+        fix = "more seed labels make a better seed model; ser report shows what was kept and how often it was right"
+    else:
+        cause, fix = "the run has ended as it should", "nothing to do; ser evolution and ser report show the results"
+    return Why(cause, status.message, fix)
+
+
+def _running(status: SERRunStatus, failed: StageStatus | None, now: datetime, target: str, *, on_cluster: bool) -> Why:
+    live = live_attempt(status)
+    if live is None:
+        return Why("nothing is wrong: the next stage is being started", status.message, f"watch it: ser status {target} --watch")
+    since = f"{key_of(live)}, attempt {live.attempt}, since {elapsed(live.started_at, None, now)}"
+    progress = status.progress
+    if progress is not None:
+        since += f", {progress.percent} % ({progress.step:,} of {progress.total:,} {progress.unit})"
+    if failed is not None and key_of(failed) == key_of(live):
+        since += f"; attempt {failed.attempt} ended with {failed.reason}: {failed.message}"
+    local = "; if no ser run is working, the machine was interrupted: the same ser run goes on"
+    return Why("nothing is wrong: a stage is running", since, f"watch it: ser status {target} --watch{'' if on_cluster else local}")
+
+
+def _last_failure(status: SERRunStatus) -> StageStatus | None:
+    ended = [row for row in status.stages if row.outcome in (Outcome.FAILED, Outcome.LOST, Outcome.INTERRUPTED)]
+    return ended[-1] if ended else None
+
+
+def _filled(remedy: Remedy, run: SERRun) -> str:
+    live = live_attempt(run.status)
+    stage = live.stage if live is not None else run.status.stage
+    return remedy.fix.replace("{resources}", resource_kind(stage) if stage is not None else "<stage>")
+
+
+def _then(run: SERRun, target: str, *, on_cluster: bool) -> str:
+    """What makes the run go on once the cause is gone; empty when it goes on by itself."""
+    if run.status.phase is Phase.FAILED:
+        again = (
+            f"kubectl delete serrun -n {run.metadata.namespace} {run.metadata.name} and apply it again"
+            if on_cluster
+            else (f"ser purge {target} and ser run {target}")
+        )
+        return f"; then {again}, since a failed run stays failed"
+    if run.status.phase is Phase.SUSPENDED:
+        return f": ser resume {target}" if on_cluster else f": ser run {target}, with suspend: false in the file"
+    return ""

@@ -1,0 +1,1 @@
+"""What is printed: tables, charts, remedies, and how errors look."""

@@ -1,0 +1,140 @@
+"""Two runs beside each other: what differs in their specs, the results of each loop, and whether the difference may be chance."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import PrepareMetrics
+from ser_core.api.status import IterationStatus
+from ser_core.cli.access.stored_run import StoredRun
+from ser_core.errors import QualityError, SpecError, StoreError
+
+SEED, BEST = "seed", "best"
+
+
+@dataclass(frozen=True, slots=True)
+class SpecDifference:
+    """One field that differs between the two specs; None: left out."""
+
+    field: str
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True, slots=True)
+class LoopPair:
+    """One loop of both runs."""
+
+    name: str
+    a: IterationStatus | None
+    """None: that run has not made this loop."""
+    b: IterationStatus | None
+    p_value: float | None
+    """McNemar's exact test on the held-out pairs; None: not computable."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunsCompared:
+    """Everything that `ser diff` shows."""
+
+    a: SERRun
+    b: SERRun
+    differences: tuple[SpecDifference, ...]
+    budgets: tuple[PrepareMetrics | None, PrepareMetrics | None]
+    """What `prepare` made of the data; None: not known."""
+    loops: tuple[LoopPair, ...]
+    """The seed models, the loops, and last the best reward models."""
+    note: str
+    """What the p-values rest on, or why there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """What the store of a run says beyond its status."""
+
+    prepared: PrepareMetrics | None = None
+    right: Mapping[int, Mapping[str, bool]] | None = None
+    """By iteration and held-out pair, whether the reward model is right."""
+    problem: str = ""
+
+
+def compare_runs(a: StoredRun, b: StoredRun) -> RunsCompared:
+    """Two runs beside each other. Their stores are read where they can be."""
+    of_a, of_b = _results(a), _results(b)
+    note = of_a.problem or of_b.problem or _same_pairs(of_a, of_b)
+    loops = tuple(_loops(a.run, b.run, of_a if not note else _Results(), of_b if not note else _Results()))
+    pairs = len(next(iter(of_a.right.values()), ())) if of_a.right else 0
+    told = note or f"p: McNemar's exact test on the {pairs:,} held-out pairs, matched by id; not corrected for several comparisons"
+    return RunsCompared(a.run, b.run, tuple(spec_differences(a.run, b.run)), (of_a.prepared, of_b.prepared), loops, told)
+
+
+def spec_differences(a: SERRun, b: SERRun) -> Iterator[SpecDifference]:
+    """Every field in which the specs of the runs differ, by its full path."""
+    of_a, of_b = (dict(_leaves("", run.spec.model_dump(mode="json", by_alias=True))) for run in (a, b))
+    for field in [*of_a, *(field for field in of_b if field not in of_a)]:
+        if of_a.get(field) != of_b.get(field):
+            yield SpecDifference(field, of_a.get(field), of_b.get(field))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{path}.{key}".removeprefix("."), inner)
+    elif value is not None:
+        yield path, value
+
+
+def _loops(a: SERRun, b: SERRun, of_a: _Results, of_b: _Results) -> Iterator[LoopPair]:
+    rows_a, rows_b = ({row.iteration: row for row in run.status.iterations} for run in (a, b))
+    for iteration in sorted(rows_a.keys() | rows_b.keys()):
+        name = str(iteration) if iteration else SEED
+        yield LoopPair(name, rows_a.get(iteration), rows_b.get(iteration), _p_value(of_a, iteration, of_b, iteration))
+    best_a, best_b = a.status.best_iteration, b.status.best_iteration
+    if best_a is not None and best_b is not None:
+        yield LoopPair(BEST, rows_a.get(best_a), rows_b.get(best_b), _p_value(of_a, best_a, of_b, best_b))
+
+
+def _p_value(of_a: _Results, a: int, of_b: _Results, b: int) -> float | None:
+    from ser_core.learn.trust.evaluation import mcnemar
+
+    if not of_a.right or not of_b.right or a not in of_a.right or b not in of_b.right:
+        return None
+    right_a, right_b = of_a.right[a], of_b.right[b]
+    only_a = sum(right and not right_b[name] for name, right in right_a.items())
+    only_b = sum(right and not right_a[name] for name, right in right_b.items())
+    return mcnemar(only_a, only_b)
+
+
+def _same_pairs(of_a: _Results, of_b: _Results) -> str:
+    """Why the held-out pairs of the two runs cannot be compared one by one; empty: they can."""
+    a, b = (next(iter(of.right.values()), {}).keys() if of.right else set() for of in (of_a, of_b))
+    if not a or not b:
+        return "no test: a run has no evaluated reward model yet"
+    if a != b:
+        return f"no test, and accuracies of different data: the runs share {len(a & b):,} of {len(a):,} and {len(b):,} held-out pairs"
+    return ""
+
+
+def _results(stored: StoredRun) -> _Results:
+    from ser_core.report.ledger import read_ledger
+
+    try:
+        ledger = read_ledger(stored.store, stored.run)
+        prepared = None if ledger.prepared is None else ledger.prepared.metrics
+        with tempfile.TemporaryDirectory(prefix="ser-diff-") as folder:
+            right = {record.key.iteration: _right(stored, record, Path(folder)) for record in ledger.models}
+        return _Results(prepared, right)
+    except (StoreError, SpecError, QualityError) as error:
+        return _Results(problem=f"no test and no label budget: the store of {stored.target} cannot be read: {error.message}")
+
+
+def _right(stored: StoredRun, record: Any, folder: Path) -> dict[str, bool]:
+    from ser_core.data.tables import EvaluatedPair, read_table
+    from ser_core.store.commit import fetch_outputs
+
+    name = "heldout_scores.parquet"
+    path = fetch_outputs(stored.store, record.manifest, [name], folder / str(record.key.iteration))[name]
+    return {pair.id: pair.score_chosen > pair.score_rejected for pair in read_table(path, EvaluatedPair)}

@@ -1,0 +1,105 @@
+"""The evolution of a run on a terminal: a table of the loops, and a curve of the accuracy with its interval."""
+
+from collections.abc import Iterator
+from itertools import compress
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
+from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
+from ser_core.cli.views.policy_line import policy_line
+
+_COLUMNS = ("loop", "status", "pairs", "kept", "threshold", "agree", "dev", "gain", "held-out", "95 % interval", "T")
+_LEFT_OUT_WHERE_NARROW = frozenset({"pairs", "threshold", "gain", "T"})
+_HEADS = {"held-out": "held-\nout", "95 % interval": "95 %\ninterval"}
+_COLUMNS_NEEDED = 79
+"""Of the terminal, for all of the table."""
+_LEGEND = """\
+{threshold}agree: share of kept self-labels that equal the human ones
+dev accuracy decides (* best), held-out accuracy informs{temperature}
+length: the rule "the longer answer wins" · curve: held-out, 95 % interval"""
+
+
+def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) -> RenderableType:
+    """Table and curve of a run.
+
+    Args:
+        status: The run's status.
+        length_rule: Held-out accuracy of "the longer answer wins"; None: not known.
+        width: Columns of the terminal.
+    """
+    if not status.iterations:
+        return Text("no loop has been evaluated yet", style="dim")
+    chart = accuracy_chart(list(_measured(status, length_rule)), width)
+    policy = [] if status.policy is None else [Text(f"\npolicy  {policy_line(status.policy)}", no_wrap=True, overflow="ignore")]
+    narrow = width < _COLUMNS_NEEDED
+    legend = _LEGEND.format(
+        threshold="" if narrow else "threshold: lowest confidence kept\n", temperature="" if narrow else " · T: temperature"
+    )
+    return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *chart, *policy)
+
+
+def _measured(status: SERRunStatus, length_rule: float | None) -> Iterator[Measured]:
+    for row in status.iterations:
+        if row.accuracy is not None:
+            name = str(row.iteration) if row.iteration else "seed"
+            yield Measured(name, row.accuracy, row.accuracy_low, row.accuracy_high, best=row.iteration == status.best_iteration)
+    for control in status.controls:
+        yield Measured(control.control, control.accuracy, control.accuracy_low, control.accuracy_high, baseline=True)
+    if length_rule is not None:
+        yield Measured(LENGTH_RULE, length_rule, None, None, baseline=True)
+
+
+def evolution_table(status: SERRunStatus, length_rule: float | None = None, *, narrow: bool = False) -> Table:
+    """The evolution, one row a loop, under it the controls and the length rule, all on the same held-out pairs. Fits 80 columns.
+
+    Args:
+        status: The run's status; nothing else is needed, so that a live display can redraw it.
+        length_rule: Held-out accuracy of "the longer answer wins"; None leaves the row out.
+        narrow: Leave out the less important columns, to fit 60 columns.
+    """
+    shown = [not narrow or name not in _LEFT_OUT_WHERE_NARROW for name in _COLUMNS]
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for name in compress(_COLUMNS, shown):
+        table.add_column(_HEADS.get(name, name), justify="left" if name == "loop" else "right", no_wrap=True, vertical="bottom")
+    for row in status.iterations:
+        best = row.iteration == status.best_iteration
+        table.add_row(*compress(_cells(row, best), shown), style="bold" if best else None)
+    baselines = [(control.control, control.accuracy, interval(control.accuracy_low, control.accuracy_high)) for control in status.controls]
+    if length_rule is not None:
+        baselines.append((LENGTH_RULE, length_rule, ""))
+    if baselines:
+        table.add_section()
+    for name, accuracy, spread in baselines:
+        table.add_row(*compress((name.replace("Label", "\nLabel"), *[""] * 7, f"{accuracy:.3f}", spread, ""), shown))
+    return table
+
+
+def _cells(row: IterationStatus, best: bool) -> tuple[str, ...]:
+    loop = row.learning_status is not LearningStatus.SEED
+    name = str(row.iteration) if loop else "seed"
+    return (
+        f"{name}{' *' if best else ''}",
+        row.learning_status.value.removeprefix("Status") if loop else "",
+        str(row.labeled) if loop else "",
+        str(row.kept) if loop else "",
+        _number(row.threshold),
+        _number(row.agreement),
+        _number(row.dev_accuracy),
+        "" if row.gain is None else f"{row.gain:+.3f}",
+        _number(row.accuracy),
+        interval(row.accuracy_low, row.accuracy_high),
+        "" if row.temperature is None else f"{row.temperature:.2f}",
+    )
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """A 95 % interval in three digits; empty when unknown."""
+    return "" if low is None or high is None else f"{low:.3f}–{high:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

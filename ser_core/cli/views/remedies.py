@@ -1,0 +1,294 @@
+"""Cause and remedy of every reason that a run's status can hold; `ser why` prints them. A test compares the list with the code.
+
+In the texts ``{resources}`` is the stage's field of spec.resources. The run's own message is printed too and names file, field and value.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Cause and fix of some reasons."""
+
+    reasons: tuple[str, ...]
+    cause: str
+    fix: str
+
+
+REMEDIES = (
+    # The run itself (ser_core.loop)
+    Remedy(("Completed",), "the run has ended as it should", "nothing to do"),
+    Remedy(("Running",), "nothing is wrong: a stage is running", "wait"),
+    Remedy(("Pausing",), "a stage has failed, and its next attempt begins by itself", "wait"),
+    Remedy(("Stopping",), "a stage was asked to stop and is saving its checkpoint", "wait until it has ended"),
+    Remedy(("Suspended",), "somebody suspended the run", "resume it"),
+    Remedy(
+        ("BudgetExceeded",),
+        "the run has spent the GPU-hours that spec.budget allows",
+        "raise budget.gpuHours; the run goes on from its checkpoint",
+    ),
+    Remedy(("DeadlineExceeded",), "the run took longer than spec.activeDeadline", "start it again with a longer activeDeadline"),
+    Remedy(("Interrupted",), "a stage was stopped from outside, by the cluster or by a signal", "nothing: it goes on from its checkpoint"),
+    Remedy(
+        ("ResultLost", "NothingToReport"),
+        "a stage's Job vanished with its report",
+        "nothing: a small Job looks for the result in the store; if there is none, the stage runs again",
+    ),
+    Remedy(("ResultMismatch",), "a stage reported the result of another one", "use operator and stage image of one version"),
+    Remedy(("NotTheLiveAttempt",), "an older Job of the run was still there beside the newer one", "nothing: the older one is stopped"),
+    # The operator and the cluster (ser_operator)
+    Remedy(
+        ("NotAllowed",),
+        "the operator's allow-lists forbid a Secret, storage or endpoint of the spec",
+        "name an allowed one, or ask the administrator",
+    ),
+    Remedy(("InvalidSpec",), "the spec passed an older CRD and is not valid for this operator", "apply the CRD of the operator's version"),
+    Remedy(("NameConflict",), "a Job that is not the run's has the name of its next one", "delete that Job"),
+    Remedy(("JobRefused",), "the API server refuses the stage's Job", "correct what its message names; it is tried again every 30 s"),
+    Remedy(
+        ("NotSupported",),
+        "spec.resources ask for more than this version can use",
+        "ask for less in resources.{resources}; the run then goes on",
+    ),
+    Remedy(
+        ("Queued", "Suspend"),
+        "the queue has not admitted the stage's Job",
+        "wait; to wait for less, lower resources.{resources}, then suspend and resume the run",
+    ),
+    Remedy(
+        ("QueueUnusable",),
+        "the queue of the stage's Job does not exist or is stopped",
+        "create or start what the message names (kubectl get localqueues,clusterqueues); the run then goes on",
+    ),
+    Remedy(
+        ("PodsReadyTimeout",),
+        "the queue admitted the stage's Job, and its pods did not run in time",
+        "wait for the queue's next try; if it ends alike, see why the pods do not run: kubectl get events",
+    ),
+    Remedy(
+        ("WorkloadDeactivated",),
+        "the queue has given the stage's Job up",
+        "see why its pods did not run (kubectl get events), then suspend and resume the run, which queues a new Job",
+    ),
+    Remedy(
+        ("NodeUnreachable",),
+        "a node does not answer, so nobody knows whether its pod has ended",
+        "bring the node back; or, if you are sure that it is off, delete the pod with --force",
+    ),
+    Remedy(
+        ("NodeNotReady",),
+        "the node of a stage's pod does not answer; the stage may still be at work",
+        "see why: kubectl describe node; when the node answers again, the run goes on by itself and nothing is lost",
+    ),
+    Remedy(
+        ("Unschedulable", "FailedScheduling", "SchedulerError"),
+        "no node has room for the stage's pod",
+        "free or add a node, or ask for less: resources.{resources} may be changed at any time",
+    ),
+    Remedy(("SchedulingGated",), "something holds the pod back from being scheduled", "look at the pod's schedulingGates"),
+    Remedy(
+        (
+            "ErrImagePull",
+            "ImagePullBackOff",
+            "InvalidImageName",
+            "ErrImageNeverPull",
+            "ImageInspectError",
+            "RegistryUnavailable",
+            "Failed",
+            "BackOff",
+        ),
+        "the node cannot pull the stage image",
+        "ask the administrator to correct the operator's image or its pull Secret",
+    ),
+    Remedy(
+        (
+            "CreateContainerConfigError",
+            "CreateContainerError",
+            "RunContainerError",
+            "FailedMount",
+            "FailedAttachVolume",
+            "FailedCreatePodSandBox",
+        ),
+        "the node cannot set up the stage's pod; most often a Secret is missing",
+        "create what the message names: storage.credentialsSecret and hub.credentialsSecret must exist in the namespace",
+    ),
+    Remedy(
+        ("FailedCreate",),
+        "the stage's Job may not create its pod: a quota or an admission rule forbids it",
+        "ask for less in resources.{resources}, or raise the quota",
+    ),
+    Remedy(
+        ("Preempted", "Evicted", "Killing", "TaintManagerEviction"),
+        "the cluster takes the pod away",
+        "nothing: the stage is started again",
+    ),
+    # Memory and time (exit codes 20 to 29)
+    Remedy(
+        ("OutOfMemory", "OOMKilled"),
+        "the stage needs more memory than it has",
+        "raise resources.{resources}.memory, or make a run with less training.tokensPerBatch or rewardModel.maxLength",
+    ),
+    Remedy(
+        ("StageHung",),
+        "the stage made no step for too long",
+        "look at its log: ser logs; a slow store or a stopped process is the usual cause",
+    ),
+    Remedy(
+        ("RendezvousTimeout",),
+        "not all processes of a stage met in time",
+        "check that all its pods can be scheduled at the same time and can reach each other",
+    ),
+    # The store (ser_core.store)
+    Remedy(
+        ("StoreUnavailable", "StoreError"),
+        "the object store does not answer",
+        "check that storage.endpoint is right and that the pods can reach it",
+    ),
+    Remedy(("StoreFull",), "the store has no space left", "free some; the stage goes on where it stopped"),
+    Remedy(
+        ("StoreAccessDenied",),
+        "the store refuses the credentials",
+        "put keys that may read, write, list and delete there into storage.credentialsSecret",
+    ),
+    Remedy(
+        ("CredentialsMissing",),
+        "a Secret has none of the keys that are looked for",
+        "write AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or HF_TOKEN, into it",
+    ),
+    Remedy(
+        ("StoreNotConsistent", "StoreLacksConditionalWrites"),
+        "the store lacks a guarantee that commits need",
+        "use a store with read-after-write consistency and If-None-Match: * (AWS S3, MinIO, versitygw)",
+    ),
+    Remedy(
+        ("CorruptObject", "InputChanged", "ObjectChanged", "ObjectNotFound", "ManifestVanished"),
+        "an object of the run was damaged, replaced or removed in the store",
+        "restore it, or remove its stage's MANIFEST.json so that the stage runs again; let nobody else write under the run's prefix",
+    ),
+    # The spec (ser_core.data, ser_core.learn, ser_jobs)
+    Remedy(("SpecError",), "the SERRun cannot be carried out as it is written", "correct the field that the message names"),
+    Remedy(("ModelNotFound",), "the base model is not where the spec says", "correct rewardModel.base or policy.base and its revision"),
+    Remedy(
+        ("BadModelConfig", "MissingShard", "NoTokenizer", "NoSafetensors", "RemoteCode", "ModelNotSupported", "CriticNotSupported"),
+        "the base model cannot be used as it is",
+        "do what the message says, or name another model",
+    ),
+    Remedy(
+        ("MissingPackage",), "the image of the stages lacks a package that the spec needs", "use an image that has what the message names"
+    ),
+    Remedy(
+        ("GeneratorRefused", "GeneratorOutOfStep"),
+        "vLLM cannot sample this policy's answers, or it used other weights than the current ones",
+        "use policy.generator: transformers in a new run",
+    ),
+    Remedy(("MaxLengthTooLarge",), "rewardModel.maxLength is longer than the model can read", "lower rewardModel.maxLength"),
+    Remedy(("HubClientMissing",), "the stage image lacks huggingface_hub", "use the stage image of this version"),
+    Remedy(
+        ("HubAccessDenied",),
+        "the hub refuses access: the model or data set is gated or private",
+        "accept its conditions, and put HF_TOKEN into hub.credentialsSecret",
+    ),
+    Remedy(
+        ("HubUnavailable",),
+        "the hub cannot be reached from the stage's pod",
+        "let the stage prepare reach it, or set hub.endpoint to a mirror",
+    ),
+    Remedy(
+        ("UnevenShares",),
+        "the work of a step cannot be divided evenly among the stage's processes",
+        "change the number that the message names, or resources.{resources}.nodes and gpus",
+    ),
+    Remedy(
+        ("WorldSizeChanged",),
+        "the checkpoint was written by a different number of processes",
+        "give resources.{resources} as many nodes and GPUs as before",
+    ),
+    Remedy(
+        ("CheckpointIncomplete", "CheckpointsDiffer"),
+        "the processes of a stage did not leave one common checkpoint",
+        "look at its log: ser logs; if it fails again, remove the stage's checkpoints so that it begins anew",
+    ),
+    # The data (ser_core.data)
+    Remedy(("DataError",), "the data cannot be used", "correct what the message names"),
+    Remedy(
+        ("DataNotFound", "DataEmpty", "NoPrompts"),
+        "there is no data where the spec says",
+        "correct the URI under spec.data, or upload the data",
+    ),
+    Remedy(
+        ("UnknownFormat", "UnknownColumns", "MissingColumn", "DuplicateColumn", "NoLabels", "OneSidedLabels"),
+        "a run cannot read data in this form",
+        "give columns as docs/data-formats.md lists them",
+    ),
+    Remedy(
+        ("CorruptArchive", "CorruptFile", "SuspiciousArchive", "InvalidEncoding", "MalformedCsv", "MalformedJson", "TooLarge"),
+        "a data file is damaged, or is not what its name says",
+        "repair the file and line that the message names",
+    ),
+    Remedy(
+        (
+            *(
+                "BadLabel",
+                "BadTurns",
+                "ContradictoryLabel",
+                "DuplicateKey",
+                "EmptyAnswer",
+                "EmptyPrompt",
+                "IdenticalAnswers",
+                "InvalidUnicode",
+            ),
+            *("MalformedRow", "MissingField", "NotAnObject", "NotFinite", "NotText", "PromptMismatch", "ConflictingIds", "Duplicate"),
+        ),
+        "more rows are unusable than data.maxDroppedFraction allows",
+        "repair the rows; or raise data.maxDroppedFraction, if enough rows are left",
+    ),
+    Remedy(
+        ("SplitLeakage",),
+        "held-out prompts also occur in the seed or the pool",
+        "remove them from one side, or give one data.source, which is split without leaks",
+    ),
+    Remedy(
+        ("TooFewRows", "NoPairs", "NoCalibrationPairs", "NoEvaluationPairs"),
+        "too few pairs are left for one of the parts",
+        "give more data, or other fractions in spec.data",
+    ),
+    Remedy(
+        ("NoHiddenLabels",),
+        "the control full needs the human labels of the pool, and there are none",
+        "leave the control out, or give labels in data.unlabeled",
+    ),
+    # Results that are refused (exit code 12)
+    Remedy(("QualityError", "PairsDiffer"), "a result did not pass its check", "look at the stage's log: ser logs"),
+    Remedy(
+        ("NonFiniteLoss", "LossNotFinite", "NonFiniteScore", "NonFiniteScores", "PolicyDiverged"),
+        "the training diverged: numbers are no longer finite",
+        "lower the learning rate, or set precision to fp32",
+    ),
+    # Everything else
+    Remedy(("Waiting",), "the stage waits for something in the cluster", "read the evidence; kubectl describe pod says more"),
+    Remedy(("SERError",), "the stage failed", "look at its log: ser logs"),
+)
+
+REMEDY_OF = {reason: remedy for remedy in REMEDIES for reason in remedy.reasons}
+
+BY_EXIT_CODE = {
+    10: Remedy((), "the SERRun is wrong", "correct what the message names"),
+    11: Remedy((), "the data are wrong", "correct what the message names"),
+    12: Remedy((), "a result did not pass its check", "look at the stage's log: ser logs"),
+    20: REMEDY_OF["StoreUnavailable"],
+    21: REMEDY_OF["OutOfMemory"],
+    22: REMEDY_OF["StageHung"],
+    23: REMEDY_OF["RendezvousTimeout"],
+}
+DEFECT = Remedy(
+    (), "the stage's process ended in an unexpected way", "look at its log: ser logs; a traceback there is a defect worth reporting"
+)
+UNKNOWN = REMEDY_OF["Waiting"]
+
+
+def remedy_of(reason: str, exit_code: int | None = None) -> Remedy:
+    """Cause and fix of a reason. An unknown reason is explained by the exit code; without one the stage waits for the cluster."""
+    known = REMEDY_OF.get(reason)
+    if known is not None:
+        return known
+    return UNKNOWN if exit_code is None else BY_EXIT_CODE.get(exit_code, DEFECT)

@@ -1,0 +1,195 @@
+"""What `ser status` shows: the sections of a run's status, as text of any width."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import Condition, Outcome, Phase, SERRunStatus, StageStatus
+from ser_core.cli.views.evolution_view import interval
+from ser_core.cli.views.policy_line import policy_line
+from ser_core.loop.deciding.stages import key_of, live_attempt
+from ser_core.loop.text import read_time
+
+PHASE_STYLES = {
+    Phase.COMPLETED: "bold green",
+    Phase.RUNNING: "bold",
+    Phase.FAILED: "bold red",
+    Phase.SUSPENDED: "bold yellow",
+    Phase.BUDGET_EXCEEDED: "bold yellow",
+}
+_OUTCOME_STYLES = {
+    Outcome.RUNNING: "",
+    Outcome.DONE: "dim",
+    Outcome.FAILED: "red",
+    Outcome.INTERRUPTED: "yellow",
+    Outcome.LOST: "yellow",
+}
+BAR_CELLS = 20
+NAME_CELLS = 14
+LAST_EVENTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a cluster knows of a run beside the run itself."""
+
+    pods: tuple[Mapping[str, Any], ...] = ()
+    events: tuple[Mapping[str, Any], ...] = ()
+
+
+def status_view(run: SERRun, now: datetime, details: Details = Details(), *, verbose: bool = False) -> RenderableType:
+    """The sections of a run's status.
+
+    Args:
+        run: The run.
+        now: For what goes on.
+        details: Pods and events of the run.
+        verbose: All conditions and attempts instead of those that matter.
+    """
+    status = run.status
+    sections: list[RenderableType] = [Text(f"SERRun {run.metadata.namespace}/{run.metadata.name}", style="bold")]
+    sections += [_line(name, value) for name, value in _facts(run, now)]
+    conditions = [condition for condition in status.conditions if verbose or condition.status == "True"]
+    if conditions:
+        sections += [_title("Conditions"), _conditions(conditions, status)]
+    if verbose and status.stages:
+        sections += [_title("Attempts"), *_attempts(status.stages)]
+    else:
+        failures = [stage for stage in status.stages if stage.outcome in (Outcome.FAILED, Outcome.INTERRUPTED, Outcome.LOST)]
+        sections += [_title("Attempts that did not finish"), *_attempts(failures)] if failures else []
+    if details.pods:
+        sections += [_title("Pods"), _pods(details.pods)]
+    if details.events:
+        sections += [_title("Events"), *_events(details.events)]
+    return Group(*sections)
+
+
+def beside(name: str, value: Text, cells: int = NAME_CELLS, style: str = "dim") -> RenderableType:
+    """A text of any length, wrapped beside its name, which takes ``cells``."""
+    grid = Table.grid()
+    grid.add_column(width=cells, style=style)
+    grid.add_column(overflow="fold")
+    grid.add_row(name, value)
+    return grid
+
+
+def _line(name: str, value: Text) -> RenderableType:
+    """A line that is not broken, so that a URI can be copied; only the message is wrapped."""
+    if name == "message":
+        return beside(name, value)
+    return Text.assemble((f"{name:<{NAME_CELLS}}", "dim"), value, no_wrap=True, overflow="ignore")
+
+
+def _title(name: str) -> Text:
+    return Text(f"\n{name}", style="bold")
+
+
+def _facts(run: SERRun, now: datetime) -> Iterable[tuple[str, Text]]:
+    status, loop = run.status, run.spec.loop
+    yield "phase", Text(status.phase.value, style=PHASE_STYLES.get(status.phase, ""))
+    if status.message:
+        yield "message", Text(status.message)
+    yield from _live(status, now)
+    learning = "" if status.learning_status is None else f", learning status {status.learning_status.value}"
+    yield "loop", Text(f"{status.iteration} of at most {loop.max_iterations}, rule {loop.rule.value}{learning}")
+    yield from _best(status)
+    if status.policy is not None:
+        yield "policy", Text(policy_line(status.policy))
+        yield "", Text(status.policy.uri)
+    if status.started_at:
+        end = "" if status.finished_at is None else f" to {status.finished_at}"
+        taken = elapsed(status.started_at, status.finished_at, now)
+        yield "time", Text(f"{status.started_at}{end} ({taken}{' so far' if not end else ''})")
+    if status.gpu_hours or run.spec.budget is not None:
+        allowed = "" if run.spec.budget is None else f" of {run.spec.budget.gpu_hours:g}"
+        yield "GPU-hours", Text(f"{status.gpu_hours:.2f}{allowed}")
+    yield "store", Text(run.spec.storage.uri)
+    yield "UID", Text(run.metadata.uid)
+
+
+def _live(status: SERRunStatus, now: datetime) -> Iterable[tuple[str, Text]]:
+    live = live_attempt(status)
+    if live is None:
+        return
+    yield "stage", Text(f"{key_of(live)}, attempt {live.attempt}, since {elapsed(live.started_at, None, now)}")
+    progress = status.progress
+    if progress is not None:
+        done = round(progress.percent / 100 * BAR_CELLS)
+        bar = Text.assemble(("━" * done, "green"), ("━" * (BAR_CELLS - done), "dim"))
+        yield "progress", Text.assemble(bar, f" {progress.percent} %, {progress.step:,} of {progress.total:,} {progress.unit}")
+
+
+def _best(status: SERRunStatus) -> Iterable[tuple[str, Text]]:
+    row = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
+    if row is None or status.reward_model is None:
+        return
+    name = "the seed model" if row.iteration == 0 else f"loop {row.iteration}"
+    spread = interval(row.accuracy_low, row.accuracy_high)
+    yield "best model", Text(f"{name}: held-out accuracy {status.reward_model.accuracy:.3f} (95 % interval {spread})")
+    yield "", Text(status.reward_model.uri)
+
+
+def _conditions(conditions: Sequence[Condition], status: SERRunStatus) -> Table:
+    own = {condition.type: condition.message for condition in conditions if condition.message not in ("", status.message)}
+    table = plain_table("type", "status", "reason", "since", *(["message"] if own else []))
+    for condition in conditions:
+        cells = (condition.type, condition.status, condition.reason, condition.last_transition_time)
+        message = [Text(own.get(condition.type, ""))] if own else []
+        table.add_row(*cells, *message, style="" if condition.status == "True" else "dim")
+    return table
+
+
+def _attempts(stages: Iterable[StageStatus]) -> Iterable[RenderableType]:
+    """A table, and under it the messages: they are too long for a column."""
+    table, messages = plain_table("stage", "attempt", "outcome", "exit", "reason", "finished"), []
+    for stage in stages:
+        name = f"{stage.stage.value} {stage.iteration}"
+        code = "" if stage.exit_code is None else str(stage.exit_code)
+        outcome = Text(stage.outcome.value, style=_OUTCOME_STYLES[stage.outcome])
+        table.add_row(name, str(stage.attempt), outcome, code, stage.reason, stage.finished_at or "")
+        if stage.message:
+            messages.append(Text.assemble((f"{name}, attempt {stage.attempt}: ", "dim"), stage.message))
+    return (table, Text(), *messages) if messages else (table,)
+
+
+def _pods(pods: Iterable[Mapping[str, Any]]) -> Table:
+    table = plain_table("pod", "phase", "node")
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
+        state = pod.get("status", {})
+        table.add_row(pod["metadata"]["name"], state.get("phase", ""), pod["spec"].get("nodeName", ""))
+    return table
+
+
+def _events(events: Iterable[Mapping[str, Any]]) -> Iterable[Text]:
+    for event in sorted(events, key=event_time)[-LAST_EVENTS:]:
+        style = "yellow" if event.get("type") == "Warning" else ""
+        yield Text.assemble((f"{event_time(event)[:19]}  ", "dim"), (f"{event.get('reason', '')}: ", style), str(event.get("message", "")))
+
+
+def event_time(event: Mapping[str, Any]) -> str:
+    """When an event was last seen."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event.get("metadata", {}).get("creationTimestamp") or "")
+
+
+def elapsed(begin: str, end: str | None, now: datetime) -> str:
+    """Time between two moments, or up to ``now``, in its two largest units."""
+    seconds = max(0, int(((read_time(end) if end else now) - read_time(begin)).total_seconds()))
+    for unit, name, smaller, smaller_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit} {name} {seconds % unit // smaller} {smaller_name}"
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without frame. Its last column may wrap, the others never."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name != columns[-1])
+    return table

@@ -1,0 +1,1 @@
+"""Preparing: pairs that can be used, split by prompt, with the labels of the pool hidden."""

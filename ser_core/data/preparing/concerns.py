@@ -1,0 +1,70 @@
+"""Warnings about data that can be used. Nothing here decides anything."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+SMALL_DEV = 200
+SMALL_SEED = 500
+SMALL_HELDOUT = 200
+DOMINANT_GROUP = 0.2
+LENGTH_RULE = 0.7
+LABEL_NOISE = 0.3
+_ENOUGH_PAIRS = 50
+_ENOUGH_REPEATS = 20
+
+
+def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str]) -> list[str]:
+    """Warnings about the rows: odd text, length, label noise.
+
+    Args:
+        remarks: Pairs by remark (`Corpus.remarks`).
+        dropped: Dropped rows by reason.
+        notes: What was normalised.
+    """
+    warnings = [f"normalised: {', '.join(sorted(notes)[:5])}"] if notes else []
+    texts = {
+        "cleaned": "pairs held zero-width spaces or direction overrides, which were removed",
+        "special_tokens": "pairs hold special tokens or role markers inside their text; they are read as plain text",
+        "secrets": "pairs hold something like an e-mail address or an access key",
+    }
+    warnings += [f"{remarks[name]} {text}" for name, text in texts.items() if remarks[name]]
+    return warnings + _length_warning(remarks) + _noise_warning(dropped)
+
+
+def _length_warning(remarks: Counter[str]) -> list[str]:
+    labelled = remarks["longer"] + remarks["shorter"]
+    share = max(remarks["longer"], remarks["shorter"]) / max(1, labelled)
+    if labelled < _ENOUGH_PAIRS or share <= LENGTH_RULE:
+        return []
+    which = "longer" if remarks["longer"] > remarks["shorter"] else "shorter"
+    return [f"the {which} answer wins in {share:.0%} of the pairs: compare every accuracy with the length rule's"]
+
+
+def _noise_warning(dropped: Counter[str]) -> list[str]:
+    repeated = dropped["ContradictoryLabel"] + dropped["Duplicate"]
+    share = dropped["ContradictoryLabel"] / max(1, repeated)
+    if repeated < _ENOUGH_REPEATS or share <= LABEL_NOISE:
+        return []
+    return [f"{share:.0%} of {repeated} repeated rows contradict each other: the labels are noisy"]
+
+
+def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_by: str) -> list[str]:
+    """Warnings about the sides: a dominant group, too few pairs to be sure of anything.
+
+    Args:
+        sizes: Pairs by side (seed, dev, pool, heldout).
+        group_sizes: Pairs of each group that was split.
+        split_by: The column that made the groups.
+    """
+    warnings = []
+    largest, total = max(group_sizes), sum(group_sizes)
+    if largest > DOMINANT_GROUP * total:
+        share = f"one of {len(group_sizes)} groups by {split_by} holds {largest / total:.0%} of the pairs"
+        warnings.append(f"{share}: the sides follow the fractions only roughly")
+    if sizes["seed"] + sizes["dev"] < SMALL_SEED:
+        warnings.append(f"the seed has {sizes['seed'] + sizes['dev']} pairs: fewer than {SMALL_SEED} make a weak first model")
+    if sizes["dev"] < SMALL_DEV:
+        warnings.append(f"dev has {sizes['dev']} pairs: with fewer than {SMALL_DEV} its decisions rest on few labels")
+    if sizes["heldout"] < SMALL_HELDOUT:
+        warnings.append(f"heldout has {sizes['heldout']} pairs: accuracies will have wide intervals")
+    return warnings

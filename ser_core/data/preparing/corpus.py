@@ -1,0 +1,168 @@
+"""Reading every part of the data: rows become usable pairs on disk, plus what is needed to compare and split them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any
+
+from ser_core.data.preparing.spool import PairSpool
+from ser_core.data.preparing.text import digest, normal_form, shown
+from ser_core.data.preparing.validation import Entry, Pair, Tally, check_labels_vary, check_pair
+from ser_core.data.reading.dialogues import first_user_turn
+from ser_core.data.reading.formats import Form, RawPair, describe, find_form, to_pair
+from ser_core.data.reading.readers import Container, detect, extension_of, read_rows
+from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
+from ser_core.data.reading.sources import Source
+from ser_core.errors import DataError
+
+SAMPLE_ROWS = 100
+"""Rows from which the columns of a file are learnt."""
+
+
+@dataclass(slots=True)
+class Corpus:
+    """All usable pairs of a run; filled by `read_part`, then only read."""
+
+    spool: PairSpool
+    entries: list[Entry] = field(default_factory=list)
+    """By position in the spool."""
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    """By part."""
+    found: dict[str, str] = field(default_factory=dict)
+    """By part, what its files turned out to be."""
+    remarks: Counter[str] = field(default_factory=Counter)
+    """Pairs by what is odd about their text; ``longer`` and ``shorter`` count which answer won."""
+    notes: set[str] = field(default_factory=set)
+    """What was normalised or recognised against its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartReader:
+    """How one part (source, seed, unlabeled, heldout) is read."""
+
+    part: str
+    source: Source
+    split_by: str
+    corpus: Corpus
+
+    def read(self, max_dropped_fraction: float, position: Callable[[int], None]) -> None:
+        """Read all files of the part into the corpus.
+
+        Raises:
+            DataError: A file cannot be read, its columns are unknown, or too many rows are unusable.
+        """
+        tally = self.corpus.tallies.setdefault(self.part, Tally(f"data.{self.part}"))
+        kinds: Counter[str] = Counter()
+        done = 0
+        for file in self.source.files:
+            container = detect(file)
+            self._note_name(file, container)
+            rows = read_rows(file, container, lambda read, before=done: position(before + read), self.corpus.notes)  # type: ignore[misc]
+            kinds[self._read_file(file, container, rows, tally)] += 1
+            done += file.path.stat().st_size
+        if tally.rows == 0:
+            raise DataError(f"{self.source.uri} holds no rows", reason="DataEmpty", hint="check that the upload or export was complete")
+        tally.check(max_dropped_fraction)
+        count = f"{len(self.source.files)} files, " if len(self.source.files) > 1 else ""
+        self.corpus.found[self.part] = count + " and ".join(kind for kind, _ in kinds.most_common() if kind)
+
+    def _note_name(self, file: DataFile, container: Container) -> None:
+        kind, compression = extension_of(file.name)
+        if (
+            kind is not None
+            and (kind, compression) != (container.kind, container.compression)
+            and (kind, container.kind) != ("json", "jsonl")
+        ):
+            self.corpus.notes.add(f"{file.name} holds {container}")
+
+    def _read_file(self, file: DataFile, container: Container, rows: Iterator[Row | BadRow], tally: Tally) -> str:
+        head = list(islice(rows, SAMPLE_ROWS))
+        sample = [row.fields for row in head if isinstance(row, Row)]
+        columns = dict.fromkeys(name for fields in sample for name in fields)
+        if not sample:
+            for row in head:
+                self._drop(row, tally)
+            return str(container) if head else ""
+        form = find_form(columns, file.name, labels_needed=self.part != "unlabeled")
+        self._check_split_column(columns)
+        self._read_rows(chain(head, rows), form, file, tally, "id" in columns)
+        return f"{container}, {describe(form, sample)}"
+
+    def _check_split_column(self, columns: Iterable[str]) -> None:
+        if self.split_by not in ("prompt", "firstTurn", *columns):
+            there = ", ".join(map(repr, columns))
+            raise DataError(
+                f"data.source.splitBy is {self.split_by!r}, but {self.source.uri} has the columns {there}",
+                reason="MissingColumn",
+                hint="name one of these, prompt or firstTurn",
+            )
+
+    def _read_rows(self, rows: Iterable[Row | BadRow], form: Form, file: DataFile, tally: Tally, has_ids: bool) -> None:
+        default_source = self.source.name_of(file.name)
+        betters: Counter[int | None] = Counter()
+        ids: dict[str, str] = {}
+        for row in rows:
+            if isinstance(row, BadRow):
+                self._drop(row, tally)
+                continue
+            tally.rows += 1
+            try:
+                raw = to_pair(row.fields, form)
+                self._check_label(raw)
+                pair, remarks = check_pair(raw, _source_of(row.fields, default_source))
+                entry = self._entry(pair, row)
+            except RowError as error:
+                tally.drop(error.at(row.file, row.line))
+                continue
+            if has_ids:
+                _check_id(row, pair.id, ids)
+            betters[raw.better] += 1
+            self._keep(pair, entry, (name for name in remarks.__slots__ if getattr(remarks, name)))
+        if form is Form.LABELED_ANSWERS:
+            check_labels_vary(betters, file.name)
+
+    def _check_label(self, raw: RawPair) -> None:
+        if raw.better is None and self.part != "unlabeled":
+            raise RowError("BadLabel", "better is null: the label is unknown")
+
+    def _drop(self, row: Row | BadRow, tally: Tally) -> None:
+        if isinstance(row, BadRow):
+            tally.rows += 1
+            tally.drop(row)
+
+    def _entry(self, pair: Pair, row: Row) -> Entry:
+        prompt = digest("prompt", normal_form(pair.prompt))
+        group = prompt
+        if self.split_by == "firstTurn":
+            group = digest("firstTurn", normal_form(first_user_turn(pair.prompt)))
+        elif self.split_by != "prompt":
+            value = row.fields.get(self.split_by)
+            if value is None or value == "":
+                raise RowError("MissingField", f"{self.split_by}, the column to split by, is empty")
+            group = digest("column", normal_form(str(value)))
+        content = digest(pair.prompt, pair.answer_1, pair.answer_2, pair.source)
+        return Entry(pair.id, self.part, prompt, group, content, pair.better, row.file, row.line)
+
+    def _keep(self, pair: Pair, entry: Entry, remarks: Iterable[str]) -> None:
+        self.corpus.spool.append(pair)
+        self.corpus.entries.append(entry)
+        self.corpus.remarks.update(remarks)
+        difference = len(pair.answer_1) - len(pair.answer_2)
+        if pair.better is not None and difference != 0:
+            self.corpus.remarks["longer" if (difference > 0) == (pair.better == 1) else "shorter"] += 1
+
+
+def _source_of(fields: Mapping[str, Any], default: str) -> str:
+    value = fields.get("source")
+    return value if isinstance(value, str) and value.strip() else default
+
+
+def _check_id(row: Row, pair_id: str, ids: dict[str, str]) -> None:
+    name = str(row.fields.get("id"))
+    if row.fields.get("id") is not None and ids.setdefault(name, pair_id) != pair_id:
+        raise DataError(
+            f"{row.file}, line {row.line}: id {shown(name)} belongs to different pairs",
+            reason="ConflictingIds",
+            hint="ids must be unique; rename the column if it does not identify the row",
+        )

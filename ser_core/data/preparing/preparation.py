@@ -1,0 +1,188 @@
+"""From a DataSpec to the four sides: seed, dev, pool, held-out. `prepare` writes them, `ser validate` only reports them."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ser_core.api.serrun import DataSpec
+from ser_core.api.stage import PrepareMetrics
+from ser_core.data.preparing.concerns import split_warnings, text_warnings
+from ser_core.data.preparing.corpus import Corpus, PartReader
+from ser_core.data.preparing.splitting import Group, assign, connected_groups
+from ser_core.data.preparing.spool import PairSpool, read_spool
+from ser_core.data.preparing.text import shown
+from ser_core.data.preparing.validation import Entry, drop_repeats
+from ser_core.data.reading.locations import Access
+from ser_core.data.reading.sources import Source, open_source
+from ser_core.errors import DataError
+from ser_core.store.commit import sha256_of
+
+MIN_PAIRS = 2
+"""Pairs that every side needs."""
+
+Progress = Callable[[int, int], None]
+"""Told the bytes read so far and in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The data of a run, validated and split."""
+
+    spool: Path
+    sides: Mapping[str, Sequence[int]]
+    """Positions in the spool by side (seed, dev, pool, heldout), in the order of the pairs' ids."""
+    metrics: PrepareMetrics
+    provenance: Mapping[str, Any]
+    """What was read, by part: URI, commit, files with SHA-256, rows, drops."""
+
+
+def inspect(data: DataSpec, seed: int, access: Access) -> PrepareMetrics:
+    """What `prepare` would find and make of ``data``; writes nothing that stays.
+
+    Raises:
+        DataError, SpecError, StoreError: As `prepare` would.
+    """
+    with tempfile.TemporaryDirectory(prefix="ser-inspect-") as folder:
+        return prepare_data(data, seed, access, Path(folder), lambda *_: None).metrics
+
+
+def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress) -> Prepared:
+    """Read, validate and split.
+
+    Args:
+        data: What to read and how to split it.
+        seed: Seed of the split (training.seed).
+        access: How stores and the hub are reached.
+        folder: For downloads and the spool.
+        progress: Called often.
+
+    Raises:
+        DataError: The data cannot be used; the reason says why.
+        SpecError: The hub refuses access.
+        StoreError: Store or hub cannot be reached.
+    """
+    sources = _open_sources(data, access, folder, progress)
+    split_by = data.source.split_by if data.source else "prompt"
+    spool_path = folder / "pairs.arrow"
+    with PairSpool(spool_path) as spool:
+        corpus = Corpus(spool)
+        _read_all(sources, split_by, data.max_dropped_fraction, corpus, progress)
+    if data.source is None:
+        _refuse_leakage(corpus.entries, spool_path)
+    kept = drop_repeats(corpus.entries, corpus.tallies)
+    for tally in corpus.tallies.values():
+        tally.check(data.max_dropped_fraction)
+    entries = [corpus.entries[position] for position in kept]
+    groups = connected_groups([entry.id for entry in entries], [(entry.prompt, entry.group) for entry in entries])
+    sides = _sides(data, seed, entries, groups)
+    positions = {side: _sorted_positions(chosen, entries, kept) for side, chosen in sides.items()}
+    return Prepared(spool_path, positions, _metrics(corpus, positions, groups, split_by, sources), _provenance(sources, corpus))
+
+
+def _open_sources(data: DataSpec, access: Access, folder: Path, progress: Progress) -> dict[str, Source]:
+    given = {"source": data.source, "seed": data.seed, "unlabeled": data.unlabeled, "heldout": data.heldout}
+    return {part: _open_source(part, spec.uri, access, folder, progress) for part, spec in given.items() if spec is not None}
+
+
+def _open_source(part: str, uri: str, access: Access, folder: Path, progress: Progress) -> Source:
+    try:
+        return open_source(uri, access, folder / "downloads" / part, lambda: progress(0, 1))
+    except DataError as error:
+        raise DataError(f"data.{part}.uri: {error.message}", reason=error.reason, hint=error.hint) from error
+
+
+def _read_all(sources: Mapping[str, Source], split_by: str, max_dropped_fraction: float, corpus: Corpus, progress: Progress) -> None:
+    sizes = {part: sum(file.path.stat().st_size for file in source.files) for part, source in sources.items()}
+    total, done = sum(sizes.values()), 0
+    for part, source in sources.items():
+        before = done
+        PartReader(part, source, split_by, corpus).read(max_dropped_fraction, lambda read, before=before: progress(before + read, total))  # type: ignore[misc]
+        done += sizes[part]
+
+
+def _refuse_leakage(entries: Sequence[Entry], spool: Path) -> None:
+    heldout = {entry.prompt for entry in entries if entry.part == "heldout"}
+    leaked = {entry.prompt: position for position, entry in enumerate(entries) if entry.part != "heldout" and entry.prompt in heldout}
+    if leaked:
+        examples = ", ".join(shown(pair.prompt) for pair in read_spool(spool, sorted(leaked.values())[:3]))
+        raise DataError(
+            f"data.heldout shares {len(leaked)} prompts with data.seed or data.unlabeled: {examples}",
+            reason="SplitLeakage",
+            hint="remove these prompts from one side, or give one labelled data.source, which is split without leaks",
+        )
+
+
+def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence[Group]) -> dict[str, list[Group]]:
+    if data.source is not None:
+        sides = assign(groups, {"heldout": data.source.heldout_fraction, "seed": data.source.seed_fraction}, "pool", seed)
+    else:
+        sides = {side: _groups_of_part(part, entries) for side, part in (("seed", "seed"), ("pool", "unlabeled"), ("heldout", "heldout"))}
+    sides |= assign(sides["seed"], {"dev": data.dev_fraction}, "seed", seed)
+    for side, chosen in sides.items():
+        count = sum(len(group.members) for group in chosen)
+        if count < MIN_PAIRS:
+            raise DataError(
+                f"{side} would have {count} of {len(entries)} usable pairs in {len(groups)} groups, at least {MIN_PAIRS} are needed",
+                reason="TooFewRows",
+                hint="give more data, other fractions, or a data.source.splitBy that makes smaller groups",
+            )
+    return sides
+
+
+def _groups_of_part(part: str, entries: Sequence[Entry]) -> list[Group]:
+    positions = [position for position, entry in enumerate(entries) if entry.part == part]
+    groups = connected_groups([entries[position].id for position in positions], [(entries[position].prompt,) for position in positions])
+    return [Group(group.key, tuple(positions[member] for member in group.members)) for group in groups]
+
+
+def _sorted_positions(groups: Sequence[Group], entries: Sequence[Entry], kept: Sequence[int]) -> list[int]:
+    members = sorted((member for group in groups for member in group.members), key=lambda member: entries[member].id)
+    return [kept[member] for member in members]
+
+
+def _metrics(
+    corpus: Corpus, positions: Mapping[str, Sequence[int]], groups: Sequence[Group], split_by: str, sources: Mapping[str, Source]
+) -> PrepareMetrics:
+    dropped = sum((tally.dropped for tally in corpus.tallies.values()), Counter[str]())
+    sizes = {side: len(members) for side, members in positions.items()}
+    left_out = [name for source in sources.values() for name in source.left_out]
+    warnings = [f"{len(left_out)} files of other splits were left out, for example {left_out[0]}"] if left_out else []
+    warnings += [told for tally in corpus.tallies.values() for told in tally.first_of_each()]
+    warnings += text_warnings(corpus.remarks, dropped, corpus.notes)
+    warnings += split_warnings(sizes, [len(group.members) for group in groups], split_by)
+    warnings += _shared_prompts(corpus.entries)
+    found = corpus.found
+    return PrepareMetrics(
+        found=found["source"] if "source" in found else "; ".join(f"{part}: {text}" for part, text in found.items()),
+        rows=sum(tally.rows for tally in corpus.tallies.values()),
+        seed=sizes["seed"],
+        dev=sizes["dev"],
+        pool=sizes["pool"],
+        heldout=sizes["heldout"],
+        hidden_labels=any(corpus.entries[position].better is not None for position in positions["pool"]),
+        dropped=dict(sorted(dropped.items())),
+        warnings=tuple(warnings),
+    )
+
+
+def _shared_prompts(entries: Sequence[Entry]) -> list[str]:
+    shared = {entry.prompt for entry in entries if entry.part == "seed"} & {entry.prompt for entry in entries if entry.part == "unlabeled"}
+    return [f"{len(shared)} prompts stand in both data.seed and data.unlabeled: dev accuracy may flatter"] if shared else []
+
+
+def _provenance(sources: Mapping[str, Source], corpus: Corpus) -> dict[str, Any]:
+    return {
+        part: {
+            "uri": source.uri,
+            "pinned": source.pinned,
+            "found": corpus.found[part],
+            "files": [{"name": file.name, "bytes": file.path.stat().st_size, "sha256": sha256_of(file.path)} for file in source.files],
+            "leftOut": list(source.left_out),
+            "rows": corpus.tallies[part].rows,
+            "dropped": dict(sorted(corpus.tallies[part].dropped.items())),
+        }
+        for part, source in sources.items()
+    }

@@ -1,0 +1,46 @@
+"""Writing the sides of prepared data as the tables that later stages read. Labels of the pool go into a table of their own."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ser_core.data.preparing.preparation import Prepared
+from ser_core.data.preparing.splitting import coin
+from ser_core.data.preparing.spool import read_spool
+from ser_core.data.preparing.validation import Pair
+from ser_core.data.tables import HiddenLabel, LabeledPair, PoolPair, write_table
+
+
+def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
+    """Write ``seed``, ``dev``, ``heldout`` and ``pool`` as parquet, and ``pool_labels`` where labels are known.
+
+    Rows are in the order of their ids. Memory holds one row group at a time.
+
+    Returns:
+        Paths by output name.
+    """
+    names = ["seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet"]
+    files = {name: folder / name for name in names}
+    for side in ("seed", "dev", "heldout"):
+        write_table(files[f"{side}.parquet"], LabeledPair, map(_labeled, read_spool(prepared.spool, prepared.sides[side])))
+    pool = prepared.sides["pool"]
+    write_table(files["pool.parquet"], PoolPair, (_hidden(pair, seed) for pair in read_spool(prepared.spool, pool)))
+    if prepared.metrics.hidden_labels:
+        files["pool_labels.parquet"] = folder / "pool_labels.parquet"
+        write_table(files["pool_labels.parquet"], HiddenLabel, _labels(prepared.spool, pool, seed))
+    return files
+
+
+def _labeled(pair: Pair) -> LabeledPair:
+    chosen, rejected = (pair.answer_1, pair.answer_2) if pair.better == 1 else (pair.answer_2, pair.answer_1)
+    return LabeledPair(pair.id, pair.prompt, chosen, rejected, pair.source)
+
+
+def _hidden(pair: Pair, seed: int) -> PoolPair:
+    first, second = (pair.answer_2, pair.answer_1) if coin(seed, pair.id) else (pair.answer_1, pair.answer_2)
+    return PoolPair(pair.id, pair.prompt, first, second, pair.source)
+
+
+def _labels(spool: Path, pool: Sequence[int], seed: int) -> Iterator[HiddenLabel]:
+    for pair in read_spool(spool, pool):
+        if pair.better is not None:
+            yield HiddenLabel(pair.id, 3 - pair.better if coin(seed, pair.id) else pair.better)

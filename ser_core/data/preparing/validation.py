@@ -1,0 +1,176 @@
+"""What makes a pair usable, and the count of those that are not."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ser_core.data.preparing.text import clean, digest, holds_secrets, holds_special_tokens, is_usable, normal_form
+from ser_core.data.reading.formats import RawPair
+from ser_core.data.reading.rows import BadRow, RowError
+from ser_core.errors import DataError
+
+MAX_MALFORMED_FRACTION = 0.001
+"""Malformed JSON rows are a sign of a damaged file; one of them (a cut-off last line) is always allowed."""
+REPEATS = frozenset({"Duplicate", "HeldOut"})
+"""Drops that lose no information: they do not count towards data.maxDroppedFraction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A usable pair. Its answers stand in an order that does not depend on the label."""
+
+    id: str
+    """Digest of prompt and answers in their normal form: near duplicates share it, whatever their labels."""
+    prompt: str
+    answer_1: str
+    answer_2: str
+    better: int | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remarks:
+    """What is odd about a pair's text but no reason to drop it."""
+
+    cleaned: bool
+    special_tokens: bool
+    secrets: bool
+
+
+def check_pair(raw: RawPair, source: str) -> tuple[Pair, Remarks]:
+    """A raw pair as a usable one.
+
+    Raises:
+        RowError: ``InvalidUnicode``, ``EmptyPrompt``, ``EmptyAnswer`` or ``IdenticalAnswers``.
+    """
+    before = (raw.prompt, raw.answer_1, raw.answer_2)
+    if not all(map(is_usable, (*before, source))):
+        raise RowError("InvalidUnicode", "a lone surrogate or a NUL character")
+    prompt, one, other = map(clean, before)
+    normal_prompt, normal_one, normal_other = map(normal_form, (prompt, one, other))
+    if not normal_prompt:
+        raise RowError("EmptyPrompt", "the prompt is empty or white space")
+    if not normal_one or not normal_other:
+        raise RowError("EmptyAnswer", "an answer is empty or white space")
+    if normal_one == normal_other:
+        raise RowError("IdenticalAnswers", "the two answers are the same, letter case and white space aside")
+    remarks = Remarks(
+        cleaned=(prompt, one, other) != tuple(map(str.strip, before)),
+        special_tokens=any(map(holds_special_tokens, (one, other)))
+        or holds_special_tokens(prompt.replace("\n\nHuman:", "").replace("\n\nAssistant:", "")),
+        secrets=any(map(holds_secrets, (prompt, one, other))),
+    )
+    better = raw.better
+    if normal_one > normal_other:
+        one, other, normal_one, normal_other = other, one, normal_other, normal_one
+        better = None if better is None else 3 - better
+    return Pair(digest(normal_prompt, normal_one, normal_other).hex(), prompt, one, other, better, source), remarks
+
+
+@dataclass(slots=True)
+class Tally:
+    """Rows read and dropped from one field's data."""
+
+    part: str
+    rows: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    first: dict[str, BadRow] = field(default_factory=dict)
+    """The first dropped row of each reason."""
+
+    def drop(self, row: BadRow) -> None:
+        """Count a dropped row."""
+        self.dropped[row.reason] += 1
+        self.first.setdefault(row.reason, row)
+
+    def first_of_each(self) -> list[str]:
+        """Place of the first unusable row of each reason, so that a user can find and repair it; repeated rows need none."""
+        rows = [row for reason, row in sorted(self.first.items()) if reason not in REPEATS]
+        return [f"{row.reason}: {self.dropped[row.reason]} dropped, the first in {row.file}, line {row.line}: {row.detail}" for row in rows]
+
+    def check(self, max_fraction: float) -> None:
+        """Refuse data of which too much had to be dropped.
+
+        Raises:
+            DataError: Its reason is that of most dropped rows; with file, first line, counts and remedy.
+        """
+        malformed = self.dropped["MalformedJson"]
+        if malformed > max(1, MAX_MALFORMED_FRACTION * self.rows):
+            raise self._error(
+                "MalformedJson", f"more than {MAX_MALFORMED_FRACTION:.1%} of the rows are no JSON", "repair or export the file again"
+            )
+        unusable = sum(count for reason, count in self.dropped.items() if reason not in REPEATS)
+        if unusable > max_fraction * self.rows:
+            reason = max((name for name in self.dropped if name not in REPEATS), key=lambda name: (self.dropped[name], name))
+            limit = f"{unusable} of {self.rows} rows of {self.part} cannot be used, more than data.maxDroppedFraction {max_fraction:g}"
+            raise self._error(reason, limit, "repair the rows, or raise data.maxDroppedFraction if the rest is enough")
+
+    def _error(self, reason: str, what: str, hint: str) -> DataError:
+        row = self.first[reason]
+        counts = ", ".join(f"{name} {count}" for name, count in self.dropped.most_common())
+        return DataError(f"{row.file}, line {row.line}: {row.detail}; {what} ({counts})", reason=reason, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is remembered of a usable pair while all of them are compared: about 300 bytes, and no text."""
+
+    id: str
+    part: str
+    prompt: bytes
+    """Digest of the prompt's normal form."""
+    group: bytes
+    """Digest of the value that must not fall on two sides."""
+    content: bytes
+    """Digest of the exact text: of near duplicates, the one with the lowest is kept, whatever the order of the rows."""
+    better: int | None
+    file: str
+    line: int
+
+
+def drop_repeats(entries: Sequence[Entry], tallies: dict[str, Tally]) -> list[int]:
+    """Positions of the pairs that stay: each pair once, and none that is labelled both ways.
+
+    A pair that occurs in several parts stays in the first of them (the order of ``tallies``), unless it is labelled both ways
+    there; labels of a later part never decide about an earlier one.
+    """
+    by_id: dict[str, list[int]] = {}
+    for position, entry in enumerate(entries):
+        by_id.setdefault(entry.id, []).append(position)
+    kept = []
+    for positions in by_id.values():
+        parts = [name for name in tallies if any(entries[position].part == name for position in positions)]
+        home = [position for position in positions if entries[position].part == parts[0]]
+        contradictory = len({entries[position].better for position in home} - {None}) > 1
+        best = min(home, key=lambda position: (entries[position].better is None, entries[position].content))
+        if not contradictory:
+            kept.append(best)
+        for position in positions:
+            if contradictory and position in home:
+                _drop(entries[position], "ContradictoryLabel", "the same pair occurs with both labels", tallies)
+            elif position != best or contradictory:
+                _drop(entries[position], "Duplicate", "the pair occurred before", tallies)
+    return sorted(kept)
+
+
+def _drop(entry: Entry, reason: str, detail: str, tallies: dict[str, Tally]) -> None:
+    tallies[entry.part].drop(BadRow(entry.file, entry.line, reason, detail))
+
+
+def check_labels_vary(counts: Counter[int | None], name: str) -> None:
+    """Refuse a labelled file in which the same side always wins: the label column then says nothing.
+
+    Args:
+        counts: Rows by the value of ``better``.
+        name: Name of the file.
+
+    Raises:
+        DataError: ``OneSidedLabels``.
+    """
+    labelled = counts[1] + counts[2]
+    if labelled >= 20 and (counts[1] == 0 or counts[2] == 0):
+        side = 1 if counts[1] else 2
+        raise DataError(
+            f"{name}: better is {side} in all {labelled} labelled rows",
+            reason="OneSidedLabels",
+            hint="check the export; if the first answer is always the better one, name the columns chosen and rejected",
+        )

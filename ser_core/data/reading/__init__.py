@@ -1,0 +1,1 @@
+"""Reading: where data and models are, in which form, and what a row says."""

@@ -1,0 +1,167 @@
+"""Preference formats: which columns make a pair, and how one row becomes one.
+
+| form | columns |
+|---|---|
+| explicit prompt | prompt, chosen, rejected |
+| implicit prompt | chosen, rejected |
+| labelled answers | prompt, answer_1, answer_2, better |
+| unlabelled answers | prompt, answer_1, answer_2 |
+
+Texts may be strings, lists of ``{role, content}`` messages (both as TRL defines them) or, with an implicit prompt, Anthropic HH
+transcripts. Optional columns: ``source``, and ``id`` for a row's own name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ser_core.data.reading.dialogues import (
+    Turn,
+    common_prefix,
+    is_transcript,
+    parse_messages,
+    parse_transcript,
+    render_prompt,
+    split_dialogues,
+)
+from ser_core.data.reading.rows import RowError
+from ser_core.errors import DataError
+
+LABELS: Mapping[Any, int] = {1: 1, 2: 2, "1": 1, "2": 2}
+ACCEPTED = "prompt, chosen, rejected; chosen, rejected; prompt, answer_1, answer_2, better; for unlabeled also prompt, answer_1, answer_2"
+
+
+class Form(StrEnum):
+    """Which columns a source has; the value is shown to people."""
+
+    EXPLICIT = "preference pairs with explicit prompt"
+    IMPLICIT = "preference pairs with implicit prompt"
+    LABELED_ANSWERS = "labelled pairs of answers"
+    UNLABELED_ANSWERS = "unlabelled pairs of answers"
+
+
+COLUMNS: Mapping[Form, tuple[str, ...]] = {
+    Form.EXPLICIT: ("prompt", "chosen", "rejected"),
+    Form.IMPLICIT: ("chosen", "rejected"),
+    Form.LABELED_ANSWERS: ("prompt", "answer_1", "answer_2", "better"),
+    Form.UNLABELED_ANSWERS: ("prompt", "answer_1", "answer_2"),
+}
+"""In order of precedence."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawPair:
+    """A pair as its row has it. ``better`` is 1 or 2, None when the label is unknown."""
+
+    prompt: str
+    answer_1: str
+    answer_2: str
+    better: int | None
+
+
+def find_form(columns: Iterable[str], name: str, *, labels_needed: bool) -> Form:
+    """The form that the columns allow.
+
+    Args:
+        columns: Names that occur in the first rows.
+        name: Name of the file, for messages.
+        labels_needed: True for everything but an unlabeled file.
+
+    Raises:
+        DataError: ``UnknownColumns`` with the columns found and the accepted forms, or ``NoLabels``.
+    """
+    present = set(columns)
+    form = next((form for form, needed in COLUMNS.items() if present.issuperset(needed)), None)
+    if form is None:
+        found = ", ".join(sorted(map(repr, present))[:20])
+        raise DataError(f"{name} has the columns {found}", reason="UnknownColumns", hint=f"rename columns to one of: {ACCEPTED}")
+    if form is Form.UNLABELED_ANSWERS and labels_needed:
+        raise DataError(
+            f"{name} has prompt, answer_1 and answer_2 but no labels",
+            reason="NoLabels",
+            hint="add a column better with 1 or 2, or give the file as data.unlabeled",
+        )
+    return form
+
+
+def describe(form: Form, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The form and the kind of text in the first rows, in words."""
+    columns = COLUMNS[form]
+    texts = [row[columns[-1] if form is Form.IMPLICIT else columns[1]] for row in rows if all(row.get(name) for name in columns[:2])]
+    if texts and isinstance(texts[0], list):
+        return f"{form}, messages"
+    if form is Form.IMPLICIT and texts and all(isinstance(text, str) and is_transcript(text) for text in texts):
+        return f"{form}, Anthropic HH dialogues"
+    return f"{form}, text"
+
+
+def to_pair(fields: Mapping[str, Any], form: Form) -> RawPair:
+    """The pair in one row.
+
+    Raises:
+        RowError: ``MissingField``, ``NotText``, ``BadTurns``, ``PromptMismatch`` or ``BadLabel``.
+    """
+    values = [_value(fields, name) for name in COLUMNS[form] if name != "better"]
+    names = [name for name in COLUMNS[form] if name != "better"]
+    if form is Form.IMPLICIT:
+        return _with_implicit_prompt(*values)
+    prompt, first, second = (_side(name, value) for name, value in zip(names, values, strict=True))
+    better = 1 if form is Form.EXPLICIT else _label(fields, needed=form is Form.LABELED_ANSWERS)
+    if isinstance(first, str) and isinstance(second, str):
+        return RawPair(prompt if isinstance(prompt, str) else render_prompt(prompt), first, second, better)
+    if isinstance(first, str) or isinstance(second, str):
+        raise RowError("NotText", f"{names[1]} and {names[2]} must both be text or both messages")
+    turns, one, other = split_dialogues(first, second)
+    return RawPair(_joined(prompt, turns), one, other, better)
+
+
+def _value(fields: Mapping[str, Any], name: str) -> Any:
+    value = fields.get(name)
+    if value is None:
+        raise RowError("MissingField", f"{name} is {'null' if name in fields else 'missing'}")
+    if not isinstance(value, str | list):
+        raise RowError("NotText", f"{name} is {type(value).__name__}, expected text or messages")
+    return value
+
+
+def _side(name: str, value: Any) -> str | list[Turn]:
+    return value if isinstance(value, str) else parse_messages(name, value)
+
+
+def _with_implicit_prompt(chosen: Any, rejected: Any) -> RawPair:
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        if is_transcript(chosen) and is_transcript(rejected):
+            turns, one, other = split_dialogues(parse_transcript(chosen), parse_transcript(rejected))
+            return RawPair(render_prompt(turns), one, other, 1)
+        end = common_prefix(chosen, rejected)
+        if not chosen[:end].strip():
+            raise RowError("PromptMismatch", "chosen and rejected have no common beginning, and there is no prompt column")
+        return RawPair(chosen[:end], chosen[end:], rejected[end:], 1)
+    if isinstance(chosen, str) or isinstance(rejected, str):
+        raise RowError("NotText", "chosen and rejected must both be text or both messages")
+    turns, one, other = split_dialogues(parse_messages("chosen", chosen), parse_messages("rejected", rejected))
+    return RawPair(render_prompt(turns), one, other, 1)
+
+
+def _joined(prompt: str | list[Turn], turns: list[Turn]) -> str:
+    """The prompt column, where the two answers repeat it (or not) before their last turn."""
+    if not turns:
+        return prompt if isinstance(prompt, str) else render_prompt(prompt)
+    if isinstance(prompt, list):
+        if prompt != turns:
+            raise RowError("PromptMismatch", "the turns before the last answer differ from the prompt column")
+        return render_prompt(turns)
+    users = [turn.text for turn in turns if turn.role == "user"]
+    if prompt.strip() not in users:
+        raise RowError("PromptMismatch", "no user turn of the messages is the prompt column's text")
+    return render_prompt(turns)
+
+
+def _label(fields: Mapping[str, Any], *, needed: bool) -> int | None:
+    value = fields.get("better")
+    if not needed or value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | str) or value not in LABELS:
+        raise RowError("BadLabel", f"better is {str(value)[:20]!r}, expected 1 or 2")
+    return LABELS[value]

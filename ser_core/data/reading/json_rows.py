@@ -1,0 +1,162 @@
+"""JSON objects as rows, stricter than Python's parser: no repeated keys, no NaN, bounded depth and digits."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError
+from ser_core.data.reading.streams import Position, not_utf8, read_chunks, without_bom
+from ser_core.errors import DataError
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RowError("DuplicateKey", f"key {twice!r} occurs twice")
+    return fields
+
+
+def _refuse(literal: str) -> NoReturn:
+    raise RowError("NotFinite", f"{literal} is no JSON number")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+_LENIENT = json.JSONDecoder(parse_constant=str, parse_int=str)
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """The JSON object in ``text``.
+
+    Raises:
+        RowError: ``MalformedJson``, ``NotAnObject``, ``DuplicateKey``, ``NotFinite`` or ``TooLarge``.
+    """
+    try:
+        value = _STRICT.decode(text)
+    except json.JSONDecodeError as error:
+        raise RowError("MalformedJson", f"{error.msg.removesuffix(' at')} at character {error.pos + 1}") from error
+    except RecursionError as error:
+        raise RowError("TooLarge", "nested too deeply") from error
+    except ValueError as error:  # Python's limit on the digits of an integer
+        raise RowError("TooLarge", "a number with too many digits") from error
+    return _object(value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RowError("NotAnObject", f"{type(value).__name__} instead of an object with named fields")
+    return value
+
+
+def read_json_array(file: DataFile, position: Position, notes: set[str]) -> Iterator[Row | BadRow]:
+    """Elements of one JSON array, with the line on which each begins. Only one element is held in memory.
+
+    Raises:
+        DataError: The array is malformed or cut off, since nothing after that point can be found; with the line.
+    """
+    source = _TextWindow(file, position, notes)
+    source.skip("[")
+    while source.peek() != "]":
+        yield _read_element(file, source)
+        if source.peek() == ",":
+            source.skip(",")
+        elif source.peek() != "]":
+            raise _malformed(file, source.line, f"{source.peek()!r} after an element, expected ',' or ']'")
+    source.skip("]")
+    if source.peek():
+        raise _malformed(file, source.line, "text after the closing ']'")
+
+
+def _malformed(file: DataFile, line: int, what: str) -> DataError:
+    return DataError(
+        f"{file.name}, line {line}: {what}",
+        reason="MalformedJson",
+        hint="write one JSON object a line (.jsonl): then a bad row is dropped alone",
+    )
+
+
+def _read_element(file: DataFile, source: "_TextWindow") -> Row | BadRow:
+    source.peek()
+    line = source.line
+    while True:
+        try:
+            value, end = _STRICT.raw_decode(source.text, source.start)
+            source.advance(end)
+            return Row(file.name, line, _object(value))
+        except json.JSONDecodeError as error:
+            if not source.extend():
+                raise _malformed(file, line, f"{error.msg}; the array is malformed or cut off here") from error
+        except RecursionError as error:
+            raise _malformed(file, line, "nested too deeply") from error
+        except (RowError, ValueError) as error:
+            problem = error if isinstance(error, RowError) else RowError("TooLarge", "a number with too many digits")
+            if problem.reason == "NotAnObject" or source.advance_over_element():
+                return problem.at(file.name, line)
+            if not source.extend():
+                raise _malformed(file, line, "the array is cut off here") from error
+
+
+class _TextWindow:
+    """The part of a text file that is being parsed, from ``start`` on."""
+
+    def __init__(self, file: DataFile, position: Position, notes: set[str]) -> None:
+        self.text = ""
+        self.start = 0
+        self.line = 1
+        self._file = file
+        self._chunks = read_chunks(file, position)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._read = 0
+        self._notes = notes
+
+    def extend(self) -> bool:
+        """Append more text. False at the end of the file or when one element is larger than a row may be."""
+        if len(self.text) - self.start > MAX_ROW_BYTES:
+            return False
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            return False
+        body = without_bom(self._file, chunk, self._notes) if self._read == 0 else chunk
+        try:
+            decoded = self._decoder.decode(body)
+        except UnicodeDecodeError as error:
+            offset = self._read + len(chunk) - len(body) + error.start
+            raise not_utf8(self._file, f"after line {self.line}, byte offset {offset}", error.object[error.start]) from error
+        self._read += len(chunk)
+        self.text = self.text[self.start :] + decoded
+        self.start = 0
+        return True
+
+    def advance(self, end: int) -> None:
+        """Move on to ``end``."""
+        self.line += self.text.count("\n", self.start, end)
+        self.start = end
+
+    def advance_over_element(self) -> bool:
+        """Move over an element that strict parsing refused. False when it is not complete yet."""
+        try:
+            _, end = _LENIENT.raw_decode(self.text, self.start)
+        except json.JSONDecodeError:
+            return False
+        self.advance(end)
+        return True
+
+    def peek(self) -> str:
+        """The next character that is no white space, or nothing at the end."""
+        while True:
+            end = self.start
+            while end < len(self.text) and self.text[end] in " \t\r\n":
+                end += 1
+            self.advance(end)
+            if end < len(self.text):
+                return self.text[end]
+            if not self.extend():
+                return ""
+
+    def skip(self, character: str) -> None:
+        """Move over ``character``, which is next."""
+        if self.peek() != character:
+            raise _malformed(self._file, self.line, f"expected {character!r}")
+        self.advance(self.start + 1)

@@ -1,0 +1,130 @@
+"""Where data and models come from: a folder on this machine, in an S3 store or on the hub, all read the same way."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ser_core.api.serrun import HubSpec, StorageSpec
+from ser_core.api.uris import split_s3
+from ser_core.data.reading.hub import Kind, open_repository
+from ser_core.errors import DataError, SERError, SpecError
+from ser_core.store.connect import connect
+from ser_core.store.port import ObjectStore
+from ser_core.store.retry import Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How stores and the hub are reached: data in S3 use the endpoint and the credentials of the run's own storage."""
+
+    storage: StorageSpec
+    hub: HubSpec
+    retry: Retry | None = None
+    """How long to try stores for; None: as long as a stage would."""
+
+
+class Location(Protocol):
+    """Files under one URI."""
+
+    @property
+    def pinned(self) -> str:
+        """The URI, with the hub's revision resolved to a commit."""
+        ...
+
+    @property
+    def sizes(self) -> Mapping[str, int | None]:
+        """Bytes by name relative to the URI; a URI of one file has that file's name. None: not told."""
+        ...
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """A local copy of one file, below ``folder`` or where it is already."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """Files on this machine."""
+
+    pinned: str
+    sizes: Mapping[str, int | None]
+    root: Path
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """The file itself."""
+        return self.root / name
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFolder:
+    """Objects in an S3 bucket."""
+
+    pinned: str
+    sizes: Mapping[str, int | None]
+    store: ObjectStore
+    keys: Mapping[str, str]
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """Download one object. Its local name is a number: keys are data and no paths."""
+        path = folder / f"{list(self.keys).index(name):06d}"
+        self.store.download(self.keys[name], path)
+        return path
+
+
+def locate(uri: str, access: Access, kind: Kind, revision: str | None = None) -> Location:
+    """The files under ``uri``.
+
+    Args:
+        uri: ``file://``, ``s3://`` or ``hf://``.
+        access: Endpoints.
+        kind: What is looked for; decides the hub's namespace and the error's class.
+        revision: Hub revision, in place of one in the URI.
+
+    Raises:
+        DataError: Nothing is there (``DataNotFound``), for data.
+        SpecError: Nothing is there (``ModelNotFound``), for a model; or the hub refuses access.
+        StoreError: Store or hub cannot be reached.
+    """
+    if uri.startswith("hf://"):
+        return open_repository(uri, access.hub, kind, revision)
+    return _in_store(uri, access, kind) if uri.startswith("s3://") else _on_this_machine(uri, kind)
+
+
+def not_found(kind: Kind, message: str, hint: str) -> SERError:
+    """The error for a missing dataset or model."""
+    if kind == "model":
+        return SpecError(message, reason="ModelNotFound", hint=hint)
+    return DataError(message, reason="DataNotFound", hint=hint)
+
+
+def _on_this_machine(uri: str, kind: Kind) -> LocalFolder:
+    path = Path(uri.removeprefix("file://"))
+    if path.is_file():
+        return LocalFolder(uri, {path.name: path.stat().st_size}, path.parent)
+    if not path.is_dir():
+        raise not_found(kind, f"{uri} does not exist", "check the path; file://./x is relative to the SERRun's file")
+    names = sorted(_visible_files(path))
+    return LocalFolder(uri, {name: (path / name).stat().st_size for name in names}, path)
+
+
+def _visible_files(root: Path) -> list[str]:
+    found = []
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        found += [(Path(folder) / name).relative_to(root).as_posix() for name in files if not name.startswith(".")]
+    return found
+
+
+def _in_store(uri: str, access: Access, kind: Kind) -> StoreFolder:
+    bucket, key = split_s3(uri)
+    store = connect(access.storage.model_copy(update={"uri": f"s3://{bucket}"}), access.retry)
+    objects = {info.key: info.size for info in store.list(key) if not info.key.endswith("/")}
+    if key in objects:
+        keys = {key.rpartition("/")[2]: key}
+    else:
+        prefix = f"{key}/" if key else ""
+        keys = {name.removeprefix(prefix): name for name in sorted(objects) if name.startswith(prefix)}
+    if not keys:
+        raise not_found(kind, f"{uri} names no object and no prefix with objects", "check bucket, key and storage.endpoint")
+    return StoreFolder(uri, {name: objects[full] for name, full in keys.items()}, store, keys)

@@ -1,0 +1,126 @@
+"""Bytes and lines of a file that may be compressed. Memory stays flat whatever the file holds."""
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from ser_core.data.reading.rows import MAX_ROW_BYTES, DataFile
+from ser_core.errors import DataError
+
+_CHUNK = 1 << 18
+_MAX_RATIO = 100
+_RATIO_COUNTS_FROM = 16 * 1024 * 1024
+_UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+Position = Callable[[int], None]
+"""Told how many bytes of the file on disk have been read."""
+
+
+def compression_of(file: DataFile) -> str | None:
+    """``gzip``, ``zstd`` or None, by the file's first bytes."""
+    with file.path.open("rb") as stream:
+        head = stream.read(4)
+    return next((name for magic, name in _COMPRESSIONS.items() if head.startswith(magic)), None)
+
+
+def read_chunks(file: DataFile, position: Position) -> Iterator[bytes]:
+    """Decompressed content, piece by piece.
+
+    Raises:
+        DataError: The archive is cut off, damaged, or expands more than a hundredfold; with the offset.
+    """
+    compression = compression_of(file)
+    with pa.OSFile(str(file.path)) as stored:
+        stream = pa.CompressedInputStream(stored, compression) if compression else stored
+        done = 0
+        while chunk := _read(stream, file, done):
+            done += len(chunk)
+            compressed = stored.tell()
+            position(compressed)
+            if compression and done > _RATIO_COUNTS_FROM and done > _MAX_RATIO * compressed:
+                raise DataError(
+                    f"{file.name} expands more than {_MAX_RATIO} times: {done} bytes from the first {compressed}",
+                    reason="SuspiciousArchive",
+                    hint="if the content is right, store it without compression",
+                )
+            yield chunk
+
+
+def _read(stream: pa.NativeFile, file: DataFile, done: int) -> bytes:
+    try:
+        content: bytes = stream.read(_CHUNK)
+    except OSError as error:
+        raise DataError(
+            f"{file.name} is damaged or cut off after {done} decompressed bytes: {error}",
+            reason="CorruptArchive",
+            hint="copy or compress the file again",
+        ) from error
+    return content
+
+
+def read_lines(file: DataFile, position: Position, notes: set[str]) -> Iterator[str | None]:
+    """Lines by LF alone, without their CR or LF; None for a line above `MAX_ROW_BYTES`.
+
+    A byte order mark is skipped; that and CRLF go into ``notes``.
+
+    Raises:
+        DataError: The file is not UTF-8; with line and byte offset.
+    """
+    for number, (start, raw) in enumerate(_split(file, position, notes), 1):
+        if raw is None:
+            yield None
+            continue
+        if raw.endswith(b"\r"):
+            notes.add("CRLF line ends")
+        try:
+            yield raw.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            raise not_utf8(file, f"line {number}, byte offset {start + error.start}", raw[error.start]) from error
+
+
+def not_utf8(file: DataFile, where: str, byte: int) -> DataError:
+    """The error for a byte that is no UTF-8."""
+    return DataError(
+        f"{file.name}, {where}: byte 0x{byte:02x} is not UTF-8",
+        reason="InvalidEncoding",
+        hint="convert the file, for example: iconv -f ISO-8859-1 -t UTF-8",
+    )
+
+
+def without_bom(file: DataFile, chunk: bytes, notes: set[str]) -> bytes:
+    """The first chunk of a file without its byte order mark.
+
+    Raises:
+        DataError: The mark says UTF-16.
+    """
+    if chunk.startswith(_UTF16_BOMS):
+        raise DataError(
+            f"{file.name}, line 1, byte offset 0: a UTF-16 byte order mark",
+            reason="InvalidEncoding",
+            hint="convert the file: iconv -f UTF-16 -t UTF-8",
+        )
+    if chunk.startswith(_UTF8_BOM):
+        notes.add("a byte order mark")
+        return chunk[len(_UTF8_BOM) :]
+    return chunk
+
+
+def _split(file: DataFile, position: Position, notes: set[str]) -> Iterator[tuple[int, bytes | None]]:
+    offset, pending, too_long, first = 0, b"", False, True
+    for chunk in read_chunks(file, position):
+        body = without_bom(file, chunk, notes) if first else chunk
+        offset += len(chunk) - len(body)
+        first = False
+        *complete, rest = body.split(b"\n")
+        for piece in complete:
+            line = pending + piece
+            yield offset, None if too_long or len(line) > MAX_ROW_BYTES else line
+            offset += len(line) + 1
+            pending, too_long = b"", False
+        pending += rest
+        if len(pending) > MAX_ROW_BYTES:
+            offset, pending, too_long = offset + len(pending), b"", True
+    if too_long or pending:
+        yield offset, None if too_long else pending

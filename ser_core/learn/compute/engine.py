@@ -1,0 +1,132 @@
+"""What takes the optimizer steps of a training: `LocalEngine` in one process, those of `distributed` in several."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ser_core.learn.compute.parts import trainable
+
+LARGEST_GRADIENT_NORM = 1.0
+
+
+class Engine(Protocol):
+    """Gradients and steps of one training. With several ranks every method is collective: all call it at the same point."""
+
+    @property
+    def network(self) -> Any:
+        """The network through which losses have to be computed."""
+        ...
+
+    def start_step(self) -> None:
+        """Forget all gradients."""
+        ...
+
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        """Add the gradient of a loss, whose sum over processes and micro-batches is the step's.
+
+        Args:
+            loss: This process's, of one micro-batch.
+            last: Whether it is the last micro-batch of the step.
+        """
+        ...
+
+    def step(self, rate: float) -> float:
+        """Clip the gradient, take the step, return the norm that the gradient had. One that is not finite changes nothing."""
+        ...
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Weights and optimizer moments, as ``weight/<name>``, ``exp_avg/<name>``, ``exp_avg_sq/<name>`` and ``step/<name>``; on
+        rank 0, nothing on the others.
+        """
+        ...
+
+    def close(self) -> None:
+        """Make the network a plain one again, whole in every process."""
+        ...
+
+
+def adamw(weights: Mapping[str, nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    """AdamW without weight decay, as in the method's released code."""
+    return torch.optim.AdamW(weights.values(), lr=rate, weight_decay=0.0, fused=True)
+
+
+def set_rate(optimizer: Any, rate: float) -> None:
+    """Rate of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def moments_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    """Optimizer state by name of the weight; empty before the first step."""
+    moments: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, name = key.split("/", 1)
+        if kind != "weight":
+            moments.setdefault(name, {})[kind] = tensor
+    return moments
+
+
+def restore_weights(weights: Mapping[str, nn.Parameter], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy weights back into a model."""
+    for name, weight in weights.items():
+        weight.data.copy_(tensors[f"weight/{name}"])
+
+
+def restore_moments(weights: Mapping[str, nn.Parameter], optimizer: Any, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy the optimizer's state back, to where the weights are."""
+    for name, state in moments_of(tensors).items():
+        weight = weights[name]
+        optimizer.state[weight] = {kind: value.to(weight.device, copy=True) for kind, value in state.items()}
+
+
+class LocalEngine:
+    """One process on one device.
+
+    Args:
+        network: Trained in place.
+        rate: Of the first step.
+        tensors: What `tensors` returned, to go on from.
+    """
+
+    def __init__(self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None) -> None:
+        self.network = network
+        self._weights = dict(trainable(network))
+        self._optimizer = adamw(self._weights, rate)
+        if tensors is not None:
+            restore_weights(self._weights, tensors)
+            restore_moments(self._weights, self._optimizer, tensors)
+
+    def start_step(self) -> None:
+        """As `Engine` says."""
+        self._optimizer.zero_grad()
+
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        """As `Engine` says."""
+        loss.backward()
+
+    def step(self, rate: float) -> float:
+        """As `Engine` says."""
+        norm = nn.utils.clip_grad_norm_(self._weights.values(), LARGEST_GRADIENT_NORM).item()
+        if math.isfinite(norm):
+            set_rate(self._optimizer, rate)
+            self._optimizer.step()
+        return norm
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """As `Engine` says; not copied."""
+        return state_tensors(self._weights, self._optimizer)
+
+    def close(self) -> None:
+        """The network is a plain one all the time."""
+
+
+def state_tensors(weights: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Weights and optimizer moments by name, not copied."""
+    tensors: dict[str, torch.Tensor] = {f"weight/{name}": weight.detach() for name, weight in weights.items()}
+    for name, weight in weights.items():
+        for moment, value in optimizer.state.get(weight, {}).items():
+            tensors[f"{moment}/{name}"] = value
+    return tensors

@@ -1,0 +1,30 @@
+"""The parts of a network that scores: trunk, head, adapter."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+
+def without_adapter(network: Any) -> Any:
+    """The network that an adapter was put on, or the network itself."""
+    return network.get_base_model() if hasattr(network, "get_base_model") else network
+
+
+def heads(network: Any) -> dict[str, nn.Module]:
+    """What has weights and follows the trunk of a network without adapter, by name."""
+    trunk = network.base_model
+    return {name: part for name, part in network.named_children() if part is not trunk and any(True for _ in part.parameters())}
+
+
+def computed_by_row(network: Any) -> list[nn.Module]:
+    """The head and the pooler of a network: what is computed one row after the other."""
+    model = without_adapter(network)
+    pooler: nn.Module | None = getattr(model.base_model, "pooler", None)
+    by_row = list(heads(model).values())
+    return by_row if pooler is None or not any(True for _ in pooler.parameters()) else [*by_row, pooler]
+
+
+def trainable(network: Any) -> Iterator[tuple[str, nn.Parameter]]:
+    """Names and weights that training changes."""
+    return ((name, weight) for name, weight in network.named_parameters() if weight.requires_grad)

@@ -1,0 +1,1 @@
+"""The policy: generation, supervised fine-tuning, alignment by `ppo`, and the evaluation on held-out prompts."""

@@ -1,0 +1,129 @@
+"""Prompts, and the generators that sample answers to them. `Generator` is what an engine has to offer; transformers is one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from transformers import GenerationConfig
+
+from ser_core.errors import DataError
+
+TEMPLATE = "Question: {prompt}\n\nAnswer:"
+"""The text before an answer, the same as the reward model reads (see `ser_core.learn.reward.encoding`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt: its text, which the reward model reads, and its token ids (at least one), which the policy reads."""
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+class Generator(Protocol):
+    """Samples answers with the policy's current weights."""
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, tokens: int, temperature: float) -> list[list[int]]:
+        """Sample one answer for each prompt.
+
+        Args:
+            prompts: Token ids without padding.
+            tokens: Length of the longest answer, in tokens.
+            temperature: Divisor of the logits. The samples must come from exactly that distribution: no top-k, no top-p, no penalty.
+
+        Returns:
+            Token ids of the answers, without those of the prompts. The caller cuts an answer after its first end token.
+        """
+        ...
+
+
+class TransformersGenerator:
+    """``generate`` of transformers: it runs everywhere, and it is slow.
+
+    Args:
+        network: The policy's network itself, so that its weights are always the current ones.
+        pad_token: Token that prompts are padded with. It can be any token, since padding is masked.
+        end_tokens: Tokens that end an answer; the answer keeps its end token.
+        device: Device of the network.
+        autocast: Type of the matrix products; None: fp32.
+        rows: Prompts that are answered together. It limits the memory of the cache.
+    """
+
+    def __init__(
+        self, network: Any, *, pad_token: int, end_tokens: tuple[int, ...], device: str, autocast: torch.dtype | None = None, rows: int = 64
+    ) -> None:
+        self._network = network
+        self._pad = pad_token
+        self._ends = end_tokens
+        self._device = device
+        self._autocast = autocast
+        self._rows = rows
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, tokens: int, temperature: float) -> list[list[int]]:
+        """See `Generator.generate`."""
+        # With the model's own generation settings (top-p, repetition penalty, ...) the samples would not come from the policy that learns.
+        own, self._network.generation_config = self._network.generation_config, GenerationConfig()
+        try:
+            answers: list[list[int]] = [[] for _ in prompts]
+            order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))  # prompts of one length need no padding
+            for start in range(0, len(order), self._rows):
+                chosen = order[start : start + self._rows]
+                for number, answer in zip(chosen, self._together([prompts[one] for one in chosen], tokens, temperature), strict=True):
+                    answers[number] = answer
+            return answers
+        finally:
+            self._network.generation_config = own
+
+    @torch.no_grad()
+    def _together(self, prompts: Sequence[Sequence[int]], tokens: int, temperature: float) -> list[list[int]]:
+        width = max(map(len, prompts))
+        ids = torch.tensor([[self._pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self._device)
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self._device)
+        settings = GenerationConfig(
+            do_sample=True,
+            temperature=temperature,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=tokens,
+            pad_token_id=self._pad,
+            eos_token_id=list(self._ends),
+        )
+        with torch.autocast(self._device, dtype=self._autocast, enabled=self._autocast is not None):
+            found = self._network.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
+        answers: list[list[int]] = found[:, width:].tolist()
+        return answers
+
+
+def until_end(answer: Sequence[int], ends: Sequence[int]) -> tuple[list[int], bool]:
+    """The answer up to and with its first end token, and whether it has an end token."""
+    for place, token in enumerate(answer):
+        if token in ends:
+            return list(answer[: place + 1]), True
+    return list(answer), False
+
+
+def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, template: str = TEMPLATE) -> list[Prompt]:
+    """Encode prompts for the policy.
+
+    A prompt that is too long loses its beginning, but keeps the tokenizer's begin-of-sequence token. No end token is added.
+
+    Args:
+        tokenizer: The policy's tokenizer.
+        texts: Texts of the prompts.
+        tokens: Length of the longest prompt, in tokens.
+        template: Text around a prompt; the prompt replaces ``{prompt}``.
+
+    Raises:
+        DataError: A prompt has no tokens, so the first token of its answer would have no predecessor.
+    """
+    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    start = (tokenizer.bos_token_id,) if begins else ()
+    found = []
+    for number, text in enumerate(texts):
+        ids = tokenizer(template.replace("{prompt}", text), add_special_tokens=False, verbose=False)["input_ids"]
+        if not start and not ids:
+            raise DataError(f"prompt {number} has no tokens", reason="EmptyPrompt", hint="remove this prompt from the data")
+        room = tokens - len(start)
+        found.append(Prompt(text, (*start, *ids[max(0, len(ids) - room) :])))
+    return found

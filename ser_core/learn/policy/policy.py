@@ -1,0 +1,118 @@
+"""The policy: a causal language model. Dropout is off, also in training.
+
+Weights and log-probabilities are fp32. Matrix products can be bf16 (autocast).
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from ser_core.api.adapter import AdapterSpec
+from ser_core.errors import SpecError
+from ser_core.learn.compute.adapters import lora
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.pretrained import export, load_network
+from ser_core.learn.policy.batches import Sequences
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A causal language model, its reference policy and its tokenizer."""
+
+    network: Any
+    reference: Any
+    """Frozen network of the reference policy; None: it is the policy's network with the adapter switched off."""
+    tokenizer: Any
+    end_tokens: tuple[int, ...]
+    """Ids of the tokens that end an answer."""
+    precision: Precision
+
+    def log_probabilities(self, batch: Sequences, temperature: float) -> torch.Tensor:
+        """Log-probability of every answer token, shape (rows, answer width), fp32; 0 at padding."""
+        return _log_probabilities(self.network, batch, temperature, self.precision)
+
+    def reference_log_probabilities(self, batch: Sequences, temperature: float) -> torch.Tensor:
+        """Log-probability of every answer token under the reference policy, shape (rows, answer width), fp32; 0 at padding."""
+        if self.reference is not None:
+            return _log_probabilities(self.reference, batch, temperature, self.precision)
+        with self.network.disable_adapter():
+            return _log_probabilities(self.network, batch, temperature, self.precision)
+
+    def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
+        """Texts of the answers as a reward model reads them: without special tokens, and without the space after ``Answer:``.
+
+        The reward model's template has that space already.
+        """
+        ids = [list(answer) for answer in answers]
+        found = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return [text.removeprefix(" ") for text in found]
+
+    def export(self, folder: Path) -> None:
+        """Write the model and its tokenizer in the format of transformers, weights in safetensors.
+
+        An adapter is merged into the weights; after that it cannot be trained any more.
+        """
+        export(self.network, self.tokenizer, folder)
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and weights that training changes."""
+        return ((name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad)
+
+
+def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> Policy:
+    """Load a policy. Its reference policy is the same model, frozen.
+
+    Args:
+        folder: Folder of a causal language model with its tokenizer, weights in safetensors.
+        precision: Device and number types of the computation.
+        adapter: Train a LoRA adapter instead of all weights. Then the reference policy needs no second copy of the model.
+        seed: Seed of a new adapter.
+
+    Raises:
+        SpecError: transformers cannot load the folder as a causal language model, or the model has no end token.
+    """
+    torch.manual_seed(seed)
+    network, tokenizer = load_network(AutoModelForCausalLM, folder, "policy.base")
+    ends = _end_tokens(network, tokenizer)
+    reference = None
+    if adapter is None:
+        reference = load_network(AutoModelForCausalLM, folder, "policy.base")[0].to(precision.device).eval().requires_grad_(False)
+    else:
+        from peft import get_peft_model
+
+        network = get_peft_model(network, lora(adapter, "CAUSAL_LM"))
+    return Policy(network.to(precision.device).eval(), reference, tokenizer, ends, precision)
+
+
+def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
+    found = getattr(network.generation_config, "eos_token_id", None)
+    ends = set(found if isinstance(found, list) else [] if found is None else [found])
+    ends |= set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
+    if not ends:
+        raise SpecError("policy.base: its tokenizer has no end-of-sequence token", reason="ModelNotSupported", hint="name another model")
+    return tuple(sorted(ends))
+
+
+def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
+    """Context in which a network computes its matrix products."""
+    return torch.autocast(precision.device, dtype=precision.autocast) if precision.autocast else contextlib.nullcontext()
+
+
+def _log_probabilities(network: Any, batch: Sequences, temperature: float, precision: Precision) -> torch.Tensor:
+    rows, columns = batch.before
+    # The head is by far the widest layer, so it gets only the hidden states that predict answer tokens.
+    head = network.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0][rows, columns],))
+    try:
+        with autocast(precision):
+            logits = network(input_ids=batch.tokens, use_cache=False).logits.float() / temperature
+    finally:
+        head.remove()
+    # This equals log-softmax, without a second tensor of the logits' size.
+    chosen = logits.gather(-1, batch.tokens[rows, columns + 1].unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+    return batch.spread(chosen)

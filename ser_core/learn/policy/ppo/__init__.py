@@ -1,0 +1,15 @@
+"""PPO: aligns a policy with a reward model. Read `ppo` first, from top to bottom; it calls the other modules.
+
+The words: a *rollout* is the phase of a step that samples answers and scores them. An *answer* is a text that the policy sampled for a
+prompt. The *reference policy* is the policy as it was before PPO; it stays frozen. The *witness* is the seed's reward model: it scores
+the same answers, and PPO does not learn from its scores.
+
+These are left out on purpose:
+
+- *Truncated importance weights.* They correct the difference between the probabilities of a generator and those of the trainer. Here the
+  trainer computes the old log-probabilities itself.
+- *Another lambda for the critic* (VC-PPO). It helps where answers have thousands of tokens.
+- *The same number of micro-batches in every process.* No micro-batch waits for another process: gradients are summed after the last one.
+- *Sharded weights.* Every process holds all weights, so no weights are gathered for generation.
+- *Entropy over the vocabulary.* The mean of ``-log p`` over the sampled tokens is an unbiased estimate of it and costs nothing.
+"""

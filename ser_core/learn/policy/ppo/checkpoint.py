@@ -1,0 +1,141 @@
+"""The files of an alignment's checkpoint. Only this module knows their format; none of them is read by pickle.
+
+``ppo.safetensors`` holds the tensors. OWNER is ``policy`` or ``critic``, NAME is the name of a weight:
+
+| key | tensor |
+| --- | --- |
+| OWNER/weight/NAME | the weight |
+| OWNER/exp_avg/NAME, OWNER/exp_avg_sq/NAME, OWNER/step/NAME | its Adam state |
+| good/OWNER/NAME | the weight to fall back to |
+| random/cpu, random/cuda | states of the random generators, one row for each process |
+
+``ppo.json`` holds everything else. The names in both files never change: checkpoints of version 0.1.0 have them.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from ser_core.errors import SpecError
+from ser_core.learn.policy.ppo.guards import Ladder
+from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.random_states import RandomStates
+from ser_core.learn.policy.ppo.state import GoodWeights, LearnerState, PPOState, ScoreMoments, Tensors
+
+_TENSORS, _NUMBERS = "ppo.safetensors", "ppo.json"
+_STORED_NAMES = {"witness_score": "heldout_score"}
+"""Fields of `StepMetrics` that have another name in ``ppo.json``."""
+
+
+def write(state: PPOState, folder: Path) -> dict[str, Path]:
+    """Write the files of a checkpoint; returns their paths by name."""
+    files = {name: folder / name for name in (_TENSORS, _NUMBERS)}
+    save_file({key: tensor.contiguous() for key, tensor in stored_tensors(state).items()}, files[_TENSORS])
+    files[_NUMBERS].write_text(json.dumps(_stored_numbers(state)), encoding="utf-8")
+    return files
+
+
+def read(folder: Path) -> PPOState:
+    """Read what `write` wrote.
+
+    Raises:
+        SpecError: A part is missing that every checkpoint has.
+    """
+    tensors = load_file(folder / _TENSORS)
+    numbers = json.loads((folder / _NUMBERS).read_text(encoding="utf-8"))
+    needed = {"history", "kl_coefficient", "scores", "ladder", "score_mean", "good_step"}
+    _refuse_if_any((needed - numbers.keys()) | ({"random/cpu"} - tensors.keys()))
+    return PPOState(
+        policy=_learner_state("policy", tensors),
+        critic=_learner_state("critic", tensors),
+        good=GoodWeights(numbers["good_step"], _without_prefix("good/policy/", tensors), _without_prefix("good/critic/", tensors)),
+        random=RandomStates(tensors["random/cpu"], tensors.get("random/cuda")),
+        history=tuple(
+            StepMetrics(**_renamed(step, {stored: name for name, stored in _STORED_NAMES.items()})) for step in numbers["history"]
+        ),
+        kl_coefficient=numbers["kl_coefficient"],
+        scores=ScoreMoments(**numbers["scores"]),
+        ladder=Ladder(**numbers["ladder"]),
+        score_mean=numbers["score_mean"],
+    )
+
+
+def refuse_if_incomplete(state: PPOState, policy: Collection[str], critic: Collection[str]) -> None:
+    """Check that a state can be put back into two networks.
+
+    Args:
+        state: What was read.
+        policy: Names of the policy's trained weights.
+        critic: Names of the critic's trained weights.
+
+    Raises:
+        SpecError: The checkpoint lacks a weight, or a part of a weight's Adam state.
+    """
+    needed: set[str] = set()
+    for owner, names, learner in (("policy", policy, state.policy), ("critic", critic, state.critic)):
+        moved = learner.first_moments.keys() | learner.second_moments.keys() | learner.steps.keys()
+        needed |= {f"{owner}/weight/{name}" for name in names} | {f"good/{owner}/{name}" for name in names}
+        needed |= {f"{owner}/{part}/{name}" for part in ("exp_avg", "exp_avg_sq", "step") for name in moved}
+    _refuse_if_any(needed - stored_tensors(state).keys())
+
+
+def stored_tensors(state: PPOState) -> dict[str, torch.Tensor]:
+    """The tensors of a state by their keys in ``ppo.safetensors``, not copied."""
+    random = {"random/cpu": state.random.cpu} | ({} if state.random.cuda is None else {"random/cuda": state.random.cuda})
+    good = _with_prefix("good/policy/", state.good.policy) | _with_prefix("good/critic/", state.good.critic)
+    return _stored_learner("policy", state.policy) | _stored_learner("critic", state.critic) | good | random
+
+
+def _stored_learner(owner: str, state: LearnerState) -> dict[str, torch.Tensor]:
+    return (
+        _with_prefix(f"{owner}/weight/", state.weights)
+        | _with_prefix(f"{owner}/exp_avg/", state.first_moments)
+        | _with_prefix(f"{owner}/exp_avg_sq/", state.second_moments)
+        | _with_prefix(f"{owner}/step/", state.steps)
+    )
+
+
+def _learner_state(owner: str, tensors: Tensors) -> LearnerState:
+    return LearnerState(
+        weights=_without_prefix(f"{owner}/weight/", tensors),
+        first_moments=_without_prefix(f"{owner}/exp_avg/", tensors),
+        second_moments=_without_prefix(f"{owner}/exp_avg_sq/", tensors),
+        steps=_without_prefix(f"{owner}/step/", tensors),
+    )
+
+
+def _with_prefix(prefix: str, tensors: Tensors) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def _without_prefix(prefix: str, tensors: Tensors) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def _stored_numbers(state: PPOState) -> dict[str, Any]:
+    return {
+        "history": [_renamed(asdict(step), _STORED_NAMES) for step in state.history],
+        "kl_coefficient": state.kl_coefficient,
+        "scores": asdict(state.scores),
+        "ladder": asdict(state.ladder),
+        "score_mean": state.score_mean,
+        "good_step": state.good.step,
+    }
+
+
+def _renamed(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in fields.items()}
+
+
+def _refuse_if_any(missing: Collection[str]) -> None:
+    if missing:
+        raise SpecError(
+            f"the checkpoint of the policy lacks {min(missing)} and {len(missing) - 1} more parts",
+            reason="CheckpointIncomplete",
+            hint="start the policy anew, without this checkpoint",
+        )

@@ -1,0 +1,155 @@
+"""The critic: a network that gives every token of an answer a value. Weights and values are fp32, dropout is off.
+
+The critic best starts from the reward model. That needs a causal reward model with the policy's tokens. Any other critic starts from the
+policy, with a new head whose values are zero; such a critic should first learn alone (`Settings.critic_warm_up`).
+
+Where only adapters are trained, the critic can share its frozen weights with the policy: `trunk.share_trunk`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification
+
+from ser_core.api.adapter import AdapterSpec
+from ser_core.errors import SpecError
+from ser_core.learn.compute.adapters import adapt_scorer
+from ser_core.learn.compute.parts import heads, without_adapter
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.pretrained import load_network
+from ser_core.learn.policy.batches import Sequences
+from ser_core.learn.policy.policy import autocast
+
+
+@dataclass(frozen=True, slots=True)
+class Critic:
+    """A causal network with a linear head of one output."""
+
+    network: Any
+    from_reward_model: bool
+    """Whether it started from the reward model; then its outputs are on the scale of raw scores."""
+    precision: Precision
+
+    def values(self, batch: Sequences, score_mean: float) -> torch.Tensor:
+        """Value of the state before every answer token, computed from the hidden state of the token before it.
+
+        Args:
+            batch: Prompts and answers.
+            score_mean: Subtracted from raw scores, as in the rewards: so a critic that was not trained yet predicts the reward.
+
+        Returns:
+            Shape (rows, answer width), fp32; 0 at padding.
+        """
+        network = without_adapter(self.network)
+        with autocast(self.precision):
+            hidden = network.base_model(input_ids=batch.tokens, use_cache=False).last_hidden_state[batch.before]
+        values = _head(network)(hidden.float()).squeeze(-1) - (score_mean if self.from_reward_model else 0.0)
+        return batch.spread(values)
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and weights that training changes."""
+        return ((name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad)
+
+
+def make_critic(
+    reward_model: Path,
+    policy: Path,
+    precision: Precision,
+    vocabulary: Mapping[str, int],
+    *,
+    adapter: AdapterSpec | None = None,
+    seed: int = 0,
+) -> tuple[Critic, str]:
+    """Make the critic from the reward model if possible, else from the policy.
+
+    Args:
+        reward_model: Folder of the exported reward model.
+        policy: Folder that the policy was loaded from.
+        precision: Device and number types of the computation.
+        vocabulary: The policy's tokens and their ids.
+        adapter: Train a LoRA adapter and the head instead of all weights.
+        seed: Seed of a new adapter.
+
+    Returns:
+        The critic, and a sentence that says from which model it starts and why.
+
+    Raises:
+        SpecError: A critic can be made neither from the reward model nor from the policy.
+    """
+    try:
+        critic = load_critic(reward_model, precision, vocabulary, adapter=adapter, seed=seed)
+    except SpecError as error:
+        if error.reason != "CriticNotSupported":
+            raise
+        critic = critic_from_policy(policy, precision, adapter=adapter, seed=seed)
+        return critic, f"{error.message}; the critic starts from the policy, with values of zero"
+    return critic, "the critic starts from the reward model"
+
+
+def load_critic(
+    folder: Path,
+    precision: Precision,
+    vocabulary: Mapping[str, int],
+    *,
+    adapter: AdapterSpec | None = None,
+    seed: int = 0,
+) -> Critic:
+    """Make a critic from an exported reward model; the reward head becomes the value head. Arguments as in `make_critic`.
+
+    Raises:
+        SpecError: The reward model's tokens are not the policy's, it is not causal, or its head is more than one linear layer.
+    """
+    network, tokenizer = load_network(AutoModelForSequenceClassification, folder, "rewardModel", num_labels=1)
+    known = tokenizer.get_vocab()
+    strange = sorted(token for token, number in vocabulary.items() if known.get(token) != number)
+    if strange:
+        raise _unfit(f"{len(strange)} of the policy's {len(vocabulary)} tokens have another id in it, such as {strange[0]!r}")
+    if not isinstance(_head(network), nn.Linear):
+        raise _unfit("its head is more than one linear layer")
+    network.eval()
+    if not _causal(network):
+        raise _unfit("a token's hidden state depends on later tokens, so it would know the answer in advance")
+    return Critic(_ready(network, precision, adapter, seed), True, precision)
+
+
+def critic_from_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> Critic:
+    """Make a critic from a policy: the policy's trunk with a new head whose values are zero. Arguments as in `make_critic`.
+
+    Raises:
+        SpecError: transformers has no network with one scalar output for this kind of model.
+    """
+    network, _ = load_network(AutoModelForSequenceClassification, folder, "policy.base", num_labels=1)
+    for weight in _head(network).parameters():
+        nn.init.zeros_(weight)
+    return Critic(_ready(network, precision, adapter, seed), False, precision)
+
+
+def _ready(network: Any, precision: Precision, adapter: AdapterSpec | None, seed: int) -> Any:
+    if adapter is not None:
+        torch.manual_seed(seed)
+        network = adapt_scorer(network, adapter)
+    return network.to(precision.device).eval()
+
+
+def _head(network: Any) -> Any:
+    found = list(heads(network).values())
+    return found[0] if len(found) == 1 else None
+
+
+def _causal(network: Any) -> bool:
+    tokens = torch.tensor([[1, 2], [1, 3]])
+    with torch.no_grad():
+        first = network.base_model(input_ids=tokens).last_hidden_state[:, 0]
+    return torch.allclose(first[0], first[1], atol=1e-5)
+
+
+def _unfit(why: str) -> SpecError:
+    return SpecError(
+        f"the reward model cannot be the critic: {why}",
+        reason="CriticNotSupported",
+        hint="set rewardModel.base to a decoder with the policy's tokenizer, for example to policy.base",
+    )

@@ -1,0 +1,44 @@
+"""The states of torch's random generators: with them a resumed run samples what an undisturbed run would sample."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ser_core.errors import SpecError
+from ser_core.learn.compute import ranks
+
+
+@dataclass(frozen=True, slots=True)
+class RandomStates:
+    """States of the random generators of all processes, one row for each process."""
+
+    cpu: torch.Tensor
+    cuda: torch.Tensor | None
+    """None: the run computes on CPUs."""
+
+    @classmethod
+    def current(cls, device: str) -> "RandomStates":
+        """The current states. All processes call it together."""
+        return cls(_collected(torch.get_rng_state(), device), _collected(torch.cuda.get_rng_state(), device) if device == "cuda" else None)
+
+    def restore(self) -> None:
+        """Put this process's random generators back.
+
+        Raises:
+            SpecError: The states are those of another number of processes.
+        """
+        if len(self.cpu) != ranks.count():
+            raise SpecError(
+                f"the checkpoint of the policy was written by {len(self.cpu)} processes, now there are {ranks.count()}",
+                reason="WorldSizeChanged",
+                hint="resume it with as many GPUs as it had",
+            )
+        # Cloned, because torch needs a state that is aligned in memory, and a row of a file's tensor is not always.
+        torch.set_rng_state(self.cpu[ranks.rank()].clone())
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda[ranks.rank()].clone())
+
+
+def _collected(state: torch.Tensor, device: str) -> torch.Tensor:
+    # A process group of GPUs gathers only tensors that are on GPUs.
+    return ranks.collect(state.to(device)).cpu()

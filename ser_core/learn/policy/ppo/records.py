@@ -1,0 +1,136 @@
+"""The results of each phase of a PPO step, and the numbers of the whole step."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ser_core.learn.compute import ranks
+from ser_core.learn.policy.batches import Sequences
+from ser_core.learn.policy.ppo import arithmetic
+from ser_core.learn.policy.ppo.guards import Action, Ladder
+from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.state import PPOState
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """The result of a step's rollout in this process. Tensors have shape (rows,) or (rows, answer width)."""
+
+    rows: NDArray[np.int64]
+    """Numbers of this process's rows among the rows of all processes."""
+    batch: Sequences
+    """Prompts and answers."""
+    ended: torch.Tensor
+    """Whether an answer has an end token, shape (rows,)."""
+    scores: torch.Tensor
+    """Raw scores of the reward model that the policy learns from, shape (rows,), fp64."""
+    witness_scores: torch.Tensor | None
+    """Raw scores of the witness, shape (rows,), fp64; None: there is no witness."""
+    old: torch.Tensor
+    """Log-probabilities of the policy that sampled the answers."""
+    reference: torch.Tensor
+    """Log-probabilities of the reference policy."""
+    values: torch.Tensor
+    """Values of the critic."""
+    score_mean: float
+    """Subtracted from the raw scores."""
+    generate_seconds: float
+    score_seconds: float
+
+    def finite(self) -> bool:
+        """Whether all numbers of all processes are finite."""
+        numbers = (self.scores, self.old, self.reference, self.values)
+        return not ranks.anywhere(not all(bool(values.isfinite().all()) for values in numbers), str(self.old.device.type))
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """What the updates of one step learn from. All tensors have shape (rows, answer width)."""
+
+    rewards: torch.Tensor
+    advantages: torch.Tensor
+    """Whitened: mean 0, variance 1."""
+    returns: torch.Tensor
+    """Targets of the critic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One optimizer step, over all processes. Losses, KL divergence and clipped share are means over its tokens."""
+
+    policy_loss: float
+    value_loss: float
+    approximate_kl: float
+    clipped: float
+    policy_norm: float = math.nan
+    critic_norm: float = math.nan
+    action: Action | None = None
+    """None: the step was not taken, because the updates ended early (``step_kl_limit``)."""
+
+
+def step_metrics(
+    rollout: Rollout, experience: Experience, updates: Sequence[Update], state: PPOState, ladder: Ladder, train_seconds: float
+) -> StepMetrics:
+    """The numbers of one step, over all processes.
+
+    Args:
+        rollout: The step's rollout in this process.
+        experience: What the updates learnt from.
+        updates: The optimizer steps.
+        state: The state before the step.
+        ladder: The ladder after the step.
+        train_seconds: Seconds of advantages and updates.
+    """
+    mask = rollout.batch.answer_mask
+    witness = rollout.witness_scores
+    local = [
+        torch.tensor(len(rollout.scores)),
+        experience.rewards.sum(),
+        rollout.scores.sum(),
+        witness.sum() if witness is not None else torch.tensor(math.nan),
+        (rollout.old - rollout.reference).sum(),
+        -rollout.old.sum(),
+        rollout.batch.answers.sum(),
+        rollout.ended.sum(),
+    ]
+    answers, *totals = ranks.total(torch.stack([one.double().to(mask.device) for one in local])).tolist()
+    reward, score, witness_score, kl, _, answer_tokens, ended = (total / answers for total in totals)
+    tokens = max(1.0, totals[5])
+    unexplained = arithmetic.moments(experience.returns - rollout.values, mask)[1]
+    spread = arithmetic.moments(experience.returns, mask)[1]
+    taken = [update for update in updates if update.action is Action.PROCEED]
+    return StepMetrics(
+        step=len(state.history) + 1,
+        reward=reward,
+        score=score,
+        witness_score=witness_score if math.isfinite(witness_score) else None,
+        kl=kl,
+        kl_coefficient=state.kl_coefficient,
+        entropy=totals[4] / tokens,
+        answer_tokens=answer_tokens,
+        ended=ended,
+        policy_loss=_mean([update.policy_loss for update in taken]),
+        value_loss=_mean([update.value_loss for update in taken]),
+        approximate_kl=updates[-1].approximate_kl if updates else math.nan,
+        clipped=_mean([update.clipped for update in taken]),
+        explained_variance=(1 - unexplained / spread).item(),
+        policy_gradient_norm=_mean([update.policy_norm for update in taken]),
+        critic_gradient_norm=_mean([update.critic_norm for update in taken]),
+        updates=len(taken),
+        skipped=sum(update.action not in {None, Action.PROCEED} for update in updates),
+        rolled_back=bool(updates) and updates[-1].action is Action.ROLL_BACK,
+        ended_early=bool(updates) and updates[-1].action is None,
+        rate_factor=ladder.rate_factor,
+        generate_seconds=rollout.generate_seconds,
+        score_seconds=rollout.score_seconds,
+        train_seconds=train_seconds,
+    )
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return fmean(numbers) if numbers else math.nan

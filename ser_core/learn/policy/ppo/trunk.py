@@ -1,0 +1,77 @@
+"""One frozen trunk for policy and critic where both only train adapters: weights that are the same are stored once.
+
+An exported reward model has its adapter merged. Where it comes from the policy's base, each of its matrices is the base's and a
+difference of low rank, and that difference is an adapter again: the critic then is the shared trunk, this adapter and the reward head.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ser_core.learn.policy.policy import Policy
+from ser_core.learn.policy.ppo.critic import Critic
+
+_SPARE_RANK = 4
+"""More singular vectors than wanted, for the accuracy of the wanted ones (arXiv 0909.4061)."""
+_LARGEST_REST = 1e-3
+"""Share of a difference that an adapter of that rank may leave out: rounding, when the weights were added and subtracted in fp32."""
+
+
+def share_trunk(policy: Policy, critic: Critic) -> float:
+    """Let the critic's frozen weights be the policy's own memory wherever they are the same, up to what the critic's adapter can take over.
+
+    It does not change what the critic computes, but for rounding. Exporting the policy afterwards ends the critic's use as well. Sets
+    torch's seed.
+
+    Args:
+        policy: With an adapter.
+        critic: With an adapter that was not trained yet.
+
+    Returns:
+        Share of the critic's frozen numbers that take no memory of their own any more.
+    """
+    torch.manual_seed(0)  # the singular vectors are sought from a random start
+    mine = {name: weight for name, weight in policy.network.named_parameters() if not weight.requires_grad}
+    for name, layer in critic.network.named_modules():
+        if not hasattr(layer, "lora_A") or not isinstance(layer.get_base_layer(), nn.Linear):
+            continue
+        base = mine.get(f"{name}.base_layer.weight")
+        if base is not None and not _moved_into_adapter(layer, base):
+            break  # then this is no merged adapter, and the other matrices need no look
+    # Its padding token may be one that the policy does not have; nothing is padded with it here.
+    critic.network.get_input_embeddings().padding_idx = None
+    shared = total = 0
+    for name, weight in critic.network.named_parameters():
+        if weight.requires_grad:
+            continue
+        total += weight.numel()
+        if name in mine and _same(weight, mine[name]):
+            shared += weight.numel()
+            weight.data = mine[name].data
+    return shared / max(1, total)
+
+
+def _moved_into_adapter(layer: Any, base: torch.Tensor) -> bool:
+    """Replace a matrix by ``base`` and put their difference into the layer's adapter, if it has so low a rank."""
+    weight = layer.get_base_layer().weight
+    if weight.shape != base.shape:
+        return False
+    if torch.equal(weight, base):
+        return True
+    (down,), (up,), (scale,) = layer.lora_A.values(), layer.lora_B.values(), layer.scaling.values()
+    difference, rank = weight.data - base.data, down.weight.shape[0]
+    left, sizes, right = torch.svd_lowrank(difference, q=min(*weight.shape, rank + _SPARE_RANK), niter=4)
+    roots = sizes[:rank].sqrt()
+    found_up, found_down = left[:, :rank] * roots, (right[:, :rank] * roots).T
+    if torch.linalg.norm(difference - found_up @ found_down) > _LARGEST_REST * torch.linalg.norm(difference):
+        return False
+    down.weight.data[: len(roots)] = found_down
+    up.weight.data[:, : len(roots)] = found_up / scale
+    weight.data = base.data
+    return True
+
+
+def _same(weight: torch.Tensor, base: torch.Tensor) -> bool:
+    """Equal, or an embedding that was only lengthened by tokens that the policy does not have."""
+    return weight.shape[1:] == base.shape[1:] and len(weight) >= len(base) and torch.equal(weight[: len(base)], base)

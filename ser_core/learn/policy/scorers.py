@@ -1,0 +1,47 @@
+"""Scorers of answers. A scorer reads texts, so its tokenizer can differ from the policy's."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ser_core.learn.policy.batches import micro_batches
+from ser_core.learn.reward.batching import pad
+from ser_core.learn.reward.reward_model import RewardModel
+from ser_core.learn.reward.scoring import Scores
+
+
+class Scorer(Protocol):
+    """Gives every answer a score."""
+
+    def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> Scores:
+        """Raw scores in logits, shape (answers,). The same answers in the same order get the same scores, bit for bit."""
+        ...
+
+
+class RewardModelScorer:
+    """Scores answers with a reward model.
+
+    Here the rows of a batch are padded to the longest of them, so the last bits of a score depend on the other rows of its batch. The
+    stages of the loop avoid that (`reward.scoring`): they batch rows of equal shape and fill up the last batch of each shape. For the few
+    answers of a PPO step, filling up would be most of the work.
+
+    Args:
+        model: The reward model.
+        tokens_per_batch: Tokens of one batch, padding included.
+    """
+
+    def __init__(self, model: RewardModel, tokens_per_batch: int) -> None:
+        self._model = model
+        self._budget = model.precision.batch_tokens(tokens_per_batch)
+
+    def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> Scores:
+        """See `Scorer.scores`."""
+        rows = self._model.encoder.rows(prompts, answers)
+        scores = np.empty(len(rows), dtype=np.float64)
+        with torch.no_grad():
+            for members in micro_batches([len(row) for row in rows], [0] * len(rows), self._budget):
+                batch = pad([rows[member] for member in members], self._model.tokenizer.pad_token_id)
+                scores[members] = self._model.score(batch).double().cpu().numpy()
+        return scores

@@ -1,0 +1,130 @@
+"""The reward model: a sequence-classification model of transformers with one output, the score (a logit).
+
+Weights are fp32. The trunk is computed under autocast, the head always in fp32 and one row after the other: its products are so small
+that their last bits depend on a row's place in the batch, while those of the trunk do not (tested).
+
+Dropout stays off, in training too: then scores are a function of the weights alone.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification
+
+from ser_core.api.adapter import AdapterSpec
+from ser_core.learn.compute.adapters import adapt_scorer
+from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.pretrained import export, load_network
+from ser_core.learn.reward.batching import Batch
+from ser_core.learn.reward.encoding import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class RewardModel:
+    """A model, its tokenizer, and how they are computed."""
+
+    network: Any
+    """`PreTrainedModel`, or a `PeftModel` around it."""
+    tokenizer: Any
+    encoder: Encoder
+    precision: Precision
+    limit: int
+    """Positions of the model; rows are shorter."""
+
+    def score(self, batch: Batch) -> torch.Tensor:
+        """Scores of a batch: fp32, shape (rows,), with gradient where that is on."""
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        if "token_type_ids" in self.tokenizer.model_input_names:
+            inputs["token_type_ids"] = batch.token_type_ids
+        logits: torch.Tensor = self.network(**{name: value.to(self.precision.device) for name, value in inputs.items()}).logits
+        return logits.squeeze(-1)
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and weights that training changes."""
+        return trainable(self.network)
+
+    def export(self, folder: Path) -> None:
+        """Write a plain transformers model and its tokenizer, adapters merged, in safetensors. Ends the training of an adapter."""
+        export(self.network, self.tokenizer, folder)
+
+
+def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, adapter: AdapterSpec | None = None) -> RewardModel:
+    """Load a model from its files.
+
+    Args:
+        folder: A transformers model with its tokenizer, of any head; weights in safetensors.
+        precision: How to compute it.
+        max_length: Tokens of prompt and answer together; models with fewer positions lower it.
+        seed: Seed of a new head and of the adapter; not used where the folder holds a reward model already.
+        adapter: Train a LoRA adapter on all linear layers, and the head, in place of all weights.
+
+    Raises:
+        SpecError: transformers cannot make a sequence-classification model of it.
+    """
+    torch.manual_seed(seed)
+    network, tokenizer = load_network(
+        AutoModelForSequenceClassification,
+        folder,
+        "rewardModel.base",
+        num_labels=1,
+        problem_type="regression",  # pipelines then return the logit itself, not its sigmoid
+        ignore_mismatched_sizes=True,
+    )
+    _separate_padding(network, tokenizer)
+    network.config.use_cache = False
+    limit = min(_positions(network), tokenizer.model_max_length)
+    encoder = Encoder(tokenizer, min(max_length, limit - 1))
+    if adapter is not None:
+        network = adapt_scorer(network, adapter)
+    network = network.to(precision.device).eval()
+    _compute_head_alone(network, precision)
+    return RewardModel(network, tokenizer, encoder, precision, limit)
+
+
+def _separate_padding(network: Any, tokenizer: Any) -> None:
+    """Give the tokenizer a padding token of its own: models that score the last token look for the last one that is not padding."""
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+        if len(tokenizer) > network.get_input_embeddings().num_embeddings:
+            network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    tokenizer.padding_side = "right"
+    network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    network.config.pad_token_id = tokenizer.pad_token_id
+
+
+def _positions(network: Any) -> int:
+    return getattr(network.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+
+
+def _compute_head_alone(network: Any, precision: Precision) -> None:
+    """Put the trunk under autocast, and let the pooler and the head see one row at a time."""
+    for head in computed_by_row(network):
+        head.forward = _row_by_row(head.forward)
+    if precision.autocast is not None:
+        trunk = without_adapter(network).base_model
+        trunk.forward = _in_autocast(trunk.forward, precision.device, precision.autocast)
+
+
+def _row_by_row(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def run(hidden: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        return torch.cat([forward(row, *rest, **named) for row in hidden.split(1)])
+
+    return run
+
+
+def _in_autocast(forward: Callable[..., Any], device: str, dtype: torch.dtype) -> Callable[..., Any]:
+    def run(*inputs: Any, **named: Any) -> Any:
+        # In training each weight is used once, and a converted copy of it would outlive the piece that ZeRO gathers.
+        with torch.autocast(device, dtype=dtype, cache_enabled=not torch.is_grad_enabled()):
+            output = forward(*inputs, **named)
+        for name, value in output.items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                output[name] = value.float()
+        return output
+
+    return run

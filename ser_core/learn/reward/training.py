@@ -1,0 +1,199 @@
+"""How a reward model is trained. Read it from top to bottom.
+
+The position in the data is the number of the optimizer step, there is no dropout and no other randomness: weights, optimizer and
+step are all that a checkpoint holds, and a resumed training gives the same bits as an undisturbed one.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from ser_core.api.serrun import TrainingSpec
+from ser_core.data.tables import TrainingStep
+from ser_core.errors import Interrupted, QualityError
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.engine import Engine, LocalEngine
+from ser_core.learn.compute.sharding import Sharding
+from ser_core.learn.reward.batching import pad, pairs_of_step, shares, steps_per_epoch
+from ser_core.learn.reward.encoding import Row
+from ser_core.learn.reward.losses import bradley_terry, centering, hinge
+from ser_core.learn.reward.reward_model import RewardModel
+
+_WARM_UP = 0.1
+_GATHERING = "gathering the weights"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPair:
+    """A pair to learn from. ``target`` is the probability that ``better`` is better; ``weight`` multiplies the pair's loss."""
+
+    better: Row
+    worse: Row
+    target: float = 1.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """Everything that a training needs to go on: weights and optimizer moments by name (not copied), and the steps taken."""
+
+    tensors: dict[str, torch.Tensor]
+    history: tuple[TrainingStep, ...]
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write ``state.safetensors`` and ``history.json``; returns them by name."""
+        files = {name: folder / name for name in ("state.safetensors", "history.json")}
+        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, files["state.safetensors"])
+        files["history.json"].write_text(json.dumps([asdict(step) for step in self.history]), encoding="utf-8")
+        return files
+
+    @classmethod
+    def read(cls, folder: Path) -> "TrainingState":
+        """Read what `write` wrote."""
+        history = json.loads((folder / "history.json").read_text(encoding="utf-8"))
+        return cls(load_file(folder / "state.safetensors"), tuple(TrainingStep(**step) for step in history))
+
+
+class Watch(Protocol):
+    """Who watches a training: it shows the progress, keeps checkpoints and may ask it to stop. Each process has one; a yes of any
+    of them holds for all.
+    """
+
+    def stopping(self) -> bool:
+        """Whether to save and stop now."""
+        ...
+
+    def checkpoint_due(self) -> bool:
+        """Whether it is time to save."""
+        ...
+
+    def save(self, state: TrainingState) -> None:
+        """Keep a checkpoint. Every process calls it; only the state of rank 0 has tensors."""
+        ...
+
+    def silent(self, phase: str) -> None:
+        """What follows takes no steps, and may take long."""
+        ...
+
+    def trained(self, step: TrainingStep) -> None:
+        """One more optimizer step was taken."""
+        ...
+
+
+def count_steps(pairs: int, spec: TrainingSpec) -> int:
+    """Optimizer steps of a training on ``pairs`` pairs."""
+    return spec.epochs * steps_per_epoch(pairs, spec.pairs_per_step)
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Rate of optimizer step ``step`` (from 0): linear warm-up over the first 10 %, then linearly down to zero after the last."""
+    warm_up = max(1, math.ceil(_WARM_UP * steps))
+    return peak * min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up + 1))
+
+
+def train(
+    model: RewardModel,
+    pairs: Sequence[TrainingPair],
+    spec: TrainingSpec,
+    *,
+    steps: int,
+    watch: Watch,
+    resume: TrainingState | None = None,
+    sharding: Sharding | None = None,
+) -> TrainingState:
+    """Train ``model`` in place with AdamW without weight decay, as in the method's released code.
+
+    Several processes of one ``torch.distributed`` group call it together, with equal arguments, and share the pairs of every step.
+
+    Args:
+        model: The reward model.
+        pairs: The pairs to learn from, in any fixed order.
+        spec: Losses, rates and batch sizes.
+        steps: Optimizer steps to take; `count_steps` gives those of ``spec.epochs``.
+        watch: Told after every step, asked before every micro-batch; of several processes before every step.
+        resume: State to go on from.
+        sharding: What several processes share; None: as their memory needs it.
+
+    Returns:
+        The state after the last step, without tensors in all processes but the first; its history has one row for each optimizer step,
+        those before ``resume`` included.
+
+    Raises:
+        QualityError: The loss or its gradient is not finite.
+        Interrupted: The watch asked to stop; the last whole step was saved.
+    """
+    history = list(resume.history) if resume else []
+    device, processes = model.precision.device, ranks.count()
+    engine = _engine(model, spec, resume, sharding)
+    trained = replace(model, network=engine.network)
+    budget = model.precision.batch_tokens(spec.tokens_per_batch)
+
+    for step in range(len(history), steps):
+        chosen = [pairs[index] for index in pairs_of_step(step, len(pairs), spec.pairs_per_step, spec.seed)]
+        lengths = [max(len(pair.better), len(pair.worse)) for pair in chosen]
+        own = shares(lengths, budget, processes)[ranks.rank()]
+        # Processes take the same number of micro-batches, since each exchanges weights or gradients: this one, without weight, fills up.
+        idle = [replace(chosen[lengths.index(min(lengths))], weight=0.0)]
+        engine.start_step()
+        total = 0.0
+        for number, members in enumerate(own):
+            if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
+                watch.silent(_GATHERING)
+                watch.save(TrainingState(engine.tensors(), tuple(history)))
+                ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
+                raise Interrupted(f"stopped after optimizer step {step} of {steps}", hint="start it again to go on from there")
+            micro_batch = [chosen[index] for index in members] or idle
+            batch = pad([pair.better for pair in micro_batch] + [pair.worse for pair in micro_batch], model.tokenizer.pad_token_id)
+            # A sum over the step's pairs divided by their number: how they are cut into micro-batches changes nothing.
+            loss = pair_losses(trained.score(batch), micro_batch, spec).sum() / len(chosen)
+            engine.backward(loss, last=number == len(own) - 1)
+            total += loss.item()
+        total = ranks.total(torch.tensor(total, dtype=torch.float64, device=device)).item()
+        rate = learning_rate(step, steps, spec.learning_rate)
+        norm = engine.step(rate) if math.isfinite(total) else math.nan
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            raise QualityError(
+                f"optimizer step {step + 1}: the loss is {total:g}, the norm of its gradient {norm:g}",
+                reason="NonFiniteLoss",
+                hint="lower training.learningRate, or set rewardModel.precision to fp32",
+            )
+        tokens = sum(len(pair.better) + len(pair.worse) for pair in chosen)
+        history.append(TrainingStep(step + 1, total, rate, norm, len(chosen), tokens))
+        watch.trained(history[-1])
+        if ranks.anywhere(watch.checkpoint_due(), device):
+            watch.silent(_GATHERING)
+            watch.save(TrainingState(engine.tensors(), tuple(history)))
+    watch.silent(_GATHERING)
+    state = TrainingState(engine.tensors(), tuple(history))
+    engine.close()
+    return state
+
+
+def _engine(model: RewardModel, spec: TrainingSpec, resume: TrainingState | None, sharding: Sharding | None) -> Engine:
+    tensors = resume.tensors if resume else None
+    if ranks.count() == 1:
+        return LocalEngine(model.network, spec.learning_rate, tensors)
+    from ser_core.learn.compute.distributed import distributed_engine, sharding_of
+
+    shared = sharding or sharding_of(model.network, model.precision, spec.tokens_per_batch)
+    return distributed_engine(model.network, spec.learning_rate, tensors, shared)
+
+
+def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: TrainingSpec) -> torch.Tensor:
+    """Weighted loss of each pair, shape (pairs,).
+
+    Args:
+        scores: First those of the better answers, then those of the worse ones; shape (2 * pairs,).
+        pairs: Their targets and weights.
+        spec: Which loss.
+    """
+    better, worse = scores.chunk(2)
+    target, weight = (torch.tensor(values, device=scores.device) for values in zip(*((p.target, p.weight) for p in pairs), strict=True))
+    preference = bradley_terry(better - worse, target) if spec.loss == "bradley-terry" else hinge(better - worse, spec.margin)
+    return weight * (preference + spec.centering * centering(better, worse))

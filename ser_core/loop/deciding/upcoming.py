@@ -1,0 +1,37 @@
+"""The attempt that comes next, and what must have ended before it."""
+
+from datetime import datetime
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import SERRunStatus, StageStatus
+from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt
+from ser_core.loop.deciding.stages import job_name, live_attempt, next_stage, resources
+from ser_core.loop.observed import Observed, ObservedAttempt
+from ser_core.loop.text import write_time
+
+
+def upcoming_attempt(run: SERRun, status: SERRunStatus, now: datetime) -> StageStatus | None:
+    """The attempt that would be started now if nothing prevents it; None while one lives, or when there is none."""
+    key = next_stage(run.spec, status)
+    if key is None or live_attempt(status) is not None:
+        return None
+    rows = attempts_of(status, key)
+    if failure(rows) is not None:
+        return None
+    following = next_attempt(rows)
+    wanted = resources(run, key.stage)
+    return StageStatus(
+        iteration=key.iteration,
+        stage=key.stage,
+        attempt=following.number,
+        mode=following.mode,
+        job=job_name(run, key, following.number),
+        gpus=wanted.gpus * wanted.nodes if following.mode == "execute" else 0,
+        started_at=write_time(now),
+    )
+
+
+def unknown_live(status: SERRunStatus, observed: Observed) -> tuple[ObservedAttempt, ...]:
+    """Running attempts that are not live in the status. While there are any, nothing is started."""
+    live = live_attempt(status)
+    return tuple(seen for seen in observed.attempts if seen.state == "running" and (live is None or seen.job != live.job))

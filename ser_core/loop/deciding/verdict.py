@@ -1,0 +1,108 @@
+"""What a run does now: one verdict, from the status after all reports were taken in."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import Phase, PolicyStatus, SERRunStatus, StageStatus
+from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt
+from ser_core.loop.deciding.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
+from ser_core.loop.deciding.stages import StageKey, committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
+from ser_core.loop.deciding.stopping import loop_name
+from ser_core.loop.deciding.token_budget import computes_in_batches, ran_out_of_memory
+from ser_core.loop.deciding.upcoming import unknown_live, upcoming_attempt
+from ser_core.loop.observed import Observed, Waiting
+from ser_core.loop.text import write_time
+
+NOT_ALLOWED = "NotAllowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The run's phase, why, and what to start."""
+
+    phase: Phase
+    reason: str
+    message: str
+    start: StageStatus | None = None
+    wait_until: datetime | None = None
+    """End of the pause before the next attempt."""
+    stalled: bool = False
+    """True when it will not go on by itself although the run has not ended."""
+
+
+def decide(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> Verdict:
+    """The first that applies: an attempt lives; all is done; a stage has failed; something forbids a start; start the next attempt."""
+    live = live_attempt(status)
+    if live is not None:
+        return _while_live(live, observed.waiting)
+    key = next_stage(run.spec, status)
+    if key is None:
+        return Verdict(Phase.COMPLETED, "Completed", _summary(run, status))
+    failed = failure(attempts_of(status, key))
+    if failed is not None:
+        return Verdict(Phase.FAILED, failed.reason, f"{key}: {failed.message}")
+    return _forbidden(run, status, observed, now) or _blocked(key, observed) or _start(run, status, now)
+
+
+def _while_live(live: StageStatus, waiting: Waiting | None = None) -> Verdict:
+    name = f"{key_of(live)}, attempt {live.attempt}"
+    if live.reason and not (waiting and waiting.stalled):
+        return Verdict(Phase.RUNNING, "Stopping", f"stopping {name}: {live.reason}")
+    if waiting is not None:
+        return Verdict(Phase.RUNNING, waiting.reason, f"{name} waits: {waiting.message}", stalled=waiting.stalled)
+    return Verdict(Phase.RUNNING, "Running", f"{name} looks for its manifest" if live.mode == "report" else name)
+
+
+def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> Verdict | None:
+    why = why_to_stop(run, status, 0.0, now)
+    if why == DEADLINE_EXCEEDED:
+        return Verdict(Phase.FAILED, why, f"activeDeadline {run.spec.active_deadline} has passed")
+    if observed.refusal:
+        return Verdict(Phase.FAILED, NOT_ALLOWED, observed.refusal)
+    strays = unknown_live(status, observed)
+    if strays:
+        return Verdict(Phase.RUNNING, "Stopping", f"waiting for {strays[0].job} to end, which no longer belongs to the run")
+    if why == BUDGET_EXCEEDED and run.spec.budget is not None:
+        spent = f"{status.gpu_hours:.2f} of {run.spec.budget.gpu_hours:g} GPU-hours"
+        return Verdict(Phase.BUDGET_EXCEEDED, why, f"{spent} are spent: raise budget.gpuHours to go on")
+    return Verdict(Phase.SUSPENDED, why, "set suspend to false to go on") if why else None
+
+
+def _blocked(key: StageKey, observed: Observed) -> Verdict | None:
+    why = observed.blocked
+    return None if why is None else Verdict(Phase.RUNNING, why.reason, f"{key} cannot start: {why.message}", stalled=why.stalled)
+
+
+def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:
+    upcoming = upcoming_attempt(run, status, now)
+    assert upcoming is not None, "decide() has ruled out a live attempt, completion and failure"
+    rows = attempts_of(status, key_of(upcoming))
+    pause = next_attempt(rows).not_before
+    if pause is not None and pause > now:
+        changed = " with half of training.tokensPerBatch" if ran_out_of_memory(rows[-1]) and computes_in_batches(upcoming.stage) else ""
+        begins = f"{key_of(upcoming)}: attempt {upcoming.attempt} starts at {write_time(pause)}{changed}"
+        message = f"{begins}, after {rows[-1].reason}: {rows[-1].message}"
+        return Verdict(Phase.RUNNING, "Pausing", message, wait_until=pause)
+    running = _while_live(upcoming)
+    return Verdict(running.phase, running.reason, running.message, start=upcoming)
+
+
+def _summary(run: SERRun, status: SERRunStatus) -> str:
+    """Which reward model is the best, why the loops ended and on what evidence, what the policy reached, and what was left out."""
+    best = status.iterations[status.best_iteration or 0]
+    parts = [f"best reward model: {loop_name(best)}, held-out accuracy {best.accuracy or 0.0:.4f}"]
+    ended = loops_ended(run.spec.loop, status)
+    if ended is not None:
+        said = committed(status).get(ending_stage(status))
+        parts.append(f"{ended.message} ({said.message})" if said is not None and said.message else ended.message)
+    if status.policy is not None:
+        parts.append(_policy_summary(status.policy))
+    parts += [f"control {control.value} left out: the pool was never labelled" for control in skipped_controls(run.spec.loop, status)]
+    return "; ".join(parts)
+
+
+def _policy_summary(policy: PolicyStatus) -> str:
+    stopped = f", stopped by {policy.stopped}" if policy.stopped else ""
+    change = f"score on held-out prompts {policy.baseline_score:.3f} to {policy.score:.3f}"
+    return f"policy: {change}, KL {policy.kl:.3g} nats, after {policy.steps} PPO steps{stopped}"

@@ -1,0 +1,50 @@
+"""Events for people: the difference between two statuses, so that no Event is published twice."""
+
+from collections.abc import Iterator
+
+from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
+from ser_core.loop.deciding.stages import StageKey, key_of
+from ser_core.loop.observed import Event
+
+_WARNINGS = (Outcome.FAILED, Outcome.LOST)
+_BAD_PHASES = (Phase.FAILED, Phase.BUDGET_EXCEEDED)
+
+
+def events(before: SERRunStatus, after: SERRunStatus, reason: str) -> tuple[Event, ...]:
+    """Events of one plan, the stages first.
+
+    Args:
+        before: The status that was read.
+        after: The new status, nothing trimmed from it.
+        reason: Why the run is in its new phase.
+    """
+    return (*_stage_events(before, after), *_phase_events(before, after, reason))
+
+
+def _stage_events(before: SERRunStatus, after: SERRunStatus) -> Iterator[Event]:
+    known: dict[tuple[StageKey, int], StageStatus] = {(key_of(row), row.attempt): row for row in before.stages}
+    for row in after.stages:
+        old = known.get((key_of(row), row.attempt))
+        if old is not None and (old.outcome, old.reason) == (row.outcome, row.reason):
+            continue
+        yield _stage_event(row)
+
+
+def _stage_event(row: StageStatus) -> Event:
+    name = f"{key_of(row)}, attempt {row.attempt}"
+    if row.outcome is Outcome.RUNNING and not row.reason:
+        looks = " (looks for its manifest)" if row.mode == "report" else ""
+        return Event("Normal", "StageStarted", f"{name}{looks}")
+    if row.outcome is Outcome.RUNNING:
+        return Event("Normal", "StageStopping", f"{name}: {row.reason}")
+    told = f"{name}: {row.message}" if row.message else name
+    return Event("Warning" if row.outcome in _WARNINGS else "Normal", row.reason or "StageDone", told)
+
+
+def _phase_events(before: SERRunStatus, after: SERRunStatus, reason: str) -> Iterator[Event]:
+    if before.phase is after.phase:
+        return
+    if after.phase is Phase.RUNNING:
+        yield Event("Normal", "Started" if before.phase is Phase.PENDING else "Resumed", after.message)
+    else:
+        yield Event("Warning" if after.phase in _BAD_PHASES else "Normal", reason, after.message)

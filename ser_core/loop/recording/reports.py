@@ -1,0 +1,70 @@
+"""Taking in what the executor saw: the live attempt's end, and attempts that a crash kept out of the status.
+
+An executor carries out actions before it writes the status. So an attempt that the status misses, but that is just the one that would
+be started now, was started by a plan whose status was lost: it is adopted. Any other unknown attempt changes nothing.
+"""
+
+from datetime import datetime
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import STAGE_SPEC_VERSION
+from ser_core.api.status import Outcome, SERRunStatus, StageStatus
+from ser_core.loop.deciding.attempts import charge_lost, end_attempt
+from ser_core.loop.deciding.limits import gpu_hours, why_to_stop
+from ser_core.loop.deciding.stages import key_of, live_attempt
+from ser_core.loop.deciding.upcoming import upcoming_attempt
+from ser_core.loop.observed import Observed, ObservedAttempt
+from ser_core.loop.recording.evolution import record
+from ser_core.loop.text import clip, write_time
+
+
+def take_in(run: SERRun, observed: Observed, now: datetime) -> SERRunStatus:
+    """The run's status after everything that can be learned from ``observed``."""
+    status = _end_live(run, run.status, observed, now)
+    while (upcoming := upcoming_attempt(run, status, now)) is not None and (seen := seen_of(upcoming, observed)) is not None:
+        begin = write_time(seen.started_at or now)
+        status = with_attempt(status, upcoming.model_copy(update={"started_at": begin, "mode": seen.mode}), observed)
+        status = _end_live(run, status, observed, now)
+    return status
+
+
+def with_attempt(status: SERRunStatus, row: StageStatus, observed: Observed) -> SERRunStatus:
+    """``status`` with a started attempt. The first one freezes what every later stage must share."""
+    update: dict[str, object] = {"stages": (*status.stages, row)}
+    if status.started_at is None:
+        update |= {
+            "started_at": row.started_at,
+            "image": clip(observed.image),
+            "threads": observed.threads,
+            "stage_spec_version": STAGE_SPEC_VERSION,
+        }
+    return status.model_copy(update=update)
+
+
+def seen_of(row: StageStatus, observed: Observed) -> ObservedAttempt | None:
+    """What was seen of an attempt; of two reports the one that says more."""
+    identity = (row.iteration, row.stage, row.attempt, row.job)
+    reports = [seen for seen in observed.attempts if (seen.iteration, seen.stage, seen.attempt, seen.job) == identity]
+    return max(reports, key=lambda seen: (seen.state != "running", seen.result is not None), default=None)
+
+
+def _end_live(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> SERRunStatus:
+    live = live_attempt(status)
+    if live is None:
+        return status
+    seen = seen_of(live, observed)
+    hours = gpu_hours(live, seen, now)
+    if not live.reason:
+        live = live.model_copy(update={"reason": why_to_stop(run, status, hours, now) or ""})
+    others = tuple(row for row in status.stages if row.outcome is not Outcome.RUNNING)
+    if seen is not None and seen.state == "running":
+        return status.model_copy(update={"stages": (*others, live)})
+    earlier = [row for row in others if key_of(row) == key_of(live)]
+    row = end_attempt(live, seen, earlier, now).model_copy(update={"gpu_hours": hours})
+    rows = charge_lost((*earlier, row))
+    stages = (*(row for row in others if row not in earlier), *rows)
+    status = status.model_copy(update={"stages": stages, "gpu_hours": round(status.gpu_hours + hours, 6)})
+    if row.outcome is Outcome.DONE and seen is not None and seen.result is not None and seen.result.metrics is not None:
+        status, rests_on = record(status, row, seen.result.metrics)
+        status = status.model_copy(update={"stages": (*stages[:-1], row.model_copy(update={"message": rests_on}))})
+    return status

@@ -1,0 +1,75 @@
+"""What the status forgets. It must stay far below the size that an API server takes, whatever happened to the run."""
+
+from ser_core.api.serrun import Control, SERRunSpec
+from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
+from ser_core.loop.deciding.attempts import attempts_of, counted
+from ser_core.loop.deciding.stages import (
+    LABEL_1,
+    PPO,
+    PREPARE,
+    SEED_MODEL,
+    SFT,
+    StageKey,
+    committed,
+    ending_stage,
+    key_of,
+    loops_ended,
+    waiting_controls,
+)
+from ser_core.loop.text import clip
+
+MAX_FAILURES = 8
+OLD_MESSAGE_BYTES = 96
+
+
+def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
+    """``status`` with the committed stages that a later one reads, the live attempt, and the last failures.
+
+    Full messages stay with the last iteration and the last failure.
+    """
+    failures = [row for row in status.stages if row.outcome not in (Outcome.DONE, Outcome.RUNNING)]
+    kept = _last_failures(status, failures)
+    last = len(status.iterations) - 1
+    stages = []
+    for row in status.stages:
+        if row.outcome is Outcome.RUNNING:
+            stages.append(row)
+        elif row.outcome is Outcome.DONE and _still_read(row, spec, status):
+            stages.append(row if row.iteration == last else _shorter(row, 0))
+        elif row in kept:
+            stages.append(row if row is failures[-1] else _shorter(row, OLD_MESSAGE_BYTES))
+    return status.model_copy(update={"stages": tuple(stages)})
+
+
+def _shorter(row: StageStatus, limit: int) -> StageStatus:
+    return row.model_copy(update={"message": clip(row.message, limit) if limit else ""})
+
+
+def _still_read(row: StageStatus, spec: SERRunSpec, status: SERRunStatus) -> bool:
+    loop = spec.loop
+    if key_of(row) in (PREPARE, PPO):
+        return True
+    if key_of(row) in (SEED_MODEL, SFT) and spec.policy is not None and PPO not in committed(status):
+        return True
+    if row.stage is StageKind.RETRAIN and row.iteration == status.best_iteration:
+        return True
+    if key_of(row) == LABEL_1 and Control.PSEUDO_LABEL_ONCE in waiting_controls(loop, status):
+        return True
+    if loops_ended(loop, status) and loop.controls:
+        return key_of(row) in (StageKey(_last_retrain(status), StageKind.RETRAIN), ending_stage(status))
+    current = max((known.iteration for known in status.stages), default=0)
+    return row.iteration == current or (row.iteration == current - 1 and row.stage is not StageKind.LABEL)
+
+
+def _last_retrain(status: SERRunStatus) -> int:
+    return max(key.iteration for key in committed(status) if key.stage is StageKind.RETRAIN)
+
+
+def _last_failures(status: SERRunStatus, failures: list[StageStatus]) -> list[StageStatus]:
+    """The last failures, but first of all those that still count for the stage that is being tried."""
+    if not failures:
+        return []
+    rows = attempts_of(status, key_of(failures[-1]))
+    pinned = [row for row in failures if row in rows and counted(row, rows)]
+    others = [row for row in failures if row not in pinned]
+    return pinned + others[max(0, len(others) - (MAX_FAILURES - len(pinned))) :]

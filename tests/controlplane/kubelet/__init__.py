@@ -1,0 +1,1 @@
+"""The process kubelet: runs the containers of bound pods as processes of this machine."""

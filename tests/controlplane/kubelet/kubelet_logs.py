@@ -1,0 +1,78 @@
+"""The one page of the process kubelet that the API server asks for: the log of a container, over TLS as a kubelet serves it."""
+
+import datetime
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from controlplane.kubelet.kubelet import ProcessKubelet
+from controlplane.plane.api_client import ApiClient
+
+
+class KubeletLogs:
+    """Serves ``/containerLogs/<namespace>/<pod>/<container>`` on loopback, and tells the API server where.
+
+    Args:
+        kubelet: Whose logs.
+        api: To change the node.
+        node: Name of the node. It loses its host name, which nobody resolves.
+        folder: For the key.
+    """
+
+    def __init__(self, kubelet: ProcessKubelet, api: ApiClient, node: str, folder: Path) -> None:
+        self._api, self._path = api, f"/api/v1/nodes/{node}/status"
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                _, namespace, pod, _ = self.path.partition("?")[0].strip("/").split("/")
+                content = kubelet.logs(namespace, pod).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(_self_signed(folder))
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        endpoint = {"kubeletEndpoint": {"Port": self._server.server_port}}
+        self._before = self._api.get(self._path)["status"]["addresses"]
+        self._api.patch(
+            self._path, {"status": {"daemonEndpoints": endpoint, "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._api.patch(self._path, {"status": {"daemonEndpoints": None, "addresses": self._before}})
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _self_signed(folder: Path) -> Path:
+    """Key and certificate in one file; the API server of the tests verifies no kubelet."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubelet")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+    path = folder / "kubelet.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    return path

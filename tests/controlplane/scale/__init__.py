@@ -1,0 +1,1 @@
+"""How fast and how large one operator is: `python -m controlplane.scale`."""

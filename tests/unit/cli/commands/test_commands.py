@@ -1,0 +1,214 @@
+"""The read-only commands on a stored run: output, errors and exit codes."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from controlplane.faults.scenario import SPEC
+from ser_core import errors
+from ser_core.cli.access.stored_run import SOON
+from ser_core.cli.app import EXIT_USAGE
+from ser_core.cli.commands.run import EXIT_SUSPENDED
+
+COMMANDS = (*("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "score", "export", "purge"),)
+
+
+def test_help_names_every_command(ser):
+    shown = ser("-h")
+    assert shown.code == 0
+    assert all(f"\n  {command} " in shown.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_first_what_it_does_and_ends_with_an_example(ser, command):
+    shown = ser(command, "--help").out
+    assert shown.splitlines()[2].strip().endswith(".")
+    assert f"  ser {command} " in shown[shown.index("Example") :]
+
+
+def test_status_needs_no_heavy_library():
+    heavy = {"torch", "transformers", "pyarrow", "numpy", "jinja2", "boto3", "kubernetes"}
+    code = f"import sys, ser_core.cli.app; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_an_error_is_a_message_a_hint_and_an_exit_code(ser, stored_run, tmp_path):
+    document = yaml.safe_load(stored_run.file.read_text())
+    document["metadata"]["name"] = "never-started"
+    other = tmp_path / "serrun.yaml"
+    other.write_text(yaml.safe_dump(document))
+    ended = ser("status", other)
+    assert (ended.code, ended.out) == (10, "")
+    hint = f"start it: ser run {other}; a run on a cluster is read by its name: never-started -n default"
+    assert ended.err == f"error: {stored_run.run.spec.storage.uri} holds no run default/never-started\nhint: {hint}\n"
+
+
+def test_a_store_that_does_not_answer_is_told_soon(ser, monkeypatch, tmp_path):
+    """SOON is 20 s; here nobody waits at all."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setattr("ser_core.cli.access.stored_run.SOON", replace(SOON, deadline_seconds=0))
+    file = tmp_path / "serrun.yaml"
+    document = {"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "far"}}
+    storage = {"uri": "s3://bucket/runs", "endpoint": "http://127.0.0.1:9"}
+    file.write_text(yaml.safe_dump({**document, "spec": {**SPEC, "storage": storage}}))
+    ended = ser("status", file)
+    assert ended.code == 20
+    assert "http://127.0.0.1:9" in ended.err
+    assert "\nhint: check that the store is reachable" in ended.err
+
+
+def test_no_color_is_respected(ser, monkeypatch, tmp_path):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[1;31merror" in ser("status", tmp_path / "absent.yaml").err
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "31m" not in ser("status", tmp_path / "absent.yaml").err
+
+
+def test_status_as_json_is_the_whole_object(ser, stored_run):
+    assert json.loads(ser("status", stored_run.file, "-o", "json").out) == json.loads(stored_run.run.model_dump_json(by_alias=True))
+
+
+def test_evolution_as_json_holds_loops_controls_and_length_rule(ser, stored_run):
+    shown = json.loads(ser("evolution", stored_run.file, "-o", "json").out)
+    assert [row["iteration"] for row in shown["iterations"]] == [0, 1, 2]
+    assert shown["controls"][0]["control"] == "full"
+    assert 0.4 < shown["lengthOnlyAccuracy"] < 0.6
+
+
+def test_evolution_in_a_pipe_is_plain_text(ser, stored_run):
+    shown = ser("evolution", stored_run.file)
+    assert "\x1b" not in shown.out
+    assert "2 *" in shown.out
+
+
+def test_logs_come_in_the_order_of_the_stages(ser, stored_run):
+    names = [line.split()[0] for line in ser("logs", stored_run.file).out.splitlines()]
+    assert names == ["prepare-0", "retrain-0", "label-1", "filter-1", "retrain-1", "label-2", "filter-2", "retrain-2", "control-full-0"]
+
+
+def test_logs_can_be_narrowed(ser, stored_run):
+    shown = ser("logs", stored_run.file, "--iteration", "1", "--stage", "filter", "--json").out
+    assert [json.loads(line)["stage"] for line in shown.splitlines()] == ["filter"]
+
+
+def test_an_ended_run_will_not_write_another_log(ser, stored_run):
+    ended = ser("logs", stored_run.file, "--iteration", "9")
+    assert "no such stage has written a log\n" in ended.out + ended.err
+
+
+def test_report_writes_the_page_and_prints_its_name(ser, stored_run, tmp_path):
+    ended = ser("report", stored_run.file, "-o", tmp_path / "new" / "page.html")
+    assert (ended.code, ended.out) == (0, f"{tmp_path}/new/page.html\n")
+    assert (tmp_path / "new" / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_report_to_a_place_that_cannot_be_written_is_an_error(ser, stored_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = ser("report", stored_run.file, "-o", tmp_path / "file" / "page.html")
+    assert ended.code == 10
+    assert "cannot be written" in ended.err
+
+
+def test_purge_asks_first_and_then_leaves_nothing(ser, writable_run):
+    store = writable_run.folder / "store"
+    refused = ser("purge", writable_run.file, stdin="n\n")
+    assert refused.code == 1
+    assert "objects" in refused.err
+    assert list(store.rglob("run.json"))
+    assert ser("purge", writable_run.file, "--yes").code == 0
+    assert not [path for path in store.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("stdin", ["n\n", ""])
+def test_purge_without_a_yes_says_how_to_give_it(ser, writable_run, stdin):
+    refused = ser("purge", writable_run.file, stdin=stdin)
+
+    assert (refused.code, "--yes deletes without asking" in refused.err) == (1, True)
+
+
+def test_purge_warns_of_a_run_that_goes_on(ser, writable_run):
+    file = next(writable_run.folder.rglob("run.json"))
+    file.write_text(file.read_text().replace('"Completed"', '"Running"', 1))
+    assert "has not ended" in ser("purge", writable_run.file, stdin="n\n").err
+
+
+def test_export_to_a_place_that_cannot_be_written_is_an_error(ser, stored_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = ser("export", stored_run.file, tmp_path / "file" / "model")
+    assert (ended.code, "cannot be written" in ended.err) == (10, True)
+
+
+def test_no_summary_of_a_command_is_cut_off(ser):
+    assert not [line for line in ser("--help").out.splitlines() if line.endswith("...") and not line.startswith("Usage")]
+
+
+def test_export_refuses_a_folder_that_holds_something(ser, stored_run, tmp_path):
+    (tmp_path / "mine.txt").write_text("")
+    ended = ser("export", stored_run.file, tmp_path)
+    assert (ended.code, "not empty" in ended.err) == (10, True)
+
+
+def test_another_spec_over_an_older_run_says_what_differs_and_what_to_do(ser, stored_run, tmp_path):
+    document = yaml.safe_load(stored_run.file.read_text())
+    document["spec"]["training"] = {"seed": 5}
+    document["spec"]["loop"]["rule"] = "paper"
+    other = tmp_path / "serrun.yaml"
+    other.write_text(yaml.safe_dump(document))
+
+    ended = ser("run", other)
+
+    assert (ended.code, ended.out) == (10, "")
+    assert ended.err == (
+        f"error: {other}: {stored_run.run.spec.storage.uri} holds a run default/small (Completed) that was started with another spec:\n"
+        "  spec.training.seed was 0 and cannot become 5\n"
+        "  spec.loop.rule was 'calibrated' and cannot become 'paper'\n"
+        f"hint: to begin anew: ser purge {other}; to keep the old run: write another storage.uri or metadata.name\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("stats",), "no such command 'stats'. Did you mean 'status'?", "ser --help"),
+        (("status",), "missing argument 'RUN'", "ser status --help"),
+        (("status", "--wach", "x"), "no such option: --wach (Possible options: --watch)", "ser status --help"),
+        (
+            ("status", "x", "-o", "xml"),
+            "invalid value for '--output' / '-o': 'xml' is not one of 'text', 'json', 'yaml'",
+            "ser status --help",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_an_error_with_a_hint(ser, words, message, hint):
+    ended = ser(*words)
+    assert (ended.code, ended.out, ended.err) == (2, "", f"error: {message}\nhint: {hint}\n")
+
+
+def test_without_words_it_shows_what_it_can_do(ser):
+    ended = ser()
+    assert ended.code == 2
+    assert "Commands:" in ended.out + ended.err
+
+
+def test_ctrl_c_ends_watching_with_130(ser, stored_run, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ser_core.cli.commands.status.time.sleep", interrupt)
+    monkeypatch.setattr("ser_core.cli.commands.status.TERMINAL", ())
+    assert ser("status", stored_run.file, "--watch").code == 130
+
+
+def test_every_exit_code_is_documented():
+    table = Path("docs/cli.md").read_text().split("## Exit codes")[1].split("An error says")[0]
+    documented = {int(number) for row in table.splitlines() if row.startswith("| ") for number in re.findall(r"[0-9]+", row.split("|")[1])}
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SERError)]
+    assert documented == {kind.exit_code for kind in kinds} | {0, EXIT_USAGE, EXIT_SUSPENDED, 130}

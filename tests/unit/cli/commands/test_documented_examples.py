@@ -1,0 +1,262 @@
+"""Every command of docs/cli.md is called here, and what it says is what stands there (UPDATE_GOLDEN=1 writes both anew)."""
+
+import os
+import re
+import shlex
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from unit.cli.views.test_terminal_output import printed
+
+from ser_core.api.serrun import Rule, StorageSpec
+from ser_core.api.status import Outcome, Phase, StageKind, StageStatus
+from ser_core.cli.access.stored_run import StoredRun
+from ser_core.cli.app import app
+from ser_core.cli.commands.diff import diff_view
+from ser_core.cli.views.comparison import compare_runs
+from ser_core.loop.recording.conditions import conditions
+
+MANUAL = Path("docs/cli.md")
+GOLDEN = Path("tests/golden/cli")
+NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
+BLOCK = re.compile(r"<!-- tests/golden/cli/(\w+)\.txt -->\n```console\n\$ (.*)\n([^`]*)```\n")
+SCHEDULER = "0/12 nodes are available: 4 Insufficient nvidia.com/gpu, 8 node(s) had untolerated taint {pool: cpu}."
+
+
+class Noon(datetime):
+    """It is 12:25."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return NOW
+
+
+@pytest.fixture
+def said(ser, golden, monkeypatch, stored_run):
+    """Calls a command as a user does who is in the folder of the run, and compares what it says with the golden file."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("ser_core.cli.commands.status.datetime", Noon)
+    monkeypatch.setattr("ser_core.cli.commands.why.datetime", Noon)
+
+    def call(name, command, folder=stored_run.folder, code=0):
+        golden_file = Path.cwd() / GOLDEN / f"{name}.txt"
+        with monkeypatch.context() as inside:
+            inside.chdir(folder)
+            inside.setattr(sys, "stderr", sys.stdout)  # as a terminal shows both
+            program, *words = shlex.split(command)
+            ended = ser(*(words[1:] if program == "kubectl" else words), program="kubectl-ser" if program == "kubectl" else program)
+        assert ended.code == code, ended.out
+        text = ended.out.replace(str(folder), "/home/me/small")
+        golden_file.parent.mkdir(exist_ok=True)
+        golden(f"cli/{name}.txt", text)
+        shown = documented()[name]
+        assert (shown[0], shown[1]) == (command, golden_file.read_text()), f"docs/cli.md differs; UPDATE_GOLDEN=1 writes it anew: {name}"
+
+    return call
+
+
+def documented():
+    """Command and output by name. With UPDATE_GOLDEN=1 the outputs are written anew from the golden files before."""
+    text = MANUAL.read_text(encoding="utf-8")
+    if os.environ.get("UPDATE_GOLDEN"):
+
+        def renewed(match):
+            file = GOLDEN / f"{match[1]}.txt"
+            output = file.read_text(encoding="utf-8") if file.exists() else match[3]
+            return f"<!-- tests/golden/cli/{match[1]}.txt -->\n```console\n$ {match[2]}\n{output}```\n"
+
+        text = BLOCK.sub(renewed, text)
+        MANUAL.write_text(text, encoding="utf-8")
+    return {name: (command, output) for name, command, output in BLOCK.findall(text)}
+
+
+@pytest.fixture
+def hh(api, stored_run):
+    """The stored run as hh in namespace lab, whose stage waits for a GPU after its first attempt failed."""
+    failed = StageStatus(
+        iteration=2,
+        stage=StageKind.RETRAIN,
+        attempt=1,
+        outcome=Outcome.FAILED,
+        charged=True,
+        exit_code=20,
+        reason="StoreUnavailable",
+        message="PUT s3://bucket/runs failed 12 times in 60 s: connection refused; check that the store is reachable and healthy",
+        started_at="2026-01-31T12:15:00Z",
+        finished_at="2026-01-31T12:18:00Z",
+    )
+    waits = StageStatus(iteration=2, stage=StageKind.RETRAIN, attempt=2, job="hh-retrain-2", gpus=8, started_at="2026-01-31T12:19:00Z")
+    message = f"retrain of loop 2, attempt 2 waits: {SCHEDULER}"
+    model = stored_run.run.status.reward_model.model_copy(
+        update={"uri": "s3://bucket/runs/lab/hh/0123456789abcdef/iter-0001/retrain/MANIFEST.json"}
+    )
+    update = {
+        "phase": Phase.RUNNING,
+        "message": message,
+        "conditions": conditions((), Phase.RUNNING, "Unschedulable", message, 1, "2026-01-31T12:19:00Z"),
+        "observed_generation": 1,
+        "iterations": stored_run.run.status.iterations[:2],
+        "best_iteration": 1,
+        "reward_model": model.model_copy(update={"accuracy": 0.82}),
+        "controls": (),
+        "stages": (failed, waits),
+        "gpu_hours": 1.5,
+        "finished_at": None,
+    }
+    return api.put_run(named(stored_run.run, "hh", stored_run.run.status.model_copy(update=update)))
+
+
+def named(run, name, status=None):
+    """A run under another name, in a bucket."""
+    storage = StorageSpec(uri="s3://bucket/runs")
+    base = run.spec.reward_model.model_copy(update={"base": "hf://Qwen/Qwen3-0.6B"})
+    data = run.spec.data.model_copy(update={"source": run.spec.data.source.model_copy(update={"uri": "hf://Anthropic/hh-rlhf"})})
+    spec = run.spec.model_copy(update={"storage": storage, "reward_model": base, "data": data})
+    metadata = run.metadata.model_copy(update={"name": name, "namespace": "lab"})
+    return run.model_copy(update={"metadata": metadata, "spec": spec, "status": status or run.status})
+
+
+def test_status(said, hh):
+    said("status", "kubectl ser status hh -n lab")
+
+
+def test_verbose_status(said, api, hh):
+    pod = {
+        "metadata": {"name": "hh-retrain-2-a2-x7k2p", "creationTimestamp": "2026-01-31T12:19:00Z"},
+        "spec": {},
+        "status": {"phase": "Pending"},
+    }
+    api.answers["/api/v1/namespaces/lab/pods"]["items"].append(pod)
+    happened = {
+        "12:15": ("Normal", "StageStarted", "retrain of loop 2, attempt 1"),
+        "12:18": ("Warning", "StoreUnavailable", "retrain of loop 2, attempt 1"),
+    }
+    for moment, (kind, reason, message) in happened.items():
+        event = {"type": kind, "reason": reason, "message": message, "lastTimestamp": f"2026-01-31T{moment}:00Z"}
+        api.answers["/api/v1/namespaces/lab/events"]["items"].append(event)
+    said("status_verbose", "kubectl ser status hh -n lab -v")
+
+
+def test_status_here(said):
+    said("status_here", "ser status serrun.yaml")
+
+
+def test_why(said, hh):
+    said("why", "kubectl ser why hh -n lab")
+
+
+def test_why_here(said):
+    said("why_here", "ser why serrun.yaml")
+
+
+def test_evolution(said):
+    said("evolution", "ser evolution serrun.yaml")
+
+
+def test_logs(said, api, hh):
+    labels = {"ser.dev/iteration": "2", "ser.dev/stage": "retrain", "ser.dev/attempt": "2"}
+    pod = {"metadata": {"name": "pod", "labels": labels, "creationTimestamp": "2026-01-31T12:19:00Z"}, "spec": {}, "status": {}}
+    api.answers["/api/v1/namespaces/lab/pods"]["items"].append(pod)
+    lines = (
+        '"event": "started", "stage": "retrain"',
+        '"event": "progress", "step": 1, "total": 9',
+        '"event": "trained", "steps": 60, "loss": 0.31',
+    )
+    api.answers["/api/v1/namespaces/lab/pods/pod/log"] = "".join(
+        f'{{"time": "2026-01-31T12:19:0{n}.000+00:00", {line}}}\n' for n, line in enumerate(lines)
+    )
+    body = api.answers[f"{api.runs()}/hh"]
+    body["spec"]["storage"] = {"uri": "file:///no/store/here"}
+    said("logs", "kubectl ser logs hh -n lab -i 2 -s retrain")
+
+
+def test_logs_here(said):
+    said("logs_here", "ser logs serrun.yaml -i 1")
+
+
+def test_suspend_and_resume(said, api, hh):
+    said("suspend", "kubectl ser suspend hh -n lab")
+    api.answers[f"{api.runs()}/hh"]["spec"]["suspend"] = True
+    said("resume", "kubectl ser resume hh -n lab")
+
+
+def test_suspend_here(said):
+    said("suspend_here", "ser suspend serrun.yaml", code=10)
+
+
+def test_validate(said, api, tmp_path):
+    spec = {
+        "rewardModel": {"base": "hf://Qwen/Qwen3-0.6B"},
+        "data": {"source": {"uri": "hf://Anthropic/hh-rlhf"}},
+        "resources": {"retrain": {"gpus": 8, "memory": "64Gi"}},
+        "storage": {"uri": "s3://bucket/runs"},
+    }
+    (tmp_path / "hh.yaml").write_text(
+        yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "hh"}, "spec": spec})
+    )
+    api.answers[f"{api.runs()}/hh"] = {}
+    allocatable = {"cpu": "64", "memory": "256Gi", "nvidia.com/gpu": "4"}
+    api.answers["/api/v1/nodes"] = {"items": [{"metadata": {"name": "gpu-1"}, "spec": {}, "status": {"allocatable": allocatable}}]}
+    said("validate", "kubectl ser validate hh.yaml --server -n lab", tmp_path)
+
+
+def test_validate_here(said, tmp_path):
+    (tmp_path / "serrun.yaml").write_text(
+        "apiVersion: ser.dev/v1alpha1\nkind: SERRun\nmetadata: {name: My_Run}\nspec:\n"
+        "  rewardModel: {base: hf://Qwen/Qwen3-0.6B}\n  data: {source: {uri: hf://Anthropic/hh-rlhf}}\n"
+        "  loop: {maxIteration: 3}\n  storage: {uri: file://./runs}\n"
+    )
+    said("validate_here", "ser validate serrun.yaml", tmp_path, code=10)
+
+
+def test_diff(golden, stored_run):
+    """Two runs in one bucket; their results are those of one store."""
+    spec = stored_run.run.spec
+    a, b = named(stored_run.run, "hh"), named(stored_run.run, "hh-paper")
+    loop = spec.loop.model_copy(update={"rule": Rule.PAPER, "max_iterations": 1})
+    status = b.status.model_copy(update={"iterations": b.status.iterations[:2], "best_iteration": 1})
+    b = b.model_copy(update={"spec": b.spec.model_copy(update={"loop": loop}), "status": status})
+    in_store = {"name": "small", "namespace": "default"}  # where the results of both are
+    metadata = a.metadata.model_copy(update=in_store)
+    compared = compare_runs(*(StoredRun(run.model_copy(update={"metadata": metadata}), spec.storage, "") for run in (a, b)))
+    golden("cli/diff.txt", printed(diff_view(replace(compared, a=a, b=b)), 80))
+    assert documented()["diff"] == ("kubectl ser diff hh hh-paper -n lab", (GOLDEN / "diff.txt").read_text())
+
+
+def test_another_spec(said, stored_run):
+    other = stored_run.folder / "other.yaml"
+    document = yaml.safe_load(stored_run.file.read_text())
+    document["spec"]["training"] = {"seed": 5}
+    other.write_text(yaml.safe_dump(document))
+    said("run", "ser run other.yaml", code=10)
+
+
+def test_report(said, writable_run):
+    said("report", "ser report serrun.yaml", writable_run.folder)
+
+
+def test_export(said, writable_run):
+    said("export", "ser export serrun.yaml reward-model", writable_run.folder)
+
+
+def test_purge(said, writable_run):
+    said("purge", "ser purge serrun.yaml --yes", writable_run.folder)
+
+
+def test_score(said):
+    said("score", "ser score --help")
+
+
+def test_no_such_run(said, hh):
+    said("absent", "kubectl ser status hh2 -n lab", code=10)
+
+
+def test_every_command_has_an_example():
+    commands = set(typer.main.get_command(app).commands)
+    shown = {re.sub("^(kubectl )?ser ", "", command).split()[0] for command, _ in documented().values()}
+    assert shown == commands

@@ -1,0 +1,173 @@
+"""`ser validate`: all problems at once, and nothing left behind."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from ser_core.cli.access.stored_run import SOON
+
+
+@pytest.fixture
+def serrun(tmp_path, small_model):
+    """Writes a SERRun over 60 pairs; ``edit`` may break its spec."""
+    rows = [{"prompt": f"question {number}", "chosen": f"good {number}", "rejected": f"bad {number}"} for number in range(60)]
+    (tmp_path / "pairs.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows) + '{"prompt": "x", "chosen": "", "rejected": "y"}\n'
+    )
+
+    def write(edit=lambda spec: None):
+        spec = {
+            "rewardModel": {"base": f"file://{small_model}", "maxLength": 32},
+            "data": {"source": {"uri": "file://./pairs.jsonl", "seedFraction": 0.3, "heldoutFraction": 0.2}},
+            "storage": {"uri": "file://./store"},
+        }
+        edit(spec)
+        file = tmp_path / "serrun.yaml"
+        file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "small"}, "spec": spec}))
+        return file
+
+    return write
+
+
+def test_a_good_run_is_ready(ser, serrun, tmp_path):
+    file = serrun()
+    ended = ser("validate", file)
+    assert ended.code == 0, ended.err
+    assert ended.out.endswith(f"ready: ser run {file}\n")
+    assert "61 rows" in ended.out
+    assert "dropped 1: EmptyAnswer 1" in ended.out
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
+def test_no_check_waits_for_a_silent_store_as_long_as_a_stage_would(ser, serrun, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setattr("ser_core.cli.commands.validate.SOON", replace(SOON, deadline_seconds=0))
+
+    def move(spec):
+        spec["rewardModel"]["base"] = "s3://bucket/model"
+        spec["data"]["source"]["uri"] = "s3://bucket/pairs.jsonl"
+        spec["storage"] = {"uri": "s3://bucket/runs", "endpoint": "http://127.0.0.1:9"}
+
+    ended = ser("validate", serrun(move))
+    assert ended.code == 20
+    assert {line.split()[0]: line.split()[1] for line in ended.out.splitlines()} == {
+        "spec": "ok",
+        "store": "failed",
+        "model": "failed",
+        "data": "failed",
+    }
+
+
+def test_all_problems_are_reported_at_once(ser, serrun):
+    def break_it(spec):
+        spec["rewardModel"]["base"] = "file:///no/such/model"
+        spec["data"]["source"]["uri"] = "file:///no/such/data.jsonl"
+
+    file = serrun(break_it)
+    ended = ser("validate", file)
+    assert ended.code == 10
+    written = file.read_text().splitlines()
+    line_of = {name: next(n for n, line in enumerate(written, 1) if line.strip().startswith(name)) for name in ("base:", "uri:")}
+    assert f"error: {file}:{line_of['base:']}: rewardModel.base: file:///no/such/model does not exist" in ended.err
+    assert f":{line_of['uri:']}: data.source.uri: file:///no/such/data.jsonl does not exist" in ended.err
+    assert "ready" not in ended.out
+
+
+def test_a_model_that_cannot_score_is_refused(ser, serrun, small_model, tmp_path):
+    other = tmp_path / "speech"
+    other.mkdir()
+    for path in small_model.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "model_type": "whisper"}))
+    ended = ser("validate", serrun(lambda spec: spec["rewardModel"].update(base=f"file://{other}")))
+    assert ended.code == 10
+    assert "is a whisper, which transformers cannot load as a sequence-classification model" in ended.err
+
+
+def test_json_says_what_is_wrong_with_what(ser, serrun):
+    ended = ser("validate", serrun(lambda spec: spec["data"]["source"].update(uri="file:///no/such/data.jsonl")), "-o", "json")
+    shown = json.loads(ended.out)
+    assert (ended.code, shown["ready"]) == (11, False)
+    assert {check["name"]: check["error"] and check["error"]["reason"] for check in shown["checks"]} == {
+        "spec": None,
+        "store": None,
+        "model": None,
+        "data": "DataNotFound",
+    }
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_store_that_cannot_be_written_is_named_by_its_field(ser, serrun, tmp_path, command):
+    (tmp_path / "file").write_text("")
+    file = serrun(lambda spec: spec["storage"].update(uri=f"file://{tmp_path}/file"))
+    ended = ser(command, file)
+    assert ended.code == 10
+    assert f"error: {file}:" in ended.err
+    assert f": storage.uri: {tmp_path}/file/" in ended.err
+
+
+@pytest.fixture
+def on_cluster(api, tmp_path):
+    """A SERRun for a cluster with one node."""
+    spec = {
+        "rewardModel": {"base": "hf://org/model"},
+        "data": {"source": {"uri": "hf://org/data"}},
+        "resources": {"retrain": {"gpus": 8, "memory": "64Gi"}},
+        "storage": {"uri": "s3://bucket/runs"},
+        "hub": None,
+    }
+    file = tmp_path / "serrun.yaml"
+    file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "hh"}, "spec": spec}))
+    api.answers[f"{api.runs()}/hh"] = {}
+    allocatable = {"cpu": "64", "memory": "256Gi", "nvidia.com/gpu": "8"}
+    api.answers["/api/v1/nodes"] = {"items": [{"metadata": {"name": "gpu-1"}, "spec": {}, "status": {"allocatable": allocatable}}]}
+    return file
+
+
+def test_with_server_the_cluster_is_asked_and_nothing_is_kept(ser, api, on_cluster):
+    ended = ser("validate", on_cluster, "--server")
+    assert (ended.code, ended.err) == (0, "")
+    assert "server ok     lab/hh would be taken (dry run, nothing was created)\n" in ended.out
+    assert "retrain: 8 GPUs, 64Gi: fits gpu-1\n" in ended.out
+    assert ended.out.endswith(f"ready: kubectl apply -f {on_cluster}\n")
+    method, _, query, body = next(one for one in api.asked if one[1].endswith("/serruns/hh"))
+    assert (method, query["dryRun"], query["fieldValidation"]) == ("PATCH", ["All"], ["Strict"])
+    assert body["metadata"]["namespace"] == "lab"
+    assert body["spec"]["hub"] is None, "the document goes there as it is written"
+
+
+def test_what_admission_refuses_is_told_in_its_words(ser, api, on_cluster):
+    api.answers[f"{api.runs()}/hh"] = (422, {"message": 'SERRun.ser.dev "hh" is invalid: spec.storage.uri: file:// is for ser run'})
+    ended = ser("validate", on_cluster, "--server")
+    assert ended.code == 10
+    assert 'error: the API server refuses it: SERRun.ser.dev "hh" is invalid: spec.storage.uri: file:// is for ser run\n' in ended.err
+    assert "ready" not in ended.out
+
+
+def test_resources_that_fit_no_node_are_a_warning(ser, api, on_cluster):
+    api.answers["/api/v1/nodes"]["items"][0]["status"]["allocatable"]["nvidia.com/gpu"] = "4"
+    ended = ser("validate", on_cluster, "--server")
+    assert ended.code == 0
+    assert ended.err == "warning: resources.retrain (8 GPUs, 64Gi) fits no node; nearest is gpu-1: 4 GPUs of 8\n"
+
+
+def test_nodes_that_may_not_be_listed_are_a_warning(ser, api, on_cluster):
+    api.answers["/api/v1/nodes"] = (403, {"message": "nodes is forbidden"})
+    ended = ser("validate", on_cluster, "--server")
+    assert (ended.code, ended.err) == (0, "warning: whether some node fits is not known: nodes is forbidden\n")
+
+
+def test_the_namespace_of_the_file_counts_unless_another_is_given(ser, api, on_cluster):
+    on_cluster.write_text(on_cluster.read_text().replace("name: hh", "name: hh\n  namespace: other"))
+    api.answers[f"{api.runs('other')}/hh"] = {}
+    assert "other/hh would be taken" in ser("validate", on_cluster, "--server").out
+    assert "lab/hh would be taken" in ser("validate", on_cluster, "--server", "-n", "lab").out
+
+
+def test_without_probe_only_the_spec_is_read(ser, on_cluster):
+    assert ser("validate", on_cluster, "--no-probe").out.splitlines()[0].startswith("spec   ok")
+    assert len(ser("validate", on_cluster, "--no-probe").out.splitlines()) == 2

@@ -1,0 +1,354 @@
+"""`ser why`: every reason that a status can hold has a cause and a fix, and the three lines fit the run."""
+
+import ast
+import inspect
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ser_core import errors
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import (
+    IterationStatus,
+    LearningStatus,
+    Outcome,
+    Phase,
+    PolicyStatus,
+    ProgressStatus,
+    SERRunStatus,
+    StageKind,
+    StageStatus,
+)
+from ser_core.cli.commands.why import explain
+from ser_core.cli.views.remedies import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
+from ser_core.loop.observed import Observed, ObservedAttempt
+from ser_core.loop.plan import plan
+from ser_core.loop.recording.conditions import conditions
+from ser_operator.facts import allow_lists, queueing, read_run, silent_node, waiting
+from ser_operator.loop import reconcile
+
+NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
+BEGUN = "2026-01-31T12:20:00Z"
+SPEC = {
+    "rewardModel": {"base": "hf://org/model"},
+    "data": {"source": {"uri": "hf://org/data"}},
+    "storage": {"uri": "s3://bucket/runs"},
+}
+OF_COMMANDS = {"ClusterError", "ClusterAccessDenied"}
+"""Only the command line raises these."""
+
+
+def reasons_in_code():
+    """Every literal reason that the operator, the stages and what they use can write into a status."""
+    folders = [Path("jobs"), Path("operator"), *(Path("ser_core", name) for name in ("data", "learn", "loop", "store"))]
+    for path in (path for folder in folders for path in sorted(folder.rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                yield from literal_reasons(node)
+            elif isinstance(node, ast.Assign) and path.parts[:2] in (("ser_core", "loop"), ("operator", "ser_operator")):
+                yield from (value for value in strings(node.value) if camel(value) and constants(node.targets))
+
+
+def constants(targets):
+    return all(name.id.isupper() for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
+def literal_reasons(call):
+    yield from (value for word in call.keywords if word.arg == "reason" for value in strings(word.value))
+    name = getattr(call.func, "id", "")
+    if name in ("BadRow", "BadRowError", "_refused", "_drop", "_error", "Waiting", "Verdict"):
+        yield from (value for part in call.args for value in strings(part) if camel(value))
+
+
+def strings(node):
+    return [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+
+
+def camel(text):
+    return text.isalpha() and text[0].isupper() and not text.isupper()
+
+
+def not_reasons():
+    """Words in CamelCase that are something else: conditions, learning statuses, what stays in files, states that say nothing."""
+    return {
+        "Ready",
+        "Reconciling",
+        "Stalled",
+        "Pending",
+        "ControlsBegun",
+        "UnreadableRun",
+        *LearningStatus,
+        "ImmutableField",
+        *waiting._ORDINARY,
+    }
+
+
+def error_classes():
+    found = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SERError)]
+    return {kind.__name__ for kind in found} - OF_COMMANDS
+
+
+def test_every_reason_of_the_code_has_a_remedy():
+    missing = ({*reasons_in_code()} | error_classes()) - not_reasons() - REMEDY_OF.keys()
+    assert missing == set(), "add them to ser_core/cli/views/remedies.py"
+
+
+def test_every_reason_of_the_operator_has_a_remedy():
+    own = {
+        allow_lists.NOT_SUPPORTED,
+        read_run.INVALID,
+        reconcile.NAME_CONFLICT,
+        reconcile.JOB_REFUSED,
+        silent_node.NODE_NOT_READY,
+        waiting.NODE_UNREACHABLE,
+        queueing.QUEUED,
+    }
+    assert own <= REMEDY_OF.keys()
+
+
+def test_no_reason_stands_twice():
+    listed = [reason for remedy in REMEDIES for reason in remedy.reasons]
+    assert sorted(listed) == sorted(set(listed))
+
+
+@pytest.mark.parametrize("remedy", [*REMEDIES, *BY_EXIT_CODE.values(), DEFECT])
+def test_every_remedy_is_two_phrases(remedy):
+    for text in (remedy.cause, remedy.fix):
+        assert text
+        assert not text.endswith(".")
+        assert "{" not in text.replace("{resources}", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [(10, "the SERRun is wrong"), (11, "the data are wrong"), (22, "made no step"), (1, "unexpected way")]
+)
+def test_a_reason_that_nobody_knows_is_told_by_its_exit_code(code, cause):
+    assert cause in remedy_of("NeverHeardOf", code).cause
+
+
+def run_of(phase, reason, message="", *, stalled=False, suspend=False, **status):
+    said = conditions((), phase, reason, message, 1, BEGUN, stalled=stalled)
+    state = SERRunStatus(phase=phase, message=message, conditions=said, observed_generation=1, started_at=BEGUN, **status)
+    return SERRun(metadata={"name": "hh", "namespace": "lab", "uid": "u"}, spec={**SPEC, "suspend": suspend}, status=state)
+
+
+def row(outcome, stage=StageKind.RETRAIN, iteration=1, attempt=1, **more):
+    return StageStatus(iteration=iteration, stage=stage, attempt=attempt, outcome=outcome, started_at=BEGUN, **more)
+
+
+def told(run, *, on_cluster=True, events=()):
+    return explain(run, events, NOW, "hh -n lab" if on_cluster else "hh.yaml", on_cluster=on_cluster)
+
+
+WAITS = "retrain of loop 1, attempt 1 waits: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", message="data.source.uri: no such file; correct it")
+
+
+@pytest.mark.parametrize(
+    ("run", "cause", "evidence", "fix"),
+    [
+        (
+            run_of(Phase.RUNNING, "Unschedulable", WAITS, stages=(row(Outcome.RUNNING),)),
+            "no node has room for the stage's pod",
+            f"Unschedulable: {WAITS}",
+            "resources.retrain may be changed at any time",
+        ),
+        (
+            run_of(Phase.RUNNING, "ImagePullBackOff", "prepare, attempt 1 waits: Back-off", stages=(row(Outcome.RUNNING),)),
+            "the node cannot pull the stage image",
+            "ImagePullBackOff: prepare, attempt 1 waits: Back-off",
+            "ask the administrator",
+        ),
+        (
+            run_of(Phase.RUNNING, "SomethingNew", "prepare, attempt 1 waits: for Godot", stages=(row(Outcome.RUNNING),)),
+            UNKNOWN.cause,
+            "SomethingNew: prepare, attempt 1 waits: for Godot",
+            "kubectl describe pod",
+        ),
+        (
+            run_of(Phase.RUNNING, "NotSupported", "label of loop 1 cannot start", stalled=True, stage=StageKind.LABEL),
+            "spec.resources ask for more",
+            "NotSupported: label of loop 1 cannot start",
+            "resources.label",
+        ),
+        (
+            run_of(
+                Phase.RUNNING,
+                "Running",
+                stages=(row(Outcome.RUNNING),),
+                progress=ProgressStatus(percent=45, step=9, total=20, unit="steps", updated_at=BEGUN),
+            ),
+            "nothing is wrong",
+            "retrain of loop 1, attempt 1, since 5 min, 45 % (9 of 20 steps)",
+            "ser status hh -n lab --watch",
+        ),
+        (
+            run_of(
+                Phase.RUNNING,
+                "Running",
+                stages=(row(Outcome.FAILED, reason="StoreUnavailable", message="no answer"), row(Outcome.RUNNING, attempt=2)),
+            ),
+            "nothing is wrong",
+            "attempt 1 ended with StoreUnavailable: no answer",
+            "ser status",
+        ),
+        (
+            run_of(
+                Phase.RUNNING,
+                "Pausing",
+                "retrain: attempt 2 starts at",
+                stages=(row(Outcome.FAILED, exit_code=21, reason="OutOfMemory"),),
+                stage=StageKind.RETRAIN,
+            ),
+            "the stage needs more memory than it has; the next attempt begins by itself",
+            "attempt 2 starts at",
+            "raise resources.retrain.memory",
+        ),
+        (
+            run_of(Phase.FAILED, "DataNotFound", "retrain: no such file", stages=(FAILED,)),
+            "there is no data where the spec says",
+            "DataNotFound: retrain: no such file",
+            "kubectl delete serrun -n lab hh and apply it again, since a failed run stays failed",
+        ),
+        (
+            run_of(Phase.FAILED, "ExitCode139", "label: it crashed", stages=(row(Outcome.FAILED, exit_code=139, reason="ExitCode139"),)),
+            DEFECT.cause,
+            "ExitCode139: label: it crashed",
+            "ser logs",
+        ),
+        (
+            run_of(Phase.FAILED, "NotAllowed", "storage.uri 's3://x' is not allowed"),
+            "allow-lists forbid",
+            "NotAllowed: storage.uri 's3://x' is not allowed",
+            "ask the administrator",
+        ),
+        (
+            run_of(Phase.SUSPENDED, "Suspended", "set suspend to false", suspend=True),
+            "somebody suspended the run",
+            "Suspended:",
+            "ser resume hh -n lab",
+        ),
+        (run_of(Phase.BUDGET_EXCEEDED, "BudgetExceeded", "8.00 of 8 are spent"), "GPU-hours", "8.00 of 8", "raise budget.gpuHours"),
+        (
+            run_of(
+                Phase.COMPLETED,
+                "Completed",
+                "best",
+                iterations=(IterationStatus(iteration=0, learning_status=LearningStatus.SEED),),
+                best_iteration=0,
+            ),
+            "no loop beat the seed model",
+            "best",
+            "more seed labels",
+        ),
+        (
+            run_of(
+                Phase.COMPLETED,
+                "Completed",
+                "x",
+                iterations=(IterationStatus(iteration=1, learning_status=LearningStatus.STOP),),
+                best_iteration=0,
+            ),
+            "in loop 1 too few self-labels could be trusted",
+            "x",
+            "targetPrecision",
+        ),
+    ],
+)
+def test_what_is_told(run, cause, evidence, fix):
+    why = told(run)
+    assert cause in why.cause
+    assert evidence in why.evidence
+    assert fix in why.fix
+    assert not [line for line in (why.cause, why.evidence, why.fix) if "\n" in line or "{" in line]
+
+
+def test_a_policy_that_games_the_reward_model_is_named():
+    policy = PolicyStatus(uri="s3://b/x", manifestSHA256="0", score=1, baseline_score=0, kl=9, steps=3, stopped="LengthExplosion")
+    why = told(run_of(Phase.COMPLETED, "Completed", "policy: …", policy=policy, best_iteration=1))
+    assert "LengthExplosion is a sign that the policy games the reward model" in why.cause
+
+
+def test_a_run_that_no_operator_looks_at_says_so():
+    run = run_of(Phase.PENDING, "x").model_copy(update={"status": SERRunStatus()})
+    why = told(run)
+    assert why.cause == "no operator has looked at the run yet"
+    assert why.evidence.endswith("it has no events")
+    assert "watches namespace lab" in why.fix
+    assert told(run, on_cluster=False).fix == "start it: ser run hh.yaml"
+
+
+def test_a_change_that_no_operator_looks_at_says_so():
+    run = run_of(Phase.RUNNING, "Running")
+    changed = run.model_copy(update={"metadata": run.metadata.model_copy(update={"generation": 3})})
+    events = [{"reason": "Started", "message": "prepare", "lastTimestamp": BEGUN}]
+    assert told(changed, events=events) == told(changed, events=events[::-1])
+    assert told(changed, events=events).cause == "no operator has looked at the change of the spec (generation 3, seen 1) yet"
+    assert told(changed, events=events).evidence.endswith("last event: Started: prepare")
+
+
+def test_a_failed_run_of_this_machine_is_begun_anew_otherwise():
+    why = told(run_of(Phase.FAILED, "DataNotFound", stages=(FAILED,)), on_cluster=False)
+    assert why.fix.endswith("then ser purge hh.yaml and ser run hh.yaml, since a failed run stays failed")
+
+
+JOB = {"metadata": {"name": "ser-hh-0-prepare-0123456789", "uid": "j"}, "spec": {}}
+
+
+def scheduled(reason, message):
+    condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    return {"metadata": {"name": "p", "creationTimestamp": BEGUN}, "status": {"phase": "Pending", "conditions": [condition]}}
+
+
+def container(reason, message):
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"metadata": {"name": "p", "creationTimestamp": BEGUN}, "status": {"phase": "Pending", "containerStatuses": [{"state": state}]}}
+
+
+def event(reason, message):
+    return {"type": "Warning", "reason": reason, "message": message, "lastTimestamp": BEGUN}
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "events", "cause", "fix"),
+    [
+        (
+            JOB,
+            [scheduled("Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")],
+            [],
+            "no node has room",
+            "resources.prepare",
+        ),
+        (JOB, [scheduled("SchedulingGated", "Scheduling is blocked")], [], "something holds the pod back", "schedulingGates"),
+        (JOB, [container("ErrImagePull", "not found")], [], "cannot pull the stage image", "operator's image"),
+        (
+            JOB,
+            [container("CreateContainerConfigError", 'secret "ser-s3" not found')],
+            [],
+            "a Secret is missing",
+            "storage.credentialsSecret",
+        ),
+        (
+            JOB,
+            [container("ContainerCreating", "")],
+            [event("FailedMount", 'secret "ser-s3" not found')],
+            "a Secret is missing",
+            "must exist",
+        ),
+        (JOB, [], [event("FailedCreate", "is forbidden: exceeded quota: gpu")], "a quota or an admission rule", "raise the quota"),
+        ({**JOB, "spec": {"suspend": True}}, [], [], "the queue has not admitted", "lower resources.prepare"),
+    ],
+)
+def test_what_the_cluster_makes_a_stage_wait_for_goes_through_the_planner(job, pods, events, cause, fix):
+    """From the pod to the three lines, through the operator's reading, the planner and its conditions."""
+    run = SERRun(metadata={"name": "hh", "namespace": "lab", "uid": "u"}, spec=SPEC)
+    started = plan(run, Observed(), NOW)
+    attempt = started.actions[0]
+    live = ObservedAttempt(0, StageKind.PREPARE, 1, attempt.job, "running")
+    wait = waiting.waiting(job, pods, events)
+    after = plan(run.model_copy(update={"status": started.status}), Observed((live,), waiting=wait), NOW)
+    why = told(run.model_copy(update={"status": after.status}))
+    assert cause in why.cause
+    assert wait.message in why.evidence
+    assert fix in why.fix

@@ -1,0 +1,75 @@
+"""What people see, character by character, at fixed widths."""
+
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from ser_core.api.status import ControlStatus, SERRunStatus
+from ser_core.cli.access.local_executor import StageEvent
+from ser_core.cli.views.display import JsonDisplay
+from ser_core.cli.views.evolution_view import evolution_view
+from ser_core.cli.views.status_view import status_view
+
+NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
+
+
+@pytest.fixture
+def run(stored_run):
+    """The stored run as if it lay in a bucket."""
+    run = stored_run.run
+    model = run.status.reward_model.model_copy(
+        update={"uri": "s3://bucket/runs/default/small/0123456789abcdef/iter-0002/retrain/MANIFEST.json"}
+    )
+    storage = run.spec.storage.model_copy(update={"uri": "s3://bucket/runs"})
+    status = run.status.model_copy(update={"reward_model": model})
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"storage": storage}), "status": status})
+
+
+def printed(view, width):
+    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False)
+    console.print(view, crop=False)
+    return console.file.getvalue()
+
+
+def test_status(run, golden):
+    golden("status.txt", printed(status_view(run, NOW), 100))
+
+
+def test_status_of_a_run_that_has_not_begun(run, golden):
+    golden("status_pending.txt", printed(status_view(run.model_copy(update={"status": SERRunStatus()}), NOW), 100))
+
+
+def test_evolution_fits_80_columns(run, golden):
+    text = printed(evolution_view(run.status, 0.517, 80), 80)
+    assert "…" not in text
+    golden("evolution.txt", text)
+
+
+def test_evolution_with_all_controls_fits_80_columns(run, golden):
+    others = [ControlStatus(control=name, accuracy=0.7, accuracy_low=0.65, accuracy_high=0.75) for name in ("seedOnly", "pseudoLabelOnce")]
+    status = run.status.model_copy(update={"controls": (*run.status.controls, *others)})
+    text = printed(evolution_view(status, 0.517, 80), 80)
+    assert "…" not in text
+    golden("evolution_controls.txt", text)
+    narrow = printed(evolution_view(status, 0.517, 60), 60)
+    assert "…" not in narrow
+    assert "threshold" not in narrow
+
+
+def test_evolution_before_the_first_result(golden):
+    golden("evolution_empty.txt", printed(evolution_view(SERRunStatus(), None, 80), 80))
+
+
+def test_a_message_in_square_brackets_is_no_markup(run):
+    assert "[store] did not answer" in printed(status_view(run, NOW), 120)
+
+
+def test_of_progress_the_first_line_the_last_and_one_in_ten_seconds_are_printed(capsys):
+    seconds = iter(range(0, 100, 4))
+    display = JsonDisplay(clock=lambda: next(seconds))
+    for step in range(8):
+        display.stage_event(StageEvent("retrain-0", "progress", {"step": step, "total": 7, "unit": "pairs"}))
+    assert [json.loads(line)["step"] for line in capsys.readouterr().out.splitlines()] == [0, 3, 6, 7]

@@ -1,0 +1,322 @@
+"""The catalogue of bad data, rows 25 to 47; the number stands in each test's name."""
+
+import gzip
+import json
+import tracemalloc
+
+import pytest
+
+from ser_core.data.preparing.spool import read_spool
+from ser_core.data.reading.rows import MAX_ROW_BYTES, DataFile
+from ser_core.data.reading.streams import read_lines
+from ser_core.errors import DataError
+
+
+def lines(rows, *, end="\n"):
+    return "".join(json.dumps(row) + end for row in rows).encode()
+
+
+def texts(prepared):
+    positions = sorted(position for side in prepared.sides.values() for position in side)
+    return {text for pair in read_spool(prepared.spool, positions) for text in (pair.prompt, pair.answer_1, pair.answer_2)}
+
+
+def test_25_a_missing_file_an_empty_file_and_an_empty_folder_are_named(refusal, write, tmp_path):
+    assert refusal(tmp_path / "nothing.jsonl").reason == "DataNotFound"
+    assert "data.jsonl has 0 bytes" in refusal(b"").message
+    assert refusal(b" \n\n").reason == "DataEmpty"
+    assert refusal(b"prompt,chosen,rejected\n", "header.csv").reason == "DataEmpty"
+    (tmp_path / "folder").mkdir()
+    assert refusal(tmp_path / "folder").reason == "DataNotFound"
+
+
+@pytest.mark.parametrize(
+    ("bad", "where"),
+    [("é".encode("latin-1"), "line 12, byte offset 2"), (b"\xff", "line 12, byte offset 2")],
+    ids=["latin-1", "invalid byte"],
+)
+def test_26_text_that_is_no_utf8_is_refused_with_line_and_offset(refusal, good, bad, where):
+    before = lines(good(11))
+    error = refusal(before + b'{"' + bad + b'": 1}\n' + lines(good(20)))
+    assert error.reason == "InvalidEncoding"
+    assert where.replace("offset 2", f"offset {len(before) + 2}") in error.message
+
+
+def test_26_utf16_is_refused_by_its_name(refusal, good):
+    error = refusal(lines(good(20)).decode().encode("utf-16"))
+    assert (error.reason, "UTF-16" in error.message) == ("InvalidEncoding", True)
+
+
+def test_27_a_byte_order_mark_crlf_and_a_missing_last_newline_are_normalised_and_noted(prepare, good):
+    prepared = prepare(b"\xef\xbb\xbf" + lines(good(40), end="\r\n").rstrip())
+    assert prepared.metrics.rows == 40
+    assert "normalised: CRLF line ends, a byte order mark" in prepared.metrics.warnings
+    assert {text for row in good(40) for text in row.values()} == texts(prepared)
+
+
+def test_28_unicode_line_separators_do_not_end_a_row(prepare, good):
+    rows = [{**row, "chosen": f"one\u2028two\u0085three {row['prompt']}"} for row in good(40)]
+    raw = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    assert prepare(raw).metrics.rows == 40
+
+
+def test_29_a_cut_off_last_line_is_dropped_with_its_number(prepare, good):
+    prepared = prepare(lines(good(40))[:-15])
+    assert (prepared.metrics.rows, prepared.metrics.dropped) == (40, {"MalformedJson": 1})
+    assert any(warning.startswith("MalformedJson: 1 dropped, the first in data.jsonl, line ") for warning in prepared.metrics.warnings)
+
+
+def test_29_several_malformed_lines_are_refused_with_the_first_line(refusal, good):
+    rows = lines(good(300)).split(b"\n")
+    rows[6] = rows[200] = b'{"prompt": '
+    error = refusal(b"\n".join(rows))
+    assert (error.reason, error.message.startswith("data.jsonl, line 7:")) == ("MalformedJson", True)
+    assert "MalformedJson 2" in error.message
+
+
+def test_30_an_array_named_jsonl_is_read_as_what_it_is(prepare, good):
+    prepared = prepare(json.dumps(good(40), indent=1).encode())
+    assert prepared.metrics.found == "json, preference pairs with explicit prompt, text"
+    assert any("data.jsonl holds json" in warning for warning in prepared.metrics.warnings)
+
+
+def test_30_csv_named_jsonl_is_read_as_what_it_is(prepare, good):
+    table = "prompt,chosen,rejected\n" + "".join(f'"{row["prompt"]}","{row["chosen"]}","{row["rejected"]}"\n' for row in good(40))
+    prepared = prepare(table.encode())
+    assert prepared.metrics.found.startswith("csv,")
+    assert any("data.jsonl holds csv" in warning for warning in prepared.metrics.warnings)
+
+
+def test_30_what_is_no_known_format_is_refused(refusal):
+    error = refusal(b"PK\x03\x04 a zip archive, really", "data.csv")
+    assert (error.reason, ".parquet" in error.hint) == ("UnknownFormat", True)
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ('"prompt": "another"', "DuplicateKey"),
+        ('"score": NaN', "NotFinite"),
+        ('"score": -Infinity', "NotFinite"),
+    ],
+    ids=["repeated key", "NaN", "Infinity"],
+)
+@pytest.mark.parametrize("array", [False, True], ids=["lines", "array"])
+def test_31_what_python_would_accept_silently_is_dropped(prepare, good, extra, reason, array):
+    rows = [json.dumps(row) for row in good(40)]
+    rows[3] = rows[3][:-1] + f", {extra}}}"
+    content = "[" + ",\n".join(rows) + "]" if array else "\n".join(rows)
+    assert prepare(content.encode()).metrics.dropped == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b'{"a": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", b'{"a": ' + b"1" * 1_000_000 + b"}", b'{"a": "' + b"x" * MAX_ROW_BYTES + b'"}'],
+    ids=["deep", "digits", "long"],
+)
+def test_32_deep_long_and_huge_rows_are_dropped(prepare, good, bad):
+    assert prepare(lines(good(40)) + bad + b"\n").metrics.dropped == {"TooLarge": 1}
+
+
+def test_32_a_long_line_is_never_held_whole(write):
+    path = write(b"x" * (4 * MAX_ROW_BYTES) + b"\n{}\n")
+    tracemalloc.start()
+    assert list(read_lines(DataFile("data.jsonl", path), lambda _: None, set())) == [None, "{}"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * MAX_ROW_BYTES
+
+
+@pytest.mark.parametrize("bad", ["\ud800", "a\x00b"], ids=["lone surrogate", "NUL"])
+def test_33_unusable_characters_drop_the_row(prepare, good, bad):
+    rows = good(40)
+    rows[5]["chosen"] = f"text {bad}"
+    assert prepare(rows).metrics.dropped == {"InvalidUnicode": 1}
+
+
+def test_33_invisible_characters_are_removed_and_counted_but_joiners_stay(prepare, good):
+    rows = good(40)
+    rows[5]["chosen"] = "zero\u200bwidth \u202eoverride"
+    rows[6]["chosen"] = "family \U0001f468\u200d\U0001f469"
+    prepared = prepare(rows)
+    assert {"zerowidth override", "family \U0001f468\u200d\U0001f469"} <= texts(prepared)
+    assert any(warning.startswith("1 pairs held zero-width") for warning in prepared.metrics.warnings)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(None, "MissingField"), (7, "NotText"), (["a list of", "text"], "NotText"), ({"a": 1}, "NotText"), ([], "BadTurns")],
+)
+def test_34_a_field_that_is_no_text_drops_the_row(prepare, good, value, reason):
+    rows = good(40)
+    rows[9] = {**rows[9], "chosen": value, "rejected": value if isinstance(value, list) else "text"}
+    assert prepare(rows).metrics.dropped == {reason: 1}
+
+
+def test_34_too_many_missing_fields_are_refused_with_field_line_and_counts(refusal, good):
+    rows = good(40)
+    for row in rows[10:16]:
+        del row["rejected"]
+    error = refusal(rows)
+    assert error.reason == "MissingField"
+    assert "data.jsonl, line 11: rejected is missing; 6 of 40 rows" in error.message
+    assert "maxDroppedFraction 0.1" in error.message
+
+
+@pytest.mark.parametrize("empty", ["", "  \n\t", "\u200b\u3000"])
+def test_35_an_empty_answer_drops_the_row(prepare, good, empty):
+    rows = good(40)
+    rows[0]["rejected"] = empty
+    assert prepare(rows).metrics.dropped == {"EmptyAnswer": 1}
+
+
+def test_36_identical_answers_drop_the_row(prepare, good):
+    rows = good(40)
+    rows[1]["rejected"] = rows[1]["chosen"]
+    rows[2]["rejected"] = f"  {rows[2]['chosen'].upper()} "
+    rows[3] |= {"chosen": "ﬁve", "rejected": "five"}
+    assert prepare(rows).metrics.dropped == {"IdenticalAnswers": 3}
+
+
+def hh(*turns):
+    return "".join(f"\n\n{'Human' if n % 2 == 0 else 'Assistant'}: {turn}" for n, turn in enumerate(turns))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "reason"),
+    [
+        (hh("a", "b", "c", "d"), hh("a", "B!", "c", "e"), "PromptMismatch"),
+        (hh("a", "b"), hh("a", "b", "c", "d"), "PromptMismatch"),
+        (hh("a", "b", "c"), hh("a", "b", "d"), "BadTurns"),
+        ("\n\nHuman: a\n\nHuman: b\n\nAssistant: c", "\n\nHuman: a\n\nHuman: b\n\nAssistant: d", "BadTurns"),
+    ],
+    ids=["contexts differ", "lengths differ", "no answer", "user twice"],
+)
+def test_37_dialogues_that_do_not_match_are_dropped(prepare, chosen, rejected, reason):
+    rows = [{"chosen": hh(f"q{n}", f"right {n}"), "rejected": hh(f"q{n}", f"wrong {n}")} for n in range(40)]
+    assert prepare([*rows, {"chosen": chosen, "rejected": rejected}]).metrics.dropped == {reason: 1}
+
+
+def test_38_exact_and_near_duplicates_are_kept_once_whatever_the_order(prepare, good):
+    rows = good(40)
+    rows += [dict(rows[3]), {name: f" {text.upper()}" for name, text in rows[4].items()}]
+    forth, back = prepare(rows), prepare(rows[::-1])
+    assert forth.metrics.dropped == {"Duplicate": 2}
+    assert texts(forth) == texts(back)
+
+
+def test_38_repeats_do_not_count_as_unusable(prepare, good):
+    assert prepare(good(40) * 2).metrics.dropped == {"Duplicate": 40}
+
+
+def test_38_one_id_with_different_texts_is_refused(refusal, good):
+    rows = [{**row, "id": n} for n, row in enumerate(good(40))]
+    rows[21]["id"] = 20
+    error = refusal(rows)
+    assert (error.reason, "line 22" in error.message) == ("ConflictingIds", True)
+
+
+def test_39_a_pair_with_both_labels_is_dropped_altogether(prepare, good):
+    rows = good(40)
+    rows.append({"prompt": rows[7]["prompt"], "chosen": rows[7]["rejected"], "rejected": rows[7]["chosen"]})
+    prepared = prepare(rows)
+    assert prepared.metrics.dropped == {"ContradictoryLabel": 2}
+    assert rows[7]["chosen"] not in texts(prepared)
+
+
+def test_39_many_contradictions_are_refused(refusal, good):
+    rows = good(40)
+    rows += [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows[:8]]
+    assert refusal(rows).reason == "ContradictoryLabel"
+
+
+def test_40_a_heldout_prompt_in_seed_or_unlabeled_is_refused_with_examples(prepare_three, good):
+    rows = good(100)
+    leaked = [{**row, "prompt": row["prompt"].upper(), "chosen": "another answer"} for row in rows[:5]]
+    with pytest.raises(DataError) as caught:
+        prepare_three(rows[:30], rows[30:80], rows[80:] + leaked)
+    assert caught.value.reason == "SplitLeakage"
+    assert "shares 5 prompts" in caught.value.message
+    assert caught.value.message.count("'question ") == 3
+
+
+def test_41_a_long_prompt_is_kept_whole(prepare, good):
+    """Tokens are counted by the later stages, which keep the answer and the end of the prompt."""
+    rows = good(40)
+    rows[0]["prompt"] = "word " * 100_000
+    assert prepare(rows).metrics.dropped == {}
+
+
+def test_42_special_tokens_in_the_text_are_counted(prepare, good):
+    rows = good(40)
+    rows[0]["chosen"] += " <|im_start|>system"
+    rows[1]["prompt"] += " [INST]"
+    prepared = prepare(rows)
+    assert any(warning.startswith("2 pairs hold special tokens") for warning in prepared.metrics.warnings)
+
+
+def answers(rows):
+    sides = [("chosen", "rejected"), ("rejected", "chosen")]
+    return [
+        {"prompt": row["prompt"], "answer_1": row[sides[n % 2][0]], "answer_2": row[sides[n % 2][1]], "better": 1 + n % 2}
+        for n, row in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("label", [0, 3, "0", "tie", True, None, 1.5])
+def test_43_a_label_outside_the_set_drops_the_row(prepare, good, label):
+    rows = answers(good(40))
+    rows[0]["better"] = label
+    assert prepare(rows).metrics.dropped == {"BadLabel": 1}
+
+
+def test_43_labels_that_never_change_sides_are_refused(refusal, good):
+    assert refusal([{**row, "better": 1} for row in answers(good(40))]).reason == "OneSidedLabels"
+
+
+def test_44_a_length_rule_that_wins_is_a_warning(prepare, good):
+    rows = [{**row, "chosen": row["chosen"] + " and a long way to go on"} for row in good(60)]
+    assert any("longer answer wins in 100%" in warning for warning in prepare(rows).metrics.warnings)
+    assert not any("answer wins" in warning for warning in prepare(good(60)).metrics.warnings)
+
+
+def test_44_labels_that_contradict_themselves_are_a_warning(prepare, good):
+    rows = good(400)
+    rows += rows[:14] + [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows[20:30]]
+    assert any("of 34 repeated rows contradict" in warning for warning in prepare(rows).metrics.warnings)
+
+
+def test_45_too_few_rows_for_a_side_are_refused_with_the_side(refusal, good):
+    error = refusal(good(8))
+    assert (error.reason, error.message) == ("TooFewRows", "heldout would have 1 of 8 usable pairs in 8 groups, at least 2 are needed")
+
+
+def test_45_no_usable_row_at_all_is_refused_with_the_reason(refusal, good):
+    assert refusal([{**row, "rejected": ""} for row in good(40)]).reason == "EmptyAnswer"
+
+
+def test_46_a_truncated_archive_is_refused_with_the_offset(refusal, good):
+    error = refusal(gzip.compress(lines(good(4000)))[:-2000], "data.jsonl.gz")
+    assert (error.reason, "decompressed bytes" in error.message) == ("CorruptArchive", True)
+
+
+def test_46_a_gzip_bomb_is_refused_before_it_fills_anything(refusal):
+    error = refusal(gzip.compress(b" " * (40 << 20)), "data.jsonl.gz")
+    assert (error.reason, "more than 100 times" in error.message) == ("SuspiciousArchive", True)
+
+
+def test_46_a_wrong_extension_is_read_by_content_and_noted(prepare, good):
+    prepared = prepare(gzip.compress(lines(good(40))), "data.jsonl")
+    assert prepared.metrics.found.startswith("jsonl.gz,")
+    assert any("data.jsonl holds jsonl.gz" in warning for warning in prepared.metrics.warnings)
+
+
+def test_47_addresses_and_keys_are_counted_and_never_shown(prepare, prepare_three, good):
+    rows = good(80)
+    rows[0]["prompt"] = "mail jane.doe@example.org with AKIAABCDEFGHIJKLMNOP"
+    rows[1]["chosen"] += " hf_" + "x" * 34
+    assert any(warning.startswith("2 pairs hold something like an e-mail") for warning in prepare(rows).metrics.warnings)
+    with pytest.raises(DataError) as caught:
+        prepare_three(rows[:30], rows[30:60], [*rows[60:], {**rows[0], "chosen": "yet another"}])
+    assert "jane" not in caught.value.message
+    assert "AKIA" not in caught.value.message

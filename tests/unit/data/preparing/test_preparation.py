@@ -1,0 +1,118 @@
+import pytest
+
+from ser_core.data.preparing.sides import write_sides
+from ser_core.data.preparing.spool import read_spool
+from ser_core.data.tables import HiddenLabel, LabeledPair, PoolPair, read_table
+from ser_core.errors import DataError
+
+TABLES = {"seed.parquet": LabeledPair, "dev.parquet": LabeledPair, "heldout.parquet": LabeledPair, "pool.parquet": PoolPair}
+
+
+@pytest.fixture
+def tables(tmp_path):
+    count = iter(range(100))
+
+    def written(prepared, seed=0):
+        folder = tmp_path / f"tables{next(count)}"
+        folder.mkdir()
+        files = write_sides(prepared, seed, folder)
+        kinds = {**TABLES, "pool_labels.parquet": HiddenLabel}
+        return {name: read_table(path, kinds[name]) for name, path in files.items()}, {
+            name: path.read_bytes() for name, path in files.items()
+        }
+
+    return written
+
+
+def test_one_source_becomes_four_sides_and_the_labels_of_the_pool(prepare, tables, good):
+    written, _ = tables(prepare(good(200)))
+    assert {name: len(rows) for name, rows in written.items()} == {
+        "seed.parquet": 22,
+        "dev.parquet": 8,
+        "heldout.parquet": 20,
+        "pool.parquet": 150,
+        "pool_labels.parquet": 150,
+    }
+    assert all(pair.chosen.startswith("right") for side in ("seed", "dev", "heldout") for pair in written[f"{side}.parquet"])
+
+
+def test_the_hidden_label_names_the_better_answer_and_the_sides_are_mixed(prepare, tables, good):
+    written, _ = tables(prepare(good(200)))
+    better = {label.id: label.better for label in written["pool_labels.parquet"]}
+    assert all((pair.answer_1, pair.answer_2)[better[pair.id] - 1].startswith("right") for pair in written["pool.parquet"])
+    assert 45 < list(better.values()).count(1) < 105
+
+
+def test_turning_every_label_over_changes_no_side_and_no_pool(prepare, tables, good):
+    rows = good(200)
+    turned = [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
+    (one, _), (other, _) = tables(prepare(rows)), tables(prepare(turned))
+    assert one["pool.parquet"] == other["pool.parquet"]
+    for side in ("seed", "dev", "heldout"):
+        pairs = zip(one[f"{side}.parquet"], other[f"{side}.parquet"], strict=True)
+        assert all((pair.id, pair.chosen, pair.rejected) == (twin.id, twin.rejected, twin.chosen) for pair, twin in pairs)
+
+
+def test_the_same_rows_in_another_order_and_in_shards_give_the_same_bytes(prepare, tables, write, good, tmp_path):
+    rows = good(200)
+    write(rows[120:], "shards/a.jsonl")
+    write(rows[:120], "shards/b.jsonl")
+    whole, shards = prepare(write(rows, "shards.jsonl")), prepare(tmp_path / "in" / "shards")
+    assert tables(whole)[1] == tables(shards)[1]
+
+
+def test_another_seed_gives_another_split(prepare, good):
+    def ids(prepared):
+        return {pair.id for pair in read_spool(prepared.spool, prepared.sides["seed"])}
+
+    assert ids(prepare(good(200))) != ids(prepare(good(200), seed=1))
+
+
+def test_three_files_with_an_unlabelled_pool(prepare_three, tables, good):
+    rows = good(120)
+    unlabeled = [{"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"]} for row in rows[40:90]]
+    prepared = prepare_three(rows[:40], unlabeled, rows[90:])
+    written, _ = tables(prepared)
+    assert {name: len(table) for name, table in written.items()} == {
+        "seed.parquet": 30,
+        "dev.parquet": 10,
+        "heldout.parquet": 30,
+        "pool.parquet": 50,
+    }
+    assert not prepared.metrics.hidden_labels
+    assert prepared.metrics.found.startswith("seed: jsonl, preference pairs with explicit prompt, text; unlabeled: jsonl, unlabelled pairs")
+
+
+def test_labels_found_in_the_unlabeled_file_are_hidden(prepare_three, tables, good):
+    rows = good(120)
+    written, _ = tables(prepare_three(rows[:40], rows[40:90], rows[90:]))
+    assert len(written["pool_labels.parquet"]) == 50
+
+
+def test_a_pool_pair_that_the_seed_holds_leaves_the_pool_whatever_its_label(prepare_three, good):
+    rows = good(120)
+    turned = {"prompt": rows[0]["prompt"], "chosen": rows[0]["rejected"], "rejected": rows[0]["chosen"]}
+    prepared = prepare_three(rows[:40], [turned, *rows[40:90]], rows[90:])
+    assert (prepared.metrics.pool, prepared.metrics.dropped) == (50, {"Duplicate": 1})
+    assert prepared.metrics.seed + prepared.metrics.dev == 40
+    assert any("1 prompts stand in both" in warning for warning in prepared.metrics.warnings)
+
+
+def test_a_bad_small_file_does_not_hide_behind_a_good_large_one(prepare_three, good):
+    rows = good(400)
+    with pytest.raises(DataError, match=r"10 of 20 rows of data\.seed"):
+        prepare_three([*rows[:10], *({**row, "chosen": ""} for row in rows[10:20])], rows[20:350], rows[350:])
+
+
+def test_a_dominant_group_and_small_sides_are_warnings(prepare, good):
+    rows = good(200)
+    for row in rows[:80]:
+        row["prompt"] = "one and the same"
+    warnings = " | ".join(prepare(rows).metrics.warnings)
+    assert "holds 40% of the pairs" in warnings
+    assert all(text in warnings for text in ("the seed has 30 pairs", "dev has 8 pairs", "heldout has 20 pairs"))
+
+
+def test_provenance_pins_every_file(prepare, good):
+    provenance = prepare(good(200), "pairs.jsonl").provenance["source"]
+    assert (provenance["rows"], provenance["files"][0]["name"], len(provenance["files"][0]["sha256"])) == (200, "pairs.jsonl", 64)

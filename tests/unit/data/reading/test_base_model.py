@@ -1,0 +1,91 @@
+import json
+
+import pytest
+
+from ser_core.api.serrun import RewardModelSpec
+from ser_core.data.reading.base_model import check_base_model, longest_input
+from ser_core.errors import SpecError
+
+BERT = {"model_type": "bert", "max_position_embeddings": 512}
+WHOLE = {"config.json": BERT, "tokenizer.json": {}, "model.safetensors": {}}
+
+
+@pytest.fixture
+def check(tmp_path, access):
+    def of(files, max_length=512):
+        folder = tmp_path / "base"
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_text(json.dumps(content))
+        return check_base_model(RewardModelSpec(base=f"file://{folder}", max_length=max_length), access, tmp_path / "copy")
+
+    return of
+
+
+def without(*names):
+    return {name: content for name, content in WHOLE.items() if name not in names}
+
+
+def test_only_the_needed_files_are_chosen(check):
+    extra = {"pytorch_model.bin": {}, "README.md": {}, "training_args.bin": {}, "vocab.txt": {}, "tokenizer_config.json": {}}
+    assert set(check({**WHOLE, **extra}).files) == {*WHOLE, "vocab.txt", "tokenizer_config.json"}
+
+
+def test_the_shards_are_those_of_the_index(check):
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    files = {**without("model.safetensors"), "model.safetensors.index.json": index, "model-1.safetensors": {}, "model-2.safetensors": {}}
+    chosen = check({**files, "consolidated.safetensors": {}}).files
+    assert {name for name in chosen if "safetensors" in name} == {
+        "model.safetensors.index.json",
+        "model-1.safetensors",
+        "model-2.safetensors",
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (without("config.json"), "ModelNotFound"),
+        ({**WHOLE, "config.json": {"hidden_size": 3}}, "BadModelConfig"),
+        ({**WHOLE, "config.json": [1]}, "BadModelConfig"),
+        ({**WHOLE, "config.json": {**BERT, "auto_map": {"AutoModel": "code.Model"}}}, "RemoteCode"),
+        ({**WHOLE, "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["code.T", None]}}}, "RemoteCode"),
+        (without("tokenizer.json"), "NoTokenizer"),
+        ({**without("tokenizer.json"), "vocab.json": {}}, "NoTokenizer"),
+        (without("model.safetensors"), "NoSafetensors"),
+        ({**without("model.safetensors"), "pytorch_model.bin": {}}, "NoSafetensors"),
+        ({**without("model.safetensors"), "model.safetensors.index.json": {"weight_map": {"a": "gone.safetensors"}}}, "MissingShard"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_refused(check, files, reason):
+    with pytest.raises(SpecError) as caught:
+        check(files)
+    assert (caught.value.reason, bool(caught.value.hint)) == (reason, True)
+    assert caught.value.message.startswith("rewardModel.base")
+
+
+def test_a_missing_folder_is_refused(access, tmp_path):
+    with pytest.raises(SpecError) as caught:
+        check_base_model(RewardModelSpec(base=f"file://{tmp_path}/nothing"), access, tmp_path / "copy")
+    assert caught.value.reason == "ModelNotFound"
+
+
+def test_a_max_length_beyond_the_positions_is_refused_with_both_values(check):
+    with pytest.raises(SpecError, match=r"maxLength 513 is more than the 512 tokens") as caught:
+        check(WHOLE, 513)
+    assert caught.value.reason == "MaxLengthTooLarge"
+
+
+@pytest.mark.parametrize(
+    ("config", "longest"),
+    [
+        (BERT, 512),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "mpnet", "max_position_embeddings": 514}, 512),
+        ({"model_type": "gpt2", "n_positions": 1024}, 1024),
+        ({"model_type": "t5"}, None),
+        ({"model_type": "deberta-v2", "max_position_embeddings": 512, "position_biased_input": False}, None),
+    ],
+)
+def test_positions_are_counted_as_the_model_does(config, longest):
+    assert longest_input(config) == longest

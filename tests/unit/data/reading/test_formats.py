@@ -1,0 +1,190 @@
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ser_core.data.preparing.validation import check_pair
+from ser_core.data.reading.formats import Form, RawPair, find_form, to_pair
+from ser_core.data.reading.readers import detect, read_rows
+from ser_core.data.reading.rows import DataFile, Row, RowError
+from ser_core.errors import DataError
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text):
+    return {"role": "assistant", "content": text}
+
+
+def converted(fields):
+    return to_pair(fields, find_form(fields, "data.jsonl", labels_needed=False))
+
+
+PAIR = RawPair("What is up?", "the sky", "the floor", 1)
+TURNS = [user("Hi"), assistant("Hello"), user("What is up?")]
+DIALOGUE = RawPair("Human: Hi\n\nAssistant: Hello\n\nHuman: What is up?", "the sky", "the floor", 1)
+HH = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: What is up?\n\nAssistant: "
+
+
+@pytest.mark.parametrize(
+    ("fields", "pair"),
+    [
+        ({"prompt": "What is up?", "chosen": "the sky", "rejected": "the floor"}, PAIR),
+        ({"prompt": [user("What is up?")], "chosen": [assistant("the sky")], "rejected": [assistant("the floor")]}, PAIR),
+        ({"prompt": TURNS, "chosen": [assistant("the sky")], "rejected": [assistant("the floor")]}, DIALOGUE),
+        ({"chosen": [*TURNS, assistant("the sky")], "rejected": [*TURNS, assistant("the floor")]}, DIALOGUE),
+        ({"prompt": "What is up?", "chosen": [*TURNS, assistant("the sky")], "rejected": [*TURNS, assistant("the floor")]}, DIALOGUE),
+        ({"chosen": HH + "the sky", "rejected": HH + "the floor"}, DIALOGUE),
+        ({"chosen": "\n\nHuman: What is up?\n\nAssistant: the sky", "rejected": "\n\nHuman: What is up?\n\nAssistant: the floor"}, PAIR),
+        ({"chosen": "The sky is blue.", "rejected": "The sky is black."}, RawPair("The sky is ", "blue.", "black.", 1)),
+        (
+            {"prompt": "What is up?", "answer_1": "the floor", "answer_2": "the sky", "better": 2},
+            RawPair("What is up?", "the floor", "the sky", 2),
+        ),
+        ({"prompt": "What is up?", "answer_1": "the sky", "answer_2": "the floor"}, RawPair("What is up?", "the sky", "the floor", None)),
+    ],
+    ids=[
+        "explicit text",
+        "explicit messages",
+        "explicit dialogue",
+        "implicit messages",
+        "prompt beside whole dialogues",
+        "HH dialogue",
+        "HH one turn",
+        "implicit text",
+        "answers",
+        "unlabelled",
+    ],
+)
+def test_every_form_gives_the_same_pair(fields, pair):
+    assert converted(fields) == pair
+
+
+def test_a_system_message_stays_in_front_of_the_prompt():
+    fields = {"prompt": [{"role": "system", "content": "Be brief."}, user("Hi")], "chosen": [assistant("a")], "rejected": [assistant("b")]}
+    assert converted(fields).prompt == "System: Be brief.\n\nHuman: Hi"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"chosen": "one", "rejected": "two"}, "PromptMismatch"),
+        ({"prompt": "q", "chosen": "text", "rejected": [assistant("b")]}, "NotText"),
+        ({"prompt": "q", "chosen": [*TURNS, assistant("a")], "rejected": [*TURNS, assistant("b")]}, "PromptMismatch"),
+        ({"prompt": [user("q")], "chosen": [*TURNS, assistant("a")], "rejected": [*TURNS, assistant("b")]}, "PromptMismatch"),
+        ({"chosen": [user("q"), {"role": "tool", "content": "x"}], "rejected": [user("q")]}, "BadTurns"),
+        ({"chosen": [user("q"), {"role": "assistant", "content": 3}], "rejected": [user("q")]}, "NotText"),
+        ({"prompt": [assistant("q")], "chosen": "a", "rejected": "b"}, "BadTurns"),
+    ],
+)
+def test_a_row_that_fits_no_form_says_why(fields, reason):
+    with pytest.raises(RowError) as caught:
+        converted(fields)
+    assert caught.value.reason == reason
+
+
+def test_unknown_columns_are_shown_with_the_accepted_forms():
+    with pytest.raises(DataError) as caught:
+        find_form(["question", "answer"], "data.csv", labels_needed=True)
+    assert "'answer', 'question'" in caught.value.message
+    assert "prompt, chosen, rejected" in caught.value.hint
+
+
+def test_unlabelled_answers_are_refused_where_labels_are_needed():
+    columns = ["prompt", "answer_1", "answer_2"]
+    assert find_form(columns, "x", labels_needed=False) is Form.UNLABELED_ANSWERS
+    with pytest.raises(DataError, match="no labels"):
+        find_form(columns, "x", labels_needed=True)
+
+
+ROWS = [{"prompt": 'a, "b"\nc', "chosen": "é", "rejected": "z"}, {"prompt": "d", "chosen": "e", "rejected": "f"}]
+
+
+def as_parquet(path):
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+    return path.read_bytes()
+
+
+def as_lines():
+    return "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+
+
+CSV = 'prompt,chosen,rejected\n"a, ""b""\nc",é,z\nd,e,f\n'.encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("x.jsonl", as_lines(), "jsonl"),
+        ("x.jsonl.gz", gzip.compress(as_lines()), "jsonl.gz"),
+        ("x.jsonl.zst", pa.compress(as_lines(), "zstd", asbytes=True), "jsonl.zst"),
+        ("x.json", json.dumps(ROWS, indent=2).encode(), "json"),
+        ("x.json.gz", gzip.compress(json.dumps(ROWS).encode()), "json.gz"),
+        ("x.csv", CSV, "csv"),
+        ("x.csv.gz", gzip.compress(CSV), "csv.gz"),
+        ("x.parquet", None, "parquet"),
+    ],
+)
+def test_every_container_gives_the_same_rows(write, tmp_path, name, content, kind):
+    file = DataFile(name, write(content if content is not None else as_parquet(tmp_path / "t"), name))
+    container = detect(file)
+    assert str(container) == kind
+    rows = list(read_rows(file, container, lambda _: None, set()))
+    assert all(isinstance(row, Row) for row in rows)
+    assert [dict(row.fields) for row in rows] == ROWS
+
+
+def test_rows_know_their_lines(write):
+    def where(name, content):
+        file = DataFile(name, write(content, name))
+        return [row.line for row in read_rows(file, detect(file), lambda _: None, set())]
+
+    assert where("x.jsonl", as_lines().replace(b"\n", b"\n\n")) == [1, 3]
+    assert where("x.json", json.dumps(ROWS, indent=2).encode()) == [2, 7]
+    assert where("x.csv", CSV) == [3, 4]
+
+
+def test_a_json_array_larger_than_one_chunk_is_streamed(write):
+    rows = [{"prompt": "p" * 1000, "chosen": f"é{n}", "rejected": "r"} for n in range(700)]
+    file = DataFile("x.json", write(json.dumps(rows, ensure_ascii=False).encode(), "x.json"))
+    assert [row.fields for row in read_rows(file, detect(file), lambda _: None, set())] == rows
+
+
+@pytest.mark.parametrize("content", [b'[{"a": 1}, {"a": ', b'[{"a": 1} {"a": 2}]', b'[{"a": 1}] [', b'[{"a": 1}, nonsense]'])
+def test_a_malformed_array_is_refused_with_the_line(write, content):
+    file = DataFile("x.json", write(b"\n" + content, "x.json"))
+    with pytest.raises(DataError, match=r"x.json, line 2") as caught:
+        list(read_rows(file, detect(file), lambda _: None, set()))
+    assert caught.value.reason == "MalformedJson"
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b'a,b\n"x,1\ny,2\n', "MalformedCsv"), (b"a,a\n1,2\n", "DuplicateColumn")])
+def test_a_csv_that_cannot_be_trusted_is_refused(write, content, reason):
+    file = DataFile("x.csv", write(content, "x.csv"))
+    with pytest.raises(DataError) as caught:
+        list(read_rows(file, detect(file), lambda _: None, set()))
+    assert caught.value.reason == reason
+
+
+def test_a_csv_row_with_other_cells_than_columns_is_bad(write):
+    file = DataFile("x.csv", write(b"a,b\n1,2\n1,2,3\n", "x.csv"))
+    assert [getattr(row, "reason", None) for row in read_rows(file, detect(file), lambda _: None, set())] == [None, "MalformedRow"]
+
+
+def test_a_damaged_parquet_file_is_refused(write, tmp_path):
+    content = as_parquet(tmp_path / "t")
+    file = DataFile("x.parquet", write(content[: len(content) // 2], "x.parquet"))
+    with pytest.raises(DataError) as caught:
+        list(read_rows(file, detect(file), lambda _: None, set()))
+    assert caught.value.reason == "CorruptFile"
+
+
+def test_the_rows_in_the_manual_are_the_same_pair():
+    manual = (Path(__file__).parents[4] / "docs" / "data-formats.md").read_text()
+    rows = [json.loads(line) for line in manual.partition("```json\n")[2].partition("```")[0].splitlines()]
+    assert len({check_pair(converted(row), "source")[0] for row in rows}) == 1

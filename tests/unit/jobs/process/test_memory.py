@@ -1,0 +1,28 @@
+"""What a stage says when its memory is used up."""
+
+import pytest
+
+from ser_core.api.status import StageKind
+from ser_jobs.process.memory import out_of_memory, out_of_memory_of_container, peak_memory
+
+
+def test_the_peak_and_the_three_settings_that_decide_it_are_named():
+    error = out_of_memory("tried to allocate 2 GiB", StageKind.CONTROL_FULL)
+
+    assert error.exit_code == 21
+    assert f"after {peak_memory()[0] / 2**30:.1f} GiB: tried to allocate 2 GiB" in error.message
+    for setting in ("training.tokensPerBatch", "rewardModel.maxLength", "resources.retrain.memory"):
+        assert setting in error.hint
+
+
+def test_the_peak_is_that_of_this_process():
+    before, where = peak_memory()
+    held = bytearray(b"x" * (300 << 20))
+
+    assert where == "main"
+    assert peak_memory()[0] >= max(before, len(held))
+
+
+@pytest.mark.parametrize("stage", list(StageKind))
+def test_every_stage_has_memory_of_its_own_to_raise(stage):
+    assert "the kernel killed rank 3" in out_of_memory_of_container(3, stage).message

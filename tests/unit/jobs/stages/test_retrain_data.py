@@ -1,0 +1,104 @@
+"""What each rule and each control trains on."""
+
+import pytest
+
+from ser_core.api.stage import InputRole
+from ser_core.api.status import StageKind
+from ser_core.data.tables import Decision, PairScores
+from ser_core.errors import SpecError
+from ser_jobs.stages.training_data import starts_from, training_data
+
+SEED = [f"seed{number:02}" for number in range(24)]
+
+
+def decisions(*rows):
+    return [Decision(f"pool{number:02}", 1.0, 0.0, better, 0.9, 1, kept, 0.8, 1.5, None) for number, better, kept in rows]
+
+
+@pytest.fixture
+def loop(workshop):
+    workshop.give(InputRole.LABELER)
+    workshop.give(InputRole.KEPT, {"decisions.parquet": (Decision, decisions((0, 1, True), (1, 1, True), (2, 1, False)))})
+    workshop.give(InputRole.KEPT_BEFORE, {"decisions.parquet": (Decision, decisions((1, 2, True), (3, 2, True), (4, 2, False)))})
+    return workshop
+
+
+def data(workshop, kind=StageKind.RETRAIN, iteration=1, **settings):
+    return training_data(workshop.context(kind, iteration, **settings))
+
+
+def names(examples):
+    return [example.id for example in examples]
+
+
+def test_the_seed_model_learns_the_seed(loop):
+    found = data(loop, iteration=0)
+    assert (names(found.seed), found.self_labeled) == (SEED, ())
+    assert all(example.better == f"w1 {example.worse}" for example in found.seed)
+
+
+def test_calibrated_learns_the_seed_and_what_was_kept_with_soft_targets_and_weights(loop):
+    found = data(loop, iteration=2)
+    assert names(found.seed) == SEED
+    assert [(one.id, one.target, one.weight) for one in found.self_labeled] == [("pool00", 0.8, 1.5), ("pool01", 0.8, 1.5)]
+    assert {(one.target, one.weight) for one in found.seed} == {(1.0, 1.0)}
+
+
+def test_a_self_label_says_which_answer_is_the_better_one(loop):
+    right, wrong = data(loop).self_labeled  # the human label of pool00 is 1, of pool01 it is 2
+    assert right.better == f"w1 {right.worse}"
+    assert wrong.worse == f"w1 {wrong.better}"
+
+
+def test_paper_learns_the_seed_in_loop_1_and_later_what_the_loop_before_kept(loop):
+    first, second = data(loop, iteration=1, rule="paper"), data(loop, iteration=2, rule="paper")
+    assert (names(first.seed), names(first.self_labeled)) == (SEED, ["pool00", "pool01"])
+    assert (names(second.seed), names(second.self_labeled)) == ([], ["pool00", "pool01", "pool03"])
+    assert second.self_labeled[1].worse == f"w1 {second.self_labeled[1].better}"  # the newer label of pool01
+
+
+def test_reference_learns_only_what_was_kept(loop):
+    found = data(loop, rule="reference")
+    assert (names(found.seed), names(found.self_labeled)) == ([], ["pool00", "pool01"])
+
+
+def test_full_learns_all_human_labels_but_dev(loop):
+    found = data(loop, StageKind.CONTROL_FULL, 0)
+    assert names(found.seed) == [*SEED, *(f"pool{number:02}" for number in range(16))]
+    assert all(example.better == f"w1 {example.worse}" for example in found.seed)
+
+
+def test_full_without_human_labels_says_so(workshop):
+    tables = {name: rows for name, rows in workshop.tables.items() if name != "pool_labels.parquet"}
+    workshop.give(InputRole.PREPARED, tables)
+    with pytest.raises(SpecError) as raised:
+        data(workshop, StageKind.CONTROL_FULL, 0)
+    assert raised.value.reason == "NoHiddenLabels"
+
+
+def test_seed_only_learns_the_seed_though_the_run_has_kept_pairs(loop):
+    assert names(data(loop, StageKind.CONTROL_SEED_ONLY, 0).self_labeled) == []
+
+
+def test_pseudo_label_once_learns_every_first_self_label(workshop):
+    scores = [PairScores("pool00", 1.0, 2.0, 1, 1), PairScores("pool01", 2.0, 1.0, 1, 1)]
+    workshop.give(InputRole.LABELS, {"labels.parquet": (PairScores, scores)})
+    found = data(workshop, StageKind.CONTROL_PSEUDO_LABEL_ONCE, 0)
+    assert names(found.seed) == SEED
+    assert [example.worse == f"w1 {example.better}" for example in found.self_labeled] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "iteration", "rule", "retrain_from", "expected"),
+    [
+        (StageKind.RETRAIN, 0, "paper", None, InputRole.PREPARED),
+        (StageKind.RETRAIN, 1, "paper", None, InputRole.LABELER),
+        (StageKind.RETRAIN, 1, "reference", None, InputRole.LABELER),
+        (StageKind.RETRAIN, 1, "calibrated", None, InputRole.PREPARED),
+        (StageKind.RETRAIN, 1, "calibrated", "previous", InputRole.LABELER),
+        (StageKind.RETRAIN, 1, "paper", "base", InputRole.PREPARED),
+        (StageKind.CONTROL_SEED_ONLY, 0, "paper", None, InputRole.PREPARED),
+    ],
+)
+def test_weights_go_on_where_the_rule_says_so(workshop, kind, iteration, rule, retrain_from, expected):
+    assert starts_from(workshop.context(kind, iteration, rule=rule, retrain_from=retrain_from)) is expected

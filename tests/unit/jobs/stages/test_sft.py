@@ -1,0 +1,84 @@
+"""The stage `sft`: the policy learns the chosen answers of the seed, through TRL, and goes on where it was stopped."""
+
+import itertools
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ser_core.api.stage import InputRole
+from ser_core.api.status import StageKind
+from ser_core.data.tables import LabeledPair, SupervisedStep, read_table
+from ser_core.errors import DataError, Interrupted
+from ser_jobs.stages.sft import body
+
+POLICY = {
+    "base": "hf://organisation/policy",
+    "sft": {"epochs": 3, "learningRate": 0.01, "answersPerStep": 8},
+    "promptTokens": 40,
+    "answerTokens": 40,
+    "precision": "fp32",
+}
+
+
+@pytest.fixture
+def tuning(workshop, bert, qwen):
+    workshop.give(InputRole.PREPARED, workshop.tables, bert, qwen)
+    return workshop
+
+
+def weights(output):
+    return output.files["model/model.safetensors"].read_bytes()
+
+
+def loss_of(folder, prompt, answer):
+    tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
+    ids = torch.tensor([tokenizer(f"Question: {prompt}\n\nAnswer: {answer}")["input_ids"]])
+    with torch.no_grad():
+        return network(input_ids=ids, labels=ids).loss.item()
+
+
+def test_the_policy_learns_the_chosen_answers_of_the_seed(tuning, qwen):
+    output = tuning.run(body, StageKind.SFT, policy=POLICY)
+
+    metrics = output.metrics
+    cut = sum(len(f" {pair.chosen}") + 1 > 40 for pair in tuning.tables["seed.parquet"][1])  # a token a character, and the end token
+    assert (metrics.steps, metrics.answers, metrics.truncated) == (9, 24, cut)
+    assert metrics.last_loss < metrics.first_loss
+    assert read_table(output.files["sft.parquet"], SupervisedStep)[0] == SupervisedStep(1, metrics.first_loss)
+    assert tuning.events.shown[-1] == (9, 9, "steps")
+    folder = output.files["model/config.json"].parent
+    assert loss_of(folder, "w1", "w1 w20 w30") < loss_of(qwen, "w1", "w1 w20 w30")
+
+
+def test_a_stopped_fine_tuning_goes_on_to_the_same_weights(tuning):
+    undisturbed = weights(tuning.run(body, StageKind.SFT, policy=POLICY))
+    questions = itertools.count()
+    with pytest.raises(Interrupted, match="after step 4"):
+        tuning.run(body, StageKind.SFT, policy=POLICY, stopping=lambda: next(questions) >= 3)
+
+    tuning.events.shown.clear()
+    assert weights(tuning.run(body, StageKind.SFT, policy=POLICY)) == undisturbed
+    assert [step for step, *_ in tuning.events.shown] == [0, 5, 6, 7, 8, 9]
+
+
+def test_an_adapter_is_merged_into_the_policy(tuning, qwen):
+    output = tuning.run(body, StageKind.SFT, policy={**POLICY, "adapter": {"rank": 2, "alpha": 4}})
+
+    folder = output.files["model/config.json"].parent
+    assert not any("adapter" in name for name in output.files)
+    assert loss_of(folder, "w1", "w1 w20 w30") != loss_of(qwen, "w1", "w1 w20 w30")
+
+
+def test_neither_dev_nor_pool_nor_held_out_answers_are_learnt(tuning, workshop, bert, qwen):
+    first = weights(tuning.run(body, StageKind.SFT, policy=POLICY))
+    others = {name: (row, rows if name == "seed.parquet" else []) for name, (row, rows) in workshop.tables.items()}
+    workshop.give(InputRole.PREPARED, others, bert, qwen)
+
+    assert weights(workshop.run(body, StageKind.SFT, 1, policy=POLICY)) == first
+
+
+def test_a_seed_without_training_pairs_is_refused(workshop, bert, qwen):
+    workshop.give(InputRole.PREPARED, workshop.tables | {"seed.parquet": (LabeledPair, [])}, bert, qwen)
+    with pytest.raises(DataError, match="no training pair"):
+        workshop.run(body, StageKind.SFT, policy=POLICY)

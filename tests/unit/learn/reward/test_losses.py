@@ -1,0 +1,44 @@
+import math
+
+import torch
+
+from ser_core.api.serrun import TrainingSpec
+from ser_core.learn.reward.encoding import Row
+from ser_core.learn.reward.losses import bradley_terry, centering, hinge
+from ser_core.learn.reward.training import TrainingPair, pair_losses
+
+ROW = Row(torch.zeros(1, dtype=torch.int32).numpy(), 0, 1, False)
+
+
+def test_bradley_terry_is_the_cross_entropy_of_the_soft_label():
+    margin, target = 1.5, 0.8
+    probability = 1 / (1 + math.exp(-margin))
+    expected = -(target * math.log(probability) + (1 - target) * math.log(1 - probability))
+    torch.testing.assert_close(bradley_terry(torch.tensor([margin]), torch.tensor([target])), torch.tensor([expected]))
+
+
+def test_bradley_terry_is_least_where_the_probability_is_the_target():
+    margins = torch.linspace(-4, 4, 161)
+    least = margins[bradley_terry(margins, torch.full_like(margins, 0.8)).argmin()]
+    assert abs(least.item() - math.log(0.8 / 0.2)) < 0.05
+
+
+def test_bradley_terry_stays_finite_far_out():
+    assert torch.isfinite(bradley_terry(torch.tensor([1e4, -1e4]), torch.tensor([1.0, 1.0]))).all()
+
+
+def test_hinge_asks_for_the_margin_and_no_more():
+    assert hinge(torch.tensor([-1.0, 0.5, 1.0, 3.0]), 1.0).tolist() == [2.0, 0.5, 0.0, 0.0]
+
+
+def test_centering_is_the_squared_sum():
+    assert centering(torch.tensor([1.0, 2.0]), torch.tensor([-1.0, 1.0])).tolist() == [0.0, 9.0]
+
+
+def test_a_weight_multiplies_the_loss_of_its_pair_alone():
+    scores = torch.tensor([1.0, 2.0, 0.5, -1.0])
+    plain = pair_losses(scores, [TrainingPair(ROW, ROW), TrainingPair(ROW, ROW)], TrainingSpec())
+    weighted = pair_losses(scores, [TrainingPair(ROW, ROW), TrainingPair(ROW, ROW, weight=3.0)], TrainingSpec())
+    torch.testing.assert_close(weighted, plain * torch.tensor([1.0, 3.0]))
+    expected = bradley_terry(torch.tensor([0.5, 3.0]), torch.ones(2)) + 0.01 * torch.tensor([2.25, 1.0])
+    torch.testing.assert_close(plain, expected)

@@ -1,0 +1,133 @@
+"""The adapter against a server of the test's own."""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client.configuration import Configuration
+
+from ser_operator.cluster.kubernetes_api import Cluster
+from ser_operator.cluster.transport import ApiError
+
+RUN = {
+    "apiVersion": "ser.dev/v1alpha1",
+    "kind": "SERRun",
+    "metadata": {"name": "climb", "namespace": "lab", "uid": "r", "resourceVersion": "5"},
+}
+
+
+def ask(handle, question, refresh_api_key_hook=None):
+    """What ``question(cluster)`` gives when ``handle(request)`` answers."""
+
+    async def run():
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
+            configuration.refresh_api_key_hook = refresh_api_key_hook
+            async with Cluster(configuration, 5) as cluster:
+                return await question(cluster)
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("written", [b"", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"])
+def test_an_answer_that_breaks_off_is_no_answer(written):
+    async def break_off(request):
+        if written:
+            request.transport.write(written)
+            await asyncio.sleep(0.05)
+        request.transport.close()
+        return web.Response()
+
+    with pytest.raises(ApiError) as caught:
+        ask(break_off, lambda cluster: cluster.get_run("lab", "climb"))
+
+    assert caught.value.code == 0
+
+
+def test_what_others_have_put_into_the_status_is_taken_out_of_the_very_version_that_was_written():
+    asked = []
+
+    async def apply(request):
+        asked.append((request.content_type, await request.json()))
+        left = {} if len(asked) > 1 else {"finishedAt": "2026-01-31T12:00:00Z"}
+        return web.json_response({**RUN, "metadata": {"resourceVersion": "6"}, "status": {"phase": "Running", **left}})
+
+    answer = ask(apply, lambda cluster: cluster.apply_status(RUN, {"phase": "Running"}))
+
+    assert answer["status"] == {"phase": "Running"}
+    assert [kind for kind, _ in asked] == ["application/apply-patch+yaml", "application/merge-patch+json"]
+    assert asked[1][1] == {"metadata": {"resourceVersion": "6"}, "status": {"finishedAt": None}}
+
+
+def test_a_status_that_is_ours_alone_takes_one_write():
+    asked = []
+
+    async def apply(request):
+        asked.append(request.method)
+        return web.json_response({**RUN, "status": {"phase": "Running"}})
+
+    ask(apply, lambda cluster: cluster.apply_status(RUN, {"phase": "Running"}))
+
+    assert asked == ["PATCH"]
+
+
+def test_a_refusal_is_told_in_the_servers_words_with_the_pause_it_asks_for():
+    async def refuse(_):
+        return web.Response(status=429, text="too many", headers={"Retry-After": "7"})
+
+    with pytest.raises(ApiError, match="429 Too Many Requests: too many") as caught:
+        ask(refuse, lambda cluster: cluster.list_runs("lab"))
+
+    assert (caught.value.code, caught.value.retry_after) == (429, 7)
+
+
+def test_each_request_bears_the_token_as_it_is_now():
+    borne = []
+
+    async def look(request):
+        borne.append(request.headers["Authorization"])
+        return web.json_response(RUN)
+
+    async def twice(cluster):
+        await cluster.get_run("lab", "climb")
+        await cluster.get_run("lab", "climb")
+
+    tokens = iter(("first", "second"))
+    ask(look, twice, refresh_api_key_hook=lambda configuration: configuration.api_key.update(BearerToken=f"Bearer {next(tokens)}"))
+
+    assert borne == ["Bearer first", "Bearer second"]
+
+
+def test_workloads_are_read_from_an_older_kueue_too():
+    asked = []
+
+    async def old(request):
+        asked.append((request.path, request.query["labelSelector"]))
+        listed = {"kind": "WorkloadList", "apiVersion": "kueue.x-k8s.io/v1beta1", "items": [{"metadata": {"name": "w"}}]}
+        return web.json_response(listed) if "v1beta1" in request.path else web.Response(status=404)
+
+    found = ask(old, lambda cluster: cluster.list_workloads("lab", "j"))
+
+    assert [one["metadata"]["name"] for one in found] == ["w"]
+    assert asked == [
+        (f"/apis/kueue.x-k8s.io/{version}/namespaces/lab/workloads", "kueue.x-k8s.io/job-uid=j") for version in ("v1beta2", "v1beta1")
+    ]
+
+
+def test_characters_beyond_unicodes_first_plane_are_written_as_they_are():
+    read = []
+
+    async def take(request):
+        read.append(await request.text())
+        return web.json_response(RUN)
+
+    ask(take, lambda cluster: cluster.apply_status(RUN, {"message": "😀"}))
+
+    assert "😀" in read[0]  # server-side apply reads YAML, which knows no pairs of escapes

@@ -1,0 +1,97 @@
+"""How often Kueue is asked why a Job waits: once a minute, and hardly ever where there is no Kueue."""
+
+from datetime import timedelta
+
+import pytest
+
+from ser_operator.cluster.transport import ApiError
+from ser_operator.facts.queueing import NOT_ADMITTED, NOT_INSTALLED, NOT_SEEN
+
+LATER = timedelta(seconds=31)
+
+
+@pytest.fixture
+def queued_run(operator):
+    """A run whose first Job waits in a queue, a while after it was made."""
+    operator.cluster.apply(spec={"queueName": "gpu"})
+    operator.sync()
+    operator.reconcile()
+    look_after(operator, LATER)
+    return operator
+
+
+def look_after(operator, pause):
+    operator.cluster.now += pause
+    operator.sync()
+    operator.reconcile()
+
+
+def suspend(operator, state):
+    (job,) = operator.cluster.jobs.values()
+    job["spec"]["suspend"] = state
+    operator.cluster.stamp(job)
+
+
+def told_by_kueue(operator, message, reason="Pending"):
+    condition = {"type": "QuotaReserved", "status": "False", "reason": reason, "message": message}
+    (job,) = operator.cluster.jobs.values()
+    metadata = {"name": "w", "labels": {"kueue.x-k8s.io/job-uid": job["metadata"]["uid"]}}
+    operator.cluster.workloads = [{"metadata": metadata, "spec": {"queueName": "gpu"}, "status": {"conditions": [condition]}}]
+
+
+def test_a_queued_run_says_what_kueue_says_and_asks_once_a_minute(operator):
+    operator.cluster.apply(spec={"queueName": "gpu"})
+    operator.sync()
+    operator.reconcile()
+    told_by_kueue(operator, "LocalQueue gpu doesn't exist", "Inadmissible")
+
+    look_after(operator, LATER)
+    look_after(operator, LATER)
+
+    assert operator.status.message == "prepare, attempt 1 waits: LocalQueue gpu doesn't exist"
+    assert operator.condition("Stalled").reason == "QueueUnusable"
+    assert operator.cluster.asked_for_workloads == 1
+    told_by_kueue(operator, "1 more needed")
+    look_after(operator, LATER)
+    assert operator.status.message == f"prepare, attempt 1 waits: {NOT_ADMITTED}: 1 more needed"
+    assert operator.cluster.asked_for_workloads == 2
+
+
+def test_a_job_that_is_taken_back_asks_at_once(queued_run):
+    suspend(queued_run, False)
+    look_after(queued_run, timedelta(seconds=1))
+    suspend(queued_run, True)
+    told_by_kueue(queued_run, "Preempted to accommodate a workload")
+
+    look_after(queued_run, timedelta(seconds=1))
+
+    assert queued_run.status.message.endswith("Preempted to accommodate a workload")
+
+
+def test_a_cluster_without_kueue_is_asked_every_ten_minutes(operator):
+    operator.cluster.workloads = ApiError(404, "the server could not find the requested resource")
+    operator.cluster.apply(spec={"queueName": "gpu"})
+    operator.sync()
+    operator.reconcile()
+
+    for _ in range(9):
+        look_after(operator, timedelta(seconds=61))
+
+    assert operator.status.message == f"prepare, attempt 1 waits: {NOT_INSTALLED.message}"
+    assert operator.cluster.asked_for_workloads == 1
+    operator.cluster.workloads = []
+    for _ in range(3):
+        look_after(operator, timedelta(seconds=61))
+    assert operator.status.message == f"prepare, attempt 1 waits: {NOT_SEEN.message}"
+
+
+@pytest.mark.parametrize("code", [0, 403, 500])
+def test_a_refusal_is_borne(operator, code):
+    operator.cluster.workloads = ApiError(code, "no")
+    operator.cluster.apply(spec={"queueName": "gpu"})
+    operator.sync()
+    operator.reconcile()
+
+    look_after(operator, LATER)
+
+    assert operator.status.message == f"prepare, attempt 1 waits: {NOT_ADMITTED}"

@@ -1,0 +1,65 @@
+"""The operator's start, before it watches."""
+
+import asyncio
+
+import pytest
+from kubernetes.aio.client.configuration import Configuration
+
+from ser_operator.cluster.transport import ApiError
+from ser_operator.loop.engine import Engine
+from ser_operator.settings import Settings
+
+
+class Server:
+    """Refuses the first LISTs, as an API server does whose CRD was installed a moment ago."""
+
+    def __init__(self, refusals):
+        self.refusals, self.lists = refusals, 0
+
+    def tell_requests(self, tell):
+        pass
+
+    async def list_runs(self, namespace):
+        self.lists += 1
+        if self.lists <= self.refusals:
+            raise ApiError(429, "storage is (re)initializing", retry_after=0.01)
+        return []
+
+    async def list_jobs(self, namespace, selector):
+        return []
+
+    list_pods = list_jobs
+
+
+@pytest.mark.parametrize("refusals", [0, 2])
+def test_the_first_list_is_tried_until_it_is_answered(refusals):
+    async def start():
+        server = Server(refusals)
+        return await Engine(server, Configuration(), Settings(image="x"))._prime(asyncio.Event()), server.lists
+
+    assert asyncio.run(start()) == (True, refusals + 1)
+
+
+def test_an_operator_that_never_saw_anything_can_be_stopped():
+    async def start():
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.1, stop.set)
+        return await asyncio.wait_for(Engine(Server(10**9), Configuration(), Settings(image="x"))._prime(stop), 10)
+
+    assert asyncio.run(start()) is False
+
+
+def test_between_two_looks_that_wait_for_nothing_others_have_their_turn():
+    async def story():
+        engine = Engine(Server(0), Configuration(), Settings(image="x"))
+        for number in range(50):
+            engine._queue.add(("lab", str(number)))
+        worker = asyncio.create_task(engine._work())
+        lengths = set()
+        while left := len(engine._queue):
+            lengths.add(left)
+            await asyncio.sleep(0)
+        worker.cancel()
+        return lengths
+
+    assert len(asyncio.run(story())) == 50

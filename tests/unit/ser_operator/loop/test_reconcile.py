@@ -1,0 +1,447 @@
+"""One run brought to its end, whatever the API server, the cache or the operator's own death do on the way."""
+
+import pytest
+
+from ser_core.api.stage import StageResult
+from ser_core.api.status import Outcome, Phase
+from ser_operator.cluster.transport import ApiError
+from ser_operator.facts.read_run import read_run
+from ser_operator.objects import gang
+
+from ..conftest import Crash
+
+STAGES = 5  # prepare, retrain, label, filter, retrain
+GANG = {"resources": {"retrain": {"nodes": 2, "gpus": 8}}}
+
+
+def test_a_run_takes_one_job_a_stage_and_one_status_write_a_step(operator):
+    operator.cluster.apply()
+
+    operator.drive()
+
+    assert operator.status.phase is Phase.COMPLETED
+    assert len(operator.cluster.creates) == STAGES
+    assert operator.cluster.writes.count("status") == STAGES + 1
+    assert operator.status.image == "registry.example/ser:1"
+
+
+def test_a_second_look_writes_nothing(operator):
+    operator.cluster.apply()
+    for _ in range(3):
+        operator.sync()
+        operator.reconcile()
+    before = len(operator.cluster.writes)
+
+    operator.sync()
+    operator.reconcile()
+
+    assert len(operator.cluster.writes) == before
+
+
+def test_an_ended_run_costs_nothing_after_a_restart(operator):
+    operator.cluster.apply()
+    operator.drive()
+    before = len(operator.cluster.writes)
+
+    operator.start_operator()
+
+    assert operator.reconcile() is None
+    assert len(operator.cluster.writes) == before
+
+
+def crash_points():
+    """Writes of an undisturbed run, before and after each."""
+    return [(number, side) for number in range(STAGES * 4 + 4) for side in ("before", "after")]
+
+
+@pytest.mark.parametrize(("spec", "hurry"), [(None, False), (GANG, False), (None, True)], ids=["pod", "gang", "hurry"])
+@pytest.mark.parametrize(("number", "side"), crash_points())
+def test_a_crash_at_any_write_makes_no_second_job_and_repeats_no_stage(operator, number, side, spec, hurry):
+    operator.cluster.apply(spec=spec)
+    operator.hurry = hurry
+
+    def crash(at, what):
+        if at == number:
+            raise Crash
+
+    setattr(operator.cluster, side, crash)
+    try:
+        operator.drive()
+    except Crash:
+        operator.start_operator()
+        operator.drive()
+
+    assert operator.status.phase is Phase.COMPLETED
+    assert len(operator.cluster.creates) == len(set(operator.cluster.creates)) == STAGES
+    assert len(operator.executed) == STAGES
+
+
+def test_while_other_runs_wait_for_their_next_job_status_and_events_come_after_it(operator):
+    operator.cluster.apply()
+    operator.hurry = True
+    operator.sync()
+
+    assert operator.reconcile() == 0
+    assert operator.cluster.writes == ["job"]
+    operator.reconcile()
+
+    assert operator.cluster.writes == ["job", "status", "event", "event"]
+    assert operator.drive().cluster.writes.count("status") == STAGES + 1
+
+
+def test_what_was_put_off_is_planned_again_when_the_run_has_changed_meanwhile(operator):
+    operator.cluster.apply()
+    operator.hurry = True
+    operator.sync()
+    operator.reconcile()
+    operator.cluster.runs["lab", "climb"]["spec"]["suspend"] = True
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+
+    with pytest.raises(ApiError, match="changed"):
+        operator.reconcile()
+    operator.sync()
+    operator.reconcile()
+
+    assert operator.cluster.writes[:3] == ["job", "status", "delete"]
+
+
+def test_a_cache_that_has_not_seen_the_new_job_starts_no_second_one(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (job,) = operator.cluster.creates
+    operator.cache.remove("Job", operator.cluster.jobs[job])
+
+    operator.reconcile()
+
+    assert operator.cluster.creates == [job]
+    assert operator.status.stages[-1].outcome is Outcome.RUNNING
+
+
+def test_a_job_without_its_label_is_still_found(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (name,) = operator.cluster.creates
+    operator.cluster.jobs[name]["metadata"]["labels"] = {}
+    operator.start_operator()
+    operator.cache.remove("Job", operator.cluster.jobs[name])
+
+    operator.reconcile()
+
+    assert operator.cluster.creates == [name]
+
+
+def test_the_end_of_a_job_without_its_label_is_seen_although_no_watch_tells_of_it(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (name,) = operator.cluster.creates
+    operator.cluster.jobs[name]["metadata"]["labels"].pop("app.kubernetes.io/managed-by")
+    operator.cluster.stamp(operator.cluster.jobs[name])
+    operator.sync()
+    operator.finish_stage(operator.cluster.jobs[name])
+
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Running"])
+def test_no_status_makes_the_operator_delete_what_is_not_an_attempt_of_the_run(operator, phase):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    bystander = {"metadata": {"name": "bystander", "namespace": "lab"}, "spec": {}}
+    operator.cluster.jobs["bystander"] = bystander
+    operator.cluster.stamp(bystander)
+    run = operator.cluster.runs["lab", "climb"]
+    live = {**run["status"]["stages"][-1], "job": "bystander", "reason": "Suspended"}
+    run["status"] = {**run["status"], "phase": phase, "stages": [live]}
+    operator.cluster.stamp(run)
+    operator.sync()
+
+    operator.reconcile()
+
+    assert "deletionTimestamp" not in bystander["metadata"]
+    assert operator.status.phase is Phase.RUNNING
+
+
+def test_a_lost_result_is_looked_for_and_no_stage_runs_twice(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (name,) = operator.cluster.creates
+    operator.finish_stage(operator.cluster.jobs[name])
+    operator.cluster.vanish(name)
+    operator.start_operator()
+
+    operator.drive()
+
+    modes = [operator.cluster.stage(job).mode for job in operator.cluster.jobs.values()]
+    assert modes.count("report") == 1
+    assert len(operator.executed) == STAGES
+
+
+def test_the_answer_of_a_create_that_was_lost_is_adopted(operator):
+    operator.cluster.apply()
+
+    def lose(number, what):
+        if what == "job":
+            operator.cluster.after = lambda *_: None
+            raise ApiError(0, "connection reset")
+
+    operator.cluster.after = lose
+    operator.sync()
+    with pytest.raises(ApiError):
+        operator.reconcile()
+
+    operator.drive()
+
+    assert len(operator.cluster.creates) == len(set(operator.cluster.creates)) == STAGES
+
+
+def test_the_end_of_a_job_that_is_found_as_it_is_to_be_created_is_taken_in_at_once(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (job,) = operator.cluster.jobs.values()
+    operator.finish_stage(job)
+    job["metadata"]["labels"] = {}
+    operator.cluster.runs["lab", "climb"].pop("status")
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    operator.start_operator()
+    operator.cache.remove("Job", job)
+
+    assert operator.reconcile() == 0
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+
+
+def test_a_run_that_was_made_anew_under_its_name_is_looked_at_again(operator):
+    operator.cluster.apply()
+    operator.sync()
+    del operator.cluster.runs["lab", "climb"]
+    operator.cluster.apply()
+
+    with pytest.raises(ApiError, match="made anew"):
+        operator.reconcile()
+    operator.reconcile()
+
+    assert operator.status.phase is Phase.RUNNING
+    assert len(operator.cluster.creates) == 1
+
+
+def test_pods_of_jobs_that_have_succeeded_are_not_asked_for(operator, monkeypatch):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    operator.finish_stage(*operator.cluster.live_jobs())
+    operator.sync()
+    monkeypatch.delattr(type(operator.cluster), "list_pods")
+
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+    assert len(operator.cluster.creates) == 2
+
+
+def test_a_result_that_the_cache_has_not_seen_is_asked_for(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    operator.finish_stage(*operator.cluster.live_jobs())
+    operator.cache.replace("Job", list(operator.cluster.jobs.values()), None)
+
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+
+
+def test_a_foreign_job_with_our_name_is_neither_adopted_nor_deleted(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (name,) = operator.cluster.creates
+    foreign = operator.cluster.jobs[name]
+    foreign["metadata"]["ownerReferences"][0]["uid"] = "another"
+    operator.cluster.runs["lab", "climb"].pop("status")
+    operator.start_operator()
+
+    operator.reconcile()
+
+    assert (operator.condition("Stalled").status, operator.condition("Stalled").reason) == ("True", "NameConflict")
+    assert name in operator.status.message
+    assert "deletionTimestamp" not in foreign["metadata"]
+
+
+def test_a_refused_job_waits_in_the_words_of_the_api_server_without_a_hot_loop(operator):
+    operator.cluster.apply()
+    operator.cluster.refuse_jobs = ApiError(403, "403 Forbidden: exceeded quota: jobs, requested: count/jobs.batch=1")
+    operator.sync()
+
+    pauses = [operator.reconcile()]
+    writes = len(operator.cluster.writes)
+    operator.sync()
+    pauses.append(operator.reconcile())
+
+    assert pauses == [30.0, 30.0]
+    assert "exceeded quota" in operator.status.message
+    assert operator.cluster.writes[writes:] == []
+    operator.cluster.refuse_jobs = None
+    assert operator.drive().status.phase is Phase.COMPLETED
+
+
+def test_a_refused_job_is_tried_again_as_soon_as_the_spec_has_changed(operator):
+    operator.cluster.apply()
+    operator.cluster.refuse_jobs = ApiError(422, "422 Unprocessable Entity: no such priority class")
+    operator.sync()
+    operator.reconcile()
+    operator.cluster.runs["lab", "climb"]["metadata"]["generation"] = 2
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    writes = len(operator.cluster.writes)
+
+    operator.sync()
+    operator.reconcile()
+
+    assert operator.cluster.writes[writes] == "job"
+
+
+def test_suspend_deletes_the_job_in_the_foreground_and_resume_is_uncharged(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    operator.cluster.runs["lab", "climb"]["spec"]["suspend"] = True
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+
+    operator.sync()
+    operator.reconcile()
+    (name,) = operator.cluster.creates
+    assert operator.cluster.jobs[name]["metadata"]["deletionTimestamp"]
+    operator.cluster.vanish(name)
+    operator.sync()
+    operator.reconcile()
+    assert operator.status.phase is Phase.SUSPENDED
+
+    operator.cluster.runs["lab", "climb"]["spec"]["suspend"] = False
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    operator.drive()
+    assert operator.status.phase is Phase.COMPLETED
+    assert not any(row.charged for row in operator.status.stages)
+
+
+def test_the_last_words_of_a_stopped_job_are_heard_although_it_is_gone_by_now(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    operator.cluster.runs["lab", "climb"]["spec"]["suspend"] = True
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    operator.sync()
+    operator.reconcile()
+    (job,) = operator.cluster.jobs.values()
+    operator.cluster.end(job, 143, StageResult(outcome="interrupted", checkpoint_step=5).model_dump_json(by_alias=True))
+    job["status"] = {}
+    operator.sync()
+    operator.cluster.vanish(job["metadata"]["name"])
+    operator.sync()
+
+    operator.reconcile()
+
+    assert (operator.status.phase, operator.status.stages[-1].checkpoint_step) == (Phase.SUSPENDED, 5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"storage": {"uri": "s3://bucket/x", "credentialsSecret": "root"}}, "storage.credentialsSecret 'root'"),
+        ({"storage": {"uri": "s3://other/x"}}, "storage.uri 's3://other/x'"),
+        ({"rewardModel": {"base": "file:///etc"}}, "rewardModel.base 'file:///etc'"),
+    ],
+)
+def test_what_the_operator_does_not_allow_fails_by_name_before_any_job(make_operator, spec, field):
+    operator = make_operator(allowed_storage="s3://bucket/*", allowed_secrets="ser-*")
+    operator.cluster.apply(spec=spec)
+
+    operator.drive()
+
+    assert operator.condition("Failed").reason == "NotAllowed"
+    assert field in operator.status.message
+    assert operator.cluster.creates == []
+
+
+def test_a_stage_that_cannot_be_shared_out_waits_until_it_is_one_process(operator):
+    operator.cluster.apply(spec={"resources": {"prepare": {"gpus": 8}}})
+    operator.sync()
+    operator.reconcile()
+
+    assert (operator.condition("Stalled").status, operator.condition("Stalled").reason) == ("True", "NotSupported")
+    assert "resources.prepare" in operator.status.message
+    assert operator.cluster.creates == []
+
+    operator.cluster.runs["lab", "climb"]["spec"]["resources"]["prepare"]["gpus"] = 1
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    assert operator.drive().status.phase is Phase.COMPLETED
+
+
+def test_the_gangs_of_a_run_share_one_service(operator):
+    operator.cluster.apply(spec=GANG)
+
+    operator.drive()
+
+    assert operator.cluster.writes.count("service") == 2  # the second finds that it exists
+    (service,) = operator.cluster.services.values()
+    assert service["metadata"]["ownerReferences"][0]["uid"] == operator.cluster.runs["lab", "climb"]["metadata"]["uid"]
+
+
+def test_a_service_of_somebody_else_is_not_taken(operator):
+    operator.cluster.apply(spec=GANG)
+    operator.sync()
+    operator.reconcile()
+    operator.finish_stage(*operator.cluster.live_jobs())
+    name = gang.service_name(read_run(operator.cluster.runs["lab", "climb"]))
+    operator.cluster.services[name] = {"metadata": {"name": name, "ownerReferences": [{"uid": "another", "controller": True}]}}
+
+    operator.sync()
+    operator.reconcile()
+
+    assert operator.condition("Stalled").reason == "NameConflict"
+    assert name in operator.status.message
+    assert len(operator.cluster.creates) == 1
+
+
+def test_a_spec_that_passed_admission_but_is_unusable_fails_once_with_its_fields(operator):
+    operator.cluster.apply(spec={"loop": {"maxIterations": 99}})
+
+    operator.sync()
+    operator.reconcile()
+    writes = len(operator.cluster.writes)
+    operator.sync()
+    operator.reconcile()
+
+    assert operator.condition("Failed").reason == "InvalidSpec"
+    assert "spec.loop.maxIterations" in operator.status.message
+    assert len(operator.cluster.writes) == writes == 1
+
+
+@pytest.mark.parametrize("status", [{"phase": "Nonsense"}, {"stages": "none"}, {"iterations": [{"iteration": {}}]}])
+def test_a_status_that_somebody_garbled_counts_as_lost(operator, status):
+    operator.cluster.apply(status=status)
+
+    operator.drive()
+
+    assert operator.status.phase is Phase.COMPLETED
+
+
+def test_jobs_go_when_their_time_after_the_end_has_passed(operator):
+    operator.cluster.apply(spec={"ttlAfterFinished": "1h"})
+    operator.drive()
+    operator.sync()
+    again = operator.reconcile()
+    assert again == pytest.approx(3600, abs=2)
+
+    operator.cluster.now = operator.cluster.now.replace(hour=14)
+    operator.sync()
+    operator.reconcile()
+
+    assert all("deletionTimestamp" in job["metadata"] for job in operator.cluster.jobs.values())
