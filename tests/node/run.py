@@ -115,11 +115,12 @@ class Run:
         return self.until(found)
 
     def at_work(self, stage: str, number: int = 1, steps: int = 0, pods: int = 1) -> list[Object]:
-        """Wait until the pods of an attempt run, and its first has told of more than ``steps`` steps."""
+        """Wait until the pods of an attempt run, and its first has told of ``steps`` steps; pods that must go do not count."""
 
         def found() -> list[Object] | None:
             seen = self.pods(**{"ser.dev/stage": stage, "ser.dev/attempt": str(number)})
-            running = [pod for pod in seen if pod["status"]["phase"] == "Running" and pod["status"].get("podIP")]
+            staying = [pod for pod in seen if "deletionTimestamp" not in pod["metadata"]]
+            running = [pod for pod in staying if pod["status"]["phase"] == "Running" and pod["status"].get("podIP")]
             if len(running) != pods:
                 self.check_that_it_lives()
                 return None

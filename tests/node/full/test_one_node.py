@@ -84,7 +84,7 @@ def test_a_silent_node_is_told_by_status_why_and_a_metric(story):
     assert "node ser-node has not answered since" in story.silent["message"]
     assert story.why["cause"] == "the node of a stage's pod does not answer; the stage may still be at work"
     assert "ser-node" in story.shown
-    assert 'ser_run_condition{condition="Stalled",namespace="lab",run="node"} 1.0' in story.metrics
+    assert 'ser_run_condition{namespace="lab",run="node",condition="Stalled"} 1.0' in story.metrics
 
 
 def test_when_the_node_answers_again_the_attempt_goes_on(story):
