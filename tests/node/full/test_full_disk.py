@@ -40,5 +40,4 @@ def test_a_pod_over_its_own_limit_is_evicted_without_a_disruption(story):
 def test_the_attempt_is_charged_as_one_that_was_killed(story):
     """Expected today: nobody knows why it was killed."""
     _, row, _ = story
-    print("ROW", row)
     assert (row["outcome"], row["charged"]) == ("Failed", True)
