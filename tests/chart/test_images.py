@@ -8,6 +8,7 @@ import pytest
 from chart.dockerfile import ROOT, build, entrypoint, last_stage
 from chart.rendering import objects, the
 
+pytestmark = pytest.mark.timeout(1200)  # the first test of each image installs what is in it
 OPERATOR, JOBS = ROOT / "operator" / "Dockerfile", ROOT / "jobs" / "Dockerfile"
 
 

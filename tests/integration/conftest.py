@@ -18,7 +18,7 @@ class Run:
     file: Path
     store: Path
 
-    def ser(self, *arguments, timeout=240):
+    def ser(self, *arguments, timeout=600):
         return subprocess.run([sys.executable, "-m", "ser_core.cli.app", *arguments], capture_output=True, text=True, timeout=timeout)
 
     def start(self):

@@ -19,6 +19,7 @@ import pytest
 from integration.conftest import Run
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "store-0.1.0.tar.xz"
+pytestmark = pytest.mark.timeout(900)
 LEARNT = {"retrain": "training.parquet", "sft": "sft.parquet", "ppo": "ppo.parquet"}
 """A row for each optimizer step, those before the interruption included."""
 TOLERANCE = 0.01

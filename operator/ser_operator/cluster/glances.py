@@ -12,7 +12,7 @@ from ser_core.loop.observed import Progress, Waiting
 from ser_operator.cluster.kubernetes_api import KubernetesApi
 from ser_operator.cluster.transport import NOT_FOUND, ApiError
 from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.queueing import NOT_INSTALLED, QUEUED, queued
+from ser_operator.facts.queueing import NOT_INSTALLED, NOT_SEEN, SILENT, queued
 from ser_operator.facts.reading import leading, terminated, uid
 from ser_operator.facts.silent_node import silent_node
 from ser_operator.facts.waiting import lagging, stuck, waiting, waits_since
@@ -68,8 +68,8 @@ class Glances:
 
     async def _waiting(self, job: Object, pods: Sequence[Object], before: Glance, now: datetime) -> Glance:
         known = waiting(job, pods, ())
-        if known is not None and known.reason == QUEUED:
-            return await self._queued(job, known, before, now)
+        if known is SILENT:
+            return await self._queued(job, before, now)
         events, seen_at = before.events, before.seen_at
         if known is None and _due(before, now, EVENTS_SECONDS):
             try:
@@ -79,20 +79,20 @@ class Glances:
             seen_at = now
         return Glance(waiting=known or waiting(job, pods, events), seen_at=seen_at, events=events)
 
-    async def _queued(self, job: Object, known: Waiting, before: Glance, now: datetime) -> Glance:
+    async def _queued(self, job: Object, before: Glance, now: datetime) -> Glance:
         if before.queue is not None and not _due(before, now, EVENTS_SECONDS):
             return before
-        said = await self._ask_queue(job, now) or known
-        return Glance(waiting=said, seen_at=now, queue=said)
+        said = await self._ask_queue(job, now)
+        return Glance(waiting=said, seen_at=now, queue=None if said in (SILENT, NOT_SEEN) else said)
 
-    async def _ask_queue(self, job: Object, now: datetime) -> Waiting | None:
+    async def _ask_queue(self, job: Object, now: datetime) -> Waiting:
         if self._kueue_missing_until is not None and now < self._kueue_missing_until:
             return NOT_INSTALLED
         try:
             return queued(await self._api.list_workloads(job["metadata"]["namespace"], uid(job)))
         except ApiError as error:
             if error.code != NOT_FOUND:
-                return None  # a reason is worth having, not worth failing for
+                return SILENT  # a reason is worth having, not worth failing for
             self._kueue_missing_until = now + KUEUE_MISSING_PAUSE
             return NOT_INSTALLED
 

@@ -20,7 +20,7 @@ class Glance:
     """Last time that something was asked for."""
     events: Sequence[Object] = ()
     queue: Waiting | None = None
-    """What its queue said of it last."""
+    """What its queue said of it last; None: nothing yet, so that it is asked again at the next look."""
 
 
 NO_GLANCE = Glance()

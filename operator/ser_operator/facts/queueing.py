@@ -17,6 +17,9 @@ QUEUE_UNUSABLE = "QueueUnusable"
 PODS_NOT_READY = "PodsReadyTimeout"
 DEACTIVATED = "WorkloadDeactivated"
 NOT_ADMITTED = "its queue has not admitted it"
+SILENT = Waiting(QUEUED, NOT_ADMITTED)
+NOT_SEEN = Waiting(QUEUED, f"{NOT_ADMITTED}: Kueue keeps no Workload of it; see that Kueue is at work and manages this namespace")
+NO_QUEUE = "Kueue manages Jobs without a queue here, and there is no LocalQueue called default"
 NOT_INSTALLED = Waiting(QUEUED, f"{NOT_ADMITTED}: the cluster knows no workloads.kueue.x-k8s.io, so Kueue is not installed")
 
 
@@ -28,8 +31,8 @@ def queued(workloads: Sequence[Object]) -> Waiting:
     """
     newest = max(workloads, key=lambda one: str(at(one, "metadata").get("creationTimestamp", "")), default=None)
     if newest is None:
-        return Waiting(QUEUED, NOT_ADMITTED)
-    return _deactivated(newest) or _without_quota(newest) or _unchecked(newest) or Waiting(QUEUED, NOT_ADMITTED)
+        return NOT_SEEN
+    return _deactivated(newest) or _without_quota(newest) or _unchecked(newest) or SILENT
 
 
 def _deactivated(workload: Object) -> Waiting | None:
@@ -46,6 +49,8 @@ def _without_quota(workload: Object) -> Waiting | None:
         return None
     said = quota if quota.get("status") == "False" else evicted  # which keeps its quota until its pods are gone
     told = _message(said)
+    if said.get("reason") == "Inadmissible" and not at(workload, "spec").get("queueName"):
+        return Waiting(QUEUE_UNUSABLE, NO_QUEUE, stalled=True)
     if said.get("reason") == "Inadmissible":
         return Waiting(QUEUE_UNUSABLE, told, stalled=True)
     if taken_back and evicted.get("reason") == PODS_NOT_READY and _message(evicted) == told:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.queueing import NOT_ADMITTED, QUEUED
+from ser_operator.facts.queueing import SILENT
 from ser_operator.facts.reading import (
     at,
     by_index,
@@ -67,7 +67,7 @@ def waiting(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Wa
         events: Events of the lagging pod, or of the Job when there is no pod.
     """
     if at(job, "spec").get("suspend"):
-        return Waiting(QUEUED, NOT_ADMITTED)
+        return SILENT
     return _by_pod(lagging(pods)) or _by_events(job, events)
 
 

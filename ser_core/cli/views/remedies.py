@@ -68,7 +68,7 @@ REMEDIES = (
     Remedy(
         ("WorkloadDeactivated",),
         "the queue has given the stage's Job up",
-        "see why its pods did not run (kubectl get events), then set the workload's spec.active to true: kubectl edit workload",
+        "see why its pods did not run (kubectl get events), then suspend and resume the run, which queues a new Job",
     ),
     Remedy(
         ("NodeUnreachable",),

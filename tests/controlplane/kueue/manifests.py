@@ -28,10 +28,11 @@ def documents(module: Path, url: str, certificate: bytes) -> Iterator[Object]:
     bundle = base64.b64encode(certificate).decode()
     for name in _RIGHTS:
         yield from map(_in_namespace, _read(components / "rbac" / f"{name}.yaml"))
-    converted = {path.stem.removeprefix("webhook_in_") for path in (components / "crd" / "patches").glob("webhook_in_*.yaml")}
-    for path in sorted((components / "crd" / "bases").glob("*.yaml")):
-        for crd in _read(path):
-            yield _converted(crd, url, bundle) if crd["spec"]["names"]["plural"] in converted else crd
+    (kinds,) = _read(components / "crd" / "kustomization.yaml")
+    converted = {Path(patch["path"]).stem for patch in kinds["patches"]}
+    for name in kinds["resources"]:
+        for crd in _read(components / "crd" / name):
+            yield _converted(crd, url, bundle) if f"webhook_in_{crd['spec']['names']['plural']}" in converted else crd
     for webhooks in _read(components / "webhook" / "manifests.yaml"):
         yield {**webhooks, "webhooks": [_by_url(one, url, bundle) for one in webhooks["webhooks"] if _kind(one) in _KINDS]}
 

@@ -3,17 +3,16 @@
 import os
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import yaml
-from ports import free_ports
+from ports import free_port
 
 from controlplane.kueue.manifests import ACCOUNT, NAMESPACE, documents
-from controlplane.kueue.queues import FLAVORS, flavor
+from controlplane.kueue.queues import CLUSTER_QUEUES, FLAVORS, cluster_queue, flavor
 from controlplane.plane.api_client import ApiError, Object
 from controlplane.plane.build import binary, module_folder
 from controlplane.plane.certificate import self_signed
@@ -26,8 +25,9 @@ PODS_READY_SECONDS = 30
 """How long the pods of an admitted Job may take to be ready: short for a test, and long for a busy machine."""
 REQUEUE_SECONDS = 3
 REQUEUES = 1
-MANAGED = "kueue.x-k8s.io/managed-namespace"
-"""Label of namespaces in which Kueue also manages Jobs that name no queue."""
+LEFT_ALONE = "left-alone-by-kueue"
+"""Label of namespaces whose Jobs Kueue does not manage; in all others it also manages those that name no queue."""
+_PROBE = "probe"
 _MOUNTS = """
 set -e
 mount -t tmpfs tmpfs "$1"
@@ -52,7 +52,7 @@ class Kueue:
         folder.mkdir(parents=True, exist_ok=True)
         self._plane = plane
         self._folder = folder
-        self._webhooks, self._health = free_ports(2)
+        self._webhooks = free_port()
         self._watchdog = Watchdog()
 
     def __enter__(self) -> Self:
@@ -84,8 +84,14 @@ class Kueue:
         _within(READY_SECONDS, self._are_kinds_served, "Kueue's kinds are served")
 
     def _are_kinds_served(self) -> bool:
-        crds = self._plane.api().items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
-        return all({"Established": "True"}.items() <= _states(crd).items() for crd in crds)
+        api = self._plane.api()
+        try:
+            for crd in api.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"):
+                version = next(one["name"] for one in crd["spec"]["versions"] if one["storage"])
+                api.get(f"/apis/{crd['spec']['group']}/{version}/{crd['spec']['names']['plural']}")
+        except ApiError:  # 404, then 429 while the storage begins
+            return False
+        return True
 
     def _configuration(self) -> Object:
         """The least: Jobs alone, and waits that a test can bear."""
@@ -93,16 +99,21 @@ class Kueue:
             "apiVersion": "config.kueue.x-k8s.io/v1beta2",
             "kind": "Configuration",
             "namespace": NAMESPACE,
-            "health": {"healthProbeBindAddress": f"127.0.0.1:{self._health}"},
+            "health": {"healthProbeBindAddress": "0"},
             "metrics": {"bindAddress": "0"},
             "webhook": {"host": "127.0.0.1", "port": self._webhooks, "certDir": str(self._folder)},
             "leaderElection": {"leaderElect": False},
             "internalCertManagement": {"enable": False},
             "clientConnection": {"qps": 200, "burst": 400},
-            "featureGates": {"VisibilityOnDemand": False},
+            "featureGates": {"VisibilityOnDemand": False, "MultiKueue": False},
             "integrations": {"frameworks": ["batch/job"]},
             "manageJobsWithoutQueueName": True,
-            "managedJobsNamespaceSelector": {"matchLabels": {MANAGED: "true"}},
+            "managedJobsNamespaceSelector": {
+                "matchExpressions": [
+                    {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", NAMESPACE]},
+                    {"key": LEFT_ALONE, "operator": "DoesNotExist"},
+                ]
+            },
             "waitForPodsReady": {
                 "timeout": f"{PODS_READY_SECONDS}s",
                 "requeuingStrategy": {"backoffBaseSeconds": REQUEUE_SECONDS, "backoffLimitCount": REQUEUES},
@@ -110,24 +121,27 @@ class Kueue:
         }
 
     def _wait_until_ready(self) -> None:
-        _within(READY_SECONDS, self._answers, f"Kueue is ready; its log is {self._part.log}")
-        _within(READY_SECONDS, self._takes_objects, "Kueue's webhooks answer the API server")
+        log = f"its log is {self._part.log}"
+        _within(READY_SECONDS, self._opens_a_queue, f"Kueue's webhooks answer the API server; {log}")
+        _within(READY_SECONDS, self._is_at_work, f"Kueue looks at a new queue; {log}")
+        for path in (CLUSTER_QUEUES, FLAVORS):
+            self._plane.api().delete(f"{path}/{_PROBE}")
 
-    def _answers(self) -> bool:
+    def _opens_a_queue(self) -> bool:
         self._part.check()
+        api = self._plane.api()
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self._health}/readyz", timeout=2).close()
-        except OSError:
-            return False
-        return True
-
-    def _takes_objects(self) -> bool:
-        self._part.check()
-        try:
-            self._plane.api().create(f"{FLAVORS}?dryRun=All", flavor("probe", {}))
+            if api.find(f"{FLAVORS}/{_PROBE}") is None:
+                api.create(FLAVORS, flavor(_PROBE, {}))
+            api.create(CLUSTER_QUEUES, cluster_queue(_PROBE, _PROBE, {"cpu": "1"}))
         except ApiError:
             return False
         return True
+
+    def _is_at_work(self) -> bool:
+        self._part.check()
+        status = self._plane.api().get(f"{CLUSTER_QUEUES}/{_PROBE}").get("status", {})
+        return any(one["type"] == "Active" and one["status"] == "True" for one in status.get("conditions", ()))
 
 
 def why_not(folder: Path) -> str:
@@ -141,10 +155,6 @@ def in_own_mounts(folder: Path, program: list[str]) -> list[str]:
     (folder / "etc").mkdir(exist_ok=True)
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     return ["unshare", "--mount", *user, "sh", "-c", _MOUNTS, "sh", str(folder / "etc"), str(folder), *program]
-
-
-def _states(thing: Object) -> dict[str, str]:
-    return {one["type"]: one["status"] for one in thing.get("status", {}).get("conditions") or ()}
 
 
 def _within(seconds: float, holds: Callable[[], bool], what: str) -> None:

@@ -47,7 +47,7 @@ def workloads(namespace: str) -> str:
 def open_queue(api: ApiClient, namespace: str, queue: str, node_labels: Mapping[str, str], quota: Mapping[str, str] | None = None) -> None:
     """A LocalQueue with a ClusterQueue and a flavor of its own, both named like the namespace; by default 64 CPUs, 256 GiB and 8 GPUs."""
     api.create(FLAVORS, flavor(namespace, node_labels))
-    amounts = quota if quota is not None else {"cpu": "64", "memory": "256Gi", GPU: "8"}
+    amounts = quota or {"cpu": "64", "memory": "256Gi", GPU: "8"}
     api.create(CLUSTER_QUEUES, cluster_queue(namespace, namespace, amounts))
     api.create(local_queues(namespace), local_queue(queue, namespace))
 

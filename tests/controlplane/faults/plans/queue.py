@@ -11,6 +11,7 @@ from controlplane.kueue.urgent import Urgent
 NAME = "lab"
 QUOTA = {"cpu": "1"}
 STAGES = 5
+SECONDS = 180
 
 
 def queued(stage: str) -> Fault:
@@ -22,14 +23,14 @@ def queued(stage: str) -> Fault:
         gate = scenario.hold(stage)
         scenario.operator.restart_when_dead()
         scenario.apply(queueName=NAME, resources={stage: QUOTA})
-        job = gate.wait_for_pod(60).labels["job-name"]
+        job = gate.wait_for_pod(SECONDS).labels["job-name"]
         with Urgent(scenario.api, scenario.kubelet, scenario.namespace, NAME, QUOTA):
-            waiting = scenario.wait(lambda status: "Preempted to accommodate a workload" in status.get("message", ""), 30)
+            waiting = scenario.wait(lambda status: "Preempted to accommodate a workload" in status.get("message", ""), SECONDS)
             assert (waiting["phase"], waiting["conditions"][0]["reason"]) == ("Running", "Queued")
-            eventually(lambda: not _running(scenario, job), 30, "the evicted pod ends")
-        assert gate.wait_for_pod(60, count=2).labels["job-name"] == job
+            eventually(lambda: not _running(scenario, job), SECONDS, "the evicted pod ends")
+        assert gate.wait_for_pod(SECONDS, count=2).labels["job-name"] == job
         gate.release()
-        run_to_end(scenario, apply=False)
+        run_to_end(scenario, apply=False, seconds=SECONDS)
         assert len(scenario.jobs()) == STAGES
         assert all(pod["spec"]["nodeSelector"] for pod in scenario.pods(job))
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ser_operator.cluster.transport import ApiError
-from ser_operator.facts.queueing import NOT_ADMITTED, NOT_INSTALLED
+from ser_operator.facts.queueing import NOT_ADMITTED, NOT_INSTALLED, NOT_SEEN
 
 LATER = timedelta(seconds=31)
 
@@ -36,7 +36,7 @@ def told_by_kueue(operator, message, reason="Pending"):
     condition = {"type": "QuotaReserved", "status": "False", "reason": reason, "message": message}
     (job,) = operator.cluster.jobs.values()
     metadata = {"name": "w", "labels": {"kueue.x-k8s.io/job-uid": job["metadata"]["uid"]}}
-    operator.cluster.workloads = [{"metadata": metadata, "status": {"conditions": [condition]}}]
+    operator.cluster.workloads = [{"metadata": metadata, "spec": {"queueName": "gpu"}, "status": {"conditions": [condition]}}]
 
 
 def test_a_queued_run_says_what_kueue_says_and_asks_once_a_minute(operator):
@@ -82,7 +82,7 @@ def test_a_cluster_without_kueue_is_asked_every_ten_minutes(operator):
     operator.cluster.workloads = []
     for _ in range(3):
         look_after(operator, timedelta(seconds=61))
-    assert operator.status.message == f"prepare, attempt 1 waits: {NOT_ADMITTED}"
+    assert operator.status.message == f"prepare, attempt 1 waits: {NOT_SEEN.message}"
 
 
 @pytest.mark.parametrize("code", [0, 403, 500])

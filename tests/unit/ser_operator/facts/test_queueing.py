@@ -4,15 +4,29 @@ import pytest
 
 from ser_core.cli.views.remedies import REMEDY_OF
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.queueing import DEACTIVATED, NOT_ADMITTED, PODS_NOT_READY, QUEUE_UNUSABLE, QUEUED, queued
+from ser_operator.facts.queueing import (
+    DEACTIVATED,
+    NO_QUEUE,
+    NOT_ADMITTED,
+    NOT_SEEN,
+    PODS_NOT_READY,
+    QUEUE_UNUSABLE,
+    QUEUED,
+    SILENT,
+    queued,
+)
 
 TIMEOUT = "Exceeded the PodsReady timeout lab/job-hh"
 
 
-def workload(*conditions, created="2026-01-31T12:00:00Z", active=True, checks=()):
+def workload(*conditions, created="2026-01-31T12:00:00Z", active=True, checks=(), queue="gpu"):
     found = [dict(zip(("type", "status", "reason", "message"), one, strict=True)) for one in conditions]
     metadata = {"name": "job-hh", "creationTimestamp": created}
-    return {"metadata": metadata, "spec": {"active": active}, "status": {"conditions": found, "admissionChecks": list(checks)}}
+    return {
+        "metadata": metadata,
+        "spec": {"active": active, "queueName": queue},
+        "status": {"conditions": found, "admissionChecks": list(checks)},
+    }
 
 
 def no_quota(message, reason="Pending"):
@@ -26,17 +40,18 @@ RESERVED = ("QuotaReserved", "True", "QuotaReserved", "Quota reserved in Cluster
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        ([], Waiting(QUEUED, NOT_ADMITTED)),
-        ([workload()], Waiting(QUEUED, NOT_ADMITTED)),
+        ([], NOT_SEEN),
+        ([workload()], SILENT),
         ([workload(no_quota("1 more needed"))], Waiting(QUEUED, f"{NOT_ADMITTED}: 1 more needed")),
         (
             [workload(no_quota("LocalQueue gpu doesn't exist", "Inadmissible"))],
             Waiting(QUEUE_UNUSABLE, "LocalQueue gpu doesn't exist", stalled=True),
         ),
+        ([workload(no_quota("LocalQueue  doesn't exist", "Inadmissible"), queue="")], Waiting(QUEUE_UNUSABLE, NO_QUEUE, stalled=True)),
         ([workload(no_quota(TIMEOUT), EVICTED)], Waiting(PODS_NOT_READY, TIMEOUT)),
         ([workload(RESERVED, EVICTED)], Waiting(PODS_NOT_READY, TIMEOUT)),
         ([workload(RESERVED, ("Evicted", "True", "Preempted", "for others"))], Waiting(QUEUED, f"{NOT_ADMITTED}: for others")),
-        ([workload(RESERVED, ("Evicted", "False", "QuotaReserved", "Previously: for others"))], Waiting(QUEUED, NOT_ADMITTED)),
+        ([workload(RESERVED, ("Evicted", "False", "QuotaReserved", "Previously: for others"))], SILENT),
         ([workload(no_quota("1 more needed"), EVICTED)], Waiting(QUEUED, f"{NOT_ADMITTED}: 1 more needed")),
         (
             [workload(no_quota("any"), ("Evicted", "True", "Deactivated", "too many tries"), active=False)],
@@ -46,7 +61,7 @@ RESERVED = ("QuotaReserved", "True", "QuotaReserved", "Quota reserved in Cluster
             [workload(RESERVED, checks=[{"name": "nodes", "state": "Pending", "message": "asked for"}])],
             Waiting(QUEUED, f"{NOT_ADMITTED}: admission check nodes: asked for"),
         ),
-        ([workload(RESERVED, checks=[{"name": "nodes", "state": "Ready"}])], Waiting(QUEUED, NOT_ADMITTED)),
+        ([workload(RESERVED, checks=[{"name": "nodes", "state": "Ready"}])], SILENT),
     ],
 )
 def test_kueue_is_quoted(found, expected):
@@ -61,7 +76,7 @@ def test_the_newest_of_several_workloads_counts():
 
 @pytest.mark.parametrize("found", [{}, {"status": "lost"}, {"status": {"conditions": [7], "admissionChecks": "none"}, "spec": None}])
 def test_a_workload_that_somebody_has_spoilt_says_nothing(found):
-    assert queued([found]) == Waiting(QUEUED, NOT_ADMITTED)
+    assert queued([found]) == SILENT
 
 
 @pytest.mark.parametrize("reason", [QUEUED, QUEUE_UNUSABLE, PODS_NOT_READY, DEACTIVATED])
