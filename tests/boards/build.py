@@ -69,6 +69,7 @@ def _bundle(node: Path, made: Path) -> None:
         "--format=iife",
         "--jsx=automatic",
         "--log-level=error",
+        "--minify",
         '--define:process.env.NODE_ENV="production"',
         "--define:global=window",
         *(f"--loader:.{each.replace(':', '=')}" for each in _LOADERS),

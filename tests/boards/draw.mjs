@@ -15,9 +15,10 @@ const FOLDERS = [
 ];
 
 const request = JSON.parse(readFileSync(0));
-const browser = await chromium.launch({ args: QUIET, chromiumSandbox: false, executablePath: request.chromium });
+const browser = await chromium.launch({ args: QUIET, chromiumSandbox: false, executablePath: request.chromium, timeout: 0 });
 try {
   const page = await browser.newPage({ timezoneId: 'UTC', viewport: { height: heightOf(request.board), width: request.moment.width } });
+  page.setDefaultTimeout(0); // who starts this bounds its time
   const problems = [];
   page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
   page.on('pageerror', (error) => problems.push(String(error)));

@@ -12,7 +12,7 @@ from boards.build import browser, page
 FOLDER = Path(__file__).parents[2] / "charts" / "ser-operator" / "dashboards"
 BOARDS = ("ser-runs", "ser-run", "ser-operator")
 WIDTH = 1600
-DRAWING_SECONDS = 120
+DRAWING_SECONDS = 600
 
 
 @dataclass(frozen=True)

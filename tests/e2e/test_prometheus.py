@@ -29,7 +29,7 @@ NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"
 NODE = "gpu-node-1"
 NEIGHBOUR = Pod(NAMESPACE, f"ser-{NAME}-small-0-retrain-0123456789-abcde", "gpu-node-2", f"{NAME}-small", "0", "retrain")
 """Of another run, whose name begins like that of ours."""
-BEFORE_ITS_END = {"Yardsticks", "Final score", "Score before", "Final distance", "Steps taken"}
+BEFORE_ITS_END = {"Controls", "Final score", "Score before", "Final distance", "Steps taken"}
 AFTER_ITS_END = {"Stage done"}
 QUERIES = [
     pytest.param(panel["title"], target["expr"], id=f"{path.stem}-{panel['title']}-{target['refId']}")
