@@ -26,7 +26,7 @@ def test_the_commands_end_with_a_page_and_a_model(folder):
     programs = program_folder(folder / "bin", {"ser": [sys.executable, "-m", "ser_core.cli.app"]})
     commands = replaced(shown("README.md", "On this machine", "bash", 1).text, {".venv/bin/ser": "ser"})
 
-    said = run(commands, folder, programs, {}, timeout=280)
+    said = run(commands, folder, programs, {}, timeout=800)
 
     assert "longer answer wins" in said
     assert "<svg" in (folder / "mine-report.html").read_text()
