@@ -22,13 +22,13 @@ class GangStory:
 
     # Attempts and their pods
 
-    def running(self, stage, number, seconds=90):
+    def running(self, stage, number, seconds=400):
         """Wait until all pods of an attempt run and its training steps; returns them, pod 0 first."""
         pods = self.until(lambda: self._pods_that_run(stage, number), seconds)
         self.until(lambda: self._steps(pods[0]), seconds)
         return pods
 
-    def ended(self, stage, number, seconds=120):
+    def ended(self, stage, number, seconds=400):
         """Wait for the end of an attempt; returns its row."""
         status = self.scenario.wait(lambda status: row_of(status, stage, number).get("outcome", "Running") != "Running", seconds)
         return row_of(status, stage, number)
@@ -91,7 +91,7 @@ class GangStory:
             return client.get_object(Bucket=self.bucket, Key=key)["Body"].read().decode()
 
     @staticmethod
-    def until(found, seconds=60):
+    def until(found, seconds=240):
         """Wait until ``found()`` is true; returns it."""
         deadline = time.monotonic() + seconds
         while not (value := found()):

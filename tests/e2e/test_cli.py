@@ -73,7 +73,7 @@ def held(place, s3, tmp_path_factory):
         yield scenario
 
 
-def wait_for(read, until, seconds=60):
+def wait_for(read, until, seconds=240):
     """Read until it holds."""
     deadline = time.monotonic() + seconds
     while not until(found := read()):

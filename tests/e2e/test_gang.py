@@ -21,7 +21,7 @@ from ser_core.cli.commands.why import explain
 from ser_operator.facts.read_run import read_run
 from ser_operator.objects.render import PROGRESS_PORT
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole run
+pytestmark = pytest.mark.timeout(1500)  # the first test waits for the whole run
 
 BUCKET, NAMESPACE, SECRET, NODE = "gangs", "gang", "ser-s3", "gang-node"
 ALONE = {"cpu": "1", "nodeSelector": {"kubernetes.io/hostname": NODE}}

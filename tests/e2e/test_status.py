@@ -106,7 +106,7 @@ def quota(scenario: Scenario, resource: str) -> str:
     return f"{collection}/none"
 
 
-def until(holds: Callable[[], object], seconds: float = 30) -> None:
+def until(holds: Callable[[], object], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "not within time"

@@ -56,7 +56,7 @@ class Workspace:
         """Pods of a Job."""
         return self.plane.api().items(self.path("pods"), labelSelector=f"batch.kubernetes.io/job-name={job}")
 
-    def wait(self, found: Callable[[], T | None], seconds: float = 20) -> T:
+    def wait(self, found: Callable[[], T | None], seconds: float = 120) -> T:
         """Wait until ``found()`` is true, and return it."""
         deadline = time.monotonic() + seconds
         while not (value := found()):
