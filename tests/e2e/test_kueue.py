@@ -21,11 +21,11 @@ from ser_core.cli.commands.why import Why, explain
 from ser_operator.facts.queueing import NO_QUEUE, NOT_SEEN
 from ser_operator.facts.read_run import read_run
 
-pytestmark = pytest.mark.timeout(900)  # the first test waits for Kueue
+pytestmark = pytest.mark.timeout(2400)  # the first test waits for Kueue
 
 AT_ONCE = 3
 QUEUE = "lab"
-SECONDS = 180
+SECONDS = 500
 """Longest wait for what happens at once where a machine has nothing else to do."""
 HERE = {"kubernetes.io/hostname": NODE}
 STAGES = 5  # prepare, retrain, label, filter, retrain
