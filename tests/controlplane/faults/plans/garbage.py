@@ -21,7 +21,7 @@ def replaced(status: Mapping[str, object] | None) -> Fault:
         scenario.operator.start()
         scenario.apply()
         job = gate.wait_for_pod(60).labels["job-name"]
-        scenario.wait(lambda known: any(row["job"] == job for row in known.get("stages", ())), 20)
+        scenario.wait(lambda known: any(row["job"] == job for row in known.get("stages", ())), 120)
         scenario.api.patch(f"{scenario.path}/status", {"status": dict(status) if status is not None else None})
         eventually(lambda: _mended(scenario, job), 30, "the status is what it was")
         before = scenario.proxy.writes().count("patch serruns/status")

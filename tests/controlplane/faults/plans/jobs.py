@@ -13,7 +13,7 @@ def vanished_result(scenario: Scenario) -> None:
     """A Job ends and vanishes with its pod while the operator is down: the result is looked for, and nothing is computed again."""
 
     def vanish(job: str) -> None:
-        scenario.wait(lambda status: status.get("stages"), 20)  # else nobody knows that there is a result to look for
+        scenario.wait(lambda status: status.get("stages"), 120)  # else nobody knows that there is a result to look for
         scenario.operator.kill()
         threading.Thread(target=gone, args=(job,), daemon=True).start()
 

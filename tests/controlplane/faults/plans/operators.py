@@ -77,7 +77,7 @@ def unwritable_status(code: int) -> Fault:
         scenario.proxy.refuse = refuse
         scenario.operator.start()
         scenario.apply()
-        eventually(lambda: len(refused) > 1, 20, "the status is written and refused")
+        eventually(lambda: len(refused) > 1, 120, "the status is written and refused")
         neighbours = [f"{scenario.namespace}-neighbour-{number}" for number in range(NEIGHBOURS)]
         for name in neighbours:
             body = {"apiVersion": API_VERSION, "kind": "SERRun", "metadata": {"name": name}, "spec": dict(SPEC)}
