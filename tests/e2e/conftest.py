@@ -1,10 +1,10 @@
 """One real cluster for the whole session, and a namespace of its own for each test."""
 
-import os
 import time
 from collections.abc import Iterator
 
 import pytest
+from lanes import cannot_run
 
 from controlplane.cluster import ControlPlane, ProcessKubelet, S3Server
 from controlplane.faults.home import Home, install_crd
@@ -66,7 +66,7 @@ def queued_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A cluster of its own with Kueue, since Kueue has a say in every Job of a cluster; stage doubles play the pods."""
     folder = tmp_path_factory.mktemp("kueue")
     if reason := why_not(folder):
-        (pytest.fail if os.environ.get("SER_NODE_LANE") == "required" else pytest.skip)(reason)
+        cannot_run(reason)
     (folder / "control-plane").mkdir()
     with ControlPlane(folder / "control-plane") as plane:
         plane.add_node(NODE)

@@ -46,7 +46,8 @@ def _image(folder: Path, kind: str, name: str, dockerfile: Path, python: tuple[i
     base = python_base(folder, suite_of(python), machine())
 
     def make(work: Path, archive: Path) -> None:
-        Builder(work).build(dockerfile, ROOT, name, {"PYTHON_IMAGE": base})
-        Builder(work).save(name, archive)
+        builder = Builder(work)
+        builder.build(dockerfile, ROOT, name, {"PYTHON_IMAGE": base})
+        builder.save(name, archive)
 
     return kept(folder, kind, [base.encode(), name.encode(), *inputs(dockerfile)], make)

@@ -1,6 +1,5 @@
 """Archives that are made once for equal inputs and kept outside the checkout."""
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -9,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from locks import locked
 
 GENERATIONS = 5
 """As many archives of a name are kept: several checkouts may share the folder."""
@@ -25,7 +26,7 @@ def kept(folder: Path, name: str, inputs: Iterable[bytes], make: Callable[[Path,
     """
     path = folder / f"{name}-{digest(inputs)[:16]}.tar"
     folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder / f"{name}.lock"):
+    with locked(folder / f"{name}.lock"):
         if not path.exists():
             started = time.monotonic()
             print(f"images: building {path.name}", file=sys.stderr, flush=True)
@@ -45,13 +46,6 @@ def digest(inputs: Iterable[bytes]) -> str:
     for one in inputs:
         whole.update(hashlib.sha256(one).digest())
     return whole.hexdigest()
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

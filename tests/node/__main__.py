@@ -5,18 +5,17 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from node import images, parts
+from lanes import required
 
-REQUIRED = "SER_NODE_LANE"
-"""``required``: that a node cannot run here is a failure."""
+from node import images, parts
 
 
 def main(words: list[str]) -> NoReturn:
     """The tests take this process's place, in the sandbox; unless they cannot run."""
     if reason := parts.obstacle():
-        required = os.environ.get(REQUIRED) == "required"
-        print(f"{'FAILED' if required else 'SKIPPED'} the tests on a node: {reason}", flush=True)
-        sys.exit(int(required))
+        wanted = required()
+        print(f"{'FAILED' if wanted else 'SKIPPED'} the tests on a node: {reason}", flush=True)
+        sys.exit(int(wanted))
     archives = os.pathsep.join(map(str, images.archives()))
     command = ["bash", str(Path(__file__).with_name("sandbox.sh")), sys.executable, "-u", "-m", "pytest", *words]
     os.execvpe("bash", command, {**os.environ, images.VARIABLE: archives})

@@ -1,6 +1,7 @@
 """Where no node can run, the lane says why and is skipped, unless it is required."""
 
 import pytest
+from lanes import REQUIRED
 
 from node import __main__ as lane
 from node import parts, requirements
@@ -8,7 +9,7 @@ from node import parts, requirements
 
 @pytest.mark.parametrize(("wanted", "code", "word"), [("", 0, "SKIPPED"), ("required", 1, "FAILED")])
 def test_a_lane_that_cannot_run_says_why(monkeypatch, capsys, wanted, code, word):
-    monkeypatch.setenv(lane.REQUIRED, wanted)
+    monkeypatch.setenv(REQUIRED, wanted)
     monkeypatch.setattr(parts, "obstacle", lambda: "a node is run by root alone: sudo make node")
 
     with pytest.raises(SystemExit) as ended:

@@ -2,9 +2,8 @@
 remembered meanwhile."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import aiohttp
 
@@ -13,13 +12,12 @@ from ser_operator.cluster.kubernetes_api import KubernetesApi
 from ser_operator.cluster.transport import NOT_FOUND, ApiError
 from ser_operator.facts.glance import NO_GLANCE, Glance
 from ser_operator.facts.queueing import NOT_INSTALLED, NOT_SEEN, SILENT, queued
-from ser_operator.facts.reading import leading, terminated, uid
+from ser_operator.facts.reading import Object, leading, terminated, uid
 from ser_operator.facts.silent_node import silent_node
 from ser_operator.facts.waiting import lagging, stuck, waiting, waits_since
 from ser_operator.objects.render import PROGRESS_PORT
 from ser_operator.settings import Settings
 
-Object = Mapping[str, Any]
 ReadProgress = Callable[[str], Awaitable[Progress | None]]
 
 EVENTS_SECONDS = 60.0

@@ -1,13 +1,11 @@
 """What was seen of one live attempt beside its Job."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from ser_core.loop.observed import Progress, Waiting
-
-Object = Mapping[str, Any]
+from ser_operator.facts.reading import Object
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,9 @@ Kueue 0.17 writes there: ``spec.active``, ``spec.queueName``, ``status.admission
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.reading import at, conditions, name
-
-Object = Mapping[str, Any]
+from ser_operator.facts.reading import Object, at, conditions, name
 
 QUEUED = "Queued"
 QUEUE_UNUSABLE = "QueueUnusable"

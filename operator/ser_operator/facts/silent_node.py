@@ -1,12 +1,9 @@
 """Whether the node of a pod that runs has fallen silent. Pure."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.reading import at, by_index, conditions, name, started_at, terminated
-
-Object = Mapping[str, Any]
+from ser_operator.facts.reading import Object, at, by_index, conditions, name, started_at, terminated
 
 NODE_NOT_READY = "NodeNotReady"
 

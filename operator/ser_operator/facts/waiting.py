@@ -1,13 +1,13 @@
 """Why the live attempt does not run yet, in the words of the scheduler, the kubelet, the quota or the queue. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from ser_core.loop.observed import Waiting
 from ser_operator.facts.queueing import SILENT
 from ser_operator.facts.reading import (
+    Object,
     at,
     by_index,
     conditions,
@@ -19,8 +19,6 @@ from ser_operator.facts.reading import (
     terminated,
     waiting_state,
 )
-
-Object = Mapping[str, Any]
 
 NODE_UNREACHABLE = "NodeUnreachable"
 STUCK_AFTER = timedelta(minutes=5)

@@ -1,6 +1,5 @@
 """The one page of the process kubelet that the API server asks for: the log of a container, over TLS as a kubelet serves it."""
 
-import datetime
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,13 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from controlplane.kubelet.kubelet import ProcessKubelet
 from controlplane.plane.api_client import ApiClient
+from controlplane.plane.certificate import self_signed
 
 
 class KubeletLogs:
@@ -44,7 +39,9 @@ class KubeletLogs:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_self_signed(folder))
+        pem = folder / "kubelet.pem"
+        pem.write_bytes(b"".join(self_signed("127.0.0.1")))  # the API server of the tests verifies no kubelet
+        context.load_cert_chain(pem)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -62,17 +59,3 @@ class KubeletLogs:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-
-def _self_signed(folder: Path) -> Path:
-    """Key and certificate in one file; the API server of the tests verifies no kubelet."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubelet")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
-    path = folder / "kubelet.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    )
-    return path

@@ -3,7 +3,6 @@
 ``python -m controlplane.plane.build`` builds all of them ahead of the tests.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,10 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from locks import locked
 
 KUBERNETES_VERSION = "1.36.2"
 GO_MINIMUM = (1, 26)
@@ -85,7 +84,7 @@ def binary(name: str) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(path.parent / f"{path.name}.lock"):
+    with locked(path.parent / f"{path.name}.lock"):
         if not path.exists():  # another process may have built it meanwhile
             _build(name, path)
     return path
@@ -182,13 +181,6 @@ def _is_new_enough(go: str) -> bool:
     said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, env={**os.environ, "GOTOOLCHAIN": "local"}, check=False)
     version = re.match(r"go(\d+)\.(\d+)", said.stdout)
     return version is not None and (int(version[1]), int(version[2])) >= GO_MINIMUM
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _say(message: str) -> None:
