@@ -341,7 +341,8 @@ class SERRunSpec(Model):
     active_deadline: Duration | None = None
     """Time that the run may take, suspended time excluded, for example `36h`."""
     ttl_after_finished: Duration | None = None
-    """Time after the end at which the stage Jobs are deleted. Ignored by `ser run`. Data are never deleted."""
+    """Time after the end of the run at which its last Jobs are deleted; left out: 7 days. Jobs of committed stages go ten minutes after
+    their own end. Logs and data stay in the store (`ser logs`). Ignored by `ser run`."""
     budget: BudgetSpec | None = None
     """What the run may cost."""
 

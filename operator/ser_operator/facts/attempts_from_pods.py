@@ -22,6 +22,7 @@ from ser_operator.facts.reading import (
     conditions,
     deleting_since,
     finished_at,
+    held_by,
     leading,
     moment,
     name,
@@ -50,6 +51,8 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
     key, number, mode = identity
     state = state_of(job)
     ended = terminated(deciding(pods))
+    if is_held(job, pods):
+        state = "failed" if ended.get("exitCode") else "succeeded"
     if state == "running" and deleting_since(job) is not None and pods and all(map(terminated, by_index(pods))):
         state = "failed"  # no other pod follows, and the Job goes without a condition: now or never is its report read
     started = min((begin for one in pods if (begin := started_at(one)) is not None), default=None)
@@ -67,6 +70,14 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         started_at=started or now,  # what has not begun to run holds no GPU
         finished_at=moment(ended.get("finishedAt")) or finished_at(job),
     )
+
+
+def is_held(job: Object, pods: Iterable[Object]) -> bool:
+    """Whether the stage has ended in all pods of a Job that goes on all the same, since another container of a pod still runs."""
+    current = by_index(pods)
+    wanted = at(job, "spec").get("completions", 1)
+    ended = state_of(job) == "running" and len(current) == wanted and all(map(terminated, current))
+    return ended and any(map(held_by, current))
 
 
 def identity_of(run: SERRun, job: Object) -> tuple[StageKey, int, Literal["execute", "report"]] | None:

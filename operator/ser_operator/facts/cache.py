@@ -1,32 +1,38 @@
 """What the watches and the LISTs have shown of the cluster. A hint, never a proof: before anything is written, the API server is asked.
 
-Newer versions replace older ones whatever way they come, so that a late watch event cannot undo what an answer has shown.
+Newer versions replace older ones whatever way they come, so that a late watch event cannot undo what an answer has shown, nor a LIST what
+has come after it.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
 
-from ser_operator.facts.reading import completion_index, name, owner_uid, terminated, uid
+from ser_operator.facts.kept import Kind, kept
+from ser_operator.facts.known_run import KnownRun, known_run
+from ser_operator.facts.reading import Object, completion_index, created_at, name, owner_uid, terminated, uid
 
-Object = Mapping[str, Any]
-Kind = Literal["SERRun", "Job", "Pod"]
 RunKey = tuple[str, str]
 """Namespace and name of a SERRun."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Cache:
-    """SERRuns, and the Jobs and pods that may belong to them."""
+    """SERRuns, and the Jobs and pods that may belong to them; of each only what is read (`kept`)."""
 
     def __init__(self) -> None:
-        self._objects: dict[Kind, dict[str, Object]] = {"SERRun": {}, "Job": {}, "Pod": {}}
+        self._runs: dict[str, KnownRun] = {}
+        self._uids: dict[RunKey, str] = {}
+        self._keys: dict[str, RunKey] = {}
+        self._jobs: dict[str, Object] = {}
+        self._pods: dict[str, Object] = {}
+        self._versions: dict[Kind, dict[str, int]] = {"SERRun": {}, "Job": {}, "Pod": {}}
+        """Of everything above, by UID."""
         self._children: dict[str, set[str]] = {}
         """UIDs of Jobs by the UID of their run, and of pods by the UID of their Job."""
         self._remains: dict[str, dict[int, Object]] = {}
         """The last pods that ended, one for each part of a Job, by the UID of the Job, kept after they are gone: nothing else tells how."""
         self._gone: dict[str, tuple[Object, list[Object]]] = {}
-        """The last Job that is gone, with its pods as they were then, by the UID of its run."""
-        self._runs: dict[RunKey, str] = {}
-        self._keys: dict[str, RunKey] = {}
+        """The newest Job that is gone, with its pods as they were then, by the UID of its run."""
 
     def put(self, kind: Kind, thing: Object) -> RunKey | None:
         """Take in a version of an object; returns the run that it concerns, None when that is unknown or the version is not new.
@@ -34,86 +40,110 @@ class Cache:
         So a watch event that repeats a reply of the API server causes no reconcile: the reply was already used.
         """
         identity = uid(thing)
-        known = self._objects[kind].get(identity)
-        thing = _without_managed_fields(thing)
-        if not identity or (known is not None and _version(known) >= _version(thing) > 0):
+        if not identity or self._versions[kind].get(identity, -1) >= resource_version(thing) > 0:
             return None
-        if known is not None and kind != "SERRun":
-            self._children.get(owner_uid(known), set()).discard(identity)
-        self._objects[kind][identity] = thing
+        thing = kept(kind, thing)
+        self._versions[kind][identity] = resource_version(thing)
         if kind == "SERRun":
             key = run_key(thing)
-            self._runs[key], self._keys[identity] = identity, key
-        else:
-            self._children.setdefault(owner_uid(thing), set()).add(identity)
-        return self.key_of(kind, thing) or (self.key_of(kind, known) if known is not None else None)  # its run, or the one that has lost it
+            self._runs[identity], self._uids[key], self._keys[identity] = known_run(thing), identity, key
+            return key
+        before = self._of(kind).get(identity)
+        if before is not None:
+            self._children.get(owner_uid(before), set()).discard(identity)
+        self._of(kind)[identity] = thing
+        self._children.setdefault(owner_uid(thing), set()).add(identity)
+        return self.key_of(kind, thing) or (
+            self.key_of(kind, before) if before is not None else None
+        )  # its run, or the one that has lost it
 
     def remove(self, kind: Kind, thing: Object) -> RunKey | None:
         """Forget an object; returns the run that it concerned."""
         key = self.key_of(kind, thing)
         identity = uid(thing)
-        known = self._objects[kind].pop(identity, None)
+        self._versions[kind].pop(identity, None)
         if kind == "SERRun":
-            self._keys.pop(identity, None)
-            self._gone.pop(identity, None)
-            if key is not None and self._runs.get(key) == identity:
-                del self._runs[key]
-        elif known is not None:
-            owner = owner_uid(known)
-            if kind == "Job":
-                if owner in self._keys:
-                    self._gone[owner] = known, self.pods(identity)
-                self._remains.pop(identity, None)
-            elif terminated(thing):
-                self._remains.setdefault(owner, {})[completion_index(thing)] = _without_managed_fields(thing)
-            siblings = self._children.get(owner, set())
+            self._forget_run(identity)
+        elif (known := self._of(kind).pop(identity, None)) is not None:
+            self._keep_remains(kind, known, thing)
+            siblings = self._children.get(owner_uid(known), set())
             siblings.discard(identity)
             if not siblings:
-                self._children.pop(owner, None)
+                self._children.pop(owner_uid(known), None)
         return key
 
-    def replace(self, kind: Kind, things: Iterable[Object], namespace: str | None) -> set[RunKey]:
-        """Make the cache of ``kind`` what a LIST has shown; returns the runs for which that changed anything."""
-        listed = {uid(thing): thing for thing in things}
-        changed = set()
-        for identity, known in list(self._objects[kind].items()):
-            if identity not in listed and namespace in (None, _namespace(known)):
-                changed.add(self.remove(kind, known))
-        for identity, thing in listed.items():
-            before = self._objects[kind].get(identity)
-            if before is None or _version(before) < _version(thing):
-                changed.add(self.put(kind, thing))
+    def _forget_run(self, identity: str) -> None:
+        self._runs.pop(identity, None)
+        self._gone.pop(identity, None)
+        key = self._keys.pop(identity, None)
+        if key is not None and self._uids.get(key) == identity:
+            del self._uids[key]
+
+    def _keep_remains(self, kind: Kind, known: Object, last: Object) -> None:
+        owner = owner_uid(known)
+        if kind == "Pod" and terminated(last):
+            self._remains.setdefault(owner, {})[completion_index(last)] = kept(kind, last)
+        elif kind == "Job":
+            (before, _) = self._gone.get(owner, ({}, []))
+            if owner in self._keys and (created_at(before) or _LONG_AGO) <= (created_at(known) or _LONG_AGO):
+                self._gone[owner] = known, self.pods(uid(known))
+            self._remains.pop(uid(known), None)
+
+    def forget_unlisted(self, kind: Kind, listed: Collection[str], namespace: str | None, version: int) -> set[RunKey]:
+        """Forget what a LIST has not shown.
+
+        Args:
+            kind: What was listed.
+            listed: UIDs of all that the LIST has shown.
+            namespace: Where; None: in the whole cluster.
+            version: Of the LIST. What is newer was made after it, so that it says nothing of it.
+
+        Returns:
+            The runs that this concerns.
+        """
+        gone = [one for one, own in self._versions[kind].items() if one not in listed and own <= version]
+        here = [one for one in gone if namespace in (None, self._namespace_of(kind, one))]
+        changed = {self.remove(kind, {"metadata": {"uid": one}} if kind == "SERRun" else self._of(kind)[one]) for one in here}
         return {key for key in changed if key is not None}
 
     def run(self, key: RunKey) -> Object | None:
         """The SERRun of a key."""
-        identity = self._runs.get(key)
-        return self._objects["SERRun"].get(identity) if identity else None
+        known = self.known(key)
+        return known.body() if known is not None else None
 
-    def runs(self) -> list[Object]:
+    def known(self, key: RunKey) -> KnownRun | None:
+        """What is asked of a run most often."""
+        return self._runs.get(self._uids.get(key, ""))
+
+    def runs(self) -> list[KnownRun]:
         """All SERRuns."""
-        return list(self._objects["SERRun"].values())
+        return list(self._runs.values())
+
+    def is_over(self, key: RunKey) -> bool:
+        """Whether a run has ended, was told so of the spec that it has, and has no Jobs left: nothing is to be done about it."""
+        known = self.known(key)
+        return known is not None and known.has_ended and known.is_seen and not self.jobs(self._uids[key])
 
     def sizes(self) -> dict[str, int]:
         """Number of objects by kind."""
-        return {kind: len(objects) for kind, objects in self._objects.items()}
+        return {kind: len(versions) for kind, versions in self._versions.items()}
 
     def all_jobs(self) -> list[Object]:
         """All Jobs."""
-        return list(self._objects["Job"].values())
+        return list(self._jobs.values())
 
     def jobs(self, run_uid: str) -> list[Object]:
         """Jobs that a run controls."""
-        return [self._objects["Job"][child] for child in self._children.get(run_uid, ()) if child in self._objects["Job"]]
+        return [self._jobs[child] for child in self._children.get(run_uid, ()) if child in self._jobs]
 
     def gone(self, run_uid: str) -> tuple[list[Object], list[Object]]:
-        """The last Job of a run that is gone, and its pods: how it ended, if that was seen."""
+        """The newest Job of a run that is gone, and its pods: how it ended, if that was seen."""
         job, pods = self._gone.get(run_uid, (None, []))
         return ([] if job is None else [job]), pods
 
     def pods(self, job_uid: str) -> list[Object]:
         """Pods that a Job controls, and `remains`."""
-        found = [self._objects["Pod"][child] for child in self._children.get(job_uid, ()) if child in self._objects["Pod"]]
+        found = [self._pods[child] for child in self._children.get(job_uid, ()) if child in self._pods]
         return [*found, *self.remains(job_uid, found)]
 
     def remains(self, job_uid: str, found: Iterable[Object]) -> list[Object]:
@@ -124,29 +154,25 @@ class Cache:
     def key_of(self, kind: Kind, thing: Object) -> RunKey | None:
         """The run that an object is or belongs to, by its controllers alone."""
         if kind == "SERRun":
-            return run_key(thing)
+            return self._keys.get(uid(thing))
         if kind == "Job":
             return self._keys.get(owner_uid(thing))
-        job = self._objects["Job"].get(owner_uid(thing))
+        job = self._jobs.get(owner_uid(thing))
         return self._keys.get(owner_uid(job)) if job is not None else None
+
+    def _of(self, kind: Kind) -> dict[str, Object]:
+        return self._jobs if kind == "Job" else self._pods
+
+    def _namespace_of(self, kind: Kind, identity: str) -> str:
+        return self._keys[identity][0] if kind == "SERRun" else run_key(self._of(kind)[identity])[0]
 
 
 def run_key(thing: Object) -> RunKey:
     """Namespace and name."""
-    return _namespace(thing), name(thing)
+    return str(thing["metadata"].get("namespace", "")), name(thing)
 
 
-def _without_managed_fields(thing: Object) -> Object:
-    """Managed fields are a third of an object, and nothing here reads them."""
-    metadata = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
-    return {**thing, "metadata": metadata}
-
-
-def _namespace(thing: Object) -> str:
-    return str(thing["metadata"].get("namespace", ""))
-
-
-def _version(thing: Object) -> int:
-    """``metadata.resourceVersion``, which may be compared since Kubernetes 1.35."""
+def resource_version(thing: Object) -> int:
+    """``metadata.resourceVersion``, which may be compared since Kubernetes 1.35; 0 where it is no number."""
     text = str(thing["metadata"].get("resourceVersion", ""))
     return int(text) if text.isdigit() else 0

@@ -6,7 +6,7 @@ and then sees all of them at once. With hundreds of runs this leaves time for th
 
 from enum import Enum
 
-from ser_operator.facts.cache import Kind
+from ser_operator.facts.kept import Kind
 from ser_operator.facts.reading import Object, at, state_of
 
 SOON_SECONDS = 1.0
@@ -29,8 +29,8 @@ def haste(kind: Kind, thing: Object, *, gone: bool) -> Haste:
         thing: The object; its last version if it is gone.
         gone: Whether it has been deleted.
     """
-    if kind == "Job" and (gone or state_of(thing) != "running"):
-        return Haste.FIRST  # its devices are free, or soon will be
+    if kind == "Job" and gone != (state_of(thing) != "running"):
+        return Haste.FIRST  # its devices are free, or soon will be; one that goes after its end has freed them already
     if kind == "SERRun" and at(thing, "metadata").get("generation") != at(thing, "status").get("observedGeneration"):
         return Haste.NOW  # somebody waits for an answer
     return Haste.SOON

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from ser_operator.objects.labels import CONTAINER
+
 Object = Mapping[str, Any]
 
 
@@ -79,25 +81,44 @@ def completion_index(pod: Object) -> int:
 
 
 def started_at(pod: Object) -> datetime | None:
-    """When the container of a pod began to run."""
+    """When the stage of a pod began to run."""
     state = _container_state(pod, "running") or terminated(pod)
     return moment(state.get("startedAt"))
 
 
 def waiting_state(pod: Object) -> Object:
-    """The waiting state of a pod's container; empty once it runs."""
+    """The waiting state of a pod's stage; empty once it runs."""
     return _container_state(pod, "waiting")
 
 
 def terminated(pod: Object) -> Object:
-    """The terminated state of a pod's container; empty while it has not ended."""
+    """The terminated state of a pod's stage; empty while it has not ended."""
     return _container_state(pod, "terminated")
 
 
+def held_by(pod: Object) -> str:
+    """The container, not ours, that keeps a pod alive whose stage has ended; empty: none does.
+
+    The kubelet ends init containers that restart (sidecars) by itself. An ordinary container beside the stage may run for ever, and with it
+    the pod and its Job. A pod that is being deleted is held by nothing.
+    """
+    if not terminated(pod) or deleting_since(pod) is not None:
+        return ""
+    others = (one for one in _containers(pod) if not _is_ours(one))
+    return next((str(one.get("name", "")) for one in others if at(one, "state") and not at(one, "state", "terminated")), "")
+
+
 def _container_state(pod: Object, state: str) -> Object:
+    return at(next(filter(_is_ours, _containers(pod)), {}), "state", state)
+
+
+def _containers(pod: Object) -> list[Object]:
     statuses = at(pod, "status").get("containerStatuses")
-    first = statuses[0] if isinstance(statuses, list) and statuses else {}
-    return at(first, "state", state)
+    return [one for one in statuses if isinstance(one, Mapping)] if isinstance(statuses, list) else []
+
+
+def _is_ours(container: Object) -> bool:
+    return bool(container.get("name", CONTAINER) == CONTAINER)
 
 
 def moment(text: Any) -> datetime | None:

@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from ser_core.api.serrun import SERRun, duration_seconds
+from ser_core.api.serrun import SERRun
 from ser_core.api.status import StageStatus
 from ser_core.loop.deciding.stages import live_attempt
-from ser_core.loop.observed import Plan
-from ser_core.loop.plan import TERMINAL
-from ser_core.loop.text import read_time
-from ser_operator.facts.attempts_from_pods import identity_of
 from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.reading import Object, deleting_since, name, state_of
+from ser_operator.facts.reading import Object, name, state_of
 from ser_operator.objects import labels
 
 
@@ -26,32 +22,6 @@ class View:
     pods: Sequence[Object]
     now: datetime
     glance: Glance = NO_GLANCE
-
-
-def expired(view: View) -> list[Object]:
-    """Jobs of an ended run whose time has passed (ttlAfterFinished); without one they stay until the run is deleted."""
-    end = _expiry(view.run)
-    if end is None or view.now < end:
-        return []
-    return [job for job in view.jobs if deleting_since(job) is None and identity_of(view.run, job) is not None]
-
-
-def _expiry(run: SERRun) -> datetime | None:
-    ttl, finished = run.spec.ttl_after_finished, run.status.finished_at
-    if run.status.phase not in TERMINAL or ttl is None or finished is None:
-        return None
-    return read_time(finished) + timedelta(seconds=duration_seconds(ttl))
-
-
-def seconds_to_expiry(planned: Plan, view: View) -> float | None:
-    """When `expired` will find some; None: never."""
-    end = _expiry(view.run.model_copy(update={"status": planned.status}))
-    return None if end is None else max(1.0, (end - view.now).total_seconds())
-
-
-def nothing_to_do(view: View, planned: Plan) -> bool:
-    """Whether the plan for a run is to leave it as it is."""
-    return not planned.actions and planned.status == view.run.status and not expired(view)
 
 
 def has_ended(view: View) -> bool:

@@ -19,6 +19,8 @@ from ser_operator.cluster.glances import Glances, read_progress
 from ser_operator.cluster.kubernetes_api import Cluster
 from ser_operator.cluster.transport import CONFLICT, ApiError
 from ser_operator.facts.cache import Cache, RunKey
+from ser_operator.facts.kept import Kind
+from ser_operator.facts.reading import uid
 from ser_operator.loop.handlers import build_registry, kopf_settings
 from ser_operator.loop.reconcile import Reconciler
 from ser_operator.loop.work_queue import WorkQueue
@@ -29,6 +31,8 @@ from ser_operator.settings import Settings
 
 log = logging.getLogger("ser_operator")
 
+_LISTED: dict[Kind, str] = {"SERRun": "", "Job": labels.SELECTOR, "Pod": labels.SELECTOR}
+"""Selectors, in the order in which children find their parents."""
 FIRST_LIST_SECONDS = 2.0
 """Pause between two tries of the first LIST, unless the server asks for another."""
 
@@ -160,18 +164,30 @@ class Engine:
                 log.warning("resync: %s; again in %.0f s", error, self._settings.resync_seconds)
 
     async def _resync(self) -> None:
-        """Replace the cache by LISTs: only they show what was deleted while no watch was connected."""
+        """Take in LISTs of everything: only they show what was deleted while no watch was connected."""
         for namespace in self._settings.namespaces or (None,):
-            runs = await self._api.list_runs(namespace)
-            jobs = await self._api.list_jobs(namespace, labels.SELECTOR)
-            pods = await self._api.list_pods(namespace, labels.SELECTOR)
-            for kind, things in (("SERRun", runs), ("Job", jobs), ("Pod", pods)):
-                changed = self._cache.replace(kind, things, namespace)  # type: ignore[arg-type]  # the three kinds
-                self._telemetry.drifted(kind, len(changed))
-                for key in changed:
+            concerned: set[RunKey] = set()
+            for kind, selector in _LISTED.items():
+                concerned |= await self._list(kind, namespace, selector)
+            for key in concerned:
+                # After a start these are all runs, and most of them have ended long ago.
+                if self._primed or not self._cache.is_over(key):
                     self._queue.add(key)
         self._telemetry.resynced()
         self._glances.forget({str(job["metadata"]["uid"]) for job in self._cache.all_jobs()})
+
+    async def _list(self, kind: Kind, namespace: str | None, selector: str) -> set[RunKey]:
+        changed: set[RunKey | None] = set()
+        listed: set[str] = set()
+        version = 0
+        async for page in self._api.pages(kind, namespace, selector):
+            version = page.version
+            listed |= set(map(uid, page.objects))
+            changed |= {self._cache.put(kind, thing) for thing in page.objects}
+        changed |= self._cache.forget_unlisted(kind, listed, namespace, version)
+        concerned = {key for key in changed if key is not None}
+        self._telemetry.drifted(kind, len(concerned))
+        return concerned
 
     @contextlib.asynccontextmanager
     async def _serve(self, heartbeat: Heartbeat) -> Any:

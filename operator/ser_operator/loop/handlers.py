@@ -7,8 +7,9 @@ from kubernetes.aio.client.configuration import Configuration
 
 from ser_core.api.serrun import API_VERSION
 from ser_operator.cluster.transport import CONNECT_SECONDS
-from ser_operator.facts.cache import Cache, Kind, RunKey
+from ser_operator.facts.cache import Cache, RunKey
 from ser_operator.facts.haste import SOON_SECONDS, Haste, haste
+from ser_operator.facts.kept import Kind
 from ser_operator.loop.work_queue import WorkQueue
 from ser_operator.objects import labels
 from ser_operator.pages.telemetry import Telemetry
@@ -76,6 +77,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     wanted.watching.reconnect_backoff = 1.0  # s; the default of 0.1 makes 8 LISTs a second while a 410 lasts
     wanted.watching.inactivity_timeout = 70.0  # s; bookmarks come every 60, so a silent stream is dead
     wanted.watching.chunk_size = 500
+    wanted.queueing.idle_timeout = 0.1  # s; each object of a LIST has a task that keeps it for so long, 5 s by default: all at once
     wanted.networking.request_timeout = settings.request_seconds
     wanted.networking.connect_timeout = CONNECT_SECONDS
     wanted.networking.error_backoffs = [1, 2, 5, 10, 20, 30, 60, 60, 60, 60, 60]  # s; about 6 min, then the process ends and starts anew

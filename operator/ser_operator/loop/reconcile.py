@@ -21,19 +21,10 @@ from ser_operator.cluster.transport import CONFLICT, ApiError
 from ser_operator.facts.allow_lists import refusal, unsupported
 from ser_operator.facts.attempts_from_pods import attempts, have_succeeded, identity_of
 from ser_operator.facts.cache import Cache, RunKey, run_key
+from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needless
 from ser_operator.facts.read_run import read_run, unreadable, write_status
 from ser_operator.facts.reading import deleting_since, owner_uid, uid
-from ser_operator.facts.view import (
-    View,
-    ends_unseen,
-    expired,
-    has_ended,
-    live_job,
-    named,
-    nothing_to_do,
-    seconds_to_expiry,
-    unwatched,
-)
+from ser_operator.facts.view import View, ends_unseen, has_ended, live_job, named, unwatched
 from ser_operator.objects import gang, render
 from ser_operator.objects.recorder import event
 from ser_operator.settings import Settings
@@ -113,7 +104,7 @@ class Reconciler:
             view = await self._cached(body)
             if not has_ended(view) and not unwatched(view):
                 planned = self._plan(view)
-                if nothing_to_do(view, planned):
+                if is_settled(view, planned) and not needless(view, planned):
                     return self._come_back(view, planned)
             live = await self._live(view)
             return None if live is None else await self._execute(live, self._plan(live))
@@ -219,7 +210,7 @@ class Reconciler:
 
     async def _conclude(self, view: View, planned: Plan) -> float | None:
         await self._record(view, planned)
-        for job in expired(view):
+        for job in needless(view, planned):
             await self._api.delete_job(job)
         return self._come_back(view, planned)
 
@@ -291,16 +282,14 @@ class Reconciler:
             self._cache.put("SERRun", await self._api.apply_status(body, wanted))
 
     def _come_back(self, view: View, planned: Plan) -> float | None:
-        """When to reconcile again: for the planner, the next glance at a live attempt, the end of a refusal or of the Jobs' time."""
-        wishes = [planned.requeue_after]
+        """When to reconcile again: for the planner, the next glance at a live attempt, the end of a refusal or of a Job's time."""
+        wishes = [planned.requeue_after, seconds_to_needless(view, planned)]
         live = live_attempt(planned.status)
         if ends_unseen(live, view, self._cache.jobs(view.run.metadata.uid)):
             wishes.append(0.0)
         if live is not None:
             running = view.glance.waiting is None and view.glance.seen_at is not None
             wishes.append(self._settings.progress_seconds if running else max(self._settings.events_after_seconds, 1.0))
-        elif view.jobs:
-            wishes.append(seconds_to_expiry(planned, view))
         refused = self._refused.get(_key(view.run))
         if refused is not None and view.now < refused.until:
             wishes.append((refused.until - view.now).total_seconds())

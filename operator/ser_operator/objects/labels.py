@@ -1,4 +1,4 @@
-"""Every label and annotation that the operator writes (docs/operations.md lists them)."""
+"""Every label and annotation that the operator writes (docs/operations.md lists them), and the name of the container that it asks for."""
 
 from collections.abc import Mapping
 
@@ -22,6 +22,8 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 OPERATOR = "ser-operator"
 SELECTOR = f"{MANAGED_BY}={OPERATOR}"
 """Server-side filter of every watch and list of children."""
+CONTAINER = "stage"
+"""Of the stage in its pod. Meshes, log collectors and others may add containers of their own."""
 TEMPLATE_HASH = f"{DOMAIN}/template-hash"
 """Annotation: SHA-256 of the pod template as it was rendered. For people; queues may change templates, so it is never compared."""
 

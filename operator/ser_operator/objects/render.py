@@ -17,7 +17,6 @@ from ser_operator.settings import Settings
 
 Object = dict[str, Any]
 
-CONTAINER = "stage"
 PROGRESS_PORT = 9400
 TERMINATION_LOG = "/dev/termination-log"
 WORK, SCRATCH, SHARED_MEMORY = "/work", "/tmp", "/dev/shm"
@@ -78,7 +77,7 @@ def owner(run: SERRun) -> Object:
 def _failure_rules(is_gang: bool) -> list[Object]:
     """An answer that will not change ends the attempt at once; a pod that the cluster takes away is replaced, except in a
     gang: there all pods must start again."""
-    never_again = {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(NEVER_RETRIED)}}
+    never_again = {"action": "FailJob", "onExitCodes": {"containerName": labels.CONTAINER, "operator": "In", "values": list(NEVER_RETRIED)}}
     replaced = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     return [never_again] if is_gang else [replaced, never_again]
 
@@ -139,7 +138,7 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
     folders = {"storage-credentials": STORAGE_CREDENTIALS, "hub-credentials": HUB_CREDENTIALS}
     mounts = [("work", WORK), ("scratch", SCRATCH), ("shared-memory", SHARED_MEMORY)]
     return {
-        "name": CONTAINER,
+        "name": labels.CONTAINER,
         "image": image,
         "command": ["python", "-m", "ser_jobs.supervisor", "-m", "ser_jobs.runtime"],
         "env": _environment(

@@ -1,40 +1,50 @@
-"""The metrics of the runs in Prometheus' text format. A run is rendered anew only when it has changed: a thousand take a second."""
+"""The metrics of the runs in Prometheus' text format. A run is rendered anew only when it has changed: a thousand take a second.
+
+A run has some 150 series. Those of a run that ended long ago are not shown, else they would grow for ever; Prometheus has what they were.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
 
+from ser_core.api.status import Phase
 from ser_core.metrics import ITERATIONS, METRICS, RUNS
+from ser_operator.facts.known_run import KnownRun
+from ser_operator.facts.reading import moment
 from ser_operator.pages.run_metrics import Sample, samples
 
-Object = Mapping[str, Any]
-
+SHOWN_AFTER_END = timedelta(days=7)
+MOST_ENDED = 500
+"""Of the ended runs those that ended last are shown."""
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+_PHASES = frozenset(Phase)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rendered:
-    body: Object
-    phase: str
+    run: KnownRun
     lines: Mapping[str, str]
     """The lines of a run by metric."""
 
 
 class RunPage:
-    """Remembers what it has rendered of the runs that still exist."""
+    """Remembers what it has rendered of the runs that it still shows."""
 
     def __init__(self) -> None:
         self._known: Mapping[int, _Rendered] = {}
+        self._phases: Mapping[str, int] = {}
 
-    def update(self, bodies: Iterable[Object]) -> None:
-        """Take in the current runs. A body that is the same Python object has not changed."""
+    def update(self, runs: Iterable[KnownRun], now: datetime) -> None:
+        """Take in the current runs. One that is the same Python object has not changed."""
         known = self._known  # objects that it holds keep their identity to themselves
-        self._known = {id(body): known.get(id(body)) or _render(body) for body in bodies}
+        current = list(runs)
+        self._phases = Counter(run.phase if run.phase in _PHASES else Phase.PENDING.value for run in current)
+        self._known = {id(run): known.get(id(run)) or _Rendered(run, _render(run)) for run in shown(current, now)}
 
     def phases(self) -> Mapping[str, int]:
-        """Number of runs by phase."""
-        return Counter(run.phase for run in self._known.values())
+        """Number of all runs by phase."""
+        return self._phases
 
     def text(self) -> str:
         """All series, grouped by metric."""
@@ -47,14 +57,24 @@ class RunPage:
         return "".join(parts)
 
 
-def _render(body: Object) -> _Rendered:
+def shown(runs: Iterable[KnownRun], now: datetime) -> list[KnownRun]:
+    """Those that have series: all that go on, and `MOST_ENDED` of those that ended within `SHOWN_AFTER_END`."""
+    going, ended = [], []
+    for run in runs:
+        end = moment(run.finished_at) if run.has_ended else None
+        if end is None:
+            going.append(run)
+        elif now - end < SHOWN_AFTER_END:
+            ended.append((end, run))
+    ended.sort(key=lambda one: one[0], reverse=True)
+    return [*going, *(run for _, run in ended[:MOST_ENDED])]
+
+
+def _render(run: KnownRun) -> Mapping[str, str]:
     lines: defaultdict[str, str] = defaultdict(str)
-    phase = ""
-    for sample in samples(body):
+    for sample in samples(run.body()):
         lines[sample.metric] += _line(sample)
-        if sample.metric == "ser_run_phase":
-            phase = sample.labels[-1]
-    return _Rendered(body, phase, lines)
+    return lines
 
 
 def _line(sample: Sample) -> str:

@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ser_core.metrics import METRICS
+from ser_operator.facts.known_run import KnownRun
 from ser_operator.pages.run_page import RunPage
-
-Object = Mapping[str, Any]
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -26,7 +25,7 @@ class Telemetry:
         cached: Number of cached objects by kind.
     """
 
-    def __init__(self, depth: Callable[[], int], runs: Callable[[], Iterable[Object]], cached: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, depth: Callable[[], int], runs: Callable[[], Iterable[KnownRun]], cached: Callable[[], Mapping[str, int]]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nothing reads
         self.registry = CollectorRegistry()
         self._watched = self._counter("ser_operator_watch_events_total")
@@ -74,7 +73,7 @@ class Telemetry:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format. May be called from any thread."""
-        self._page.update(self._runs())
+        self._page.update(self._runs(), datetime.now(UTC))
         return generate_latest(self.registry) + self._page.text().encode()
 
     def _counter(self, name: str) -> Counter:

@@ -1,10 +1,14 @@
 """What the operator exports of the runs in its cache."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ser_core.metrics import ITERATIONS, METRICS, OPERATOR, RUNS
+from ser_operator.facts.known_run import known_run
 from ser_operator.pages.run_metrics import samples
+from ser_operator.pages.run_page import MOST_ENDED
 from ser_operator.pages.telemetry import Telemetry
 
 STATUS = {
@@ -65,7 +69,9 @@ def runs():
 
 @pytest.fixture
 def telemetry(runs):
-    return Telemetry(lambda: 3, lambda: runs, lambda: {"SERRun": len(runs)})
+    known = {}  # as in the cache, one object for each version of a run
+    current = lambda: [known.setdefault(id(body), (body, known_run(body)))[1] for body in runs]  # noqa: E731
+    return Telemetry(lambda: 3, current, lambda: {"SERRun": len(runs)})
 
 
 def exported(telemetry):
@@ -191,6 +197,29 @@ def test_the_series_have_the_type_and_the_labels_of_the_table(telemetry):
         if not name.startswith("process_"):
             assert family.type == METRICS[name].type
             assert all(set(sample.labels) - {"le"} == set(METRICS[name].labels) for sample in family.samples)
+
+
+def ended(name, ago, now):
+    return run(name, {**STATUS, "phase": "Completed", "finishedAt": f"{now - ago:%Y-%m-%dT%H:%M:%SZ}"})
+
+
+def test_a_run_that_ended_long_ago_is_counted_and_has_no_series(telemetry, runs):
+    now = datetime.now(UTC)
+    runs += [ended("lately", timedelta(days=6), now), ended("long-ago", timedelta(days=8), now)]
+
+    values = exported(telemetry)
+
+    assert values["ser_operator_runs", ("phase", "Completed")] == 2
+    assert {dict(labels)["run"] for name, *labels in values if name == "ser_run_phase"} == {"hh", "lately"}
+
+
+def test_of_many_that_ended_lately_the_last_have_series(telemetry, runs):
+    now = datetime.now(UTC)
+    runs += [ended(f"r{number}", timedelta(minutes=number), now) for number in range(MOST_ENDED + 5)]
+
+    told = {dict(labels)["run"] for name, *labels in exported(telemetry) if name == "ser_run_phase"}
+
+    assert told == {"hh", *(f"r{number}" for number in range(MOST_ENDED))}
 
 
 def test_a_run_of_ten_loops_has_as_many_series_as_the_manual_says(telemetry, runs):

@@ -60,9 +60,6 @@ class FakeCluster:
 
     # The port
 
-    async def list_runs(self, namespace):
-        return copy.deepcopy(list(self.runs.values()))
-
     async def get_run(self, namespace, name):
         return copy.deepcopy(self.runs.get((namespace, name)))
 
@@ -212,7 +209,9 @@ class World:
     def sync(self):
         """The watches and the resync bring everything."""
         for kind, things in (("SERRun", self.cluster.runs), ("Job", self.cluster.jobs), ("Pod", self.cluster.pods)):
-            self.cache.replace(kind, copy.deepcopy(list(things.values())), None)
+            for thing in copy.deepcopy(list(things.values())):
+                self.cache.put(kind, thing)
+            self.cache.forget_unlisted(kind, {thing["metadata"]["uid"] for thing in things.values()}, None, 10**9)
 
     def reconcile(self, name="climb"):
         again = asyncio.run(self.reconciler.reconcile(("lab", name)))

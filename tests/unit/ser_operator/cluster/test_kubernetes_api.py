@@ -83,9 +83,44 @@ def test_a_refusal_is_told_in_the_servers_words_with_the_pause_it_asks_for():
         return web.Response(status=429, text="too many", headers={"Retry-After": "7"})
 
     with pytest.raises(ApiError, match="429 Too Many Requests: too many") as caught:
-        ask(refuse, lambda cluster: cluster.list_runs("lab"))
+        ask(refuse, lambda cluster: cluster.get_run("lab", "climb"))
 
     assert (caught.value.code, caught.value.retry_after) == (429, 7)
+
+
+def test_a_list_is_read_in_pages_of_one_version_and_cut_to_what_is_kept():
+    asked = []
+
+    async def answer(request):
+        asked.append(dict(request.query))
+        rest = {"continue": "more"} if len(asked) == 1 else {}
+        item = {"metadata": {"name": f"j{len(asked)}", "managedFields": [1]}}
+        listed = {"kind": "JobList", "apiVersion": "batch/v1", "metadata": {"resourceVersion": "7", **rest}, "items": [item]}
+        return web.json_response(listed)
+
+    async def read(cluster):
+        return [page async for page in cluster.pages("Job", "lab", "a=b")]
+
+    pages = ask(answer, read)
+
+    assert [page.version for page in pages] == [7, 7]
+    assert [one["metadata"] for page in pages for one in page.objects] == [{"name": "j1"}, {"name": "j2"}]
+    assert [query.get("continue") for query in asked] == [None, "more"]
+    assert all(query["limit"] == "250" and query["labelSelector"] == "a=b" for query in asked)
+
+
+@pytest.mark.parametrize(("conditions", "policy"), [([], "Foreground"), ([{"type": "Complete", "status": "True"}], "Background")])
+def test_a_job_that_runs_is_deleted_once_its_pods_are_gone_and_one_that_has_ended_at_once(conditions, policy):
+    asked = []
+
+    async def delete(request):
+        asked.append(await request.json())
+        return web.json_response({})
+
+    job = {"metadata": {"name": "j", "namespace": "lab", "uid": "u"}, "status": {"conditions": conditions}}
+    ask(delete, lambda cluster: cluster.delete_job(job))
+
+    assert asked == [{"propagationPolicy": policy, "preconditions": {"uid": "u"}}]
 
 
 def test_each_request_bears_the_token_as_it_is_now():

@@ -42,15 +42,34 @@ def test_the_echo_of_an_answer_concerns_nobody(cache):
 
 
 def test_a_list_removes_what_the_watch_never_said_was_gone(cache):
-    assert cache.replace("Job", [], None) == {("lab", "climb")}
+    assert cache.forget_unlisted("Job", (), None, 9) == {("lab", "climb")}
     assert cache.jobs("r") == []
-    assert cache.replace("Job", [], None) == set()
+    assert cache.forget_unlisted("Job", (), None, 9) == set()
 
 
 def test_a_list_of_one_namespace_leaves_the_others_alone(cache):
-    cache.replace("SERRun", [], "other")
-
+    cache.forget_unlisted("SERRun", (), "other", 9)
     assert cache.run(("lab", "climb"))
+
+    cache.forget_unlisted("SERRun", (), "lab", 9)
+    assert cache.run(("lab", "climb")) is None
+
+
+@pytest.mark.parametrize("kind", ["SERRun", "Job", "Pod"])
+def test_what_was_made_after_a_list_outlives_it(cache, kind):
+    cache.put(kind, thing("new", "new", version="10", owner={"Job": "r", "Pod": "j"}.get(kind)))
+
+    cache.forget_unlisted(kind, (), None, 9)
+
+    assert cache.sizes()[kind] == 1
+
+
+def test_what_is_not_listed_and_as_old_as_the_list_is_gone(cache):
+    cache.put("Job", thing("j2", version="9", owner="r"))
+
+    cache.forget_unlisted("Job", (), None, 9)
+
+    assert cache.jobs("r") == []
 
 
 def test_a_run_made_anew_under_the_same_name_is_another_one(cache):
@@ -94,5 +113,37 @@ def test_the_last_job_that_is_gone_and_its_pods_are_remembered_as_long_as_the_ru
     assert cache.gone("r") == ([], [])
 
 
-def test_what_nobody_reads_is_not_kept(cache):
-    assert "managedFields" not in cache.run(("lab", "climb"))["metadata"]
+def test_of_two_jobs_that_are_gone_the_newer_one_is_remembered_in_whatever_order_they_go(cache):
+    for uid, made in (("old", "2026-01-31T12:00:00Z"), ("new", "2026-01-31T13:00:00Z")):
+        job = thing(uid, owner="r")
+        job["metadata"]["creationTimestamp"] = made
+        cache.put("Job", job)
+    cache.remove("Job", thing("new", owner="r"))
+    cache.remove("Job", thing("old", owner="r"))
+
+    assert [job["metadata"]["uid"] for job in cache.gone("r")[0]] == ["new"]
+
+
+def ended(version="6", **status):
+    run = thing("r", "climb", version=version)
+    run["metadata"]["generation"] = 3
+    return {**run, "status": {"phase": "Completed", "finishedAt": "2026-01-31T12:00:00Z", "observedGeneration": 3, **status}}
+
+
+def test_an_ended_run_is_packed_and_read_back_whole(cache):
+    cache.put("SERRun", ended(message="😀" * 100))
+
+    known = cache.known(("lab", "climb"))
+    assert isinstance(known._body, bytes)
+    assert cache.run(("lab", "climb"))["status"] == ended(message="😀" * 100)["status"]
+
+
+@pytest.mark.parametrize("change", [{"phase": "Running"}, {"finishedAt": None}, {"observedGeneration": 2}])
+def test_only_of_an_ended_run_without_jobs_and_without_news_nothing_is_to_be_done(cache, change):
+    cache.put("SERRun", ended())
+    assert not cache.is_over(("lab", "climb")), "it has a Job"
+    cache.remove("Job", thing("j", owner="r"))
+    assert cache.is_over(("lab", "climb"))
+
+    cache.put("SERRun", ended("7", **change))
+    assert not cache.is_over(("lab", "climb"))

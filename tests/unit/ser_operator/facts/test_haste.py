@@ -17,6 +17,7 @@ def run(generation, observed):
     [
         ("Job", ENDED, False, Haste.FIRST),
         ("Job", {}, True, Haste.FIRST),
+        ("Job", ENDED, True, Haste.SOON),
         ("Job", ENDING, False, Haste.SOON),
         ("Pod", {"status": {"phase": "Succeeded"}}, True, Haste.SOON),
         ("SERRun", run(1, None), False, Haste.NOW),

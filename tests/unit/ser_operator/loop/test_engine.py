@@ -5,30 +5,26 @@ import asyncio
 import pytest
 from kubernetes.aio.client.configuration import Configuration
 
+from ser_operator.cluster.kubernetes_api import Page
 from ser_operator.cluster.transport import ApiError
 from ser_operator.loop.engine import Engine
 from ser_operator.settings import Settings
 
 
 class Server:
-    """Refuses the first LISTs, as an API server does whose CRD was installed a moment ago."""
+    """Refuses the first LISTs, as an API server does whose CRD was installed a moment ago. Then it lists ``runs``."""
 
-    def __init__(self, refusals):
-        self.refusals, self.lists = refusals, 0
+    def __init__(self, refusals, runs=()):
+        self.refusals, self.runs, self.lists = refusals, runs, 0
 
     def tell_requests(self, tell):
         pass
 
-    async def list_runs(self, namespace):
-        self.lists += 1
+    async def pages(self, kind, namespace, selector=""):
+        self.lists += kind == "SERRun"
         if self.lists <= self.refusals:
             raise ApiError(429, "storage is (re)initializing", retry_after=0.01)
-        return []
-
-    async def list_jobs(self, namespace, selector):
-        return []
-
-    list_pods = list_jobs
+        yield Page(9, self.runs if kind == "SERRun" else [])
 
 
 @pytest.mark.parametrize("refusals", [0, 2])
@@ -38,6 +34,21 @@ def test_the_first_list_is_tried_until_it_is_answered(refusals):
         return await Engine(server, Configuration(), Settings(image="x"))._prime(asyncio.Event()), server.lists
 
     assert asyncio.run(start()) == (True, refusals + 1)
+
+
+def test_after_a_start_runs_that_have_ended_are_left_alone():
+    def run(name, **status):
+        metadata = {"name": name, "namespace": "lab", "uid": name, "resourceVersion": "5", "generation": 2}
+        return {"metadata": metadata, "status": {"observedGeneration": 2, **status}}
+
+    over = run("over", phase="Completed", finishedAt="2026-01-31T12:00:00Z")
+
+    async def start():
+        engine = Engine(Server(0, [over, run("live", phase="Running")]), Configuration(), Settings(image="x"))
+        await engine._prime(asyncio.Event())
+        return [await engine._queue.get() for _ in range(len(engine._queue))], engine._cache.sizes()["SERRun"]
+
+    assert asyncio.run(start()) == ([("lab", "live")], 2)
 
 
 def test_an_operator_that_never_saw_anything_can_be_stopped():
