@@ -5,6 +5,7 @@ The server listens on the pod's own address only. It changes nothing, and shows 
 
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +27,7 @@ def progress_server(environment: Mapping[str, str], latest: Callable[[], Progres
         yield
         return
     try:
-        server = ThreadingHTTPServer((address, int(port)), _handler(latest, metrics))
+        server = _Server((address, int(port)), _handler(latest, metrics))
     except OSError:
         yield
         return
@@ -37,6 +38,12 @@ def progress_server(environment: Mapping[str, str], latest: Callable[[], Progres
     finally:
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
 
 def _handler(latest: Callable[[], Progress | None], metrics: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:

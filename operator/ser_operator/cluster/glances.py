@@ -1,51 +1,46 @@
 """What the operator has seen of the live attempts beside their Jobs: Events, the queue's words and progress, looked at seldom and
 remembered meanwhile."""
 
-import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import aiohttp
-
-from ser_core.loop.observed import Progress, Waiting
+from ser_core.loop.observed import Waiting
 from ser_operator.cluster.kubernetes_api import KubernetesApi
+from ser_operator.cluster.progress_polls import ProgressPolls
 from ser_operator.cluster.transport import NOT_FOUND, ApiError
+from ser_operator.facts.cache import RunKey
 from ser_operator.facts.glance import NO_GLANCE, Glance
 from ser_operator.facts.queueing import NOT_INSTALLED, NOT_SEEN, SILENT, queued
-from ser_operator.facts.reading import Object, leading, terminated, uid
+from ser_operator.facts.reading import Object, at, leading, terminated, uid
 from ser_operator.facts.silent_node import silent_node
 from ser_operator.facts.waiting import lagging, stuck, waiting, waits_since
-from ser_operator.objects.render import PROGRESS_PORT
 from ser_operator.settings import Settings
-
-ReadProgress = Callable[[str], Awaitable[Progress | None]]
 
 EVENTS_SECONDS = 60.0
 """Pause between two looks at the Events of one object, or at its Workload."""
 KUEUE_MISSING_PAUSE = timedelta(minutes=10)
 """Pause between two looks for Workloads in a cluster that has none."""
-PROGRESS_TIMEOUT, PROGRESS_BYTES = 2.0, 4096
 
 
 class Glances:
     """Looks at live attempts, at most as often as the settings say."""
 
-    def __init__(self, api: KubernetesApi, settings: Settings, read_progress: ReadProgress) -> None:
+    def __init__(self, api: KubernetesApi, settings: Settings, polls: ProgressPolls) -> None:
         self._api = api
         self._settings = settings
-        self._read_progress = read_progress
+        self._polls = polls
         self._seen: dict[str, Glance] = {}
         self._kueue_missing_until: datetime | None = None
 
-    async def look(self, job: Object, pods: Sequence[Object], now: datetime) -> Glance:
-        """What is known of the attempt with this Job now."""
+    async def look(self, run: RunKey, job: Object, pods: Sequence[Object], now: datetime) -> Glance:
+        """What is known of the attempt of a run with this Job now."""
         before = self._seen.get(uid(job), NO_GLANCE)
         unheard = stuck(pods, now) or silent_node(pods)
         if unheard is not None:
             return Glance(waiting=unheard)
         since = waits_since(job, pods)
         if since is None:
-            found = await self._running(leading(pods), before, now)
+            found = self._running(run, uid(job), leading(pods), before, now)
         elif (now - since).total_seconds() < self._settings.events_after_seconds:
             found = NO_GLANCE
         else:
@@ -57,12 +52,14 @@ class Glances:
         """Drop what is remembered of Jobs that are not among ``job_uids``."""
         for gone in self._seen.keys() - job_uids:
             del self._seen[gone]
+        self._polls.forget(job_uids)
 
-    async def _running(self, pod: Object, before: Glance, now: datetime) -> Glance:
-        address = pod.get("status", {}).get("podIP")
+    def _running(self, run: RunKey, job: str, pod: Object, before: Glance, now: datetime) -> Glance:
+        address, known = at(pod, "status").get("podIP"), self._polls.answer(job)
         if terminated(pod) or not isinstance(address, str) or not _due(before, now, self._settings.progress_seconds):
-            return Glance(progress=before.progress, seen_at=before.seen_at)
-        return Glance(progress=await self._read_progress(address) or before.progress, seen_at=now)
+            return Glance(progress=known, seen_at=before.seen_at)
+        self._polls.ask(run, job, address)
+        return Glance(progress=known, seen_at=now)
 
     async def _waiting(self, job: Object, pods: Sequence[Object], before: Glance, now: datetime) -> Glance:
         known = waiting(job, pods, ())
@@ -97,16 +94,3 @@ class Glances:
 
 def _due(before: Glance, now: datetime, pause: float) -> bool:
     return before.seen_at is None or (now - before.seen_at).total_seconds() >= pause
-
-
-async def read_progress(address: str) -> Progress | None:
-    """What a stage's pod says of its progress; None when it says nothing usable within 2 s and 4 KiB. Redirects are not followed."""
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROGRESS_TIMEOUT)) as session,
-            session.get(f"http://{address}:{PROGRESS_PORT}/progress", allow_redirects=False) as answer,
-        ):
-            said = json.loads(await answer.content.read(PROGRESS_BYTES)) if answer.status == 200 else None
-        return Progress(int(said["step"]), int(said["total"]), str(said["unit"])) if said else None
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError, RecursionError):
-        return None

@@ -15,8 +15,9 @@ import kopf
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
-from ser_operator.cluster.glances import Glances, read_progress
+from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import Cluster
+from ser_operator.cluster.progress_polls import ProgressPolls, read_progress
 from ser_operator.cluster.transport import CONFLICT, ApiError
 from ser_operator.facts.cache import Cache, RunKey
 from ser_operator.facts.kept import Kind
@@ -33,6 +34,8 @@ log = logging.getLogger("ser_operator")
 
 _LISTED: dict[Kind, str] = {"SERRun": "", "Job": labels.SELECTOR, "Pod": labels.SELECTOR}
 """Selectors, in the order in which children find their parents."""
+POLLERS = 32
+"""Stages that are asked for their progress at once: a thousand a minute, though none of them answers."""
 FIRST_LIST_SECONDS = 2.0
 """Pause between two tries of the first LIST, unless the server asks for another."""
 
@@ -54,7 +57,8 @@ class Engine:
         self._queue: WorkQueue[RunKey] = WorkQueue()
         self._telemetry = Telemetry(lambda: len(self._queue), self._cache.runs, self._cache.sizes)
         cluster.tell_requests(self._telemetry.requested)
-        self._glances = Glances(cluster, settings, read_progress)
+        self._polls = ProgressPolls(read_progress, self._queue.add)
+        self._glances = Glances(cluster, settings, self._polls)
         self._reconciler = Reconciler(cluster, self._cache, settings, self._glances, hurry=lambda: self._queue.hurries)
         self._primed = False
 
@@ -70,6 +74,7 @@ class Engine:
             "timer": self._queue.run_timer(),
             "resync": self._resync_for_ever(),
             **{f"worker-{number}": self._work() for number in range(self._settings.workers)},
+            **{f"poller-{number}": self._polls.poll() for number in range(POLLERS)},
         }
         async with self._serve(heartbeat):
             if not await self._prime(stop):
@@ -196,10 +201,14 @@ class Engine:
         try:
             site = web.TCPSite(runner, self._settings.probe_host, self._settings.probe_port)
             await site.start()
-            log.info("probes and metrics on %s", ", ".join(f"http://{host}:{port}" for host, port, *_ in runner.addresses))
+            log.info("probes and metrics on %s", ", ".join(f"http://{_in_url(host)}:{port}" for host, port, *_ in runner.addresses))
             yield
         finally:
             await runner.cleanup()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _in_order(task: asyncio.Task[Any]) -> bool:

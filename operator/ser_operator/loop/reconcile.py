@@ -171,7 +171,7 @@ class Reconciler:
         if job is None or identity_of(view.run, job) is None:
             return view
         pods = [pod for pod in view.pods if owner_uid(pod) == uid(job)]
-        return replace(view, glance=await self._glances.look(job, pods, view.now))
+        return replace(view, glance=await self._glances.look(run_key(view.body), job, pods, view.now))
 
     def _plan(self, view: View) -> Plan:
         planned = self._plan_with(view, unsupported(view.run))

@@ -13,6 +13,7 @@ from controlplane.faults.truth_table import check_conditions
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import SERRunStatus
 from ser_operator.cluster.glances import Glances
+from ser_operator.cluster.progress_polls import ProgressPolls
 from ser_operator.cluster.transport import ApiError
 from ser_operator.facts.cache import Cache
 from ser_operator.loop.reconcile import Reconciler
@@ -202,7 +203,8 @@ class World:
     def start_operator(self):
         self.cache = Cache()
         clock = lambda: self.cluster.now  # noqa: E731
-        glances = Glances(self.cluster, self.settings, no_progress)
+        self.polls = ProgressPolls(no_progress, lambda _run: None)
+        glances = Glances(self.cluster, self.settings, self.polls)
         self.reconciler = Reconciler(self.cluster, self.cache, self.settings, glances, clock, lambda: self.hurry)
         self.sync()
 

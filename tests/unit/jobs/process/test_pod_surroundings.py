@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from addresses import needs_ipv6
 from ports import free_port
 
 from ser_core.errors import SpecError
@@ -30,18 +31,19 @@ def test_a_secret_without_the_keys_is_refused_by_name(tmp_path):
         load_credentials({"SER_HUB_CREDENTIALS": str(tmp_path)})
 
 
-def test_progress_is_served_while_the_stage_computes(tmp_path):
+@pytest.mark.parametrize(("address", "host"), [("127.0.0.1", "127.0.0.1"), pytest.param("::1", "[::1]", marks=needs_ipv6)])
+def test_progress_is_served_while_the_stage_computes(tmp_path, address, host):
     log = EventLog(tmp_path / "log.jsonl", io.StringIO())
     port = free_port()
-    with progress_server({"POD_IP": "127.0.0.1", "SER_PROGRESS_PORT": str(port)}, log.latest, lambda: b""):
+    with progress_server({"POD_IP": address, "SER_PROGRESS_PORT": str(port)}, log.latest, lambda: b""):
         with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=5)
+            urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=5)
         log.progress(3, 10, "pairs")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=5) as answer:
             assert json.load(answer) == {"step": 3, "total": 10, "unit": "pairs"}
 
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=5)
+        urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=5)
 
 
 @pytest.mark.parametrize("environment", [{}, {"POD_IP": "203.0.113.1", "SER_PROGRESS_PORT": "9400"}])

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from addresses import needs_ipv6
 from ports import free_port
 
 from ser_core.api.stage import StageResult
@@ -224,13 +225,14 @@ def test_the_supervisor_imports_neither_torch_nor_pydantic():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_the_pods_of_a_gang_meet():
+@pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
+def test_the_pods_of_a_gang_meet(address):
     port = free_port()
-    meetings = [Meeting("run/0/retrain/1", index, 3, "127.0.0.1", port, 20) for index in range(3)]
-    stranger = Meeting("another/0/retrain/1", 1, 3, "127.0.0.1", port, 1)
+    meetings = [Meeting("run/0/retrain/1", index, 3, address, port, 20) for index in range(3)]
+    stranger = Meeting("another/0/retrain/1", 1, 3, address, port, 1)
     missing = {}
     threads = [
-        threading.Thread(target=lambda one=one, name=name: missing.update({name: meet(one, "127.0.0.1", lambda: False)}))
+        threading.Thread(target=lambda one=one, name=name: missing.update({name: meet(one, address, lambda: False)}))
         for name, one in [("stranger", stranger), *enumerate(meetings)]
     ]
     for thread in threads:

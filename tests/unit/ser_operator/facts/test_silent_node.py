@@ -46,6 +46,6 @@ def test_a_run_at_work_on_a_silent_node_waits_for_the_node():
     """Neither its pod nor the API server is asked for anything."""
     glances = Glances(None, Settings(image="registry.example/ser:1"), None)
 
-    seen = asyncio.run(glances.look({"metadata": {"uid": "j"}}, [pod("False", "True")], datetime.now(UTC)))
+    seen = asyncio.run(glances.look(("lab", "hh"), {"metadata": {"uid": "j"}}, [pod("False", "True")], datetime.now(UTC)))
 
     assert seen.waiting.reason == NODE_NOT_READY
