@@ -145,9 +145,11 @@ def _knowledge() -> list[Panel]:
         ),
         lines(
             "Changes that no watch had told",
-            "Objects that a full list showed otherwise than the watches had, since the start. The first list tells all.",
+            "Objects that a full list showed otherwise than the watches had, since the start; the first list tells all. "
+            "And the watched namespaces that the last list could not read.",
             COUNT,
             Query("sum by (kind) (ser_operator_resync_changes_total)", "{{kind}}", colours=KINDS),
+            Query("sum(ser_operator_refused_namespaces)", "refused namespaces", VERMILION),
             axis=FEW,
         ),
     ]

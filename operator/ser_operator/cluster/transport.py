@@ -17,7 +17,7 @@ from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 Object = Mapping[str, Any]
 
-NO_ANSWER, NOT_FOUND, CONFLICT = 0, 404, 409
+NO_ANSWER, FORBIDDEN, NOT_FOUND, CONFLICT = 0, 403, 404, 409
 CONNECT_SECONDS = 5.0
 TellRequest = Callable[[str, int, float], None]
 """Told of each request: HTTP method, status (`NO_ANSWER` without one; any success is 200) and seconds."""

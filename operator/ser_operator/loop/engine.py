@@ -20,20 +20,16 @@ from ser_operator.cluster.kubernetes_api import Cluster
 from ser_operator.cluster.progress_polls import ProgressPolls, read_progress
 from ser_operator.cluster.transport import CONFLICT, ApiError
 from ser_operator.facts.cache import Cache, RunKey
-from ser_operator.facts.kept import Kind
-from ser_operator.facts.reading import uid
 from ser_operator.loop.handlers import build_registry, kopf_settings
 from ser_operator.loop.reconcile import Reconciler
+from ser_operator.loop.resync import Resync
 from ser_operator.loop.work_queue import WorkQueue
-from ser_operator.objects import labels
 from ser_operator.pages.probes import Heartbeat, application
 from ser_operator.pages.telemetry import Telemetry
 from ser_operator.settings import Settings
 
 log = logging.getLogger("ser_operator")
 
-_LISTED: dict[Kind, str] = {"SERRun": "", "Job": labels.SELECTOR, "Pod": labels.SELECTOR}
-"""Selectors, in the order in which children find their parents."""
 POLLERS = 32
 """Stages that are asked for their progress at once: a thousand a minute, though none of them answers."""
 FIRST_LIST_SECONDS = 2.0
@@ -60,6 +56,7 @@ class Engine:
         self._polls = ProgressPolls(read_progress, self._queue.add)
         self._glances = Glances(cluster, settings, self._polls)
         self._reconciler = Reconciler(cluster, self._cache, settings, self._glances, hurry=lambda: self._queue.hurries)
+        self._resync = Resync(cluster, self._cache, self._telemetry, settings)
         self._primed = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -97,7 +94,7 @@ class Engine:
         """
         while not stop.is_set():
             try:
-                await self._resync()
+                await self._list_everything()
             except ApiError as error:
                 pause = error.retry_after or FIRST_LIST_SECONDS
                 log.warning("first LIST: %s; again in %.0f s", error, pause)
@@ -164,35 +161,16 @@ class Engine:
         while True:
             await asyncio.sleep(self._settings.resync_seconds)
             try:
-                await self._resync()
+                await self._list_everything()
             except ApiError as error:
                 log.warning("resync: %s; again in %.0f s", error, self._settings.resync_seconds)
 
-    async def _resync(self) -> None:
-        """Take in LISTs of everything: only they show what was deleted while no watch was connected."""
-        for namespace in self._settings.namespaces or (None,):
-            concerned: set[RunKey] = set()
-            for kind, selector in _LISTED.items():
-                concerned |= await self._list(kind, namespace, selector)
-            for key in concerned:
-                # After a start these are all runs, and most of them have ended long ago.
-                if self._primed or not self._cache.is_over(key):
-                    self._queue.add(key)
-        self._telemetry.resynced()
+    async def _list_everything(self) -> None:
+        for key in await self._resync.once():
+            # After a start these are all runs, and most of them have ended long ago.
+            if self._primed or not self._cache.is_over(key):
+                self._queue.add(key)
         self._glances.forget({str(job["metadata"]["uid"]) for job in self._cache.all_jobs()})
-
-    async def _list(self, kind: Kind, namespace: str | None, selector: str) -> set[RunKey]:
-        changed: set[RunKey | None] = set()
-        listed: set[str] = set()
-        version = 0
-        async for page in self._api.pages(kind, namespace, selector):
-            version = page.version
-            listed |= set(map(uid, page.objects))
-            changed |= {self._cache.put(kind, thing) for thing in page.objects}
-        changed |= self._cache.forget_unlisted(kind, listed, namespace, version)
-        concerned = {key for key in changed if key is not None}
-        self._telemetry.drifted(kind, len(concerned))
-        return concerned
 
     @contextlib.asynccontextmanager
     async def _serve(self, heartbeat: Heartbeat) -> Any:

@@ -1,5 +1,7 @@
 """kopf as the watch engine: every event goes into the cache and adds a key to the queue. Nothing is decided, written or raised here."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import kopf
@@ -52,6 +54,18 @@ def build_registry(cache: Cache, queue: WorkQueue[RunKey], telemetry: Telemetry,
     return registry
 
 
+class ForEver(Iterable[float]):
+    """Pauses (s) between the tries of a request of kopf. When they end, the process does.
+
+    They do not end, since a watched namespace may be deleted, and its Role with it: the watch of that namespace is refused, 403, and the
+    others go on. Nor would a new process reach an API server that this one does not. The LISTs tell how long it has lasted.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """From 1 s to 60 s."""
+        return itertools.chain((1.0, 2.0, 5.0, 10.0, 20.0, 30.0), itertools.repeat(60.0))
+
+
 class NothingRemembered(kopf.DiffBaseStorage):
     """kopf copies every object of every event to find out what changed, a seventh of the operator's time; no handler here needs that."""
 
@@ -80,7 +94,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     wanted.queueing.idle_timeout = 0.1  # s; each object of a LIST has a task that keeps it for so long, 5 s by default: all at once
     wanted.networking.request_timeout = settings.request_seconds
     wanted.networking.connect_timeout = CONNECT_SECONDS
-    wanted.networking.error_backoffs = [1, 2, 5, 10, 20, 30, 60, 60, 60, 60, 60]  # s; about 6 min, then the process ends and starts anew
+    wanted.networking.error_backoffs = ForEver()
     wanted.execution.max_workers = 1  # there are no synchronous handlers
     wanted.persistence.diffbase_storage = NothingRemembered()
     wanted.process.ultimate_exiting_timeout = 20.0  # s; below the grace period of the operator's own pod

@@ -36,6 +36,7 @@ class Telemetry:
         self._requested = self._counter("ser_operator_api_requests_total")
         self._request_seconds = self._histogram("ser_operator_api_request_duration_seconds")
         self._resynced = self._gauge("ser_operator_resync_last_success_timestamp_seconds")
+        self._refused = self._gauge("ser_operator_refused_namespaces")
         self._drift = self._counter("ser_operator_resync_changes_total")
         self._gauge("ser_operator_queue_depth").set_function(depth)
         self._gauge("ser_operator_build_info").labels(version("ser-operator")).set(1)
@@ -67,9 +68,10 @@ class Telemetry:
         """A LIST changed ``number`` objects of the cache."""
         self._drift.labels(kind).inc(number)
 
-    def resynced(self) -> None:
-        """Everything was listed."""
+    def resynced(self, refused: int = 0) -> None:
+        """Everything was listed, but for so many namespaces that the API server refused."""
         self._resynced.set(time.time())
+        self._refused.set(refused)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format. May be called from any thread."""

@@ -13,7 +13,13 @@ UNITS = ("seconds", "bytes", "ratio", "total", "info", "nats", "tokens")
 WITHOUT_UNIT = {
     *("ser_run_phase", "ser_run_condition", "ser_run_stage", "ser_run_learning_status"),  # states
     *("ser_run_iteration", "ser_run_max_iterations", "ser_run_best_iteration", "ser_run_stage_attempt", "ser_stage_attempt"),  # ordinals
-    *("ser_run_stage_charged_attempts", "ser_run_failed_attempts", "ser_iteration_pairs", "ser_operator_runs"),  # numbers of what they name
+    *(
+        "ser_run_stage_charged_attempts",
+        "ser_run_failed_attempts",
+        "ser_iteration_pairs",
+        "ser_operator_runs",
+        "ser_operator_refused_namespaces",
+    ),  # numbers of what they name
     *("ser_operator_queue_depth", "ser_operator_cached_objects", "ser_stage_work_done", "ser_stage_work_expected"),
     *("ser_iteration_dev_loss", "ser_iteration_temperature", "ser_train_loss", "ser_train_gradient_norm", "ser_train_learning_rate"),
     *("ser_run_policy_score", "ser_run_policy_baseline_score", "ser_run_policy_steps", "ser_policy_reward", "ser_policy_score"),

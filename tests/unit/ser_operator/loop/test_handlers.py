@@ -1,10 +1,13 @@
 """How kopf is told to reach the API server."""
 
+import itertools
+
 import pytest
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from ser_operator.loop.handlers import connection
+from ser_operator.loop.handlers import connection, kopf_settings
+from ser_operator.settings import Settings
 
 
 @pytest.mark.parametrize("key", ["Bearer abc", "bearer abc", "abc"])
@@ -27,3 +30,9 @@ def test_the_token_of_a_pod_is_taken_and_read_again(tmp_path):
 
     assert connection(configuration).token == "second"
     assert connection(configuration).server == "https://10.96.0.1:443"
+
+
+def test_a_watch_is_tried_for_ever_at_most_once_a_minute():
+    pauses = kopf_settings(Settings(image="x")).networking.error_backoffs
+
+    assert [max(itertools.islice(pauses, number)) for number in (1, 6, 1000)] == [1, 30, 60], "each request begins anew"
