@@ -46,6 +46,8 @@ class Settings(Model):
     """Image of the stages. A run freezes it at its start, so an upgrade of the operator changes nothing for a live run."""
     namespaces: Names = ()
     """Namespaces to watch; empty: the whole cluster, which needs a ClusterRole."""
+    operator_class: LabelValue = ""
+    """Runs of this class (spec.operatorClass) are taken, and no others are so much as looked at: two operators may share a cluster."""
     service_account: str = "ser-stage"
     """ServiceAccount of the stage pods. It needs no rights, and its token is not mounted."""
     image_pull_secrets: Names = ()

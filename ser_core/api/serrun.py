@@ -345,6 +345,9 @@ class SERRunSpec(Model):
     their own end. Logs and data stay in the store (`ser logs`). Ignored by `ser run`."""
     budget: BudgetSpec | None = None
     """What the run may cost."""
+    operator_class: LabelValue = ""
+    """Which of several operators of the cluster takes the run: the one of this class (`operatorClass` of the chart). It cannot be changed.
+    Ignored by `ser run`."""
 
     @property
     def inputs(self) -> dict[str, str]:

@@ -32,6 +32,7 @@ MATRIX = {
     },
     "everything": {
         "fullnameOverride": "ser",
+        "operatorClass": "blue",
         "watchNamespaces": ["team-a"],
         "image": {"repository": "registry.example:5000/ser/operator", "digest": DIGEST},
         "imagePullSecrets": [{"name": "pull"}],

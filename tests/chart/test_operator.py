@@ -82,6 +82,7 @@ def test_every_value_reaches_the_operator():
     assert settings.gpu_node_selector == {"gpu": "h100"}
     assert [one.key for one in settings.gpu_tolerations] == ["nvidia.com/gpu"]
     assert settings.default_queue == "team"
+    assert settings.operator_class == "blue"
 
 
 def test_a_digest_wins_over_a_tag():

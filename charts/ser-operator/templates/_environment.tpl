@@ -6,6 +6,8 @@
   value: {{ include "ser.image" (list .Values.stages.image .Chart.AppVersion) | quote }}
 - name: SER_OPERATOR_NAMESPACES
   value: {{ .Values.clusterWide | ternary "" (join "," (include "ser.namespaces" . | fromJson).names) | quote }}
+- name: SER_OPERATOR_OPERATOR_CLASS
+  value: {{ .Values.operatorClass | quote }}
 - name: SER_OPERATOR_SERVICE_ACCOUNT
   value: {{ .Values.stages.serviceAccount.name | quote }}
 - name: SER_OPERATOR_IMAGE_PULL_SECRETS

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from ser_operator.facts.kept import Kind, kept
 from ser_operator.facts.known_run import KnownRun, known_run
-from ser_operator.facts.reading import Object, completion_index, created_at, name, owner_uid, terminated, uid
+from ser_operator.facts.reading import Object, at, completion_index, created_at, name, owner_uid, terminated, uid
 
 RunKey = tuple[str, str]
 """Namespace and name of a SERRun."""
@@ -17,9 +17,14 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Cache:
-    """SERRuns, and the Jobs and pods that may belong to them; of each only what is read (`kept`)."""
+    """SERRuns, and the Jobs and pods that may belong to them; of each only what is read (`kept`).
 
-    def __init__(self) -> None:
+    Args:
+        operator_class: Runs of another class are not taken in.
+    """
+
+    def __init__(self, operator_class: str = "") -> None:
+        self._class = operator_class
         self._runs: dict[str, KnownRun] = {}
         self._uids: dict[RunKey, str] = {}
         self._keys: dict[str, RunKey] = {}
@@ -41,6 +46,8 @@ class Cache:
         """
         identity = uid(thing)
         if not identity or self._versions[kind].get(identity, -1) >= resource_version(thing) > 0:
+            return None
+        if kind == "SERRun" and (at(thing, "spec").get("operatorClass") or "") != self._class:
             return None
         thing = kept(kind, thing)
         self._versions[kind][identity] = resource_version(thing)

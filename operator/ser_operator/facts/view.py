@@ -37,9 +37,9 @@ def ends_unseen(live: StageStatus | None, view: View, jobs: Sequence[Object]) ->
 
 
 def unwatched(view: View) -> bool:
-    """Whether the live attempt's Job has lost the label that the watch selects by, so that the watch no longer reports it."""
+    """Whether the live attempt's Job has lost the labels that the watch selects by, so that the watch no longer reports it."""
     job = live_job(view)
-    return job is not None and (job["metadata"].get("labels") or {}).get(labels.MANAGED_BY) != labels.OPERATOR
+    return job is not None and not labels.are_selected(job["metadata"].get("labels") or {}, view.run.spec.operator_class)
 
 
 def live_job(view: View) -> Object | None:

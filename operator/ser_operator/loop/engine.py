@@ -49,7 +49,7 @@ class Engine:
         self._api = cluster
         self._configuration = configuration
         self._settings = settings
-        self._cache = Cache()
+        self._cache = Cache(settings.operator_class)
         self._queue: WorkQueue[RunKey] = WorkQueue()
         self._telemetry = Telemetry(lambda: len(self._queue), self._cache.runs, self._cache.sizes)
         cluster.tell_requests(self._telemetry.requested)

@@ -86,8 +86,8 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     wanted.peering.standalone = True  # peering pauses operators of equal priority, and is no lock
     wanted.scanning.disabled = True  # no rights on CRDs and namespaces are needed then
     wanted.posting.enabled = False  # we publish our own Events, once each
-    wanted.watching.label_selectors["batch", "v1", "jobs"] = labels.SELECTOR  # others' Jobs never leave the server
-    wanted.watching.label_selectors["v1", "pods"] = labels.SELECTOR
+    for children in (("batch", "v1", "jobs"), ("v1", "pods")):  # others' never leave the server
+        wanted.watching.label_selectors[children] = labels.selector(settings.operator_class)
     wanted.watching.reconnect_backoff = 1.0  # s; the default of 0.1 makes 8 LISTs a second while a 410 lasts
     wanted.watching.inactivity_timeout = 70.0  # s; bookmarks come every 60, so a silent stream is dead
     wanted.watching.chunk_size = 500

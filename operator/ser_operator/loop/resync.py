@@ -36,7 +36,7 @@ class Resync:
         self._cache = cache
         self._telemetry = telemetry
         self._namespaces: tuple[Namespace, ...] = settings.namespaces or (None,)
-        selector = labels.SELECTOR
+        selector = labels.selector(settings.operator_class)
         self._selectors: dict[Kind, str] = {"SERRun": "", "Job": selector, "Pod": selector}  # parents come before their children
         self._refused: set[Namespace] = set()
 

@@ -20,12 +20,22 @@ JOB_UID = "kueue.x-k8s.io/job-uid"
 """Set by Kueue, on the Workload of a Job: what it is found by."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OPERATOR = "ser-operator"
-SELECTOR = f"{MANAGED_BY}={OPERATOR}"
-"""Server-side filter of every watch and list of children."""
+CLASS = f"{DOMAIN}/operator-class"
+"""`spec.operatorClass` of the run; absent where that is empty."""
 CONTAINER = "stage"
 """Of the stage in its pod. Meshes, log collectors and others may add containers of their own."""
 TEMPLATE_HASH = f"{DOMAIN}/template-hash"
 """Annotation: SHA-256 of the pod template as it was rendered. For people; queues may change templates, so it is never compared."""
+
+
+def selector(operator_class: str) -> str:
+    """Server-side filter of every watch and list of children."""
+    return f"{MANAGED_BY}={OPERATOR},{f'{CLASS}={operator_class}' if operator_class else f'!{CLASS}'}"
+
+
+def are_selected(labels: Mapping[str, str], operator_class: str) -> bool:
+    """Whether `selector` finds an object with these labels."""
+    return labels.get(MANAGED_BY) == OPERATOR and (labels.get(CLASS) == operator_class if operator_class else CLASS not in labels)
 
 
 def run_labels(run: SERRun) -> Mapping[str, str]:
@@ -35,6 +45,7 @@ def run_labels(run: SERRun) -> Mapping[str, str]:
         MANAGED_BY: OPERATOR,
         RUN: run.metadata.name[:63].rstrip(".-"),
         RUN_UID: run.metadata.uid,
+        **({CLASS: run.spec.operator_class} if run.spec.operator_class else {}),
     }
 
 

@@ -91,7 +91,8 @@ def _unseen(run: SERRun, events: Sequence[Mapping[str, Any]]) -> Why:
     last = max(events, key=event_time, default=None)
     told = f"; last event: {last.get('reason')}: {last.get('message')}" if last is not None else "; it has no events"
     pods = "kubectl get pods -A -l app.kubernetes.io/name=ser-operator"
-    fix = f"check that an operator runs and watches namespace {run.metadata.namespace}: {pods}"
+    of_class = f" of class {run.spec.operator_class}" if run.spec.operator_class else ""
+    fix = f"check that an operator{of_class} runs and watches namespace {run.metadata.namespace}: {pods}"
     return Why(f"no operator has looked at {what} yet", f"status.observedGeneration is {seen}, of {run.metadata.generation}{told}", fix)
 
 

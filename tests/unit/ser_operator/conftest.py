@@ -201,7 +201,7 @@ class World:
         self.start_operator()
 
     def start_operator(self):
-        self.cache = Cache()
+        self.cache = Cache(self.settings.operator_class)
         clock = lambda: self.cluster.now  # noqa: E731
         self.polls = ProgressPolls(no_progress, lambda _run: None)
         glances = Glances(self.cluster, self.settings, self.polls)

@@ -147,3 +147,13 @@ def test_only_of_an_ended_run_without_jobs_and_without_news_nothing_is_to_be_don
 
     cache.put("SERRun", ended("7", **change))
     assert not cache.is_over(("lab", "climb"))
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [("", "blue"), ("blue", ""), ("blue", "Blue")])
+def test_runs_of_another_class_are_not_so_much_as_looked_at(mine, theirs):
+    cache = Cache(mine)
+    for name, operator_class in (("mine", mine), ("theirs", theirs)):
+        cache.put("SERRun", {**thing(name, name), "spec": {"operatorClass": operator_class} if operator_class else {}})
+
+    assert [cache.run(("lab", name)) is not None for name in ("mine", "theirs")] == [True, False]
+    assert cache.sizes()["SERRun"] == 1
