@@ -8,7 +8,7 @@ import yaml
 
 from ser_core.api.status import Phase, StageKind, StageStatus
 from ser_core.cli.access import cluster
-from ser_operator.objects import labels, render
+from ser_operator.objects import labels
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def pod(run, iteration, stage, attempt=1, name="pod-1"):
 def test_the_labels_are_the_operators():
     names = (cluster.RUN_UID, cluster.ITERATION, cluster.STAGE, cluster.ATTEMPT)
     assert names == (labels.RUN_UID, labels.ITERATION, labels.STAGE, labels.ATTEMPT)
-    assert cluster.CONTAINER == render.CONTAINER
+    assert cluster.CONTAINER == labels.CONTAINER
 
 
 def test_a_name_is_looked_for_in_the_namespace_of_the_context(ser, api, run):
