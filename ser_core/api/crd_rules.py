@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ser_core.api.immutability import MUTABLE
-from ser_core.api.serrun import LoopSpec, ResourcesSpec, SERRunSpec
+from ser_core.api.serrun import LoopSpec, ResourcesSpec, SERRunSpec, TrainingSpec
 
 Schema = dict[str, Any]
 
@@ -21,10 +21,11 @@ def add_rules(schema: Schema) -> None:
     conditions = _at(schema, "status.conditions")
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     rules = {
-        "": [_policy_begun_rule(), _ended_rule()],
+        "": [_policy_begun_rule()],
         "spec": [*_spec_rules(), *_output_rules()],
         "spec.data": [_one_way_rule()],
         "spec.data.source": [_pool_rule()],
+        "spec.training": _training_rules(),
         "spec.loop": _loop_rules(),
         "spec.loop.thresholds": [_order_rule()],
     }
@@ -66,7 +67,23 @@ def _toleration_rules() -> list[Schema]:
 
 
 def _spec_rules() -> list[Schema]:
-    return [_unchanged(name) for name in _fields(SERRunSpec) if name not in MUTABLE and name != "loop"]
+    reopened = {
+        "rule": "self.reopen >= oldSelf.reopen",
+        "message": "may only be raised: each rise reopens a failed run",
+        "fieldPath": ".reopen",
+    }
+    inside = ("loop", "training")
+    return [*(_unchanged(name) for name in _fields(SERRunSpec) if name not in MUTABLE and name not in inside), reopened]
+
+
+def _training_rules() -> list[Schema]:
+    """On `spec.training`, which its default keeps from being added or removed."""
+    falling = {
+        "rule": "self.tokensPerBatch <= oldSelf.tokensPerBatch",
+        "message": "may only be lowered once the run exists: use another metadata.name",
+        "fieldPath": ".tokensPerBatch",
+    }
+    return [*(_unchanged(name) for name in _fields(TrainingSpec) if name != "tokensPerBatch"), falling]
 
 
 def _loop_rules() -> list[Schema]:
@@ -93,20 +110,12 @@ def _unchanged(name: str) -> Schema:
     }
 
 
-def _ended_rule() -> Schema:
-    return _final_rule("has(self.status.phase) && self.status.phase in ['Completed', 'Failed']", "the run has ended")
-
-
 def _policy_begun_rule() -> Schema:
-    begun = "has(self.status.policy) || has(self.status.stage) && self.status.stage in ['sft', 'ppo']"
-    return _final_rule(begun, "the policy stage has begun")
-
-
-def _final_rule(when: str, told: str) -> Schema:
     """On the resource as a whole: only there does a rule see spec and status."""
+    begun = "has(self.status.policy) || has(self.status.stage) && self.status.stage in ['sft', 'ppo']"
     new, old = "self.spec.loop.maxIterations", "oldSelf.spec.loop.maxIterations"
-    message = f"cannot be raised once {told}: use another metadata.name"
-    rule = f"!has(self.status) || !({when}) || {new} <= {old}"
+    message = "cannot be raised once the policy stage has begun: use another metadata.name"
+    rule = f"!has(self.status) || !({begun}) || {new} <= {old}"
     return {"rule": rule, "message": message, "fieldPath": ".spec.loop.maxIterations"}
 
 

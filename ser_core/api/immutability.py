@@ -3,16 +3,16 @@
 from typing import Any
 
 from ser_core.api.serrun import SERRunSpec
-from ser_core.api.status import Phase, SERRunStatus, StageKind
+from ser_core.api.status import SERRunStatus, StageKind
 from ser_core.errors import SpecError
 
-MUTABLE = frozenset({"suspend", "resources", "budget", "activeDeadline", "ttlAfterFinished"})
+MUTABLE = frozenset({"suspend", "resources", "budget", "activeDeadline", "ttlAfterFinished", "reopen"})
+"""Fields that may change, `reopen` only upwards. Of others, loop.maxIterations may rise and training.tokensPerBatch may fall."""
 
 
 def iterations_are_final(status: SERRunStatus) -> bool:
-    """Whether maxIterations may no longer be raised: the run has ended, or its policy stage has begun."""
-    ended = status.phase in (Phase.COMPLETED, Phase.FAILED)
-    return ended or status.policy is not None or status.stage in (StageKind.SFT, StageKind.PPO)
+    """Whether maxIterations may no longer be raised: the policy stage has begun."""
+    return status.policy is not None or status.stage in (StageKind.SFT, StageKind.PPO)
 
 
 def refuse_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) -> None:
@@ -41,7 +41,10 @@ def forbidden_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) ->
     raised = new.loop.max_iterations > old.loop.max_iterations
     if raised and not iterations_are_final(status):
         after["loop"]["maxIterations"] = before["loop"]["maxIterations"]
-    return [text for name in before if name not in MUTABLE for text in _differences(f"spec.{name}", before[name], after[name])]
+    if new.training.tokens_per_batch < old.training.tokens_per_batch:
+        after["training"]["tokensPerBatch"] = before["training"]["tokensPerBatch"]
+    fixed = [name for name in before if name not in MUTABLE or (name == "reopen" and new.reopen < old.reopen)]
+    return [text for name in fixed for text in _differences(f"spec.{name}", before[name], after[name])]
 
 
 def _differences(path: str, before: Any, after: Any) -> list[str]:

@@ -142,7 +142,7 @@ class TrainingSpec(Model):
     """Pairs in one optimizer step, whatever the micro-batches."""
     tokens_per_batch: int = Field(default=8192, ge=MIN_TOKENS_PER_BATCH, le=4194304)
     """Tokens of one micro-batch or scoring batch, padding included, of reward model and policy; a CPU takes at most 2,048. It does not
-    change what a step learns. A stage that runs out of memory is tried once more with half as many."""
+    change what a step learns. A stage that runs out of memory is tried once more with half as many. May be lowered at any time."""
     loss: Literal["bradley-terry", "hinge"] = "bradley-terry"
     """Bradley-Terry on the score difference (arXiv 2411.00418, released code), or the hinge with a margin (the paper's Eq. 5)."""
     margin: float = Field(default=1.0, gt=0, le=100)
@@ -192,7 +192,8 @@ class LoopSpec(Model):
     """The self-evolution: label, filter, retrain, repeat."""
 
     max_iterations: int = Field(default=4, ge=1, le=MAX_ITERATIONS)
-    """Loops after the seed model. May be raised until the policy stage begins or the run ends."""
+    """Loops after the seed model. May be raised until the policy stage begins; a completed run without a policy then goes on, unless the
+    loops had ended for another reason."""
     rule: Rule = Rule.CALIBRATED
     """`calibrated`: confidence with a fitted temperature and a target precision. `paper` and `reference`: arXiv 2411.00418 as
     written, and as its code does it."""
@@ -329,17 +330,21 @@ class SERRunSpec(Model):
     policy: PolicySpec | None = None
     """Alignment of a policy with the best reward model. Left out: the run ends with the best reward model."""
     resources: ResourcesSpec = ResourcesSpec()
-    """Resources per kind of stage. May be changed at any time; running stages keep what they have."""
+    """Resources per kind of stage. May be changed at any time; running stages keep what they have, waiting ones start anew. A run that
+    failed because memory was used up goes on once there is more."""
     storage: StorageSpec
     """Where everything that the run makes is kept."""
     hub: HubSpec = HubSpec()
     """The model and dataset hub."""
     suspend: bool = False
     """True stops the running stage after a checkpoint, and starts nothing until it is false again."""
+    reopen: int = Field(default=0, ge=0, le=1_000_000)
+    """Each rise reopens a run that has failed: it goes on at the stage that failed, all that is committed is kept, and the attempts before
+    count no more. `ser retry` raises it."""
     queue_name: QueueName | None = None
     """Kueue queue of the stage Jobs. Ignored by `ser run`."""
     active_deadline: Duration | None = None
-    """Time that the run may take, suspended time excluded, for example `36h`."""
+    """Time that the run may take, suspended time excluded, for example `36h`. A run that has used it up goes on once this is raised."""
     ttl_after_finished: Duration | None = None
     """Time after the end of the run at which its last Jobs are deleted; left out: 7 days. Jobs of committed stages go ten minutes after
     their own end. Logs and data stay in the store (`ser logs`). Ignored by `ser run`."""

@@ -105,6 +105,21 @@ class ControlStatus(Model):
     accuracy_high: float
 
 
+class AttemptResources(Model):
+    """What an attempt has, of all that a user may change to leave a failure behind."""
+
+    nodes: int = 1
+    """Pods."""
+    gpus: int = 0
+    """GPUs of each pod."""
+    cpu: str | None = Field(default=None, max_length=20)
+    """CPUs of each pod; left out: no limit."""
+    memory: str | None = Field(default=None, max_length=20)
+    """Memory of each pod; left out: no limit."""
+    tokens_per_batch: int = 0
+    """Tokens of one batch, after the halving that follows an attempt which ran out of memory."""
+
+
 class StageStatus(Model):
     """One attempt of a stage."""
 
@@ -117,6 +132,8 @@ class StageStatus(Model):
     outcome: Outcome = Outcome.RUNNING
     charged: bool = False
     """True when the attempt counts against the retry limit."""
+    forgiven: bool = False
+    """True when the attempt no longer counts: the run was reopened after it, or the stage has got further since."""
     manifest: str | None = Field(default=None, max_length=1200)
     """URI of the stage's manifest."""
     manifest_sha256: str | None = Field(default=None, alias="manifestSHA256", max_length=64)
@@ -130,6 +147,8 @@ class StageStatus(Model):
     """Optimizer steps of a finished training; the seedOnly control takes as many as a retrain took."""
     gpus: int = 0
     """GPUs that the attempt holds, all its pods together; fixed when it starts."""
+    resources: AttemptResources | None = None
+    """What the attempt has. An attempt without it, of an earlier version, had what the spec names now."""
     gpu_hours: float = 0.0
     """GPU time of the attempt, recorded when it has ended."""
     started_at: Time = ""
@@ -194,11 +213,13 @@ class SERRunStatus(Model):
     progress: ProgressStatus | None = None
     """How far the running stage is."""
     image: str = Field(default="", max_length=512)
-    """Image of the stages, frozen at the start."""
+    """Image of the stages, frozen at the first commit."""
     stage_spec_version: int = 0
-    """Version of the stage contract, frozen at the start."""
+    """Version of the stage contract, frozen at the first commit."""
     threads: int = 0
-    """Threads of a stage whose resources name no CPUs, frozen at the start: results depend on it in the last bits."""
+    """Threads of a stage whose resources name no CPUs, frozen at the first commit: results depend on it in the last bits."""
+    reopened: int = 0
+    """The last `spec.reopen` that was honoured."""
     started_at: Time | None = None
     finished_at: Time | None = None
     suspended_at: Time | None = None

@@ -13,6 +13,7 @@ from ser_core.cli.commands.export import export
 from ser_core.cli.commands.logs import logs
 from ser_core.cli.commands.purge import purge
 from ser_core.cli.commands.report import report
+from ser_core.cli.commands.retry import retry
 from ser_core.cli.commands.run import run
 from ser_core.cli.commands.score import score
 from ser_core.cli.commands.status import status
@@ -56,6 +57,7 @@ app.command(epilog=_examples("ser report serrun.yaml -o report.html", "ser repor
 app.command(epilog=_examples("ser logs serrun.yaml", "ser logs hh -n lab --iteration 1 --stage retrain"))(logs)
 app.command(epilog=_examples("ser suspend hh -n lab"))(suspend)
 app.command(epilog=_examples("ser resume hh -n lab"))(resume)
+app.command(epilog=_examples("ser retry hh -n lab", "ser retry serrun.yaml && ser run serrun.yaml"))(retry)
 app.command(epilog=_examples("ser score pairs.jsonl --run serrun.yaml > out.jsonl", "zcat pairs.gz | ser score - --run serrun.yaml"))(score)
 app.command(epilog=_examples("ser export serrun.yaml reward-model"))(export)
 app.command(epilog=_examples("ser purge serrun.yaml"))(purge)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase, SERRunStatus
 from ser_core.loop.deciding.limits import budget_seconds, count_suspension, deadline_seconds, gpu_hours, seconds_left
+from ser_core.loop.deciding.reopening import at_rest, reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, next_stage, stage_spec
 from ser_core.loop.deciding.upcoming import unknown_live
 from ser_core.loop.deciding.verdict import Verdict, decide
@@ -23,7 +24,7 @@ from ser_core.loop.recording.trimming import trim
 from ser_core.loop.text import as_reason, clip, write_time
 
 TERMINAL = (Phase.COMPLETED, Phase.FAILED)
-"""Phases that a run never leaves."""
+"""Phases in which nothing runs and nothing is planned, until the run is reopened (`deciding.reopening`)."""
 STOP_AGAIN_SECONDS = 10.0
 NOT_THE_LIVE_ATTEMPT = "NotTheLiveAttempt"
 
@@ -37,9 +38,13 @@ def plan(run: SERRun, observed: Observed, now: datetime) -> Plan:
         now: Aware; used in whole seconds.
     """
     now = now.astimezone(UTC).replace(microsecond=0)
-    if run.status.phase in TERMINAL:
-        stops = _stops(run.status, observed)
-        return Plan(stops, seen_generation(run.status, run.metadata.generation), (), STOP_AGAIN_SECONDS if stops else None)
+    before = run.status
+    if before.phase in TERMINAL:
+        going_on = reopened(run, now)
+        if going_on is None:
+            stops = _stops(before, observed)
+            return Plan(stops, seen_generation(at_rest(run), run.metadata.generation), (), STOP_AGAIN_SECONDS if stops else None)
+        run = run.model_copy(update={"status": going_on})
     status = take_in(run, observed, now)
     verdict = decide(run, status, observed, now)
     status = _apply(verdict, run, status, observed, now)
@@ -47,7 +52,7 @@ def plan(run: SERRun, observed: Observed, now: datetime) -> Plan:
     return Plan(
         actions=(*stops, *_starts(run, status, observed, now)),
         status=trim(run.spec, status),
-        events=events(run.status, status, as_reason(verdict.reason)),
+        events=events(before, status, as_reason(verdict.reason)),
         requeue_after=STOP_AGAIN_SECONDS if stops else _requeue_after(verdict, run, status, observed, now),
     )
 
@@ -68,6 +73,7 @@ def _apply(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observ
             "learning_status": last.learning_status if last is not None else None,
             "message": message,
             "observed_generation": run.metadata.generation,
+            "reopened": max(status.reopened, run.spec.reopen),
             "conditions": conditions(
                 status.conditions,
                 verdict.phase,

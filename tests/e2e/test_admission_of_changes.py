@@ -22,7 +22,6 @@ IMMUTABLE = {
     "training.epochs": (3, 4),
     "training.learningRate": (0.5, 0.4),
     "training.pairsPerStep": (8, 4),
-    "training.tokensPerBatch": (128, 256),
     "training.loss": ("hinge", "bradley-terry"),
     "training.margin": (2, 3),
     "training.centering": (0, 1),
@@ -80,7 +79,7 @@ MUTABLE = {
     "ttlAfterFinished": ("1h", "30m"),
     "resources.retrain": ({"gpus": 2, "nodeSelector": {"a": "b"}}, {"cpu": "4", "tolerations": [{"operator": "Exists"}]}),
 }
-ENDED = "spec.loop.maxIterations: Invalid value: cannot be raised once the run has ended: use another metadata.name"
+ONE_WAY = {"loop.maxIterations", "training.tokensPerBatch", "reopen"}
 BEGUN = "spec.loop.maxIterations: Invalid value: cannot be raised once the policy stage has begun: use another metadata.name"
 ALIGNED = {"uri": "s3://bucket/m", "manifestSHA256": "0" * 64, "score": 1, "baselineScore": 0, "kl": 2, "steps": 30}
 LOWERED = "spec.loop.maxIterations: Invalid value: may only be raised: suspend the run to stop it early, or use another metadata.name"
@@ -92,7 +91,7 @@ def refused(part):
 
 def part_of(path):
     """The field whose rule speaks."""
-    return ".".join(path.split(".")[: 2 if path.startswith("loop.") else 1])
+    return ".".join(path.split(".")[: 2 if path.startswith(("loop.", "training.")) else 1])
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +125,7 @@ def bare(make):
 def test_every_field_is_in_one_of_the_tables():
     fields = {path.removeprefix("spec.") for path, node in SPEC_NODES.items() if "properties" not in node and "[]" not in path}
     there = {path for path in fields if not path.startswith(("resources.", "budget.", "data.seed.", "data.unlabeled.", "data.heldout."))}
-    assert there - {"loop.maxIterations"} == {*IMMUTABLE, *MUTABLE} - {"resources.retrain", "budget"}
+    assert there - ONE_WAY == {*IMMUTABLE, *MUTABLE} - {"resources.retrain", "budget"}
 
 
 @pytest.mark.parametrize("path", IMMUTABLE)
@@ -173,20 +172,31 @@ def test_writing_a_default_out_or_leaving_it_out_is_no_change(bare, same):
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Suspended", "BudgetExceeded", "Completed", "Failed"])
-def test_iterations_may_be_raised_until_the_run_ends(make, phase):
+def test_iterations_may_be_raised_and_never_lowered(make, phase):
     patch = make()
     patch({"spec": {"loop": {"maxIterations": 5}}})
     patch({"status": {"phase": phase}}, part="/status", query="")
-    if phase in ("Completed", "Failed"):
-        with pytest.raises(ApiError) as error:
-            patch({"spec": {"loop": {"maxIterations": 5}}})
-        assert error.value.message == f'SERRun.ser.dev "hh" is invalid: {ENDED}'
-        patch({"spec": {"suspend": True}, "status": {"message": "ended"}})
-    else:
-        patch({"spec": {"loop": {"maxIterations": 5}}})
+    patch({"spec": {"loop": {"maxIterations": 5}}})
     with pytest.raises(ApiError) as error:
         patch({"spec": {"loop": {"maxIterations": 3}}})
     assert error.value.message == f'SERRun.ser.dev "hh" is invalid: {LOWERED}'
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "right", "told"),
+    [
+        ("training.tokensPerBatch", 257, 255, "may only be lowered once the run exists: use another metadata.name"),
+        ("training.tokensPerBatch", None, 64, "may only be lowered once the run exists: use another metadata.name"),
+        ("reopen", 1, 3, "may only be raised: each rise reopens a failed run"),
+        ("reopen", None, 3, "may only be raised: each rise reopens a failed run"),
+    ],
+)
+def test_some_fields_change_in_one_direction(make, field, wrong, right, told):
+    patch = make(nested("training.tokensPerBatch", 256), {"reopen": 2})
+    with pytest.raises(ApiError) as error:
+        patch({"spec": nested(field, wrong)})
+    assert error.value.message == f'SERRun.ser.dev "hh" is invalid: spec.{field}: Invalid value: {told}'
+    patch({"spec": nested(field, right)})
 
 
 @pytest.mark.parametrize("status", [{"stage": "sft"}, {"stage": "ppo"}, {"stage": "control-full", "policy": ALIGNED}])

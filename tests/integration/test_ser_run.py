@@ -115,6 +115,31 @@ def test_bad_data_ends_with_11_and_commits_nothing(make_run, tmp_path):
     assert run.manifests() == {}
 
 
+def test_a_failed_run_goes_on_once_its_data_are_repaired(undisturbed, make_run, pairs_file, tmp_path):
+    run = make_run(tmp_path)
+    source = tmp_path / "pairs.jsonl"
+    source.write_text('{"question": "?", "answer": "!"}\n' * 50)
+    run.change(lambda spec: spec["data"]["source"].update(uri=f"file://{source}"))
+    assert run.ser("run", str(run.file)).returncode == 11
+    assert run.ser("run", str(run.file)).returncode == 11  # nothing is done before ser retry
+    source.write_text(pairs_file.read_text())
+    assert run.ser("retry", str(run.file)).returncode == 0
+    ended = run.ser("run", str(run.file))
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr
+    assert run.manifests().keys() == undisturbed.manifests().keys()
+
+
+def test_a_completed_run_goes_on_with_more_loops(undisturbed, make_run, tmp_path):
+    run = make_run(tmp_path)
+    assert run.ser("run", str(run.file)).returncode == 0
+    run.change(lambda spec: spec["loop"].update(maxIterations=2))
+    ended = run.ser("run", str(run.file))
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr
+    made = run.manifests()
+    assert {name: made[name] for name in STAGES} == undisturbed.manifests()
+    assert made.keys() - STAGES == {"iter-0002/label", "iter-0002/filter", "iter-0002/retrain"}
+
+
 def test_a_progress_event_is_a_json_line_with_step_and_total(make_run, tmp_path):
     run = make_run(tmp_path)
     process = run.start()

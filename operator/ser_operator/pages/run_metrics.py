@@ -75,7 +75,7 @@ def _falls(accuracies: Sequence[float]) -> int:
 def _attempts(status: SERRunStatus) -> Iterator[Sample]:
     if status.stages:
         newest = status.stages[-1]
-        charged = sum(row.charged for row in attempts_of(status, key_of(newest)))
+        charged = sum(row.charged and not row.forgiven for row in attempts_of(status, key_of(newest)))
         yield Sample("ser_run_stage_attempt", (newest.stage,), newest.attempt)
         yield Sample("ser_run_stage_charged_attempts", (newest.stage,), charged)
     failures = Counter((row.stage.value, row.reason) for row in status.stages if _failed(row))

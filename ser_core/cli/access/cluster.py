@@ -94,6 +94,10 @@ class Cluster:
         """Set ``spec.suspend``."""
         self._call("PATCH", self._run_path(name), {"spec": {"suspend": suspend}}, content_type=_MERGE)
 
+    def reopen(self, name: str, reopen: int) -> None:
+        """Set ``spec.reopen``."""
+        self._call("PATCH", self._run_path(name), {"spec": {"reopen": reopen}}, content_type=_MERGE)
+
     def dry_run(self, document: Object, name: str) -> None:
         """Ask admission whether it would take ``document``, as `kubectl apply --server-side --dry-run=server` does. Nothing is kept.
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
+from ser_core.api.quantity import quantity
 from ser_core.api.serrun import SERRunSpec, StageResources, Toleration
 
 GPU = "nvidia.com/gpu"
 _OF_POLICY = ("sft", "ppo")
-_POWERS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_FACTORS = {"m": Decimal("0.001"), **{suffix: Decimal(power) for suffix, power in _POWERS.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,3 @@ def _tolerates(toleration: Toleration, taint: Mapping[str, Any]) -> bool:
     if toleration.key is not None and toleration.key != taint.get("key"):
         return False
     return toleration.operator == "Exists" or (toleration.value or "") == (taint.get("value") or "")
-
-
-def quantity(text: str) -> Decimal:
-    """A Kubernetes quantity as a number."""
-    suffix = next((suffix for suffix in sorted(_FACTORS, key=len, reverse=True) if text.endswith(suffix)), "")
-    return Decimal(text.removesuffix(suffix)) * _FACTORS.get(suffix, Decimal(1))

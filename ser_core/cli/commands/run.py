@@ -24,6 +24,7 @@ from ser_core.cli.access.serrun_file import located, read_serrun
 from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile
 from ser_core.cli.views.display import Display, choose_display
 from ser_core.errors import SERError, SpecError
+from ser_core.loop.deciding.reopening import reopened
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.store.checkpoints import CheckpointStore
@@ -78,7 +79,7 @@ def run_file(path: Path, display: Display) -> int:
             signal.signal(number, interruption.handle)
         with located(path):
             run = _adopt(connect(wanted.spec.storage, SOON), wanted, path)
-        if run.status.phase in TERMINAL:
+        if run.status.phase in TERMINAL and reopened(run, datetime.now(UTC)) is None:
             display.ended_before(run)
             return _exit_code(run)
         with LocalExecutor(lock.fileno()) as executor, display:
@@ -106,9 +107,8 @@ def _drive(run: SERRun, path: Path, store: ObjectStore, executor: LocalExecutor,
         if path.exists() and path.stat().st_mtime_ns != read_at:
             read_at = path.stat().st_mtime_ns
             run = _reread(run, path, display)
-        if interruption.number is not None:
-            run = run.model_copy(update={"spec": run.spec.model_copy(update={"suspend": True})})
-        planned = plan(run, Observed(before + executor.observe(), threads=threads), datetime.now(UTC))
+        asked = _suspended(run) if interruption.number is not None else run
+        planned = plan(asked, Observed(before + executor.observe(), threads=threads), datetime.now(UTC))
         for action in planned.actions:
             executor.carry_out(action)
         if planned.status != run.status:
@@ -119,6 +119,11 @@ def _drive(run: SERRun, path: Path, store: ObjectStore, executor: LocalExecutor,
             return run
         for event in executor.wait(_POLL_SECONDS):
             display.stage_event(event)
+
+
+def _suspended(run: SERRun) -> SERRun:
+    """``run`` as the planner sees it after Ctrl-C. Its own spec still says what the file says."""
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"suspend": True})})
 
 
 def ended_attempts(run: SERRun, store: ObjectStore) -> tuple[ObservedAttempt, ...]:
@@ -151,6 +156,7 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
     if run is None:
         metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
         run = create_run(store, SERRun(metadata=metadata, spec=wanted.spec))
+    wanted = _reopened_as(run, wanted)
     changes = forbidden_changes(run.spec, wanted.spec, run.status)
     if changes:
         held = f"{wanted.spec.storage.uri} holds a run {run.metadata.namespace}/{run.metadata.name} ({run.status.phase})"
@@ -162,7 +168,14 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
     return _with_spec(run, wanted)
 
 
+def _reopened_as(run: SERRun, wanted: SERRun) -> SERRun:
+    """``wanted`` with what `ser retry` has raised in the stored run: it leaves the file as it is."""
+    reopen = max(run.spec.reopen, wanted.spec.reopen)
+    return wanted.model_copy(update={"spec": wanted.spec.model_copy(update={"reopen": reopen})})
+
+
 def _with_spec(run: SERRun, wanted: SERRun) -> SERRun:
+    wanted = _reopened_as(run, wanted)
     if run.spec == wanted.spec:
         return run
     refuse_changes(run.spec, wanted.spec, run.status)

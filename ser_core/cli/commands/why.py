@@ -147,6 +147,8 @@ def _then(run: SERRun, target: str, *, on_cluster: bool) -> str:
             else (f"ser purge {target} and ser run {target}")
         )
         return f"; then {again}, since a failed run stays failed"
+    if run.status.phase is Phase.SUSPENDED and on_cluster:
+        return f": ser resume {target}"
     if run.status.phase is Phase.SUSPENDED:
-        return f": ser resume {target}" if on_cluster else f": ser run {target}, with suspend: false in the file"
+        return f": {f'remove suspend: true from {target}, then ' if run.spec.suspend else ''}ser run {target}"
     return ""

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from ser_core.api.serrun import SERRun
-from ser_core.api.status import Outcome, SERRunStatus, StageStatus
+from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.cli.access.local_executor import StageEvent
 from ser_core.cli.views.evolution_view import evolution_table
 from ser_core.cli.views.policy_line import policy_line
@@ -170,7 +170,9 @@ class LiveDisplay:
         """The table, and what can be done with a run that has ended."""
         self._console.print(evolution_table(run.status))
         self._console.print(Text(f"{run.metadata.name} had ended before: {run.status.phase}. {run.status.message}"))
-        self._console.print("To run it again: another metadata.name, or `ser purge` first.")
+        if run.status.phase is Phase.FAILED:
+            self._console.print("To let it go on once the cause is gone: `ser why`, then `ser retry`.")
+        self._console.print("To run it anew: another metadata.name, or `ser purge` first.")
 
     def ended(self, run: SERRun, store: ObjectStore) -> None:
         """The final table, the outcome and where the result lies."""

@@ -131,15 +131,15 @@ def next_attempt(rows: Sequence[StageStatus]) -> NextAttempt:
     last = rows[-1]
     unanswered = last.outcome is Outcome.LOST or (last.mode == "report" and not _found_nothing(last))
     pause = None
-    if last.outcome is Outcome.FAILED and last.charged and last.finished_at:
-        charged = sum(row.charged for row in rows)
+    if last.outcome is Outcome.FAILED and last.charged and not last.forgiven and last.finished_at:
+        charged = sum(row.charged and not row.forgiven for row in rows)
         pause = read_time(last.finished_at) + FIRST_PAUSE * 2 ** (charged - 1)
     return NextAttempt(last.attempt + 1, "report" if unanswered else "execute", pause)
 
 
 def failure(rows: Sequence[StageStatus]) -> Failure | None:
     """Why the stage with the ended attempts ``rows`` is not tried again; None: it is."""
-    tries = [row for row in rows if not _found_nothing(row)]
+    tries = [row for row in rows if not _found_nothing(row) and not row.forgiven]
     if not tries:
         return None
     last = tries[-1]
@@ -150,7 +150,7 @@ def failure(rows: Sequence[StageStatus]) -> Failure | None:
         if last.exit_code not in RETRIED and len(tries) > 1 and _same_failure(tries[-2], last):
             return Failure(last.reason, f"failed twice in the same way: {told}")
         if sum(map(ran_out_of_memory, tries)) > 1:
-            return Failure(last.reason, f"ran out of memory twice: {told}; {more_memory(resource_kind(last.stage))}")
+            return Failure(last.reason, f"ran out of memory twice: {told}; {more_memory(resource_kind(last.stage), last)}")
     charged = [row for row in tries if row.charged]
     if len(charged) >= MAX_CHARGED:
         return Failure(last.reason, f"{len(charged)} charged attempts, the last one: {told}")
@@ -159,7 +159,7 @@ def failure(rows: Sequence[StageStatus]) -> Failure | None:
 
 def counted(row: StageStatus, rows: Sequence[StageStatus]) -> bool:
     """Whether forgetting ``row`` could change a decision about its stage, whose attempts are ``rows``."""
-    return row.charged or row in rows[-MAX_UNCHARGED_WITHOUT_PROGRESS:]
+    return (row.charged and not row.forgiven) or row in rows[-MAX_UNCHARGED_WITHOUT_PROGRESS:]
 
 
 def _exit_code(seen: ObservedAttempt | None) -> int | None:
@@ -224,7 +224,7 @@ def _uncharged_in_vain(rows: Sequence[StageStatus]) -> int:
     count = 0
     for index in range(len(rows) - 1, -1, -1):
         row = rows[index]
-        if row.outcome is not Outcome.INTERRUPTED or row.charged:
+        if row.outcome is not Outcome.INTERRUPTED or row.charged or row.forgiven:
             break
         before = [earlier.checkpoint_step for earlier in rows[:index] if earlier.checkpoint_step is not None]
         if row.checkpoint_step is not None and row.checkpoint_step > max(before, default=-1):

@@ -9,7 +9,7 @@ from ser_core.api.serrun import Control, LoopSpec, Rule, SERRun, SERRunSpec, Sta
 from ser_core.api.stage import InputRole, ManifestRef, RunIdentity, StageSpec
 from ser_core.api.status import LearningStatus, Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.deciding.stopping import Ending, ending
-from ser_core.loop.deciding.token_budget import ran_out_of_memory, with_half_batches
+from ser_core.loop.deciding.token_budget import halved, with_half_batches
 
 JOB_NAME_LENGTH = 56
 """A name must be a DNS label (63); the rest is room for the pod index that Kubernetes appends to it."""
@@ -91,7 +91,8 @@ def _waiting_for_policy(policy: PolicySpec | None, status: SERRunStatus) -> tupl
 def loops_ended(loop: LoopSpec, status: SERRunStatus) -> Ending | None:
     """Why no loop follows; None while they go on.
 
-    Once the policy or a control has begun they are over, even if maxIterations is raised then.
+    Once the policy has begun they are over, even if maxIterations is raised then. Controls that have begun are finished before another
+    loop.
     """
     if not status.iterations:
         return None
@@ -102,7 +103,8 @@ def loops_ended(loop: LoopSpec, status: SERRunStatus) -> Ending | None:
     if reason is None and any(row.stage in POLICY_STAGES for row in status.stages):
         reason = Ending("PolicyBegun", "the policy has begun")
     controls_begun = status.controls or any(row.stage in CONTROL_OF_STAGE for row in status.stages)
-    return reason or (Ending("ControlsBegun", "the controls have begun") if controls_begun else None)
+    controls_wait = controls_begun and waiting_controls(loop, status)
+    return reason or (Ending("ControlsBegun", "the controls have begun") if controls_wait else None)
 
 
 def ending_stage(status: SERRunStatus) -> StageKey:
@@ -188,14 +190,15 @@ def stage_spec(run: SERRun, status: SERRunStatus, attempt: StageStatus) -> Stage
     key = key_of(attempt)
     done = committed(status)
     wanted = resources(run, key.stage)
-    short = any(ran_out_of_memory(row) for row in status.stages if key_of(row) == key)
+    half = halved(row for row in status.stages if key_of(row) == key)
+    spec = run.spec.model_copy(update={"reopen": 0})  # no stage reads it, and an older one does not know it
     return StageSpec(
         run=RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=run.metadata.uid),
         stage=attempt.stage,
         iteration=attempt.iteration,
         attempt=attempt.attempt,
         mode=attempt.mode,
-        spec=with_half_batches(run.spec, key.stage, gpus=wanted.gpus) if short else run.spec,
+        spec=with_half_batches(spec, key.stage, gpus=wanted.gpus) if half else spec,
         inputs={role: _manifest(done[source]) for role, source in inputs_of(key, run.spec, status).items()},
         steps=seed_only_steps(status) if key.stage is StageKind.CONTROL_SEED_ONLY else None,
         threads=_threads(wanted) or max(status.threads, 1),

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import SERRunStatus, StageStatus
+from ser_core.loop.deciding.attempt_resources import attempt_resources
 from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt
 from ser_core.loop.deciding.stages import job_name, live_attempt, next_stage, resources
 from ser_core.loop.observed import Observed, ObservedAttempt
@@ -27,6 +28,7 @@ def upcoming_attempt(run: SERRun, status: SERRunStatus, now: datetime) -> StageS
         mode=following.mode,
         job=job_name(run, key, following.number),
         gpus=wanted.gpus * wanted.nodes if following.mode == "execute" else 0,
+        resources=attempt_resources(run, key, rows) if following.mode == "execute" else None,
         started_at=write_time(now),
     )
 

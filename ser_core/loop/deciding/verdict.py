@@ -9,7 +9,7 @@ from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt
 from ser_core.loop.deciding.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
 from ser_core.loop.deciding.stages import StageKey, committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
 from ser_core.loop.deciding.stopping import loop_name
-from ser_core.loop.deciding.token_budget import computes_in_batches, ran_out_of_memory
+from ser_core.loop.deciding.token_budget import computes_in_batches, halved
 from ser_core.loop.deciding.upcoming import unknown_live, upcoming_attempt
 from ser_core.loop.observed import Observed, Waiting
 from ser_core.loop.text import write_time
@@ -57,7 +57,7 @@ def _while_live(live: StageStatus, waiting: Waiting | None = None) -> Verdict:
 def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> Verdict | None:
     why = why_to_stop(run, status, 0.0, now)
     if why == DEADLINE_EXCEEDED:
-        return Verdict(Phase.FAILED, why, f"activeDeadline {run.spec.active_deadline} has passed")
+        return Verdict(Phase.FAILED, why, f"activeDeadline {run.spec.active_deadline} has passed: raise it to go on")
     if observed.refusal:
         return Verdict(Phase.FAILED, NOT_ALLOWED, observed.refusal)
     strays = unknown_live(status, observed)
@@ -80,7 +80,7 @@ def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:
     rows = attempts_of(status, key_of(upcoming))
     pause = next_attempt(rows).not_before
     if pause is not None and pause > now:
-        changed = " with half of training.tokensPerBatch" if ran_out_of_memory(rows[-1]) and computes_in_batches(upcoming.stage) else ""
+        changed = " with half of training.tokensPerBatch" if halved(rows) and computes_in_batches(upcoming.stage) else ""
         begins = f"{key_of(upcoming)}: attempt {upcoming.attempt} starts at {write_time(pause)}{changed}"
         message = f"{begins}, after {rows[-1].reason}: {rows[-1].message}"
         return Verdict(Phase.RUNNING, "Pausing", message, wait_until=pause)

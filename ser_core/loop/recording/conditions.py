@@ -46,6 +46,9 @@ def _condition(kind: Type, old: Condition | None, holds: bool, reason: str, mess
 
 
 def seen_generation(status: SERRunStatus, generation: int) -> SERRunStatus:
-    """``status`` of an ended run, which only notes that the newest spec has been read."""
-    noted = tuple(condition.model_copy(update={"observed_generation": generation}) for condition in status.conditions)
+    """``status`` of an ended run, which only notes that the newest spec has been read, and its message."""
+    noted = tuple(
+        condition.model_copy(update={"observed_generation": generation, "message": status.message if condition.message else ""})
+        for condition in status.conditions
+    )
     return status.model_copy(update={"observed_generation": generation, "conditions": noted})

@@ -44,7 +44,9 @@ def _stage_event(row: StageStatus) -> Event:
 def _phase_events(before: SERRunStatus, after: SERRunStatus, reason: str) -> Iterator[Event]:
     if before.phase is after.phase:
         return
-    if after.phase is Phase.RUNNING:
+    if before.phase in (Phase.COMPLETED, Phase.FAILED):
+        yield Event("Normal", "Reopened", after.message)
+    elif after.phase is Phase.RUNNING:
         yield Event("Normal", "Started" if before.phase is Phase.PENDING else "Resumed", after.message)
     else:
         yield Event("Warning" if after.phase in _BAD_PHASES else "Normal", reason, after.message)

@@ -25,7 +25,7 @@ OLD_MESSAGE_BYTES = 96
 def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
     """``status`` with the committed stages that a later one reads, the live attempt, and the last failures.
 
-    Full messages stay with the last iteration and the last failure.
+    Full messages stay with the last iteration and the last failure. What an attempt had stays with the last failure, and the live one.
     """
     failures = [row for row in status.stages if row.outcome not in (Outcome.DONE, Outcome.RUNNING)]
     kept = _last_failures(status, failures)
@@ -35,14 +35,18 @@ def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
         if row.outcome is Outcome.RUNNING:
             stages.append(row)
         elif row.outcome is Outcome.DONE and _still_read(row, spec, status):
-            stages.append(row if row.iteration == last else _shorter(row, 0))
+            stages.append(_without_record(row if row.iteration == last else _shorter(row, 0)))
         elif row in kept:
-            stages.append(row if row is failures[-1] else _shorter(row, OLD_MESSAGE_BYTES))
+            stages.append(row if row is failures[-1] else _without_record(_shorter(row, OLD_MESSAGE_BYTES)))
     return status.model_copy(update={"stages": tuple(stages)})
 
 
 def _shorter(row: StageStatus, limit: int) -> StageStatus:
     return row.model_copy(update={"message": clip(row.message, limit) if limit else ""})
+
+
+def _without_record(row: StageStatus) -> StageStatus:
+    return row.model_copy(update={"resources": None})
 
 
 def _still_read(row: StageStatus, spec: SERRunSpec, status: SERRunStatus) -> bool:
@@ -56,7 +60,8 @@ def _still_read(row: StageStatus, spec: SERRunSpec, status: SERRunStatus) -> boo
     if key_of(row) == LABEL_1 and Control.PSEUDO_LABEL_ONCE in waiting_controls(loop, status):
         return True
     if loops_ended(loop, status) and loop.controls:
-        return key_of(row) in (StageKey(_last_retrain(status), StageKind.RETRAIN), ending_stage(status))
+        last = StageKey(_last_retrain(status), StageKind.RETRAIN)
+        return key_of(row) in (last, StageKey(last.iteration, StageKind.FILTER), ending_stage(status))
     current = max((known.iteration for known in status.stages), default=0)
     return row.iteration == current or (row.iteration == current - 1 and row.stage is not StageKind.LABEL)
 

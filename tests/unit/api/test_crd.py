@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.api.crd import crd
 from ser_core.api.immutability import MUTABLE
-from ser_core.api.serrun import LoopSpec, SERRun, SERRunSpec
+from ser_core.api.serrun import LoopSpec, SERRun, SERRunSpec, TrainingSpec
 
 SCHEMA = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 MINIMAL = {"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://c/d"}}, "storage": {"uri": "s3://bucket/x"}}
@@ -75,19 +75,24 @@ def rules(path):
 
 
 def test_every_immutable_field_has_a_rule_that_also_sees_adding_and_removing():
-    immutable = {field.alias or name for name, field in SERRunSpec.model_fields.items()} - MUTABLE - {"loop"}
+    immutable = {field.alias or name for name, field in SERRunSpec.model_fields.items()} - MUTABLE - {"loop", "training"}
     in_loop = {field.alias or name for name, field in LoopSpec.model_fields.items()} - {"maxIterations"}
-    for path, names in ((".spec", immutable), (".spec.loop", in_loop)):
+    in_training = {field.alias or name for name, field in TrainingSpec.model_fields.items()} - {"tokensPerBatch"}
+    for path, names in ((".spec", immutable), (".spec.loop", in_loop), (".spec.training", in_training)):
         for name in names:
             assert any(f"has(self.{name}) == has(oldSelf.{name})" in rule for rule in rules(path)), name
 
 
-def test_iterations_are_never_lowered_and_not_raised_after_the_policy_has_begun_or_the_end():
+def test_what_may_only_rise_or_fall():
+    assert "self.reopen >= oldSelf.reopen" in rules(".spec")
+    assert "self.tokensPerBatch <= oldSelf.tokensPerBatch" in rules(".spec.training")
+
+
+def test_iterations_are_never_lowered_and_not_raised_after_the_policy_has_begun():
     assert "self.maxIterations >= oldSelf.maxIterations" in rules(".spec.loop")
-    begun, ended = rules("")
+    (begun,) = rules("")
     assert "has(self.status.policy)" in begun
     assert "self.status.stage in ['sft', 'ppo']" in begun
-    assert "self.status.phase in ['Completed', 'Failed']" in ended
 
 
 @pytest.mark.parametrize("path", ALL_NODES)

@@ -24,6 +24,8 @@ def spec(**changes):
         {"activeDeadline": "2h"},
         {"ttlAfterFinished": "1h"},
         {"loop": {"maxIterations": 5}},
+        {"training": {"tokensPerBatch": 4096}},
+        {"reopen": 1},
     ],
 )
 def test_what_may_change(change):
@@ -35,6 +37,8 @@ def test_what_may_change(change):
     [
         ({"loop": {"maxIterations": 3}}, "spec.loop.maxIterations was 4 and cannot become 3"),
         ({"loop": {"maxIterations": 9, "rule": "paper"}}, "spec.loop.rule was 'calibrated' and cannot become 'paper'"),
+        ({"training": {"tokensPerBatch": 8193}}, "spec.training.tokensPerBatch was 8192 and cannot become 8193"),
+        ({"training": {"tokensPerBatch": 64, "epochs": 3}}, "spec.training.epochs was 2 and cannot become 3"),
         ({"training": {"seed": 1}}, "spec.training.seed was 0 and cannot become 1"),
         ({"storage": {"uri": "file:///t"}}, "spec.storage.uri"),
         ({"rewardModel": {"base": "file:///m", "adapter": {}}}, "spec.rewardModel.adapter was None"),
@@ -47,7 +51,17 @@ def test_what_may_not_change_is_named_with_both_values(change, named):
     assert caught.value.reason == "ImmutableField"
 
 
-@pytest.mark.parametrize("status", [{"phase": "Completed"}, {"phase": "Failed"}, {"stage": "sft"}, {"stage": "ppo"}, {"policy": POLICY}])
-def test_iterations_cannot_be_raised_once_the_run_has_ended_or_its_policy_has_begun(status):
+def test_reopen_cannot_be_lowered():
+    with pytest.raises(SpecError, match=r"spec\.reopen was 2 and cannot become 1"):
+        refuse_changes(spec(reopen=2), spec(reopen=1), SERRunStatus())
+
+
+@pytest.mark.parametrize("phase", ["Completed", "Failed"])
+def test_iterations_of_an_ended_run_may_be_raised(phase):
+    refuse_changes(spec(), spec(loop={"maxIterations": 5}), SERRunStatus.model_validate({"phase": phase}))
+
+
+@pytest.mark.parametrize("status", [{"stage": "sft"}, {"stage": "ppo"}, {"policy": POLICY}])
+def test_iterations_cannot_be_raised_once_the_policy_has_begun(status):
     with pytest.raises(SpecError, match=r"spec\.loop\.maxIterations was 4 and cannot become 5"):
         refuse_changes(spec(), spec(loop={"maxIterations": 5}), SERRunStatus.model_validate(status))

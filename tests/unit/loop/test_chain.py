@@ -126,12 +126,14 @@ def test_a_raised_max_iterations_lets_the_loops_go_on(make_world):
     assert started(world) == CHAIN
 
 
-def test_controls_that_have_begun_end_the_loops_for_good(make_world):
+def test_controls_that_have_begun_are_finished_before_another_loop(make_world):
     world = make_world(loop={"maxIterations": 1, "controls": ["full", "seedOnly"]}).at("control-full")
     world.change(max_iterations=3)
     world.drive()
 
-    assert started(world)[-2:] == [("control-full", 0), ("control-seed-only", 0)]
+    chain = started(world)
+    assert chain[chain.index(("control-full", 0)) :][:3] == [("control-full", 0), ("control-seed-only", 0), ("label", 2)]
+    assert chain[-1] == ("retrain", 3)
 
 
 def test_pseudo_label_once_is_left_out_when_the_pool_was_never_labelled(make_world):

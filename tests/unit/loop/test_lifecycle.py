@@ -87,7 +87,7 @@ def test_the_deadline_stops_the_stage_and_fails_the_run(make_world):
     world.settle(outcome="interrupted")
 
     assert (world.status.phase, world.condition("Failed").reason) == ("Failed", "DeadlineExceeded")
-    assert world.status.message == "activeDeadline 1h has passed"
+    assert world.status.message == "activeDeadline 1h has passed: raise it to go on"
 
 
 def test_the_deadline_leaves_suspended_time_out(make_world):
@@ -169,14 +169,14 @@ def test_the_wait_for_a_budget_ends_at_the_deadline(make_world):
 
 
 @pytest.mark.parametrize("phase", ["Completed", "Failed"])
-def test_an_ended_run_never_changes_again(make_world, phase):
+def test_an_ended_run_stays_as_it_is(make_world, phase):
     world = make_world(loop={"maxIterations": 1})
     if phase == "Completed":
         world.drive()
     else:
         world.at("prepare").settle(outcome="failed", exit_code=10)
     ended = world.status
-    world.change(max_iterations=5, suspend=True, activeDeadline="1s")
+    world.change(suspend=True, activeDeadline="1s", training={"tokensPerBatch": 64})
     world.jobs.clear()
     world.wait(1000)
     planned = world.reconcile()

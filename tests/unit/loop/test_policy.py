@@ -77,7 +77,7 @@ def test_a_policy_stage_out_of_memory_is_tried_again_with_half_the_budget_and_th
     assert [spec.spec.training.tokens_per_batch for spec in attempts] == [8192, 4096]
     assert world.status.phase == "Failed"
     assert f"raise resources.{stage}.memory" in world.status.message
-    assert "policy.answerTokens" in world.status.message
+    assert "lower training.tokensPerBatch below 4096" in world.status.message
 
 
 def test_a_suspended_policy_goes_on_uncharged(make_world):

@@ -121,6 +121,14 @@ class Runs(RuleBasedStateMachine):
     def the_user_raises_max_iterations(self):
         self.world.change(max_iterations=self.world.run.spec.loop.max_iterations + 1)
 
+    @precondition(lambda self: self.world.status.phase == "Failed")
+    @rule()
+    def the_user_reopens(self):
+        self.world.change(reopen=self.world.run.spec.reopen + 1)
+        self.ended = None
+        self.reconcile()
+        assert self.world.status.phase != "Failed"
+
     @invariant()
     def an_ended_run_stays_ended(self):
         if self.ended is not None:
@@ -145,10 +153,13 @@ class Runs(RuleBasedStateMachine):
         for job in self.world.live()[1:]:
             self.world.end("interrupted", job=job)
         self.world.drive(steps=120)
-        if self.world.status.phase == "Completed":
-            assert self.world.status.iterations[-1].iteration >= 2
-            assert self.world.status.policy is not None
-            assert [control.control for control in self.world.status.controls] == LOOP["controls"]
+        if self.world.status.phase == "Failed":
+            self.world.change(reopen=self.world.run.spec.reopen + 1)
+            self.world.drive(steps=120)
+        assert self.world.status.phase == "Completed"
+        assert self.world.status.iterations[-1].iteration >= 2
+        assert self.world.status.policy is not None
+        assert [control.control for control in self.world.status.controls] == LOOP["controls"]
 
 
 def test_runs_under_an_unreliable_executor(make_world):

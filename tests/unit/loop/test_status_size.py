@@ -41,7 +41,7 @@ def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
             outcome = ends[(job.attempt - 1) % len(ends)]
             world.end(outcome, **({} if outcome == "done" else worst(text)), checkpoint_step=10**6 + job.attempt)
         world.reconcile()
-        largest = max(largest, len(world.status.model_dump_json(by_alias=True).encode()))
+        largest = max(largest, len(world.status.model_dump_json(by_alias=True, exclude_none=True).encode()))
 
     assert world.status.phase == "Completed", world.status.message
     assert len(world.status.iterations) == 33

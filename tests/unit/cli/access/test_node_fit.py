@@ -2,8 +2,9 @@
 
 import pytest
 
+from ser_core.api.quantity import quantity
 from ser_core.api.serrun import SERRunSpec
-from ser_core.cli.access.node_fit import fits, quantity
+from ser_core.cli.access.node_fit import fits
 
 SPEC = {
     "rewardModel": {"base": "hf://org/model"},

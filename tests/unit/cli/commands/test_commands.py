@@ -17,7 +17,9 @@ from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.app import EXIT_USAGE
 from ser_core.cli.commands.run import EXIT_SUSPENDED
 
-COMMANDS = (*("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "score", "export", "purge"),)
+COMMANDS = (
+    *("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "retry", "score", "export", "purge"),
+)
 
 
 def test_help_names_every_command(ser):

@@ -189,6 +189,15 @@ def test_suspend_here(said):
     said("suspend_here", "ser suspend serrun.yaml", code=10)
 
 
+def test_retry(said, api, hh):
+    api.answers[f"{api.runs()}/hh"]["status"]["phase"] = "Failed"
+    said("retry", "kubectl ser retry hh -n lab")
+
+
+def test_retry_here(said):
+    said("retry_here", "ser retry serrun.yaml", code=10)
+
+
 def test_validate(said, api, tmp_path):
     spec = {
         "rewardModel": {"base": "hf://Qwen/Qwen3-0.6B"},

@@ -1,0 +1,44 @@
+"""`ser retry`: let a run that has failed go on, once the cause is gone."""
+
+from ser_core.api.status import Phase
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import StoredRun, Target, open_run
+from ser_core.cli.views.output import say
+from ser_core.errors import SpecError
+from ser_core.store.run_object import save_run
+
+
+def retry(run: Target, namespace: NamespaceOption = None, context: ContextOption = None, kubeconfig: KubeconfigOption = None) -> None:
+    """Let a failed run go on at the stage that failed.
+
+    It raises spec.reopen by one. All that is committed is kept, and the attempts before count no more. A file is not changed: then ser run
+    goes on.
+    """
+    stored = open_run(run, Place(namespace, context, kubeconfig))
+    _refuse_unless_failed(stored)
+    wanted = stored.run.spec.reopen + 1
+    if stored.cluster is not None:
+        stored.cluster.reopen(run, wanted)
+        print(f"serrun.ser.dev/{run} reopened")
+        say(f"its failed stage starts again; watch it: ser status {stored.target} --watch")
+        return
+    spec = stored.run.spec.model_copy(update={"reopen": wanted})
+    metadata = stored.run.metadata.model_copy(update={"generation": stored.run.metadata.generation + 1})
+    save_run(stored.store, stored.run.model_copy(update={"spec": spec, "metadata": metadata}))
+    print(f"{run} reopened")
+    say(f"to go on: ser run {run}")
+
+
+def _refuse_unless_failed(stored: StoredRun) -> None:
+    status, metadata = stored.run.status, stored.run.metadata
+    if status.phase is not Phase.FAILED or stored.run.spec.reopen > status.reopened:
+        phase = "reopened already" if status.phase is Phase.FAILED else status.phase.value
+        hint = {
+            Phase.COMPLETED: "for further loops raise loop.maxIterations, where there is no policy",
+            Phase.SUSPENDED: f"let it go on: ser resume {stored.target}",
+            Phase.BUDGET_EXCEEDED: "raise budget.gpuHours, and it goes on",
+            Phase.FAILED: f"ser run {stored.target}" if stored.cluster is None else f"watch it: ser status {stored.target} --watch",
+        }.get(status.phase, f"why it does not get further: ser why {stored.target}")
+        raise SpecError(
+            f"run {metadata.namespace}/{metadata.name} has not failed ({phase}): there is nothing to retry", reason="NotFailed", hint=hint
+        )

@@ -1,0 +1,45 @@
+"""What an attempt has, and whether a run that failed for want of it has more now."""
+
+from collections.abc import Sequence
+
+from ser_core.api.quantity import quantity
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import AttemptResources, StageStatus
+from ser_core.errors import RendezvousTimeout
+from ser_core.loop.deciding.stages import StageKey, resources
+from ser_core.loop.deciding.token_budget import computes_in_batches, halved, ran_out_of_memory, tokens_of
+
+KILLED = 137
+"""Exit code of a process that got SIGKILL. Where nobody says why, it was mostly for memory."""
+_NUMBER_OF_PROCESSES = ("UnevenShares", "WorldSizeChanged")
+"""Reasons that go with another number of pods or GPUs."""
+
+
+def attempt_resources(run: SERRun, key: StageKey, earlier: Sequence[StageStatus]) -> AttemptResources:
+    """What an attempt of a stage gets now, after the attempts ``earlier``."""
+    wanted = resources(run, key.stage)
+    return AttemptResources(
+        nodes=wanted.nodes,
+        gpus=wanted.gpus,
+        cpu=wanted.cpu,
+        memory=wanted.memory,
+        tokens_per_batch=tokens_of(run.spec, key.stage, gpus=wanted.gpus, half=halved(earlier)),
+    )
+
+
+def lacks_no_more(row: StageStatus, now: AttemptResources) -> bool:
+    """Whether the failed attempt ``row`` lacked what an attempt has now. One without a record had the same."""
+    had = row.resources
+    if had is None:
+        return False
+    if ran_out_of_memory(row) or row.exit_code == KILLED:
+        return _more_memory(had, now) or (computes_in_batches(row.stage) and now.tokens_per_batch < had.tokens_per_batch)
+    if row.reason in _NUMBER_OF_PROCESSES:
+        return (now.nodes, now.gpus) != (had.nodes, had.gpus)
+    return row.exit_code == RendezvousTimeout.exit_code and now != had
+
+
+def _more_memory(had: AttemptResources, now: AttemptResources) -> bool:
+    unlimited = had.memory is not None and now.memory is None
+    raised = had.memory is not None and now.memory is not None and quantity(now.memory) > quantity(had.memory)
+    return unlimited or raised or now.gpus > had.gpus or now.nodes > had.nodes

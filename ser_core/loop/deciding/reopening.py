@@ -1,0 +1,113 @@
+"""When a run that has ended goes on, and its status then. Everything that is committed is kept.
+
+| a run that is | goes on when |
+|---|---|
+| Failed | `reopen` is above the value that was honoured last |
+| Failed: DeadlineExceeded | `activeDeadline` leaves time again; the time since the end does not count |
+| Failed: memory or the number of processes | the stage would get more than its last attempt had (`attempt_resources`) |
+| Failed: InvalidSpec | this operator can read the spec |
+| Completed, without a policy | `loop.maxIterations` is raised, and the loops had ended for it alone |
+
+All of it is read from spec and status, so a plan that was carried out and not recorded is made again.
+"""
+
+from datetime import datetime
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
+from ser_core.loop.deciding.attempt_resources import attempt_resources, lacks_no_more
+from ser_core.loop.deciding.attempts import attempts_of
+from ser_core.loop.deciding.limits import DEADLINE_EXCEEDED, why_to_stop
+from ser_core.loop.deciding.stages import committed, inputs_of, key_of, next_stage
+from ser_core.loop.deciding.stopping import ending
+from ser_core.loop.text import clip, read_time
+
+INVALID_SPEC = "InvalidSpec"
+"""Reason of a run whose spec the operator cannot read."""
+_NO_LOOP_MORE = "a larger maxIterations adds no loop"
+
+
+def reopened(run: SERRun, now: datetime) -> SERRunStatus | None:
+    """The status of an ended run that goes on; None: it stays as it is."""
+    status = run.status
+    if not (_completed_goes_on(run) if status.phase is Phase.COMPLETED else _failed_goes_on(run)):
+        return None
+    ended = read_time(status.finished_at) if status.started_at and status.finished_at else now
+    return _with_its_inputs(run).model_copy(
+        update={
+            "phase": Phase.RUNNING if status.started_at else Phase.PENDING,
+            "stages": tuple(map(_forgiven, status.stages)),
+            "finished_at": None,
+            "suspended_seconds": status.suspended_seconds + max(0, int((now - ended).total_seconds())),
+        }
+    )
+
+
+def at_rest(run: SERRun) -> SERRunStatus:
+    """The status of an ended run that stays as it is: its spec was read, and what its last attempt had is known."""
+    status = run.status
+    return status.model_copy(
+        update={
+            "message": _message(run),
+            "reopened": max(status.reopened, run.spec.reopen),
+            "stages": (*status.stages[:-1], _with_record(run, status.stages[-1])) if status.stages else (),
+        }
+    )
+
+
+def _failed_goes_on(run: SERRun) -> bool:
+    status = run.status
+    reason = next((one.reason for one in status.conditions if one.type == "Failed"), "")
+    if run.spec.reopen > status.reopened or reason == INVALID_SPEC:
+        return True
+    if reason == DEADLINE_EXCEEDED:
+        return status.finished_at is not None and why_to_stop(run, status, 0.0, read_time(status.finished_at)) != reason
+    last = _failed_attempt(run)
+    return last is not None and last.reason == reason and lacks_no_more(last, attempt_resources(run, key_of(last), ()))
+
+
+def _completed_goes_on(run: SERRun) -> bool:
+    """A change of the spec must be what makes it go on: another version of the planner alone does not."""
+    status = run.status
+    changed = run.metadata.generation > status.observed_generation
+    return changed and run.spec.policy is None and bool(status.iterations) and ending(run.spec.loop, status.iterations) is None
+
+
+def _failed_attempt(run: SERRun) -> StageStatus | None:
+    """The last attempt of the stage that failed."""
+    key = next_stage(run.spec, run.status)
+    rows = attempts_of(run.status, key) if key is not None else ()
+    return rows[-1] if rows and rows[-1].outcome is Outcome.FAILED else None
+
+
+def _forgiven(row: StageStatus) -> StageStatus:
+    return row if row.outcome in (Outcome.DONE, Outcome.RUNNING) else row.model_copy(update={"forgiven": True})
+
+
+def _with_record(run: SERRun, row: StageStatus) -> StageStatus:
+    """``row`` of an earlier version with what it had: what the spec names now."""
+    if row.resources is not None or row.mode == "report" or row != _failed_attempt(run):
+        return row
+    earlier = [one for one in attempts_of(run.status, key_of(row)) if one is not row]
+    return row.model_copy(update={"resources": attempt_resources(run, key_of(row), earlier)})
+
+
+def _with_its_inputs(run: SERRun) -> SERRunStatus:
+    """The status, as lost when it has forgotten what the next stage reads: then each committed stage reports itself again."""
+    status = run.status
+    key = next_stage(run.spec, status)
+    if key is None or committed(status).keys() >= set(inputs_of(key, run.spec, status).values()):
+        return status
+    forgotten = ("stages", "iterations", "best_iteration", "reward_model", "learning_status")
+    return SERRunStatus.model_validate(status.model_dump(exclude=set(forgotten)))
+
+
+def _message(run: SERRun) -> str:
+    """The run's message, with what a raised maxIterations changes: nothing where the loops had ended for another reason."""
+    status = run.status
+    changed = run.metadata.generation > status.observed_generation
+    if status.phase is not Phase.COMPLETED or not changed or not status.iterations or status.policy is not None:
+        return status.message
+    ended = ending(run.spec.loop, status.iterations)
+    told = f"{_NO_LOOP_MORE}, since {ended.message}" if ended and run.spec.loop.max_iterations > status.iterations[-1].iteration else ""
+    return clip("; ".join(filter(None, (status.message.partition(f"; {_NO_LOOP_MORE}")[0], told))))
