@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from locks import locked
+
 from controlplane.plane.build import cache_folder
 
 NODE_MINIMUM = 20
@@ -94,20 +96,22 @@ def _once(name: str, build: Callable[[Path], None]) -> Path:
     folder = cache_folder() / name
     if folder.exists():
         return folder
-    started = time.monotonic()
-    _say(f"building {name}, once for this machine")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent / f"{name}.lock"):
+        if not folder.exists():  # another process may have built it meanwhile
+            _build(folder, build)
+    return folder
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    started = time.monotonic()
+    _say(f"building {folder.name}, once for this machine")
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = Path(scratch) / name
+        made = Path(scratch) / folder.name
         made.mkdir()
         build(made)
-        try:
-            made.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another process was faster
-                raise
+        made.rename(folder)
     _say(f"built {folder} in {time.monotonic() - started:.0f} s")
-    return folder
 
 
 def _digest(*names: str) -> str:

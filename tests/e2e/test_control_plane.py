@@ -1,7 +1,6 @@
 """The cluster of the end-to-end tests behaves as a real one does, where our tests rely on it."""
 
 import json
-import signal
 import time
 
 import pytest
@@ -78,17 +77,6 @@ def test_deleting_a_pod_ends_its_process_with_sigterm_and_keeps_its_last_words(w
     assert time.monotonic() - started < 5
 
 
-def test_a_process_that_ignores_sigterm_is_killed_after_the_grace(work):
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-    work.python("deaf", code, pod={"terminationGracePeriodSeconds": 2})
-    pod = work.pod_in("deaf", "Running")
-    time.sleep(0.5)
-    started = time.monotonic()
-    work.plane.api().delete(work.path("pods", pod["metadata"]["name"]))
-    assert terminated(work.last_seen(pod))["exitCode"] == 128 + signal.SIGKILL
-    assert 1.9 < time.monotonic() - started < 5
-
-
 def test_an_evicted_pod_is_replaced_without_counting_as_a_failure(work, kubelet):
     rule = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     work.python("evicted", "import time; time.sleep(60)", job={"podFailurePolicy": {"rules": [rule]}, "podReplacementPolicy": "Failed"})
@@ -97,13 +85,6 @@ def test_an_evicted_pod_is_replaced_without_counting_as_a_failure(work, kubelet)
     running = lambda: next((pod for pod in work.pods("evicted") if pod["metadata"]["uid"] != first["uid"]), None)  # noqa: E731
     assert work.wait(running)
     assert "failed" not in work.plane.api().get(work.path("jobs", "evicted"))["status"]
-
-
-def test_a_pod_that_runs_out_of_memory_says_so(work, kubelet):
-    work.python("large", "import time; time.sleep(60)")
-    kubelet.oom(work.name, work.pod_in("large", "Running")["metadata"]["name"])
-    failed = terminated(work.pod_in("large", "Failed"))
-    assert (failed["exitCode"], failed["reason"]) == (137, "OOMKilled")
 
 
 def test_a_pod_that_asks_for_more_gpus_than_there_are_waits_in_the_words_of_the_scheduler(work):
@@ -128,15 +109,6 @@ def test_a_pod_waits_for_its_secret_and_then_reads_it(work):
     work.plane.api().create(work.path("secrets"), {"metadata": {"name": "later"}, "stringData": {"user": "ada"}})
     work.condition("secretive", "Complete")
     assert terminated(work.pods("secretive")[0])["message"] == "ada"
-
-
-def test_an_image_that_is_missing_is_said_in_the_words_of_a_kubelet(work):
-    work.python("imageless", "pass", image="missing/ser:1")
-    reason = lambda: work.pods("imageless")[0]["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]  # noqa: E731
-    work.pod_in("imageless", "Pending")
-    work.wait(lambda: "containerStatuses" in work.pods("imageless")[0]["status"] and reason() == "ImagePullBackOff")
-    work.plane.api().delete(work.path("jobs", "imageless"), {"propagationPolicy": "Foreground"})
-    work.wait(lambda: not work.pods("imageless"))
 
 
 def test_a_quota_refuses_pods_in_an_event_of_the_job(work):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import pytest
 import yaml
+from chart.installing import chart_user
 from chart.rendering import CHART, DIGEST, MATRIX, objects
 from documents import replaced, shown
-from e2e.chart_user import chart_user
 
 from controlplane.cluster import ControlPlane, ProcessKubelet
 from controlplane.kubelet.kubelet_logs import KubeletLogs

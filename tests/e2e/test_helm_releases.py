@@ -6,9 +6,9 @@ On a control plane of its own, whose operators run as processes.
 from dataclasses import dataclass, field
 
 import pytest
+from chart.installing import chart_user
 from chart.rendering import DIGEST
 from documents import replaced, shown
-from e2e.chart_user import chart_user
 
 from controlplane.cluster import ControlPlane, ProcessKubelet
 from controlplane.kubelet.kubelet_logs import KubeletLogs

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import threading
 import time
@@ -12,8 +11,8 @@ import pytest
 from lanes import cannot_run
 
 from boards.build import missing
-from boards.draw import Moment, draw
-from boards.gpu_exporter import GpuExporter, Pod
+from boards.gpu_exporter import Pod
+from boards.scraping import AFTER_ITS_END, GPU_NODE, RULES, Scraped, scraping
 from boards.verdict import faults
 from controlplane.faults.fault_proxy import FaultProxy
 from controlplane.faults.scenario import ROOT
@@ -22,16 +21,12 @@ from controlplane.plane.operator_process import OperatorProcess
 from controlplane.plane.prometheus import Prometheus
 from controlplane.plane.watchdog import Watchdog
 from ser_core.api.stage import StageResult
-from ser_operator.objects import labels
-from ser_operator.objects.render import PROGRESS_PORT
 
 pytestmark = pytest.mark.timeout(1200)  # the first test waits for a whole run
 NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"
-NODE = "gpu-node-1"
 NEIGHBOUR = Pod(NAMESPACE, f"ser-{NAME}-small-0-retrain-0123456789-abcde", "gpu-node-2", f"{NAME}-small", "0", "retrain")
 """Of another run, whose name begins like that of ours."""
 BEFORE_ITS_END = {"Controls", "Final score", "Score before", "Final distance", "Steps taken"}
-AFTER_ITS_END = {"Stage done"}
 QUERIES = [
     pytest.param(panel["title"], target["expr"], id=f"{path.stem}-{panel['title']}-{target['refId']}")
     for path in sorted((ROOT / "charts/ser-operator/dashboards").glob("*.json"))
@@ -96,58 +91,6 @@ def a_failing_store(kubelet):
     watchdog.close()
 
 
-@contextlib.contextmanager
-def scraping(prometheus, operator, gpus, api):
-    """Tell Prometheus of the pods as they come, as a PodMonitor does, and give each of them GPUs."""
-    ended = threading.Event()
-
-    def tell():
-        while not ended.wait(0.1):
-            pods = api.get(f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]
-            running = {
-                pod["status"]["podIP"]: pod["metadata"] for pod in pods if pod["status"]["phase"] == "Running" and "podIP" in pod["status"]
-            }
-            gpus.show([NEIGHBOUR, *map(with_gpus, running.values())])
-            stages = {f"{address}:{PROGRESS_PORT}": pod["name"] for address, pod in sorted(running.items())}
-            prometheus.scrape({operator: "ser-operator", gpus.address: "dcgm-exporter", **stages})
-
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def with_gpus(pod):
-    run, iteration, stage = (pod["labels"][label] for label in (labels.RUN, labels.ITERATION, labels.STAGE))
-    return Pod(pod["namespace"], pod["name"], NODE, run, iteration, stage)
-
-
-class Scraped:
-    """The run after its end, and the time that it took."""
-
-    def __init__(self, prometheus, control_plane, start):
-        self.prometheus, self.control_plane, self.start = prometheus, control_plane, start
-        self.end = time.time() + 1  # else the last step may lie before the last scrape
-
-    def ever(self, expression):
-        """Series with a finite value at some moment of the run, by their labels."""
-        expression = expression.replace("$namespace", NAMESPACE).replace("$run", NAME).replace("$__rate_interval", "2s")
-        series = self.prometheus.query_range(expression, self.start, self.end, 0.25)
-        return [one["metric"] for one in series if any(math.isfinite(float(value)) for _, value in one["values"])]
-
-    def drawn(self, board, folder, end, mode="dark"):
-        """A board as somebody sees it who looks at a moment of the run."""
-        moment = Moment(self.prometheus.address, self.start, end, scrape=1, variables={"namespace": NAMESPACE, "run": NAME})
-        return draw(board, moment, folder / f"{board}.png", mode)
-
-    def last(self, expression):
-        """The last moment at which an expression had a value."""
-        return max(float(time) for one in self.prometheus.query_range(expression, self.start, self.end, 0.25) for time, _ in one["values"])
-
-
 @pytest.fixture(scope="module")
 def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scraped")
@@ -156,19 +99,19 @@ def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_f
     kubectl("apply", "--namespace", NAMESPACE, "-f", str(ROOT / "operator" / "rbac.yaml"))
     literals = [f"--from-literal={key}={value}" for key, value in s3.credentials.items()]
     kubectl("create", "secret", "generic", SECRET, "--namespace", NAMESPACE, *literals)
-    rules = sorted((ROOT / "charts/ser-operator/rules").glob("*.yaml"))
-    with FaultProxy(control_plane.server, control_plane.certificate) as proxy, Prometheus(folder / "prometheus", rules) as prometheus:
+    with FaultProxy(control_plane.server, control_plane.certificate) as proxy, Prometheus(folder / "prometheus", RULES) as prometheus:
         kubeconfig = proxy.kubeconfig(folder, control_plane.token(f"{NAMESPACE}/ser-operator"), NAMESPACE)
         operator = OperatorProcess(kubeconfig, NAMESPACE, folder, resync_seconds=5).start()
         try:
-            with GpuExporter() as gpus, scraping(prometheus, operator.address(60), gpus, control_plane.api()):
-                start = time.time()
+            with scraping(prometheus, control_plane.api(), NAMESPACE, operator.address(60), [NEIGHBOUR]):
+                seen = Scraped(prometheus, NAMESPACE, NAME)
                 kubectl("apply", "--namespace", NAMESPACE, "-f", "-", input=json.dumps(document(s3)))
                 kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=1000s", f"serrun/{NAME}")
                 wait_until(lambda: prometheus.query(f'ser_run_phase{{run="{NAME}", phase="Completed"}}'))
                 (best,) = prometheus.query("ser_run_best_iteration")
                 assert best["value"][1] == "1", "the policy's witness is the seed model, so another one must be the best"
-                yield Scraped(prometheus, control_plane, start)
+                seen.end = time.time() + 1  # else the last step may lie before the last scrape
+                yield seen
         finally:
             operator.kill()
 
@@ -188,7 +131,7 @@ def test_every_query_of_every_board_returns_data(scraped, title, expression):
 def test_gpus_are_those_of_the_run_alone(scraped):
     (query,) = [query.values[1] for query in QUERIES if query.values[0] == "GPU utilisation"]
 
-    assert {(one["Hostname"], one["gpu"]) for one in scraped.ever(query)} == {(NODE, "0"), (NODE, "1")}
+    assert {(one["Hostname"], one["gpu"]) for one in scraped.ever(query)} == {(GPU_NODE, "0"), (GPU_NODE, "1")}
 
 
 @pytest.fixture(scope="module")
@@ -201,19 +144,21 @@ def pictures(tmp_path_factory):
 
 
 def test_the_fleet_is_drawn_while_the_policy_trains(scraped, pictures):
-    assert not faults(scraped.drawn("ser-runs", pictures, while_the_policy_trains(scraped)))
+    assert not faults(scraped.drawn("ser-runs", pictures / "ser-runs.png", while_the_policy_trains(scraped)))
 
 
 def test_every_panel_of_a_run_is_drawn_while_its_policy_trains(scraped, pictures):
-    assert not faults(scraped.drawn("ser-run", pictures / "during", while_the_policy_trains(scraped), "light"), BEFORE_ITS_END)
+    picture = pictures / "ser-run-during.png"
+
+    assert not faults(scraped.drawn("ser-run", picture, while_the_policy_trains(scraped), "light"), BEFORE_ITS_END)
 
 
 def test_every_panel_of_a_run_is_drawn_after_its_end(scraped, pictures):
-    assert not faults(scraped.drawn("ser-run", pictures, scraped.end), AFTER_ITS_END)
+    assert not faults(scraped.drawn("ser-run", pictures / "ser-run.png"), AFTER_ITS_END)
 
 
 def test_every_panel_of_the_operator_is_drawn(scraped, pictures):
-    assert not faults(scraped.drawn("ser-operator", pictures, scraped.end))
+    assert not faults(scraped.drawn("ser-operator", pictures / "ser-operator.png"))
 
 
 def while_the_policy_trains(scraped):
@@ -242,11 +187,11 @@ def test_no_series_has_more_labels_than_the_table_allows(scraped):
     assert all(float(one["value"][1]) < 60 for one in names)
 
 
-def test_a_stage_vanishes_with_its_pod_and_a_run_with_its_object(scraped):
+def test_a_stage_vanishes_with_its_pod_and_a_run_with_its_object(scraped, control_plane):
     wait_until(lambda: not scraped.prometheus.query("ser_stage_work_done"))
     assert scraped.prometheus.query("ser_iteration_accuracy_ratio")
 
-    scraped.control_plane.kubectl("delete", "serrun", NAME, "--namespace", NAMESPACE)
+    control_plane.kubectl("delete", "serrun", NAME, "--namespace", NAMESPACE)
 
     wait_until(lambda: not scraped.prometheus.query("{__name__=~'ser_(run|iteration)_.*'}"))
     assert scraped.prometheus.query("ser_operator_build_info"), "the operator itself is still there"

@@ -8,8 +8,9 @@ from images.context import ROOT, VERSION, inputs
 from images.debian import machine, python_base, suite_of
 from images.kept import kept
 
-OPERATOR = f"ser.test/ser-operator:{VERSION}"
-STAGES = f"ser.test/ser-jobs:{VERSION}"
+REGISTRY = "ser.test"
+OPERATOR = f"{REGISTRY}/ser-operator:{VERSION}"
+STAGES = f"{REGISTRY}/ser-jobs:{VERSION}"
 _OPERATOR_PYTHON = (3, 13)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from boards.scraping import RULES, Scraped, scraping
+from controlplane.plane.prometheus import Prometheus
 from node import images, inputs, release
 from node.hub import hub
 from node.machine.cluster import Cluster
@@ -48,24 +50,44 @@ def stored(cluster: Cluster, tiny_model: Path, qwen: Path, pairs_file: Path) -> 
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: Cluster) -> str:
-    """What Helm said after the chart was installed."""
-    release.make_namespaces(cluster)
-    return release.install(cluster)
+def follow(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> release.Follow:
+    """Runs the commands of a text as somebody who installs the chart."""
+    return release.user(cluster, tmp_path_factory.mktemp("user"), PATIENCE)
 
 
 @pytest.fixture(scope="session")
-def start(cluster: Cluster, stored: None, installed: str) -> Callable[..., Run]:
+def readme(cluster: Cluster) -> release.Commands:
+    """README's commands for this cluster."""
+    return release.commands(cluster.store.credentials)
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, follow: release.Follow, readme: release.Commands) -> str:
+    """What Helm said after the chart was installed."""
+    release.make_namespace(cluster)
+    return follow(readme.install)
+
+
+@pytest.fixture(scope="session")
+def start(cluster: Cluster, stored: None, installed: str, follow: release.Follow, readme: release.Commands) -> Callable[..., Run]:
     """Applies a SERRun with a name and changes to the usual spec."""
-    literals = [f"--from-literal={key}={value}" for key, value in cluster.store.credentials.items()]
-    cluster.plane.kubectl("create", "secret", "generic", inputs.SECRET, "--namespace", release.LAB, *literals)
+    follow(readme.secret)
     return lambda name, **changes: Run(cluster, name).apply(inputs.spec(name, **changes))
 
 
 @pytest.fixture(scope="session")
-def whole(start: Callable[..., Run]) -> Run:
-    """A run with all stages, under way beside the other stories."""
-    return start("whole", policy=inputs.POLICY)
+def scraped(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+    """What a Prometheus on the node sees of the namespace from now on, with GPUs that a stand-in tells of."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    with Prometheus(folder, RULES) as prometheus, scraping(prometheus, cluster.plane.api(), release.LAB):
+        yield Scraped(prometheus, release.LAB, inputs.README_RUN)
+
+
+@pytest.fixture(scope="session")
+def whole(cluster: Cluster, start: Callable[..., Run], follow: release.Follow, readme: release.Commands, scraped: Scraped) -> Run:
+    """README's run, with all stages, under way beside the other stories."""
+    follow(readme.apply, inputs.of_readme())
+    return Run(cluster, inputs.README_RUN)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from controlplane.plane.build import cache_folder
-from images import OPERATOR, STAGES, operator_image, thin_stage_image
+from images import OPERATOR, REGISTRY, STAGES, operator_image, thin_stage_image
 
-__all__ = ["OPERATOR", "STAGES", "VARIABLE", "archives", "given"]
+__all__ = ["OPERATOR", "REGISTRY", "STAGES", "VARIABLE", "archives", "given"]
 
 VARIABLE = "SER_NODE_IMAGES"
 """Paths of the archives: in the sandbox nothing can be built."""

@@ -5,17 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+from documents import shown
+
 from node.machine import addresses
 from node.machine.cluster import Cluster
 
-BUCKET, SECRET = "bucket", "ser-s3"
+BUCKET, SECRET, README_RUN = "bucket", "ser-s3", "mine"
 STORE = f"http://store.default.svc:{addresses.STORE_PORT}"
 """By name, so that every stage asks the cluster's DNS."""
 STAGES = ("prepare", "label", "filter", "retrain", "sft", "ppo")
 POLICY = {
     "base": f"s3://{BUCKET}/policy",
     "sft": {"epochs": 3, "learningRate": 0.01, "answersPerStep": 8},
-    "steps": 6,
+    "steps": 60,  # the stage must last for Prometheus, which hears of new pods every 5 s
     "rolloutsPerStep": 8,
     "promptTokens": 48,
     "answerTokens": 12,
@@ -65,6 +68,16 @@ def spec(name: str, **changes: Any) -> dict[str, Any]:
         "storage": {"uri": f"s3://{BUCKET}/runs/{name}", "endpoint": STORE, "credentialsSecret": SECRET},
         **changes,
     }
+
+
+def of_readme() -> dict[str, Any]:
+    """README's SERRun with the small models, data and trainings of here, one loop in place of four, and a policy."""
+    document = yaml.safe_load(shown("README.md", "On this machine", "yaml").text)
+    assert document["metadata"]["name"] == README_RUN
+    given, ours = document["spec"], spec(README_RUN, policy=POLICY)
+    source = {**given["data"]["source"], **ours["data"]["source"]}
+    training = {**ours["training"], "epochs": 20}  # seen on a board, too
+    return {**document, "spec": {**ours, "data": {"source": source}, "training": training, "loop": {**given["loop"], **ours["loop"]}}}
 
 
 def resources(**stages: dict[str, Any]) -> dict[str, Any]:

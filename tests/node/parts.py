@@ -2,6 +2,7 @@
 
 import sys
 
+import boards.build
 from controlplane.plane import build
 from images import CannotBuild
 from node import images, requirements
@@ -17,6 +18,8 @@ def obstacle() -> str | None:
         return str(error)
     for name in (*build.BINARIES, *build.OF_A_NODE):
         build.binary(name)
+    if boards.build.missing() is None:
+        boards.build.page()
     return None
 
 

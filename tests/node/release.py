@@ -1,67 +1,77 @@
-"""The chart as README.md installs it, with the built images; every value that differs from the defaults stands here, with its reason."""
+"""The chart as README.md installs it, with the built images; what is added to README's words stands here, with its reason."""
 
 import json
-import os
-import subprocess
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from controlplane.faults.scenario import ROOT
-from controlplane.plane.build import binary
+from chart.installing import chart_user
+from documents import replaced, shown
+
 from node import images
 from node.machine import addresses
 from node.machine.cluster import Cluster
 
-CHART = ROOT / "charts" / "ser-operator"
-NAME, SYSTEM, LAB = "ser-operator", "ser-system", "lab"
+NAME, LAB = "ser-operator", "lab"
+"""Of the release, and of the namespace that it shares with its runs."""
+OPERATOR = f"app.kubernetes.io/name={NAME}"
+"""Selects the operator's pod."""
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+_UPGRADE = shown("docs/install.md", "Upgrade").text.strip()
+Follow = Callable[..., str]
 
 
-def values() -> dict[str, Any]:
-    """What somebody with this cluster would set."""
-    operator, stages = (dict(zip(("repository", "tag"), name.rsplit(":", 1), strict=True)) for name in (images.OPERATOR, images.STAGES))
-    return {
-        "image": operator,
-        "stages": {"image": stages},
-        "watchNamespaces": [LAB],
-        # the node has two processors, and a look at each step of a stage should not last a minute
-        "settings": {"defaultThreads": 1, "progressSeconds": 5, "graceSeconds": 60},
-        "networkPolicy": {
-            "store": _peer(addresses.STORE, addresses.STORE_PORT),
-            "hub": _peer(addresses.HUB, addresses.HUB_PORT),
-            "dns": {"to": [{"ipBlock": {"cidr": f"{addresses.DNS}/32"}}]},  # beside the cluster here, as NodeLocal DNSCache is
-        },
-    }
+def user(cluster: Cluster, folder: Path, patience: float) -> Follow:
+    """Somebody who follows README on this cluster, in a folder with the values that somebody with this cluster would set."""
+    (folder / "values.yaml").write_text(json.dumps(_VALUES))
+    return chart_user(cluster.plane, folder, patience)
 
 
-def _peer(address: str, port: int) -> dict[str, Any]:
-    return {"to": [{"ipBlock": {"cidr": f"{address}/32"}}], "ports": [port]}
+_VALUES: dict[str, Any] = {
+    # the node has two processors, and a look at each step of a stage should not last a minute
+    "settings": {"defaultThreads": 1, "progressSeconds": 5, "graceSeconds": 60},
+    "networkPolicy": {
+        "store": {"to": [{"ipBlock": {"cidr": f"{addresses.STORE}/32"}}], "ports": [addresses.STORE_PORT]},
+        "hub": {"to": [{"ipBlock": {"cidr": f"{addresses.HUB}/32"}}], "ports": [addresses.HUB_PORT]},
+        "dns": {"to": [{"ipBlock": {"cidr": f"{addresses.DNS}/32"}}]},  # beside the cluster here, as NodeLocal DNSCache is
+    },
+}
 
 
-def make_namespaces(cluster: Cluster) -> None:
-    """The operator's and the runs', both of level *restricted*, and the Secret with the store's keys."""
-    for namespace in (SYSTEM, LAB):
-        cluster.plane.kubectl("create", "namespace", namespace)
-        cluster.plane.kubectl("label", "namespace", namespace, RESTRICTED)
+@dataclass(frozen=True)
+class Commands:
+    """README's commands on a cluster: install the chart, make the Secret, apply the SERRun, watch it."""
+
+    install: str
+    secret: str
+    apply: str
+    watch: str
 
 
-def helm(cluster: Cluster, *words: str, changes: dict[str, Any] | None = None) -> str:
-    """Run Helm on the release, with `values` and ``changes`` to them; returns what it says."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(cluster.plane.folder), "KUBECONFIG": str(cluster.plane.kubeconfig())}
-    given = json.dumps({**values(), **(changes or {})})
-    command = [str(binary("helm")), *words, "--namespace", SYSTEM]
-    ended = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, timeout=900)
-    if ended.returncode:
-        seen = cluster.plane.kubectl("get", "pods,events", "-A").stdout
-        log = cluster.plane.kubectl("logs", "-n", SYSTEM, f"deploy/{NAME}", "--tail=40", check=False).stdout
-        raise AssertionError(f"{ended.stdout}{ended.stderr}\n{seen}\n{log}")
-    return ended.stdout
+def commands(credentials: dict[str, str]) -> Commands:
+    """Words of README for this cluster.
+
+    Args:
+        credentials: Variables of the store's keys.
+    """
+    keys = {f"{name}=…": f"{name}={value}" for name, value in credentials.items()}
+    ours = {"REGISTRY": images.REGISTRY, "charts/ser-operator": "charts/ser-operator --values values.yaml"}
+    return Commands(*replaced(shown("README.md", "On a cluster").text, {**keys, **ours}).splitlines())
 
 
-def install(cluster: Cluster) -> str:
-    """`helm install --wait`."""
-    return helm(cluster, "install", NAME, str(CHART), "--wait", "--timeout", "10m", "--values", "-")
+def printed(notes: str) -> str:
+    """The commands by which `helm install` says that one sees whether it is ready."""
+    return "\n".join(re.findall(r"^ +((?:kubectl rollout|helm test) .*)$", notes, re.MULTILINE))
 
 
-def upgrade(cluster: Cluster, **changes: Any) -> str:
-    """`helm upgrade --wait` to other values."""
-    return helm(cluster, "upgrade", NAME, str(CHART), "--wait", "--timeout", "10m", "--values", "-", changes=changes)
+def make_namespace(cluster: Cluster) -> None:
+    """Of level *restricted*; README's `--create-namespace` finds it there."""
+    cluster.plane.kubectl("create", "namespace", LAB)
+    cluster.plane.kubectl("label", "namespace", LAB, RESTRICTED)
+
+
+def upgrade(follow: Follow, stages: str) -> None:
+    """`helm upgrade` as documented, to the stage image of a registry."""
+    follow(f"{_UPGRADE} --set stages.image.repository={stages}/ser-jobs")

@@ -13,7 +13,7 @@ import yaml
 
 from controlplane.plane.api_client import Object
 from node.machine.cluster import Cluster
-from node.release import LAB, NAME, SYSTEM
+from node.release import LAB, NAME
 from ser_core.api.serrun import API_VERSION
 
 T = TypeVar("T")
@@ -137,5 +137,5 @@ class Run:
         """Everything that explains a failed test."""
         kubectl = self.cluster.plane.kubectl
         seen = kubectl("get", "pods,jobs,events", "--namespace", LAB, check=False).stdout[-6000:]
-        log = kubectl("logs", "--namespace", SYSTEM, f"deploy/{NAME}", "--tail=20", check=False).stdout
+        log = kubectl("logs", "--namespace", LAB, f"deploy/{NAME}", "--tail=20", check=False).stdout
         return f"{self.name}: {yaml.safe_dump(self.status())}\n{seen}\n{log}"

@@ -9,7 +9,7 @@ from typing import Self
 
 from controlplane.kubelet.kubelet import ProcessKubelet
 from controlplane.plane.api_client import ApiClient
-from controlplane.plane.certificate import self_signed
+from controlplane.plane.certificates import Authority
 
 
 class KubeletLogs:
@@ -39,9 +39,8 @@ class KubeletLogs:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        pem = folder / "kubelet.pem"
-        pem.write_bytes(b"".join(self_signed("127.0.0.1")))  # the API server of the tests verifies no kubelet
-        context.load_cert_chain(pem)
+        Authority(folder).issue("kubelet", "kubelet", addresses=("127.0.0.1",))  # the API server of the tests verifies no kubelet
+        context.load_cert_chain(folder / "kubelet.crt", folder / "kubelet.key")
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 

@@ -15,7 +15,7 @@ from controlplane.kueue.manifests import ACCOUNT, NAMESPACE, documents
 from controlplane.kueue.queues import CLUSTER_QUEUES, FLAVORS, cluster_queue, flavor
 from controlplane.plane.api_client import ApiError, Object
 from controlplane.plane.build import binary, module_folder
-from controlplane.plane.certificate import self_signed
+from controlplane.plane.certificates import Authority
 from controlplane.plane.control_plane import ControlPlane
 from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
@@ -56,10 +56,8 @@ class Kueue:
         self._watchdog = Watchdog()
 
     def __enter__(self) -> Self:
-        certificate, key = self_signed("127.0.0.1")
-        for name, content in (("tls.crt", certificate), ("tls.key", key)):
-            (self._folder / name).write_bytes(content)
-        self._install(certificate)
+        Authority(self._folder).issue("tls", "kueue", addresses=("127.0.0.1",))
+        self._install((self._folder / "authority.crt").read_bytes())
         (self._folder / "configuration.yaml").write_text(yaml.safe_dump(self._configuration()))
         kubeconfig = self._plane.kubeconfig(f"{NAMESPACE}/{ACCOUNT}")
         program = [str(binary("kueue")), f"--config={self._folder / 'configuration.yaml'}", "--zap-log-level=2"]

@@ -2,21 +2,21 @@
 
 import pytest
 
-from node import release
+from node import images, release
 
-NOWHERE = "127.0.0.1:5000/ser-jobs"
+NOWHERE = "127.0.0.1:5000"
 """A registry that nobody serves: it refuses at once."""
 
 
 @pytest.fixture(scope="module")
-def waiting(cluster, start):
+def waiting(start, follow):
     """The run once it says for what it waits."""
-    release.upgrade(cluster, stages={"image": {"repository": NOWHERE, "tag": "1"}})
+    release.upgrade(follow, NOWHERE)
     run = start("unpulled")
     status = run.until(lambda: found if "pull" in (found := run.status()).get("message", "") else None)
     yield run, status
     run.delete()
-    release.upgrade(cluster)
+    release.upgrade(follow, images.REGISTRY)
 
 
 def test_a_run_whose_image_cannot_be_pulled_says_so_and_waits(waiting):

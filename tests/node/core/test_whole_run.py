@@ -1,11 +1,50 @@
-"""From `kubectl apply` to an aligned policy: every stage a pod of the stage image, everything in S3."""
+"""From `kubectl apply` by README's words to an aligned policy: every stage a pod of the stage image, everything in S3, and all of it on
+Grafana's boards. Last of all, since it goes on beside the other stories."""
+
+import os
+from pathlib import Path
+
+import pytest
+from lanes import cannot_run
+
+from boards.build import missing
+from boards.scraping import AFTER_ITS_END
+from boards.verdict import faults
 
 
-def test_a_run_with_sft_and_ppo_is_completed(whole):
-    """Expected: Completed; seven stages, each done by its first attempt, nothing charged."""
-    status = whole.end()
+def test_readmes_run_with_sft_and_ppo_is_completed(whole, follow, readme):
+    """Expected: README's last command watches it to its end; nine stages, each done by its first attempt, nothing charged."""
+    said = follow(readme.watch)
+    status = whole.status()
 
     assert status["phase"] == "Completed", whole.told()
+    assert "Completed" in said
     assert [row["iteration"] for row in status["iterations"]] == [0, 1]
-    assert status["policy"]["steps"] == 6
+    assert status["policy"]["steps"] == 60
     assert [row for row in status["stages"] if row.get("charged") or row["attempt"] > 1] == []
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Where the boards are drawn to."""
+    if reason := missing():
+        cannot_run(reason)
+    folder = os.environ.get("SER_PICTURES")
+    return Path(folder) if folder else tmp_path_factory.mktemp("boards")
+
+
+def test_every_panel_of_the_run_has_data(whole, scraped, pictures):
+    whole.end()
+
+    assert not faults(scraped.drawn("ser-run", pictures / "node-run.png"), AFTER_ITS_END)
+
+
+def test_every_panel_of_the_fleet_has_data(whole, scraped, pictures):
+    """As somebody sees it who looked while a stage was last at work; the failed attempt is that of the story of memory."""
+    at_work = scraped.last("ser_run_progress_ratio")
+
+    assert not faults(scraped.drawn("ser-runs", pictures / "node-runs.png", at_work))
+
+
+def test_every_panel_of_the_operator_has_data(whole, scraped, pictures):
+    assert not faults(scraped.drawn("ser-operator", pictures / "node-operator.png"))

@@ -5,10 +5,10 @@ import time
 import pytest
 
 from node import inputs
-from node.release import NAME, SYSTEM
+from node.release import LAB, OPERATOR
 
-SILENT_SECONDS = 120
-"""How long the kubelet stays frozen after the run has told of it."""
+SILENT_SECONDS = 90
+"""How long the kubelet stays frozen after the run has told of it, which is after 20 s of silence."""
 
 
 class Story:
@@ -30,10 +30,12 @@ def story(cluster, start):
 def freeze(told, cluster, run):
     """The kubelet stands still for minutes, and goes on."""
     cluster.kubelet.freeze()
-    run.until(lambda: "has not answered" in run.status()["message"])
-    time.sleep(SILENT_SECONDS)
-    told.silent, told.why, told.shown, told.metrics = run.status(), run.why(), run.ser("status"), metrics(cluster)
-    cluster.kubelet.thaw()
+    try:
+        run.until(lambda: "has not answered" in run.status()["message"])
+        time.sleep(SILENT_SECONDS)
+        told.silent, told.why, told.shown, told.metrics = run.status(), run.why(), run.ser("status"), metrics(cluster)
+    finally:
+        cluster.kubelet.thaw()
     cluster.kubelet.wait_until("True")
     run.until(lambda: "has not answered" not in run.status()["message"])
     told.heard = run.status()
@@ -41,9 +43,9 @@ def freeze(told, cluster, run):
 
 def metrics(cluster):
     """The operator's page, by way of the API server."""
-    pods = cluster.plane.kubectl("get", "pods", "-n", SYSTEM, "-o", "name").stdout
-    (operator,) = [name.removeprefix("pod/") for name in pods.split() if NAME in name]
-    return cluster.plane.kubectl("get", "--raw", f"/api/v1/namespaces/{SYSTEM}/pods/{operator}:8080/proxy/metrics").stdout
+    pods = f"/api/v1/namespaces/{LAB}/pods"
+    (operator,) = cluster.plane.api().items(pods, labelSelector=OPERATOR)
+    return cluster.plane.kubectl("get", "--raw", f"{pods}/{operator['metadata']['name']}:8080/proxy/metrics").stdout
 
 
 def kill_the_runtime(told, cluster, run, pod):

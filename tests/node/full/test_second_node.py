@@ -42,6 +42,7 @@ def story(cluster, second, start):
     told.deleted = run.ended("retrain", 1)
     (lost,) = run.at_work("retrain", 2, steps=3)
     kubectl("uncordon", NODE)
+    kubectl("cordon", SECOND)
     second.freeze()
     told.leaving = run.until(lambda: leaving(run, lost))
     told.meanwhile = run.status()["message"]

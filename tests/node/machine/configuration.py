@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from controlplane.plane.certificates import Authority
 from controlplane.plane.configuration import Configuration, Ports
 from node.machine import addresses
-from node.machine.certificates import Authority
 
 Flags = Mapping[str, tuple[str, ...]]
 

@@ -1,4 +1,4 @@
-"""One certificate authority, and what it signs: the API server's certificate, and the one that it shows to kubelets."""
+"""A certificate authority, and what it signs: what servers of the tests show, and what clients verify them with."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta

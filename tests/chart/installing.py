@@ -9,12 +9,13 @@ from documents import ROOT, program_folder, run
 from controlplane.plane.build import binary, command
 
 
-def chart_user(plane, folder):
+def chart_user(plane, folder, timeout=600):
     """A function that runs the commands of a text, with an object as the file serrun.yaml, and gives what they say.
 
     Args:
         plane: The control plane.
-        folder: Where one is; empty.
+        folder: Where one is.
+        timeout: Seconds for a text.
     """
     for name in ("charts", "crds"):
         (folder / name).symlink_to(ROOT / name)
@@ -23,6 +24,6 @@ def chart_user(plane, folder):
 
     def call(text, document=None):
         (folder / "serrun.yaml").write_text(json.dumps(document))
-        return run(text, folder, path, {"KUBECONFIG": str(plane.kubeconfig())}, timeout=600)
+        return run(text, folder, path, {"KUBECONFIG": str(plane.kubeconfig())}, timeout=timeout)
 
     return call

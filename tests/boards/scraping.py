@@ -1,0 +1,116 @@
+"""A Prometheus is told of the pods of a namespace as they come, as the chart's monitors tell it; and what it has seen of a run."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from boards.draw import Drawing, Moment, draw
+from boards.gpu_exporter import GpuExporter, Pod
+from controlplane.faults.scenario import ROOT
+from controlplane.plane.api_client import ApiClient, Object
+from controlplane.plane.prometheus import Prometheus
+from ser_operator.objects import labels
+from ser_operator.objects.render import PROGRESS_PORT
+
+GPU_NODE = "gpu-node-1"
+"""Where the stand-in says that the GPUs are."""
+RULES = sorted((ROOT / "charts/ser-operator/rules").glob("*.yaml"))
+AFTER_ITS_END = {"Stage done"}
+"""Panels of a run that are empty when it has ended."""
+_OPERATOR_PORT = 8080
+_SHORTEST = "2s"
+"""Time over which a rate is taken where no board is drawn."""
+
+
+@contextmanager
+def scraping(
+    prometheus: Prometheus, api: ApiClient, namespace: str, operator: str | None = None, others: Sequence[Pod] = ()
+) -> Iterator[None]:
+    """Scrape the stages of a namespace and its operator, and give each stage GPUs.
+
+    Args:
+        prometheus: It is told.
+        api: Of one who may list pods.
+        namespace: Of the runs.
+        operator: ``host:port`` of an operator that is no pod.
+        others: More pods that the stand-in says to hold GPUs.
+    """
+    ended = threading.Event()
+    fixed = {operator: "ser-operator"} if operator else {}
+
+    def tell(gpus: GpuExporter) -> None:
+        while not ended.wait(0.1):
+            pods = [pod for pod in api.get(f"/api/v1/namespaces/{namespace}/pods")["items"] if _runs(pod)]
+            stages = [pod for pod in pods if labels.STAGE in pod["metadata"]["labels"]]
+            gpus.show([*others, *map(_with_gpus, stages)])
+            prometheus.scrape(
+                {**fixed, gpus.address: "dcgm-exporter", **_targets(stages, PROGRESS_PORT), **_targets(_operators(pods), _OPERATOR_PORT)}
+            )
+
+    with GpuExporter() as gpus:
+        thread = threading.Thread(target=tell, args=(gpus,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _runs(pod: Object) -> bool:
+    return pod["status"]["phase"] == "Running" and "podIP" in pod["status"]
+
+
+def _operators(pods: Sequence[Object]) -> list[Object]:
+    return [pod for pod in pods if pod["metadata"]["labels"].get("app.kubernetes.io/name") == "ser-operator"]
+
+
+def _targets(pods: Sequence[Object], port: int) -> Mapping[str, str]:
+    return {f"{pod['status']['podIP']}:{port}": pod["metadata"]["name"] for pod in sorted(pods, key=lambda one: one["status"]["podIP"])}
+
+
+def _with_gpus(pod: Object) -> Pod:
+    metadata = pod["metadata"]
+    run, iteration, stage = (metadata["labels"][label] for label in (labels.RUN, labels.ITERATION, labels.STAGE))
+    return Pod(metadata["namespace"], metadata["name"], GPU_NODE, run, iteration, stage)
+
+
+@dataclass
+class Scraped:
+    """What a Prometheus has seen of a run.
+
+    Attributes:
+        start: Seconds since the epoch: before this nothing was to be seen.
+        end: After this nothing is of interest; until it is set, now.
+    """
+
+    prometheus: Prometheus
+    namespace: str
+    run: str
+    start: float = field(default_factory=time.time)
+    end: float | None = None
+
+    def ever(self, expression: str) -> list[dict[str, str]]:
+        """Series with a finite value at some moment, by their labels."""
+        return [one["metric"] for one in self._range(expression) if any(math.isfinite(float(value)) for _, value in one["values"])]
+
+    def last(self, expression: str) -> float:
+        """The last moment at which an expression had a value."""
+        return max(float(moment) for one in self._range(expression) for moment, _ in one["values"])
+
+    def drawn(self, board: str, picture: Path, end: float | None = None, mode: str = "dark") -> Drawing:
+        """A board as somebody sees it who looks at ``end``."""
+        variables = {"namespace": self.namespace, "run": self.run}
+        return draw(board, Moment(self.prometheus.address, self.start, end or self._end(), scrape=1, variables=variables), picture, mode)
+
+    def _range(self, expression: str) -> list[dict[str, Any]]:
+        filled = expression.replace("$namespace", self.namespace).replace("$run", self.run).replace("$__rate_interval", _SHORTEST)
+        return self.prometheus.query_range(filled, self.start, self._end(), max(0.25, (self._end() - self.start) / 10_000))
+
+    def _end(self) -> float:
+        return self.end or time.time()
