@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from urllib3.exceptions import HTTPError
+
 from boards.draw import Drawing, Moment, draw
 from boards.gpu_exporter import GpuExporter, Pod
 from controlplane.faults.scenario import ROOT
-from controlplane.plane.api_client import ApiClient, Object
+from controlplane.plane.api_client import ApiClient, ApiError, Object
 from controlplane.plane.prometheus import Prometheus
 from ser_operator.objects import labels
 from ser_operator.objects.render import PROGRESS_PORT
@@ -45,7 +47,10 @@ def scraping(
 
     def tell(gpus: GpuExporter) -> None:
         while not ended.wait(0.1):
-            pods = [pod for pod in api.get(f"/api/v1/namespaces/{namespace}/pods")["items"] if _runs(pod)]
+            try:
+                pods = [pod for pod in api.get(f"/api/v1/namespaces/{namespace}/pods")["items"] if _runs(pod)]
+            except (ApiError, HTTPError):  # of a busy API server: those that are known stay
+                continue
             stages = [pod for pod in pods if labels.STAGE in pod["metadata"]["labels"]]
             gpus.show([*others, *map(_with_gpus, stages)])
             prometheus.scrape(
@@ -85,6 +90,7 @@ class Scraped:
     """What a Prometheus has seen of a run.
 
     Attributes:
+        scrape: Seconds between two scrapes, as the boards are told.
         start: Seconds since the epoch: before this nothing was to be seen.
         end: After this nothing is of interest; until it is set, now.
     """
@@ -92,6 +98,7 @@ class Scraped:
     prometheus: Prometheus
     namespace: str
     run: str
+    scrape: float = 1
     start: float = field(default_factory=time.time)
     end: float | None = None
 
@@ -106,7 +113,8 @@ class Scraped:
     def drawn(self, board: str, picture: Path, end: float | None = None, mode: str = "dark") -> Drawing:
         """A board as somebody sees it who looks at ``end``."""
         variables = {"namespace": self.namespace, "run": self.run}
-        return draw(board, Moment(self.prometheus.address, self.start, end or self._end(), scrape=1, variables=variables), picture, mode)
+        moment = Moment(self.prometheus.address, self.start, end or self._end(), self.scrape, variables)
+        return draw(board, moment, picture, mode)
 
     def _range(self, expression: str) -> list[dict[str, Any]]:
         filled = expression.replace("$namespace", self.namespace).replace("$run", self.run).replace("$__rate_interval", _SHORTEST)

@@ -15,6 +15,8 @@ from node.machine.configuration import Flags
 from node.run import PATIENCE, Run
 
 SANDBOX = "SER_NODE_SANDBOX"
+SCRAPE = "1s"
+"""Between two scrapes; the boards are told of twice that, since on a busy machine some take longer."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,8 +81,8 @@ def start(cluster: Cluster, stored: None, installed: str, follow: release.Follow
 def scraped(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     """What a Prometheus on the node sees of the namespace from now on, with GPUs that a stand-in tells of."""
     folder = tmp_path_factory.mktemp("prometheus")
-    with Prometheus(folder, RULES) as prometheus, scraping(prometheus, cluster.plane.api(), release.LAB):
-        yield Scraped(prometheus, release.LAB, inputs.README_RUN)
+    with Prometheus(folder, RULES, SCRAPE) as prometheus, scraping(prometheus, cluster.plane.api(), release.LAB):
+        yield Scraped(prometheus, release.LAB, inputs.README_RUN, scrape=2)
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,7 @@ from controlplane.plane.build import binary
 from controlplane.plane.part import Part
 from controlplane.plane.watchdog import Watchdog
 
-READY_SECONDS = 20
-SCRAPE = "200ms"
+READY_SECONDS = 120
 
 
 class Prometheus:
@@ -27,9 +26,10 @@ class Prometheus:
     Args:
         folder: For its data, its configuration and its log.
         rules: Rule files.
+        scrape: Between two scrapes, and what each may take.
     """
 
-    def __init__(self, folder: Path, rules: Sequence[Path] = ()) -> None:
+    def __init__(self, folder: Path, rules: Sequence[Path] = (), scrape: str = "200ms") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         port = free_port()
         self.address = f"http://127.0.0.1:{port}"
@@ -37,15 +37,15 @@ class Prometheus:
         self._watchdog = Watchdog()
         self.scrape({})
         configuration = folder / "prometheus.yaml"
-        configuration.write_text(yaml.safe_dump(self._configuration(rules)))
+        configuration.write_text(yaml.safe_dump(self._configuration(rules, scrape)))
         flags = [f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
         self._part = Part("prometheus", [str(binary("prometheus")), *flags], folder, self._watchdog)
 
-    def _configuration(self, rules: Sequence[Path]) -> dict[str, Any]:
+    def _configuration(self, rules: Sequence[Path], scrape: str) -> dict[str, Any]:
         """Like the chart's monitors: labels of the page are honoured."""
         job = {"job_name": "ser", "honor_labels": True, "file_sd_configs": [{"files": [str(self._targets)], "refresh_interval": "1s"}]}
         return {
-            "global": {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": "1s"},
+            "global": {"scrape_interval": scrape, "scrape_timeout": scrape, "evaluation_interval": "1s"},
             "rule_files": [str(path) for path in rules],
             "scrape_configs": [job],
         }
