@@ -51,11 +51,10 @@ def scraping(
                 pods = [pod for pod in api.get(f"/api/v1/namespaces/{namespace}/pods")["items"] if _runs(pod)]
             except (ApiError, HTTPError):  # of a busy API server: those that are known stay
                 continue
-            stages = [pod for pod in pods if labels.STAGE in pod["metadata"]["labels"]]
+            stages, operators = (_named(name, pods) for name in ("ser-stage", "ser-operator"))
             gpus.show([*others, *map(_with_gpus, stages)])
-            prometheus.scrape(
-                {**fixed, gpus.address: "dcgm-exporter", **_targets(stages, PROGRESS_PORT), **_targets(_operators(pods), _OPERATOR_PORT)}
-            )
+            pages = {**_targets(stages, PROGRESS_PORT), **_targets(operators, _OPERATOR_PORT)}
+            prometheus.scrape({**fixed, gpus.address: "dcgm-exporter", **pages})
 
     with GpuExporter() as gpus:
         thread = threading.Thread(target=tell, args=(gpus,), daemon=True)
@@ -71,8 +70,8 @@ def _runs(pod: Object) -> bool:
     return pod["status"]["phase"] == "Running" and "podIP" in pod["status"]
 
 
-def _operators(pods: Sequence[Object]) -> list[Object]:
-    return [pod for pod in pods if pod["metadata"]["labels"].get("app.kubernetes.io/name") == "ser-operator"]
+def _named(name: str, pods: Sequence[Object]) -> list[Object]:
+    return [pod for pod in pods if pod["metadata"].get("labels", {}).get("app.kubernetes.io/name") == name]
 
 
 def _targets(pods: Sequence[Object], port: int) -> Mapping[str, str]:
