@@ -75,7 +75,7 @@ def of_readme() -> dict[str, Any]:
     document = yaml.safe_load(shown("README.md", "On this machine", "yaml").text)
     assert document["metadata"]["name"] == README_RUN
     given, ours = document["spec"], spec(README_RUN, policy=POLICY)
-    source = {**given["data"]["source"], **ours["data"]["source"]}
+    source = {**ours["data"]["source"], **given["data"]["source"], "uri": ours["data"]["source"]["uri"]}
     training = {**ours["training"], "epochs": 20}  # seen on a board, too
     return {**document, "spec": {**ours, "data": {"source": source}, "training": training, "loop": {**given["loop"], **ours["loop"]}}}
 

@@ -47,4 +47,7 @@ def test_every_panel_of_the_fleet_has_data(whole, scraped, pictures):
 
 
 def test_every_panel_of_the_operator_has_data(whole, scraped, pictures):
-    assert not faults(scraped.drawn("ser-operator", pictures / "node-operator.png"))
+    """As somebody sees it who looked while it last had something to do."""
+    at_work = scraped.last("sum(rate(ser_operator_reconciles_total[8s])) > 0")
+
+    assert not faults(scraped.drawn("ser-operator", pictures / "node-operator.png", at_work))
