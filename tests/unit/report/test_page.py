@@ -68,8 +68,8 @@ def test_the_agreement_beside_the_best_accuracy_is_that_of_its_own_loop(ledger, 
     shown = lambda number: render(Ledger(ledger.run.model_copy(update=best_is(number)), ledger.stages), evidence, "serrun.yaml")  # noqa: E731
     first, second = (record.metrics.agreement for record in ledger.filters)
 
-    assert f"<dt>agreement</dt><dd>{first * 100:.1f} %<small>of loop 1's" in shown(1)
-    assert f"<dt>agreement</dt><dd>{second * 100:.1f} %<small>of loop 2's" in shown(2)
+    assert f"<dt>agreement</dt><dd>{first * 100:.1f} %<small>kept self-labels of loop 1" in shown(1)
+    assert f"<dt>agreement</dt><dd>{second * 100:.1f} %<small>kept self-labels of loop 2" in shown(2)
     assert "<dt>agreement</dt>" not in shown(0)  # the seed model has learned from none
 
 
