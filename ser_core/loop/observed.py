@@ -59,6 +59,8 @@ class Observed:
     """Why the live attempt does not run yet."""
     blocked: Waiting | None = None
     """Why the next attempt cannot be started, although that may change."""
+    outdated: bool = False
+    """Whether the live attempt has not begun to run, and asks for what spec or operator no longer say."""
     progress: Progress | None = None
     refusal: str = ""
     """Why no stage of this run may ever be started here (allow-lists); empty: it may."""

@@ -172,6 +172,19 @@ def test_a_stage_that_no_node_can_hold_waits_in_the_words_of_the_scheduler(place
 
 
 @story()
+def test_a_stage_that_no_node_can_hold_asks_for_less_and_goes_on(place, scenario):
+    scenario.apply(resources={"prepare": {"gpus": 1}, "retrain": {"gpus": 16}})
+    status = scenario.wait(says("Unschedulable"))
+    first = live_job(status)
+    scenario.patch({"spec": {"resources": {"retrain": {"gpus": 1}}}})
+    status = scenario.wait(lambda status: any(row["job"] != first for row in rows(status, "retrain")))
+    replaced = rows(status, "retrain")[0]
+    assert (replaced["outcome"], replaced["charged"]) == ("Interrupted", False)
+    scenario.wait_for_end()
+    assert scenario.wait(lambda status: status["phase"] == "Completed")["gpuHours"] < 0.1
+
+
+@story()
 def test_a_missing_secret_is_named_by_the_kubelet_and_the_run_goes_on_once_it_is_there(place, scenario):
     scenario.apply(storage={"uri": "s3://bucket/runs", "credentialsSecret": "ser-s3"})
     status = scenario.wait(says("FailedMount"))

@@ -1,7 +1,9 @@
 """`ser run` as a user starts, interrupts, kills and continues it."""
 
 import json
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,10 @@ def wait_for(process, text):
         if text in line:
             return json.loads(line)
     pytest.fail(f"ser run ended with {process.wait()} before {text}: {process.stderr.read()[-2000:]}")
+
+
+def child(pid):
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
 def test_a_run_evolves_and_says_so(undisturbed):
@@ -127,6 +133,27 @@ def test_a_failed_run_goes_on_once_its_data_are_repaired(undisturbed, make_run, 
     ended = run.ser("run", str(run.file))
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr
     assert run.manifests().keys() == undisturbed.manifests().keys()
+
+
+def test_a_run_whose_spec_is_wrong_is_begun_anew(undisturbed, make_run, tmp_path):
+    run = make_run(tmp_path, lambda spec: spec["rewardModel"].update(maxLength=100_000))
+    assert run.ser("run", str(run.file)).returncode == 10
+    assert f"ser purge {run.file} and ser run {run.file}" in run.ser("why", str(run.file)).stdout
+    run.change(lambda spec: spec["rewardModel"].update(maxLength=32))
+    assert run.ser("purge", str(run.file), "--yes").returncode == 0
+    assert run.ser("run", str(run.file)).returncode == 0
+    assert run.manifests() == undisturbed.manifests()
+
+
+def test_a_stage_that_is_killed_is_told_as_mostly_out_of_memory(undisturbed, make_run, tmp_path):
+    run = make_run(tmp_path)
+    process = run.start()
+    wait_for(process, '"stage": "retrain"')
+    os.kill(child(child(process.pid)), signal.SIGKILL)  # of the server of the stage processes
+    assert wait_for(process, "Killed")["message"].endswith("mostly because the machine had no memory left")
+    process.communicate()
+    assert process.returncode == 0
+    assert run.manifests() == undisturbed.manifests()
 
 
 def test_a_completed_run_goes_on_with_more_loops(undisturbed, make_run, tmp_path):

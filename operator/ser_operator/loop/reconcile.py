@@ -22,6 +22,7 @@ from ser_operator.facts.allow_lists import refusal, unsupported
 from ser_operator.facts.attempts_from_pods import attempts, have_succeeded, identity_of
 from ser_operator.facts.cache import Cache, RunKey, run_key
 from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needless
+from ser_operator.facts.outdated import is_outdated
 from ser_operator.facts.read_run import read_run, unreadable, write_status
 from ser_operator.facts.reading import deleting_since, owner_uid, uid
 from ser_operator.facts.view import View, ends_unseen, has_ended, live_job, named, unwatched
@@ -183,6 +184,7 @@ class Reconciler:
             attempts=attempts(view.run, view.jobs, view.pods, view.now),
             waiting=view.glance.waiting,
             blocked=blocked,
+            outdated=is_outdated(view, self._settings),
             progress=view.glance.progress,
             refusal=refusal(view.run, self._settings),
             image=self._settings.image,

@@ -11,6 +11,7 @@ from ser_core.api.serrun import API_VERSION, KIND, SERRun, StageResources
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import resources
+from ser_core.loop.deciding.token_budget import computes_in_batches
 from ser_core.loop.observed import StartStage
 from ser_operator.objects import gang, labels
 from ser_operator.settings import Settings
@@ -48,7 +49,7 @@ def job(run: SERRun, action: StartStage, image: str, settings: Settings) -> Obje
             "name": action.job,
             "namespace": run.metadata.namespace,
             "labels": {**labels.stage_labels(run, spec), **queue},
-            "annotations": {labels.TEMPLATE_HASH: digest},
+            "annotations": {labels.TEMPLATE_HASH: digest, labels.ASKED_FOR: asked_for(run, spec, image, settings)},
             "ownerReferences": [owner(run)],
         },
         "spec": {
@@ -60,6 +61,17 @@ def job(run: SERRun, action: StartStage, image: str, settings: Settings) -> Obje
             "template": template,
         },
     }
+
+
+def asked_for(run: SERRun, spec: StageSpec, image: str, settings: Settings) -> str:
+    """Digest of what a Job asks of the cluster and a user or administrator may change: a Job of another digest that waits starts anew.
+
+    What is left at its default is left out, so that an operator with more fields asks for the same.
+    """
+    wanted = stage_resources(run, spec).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    tokens = spec.spec.training.tokens_per_batch if computes_in_batches(spec.stage) else None
+    asked = json.dumps([image, settings.image_pull_secrets, wanted, tokens], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()
 
 
 def owner(run: SERRun) -> Object:

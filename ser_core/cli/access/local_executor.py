@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from ser_core.api.stage import StageResult
 from ser_core.errors import SERError
+from ser_core.loop.deciding.attempt_resources import KILLED
 from ser_core.loop.observed import Action, ObservedAttempt, StartStage
 
 _SERVER_ENVIRONMENT = {
@@ -164,7 +165,7 @@ class LocalExecutor:
                 process.attempt,
                 state="succeeded" if message["exitCode"] == 0 else "failed",
                 exit_code=message["exitCode"],
-                result=_read_result(process.result),
+                result=_read_result(process.result) or (None if process.stopped else _killed(message["exitCode"])),
                 finished_at=datetime.now(UTC),
             )
             self._processes[message["ended"]] = replace(process, attempt=attempt)
@@ -198,6 +199,13 @@ def _parse_event(job: str, line: str) -> StageEvent:
         return StageEvent(job, str(fields.pop("event")), fields)
     except (json.JSONDecodeError, AttributeError, KeyError):
         return StageEvent(job, "output", {"text": line})
+
+
+def _killed(exit_code: int) -> StageResult | None:
+    """What a process that could say nothing would say: where nobody else tells why, SIGKILL is mostly the kernel's for memory."""
+    if exit_code != KILLED:
+        return None
+    return StageResult(outcome="failed", reason="Killed", message="the process was killed, mostly because the machine had no memory left")
 
 
 def _read_result(path: Path) -> StageResult | None:

@@ -12,7 +12,7 @@ from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, St
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.views.remedies import Remedy, remedy_of
+from ser_core.cli.views.remedies import Remedy, Then, remedy_of
 from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 
@@ -79,10 +79,11 @@ def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, tar
         return _running(status, failed, now, target, on_cluster=on_cluster)
     if reason == "Pausing" and failed is not None:
         remedy = remedy_of(failed.reason, failed.exit_code)
-        return Why(f"{remedy.cause}; the next attempt begins by itself", status.message, _filled(remedy, run))
+        return Why(f"{remedy.cause}; the next attempt begins by itself", status.message, _filled(remedy, run, on_cluster=on_cluster))
     exit_code = failed.exit_code if failed is not None and status.phase is Phase.FAILED else None
     remedy = remedy_of(reason, exit_code)
-    return Why(remedy.cause, f"{reason}: {status.message}", f"{_filled(remedy, run)}{_then(run, target, on_cluster=on_cluster)}")
+    fix = _filled(remedy, run, on_cluster=on_cluster)
+    return Why(remedy.cause, f"{reason}: {status.message}", f"{fix}{_then(run, target, remedy.then, on_cluster=on_cluster)}")
 
 
 def _unseen(run: SERRun, events: Sequence[Mapping[str, Any]]) -> Why:
@@ -132,23 +133,31 @@ def _last_failure(status: SERRunStatus) -> StageStatus | None:
     return ended[-1] if ended else None
 
 
-def _filled(remedy: Remedy, run: SERRun) -> str:
+def _filled(remedy: Remedy, run: SERRun, *, on_cluster: bool) -> str:
     live = live_attempt(run.status)
     stage = live.stage if live is not None else run.status.stage
-    return remedy.fix.replace("{resources}", resource_kind(stage) if stage is not None else "<stage>")
+    fix = remedy.fix if on_cluster or not remedy.here else remedy.here
+    return fix.replace("{resources}", resource_kind(stage) if stage is not None else "<stage>")
 
 
-def _then(run: SERRun, target: str, *, on_cluster: bool) -> str:
+def _then(run: SERRun, target: str, then: Then, *, on_cluster: bool) -> str:
     """What makes the run go on once the cause is gone; empty when it goes on by itself."""
     if run.status.phase is Phase.FAILED:
-        again = (
-            f"kubectl delete serrun -n {run.metadata.namespace} {run.metadata.name} and apply it again"
-            if on_cluster
-            else (f"ser purge {target} and ser run {target}")
-        )
-        return f"; then {again}, since a failed run stays failed"
+        return f"; {_again(run, target, then, on_cluster=on_cluster)}"
     if run.status.phase is Phase.SUSPENDED and on_cluster:
         return f": ser resume {target}"
     if run.status.phase is Phase.SUSPENDED:
         return f": {f'remove suspend: true from {target}, then ' if run.spec.suspend else ''}ser run {target}"
     return ""
+
+
+def _again(run: SERRun, target: str, then: Then, *, on_cluster: bool) -> str:
+    """What makes a failed run go on."""
+    start = "" if on_cluster else f"ser run {target}"
+    if then is Then.ITSELF and on_cluster:
+        return f"if it does not go on by itself: ser retry {target}"
+    if then is Then.ANEW:
+        name = f"-n {run.metadata.namespace} {run.metadata.name}"
+        anew = f"kubectl delete serrun {name} and apply it again" if on_cluster else f"ser purge {target} and {start}"
+        return f"a started run keeps that field, so give the new one another metadata.name, or {anew}"
+    return f"then ser retry {target}{f' and {start}' if start else ''}"

@@ -4,15 +4,27 @@ In the texts ``{resources}`` is the stage's field of spec.resources. The run's o
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Then(StrEnum):
+    """What makes a failed run go on once its fix is done."""
+
+    ITSELF = "nothing: the run sees it"
+    RETRY = "ser retry"
+    ANEW = "another run, since a started one keeps that field"
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """Cause and fix of some reasons."""
+    """Cause and fix of some reasons. Each fix has a story that does it (tests/unit/cli/views/test_remedies.py)."""
 
     reasons: tuple[str, ...]
     cause: str
     fix: str
+    then: Then = Then.RETRY
+    here: str = ""
+    """The fix of a run of this machine, where it is another."""
 
 
 REMEDIES = (
@@ -27,22 +39,41 @@ REMEDIES = (
         "the run has spent the GPU-hours that spec.budget allows",
         "raise budget.gpuHours; the run goes on from its checkpoint",
     ),
-    Remedy(("DeadlineExceeded",), "the run took longer than spec.activeDeadline", "start it again with a longer activeDeadline"),
+    Remedy(
+        ("DeadlineExceeded",),
+        "the run took longer than spec.activeDeadline",
+        "raise or remove activeDeadline; the run goes on from its checkpoint",
+        Then.ITSELF,
+    ),
     Remedy(("Interrupted",), "a stage was stopped from outside, by the cluster or by a signal", "nothing: it goes on from its checkpoint"),
     Remedy(
         ("ResultLost", "NothingToReport"),
         "a stage's Job vanished with its report",
         "nothing: a small Job looks for the result in the store; if there is none, the stage runs again",
     ),
-    Remedy(("ResultMismatch",), "a stage reported the result of another one", "use operator and stage image of one version"),
+    Remedy(
+        ("ChangedBeforeStart",),
+        "resources or image were changed while a stage's Job waited",
+        "nothing: the Job is made anew and asks for what is wanted now",
+    ),
+    Remedy(
+        ("ResultMismatch",),
+        "a stage reported the result of another one",
+        "let the operator be of the version of the run's image (status.image)",
+    ),
     Remedy(("NotTheLiveAttempt",), "an older Job of the run was still there beside the newer one", "nothing: the older one is stopped"),
     # The operator and the cluster (ser_operator)
     Remedy(
         ("NotAllowed",),
         "the operator's allow-lists forbid a Secret, storage or endpoint of the spec",
-        "name an allowed one, or ask the administrator",
+        "ask the administrator to allow it; or name an allowed one in another run",
     ),
-    Remedy(("InvalidSpec",), "the spec passed an older CRD and is not valid for this operator", "apply the CRD of the operator's version"),
+    Remedy(
+        ("InvalidSpec",),
+        "the spec passed another CRD and cannot be read by this operator",
+        "install an operator of the CRD's version",
+        Then.ITSELF,
+    ),
     Remedy(("NameConflict",), "a Job that is not the run's has the name of its next one", "delete that Job"),
     Remedy(("JobRefused",), "the API server refuses the stage's Job", "correct what its message names; it is tried again every 30 s"),
     Remedy(
@@ -53,7 +84,7 @@ REMEDIES = (
     Remedy(
         ("Queued", "Suspend"),
         "the queue has not admitted the stage's Job",
-        "wait; to wait for less, lower resources.{resources}, then suspend and resume the run",
+        "wait; to wait for less, lower resources.{resources}: the Job is then made anew",
     ),
     Remedy(
         ("NoQueue",),
@@ -88,9 +119,13 @@ REMEDIES = (
     Remedy(
         ("Unschedulable", "FailedScheduling", "SchedulerError"),
         "no node has room for the stage's pod",
-        "free or add a node, or ask for less: resources.{resources} may be changed at any time",
+        "free or add a node, or ask for less in resources.{resources}: the waiting Job is then made anew",
     ),
-    Remedy(("SchedulingGated",), "something holds the pod back from being scheduled", "look at the pod's schedulingGates"),
+    Remedy(
+        ("SchedulingGated",),
+        "something holds the pod back from being scheduled",
+        "let whoever set the pod's schedulingGates lift them; the run then goes on",
+    ),
     Remedy(
         (
             "ErrImagePull",
@@ -103,7 +138,7 @@ REMEDIES = (
             "BackOff",
         ),
         "the node cannot pull the stage image",
-        "ask the administrator to correct the operator's image or its pull Secret",
+        "ask the administrator to correct the operator's image (until the run's first commit) or pull Secret: a new Job uses it",
     ),
     Remedy(
         (
@@ -120,7 +155,7 @@ REMEDIES = (
     Remedy(
         ("FailedCreate",),
         "the stage's Job may not create its pod: a quota or an admission rule forbids it",
-        "ask for less in resources.{resources}, or raise the quota",
+        "raise the quota, or ask for less in resources.{resources}: the waiting Job is then made anew",
     ),
     Remedy(
         ("Preempted", "Evicted", "Killing", "TaintManagerEviction"),
@@ -131,7 +166,16 @@ REMEDIES = (
     Remedy(
         ("OutOfMemory", "OOMKilled"),
         "the stage needs more memory than it has",
-        "raise resources.{resources}.memory, or make a run with less training.tokensPerBatch or rewardModel.maxLength",
+        "raise resources.{resources}.memory or gpus, or lower training.tokensPerBatch further; the run then goes on",
+        Then.ITSELF,
+        here="lower training.tokensPerBatch further, or close other programs",
+    ),
+    Remedy(
+        ("Killed",),
+        "the stage's process was killed; mostly, because the memory was used up",
+        "raise resources.{resources}.memory, or lower training.tokensPerBatch; the run then goes on",
+        Then.ITSELF,
+        here="lower training.tokensPerBatch, or close other programs",
     ),
     Remedy(
         ("StageHung",),
@@ -154,6 +198,7 @@ REMEDIES = (
         ("StoreAccessDenied",),
         "the store refuses the credentials",
         "put keys that may read, write, list and delete there into storage.credentialsSecret",
+        here="put keys that may read, write, list and delete there into the AWS environment or files",
     ),
     Remedy(
         ("CredentialsMissing",),
@@ -164,29 +209,38 @@ REMEDIES = (
         ("StoreNotConsistent", "StoreLacksConditionalWrites"),
         "the store lacks a guarantee that commits need",
         "use a store with read-after-write consistency and If-None-Match: * (AWS S3, MinIO, versitygw)",
+        Then.ANEW,
     ),
     Remedy(
         ("CorruptObject", "InputChanged", "ObjectChanged", "ObjectNotFound", "ManifestVanished"),
         "an object of the run was damaged, replaced or removed in the store",
-        "restore it, or remove its stage's MANIFEST.json so that the stage runs again; let nobody else write under the run's prefix",
+        "restore the object, and let nobody else write under the run's prefix; if it cannot be restored, begin another run",
     ),
     # The spec (ser_core.data, ser_core.learn, ser_jobs)
-    Remedy(("SpecError",), "the SERRun cannot be carried out as it is written", "correct the field that the message names"),
-    Remedy(("ModelNotFound",), "the base model is not where the spec says", "correct rewardModel.base or policy.base and its revision"),
+    Remedy(("SpecError",), "the SERRun cannot be carried out as it is written", "correct the field that the message names", Then.ANEW),
+    Remedy(
+        ("ModelNotFound",),
+        "the base model is not where the spec says",
+        "put the model where rewardModel.base or policy.base says; or name another in another run",
+    ),
     Remedy(
         ("BadModelConfig", "MissingShard", "NoTokenizer", "NoSafetensors", "RemoteCode", "ModelNotSupported", "CriticNotSupported"),
         "the base model cannot be used as it is",
-        "do what the message says, or name another model",
+        "do what the message says to the files of the model; or name another model in another run",
     ),
     Remedy(
-        ("MissingPackage",), "the image of the stages lacks a package that the spec needs", "use an image that has what the message names"
+        ("MissingPackage",),
+        "the image of the stages lacks a package that the spec needs",
+        "let the operator's image have what the message names",
+        here="install what the message names",
     ),
     Remedy(
         ("GeneratorRefused", "GeneratorOutOfStep"),
         "vLLM cannot sample this policy's answers, or it used other weights than the current ones",
-        "use policy.generator: transformers in a new run",
+        "use policy.generator: transformers",
+        Then.ANEW,
     ),
-    Remedy(("MaxLengthTooLarge",), "rewardModel.maxLength is longer than the model can read", "lower rewardModel.maxLength"),
+    Remedy(("MaxLengthTooLarge",), "rewardModel.maxLength is longer than the model can read", "lower rewardModel.maxLength", Then.ANEW),
     Remedy(("HubClientMissing",), "the stage image lacks huggingface_hub", "use the stage image of this version"),
     Remedy(
         ("HubAccessDenied",),
@@ -196,34 +250,36 @@ REMEDIES = (
     Remedy(
         ("HubUnavailable",),
         "the hub cannot be reached from the stage's pod",
-        "let the stage prepare reach it, or set hub.endpoint to a mirror",
+        "let the stage prepare reach it; or set hub.endpoint to a mirror in another run",
     ),
     Remedy(
         ("UnevenShares",),
         "the work of a step cannot be divided evenly among the stage's processes",
-        "change the number that the message names, or resources.{resources}.nodes and gpus",
+        "change resources.{resources}.nodes or gpus; the run then goes on",
+        Then.ITSELF,
     ),
     Remedy(
         ("WorldSizeChanged",),
         "the checkpoint was written by a different number of processes",
-        "give resources.{resources} as many nodes and GPUs as before",
+        "give resources.{resources} as many nodes and GPUs as before; the run then goes on",
+        Then.ITSELF,
     ),
     Remedy(
         ("CheckpointIncomplete", "CheckpointsDiffer"),
         "the processes of a stage did not leave one common checkpoint",
-        "look at its log: ser logs; if it fails again, remove the stage's checkpoints so that it begins anew",
+        "look at its log: ser logs; if it fails again, remove the stage's folder checkpoints in the store, so that it begins anew",
     ),
     # The data (ser_core.data)
     Remedy(("DataError",), "the data cannot be used", "correct what the message names"),
     Remedy(
         ("DataNotFound", "DataEmpty", "NoPrompts"),
         "there is no data where the spec says",
-        "correct the URI under spec.data, or upload the data",
+        "upload the data to the URI; or correct the URI in another run",
     ),
     Remedy(
         ("UnknownFormat", "UnknownColumns", "MissingColumn", "DuplicateColumn", "NoLabels", "OneSidedLabels"),
         "a run cannot read data in this form",
-        "give columns as docs/data-formats.md lists them",
+        "give the data columns as docs/data-formats.md lists them",
     ),
     Remedy(
         ("CorruptArchive", "CorruptFile", "SuspiciousArchive", "InvalidEncoding", "MalformedCsv", "MalformedJson", "TooLarge"),
@@ -245,22 +301,23 @@ REMEDIES = (
             *("MalformedRow", "MissingField", "NotAnObject", "NotFinite", "NotText", "PromptMismatch", "ConflictingIds", "Duplicate"),
         ),
         "more rows are unusable than data.maxDroppedFraction allows",
-        "repair the rows; or raise data.maxDroppedFraction, if enough rows are left",
+        "repair the rows; or raise data.maxDroppedFraction in another run, if enough rows are left",
     ),
     Remedy(
         ("SplitLeakage",),
         "held-out prompts also occur in the seed or the pool",
-        "remove them from one side, or give one data.source, which is split without leaks",
+        "remove them from one side; or give one data.source, which is split without leaks, in another run",
     ),
     Remedy(
         ("TooFewRows", "NoPairs", "NoCalibrationPairs", "NoEvaluationPairs"),
         "too few pairs are left for one of the parts",
-        "give more data, or other fractions in spec.data",
+        "add data to the files; or give other fractions in spec.data in another run",
     ),
     Remedy(
         ("NoHiddenLabels",),
         "the control full needs the human labels of the pool, and there are none",
         "leave the control out, or give labels in data.unlabeled",
+        Then.ANEW,
     ),
     # Results that are refused (exit code 12)
     Remedy(("QualityError", "PairsDiffer"), "a result did not pass its check", "look at the stage's log: ser logs"),
@@ -268,6 +325,7 @@ REMEDIES = (
         ("NonFiniteLoss", "LossNotFinite", "NonFiniteScore", "NonFiniteScores", "PolicyDiverged"),
         "the training diverged: numbers are no longer finite",
         "lower the learning rate, or set precision to fp32",
+        Then.ANEW,
     ),
     # Everything else
     Remedy(("Waiting",), "the stage waits for something in the cluster", "read the evidence; kubectl describe pod says more"),
@@ -277,13 +335,14 @@ REMEDIES = (
 REMEDY_OF = {reason: remedy for remedy in REMEDIES for reason in remedy.reasons}
 
 BY_EXIT_CODE = {
-    10: Remedy((), "the SERRun is wrong", "correct what the message names"),
+    10: Remedy((), "the SERRun is wrong", "correct what the message names", Then.ANEW),
     11: Remedy((), "the data are wrong", "correct what the message names"),
     12: Remedy((), "a result did not pass its check", "look at the stage's log: ser logs"),
     20: REMEDY_OF["StoreUnavailable"],
     21: REMEDY_OF["OutOfMemory"],
     22: REMEDY_OF["StageHung"],
     23: REMEDY_OF["RendezvousTimeout"],
+    137: REMEDY_OF["Killed"],
 }
 DEFECT = Remedy(
     (), "the stage's process ended in an unexpected way", "look at its log: ser logs; a traceback there is a defect worth reporting"

@@ -53,6 +53,11 @@ def committed(status: SERRunStatus) -> dict[StageKey, StageStatus]:
     return {key_of(row): row for row in status.stages if row.outcome is Outcome.DONE}
 
 
+def frozen_image(status: SERRunStatus, offered: str) -> str:
+    """Image of the next attempt: what is offered now, and from the first commit on always the same."""
+    return status.image if PREPARE in committed(status) else offered
+
+
 def live_attempt(status: SERRunStatus) -> StageStatus | None:
     """The attempt that has not ended, if any."""
     return next((row for row in status.stages if row.outcome is Outcome.RUNNING), None)

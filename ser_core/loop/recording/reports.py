@@ -11,11 +11,14 @@ from ser_core.api.stage import STAGE_SPEC_VERSION
 from ser_core.api.status import Outcome, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempts import charge_lost, end_attempt
 from ser_core.loop.deciding.limits import gpu_hours, why_to_stop
-from ser_core.loop.deciding.stages import key_of, live_attempt
+from ser_core.loop.deciding.stages import PREPARE, committed, frozen_image, key_of, live_attempt
 from ser_core.loop.deciding.upcoming import upcoming_attempt
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.recording.evolution import record
 from ser_core.loop.text import clip, write_time
+
+CHANGED_BEFORE_START = "ChangedBeforeStart"
+"""Reason of an attempt that is made anew because what it asks for was changed before it began to run."""
 
 
 def take_in(run: SERRun, observed: Observed, now: datetime) -> SERRunStatus:
@@ -29,12 +32,11 @@ def take_in(run: SERRun, observed: Observed, now: datetime) -> SERRunStatus:
 
 
 def with_attempt(status: SERRunStatus, row: StageStatus, observed: Observed) -> SERRunStatus:
-    """``status`` with a started attempt. The first one freezes what every later stage must share."""
-    update: dict[str, object] = {"stages": (*status.stages, row)}
-    if status.started_at is None:
+    """``status`` with a started attempt. What every later stage must share is what was offered before the first commit."""
+    update: dict[str, object] = {"stages": (*status.stages, row), "started_at": status.started_at or row.started_at}
+    if PREPARE not in committed(status):
         update |= {
-            "started_at": row.started_at,
-            "image": clip(observed.image),
+            "image": clip(frozen_image(status, observed.image)),
             "threads": observed.threads,
             "stage_spec_version": STAGE_SPEC_VERSION,
         }
@@ -55,12 +57,18 @@ def _end_live(run: SERRun, status: SERRunStatus, observed: Observed, now: dateti
     seen = seen_of(live, observed)
     hours = gpu_hours(live, seen, now)
     if not live.reason:
-        live = live.model_copy(update={"reason": why_to_stop(run, status, hours, now) or ""})
+        changed = CHANGED_BEFORE_START if observed.outdated else ""
+        live = live.model_copy(update={"reason": why_to_stop(run, status, hours, now) or changed})
     others = tuple(row for row in status.stages if row.outcome is not Outcome.RUNNING)
     if seen is not None and seen.state == "running":
         return status.model_copy(update={"stages": (*others, live)})
     earlier = [row for row in others if key_of(row) == key_of(live)]
-    row = end_attempt(live, seen, earlier, now).model_copy(update={"gpu_hours": hours})
+    row = end_attempt(live, seen, earlier, now)
+    if live.reason == CHANGED_BEFORE_START and seen is None:
+        hours = 0.0  # it never ran
+    row = row.model_copy(
+        update={"gpu_hours": hours, "forgiven": live.reason == CHANGED_BEFORE_START and row.outcome is Outcome.INTERRUPTED}
+    )
     rows = charge_lost((*earlier, row))
     stages = (*(row for row in others if row not in earlier), *rows)
     status = status.model_copy(update={"stages": stages, "gpu_hours": round(status.gpu_hours + hours, 6)})

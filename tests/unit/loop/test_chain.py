@@ -165,16 +165,17 @@ def test_threads_are_the_whole_cpus_of_the_stage_else_those_of_the_start(make_wo
     assert action.spec.threads == threads
 
 
-def test_image_and_threads_are_frozen_at_the_start(make_world):
-    world = make_world()
-    world.reconcile()
-    first = world.status
-    world.image, world.threads = "other", 9
+def test_image_and_threads_are_frozen_at_the_first_commit(make_world):
+    world = make_world().at("prepare")
+    world.image, world.threads = "registry.example/ser:2", 3
+    world.settle(outcome="interrupted")
+    assert (world.status.image, world.status.threads, world.status.stage_spec_version) == ("registry.example/ser:2", 3, 1)
+    world.settle()
+    world.image, world.threads = "registry.example/ser:3", 9
     world.drive()
 
-    assert (first.image, first.threads, first.stage_spec_version) == ("registry.example/ser:1", 2, 1)
-    assert (world.status.image, world.status.threads, world.status.stage_spec_version) == ("registry.example/ser:1", 2, 1)
-    assert {action.spec.threads for action in world.specs.values()} == {2}
+    assert (world.status.image, world.status.threads, world.status.stage_spec_version) == ("registry.example/ser:2", 3, 1)
+    assert [action.spec.threads for action in world.specs.values()][1:] == [3] * (len(world.specs) - 1)
 
 
 def test_every_role_is_given_to_some_stage(make_world):

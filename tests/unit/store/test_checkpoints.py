@@ -62,6 +62,14 @@ def test_killed_at_any_operation_of_a_save_the_newest_is_the_old_or_the_new(stor
     assert {2, 3} == set(outcomes)
 
 
+def test_a_stage_whose_checkpoints_are_removed_begins_anew(store, identity, files, tmp_path):
+    open_checkpoints(store, identity).save(10, files(10))
+    for found in [found for found in store.list("") if "/checkpoints/" in found.key]:
+        store.delete(found.key)
+    checkpoints = open_checkpoints(store, identity)
+    assert (checkpoints.newest(tmp_path / "in"), checkpoints.newest_step()) == (None, None)
+
+
 def test_delete_all_leaves_nothing(store, identity, files):
     checkpoints = open_checkpoints(store, identity)
     checkpoints.save(1, files(1))

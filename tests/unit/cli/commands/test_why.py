@@ -152,7 +152,7 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             run_of(Phase.RUNNING, "Unschedulable", WAITS, stages=(row(Outcome.RUNNING),)),
             "no node has room for the stage's pod",
             f"Unschedulable: {WAITS}",
-            "resources.retrain may be changed at any time",
+            "ask for less in resources.retrain: the waiting Job is then made anew",
         ),
         (
             run_of(Phase.RUNNING, "ImagePullBackOff", "prepare, attempt 1 waits: Back-off", stages=(row(Outcome.RUNNING),)),
@@ -209,7 +209,7 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             run_of(Phase.FAILED, "DataNotFound", "retrain: no such file", stages=(FAILED,)),
             "there is no data where the spec says",
             "DataNotFound: retrain: no such file",
-            "kubectl delete serrun -n lab hh and apply it again, since a failed run stays failed",
+            "upload the data to the URI; or correct the URI in another run; then ser retry hh -n lab",
         ),
         (
             run_of(Phase.FAILED, "ExitCode139", "label: it crashed", stages=(row(Outcome.FAILED, exit_code=139, reason="ExitCode139"),)),
@@ -288,9 +288,9 @@ def test_a_change_that_no_operator_looks_at_says_so():
     assert told(changed, events=events).evidence.endswith("last event: Started: prepare")
 
 
-def test_a_failed_run_of_this_machine_is_begun_anew_otherwise():
+def test_a_failed_run_of_this_machine_goes_on_by_two_commands():
     why = told(run_of(Phase.FAILED, "DataNotFound", stages=(FAILED,)), on_cluster=False)
-    assert why.fix.endswith("then ser purge hh.yaml and ser run hh.yaml, since a failed run stays failed")
+    assert why.fix.endswith("then ser retry hh.yaml and ser run hh.yaml")
 
 
 JOB = {"metadata": {"name": "ser-hh-0-prepare-0123456789", "uid": "j"}, "spec": {}}

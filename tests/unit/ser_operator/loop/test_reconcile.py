@@ -1,5 +1,7 @@
 """One run brought to its end, whatever the API server, the cache or the operator's own death do on the way."""
 
+from datetime import timedelta
+
 import pytest
 
 from ser_core.api.stage import StageResult
@@ -7,6 +9,7 @@ from ser_core.api.status import Outcome, Phase
 from ser_operator.cluster.transport import ApiError
 from ser_operator.facts.read_run import read_run
 from ser_operator.objects import gang
+from ser_operator.settings import Settings
 
 from ..conftest import Crash
 
@@ -371,6 +374,39 @@ def test_what_the_operator_does_not_allow_fails_by_name_before_any_job(make_oper
     assert operator.cluster.creates == []
 
 
+def test_what_is_allowed_later_goes_on_once_it_is_reopened(make_operator):
+    operator = make_operator(allowed_storage="s3://other/*")
+    operator.cluster.apply()
+    operator.drive()
+    operator.settings = Settings(image="registry.example/ser:1")
+    operator.start_operator()
+    assert operator.drive().status.phase is Phase.FAILED
+    change(operator, reopen=1)
+
+    assert operator.drive().status.phase is Phase.COMPLETED
+
+
+def change(operator, **spec):
+    run = operator.cluster.runs["lab", "climb"]
+    run["spec"] |= spec
+    run["metadata"]["generation"] += 1
+    operator.cluster.stamp(run)
+
+
+def test_a_pod_that_is_held_back_is_told_and_goes_on_once_it_is_let_go(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    gated = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked"}
+    operator.cluster.add_pod(*operator.cluster.live_jobs(), conditions=[gated])
+    operator.cluster.now += timedelta(minutes=1)
+    operator.sync()
+    operator.reconcile()
+    assert operator.condition("Ready").reason == "SchedulingGated"
+
+    assert operator.drive().status.phase is Phase.COMPLETED
+
+
 def test_a_stage_that_cannot_be_shared_out_waits_until_it_is_one_process(operator):
     operator.cluster.apply(spec={"resources": {"prepare": {"gpus": 8}}})
     operator.sync()
@@ -423,6 +459,15 @@ def test_a_spec_that_passed_admission_but_is_unusable_fails_once_with_its_fields
     assert operator.condition("Failed").reason == "InvalidSpec"
     assert "spec.loop.maxIterations" in operator.status.message
     assert len(operator.cluster.writes) == writes == 1
+
+
+def test_a_spec_that_can_be_read_again_goes_on(operator):
+    operator.cluster.apply(spec={"loop": {"maxIterations": 99}})
+    operator.sync()
+    operator.reconcile()
+    change(operator, loop={"maxIterations": 1})
+
+    assert operator.drive().status.phase is Phase.COMPLETED
 
 
 @pytest.mark.parametrize("status", [{"phase": "Nonsense"}, {"stages": "none"}, {"iterations": [{"iteration": {}}]}])
