@@ -141,7 +141,7 @@ def fetch_verified(store: ObjectStore, part: OutputFile, path: Path) -> None:
     path.unlink(missing_ok=True)
     raise CorruptObject(
         f"{store.uri(part.key)} is {found}; expected {part.size} bytes with SHA-256 {part.sha256}",
-        hint="the object was damaged or replaced: restore it, or delete its stage's manifest to run the stage again",
+        hint="the object was damaged or replaced: restore it; if it cannot be restored, start a new run",
     )
 
 

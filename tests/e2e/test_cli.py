@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documents import shown
+from documents import lines, replaced, shown
 from e2e.conftest import NODE
 
+from controlplane.cluster import Outcome
 from controlplane.faults.scenario import SPEC, Scenario
 from controlplane.kubelet.kubelet_logs import KubeletLogs
 from controlplane.plane import build
+from ser_core.api.stage import StageResult
 
 BUCKET = "cli"
 PLUGIN = Path(sys.executable).with_name("kubectl-ser")
@@ -163,6 +165,22 @@ def test_suspend_and_resume(ser, held: Scenario):
     held.wait(lambda status: status["phase"] == "Running")
 
 
+def test_a_failed_run_goes_on_by_the_command_of_the_runbook(command, place, tmp_path):
+    scenario = place.scenario(tmp_path)
+    invalid = StageResult(outcome="failed", reason="DataNotFound", message="no such file")
+    place.instead[scenario.namespace, "prepare"] = lambda _pod: Outcome(11, invalid.model_dump_json(by_alias=True))
+    with scenario:
+        scenario.operator.start()
+        scenario.apply()
+        assert scenario.wait_for_end()["phase"] == "Failed"
+        del place.instead[scenario.namespace, "prepare"]
+        names = {"hh": scenario.namespace, "lab": scenario.namespace}
+        (retry,) = lines(replaced(shown("docs/runbooks.md", "SERRunFailed", "bash", 1).text, names))
+        assert command(*retry).out == f"serrun.ser.dev/{scenario.namespace} reopened\n"
+        status = scenario.wait(lambda status: status["phase"] == "Completed")
+    assert status["reopened"] == 1
+
+
 def test_why_names_the_resource_that_no_node_has(ser, place, tmp_path):
     scenario = place.scenario(tmp_path)
     with scenario:
@@ -170,7 +188,7 @@ def test_why_names_the_resource_that_no_node_has(ser, place, tmp_path):
         scenario.apply(resources={"prepare": {"cpu": "1000"}})
         told = wait_for(lambda: ser("why", scenario.namespace, "-n", scenario.namespace).out, lambda out: "no node has room" in out)
     assert "Unschedulable: prepare, attempt 1 waits: 0/1 nodes are available: 1 Insufficient cpu." in told
-    assert told.splitlines()[2].endswith("resources.prepare may be changed at any time")
+    assert told.splitlines()[2].endswith("ask for less in resources.prepare: the waiting Job is then made anew")
 
 
 def test_why_says_that_no_operator_looks(ser, place, tmp_path):

@@ -29,7 +29,7 @@ def out_of_memory_of_container(rank: int, stage: StageKind) -> OutOfMemory:
 
 
 def _remedy(stage: StageKind, field: str) -> str:
-    return f"lower training.tokensPerBatch or rewardModel.maxLength, or raise resources.{resource_kind(stage)}.{field}"
+    return f"raise resources.{resource_kind(stage)}.{field}, or lower training.tokensPerBatch; in another run also rewardModel.maxLength"
 
 
 def peak_memory() -> tuple[int, str]:
