@@ -52,10 +52,6 @@ class KubernetesApi(Protocol):
         """Write ``status`` onto the version of ``run`` that was read; 409 when the run has changed since."""
         ...
 
-    async def list_jobs(self, namespace: str | None, selector: str) -> list[Object]:
-        """Jobs by label."""
-        ...
-
     async def get_job(self, namespace: str, name: str) -> Object | None:
         """One Job, live; None when it is gone."""
         ...
@@ -146,13 +142,10 @@ class Cluster:
         cleared = {"metadata": {"resourceVersion": answer["metadata"]["resourceVersion"]}, "status": dict.fromkeys(foreign)}
         return await self._transport.send("PATCH", path, [("fieldManager", FIELD_MANAGER)], cleared, "application/merge-patch+json")
 
-    async def list_jobs(self, namespace: str | None, selector: str) -> list[Object]:
-        """Jobs by label."""
-        return [kept("Job", job) for job in await self._list(_JOBS, namespace, "jobs", [("labelSelector", selector)])]
-
     async def get_job(self, namespace: str, name: str) -> Object | None:
         """One Job, live."""
-        return await self._get(f"{_JOBS}/namespaces/{namespace}/jobs/{name}")
+        job = await self._get(f"{_JOBS}/namespaces/{namespace}/jobs/{name}")
+        return kept("Job", job) if job is not None else None
 
     async def create_job(self, job: Object) -> Object:
         """Create a Job."""

@@ -48,6 +48,12 @@ def live_job(view: View) -> Object | None:
     return None if live is None else named(live.job, view.jobs)
 
 
+def open_jobs(run: SERRun, jobs: Sequence[Object]) -> set[str]:
+    """Names of the Jobs of a run that can still change: all that have not ended, and that of the live attempt, seen or not."""
+    live = live_attempt(run.status)
+    return {name(job) for job in jobs if state_of(job) == "running"} | ({live.job} if live is not None else set())
+
+
 def named(wanted: str, jobs: Sequence[Object]) -> Object | None:
     """The Job of a name."""
     return next((job for job in jobs if name(job) == wanted), None)

@@ -5,7 +5,7 @@ reads the objects from the API server and plans again, so an old cache can delay
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +25,7 @@ from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needle
 from ser_operator.facts.outdated import is_outdated
 from ser_operator.facts.read_run import read_run, unreadable, write_status
 from ser_operator.facts.reading import deleting_since, owner_uid, uid
-from ser_operator.facts.view import View, ends_unseen, has_ended, live_job, named, unwatched
+from ser_operator.facts.view import View, ends_unseen, has_ended, live_job, named, open_jobs, unwatched
 from ser_operator.objects import gang, render
 from ser_operator.objects.recorder import event
 from ser_operator.settings import Settings
@@ -128,25 +128,24 @@ class Reconciler:
         return await self._with_glance(view)
 
     async def _live(self, seen: View) -> View | None:
-        """The run and its children as the API server has them now; None when the run is gone or going."""
+        """The run and its children as the API server has them now; None when the run is gone or going.
+
+        Of the Jobs only those that can still change are asked for, by name: for a LIST the API server looks through all of the namespace.
+        """
         namespace, name = _key(seen.run)
-        selector = run_selector(seen.run.metadata.uid)
-        body, listed = await asyncio.gather(self._api.get_run(namespace, name), self._api.list_jobs(namespace, selector))
+        asked = open_jobs(seen.run, seen.jobs)
+        body, current = await asyncio.gather(self._api.get_run(namespace, name), self._jobs(namespace, asked))
         if body is None or deleting_since(body) is not None:
             return None
         self._cache.put("SERRun", body)
         if uid(body) != seen.run.metadata.uid:
             raise ApiError(CONFLICT, "it has been deleted and made anew")
         run = self._run(body)
-        jobs = list(listed)
+        newly = open_jobs(run, seen.jobs) - asked
+        current += await self._jobs(namespace, newly)
+        jobs = [*current, *(job for job in seen.jobs if job["metadata"]["name"] not in asked | newly)]
+        pods = await self._pods(run, current, jobs)
         live = live_attempt(run.status)
-        if live is not None and named(live.job, jobs) is None:
-            # A Job without the label may still exist: somebody may have removed the label.
-            unlabeled = await self._api.get_job(namespace, live.job)
-            jobs += [unlabeled] if unlabeled is not None else []
-        for job in jobs:
-            self._cache.put("Job", job)
-        pods = await self._pods(namespace, selector, jobs)
         for job in jobs:
             own = [pod for pod in pods if owner_uid(pod) == uid(job)]
             # How the pods ended that a watch has seen and that are gone now.
@@ -157,12 +156,18 @@ class Reconciler:
                 jobs, pods = jobs + gone, pods + remains  # a watch has seen how it ended before it went
         return await self._with_glance(View(body, run, jobs, pods, self._clock()))
 
-    async def _pods(self, namespace: str, selector: str, jobs: Sequence[Object]) -> list[Object]:
-        """The pods of a run's Jobs: from the cache if they all have succeeded, since nothing can change then, else as they are now."""
-        known = [(job, self._cache.pods(uid(job))) for job in jobs]
-        if all(have_succeeded(job, pods) for job, pods in known):
-            return [pod for _, pods in known for pod in pods]
-        listed = list(await self._api.list_pods(namespace, selector))
+    async def _jobs(self, namespace: str, names: Collection[str]) -> list[Object]:
+        """Those that exist, whatever labels they have: somebody may have removed them."""
+        found = [job for job in await asyncio.gather(*(self._api.get_job(namespace, name) for name in names)) if job is not None]
+        for job in found:
+            self._cache.put("Job", job)
+        return found
+
+    async def _pods(self, run: SERRun, current: Sequence[Object], jobs: Sequence[Object]) -> list[Object]:
+        """The pods of ``jobs``: from the cache if those of ``current`` have succeeded, since nothing can change then, else as they are."""
+        if all(have_succeeded(job, self._cache.pods(uid(job))) for job in current):
+            return [pod for job in jobs for pod in self._cache.pods(uid(job))]
+        listed = list(await self._api.list_pods(run.metadata.namespace, run_selector(run.metadata.uid)))
         for pod in listed:
             self._cache.put("Pod", pod)
         return listed

@@ -74,6 +74,11 @@ class OperatorProcess:
         """Its resident memory now."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
+    def most_megabytes(self) -> float:
+        """The most that its resident memory has been."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1e3
+
     def restart_when_dead(self) -> bool:
         """What a Deployment does; True when it had to."""
         if self.running:

@@ -1,18 +1,21 @@
 """`make scale`: how fast and how large one operator is, on a real control plane of this machine; printed as a table.
 
-    python -m controlplane.scale [--only hand-over crowd restart] [--live 200] [--many 1000] [--objects 5000]
+    python -m controlplane.scale [--only hand-over crowd restart] [--live 200] [--many 1000] [--objects 10000] [--with-jobs 200]
 
 Control plane, kubelet, stage doubles and operator share the machine's processors, so these are lower bounds of what a cluster gives.
 """
 
 import argparse
+import re
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from controlplane.faults.home import Home, home
+from controlplane.faults.scenario import Scenario
 from controlplane.plane.api_client import Object
+from controlplane.plane.operator_process import OperatorProcess
 from controlplane.plane.processor_time import seconds_of
 from controlplane.scale.hand_over import CASES, hand_over
 from controlplane.scale.many_runs import create_runs, operator_of, wait_for
@@ -20,6 +23,9 @@ from ser_core.api.serrun import API_VERSION, SERRun
 from ser_core.api.status import SERRunStatus
 from ser_core.loop.deciding.stages import job_name, key_of
 from ser_operator.facts.read_run import read_run, write_status
+
+FOUR_LOOPS = {"maxIterations": 4}
+"""As a run has by default: the status grows with the loops."""
 
 
 def crowd(place: Home, folder: Path, many: int) -> None:
@@ -41,36 +47,63 @@ def crowd(place: Home, folder: Path, many: int) -> None:
     place.stage_seconds = 0.1
 
 
-def restart(place: Home, folder: Path, objects: int) -> None:
-    """Ready time with ``objects`` finished runs, and what a restart writes."""
+def restart(place: Home, folder: Path, objects: int, with_jobs: int) -> None:
+    """Ready time with ``objects`` finished runs, of which the last ``with_jobs`` have Jobs and pods; what a restart writes and takes."""
+    status = SERRunStatus.model_validate(finished_status(place, folder))
     with place.scenario(folder) as scenario:
-        create_runs(scenario, objects)
-        status = SERRunStatus.model_validate(finished_status(place, folder))
-        path = scenario.collection("serruns", f"apis/{API_VERSION}")
-
-        def finish(body: Object) -> None:
-            scenario.api.patch(f"{path}/{body['metadata']['name']}/status", {"status": write_status(as_of(read_run(body), status))})
-
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(finish, scenario.api.items(path)))
+        finished_runs(scenario, objects - with_jobs, status)
+        all_completed = f'ser_operator_runs{{phase="Completed"}} {objects}.0\n'
+        with operator_of(scenario) as operator:
+            create_runs(scenario, with_jobs, objects - with_jobs)
+            while all_completed not in operator.page("/metrics"):
+                time.sleep(2)
         began = time.monotonic()
-        scenario.operator.start()
-        while 'ser_operator_runs{phase="Completed"}' not in scenario.operator.page("/metrics"):
-            time.sleep(0.05)
-        ready = time.monotonic() - began
-        time.sleep(30)
-        print(
-            f"restart with {objects} finished runs: ready in {ready:.1f} s, {len(scenario.proxy.calls)} writes in 30 s, "
-            f"{scenario.operator.megabytes():.0f} MB",
-            flush=True,
-        )
+        with operator_of(scenario) as operator:
+            while not is_ready(operator):
+                time.sleep(0.05)
+            ready = time.monotonic() - began
+            time.sleep(60)  # kopf lists everything once more
+            page = operator.page("/metrics")
+            assert all_completed in page
+            print(
+                f"restart with {objects} finished runs, {with_jobs} of them with Jobs and pods: ready in {ready:.1f} s, "
+                f"{writes_on(page)} writes in 60 s, {operator.megabytes():.0f} MB, at most {operator.most_megabytes():.0f} MB, "
+                f"{page.count(chr(10))} lines of metrics",
+                flush=True,
+            )
+
+
+def finished_runs(scenario: Scenario, count: int, status: SERRunStatus) -> None:
+    """Runs that ended with ``status``, and whose Jobs are gone."""
+    create_runs(scenario, count, loop=FOUR_LOOPS)
+    path = scenario.collection("serruns", f"apis/{API_VERSION}")
+
+    def finish(body: Object) -> None:
+        scenario.api.patch(f"{path}/{body['metadata']['name']}/status", {"status": write_status(as_of(read_run(body), status))})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(finish, scenario.api.items(path)))
+
+
+def is_ready(operator: OperatorProcess) -> bool:
+    """Whether /readyz says so."""
+    try:
+        return bool(operator.page("/readyz"))
+    except OSError:  # 503 is one, too
+        return False
+
+
+def writes_on(page: str) -> int:
+    """Requests that change something, by the operator's own count."""
+    lines = [line for line in page.splitlines() if re.match(r'ser_operator_api_requests_total\{.*verb="(POST|PATCH|DELETE)"', line)]
+    return round(sum(float(line.split()[-1]) for line in lines))
 
 
 def finished_status(place: Home, folder: Path) -> Object:
     """The status of a run that has ended."""
     with place.scenario(folder / "finished") as scenario:
         scenario.operator.start()
-        scenario.apply()
+        scenario.apply(loop=FOUR_LOOPS)
         return scenario.wait_for_end()
 
 
@@ -87,7 +120,8 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=CASES, help="of the hand-over")
     parser.add_argument("--live", type=int, default=200)
     parser.add_argument("--many", type=int, default=1000)
-    parser.add_argument("--objects", type=int, default=5000)
+    parser.add_argument("--objects", type=int, default=10_000)
+    parser.add_argument("--with-jobs", type=int, default=200)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ser-scale-") as name:
         for what in arguments.only:
@@ -97,4 +131,4 @@ def main() -> None:
                 elif what == "crowd":
                     crowd(place, Path(name, "b"), arguments.many)
                 else:
-                    restart(place, Path(name, "c"), arguments.objects)
+                    restart(place, Path(name, "c"), arguments.objects, arguments.with_jobs)

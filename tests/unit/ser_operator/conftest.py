@@ -76,9 +76,6 @@ class FakeCluster:
 
         return self.write("status", effect)
 
-    async def list_jobs(self, namespace, selector):
-        return copy.deepcopy([job for job in self.jobs.values() if selected(job, selector)])
-
     async def get_job(self, namespace, name):
         return copy.deepcopy(self.jobs.get(name))
 

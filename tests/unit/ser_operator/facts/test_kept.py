@@ -42,14 +42,14 @@ def test_a_run_goes_its_way_on_what_is_kept(make_operator, monkeypatch):
     """The API server's answers are cut like the cache: if a reader missed a field, it would decide otherwise."""
     whole, cut = make_operator(), make_operator()
 
-    def listed(things):
-        async def answer(_namespace, _selector):
-            return [kept("Job" if "template" in thing["spec"] else "Pod", thing) for thing in copy.deepcopy(list(things().values()))]
+    async def get_job(_namespace, name):
+        return kept("Job", copy.deepcopy(cut.cluster.jobs[name])) if name in cut.cluster.jobs else None
 
-        return answer
+    async def list_pods(_namespace, _selector):
+        return [kept("Pod", pod) for pod in copy.deepcopy(list(cut.cluster.pods.values()))]
 
-    monkeypatch.setattr(cut.cluster, "list_jobs", listed(lambda: cut.cluster.jobs))
-    monkeypatch.setattr(cut.cluster, "list_pods", listed(lambda: cut.cluster.pods))
+    monkeypatch.setattr(cut.cluster, "get_job", get_job)
+    monkeypatch.setattr(cut.cluster, "list_pods", list_pods)
     for operator in (whole, cut):
         operator.cluster.apply(spec={"ttlAfterFinished": "1h"})
         operator.drive()
