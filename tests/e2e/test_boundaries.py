@@ -87,3 +87,15 @@ def test_operators_of_different_classes_share_a_namespace(place: Home, tmp_path)
 
         with pytest.raises(ApiError, match="operatorClass"):
             shared.patch({"spec": {"operatorClass": ""}})
+
+
+def test_when_its_time_is_over_nothing_is_left_of_a_run_but_itself(place: Home, tmp_path):
+    with place.scenario(tmp_path / "over") as scenario:
+        scenario.operator.start()
+        scenario.apply(ttlAfterFinished="1s")
+        scenario.wait_for_end()
+
+        eventually(lambda: not scenario.jobs() and not scenario.api.items(scenario.collection("pods")), 60, "Jobs and pods are gone")
+
+        assert scenario.status()["phase"] == "Completed"
+        assert scenario.operator.defects() == []

@@ -37,7 +37,7 @@ class Cache:
         self._remains: dict[str, dict[int, Object]] = {}
         """The last pods that ended, one for each part of a Job, by the UID of the Job, kept after they are gone: nothing else tells how."""
         self._gone: dict[str, tuple[Object, list[Object]]] = {}
-        """The newest Job that is gone, with its pods as they were then, by the UID of its run."""
+        """The newest Job that is gone, with its pods as they were then, by the UID of its run; of runs that go on."""
 
     def put(self, kind: Kind, thing: Object) -> RunKey | None:
         """Take in a version of an object; returns the run that it concerns, None when that is unknown or the version is not new.
@@ -54,6 +54,8 @@ class Cache:
         if kind == "SERRun":
             key = run_key(thing)
             self._runs[identity], self._uids[key], self._keys[identity] = known_run(thing), identity, key
+            if self._runs[identity].has_ended:
+                self._gone.pop(identity, None)
             return key
         before = self._of(kind).get(identity)
         if before is not None:
@@ -88,11 +90,12 @@ class Cache:
 
     def _keep_remains(self, kind: Kind, known: Object, last: Object) -> None:
         owner = owner_uid(known)
-        if kind == "Pod" and terminated(last):
+        if kind == "Pod" and terminated(last) and owner in self._jobs:
             self._remains.setdefault(owner, {})[completion_index(last)] = kept(kind, last)
         elif kind == "Job":
-            (before, _) = self._gone.get(owner, ({}, []))
-            if owner in self._keys and (created_at(before) or _LONG_AGO) <= (created_at(known) or _LONG_AGO):
+            before, _ = self._gone.get(owner, ({}, []))
+            goes_on = owner in self._runs and not self._runs[owner].has_ended
+            if goes_on and (created_at(before) or _LONG_AGO) <= (created_at(known) or _LONG_AGO):
                 self._gone[owner] = known, self.pods(uid(known))
             self._remains.pop(uid(known), None)
 

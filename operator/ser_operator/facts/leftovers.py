@@ -12,9 +12,8 @@ from ser_core.api.serrun import SERRun, duration_seconds
 from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Plan
 from ser_core.loop.plan import TERMINAL
-from ser_core.loop.text import read_time
 from ser_operator.facts.attempts_from_pods import identity_of, is_held
-from ser_operator.facts.reading import Object, deleting_since, finished_at, name, owner_uid, state_of, uid
+from ser_operator.facts.reading import Object, deleting_since, finished_at, moment, name, owner_uid, state_of, uid
 from ser_operator.facts.view import View
 
 KEPT_AFTER_STAGE = timedelta(minutes=10)
@@ -58,10 +57,10 @@ def _ends(view: View, planned: Plan) -> list[tuple[Object, datetime]]:
 
 
 def _end_of_all(run: SERRun) -> datetime | None:
-    if run.status.phase not in TERMINAL or run.status.finished_at is None:
+    finished, ttl = moment(run.status.finished_at), run.spec.ttl_after_finished
+    if run.status.phase not in TERMINAL or finished is None:
         return None
-    ttl = run.spec.ttl_after_finished
-    return read_time(run.status.finished_at) + (timedelta(seconds=duration_seconds(ttl)) if ttl is not None else KEPT_AFTER_RUN)
+    return finished + (timedelta(seconds=duration_seconds(ttl)) if ttl is not None else KEPT_AFTER_RUN)
 
 
 def _last_failed(jobs: Sequence[Object]) -> Object | None:

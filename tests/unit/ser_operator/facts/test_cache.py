@@ -91,6 +91,27 @@ def test_how_a_pod_ended_outlives_it_as_long_as_its_job(cache):
     assert cache.pods("j") == []
 
 
+def test_of_a_job_that_is_gone_nothing_is_kept_when_its_pods_go_after_it(cache):
+    gone = thing("p", "pod", version="8", owner="j")
+    gone["status"] = {"containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}
+    cache.remove("Job", thing("j", "job", owner="r"))
+    cache.remove("Pod", gone)
+
+    assert cache.pods("j") == []
+
+
+def test_of_an_ended_run_no_job_that_is_gone_is_kept(cache):
+    cache.put("Job", thing("j2", owner="r"))
+    cache.remove("Job", thing("j", owner="r"))
+    assert cache.gone("r")[0]
+
+    cache.put("SERRun", ended())
+    assert cache.gone("r") == ([], [])
+
+    cache.remove("Job", thing("j2", owner="r"))
+    assert cache.gone("r") == ([], [])
+
+
 def test_how_each_part_of_a_gang_ended_outlives_its_pod(cache):
     for index in (1, 2):
         ended = thing(f"p{index}", f"pod-{index}", version="8", owner="j")
