@@ -19,6 +19,7 @@ from ser_operator.facts.reading import (
     Object,
     at,
     by_index,
+    by_owner,
     conditions,
     deleting_since,
     finished_at,
@@ -40,7 +41,8 @@ _ECHOES = (1, 143)
 
 def attempts(run: SERRun, jobs: Iterable[Object], pods: Sequence[Object], now: datetime) -> tuple[ObservedAttempt, ...]:
     """The attempts of ``run`` among ``jobs``; all others are left alone."""
-    found = (_attempt(run, job, [pod for pod in pods if owner_uid(pod) == uid(job)], now) for job in jobs)
+    of_jobs = by_owner(pods)
+    found = (_attempt(run, job, of_jobs.get(uid(job), []), now) for job in jobs)
     return tuple(attempt for attempt in found if attempt is not None)
 
 

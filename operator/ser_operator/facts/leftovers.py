@@ -13,7 +13,7 @@ from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Plan
 from ser_core.loop.plan import TERMINAL
 from ser_operator.facts.attempts_from_pods import identity_of, is_held
-from ser_operator.facts.reading import Object, deleting_since, finished_at, moment, name, owner_uid, state_of, uid
+from ser_operator.facts.reading import Object, by_owner, deleting_since, finished_at, moment, name, state_of, uid
 from ser_operator.facts.view import View
 
 KEPT_AFTER_STAGE = timedelta(minutes=10)
@@ -23,11 +23,11 @@ KEPT_AFTER_RUN = timedelta(days=7)
 
 def needless(view: View, planned: Plan) -> list[Object]:
     """Jobs to delete once ``planned`` is recorded."""
-    return [job for job, until in _ends(view, planned) if until <= view.now]
+    return [job for job, until in _ends(view, planned) if until <= view.now and identity_of(view.run, job) is not None]
 
 
 def seconds_to_needless(view: View, planned: Plan) -> float | None:
-    """When `needless` will find more; None: never."""
+    """When `needless` may find more; None: never."""
     waits = [(until - view.now).total_seconds() for _, until in _ends(view, planned) if until > view.now]
     if not is_settled(view, planned) and view.jobs:
         waits.append(1.0)  # what is old already is found at the next look
@@ -40,17 +40,18 @@ def is_settled(view: View, planned: Plan) -> bool:
 
 
 def _ends(view: View, planned: Plan) -> list[tuple[Object, datetime]]:
-    """Until when each Job of the run is kept, where there is an end."""
-    jobs = [job for job in view.jobs if deleting_since(job) is None and identity_of(view.run, job) is not None]
+    """Until when each Job is kept, where there is an end."""
     live = live_attempt(planned.status)
-    others = [job for job in jobs if live is None or name(job) != live.job]
-    held = [job for job in others if is_held(job, [pod for pod in view.pods if owner_uid(pod) == uid(job)])]
+    others = [job for job in view.jobs if deleting_since(job) is None and (live is None or name(job) != live.job)]
+    going = [job for job in others if state_of(job) == "running"]
+    pods = by_owner(view.pods) if going else {}
+    held = [job for job in going if is_held(job, pods.get(uid(job), []))]
     found = [(job, datetime.min.replace(tzinfo=UTC)) for job in held]
     if not is_settled(view, planned):
         return found
     run_end, failed = _end_of_all(view.run), _last_failed(others)
     for job in others:
-        finished = None if state_of(job) == "running" or job is failed else finished_at(job)
+        finished = None if job in going or job is failed else finished_at(job)
         ends = [end for end in (run_end, finished + KEPT_AFTER_STAGE if finished is not None else None) if end is not None]
         found += [(job, min(ends))] if ends and job not in held else []
     return found
