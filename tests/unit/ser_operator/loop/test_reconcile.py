@@ -250,6 +250,31 @@ def test_pods_of_jobs_that_have_succeeded_are_not_asked_for(operator, monkeypatc
     assert len(operator.cluster.creates) == 2
 
 
+def test_a_hand_over_asks_for_the_run_and_the_job_that_has_ended_and_for_no_other(operator, monkeypatch):
+    operator.cluster.apply(spec={"loop": {"maxIterations": 2, "rule": "calibrated"}})
+    asked = []
+
+    def told(name, ask):
+        async def tell(*words):
+            asked.append((name, words[1]))
+            return await ask(*words)
+
+        return tell
+
+    for name in ("get_run", "get_job", "list_pods"):
+        monkeypatch.setattr(operator.cluster, name, told(name, getattr(operator.cluster, name)))
+    for _ in range(4):
+        operator.sync()
+        operator.reconcile()
+        operator.finish_stage(*operator.cluster.live_jobs())
+        operator.sync()
+    asked.clear()
+    operator.reconcile()
+
+    ended = operator.cluster.creates[-2]
+    assert sorted(asked) == [("get_job", ended), ("get_run", "climb")]
+
+
 def test_a_result_that_the_cache_has_not_seen_is_asked_for(operator):
     operator.cluster.apply()
     operator.sync()
