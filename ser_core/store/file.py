@@ -154,9 +154,7 @@ def _explained(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ObjectNotFound(f"{path} does not exist") from error
     except PermissionError as error:
-        raise StoreAccessDenied(
-            f"{path} may not be accessed: {error.strerror}", hint="make the folder writable, or change storage.uri"
-        ) from error
+        raise StoreAccessDenied(f"{path} may not be accessed: {error.strerror}", hint="make the folder writable") from error
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EROFS):
             raise StoreAccessDenied(f"{path}: {error.strerror}", hint="storage.uri must name a folder that can be written") from error
@@ -164,5 +162,5 @@ def _explained(path: Path) -> Iterator[None]:
         raise StoreError(
             f"{path}: {error.strerror}",
             reason="StoreFull" if full else "StoreUnavailable",
-            hint="free some space, or change storage.uri" if full else "check the file system of storage.uri",
+            hint="free some space" if full else "check the file system of storage.uri",
         ) from error

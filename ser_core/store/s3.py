@@ -192,7 +192,9 @@ class S3Store:
         if code in _ABSENT:
             return ObjectNotFound(f"{what}: there is no such object")
         if code == "NoSuchBucket":
-            return SpecError(f"storage.uri: bucket {self._bucket!r} does not exist", hint="create the bucket, or correct storage.uri")
+            return SpecError(
+                f"storage.uri: bucket {self._bucket!r} does not exist", hint="create the bucket, or name another in another run"
+            )
         if code in _DENIED:
             return StoreAccessDenied(f"{what}: {code}", hint="check the credentials, and that they may read, write, list and delete there")
         return Transient(f"{code}: {error.response.get('Error', {}).get('Message', '')}")

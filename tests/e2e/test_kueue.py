@@ -159,9 +159,8 @@ def out_of_quota_until_it_asks_for_less(scenario: Scenario) -> None:
     scenario.apply(queueName=QUEUE, resources={"retrain": {"gpus": 9}})
     status = scenario.wait(lambda status: "insufficient quota for nvidia.com/gpu" in status.get("message", ""), SECONDS)
     assert says("Queued")(status)
-    assert "lower resources.retrain, then suspend and resume the run" in why(scenario).fix
+    assert "lower resources.retrain: the Job is then made anew" in why(scenario).fix
     scenario.patch({"spec": {"resources": {"retrain": {"gpus": 1}}}})
-    suspend_and_resume(scenario)
     ends_admitted(scenario)
 
 

@@ -111,7 +111,7 @@ def result_of(row: "ScoreRow", scores: Sequence[float], temperature: float) -> d
         raise QualityError(
             f"line {row.line}: the reward model's scores are {list(scores)}",
             reason="NonFiniteScore",
-            hint="its files are damaged: restore them, or run its retrain again",
+            hint="its files are damaged: restore them, or name another run",
         )
     result: dict[str, Any] = {"line": row.line} | ({} if row.name is None else {"id": row.name})
     if len(scores) == 1:

@@ -27,8 +27,8 @@ def attempt_resources(run: SERRun, key: StageKey, earlier: Sequence[StageStatus]
     )
 
 
-def lacks_no_more(row: StageStatus, now: AttemptResources) -> bool:
-    """Whether the failed attempt ``row`` lacked what an attempt has now. One without a record had the same."""
+def has_what_was_lacking(row: StageStatus, now: AttemptResources) -> bool:
+    """Whether an attempt now has what the failed one ``row`` failed for want of. One without a record had the same."""
     had = row.resources
     if had is None:
         return False

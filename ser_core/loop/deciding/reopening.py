@@ -15,7 +15,7 @@ from datetime import datetime
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
-from ser_core.loop.deciding.attempt_resources import attempt_resources, lacks_no_more
+from ser_core.loop.deciding.attempt_resources import attempt_resources, has_what_was_lacking
 from ser_core.loop.deciding.attempts import attempts_of
 from ser_core.loop.deciding.limits import DEADLINE_EXCEEDED, why_to_stop
 from ser_core.loop.deciding.stages import committed, inputs_of, key_of, next_stage
@@ -50,7 +50,7 @@ def at_rest(run: SERRun) -> SERRunStatus:
         update={
             "message": _message(run),
             "reopened": max(status.reopened, run.spec.reopen),
-            "stages": (*status.stages[:-1], _with_record(run, status.stages[-1])) if status.stages else (),
+            "stages": tuple(_with_record(run, row) for row in status.stages),
         }
     )
 
@@ -63,7 +63,7 @@ def _failed_goes_on(run: SERRun) -> bool:
     if reason == DEADLINE_EXCEEDED:
         return status.finished_at is not None and why_to_stop(run, status, 0.0, read_time(status.finished_at)) != reason
     last = _failed_attempt(run)
-    return last is not None and last.reason == reason and lacks_no_more(last, attempt_resources(run, key_of(last), ()))
+    return last is not None and last.reason == reason and has_what_was_lacking(last, attempt_resources(run, key_of(last), ()))
 
 
 def _completed_goes_on(run: SERRun) -> bool:
@@ -74,10 +74,10 @@ def _completed_goes_on(run: SERRun) -> bool:
 
 
 def _failed_attempt(run: SERRun) -> StageStatus | None:
-    """The last attempt of the stage that failed."""
+    """The last attempt that failed of the stage that failed."""
     key = next_stage(run.spec, run.status)
     rows = attempts_of(run.status, key) if key is not None else ()
-    return rows[-1] if rows and rows[-1].outcome is Outcome.FAILED else None
+    return next((row for row in reversed(rows) if row.outcome is Outcome.FAILED and not row.forgiven), None)
 
 
 def _forgiven(row: StageStatus) -> StageStatus:

@@ -29,6 +29,7 @@ def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
     """
     failures = [row for row in status.stages if row.outcome not in (Outcome.DONE, Outcome.RUNNING)]
     kept = _last_failures(status, failures)
+    recorded = next((row for row in reversed(failures) if row.outcome is Outcome.FAILED), None)
     last = len(status.iterations) - 1
     stages = []
     for row in status.stages:
@@ -37,7 +38,8 @@ def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
         elif row.outcome is Outcome.DONE and _still_read(row, spec, status):
             stages.append(_without_record(row if row.iteration == last else _shorter(row, 0)))
         elif row in kept:
-            stages.append(row if row is failures[-1] else _without_record(_shorter(row, OLD_MESSAGE_BYTES)))
+            shown = row if row is failures[-1] else _shorter(row, OLD_MESSAGE_BYTES)
+            stages.append(shown if row is recorded else _without_record(shown))
     return status.model_copy(update={"stages": tuple(stages)})
 
 

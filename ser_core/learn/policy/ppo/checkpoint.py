@@ -137,5 +137,5 @@ def _refuse_if_any(missing: Collection[str]) -> None:
         raise SpecError(
             f"the checkpoint of the policy lacks {min(missing)} and {len(missing) - 1} more parts",
             reason="CheckpointIncomplete",
-            hint="start the policy anew, without this checkpoint",
+            hint="remove the stage's folder checkpoints in the store: it then begins anew",
         )
