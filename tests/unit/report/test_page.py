@@ -65,12 +65,12 @@ def test_the_numbers_are_those_of_the_manifests(page, ledger):
 
 def test_the_agreement_beside_the_best_accuracy_is_that_of_its_own_loop(ledger, evidence):
     best_is = lambda number: {"status": ledger.run.status.model_copy(update={"best_iteration": number})}  # noqa: E731
-    shown = lambda number: render(Ledger(ledger.run.model_copy(update=best_is(number)), ledger.stages), evidence, "serrun.yaml")  # noqa: E731
+    page_of = lambda number: render(Ledger(ledger.run.model_copy(update=best_is(number)), ledger.stages), evidence, "serrun.yaml")  # noqa: E731
     first, second = (record.metrics.agreement for record in ledger.filters)
 
-    assert f"<dt>agreement</dt><dd>{first * 100:.1f} %<small>kept self-labels of loop 1" in shown(1)
-    assert f"<dt>agreement</dt><dd>{second * 100:.1f} %<small>kept self-labels of loop 2" in shown(2)
-    assert "<dt>agreement</dt>" not in shown(0)  # the seed model has learned from none
+    assert f"<dt>agreement</dt><dd>{first * 100:.1f} %<small>kept self-labels of loop 1" in page_of(1)
+    assert f"<dt>agreement</dt><dd>{second * 100:.1f} %<small>kept self-labels of loop 2" in page_of(2)
+    assert "<dt>agreement</dt>" not in page_of(0)  # the seed model has learned from none
 
 
 def test_equal_ledgers_give_equal_pages(page, ledger, evidence):
