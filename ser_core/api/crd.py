@@ -9,6 +9,7 @@ from typing import Any
 
 from ser_core.api.crd_rules import Schema, add_rules
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
+from ser_core.api.server_defaults import keep_server_defaults
 
 _KEPT = (
     "type",
@@ -78,6 +79,7 @@ def crd() -> Schema:
     """The CRD as plain data, ready to be written as YAML."""
     schema = resource_schema()
     _explain(schema["properties"]["spec"])
+    keep_server_defaults(schema["properties"]["spec"])
     group, version = API_VERSION.split("/")
     columns = [{"name": name, "type": kind, "jsonPath": path, "priority": priority} for name, kind, path, priority in _COLUMNS]
     return {
@@ -130,6 +132,8 @@ def _structural(node: Schema, definitions: dict[str, Schema]) -> Schema:
         result["properties"] = {name: _structural(value, definitions) for name, value in node["properties"].items()}
     elif isinstance(node.get("additionalProperties"), dict):
         result["additionalProperties"] = _structural(node["additionalProperties"], definitions)
+    if node.get("additionalProperties") is True:  # a record: what another version has written stays
+        result["x-kubernetes-preserve-unknown-fields"] = True
     if "items" in node:
         result["items"] = _structural(node["items"], definitions)
     if "default" in result:

@@ -68,7 +68,7 @@ def _toleration_rules() -> list[Schema]:
 
 def _spec_rules() -> list[Schema]:
     reopened = {
-        "rule": "self.reopen >= oldSelf.reopen",
+        "rule": "(has(self.reopen) ? self.reopen : 0) >= (has(oldSelf.reopen) ? oldSelf.reopen : 0)",
         "message": "may only be raised: each rise reopens a failed run",
         "fieldPath": ".reopen",
     }

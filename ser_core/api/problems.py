@@ -8,6 +8,8 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+UNKNOWN = frozenset({"extra_forbidden", "enum", "literal_error"})
+"""Kinds of the problems that a document of a later version has: a field, or a value of a choice, that is not known here."""
 _SHOWN_CHARACTERS = 80
 
 
@@ -18,11 +20,18 @@ class Problem:
     path: tuple[str | int, ...]
     """Keys and list positions that lead to it."""
     text: str
+    kind: str = ""
+    """pydantic's type of the error."""
 
     @property
     def field(self) -> str:
         """Dotted path, for example ``spec.loop.maxIterations`` or ``spec.loop.controls[1]``."""
-        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path).removeprefix(".")
+        return dotted(self.path)
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """Keys and list positions as one text."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
@@ -31,17 +40,17 @@ def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
 
 
 def _problem(detail: Mapping[str, Any], model: type[BaseModel]) -> Problem:
-    path = tuple(detail["loc"])
+    path, kind = tuple(detail["loc"]), detail["type"]
     value = repr(detail["input"])
     shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
-    if detail["type"] == "extra_forbidden":
-        return Problem(path, _unknown_field(str(path[-1]), _fields_at(model, path[:-1])))
-    if detail["type"] == "missing":
-        return Problem(path, "is missing: it has no default")
-    if detail["type"] == "value_error":
-        return Problem(path, str(detail["ctx"]["error"]))
+    if kind == "extra_forbidden":
+        return Problem(path, _unknown_field(str(path[-1]), _fields_at(model, path[:-1])), kind)
+    if kind == "missing":
+        return Problem(path, "is missing: it has no default", kind)
+    if kind == "value_error":
+        return Problem(path, str(detail["ctx"]["error"]), kind)
     message = detail["msg"][0].lower() + detail["msg"][1:]
-    return Problem(path, f"{shown}: {message}")
+    return Problem(path, f"{shown}: {message}", kind)
 
 
 def _unknown_field(name: str, known: list[str]) -> str:

@@ -5,12 +5,13 @@ Bounds and cross-field rules stand here once; ``ser_core.api.crd`` turns them in
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.forms import DURATION, LABEL_KEYS, Duration, Endpoint, LabelKey, LabelValue, Name, Namespace, Quantity, QueueName, Region
+from ser_core.api.known_part import Document, Unknown, read_known, with_unknown
 from ser_core.api.model import Model
 from ser_core.api.policy import PolicySpec
 from ser_core.api.status import SERRunStatus
@@ -396,3 +397,20 @@ class SERRun(Model):
     metadata: Metadata
     spec: SERRunSpec
     status: SERRunStatus = SERRunStatus()
+
+    _unknown: tuple[Unknown, ...] = PrivateAttr(default=())
+
+    @classmethod
+    def read(cls, document: Document) -> Self:
+        """The run in a ``document`` that another version may have written. What is not known here is ignored, and kept for `written`.
+
+        Raises:
+            ValidationError: A field that is known is wrong, or has a value that only another version knows.
+        """
+        run, unknown = read_known(cls, document)
+        run._unknown = unknown
+        return run
+
+    def written(self) -> dict[str, Any]:
+        """The run as a document, with all that `read` found in one."""
+        return dict(with_unknown(self.model_dump(mode="json", by_alias=True), self._unknown))

@@ -1,16 +1,16 @@
 """The stage contract: what a stage process is told, and what it reports.
 
-In: a `StageSpec` as JSON in the environment variable ``SER_STAGE``. Out: a manifest in the store, a `StageResult` of at
-most 4,096 bytes JSON in the file named by ``SER_TERMINATION_MESSAGE`` (in a pod: ``/dev/termination-log``), and an exit
-code (``ser_core.errors``). Standard output carries one JSON event a line.
+In: a `StageSpec` as JSON in the environment variable ``SER_STAGE`` (``ser_core.api.stage_wire``). Out: a manifest in the store, a
+`StageResult` of at most 4,096 bytes JSON in the file named by ``SER_TERMINATION_MESSAGE`` (in a pod: ``/dev/termination-log``), and an
+exit code (``ser_core.errors``). Standard output carries one JSON event a line.
 """
 
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from ser_core.api.model import Model
+from ser_core.api.model import Model, Record
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.status import LearningStatus, StageKind
 
@@ -18,7 +18,7 @@ STAGE_SPEC_VERSION: Final = 1
 MAX_RESULT_BYTES = 4096
 
 
-class RunIdentity(Model):
+class RunIdentity(Record):
     """Which run a stage belongs to. The UID tells a re-created run from its namesake."""
 
     namespace: str
@@ -26,7 +26,7 @@ class RunIdentity(Model):
     uid: str
 
 
-class ManifestRef(Model):
+class ManifestRef(Record):
     """A committed stage that another one reads. The digest pins its content."""
 
     stage: StageKind
@@ -75,7 +75,7 @@ class StageSpec(Model):
     """Threads of every library. Part of the inputs, since sums depend on it in the last bits."""
 
 
-class Comparison(Model):
+class Comparison(Record):
     """McNemar's exact test on pairs that exactly one of two reward models gets right."""
 
     only_this: int
@@ -83,7 +83,7 @@ class Comparison(Model):
     p_value: float
 
 
-class Evaluation(Model):
+class Evaluation(Record):
     """One reward model on one set of labelled pairs. A pair with equal scores counts as wrong."""
 
     pairs: int
@@ -101,7 +101,7 @@ class Evaluation(Model):
     """Against the best reward model before this one, on the same pairs."""
 
 
-class PrepareMetrics(Model):
+class PrepareMetrics(Record):
     """What `prepare` found and made."""
 
     kind: Literal["prepare"] = "prepare"
@@ -122,7 +122,7 @@ class PrepareMetrics(Model):
     warnings: tuple[str, ...] = ()
 
 
-class LabelMetrics(Model):
+class LabelMetrics(Record):
     """What `label` did."""
 
     kind: Literal["label"] = "label"
@@ -131,7 +131,7 @@ class LabelMetrics(Model):
     """Pairs that lost tokens to maxLength."""
 
 
-class FilterMetrics(Model):
+class FilterMetrics(Record):
     """What `filter` decided."""
 
     kind: Literal["filter"] = "filter"
@@ -153,7 +153,7 @@ class FilterMetrics(Model):
     """Why nothing was kept, or which decision rests on too few labels to be significant."""
 
 
-class RetrainMetrics(Model):
+class RetrainMetrics(Record):
     """What a `retrain` or a control made."""
 
     kind: Literal["retrain"] = "retrain"
@@ -169,7 +169,7 @@ class RetrainMetrics(Model):
     notes: tuple[str, ...] = ()
 
 
-class SupervisedMetrics(Model):
+class SupervisedMetrics(Record):
     """What `sft` did."""
 
     kind: Literal["sft"] = "sft"
@@ -183,7 +183,7 @@ class SupervisedMetrics(Model):
     last_loss: float
 
 
-class PolicyEvaluation(Model):
+class PolicyEvaluation(Record):
     """One policy's answers to the held-out prompts, sampled with the same random numbers."""
 
     score: float
@@ -198,7 +198,7 @@ class PolicyEvaluation(Model):
     """Share of answers that ended within answerTokens."""
 
 
-class PolicyMetrics(Model):
+class PolicyMetrics(Record):
     """What `ppo` made."""
 
     kind: Literal["ppo"] = "ppo"
@@ -215,22 +215,41 @@ class PolicyMetrics(Model):
     change_low: float
     """Lower end of the 95 % interval of the mean change of the score, prompt by prompt."""
     change_high: float
-    critic: Literal["rewardModel", "policy"]
-    """What the critic was made of."""
+    critic: str
+    """What the critic was made of: `rewardModel` or `policy`."""
     stopped: str = Field(default="", max_length=64)
     """The sign of reward hacking that ended it; empty: there was none."""
     notes: tuple[str, ...] = ()
 
 
+class UnknownMetrics(Record):
+    """What a stage of a later version measured."""
+
+    kind: str
+
+
+def _kind(metrics: Any) -> str:
+    kind = metrics.get("kind") if isinstance(metrics, dict) else getattr(metrics, "kind", None)
+    return str(kind) if kind in ("prepare", "label", "filter", "retrain", "sft", "ppo") else "unknown"
+
+
 StageMetrics = Annotated[
-    PrepareMetrics | LabelMetrics | FilterMetrics | RetrainMetrics | SupervisedMetrics | PolicyMetrics, Field(discriminator="kind")
+    Annotated[PrepareMetrics, Tag("prepare")]
+    | Annotated[LabelMetrics, Tag("label")]
+    | Annotated[FilterMetrics, Tag("filter")]
+    | Annotated[RetrainMetrics, Tag("retrain")]
+    | Annotated[SupervisedMetrics, Tag("sft")]
+    | Annotated[PolicyMetrics, Tag("ppo")]
+    | Annotated[UnknownMetrics, Tag("unknown")],
+    Discriminator(_kind),
 ]
 
 
-class StageResult(Model):
+class StageResult(Record):
     """What a stage process reports, in at most 4,096 bytes of JSON."""
 
-    outcome: Literal["done", "superseded", "absent", "failed", "interrupted"]
+    outcome: str = Field(max_length=64)
+    """`done`, `superseded`, `absent`, `failed` or `interrupted`; of any other the exit code decides."""
     manifest: ManifestRef | None = None
     metrics: StageMetrics | None = None
     reason: str = Field(default="", max_length=64)

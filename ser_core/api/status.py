@@ -1,19 +1,20 @@
 """The status of a SERRun: what was observed and decided. Written by the planner alone, bounded in size.
 
+A later version may have written it: fields and values that are not known here are kept (`Record`, `OpenEnum`).
 Times are RFC 3339 in UTC with whole seconds (``2026-01-31T12:00:00Z``). Ratios are between 0 and 1.
 """
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ser_core.api.model import Model
+from ser_core.api.model import Record
+from ser_core.api.open_enum import OpenEnum
 
 Time = Annotated[str, Field(max_length=32)]
 
 
-class Phase(StrEnum):
+class Phase(OpenEnum):
     """One word for humans; the conditions are the interface."""
 
     PENDING = "Pending"
@@ -24,7 +25,12 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
-class StageKind(StrEnum):
+TERMINAL = (Phase.COMPLETED, Phase.FAILED)
+"""Phases in which nothing runs and nothing is planned, until the run is reopened (`ser_core.loop.deciding.reopening`). Each is also the
+type of a condition."""
+
+
+class StageKind(OpenEnum):
     """The stages of a run; the value is also the stage's folder in the store."""
 
     PREPARE = "prepare"
@@ -38,7 +44,7 @@ class StageKind(StrEnum):
     CONTROL_PSEUDO_LABEL_ONCE = "control-pseudo-label-once"
 
 
-class LearningStatus(StrEnum):
+class LearningStatus(OpenEnum):
     """Where a loop stands in the curriculum (arXiv 2411.00418, Eq. 3)."""
 
     SEED = "Seed"
@@ -47,7 +53,7 @@ class LearningStatus(StrEnum):
     STOP = "Stop"
 
 
-class Outcome(StrEnum):
+class Outcome(OpenEnum):
     """How one attempt of a stage stands."""
 
     RUNNING = "Running"
@@ -57,10 +63,11 @@ class Outcome(StrEnum):
     LOST = "Lost"
 
 
-class Condition(Model):
+class Condition(Record):
     """A Kubernetes condition."""
 
-    type: Literal["Ready", "Reconciling", "Stalled", "Completed", "Failed", "Suspended"]
+    type: str = Field(max_length=316)
+    """`Ready`, `Reconciling`, `Stalled`, `Completed`, `Failed` or `Suspended`; others are kept as they are."""
     status: Literal["True", "False", "Unknown"]
     reason: str = Field(max_length=64)
     message: str = Field(default="", max_length=512)
@@ -68,7 +75,7 @@ class Condition(Model):
     last_transition_time: Time = ""
 
 
-class IterationStatus(Model):
+class IterationStatus(Record):
     """One loop of the evolution as shown by `kubectl get` and `ser evolution`. Iteration 0 is the seed model."""
 
     iteration: int
@@ -96,7 +103,7 @@ class IterationStatus(Model):
     finished_at: Time | None = None
 
 
-class ControlStatus(Model):
+class ControlStatus(Record):
     """One control, evaluated on the same held-out pairs."""
 
     control: str = Field(max_length=64)
@@ -105,7 +112,7 @@ class ControlStatus(Model):
     accuracy_high: float
 
 
-class AttemptResources(Model):
+class AttemptResources(Record):
     """What an attempt has, of all that a user may change to leave a failure behind."""
 
     nodes: int = 1
@@ -120,13 +127,14 @@ class AttemptResources(Model):
     """Tokens of one batch, after the halving that follows an attempt which ran out of memory."""
 
 
-class StageStatus(Model):
+class StageStatus(Record):
     """One attempt of a stage."""
 
     iteration: int
     stage: StageKind
     attempt: int
-    mode: Literal["execute", "report"] = "execute"
+    mode: str = Field(default="execute", max_length=16)
+    """`execute`, or `report`: only look for the manifest."""
     job: str = Field(default="", max_length=253)
     """Name of the Job or local process."""
     outcome: Outcome = Outcome.RUNNING
@@ -155,7 +163,7 @@ class StageStatus(Model):
     finished_at: Time | None = None
 
 
-class ProgressStatus(Model):
+class ProgressStatus(Record):
     """How far the running stage is. Written at most once a minute, and only when it has moved by five points."""
 
     percent: int = Field(ge=0, le=100)
@@ -166,7 +174,7 @@ class ProgressStatus(Model):
     updated_at: Time
 
 
-class RewardModelStatus(Model):
+class RewardModelStatus(Record):
     """The best reward model so far."""
 
     uri: str = Field(max_length=1200)
@@ -174,7 +182,7 @@ class RewardModelStatus(Model):
     accuracy: float
 
 
-class PolicyStatus(Model):
+class PolicyStatus(Record):
     """The aligned policy. Scores are means of the best reward model's raw logits on the held-out prompts, on which PPO never learns."""
 
     uri: str = Field(max_length=1200)
@@ -191,7 +199,7 @@ class PolicyStatus(Model):
     """The sign of reward hacking that ended PPO early; empty: there was none."""
 
 
-class SERRunStatus(Model):
+class SERRunStatus(Record):
     """What was observed and decided."""
 
     phase: Phase = Phase.PENDING
@@ -225,3 +233,12 @@ class SERRunStatus(Model):
     suspended_at: Time | None = None
     suspended_seconds: int = 0
     """Time spent suspended, which the deadline leaves out."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run is over, also by the word of another version: a phase that is not known here, and the time of an end or its
+        condition."""
+        if self.phase in TERMINAL:
+            return True
+        told = any(one.type in TERMINAL and one.status == "True" for one in self.conditions)
+        return (not self.phase.is_known or "phase" not in self.model_fields_set) and (told or self.finished_at is not None)

@@ -9,7 +9,7 @@ its own result changes nothing, so an executor may plan as often as it likes, an
 from datetime import UTC, datetime
 
 from ser_core.api.serrun import SERRun
-from ser_core.api.status import Phase, SERRunStatus
+from ser_core.api.status import TERMINAL, Phase, SERRunStatus
 from ser_core.loop.deciding.limits import budget_seconds, count_suspension, deadline_seconds, gpu_hours, seconds_left
 from ser_core.loop.deciding.reopening import at_rest, reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, next_stage, stage_spec
@@ -23,8 +23,6 @@ from ser_core.loop.recording.reports import seen_of, take_in, with_attempt
 from ser_core.loop.recording.trimming import trim
 from ser_core.loop.text import as_reason, clip, write_time
 
-TERMINAL = (Phase.COMPLETED, Phase.FAILED)
-"""Phases in which nothing runs and nothing is planned, until the run is reopened (`deciding.reopening`)."""
 STOP_AGAIN_SECONDS = 10.0
 NOT_THE_LIVE_ATTEMPT = "NotTheLiveAttempt"
 
@@ -39,7 +37,7 @@ def plan(run: SERRun, observed: Observed, now: datetime) -> Plan:
     """
     now = now.astimezone(UTC).replace(microsecond=0)
     before = run.status
-    if before.phase in TERMINAL:
+    if before.has_ended:
         going_on = reopened(run, now)
         if going_on is None:
             stops = _stops(before, observed)

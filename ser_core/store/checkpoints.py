@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ser_core.api.model import Model
+from ser_core.api.model import Record
 from ser_core.api.stage import RunIdentity
 from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject, ObjectNotFound
@@ -22,14 +22,14 @@ KEPT = 2
 """The newest, and the one before it in case the newest is damaged."""
 
 
-class Checkpoint(Model):
+class Checkpoint(Record):
     """One complete checkpoint."""
 
     step: int
     files: dict[str, OutputFile]
 
 
-class _Index(Model):
+class _Index(Record):
     checkpoints: tuple[Checkpoint, ...] = ()
     """Newest first."""
 

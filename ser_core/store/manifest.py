@@ -4,14 +4,14 @@ import hashlib
 import json
 from typing import Any
 
-from ser_core.api.model import Model
+from ser_core.api.model import Record
 from ser_core.api.stage import ManifestRef, RunIdentity, StageMetrics
 from ser_core.api.status import StageKind
 
 MANIFEST_SCHEMA_VERSION = 1
 
 
-class OutputFile(Model):
+class OutputFile(Record):
     """One part of a stage's output."""
 
     key: str
@@ -21,7 +21,7 @@ class OutputFile(Model):
     sha256: str
 
 
-class Manifest(Model):
+class Manifest(Record):
     """What a stage made, from what, by whom."""
 
     schema_version: int = MANIFEST_SCHEMA_VERSION

@@ -3,6 +3,8 @@
 It holds UID, spec and status, as the API server would. It is made once by an atomic create, so two first starts agree on one UID.
 """
 
+import json
+
 from pydantic import ValidationError
 
 from ser_core.api.serrun import SERRun
@@ -27,10 +29,11 @@ def load_run(store: ObjectStore, namespace: str, name: str) -> SERRun | None:
     except ObjectNotFound:
         return None
     try:
-        return SERRun.model_validate_json(content)
-    except ValidationError as error:
+        return SERRun.read(json.loads(content))
+    except (ValidationError, ValueError, TypeError) as error:
+        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise StoreError(
-            f"{store.uri(key)} is no SERRun: {error.errors()[0]['msg']}",
+            f"{store.uri(key)} is no SERRun: {told}",
             reason="UnreadableRun",
             hint="it was changed by hand or written by another version: restore it, or start under another metadata.name",
         ) from error
@@ -50,4 +53,4 @@ def save_run(store: ObjectStore, run: SERRun) -> None:
 
 
 def _encode(run: SERRun) -> bytes:
-    return (run.model_dump_json(by_alias=True, indent=2) + "\n").encode()
+    return (json.dumps(run.written(), indent=2, ensure_ascii=False) + "\n").encode()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ser_core.api.model import Model
+from ser_core.api.model import Record
 from ser_core.errors import CorruptObject, ObjectNotFound
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import fetch_verified, upload_part
@@ -33,7 +33,7 @@ class Shard:
         return [Shard(index, self.count) for index in range(self.count)]
 
 
-class ShardManifest(Model):
+class ShardManifest(Record):
     """What one process has made."""
 
     attempt: int

@@ -21,9 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ser_core.api.stage import MAX_RESULT_BYTES, ManifestRef, StageResult, StageSpec
+from ser_core.api.stage_wire import STAGE, STARTED_BY, read_stage_spec
 from ser_core.api.status import StageKind
 from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, SERError, SpecError
 from ser_core.store.checkpoints import CheckpointStore
@@ -62,7 +61,7 @@ def main() -> int:
     stacks.dump_on_signal(os.environ)
     termination_message = os.environ.get("SER_TERMINATION_MESSAGE")
     try:
-        spec = _read_spec(os.environ.get("SER_STAGE"))
+        spec = _read_spec(os.environ.get(STAGE))
         load_credentials(os.environ)
     except SpecError as error:
         print(f"error: {error.message}", file=sys.stderr)
@@ -192,14 +191,7 @@ class _Attempt:
 def _read_spec(text: str | None) -> StageSpec:
     if not text:
         raise SpecError("SER_STAGE is not set", hint="stages are started by ser run or the operator, not by hand")
-    try:
-        return StageSpec.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise SpecError(
-            f"SER_STAGE: {where}: {first['msg']}", hint="the operator and the stage image must have the same version"
-        ) from error
+    return read_stage_spec(text, image=version("ser-operator"), started_by=os.environ.get(STARTED_BY))
 
 
 def _as_ser_error(error: Exception, stage: StageKind) -> SERError:

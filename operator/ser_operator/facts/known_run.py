@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ser_core.loop.plan import TERMINAL
+from ser_core.api.status import TERMINAL
 from ser_operator.facts.reading import Object, at
 
 _FAST = 1

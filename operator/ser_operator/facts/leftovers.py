@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from ser_core.api.serrun import SERRun, duration_seconds
 from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Plan
-from ser_core.loop.plan import TERMINAL
 from ser_operator.facts.attempts_from_pods import identity_of, is_held
 from ser_operator.facts.reading import Object, by_owner, deleting_since, finished_at, moment, name, state_of, uid
 from ser_operator.facts.view import View
@@ -59,7 +58,7 @@ def _ends(view: View, planned: Plan) -> list[tuple[Object, datetime]]:
 
 def _end_of_all(run: SERRun) -> datetime | None:
     finished, ttl = moment(run.status.finished_at), run.spec.ttl_after_finished
-    if run.status.phase not in TERMINAL or finished is None:
+    if not run.status.has_ended or finished is None:
         return None
     return finished + (timedelta(seconds=duration_seconds(ttl)) if ttl is not None else KEPT_AFTER_RUN)
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any
 
 from pydantic import ValidationError
 
-from ser_core.api.problems import problems
+from ser_core.api.known_part import read_known, read_status, unreadable_fields
+from ser_core.api.problems import UNKNOWN, problems
 from ser_core.api.serrun import Metadata, SERRun, SERRunSpec
 from ser_core.api.status import Phase, SERRunStatus
 from ser_core.errors import SpecError
+from ser_core.loop.deciding.stages import key_of, live_attempt
 from ser_core.loop.recording.coherence import coherent
 from ser_core.loop.recording.conditions import conditions
 from ser_core.loop.text import clip, write_time
@@ -17,54 +20,83 @@ from ser_core.loop.text import clip, write_time
 Object = Mapping[str, Any]
 
 INVALID = "InvalidSpec"
+UNKNOWN_FIELD, UNKNOWN_STAGE = "SpecUnknownField", "UnknownStage"
+"""Another version of the operator knows more: this one leaves the run alone, and decides nothing about it."""
 
 
 def read_run(body: Object) -> SERRun:
     """The run that ``body`` holds.
 
-    An unreadable status, or one that the planner cannot have written, counts as lost, whoever wrote it: that costs a look at the store,
-    since a committed stage reports again.
+    A status that says that the run has ended is believed. Of a run that has not ended, an unreadable status, or one that the planner cannot
+    have written, counts as lost, whoever wrote it: that costs a look at the store, since a committed stage reports again.
 
     Raises:
-        SpecError: The spec passed the API server but is unusable; every field is named (reason `InvalidSpec`).
+        SpecError: The spec passed the API server but is unusable; every field is named (reason `InvalidSpec`). Or only another version of
+            the operator can carry the run on (reasons `SpecUnknownField`, `UnknownStage`).
     """
+    status = read_status(body.get("status") or {})
+    run = SERRun(metadata=_metadata(body), spec=_read_spec(body.get("spec", {})), status=status)
+    if status.has_ended:
+        return run
+    live = live_attempt(status)
+    if live is not None and not live.stage.is_known:
+        raise SpecError(f"{key_of(live)} runs, {_REMEDY.format('a stage')}", reason=UNKNOWN_STAGE)
+    return run if coherent(run, status) else run.model_copy(update={"status": SERRunStatus()})
+
+
+_REMEDY = f"{{}} that operator {version('ser-operator')} does not know: the run waits for an operator of the version that does"
+
+
+def _read_spec(document: Object) -> SERRunSpec:
     try:
-        spec = SERRunSpec.model_validate(body.get("spec", {}))
+        spec, beyond = read_known(SERRunSpec, document)
+        unknown = [one.field for one in beyond]
     except ValidationError as error:
-        told = "; ".join(f"spec.{problem.field}: {problem.text}" for problem in problems(error, SERRunSpec))
-        raise SpecError(told, reason=INVALID) from error
-    run = SERRun(metadata=_metadata(body), spec=spec, status=read_status(body))
-    return run if coherent(run, run.status) else run.model_copy(update={"status": SERRunStatus()})
+        found = problems(error, SERRunSpec)
+        unknown = [problem.field for problem in found if problem.kind in UNKNOWN]
+        if len(unknown) < len(found):
+            told = "; ".join(f"spec.{problem.field}: {problem.text}" for problem in found)
+            raise SpecError(told, reason=INVALID) from error
+    if unknown:
+        named = ", ".join(f"spec.{field}" for field in unknown)
+        raise SpecError(f"{named}: set to what {_REMEDY.format('')}", reason=UNKNOWN_FIELD)
+    return spec
 
 
-def read_status(body: Object) -> SERRunStatus:
-    """The status that ``body`` holds; an empty one when it holds none that could be ours."""
-    try:
-        return SERRunStatus.model_validate(body.get("status") or {})
-    except ValidationError:
-        return SERRunStatus()
+def unreadable(body: Object, error: SpecError, now: datetime) -> SERRunStatus | None:
+    """Status of a run that `read_run` cannot read; None when it has ended, and stays as it is.
 
-
-def unreadable(body: Object, message: str, now: datetime) -> SERRunStatus:
-    """Status of a run whose spec is unusable: failed, without a stage ever started."""
-    before, generation = read_status(body), _metadata(body).generation
-    told = clip(message)
-    if (before.phase, before.message, before.observed_generation) == (Phase.FAILED, told, generation):
+    A run that only another version can read waits for it, and so does one that has begun: its spec was good for who started it. What runs
+    goes on. Any other has failed.
+    """
+    before, generation = read_status(body.get("status") or {}), _metadata(body).generation
+    if before.has_ended:
+        return None
+    held = error.reason != INVALID or before.started_at is not None
+    phase, told = before.phase if held else Phase.FAILED, clip(error.message)
+    if (before.phase, before.message, before.observed_generation) == (phase, told, generation):
         return before
     return before.model_copy(
         update={
-            "phase": Phase.FAILED,
+            "phase": phase,
             "message": told,
             "observed_generation": generation,
-            "conditions": conditions(before.conditions, Phase.FAILED, INVALID, told, generation, write_time(now)),
-            "finished_at": write_time(now),
+            "conditions": conditions(before.conditions, phase, error.reason, told, generation, write_time(now), stalled=held),
+            "finished_at": None if held else write_time(now),
         }
     )
 
 
-def write_status(status: SERRunStatus) -> dict[str, Any]:
-    """``status`` as server-side apply takes it: what is absent is removed."""
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+def write_status(status: SERRunStatus, before: Object) -> dict[str, Any]:
+    """``status`` as server-side apply takes it: what is absent is removed.
+
+    Args:
+        status: What to write.
+        before: What stands there: if the run has ended, fields that could not be read stay.
+    """
+    written = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    kept = unreadable_fields(before) if status.has_ended else ()
+    return {**written, **{name: before[name] for name in kept}}
 
 
 def _metadata(body: Object) -> Metadata:

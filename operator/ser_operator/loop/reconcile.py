@@ -14,7 +14,7 @@ from ser_core.api.status import SERRunStatus
 from ser_core.errors import SpecError
 from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage, Waiting
-from ser_core.loop.plan import TERMINAL, plan
+from ser_core.loop.plan import plan
 from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import KubernetesApi, Object, run_selector
 from ser_operator.cluster.transport import CONFLICT, ApiError
@@ -110,14 +110,16 @@ class Reconciler:
             live = await self._live(view)
             return None if live is None else await self._execute(live, self._plan(live))
         except SpecError as error:
-            await self._write(body, unreadable(body, error.message, self._clock()))
+            status = unreadable(body, error, self._clock())
+            if status is not None:
+                await self._write(body, status)
             return None
 
     def _run(self, body: Object) -> SERRun:
         key, version = run_key(body), body["metadata"]["resourceVersion"]
         known = self._read.pop(key, None)
         run = known[1] if known is not None and known[0] == version else read_run(body)
-        if run.status.phase not in TERMINAL:
+        if not run.status.has_ended:
             self._read[key] = version, run
         return run
 
@@ -284,8 +286,9 @@ class Reconciler:
         await asyncio.gather(*map(self._api.create_event, told))
 
     async def _write(self, body: Object, status: SERRunStatus) -> None:
-        wanted = write_status(status)
-        if body.get("status") != wanted:
+        before = body.get("status") or {}
+        wanted = write_status(status, before)
+        if before != wanted:
             self._cache.put("SERRun", await self._api.apply_status(body, wanted))
 
     def _come_back(self, view: View, planned: Plan) -> float | None:

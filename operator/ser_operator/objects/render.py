@@ -5,10 +5,12 @@ What a SERRun may not choose (security context, ServiceAccount, command, volumes
 
 import hashlib
 import json
+from importlib.metadata import version
 from typing import Any
 
 from ser_core.api.serrun import API_VERSION, KIND, SERRun, StageResources
 from ser_core.api.stage import StageSpec
+from ser_core.api.stage_wire import STAGE, STARTED_BY, write_stage_spec
 from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import resources
 from ser_core.loop.deciding.token_budget import computes_in_batches
@@ -18,6 +20,7 @@ from ser_operator.settings import Settings
 
 Object = dict[str, Any]
 
+VERSION = version("ser-operator")
 PROGRESS_PORT = 9400
 TERMINATION_LOG = "/dev/termination-log"
 WORK, SCRATCH, SHARED_MEMORY = "/work", "/tmp", "/dev/shm"
@@ -183,9 +186,10 @@ def _supervision(settings: Settings, budget_seconds: int | None) -> dict[str, st
 
 def _environment(spec: StageSpec, credentials: dict[str, str], more: dict[str, str]) -> list[Object]:
     # Kubernetes expands $(NAME) in values. JSON may write every $ as an escape, so that nothing is left to expand.
-    stage = spec.model_dump_json(by_alias=True).replace("$", "\\u0024")
+    stage = write_stage_spec(spec).replace("$", "\\u0024")
     plain = {
-        "SER_STAGE": stage,
+        STAGE: stage,
+        STARTED_BY: VERSION,
         "SER_TERMINATION_MESSAGE": TERMINATION_LOG,
         "SER_WORKDIR": WORK,
         "SER_PROGRESS_PORT": str(PROGRESS_PORT),

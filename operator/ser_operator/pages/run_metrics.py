@@ -6,10 +6,10 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from ser_core.api.known_part import read_status
 from ser_core.api.status import IterationStatus, Outcome, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempts import attempts_of
 from ser_core.loop.deciding.stages import key_of
-from ser_operator.facts.read_run import read_status
 from ser_operator.facts.reading import at
 
 Object = Mapping[str, Any]
@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 def samples(body: Object) -> Iterator[Sample]:
     """The samples of a run. A value that it does not have gives none."""
     run = str(at(body, "metadata").get("namespace", "")), str(at(body, "metadata").get("name", ""))
-    status = read_status(body)
+    status = read_status(body.get("status") or {})
     yield from _spec(run, body)
     yield from (Sample(one.metric, (*run, *one.labels), one.value) for one in _run(status))
     for row in status.iterations:

@@ -77,7 +77,7 @@ class Cluster:
         except _NotFound as error:
             raise self._no_run(name, error) from error
         try:
-            return SERRun.model_validate(body)
+            return SERRun.read(body)
         except ValidationError as error:
             told = "; ".join(f"{problem.field}: {problem.text}" for problem in problems(error, SERRun))
             raise SpecError(

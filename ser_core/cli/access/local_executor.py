@@ -20,6 +20,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from ser_core.api.stage import StageResult
+from ser_core.api.stage_wire import STAGE, write_stage_spec
 from ser_core.errors import SERError
 from ser_core.loop.deciding.attempt_resources import KILLED
 from ser_core.loop.observed import Action, ObservedAttempt, StartStage
@@ -122,7 +123,7 @@ class LocalExecutor:
         process.output.touch()
         self._processes[action.job] = process
         environment = {
-            "SER_STAGE": spec.model_dump_json(by_alias=True),
+            STAGE: write_stage_spec(spec),
             "SER_TERMINATION_MESSAGE": str(process.result),
             "SER_WORKDIR": str(folder),
             **dict.fromkeys(_THREAD_VARIABLES, str(spec.threads)),

@@ -25,7 +25,6 @@ from ser_core.cli.access.cluster import (
 from ser_core.cli.access.stored_run import JsonLines, StoredRun, Target, open_run
 from ser_core.cli.views.output import print_warning, say, standard_output
 from ser_core.errors import ClusterError, SpecError, StoreError
-from ser_core.loop.plan import TERMINAL
 from ser_core.store.manifest import stage_prefix
 
 IterationOption = Annotated[
@@ -85,7 +84,7 @@ def logs(
     wanted = lambda log: iteration in (None, log.iteration) and stage in (None, log.stage)  # noqa: E731
     found = sorted(filter(wanted, _all_logs(stored)), key=lambda log: log.place)
     if not found:
-        ended = stored.run.status.phase in TERMINAL
+        ended = stored.run.status.has_ended
         say("no such stage has written a log" + ("" if ended else " yet" if stored.cluster else " yet; a stage stores it when it ends"))
     for log in found:
         _print(log, json_lines=json_lines)

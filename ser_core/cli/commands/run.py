@@ -34,7 +34,6 @@ from ser_core.store.run_object import create_run, load_run, save_run
 
 EXIT_SUSPENDED = 75
 """Exit code of a run that waits for the user: suspended, or out of budget (EX_TEMPFAIL of sysexits.h)."""
-TERMINAL = (Phase.COMPLETED, Phase.FAILED)
 WAITING = (Phase.SUSPENDED, Phase.BUDGET_EXCEEDED)
 _POLL_SECONDS = 0.25
 
@@ -79,12 +78,12 @@ def run_file(path: Path, display: Display) -> int:
             signal.signal(number, interruption.handle)
         with located(path):
             run = _adopt(connect(wanted.spec.storage, SOON), wanted, path)
-        if run.status.phase in TERMINAL and reopened(run, datetime.now(UTC)) is None:
+        if run.status.has_ended and reopened(run, datetime.now(UTC)) is None:
             display.ended_before(run)
             return _exit_code(run)
         with LocalExecutor(lock.fileno()) as executor, display:
             run = _drive(run, path, store, executor, display, interruption)
-        interrupted = interruption.number is not None and run.status.phase not in TERMINAL
+        interrupted = interruption.number is not None and not run.status.has_ended
         if interrupted:
             run = _explain_interruption(run, path, store)
         display.ended(run, store)
@@ -115,7 +114,7 @@ def _drive(run: SERRun, path: Path, store: ObjectStore, executor: LocalExecutor,
             run = run.model_copy(update={"status": planned.status})
             save_run(store, run)
         display.show(run, planned)
-        if planned.status.phase in TERMINAL or (planned.status.phase in WAITING and not _live(executor)):
+        if planned.status.has_ended or (planned.status.phase in WAITING and not _live(executor)):
             return run
         for event in executor.wait(_POLL_SECONDS):
             display.stage_event(event)
@@ -143,7 +142,7 @@ def _taken_away(run: SERRun, stage: StageStatus, store: ObjectStore) -> Observed
         stage.attempt,
         stage.job,
         "failed",
-        stage.mode,
+        "report" if stage.mode == "report" else "execute",
         exit_code=143,
         result=StageResult(outcome="interrupted", reason="Interrupted", message="ser run was ended", checkpoint_step=step),
         finished_at=datetime.now(UTC),

@@ -14,7 +14,6 @@ from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, standard_output
 from ser_core.cli.views.status_view import Details, status_view
 from ser_core.errors import ClusterError, StoreError
-from ser_core.loop.plan import TERMINAL
 
 WATCH_SECONDS = 2.0
 
@@ -55,7 +54,7 @@ def _watch(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> No
 
 def _watch_live(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
     with Live(_view(stored, verbose=verbose), console=standard_output(), auto_refresh=False, vertical_overflow="visible") as live:
-        while stored.run.status.phase not in TERMINAL:
+        while not stored.run.status.has_ended:
             stored = _look_again(stored, target, place)
             live.update(_view(stored, verbose=verbose), refresh=True)
 
@@ -63,7 +62,7 @@ def _watch_live(stored: StoredRun, target: str, place: Place, *, verbose: bool) 
 def _watch_lines(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
     """Output for a pipe or a file: all sections again after every change of the run."""
     standard_output().print(_view(stored, verbose=verbose), crop=False)
-    while stored.run.status.phase not in TERMINAL:
+    while not stored.run.status.has_ended:
         before, stored = stored, _look_again(stored, target, place)
         if stored.run != before.run:
             standard_output().print("", _view(stored, verbose=verbose), sep="\n", crop=False)

@@ -4,7 +4,6 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
-from ser_core.loop.plan import TERMINAL
 
 
 def suspend(run: Target, namespace: NamespaceOption = None, context: ContextOption = None, kubeconfig: KubeconfigOption = None) -> None:
@@ -32,7 +31,7 @@ def _set(target: str, place: Place, *, suspend: bool) -> None:
             "press Ctrl-C in its ser run, or write suspend: true into the file" if suspend else f"ser run {target} goes on where it stopped"
         )
         raise SpecError(f"{target} is a run of this machine, and no operator carries it out", reason="NotOnACluster", hint=how)
-    if run.status.phase in TERMINAL:
+    if run.status.has_ended:
         raise SpecError(
             f"run {cluster.namespace}/{target} has ended ({run.status.phase}): there is nothing to {verb}",
             reason="RunEnded",

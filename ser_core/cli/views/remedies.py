@@ -74,6 +74,17 @@ REMEDIES = (
         "install an operator of the CRD's version",
         Then.ITSELF,
     ),
+    Remedy(
+        ("SpecUnknownField", "UnknownStage"),
+        "a later version of the operator has had the run, and this one does not know what the message names",
+        "install the operator of that version again (docs/operations.md, Upgrade and rollback)",
+        Then.ITSELF,
+    ),
+    Remedy(
+        ("StageImageTooOld",),
+        "the spec sets a field that the image of the stages does not know",
+        "give the operator an image of the stages of the version that the message names; or leave the field out of another run",
+    ),
     Remedy(("NameConflict",), "a Job that is not the run's has the name of its next one", "delete that Job"),
     Remedy(("JobRefused",), "the API server refuses the stage's Job", "correct what its message names; it is tried again every 30 s"),
     Remedy(

@@ -28,8 +28,10 @@ _NO_LOOP_MORE = "a larger maxIterations adds no loop"
 
 
 def reopened(run: SERRun, now: datetime) -> SERRunStatus | None:
-    """The status of an ended run that goes on; None: it stays as it is."""
+    """The status of an ended run that goes on; None: it stays as it is, as one does that only another version can have ended."""
     status = run.status
+    if not status.phase.is_known:
+        return None
     if not (_completed_goes_on(run) if status.phase is Phase.COMPLETED else _failed_goes_on(run)):
         return None
     ended = read_time(status.finished_at) if status.started_at and status.finished_at else now

@@ -202,7 +202,7 @@ def stage_spec(run: SERRun, status: SERRunStatus, attempt: StageStatus) -> Stage
         stage=attempt.stage,
         iteration=attempt.iteration,
         attempt=attempt.attempt,
-        mode=attempt.mode,
+        mode="report" if attempt.mode == "report" else "execute",
         spec=with_half_batches(spec, key.stage, gpus=wanted.gpus) if half else spec,
         inputs={role: _manifest(done[source]) for role, source in inputs_of(key, run.spec, status).items()},
         steps=seed_only_steps(status) if key.stage is StageKind.CONTROL_SEED_ONLY else None,

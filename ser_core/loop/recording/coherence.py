@@ -1,6 +1,8 @@
 """Whether a status can be one that the planner wrote. Others may have written it since, and the planner relies on what it wrote.
 
-What cannot be is treated as lost, which costs a look at each stage and no work: a committed stage reports itself again.
+A status that says that the run has ended is believed unseen (`read_run`). What a later version has written need not fit: fields, outcomes
+and stages that are not known here count for nothing. Any other status that cannot be is treated as lost, which costs a look at
+each stage and no work: a committed stage reports itself again.
 """
 
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ def _times(status: SERRunStatus) -> Iterator[Time]:
     yield from (text for text in (status.started_at, status.finished_at, status.suspended_at) if text is not None)
     for row in status.stages:
         yield row.started_at
-        if row.outcome is not Outcome.RUNNING:
+        if row.outcome.is_known and row.outcome is not Outcome.RUNNING:
             yield row.finished_at or ""
     if status.progress is not None:
         yield status.progress.updated_at

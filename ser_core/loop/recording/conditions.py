@@ -27,21 +27,23 @@ TRUE_WHILE_STALLED: frozenset[Type] = frozenset({"Stalled"})
 def conditions(
     before: tuple[Condition, ...], phase: Phase, reason: str, message: str, generation: int, now: Time, *, stalled: bool = False
 ) -> tuple[Condition, ...]:
-    """All six conditions in ``phase``. Only `Ready` and those that hold carry the message."""
+    """All six conditions in ``phase``. Only `Ready` and those that hold carry the message. Conditions of others stay as they are."""
     old = {condition.type: condition for condition in before}
     true = TRUE_WHILE_STALLED if stalled else TRUE_IN[phase]
-    return tuple(_condition(kind, old.get(kind), kind in true, reason, message, generation, now) for kind in TYPES)
+    ours = tuple(_condition(kind, old.get(kind), kind in true, reason, message, generation, now) for kind in TYPES)
+    return (*ours, *(condition for condition in before if condition.type not in TYPES))
 
 
 def _condition(kind: Type, old: Condition | None, holds: bool, reason: str, message: str, generation: int, now: Time) -> Condition:
     status: Literal["True", "False"] = "True" if holds else "False"
-    return Condition(
-        type=kind,
-        status=status,
-        reason=reason,
-        message=message if holds or kind == "Ready" else "",
-        observed_generation=generation,
-        last_transition_time=old.last_transition_time if old is not None and old.status == status else now,
+    return (old or Condition(type=kind, status=status, reason=reason)).model_copy(
+        update={
+            "status": status,
+            "reason": reason,
+            "message": message if holds or kind == "Ready" else "",
+            "observed_generation": generation,
+            "last_transition_time": old.last_transition_time if old is not None and old.status == status else now,
+        }
     )
 
 

@@ -25,15 +25,16 @@ OLD_MESSAGE_BYTES = 96
 def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
     """``status`` with the committed stages that a later one reads, the live attempt, and the last failures.
 
-    Full messages stay with the last iteration and the last failure. What an attempt had stays with the last failure, and the live one.
+    Full messages stay with the last iteration and the last failure. What an attempt had stays with the last failure, and the live one. Of
+    stages that only another version knows everything stays.
     """
-    failures = [row for row in status.stages if row.outcome not in (Outcome.DONE, Outcome.RUNNING)]
+    failures = [row for row in status.stages if row.stage.is_known and row.outcome not in (Outcome.DONE, Outcome.RUNNING)]
     kept = _last_failures(status, failures)
     recorded = next((row for row in reversed(failures) if row.outcome is Outcome.FAILED), None)
     last = len(status.iterations) - 1
     stages = []
     for row in status.stages:
-        if row.outcome is Outcome.RUNNING:
+        if row.outcome is Outcome.RUNNING or not row.stage.is_known:
             stages.append(row)
         elif row.outcome is Outcome.DONE and _still_read(row, spec, status):
             stages.append(_without_record(row if row.iteration == last else _shorter(row, 0)))

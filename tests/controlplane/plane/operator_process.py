@@ -8,6 +8,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+ROOT = Path(__file__).parents[3]
 IMAGE = "registry.example/ser@sha256:0123"
 
 
@@ -18,15 +19,18 @@ class OperatorProcess:
         kubeconfig: Its only way to the API server.
         namespace: The namespace that it watches.
         folder: For its log.
+        code: The checkout whose code it is.
         settings: Further `SER_OPERATOR_…` settings by lower-case name.
     """
 
-    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, **settings: object) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, *, code: Path = ROOT, **settings: object) -> None:
         self.log = folder / "operator.log"
         given = {"image": IMAGE, "namespaces": namespace, "probe_port": 0, "events_after_seconds": 1, "progress_seconds": 2, **settings}
         self._environment = {
             "PATH": os.environ["PATH"],
             "KUBECONFIG": str(kubeconfig),
+            "PYTHONSAFEPATH": "1",  # not the code of the folder that the tests run in
+            "PYTHONPATH": os.pathsep.join(str(code / part) for part in ("", "jobs", "operator")),
             **{f"SER_OPERATOR_{name.upper()}": str(value) for name, value in given.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -114,11 +114,18 @@ def test_a_file_with_options_of_a_cluster_says_which_name_to_give(ser, stored_ru
     assert ser("status", stored_run.file, "-n", "lab").err.endswith("hint: give the name: small -n lab\n")
 
 
-def test_a_run_of_another_version_is_refused_with_its_field(ser, api, run):
-    api.answers[f"{api.runs()}/small"]["spec"]["newField"] = 1
+def test_a_run_of_another_version_is_shown_without_what_is_not_known(ser, api, run):
+    found = api.answers[f"{api.runs()}/small"]
+    found["spec"]["newField"] = 1
+    found["status"] |= {"phase": "Resting", "newField": 1}
+    assert "Resting" in ser("status", "small").out
+
+
+def test_a_run_that_only_another_version_can_read_is_refused_with_its_field(ser, api, run):
+    api.answers[f"{api.runs()}/small"]["spec"]["loop"] = {"rule": "oracle"}
     ended = ser("status", "small")
     assert ended.code == 10
-    assert "spec.newField: is no field" in ended.err
+    assert "spec.loop.rule: 'oracle'" in ended.err
 
 
 def test_verbose_status_shows_pods_and_events(ser, api, run):

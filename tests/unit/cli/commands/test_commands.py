@@ -13,6 +13,7 @@ import yaml
 
 from controlplane.faults.scenario import SPEC
 from ser_core import errors
+from ser_core.api.status import SERRunStatus
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.app import EXIT_USAGE
 from ser_core.cli.commands.run import EXIT_SUSPENDED
@@ -205,7 +206,7 @@ def test_ctrl_c_ends_watching_with_130(ser, stored_run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ser_core.cli.commands.status.time.sleep", interrupt)
-    monkeypatch.setattr("ser_core.cli.commands.status.TERMINAL", ())
+    monkeypatch.setattr(SERRunStatus, "has_ended", False)
     assert ser("status", stored_run.file, "--watch").code == 130
 
 

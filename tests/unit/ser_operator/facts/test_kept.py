@@ -30,7 +30,7 @@ def test_of_a_job_and_its_pod_a_fraction_is_kept(operator):
     operator.reconcile()
     (job,) = operator.cluster.jobs.values()
 
-    assert len(json.dumps(kept("Job", job))) < len(json.dumps(job)) / 3
+    assert len(json.dumps(kept("Job", job))) < len(json.dumps(job)) / 2
     pod = {**operator.cluster.add_pod(job), "spec": {**job["spec"]["template"]["spec"], "nodeName": "n1"}}
     assert kept("Pod", pod)["spec"] == {
         "nodeName": "n1",
