@@ -1,19 +1,22 @@
-"""Every error that a user can meet, in one tree. The class of an error decides the exit code of the stage.
+"""Every error that a user can meet, in one tree. The class of an error decides the exit code of the stage, and so whose fault its end is
+(`ser_core.loop.deciding.faults`).
 
-    SERError                      1   never raised itself
-    ├── SpecError                10   the SERRun is wrong; never retried
-    ├── DataError                11   the data are wrong; never retried
-    ├── QualityError             12   a quality gate refused the result; never retried
-    ├── StoreError               20   the store did not do what was asked; retried
-    │   ├── StoreAccessDenied    10   credentials or permissions; never retried
-    │   ├── ObjectNotFound       20   no object under that key
-    │   └── CorruptObject        20   size or SHA-256 differs from the manifest
-    ├── ClusterError             20   the API server did not do what was asked
-    │   └── ClusterAccessDenied  10   the user may not do that there
-    ├── OutOfMemory              21   retried
-    ├── StageHung                22   retried
-    ├── RendezvousTimeout        23   retried
-    └── Interrupted             143   SIGTERM; resumed from the last checkpoint, not charged
+    SERError                      1   never raised itself                        nobody knows: charged
+    ├── SpecError                10   the SERRun is wrong                        the inputs: the run fails at once
+    ├── DataError                11   the data are wrong                         the inputs
+    ├── QualityError             12   a quality gate refused the result          the inputs
+    ├── StoreError               20   the store did not do what was asked        the world: never charged, the run waits
+    │   ├── StoreAccessDenied    20   credentials or permissions                 the world
+    │   ├── BucketNotFound       20   the store has no such bucket               the world
+    │   ├── ObjectNotFound       20   no object under that key                   the world
+    │   └── CorruptObject        20   size or SHA-256 differs from the manifest  the world
+    ├── NodeDiskFull             24   the node's disk has no space left          the world
+    ├── ClusterError             20   the API server did not do what was asked   (command line only)
+    │   └── ClusterAccessDenied  10   the user may not do that there             (command line only)
+    ├── OutOfMemory              21   more memory needed than there is           memory: charged
+    ├── StageHung                22   no heartbeat for too long                  nobody knows
+    ├── RendezvousTimeout        23   a gang did not meet                        nobody knows
+    └── Interrupted             143   SIGTERM; resumed from the last checkpoint  the world
 
 An error names the field (or file and line), the value and the remedy: ``message`` says what is wrong and shows the
 value, ``hint`` says what to do about it, ``reason`` is the stable CamelCase code that status and tests use.
@@ -65,9 +68,11 @@ class StoreError(SERError):
 
 
 class StoreAccessDenied(StoreError):
-    """The credentials do not allow the operation."""
+    """The credentials do not allow the operation. Keys are rotated, so the next attempt may have others."""
 
-    exit_code = 10
+
+class BucketNotFound(StoreError):
+    """The store has no bucket of that name, or not yet."""
 
 
 class ObjectNotFound(StoreError):
@@ -76,6 +81,12 @@ class ObjectNotFound(StoreError):
 
 class CorruptObject(StoreError):
     """An object's size or SHA-256 differs from its manifest."""
+
+
+class NodeDiskFull(SERError):
+    """The disk that the stage works on has no space left, and no limit of the stage's own is the reason."""
+
+    exit_code = 24
 
 
 class ClusterError(SERError):

@@ -48,6 +48,12 @@ DURATION = Form(
     max_length=20,
     but_not="[0hms]*",
 )
+PAUSE = Form(
+    r"([0-9]{1,2}h)?([0-9]{1,3}m)?([0-9]{1,4}s)?",
+    "is no pause: write hours (at most two digits), minutes and seconds such as 10s or 5m",
+    max_length=12,
+    but_not="[0hms]*",
+)
 QUANTITY = Form(
     r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?",
     "is no quantity in quotes: write '2', '500m' or '16Gi'",
@@ -72,6 +78,8 @@ LABEL_VALUE = Form(
 
 Duration = Annotated[str, BeforeValidator(DURATION.check), Field(json_schema_extra=DURATION.schema)]
 """Hours, minutes and seconds in Go's form: ``36h``, ``1h30m``, ``90s``."""
+Pause = Annotated[str, BeforeValidator(PAUSE.check), Field(json_schema_extra=PAUSE.schema)]
+"""A short duration: ``10s``, ``5m``."""
 Quantity = Annotated[str, BeforeValidator(QUANTITY.check), Field(json_schema_extra=QUANTITY.schema)]
 """Kubernetes quantity: ``2``, ``500m``, ``16Gi``."""
 Endpoint = Annotated[str, AfterValidator(ENDPOINT.check), Field(json_schema_extra=ENDPOINT.schema)]

@@ -10,7 +10,20 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from ser_core.api.adapter import AdapterSpec
-from ser_core.api.forms import DURATION, LABEL_KEYS, Duration, Endpoint, LabelKey, LabelValue, Name, Namespace, Quantity, QueueName, Region
+from ser_core.api.forms import (
+    DURATION,
+    LABEL_KEYS,
+    Duration,
+    Endpoint,
+    LabelKey,
+    LabelValue,
+    Name,
+    Namespace,
+    Pause,
+    Quantity,
+    QueueName,
+    Region,
+)
 from ser_core.api.known_part import Document, Unknown, read_known, with_unknown
 from ser_core.api.model import Model
 from ser_core.api.policy import PolicySpec
@@ -317,6 +330,15 @@ class BudgetSpec(Model):
     this value is raised."""
 
 
+class RetriesSpec(Model):
+    """How often a stage is tried again. What the world does to it (store, node, eviction, queue) is never counted: then the run waits."""
+
+    limit: int = Field(default=3, ge=1, le=10)
+    """Failed attempts of one stage after which the run has failed. A newer checkpoint clears the count."""
+    pause: Pause = "10s"
+    """Pause after the first of them; it doubles with each further one."""
+
+
 class SERRunSpec(Model):
     """What is evolved, on which data, by which rule, with what resources, and where it is kept."""
 
@@ -333,6 +355,8 @@ class SERRunSpec(Model):
     resources: ResourcesSpec = ResourcesSpec()
     """Resources per kind of stage. May be changed at any time; running stages keep what they have, waiting ones start anew. A run that
     failed because memory was used up goes on once there is more."""
+    retries: RetriesSpec = RetriesSpec()
+    """How often a stage is tried again after a failure of its own. May be changed at any time."""
     storage: StorageSpec
     """Where everything that the run makes is kept."""
     hub: HubSpec = HubSpec()

@@ -19,6 +19,8 @@ class Phase(OpenEnum):
 
     PENDING = "Pending"
     RUNNING = "Running"
+    QUEUED = "Queued"
+    WAITING = "Waiting"
     SUSPENDED = "Suspended"
     BUDGET_EXCEEDED = "BudgetExceeded"
     COMPLETED = "Completed"
@@ -139,15 +141,17 @@ class StageStatus(Record):
     """Name of the Job or local process."""
     outcome: Outcome = Outcome.RUNNING
     charged: bool = False
-    """True when the attempt counts against the retry limit."""
+    """True when the attempt counts against `retries.limit`."""
     forgiven: bool = False
-    """True when the attempt no longer counts: the run was reopened after it, or the stage has got further since."""
+    """True when the attempt decides nothing any more: a later one left a newer checkpoint, or the run was reopened."""
     manifest: str | None = Field(default=None, max_length=1200)
     """URI of the stage's manifest."""
     manifest_sha256: str | None = Field(default=None, alias="manifestSHA256", max_length=64)
     exit_code: int | None = None
     reason: str = Field(default="", max_length=64)
     """Why the attempt ended without a manifest; while it lives, why it was asked to stop."""
+    node: str = Field(default="", max_length=253)
+    """Node of the pod that ended the attempt."""
     message: str = Field(default="", max_length=512)
     checkpoint_step: int | None = None
     """Newest optimizer step that a later attempt can resume from."""
@@ -208,6 +212,8 @@ class SERRunStatus(Record):
     best_iteration: int | None = None
     learning_status: LearningStatus | None = None
     message: str = Field(default="", max_length=512)
+    waiting_since: Time | None = None
+    """Since when the run waits for the world: a queue, a node, the store. It stays while attempts in between find nothing changed."""
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
     reward_model: RewardModelStatus | None = None

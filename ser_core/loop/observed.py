@@ -25,6 +25,14 @@ class ObservedAttempt:
     """Why the cluster ended the attempt (DisruptionTarget), in its words; such an attempt is not charged. Empty: it did not."""
     out_of_memory: bool = False
     """True when the kernel killed it for memory; counts as exit code 21."""
+    over_disk_limit: bool = False
+    """True when the kubelet ended it because it took more disk than a limit of its own allows."""
+    pod_reason: str = ""
+    """Why the pod ended, in the kubelet's words (`status.reason`, for example `UnexpectedAdmissionError`); empty: it does not say."""
+    pod_message: str = ""
+    """The kubelet's message to it."""
+    node: str = ""
+    """Node of the pod that ended it; empty where none is known, as on this machine."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -80,6 +88,8 @@ class StartStage:
     budget_seconds: int | None = None
     """Seconds that the GPU budget leaves to the stage's processes: waiting for a node or an image costs nothing. None: no limit.
     The planner stops an attempt that has spent the budget; the supervisor does so while no planner runs."""
+    avoid_nodes: tuple[str, ...] = ()
+    """Nodes that another one is preferred to, since attempts have ended there in a way that may be the node's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import TERMINAL, Phase, SERRunStatus
+from ser_core.loop.deciding.attempts import attempts_of, tries
+from ser_core.loop.deciding.faults import nodes_to_avoid
 from ser_core.loop.deciding.limits import budget_seconds, count_suspension, deadline_seconds, gpu_hours, seconds_left
 from ser_core.loop.deciding.reopening import at_rest, reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, next_stage, stage_spec
@@ -21,6 +23,7 @@ from ser_core.loop.recording.events import events
 from ser_core.loop.recording.progress import progress
 from ser_core.loop.recording.reports import seen_of, take_in, with_attempt
 from ser_core.loop.recording.trimming import trim
+from ser_core.loop.recording.waiting_time import seconds_until_too_long, too_long, waiting_since
 from ser_core.loop.text import as_reason, clip, write_time
 
 STOP_AGAIN_SECONDS = 10.0
@@ -63,6 +66,9 @@ def _apply(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observ
     key = key_of(live) if live is not None else next_stage(run.spec, status)
     last = status.iterations[-1] if status.iterations else None
     message = clip(verdict.message)
+    since = waiting_since(status, verdict.phase, now)
+    # What was seen is the progress of the attempt that has just ended.
+    shown = progress(status, observed.progress, now) if verdict.start is None else None
     return status.model_copy(
         update={
             "phase": verdict.phase,
@@ -70,6 +76,7 @@ def _apply(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observ
             "iteration": max(key.iteration if key is not None else 0, last.iteration if last is not None else 0),
             "learning_status": last.learning_status if last is not None else None,
             "message": message,
+            "waiting_since": since,
             "observed_generation": run.metadata.generation,
             "reopened": max(status.reopened, run.spec.reopen),
             "conditions": conditions(
@@ -79,9 +86,9 @@ def _apply(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observ
                 message,
                 run.metadata.generation,
                 write_time(now),
-                stalled=verdict.stalled,
+                stalled=verdict.stalled or too_long(since, verdict.phase, now),
             ),
-            "progress": progress(status, observed.progress, now),
+            "progress": shown,
             "finished_at": write_time(now) if verdict.phase in TERMINAL else None,
         }
     )
@@ -104,13 +111,17 @@ def _starts(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime
     if live is None or seen_of(live, observed) is not None:
         return ()
     until = deadline_seconds(run, status, now)
-    return (StartStage(stage_spec(run, status, live), live.job, until, budget_seconds(run, status, live.gpus)),)
+    avoid = nodes_to_avoid(tries(attempts_of(status, key_of(live))))
+    return (StartStage(stage_spec(run, status, live), live.job, until, budget_seconds(run, status, live.gpus), avoid),)
 
 
 def _requeue_after(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> float | None:
-    if verdict.wait_until is not None:
-        return (verdict.wait_until - now).total_seconds()
+    wishes: list[float | None] = [seconds_until_too_long(status.waiting_since, verdict.phase, now)]
     live = live_attempt(status)
-    if live is not None:
-        return seconds_left(run, status, live.gpus, gpu_hours(live, seen_of(live, observed), now), now)
-    return deadline_seconds(run, status, now) if verdict.phase is Phase.BUDGET_EXCEEDED else None
+    if verdict.wait_until is not None:
+        wishes += [(verdict.wait_until - now).total_seconds(), deadline_seconds(run, status, now)]
+    elif live is not None:
+        wishes.append(seconds_left(run, status, live.gpus, gpu_hours(live, seen_of(live, observed), now), now))
+    elif verdict.phase is Phase.BUDGET_EXCEEDED:
+        wishes.append(deadline_seconds(run, status, now))
+    return min((wish for wish in wishes if wish is not None), default=None)

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError
+from ser_core.errors import BucketNotFound, ObjectNotFound, SpecError, StoreAccessDenied, StoreError
 from ser_core.store.port import ObjectInfo
 from ser_core.store.retry import Retry, Transient
 
@@ -192,7 +192,7 @@ class S3Store:
         if code in _ABSENT:
             return ObjectNotFound(f"{what}: there is no such object")
         if code == "NoSuchBucket":
-            return SpecError(
+            return BucketNotFound(
                 f"storage.uri: bucket {self._bucket!r} does not exist", hint="create the bucket, or name another in another run"
             )
         if code in _DENIED:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-from ser_core.errors import SpecError
+from ser_core.errors import StoreAccessDenied
 
 FOLDERS: Mapping[str, frozenset[str]] = {
     "SER_STORAGE_CREDENTIALS": frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}),
@@ -16,7 +16,7 @@ def load_credentials(environment: MutableMapping[str, str]) -> None:
     """Copy the credentials from the folders that ``environment`` names into it.
 
     Raises:
-        SpecError: A folder has none of its keys.
+        StoreAccessDenied: A folder has none of its keys (reason `CredentialsMissing`). The next attempt mounts what the Secret then holds.
     """
     for variable, keys in FOLDERS.items():
         if variable not in environment:
@@ -24,7 +24,10 @@ def load_credentials(environment: MutableMapping[str, str]) -> None:
         folder = Path(environment[variable])
         found = {key: (folder / key).read_text(encoding="utf-8").strip() for key in sorted(keys) if (folder / key).is_file()}
         if not found:
-            raise SpecError(
-                f"the Secret mounted for {variable} has none of the keys {', '.join(sorted(keys))}", reason="CredentialsMissing"
+            wanted = ", ".join(sorted(keys))
+            raise StoreAccessDenied(
+                f"the Secret mounted for {variable} has none of the keys {wanted}",
+                reason="CredentialsMissing",
+                hint=f"write {wanted} into it",
             )
         environment.update(found)

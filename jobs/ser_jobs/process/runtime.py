@@ -63,7 +63,7 @@ def main() -> int:
     try:
         spec = _read_spec(os.environ.get(STAGE))
         load_credentials(os.environ)
-    except SpecError as error:
+    except SERError as error:
         print(f"error: {error.message}", file=sys.stderr)
         _report(termination_message, _failure(error, None))
         return error.exit_code

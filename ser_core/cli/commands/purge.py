@@ -30,7 +30,7 @@ def purge(file: RunFile, yes: Yes = False) -> None:
         say(f"nothing is stored under {folder}")
         return
     run = load_run(store, namespace, name)
-    if run is not None and run.status.phase is Phase.RUNNING:
+    if run is not None and run.status.phase in (Phase.RUNNING, Phase.QUEUED, Phase.WAITING):
         print_warning(f"run {namespace}/{name} has not ended; stop its ser run first")
     say(f"{found.objects} objects, {found.bytes / 1e6:,.1f} MB under {folder}")
     if not yes and not _confirmed():

@@ -46,9 +46,10 @@ REMEDIES = (
         Then.ITSELF,
     ),
     Remedy(("Interrupted",), "a stage was stopped from outside, by the cluster or by a signal", "nothing: it goes on from its checkpoint"),
+    Remedy(("SerRunEnded",), "ser run was ended while a stage was at work", "nothing: the same ser run goes on from the checkpoint"),
     Remedy(
-        ("ResultLost", "NothingToReport"),
-        "a stage's Job vanished with its report",
+        ("ResultLost", "NoResult", "NothingToReport"),
+        "a stage's Job ended without its report",
         "nothing: a small Job looks for the result in the store; if there is none, the stage runs again",
     ),
     Remedy(
@@ -171,9 +172,33 @@ REMEDIES = (
     Remedy(
         ("Preempted", "Evicted", "Killing", "TaintManagerEviction"),
         "the cluster takes the pod away",
-        "nothing: the stage is started again",
+        "nothing: the stage goes on from its checkpoint",
     ),
-    # Memory and time (exit codes 20 to 29)
+    Remedy(
+        (
+            *("UnexpectedAdmissionError", "TopologyAffinityError", "SMTAlignmentError", "AppArmor", "SysctlForbidden"),
+            *("PodOSNotSupported", "NodeAffinity", "NodeName", "NodePorts", "NodeSelectorMismatching", "TaintToleration"),
+            "InvalidNodeInfo",
+        ),
+        "the node refused the stage's pod when it came",
+        "nothing: it is tried again, on another node if there is one; if every node refuses, see kubectl describe node",
+    ),
+    Remedy(
+        ("NodeLost", "NodeShutdown", "Shutdown", "Terminated", "Preempting", "ContainerStatusUnknown"),
+        "the node went away under the stage's pod",
+        "nothing: the stage goes on from its checkpoint, on another node if there is one",
+    ),
+    # Memory, disk and time (exit codes 20 to 29)
+    Remedy(
+        ("NodeDiskFull",),
+        "the disk that the stage works on is full",
+        "free space there; the run tries again by itself, on another node if there is one",
+    ),
+    Remedy(
+        ("DiskLimitExceeded",),
+        "the stage's pod took more disk than a limit of the cluster allows it",
+        "raise the limit that the message names (kubectl get limitranges)",
+    ),
     Remedy(
         ("OutOfMemory", "OOMKilled"),
         "the stage needs more memory than it has",
@@ -202,19 +227,24 @@ REMEDIES = (
     Remedy(
         ("StoreUnavailable", "StoreError"),
         "the object store does not answer",
-        "check that storage.endpoint is right and that the pods can reach it",
+        "check that storage.endpoint is right and that the pods can reach it; the run tries again by itself",
     ),
-    Remedy(("StoreFull",), "the store has no space left", "free some; the stage goes on where it stopped"),
+    Remedy(("StoreFull",), "the store has no space left", "free some; the run tries again by itself"),
+    Remedy(
+        ("BucketNotFound",),
+        "the store has no bucket of the name in storage.uri",
+        "create it, and the run goes on by itself; if the name is wrong, make a new run",
+    ),
     Remedy(
         ("StoreAccessDenied",),
         "the store refuses the credentials",
-        "put keys that may read, write, list and delete there into storage.credentialsSecret",
+        "put keys that may read, write, list and delete there into storage.credentialsSecret; the next attempt reads them",
         here="put keys that may read, write, list and delete there into the AWS environment or files",
     ),
     Remedy(
         ("CredentialsMissing",),
         "a Secret has none of the keys that are looked for",
-        "write AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or HF_TOKEN, into it",
+        "write AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or HF_TOKEN, into it; the next attempt reads them",
     ),
     Remedy(
         ("StoreNotConsistent", "StoreLacksConditionalWrites"),
@@ -261,7 +291,7 @@ REMEDIES = (
     Remedy(
         ("HubUnavailable",),
         "the hub cannot be reached from the stage's pod",
-        "let the stage prepare reach it; or set hub.endpoint to a mirror in another run",
+        "let the stage prepare reach it: the run tries again by itself; or set hub.endpoint to a mirror in another run",
     ),
     Remedy(
         ("UnevenShares",),
@@ -350,6 +380,7 @@ BY_EXIT_CODE = {
     11: Remedy((), "the data are wrong", "correct what the message names"),
     12: Remedy((), "a result did not pass its check", "look at the stage's log: ser logs"),
     20: REMEDY_OF["StoreUnavailable"],
+    24: REMEDY_OF["NodeDiskFull"],
     21: REMEDY_OF["OutOfMemory"],
     22: REMEDY_OF["StageHung"],
     23: REMEDY_OF["RendezvousTimeout"],

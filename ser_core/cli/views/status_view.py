@@ -20,6 +20,8 @@ from ser_core.loop.text import read_time
 PHASE_STYLES = {
     Phase.COMPLETED: "bold green",
     Phase.RUNNING: "bold",
+    Phase.QUEUED: "bold yellow",
+    Phase.WAITING: "bold yellow",
     Phase.FAILED: "bold red",
     Phase.SUSPENDED: "bold yellow",
     Phase.BUDGET_EXCEEDED: "bold yellow",

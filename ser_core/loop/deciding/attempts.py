@@ -1,16 +1,7 @@
-"""Attempts of a stage: what an ended one means, whether it is charged, and whether there is another one.
+"""Attempts of a stage: whether there is another one, when, and in which mode.
 
-Every decision is read from the stage's recorded attempts, so nothing has to be remembered beside them.
-
-| an attempt that ended with | is | charged | and then |
-|---|---|---|---|
-| a result with a manifest | Done | | |
-| success, or nothing known, and no result | Lost | when a report finds no manifest | `mode: report` |
-| exit 143, a disruption, or after it was asked to stop | Interrupted | the third in a row without a newer checkpoint | at once |
-| exit 10 to 19, or another stage's manifest | Failed | yes | never |
-| exit 21, out of memory | Failed | yes | after a pause, once, with half of the tokens per batch |
-| the rest of exit 20 to 29 | Failed | yes | after a pause, up to three charged attempts |
-| anything else | Failed | yes | the same, but never after twice the same at the same checkpoint |
+Every decision is read from the stage's recorded attempts, so nothing has to be remembered beside them. Forgiven ones decide nothing.
+What an end means stands in `ends`, whose fault it is in `faults`.
 """
 
 from collections.abc import Sequence
@@ -18,45 +9,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from ser_core.api.model import Model
-from ser_core.api.stage import (
-    FilterMetrics,
-    LabelMetrics,
-    ManifestRef,
-    PolicyMetrics,
-    PrepareMetrics,
-    RetrainMetrics,
-    StageMetrics,
-    StageResult,
-    SupervisedMetrics,
-)
-from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
-from ser_core.errors import EXIT_NOTHING_TO_REPORT, Interrupted, OutOfMemory
+from ser_core.api.serrun import RetriesSpec, duration_seconds
+from ser_core.api.status import Outcome, SERRunStatus, StageStatus
+from ser_core.errors import RendezvousTimeout, StageHung
+from ser_core.loop.deciding.ends import found_nothing
+from ser_core.loop.deciding.faults import Fault, fault_of, starts_again_at_once
 from ser_core.loop.deciding.stages import StageKey, key_of, resource_kind
 from ser_core.loop.deciding.token_budget import more_memory, ran_out_of_memory
-from ser_core.loop.observed import ObservedAttempt
-from ser_core.loop.text import as_reason, clip, read_time, write_time
+from ser_core.loop.text import read_time
 
-MAX_CHARGED = 3
-MAX_UNCHARGED_WITHOUT_PROGRESS = 3
 FIRST_PAUSE = timedelta(seconds=10)
-"""Pause after the first charged failure of a stage; it doubles with each further one."""
-NEVER_RETRIED = range(10, 20)
-RETRIED = range(20, 30)
-
-RESULT_LOST = "ResultLost"
-RESULT_MISMATCH = "ResultMismatch"
-NOTHING_TO_REPORT = "NothingToReport"
-
-_METRICS: dict[StageKind, type[Model]] = {
-    StageKind.PREPARE: PrepareMetrics,
-    StageKind.LABEL: LabelMetrics,
-    StageKind.FILTER: FilterMetrics,
-    StageKind.SFT: SupervisedMetrics,
-    StageKind.PPO: PolicyMetrics,
-}
-_MANIFEST_LENGTH = 1200
-_DIGEST_LENGTH = 64
+"""Pause after the first fault of the world; it doubles with each further one."""
+LONGEST_PAUSE = timedelta(minutes=10)
+RECOVERED_AFTER = timedelta(minutes=15)
+"""An attempt that has lasted so long has had what it needs: a fault of the world after it is a new one."""
+_NO_CRASH = (StageHung.exit_code, RendezvousTimeout.exit_code)
+_REMEMBERED = 8
+"""Faults of the world in a row after which the pause grows no further, and one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,152 +51,96 @@ def attempts_of(status: SERRunStatus, key: StageKey) -> tuple[StageStatus, ...]:
     return tuple(row for row in status.stages if key_of(row) == key)
 
 
-def end_attempt(row: StageStatus, seen: ObservedAttempt | None, earlier: Sequence[StageStatus], now: datetime) -> StageStatus:
-    """``row`` with what its end means.
-
-    Args:
-        row: A live attempt. Its reason is not empty when it was asked to stop.
-        seen: What the executor saw of its end; None: it is gone.
-        earlier: The attempts of the stage before it.
-        now: Used as the end when nobody saw it.
-    """
-    result = seen.result if seen is not None else None
-    code = _exit_code(seen)
-    ended = row.model_copy(
-        update={
-            "exit_code": code,
-            "finished_at": write_time((seen.finished_at if seen is not None else None) or now),
-            "checkpoint_step": result.checkpoint_step if result is not None else None,
-        }
-    )
-    if result is not None and result.outcome in ("done", "superseded"):
-        return _committed(ended, result)
-    if row.mode == "report" and (code == EXIT_NOTHING_TO_REPORT or (result is not None and result.outcome == "absent")):
-        return _with(ended, Outcome.FAILED, NOTHING_TO_REPORT, "the stage has no manifest")
-    if code in NEVER_RETRIED:
-        return _failed(ended, result)
-    disruption = seen.disruption if seen is not None else ""
-    if row.reason or code == Interrupted.exit_code or disruption:
-        told = "; ".join(filter(None, (disruption, result.message if result is not None else "")))
-        interrupted = _with(ended, Outcome.INTERRUPTED, row.reason or Interrupted.__name__, told)
-        return interrupted.model_copy(update={"charged": _uncharged_in_vain((*earlier, interrupted)) >= MAX_UNCHARGED_WITHOUT_PROGRESS})
-    if result is None and not code:
-        lost = _with(ended, Outcome.LOST, RESULT_LOST, "the attempt has ended and its result is lost")
-        return lost.model_copy(update={"charged": row.mode == "report"})
-    return _failed(ended, result)
-
-
-def charge_lost(rows: Sequence[StageStatus]) -> tuple[StageStatus, ...]:
-    """``rows`` of one stage, the lost ones charged once a report has found that they left no manifest."""
-    if not rows or not _found_nothing(rows[-1]):
-        return tuple(rows)
-    return tuple(row.model_copy(update={"charged": True}) if row.outcome is Outcome.LOST else row for row in rows)
-
-
-def next_attempt(rows: Sequence[StageStatus]) -> NextAttempt:
+def next_attempt(rows: Sequence[StageStatus], retries: RetriesSpec) -> NextAttempt:
     """What follows the ended attempts ``rows`` of a stage that is neither committed nor failed."""
     if not rows:
         return NextAttempt(1, "execute", None)
     last = rows[-1]
-    unanswered = last.outcome is Outcome.LOST or (last.mode == "report" and not _found_nothing(last))
-    pause = None
-    if last.outcome is Outcome.FAILED and last.charged and not last.forgiven and last.finished_at:
-        charged = sum(row.charged and not row.forgiven for row in rows)
-        pause = read_time(last.finished_at) + FIRST_PAUSE * 2 ** (charged - 1)
-    return NextAttempt(last.attempt + 1, "report" if unanswered else "execute", pause)
+    unanswered = last.outcome is Outcome.LOST or (last.mode == "report" and not found_nothing(last))
+    return NextAttempt(last.attempt + 1, "report" if unanswered else "execute", _not_before(tries(rows), retries))
 
 
-def failure(rows: Sequence[StageStatus]) -> Failure | None:
+def failure(rows: Sequence[StageStatus], retries: RetriesSpec) -> Failure | None:
     """Why the stage with the ended attempts ``rows`` is not tried again; None: it is."""
-    tries = [row for row in rows if not _found_nothing(row) and not row.forgiven]
-    if not tries:
+    counting = tries(rows)
+    charges = charged(rows)
+    if not counting or not charges:
         return None
-    last = tries[-1]
+    last = counting[-1]
     told = last.message or f"it ended with exit code {last.exit_code}"
-    if last.outcome is Outcome.FAILED:
-        if last.exit_code in NEVER_RETRIED or last.reason == RESULT_MISMATCH:
+    if last in charges:
+        fault = fault_of(last)
+        if fault is Fault.INPUTS:
             return Failure(last.reason, told)
-        if last.exit_code not in RETRIED and len(tries) > 1 and _same_failure(tries[-2], last):
+        if fault is Fault.UNKNOWN and any(_same_crash_elsewhere(row, last) for row in charges[:-1]):
             return Failure(last.reason, f"failed twice in the same way: {told}")
-        if sum(map(ran_out_of_memory, tries)) > 1:
-            return Failure(last.reason, f"ran out of memory twice: {told}; {more_memory(resource_kind(last.stage), last)}")
-    charged = [row for row in tries if row.charged]
-    if len(charged) >= MAX_CHARGED:
-        return Failure(last.reason, f"{len(charged)} charged attempts, the last one: {told}")
+        if fault is Fault.MEMORY and sum(fault_of(row) is Fault.MEMORY for row in charges) > 1:
+            return Failure(last.reason, _twice_too_little(last, told))
+    if len(charges) >= retries.limit:
+        return Failure(charges[-1].reason, f"{len(charges)} charged attempts, the last one: {charges[-1].message or told}")
     return None
+
+
+def tries(rows: Sequence[StageStatus]) -> tuple[StageStatus, ...]:
+    """The attempts among ``rows`` that decide: those that are not forgiven, without reports that found nothing."""
+    return tuple(row for row in rows if not row.forgiven and not found_nothing(row))
+
+
+def charged(rows: Sequence[StageStatus]) -> tuple[StageStatus, ...]:
+    """The attempts among ``rows`` that count against ``retries.limit``.
+
+    An earlier version charged faults of the world too; these count no longer.
+    """
+    return tuple(row for row in tries(rows) if row.charged and fault_of(row) not in (Fault.WORLD, Fault.LIMITS))
+
+
+def faults_of_the_world(rows: Sequence[StageStatus]) -> tuple[StageStatus, ...]:
+    """The last attempts among ``rows``, oldest first, that the world has ended one after another. What the user stopped is left out."""
+    found: list[StageStatus] = []
+    for row in reversed(tries(rows)):
+        fault = fault_of(row)
+        if fault is Fault.WORLD:
+            found.insert(0, row)
+        if fault not in (Fault.WORLD, Fault.LIMITS) or (fault is Fault.WORLD and _lasted(row) >= RECOVERED_AFTER):
+            break
+    return tuple(found)
 
 
 def counted(row: StageStatus, rows: Sequence[StageStatus]) -> bool:
     """Whether forgetting ``row`` could change a decision about its stage, whose attempts are ``rows``."""
-    return (row.charged and not row.forgiven) or row in rows[-MAX_UNCHARGED_WITHOUT_PROGRESS:]
+    return row in charged(rows) or row in faults_of_the_world(rows)[-_REMEMBERED:] or row is rows[-1]
 
 
-def _exit_code(seen: ObservedAttempt | None) -> int | None:
-    if seen is None:
+def _not_before(counting: Sequence[StageStatus], retries: RetriesSpec) -> datetime | None:
+    last = counting[-1] if counting else None
+    if last is None or not last.finished_at:
         return None
-    return OutOfMemory.exit_code if seen.out_of_memory else seen.exit_code
+    return None if (pause := _pause(last, counting, retries)) is None else read_time(last.finished_at) + pause
 
 
-def _committed(row: StageStatus, result: StageResult) -> StageStatus:
-    manifest, metrics = result.manifest, result.metrics
-    problem = _mismatch(row, manifest, metrics)
-    if problem or manifest is None:
-        return _with(row, Outcome.FAILED, RESULT_MISMATCH, problem).model_copy(update={"charged": True})
-    done = _with(row, Outcome.DONE, "", "")
-    steps = metrics.steps if isinstance(metrics, RetrainMetrics | SupervisedMetrics | PolicyMetrics) else None
-    return done.model_copy(update={"manifest": manifest.uri, "manifest_sha256": manifest.sha256, "steps": steps})
+def _pause(last: StageStatus, counting: Sequence[StageStatus], retries: RetriesSpec) -> timedelta | None:
+    """The pause after ``last``, the last of ``counting``; None: none."""
+    if fault_of(last) is Fault.WORLD:
+        times = len(faults_of_the_world(counting)) - starts_again_at_once(last)
+        return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(times - 1, _REMEMBERED))) if times else None
+    if not last.charged:
+        return None
+    first = timedelta(seconds=duration_seconds(retries.pause))
+    return min(max(LONGEST_PAUSE, first), first * (1 << (len(charged(counting)) - 1)))
 
 
-def _mismatch(row: StageStatus, manifest: ManifestRef | None, metrics: StageMetrics | None) -> str:
-    """What is wrong with a reported manifest; empty: nothing."""
-    if manifest is None or metrics is None:
-        return f"{key_of(row)} says that it is done without {'a manifest' if manifest is None else 'metrics'}"
-    if (manifest.stage, manifest.iteration) != (row.stage, row.iteration):
-        return f"{key_of(row)} reports the manifest of {manifest.stage.value} of loop {manifest.iteration}"
-    expected = _METRICS.get(row.stage, RetrainMetrics)
-    if not isinstance(metrics, expected):
-        return f"{key_of(row)} reports the metrics of a {metrics.kind} stage"
-    if len(manifest.uri) > _MANIFEST_LENGTH or len(manifest.sha256) != _DIGEST_LENGTH:
-        return f"{key_of(row)} reports an unusable manifest: {len(manifest.uri)} characters of URI, {len(manifest.sha256)} of digest"
-    return ""
+def _lasted(row: StageStatus) -> timedelta:
+    return read_time(row.finished_at) - read_time(row.started_at) if row.finished_at and row.started_at else timedelta(0)
 
 
-def _failed(row: StageStatus, result: StageResult | None) -> StageStatus:
-    if result is None or not result.reason:
-        code = row.exit_code
-        reason, told = f"ExitCode{code}".replace("-", "Minus"), f"ended with exit code {code} and no report"
-        if code == OutOfMemory.exit_code:
-            reason, told = OutOfMemory.__name__, "it was killed because its memory was used up"
-        return _with(row, Outcome.FAILED, reason, told).model_copy(update={"charged": True})
-    message = f"{result.message}; {result.hint}" if result.hint else result.message
-    return _with(row, Outcome.FAILED, result.reason, message).model_copy(update={"charged": True})
+def _same_crash_elsewhere(one: StageStatus, other: StageStatus) -> bool:
+    """Whether two attempts crashed alike at the same checkpoint, so that the node is not the reason. Two unknown nodes count as two."""
+    alike = [(row.outcome, row.reason, row.exit_code, row.checkpoint_step) for row in (one, other)]
+    elsewhere = one.node != other.node or not one.node
+    return alike[0] == alike[1] and other.outcome is Outcome.FAILED and other.exit_code not in _NO_CRASH and elsewhere
 
 
-def _with(row: StageStatus, outcome: Outcome, reason: str, message: str) -> StageStatus:
-    return row.model_copy(update={"outcome": outcome, "reason": as_reason(reason) if reason else "", "message": clip(message)})
-
-
-def _found_nothing(row: StageStatus) -> bool:
-    return row.mode == "report" and row.reason == NOTHING_TO_REPORT
-
-
-def _same_failure(one: StageStatus, other: StageStatus) -> bool:
-    return one.outcome is other.outcome and (one.reason, one.exit_code, one.checkpoint_step) == (
-        other.reason,
-        other.exit_code,
-        other.checkpoint_step,
-    )
-
-
-def _uncharged_in_vain(rows: Sequence[StageStatus]) -> int:
-    """Interrupted, uncharged attempts in a row, up to the last, without a checkpoint newer than all before."""
-    count = 0
-    for index in range(len(rows) - 1, -1, -1):
-        row = rows[index]
-        if row.outcome is not Outcome.INTERRUPTED or row.charged or row.forgiven:
-            break
-        before = [earlier.checkpoint_step for earlier in rows[:index] if earlier.checkpoint_step is not None]
-        if row.checkpoint_step is not None and row.checkpoint_step > max(before, default=-1):
-            break
-        count += 1
-    return count
+def _twice_too_little(last: StageStatus, told: str) -> str:
+    if ran_out_of_memory(last):
+        return f"ran out of memory twice: {told}; {more_memory(resource_kind(last.stage), last)}"
+    return f"took more than its limit twice: {told}; raise the limit that the message names"

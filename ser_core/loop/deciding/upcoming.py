@@ -17,9 +17,9 @@ def upcoming_attempt(run: SERRun, status: SERRunStatus, now: datetime) -> StageS
     if key is None or live_attempt(status) is not None:
         return None
     rows = attempts_of(status, key)
-    if failure(rows) is not None:
+    if failure(rows, run.spec.retries) is not None:
         return None
-    following = next_attempt(rows)
+    following = next_attempt(rows, run.spec.retries)
     wanted = resources(run, key.stage)
     return StageStatus(
         iteration=key.iteration,

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase, PolicyStatus, SERRunStatus, StageStatus
-from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt
+from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt, tries
+from ser_core.loop.deciding.faults import Fault, fault_of, held_by_queue, stalls_at_once
 from ser_core.loop.deciding.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
 from ser_core.loop.deciding.stages import StageKey, committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
 from ser_core.loop.deciding.stopping import loop_name
@@ -39,7 +40,7 @@ def decide(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime)
     key = next_stage(run.spec, status)
     if key is None:
         return Verdict(Phase.COMPLETED, "Completed", _summary(run, status))
-    failed = failure(attempts_of(status, key))
+    failed = failure(attempts_of(status, key), run.spec.retries)
     if failed is not None:
         return Verdict(Phase.FAILED, failed.reason, f"{key}: {failed.message}")
     return _forbidden(run, status, observed, now) or _blocked(key, observed) or _start(run, status, now)
@@ -50,7 +51,8 @@ def _while_live(live: StageStatus, waiting: Waiting | None = None) -> Verdict:
     if live.reason and not (waiting and waiting.stalled):
         return Verdict(Phase.RUNNING, "Stopping", f"stopping {name}: {live.reason}")
     if waiting is not None:
-        return Verdict(Phase.RUNNING, waiting.reason, f"{name} waits: {waiting.message}", stalled=waiting.stalled)
+        phase = Phase.QUEUED if held_by_queue(waiting.reason) else Phase.WAITING
+        return Verdict(phase, waiting.reason, f"{name} waits: {waiting.message}", stalled=waiting.stalled)
     return Verdict(Phase.RUNNING, "Running", f"{name} looks for its manifest" if live.mode == "report" else name)
 
 
@@ -71,21 +73,28 @@ def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed, now: datet
 
 def _blocked(key: StageKey, observed: Observed) -> Verdict | None:
     why = observed.blocked
-    return None if why is None else Verdict(Phase.RUNNING, why.reason, f"{key} cannot start: {why.message}", stalled=why.stalled)
+    return None if why is None else Verdict(Phase.WAITING, why.reason, f"{key} cannot start: {why.message}", stalled=why.stalled)
 
 
 def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:
     upcoming = upcoming_attempt(run, status, now)
     assert upcoming is not None, "decide() has ruled out a live attempt, completion and failure"
     rows = attempts_of(status, key_of(upcoming))
-    pause = next_attempt(rows).not_before
+    pause = next_attempt(rows, run.spec.retries).not_before
     if pause is not None and pause > now:
-        changed = " with half of training.tokensPerBatch" if halved(rows) and computes_in_batches(upcoming.stage) else ""
-        begins = f"{key_of(upcoming)}: attempt {upcoming.attempt} starts at {write_time(pause)}{changed}"
-        message = f"{begins}, after {rows[-1].reason}: {rows[-1].message}"
-        return Verdict(Phase.RUNNING, "Pausing", message, wait_until=pause)
+        return _pausing(upcoming, tries(rows)[-1], pause, begun=bool(committed(status)))
     running = _while_live(upcoming)
     return Verdict(running.phase, running.reason, running.message, start=upcoming)
+
+
+def _pausing(upcoming: StageStatus, last: StageStatus, until: datetime, *, begun: bool) -> Verdict:
+    """The pause after ``last``. After a fault of the world the run waits, for that reason; ``begun``: a stage of it is committed."""
+    changed = " with half of training.tokensPerBatch" if halved((last,)) and computes_in_batches(upcoming.stage) else ""
+    begins = f"{key_of(upcoming)}: attempt {upcoming.attempt} starts at {write_time(until)}{changed}"
+    message = f"{begins}, after {last.reason}: {last.message}"
+    if fault_of(last) is Fault.WORLD:
+        return Verdict(Phase.WAITING, last.reason, message, wait_until=until, stalled=stalls_at_once(last, begun=begun))
+    return Verdict(Phase.RUNNING, "Pausing", message, wait_until=until)
 
 
 def _summary(run: SERRun, status: SERRunStatus) -> str:

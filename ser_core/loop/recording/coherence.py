@@ -28,7 +28,7 @@ def coherent(run: SERRun, status: SERRunStatus) -> bool:
 
 
 def _times(status: SERRunStatus) -> Iterator[Time]:
-    yield from (text for text in (status.started_at, status.finished_at, status.suspended_at) if text is not None)
+    yield from (text for text in (status.started_at, status.finished_at, status.suspended_at, status.waiting_since) if text is not None)
     for row in status.stages:
         yield row.started_at
         if row.outcome.is_known and row.outcome is not Outcome.RUNNING:

@@ -14,6 +14,8 @@ TYPES: tuple[Type, ...] = ("Ready", "Reconciling", "Stalled", "Completed", "Fail
 TRUE_IN: dict[Phase, frozenset[Type]] = {
     Phase.PENDING: frozenset({"Reconciling"}),
     Phase.RUNNING: frozenset({"Reconciling"}),
+    Phase.QUEUED: frozenset({"Reconciling"}),
+    Phase.WAITING: frozenset({"Reconciling"}),
     Phase.SUSPENDED: frozenset({"Suspended"}),
     Phase.BUDGET_EXCEEDED: frozenset({"Stalled"}),
     Phase.COMPLETED: frozenset({"Ready", "Completed"}),
@@ -21,7 +23,7 @@ TRUE_IN: dict[Phase, frozenset[Type]] = {
 }
 """The conditions that hold in a phase; the others are False."""
 TRUE_WHILE_STALLED: frozenset[Type] = frozenset({"Stalled"})
-"""The same for a run that has not ended but will not go on by itself."""
+"""The same for a run that has not ended but needs a person, or has waited so long that a person should look."""
 
 
 def conditions(

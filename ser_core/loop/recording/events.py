@@ -8,6 +8,7 @@ from ser_core.loop.observed import Event
 
 _WARNINGS = (Outcome.FAILED, Outcome.LOST)
 _BAD_PHASES = (Phase.FAILED, Phase.BUDGET_EXCEEDED)
+_STOPPED = (Phase.SUSPENDED, Phase.BUDGET_EXCEEDED)
 
 
 def events(before: SERRunStatus, after: SERRunStatus, reason: str) -> tuple[Event, ...]:
@@ -46,7 +47,9 @@ def _phase_events(before: SERRunStatus, after: SERRunStatus, reason: str) -> Ite
         return
     if before.phase in (Phase.COMPLETED, Phase.FAILED):
         yield Event("Normal", "Reopened", after.message)
-    elif after.phase is Phase.RUNNING:
-        yield Event("Normal", "Started" if before.phase is Phase.PENDING else "Resumed", after.message)
-    else:
+    elif after.phase is Phase.RUNNING and before.phase in _STOPPED:
+        yield Event("Normal", "Resumed", after.message)
+    elif after.phase is Phase.RUNNING and before.phase is Phase.PENDING:
+        yield Event("Normal", "Started", after.message)
+    elif after.phase is not Phase.RUNNING and not (after.waiting_since and before.waiting_since):  # a wait is told once
         yield Event("Warning" if after.phase in _BAD_PHASES else "Normal", reason, after.message)

@@ -9,7 +9,7 @@ from datetime import datetime
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import STAGE_SPEC_VERSION
 from ser_core.api.status import Outcome, SERRunStatus, StageStatus
-from ser_core.loop.deciding.attempts import charge_lost, end_attempt
+from ser_core.loop.deciding.ends import charge_lost, end_attempt, forgive
 from ser_core.loop.deciding.limits import gpu_hours, why_to_stop
 from ser_core.loop.deciding.stages import PREPARE, committed, frozen_image, key_of, live_attempt
 from ser_core.loop.deciding.upcoming import upcoming_attempt
@@ -63,13 +63,13 @@ def _end_live(run: SERRun, status: SERRunStatus, observed: Observed, now: dateti
     if seen is not None and seen.state == "running":
         return status.model_copy(update={"stages": (*others, live)})
     earlier = [row for row in others if key_of(row) == key_of(live)]
-    row = end_attempt(live, seen, earlier, now)
+    row = end_attempt(live, seen, now)
     if live.reason == CHANGED_BEFORE_START and seen is None:
         hours = 0.0  # it never ran
     row = row.model_copy(
         update={"gpu_hours": hours, "forgiven": live.reason == CHANGED_BEFORE_START and row.outcome is Outcome.INTERRUPTED}
     )
-    rows = charge_lost((*earlier, row))
+    rows = forgive(charge_lost((*earlier, row)))
     stages = (*(row for row in others if row not in earlier), *rows)
     status = status.model_copy(update={"stages": stages, "gpu_hours": round(status.gpu_hours + hours, 6)})
     if row.outcome is Outcome.DONE and seen is not None and seen.result is not None and seen.result.metrics is not None:

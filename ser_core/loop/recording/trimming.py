@@ -19,7 +19,7 @@ from ser_core.loop.deciding.stages import (
 from ser_core.loop.text import clip
 
 MAX_FAILURES = 8
-OLD_MESSAGE_BYTES = 96
+OLD_MESSAGE_BYTES = 64
 
 
 def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
@@ -45,7 +45,8 @@ def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
 
 
 def _shorter(row: StageStatus, limit: int) -> StageStatus:
-    return row.model_copy(update={"message": clip(row.message, limit) if limit else ""})
+    node = "" if row.forgiven else row.node
+    return row.model_copy(update={"message": clip(row.message, limit) if limit else "", "node": node})
 
 
 def _without_record(row: StageStatus) -> StageStatus:

@@ -5,7 +5,9 @@ from ser_core.loop.recording.conditions import TYPES
 
 TRUE_CONDITIONS = {
     "Pending": ({"Reconciling"}, {"Stalled"}),
-    "Running": ({"Reconciling"}, {"Stalled"}),
+    "Running": ({"Reconciling"},),
+    "Queued": ({"Reconciling"}, {"Stalled"}),
+    "Waiting": ({"Reconciling"}, {"Stalled"}),
     "Suspended": ({"Suspended"},),
     "BudgetExceeded": ({"Stalled"},),
     "Completed": ({"Ready", "Completed"},),

@@ -196,6 +196,10 @@ class World:
             **fields,
         )
 
+    def forget_exit_code(self, job):
+        """Let an ended attempt be one whose pod never ran."""
+        self.jobs[job.job] = dataclasses.replace(self.jobs[job.job], exit_code=None)
+
     def lose(self):
         """The live attempt vanishes, without a report."""
         del self.jobs[self.live()[0].job]

@@ -9,6 +9,8 @@ TABLE = {
     #                   Ready Reconciling Stalled Completed Failed Suspended
     Phase.PENDING: (False, True, False, False, False, False),
     Phase.RUNNING: (False, True, False, False, False, False),
+    Phase.QUEUED: (False, True, False, False, False, False),
+    Phase.WAITING: (False, True, False, False, False, False),
     Phase.SUSPENDED: (False, False, False, False, False, True),
     Phase.BUDGET_EXCEEDED: (False, False, True, False, False, False),
     Phase.COMPLETED: (True, False, False, True, False, False),

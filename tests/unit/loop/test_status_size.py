@@ -1,4 +1,4 @@
-"""The status stays below 32 KiB whatever happens, and still holds all that a later stage reads."""
+"""The status, as it is written, stays below 32 KiB whatever happens, and still holds all that a later stage reads."""
 
 import pytest
 
@@ -9,7 +9,7 @@ LIMIT = 32 * 1024
 
 def worst(text):
     """A failure that says as much as the contract allows."""
-    return {"reason": "R" * 64, "message": (text * 900)[:900]}
+    return {"reason": "R" * 64, "message": (text * 900)[:900], "node": "n" * 253}
 
 
 @pytest.mark.parametrize("text", ["x", "😀"])
@@ -57,18 +57,19 @@ def test_a_status_remembers_the_last_eight_failures(make_world):
 
 
 def test_charged_attempts_are_not_forgotten_while_their_stage_is_tried(make_world):
-    world = make_world().at("retrain")
-    world.settle(outcome="failed", exit_code=20)
-    world.wait(300)
-    world.reconcile()
-    for step in range(20):
-        world.settle(outcome="interrupted", checkpoint_step=step)
-    for _ in range(2):
-        assert world.status.phase == "Running"
-        world.settle(outcome="failed", exit_code=20)
-        world.wait(300)
+    world = make_world(retries={"limit": 4}).at("retrain")
+    for code in (1, 2, 4):
+        world.settle(outcome="failed", exit_code=code)
+        world.wait(700)
         world.reconcile()
+        for _ in range(20):
+            world.settle(outcome="interrupted")
+            world.wait(700)
+            world.reconcile()
+    assert world.status.phase == "Running"
+    assert [row.exit_code for row in world.rows("retrain") if row.charged] == [1, 2, 4]
 
+    world.settle(outcome="failed", exit_code=8)
     assert world.status.phase == "Failed"
 
 

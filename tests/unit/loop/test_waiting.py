@@ -23,6 +23,45 @@ def test_a_waiting_attempt_says_what_it_waits_for(make_world):
     assert world.status.message == "prepare, attempt 1 waits: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu"
     assert (world.condition("Reconciling").status, world.condition("Stalled").status) == ("True", "False")
     assert world.condition("Ready").reason == "Unschedulable"
+    assert world.status.phase is Phase.WAITING
+
+
+@pytest.mark.parametrize("reason", ["Queued", "NoQueue", "QueueUnusable", "PodsReadyTimeout", "WorkloadDeactivated"])
+def test_what_a_queue_holds_is_queued(make_world, reason):
+    world = make_world()
+    world.reconcile()
+
+    plan_with(world, waiting=Waiting(reason, "its queue has not admitted it"))
+
+    assert (world.status.phase, world.status.waiting_since) == (Phase.QUEUED, "2026-01-31T12:00:00Z")
+
+
+def test_after_an_hour_of_waiting_the_run_is_stalled_and_then_goes_on_by_itself(make_world):
+    world = make_world()
+    world.reconcile()
+    observed = world.observed
+    planned = plan_with(world, waiting=Waiting("Unschedulable", "no node"))
+    assert planned.requeue_after == 3600
+    world.wait(3599)
+    assert world.reconcile().requeue_after == 1
+    assert world.condition("Stalled").status == "False"
+    world.wait(1)
+    world.reconcile()
+    assert (world.condition("Stalled").status, world.condition("Stalled").reason) == ("True", "Unschedulable")
+
+    world.observed = observed
+    world.reconcile()
+    assert (world.status.phase, world.status.waiting_since, world.condition("Stalled").status) == (Phase.RUNNING, None, "False")
+    assert world.drive().status.phase is Phase.COMPLETED
+
+
+def test_a_wait_is_told_once(make_world):
+    world = make_world()
+    world.reconcile()
+    first = plan_with(world, waiting=Waiting("Queued", "its queue has not admitted it"))
+    second = plan_with(world, waiting=Waiting("Unschedulable", "no node"))
+
+    assert [event.reason for event in first.events + second.events] == ["Queued"]
 
 
 def test_an_attempt_that_will_not_go_on_by_itself_stalls_the_run(make_world):
@@ -32,7 +71,7 @@ def test_an_attempt_that_will_not_go_on_by_itself_stalls_the_run(make_world):
     plan_with(world, waiting=Waiting("NodeUnreachable", "node n1 does not answer: delete its pod by force", stalled=True))
 
     assert (world.condition("Reconciling").status, world.condition("Stalled").status) == ("False", "True")
-    assert world.status.phase is Phase.RUNNING
+    assert world.status.phase is Phase.WAITING
 
 
 def test_a_stage_that_cannot_be_started_yet_is_started_as_soon_as_it_can(make_world):
@@ -75,6 +114,18 @@ def test_impossible_progress_is_not_shown(make_world, lie):
 
     plan_with(world, progress=lie)
 
+    assert world.status.progress is None
+
+
+def test_the_progress_of_an_ended_attempt_is_not_that_of_the_next(make_world):
+    world = make_world()
+    world.reconcile()
+    world.wait(5)
+    world.end()
+
+    planned = plan_with(world, progress=Progress(100, 100, "pairs"))
+
+    assert len(planned.actions) == 1
     assert world.status.progress is None
 
 

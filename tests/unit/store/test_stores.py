@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError
+from ser_core.errors import BucketNotFound, ObjectNotFound, SpecError, StoreAccessDenied, StoreError
 from ser_core.store.file import FileStore
 from ser_core.store.s3 import S3Store, s3_client
 
@@ -166,7 +166,7 @@ def test_missing_rights_are_said_at_once(code):
 
 
 def test_a_bucket_that_does_not_exist_is_an_error_of_the_spec(s3_endpoint):
-    with pytest.raises(SpecError, match="bucket 'no-such-bucket' does not exist"):
+    with pytest.raises(BucketNotFound, match="bucket 'no-such-bucket' does not exist"):
         S3Store(s3_client(s3_endpoint, None, None), "no-such-bucket", "").put("key", b"")
 
 

@@ -26,7 +26,7 @@ def queued(stage: str) -> Fault:
         job = gate.wait_for_pod(SECONDS).labels["job-name"]
         with Urgent(scenario.api, scenario.kubelet, scenario.namespace, NAME, QUOTA):
             waiting = scenario.wait(lambda status: "Preempted to accommodate a workload" in status.get("message", ""), SECONDS)
-            assert (waiting["phase"], waiting["conditions"][0]["reason"]) == ("Running", "Queued")
+            assert (waiting["phase"], waiting["conditions"][0]["reason"]) == ("Queued", "Queued")
             eventually(lambda: not _running(scenario, job), SECONDS, "the evicted pod ends")
         assert gate.wait_for_pod(SECONDS, count=2).labels["job-name"] == job
         gate.release()

@@ -53,7 +53,7 @@ def taken_name(*, suspended: bool) -> Fault:
         taken = _next_name(scenario, StageKind.LABEL, 1)
         stalled = scenario.wait(lambda status: _ready(status).get("reason") == "NameConflict", 30)
         assert taken in stalled["message"]
-        assert stalled["phase"] == "Running"
+        assert stalled["phase"] == "Waiting"
         uid = scenario.job(taken)["metadata"]["uid"]
         time.sleep(2)
         assert scenario.job(taken)["metadata"]["uid"] == uid

@@ -17,6 +17,9 @@ ANEW = "tests/integration/test_ser_run.py::test_a_run_whose_spec_is_wrong_is_beg
 FOLLOWS = f"{OPERATOR}/test_outdated.py::test_a_waiting_job_is_made_anew_when_it_is_to_ask_for_something_else"
 UNCHARGED = f"{LOOP}/test_retries.py::test_an_interrupted_attempt_is_continued_at_once_and_not_charged"
 
+WORLD = f"{LOOP}/test_faults.py::test_the_world_never_ends_a_run"
+NODE = f"{LOOP}/test_faults.py::test_after_a_fault_of_the_node_another_one_is_preferred"
+
 STORIES = {
     "Completed": f"{LOOP}/test_reopening.py::test_a_completed_run_goes_on_when_its_loops_may_be_more",
     "Running": f"{LOOP}/test_chain.py::test_stages_run_in_order_and_the_run_completes",
@@ -27,6 +30,18 @@ STORIES = {
     "DeadlineExceeded": f"{LOOP}/test_reopening.py::test_a_raised_deadline_leaves_the_failure_of_the_old_one",
     "Interrupted": UNCHARGED,
     "ChangedBeforeStart": FOLLOWS,
+    "SerRunEnded": f"{INTEGRATION}/test_ser_run.py::test_an_interrupted_run_continues_to_the_same_result",
+    "StoreUnavailable": WORLD,
+    "StoreFull": WORLD,
+    "StoreAccessDenied": WORLD,
+    "BucketNotFound": f"{LOOP}/test_faults.py::test_wrong_storage_stalls_a_new_run_at_once_and_a_begun_one_only_waits",
+    "CredentialsMissing": f"{LOOP}/test_faults.py::test_wrong_storage_stalls_a_new_run_at_once_and_a_begun_one_only_waits",
+    "CorruptObject": WORLD,
+    "HubUnavailable": WORLD,
+    "NodeDiskFull": NODE,
+    "UnexpectedAdmissionError": NODE,
+    "NodeLost": NODE,
+    "DiskLimitExceeded": REOPENED,
     "ResultLost": f"{LOOP}/test_retries.py::test_a_lost_result_is_first_looked_for",
     "NotTheLiveAttempt": f"{LOOP}/test_lifecycle.py::test_a_second_process_beside_the_live_attempt_is_stopped",
     "NotAllowed": f"{OPERATOR}/test_reconcile.py::test_what_is_allowed_later_goes_on_once_it_is_reopened",
