@@ -28,6 +28,7 @@ NOT_SENT: Mapping[str, Any] = {
     "budget": True,
     "operator_class": True,
     "reopen": True,
+    "retries": True,
     "loop": {"max_iterations": True, "stopping": True, "controls": True},
     "storage": {"retain": True, "credentials_secret": True},
     "hub": {"credentials_secret": True},

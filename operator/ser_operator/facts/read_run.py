@@ -73,7 +73,7 @@ def unreadable(body: Object, error: SpecError, now: datetime) -> SERRunStatus | 
     if before.has_ended:
         return None
     held = error.reason != INVALID or before.started_at is not None
-    phase, told = before.phase if held else Phase.FAILED, clip(error.message)
+    phase, told = Phase.WAITING if held else Phase.FAILED, clip(error.message)
     if (before.phase, before.message, before.observed_generation) == (phase, told, generation):
         return before
     return before.model_copy(
@@ -82,6 +82,7 @@ def unreadable(body: Object, error: SpecError, now: datetime) -> SERRunStatus | 
             "message": told,
             "observed_generation": generation,
             "conditions": conditions(before.conditions, phase, error.reason, told, generation, write_time(now), stalled=held),
+            "waiting_since": (before.waiting_since or write_time(now)) if held else None,
             "finished_at": None if held else write_time(now),
         }
     )

@@ -4,7 +4,7 @@ from controlplane.plane.api_client import Object
 from ser_core.loop.recording.conditions import TYPES
 
 TRUE_CONDITIONS = {
-    "Pending": ({"Reconciling"}, {"Stalled"}),
+    "Pending": ({"Reconciling"},),
     "Running": ({"Reconciling"},),
     "Queued": ({"Reconciling"}, {"Stalled"}),
     "Waiting": ({"Reconciling"}, {"Stalled"}),

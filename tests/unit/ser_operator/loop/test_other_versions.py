@@ -67,9 +67,9 @@ def test_a_field_that_only_a_later_version_knows_holds_the_run_until_that_is_bac
 
     assert operator.condition("Stalled").reason == "SpecUnknownField"
     assert named in run["status"]["message"]
-    assert {name: run["status"][name] for name in before if name not in ("conditions", "message")} == {
-        name: value for name, value in before.items() if name not in ("conditions", "message")
-    }
+    assert run["status"]["phase"] == "Waiting"
+    changed = {name for name in {*before, *run["status"]} if before.get(name) != run["status"].get(name)}
+    assert changed == {"phase", "message", "conditions", "waitingSince"}
     assert list(operator.cluster.jobs) == jobs
     assert operator.cluster.writes[-1] == "status"
     assert operator.cluster.writes.count("delete") == 0
@@ -87,7 +87,7 @@ def test_a_run_that_has_begun_is_not_ended_by_bounds_of_another_version(operator
     operator.cluster.stamp(run)
     operator.sync()
     operator.reconcile()
-    assert (operator.status.phase, operator.condition("Stalled").reason) == ("Running", "InvalidSpec")
+    assert (operator.status.phase, operator.condition("Stalled").reason) == ("Waiting", "InvalidSpec")
 
     run["spec"] = {**run["spec"], "training": {"epochs": 2}}
     operator.cluster.stamp(run)
@@ -99,7 +99,7 @@ def test_a_run_that_has_not_begun_is_held_too(operator):
     operator.cluster.apply(spec={"judge": {}})
     operator.sync()
     operator.reconcile()
-    assert (operator.status.phase, operator.condition("Stalled").status, operator.cluster.creates) == ("Pending", "True", [])
+    assert (operator.status.phase, operator.condition("Stalled").status, operator.cluster.creates) == ("Waiting", "True", [])
 
 
 def test_a_stage_that_only_a_later_version_knows_is_left_to_it(operator):
