@@ -13,11 +13,12 @@ from ser_core.api.status import TERMINAL, Phase, SERRunStatus
 from ser_core.loop.deciding.attempts import attempts_of, tries
 from ser_core.loop.deciding.faults import nodes_to_avoid
 from ser_core.loop.deciding.limits import budget_seconds, count_suspension, deadline_seconds, gpu_hours, seconds_left
-from ser_core.loop.deciding.reopening import at_rest, reopened
+from ser_core.loop.deciding.reopening import at_rest, reopened, reopened_as_lost
 from ser_core.loop.deciding.stages import key_of, live_attempt, next_stage, stage_spec
 from ser_core.loop.deciding.upcoming import unknown_live
 from ser_core.loop.deciding.verdict import Verdict, decide
 from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage
+from ser_core.loop.recording.coherence import coherent
 from ser_core.loop.recording.conditions import conditions, seen_generation
 from ser_core.loop.recording.events import events
 from ser_core.loop.recording.progress import progress
@@ -41,10 +42,16 @@ def plan(run: SERRun, observed: Observed, now: datetime) -> Plan:
     now = now.astimezone(UTC).replace(microsecond=0)
     before = run.status
     if before.has_ended:
-        going_on = reopened(run, now)
+        is_ours = coherent(run, before)
+        going_on = reopened(run, now) if is_ours else reopened_as_lost(run)
         if going_on is None:
             stops = _stops(before, observed)
-            return Plan(stops, seen_generation(at_rest(run), run.metadata.generation), (), STOP_AGAIN_SECONDS if stops else None)
+            return Plan(
+                stops,
+                seen_generation(at_rest(run) if is_ours else before, run.metadata.generation),
+                (),
+                STOP_AGAIN_SECONDS if stops else None,
+            )
         run = run.model_copy(update={"status": going_on})
     status = take_in(run, observed, now)
     verdict = decide(run, status, observed, now)

@@ -1,6 +1,7 @@
 """What an attempt has, and whether a run that failed for want of it has more now."""
 
 from collections.abc import Sequence
+from decimal import InvalidOperation
 
 from ser_core.api.quantity import quantity
 from ser_core.api.serrun import SERRun
@@ -41,5 +42,13 @@ def has_what_was_lacking(row: StageStatus, now: AttemptResources) -> bool:
 
 def _more_memory(had: AttemptResources, now: AttemptResources) -> bool:
     unlimited = had.memory is not None and now.memory is None
-    raised = had.memory is not None and now.memory is not None and quantity(now.memory) > quantity(had.memory)
+    raised = had.memory is not None and now.memory is not None and _above(now.memory, had.memory)
     return unlimited or raised or now.gpus > had.gpus or now.nodes > had.nodes
+
+
+def _above(now: str, had: str) -> bool:
+    """Whether a quantity is above another; anybody may have written the latter into the status."""
+    try:
+        return quantity(now) > quantity(had)
+    except InvalidOperation:
+        return False

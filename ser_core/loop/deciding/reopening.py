@@ -45,6 +45,15 @@ def reopened(run: SERRun, now: datetime) -> SERRunStatus | None:
     )
 
 
+def reopened_as_lost(run: SERRun) -> SERRunStatus | None:
+    """The same for a status that the planner cannot have written. It is believed that the run has failed, and no more of it.
+
+    A failed Job that is still there is then taken in anew, and its failure with it, so that it may take a second rise.
+    """
+    status = run.status
+    return SERRunStatus() if status.phase is Phase.FAILED and run.spec.reopen > status.reopened else None
+
+
 def at_rest(run: SERRun) -> SERRunStatus:
     """The status of an ended run that stays as it is: its spec was read, and what its last attempt had is known."""
     status = run.status

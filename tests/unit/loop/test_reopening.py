@@ -278,3 +278,18 @@ def test_a_completed_run_goes_on_by_a_change_of_its_spec_alone(make_world):
     world.run = world.run.model_copy(update={"status": seen})
 
     assert world.reconcile().actions == ()
+
+
+@pytest.mark.parametrize("garbage", [{"finished_at": "soon"}, {"started_at": "x"}, {"stages": ()}, {"finished_at": None}])
+def test_a_failed_status_that_somebody_garbled_stays_failed_until_the_run_is_reopened(make_world, garbage):
+    world = failed(make_world(activeDeadline="100h"))
+    stored = world.committed()
+    world.run = world.run.model_copy(update={"status": world.status.model_copy(update=garbage)})
+    assert world.reconcile().actions == ()
+    assert world.status.phase == "Failed"
+    for rise in (1, 2):  # the Job that failed is still there and is taken in once more
+        world.change(reopen=rise)
+        world.drive()
+
+    assert world.status.phase == "Completed"
+    assert world.committed()[: len(stored)] == stored
