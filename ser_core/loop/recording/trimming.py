@@ -65,7 +65,8 @@ def _still_read(row: StageStatus, spec: SERRunSpec, status: SERRunStatus) -> boo
         return True
     if loops_ended(loop, status) and loop.controls:
         last = StageKey(_last_retrain(status), StageKind.RETRAIN)
-        return key_of(row) in (last, StageKey(last.iteration, StageKind.FILTER), ending_stage(status))
+        read_by_another_loop = StageKey(last.iteration, StageKind.FILTER) if spec.policy is None else last
+        return key_of(row) in (last, read_by_another_loop, ending_stage(status))
     current = max((known.iteration for known in status.stages), default=0)
     return row.iteration == current or (row.iteration == current - 1 and row.stage is not StageKind.LABEL)
 
