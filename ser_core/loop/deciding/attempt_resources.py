@@ -28,16 +28,25 @@ def attempt_resources(run: SERRun, key: StageKey, earlier: Sequence[StageStatus]
     )
 
 
+def may_have_lacked(row: StageStatus) -> bool:
+    """Whether an attempt failed in a way that other resources can mend."""
+    return _lacked_memory(row) or row.reason in _NUMBER_OF_PROCESSES or row.exit_code == RendezvousTimeout.exit_code
+
+
 def has_what_was_lacking(row: StageStatus, now: AttemptResources) -> bool:
     """Whether an attempt now has what the failed one ``row`` failed for want of. One without a record had the same."""
     had = row.resources
-    if had is None:
+    if had is None or not may_have_lacked(row):
         return False
-    if ran_out_of_memory(row) or row.exit_code == KILLED:
+    if _lacked_memory(row):
         return _more_memory(had, now) or (computes_in_batches(row.stage) and now.tokens_per_batch < had.tokens_per_batch)
     if row.reason in _NUMBER_OF_PROCESSES:
         return (now.nodes, now.gpus) != (had.nodes, had.gpus)
-    return row.exit_code == RendezvousTimeout.exit_code and now != had
+    return now != had
+
+
+def _lacked_memory(row: StageStatus) -> bool:
+    return ran_out_of_memory(row) or row.exit_code == KILLED
 
 
 def _more_memory(had: AttemptResources, now: AttemptResources) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
-from ser_core.loop.deciding.attempt_resources import attempt_resources, has_what_was_lacking
+from ser_core.loop.deciding.attempt_resources import attempt_resources, has_what_was_lacking, may_have_lacked
 from ser_core.loop.deciding.attempts import attempts_of
 from ser_core.loop.deciding.limits import DEADLINE_EXCEEDED, why_to_stop
 from ser_core.loop.deciding.stages import committed, inputs_of, key_of, next_stage
@@ -97,7 +97,7 @@ def _forgiven(row: StageStatus) -> StageStatus:
 
 def _with_record(run: SERRun, row: StageStatus) -> StageStatus:
     """``row`` of an earlier version with what it had: what the spec names now."""
-    if row.resources is not None or row.mode == "report" or row != _failed_attempt(run):
+    if row.resources is not None or row.mode == "report" or not may_have_lacked(row) or row != _failed_attempt(run):
         return row
     earlier = [one for one in attempts_of(run.status, key_of(row)) if one is not row]
     return row.model_copy(update={"resources": attempt_resources(run, key_of(row), earlier)})

@@ -2,6 +2,7 @@
 
 from ser_core.api.serrun import Control, SERRunSpec
 from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
+from ser_core.loop.deciding.attempt_resources import may_have_lacked
 from ser_core.loop.deciding.attempts import attempts_of, counted
 from ser_core.loop.deciding.stages import (
     LABEL_1,
@@ -25,12 +26,12 @@ OLD_MESSAGE_BYTES = 64
 def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
     """``status`` with the committed stages that a later one reads, the live attempt, and the last failures.
 
-    Full messages stay with the last iteration and the last failure. What an attempt had stays with the last failure, and the live one. Of
-    stages that only another version knows everything stays.
+    Full messages stay with the last iteration and the last failure. What an attempt had stays with the live one, and with the last that may
+    have lacked some. Of stages that only another version knows everything stays.
     """
     failures = [row for row in status.stages if row.stage.is_known and row.outcome not in (Outcome.DONE, Outcome.RUNNING)]
     kept = _last_failures(status, failures)
-    recorded = next((row for row in reversed(failures) if row.outcome is Outcome.FAILED), None)
+    recorded = next((row for row in reversed(failures) if row.outcome is Outcome.FAILED and may_have_lacked(row)), None)
     last = len(status.iterations) - 1
     stages = []
     for row in status.stages:
