@@ -22,6 +22,7 @@ An error names the field (or file and line), the value and the remedy: ``message
 value, ``hint`` says what to do about it, ``reason`` is the stable CamelCase code that status and tests use.
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -128,3 +129,14 @@ class Interrupted(SERError):
 EXIT_DONE = 0
 EXIT_NOTHING_TO_REPORT = 3
 """Exit code of ``mode: report`` when the stage has no manifest yet."""
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, is a disk without space or a used-up quota. Libraries in Rust say it in words only."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -43,6 +43,12 @@ RUNS = Group(
     (
         Metric("ser_run_info", "gauge", "1; what does not change during a run.", (*RUN, "base_model", "queue")),
         Metric("ser_run_phase", "gauge", "State: the phase of the run.", (*RUN, "phase")),
+        Metric(
+            "ser_run_waiting_seconds",
+            "gauge",
+            "For how long the run has waited for the world, and for what; without a series it does not wait.",
+            (*RUN, "reason"),
+        ),
         Metric("ser_run_condition", "gauge", "1 when the condition is True, else 0.", (*RUN, "condition")),
         Metric("ser_run_stage", "gauge", "State: the stage that runs or is next.", (*RUN, "stage")),
         Metric("ser_run_learning_status", "gauge", "State: where the run stands in the curriculum.", (*RUN, "learning_status")),
@@ -59,13 +65,14 @@ RUNS = Group(
         Metric(
             "ser_run_stage_charged_attempts",
             "gauge",
-            "Attempts of the newest stage that count against its limit of 3.",
+            "Attempts of the newest stage that count against its limit.",
             (*RUN, "stage"),
         ),
+        Metric("ser_run_retries_limit", "gauge", "Charged attempts of a stage after which the run has failed (retries.limit).", RUN),
         Metric(
             "ser_run_failed_attempts",
             "gauge",
-            "Failed attempts that the status still records, by reason code; it keeps those that count and the last 8.",
+            "Failed attempts that the status still records, charged or not, by reason code; it keeps those that count and the last 8.",
             (*RUN, "stage", "reason"),
         ),
         Metric("ser_run_policy_score", "gauge", "Mean reward model score of the aligned policy on held-out prompts, in logits.", RUN),

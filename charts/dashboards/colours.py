@@ -7,7 +7,10 @@ VERMILION = "#D55E00"
 PURPLE = "#CC79A7"
 BLUE = "#0072B2"
 
-PHASES = {"Pending": SKY, "Running": BLUE, "Suspended": PURPLE, "BudgetExceeded": ORANGE, "Completed": GREEN, "Failed": VERMILION}
+PHASES = {
+    **{"Pending": SKY, "Queued": SKY, "Running": BLUE, "Waiting": ORANGE},
+    **{"Suspended": PURPLE, "BudgetExceeded": ORANGE, "Completed": GREEN, "Failed": VERMILION},
+}
 KINDS = {"SERRun": BLUE, "Job": ORANGE, "Pod": GREEN}
 RESULTS = {"ok": GREEN, "conflict": SKY, "retried": ORANGE, "error": VERMILION}
 MEMORY = {"allocated": SKY, "reserved": ORANGE, "peak": VERMILION, "total": PURPLE}

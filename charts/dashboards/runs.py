@@ -19,6 +19,12 @@ def runs() -> Dashboard:
         number("Running", "Runs that compute.", COUNT, Query('sum(ser_operator_runs{phase="Running"}) or vector(0)', "runs")),
         number("Failed", "Runs that have failed.", COUNT, Query('sum(ser_operator_runs{phase="Failed"}) or vector(0)', "runs"), alarm=1),
         number(
+            "Waiting",
+            "Runs that wait for the world: a node, the store, the hub. They go on by themselves. Runs in a queue are not among them.",
+            COUNT,
+            Query('sum(ser_operator_runs{phase="Waiting"}) or vector(0)', "runs"),
+        ),
+        number(
             "Waiting for a person",
             "Runs with the condition Stalled that have not failed: their message says what is missing.",
             COUNT,
@@ -48,6 +54,7 @@ def _fleet() -> Panel:
         "Where each stands; the accuracy is the best on dev, which decides. A click on a name opens the run.",
         Query(f"max by ({_A_RUN}, phase) (ser_run_phase)", "phase value"),
         Query(f"max by ({_A_RUN}, stage) (ser_run_stage)", "stage value"),
+        Query(f"max by ({_A_RUN}, reason) (ser_run_waiting_seconds)", "has waited"),
         Query(f"max by ({_A_RUN}) (ser_run_iteration)", "loop"),
         Query(f"max by ({_A_RUN}) (ser_run_max_iterations)", "of"),
         Query(f"max by ({_A_RUN}) (ser_run_progress_ratio)", "stage done"),
@@ -55,8 +62,8 @@ def _fleet() -> Panel:
         Query(f"max by ({_A_RUN}) (ser_run_stage_charged_attempts)", "failures of stage"),
         Query(f"max by ({_A_RUN}) (ser_run_gpu_seconds_total) / 3600", "GPU hours"),
         Query(f"time() - max by ({_A_RUN}) (ser_run_started_timestamp_seconds)", "since its start"),
-        labels={name: name for name in ("run", "namespace", "phase", "stage")},
-        units={"stage done": SHARE, "best dev accuracy": SHARE, "since its start": "dthms"},
+        labels={name: name for name in ("run", "namespace", "phase", "stage", "reason")},
+        units={"has waited": "dthms", "stage done": SHARE, "best dev accuracy": SHARE, "since its start": "dthms"},
         hidden=["phase value", "stage value"],
         link=("run", _TO_THE_RUN),
     )
@@ -71,6 +78,12 @@ def _past() -> list[Panel]:
             "How many runs were in which phase.",
             COUNT,
             Query("sum by (phase) (ser_operator_runs)", "{{phase}}", colours=PHASES),
+        ),
+        lines(
+            "Time waited",
+            "For how long runs wait for the world, and for what.",
+            "s",
+            Query(f"max by ({_A_RUN}, reason) (ser_run_waiting_seconds)", "{{namespace}}/{{run}}: {{reason}}"),
         ),
         lines(
             "Failed attempts by reason",

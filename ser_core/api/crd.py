@@ -29,6 +29,7 @@ _KEPT = (
 _KEPT_MORE = ("minProperties", "maxProperties", "required")
 _COLUMNS = (
     ("Phase", "string", ".status.phase", 0),
+    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
     ("Loop", "integer", ".status.iteration", 0),
     ("Stage", "string", ".status.stage", 0),
     ("Percent", "integer", ".status.progress.percent", 0),

@@ -77,14 +77,15 @@ def test_deleting_a_pod_ends_its_process_with_sigterm_and_keeps_its_last_words(w
     assert time.monotonic() - started < 5
 
 
-def test_an_evicted_pod_is_replaced_without_counting_as_a_failure(work, kubelet):
-    rule = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+def test_a_pod_that_the_cluster_takes_away_ends_its_job(work, kubelet):
+    rule = {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     work.python("evicted", "import time; time.sleep(60)", job={"podFailurePolicy": {"rules": [rule]}, "podReplacementPolicy": "Failed"})
     first = work.pod_in("evicted", "Running")["metadata"]
     kubelet.mark_disrupted(work.name, first["name"])
-    running = lambda: next((pod for pod in work.pods("evicted") if pod["metadata"]["uid"] != first["uid"]), None)  # noqa: E731
-    assert work.wait(running)
-    assert "failed" not in work.plane.api().get(work.path("jobs", "evicted"))["status"]
+    said = lambda: work.plane.api().get(work.path("jobs", "evicted"))["status"].get("conditions", ())  # noqa: E731
+    ended = work.wait(lambda: [one for one in said() if one["type"] == "Failed"])
+    assert ended[0]["reason"] == "PodFailurePolicy"
+    assert [pod["metadata"]["uid"] for pod in work.pods("evicted")] == [first["uid"]]
 
 
 def test_a_pod_that_asks_for_more_gpus_than_there_are_waits_in_the_words_of_the_scheduler(work):

@@ -47,7 +47,8 @@ def test_explain_describes_every_field_with_default_and_range(manual, path):
 
 def test_get_shows_where_a_run_is(control_plane, crd, namespace):
     status = {
-        "phase": "Running",
+        "phase": "Waiting",
+        "conditions": [{"type": "Ready", "status": "False", "reason": "StoreUnavailable"}],
         "iteration": 2,
         "stage": "retrain",
         "progress": {"percent": 45, "step": 9, "total": 20, "unit": "steps", "updatedAt": "2026-01-31T12:00:00Z"},
@@ -60,8 +61,8 @@ def test_get_shows_where_a_run_is(control_plane, crd, namespace):
     control_plane.api().create(collection(namespace), GOOD)
     control_plane.api().patch(f"{collection(namespace)}/hh/status", {"status": status})
     head, row = control_plane.kubectl("get", "serruns", "-n", namespace).stdout.splitlines()
-    assert head.split() == ["NAME", "PHASE", "LOOP", "STAGE", "PERCENT", "LEARNING", "BEST", "ACCURACY", "AGE"]
-    assert row.split()[:-1] == ["hh", "Running", "2", "retrain", "45", "Status1", "1", "0.75"]
+    assert head.split() == ["NAME", "PHASE", "REASON", "LOOP", "STAGE", "PERCENT", "LEARNING", "BEST", "ACCURACY", "AGE"]
+    assert row.split()[:-1] == ["hh", "Waiting", "StoreUnavailable", "2", "retrain", "45", "Status1", "1", "0.75"]
     wide = control_plane.kubectl("get", "ser", "hh", "-n", namespace, "-o", "wide").stdout
     assert "GPU-HOURS" in wide
     assert "loop 2 of 4" in wide

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from ser_core.errors import is_disk_full
 from ser_jobs.process.heartbeat import Heartbeat
 from ser_jobs.process.place import Place
 
@@ -52,6 +53,10 @@ class EventLog:
         time_text = datetime.now(UTC).isoformat(timespec="milliseconds")
         signed = {"rank": self._place.rank} if self._place.world_size > 1 else {}
         line = json.dumps({"time": time_text, "event": name, **signed, **fields}, ensure_ascii=False, default=str)
-        with self.path.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
-        print(line, file=self._stream, flush=True)
+        try:
+            with self.path.open("a", encoding="utf-8") as log:
+                log.write(line + "\n")
+            print(line, file=self._stream, flush=True)
+        except OSError as error:
+            if not is_disk_full(error):  # a stage can do its work without its log
+                raise

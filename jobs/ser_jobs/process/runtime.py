@@ -24,7 +24,7 @@ from typing import Any
 from ser_core.api.stage import MAX_RESULT_BYTES, ManifestRef, StageResult, StageSpec
 from ser_core.api.stage_wire import STAGE, STARTED_BY, read_stage_spec
 from ser_core.api.status import StageKind
-from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, SERError, SpecError
+from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, NodeDiskFull, SERError, SpecError, is_disk_full
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import commit, find_manifest, read_manifest, upload_outputs
 from ser_core.store.connect import connect
@@ -67,11 +67,23 @@ def main() -> int:
         print(f"error: {error.message}", file=sys.stderr)
         _report(termination_message, _failure(error, None))
         return error.exit_code
-    with tempfile.TemporaryDirectory(prefix=f"ser-{spec.stage}-", dir=os.environ.get("SER_WORKDIR")) as folder:
-        result, exit_code = run_stage(spec, Path(folder))
+    result, exit_code = _in_a_folder(spec)
     if result.manifest is not None or exit_code != EXIT_DONE:
         _report(termination_message, result)
     return exit_code
+
+
+def _in_a_folder(spec: StageSpec) -> tuple[StageResult, int]:
+    """`run_stage` in a folder of its own, which a full disk may refuse to make."""
+    prefix, parent = f"ser-{spec.stage}-", os.environ.get("SER_WORKDIR")
+    try:
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
+            return run_stage(spec, Path(folder))
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        full = _as_ser_error(error, spec.stage)
+        return _failure(full, None), full.exit_code
 
 
 def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
@@ -197,6 +209,9 @@ def _read_spec(text: str | None) -> StageSpec:
 def _as_ser_error(error: Exception, stage: StageKind) -> SERError:
     if isinstance(error, SERError):
         return error
+    if is_disk_full(error):
+        told = str(error).split("\n")[0]
+        return NodeDiskFull(f"the disk of {os.environ.get('SER_WORKDIR', tempfile.gettempdir())} is full: {told}", hint="free space there")
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return out_of_memory(str(error).split("\n")[0], stage)
     return SERError(
@@ -233,4 +248,9 @@ def _report(path: str | None, result: StageResult) -> None:
         dropped: dict[str, Any] = {"notes": (), "warnings": (), "dropped": {}}
         short = {name: empty for name, empty in dropped.items() if name in type(result.metrics).model_fields}
         text = result.model_copy(update={"metrics": result.metrics.model_copy(update=short)}).model_dump_json(by_alias=True)
-    Path(path).write_text(text, encoding="utf-8")
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print("error: the report cannot be written, since the disk is full", file=sys.stderr)  # the exit code and the store still tell

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_core.errors import Interrupted, SERError
+from ser_core.errors import Interrupted, SERError, is_disk_full
 from ser_jobs.supervisor.ends import End, cause, speakers
 
 TERMINATION_MESSAGE = "SER_TERMINATION_MESSAGE"
@@ -47,4 +47,9 @@ def _said(error: SERError) -> bytes:
 
 def _write(message: bytes) -> None:
     if target := os.environ.get(TERMINATION_MESSAGE):
-        Path(target).write_bytes(message)
+        try:
+            Path(target).write_bytes(message)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            say("report-not-written", message="the disk is full")

@@ -15,6 +15,7 @@ from ser_core.api.stage import StageResult
 from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import StageKey, job_name
 from ser_core.loop.observed import ObservedAttempt
+from ser_operator.facts.pod_ends import disruption, has_failed, over_disk_limit, told_by_kubelet
 from ser_operator.facts.reading import (
     Object,
     at,
@@ -52,7 +53,8 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         return None
     key, number, mode = identity
     state = state_of(job)
-    ended = terminated(deciding(pods))
+    last = deciding(pods)
+    ended, (pod_reason, pod_message) = terminated(last), told_by_kubelet(last)
     if is_held(job, pods):
         state = "failed" if ended.get("exitCode") else "succeeded"
     if state == "running" and deleting_since(job) is not None and pods and all(map(terminated, by_index(pods))):
@@ -67,8 +69,12 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         mode=mode,
         exit_code=_exit_code(job, ended) if state != "running" else None,
         result=_result(ended, pods) if state != "running" else None,
-        disruption=next(filter(None, map(_disruption, by_index(pods))), ""),
+        disruption=next(filter(None, map(disruption, by_index(pods))), ""),
         out_of_memory=ended.get("reason") == "OOMKilled",
+        over_disk_limit=over_disk_limit(last),
+        pod_reason=pod_reason,
+        pod_message=pod_message,
+        node=str(at(last, "spec").get("nodeName") or ""),
         started_at=started or now,  # what has not begun to run holds no GPU
         finished_at=moment(ended.get("finishedAt")) or finished_at(job),
     )
@@ -124,11 +130,11 @@ def _result(ended: Object, pods: Iterable[Object]) -> StageResult | None:
 def deciding(pods: Iterable[Object]) -> Object:
     """The pod whose end is that of the attempt; empty when there is none.
 
-    Where pods have failed it is the one whose failure explains the others' (`_ECHOES`), the first among equals; else it is the one that
-    reports a result, else pod 0.
+    Where pods have failed it is the one whose failure explains the others' (`_ECHOES`), one that never ran before all, the first among
+    equals; else it is the one that reports a result, else pod 0.
     """
     current = by_index(pods)
-    failed = [pod for pod in current if terminated(pod).get("exitCode")]
+    failed = list(filter(has_failed, current))
     if failed:
         return min(failed, key=lambda pod: (terminated(pod).get("exitCode") in _ECHOES, str(terminated(pod).get("finishedAt", ""))))
     return next((pod for pod in current if parse_result(terminated(pod).get("message")) is not None), leading(current))
@@ -150,11 +156,3 @@ def _exit_code(job: Object, ended: Object) -> int | None:
 
 def _deadline_exceeded(job: Object) -> bool:
     return any(one.get("type") == "Failed" and one.get("reason") == "DeadlineExceeded" for one in conditions(job))
-
-
-def _disruption(pod: Object) -> str:
-    """Why the cluster takes a pod away, for example ``PreemptionByScheduler: …``; empty: it does not."""
-    for one in conditions(pod):
-        if one.get("type") == "DisruptionTarget" and one.get("status") == "True":
-            return ": ".join(filter(None, (one.get("reason", "DisruptionTarget"), one.get("message"))))
-    return ""

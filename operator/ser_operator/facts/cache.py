@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from ser_operator.facts.kept import Kind, kept
 from ser_operator.facts.known_run import KnownRun, known_run
+from ser_operator.facts.pod_ends import has_failed
 from ser_operator.facts.reading import Object, at, completion_index, created_at, name, owner_uid, terminated, uid
 
 RunKey = tuple[str, str]
@@ -90,7 +91,7 @@ class Cache:
 
     def _keep_remains(self, kind: Kind, known: Object, last: Object) -> None:
         owner = owner_uid(known)
-        if kind == "Pod" and terminated(last) and owner in self._jobs:
+        if kind == "Pod" and (terminated(last) or has_failed(last)) and owner in self._jobs:
             self._remains.setdefault(owner, {})[completion_index(last)] = kept(kind, last)
         elif kind == "Job":
             before, _ = self._gone.get(owner, ({}, []))

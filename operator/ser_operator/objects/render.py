@@ -26,6 +26,7 @@ TERMINATION_LOG = "/dev/termination-log"
 WORK, SCRATCH, SHARED_MEMORY = "/work", "/tmp", "/dev/shm"
 STORAGE_CREDENTIALS, HUB_CREDENTIALS = "/etc/ser/storage-credentials", "/etc/ser/hub-credentials"
 GPU = "nvidia.com/gpu"
+HOSTNAME = "kubernetes.io/hostname"
 NEVER_RETRIED = (3, *range(10, 20))
 """Exit codes after which Kubernetes itself must not start the pod again (`ser_core.errors`)."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -59,7 +60,7 @@ def job(run: SERRun, action: StartStage, image: str, settings: Settings) -> Obje
             **gang.job_fields(spec, stage_resources(run, spec)),
             "podReplacementPolicy": "Failed",  # never two pods on scarce devices
             "suspend": bool(queue),  # a queue admits it; the operator never changes it
-            "podFailurePolicy": {"rules": _failure_rules(gang.is_gang(spec, stage_resources(run, spec)))},
+            "podFailurePolicy": {"rules": _failure_rules()},
             **({"activeDeadlineSeconds": action.max_seconds} if action.max_seconds is not None else {}),
             "template": template,
         },
@@ -89,12 +90,18 @@ def owner(run: SERRun) -> Object:
     }
 
 
-def _failure_rules(is_gang: bool) -> list[Object]:
-    """An answer that will not change ends the attempt at once; a pod that the cluster takes away is replaced, except in a
-    gang: there all pods must start again."""
+def _failure_rules() -> list[Object]:
+    """What ends the attempt at once, also one in parts: an answer that will not change, and a pod that the cluster takes away. The planner
+    starts the next attempt, says so and counts the GPU time of each; a Job that replaces its pods does neither."""
     never_again = {"action": "FailJob", "onExitCodes": {"containerName": labels.CONTAINER, "operator": "In", "values": list(NEVER_RETRIED)}}
-    replaced = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-    return [never_again] if is_gang else [replaced, never_again]
+    taken_away = {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    return [taken_away, never_again]
+
+
+def _elsewhere(nodes: tuple[str, ...]) -> Object:
+    """Affinity that prefers every other node to ``nodes``. It needs no right to read nodes, and forbids nothing."""
+    others = {"matchExpressions": [{"key": HOSTNAME, "operator": "NotIn", "values": list(nodes)}]}
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": others}]}}
 
 
 def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -> Object:
@@ -129,6 +136,8 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
         pod["nodeSelector"] = selector
     if tolerations := (*wanted.tolerations, *(settings.gpu_tolerations if wanted.gpus else ())):
         pod["tolerations"] = [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in tolerations]
+    if action.avoid_nodes:
+        pod["affinity"] = _elsewhere(action.avoid_nodes)
     if wanted.priority_class_name:
         pod["priorityClassName"] = wanted.priority_class_name
     return {"metadata": {"labels": dict(labels.stage_labels(run, spec))}, "spec": pod}

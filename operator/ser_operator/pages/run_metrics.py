@@ -7,8 +7,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ser_core.api.known_part import read_status
-from ser_core.api.status import IterationStatus, Outcome, SERRunStatus, StageStatus
-from ser_core.loop.deciding.attempts import attempts_of
+from ser_core.api.serrun import RetriesSpec
+from ser_core.api.status import IterationStatus, Outcome, Phase, SERRunStatus, StageStatus
+from ser_core.loop.deciding.attempts import attempts_of, charged
+from ser_core.loop.deciding.ends import found_nothing
 from ser_core.loop.deciding.stages import key_of
 from ser_operator.facts.reading import at
 
@@ -34,11 +36,30 @@ def samples(body: Object) -> Iterator[Sample]:
         yield from (Sample(one.metric, (*run, str(row.iteration), *one.labels), one.value) for one in _iteration(row))
 
 
+def waiting_samples(body: Object, now: datetime) -> Iterator[Sample]:
+    """For how long a run has waited at ``now``; none where it does not wait."""
+    status = at(body, "status")
+    since = _seconds(status.get("waitingSince"))
+    if since is not None:
+        run = str(at(body, "metadata").get("namespace", "")), str(at(body, "metadata").get("name", ""))
+        yield Sample("ser_run_waiting_seconds", (*run, waits_for(read_status(status))), max(0.0, now.timestamp() - since))
+
+
+def waits_for(status: SERRunStatus) -> str:
+    """The reason of a run that waits; while an attempt only looks whether the world is back, that of the attempt before."""
+    if status.phase is Phase.RUNNING:
+        ended = [row.reason for row in status.stages if row.outcome not in (Outcome.RUNNING, Outcome.DONE) and not found_nothing(row)]
+        return ended[-1] if ended else Phase.RUNNING.value
+    return next((one.reason for one in status.conditions if one.type == "Ready"), status.phase.value)
+
+
 def _spec(run: Labels, body: Object) -> Iterator[Sample]:
     spec, loop = at(body, "spec"), at(body, "spec", "loop")
     yield Sample("ser_run_info", (*run, str(at(spec, "rewardModel").get("base", "")), str(spec.get("queueName") or "")), 1)
     if isinstance(most := loop.get("maxIterations"), int):
         yield Sample("ser_run_max_iterations", run, most)
+    limit = at(spec, "retries").get("limit")
+    yield Sample("ser_run_retries_limit", run, limit if isinstance(limit, int) else RetriesSpec().limit)
     yield from _moment("ser_run_created_timestamp_seconds", run, at(body, "metadata").get("creationTimestamp"))
 
 
@@ -75,15 +96,14 @@ def _falls(accuracies: Sequence[float]) -> int:
 def _attempts(status: SERRunStatus) -> Iterator[Sample]:
     if status.stages:
         newest = status.stages[-1]
-        charged = sum(row.charged and not row.forgiven for row in attempts_of(status, key_of(newest)))
         yield Sample("ser_run_stage_attempt", (newest.stage,), newest.attempt)
-        yield Sample("ser_run_stage_charged_attempts", (newest.stage,), charged)
+        yield Sample("ser_run_stage_charged_attempts", (newest.stage,), len(charged(attempts_of(status, key_of(newest)))))
     failures = Counter((row.stage.value, row.reason) for row in status.stages if _failed(row))
     yield from (Sample("ser_run_failed_attempts", labels, number) for labels, number in failures.items())
 
 
 def _failed(row: StageStatus) -> bool:
-    return row.charged and row.outcome in (Outcome.FAILED, Outcome.LOST, Outcome.INTERRUPTED)
+    return row.outcome in (Outcome.FAILED, Outcome.LOST) and not found_nothing(row)
 
 
 def _iteration(row: IterationStatus) -> Iterator[Sample]:

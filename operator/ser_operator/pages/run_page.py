@@ -12,13 +12,14 @@ from ser_core.api.status import Phase
 from ser_core.metrics import ITERATIONS, METRICS, RUNS
 from ser_operator.facts.known_run import KnownRun
 from ser_operator.facts.reading import moment
-from ser_operator.pages.run_metrics import Sample, samples
+from ser_operator.pages.run_metrics import Sample, samples, waiting_samples
 
 SHOWN_AFTER_END = timedelta(days=7)
 MOST_ENDED = 500
 """Of the ended runs those that ended last are shown."""
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 _PHASES = frozenset(Phase)
+_WAITING = "ser_run_waiting_seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class RunPage:
     def __init__(self) -> None:
         self._known: Mapping[int, _Rendered] = {}
         self._phases: Mapping[str, int] = {}
+        self._waiting = ""
+        """Lines of what changes although no run does: the time for which each waits."""
 
     def update(self, runs: Iterable[KnownRun], now: datetime) -> None:
         """Take in the current runs. One that is the same Python object has not changed."""
@@ -41,6 +44,8 @@ class RunPage:
         current = list(runs)
         self._phases = Counter(run.phase if run.phase in _PHASES else Phase.PENDING.value for run in current)
         self._known = {id(run): known.get(id(run)) or _Rendered(run, _render(run)) for run in shown(current, now)}
+        waiting = (rendered.run.body() for rendered in self._known.values() if not rendered.run.has_ended)
+        self._waiting = "".join(_line(sample) for body in waiting for sample in waiting_samples(body, now))
 
     def phases(self) -> Mapping[str, int]:
         """Number of all runs by phase."""
@@ -52,6 +57,8 @@ class RunPage:
         parts = []
         for metric in (*RUNS.metrics, *ITERATIONS.metrics):
             lines = [run.lines[metric.name] for run in runs if metric.name in run.lines]
+            if metric.name == _WAITING and self._waiting:
+                lines = [self._waiting]
             if lines:
                 parts += [f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.type}\n", *lines]
         return "".join(parts)

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ser_core.api.stage import StageResult
 from ser_core.api.stage_wire import STAGE, write_stage_spec
-from ser_core.errors import SERError
+from ser_core.errors import NodeDiskFull, SERError, is_disk_full
 from ser_core.loop.deciding.attempt_resources import KILLED
 from ser_core.loop.observed import Action, ObservedAttempt, StartStage
 
@@ -116,12 +116,18 @@ class LocalExecutor:
 
     def _start(self, action: StartStage) -> None:
         spec, folder = action.spec, Path(self._folder.name, action.job)
-        folder.mkdir()
         attempt = ObservedAttempt(spec.iteration, spec.stage, spec.attempt, action.job, "running", spec.mode, started_at=datetime.now(UTC))
         deadline = None if action.max_seconds is None else datetime.fromtimestamp(datetime.now(UTC).timestamp() + action.max_seconds, UTC)
         process = _Process(attempt, folder / "output", folder / "result.json", deadline=deadline)
-        process.output.touch()
         self._processes[action.job] = process
+        try:
+            folder.mkdir()
+            process.output.touch()
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            self._end_without_disk(action.job, folder)
+            return
         environment = {
             STAGE: write_stage_spec(spec),
             "SER_TERMINATION_MESSAGE": str(process.result),
@@ -129,6 +135,12 @@ class LocalExecutor:
             **dict.fromkeys(_THREAD_VARIABLES, str(spec.threads)),
         }
         self._send({"start": action.job, "environment": environment, "output": str(process.output)})
+
+    def _end_without_disk(self, job: str, folder: Path) -> None:
+        """An attempt that could not even be started; the planner tries again after a pause."""
+        told = StageResult(outcome="failed", reason=NodeDiskFull.__name__, message=f"the disk of {folder.parent} is full")
+        ended = replace(self._processes[job].attempt, state="failed", exit_code=NodeDiskFull.exit_code, result=told)
+        self._processes[job] = replace(self._processes[job], attempt=replace(ended, finished_at=datetime.now(UTC)))
 
     def _stop(self, job: str) -> None:
         process = self._processes.get(job)
@@ -185,6 +197,8 @@ class LocalExecutor:
     def _read_outputs(self) -> list[StageEvent]:
         events: list[StageEvent] = []
         for job, process in list(self._processes.items()):
+            if not process.output.exists():
+                continue
             with process.output.open("rb") as output:
                 output.seek(process.read)
                 content = output.read()

@@ -20,21 +20,26 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.stage import RunIdentity, StageResult
 from ser_core.api.status import Outcome, Phase, StageStatus
 from ser_core.cli.access.local_executor import LocalExecutor
+from ser_core.cli.access.saved_run import SavedRun
 from ser_core.cli.access.serrun_file import located, read_serrun
 from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile
 from ser_core.cli.views.display import Display, choose_display
 from ser_core.errors import SERError, SpecError
+from ser_core.loop.deciding.faults import SER_RUN_ENDED
 from ser_core.loop.deciding.reopening import reopened
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.connect import connect
 from ser_core.store.port import ObjectStore
-from ser_core.store.run_object import create_run, load_run, save_run
+from ser_core.store.retry import Retry
+from ser_core.store.run_object import create_run, load_run
 
 EXIT_SUSPENDED = 75
 """Exit code of a run that waits for the user: suspended, or out of budget (EX_TEMPFAIL of sysexits.h)."""
-WAITING = (Phase.SUSPENDED, Phase.BUDGET_EXCEEDED)
+LEFT_TO_THE_USER = (Phase.SUSPENDED, Phase.BUDGET_EXCEEDED)
+AT_ONCE = Retry(deadline_seconds=2.0)
+"""Deadline for the store while a run is carried out and its stages wait for the store themselves."""
 _POLL_SECONDS = 0.25
 
 
@@ -61,7 +66,7 @@ def run(file: RunFile, as_json: JsonLines = False) -> None:
 
 
 def run_file(path: Path, display: Display) -> int:
-    """Start the run of ``path`` or continue it where its manifests say, until it ends or must wait.
+    """Start the run of ``path`` or continue it where its manifests say, until it ends or the user must act. It waits for the world itself.
 
     Returns:
         0 completed; the failing stage's exit code; 75 suspended or out of budget; 130 after Ctrl-C, 143 after SIGTERM.
@@ -82,23 +87,33 @@ def run_file(path: Path, display: Display) -> int:
             display.ended_before(run)
             return _exit_code(run)
         with LocalExecutor(lock.fileno()) as executor, display:
-            run = _drive(run, path, store, executor, display, interruption)
+            saved = SavedRun(connect(wanted.spec.storage, AT_ONCE), display.warn)
+            run = _drive(run, path, store, saved, executor, display, interruption)
         interrupted = interruption.number is not None and not run.status.has_ended
         if interrupted:
-            run = _explain_interruption(run, path, store)
+            run = _explain_interruption(run, path, saved)
         display.ended(run, store)
     return 128 + interruption.number if interruption.number is not None and interrupted else _exit_code(run)
 
 
-def _explain_interruption(run: SERRun, path: Path, store: ObjectStore) -> SERRun:
+def _explain_interruption(run: SERRun, path: Path, saved: SavedRun) -> SERRun:
     """The hint after Ctrl-C. The planner's hint names the field `suspend`, which needs no change here."""
     status = run.status.model_copy(update={"message": f"interrupted; to go on: ser run {path}"})
     run = run.model_copy(update={"status": status})
-    save_run(store, run)
+    saved.save(run)
+    saved.flush()
     return run
 
 
-def _drive(run: SERRun, path: Path, store: ObjectStore, executor: LocalExecutor, display: Display, interruption: Interruption) -> SERRun:
+def _drive(
+    run: SERRun,
+    path: Path,
+    store: ObjectStore,
+    saved: SavedRun,
+    executor: LocalExecutor,
+    display: Display,
+    interruption: Interruption,
+) -> SERRun:
     before = ended_attempts(run, store)
     threads = len(os.sched_getaffinity(0))
     read_at = path.stat().st_mtime_ns
@@ -112,9 +127,11 @@ def _drive(run: SERRun, path: Path, store: ObjectStore, executor: LocalExecutor,
             executor.carry_out(action)
         if planned.status != run.status:
             run = run.model_copy(update={"status": planned.status})
-            save_run(store, run)
+            saved.save(run)
+        saved.flush()
         display.show(run, planned)
-        if planned.status.has_ended or (planned.status.phase in WAITING and not _live(executor)):
+        over = planned.status.has_ended or (planned.status.phase in LEFT_TO_THE_USER and not _live(executor))
+        if over and (saved.flush() or interruption.number is not None):
             return run
         for event in executor.wait(_POLL_SECONDS):
             display.stage_event(event)
@@ -144,7 +161,7 @@ def _taken_away(run: SERRun, stage: StageStatus, store: ObjectStore) -> Observed
         "failed",
         "report" if stage.mode == "report" else "execute",
         exit_code=143,
-        result=StageResult(outcome="interrupted", reason="Interrupted", message="ser run was ended", checkpoint_step=step),
+        result=StageResult(outcome="interrupted", reason=SER_RUN_ENDED, message="ser run was ended", checkpoint_step=step),
         finished_at=datetime.now(UTC),
     )
 
@@ -211,7 +228,7 @@ def _live(executor: LocalExecutor) -> bool:
 def _exit_code(run: SERRun) -> int:
     if run.status.phase is Phase.COMPLETED:
         return 0
-    if run.status.phase in WAITING:
+    if run.status.phase in LEFT_TO_THE_USER:
         return EXIT_SUSPENDED
     codes = [stage.exit_code for stage in run.status.stages if stage.outcome is Outcome.FAILED and stage.exit_code]
     return codes[-1] if codes else 1

@@ -152,7 +152,8 @@ class LiveDisplay:
         for job, stage in running.items():
             if job not in self._tasks:
                 self._tasks[job] = self._progress.add_task(_title(stage), total=None, unit="")
-        self._live.update(Group(evolution_table(run.status), self._progress))
+        waits = [Text(f"waiting: {run.status.message}", style="yellow")] if run.status.phase is Phase.WAITING else []
+        self._live.update(Group(evolution_table(run.status), *waits, self._progress))
 
     def stage_event(self, event: StageEvent) -> None:
         """Move the stage's bar; errors stay on the screen."""

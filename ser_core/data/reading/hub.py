@@ -9,7 +9,7 @@ from typing import Literal
 
 from ser_core.api.serrun import HubSpec
 from ser_core.api.uris import split_hub
-from ser_core.errors import DataError, SpecError, StoreError
+from ser_core.errors import DataError, SpecError, StoreError, is_disk_full
 
 Kind = Literal["dataset", "model"]
 
@@ -92,6 +92,8 @@ def _explained(uri: str, kind: Kind, endpoint: str | None) -> Iterator[None]:
             raise SpecError(f"{uri}: {where} refuses access", reason="HubAccessDenied", hint="check HF_TOKEN") from error
         raise _unavailable(uri, where, error) from error
     except (HTTPError, OSError) as error:
+        if is_disk_full(error):
+            raise
         raise _unavailable(uri, where, error) from error
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.faults.home import Home, home
-from controlplane.faults.plans import deletion, garbage, jobs, meddling, operators, queue, strangers, watching
+from controlplane.faults.plans import deletion, garbage, jobs, meddling, operators, queue, strangers, watching, world
 from controlplane.faults.plans.plan import Plan, run_to_end
 from controlplane.kueue.process import Kueue, why_not
 
@@ -36,7 +36,7 @@ class Outcome:
 def plans(writes: int) -> Iterator[Plan]:
     """All plans for a run that makes ``writes`` writes when nothing disturbs it, but those that need a cluster to themselves or a queue."""
     yield from operators.plans(writes)
-    for concern in (watching, jobs, deletion, meddling, strangers, garbage):
+    for concern in (watching, jobs, deletion, meddling, strangers, garbage, world):
         yield from concern.plans()
 
 

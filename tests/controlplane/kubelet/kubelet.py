@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ from controlplane.kubelet.containers import Container, Double, DoubleContainer, 
 from controlplane.kubelet.gate import Gate, HeldContainer
 from controlplane.kubelet.kubelet_api import UNREACHABLE, KubeletApi
 from controlplane.kubelet.pod_addresses import PodAddresses
+from controlplane.kubelet.pod_status import now
 from controlplane.kubelet.pod_worker import PodWorker
 from controlplane.plane.api_client import ApiError, Object, Watch
 from controlplane.plane.control_plane import ControlPlane
@@ -20,6 +22,16 @@ from controlplane.plane.watchdog import Watchdog
 RELIST_SECONDS = 20
 _PODS = "/api/v1/pods"
 _BOUND = "spec.nodeName!="
+
+
+@dataclass(slots=True)
+class Rejection:
+    """Pods that are refused when they come."""
+
+    labels: Mapping[str, str]
+    reason: str
+    message: str
+    left: int
 
 
 class ProcessKubelet:
@@ -57,6 +69,8 @@ class ProcessKubelet:
         self._watchdog = Watchdog()
         self._watch: Watch | None = None
         self._gates: list[Gate] = []
+        self._rejections: list[Rejection] = []
+        self._rejected: set[str] = set()
         self._lock = threading.Lock()
         self._workers: dict[str, PodWorker] = {}
         self._thread = threading.Thread(target=self._follow, name="kubelet", daemon=True)
@@ -85,6 +99,10 @@ class ProcessKubelet:
         gate = Gate(labels)
         self._gates.append(gate)
         return gate
+
+    def reject(self, labels: Mapping[str, str], reason: str, message: str, times: int) -> None:
+        """Refuse the next ``times`` pods with these labels when they come, as a kubelet does without the device or the CPUs for them."""
+        self._rejections.append(Rejection(labels, reason, message, times))
 
     def kill(self, namespace: str, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to the container of a running pod, as a crash would."""
@@ -166,11 +184,24 @@ class ProcessKubelet:
                 worker.abandon()
             return
         if worker is None:
-            if pod["status"]["phase"] in ("Succeeded", "Failed"):
+            if pod["status"]["phase"] in ("Succeeded", "Failed") or metadata["uid"] in self._rejected:
+                return
+            if (rejection := self._next_rejection(metadata.get("labels", {}))) is not None:
+                self._rejected.add(metadata["uid"])
+                self._api.write_status(
+                    pod, {"phase": "Failed", "reason": rejection.reason, "message": rejection.message, "startTime": now()}
+                )
                 return
             worker = self._start(pod)
         if "deletionTimestamp" in metadata:
             worker.terminate(metadata["deletionGracePeriodSeconds"])
+
+    def _next_rejection(self, labels: Mapping[str, str]) -> "Rejection | None":
+        for rejection in self._rejections:
+            if rejection.left and rejection.labels.items() <= labels.items():
+                rejection.left -= 1
+                return rejection
+        return None
 
     def _start(self, pod: Object) -> PodWorker:
         metadata = pod["metadata"]

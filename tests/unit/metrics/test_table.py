@@ -24,7 +24,7 @@ WITHOUT_UNIT = {
     *("ser_iteration_dev_loss", "ser_iteration_temperature", "ser_train_loss", "ser_train_gradient_norm", "ser_train_learning_rate"),
     *("ser_run_policy_score", "ser_run_policy_baseline_score", "ser_run_policy_steps", "ser_policy_reward", "ser_policy_score"),
     *("ser_policy_witness_score", "ser_policy_kl_coefficient", "ser_policy_loss", "ser_policy_value_loss", "ser_policy_gradient_norm"),
-    *("ser_policy_critic_gradient_norm", "ser_run_accuracy_falls"),
+    *("ser_policy_critic_gradient_norm", "ser_run_accuracy_falls", "ser_run_retries_limit"),
 }
 LABELS = {
     *("namespace", "run", "iteration", "stage", "phase", "condition", "learning_status", "base_model", "queue", "reason", "control"),

@@ -49,7 +49,9 @@ STATUS = {
         },
     ],
     "stages": [
-        {"iteration": 2, "stage": "retrain", "attempt": 1, "outcome": "Failed", "charged": True, "reason": "StoreUnavailable"},
+        {"iteration": 2, "stage": "retrain", "attempt": 1, "outcome": "Failed", "reason": "StoreUnavailable"},
+        {"iteration": 2, "stage": "retrain", "attempt": 0, "outcome": "Failed", "charged": True, "reason": "StageHung"},
+        {"iteration": 2, "stage": "retrain", "attempt": 0, "outcome": "Failed", "charged": True, "forgiven": True, "reason": "StageHung"},
         {"iteration": 2, "stage": "retrain", "attempt": 2, "outcome": "Interrupted", "reason": "Interrupted"},
         {"iteration": 2, "stage": "retrain", "attempt": 3},
     ],
@@ -101,7 +103,21 @@ def test_retries_are_told_with_their_reasons(telemetry):
 
     assert values[of_run("ser_run_stage_attempt", stage="retrain")] == 3
     assert values[of_run("ser_run_stage_charged_attempts", stage="retrain")] == 1
+    assert values[of_run("ser_run_retries_limit")] == 3
     assert values[of_run("ser_run_failed_attempts", stage="retrain", reason="StoreUnavailable")] == 1
+
+
+@pytest.mark.parametrize(("phase", "ready", "reason"), [("Waiting", "StoreFull", "StoreFull"), ("Running", "Running", "Interrupted")])
+def test_a_run_that_waits_tells_for_how_long_and_for_what(runs, telemetry, phase, ready, reason):
+    since = datetime.now(UTC) - timedelta(minutes=31)
+    conditions = [{"type": "Ready", "status": "False", "reason": ready}]
+    waiting = {**STATUS, "phase": phase, "waitingSince": f"{since:%Y-%m-%dT%H:%M:%SZ}", "conditions": conditions}
+    runs[:] = [run("hh", {key: value for key, value in waiting.items() if key != "finishedAt"})]
+
+    first = exported(telemetry)[of_run("ser_run_waiting_seconds", reason=reason)]
+
+    assert 31 * 60 <= first < 32 * 60
+    assert exported(telemetry)[of_run("ser_run_waiting_seconds", reason=reason)] > first
 
 
 def test_every_loop_tells_its_evolution(telemetry):
@@ -148,13 +164,13 @@ def test_a_deleted_run_vanishes(telemetry, runs):
     assert not any("hh" in str(key) or key[0] == "ser_operator_runs" for key in exported(telemetry))
 
 
-@pytest.mark.parametrize("status", [None, {}, {"phase": "Nonsense"}, {"iterations": 7}, {"startedAt": "yesterday"}])
+@pytest.mark.parametrize("status", [None, {}, {"phase": "OfALaterVersion"}, {"iterations": 7}, {"startedAt": "yesterday"}])
 def test_a_run_without_a_readable_status_hides_no_other(telemetry, runs, status):
     runs.append(run("odd", status))
 
     values = exported(telemetry)
 
-    assert of_run("ser_run_phase", run="odd", phase="Pending") in values
+    assert of_run("ser_run_phase", run="odd", phase=(status or {}).get("phase", "Pending")) in values
     assert of_run("ser_run_phase", phase="Running") in values
 
 
@@ -172,7 +188,8 @@ def test_names_with_any_text_are_escaped(telemetry, runs):
     assert exported(telemetry)[of_run("ser_run_info", base_model='s3://b/"\\\n', queue="")] == 1
 
 
-def test_the_operator_tells_of_its_own_work(telemetry):
+def test_the_operator_tells_of_its_own_work(telemetry, runs):
+    runs.append(run("waits", {"phase": "Waiting", "waitingSince": "2026-01-31T12:00:00Z"}))
     telemetry.watched("Pod")
     telemetry.reconciled("ok", 0.01)
     telemetry.waited(0.5)
@@ -185,7 +202,7 @@ def test_the_operator_tells_of_its_own_work(telemetry):
     assert values[("ser_operator_api_requests_total", ("code", "409"), ("verb", "PATCH"))] == 1
     assert values[("ser_operator_queue_latency_seconds_sum",)] == 0.5
     assert values[("ser_operator_resync_changes_total", ("kind", "Job"))] == 2
-    assert values[("ser_operator_cached_objects", ("kind", "SERRun"))] == 1
+    assert values[("ser_operator_cached_objects", ("kind", "SERRun"))] == 2
     names = {str(key[0]).removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for key in values}
     assert {metric.name for group in (RUNS, ITERATIONS, OPERATOR) for metric in group.metrics} <= names
 

@@ -35,8 +35,7 @@ def deleted_by_hand(kind: str, stage: str) -> Fault:
 
     def fault(scenario: Scenario) -> None:
         act = scenario.delete_job if kind == "job" else scenario.delete_pod
-        # What becomes of a deleted Job's process is nobody's to see, so it is charged unless it had committed.
-        run_to_end(scenario, on_stage={stage: act}, seconds=120, charged=range(2 if kind == "job" else 1))
+        run_to_end(scenario, on_stage={stage: act}, seconds=120)
 
     return fault
 

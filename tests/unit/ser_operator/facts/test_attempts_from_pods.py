@@ -79,6 +79,55 @@ def test_out_of_memory_and_disruption_are_told_apart(operator, run, job):
     assert (taken.out_of_memory, taken.disruption, taken.exit_code) == (False, "EvictionByEvictionAPI: Eviction API: evicting", 137)
 
 
+def rejected(operator, job, reason="UnexpectedAdmissionError", message="Pod was rejected: no healthy devices", **status):
+    """The Job's pod as the kubelet leaves it."""
+    operator.cluster.end(job, 137)
+    pod = next(iter(operator.cluster.pods.values()))
+    pod["status"] = {"phase": "Failed", "reason": reason, "message": message, **status}
+    pod["spec"]["nodeName"] = "gpu-1"
+    return pod
+
+
+def test_a_pod_that_never_ran_says_why_and_where(operator, run, job):
+    rejected(operator, job)
+    (attempt,) = seen(operator, run)
+
+    assert (attempt.exit_code, attempt.result, attempt.node) == (None, None, "gpu-1")
+    assert (attempt.pod_reason, attempt.pod_message) == ("UnexpectedAdmissionError", "Pod was rejected: no healthy devices")
+
+
+OWN = 'Usage of EmptyDir volume "work" exceeds the limit "1Gi". '
+NODE_FULL = "The node was low on resource: ephemeral-storage. Threshold quantity: 1, available: 0. "
+
+
+@pytest.mark.parametrize(
+    ("message", "over"),
+    [
+        (OWN, True),
+        ('Container stage exceeded its local ephemeral storage limit "1Gi". ', True),
+        ("Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ", True),
+        (NODE_FULL, False),
+    ],
+)
+def test_a_pod_over_its_own_disk_limit_is_told_from_one_on_a_full_node(operator, run, job, message, over):
+    rejected(operator, job, "Evicted", message)
+
+    assert seen(operator, run)[0].over_disk_limit is over
+
+
+def test_an_eviction_that_the_node_declares_a_disruption_is_none_of_the_pods_own_doing(operator, run, job):
+    rejected(operator, job, "Evicted", OWN, conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}])
+
+    (attempt,) = seen(operator, run)
+    assert (attempt.over_disk_limit, attempt.disruption) == (False, "TerminationByKubelet")
+
+
+def test_a_container_that_was_gone_after_a_restart_of_its_node_is_told_by_the_kubelets_word(operator, run, job):
+    operator.cluster.end(job, 137, reason="ContainerStatusUnknown", message="The container could not be located")
+
+    assert seen(operator, run)[0].pod_reason == "ContainerStatusUnknown"
+
+
 def test_a_disruption_without_a_message_is_its_reason(operator, run, job):
     operator.cluster.end(job, 137)
     pod = next(iter(operator.cluster.pods.values()))

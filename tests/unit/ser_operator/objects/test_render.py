@@ -37,7 +37,7 @@ def run(name="hh", **spec):
     return SERRun.model_validate({"metadata": {"name": name, "namespace": "lab", "uid": "5f2c"}, "spec": document})
 
 
-def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", max_seconds=None, budget_seconds=None, settings=SETTINGS):
+def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", settings=SETTINGS, **limits):
     spec = StageSpec(
         run=RunIdentity(namespace="lab", name=run.metadata.name, uid="5f2c"),
         stage=stage,
@@ -48,8 +48,16 @@ def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", max_seco
         inputs={"prepared": ManifestRef(stage=StageKind.PREPARE, iteration=0, uri="s3://bucket/m", sha256="00")} if iteration else {},
         threads=2,
     )
-    action = StartStage(spec, job_name(run, StageKey(iteration, stage), 1), max_seconds, budget_seconds)
+    action = StartStage(spec, job_name(run, StageKey(iteration, stage), 1), **{"max_seconds": None, **limits})
     return render.job(run, action, SETTINGS.image, settings)
+
+
+def test_nodes_where_attempts_have_failed_are_avoided_but_not_forbidden():
+    pod = rendered(run(), avoid_nodes=("gpu-1", "gpu-2"))["spec"]["template"]["spec"]
+
+    (term,) = pod["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert term["preference"]["matchExpressions"] == [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["gpu-1", "gpu-2"]}]
+    assert "affinity" not in rendered(run())["spec"]["template"]["spec"]
 
 
 def environment(job):
@@ -137,13 +145,20 @@ def test_a_gang_meets_at_its_pod_0_by_a_name_that_its_service_gives():
     assert service["spec"]["selector"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
 
 
-def test_a_gang_that_has_lost_a_pod_is_over_and_a_part_is_repeated_alone():
+def test_a_gang_that_has_lost_a_pod_is_over_and_a_part_that_crashed_is_repeated_alone():
     training, labelling = CASES["retrain-on-four-nodes"]["spec"], CASES["label-on-two-nodes"]["spec"]
 
     assert training["backoffLimit"] == 0
-    assert [rule["action"] for rule in training["podFailurePolicy"]["rules"]] == ["FailJob"]
     assert "backoffLimit" not in labelling
     assert labelling["backoffLimitPerIndex"] == 1
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_pod_that_the_cluster_takes_away_ends_the_attempt(name):
+    rules = CASES[name]["spec"]["podFailurePolicy"]["rules"]
+
+    assert {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]} in rules
+    assert "Ignore" not in [rule["action"] for rule in rules]
 
 
 @pytest.mark.parametrize("stage", ["prepare", "filter"])
