@@ -204,14 +204,14 @@ REMEDIES = (
         "the stage needs more memory than it has",
         "raise resources.{resources}.memory or gpus, or lower training.tokensPerBatch further; the run then goes on",
         Then.ITSELF,
-        here="lower training.tokensPerBatch further, or close other programs",
+        here="lower training.tokensPerBatch below what the message names, or close other programs",
     ),
     Remedy(
         ("Killed",),
         "the stage's process was killed; mostly, because the memory was used up",
         "raise resources.{resources}.memory, or lower training.tokensPerBatch; the run then goes on",
         Then.ITSELF,
-        here="lower training.tokensPerBatch, or close other programs",
+        here="lower training.tokensPerBatch (below 2048 on a CPU), or close other programs",
     ),
     Remedy(
         ("StageHung",),
