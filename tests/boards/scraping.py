@@ -24,6 +24,8 @@ GPU_NODE = "gpu-node-1"
 RULES = sorted((ROOT / "charts/ser-operator/rules").glob("*.yaml"))
 AFTER_ITS_END = {"Stage done"}
 """Panels of a run that are empty when it has ended."""
+WHILE_NONE_WAITS = {"Every run"}
+"""Panels of the fleet that have an empty column at a moment at which no run waits for the world."""
 _OPERATOR_PORT = 8080
 _SHORTEST = "2s"
 """Time over which a rate is taken where no board is drawn."""

@@ -12,7 +12,7 @@ from lanes import cannot_run
 
 from boards.build import missing
 from boards.gpu_exporter import Pod
-from boards.scraping import AFTER_ITS_END, GPU_NODE, RULES, Scraped, scraping
+from boards.scraping import AFTER_ITS_END, GPU_NODE, RULES, WHILE_NONE_WAITS, Scraped, scraping
 from boards.verdict import faults
 from controlplane.faults.fault_proxy import FaultProxy
 from controlplane.faults.scenario import ROOT
@@ -144,7 +144,7 @@ def pictures(tmp_path_factory):
 
 
 def test_the_fleet_is_drawn_while_the_policy_trains(scraped, pictures):
-    assert not faults(scraped.drawn("ser-runs", pictures / "ser-runs.png", while_the_policy_trains(scraped)))
+    assert not faults(scraped.drawn("ser-runs", pictures / "ser-runs.png", while_the_policy_trains(scraped)), WHILE_NONE_WAITS)
 
 
 def test_every_panel_of_a_run_is_drawn_while_its_policy_trains(scraped, pictures):

@@ -37,7 +37,8 @@ def test_a_pod_over_its_own_limit_is_evicted_without_a_disruption(story):
     assert [one for one in pod["status"].get("conditions", ()) if one["type"] == "DisruptionTarget"] == []
 
 
-def test_the_attempt_is_charged_as_one_that_was_killed(story):
-    """Expected today: nobody knows why it was killed."""
+def test_the_attempt_is_charged_and_names_the_limit(story):
+    """Expected: DiskLimitExceeded, in the kubelet's words."""
     _, row, _ = story
-    assert (row["outcome"], row["charged"]) == ("Failed", True)
+    assert (row["outcome"], row["reason"], row["charged"]) == ("Failed", "DiskLimitExceeded", True)
+    assert "ephemeral" in row["message"]

@@ -5,6 +5,7 @@ import pytest
 from node import inputs
 from node.machine import addresses
 from node.machine.cluster import NODE, SECOND
+from node.run import Expected
 
 SUBNET = "10.88.1.0/24"
 
@@ -33,21 +34,21 @@ def story(cluster, second, start):
     told.first_node = pod["spec"]["nodeName"]
     kubectl("uncordon", NODE)
     kubectl("drain", SECOND, "--force", "--delete-emptydir-data", "--ignore-daemonsets", "--timeout=300s", timeout=320)
-    (moved,) = run.at_work("retrain", steps=3)
+    (moved,) = run.at_work("retrain", 2, steps=3)
     told.moved, told.resumed, told.after_drain = moved["spec"]["nodeName"], run.events(moved, "resumed"), run.rows("retrain")
 
     kubectl("uncordon", SECOND)
     kubectl("cordon", NODE)
     kubectl("delete", "pod", "--namespace", "lab", moved["metadata"]["name"], "--wait=false")
-    told.deleted = run.ended("retrain", 1)
-    (lost,) = run.at_work("retrain", 2, steps=3)
+    run.ended("retrain", 2)
+    (lost,) = run.at_work("retrain", 3, steps=3)
     kubectl("uncordon", NODE)
     kubectl("cordon", SECOND)
     second.freeze()
     told.leaving = run.until(lambda: leaving(run, lost))
     told.meanwhile = run.status()["message"]
     second.thaw()
-    (back,) = run.at_work("retrain", 2, steps=3)
+    (back,) = run.at_work("retrain", 4, steps=3)
     told.back, told.after_silence = back["spec"]["nodeName"], run.rows("retrain")
     yield told
     run.delete()
@@ -63,18 +64,20 @@ def disruption(pod):
     return [one["reason"] for one in pod["status"]["conditions"] if one["type"] == "DisruptionTarget"]
 
 
-def test_a_drained_node_gives_the_training_to_another_within_the_attempt(story):
-    """Expected: the eviction's DisruptionTarget is ignored by the Job, which makes another pod; SIGTERM saved a checkpoint."""
-    (row,) = story.after_drain
+def test_a_drained_node_gives_the_training_to_another(story):
+    """Expected: SIGTERM, a checkpoint, exit 143, at no charge; the next attempt goes on from there on the other node."""
+    first, second = story.after_drain
     assert (story.first_node, story.moved) == (SECOND, NODE)
-    assert (row["attempt"], row["outcome"], row.get("charged", False)) == (1, "Running", False)
+    assert Expected.of(first) == Expected("Interrupted", "Interrupted", 143, charged=False)
+    assert second["outcome"] == "Running"
     assert [event["step"] > 0 for event in story.resumed] == [True]
 
 
 def test_a_node_that_does_not_come_back_loses_its_pods(story):
     """Expected: the pod is deleted by the taint manager and waited for, since it may still be at work; once the node answers, the training
     goes on elsewhere, at no charge."""
-    row = story.after_silence[-1]
+    *earlier, last = story.after_silence
     assert disruption(story.leaving) == ["DeletionByTaintManager"]
-    assert (row["attempt"], row["outcome"], row.get("charged", False)) == (2, "Running", False)
+    assert [(row["outcome"], row.get("charged", False)) for row in earlier] == [("Interrupted", False)] * 3
+    assert (last["attempt"], last["outcome"]) == (4, "Running")
     assert story.back == NODE
