@@ -67,6 +67,8 @@ class Settings(Model):
     """Taints of these nodes (JSON list of tolerations), besides those that a SERRun tolerates."""
     default_queue: Annotated[QueueName | None, BeforeValidator(lambda value: value or None)] = None
     """Kueue LocalQueue of runs that name none; none: their Jobs are not queued."""
+    queue_cpu_stages: bool = True
+    """Whether stages without GPUs are queued too. They need no GPU quota, but the nodes' CPUs are a quota of many queues as well."""
     grace_seconds: int = Field(default=120, ge=1, le=3600)
     """terminationGracePeriodSeconds of stage pods: time to save a checkpoint. Spot instances give 120 s notice."""
     hang_seconds: float = Field(default=60, gt=0)

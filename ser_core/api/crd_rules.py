@@ -72,8 +72,8 @@ def _spec_rules() -> list[Schema]:
         "message": "may only be raised: each rise reopens a failed run",
         "fieldPath": ".reopen",
     }
-    inside = ("loop", "training")
-    return [*(_unchanged(name) for name in _fields(SERRunSpec) if name not in MUTABLE and name not in inside), reopened]
+    inside = ("loop", "training", "queueName")
+    return [*(_unchanged(name) for name in _fields(SERRunSpec) if name not in MUTABLE and name not in inside), _queue_rule(), reopened]
 
 
 def _training_rules() -> list[Schema]:
@@ -84,6 +84,12 @@ def _training_rules() -> list[Schema]:
         "fieldPath": ".tokensPerBatch",
     }
     return [*(_unchanged(name) for name in _fields(TrainingSpec) if name != "tokensPerBatch"), falling]
+
+
+def _queue_rule() -> Schema:
+    unchanged = _unchanged("queueName")
+    message = "cannot change while the run is at work: set suspend to true too"
+    return {**unchanged, "rule": f"self.suspend || {unchanged['rule']}", "message": message}
 
 
 def _loop_rules() -> list[Schema]:

@@ -43,6 +43,8 @@ def forbidden_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) ->
         after["loop"]["maxIterations"] = before["loop"]["maxIterations"]
     if new.training.tokens_per_batch < old.training.tokens_per_batch:
         after["training"]["tokensPerBatch"] = before["training"]["tokensPerBatch"]
+    if new.suspend:
+        after["queueName"] = before["queueName"]  # no Job waits in the old queue then
     fixed = [name for name in before if name not in MUTABLE or (name == "reopen" and new.reopen < old.reopen)]
     return [text for name in fixed for text in _differences(f"spec.{name}", before[name], after[name])]
 

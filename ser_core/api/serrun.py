@@ -326,8 +326,8 @@ class BudgetSpec(Model):
     """What the run may cost."""
 
     gpu_hours: float = Field(gt=0, le=1_000_000)
-    """GPU-hours of all attempts together. When they are spent, the stage saves a checkpoint and the run waits in phase BudgetExceeded until
-    this value is raised."""
+    """GPU-hours of all pods of all attempts together, each from the start of its container to its end. When they are spent, the stage
+    saves a checkpoint and the run waits in phase BudgetExceeded until this value is raised."""
 
 
 class RetriesSpec(Model):
@@ -367,9 +367,10 @@ class SERRunSpec(Model):
     """Each rise reopens a run that has failed: it goes on at the stage that failed, all that is committed is kept, and the attempts before
     count no more. `ser retry` raises it."""
     queue_name: QueueName | None = None
-    """Kueue queue of the stage Jobs. Ignored by `ser run`."""
+    """Kueue queue of the stage Jobs. May be changed while `suspend` is true. Ignored by `ser run`."""
     active_deadline: Duration | None = None
-    """Time that the run may take, suspended time excluded, for example `36h`. A run that has used it up goes on once this is raised."""
+    """Time that the run's stages may run, for example `36h`. Waiting does not count: in a queue, for a node or an image, in a pause,
+    suspended. A run that has used it up goes on once this is raised."""
     ttl_after_finished: Duration | None = None
     """Time after the end of the run at which its last Jobs are deleted; left out: 7 days. Jobs of committed stages go ten minutes after
     their own end. Logs and data stay in the store (`ser logs`). Ignored by `ser run`."""

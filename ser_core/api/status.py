@@ -162,9 +162,19 @@ class StageStatus(Record):
     resources: AttemptResources | None = None
     """What the attempt has. An attempt without it, of an earlier version, had what the spec names now."""
     gpu_hours: float = 0.0
-    """GPU time of the attempt, recorded when it has ended."""
+    """GPU time of all the attempt's pods, recorded when it has ended."""
     started_at: Time = ""
     finished_at: Time | None = None
+
+
+class CountedStatus(Record):
+    """What the live attempt has taken up to a moment; the rest is read from its pods."""
+
+    to: Time
+    admitted_seconds: float = 0.0
+    """Time in which any of its pods ran."""
+    gpu_hours: float = 0.0
+    """GPU time of all its pods."""
 
 
 class ProgressStatus(Record):
@@ -219,6 +229,11 @@ class SERRunStatus(Record):
     reward_model: RewardModelStatus | None = None
     policy: PolicyStatus | None = None
     gpu_hours: float = 0.0
+    """GPU time of all pods of all ended attempts, which the budget counts."""
+    admitted_seconds: float | None = None
+    """Time in which any pod of an ended attempt ran, which the deadline counts."""
+    counted: CountedStatus | None = None
+    """What the live attempt has taken so far, written every ten minutes and when a pod of it is gone."""
     iterations: tuple[IterationStatus, ...] = Field(default=(), max_length=33)
     """The seed model and every loop after it."""
     controls: tuple[ControlStatus, ...] = Field(default=(), max_length=3)
@@ -238,7 +253,7 @@ class SERRunStatus(Record):
     finished_at: Time | None = None
     suspended_at: Time | None = None
     suspended_seconds: int = 0
-    """Time spent suspended, which the deadline leaves out."""
+    """Time spent suspended."""
 
     @property
     def has_ended(self) -> bool:

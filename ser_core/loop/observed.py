@@ -9,6 +9,17 @@ from ser_core.api.status import SERRunStatus, StageKind
 
 
 @dataclass(frozen=True, slots=True)
+class Leg:
+    """One pod of an attempt, or its local process, while its container ran."""
+
+    begin: datetime
+    end: datetime | None = None
+    """None: it runs."""
+    gone: bool = False
+    """True when the pod no longer exists, so that nothing but the executor's memory tells of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedAttempt:
     """One attempt that the executor can see: a Job, or a local process. Reports may come twice, late, or not at all."""
 
@@ -35,6 +46,10 @@ class ObservedAttempt:
     """Node of the pod that ended it; empty where none is known, as on this machine."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    legs: tuple[Leg, ...] = ()
+    """All its pods that have run, replaced and deleted ones too: what deadline and budget count. Empty: none has run yet."""
+    pods: int = 1
+    """Pods that it has at once; each holds an equal part of its GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +99,8 @@ class StartStage:
     spec: StageSpec
     job: str
     max_seconds: int | None
-    """What the run's deadline leaves from now on; None: no limit."""
-    budget_seconds: int | None = None
-    """Seconds that the GPU budget leaves to the stage's processes: waiting for a node or an image costs nothing. None: no limit.
-    The planner stops an attempt that has spent the budget; the supervisor does so while no planner runs."""
+    """Seconds for which deadline and budget let the stage's processes run; waiting costs nothing. None: no limit.
+    The planner stops an attempt that has spent them; who runs the processes does so while no planner runs."""
     avoid_nodes: tuple[str, ...] = ()
     """Nodes that another one is preferred to, since attempts have ended there in a way that may be the node's."""
 

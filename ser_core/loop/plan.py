@@ -12,8 +12,9 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import TERMINAL, Phase, SERRunStatus
 from ser_core.loop.deciding.attempts import attempts_of, tries
 from ser_core.loop.deciding.faults import nodes_to_avoid
-from ser_core.loop.deciding.limits import budget_seconds, count_suspension, deadline_seconds, gpu_hours, seconds_left
+from ser_core.loop.deciding.limits import count_suspension, seconds_left
 from ser_core.loop.deciding.reopening import at_rest, reopened, reopened_as_lost
+from ser_core.loop.deciding.spent import runs, spent
 from ser_core.loop.deciding.stages import key_of, live_attempt, next_stage, stage_spec
 from ser_core.loop.deciding.upcoming import unknown_live
 from ser_core.loop.deciding.verdict import Verdict, decide
@@ -58,7 +59,7 @@ def plan(run: SERRun, observed: Observed, now: datetime) -> Plan:
     status = _apply(verdict, run, status, observed, now)
     stops = _stops(status, observed)
     return Plan(
-        actions=(*stops, *_starts(run, status, observed, now)),
+        actions=(*stops, *_starts(run, status, observed)),
         status=trim(run.spec, status),
         events=events(before, status, as_reason(verdict.reason)),
         requeue_after=STOP_AGAIN_SECONDS if stops else _requeue_after(verdict, run, status, observed, now),
@@ -112,23 +113,21 @@ def _stops(status: SERRunStatus, observed: Observed) -> tuple[Action, ...]:
     return tuple(stops)
 
 
-def _starts(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> tuple[Action, ...]:
+def _starts(run: SERRun, status: SERRunStatus, observed: Observed) -> tuple[Action, ...]:
     """Start the live attempt unless it was seen: one that vanished is no longer live."""
     live = live_attempt(status)
     if live is None or seen_of(live, observed) is not None:
         return ()
-    until = deadline_seconds(run, status, now)
     avoid = nodes_to_avoid(tries(attempts_of(status, key_of(live))))
-    return (StartStage(stage_spec(run, status, live), live.job, until, budget_seconds(run, status, live.gpus), avoid),)
+    return (StartStage(stage_spec(run, status, live), live.job, seconds_left(run, status, live.gpus), avoid),)
 
 
 def _requeue_after(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> float | None:
     wishes: list[float | None] = [seconds_until_too_long(status.waiting_since, verdict.phase, now)]
     live = live_attempt(status)
+    seen = seen_of(live, observed) if live is not None else None
     if verdict.wait_until is not None:
-        wishes += [(verdict.wait_until - now).total_seconds(), deadline_seconds(run, status, now)]
-    elif live is not None:
-        wishes.append(seconds_left(run, status, live.gpus, gpu_hours(live, seen_of(live, observed), now), now))
-    elif verdict.phase is Phase.BUDGET_EXCEEDED:
-        wishes.append(deadline_seconds(run, status, now))
+        wishes.append((verdict.wait_until - now).total_seconds())
+    elif live is not None and runs(seen):
+        wishes.append(seconds_left(run, status, live.gpus, spent(live.gpus, status.counted, seen, now)))
     return min((wish for wish in wishes if wish is not None), default=None)

@@ -60,6 +60,7 @@ MATRIX = {
             "serviceAccount": {"annotations": {"example.com/role": "stage"}},
             "gpu": {"nodeSelector": {"gpu": "h100"}, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]},
             "defaultQueue": "team",
+            "queueCpuStages": False,
         },
         "networkPolicy": {
             "store": {

@@ -83,6 +83,7 @@ def test_every_value_reaches_the_operator():
     assert [one.key for one in settings.gpu_tolerations] == ["nvidia.com/gpu"]
     assert settings.default_queue == "team"
     assert settings.operator_class == "blue"
+    assert settings.queue_cpu_stages is False
 
 
 def test_a_digest_wins_over_a_tag():

@@ -67,7 +67,6 @@ IMMUTABLE = {
     "storage.retain": ("best", "all"),
     "hub.endpoint": ("http://a:1", "http://b:1"),
     "hub.credentialsSecret": ("a", "b"),
-    "queueName": ("a", "b"),
 }
 REQUIRED = ("rewardModel.base", "data.source.uri", "storage.uri")
 POLICY = "policy.base"
@@ -80,6 +79,7 @@ MUTABLE = {
     "resources.retrain": ({"gpus": 2, "nodeSelector": {"a": "b"}}, {"cpu": "4", "tolerations": [{"operator": "Exists"}]}),
 }
 ONE_WAY = {"loop.maxIterations", "training.tokensPerBatch", "reopen"}
+WHILE_SUSPENDED = {"queueName"}
 BEGUN = "spec.loop.maxIterations: Invalid value: cannot be raised once the policy stage has begun: use another metadata.name"
 ALIGNED = {"uri": "s3://bucket/m", "manifestSHA256": "0" * 64, "score": 1, "baselineScore": 0, "kl": 2, "steps": 30}
 LOWERED = "spec.loop.maxIterations: Invalid value: may only be raised: suspend the run to stop it early, or use another metadata.name"
@@ -114,7 +114,7 @@ def make(control_plane, crd):
 @pytest.fixture(scope="module")
 def full(make):
     """Every field is set, and none to its default."""
-    return make(*(nested(path, first) for path, (first, _) in {**IMMUTABLE, **MUTABLE}.items()))
+    return make({"queueName": "a"}, *(nested(path, first) for path, (first, _) in {**IMMUTABLE, **MUTABLE}.items()))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def bare(make):
 def test_every_field_is_in_one_of_the_tables():
     fields = {path.removeprefix("spec.") for path, node in SPEC_NODES.items() if "properties" not in node and "[]" not in path}
     there = {path for path in fields if not path.startswith(("resources.", "budget.", "data.seed.", "data.unlabeled.", "data.heldout."))}
-    assert there - ONE_WAY == {*IMMUTABLE, *MUTABLE} - {"resources.retrain", "budget"}
+    assert there - ONE_WAY - WHILE_SUSPENDED == {*IMMUTABLE, *MUTABLE} - {"resources.retrain", "budget"}
 
 
 @pytest.mark.parametrize("path", IMMUTABLE)
@@ -157,6 +157,16 @@ def test_a_mutable_field_may_be_added_changed_and_removed(full, bare, path):
     bare({"spec": nested(path, first)})
     full({"spec": nested(path, second)})
     full({"spec": nested(path, None)})
+
+
+def test_the_queue_may_change_while_suspend_is_true(full, bare):
+    bare({"spec": {"queueName": "b", "suspend": True}})
+    full({"spec": {"queueName": "b"}})
+    full({"spec": {"queueName": None}})
+    for change in ({"queueName": "b"}, {"queueName": "b", "suspend": False}):
+        with pytest.raises(ApiError) as error:
+            bare({"spec": change})
+        assert "spec.queueName: Invalid value: cannot change while the run is at work: set suspend to true too" in error.value.message
 
 
 def test_three_files_cannot_take_the_place_of_a_source(bare):

@@ -16,6 +16,7 @@ from controlplane.faults.plans.queue import queued
 from controlplane.faults.scenario import Scenario
 from controlplane.kueue import queues
 from controlplane.kueue.process import LEFT_ALONE, PODS_READY_SECONDS
+from controlplane.kueue.urgent import Urgent
 from controlplane.plane.nodes import GPU
 from ser_core.cli.commands.why import Why, explain
 from ser_operator.facts.queueing import NO_QUEUE, NOT_SEEN
@@ -90,6 +91,16 @@ def suspend_and_resume(scenario: Scenario) -> None:
 
 def queues_of_jobs(scenario: Scenario) -> set[str]:
     return {job["metadata"]["labels"][queues.QUEUE_LABEL] for job in scenario.jobs()}
+
+
+def container_state(scenario: Scenario, job: str, state: str) -> Object:
+    """Of the pods of a Job that exist."""
+    found = [pod["status"].get("containerStatuses", [{}])[0].get("state", {}).get(state, {}) for pod in scenario.pods(job)]
+    return next(filter(None, found), {})
+
+
+def seconds_between(begin: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
 
 
 def until(holds: Callable[[], object], seconds: float = SECONDS) -> None:
@@ -178,6 +189,56 @@ def taken_back_for_an_urgent_job_and_admitted_again(scenario: Scenario) -> None:
     queued("retrain")(scenario)
 
 
+def waiting_for_longer_than_its_deadline_in_a_closed_queue(scenario: Scenario) -> None:
+    open_queue(scenario)
+    queue = f"{queues.local_queues(scenario.namespace)}/{QUEUE}"
+    scenario.api.patch(queue, {"spec": {"stopPolicy": "Hold"}})
+    scenario.apply(queueName=QUEUE, activeDeadline="1s")
+    status = scenario.wait(lambda status: status.get("message") == "prepare, attempt 1 waits: LocalQueue lab is inactive", SECONDS)
+    until(lambda: (datetime.now(UTC) - datetime.fromisoformat(status["startedAt"])).total_seconds() > 3)
+    scenario.patch({"spec": {"activeDeadline": "2s"}})
+    status = scenario.wait(lambda status: status["observedGeneration"] == 2, SECONDS)
+    assert (status["admittedSeconds"], status["stages"][0]["outcome"]) == (0, "Running")
+    scenario.patch({"spec": {"activeDeadline": "1h"}})
+    scenario.api.patch(queue, {"spec": {"stopPolicy": "None"}})
+    ends_admitted(scenario)
+
+
+def charged_for_both_pods_when_one_is_taken_back_though_the_operator_starts_anew(scenario: Scenario) -> None:
+    open_queue(scenario, **{"cpu": "64", "memory": "256Gi", GPU: "1"})
+    with scenario.hold("retrain") as gate:
+        scenario.apply(queueName=QUEUE, resources={"retrain": {"gpus": 1}})
+        job = gate.wait_for_pod(SECONDS).labels["job-name"]
+        until(lambda: container_state(scenario, job, "running"))
+        began = container_state(scenario, job, "running")["startedAt"]
+        with Urgent(scenario.api, scenario.kubelet, scenario.namespace, QUEUE, {GPU: "1"}):
+            first = scenario.wait(lambda status: status.get("counted"), SECONDS)["counted"]
+            scenario.operator.kill()
+        assert first["admittedSeconds"] == seconds_between(began, first["to"])
+        assert first["gpuHours"] == pytest.approx(first["admittedSeconds"] / 3600, abs=1e-6)
+        scenario.operator.start()
+        assert gate.wait_for_pod(SECONDS, count=2).labels["job-name"] == job
+    status = scenario.wait(lambda status: any(row["job"] == job and row["outcome"] == "Done" for row in status["stages"]), SECONDS)
+    (row,) = [row for row in status["stages"] if row["job"] == job]
+    last = container_state(scenario, job, "terminated")
+    second = seconds_between(last["startedAt"], last["finishedAt"])
+    assert row["gpuHours"] == pytest.approx((first["admittedSeconds"] + second) / 3600, abs=1e-5)
+    ends_admitted(scenario)
+
+
+def moved_to_another_queue_with_another_priority_while_suspended(scenario: Scenario) -> None:
+    priority = f"low-{scenario.namespace}"
+    scenario.api.create(queues.PRIORITIES, queues.priority(priority, 7))
+    scenario.apply(queueName="closed", suspend=True)
+    open_queue(scenario)
+    scenario.wait(lambda status: status.get("phase") == "Suspended", SECONDS)
+    scenario.patch({"metadata": {"labels": {queues.PRIORITY_LABEL: priority}}, "spec": {"queueName": QUEUE}})
+    scenario.patch({"spec": {"suspend": False}})
+    ends_admitted(scenario)
+    assert queues_of_jobs(scenario) == {QUEUE}
+    assert {workload(scenario, job["metadata"]["name"])["spec"]["priority"] for job in scenario.jobs()} == {7}
+
+
 def queued_again_and_then_given_up_when_its_pods_never_run(scenario: Scenario) -> None:
     pool = scenario.namespace
     open_queue(scenario)
@@ -194,6 +255,9 @@ def queued_again_and_then_given_up_when_its_pods_never_run(scenario: Scenario) -
 
 STORIES: tuple[Story, ...] = (
     admitted,
+    waiting_for_longer_than_its_deadline_in_a_closed_queue,
+    charged_for_both_pods_when_one_is_taken_back_though_the_operator_starts_anew,
+    moved_to_another_queue_with_another_priority_while_suspended,
     queued_again_and_then_given_up_when_its_pods_never_run,
     caught_by_the_default_queue_though_it_names_none,
     caught_though_it_names_no_queue_before_there_is_a_default_one,

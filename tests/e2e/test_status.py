@@ -331,7 +331,7 @@ def test_a_run_ends_at_its_deadline(place, scenario):
         scenario.apply(activeDeadline="3s")
         status = scenario.wait_for_end()
     assert (status["phase"], ready(status)) == ("Failed", "DeadlineExceeded")
-    assert status["message"] == "activeDeadline 3s has passed"
+    assert status["message"] == "its stages have run for activeDeadline 3s"
     assert not any(row["charged"] for row in status["stages"])
 
 

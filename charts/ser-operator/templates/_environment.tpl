@@ -20,6 +20,8 @@
   value: {{ toJson .Values.stages.gpu.tolerations | quote }}
 - name: SER_OPERATOR_DEFAULT_QUEUE
   value: {{ .Values.stages.defaultQueue | quote }}
+- name: SER_OPERATOR_QUEUE_CPU_STAGES
+  value: {{ .Values.stages.queueCpuStages | quote }}
 {{- range $name, $value := .Values.settings }}
 - name: SER_OPERATOR_{{ snakecase $name | upper }}
   value: {{ if kindIs "slice" $value }}{{ join "," $value | quote }}{{ else }}{{ int $value | quote }}{{ end }}

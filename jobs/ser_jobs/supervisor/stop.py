@@ -1,4 +1,4 @@
-"""The supervisor is asked to stop: by SIGTERM, or because the budget is spent."""
+"""The supervisor is asked to stop: by SIGTERM, or because its time is over: deadline or budget are spent."""
 
 import os
 import select
@@ -11,7 +11,7 @@ class Stop:
     """Knows whether to stop, and wakes the supervisor when a signal comes.
 
     Args:
-        until: When the budget is spent, on the monotonic clock.
+        until: When its time is over, on the monotonic clock.
     """
 
     def __init__(self, until: float) -> None:

@@ -16,7 +16,7 @@ class Supervision:
         index: Number of this pod.
         grace: Seconds from SIGTERM to SIGKILL.
         rendezvous: Seconds that the pods of a gang wait for each other.
-        budget: Seconds after which the pod ends as on SIGTERM, even if nobody sends it.
+        budget: Seconds, of the run's deadline or its GPU budget, after which the pod ends as on SIGTERM, even if nobody sends it.
         bounds: How long a process may show no sign of life.
     """
 

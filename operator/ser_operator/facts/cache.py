@@ -4,11 +4,13 @@ Newer versions replace older ones whatever way they come, so that a late watch e
 has come after it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 
+from ser_core.loop.observed import Leg
 from ser_operator.facts.kept import Kind, kept
 from ser_operator.facts.known_run import KnownRun, known_run
+from ser_operator.facts.legs import Legs
 from ser_operator.facts.pod_ends import has_failed
 from ser_operator.facts.reading import Object, at, completion_index, created_at, name, owner_uid, terminated, uid
 
@@ -22,9 +24,10 @@ class Cache:
 
     Args:
         operator_class: Runs of another class are not taken in.
+        clock: The time.
     """
 
-    def __init__(self, operator_class: str = "") -> None:
+    def __init__(self, operator_class: str = "", clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._class = operator_class
         self._runs: dict[str, KnownRun] = {}
         self._uids: dict[RunKey, str] = {}
@@ -37,8 +40,9 @@ class Cache:
         """UIDs of Jobs by the UID of their run, and of pods by the UID of their Job."""
         self._remains: dict[str, dict[int, Object]] = {}
         """The last pods that ended, one for each part of a Job, by the UID of the Job, kept after they are gone: nothing else tells how."""
-        self._gone: dict[str, tuple[Object, list[Object]]] = {}
-        """The newest Job that is gone, with its pods as they were then, by the UID of its run; of runs that go on."""
+        self._gone: dict[str, tuple[Object, list[Object], tuple[Leg, ...]]] = {}
+        """The newest Job that is gone, with its pods and their legs as they were then, by the UID of its run; of runs that go on."""
+        self._legs = Legs(clock)
 
     def put(self, kind: Kind, thing: Object) -> RunKey | None:
         """Take in a version of an object; returns the run that it concerns, None when that is unknown or the version is not new.
@@ -62,6 +66,8 @@ class Cache:
         if before is not None:
             self._children.get(owner_uid(before), set()).discard(identity)
         self._of(kind)[identity] = thing
+        if kind == "Pod":
+            self._legs.see(thing)
         self._children.setdefault(owner_uid(thing), set()).add(identity)
         return self.key_of(kind, thing) or (
             self.key_of(kind, before) if before is not None else None
@@ -91,14 +97,22 @@ class Cache:
 
     def _keep_remains(self, kind: Kind, known: Object, last: Object) -> None:
         owner = owner_uid(known)
-        if kind == "Pod" and (terminated(last) or has_failed(last)) and owner in self._jobs:
-            self._remains.setdefault(owner, {})[completion_index(last)] = kept(kind, last)
+        if kind == "Pod":
+            self._lose_pod(last, owner)
         elif kind == "Job":
-            before, _ = self._gone.get(owner, ({}, []))
+            before, *_ = self._gone.get(owner, ({}, [], ()))
             goes_on = owner in self._runs and not self._runs[owner].has_ended
             if goes_on and (created_at(before) or _LONG_AGO) <= (created_at(known) or _LONG_AGO):
-                self._gone[owner] = known, self.pods(uid(known))
+                self._gone[owner] = known, self.pods(uid(known)), self._legs.of(uid(known))
             self._remains.pop(uid(known), None)
+            self._legs.forget(uid(known))
+
+    def _lose_pod(self, last: Object, job_uid: str) -> None:
+        self._legs.lose(last)
+        if job_uid not in self._jobs:
+            self._legs.forget(job_uid)
+        elif terminated(last) or has_failed(last):
+            self._remains.setdefault(job_uid, {})[completion_index(last)] = kept("Pod", last)
 
     def forget_unlisted(self, kind: Kind, listed: Collection[str], namespace: str | None, version: int) -> set[RunKey]:
         """Forget what a LIST has not shown.
@@ -149,8 +163,13 @@ class Cache:
 
     def gone(self, run_uid: str) -> tuple[list[Object], list[Object]]:
         """The newest Job of a run that is gone, and its pods: how it ended, if that was seen."""
-        job, pods = self._gone.get(run_uid, (None, []))
+        job, pods, _ = self._gone.get(run_uid, (None, [], ()))
         return ([] if job is None else [job]), pods
+
+    def legs(self, run_uid: str, job_uid: str) -> tuple[Leg, ...]:
+        """When the pods of a run's Job ran, also those that are gone, and those of the newest Job that is gone."""
+        gone, _, legs = self._gone.get(run_uid, (None, [], ()))
+        return legs if gone is not None and uid(gone) == job_uid else self._legs.of(job_uid)
 
     def pods(self, job_uid: str) -> list[Object]:
         """Pods that a Job controls, and `remains`."""

@@ -13,7 +13,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import SERRunStatus
 from ser_core.errors import SpecError
 from ser_core.loop.deciding.stages import live_attempt
-from ser_core.loop.observed import Action, Observed, Plan, StartStage, StopStage, Waiting
+from ser_core.loop.observed import Action, Observed, ObservedAttempt, Plan, StartStage, StopStage, Waiting
 from ser_core.loop.plan import plan
 from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import KubernetesApi, Object, run_selector
@@ -22,6 +22,7 @@ from ser_operator.facts.allow_lists import refusal, unsupported
 from ser_operator.facts.attempts_from_pods import attempts, have_succeeded, identity_of
 from ser_operator.facts.cache import Cache, RunKey, run_key
 from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needless
+from ser_operator.facts.legs import pods_at_once
 from ser_operator.facts.outdated import is_outdated
 from ser_operator.facts.read_run import read_run, unreadable, write_status
 from ser_operator.facts.reading import deleting_since, owner_uid, uid
@@ -187,8 +188,9 @@ class Reconciler:
         return self._plan_with(view, refused.waiting) if refused is not None and refused.stands(view, planned) else planned
 
     def _plan_with(self, view: View, blocked: Waiting | None) -> Plan:
+        found = attempts(view.run, view.jobs, view.pods, view.now)
         observed = Observed(
-            attempts=attempts(view.run, view.jobs, view.pods, view.now),
+            attempts=tuple(self._with_legs(attempt, view) for attempt in found),
             waiting=view.glance.waiting,
             blocked=blocked,
             outdated=is_outdated(view, self._settings),
@@ -198,6 +200,12 @@ class Reconciler:
             threads=self._settings.default_threads,
         )
         return plan(view.run, observed, view.now)
+
+    def _with_legs(self, attempt: ObservedAttempt, view: View) -> ObservedAttempt:
+        job = named(attempt.job, view.jobs)
+        if job is None:
+            return attempt
+        return replace(attempt, legs=self._cache.legs(view.run.metadata.uid, uid(job)), pods=pods_at_once(job))
 
     async def _execute(self, view: View, planned: Plan) -> float | None:
         """Actions first, then the status, then the events: after a crash in between, the next reconcile finds everything.
@@ -231,7 +239,7 @@ class Reconciler:
 
     async def _start(self, view: View, planned: Plan, action: StartStage) -> Waiting | None:
         """Create a Job, or find that it exists; returns what prevents both."""
-        job = render.job(view.run, action, planned.status.image or self._settings.image, self._settings)
+        job = render.job(view.body, view.run, action, planned.status.image or self._settings.image, self._settings)
         if gang.is_gang(action.spec, render.stage_resources(view.run, action.spec)):
             blocked = await self._serve(view.run)
             if blocked is not None:

@@ -5,6 +5,7 @@ What a SERRun may not choose (security context, ServiceAccount, command, volumes
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +16,7 @@ from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import resources
 from ser_core.loop.deciding.token_budget import computes_in_batches
 from ser_core.loop.observed import StartStage
-from ser_operator.objects import gang, labels
+from ser_operator.objects import gang, labels, queue
 from ser_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -32,36 +33,38 @@ NEVER_RETRIED = (3, *range(10, 20))
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def job(run: SERRun, action: StartStage, image: str, settings: Settings) -> Object:
+def job(body: Mapping[str, Any], run: SERRun, action: StartStage, image: str, settings: Settings) -> Object:
     """The Job of one attempt.
 
     Args:
-        run: Owner of the Job.
+        body: Owner of the Job, as the API server holds it.
+        run: The same, read.
         action: What the planner wants started; its ``job`` is the name.
         image: The run's frozen image.
         settings: The operator's.
     """
     spec = action.spec
+    wanted = stage_resources(run, spec)
     template = _template(run, action, image, settings)
+    if gang.is_gang(spec, wanted) and (near := queue.topology(body)):
+        template["metadata"]["annotations"] = near
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
-    name = run.spec.queue_name or settings.default_queue
-    queue = {labels.QUEUE: name} if name else {}
+    name = queue.queue_of(run, wanted, settings)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": action.job,
             "namespace": run.metadata.namespace,
-            "labels": {**labels.stage_labels(run, spec), **queue},
+            "labels": {**labels.stage_labels(run, spec), **({labels.QUEUE: name} if name else {}), **queue.job_labels(body)},
             "annotations": {labels.TEMPLATE_HASH: digest, labels.ASKED_FOR: asked_for(run, spec, image, settings)},
             "ownerReferences": [owner(run)],
         },
         "spec": {
-            **gang.job_fields(spec, stage_resources(run, spec)),
+            **gang.job_fields(spec, wanted),
             "podReplacementPolicy": "Failed",  # never two pods on scarce devices
-            "suspend": bool(queue),  # a queue admits it; the operator never changes it
+            "suspend": name is not None,  # a queue admits it; the operator never changes it
             "podFailurePolicy": {"rules": _failure_rules()},
-            **({"activeDeadlineSeconds": action.max_seconds} if action.max_seconds is not None else {}),
             "template": template,
         },
     }
@@ -168,7 +171,7 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
         "env": _environment(
             action.spec,
             {name: folders[name] for name in secrets},
-            {**_supervision(settings, action.budget_seconds), **gang.environment(action.spec, wanted, action.job, run, settings)},
+            {**_supervision(settings, action.max_seconds), **gang.environment(action.spec, wanted, action.job, run, settings)},
         ),
         "ports": [{"name": "progress", "containerPort": PROGRESS_PORT}],
         "resources": _requests(wanted),
@@ -186,11 +189,11 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
     }
 
 
-def _supervision(settings: Settings, budget_seconds: int | None) -> dict[str, str]:
+def _supervision(settings: Settings, max_seconds: int | None) -> dict[str, str]:
     """What every supervisor is told (`ser_jobs.supervisor.supervision`)."""
     bounds = {"GRACE": settings.grace_seconds, "HANG": settings.hang_seconds, "SILENT": settings.silent_seconds}
-    budget = {} if budget_seconds is None else {"SER_BUDGET_SECONDS": str(budget_seconds)}
-    return {**{f"SER_{name}_SECONDS": f"{value:g}" for name, value in bounds.items()}, **budget}
+    limit = {} if max_seconds is None else {"SER_BUDGET_SECONDS": str(max_seconds)}
+    return {**{f"SER_{name}_SECONDS": f"{value:g}" for name, value in bounds.items()}, **limit}
 
 
 def _environment(spec: StageSpec, credentials: dict[str, str], more: dict[str, str]) -> list[Object]:

@@ -4,6 +4,7 @@ The stage processes are started by command line (``python -m ser_jobs.fork_serve
 """
 
 import json
+import math
 import os
 import queue
 import subprocess
@@ -23,7 +24,7 @@ from ser_core.api.stage import StageResult
 from ser_core.api.stage_wire import STAGE, write_stage_spec
 from ser_core.errors import NodeDiskFull, SERError, is_disk_full
 from ser_core.loop.deciding.attempt_resources import KILLED
-from ser_core.loop.observed import Action, ObservedAttempt, StartStage
+from ser_core.loop.observed import Action, Leg, ObservedAttempt, StartStage
 
 _SERVER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -47,7 +48,8 @@ class _Process:
     output: Path
     result: Path
     read: int = 0
-    deadline: datetime | None = None
+    until: float = math.inf
+    """When its time is over, in seconds since the epoch."""
     stopped: bool = False
 
 
@@ -116,9 +118,11 @@ class LocalExecutor:
 
     def _start(self, action: StartStage) -> None:
         spec, folder = action.spec, Path(self._folder.name, action.job)
-        attempt = ObservedAttempt(spec.iteration, spec.stage, spec.attempt, action.job, "running", spec.mode, started_at=datetime.now(UTC))
-        deadline = None if action.max_seconds is None else datetime.fromtimestamp(datetime.now(UTC).timestamp() + action.max_seconds, UTC)
-        process = _Process(attempt, folder / "output", folder / "result.json", deadline=deadline)
+        now = datetime.now(UTC)
+        identity = (spec.iteration, spec.stage, spec.attempt, action.job)
+        attempt = ObservedAttempt(*identity, "running", spec.mode, started_at=now, legs=(Leg(now),))
+        until = math.inf if action.max_seconds is None else now.timestamp() + action.max_seconds
+        process = _Process(attempt, folder / "output", folder / "result.json", until=until)
         self._processes[action.job] = process
         try:
             folder.mkdir()
@@ -140,7 +144,7 @@ class LocalExecutor:
         """An attempt that could not even be started; the planner tries again after a pause."""
         told = StageResult(outcome="failed", reason=NodeDiskFull.__name__, message=f"the disk of {folder.parent} is full")
         ended = replace(self._processes[job].attempt, state="failed", exit_code=NodeDiskFull.exit_code, result=told)
-        self._processes[job] = replace(self._processes[job], attempt=replace(ended, finished_at=datetime.now(UTC)))
+        self._processes[job] = replace(self._processes[job], attempt=replace(ended, finished_at=datetime.now(UTC), legs=()))
 
     def _stop(self, job: str) -> None:
         process = self._processes.get(job)
@@ -149,9 +153,9 @@ class LocalExecutor:
             self._send({"stop": job})
 
     def _stop_overdue(self) -> None:
-        now = datetime.now(UTC)
+        now = datetime.now(UTC).timestamp()
         for job, process in list(self._processes.items()):
-            if process.deadline is not None and now >= process.deadline:
+            if now >= process.until:
                 self._stop(job)
 
     def _send(self, request: dict[str, Any]) -> None:
@@ -173,13 +177,14 @@ class LocalExecutor:
         if "closed" in message:
             raise self._server_ended()
         if "ended" in message:
-            process = self._processes[message["ended"]]
+            process, now = self._processes[message["ended"]], datetime.now(UTC)
             attempt = replace(
                 process.attempt,
                 state="succeeded" if message["exitCode"] == 0 else "failed",
                 exit_code=message["exitCode"],
                 result=_read_result(process.result) or (None if process.stopped else _killed(message["exitCode"])),
-                finished_at=datetime.now(UTC),
+                finished_at=now,
+                legs=tuple(replace(leg, end=now) for leg in process.attempt.legs),
             )
             self._processes[message["ended"]] = replace(process, attempt=attempt)
 

@@ -41,7 +41,7 @@ REMEDIES = (
     ),
     Remedy(
         ("DeadlineExceeded",),
-        "the run took longer than spec.activeDeadline",
+        "the stages of the run have run for spec.activeDeadline",
         "raise or remove activeDeadline; the run goes on from its checkpoint",
         Then.ITSELF,
     ),
@@ -101,7 +101,7 @@ REMEDIES = (
     Remedy(
         ("NoQueue",),
         "the stage's Job needs a queue, and the run names none",
-        "create a LocalQueue called default, then suspend and resume the run; or set spec.queueName in a new run",
+        "create a LocalQueue called default, then suspend and resume the run; or set suspend: true and spec.queueName, then suspend: false",
     ),
     Remedy(
         ("QueueUnusable",),

@@ -109,6 +109,9 @@ def _facts(run: SERRun, now: datetime) -> Iterable[tuple[str, Text]]:
         end = "" if status.finished_at is None else f" to {status.finished_at}"
         taken = elapsed(status.started_at, status.finished_at, now)
         yield "time", Text(f"{status.started_at}{end} ({taken}{' so far' if not end else ''})")
+    if run.spec.active_deadline is not None:
+        counted = status.counted.admitted_seconds if status.counted is not None else 0.0
+        yield "deadline", Text(f"stages ran for {_lasting((status.admitted_seconds or 0.0) + counted)} of {run.spec.active_deadline}")
     if status.gpu_hours or run.spec.budget is not None:
         allowed = "" if run.spec.budget is None else f" of {run.spec.budget.gpu_hours:g}"
         yield "GPU-hours", Text(f"{status.gpu_hours:.2f}{allowed}")
@@ -182,7 +185,11 @@ def event_time(event: Mapping[str, Any]) -> str:
 
 def elapsed(begin: str, end: str | None, now: datetime) -> str:
     """Time between two moments, or up to ``now``, in its two largest units."""
-    seconds = max(0, int(((read_time(end) if end else now) - read_time(begin)).total_seconds()))
+    return _lasting(((read_time(end) if end else now) - read_time(begin)).total_seconds())
+
+
+def _lasting(time: float) -> str:
+    seconds = max(0, int(time))
     for unit, name, smaller, smaller_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
         if seconds >= unit:
             return f"{seconds // unit} {name} {seconds % unit // smaller} {smaller_name}"

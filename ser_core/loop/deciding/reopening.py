@@ -3,7 +3,7 @@
 | a run that is | goes on when |
 |---|---|
 | Failed | `reopen` is above the value that was honoured last |
-| Failed: DeadlineExceeded | `activeDeadline` leaves time again; the time since the end does not count |
+| Failed: DeadlineExceeded | `activeDeadline` leaves time again |
 | Failed: memory or the number of processes | the stage would get more than its last attempt had (`attempt_resources`) |
 | Failed: InvalidSpec | this operator can read the spec |
 | Completed, without a policy | `loop.maxIterations` is raised, and the loops had ended for it alone |
@@ -17,7 +17,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempt_resources import attempt_resources, has_what_was_lacking, may_have_lacked
 from ser_core.loop.deciding.attempts import attempts_of
-from ser_core.loop.deciding.limits import DEADLINE_EXCEEDED, why_to_stop
+from ser_core.loop.deciding.limits import DEADLINE_EXCEEDED, why_to_stop, with_admitted_time
 from ser_core.loop.deciding.stages import committed, inputs_of, key_of, next_stage
 from ser_core.loop.deciding.stopping import ending
 from ser_core.loop.text import clip, read_time
@@ -72,7 +72,8 @@ def _failed_goes_on(run: SERRun) -> bool:
     if run.spec.reopen > status.reopened or reason == INVALID_SPEC:
         return True
     if reason == DEADLINE_EXCEEDED:
-        return status.finished_at is not None and why_to_stop(run, status, 0.0, read_time(status.finished_at)) != reason
+        end = status.finished_at
+        return end is not None and why_to_stop(run, with_admitted_time(status, read_time(end))) != reason
     last = _failed_attempt(run)
     return last is not None and last.reason == reason and has_what_was_lacking(last, attempt_resources(run, key_of(last), ()))
 

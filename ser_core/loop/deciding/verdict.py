@@ -57,9 +57,9 @@ def _while_live(live: StageStatus, waiting: Waiting | None = None) -> Verdict:
 
 
 def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> Verdict | None:
-    why = why_to_stop(run, status, 0.0, now)
+    why = why_to_stop(run, status)
     if why == DEADLINE_EXCEEDED:
-        return Verdict(Phase.FAILED, why, f"activeDeadline {run.spec.active_deadline} has passed: raise it to go on")
+        return Verdict(Phase.FAILED, why, f"its stages have run for activeDeadline {run.spec.active_deadline}: raise it to go on")
     if observed.refusal:
         return Verdict(Phase.FAILED, NOT_ALLOWED, observed.refusal)
     strays = unknown_live(status, observed)

@@ -35,6 +35,8 @@ def _times(status: SERRunStatus) -> Iterator[Time]:
             yield row.finished_at or ""
     if status.progress is not None:
         yield status.progress.updated_at
+    if status.counted is not None:
+        yield status.counted.to
 
 
 def _is_time(text: Time) -> bool:
@@ -52,7 +54,8 @@ def _phase_fits(status: SERRunStatus) -> bool:
         ended == (status.finished_at is not None)
         and (begun or not (status.stages or status.iterations))
         and not (status.phase is Phase.COMPLETED and (not status.iterations or live_attempt(status) is not None))
-        and min(status.gpu_hours, status.suspended_seconds, status.threads) >= 0
+        and min(status.gpu_hours, status.admitted_seconds or 0.0, status.suspended_seconds, status.threads) >= 0
+        and (status.counted is None or min(status.counted.admitted_seconds, status.counted.gpu_hours) >= 0)
     )
 
 
@@ -65,7 +68,7 @@ def _stages_fit(run: SERRun, status: SERRunStatus) -> bool:
 def _row_fits(run: SERRun, row: StageStatus) -> bool:
     done = row.outcome is Outcome.DONE
     manifest = (row.manifest is not None, row.manifest_sha256 is not None)
-    return row.job == job_name(run, key_of(row), row.attempt) and manifest == (done, done) and row.gpus >= 0
+    return row.job == job_name(run, key_of(row), row.attempt) and manifest == (done, done) and min(row.gpus, row.gpu_hours) >= 0
 
 
 def _iterations_fit(status: SERRunStatus) -> bool:

@@ -10,7 +10,8 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.stage import STAGE_SPEC_VERSION
 from ser_core.api.status import Outcome, SERRunStatus, StageStatus
 from ser_core.loop.deciding.ends import charge_lost, end_attempt, forgive
-from ser_core.loop.deciding.limits import gpu_hours, why_to_stop
+from ser_core.loop.deciding.limits import why_to_stop, with_admitted_time
+from ser_core.loop.deciding.spent import count, count_to, spent
 from ser_core.loop.deciding.stages import PREPARE, committed, frozen_image, key_of, live_attempt
 from ser_core.loop.deciding.upcoming import upcoming_attempt
 from ser_core.loop.observed import Observed, ObservedAttempt
@@ -23,7 +24,7 @@ CHANGED_BEFORE_START = "ChangedBeforeStart"
 
 def take_in(run: SERRun, observed: Observed, now: datetime) -> SERRunStatus:
     """The run's status after everything that can be learned from ``observed``."""
-    status = _end_live(run, run.status, observed, now)
+    status = _end_live(run, with_admitted_time(run.status, now), observed, now)
     while (upcoming := upcoming_attempt(run, status, now)) is not None and (seen := seen_of(upcoming, observed)) is not None:
         begin = write_time(seen.started_at or now)
         status = with_attempt(status, upcoming.model_copy(update={"started_at": begin, "mode": seen.mode}), observed)
@@ -33,7 +34,9 @@ def take_in(run: SERRun, observed: Observed, now: datetime) -> SERRunStatus:
 
 def with_attempt(status: SERRunStatus, row: StageStatus, observed: Observed) -> SERRunStatus:
     """``status`` with a started attempt. What every later stage must share is what was offered before the first commit."""
-    update: dict[str, object] = {"stages": (*status.stages, row), "started_at": status.started_at or row.started_at}
+    update: dict[str, object] = {"stages": (*status.stages, row)}
+    if status.started_at is None:
+        update |= {"started_at": row.started_at, "admitted_seconds": 0.0}
     if PREPARE not in committed(status):
         update |= {
             "image": clip(frozen_image(status, observed.image)),
@@ -55,23 +58,23 @@ def _end_live(run: SERRun, status: SERRunStatus, observed: Observed, now: dateti
     if live is None:
         return status
     seen = seen_of(live, observed)
-    hours = gpu_hours(live, seen, now)
-    if not live.reason:
-        changed = CHANGED_BEFORE_START if observed.outdated else ""
-        live = live.model_copy(update={"reason": why_to_stop(run, status, hours, now) or changed})
+    taken = spent(live.gpus, status.counted, seen, now)
+    why = live.reason or why_to_stop(run, status, taken) or (CHANGED_BEFORE_START if observed.outdated else "")
     others = tuple(row for row in status.stages if row.outcome is not Outcome.RUNNING)
     if seen is not None and seen.state == "running":
-        return status.model_copy(update={"stages": (*others, live)})
+        # What made it stop stays counted, so that a pod's clock that is behind ours does not start it again.
+        kept = (live.gpus, status.counted, seen)
+        counted = count(*kept, now) if why == live.reason else count_to(now, *kept)
+        live = live.model_copy(update={"reason": why})
+        return status.model_copy(update={"stages": (*others, live), "counted": counted})
     earlier = [row for row in others if key_of(row) == key_of(live)]
-    row = end_attempt(live, seen, now)
-    if live.reason == CHANGED_BEFORE_START and seen is None:
-        hours = 0.0  # it never ran
-    row = row.model_copy(
-        update={"gpu_hours": hours, "forgiven": live.reason == CHANGED_BEFORE_START and row.outcome is Outcome.INTERRUPTED}
-    )
+    row = end_attempt(live.model_copy(update={"reason": why}), seen, now)
+    forgiven = why == CHANGED_BEFORE_START and row.outcome is Outcome.INTERRUPTED
+    row = row.model_copy(update={"gpu_hours": taken.gpu_hours, "forgiven": forgiven})
     rows = forgive(charge_lost((*earlier, row)))
     stages = (*(row for row in others if row not in earlier), *rows)
-    status = status.model_copy(update={"stages": stages, "gpu_hours": round(status.gpu_hours + hours, 6)})
+    admitted, hours = round((status.admitted_seconds or 0.0) + taken.seconds, 3), round(status.gpu_hours + taken.gpu_hours, 6)
+    status = status.model_copy(update={"stages": stages, "admitted_seconds": admitted, "gpu_hours": hours, "counted": None})
     if row.outcome is Outcome.DONE and seen is not None and seen.result is not None and seen.result.metrics is not None:
         status, rests_on = record(status, row, seen.result.metrics)
         status = status.model_copy(update={"stages": (*stages[:-1], row.model_copy(update={"message": rests_on}))})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.api.immutability import refuse_changes
+from ser_core.api.immutability import forbidden_changes, refuse_changes
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.status import SERRunStatus
 from ser_core.errors import SpecError
@@ -30,6 +30,11 @@ def spec(**changes):
 )
 def test_what_may_change(change):
     refuse_changes(spec(), spec(**change), SERRunStatus())
+
+
+@pytest.mark.parametrize(("suspend", "told"), [(True, ""), (False, "spec.queueName was 'a' and cannot become 'b'")])
+def test_the_queue_may_change_while_the_run_is_suspended(suspend, told):
+    assert forbidden_changes(spec(queueName="a"), spec(queueName="b", suspend=suspend), SERRunStatus()) == ([told] if told else [])
 
 
 @pytest.mark.parametrize(

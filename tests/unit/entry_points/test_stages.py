@@ -41,7 +41,7 @@ def stage(folder, run, kind, inputs):
     """Carry a stage out; its result."""
     identity = RunIdentity(namespace="lab", name=run.metadata.name, uid="5f2c")
     spec = StageSpec(run=identity, stage=kind, iteration=0, attempt=1, spec=run.spec, inputs=inputs, threads=1)
-    job = render.job(run, StartStage(spec, "any", None), "any", Settings(image="any"))
+    job = render.job({"metadata": {}}, run, StartStage(spec, "any", None), "any", Settings(image="any"))
     (container,) = job["spec"]["template"]["spec"]["containers"]
     places = {render.WORK: folder / "work", render.SCRATCH: folder / "tmp", render.TERMINATION_LOG: folder / f"said-by-{kind}"}
     given = {one["name"]: remap(one.get("value", "127.0.0.1"), places) for one in container["env"]} | {"SER_PROGRESS_PORT": "0"}

@@ -20,7 +20,7 @@ from ser_core.api.stage import (
     SupervisedMetrics,
 )
 from ser_core.api.status import LearningStatus, StageKind
-from ser_core.loop.observed import Observed, ObservedAttempt, StartStage, StopStage
+from ser_core.loop.observed import Leg, Observed, ObservedAttempt, StartStage, StopStage
 from ser_core.loop.plan import plan
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -142,7 +142,7 @@ class World:
             self.rerun.append(action.job)
         self.specs[action.job] = action
         self.jobs[action.job] = ObservedAttempt(
-            spec.iteration, spec.stage, spec.attempt, action.job, "running", spec.mode, started_at=self.now
+            spec.iteration, spec.stage, spec.attempt, action.job, "running", spec.mode, started_at=self.now, legs=(Leg(self.now),)
         )
 
     def reconcile(self):
@@ -193,6 +193,7 @@ class World:
             exit_code=code if exit_code is None else exit_code,
             result=told if result else None,
             finished_at=self.now,
+            legs=tuple(leg if leg.end else dataclasses.replace(leg, end=self.now) for leg in job.legs),
             **fields,
         )
 

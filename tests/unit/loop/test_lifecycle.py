@@ -1,8 +1,12 @@
 """Suspending, the deadline, the GPU budget, and the end."""
 
 import dataclasses
+from datetime import timedelta
 
 import pytest
+
+from ser_core.loop.observed import Leg
+from ser_core.loop.text import write_time
 
 
 def test_suspend_stops_the_live_attempt_until_it_is_gone(make_world):
@@ -87,7 +91,7 @@ def test_the_deadline_stops_the_stage_and_fails_the_run(make_world):
     world.settle(outcome="interrupted")
 
     assert (world.status.phase, world.condition("Failed").reason) == ("Failed", "DeadlineExceeded")
-    assert world.status.message == "activeDeadline 1h has passed: raise it to go on"
+    assert world.status.message == "its stages have run for activeDeadline 1h: raise it to go on"
 
 
 def test_the_deadline_leaves_suspended_time_out(make_world):
@@ -102,6 +106,88 @@ def test_the_deadline_leaves_suspended_time_out(make_world):
     (action,) = world.reconcile().actions
 
     assert action.max_seconds == 3000
+
+
+def in_the_queue(world):
+    """The live attempt waits: none of its pods has run."""
+    (live,) = world.live()
+    world.jobs[live.job] = dataclasses.replace(live, legs=())
+
+
+def test_the_deadline_leaves_the_wait_in_a_queue_out(make_world):
+    world = make_world(activeDeadline="10s")
+    world.reconcile()
+    in_the_queue(world)
+    world.wait(36000)
+    assert (world.reconcile().actions, world.status.phase, world.plan().requeue_after) == ((), "Running", None)
+    world.jobs = {name: dataclasses.replace(job, legs=(Leg(world.now),)) for name, job in world.jobs.items()}
+    assert world.plan().requeue_after == 10
+    world.wait(10)
+
+    assert [action.reason for action in world.reconcile().actions] == ["DeadlineExceeded"]
+
+
+def test_the_pause_after_a_failure_costs_no_time(make_world):
+    world = make_world(activeDeadline="1m").at("prepare")
+    world.wait(4)
+    world.settle(outcome="failed")
+    world.wait(600)
+    (action,) = world.reconcile().actions
+
+    assert (action.max_seconds, world.status.admitted_seconds) == (56, 4)
+
+
+def test_what_stopped_an_attempt_stays_counted_though_its_pod_says_that_it_ended_before(make_world):
+    world = make_world(activeDeadline="1m").at("prepare")
+    world.wait(60)
+    world.reconcile()
+    (live,) = world.live()
+    world.end("interrupted")
+    ended = tuple(dataclasses.replace(leg, end=world.now - timedelta(seconds=5)) for leg in live.legs)
+    world.jobs[live.job] = dataclasses.replace(world.jobs[live.job], legs=ended)
+    world.reconcile()
+
+    assert (world.status.phase, world.condition("Failed").reason) == ("Failed", "DeadlineExceeded")
+
+
+def test_a_deadline_that_was_raised_in_time_is_the_one_that_counts(make_world):
+    world = make_world(activeDeadline="1m").at("prepare")
+    world.wait(59)
+    world.change(activeDeadline="2m")
+
+    assert (world.reconcile().actions, world.plan().requeue_after) == ((), 61)
+
+
+def test_an_upgrade_alone_does_not_reopen_a_run_that_reached_its_deadline_before_admitted_time(make_world):
+    world = make_world(activeDeadline="1m").at("prepare")
+    world.wait(60)
+    world.reconcile()
+    world.settle(outcome="interrupted")
+    world.run = world.run.model_copy(update={"status": world.status.model_copy(update={"admitted_seconds": None})})
+    world.wait(3600)
+    assert (world.reconcile().actions, world.status.phase) == ((), "Failed")
+    world.change(activeDeadline="2m")
+    (action,) = world.reconcile().actions
+
+    assert action.max_seconds == 60
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_status_from_before_admitted_time_has_taken_what_was_counted_then(make_world, live):
+    world = make_world(activeDeadline="1h").at("prepare")
+    if live:
+        in_the_queue(world)
+    else:
+        world.settle(outcome="failed", exit_code=20)
+    early = world.now - timedelta(seconds=900)
+    rows = tuple(row.model_copy(update={"started_at": write_time(world.now)}) for row in world.status.stages)
+    old = {"started_at": write_time(early), "suspended_seconds": 300, "admitted_seconds": None, "stages": rows}
+    world.run = world.run.model_copy(update={"status": world.status.model_copy(update=old)})
+    world.reconcile()
+    world.wait(7200)
+    world.reconcile()
+
+    assert (world.status.admitted_seconds, world.status.phase) == (600, "Running")
 
 
 def test_a_run_that_is_complete_at_its_deadline_is_complete(make_world):
@@ -125,23 +211,23 @@ def test_the_budget_stops_the_attempt_that_spends_it_and_then_waits_to_be_raised
 
     world.change(budget={"gpuHours": 3})
     (action,) = world.reconcile().actions
-    assert (action.spec.attempt, action.max_seconds, action.budget_seconds) == (2, None, 900)
+    assert (action.spec.attempt, action.max_seconds) == (2, 900)
     assert world.plan().requeue_after == 900
     assert world.rows("retrain")[0].charged is False
     assert world.drive().status.phase == "Completed"
 
 
-def test_the_deadline_counts_from_the_start_and_the_budget_from_when_the_processes_run(make_world):
-    world = make_world(budget={"gpuHours": 0.1}, activeDeadline="10m", resources={"retrain": {"gpus": 4}}).at("retrain")
+@pytest.mark.parametrize(("deadline", "seconds"), [("10m", 90), ("1m", 59)])  # prepare took a second
+def test_a_stage_may_run_for_what_the_nearer_of_deadline_and_budget_leaves(make_world, deadline, seconds):
+    world = make_world(budget={"gpuHours": 0.1}, activeDeadline=deadline, resources={"retrain": {"gpus": 4}}).at("retrain")
 
-    started = next(iter(reversed(world.specs.values())))
-    assert (started.max_seconds, started.budget_seconds) == (599, 90)
-    assert world.plan().requeue_after == 90
+    assert next(iter(reversed(world.specs.values()))).max_seconds == seconds
+    assert world.plan().requeue_after == seconds
 
 
 def test_stages_without_gpus_cost_no_budget(make_world):
     world = make_world(budget={"gpuHours": 0.001}, resources={"retrain": {"gpus": 0}}).at("retrain")
-    assert next(iter(reversed(world.specs.values()))).budget_seconds is None
+    assert next(iter(reversed(world.specs.values()))).max_seconds is None
     world.wait(36000)
 
     assert world.reconcile().actions == ()
@@ -156,16 +242,17 @@ def test_resources_that_change_do_not_change_what_a_running_attempt_costs(make_w
     assert world.status.gpu_hours == 1.0
 
 
-def test_the_wait_for_a_budget_ends_at_the_deadline(make_world):
+def test_the_wait_for_a_budget_costs_no_time(make_world):
     world = make_world(budget={"gpuHours": 1}, activeDeadline="2h", resources={"retrain": {"gpus": 1}}).at("retrain")
     world.wait(3600)
     world.reconcile()
     planned = world.settle(outcome="interrupted")
-    assert (world.status.phase, planned.requeue_after) == ("BudgetExceeded", 3599)
-    world.wait(3599)
-    world.reconcile()
+    assert (world.status.phase, planned.requeue_after) == ("BudgetExceeded", None)
+    world.wait(36000)
+    world.change(budget={"gpuHours": 9})
+    (action,) = world.reconcile().actions
 
-    assert world.condition("Failed").reason == "DeadlineExceeded"
+    assert action.max_seconds == 3599
 
 
 @pytest.mark.parametrize("phase", ["Completed", "Failed"])

@@ -340,7 +340,8 @@ def test_times_come_from_the_executor_where_it_knows_them(make_world):
     world.wait(7200)
     (live,) = world.live()
     world.end()
-    world.jobs[live.job] = dataclasses.replace(world.jobs[live.job], finished_at=finished)
+    legs = tuple(dataclasses.replace(leg, end=finished) for leg in live.legs)
+    world.jobs[live.job] = dataclasses.replace(world.jobs[live.job], finished_at=finished, legs=legs)
     world.reconcile()
 
     row = world.rows("retrain")[0]

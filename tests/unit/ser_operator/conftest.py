@@ -198,8 +198,8 @@ class World:
         self.start_operator()
 
     def start_operator(self):
-        self.cache = Cache(self.settings.operator_class)
         clock = lambda: self.cluster.now  # noqa: E731
+        self.cache = Cache(self.settings.operator_class, clock)
         self.polls = ProgressPolls(no_progress, lambda _run: None)
         glances = Glances(self.cluster, self.settings, self.polls)
         self.reconciler = Reconciler(self.cluster, self.cache, self.settings, glances, clock, lambda: self.hurry)

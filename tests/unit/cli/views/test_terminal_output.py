@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from ser_core.api.status import ControlStatus, SERRunStatus
+from ser_core.api.status import ControlStatus, CountedStatus, SERRunStatus
 from ser_core.cli.access.local_executor import StageEvent
 from ser_core.cli.views.display import JsonDisplay
 from ser_core.cli.views.evolution_view import evolution_view
@@ -36,6 +36,14 @@ def printed(view, width):
 
 def test_status(run, golden):
     golden("status.txt", printed(status_view(run, NOW), 100))
+
+
+def test_status_says_how_much_of_the_deadline_is_used_the_live_attempt_included(run):
+    counted = CountedStatus(to="2026-01-31T12:30:00Z", admitted_seconds=600)
+    status = run.status.model_copy(update={"admitted_seconds": 3600.0, "counted": counted})
+    limited = run.model_copy(update={"spec": run.spec.model_copy(update={"active_deadline": "36h"}), "status": status})
+
+    assert "deadline      stages ran for 1 h 10 min of 36h" in printed(status_view(limited, NOW), 100)
 
 
 def test_status_of_a_run_that_has_not_begun(run, golden):

@@ -37,7 +37,7 @@ def run(name="hh", **spec):
     return SERRun.model_validate({"metadata": {"name": name, "namespace": "lab", "uid": "5f2c"}, "spec": document})
 
 
-def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", settings=SETTINGS, **limits):
+def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", settings=SETTINGS, metadata=None, **limits):
     spec = StageSpec(
         run=RunIdentity(namespace="lab", name=run.metadata.name, uid="5f2c"),
         stage=stage,
@@ -49,7 +49,7 @@ def rendered(run, stage=StageKind.PREPARE, iteration=0, mode="execute", settings
         threads=2,
     )
     action = StartStage(spec, job_name(run, StageKey(iteration, stage), 1), **{"max_seconds": None, **limits})
-    return render.job(run, action, SETTINGS.image, settings)
+    return render.job({"metadata": metadata or {}}, run, action, SETTINGS.image, settings)
 
 
 def test_nodes_where_attempts_have_failed_are_avoided_but_not_forbidden():
@@ -85,11 +85,11 @@ def test_a_job_is_what_its_golden_file_shows(name):
     assert path.read_text() == text
 
 
-def test_the_supervisor_is_told_what_the_budget_leaves():
-    spec = run(budget={"gpuHours": 1}, resources={"retrain": GPU})
-    told = environment(rendered(spec, StageKind.RETRAIN, 1, budget_seconds=900)), environment(rendered(spec, StageKind.RETRAIN, 1))
+def test_the_supervisor_is_told_how_long_it_may_run_and_the_job_is_not_as_it_would_count_the_wait_for_a_node():
+    jobs = [rendered(run(), StageKind.RETRAIN, 1, max_seconds=seconds) for seconds in (900, None)]
 
-    assert [one.get("SER_BUDGET_SECONDS") for one in told] == ["900", None]
+    assert [environment(job).get("SER_BUDGET_SECONDS") for job in jobs] == ["900", None]
+    assert not any("activeDeadlineSeconds" in job["spec"] for job in jobs)
 
 
 @pytest.mark.parametrize("hostile", ["$(AWS_SECRET_ACCESS_KEY)", "$$(X)", "; rm -rf /", "`id`", "\\u0024(X)", "“$”\n"])
@@ -229,3 +229,30 @@ def test_a_run_without_a_queue_gets_the_default_one(named, expected):
 
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == expected
     assert job["spec"]["suspend"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "mode", "queued"), [("retrain", "execute", True), ("label", "execute", False), ("retrain", "report", False)]
+)
+def test_stages_without_gpus_may_stay_out_of_the_queue(stage, mode, queued):
+    settings = SETTINGS.model_copy(update={"queue_cpu_stages": False, "default_queue": "shared"})
+
+    job = rendered(run(queueName="team", resources={"retrain": GPU}), StageKind(stage), 1, mode, settings=settings)
+
+    assert (job["spec"]["suspend"], "kueue.x-k8s.io/queue-name" in job["metadata"]["labels"]) == (queued, queued)
+
+
+PASSED = {
+    "labels": {"kueue.x-k8s.io/priority-class": "low", "kueue.x-k8s.io/queue-name": "another", "ser.dev/attempt": "9"},
+    "annotations": {"kueue.x-k8s.io/podset-required-topology": "rack", "example.com/note": "x"},
+}
+
+
+def test_kueue_reads_priority_and_topology_on_the_jobs_of_the_run_that_has_them():
+    gang, alone = (rendered(run(resources=GANG), StageKind(stage), 1, metadata=PASSED) for stage in ("retrain", "filter"))
+
+    assert gang["spec"]["template"]["metadata"]["annotations"] == {"kueue.x-k8s.io/podset-required-topology": "rack"}
+    assert "annotations" not in alone["spec"]["template"]["metadata"]
+    for job in gang, alone:
+        assert job["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "low"
+        assert (job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"), job["metadata"]["labels"]["ser.dev/attempt"]) == (None, "1")
