@@ -25,9 +25,9 @@ from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group
-from ser_core.learn.compute.sharding import Sharding
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.training import TrainingPair, train
+from ser_core.memory.training import Sharding
 
 MAX_LENGTH = 512
 

@@ -27,6 +27,7 @@ from ser_core.api.forms import (
 from ser_core.api.known_part import Document, Unknown, read_known, with_unknown
 from ser_core.api.model import Model
 from ser_core.api.policy import PolicySpec
+from ser_core.api.quantity import quantity
 from ser_core.api.status import SERRunStatus
 from ser_core.api.uris import DataUri, ModelUri, StorageUri
 
@@ -270,12 +271,20 @@ class StageResources(Model):
     """CPU request and limit of each pod. Whole CPUs also set the number of threads, which is part of the stage's inputs."""
     memory: Quantity | None = None
     """Memory request and limit of each pod."""
+    gpu_memory: Quantity | None = None
+    """Memory of one GPU, for example `40Gi`, by which a stage plans how its work is spread. Left out: in a stage what its GPU has, before
+    that 80Gi."""
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=32, json_schema_extra=LABEL_KEYS)
     """Node labels that the pods need."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
     """Taints that the pods tolerate."""
     priority_class_name: Name | None = None
     """PriorityClass of the pods."""
+
+    @property
+    def gpu_memory_bytes(self) -> int | None:
+        """Bytes of one GPU, where the spec says them."""
+        return None if self.gpu_memory is None else int(quantity(self.gpu_memory))
 
 
 class ResourcesSpec(Model):

@@ -19,19 +19,17 @@ import contextlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.engine import (
     LARGEST_GRADIENT_NORM,
     adamw,
     moments_of,
+    recompute_layers,
     restore_moments,
     restore_weights,
     set_rate,
@@ -39,27 +37,27 @@ from ser_core.learn.compute.engine import (
 )
 from ser_core.learn.compute.parts import computed_by_row, trainable
 from ser_core.learn.compute.precision import Precision
-from ser_core.learn.compute.sharding import Sharding, Size, choose_sharding
+from ser_core.memory.activations import MicroBatch
+from ser_core.memory.amounts import room_of
+from ser_core.memory.shape import model_shape
+from ser_core.memory.training import Sharding, Training, choose_sharding
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def sharding_of(network: Any, precision: Precision, tokens_per_batch: int) -> Sharding:
-    """`choose_sharding` for this network on this machine."""
+def training_of(network: Any, batch: MicroBatch) -> Training:
+    """What decides the memory of training a network; it may have an adapter already."""
     sizes = {True: 0, False: 0}
     for weight in network.parameters():
         sizes[weight.requires_grad] += weight.numel()
-    config = network.config.get_text_config()
-    size = Size(
-        trainable=sizes[True],
-        frozen=sizes[False],
-        hidden=config.hidden_size,
-        layers=config.num_hidden_layers,
-        tokens=precision.batch_tokens(tokens_per_batch),
-        half=precision.autocast is not None,
-    )
-    memory = torch.cuda.get_device_properties().total_memory if precision.device == "cuda" else None
-    return choose_sharding(size, memory, ranks.count())
+    shapes = {name.replace(".base_layer.", "."): tuple(weight.shape) for name, weight in network.named_parameters()}
+    return Training(model_shape(network.config.to_dict(), shapes), sizes[True], sizes[False], batch)
+
+
+def sharding_of(training: Training, precision: Precision) -> Sharding:
+    """`choose_sharding` for a training on this machine."""
+    room = room_of(torch.cuda.get_device_properties().total_memory) if precision.device == "cuda" else None
+    return choose_sharding(training, room, ranks.count())
 
 
 class DeepSpeedEngine(ABC):
@@ -70,9 +68,12 @@ class DeepSpeedEngine(ABC):
         rate: Of the first step.
         tensors: What `tensors` returned on rank 0, to go on from; on every rank. Any engine on any number of ranks may have written it.
         sharding: The ZeRO stage, one of the class's own, and whether layers are computed again in the backward pass.
+        training: Its sizes, by which processes exchange numbers.
     """
 
-    def __init__(self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding) -> None:
+    def __init__(
+        self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding, training: Training
+    ) -> None:
         self._whole = network
         self._device = next(network.parameters()).device
         self._weights = dict(trainable(network))
@@ -82,9 +83,9 @@ class DeepSpeedEngine(ABC):
             # It is called once for each row. Ranks have different numbers of rows, but must gather its weights once.
             head._z3_leaf = True  # type: ignore[assignment]
         if sharding.recompute:
-            _recompute_layers(network)
+            recompute_layers(network)
         with _quiet():
-            self.network = _initialize(network, adamw(self._weights, rate), sharding.stage)
+            self.network = _initialize(network, adamw(self._weights, rate), sharding.stage, training)
         if tensors is not None:
             self._restore_moments(tensors)
 
@@ -105,15 +106,21 @@ class DeepSpeedEngine(ABC):
         """As `Engine` says; copies in main memory."""
 
     def close(self) -> None:
-        """As `Engine` says: new parameters take the place of DeepSpeed's, whose data are views of buffers or pieces."""
-        whole = {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in self._whole.parameters()}
+        """As `Engine` says: new parameters take the place of DeepSpeed's, whose data are views of buffers or pieces.
+
+        Before they are made, everything goes that only training needs: both together may not fit.
+        """
+        optimizer = self.network.optimizer
         self.network.destroy()
+        getattr(optimizer, "optimizer", optimizer).state.clear()
+        vars(optimizer).clear()
+        whole = {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in self._whole.parameters()}
         for module in self._whole.modules():
             module._parameters = {name: None if weight is None else whole[id(weight)] for name, weight in dict.items(module._parameters)}
 
     def _full(self, weight: nn.Parameter) -> torch.Tensor:
-        """A copy of a whole weight."""
-        return weight.detach().clone()
+        """A whole weight whose memory is its own."""
+        return weight.detach().clone() if weight.requires_grad else weight.detach()
 
     @abstractmethod
     def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -134,6 +141,9 @@ class ReplicatedEngine(DeepSpeedEngine):
         """As `Engine` says; copies in main memory."""
         found = state_tensors(self._weights, self.network.optimizer) if ranks.rank() == 0 else {}
         return {name: tensor.to("cpu", copy=True) for name, tensor in found.items()}
+
+    def _full(self, weight: nn.Parameter) -> torch.Tensor:
+        return weight.detach()
 
     def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
         restore_moments(self._weights, self.network.optimizer, tensors)
@@ -224,15 +234,15 @@ class ShardedWeightsEngine(ShardedStateEngine):
         safe_set_local_optimizer_state(weight, padded.narrow(0, length * ranks.rank(), length), moment)
 
 
-def distributed_engine(network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding) -> DeepSpeedEngine:
+def distributed_engine(
+    network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding, training: Training
+) -> DeepSpeedEngine:
     """The engine of a ZeRO stage; arguments as `DeepSpeedEngine` takes them."""
-    if sharding.stage == 0:
-        return ReplicatedEngine(network, rate, tensors, sharding)
-    kind = ShardedWeightsEngine if sharding.stage == 3 else ShardedStateEngine
-    return kind(network, rate, tensors, sharding)
+    kinds = (ReplicatedEngine, ShardedStateEngine, ShardedStateEngine, ShardedWeightsEngine)
+    return kinds[sharding.stage](network, rate, tensors, sharding, training)
 
 
-def _initialize(network: Any, optimizer: torch.optim.Optimizer, stage: int) -> Any:
+def _initialize(network: Any, optimizer: torch.optim.Optimizer, stage: int, training: Training) -> Any:
     import deepspeed
 
     # It would be compiled at the start, for reductions that training does not use.
@@ -247,18 +257,17 @@ def _initialize(network: Any, optimizer: torch.optim.Optimizer, stage: int) -> A
             "zero_allow_untested_optimizer": True,
             "zero_optimization": {
                 "stage": stage,
+                # DeepSpeed's own sizes are 2 GB and more, whatever the model's size.
+                "reduce_bucket_size": training.bucket,
+                "allgather_bucket_size": training.bucket,
+                "stage3_prefetch_bucket_size": training.bucket,
+                "stage3_max_live_parameters": training.gathered,
+                "stage3_max_reuse_distance": training.gathered,
                 # As transformers chooses it: biases and norms stay whole.
                 "stage3_param_persistence_threshold": 10 * network.config.get_text_config().hidden_size,
             },
         },
     )[0]
-
-
-def _recompute_layers(network: nn.Module) -> None:
-    """transformers' own switch works only where dropout is on (``training``)."""
-    for layer in network.modules():
-        if isinstance(layer, GradientCheckpointingLayer):
-            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ser_core.learn.compute.parts import trainable
 
@@ -53,6 +56,13 @@ def adamw(weights: Mapping[str, nn.Parameter], rate: float) -> torch.optim.Optim
     return torch.optim.AdamW(weights.values(), lr=rate, weight_decay=0.0, fused=True)
 
 
+def recompute_layers(network: nn.Module) -> None:
+    """Let the backward pass compute each layer's activations again. transformers' own switch works only where dropout is on."""
+    for layer in network.modules():
+        if isinstance(layer, GradientCheckpointingLayer):
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+
+
 def set_rate(optimizer: Any, rate: float) -> None:
     """Rate of the next step."""
     for group in optimizer.param_groups:
@@ -89,10 +99,13 @@ class LocalEngine:
         network: Trained in place.
         rate: Of the first step.
         tensors: What `tensors` returned, to go on from.
+        recompute: Whether layers are computed again in the backward pass.
     """
 
-    def __init__(self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None) -> None:
+    def __init__(self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, *, recompute: bool = False) -> None:
         self.network = network
+        if recompute:
+            recompute_layers(network)
         self._weights = dict(trainable(network))
         self._optimizer = adamw(self._weights, rate)
         if tensors is not None:

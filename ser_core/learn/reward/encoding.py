@@ -56,6 +56,7 @@ class Encoder:
         self._tokenizer = tokenizer
         self._reads_pairs = tokenizer.cls_token_id is not None and tokenizer.sep_token_id is not None
         self._frame = _pair_frame(tokenizer) if self._reads_pairs else _text_frame(tokenizer)
+        self.max_length = max_length
         self._room = max_length - sum(map(len, (self._frame.before, self._frame.between, self._frame.after)))
 
     def rows(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Row]:

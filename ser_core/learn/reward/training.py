@@ -19,11 +19,12 @@ from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.engine import Engine, LocalEngine
-from ser_core.learn.compute.sharding import Sharding
 from ser_core.learn.reward.batching import pad, pairs_of_step, shares, steps_per_epoch
 from ser_core.learn.reward.encoding import Row
 from ser_core.learn.reward.losses import bradley_terry, centering, hinge
 from ser_core.learn.reward.reward_model import RewardModel
+from ser_core.memory.activations import MicroBatch
+from ser_core.memory.training import Sharding
 
 _WARM_UP = 0.1
 _GATHERING = "gathering the weights"
@@ -118,7 +119,7 @@ def train(
         steps: Optimizer steps to take; `count_steps` gives those of ``spec.epochs``.
         watch: Told after every step, asked before every micro-batch; of several processes before every step.
         resume: State to go on from.
-        sharding: What several processes share; None: as their memory needs it.
+        sharding: How it is spread; None: as the memory of this machine needs it.
 
     Returns:
         The state after the last step, without tensors in all processes but the first; its history has one row for each optimizer step,
@@ -176,13 +177,16 @@ def train(
 
 
 def _engine(model: RewardModel, spec: TrainingSpec, resume: TrainingState | None, sharding: Sharding | None) -> Engine:
-    tensors = resume.tensors if resume else None
-    if ranks.count() == 1:
-        return LocalEngine(model.network, spec.learning_rate, tensors)
-    from ser_core.learn.compute.distributed import distributed_engine, sharding_of
+    from ser_core.learn.compute.distributed import distributed_engine, sharding_of, training_of
 
-    shared = sharding or sharding_of(model.network, model.precision, spec.tokens_per_batch)
-    return distributed_engine(model.network, spec.learning_rate, tensors, shared)
+    tensors = resume.tensors if resume else None
+    length = model.encoder.max_length
+    tokens = max(model.precision.batch_tokens(spec.tokens_per_batch), 2 * length)
+    sizes = training_of(model.network, MicroBatch(tokens, length, model.precision.autocast is not None))
+    shared = sharding or sharding_of(sizes, model.precision)
+    if ranks.count() == 1:
+        return LocalEngine(model.network, spec.learning_rate, tensors, recompute=shared.recompute)
+    return distributed_engine(model.network, spec.learning_rate, tensors, shared, sizes)
 
 
 def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: TrainingSpec) -> torch.Tensor:

@@ -14,10 +14,10 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SERError
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group
-from ser_core.learn.compute.sharding import Sharding
 from ser_core.learn.reward.batching import pad
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingState, train
+from ser_core.memory.training import Sharding
 
 STEPS = 4
 RATE = 1e-3

@@ -1,0 +1,133 @@
+"""Bytes of one training in each of its processes, and how it is spread so that it fits."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from ser_core.api.adapter import AdapterSpec
+from ser_core.memory.activations import MicroBatch, activation_bytes
+from ser_core.memory.amounts import Amounts, amounts, most
+from ser_core.memory.shape import ModelShape
+
+NUMBER = 4
+"""Bytes of a trained weight, a gradient and each of Adam's two moments: all fp32."""
+HALF = 2
+LARGEST_BUCKET = 50_000_000
+"""Numbers that processes exchange together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """How a training is spread.
+
+    Attributes:
+        stage: ZeRO stage (Rajbhandari et al. 2020, arXiv 1910.02054): 0 every process has everything, 1 the optimizer is cut into
+            pieces, 2 the gradients too, 3 the weights too.
+        recompute: Whether the backward pass computes each layer's activations again (gradient checkpointing).
+    """
+
+    stage: int
+    recompute: bool
+
+    def __str__(self) -> str:
+        return f"ZeRO-{self.stage}{', activations computed again' if self.recompute else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What decides the memory of a training: the model, which of its weights learn, and the micro-batch."""
+
+    shape: ModelShape
+    trainable: int
+    frozen: int
+    batch: MicroBatch
+    """Of the longest rows."""
+
+    @property
+    def bucket(self) -> int:
+        """Numbers that processes exchange together; DeepSpeed asks for an even number."""
+        return 2 * -(-min(LARGEST_BUCKET, self.trainable) // 2)
+
+    @property
+    def gathered(self) -> int:
+        """Numbers of whole weights held at once where weights are cut into pieces: two layers, so that one can be fetched ahead."""
+        return min(2 * self.shape.layer, self.trainable + self.frozen)
+
+
+def training_of(shape: ModelShape, adapter: AdapterSpec | None, batch: MicroBatch) -> Training:
+    """The training of a scoring network: all its weights, or an adapter beside frozen ones."""
+    if adapter is None:
+        return Training(shape, shape.weights, 0, batch)
+    return Training(shape, adapter.rank * shape.sides + shape.hidden, shape.weights, batch)
+
+
+def training_bytes(training: Training, sharding: Sharding, processes: int) -> Amounts:
+    """Bytes of one process, by part, when it needs the most: in a backward pass, in a step of the optimizer, or when the network is made
+    whole again at the end."""
+    states = _states(training, sharding.stage, processes)
+    activations = activation_bytes(training.shape, training.batch, recompute=sharding.recompute)
+    backward = amounts(
+        {
+            "gradients": NUMBER * training.trainable / (1 if sharding.stage < 2 else processes),
+            "activations": activations,
+            "casted copies": _casts(training, recompute=sharding.recompute),
+            "buckets": _buckets(training, sharding.stage) if processes > 1 else 0,
+            "gathered layers": NUMBER * training.gathered if sharding.stage == 3 else 0,
+        }
+    )
+    step = amounts({"gradients": NUMBER * training.trainable * (2 / processes if sharding.stage else 1)})
+    return most((states + backward, states + step, _whole_again(training, sharding.stage, processes)))
+
+
+def shardings(processes: int) -> Iterator[Sharding]:
+    """All that can be chosen, the fastest first: cutting optimizer and gradients costs little, computing again a third, cutting weights
+    the most. Stage 3 always computes again: else each layer's weights, once gathered and cast, would be kept for its backward pass."""
+    stages = range(3) if processes > 1 else range(1)
+    yield from (Sharding(stage, recompute) for recompute, stage in product((False, True), stages))
+    if processes > 1:
+        yield Sharding(3, recompute=True)
+
+
+def choose_sharding(training: Training, room: float | None, processes: int) -> Sharding:
+    """The fastest sharding that fits; the one that needs the least where none does.
+
+    Args:
+        training: What is trained.
+        room: Bytes of a GPU that may be used; None: there is no GPU, and main memory is taken to suffice.
+        processes: How many share the work.
+    """
+    if room is None:
+        return Sharding(0, recompute=False)
+    needs = {sharding: training_bytes(training, sharding, processes).total for sharding in shardings(processes)}
+    return next((sharding for sharding, need in needs.items() if need <= room), min(needs, key=lambda sharding: needs[sharding]))
+
+
+def _states(training: Training, stage: int, processes: int) -> Amounts:
+    """What stays from step to step. From stage 1 on, the optimizer has a copy of its piece of the weights."""
+    trainable = NUMBER * training.trainable
+    return amounts(
+        {
+            "weights": (trainable + NUMBER * training.frozen) / (processes if stage == 3 else 1),
+            "copies of the optimizer": trainable / processes if stage else 0,
+            "moments": 2 * trainable / (processes if stage else 1),
+        }
+    )
+
+
+def _whole_again(training: Training, stage: int, processes: int) -> Amounts:
+    """After a training in several processes: what DeepSpeed holds of the weights, and the weights that take their place."""
+    trained, weights = NUMBER * training.trainable, NUMBER * (training.trainable + training.frozen)
+    replaced = (0, trained, trained, weights / processes)[stage]
+    return amounts({"weights": weights, "pieces of the weights": replaced})
+
+
+def _casts(training: Training, *, recompute: bool) -> float:
+    """bf16 copies of matrices: each stays until its layer's backward pass is over."""
+    if not training.batch.half:
+        return 0
+    return HALF * (training.shape.layer if recompute else training.shape.matrices)
+
+
+def _buckets(training: Training, stage: int) -> float:
+    """Gradients on their way: a flat copy, and from stage 2 on those that are not cut yet."""
+    return NUMBER * training.bucket * (1, 1, 2, 2)[stage]
