@@ -61,6 +61,12 @@ class FileStore:
         with _explained(target):
             return target.read_bytes()
 
+    def beginning(self, key: str, length: int) -> bytes:
+        """Read the start of a file."""
+        target = self._path(key)
+        with _explained(target), target.open("rb") as file:
+            return file.read(length)
+
     def upload(self, key: str, path: Path) -> None:
         """Copy a file into the store."""
         target = self._path(key)

@@ -42,6 +42,10 @@ class ObjectStore(Protocol):
         """Content of ``key``. Raises `ObjectNotFound`."""
         ...
 
+    def beginning(self, key: str, length: int) -> bytes:
+        """The first ``length`` bytes of ``key``, fewer if it has fewer. Raises `ObjectNotFound`."""
+        ...
+
     def upload(self, key: str, path: Path) -> None:
         """Write a file of any size, in parallel parts where that helps."""
         ...

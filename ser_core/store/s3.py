@@ -94,6 +94,10 @@ class S3Store:
         """One GET."""
         return self._read(key, None)
 
+    def beginning(self, key: str, length: int) -> bytes:
+        """One ranged GET."""
+        return self._read(key, f"bytes=0-{length - 1}")
+
     def upload(self, key: str, path: Path) -> None:
         """One PUT for a small file, else parallel parts; an upload that fails is aborted, so that no parts are left to be paid for."""
         size = path.stat().st_size

@@ -6,7 +6,7 @@ Only the standard library and the hub client: `ser validate` checks a model with
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any

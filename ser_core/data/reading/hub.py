@@ -36,6 +36,25 @@ class HubRepository:
                 hf_hub_download(self.name, name, repo_type=self.kind, revision=self.commit, local_dir=folder, endpoint=self.endpoint)
             )
 
+    def beginning(self, name: str, length: int) -> bytes:
+        """One ranged request; a server that does not know ranges is cut short."""
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
+
+        url = hf_hub_url(self.name, name, repo_type=self.kind, revision=self.commit, endpoint=self.endpoint)
+        headers = {**build_hf_headers(), "Range": f"bytes=0-{length - 1}"}
+        content = b""
+        with (
+            _explained(self.pinned, self.kind, self.endpoint),
+            get_session().stream("GET", url, headers=headers, follow_redirects=True) as response,
+        ):
+            hf_raise_for_status(response)
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) >= length:
+                    break
+        return content[:length]
+
 
 def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None) -> HubRepository:
     """The repository behind an ``hf://`` URI, its revision resolved to a commit.

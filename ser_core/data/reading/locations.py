@@ -42,6 +42,10 @@ class Location(Protocol):
         """A local copy of one file, below ``folder`` or where it is already."""
         ...
 
+    def beginning(self, name: str, length: int) -> bytes:
+        """The first ``length`` bytes of one file, without the rest."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
@@ -54,6 +58,11 @@ class LocalFolder:
     def fetch(self, name: str, folder: Path) -> Path:
         """The file itself."""
         return self.root / name
+
+    def beginning(self, name: str, length: int) -> bytes:
+        """Read the start of the file."""
+        with (self.root / name).open("rb") as file:
+            return file.read(length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,10 @@ class StoreFolder:
         path = folder / f"{list(self.keys).index(name):06d}"
         self.store.download(self.keys[name], path)
         return path
+
+    def beginning(self, name: str, length: int) -> bytes:
+        """One ranged read."""
+        return self.store.beginning(self.keys[name], length)
 
 
 def locate(uri: str, access: Access, kind: Kind, revision: str | None = None) -> Location:

@@ -1,0 +1,73 @@
+"""A plan in words: what a stage needs, and what to change where it does not fit."""
+
+from collections.abc import Iterator
+
+from ser_core.api.adapter import AdapterSpec
+from ser_core.api.serrun import SERRunSpec, StageResources
+from ser_core.memory.amounts import GIBIBYTE
+from ser_core.memory.plan import Models, StagePlan, plan
+
+_GPUS = (1, 2, 4, 8, 16, 32, 64, 128)
+_PARTS = 3
+_FIELDS = {"label": "rewardModel", "retrain": "rewardModel", "sft": "policy", "ppo": "policy"}
+
+
+def describe(found: StagePlan) -> str:
+    """One line, for example ``stage retrain: 61 of 80 GiB a GPU on 8 GPUs (ZeRO-2): weights 30, moments 7.5, activations 12``."""
+    spread = f" ({found.sharding})" if found.sharding is not None else ""
+    assumed = ", assumed" if found.assumed else ""
+    largest = sorted(found.needs.parts.items(), key=lambda part: -part[1])[:_PARTS]
+    parts = ", ".join(f"{name} {_gibibytes(size)}" for name, size in largest)
+    count = f"{found.gpus} GPU{'s' * (found.gpus > 1)}"
+    size = f"{_gibibytes(found.needs.total)} of {_gibibytes(found.gpu_memory)} GiB a GPU{assumed}"
+    return f"stage {found.stage}: {size} on {count}{spread}: {parts}"
+
+
+def remedy(found: StagePlan, spec: SERRunSpec, models: Models) -> str:
+    """What would make a stage fit that does not: more GPUs, an adapter, or shorter batches, whichever of them helps."""
+    ways = [*_more_gpus(found, spec, models), *_adapter(found, spec, models), *_shorter_batches(found, spec, models)]
+    return f"it fits with {', or '.join(ways)}" if ways else "no number of GPUs of this size is enough: name a smaller model"
+
+
+def _more_gpus(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str]:
+    enough = _enough_gpus(found, spec, models)
+    if enough is not None:
+        yield f"{enough} GPUs (resources.{found.stage}.gpus and nodes)"
+
+
+def _adapter(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str]:
+    name = _FIELDS[found.stage]
+    part = spec.reward_model if name == "rewardModel" else spec.policy
+    if found.stage == "label" or part is None or part.adapter is not None:
+        return
+    adapted = part.model_copy(update={"adapter": AdapterSpec()})
+    enough = _enough_gpus(found, spec.model_copy(update={"reward_model" if name == "rewardModel" else "policy": adapted}), models)
+    if enough is not None:
+        yield f"{name}.adapter on {enough} GPU{'s' * (enough > 1)}"
+
+
+def _shorter_batches(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str]:
+    tokens = spec.training.tokens_per_batch // 2
+    while tokens >= 64:
+        shorter = spec.model_copy(update={"training": spec.training.model_copy(update={"tokens_per_batch": tokens})})
+        tried = plan(found.stage, shorter, models, getattr(spec.resources, found.stage))
+        if tried is not None and tried.fits:
+            yield f"training.tokensPerBatch {tokens}"
+            return
+        tokens //= 2
+
+
+def _enough_gpus(found: StagePlan, spec: SERRunSpec, models: Models) -> int | None:
+    """The smallest usual number of GPUs on which the stage fits."""
+    wanted: StageResources = getattr(spec.resources, found.stage)
+    for count in _GPUS:
+        nodes = max(1, count // 8)
+        tried = plan(found.stage, spec, models, wanted.model_copy(update={"gpus": count // nodes, "nodes": nodes}))
+        if tried is not None and tried.fits:
+            return count
+    return None
+
+
+def _gibibytes(size: float) -> str:
+    found = size / GIBIBYTE
+    return f"{found:.0f}" if found >= 10 else f"{found:.1f}"
