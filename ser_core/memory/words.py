@@ -12,7 +12,7 @@ _PARTS = 3
 _FIELDS = {"label": "rewardModel", "retrain": "rewardModel", "sft": "policy", "ppo": "policy"}
 
 
-def describe(found: StagePlan) -> str:
+def memory_line(found: StagePlan) -> str:
     """One line, for example ``stage retrain: 61 of 80 GiB a GPU on 8 GPUs (ZeRO-2): weights 30, moments 7.5, activations 12``."""
     spread = f" ({found.sharding})" if found.sharding is not None else ""
     assumed = ", assumed" if found.assumed else ""

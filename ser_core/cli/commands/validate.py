@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ser_core.api.serrun import SERRun
+from ser_core.api.serrun import SERRun, SERRunSpec
 from ser_core.api.stage import PrepareMetrics, RunIdentity
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
 from ser_core.cli.access.node_fit import fits
@@ -17,6 +17,8 @@ from ser_core.cli.access.serrun_file import located, read_document, read_serrun
 from ser_core.cli.access.stored_run import SOON, RunFile
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
+from ser_core.memory.plan import Models, plans
+from ser_core.memory.words import memory_line, remedy
 
 Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
 Probe = Annotated[
@@ -139,7 +141,17 @@ def check_model(run: SERRun) -> Check:
         if policy is not None:
             models.append(check_policy_base(policy, access, Path(folder, "policy")))
             refuse_no_writer(models[-1].model_type, policy.base)
-    return Check("model", tuple(f"{found.location.pinned}: {found.model_type}, {len(found.files)} files" for found in models))
+        shapes = [found.shape() for found in models]
+    lines = [f"{found.location.pinned}: {found.model_type}, {len(found.files)} files" for found in models]
+    return Check("model", tuple(lines), tuple(check_memory(run.spec, Models(*shapes), lines)))
+
+
+def check_memory(spec: SERRunSpec, models: Models, lines: list[str]) -> Iterator[str]:
+    """Add to ``lines`` what each stage with GPUs needs of them; returns a warning for each that does not fit."""
+    for found in plans(spec, models):
+        lines.append(memory_line(found))
+        if not found.fits:
+            yield f"{memory_line(found)}: does not fit; {remedy(found, spec, models)}"
 
 
 def refuse_unscorable(model_type: str, base: str) -> None:

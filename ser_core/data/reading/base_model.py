@@ -6,7 +6,7 @@ Only the standard library and the hub client: `ser validate` checks a model with
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 from ser_core.api.policy import PolicySpec
 from ser_core.api.serrun import RewardModelSpec
 from ser_core.data.reading.locations import Access, Location, locate
+from ser_core.data.reading.weight_headers import tensor_shapes
 from ser_core.errors import SpecError
+from ser_core.memory.shape import ModelShape, model_shape
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -62,6 +64,12 @@ class BaseModel:
     files: tuple[str, ...]
     """Names to copy."""
     model_type: str
+    config: Mapping[str, Any]
+    """Content of config.json."""
+
+    def shape(self) -> ModelShape:
+        """Its sizes, read from the headers of its weights."""
+        return model_shape(self.config, tensor_shapes(self.location, self.files))
 
     def fetch(self, folder: Path, alive: Callable[[], None]) -> dict[str, Path]:
         """Local copies of all files by name; ``alive`` is called after each."""
@@ -86,8 +94,8 @@ def check_base_model(spec: RewardModelSpec, access: Access, folder: Path) -> Bas
         StoreError: Store or hub cannot be reached.
     """
     with _named("rewardModel.base"):
-        model, config = _check_files(spec.base, spec.revision, access, folder)
-    check_max_length(config, spec.max_length, "rewardModel.maxLength")
+        model = _check_files(spec.base, spec.revision, access, folder)
+    check_max_length(model.config, spec.max_length, "rewardModel.maxLength")
     return model
 
 
@@ -105,12 +113,12 @@ def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseMod
             hint="install the extras jobs and vllm where the stages run (docs/install.md), or leave policy.generator out",
         )
     with _named("policy.base"):
-        model, config = _check_files(spec.base, spec.revision, access, folder)
-    check_max_length(config, spec.prompt_tokens + spec.answer_tokens, "policy.promptTokens + policy.answerTokens =")
+        model = _check_files(spec.base, spec.revision, access, folder)
+    check_max_length(model.config, spec.prompt_tokens + spec.answer_tokens, "policy.promptTokens + policy.answerTokens =")
     return model
 
 
-def _check_files(base: str, revision: str | None, access: Access, folder: Path) -> tuple[BaseModel, Mapping[str, Any]]:
+def _check_files(base: str, revision: str | None, access: Access, folder: Path) -> BaseModel:
     location = locate(base, access, "model", revision)
     names = set(location.sizes)
     if "config.json" not in names:
@@ -125,7 +133,7 @@ def _check_files(base: str, revision: str | None, access: Access, folder: Path) 
         raise _refused("BadModelConfig", f"config.json of {base} has no model_type", "save the model with transformers' save_pretrained")
     index = _read_json(location, INDEX, folder) if INDEX in names else None
     files = (*settings_files(names), *tokenizer_files(names, base), *weight_files(names, index, base))
-    return BaseModel(location, tuple(dict.fromkeys(files)), model_type), config
+    return BaseModel(location, tuple(dict.fromkeys(files)), model_type, config)
 
 
 def settings_files(names: Collection[str]) -> list[str]:

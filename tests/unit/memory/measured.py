@@ -1,0 +1,69 @@
+"""One process of a training whose memory is counted; an own module, so that a new process can import it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import distributed
+from unit.memory.live_bytes import LiveBytes
+
+from ser_core.learn.compute.distributed import distributed_engine, training_of
+from ser_core.learn.compute.engine import Engine, LocalEngine
+from ser_core.learn.compute.precision import set_up_process
+from ser_core.learn.compute.process_group import process_group
+from ser_core.memory.activations import MicroBatch
+from ser_core.memory.training import Sharding, training_bytes
+
+ROWS, LENGTH = 4, 90
+CASES = [Sharding(stage, recompute) for stage in range(4) for recompute in (False, True) if recompute or stage < 3]
+
+
+def network() -> Any:
+    """A small Llama whose weights take more memory than its activations."""
+    sizes = {"hidden_size": 192, "intermediate_size": 528, "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 2}
+    config = transformers.LlamaConfig(**sizes, vocab_size=600, max_position_embeddings=128, pad_token_id=0, num_labels=1)
+    torch.manual_seed(0)
+    made = transformers.LlamaForSequenceClassification(config).eval()
+    made.config.use_cache = False
+    return made
+
+
+def measured(sharding: Sharding, processes: int) -> tuple[float, float]:
+    """Bytes that were planned, and the most that lived at once, in two steps of two micro-batches and their end."""
+    model, counted = network(), LiveBytes()
+    sizes = training_of(model, MicroBatch(ROWS * LENGTH, LENGTH, half=True))
+    for tensor in (*model.parameters(), *model.buffers()):
+        counted.know(tensor)
+    with counted:
+        engine: Engine = (
+            LocalEngine(model, 1e-3, None, recompute=sharding.recompute)
+            if processes == 1
+            else distributed_engine(model, 1e-3, None, sharding, sizes)
+        )
+        for _ in range(2):
+            engine.start_step()
+            for last in (False, True):
+                ids = torch.randint(1, 500, (ROWS, LENGTH))
+                with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
+                    scores = engine.network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().sum()
+                engine.backward(scores, last=last)
+                del scores
+            engine.step(1e-3)
+        engine.close()
+    return training_bytes(sizes, sharding, processes).total, counted.most
+
+
+def process(rank: int, count: int, port: int, folder: Path) -> None:
+    """Measure all cases together with the others; rank 0 writes them down."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    set_up_process(threads=1)
+    with process_group():
+        for sharding in CASES:
+            found = measured(sharding, count)
+            if rank == 0:
+                (folder / f"{count}-{sharding}.json").write_text(json.dumps(found), encoding="utf-8")
+            distributed.barrier()
