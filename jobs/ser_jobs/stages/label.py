@@ -15,7 +15,7 @@ from ser_core.api.serrun import Rule
 from ser_core.api.stage import InputRole, LabelMetrics
 from ser_core.data.tables import Decision, PairScores, PoolPair, read_table, write_table
 from ser_core.errors import Interrupted, ObjectNotFound
-from ser_core.learn.compute.precision import detect, set_up_process
+from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
 from ser_core.learn.reward.batching import deal
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.scoring import Scores, score_pairs
@@ -23,6 +23,7 @@ from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.shards import Shard, ShardStore
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.checkpoint_interval import CheckpointInterval
+from ser_jobs.stages.memory_check import refuse_what_does_not_fit
 
 _LABELS, _TRUNCATED = "labels.parquet", "truncated"
 
@@ -72,6 +73,7 @@ def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: Checkp
     interval = CheckpointInterval(lambda: checkpoints.beside)
     files = context.fetch_folder(InputRole.LABELER, "model")
     context.silent("loading the model")
+    refuse_what_does_not_fit("label", spec, {"reward": files}, processes=context.world_size, gpu_memory=gpu_memory())
     model = load(files, detect(spec.reward_model.precision), max_length=spec.reward_model.max_length)
 
     def save(answers: int) -> None:

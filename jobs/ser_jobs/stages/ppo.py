@@ -8,7 +8,7 @@ from pathlib import Path
 from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.tables import PolicyStep, write_table
-from ser_core.learn.compute.precision import Precision, detect, set_up_process
+from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
 from ser_core.learn.policy.generation import Generator, Prompt, TransformersGenerator, encode_prompts
@@ -22,6 +22,7 @@ from ser_core.learn.policy.scorers import RewardModelScorer, Scorer
 from ser_core.learn.policy.vllm_generation import VllmGenerator
 from ser_core.learn.reward.reward_model import load
 from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.memory_check import refuse_what_does_not_fit
 from ser_jobs.stages.policy_inputs import heldout_prompts, policy_spec, starting_policy, training_prompts
 from ser_jobs.stages.policy_progress import PolicyProgress
 
@@ -57,6 +58,8 @@ class _Ppo:
         self._precision = precision
         context.silent("loading the models")
         start = starting_policy(context)
+        models = {"reward": context.fetch_folder(InputRole.BEST, "model"), "policy": start}
+        refuse_what_does_not_fit("ppo", context.spec.spec, models, processes=context.world_size, gpu_memory=gpu_memory())
         self._policy = load_policy(start, precision, adapter=self._spec.adapter, seed=self._training.seed)
         self._critic, self._critic_note = self._make_critic(start)
         context.reporter.event("critic", note=self._critic_note)

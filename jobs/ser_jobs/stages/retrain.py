@@ -22,13 +22,14 @@ from ser_core.data.tables import (
     write_table,
 )
 from ser_core.errors import DataError
-from ser_core.learn.compute.precision import Precision, detect, set_up_process
+from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
 from ser_core.learn.compute.process_group import give_weights, process_group
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, count_steps, train
 from ser_core.learn.trust.calibration import fit_temperature
 from ser_core.learn.trust.evaluation import evaluate, report
 from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.memory_check import refuse_what_does_not_fit
 from ser_jobs.stages.retrain_plan import make_plan
 from ser_jobs.stages.training_data import Example, starts_from, training_data
 from ser_jobs.stages.training_progress import TrainingProgress
@@ -119,6 +120,9 @@ class _Retrain:
         settings = self._context.spec.spec.reward_model
         folder = self._context.fetch_folder(starts_from(self._context), "model")
         self._context.silent("loading the model")
+        refuse_what_does_not_fit(
+            "retrain", self._context.spec.spec, {"reward": folder}, processes=self._context.world_size, gpu_memory=gpu_memory()
+        )
         return load(folder, self._precision, max_length=settings.max_length, seed=self._training.seed, adapter=settings.adapter)
 
     def _cross_fit(self, held_back: NDArray[np.int64]) -> None:

@@ -3,10 +3,11 @@
 from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
-from ser_core.learn.compute.precision import detect, set_up_process
+from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.supervised import count_steps, fine_tune, load_demonstrations
 from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.memory_check import refuse_what_does_not_fit
 from ser_jobs.stages.policy_inputs import policy_spec, starting_policy
 from ser_jobs.stages.policy_progress import SupervisedProgress
 
@@ -27,6 +28,8 @@ def body(context: StageContext) -> StageOutput | None:
     precision = detect(policy.precision)
     context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
     base = starting_policy(context)
+    models = {"reward": base, "policy": base}
+    refuse_what_does_not_fit("sft", context.spec.spec, models, processes=context.world_size, gpu_memory=gpu_memory())
     seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
     context.silent("loading the policy")
     rows = load_demonstrations(

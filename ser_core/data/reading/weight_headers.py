@@ -6,10 +6,12 @@ The format (huggingface.co/docs/safetensors): eight bytes with the header's leng
 import json
 import struct
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from ser_core.data.reading.locations import Location
+from ser_core.data.reading.locations import LocalFolder, Location
 from ser_core.errors import SpecError
+from ser_core.memory.shape import ModelShape, model_shape
 
 _LENGTH = 8
 _LONGEST = 100_000_000
@@ -34,6 +36,17 @@ def tensor_shapes(location: Location, files: Iterable[str]) -> Shapes:
         if name.endswith(".safetensors"):
             found |= _shapes(_header(location, name))
     return found
+
+
+def shape_of_folder(folder: Path) -> ModelShape:
+    """The sizes of a model on this machine, without loading it.
+
+    Raises:
+        SpecError: A file is no safetensors file (``BadWeights``).
+    """
+    names = sorted(path.name for path in folder.iterdir())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return model_shape(config, tensor_shapes(LocalFolder(str(folder), dict.fromkeys(names), folder), names))
 
 
 def _header(location: Location, name: str) -> dict[str, Any]:

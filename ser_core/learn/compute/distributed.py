@@ -36,7 +36,7 @@ from ser_core.learn.compute.engine import (
     state_tensors,
 )
 from ser_core.learn.compute.parts import computed_by_row, trainable
-from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.precision import Precision, gpu_memory
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.amounts import room_of
 from ser_core.memory.shape import model_shape
@@ -56,8 +56,8 @@ def training_of(network: Any, batch: MicroBatch) -> Training:
 
 def sharding_of(training: Training, precision: Precision) -> Sharding:
     """`choose_sharding` for a training on this machine."""
-    room = room_of(torch.cuda.get_device_properties().total_memory) if precision.device == "cuda" else None
-    return choose_sharding(training, room, ranks.count())
+    memory = gpu_memory() if precision.device == "cuda" else None
+    return choose_sharding(training, None if memory is None else room_of(memory), ranks.count())
 
 
 class DeepSpeedEngine(ABC):

@@ -68,6 +68,11 @@ def detect(requested: Literal["auto", "fp32", "bf16"]) -> Precision:
     )
 
 
+def gpu_memory() -> int | None:
+    """Bytes of this process's GPU; None where there is none."""
+    return int(torch.cuda.get_device_properties().total_memory) if torch.cuda.is_available() else None
+
+
 def set_up_process(threads: int) -> None:
     """Make this process compute the same bits every time, on ``threads`` threads, and keep libraries from writing to the terminal."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -73,7 +73,7 @@ _CLUSTER = frozenset(
     }
 )
 _UNKNOWN = frozenset({"SERError", "StageHung", "RendezvousTimeout", "CheckpointsDiffer", "Killed", NO_RESULT})
-_MEMORY = frozenset({"OutOfMemory", "OOMKilled", DISK_LIMIT_EXCEEDED})
+_MEMORY = frozenset({"OutOfMemory", "DoesNotFit", "OOMKilled", DISK_LIMIT_EXCEEDED})
 _SPEC = frozenset(
     {
         *(
@@ -87,7 +87,16 @@ _SPEC = frozenset(
             "StoreNotConsistent",
             "StoreLacksConditionalWrites",
         ),
-        *("ModelNotFound", "BadModelConfig", "MissingShard", "NoTokenizer", "NoSafetensors", "RemoteCode", "ModelNotSupported"),
+        *(
+            "ModelNotFound",
+            "BadModelConfig",
+            "MissingShard",
+            "NoTokenizer",
+            "NoSafetensors",
+            "BadWeights",
+            "RemoteCode",
+            "ModelNotSupported",
+        ),
         *("CriticNotSupported", "MissingPackage", "GeneratorRefused", "GeneratorOutOfStep", "MaxLengthTooLarge"),
         *("HubClientMissing", "HubAccessDenied", "UnevenShares", "WorldSizeChanged", "CheckpointIncomplete", "NoHiddenLabels"),
         RESULT_MISMATCH,
