@@ -83,21 +83,21 @@ def _retrain(spec: SERRunSpec, models: Models, room: float, processes: int) -> t
 
 def _scoring(spec: SERRunSpec, shape: ModelShape) -> Amounts:
     batch = reward_batch(spec, rows=1, half=spec.reward_model.precision != "fp32")
-    return amounts(
-        {
-            "weights": NUMBER * shape.weights,
-            "casted copies": HALF * shape.matrices if batch.half else 0,
-            "activations": forward_bytes(shape, batch),
-        }
-    )
+    return amounts({"weights": _frozen(shape, half=batch.half), "activations": forward_bytes(shape, batch)})
+
+
+def _frozen(shape: ModelShape, *, half: bool, output: int = 0) -> int:
+    """Bytes of a network that only scores: its matrices are kept as they are multiplied."""
+    matrices = shape.matrices if half else 0
+    return NUMBER * (shape.weights + output - matrices) + HALF * matrices
 
 
 def _sft(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, None]:
-    """Every process holds everything, and a flat copy of the gradients to exchange them."""
+    """Every process holds everything, and a flat copy of the gradients to exchange them. TRL computes activations again."""
     assert spec.policy is not None
     assert models.policy is not None
     training = _policy_training(spec, models.policy)
-    alone = training_bytes(training, Sharding(0, recompute=False), 1) + _logits(spec, models.policy, training)
+    alone = training_bytes(training, Sharding(0, recompute=True), 1) + _logits(spec, models.policy, training)
     return alone + amounts({"buckets": NUMBER * training.trainable if processes > 1 else 0}), None
 
 
@@ -107,9 +107,13 @@ def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple
     assert models.policy is not None
     policy = _policy_training(spec, models.policy)
     kept = amounts({"weights kept to fall back on": 2 * NUMBER * policy.trainable})
-    critic = amounts({"critic": 4 * NUMBER * policy.trainable + (NUMBER * models.reward.weights if spec.policy.adapter else 0)})
-    reference = 0 if spec.policy.adapter else NUMBER * (models.policy.weights + models.policy.output)
-    frozen = amounts({"reference policy": reference, "reward model and witness": 2 * NUMBER * models.reward.weights})
+    half, adapted = policy.batch.half, spec.policy.adapter is not None
+    # A critic whose weights are the policy's own shares them; that of another model cannot.
+    shares = adapted and models.reward.weights == models.policy.weights
+    critic = amounts({"critic": 4 * NUMBER * policy.trainable + (NUMBER * models.reward.weights if adapted and not shares else 0)})
+    reference = 0 if adapted else _frozen(models.policy, half=half, output=models.policy.output)
+    scorers = 2 * _frozen(models.reward, half=spec.reward_model.precision != "fp32")
+    frozen = amounts({"reference policy": reference, "reward model and witness": scorers})
     learning = training_bytes(policy, Sharding(0, recompute=False), 1) + _logits(spec, models.policy, policy)
     return learning + kept + critic + frozen, None
 

@@ -74,7 +74,7 @@ def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: Checkp
     files = context.fetch_folder(InputRole.LABELER, "model")
     context.silent("loading the model")
     refuse_what_does_not_fit("label", spec, {"reward": files}, processes=context.world_size, gpu_memory=gpu_memory())
-    model = load(files, detect(spec.reward_model.precision), max_length=spec.reward_model.max_length)
+    model = load(files, detect(spec.reward_model.precision), max_length=spec.reward_model.max_length, frozen=True)
 
     def save(answers: int) -> None:
         context.silent("saving a checkpoint")

@@ -122,7 +122,8 @@ class _Ppo:
     def _scorer(self, role: InputRole) -> Scorer:
         settings = self._context.spec.spec.reward_model
         folder = self._context.fetch_folder(role, "model")
-        return RewardModelScorer(load(folder, detect(settings.precision), max_length=settings.max_length), self._training.tokens_per_batch)
+        model = load(folder, detect(settings.precision), max_length=settings.max_length, frozen=True)
+        return RewardModelScorer(model, self._training.tokens_per_batch)
 
     def _encoded(self, texts: Sequence[str]) -> list[Prompt]:
         return encode_prompts(self._policy.tokenizer, texts, tokens=self._spec.prompt_tokens)

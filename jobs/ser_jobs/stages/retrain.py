@@ -110,7 +110,7 @@ class _Retrain:
         settings = self._context.spec.spec.reward_model
         exported = self._context.workdir / "model"
         folder = exported if self._context.rank == 0 else self._context.fetch_folder(starts_from(self._context), "model")
-        model = load(folder, self._precision, max_length=settings.max_length)
+        model = load(folder, self._precision, max_length=settings.max_length, frozen=True)
         if self._context.world_size > 1:
             self._context.silent("broadcasting the exported model")
             give_weights(model.network)

@@ -79,7 +79,7 @@ def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
     best = ledger.best_model()
     set_up_process(len(os.sched_getaffinity(0)))
     spec = stored.run.spec.reward_model
-    model = load(fetch_model(stored.store, best, folder), detect(spec.precision), max_length=spec.max_length)
+    model = load(fetch_model(stored.store, best, folder), detect(spec.precision), max_length=spec.max_length, frozen=True)
     return model, best.metrics.temperature
 
 

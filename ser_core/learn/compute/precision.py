@@ -8,12 +8,15 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import transformers
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from ser_core.api.serrun import CPU_TOKENS_PER_BATCH
+from ser_core.learn.compute.parts import without_adapter
 
 _CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
@@ -66,6 +69,21 @@ def detect(requested: Literal["auto", "fp32", "bf16"]) -> Precision:
         cuda_bf16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
         cpuinfo=cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else "",
     )
+
+
+def freeze(network: Any, precision: Precision) -> Any:
+    """End the training of a network, and keep its matrices in the type in which they are multiplied.
+
+    Autocast would convert them to the same bits again and again, from twice the memory. Embeddings, norms and what shares its weights with
+    the embeddings stay fp32: they are added, not multiplied.
+    """
+    network.requires_grad_(False)
+    if precision.autocast is not None:
+        embeddings = network.get_input_embeddings()
+        for part in without_adapter(network).base_model.modules():
+            if isinstance(part, nn.Linear | Conv1D) and part.weight is not embeddings.weight:
+                part.weight.data = part.weight.data.to(precision.autocast)
+    return network
 
 
 def gpu_memory() -> int | None:

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import lora
-from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.precision import Precision, freeze
 from ser_core.learn.compute.pretrained import export, load_network
 from ser_core.learn.policy.batches import Sequences
 
@@ -82,7 +82,7 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
     ends = _end_tokens(network, tokenizer)
     reference = None
     if adapter is None:
-        reference = load_network(AutoModelForCausalLM, folder, "policy.base")[0].to(precision.device).eval().requires_grad_(False)
+        reference = freeze(load_network(AutoModelForCausalLM, folder, "policy.base")[0], precision).to(precision.device).eval()
     else:
         from peft import get_peft_model
 

@@ -1,7 +1,7 @@
 """The reward model: a sequence-classification model of transformers with one output, the score (a logit).
 
-Weights are fp32. The trunk is computed under autocast, the head always in fp32 and one row after the other: its products are so small
-that their last bits depend on a row's place in the batch, while those of the trunk do not (tested).
+Weights that learn are fp32. The trunk is computed under autocast, the head always in fp32 and one row after the other: its products are so
+small that their last bits depend on a row's place in the batch, while those of the trunk do not (tested).
 
 Dropout stays off, in training too: then scores are a function of the weights alone.
 """
@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
-from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.precision import Precision, freeze
 from ser_core.learn.compute.pretrained import export, load_network
 from ser_core.learn.reward.batching import Batch
 from ser_core.learn.reward.encoding import Encoder
@@ -53,7 +53,15 @@ class RewardModel:
         export(self.network, self.tokenizer, folder)
 
 
-def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, adapter: AdapterSpec | None = None) -> RewardModel:
+def load(
+    folder: Path,
+    precision: Precision,
+    *,
+    max_length: int,
+    seed: int = 0,
+    adapter: AdapterSpec | None = None,
+    frozen: bool = False,
+) -> RewardModel:
     """Load a model from its files.
 
     Args:
@@ -62,6 +70,7 @@ def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, 
         max_length: Tokens of prompt and answer together; models with fewer positions lower it.
         seed: Seed of a new head and of the adapter; not used where the folder holds a reward model already.
         adapter: Train a LoRA adapter on all linear layers, and the head, in place of all weights.
+        frozen: Only to score with. Its scores are the same to the last bit, with half of the memory where products are bf16.
 
     Raises:
         SpecError: transformers cannot make a sequence-classification model of it.
@@ -81,7 +90,7 @@ def load(folder: Path, precision: Precision, *, max_length: int, seed: int = 0, 
     encoder = Encoder(tokenizer, min(max_length, limit - 1))
     if adapter is not None:
         network = adapt_scorer(network, adapter)
-    network = network.to(precision.device).eval()
+    network = (freeze(network, precision) if frozen else network).to(precision.device).eval()
     _compute_head_alone(network, precision)
     return RewardModel(network, tokenizer, encoder, precision, limit)
 

@@ -1,0 +1,40 @@
+"""A network that only scores keeps its matrices as they are multiplied, and scores the same to the last bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from unit.learn.reward.test_training import pairs_of
+
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.scoring import score_rows
+
+HALF = Precision("cpu", torch.bfloat16)
+
+
+def test_frozen_matrices_are_bf16_and_scores_have_the_same_bits(base: Path):
+    model, frozen = (load(base, HALF, max_length=64, seed=1, frozen=frozen) for frozen in (False, True))
+    rows = [row for pair in pairs_of(model) for row in (pair.better, pair.worse)]
+
+    assert (score_rows(model, rows, 256) == score_rows(frozen, rows, 256)).all()
+    types = {weight.dtype for weight in frozen.network.base_model.parameters() if weight.ndim == 2}
+    assert types == {torch.bfloat16, torch.float32}
+    assert frozen.network.get_input_embeddings().weight.dtype == torch.float32
+    assert not any(weight.requires_grad for weight in frozen.network.parameters())
+
+
+def test_in_fp32_nothing_is_converted(base: Path, fp32: Precision):
+    network = load(base, fp32, max_length=64, frozen=True).network
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_a_frozen_reference_policy_has_the_bits_of_the_policy_that_it_was(qwen: Path, temperature: float):
+    policy = load_policy(qwen, HALF)
+    batch = sequences([(5, 6, 7), (8, 9)], [[10, 11], [12, 13, 14]], "cpu")
+    with torch.no_grad():
+        current, reference = (part(batch, temperature) for part in (policy.log_probabilities, policy.reference_log_probabilities))
+    assert torch.equal(current, reference)
