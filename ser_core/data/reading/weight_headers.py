@@ -50,10 +50,10 @@ def shape_of_folder(folder: Path) -> ModelShape:
 
 
 def _header(location: Location, name: str) -> dict[str, Any]:
-    start = location.beginning(name, _LENGTH)
+    start = location.beginning(name, _LENGTH) if location.sizes.get(name) != 0 else b""
     length = struct.unpack("<Q", start)[0] if len(start) == _LENGTH else 0
     if not 0 < length <= _LONGEST:
-        raise _damaged(location, name, f"it starts with {start[:_LENGTH]!r}")
+        raise _damaged(location, name, f"it starts with {start!r}" if start else "it is empty")
     content = location.beginning(name, _LENGTH + length)[_LENGTH:]
     if len(content) < length:
         raise _damaged(location, name, f"its header has {len(content)} of {length} bytes")

@@ -4,9 +4,11 @@ import pytest
 from unit.memory.sizes import decoder
 
 from ser_core.api.serrun import SERRunSpec
+from ser_core.memory.activations import MicroBatch
 from ser_core.memory.amounts import GIBIBYTE
 from ser_core.memory.plan import Models, StagePlan, plans
 from ser_core.memory.shape import ModelShape
+from ser_core.memory.training import Sharding, training_bytes, training_of
 from ser_core.memory.words import memory_line, remedy
 
 
@@ -73,6 +75,8 @@ def test_a_smaller_gpu_is_planned_for():
     assert not found("retrain", wanted, decoder("8B")).fits
 
 
-def test_more_processes_never_need_more_memory_each():
-    needs = [found("retrain", spec(gpus), decoder("8B")).needs.total for gpus in (2, 4, 8, 16)]
+@pytest.mark.parametrize("sharding", [Sharding(1, recompute=False), Sharding(2, recompute=True), Sharding(3, recompute=True)], ids=str)
+def test_more_processes_never_need_more_memory_each(sharding: Sharding):
+    training = training_of(decoder("8B"), None, MicroBatch(8192, 1024, half=True))
+    needs = [training_bytes(training, sharding, processes).total for processes in (2, 4, 8, 16)]
     assert needs == sorted(needs, reverse=True)

@@ -181,3 +181,11 @@ def test_a_failed_multipart_upload_leaves_no_parts(s3_endpoint, bucket, tmp_path
     with pytest.raises(StoreError):
         S3Store(NoParts(client, "503", 0), bucket, "", s3_store._retry, part_bytes=5 * 1024 * 1024).upload("big", tmp_path / "big")
     assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
+
+
+def test_the_beginning_of_an_object_is_read_without_the_rest(store):
+    store.put("object", b"a long content")
+    assert store.beginning("object", 6) == b"a long"
+    assert store.beginning("object", 100) == b"a long content"
+    with pytest.raises(ObjectNotFound):
+        store.beginning("absent", 6)

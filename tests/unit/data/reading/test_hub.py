@@ -128,3 +128,9 @@ def test_only_the_files_that_a_model_needs_are_copied(endpoint, tmp_path):
     assert {name: path.read_bytes() for name, path in files.items()} == {
         name: FILES["models/org/model"][name] for name in ("config.json", "tokenizer.json", "model.safetensors")
     }
+
+
+def test_the_beginning_of_a_file_is_read_without_the_rest(endpoint, tmp_path):
+    access = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint=endpoint))
+    location = check_base_model(RewardModelSpec(base="hf://org/model", max_length=512), access, tmp_path / "model").location
+    assert location.beginning("model.safetensors", 4) == b"weig"
