@@ -331,6 +331,14 @@ class HubSpec(Model):
     """Name of the Secret with HF_TOKEN for gated models. `ser run` uses HF_TOKEN from the environment instead."""
 
 
+class FromSpec(Model):
+    """An earlier run whose results are used again."""
+
+    run: Name
+    """Its name, which means the newest run of that name, or its UID. It may have been deleted, as long as the store still holds it. Only
+    runs of the same namespace and the same `storage.uri` are found."""
+
+
 class BudgetSpec(Model):
     """What the run may cost."""
 
@@ -370,6 +378,10 @@ class SERRunSpec(Model):
     """Where everything that the run makes is kept."""
     hub: HubSpec = HubSpec()
     """The model and dataset hub."""
+    from_: FromSpec | None = Field(default=None, alias="from")
+    """Committed stages of that run are taken over instead of computed again, where all is equal that they depend on: the fields that the
+    stage reads, the content of its inputs, threads and number of processes. Nothing is copied, and `ser purge` of that run is refused
+    as long as this one is stored. Neither run waits for the other. Left out: every stage is computed."""
     suspend: bool = False
     """True stops the running stage after a checkpoint, and starts nothing until it is false again."""
     reopen: int = Field(default=0, ge=0, le=1_000_000)

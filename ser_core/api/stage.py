@@ -17,6 +17,11 @@ from ser_core.api.status import LearningStatus, StageKind
 STAGE_SPEC_VERSION: Final = 1
 MAX_RESULT_BYTES = 4096
 
+TAKEN_OVER = "TakenOver"
+"""Reason of a result that is done: the stage was taken over from the run that `spec.from` names."""
+NOT_TAKEN_OVER = "NotTakenOver"
+"""The same: the run has `spec.from`, and the stage was computed all the same; the message says why."""
+
 
 class RunIdentity(Record):
     """Which run a stage belongs to. The UID tells a re-created run from its namesake."""
@@ -56,6 +61,13 @@ class InputRole(StrEnum):
     """sft: the policy that PPO starts from; left out: that of prepare."""
 
 
+class Processes(Model):
+    """What computes a stage, as far as its results depend on it in the last bits."""
+
+    count: int = Field(default=1, ge=1)
+    on_gpus: bool = False
+
+
 class StageSpec(Model):
     """Everything that a stage needs to know. Equal specs give equal output digests on equal processors."""
 
@@ -73,6 +85,8 @@ class StageSpec(Model):
     """Optimizer steps to take in place of training.epochs (seedOnly)."""
     threads: int = Field(ge=1)
     """Threads of every library. Part of the inputs, since sums depend on it in the last bits."""
+    processes: Processes | None = None
+    """What would compute the stage, for a process that only looks whether another run has done so; None without `spec.from`."""
 
 
 class Comparison(Record):

@@ -149,7 +149,8 @@ class StageStatus(Record):
     manifest_sha256: str | None = Field(default=None, alias="manifestSHA256", max_length=64)
     exit_code: int | None = None
     reason: str = Field(default="", max_length=64)
-    """Why the attempt ended without a manifest; while it lives, why it was asked to stop."""
+    """Why the attempt ended without a manifest; while it lives, why it was asked to stop; of a committed stage of a run with `spec.from`,
+    TakenOver or NotTakenOver."""
     node: str = Field(default="", max_length=253)
     """Node of the pod that ended the attempt."""
     message: str = Field(default="", max_length=512)

@@ -60,7 +60,7 @@ app.command(epilog=_examples("ser resume hh -n lab"))(resume)
 app.command(epilog=_examples("ser retry hh -n lab", "ser retry serrun.yaml && ser run serrun.yaml"))(retry)
 app.command(epilog=_examples("ser score pairs.jsonl --run serrun.yaml > out.jsonl", "zcat pairs.gz | ser score - --run serrun.yaml"))(score)
 app.command(epilog=_examples("ser export serrun.yaml reward-model"))(export)
-app.command(epilog=_examples("ser purge serrun.yaml"))(purge)
+app.command(epilog=_examples("ser purge serrun.yaml", "ser purge serrun.yaml follower.yaml"))(purge)
 
 
 _UsageError: Any = typer.BadParameter.__base__  # typer brings its own copy of click, under a private name

@@ -108,6 +108,7 @@ def caveats(ledger: Ledger) -> Iterator[str]:
         "p-values are not corrected for several comparisons."
     )
     yield "Held-out labels and hidden labels of the pool were read for this report only; no decision rests on them."
+    yield from (f"{record.key}: {looked.told}." for record in ledger.stages.values() if (looked := record.manifest.take_over) is not None)
     if ledger.prepared is not None:
         yield from (f"data: {warning}" for warning in ledger.prepared.metrics.warnings)
     for record in ledger.filters:

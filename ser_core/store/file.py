@@ -99,6 +99,12 @@ class FileStore:
                 status = path.stat()
                 yield ObjectInfo(key, status.st_size, status.st_mtime)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Folders directly below ``prefix``, in the order of their names."""
+        folder = self._path(prefix.rstrip("/")) if prefix else self._root
+        with _explained(folder):
+            yield from sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
+
     def delete(self, key: str) -> None:
         """Remove ``key``, and the folders that it leaves empty."""
         target = self._path(key)

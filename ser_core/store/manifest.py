@@ -21,6 +21,35 @@ class OutputFile(Record):
     sha256: str
 
 
+class StageKeyRecord(Record):
+    """The stage key of a committed stage, and what it was made of, so that two keys tell where they differ (`ser_core.store.stage_key`)."""
+
+    sha256: str
+    algorithm: int
+    spec: dict[str, Any]
+    """Fields that the stage reads and that differ from their defaults, by path."""
+    inputs: dict[str, str]
+    """Digest of the content, by role; of `prepare` what its inputs hold, by field."""
+    facts: dict[str, int]
+
+
+class TakeOver(Record):
+    """What came of looking at the run that `spec.from` names."""
+
+    run: RunIdentity
+    """The run that was looked at."""
+    manifest: ManifestRef | None = None
+    """Its manifest, whose outputs this one names too; None: nothing was taken over, and the stage was computed."""
+    why: str = ""
+    """Why nothing was taken over."""
+
+    @property
+    def told(self) -> str:
+        """One sentence for people."""
+        leader = f"{self.run.name} ({self.run.uid})"
+        return f"not taken over from {leader}: {self.why}" if self.manifest is None else f"taken over from {leader}"
+
+
 class Manifest(Record):
     """What a stage made, from what, by whom."""
 
@@ -43,6 +72,10 @@ class Manifest(Record):
     finished_at: str
     log: str | None = None
     """Key of the stage's log."""
+    stage_key: StageKeyRecord | None = None
+    """None in manifests of version 0.1.0."""
+    take_over: TakeOver | None = None
+    """None where the run has no `spec.from`."""
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, two-space indent, final newline."""
@@ -65,9 +98,14 @@ class Manifest(Record):
         }
 
 
+def run_prefix(run: RunIdentity) -> str:
+    """Key prefix of all that a run stores: ``<namespace>/<name>/<uid>``."""
+    return f"{run.namespace}/{run.name}/{run.uid}"
+
+
 def stage_prefix(run: RunIdentity, iteration: int, stage: StageKind) -> str:
     """Key prefix of a stage: ``<namespace>/<name>/<uid>/iter-0002/retrain``."""
-    return f"{run.namespace}/{run.name}/{run.uid}/iter-{iteration:04d}/{stage.value}"
+    return f"{run_prefix(run)}/iter-{iteration:04d}/{stage.value}"
 
 
 def manifest_key(run: RunIdentity, iteration: int, stage: StageKind) -> str:

@@ -55,7 +55,11 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Objects whose key starts with ``prefix``, in key order. For reports and cleaning up, never for decisions."""
+        """Objects whose key starts with ``prefix``, in key order. For reports and cleaning up, never to decide that a stage is done."""
+        ...
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders directly below ``prefix``, which is empty or ends with a slash. Their content is not listed."""
         ...
 
     def delete(self, key: str) -> None:

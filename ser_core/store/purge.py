@@ -1,8 +1,14 @@
 """Deleting what a run has stored. Nothing else ever deletes a run's data."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from ser_core.errors import SpecError
+from ser_core.store.followers import followers, purge_mark
 from ser_core.store.port import ObjectStore
+
+Together = Collection[tuple[str, str]]
+"""Namespace and name of all that is purged together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +25,33 @@ def stored(store: ObjectStore, namespace: str, name: str) -> Stored:
     return Stored(len(found), sum(entry.size for entry in found))
 
 
-def purge(store: ObjectStore, namespace: str, name: str) -> Stored:
-    """Delete everything that runs of this name have stored, run.json last, so that an interrupted purge can be repeated."""
+def refuse_followed(store: ObjectStore, namespace: str, name: str, together: Together = ()) -> None:
+    """Raise `SpecError` ``HasFollowers`` when other runs that are still stored use files of runs of this name (`spec.from`)."""
+    found = followers(store, namespace, name, together)
+    if found:
+        names = ", ".join(f"{one.name} ({one.uid})" for one in found)
+        raise SpecError(
+            f"files of {namespace}/{name} are also those of {names}, which took stages over from it",
+            reason="HasFollowers",
+            hint=f"purge with it, in one command, the SERRun file of {', '.join(sorted({one.name for one in found}))}, or keep it",
+        )
+
+
+def purge(store: ObjectStore, namespace: str, name: str, together: Together = ()) -> Stored:
+    """Delete everything that runs of this name have stored, run.json last, so that an interrupted purge can be repeated.
+
+    Raises:
+        SpecError: Runs that are not purged ``together`` with it use its files (``HasFollowers``); nothing was deleted.
+    """
+    mark = purge_mark(namespace, name)
+    store.put(mark, b"")
+    try:
+        refuse_followed(store, namespace, name, together)
+    except SpecError:
+        store.delete(mark)
+        raise
     found = sorted(store.list(f"{namespace}/{name}/"), key=lambda entry: entry.key.count("/"), reverse=True)
     for entry in found:
         store.delete(entry.key)
-    return Stored(len(found), sum(entry.size for entry in found))
+    deleted = [entry for entry in found if entry.key != mark]
+    return Stored(len(deleted), sum(entry.size for entry in deleted))

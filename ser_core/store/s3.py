@@ -131,12 +131,22 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects whose key starts with ``prefix``, page by page."""
-        token: dict[str, str] = {}
-        while True:
-            request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **token}
-            page = self._request(functools.partial(self._client.list_objects_v2, **request), f"listing {self.uri(prefix)}")
+        for page in self._pages(prefix):
             for entry in page.get("Contents", ()):
                 yield ObjectInfo(entry["Key"].removeprefix(self._prefix), entry["Size"], entry["LastModified"].timestamp())
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Common prefixes directly below ``prefix``, page by page."""
+        for page in self._pages(prefix, Delimiter="/"):
+            for entry in page.get("CommonPrefixes", ()):
+                yield entry["Prefix"].removeprefix(self._prefix).removeprefix(prefix).rstrip("/")
+
+    def _pages(self, prefix: str, **more: str) -> Iterator[Any]:
+        token: dict[str, str] = {}
+        while True:
+            request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **more, **token}
+            page = self._request(functools.partial(self._client.list_objects_v2, **request), f"listing {self.uri(prefix)}")
+            yield page
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}

@@ -114,6 +114,36 @@ def test_the_same_spec_gives_the_same_result_under_ser_run_and_under_the_operato
     assert local["rewardModel"]["accuracy"] == run["status"]["rewardModel"]["accuracy"]
 
 
+def test_a_second_run_takes_everything_over_from_the_first(completed, control_plane, s3, inputs):
+    """Under the operator, from S3: each stage's pod finds the leader by its name, and nothing is computed or copied."""
+    namespace, uid = completed[0]["metadata"]["namespace"], completed[0]["metadata"]["uid"]
+    kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 620, **more}).stdout  # noqa: E731
+    follower = document(s3, inputs, "cluster", credentialsSecret=SECRET)
+    follower["metadata"]["name"] = "follower"
+    follower["spec"]["from"] = {"run": NAME}
+    before = set(stored(s3, "cluster"))
+
+    kubectl("apply", "--namespace", namespace, "-f", "-", input=json.dumps(follower))
+    kubectl("wait", "--namespace", namespace, "--for=condition=Completed", "--timeout=600s", "serrun/follower")
+
+    status = json.loads(kubectl("get", "serrun", "follower", "--namespace", namespace, "-o", "json"))["status"]
+    assert {(row["outcome"], row["reason"]) for row in status["stages"]} == {("Done", "TakenOver")}
+    assert status["rewardModel"]["accuracy"] == completed[0]["status"]["rewardModel"]["accuracy"]
+    added = {key.split("/")[-1] for key in set(stored(s3, "cluster")) - before}
+    followed = json.loads(kubectl("get", "serrun", "follower", "--namespace", namespace, "-o", "json"))["metadata"]["uid"]
+    assert added == {"MANIFEST.json", "log.jsonl", "from.json", f"{followed}.json"}
+    assert f"cluster/{namespace}/{NAME}/{uid}/followers/{followed}.json" in set(stored(s3, "cluster"))
+
+
+def stored(s3, prefix):
+    """Every key below a prefix."""
+    client = s3.client()
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+    client.close()
+    return keys
+
+
 def without_times(row):
     return {name: value for name, value in row.items() if name not in TIMES and value is not None}
 

@@ -15,32 +15,44 @@ import tempfile
 import traceback
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from ser_core.api.stage import MAX_RESULT_BYTES, ManifestRef, StageResult, StageSpec
+from ser_core.api.stage import (
+    MAX_RESULT_BYTES,
+    NOT_TAKEN_OVER,
+    TAKEN_OVER,
+    InputRole,
+    ManifestRef,
+    StageMetrics,
+    StageResult,
+    StageSpec,
+)
 from ser_core.api.stage_wire import STAGE, STARTED_BY, read_stage_spec
 from ser_core.api.status import StageKind
 from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, NodeDiskFull, SERError, SpecError, is_disk_full
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import commit, find_manifest, read_manifest, upload_outputs
 from ser_core.store.connect import connect
-from ser_core.store.manifest import Manifest, stage_prefix
+from ser_core.store.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver, stage_prefix
 from ser_core.store.port import ObjectStore
 from ser_core.store.retry import Retry
+from ser_core.store.stage_key import stage_key
 from ser_jobs.process import heartbeat, input_folder, place, stacks
 from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.process.context import StageBody, StageContext, StageOutput
 from ser_jobs.process.credentials import load_credentials
+from ser_jobs.process.heartbeat import Heartbeat
 from ser_jobs.process.memory import out_of_memory
 from ser_jobs.process.metrics_exporter import Measurements, exposition
 from ser_jobs.process.place import Place
 from ser_jobs.process.progress_server import progress_server
 from ser_jobs.process.reporter import EventLog
 from ser_jobs.process.stop_signal import StopSignal
+from ser_jobs.process.taking_over import claim, look, processes_of, written_origins
 
 BODIES: Mapping[StageKind, str] = {
     StageKind.PREPARE: "ser_jobs.stages.prepare",
@@ -104,14 +116,10 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         stop.install()
         measurements = Measurements()
         store = connect(spec.spec.storage, Retry(retried=measurements.store_retried))
-        found = find_manifest(store, spec.run, spec.iteration, spec.stage)
-        if found is not None:
-            log.event("already-committed", manifest=found[1].uri)
-            return _done(*found), EXIT_DONE
-        if spec.mode == "report":
-            return StageResult(outcome="absent"), EXIT_NOTHING_TO_REPORT
+        attempt, known = attempt.look(store, folder, log, pulse)
+        if known is not None:
+            return known
         checkpoints = BackgroundCheckpoints(CheckpointStore(store, spec.run, spec.iteration, spec.stage), folder / "checkpoints")
-        inputs = {role: read_manifest(store, ref) for role, ref in spec.inputs.items()}
         log.event("started", stage=spec.stage, iteration=spec.iteration, attempt=spec.attempt, threads=spec.threads)
         pulse.silent("importing the stage")
         body: StageBody = importlib.import_module(BODIES[spec.stage]).body
@@ -120,7 +128,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
             context = StageContext(
                 spec,
                 store,
-                inputs,
+                attempt.inputs,
                 folder,
                 log,
                 stop.received,
@@ -163,11 +171,50 @@ class _Attempt:
     writer: str
     started: datetime
     place: Place
+    inputs: Mapping[InputRole, Manifest] = field(default_factory=dict)
+    take_over: TakeOver | None = None
+
+    def look(self, store: ObjectStore, folder: Path, log: EventLog, pulse: Heartbeat) -> tuple[Self, tuple[StageResult, int] | None]:
+        """What is known without computing: the stage is committed, or is taken over, or in mode `report` is neither.
+
+        Returns:
+            The attempt with its inputs, and result and exit code; None: the stage must be computed.
+        """
+        spec = self.spec
+        found = find_manifest(store, spec.run, spec.iteration, spec.stage)
+        if found is not None:
+            log.event("already-committed", manifest=found[1].uri)
+            return self, (_done(*found), EXIT_DONE)
+        reports = spec.mode == "report"
+        if reports and spec.spec.from_ is None:
+            return self, (StageResult(outcome="absent"), EXIT_NOTHING_TO_REPORT)
+        inputs = {role: read_manifest(store, ref) for role, ref in spec.inputs.items()}
+        pulse.silent("looking at the run of spec.from")
+        looked = look(spec, store, inputs, folder, processes_of(spec, self.place), lambda: log.progress(0, 1, "files"))
+        if looked is None:
+            return replace(self, inputs=inputs), None
+        looked = claim(looked, spec, store, self.place.world_size)
+        log.event("looked-at-leader", told=looked.record.told)
+        attempt = replace(self, inputs=inputs, take_over=looked.record)
+        if looked.found is not None:
+            theirs = looked.found[0]
+            return attempt, (attempt._commit(store, theirs.outputs, theirs.metrics, looked.key, log), EXIT_DONE)
+        absent = StageResult(outcome="absent", message=looked.record.told[:900])
+        return attempt, (absent, EXIT_NOTHING_TO_REPORT) if reports else None
 
     def commit(self, store: ObjectStore, output: StageOutput, log: EventLog) -> StageResult:
+        """Upload what the stage has made, and commit it."""
         spec = self.spec
         outputs = upload_outputs(store, spec.run, spec.iteration, spec.stage, spec.attempt, output.files)
         log.event("uploaded", files=len(outputs), bytes=sum(part.size for part in outputs.values()))
+        origins = written_origins(output.files, outputs) if spec.stage is StageKind.PREPARE else None
+        key = stage_key(spec, self.inputs, processes_of(spec, self.place), origins)
+        return self._commit(store, outputs, output.metrics, key, log)
+
+    def _commit(
+        self, store: ObjectStore, outputs: dict[str, OutputFile], metrics: StageMetrics, key: StageKeyRecord | None, log: EventLog
+    ) -> StageResult:
+        spec = self.spec
         manifest = Manifest(
             run=spec.run,
             stage=spec.stage,
@@ -176,13 +223,15 @@ class _Attempt:
             writer=self.writer,
             inputs={role.value: ref for role, ref in spec.inputs.items()},
             outputs=outputs,
-            metrics=output.metrics,
+            metrics=metrics,
             code_version=version("ser-operator"),
             seed=spec.spec.training.seed,
             threads=spec.threads,
             started_at=f"{self.started:%Y-%m-%dT%H:%M:%SZ}",
             finished_at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             log=self.save_log(store, log),
+            stage_key=key,
+            take_over=self.take_over,
         )
         committed = commit(store, manifest)
         outcome = _done(committed.manifest, committed.ref)
@@ -220,7 +269,11 @@ def _as_ser_error(error: Exception, stage: StageKind) -> SERError:
 
 
 def _done(manifest: Manifest, ref: ManifestRef) -> StageResult:
-    return StageResult(outcome="done", manifest=ref, metrics=manifest.metrics)
+    looked = manifest.take_over
+    if looked is None:
+        return StageResult(outcome="done", manifest=ref, metrics=manifest.metrics)
+    reason = NOT_TAKEN_OVER if looked.manifest is None else TAKEN_OVER
+    return StageResult(outcome="done", manifest=ref, metrics=manifest.metrics, reason=reason, message=looked.told[:900])
 
 
 def _failure(error: SERError, checkpoints: CheckpointStore | None) -> StageResult:

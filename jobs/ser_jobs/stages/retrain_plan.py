@@ -54,8 +54,7 @@ def make_plan(stage: StageSpec, prompts: Sequence[str], dev: int) -> Plan:
 
 def _folds(stage: StageSpec, prompts: Sequence[str], dev: int) -> list[NDArray[np.int64]]:
     seed_model = stage.stage is StageKind.RETRAIN and stage.iteration == 0
-    chooses_by_precision = stage.spec.loop.rule is Rule.CALIBRATED
-    if not (seed_model and chooses_by_precision) or dev >= CROSS_FIT_BELOW:
+    if not seed_model or dev >= CROSS_FIT_BELOW or stage.spec.loop.rule is not Rule.CALIBRATED:
         return []
     fold_of = folds(prompts, stage.spec.training.seed)
     held_back = [np.flatnonzero(fold_of == fold) for fold in range(FOLDS)]

@@ -41,14 +41,13 @@ def training_data(context: StageContext) -> TrainingData:
         SpecError: The control `full` needs human labels of the pool, and there are none.
     """
     stage, iteration = context.spec.stage, context.spec.iteration
-    rule = context.spec.spec.loop.rule
     if stage is StageKind.CONTROL_FULL:
         return TrainingData([*_seed(context), *_with_hidden_labels(context)])
     if stage is StageKind.CONTROL_PSEUDO_LABEL_ONCE:
         return TrainingData(_seed(context), _with_first_labels(context))
     if stage is StageKind.CONTROL_SEED_ONLY or iteration == 0:
         return TrainingData(_seed(context))
-    kept = _kept(context, InputRole.KEPT)
+    kept, rule = _kept(context, InputRole.KEPT), context.spec.spec.loop.rule
     if rule is Rule.REFERENCE:
         return TrainingData((), kept)
     if rule is Rule.PAPER and iteration > 1:

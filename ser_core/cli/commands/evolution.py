@@ -1,9 +1,14 @@
 """`ser evolution`: the results of each loop, as a table and as a curve of the accuracy with its interval."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ser_core.api.stage import NOT_TAKEN_OVER, TAKEN_OVER
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
-from ser_core.cli.views.evolution_view import evolution_view
+from ser_core.cli.views.evolution_view import evolution_view, taken_over_view
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
+from ser_core.loop.deciding.stages import key_of
 
 
 def evolution(
@@ -18,19 +23,35 @@ def evolution(
     Labels, kept pairs, accuracy with its 95 % interval, the controls beside, and the policy.
     """
     stored = open_run(run, Place(namespace, context, kubeconfig))
-    status, length_rule = stored.run.status, _length_rule(stored)
+    status, read = stored.run.status, _read(stored)
     if output is Format.TEXT:
         console = standard_output()
-        console.print(evolution_view(status, length_rule, console.width))
+        console.print(evolution_view(status, read.length_rule, console.width))
+        if read.taken_over:
+            console.print(taken_over_view(read.taken_over))
         return
     parts = status.model_dump(mode="json", by_alias=True, include={"phase", "best_iteration", "iterations", "controls", "policy"})
-    print_data({"name": stored.run.metadata.name, **parts, "lengthOnlyAccuracy": length_rule}, output)
+    taken_over = {"takenOver": read.taken_over} if read.taken_over else {}
+    print_data({"name": stored.run.metadata.name, **parts, "lengthOnlyAccuracy": read.length_rule, **taken_over}, output)
 
 
-def _length_rule(stored: StoredRun) -> float | None:
-    """It is stored in the store only. That is read for runs of this machine: users of a cluster may have no access to its store."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the store says beyond the status."""
+
+    length_rule: float | None = None
+    """Held-out accuracy of "the longer answer wins"; None: not known."""
+    taken_over: Mapping[str, str] = field(default_factory=dict)
+    """By stage, whether it was taken over from another run, and if not why; empty where the run has no `spec.from`."""
+
+
+def _read(stored: StoredRun) -> _Read:
+    """The store is read for runs of this machine only: users of a cluster may have no access to theirs. There the status tells a part."""
     if stored.cluster is not None:
-        return None
+        rows = [row for row in stored.run.status.stages if row.reason in (TAKEN_OVER, NOT_TAKEN_OVER)]
+        return _Read(taken_over={str(key_of(row)): row.message for row in rows})
     from ser_core.report.ledger import read_ledger
 
-    return read_ledger(stored.store, stored.run).length_rule
+    ledger = read_ledger(stored.store, stored.run)
+    looked = {str(key): record.manifest.take_over for key, record in ledger.stages.items()}
+    return _Read(ledger.length_rule, {name: one.told for name, one in looked.items() if one is not None})

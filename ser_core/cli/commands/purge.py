@@ -1,43 +1,61 @@
-"""`ser purge`: delete what a run has stored. Nothing else ever deletes a run's data."""
+"""`ser purge`: delete what runs have stored. Nothing else ever deletes a run's data."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ser_core.api.status import Phase
 from ser_core.cli.access.serrun_file import read_serrun
-from ser_core.cli.access.stored_run import SOON, RunFile
+from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.views.output import print_warning, say
 from ser_core.store.connect import connect
+from ser_core.store.followers import followers
+from ser_core.store.port import ObjectStore
+from ser_core.store.purge import Stored, Together, refuse_followed, stored
 from ser_core.store.purge import purge as purge_run
-from ser_core.store.purge import stored
 from ser_core.store.run_object import load_run, run_key
 
+RunFiles = Annotated[
+    list[Path], typer.Argument(metavar="SERRUN.YAML...", help="The files that the runs were started with.", show_default=False)
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def purge(file: RunFile, yes: Yes = False) -> None:
-    """Delete everything that a run has stored.
+def purge(files: RunFiles, yes: Yes = False) -> None:
+    """Delete everything that runs have stored.
 
-    Data, models, logs and history of all runs of this name. Asks first.
+    Data, models, logs and history of all runs of these names. Asks first. A run whose files another one uses (spec.from) is purged
+    only together with that one.
     """
-    wanted = read_serrun(file)
-    namespace, name = wanted.metadata.namespace, wanted.metadata.name
-    store = connect(wanted.spec.storage, SOON)
-    found = stored(store, namespace, name)
+    wanted = [read_serrun(file) for file in files]
+    names = [(run.metadata.namespace, run.metadata.name) for run in wanted]
+    stores = [connect(run.spec.storage, SOON) for run in wanted]
+    found = [stored(store, *name) for store, name in zip(stores, names, strict=True)]
+    for store, name, there in zip(stores, names, found, strict=True):
+        _tell(store, *name, there, names)
+    if not any(there.objects for there in found):
+        return
+    if not yes and not _confirmed():
+        say("nothing was deleted; --yes deletes without asking")
+        raise typer.Exit(1)
+    # A follower goes first: were this interrupted, no run would be left without its files.
+    order = sorted(range(len(names)), key=lambda one: bool(followers(stores[one], *names[one])))
+    deleted = [purge_run(stores[one], *names[one], names).objects for one in order if found[one].objects]
+    say(f"deleted {sum(deleted)} objects")
+
+
+def _tell(store: ObjectStore, namespace: str, name: str, found: Stored, together: Together) -> None:
+    """Say what would be deleted, or refuse it."""
     folder = store.uri(run_key(namespace, name)).rpartition("/")[0]
     if found.objects == 0:
         say(f"nothing is stored under {folder}")
         return
+    refuse_followed(store, namespace, name, together)
     run = load_run(store, namespace, name)
     if run is not None and run.status.phase in (Phase.RUNNING, Phase.QUEUED, Phase.WAITING):
         print_warning(f"run {namespace}/{name} has not ended; stop its ser run first")
     say(f"{found.objects} objects, {found.bytes / 1e6:,.1f} MB under {folder}")
-    if not yes and not _confirmed():
-        say("nothing was deleted; --yes deletes without asking")
-        raise typer.Exit(1)
-    deleted = purge_run(store, namespace, name)
-    say(f"deleted {deleted.objects} objects")
 
 
 def _confirmed() -> bool:

@@ -31,6 +31,7 @@ from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.connect import connect
+from ser_core.store.leader import find_leader
 from ser_core.store.port import ObjectStore
 from ser_core.store.retry import Retry
 from ser_core.store.run_object import create_run, load_run
@@ -171,6 +172,8 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
     run = load_run(store, wanted.metadata.namespace, wanted.metadata.name)
     if run is None:
         metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
+        if wanted.spec.from_ is not None:  # a run that nobody has would otherwise end this one for good
+            find_leader(store, RunIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), wanted.spec.from_.run)
         run = create_run(store, SERRun(metadata=metadata, spec=wanted.spec))
     wanted = _reopened_as(run, wanted)
     changes = forbidden_changes(run.spec, wanted.spec, run.status)

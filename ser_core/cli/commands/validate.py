@@ -84,7 +84,12 @@ def _chosen(file: Path, place: Place, server: bool, probe: bool | None) -> dict[
         "nodes": lambda run: check_nodes(run, place),
     }
     from_here = not server if probe is None else probe
-    return (of_cluster if server else {}) | (CHECKS if from_here else {})
+    return (of_cluster if server else {}) | (_checks_from_here(file) if from_here else {})
+
+
+def _checks_from_here(file: Path) -> dict[str, Callable[[SERRun], Check]]:
+    takes_over = {"from": check_from} if read_document(file)["spec"].get("from") else {}
+    return takes_over | CHECKS
 
 
 def describe(run: SERRun) -> str:
@@ -210,6 +215,16 @@ def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:
     if metrics.dropped:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in metrics.dropped.items())
         yield f"dropped {sum(metrics.dropped.values()):,}: {reasons}"
+
+
+def check_from(run: SERRun) -> Check:
+    """The store holds the run that `spec.from` names. What of it can be taken over is told by the run itself, stage by stage."""
+    from ser_core.store.connect import connect
+    from ser_core.store.leader import find_leader
+
+    identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=f"validate-{uuid.uuid4().hex[:8]}")
+    found = find_leader(connect(run.spec.storage, SOON), identity, run.spec.from_.run if run.spec.from_ else "")
+    return Check("from", (f"{found.namespace}/{found.name}, UID {found.uid}",))
 
 
 CHECKS: dict[str, Callable[[SERRun], Check]] = {"store": check_store, "model": check_model, "data": check_data}

@@ -1,6 +1,6 @@
 """The evolution of a run on a terminal: a table of the loops, and a curve of the accuracy with its interval."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import compress
 
 from rich import box
@@ -40,6 +40,11 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
         threshold="" if narrow else "threshold: lowest confidence kept\n", temperature="" if narrow else " · T: temperature"
     )
     return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *chart, *policy)
+
+
+def taken_over_view(stages: Mapping[str, str]) -> RenderableType:
+    """Under the evolution: which stages were taken over from the run that `spec.from` names, and why others were not."""
+    return Group(Text("\nspec.from", style="bold"), *(Text(f"{name}: {told}") for name, told in stages.items()))
 
 
 def _measured(status: SERRunStatus, length_rule: float | None) -> Iterator[Measured]:

@@ -49,8 +49,15 @@ REMEDIES = (
     Remedy(("SerRunEnded",), "ser run was ended while a stage was at work", "nothing: the same ser run goes on from the checkpoint"),
     Remedy(
         ("ResultLost", "NoResult", "NothingToReport"),
-        "a stage's Job ended without its report",
-        "nothing: a small Job looks for the result in the store; if there is none, the stage runs again",
+        "a stage's Job ended without its report, or a small Job found no result of the run that spec.from names",
+        "nothing: where a report is lost a small Job looks for the result in the store; if there is none, the stage runs",
+    ),
+    Remedy(("TakenOver",), "the stage was taken over from the run that spec.from names", "nothing to do", Then.ITSELF),
+    Remedy(
+        ("NotTakenOver",),
+        "the run that spec.from names has not computed this stage from the same; the message says what differs",
+        "nothing: the stage was computed",
+        Then.ITSELF,
     ),
     Remedy(
         ("ChangedBeforeStart",),
@@ -263,6 +270,12 @@ REMEDIES = (
         ("ModelNotFound",),
         "the base model is not where the spec says",
         "put the model where rewardModel.base or policy.base says; or name another in another run",
+    ),
+    Remedy(
+        ("RunNotFound",),
+        "the store holds no run that spec.from means, in this namespace and under this storage.uri",
+        "name one that is there in another run, or none",
+        Then.ANEW,
     ),
     Remedy(
         ("BadModelConfig", "MissingShard", "NoTokenizer", "NoSafetensors", "RemoteCode", "ModelNotSupported", "CriticNotSupported"),

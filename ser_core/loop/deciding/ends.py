@@ -13,6 +13,8 @@ from datetime import datetime
 
 from ser_core.api.model import Model
 from ser_core.api.stage import (
+    NOT_TAKEN_OVER,
+    TAKEN_OVER,
     FilterMetrics,
     LabelMetrics,
     ManifestRef,
@@ -74,7 +76,8 @@ def end_attempt(row: StageStatus, seen: ObservedAttempt | None, now: datetime) -
     if result is not None and result.outcome in ("done", "superseded"):
         return _committed(ended, result)
     if row.mode == "report" and (code == EXIT_NOTHING_TO_REPORT or (result is not None and result.outcome == "absent")):
-        return _with(ended, Outcome.FAILED, NOTHING_TO_REPORT, "the stage has no manifest")
+        told = result.message if result is not None else ""
+        return _with(ended, Outcome.FAILED, NOTHING_TO_REPORT, told or "the stage has no manifest")
     return _without_manifest(ended.model_copy(update={"node": clip(seen.node, _NODE_BYTES)}), seen, result)
 
 
@@ -138,7 +141,8 @@ def _committed(row: StageStatus, result: StageResult) -> StageStatus:
     problem = _mismatch(row, manifest, metrics)
     if problem or manifest is None:
         return _charged(_with(row, Outcome.FAILED, RESULT_MISMATCH, problem))
-    done = _with(row, Outcome.DONE, "", "")
+    looked = result.reason in (TAKEN_OVER, NOT_TAKEN_OVER)
+    done = _with(row, Outcome.DONE, result.reason, result.message) if looked else _with(row, Outcome.DONE, "", "")
     steps = metrics.steps if isinstance(metrics, RetrainMetrics | SupervisedMetrics | PolicyMetrics) else None
     return done.model_copy(update={"manifest": manifest.uri, "manifest_sha256": manifest.sha256, "steps": steps})
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ser_core.api.policy import PolicySpec
 from ser_core.api.serrun import Control, LoopSpec, Rule, SERRun, SERRunSpec, StageResources
-from ser_core.api.stage import InputRole, ManifestRef, RunIdentity, StageSpec
+from ser_core.api.stage import InputRole, ManifestRef, Processes, RunIdentity, StageSpec
 from ser_core.api.status import LearningStatus, Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.deciding.stopping import Ending, ending
 from ser_core.loop.deciding.token_budget import halved, with_half_batches
@@ -207,6 +207,7 @@ def stage_spec(run: SERRun, status: SERRunStatus, attempt: StageStatus) -> Stage
         inputs={role: _manifest(done[source]) for role, source in inputs_of(key, run.spec, status).items()},
         steps=seed_only_steps(status) if key.stage is StageKind.CONTROL_SEED_ONLY else None,
         threads=_threads(wanted) or max(status.threads, 1),
+        processes=None if spec.from_ is None else Processes(count=wanted.nodes * max(1, wanted.gpus), on_gpus=wanted.gpus > 0),
     )
 
 

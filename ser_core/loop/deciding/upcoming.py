@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from ser_core.api.serrun import SERRun
+from ser_core.api.serrun import SERRun, SERRunSpec, StageResources
 from ser_core.api.status import SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempt_resources import attempt_resources
 from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt
@@ -21,16 +21,25 @@ def upcoming_attempt(run: SERRun, status: SERRunStatus, now: datetime) -> StageS
         return None
     following = next_attempt(rows, run.spec.retries)
     wanted = resources(run, key.stage)
+    mode = "report" if not rows and looks_first(run.spec, wanted) else following.mode
     return StageStatus(
         iteration=key.iteration,
         stage=key.stage,
         attempt=following.number,
-        mode=following.mode,
+        mode=mode,
         job=job_name(run, key, following.number),
-        gpus=wanted.gpus * wanted.nodes if following.mode == "execute" else 0,
-        resources=attempt_resources(run, key, rows) if following.mode == "execute" else None,
+        gpus=wanted.gpus * wanted.nodes if mode == "execute" else 0,
+        resources=attempt_resources(run, key, rows) if mode == "execute" else None,
         started_at=write_time(now),
     )
+
+
+def looks_first(spec: SERRunSpec, wanted: StageResources) -> bool:
+    """Whether a stage's first attempt only looks whether another run has committed the same (`spec.from`).
+
+    Without GPUs and in one pod the computing process looks itself: a process that only looks would cost as much as it.
+    """
+    return spec.from_ is not None and (wanted.gpus > 0 or wanted.nodes > 1)
 
 
 def unknown_live(status: SERRunStatus, observed: Observed) -> tuple[ObservedAttempt, ...]:

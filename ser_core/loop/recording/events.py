@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
+from ser_core.loop.deciding.faults import NOTHING_TO_REPORT
 from ser_core.loop.deciding.stages import StageKey, key_of
 from ser_core.loop.observed import Event
 
@@ -39,7 +40,8 @@ def _stage_event(row: StageStatus) -> Event:
     if row.outcome is Outcome.RUNNING:
         return Event("Normal", "StageStopping", f"{name}: {row.reason}")
     told = f"{name}: {row.message}" if row.message else name
-    return Event("Warning" if row.outcome in _WARNINGS else "Normal", row.reason or "StageDone", told)
+    warns = row.outcome in _WARNINGS and row.reason != NOTHING_TO_REPORT  # it had only looked
+    return Event("Warning" if warns else "Normal", row.reason or "StageDone", told)
 
 
 def _phase_events(before: SERRunStatus, after: SERRunStatus, reason: str) -> Iterator[Event]:

@@ -77,5 +77,10 @@ def _end_live(run: SERRun, status: SERRunStatus, observed: Observed, now: dateti
     status = status.model_copy(update={"stages": stages, "admitted_seconds": admitted, "gpu_hours": hours, "counted": None})
     if row.outcome is Outcome.DONE and seen is not None and seen.result is not None and seen.result.metrics is not None:
         status, rests_on = record(status, row, seen.result.metrics)
-        status = status.model_copy(update={"stages": (*stages[:-1], row.model_copy(update={"message": rests_on}))})
+        status = status.model_copy(update={"stages": (*stages[:-1], row.model_copy(update={"message": _joined(row, rests_on)}))})
     return status
+
+
+def _joined(row: StageStatus, rests_on: str) -> str:
+    """What a committed stage says: whether it was taken over, and what the decision on it rests on."""
+    return clip("; ".join(filter(None, (row.message, rests_on))))

@@ -16,7 +16,7 @@ from ser_core.api.status import Outcome, Phase, SERRunStatus, StageKind, StageSt
 from ser_core.errors import SpecError
 
 MINIMAL = {"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://c/d"}}, "storage": {"uri": "s3://bucket/x"}}
-READ_BY_STAGES = {"reward_model", "data", "training", "loop", "policy", "storage", "hub"}
+READ_BY_STAGES = {"reward_model", "data", "training", "loop", "policy", "storage", "hub", "from_"}
 
 
 def stage(**spec):

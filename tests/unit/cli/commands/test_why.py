@@ -78,6 +78,7 @@ def not_reasons():
         "Pending",
         "ControlsBegun",
         "UnreadableRun",
+        "HasFollowers",
         *LearningStatus,
         "ImmutableField",
         *waiting._ORDINARY,

@@ -43,6 +43,8 @@ STORIES = {
     "NodeLost": NODE,
     "DiskLimitExceeded": REOPENED,
     "ResultLost": f"{LOOP}/test_retries.py::test_a_lost_result_is_first_looked_for",
+    "TakenOver": f"{LOOP}/test_taking_over.py::test_what_is_taken_over_is_done_and_told",
+    "NotTakenOver": f"{LOOP}/test_taking_over.py::test_what_was_computed_all_the_same_says_why",
     "NotTheLiveAttempt": f"{LOOP}/test_lifecycle.py::test_a_second_process_beside_the_live_attempt_is_stopped",
     "NotAllowed": f"{OPERATOR}/test_reconcile.py::test_what_is_allowed_later_goes_on_once_it_is_reopened",
     "InvalidSpec": f"{OPERATOR}/test_reconcile.py::test_a_spec_that_can_be_read_again_goes_on",

@@ -1,0 +1,166 @@
+"""Taking over: a committed stage of the run that `spec.from` names is committed here too, when both stage keys are equal.
+
+Nothing is copied: the new manifest names the leader's files, after a back-reference has been written into the leader's folder
+(`ser_core.store.followers`).
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ser_core.api.stage import InputRole, ManifestRef, Processes, RunIdentity, StageSpec
+from ser_core.api.status import StageKind
+from ser_core.errors import CorruptObject, ObjectNotFound, StoreError
+from ser_core.store.commit import fetch_outputs, find_manifest
+from ser_core.store.followers import lie_outside, refer_back
+from ser_core.store.leader import leader_of
+from ser_core.store.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver
+from ser_core.store.port import ObjectStore
+from ser_core.store.run_object import load_run
+from ser_core.store.stage_key import differences, stage_key
+from ser_jobs.process.place import Place
+
+_PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found at the leader."""
+
+    leader: RunIdentity
+    found: tuple[Manifest, ManifestRef] | None = None
+    """Its manifest, of an equal stage key."""
+    key: StageKeyRecord | None = None
+    """The stage's own key, where it equals that of `found`."""
+    why: str = ""
+    """Why nothing was found."""
+
+    @property
+    def record(self) -> TakeOver:
+        """What the follower's manifest says of it."""
+        return TakeOver(run=self.leader, manifest=None if self.found is None else self.found[1], why=self.why)
+
+
+def look(
+    spec: StageSpec,
+    store: ObjectStore,
+    inputs: Mapping[InputRole, Manifest],
+    folder: Path,
+    processes: Processes,
+    alive: Callable[[], None],
+) -> Looked | None:
+    """Compare a stage with its leader's; None: the run has no `spec.from`.
+
+    Args:
+        spec: The stage.
+        store: Of both runs.
+        inputs: Manifests of the stage's inputs.
+        folder: For what must be read of the inputs of `prepare`.
+        processes: What would compute the stage.
+        alive: Called often.
+
+    Raises:
+        SpecError: There is no such run.
+        SERError: An input of `prepare` cannot be read.
+    """
+    if spec.spec.from_ is None:
+        return None
+    looked = Looked(leader_of(store, spec.run, spec.spec.from_.run))
+    try:
+        found = find_manifest(store, looked.leader, spec.iteration, spec.stage)
+        theirs = None if found is None else found[0].stage_key or _key_of_earlier_version(store, found[0], processes, folder)
+    except (CorruptObject, ObjectNotFound) as error:
+        return replace(looked, why=f"its results cannot be read: {error.message}")
+    if found is None:
+        return replace(looked, why="it has not committed this stage")
+    if theirs is None:
+        return replace(looked, why="an earlier version wrote its manifest, and the store holds no spec of it")
+    if lie_outside(spec.run.namespace, found[0].outputs):
+        return replace(looked, why="its files lie outside of the namespace")
+    own = stage_key(spec, inputs, processes)
+    if spec.stage is StageKind.PREPARE:
+        reads_the_same = (own.spec, own.algorithm) == (theirs.spec, theirs.algorithm)
+        origins = _present_origins(spec, folder / "origins", alive) if reads_the_same else theirs.inputs
+        own = stage_key(spec, inputs, processes, origins)
+    different = differences(own, theirs)
+    return replace(looked, why=different) if different else replace(looked, found=found, key=own)
+
+
+def processes_of(spec: StageSpec, here: Place) -> Processes:
+    """What computes a stage: the processes that are here, or of a process that only looks, those that the run wants.
+
+    Whether they are on GPUs is seen where torch is loaded; else nothing is computed in this process.
+    """
+    wanted = spec.processes or Processes()
+    torch = sys.modules.get("torch")
+    on_gpus = wanted.on_gpus if torch is None else bool(torch.cuda.is_available())
+    return Processes(count=wanted.count if spec.mode == "report" else here.world_size, on_gpus=on_gpus)
+
+
+def claim(looked: Looked, spec: StageSpec, store: ObjectStore, processes: int) -> Looked:
+    """Make sure that what was found stays until this run is purged. What cannot be used is left out, with the reason.
+
+    Only one process may do it: of several, some might have looked just before the leader's commit, and would wait for the others for ever.
+    """
+    if looked.found is None:
+        return looked
+    alone = processes == 1
+    refused = refer_back(store, spec.run, looked.found[0].outputs) if alone else "it committed this stage after the computation had begun"
+    return replace(looked, found=None, why=refused) if refused else looked
+
+
+def written_origins(files: Mapping[str, Path], outputs: Mapping[str, OutputFile]) -> dict[str, str]:
+    """What the inputs of `prepare` held, by what it has written."""
+    return _recorded_origins(json.loads(files[_PROVENANCE].read_bytes()), outputs)
+
+
+def _key_of_earlier_version(store: ObjectStore, manifest: Manifest, processes: Processes, folder: Path) -> StageKeyRecord | None:
+    """The key of a manifest that has none, from its run's spec, as far as that is in the store.
+
+    It is there for runs of `ser run`, which computes a stage in one process; whether on a GPU, nothing tells.
+    """
+    try:
+        run = load_run(store, manifest.run.namespace, manifest.run.name)
+    except StoreError as error:
+        if error.reason != "UnreadableRun":
+            raise
+        run = None
+    found = {role: find_manifest(store, manifest.run, ref.iteration, ref.stage) for role, ref in manifest.inputs.items()}
+    inputs = {InputRole(role): one[0] for role, one in found.items() if one is not None}
+    if run is None or run.metadata.uid != manifest.run.uid or len(inputs) < len(found):
+        return None
+    only_seed = manifest.stage is StageKind.CONTROL_SEED_ONLY
+    stage = StageSpec(
+        run=manifest.run,
+        stage=manifest.stage,
+        iteration=manifest.iteration,
+        attempt=manifest.attempt,
+        spec=run.spec,
+        steps=getattr(manifest.metrics, "steps", None) if only_seed else None,
+        threads=manifest.threads,
+    )
+    origins = {}
+    if manifest.stage is StageKind.PREPARE:
+        paths = fetch_outputs(store, manifest, [_PROVENANCE], folder / "leader")
+        origins = written_origins(paths, manifest.outputs)
+    return stage_key(stage, inputs, Processes(on_gpus=processes.on_gpus), origins)
+
+
+def _present_origins(spec: StageSpec, folder: Path, alive: Callable[[], None]) -> dict[str, str]:
+    from ser_core.data.preparing.origins import present_origins
+    from ser_core.data.reading.locations import Access
+
+    try:
+        return present_origins(spec.spec, Access(spec.spec.storage, spec.spec.hub), folder, alive)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # `prepare` may fetch the same once more, and the disk need not hold both
+
+
+def _recorded_origins(provenance: Mapping[str, Any], outputs: Mapping[str, OutputFile]) -> dict[str, str]:
+    from ser_core.data.preparing.origins import recorded_origins  # pyarrow: only `prepare` needs it
+
+    return recorded_origins(provenance, outputs)
