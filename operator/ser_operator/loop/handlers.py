@@ -90,7 +90,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
         wanted.watching.label_selectors[children] = labels.selector(settings.operator_class)
     wanted.watching.reconnect_backoff = 1.0  # s; the default of 0.1 makes 8 LISTs a second while a 410 lasts
     wanted.watching.inactivity_timeout = 70.0  # s; bookmarks come every 60, so a silent stream is dead
-    wanted.watching.chunk_size = 500
+    wanted.watching.chunk_size = 250  # as our own pages: on a busy server a larger one may take longer than a request may
     wanted.queueing.idle_timeout = 0.1  # s; each object of a LIST has a task that keeps it for so long, 5 s by default: all at once
     wanted.networking.request_timeout = settings.request_seconds
     wanted.networking.connect_timeout = CONNECT_SECONDS

@@ -81,7 +81,7 @@ class OperatorProcess:
     def most_megabytes(self) -> float:
         """The most that its resident memory has been."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1e3
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024 / 1e6
 
     def restart_when_dead(self) -> bool:
         """What a Deployment does; True when it had to."""

@@ -1,13 +1,16 @@
 """Hundreds of runs in a scenario, and one operator for them as it is shipped."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from controlplane.faults.scenario import SPEC, Scenario
 from controlplane.plane.operator_process import OperatorProcess
-from ser_core.api.serrun import API_VERSION
+from ser_core.api.serrun import API_VERSION, SERRun
+from ser_core.api.status import SERRunStatus
+from ser_core.loop.deciding.stages import job_name, key_of
 from ser_operator.settings import Settings
 
 AS_SHIPPED = {name: Settings.model_fields[name].default for name in ("progress_seconds", "events_after_seconds", "workers")}
@@ -48,3 +51,23 @@ def wait_for(scenario: Scenario, count: int, phase: str, seconds: float) -> None
         if time.monotonic() > deadline:
             raise TimeoutError(f"{reached} of {count} runs are {phase} after {seconds} s")
         time.sleep(1)
+
+
+def is_ready(operator: OperatorProcess) -> bool:
+    """Whether /readyz says so."""
+    try:
+        return bool(operator.page("/readyz"))
+    except OSError:  # 503 is one, too
+        return False
+
+
+def writes_on(page: str) -> int:
+    """Requests that change something, by the operator's own count."""
+    lines = [line for line in page.splitlines() if re.match(r'ser_operator_api_requests_total\{.*verb="(POST|PATCH|DELETE)"', line)]
+    return round(sum(float(line.split()[-1]) for line in lines))
+
+
+def as_of(run: SERRun, status: SERRunStatus) -> SERRunStatus:
+    """``status`` as the operator would have written it for ``run``: its Jobs are named after the run's UID, else it counts as forged."""
+    rows = [row.model_copy(update={"job": job_name(run, key_of(row), row.attempt)}) for row in status.stages]
+    return status.model_copy(update={"stages": tuple(rows)})

@@ -1,12 +1,11 @@
 """`make scale`: how fast and how large one operator is, on a real control plane of this machine; printed as a table.
 
-    python -m controlplane.scale [--only hand-over crowd restart] [--live 200] [--many 1000] [--objects 10000] [--with-jobs 200]
+    python -m controlplane.scale [--only hand-over crowd restart ended] [--live 200] [--many 1000] [--objects 10000] [--with-jobs 200]
 
 Control plane, kubelet, stage doubles and operator share the machine's processors, so these are lower bounds of what a cluster gives.
 """
 
 import argparse
-import re
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +14,12 @@ from pathlib import Path
 from controlplane.faults.home import Home, home
 from controlplane.faults.scenario import Scenario
 from controlplane.plane.api_client import Object
-from controlplane.plane.operator_process import OperatorProcess
 from controlplane.plane.processor_time import seconds_of
+from controlplane.scale.ended import ended
 from controlplane.scale.hand_over import CASES, hand_over
-from controlplane.scale.many_runs import create_runs, operator_of, wait_for
-from ser_core.api.serrun import API_VERSION, SERRun
+from controlplane.scale.many_runs import as_of, create_runs, is_ready, operator_of, wait_for, writes_on
+from ser_core.api.serrun import API_VERSION
 from ser_core.api.status import SERRunStatus
-from ser_core.loop.deciding.stages import job_name, key_of
 from ser_operator.facts.read_run import read_run, write_status
 
 FOUR_LOOPS = {"maxIterations": 4}
@@ -85,20 +83,6 @@ def finished_runs(scenario: Scenario, count: int, status: SERRunStatus) -> None:
         list(pool.map(finish, scenario.api.items(path)))
 
 
-def is_ready(operator: OperatorProcess) -> bool:
-    """Whether /readyz says so."""
-    try:
-        return bool(operator.page("/readyz"))
-    except OSError:  # 503 is one, too
-        return False
-
-
-def writes_on(page: str) -> int:
-    """Requests that change something, by the operator's own count."""
-    lines = [line for line in page.splitlines() if re.match(r'ser_operator_api_requests_total\{.*verb="(POST|PATCH|DELETE)"', line)]
-    return round(sum(float(line.split()[-1]) for line in lines))
-
-
 def finished_status(place: Home, folder: Path) -> Object:
     """The status of a run that has ended."""
     with place.scenario(folder / "finished") as scenario:
@@ -107,16 +91,10 @@ def finished_status(place: Home, folder: Path) -> Object:
         return scenario.wait_for_end()
 
 
-def as_of(run: SERRun, status: SERRunStatus) -> SERRunStatus:
-    """``status`` as the operator would have written it for ``run``: its Jobs are named after the run's UID, else it counts as forged."""
-    rows = [row.model_copy(update={"job": job_name(run, key_of(row), row.attempt)}) for row in status.stages]
-    return status.model_copy(update={"stages": tuple(rows)})
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=["hand-over", "crowd", "restart"])
+    parser.add_argument("--only", nargs="+", default=["hand-over", "crowd", "restart", "ended"])
     parser.add_argument("--cases", nargs="+", default=CASES, help="of the hand-over")
     parser.add_argument("--live", type=int, default=200)
     parser.add_argument("--many", type=int, default=1000)
@@ -124,7 +102,9 @@ def main() -> None:
     parser.add_argument("--with-jobs", type=int, default=200)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ser-scale-") as name:
-        for what in arguments.only:
+        if "ended" in arguments.only:
+            ended(Path(name, "ended"), arguments.objects, arguments.with_jobs)
+        for what in (one for one in arguments.only if one != "ended"):
             with home(Path(name, what)) as place:
                 if what == "hand-over":
                     hand_over(place, Path(name, "a"), arguments.live, arguments.cases)
