@@ -15,7 +15,7 @@ from ser_operator.facts.reading import moment
 from ser_operator.pages.run_metrics import Sample, samples, waiting_samples
 
 SHOWN_AFTER_END = timedelta(days=7)
-MOST_ENDED = 500
+MOST_ENDED = 200
 """Of the ended runs those that ended last are shown."""
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 _PHASES = frozenset(Phase)

@@ -77,7 +77,7 @@ def finished_runs(scenario: Scenario, count: int, status: SERRunStatus) -> None:
     path = scenario.collection("serruns", f"apis/{API_VERSION}")
 
     def finish(body: Object) -> None:
-        scenario.api.patch(f"{path}/{body['metadata']['name']}/status", {"status": write_status(as_of(read_run(body), status))})
+        scenario.api.patch(f"{path}/{body['metadata']['name']}/status", {"status": write_status(as_of(read_run(body), status), {})})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(finish, scenario.api.items(path)))
