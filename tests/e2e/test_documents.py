@@ -55,6 +55,7 @@ def test_a_run_is_completed_by_an_operator_installed_by_hand(by_hand):
     ("block", "says"),
     [
         (shown("docs/runbooks.md", "SERRunStalled"), ""),
+        (shown("docs/runbooks.md", "SERRunWaiting"), "best reward model: "),
         (shown("docs/runbooks.md", "SERRunFailed"), "Status:"),
         (shown("docs/runbooks.md", "SERRunNoProgress"), " spoke\n"),
         (shown("docs/runbooks.md", "SERRunAccuracyFell"), "serrun.ser.dev/hh patched"),

@@ -98,7 +98,7 @@ def test_a_run_in_a_closed_queue_never_reaches_its_deadline(training):
     wait(training, 36000)
     look(training)
 
-    assert training.status.phase == "Running"
+    assert training.status.phase == "Queued"
     assert (training.status.admitted_seconds, training.status.gpu_hours) == (0, 0)
 
 
