@@ -88,6 +88,7 @@ _SPEC = frozenset(
             "StoreLacksConditionalWrites",
         ),
         *(
+            "RunNotFound",
             "ModelNotFound",
             "BadModelConfig",
             "MissingShard",
