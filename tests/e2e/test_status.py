@@ -326,13 +326,15 @@ def test_a_suspended_run_ends_its_job_in_order_and_goes_on_uncharged(place, scen
 
 
 @story()
-def test_a_run_ends_at_its_deadline(place, scenario):
+def test_a_run_fails_at_its_deadline_and_goes_on_with_a_later_one(place, scenario):
     with scenario.hold("prepare"):
         scenario.apply(activeDeadline="3s")
         status = scenario.wait_for_end()
     assert (status["phase"], ready(status)) == ("Failed", "DeadlineExceeded")
     assert status["message"] == "its stages have run for activeDeadline 3s"
     assert not any(row["charged"] for row in status["stages"])
+    scenario.patch({"spec": {"activeDeadline": "1h"}})
+    scenario.wait(lambda status: status["phase"] == "Completed")
 
 
 @story()
