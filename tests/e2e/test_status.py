@@ -331,7 +331,7 @@ def test_a_run_fails_at_its_deadline_and_goes_on_with_a_later_one(place, scenari
         scenario.apply(activeDeadline="3s")
         status = scenario.wait_for_end()
     assert (status["phase"], ready(status)) == ("Failed", "DeadlineExceeded")
-    assert status["message"] == "its stages have run for activeDeadline 3s"
+    assert status["message"] == "its stages have run for activeDeadline 3s: raise it to go on"
     assert not any(row["charged"] for row in status["stages"])
     scenario.patch({"spec": {"activeDeadline": "1h"}})
     scenario.wait(lambda status: status["phase"] == "Completed")
