@@ -207,7 +207,7 @@ REMEDIES = (
         "raise the limit that the message names (kubectl get limitranges)",
     ),
     Remedy(
-        ("OutOfMemory", "OOMKilled"),
+        ("OutOfMemory", "DoesNotFit", "OOMKilled"),
         "the stage needs more memory than it has",
         "raise resources.{resources}.memory or gpus, or lower training.tokensPerBatch further; the run then goes on",
         Then.ITSELF,
@@ -278,7 +278,16 @@ REMEDIES = (
         Then.ANEW,
     ),
     Remedy(
-        ("BadModelConfig", "MissingShard", "NoTokenizer", "NoSafetensors", "RemoteCode", "ModelNotSupported", "CriticNotSupported"),
+        (
+            "BadModelConfig",
+            "BadWeights",
+            "MissingShard",
+            "NoTokenizer",
+            "NoSafetensors",
+            "RemoteCode",
+            "ModelNotSupported",
+            "CriticNotSupported",
+        ),
         "the base model cannot be used as it is",
         "do what the message says to the files of the model; or name another model in another run",
     ),
