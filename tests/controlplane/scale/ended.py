@@ -16,6 +16,7 @@ import yaml
 from controlplane.faults.scenario import SPEC
 from controlplane.faults.stage_double import StageDouble
 from controlplane.plane.operator_process import IMAGE, OperatorProcess
+from controlplane.plane.processor_time import seconds_of
 from controlplane.scale.many_runs import AS_SHIPPED, as_of, is_ready, writes_on
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
 from ser_core.api.stage import StageResult
@@ -44,12 +45,13 @@ def ended(folder: Path, count: int, with_jobs: int) -> None:
         try:
             while not is_ready(operator):
                 time.sleep(0.05)
-            ready = time.monotonic() - began
-            time.sleep(45)  # kopf lists everything once more
+            ready, taken = time.monotonic() - began, seconds_of(operator.pid)
+            time.sleep(20)  # kopf lists everything once more
             page = page_of(operator, 120)
             assert f'ser_operator_runs{{phase="Completed"}} {count}.0\n' in page
             print(
                 f"{count} ended runs, {with_jobs} of them with Jobs and pods, on a server that only lists: ready in {ready:.1f} s, "
+                f"{taken:.1f} s of a processor, "
                 f"{operator.megabytes():.0f} MB, at most {operator.most_megabytes():.0f} MB, {writes_on(page)} writes, "
                 f"{sum(line[0] != '#' for line in page.splitlines())} series",
                 flush=True,
@@ -105,7 +107,7 @@ def one_run(number: int) -> tuple[SERRun, SERRunStatus, list[tuple[Object, Objec
                     spec.iteration, spec.stage, spec.attempt, action.job, "succeeded", exit_code=0, result=result, started_at=now
                 )
             )
-            jobs.append(with_pod(render.job(run, action, IMAGE, settings), message, write_time(now)))
+            jobs.append(with_pod(render.job({"metadata": {}}, run, action, IMAGE, settings), message, write_time(now)))
     return run, run.status, jobs
 
 
