@@ -6,9 +6,12 @@ GREEN = "#009E73"
 VERMILION = "#D55E00"
 PURPLE = "#CC79A7"
 BLUE = "#0072B2"
+GREY = "#999999"
+WINE = "#882255"
+"""Paul Tol's, for what has more states than Okabe and Ito have colours."""
 
 PHASES = {
-    **{"Pending": SKY, "Queued": SKY, "Running": BLUE, "Waiting": ORANGE},
+    **{"Pending": SKY, "Queued": GREY, "Running": BLUE, "Waiting": WINE},
     **{"Suspended": PURPLE, "BudgetExceeded": ORANGE, "Completed": GREEN, "Failed": VERMILION},
 }
 KINDS = {"SERRun": BLUE, "Job": ORANGE, "Pod": GREEN}

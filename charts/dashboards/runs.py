@@ -60,6 +60,7 @@ def _fleet() -> Panel:
         Query(f"max by ({_A_RUN}) (ser_run_progress_ratio)", "stage done"),
         Query(f'max by ({_A_RUN}) (ser_iteration_accuracy_ratio{{split="dev"}})', "best dev accuracy"),
         Query(f"max by ({_A_RUN}) (ser_run_stage_charged_attempts)", "failures of stage"),
+        Query(f"max by ({_A_RUN}) (ser_run_retries_limit)", "failures allowed"),
         Query(f"max by ({_A_RUN}) (ser_run_gpu_seconds_total) / 3600", "GPU hours"),
         Query(f"time() - max by ({_A_RUN}) (ser_run_started_timestamp_seconds)", "since its start"),
         labels={name: name for name in ("run", "namespace", "phase", "stage", "reason")},

@@ -286,7 +286,8 @@ def test_a_preemption_is_not_charged(place, scenario):
         gate.wait_for_pod(count=2)
     status = scenario.wait_for_end()
     scenario.check()
-    assert [(row["outcome"], row["attempt"]) for row in rows(status, "prepare")] == [("Done", 1)]
+    assert [(row["outcome"], row["attempt"]) for row in rows(status, "prepare")] == [("Interrupted", 1), ("Done", 2)]
+    assert "Interrupted" in [event["reason"] for event in scenario.events()]
 
 
 # What a user may do and spend

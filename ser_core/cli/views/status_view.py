@@ -98,6 +98,8 @@ def _facts(run: SERRun, now: datetime) -> Iterable[tuple[str, Text]]:
     yield "phase", Text(status.phase.value, style=PHASE_STYLES.get(status.phase, ""))
     if status.message:
         yield "message", Text(status.message)
+    if status.waiting_since and status.phase in (Phase.QUEUED, Phase.WAITING):
+        yield "waiting", Text(f"for {elapsed(status.waiting_since, None, now)}, since {status.waiting_since}")
     yield from _live(status, now)
     learning = "" if status.learning_status is None else f", learning status {status.learning_status.value}"
     yield "loop", Text(f"{status.iteration} of at most {loop.max_iterations}, rule {loop.rule.value}{learning}")

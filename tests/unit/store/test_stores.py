@@ -117,7 +117,7 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("os.link", refuse)
     with pytest.raises(StoreAccessDenied, match="may not be accessed") as caught:
         FileStore(tmp_path).create("key", b"")
-    assert caught.value.exit_code == 10
+    assert caught.value.exit_code == 20
 
 
 class Failing:
@@ -149,11 +149,11 @@ def test_a_store_that_stays_down_is_given_up_at_the_deadline(s3_store):
     assert (caught.value.reason, caught.value.exit_code) == ("StoreUnavailable", 20)
 
 
-def test_a_store_below_a_file_is_the_users_mistake(tmp_path):
+def test_a_store_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreAccessDenied, match="file/key") as caught:
         FileStore(tmp_path / "file").put("key", b"")
-    assert caught.value.exit_code == 10
+    assert caught.value.exit_code == 20
     assert "storage.uri" in caught.value.hint
 
 
@@ -165,7 +165,7 @@ def test_missing_rights_are_said_at_once(code):
     assert client.left == 10**9 - 1
 
 
-def test_a_bucket_that_does_not_exist_is_an_error_of_the_spec(s3_endpoint):
+def test_a_bucket_that_does_not_exist_is_named(s3_endpoint):
     with pytest.raises(BucketNotFound, match="bucket 'no-such-bucket' does not exist"):
         S3Store(s3_client(s3_endpoint, None, None), "no-such-bucket", "").put("key", b"")
 
