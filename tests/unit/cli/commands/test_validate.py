@@ -105,7 +105,7 @@ def test_a_store_that_cannot_be_written_is_named_by_its_field(ser, serrun, tmp_p
     (tmp_path / "file").write_text("")
     file = serrun(lambda spec: spec["storage"].update(uri=f"file://{tmp_path}/file"))
     ended = ser(command, file)
-    assert ended.code == 10
+    assert ended.code == 20
     assert f"error: {file}:" in ended.err
     assert f": storage.uri: {tmp_path}/file/" in ended.err
 
