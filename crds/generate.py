@@ -78,6 +78,8 @@ def _section(path: str, schema: dict[str, Any]) -> Iterator[str]:
 def _type(field: dict[str, Any]) -> str:
     if "enum" in field:
         return " \\| ".join(f"`{value}`" for value in field["enum"])
+    if field.get("x-kubernetes-int-or-string"):
+        return "string or whole number"
     kind = f"list of {_type(field['items'])}" if "items" in field else str(field["type"])
     return ", ".join(part for part in (kind, bounds(field)) if part)
 

@@ -24,9 +24,15 @@ _KEPT = (
     "maximum",
     "minItems",
     "maxItems",
+    "x-kubernetes-int-or-string",
     "x-kubernetes-validations",
 )
 _KEPT_MORE = ("minProperties", "maxProperties", "required")
+_OF_EVERY_OBJECT: Schema = {
+    "apiVersion": {"type": "string", "description": "Group and version of this schema."},
+    "kind": {"type": "string", "description": "What the object is: a SERRun."},
+    "metadata": {"type": "object"},  # the API server describes it, and refuses another description
+}
 _COLUMNS = (
     ("Phase", "string", ".status.phase", 0),
     ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
@@ -47,7 +53,7 @@ def resource_schema() -> Schema:
     full = SERRun.model_json_schema(by_alias=True)
     schema = _structural(full, full.get("$defs", {}))
     properties = schema["properties"]
-    properties["apiVersion"], properties["kind"], properties["metadata"] = {"type": "string"}, {"type": "string"}, {"type": "object"}
+    properties |= _OF_EVERY_OBJECT
     properties["status"].pop("default", None)
     schema["required"] = ["spec"]
     add_rules(schema)
@@ -132,11 +138,14 @@ def _structural(node: Schema, definitions: dict[str, Schema]) -> Schema:
     if "properties" in node:
         result["properties"] = {name: _structural(value, definitions) for name, value in node["properties"].items()}
     elif isinstance(node.get("additionalProperties"), dict):
-        result["additionalProperties"] = _structural(node["additionalProperties"], definitions)
+        result["additionalProperties"] = {"description": "Value of a key.", **_structural(node["additionalProperties"], definitions)}
     if node.get("additionalProperties") is True:  # a record: what another version has written stays
         result["x-kubernetes-preserve-unknown-fields"] = True
     if "items" in node:
         result["items"] = _structural(node["items"], definitions)
+        result["x-kubernetes-list-type"] = "atomic"
+    if result.get("format") == "date-time":
+        result.pop("default", None)  # an empty text is no time: the field is left out
     if "default" in result:
         default = _without_nulls(result.pop("default"))
         result |= {} if default is None else {"default": default}

@@ -12,14 +12,15 @@ from ser_core.api.serrun import LoopSpec, ResourcesSpec, SERRunSpec, TrainingSpe
 
 Schema = dict[str, Any]
 
+_MAP_KEYS = {"status.conditions": ["type"]}
 _DATA_FILES = ("seed", "unlabeled", "heldout")
 
 
 def add_rules(schema: Schema) -> None:
     """Add the rules across fields to the schema of the whole resource, in place."""
     _at(schema, "spec.loop.controls")["x-kubernetes-list-type"] = "set"
-    conditions = _at(schema, "status.conditions")
-    conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    for path, keys in _MAP_KEYS.items():
+        _at(schema, path).update({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys})
     rules = {
         "": [_policy_begun_rule()],
         "spec": [*_spec_rules(), *_output_rules()],

@@ -1,14 +1,37 @@
-"""Texts of one form: pydantic and the API server check the same pattern, and both say the same about a text of another form."""
+"""Texts of one form: pydantic and the API server check the same pattern, and both say the same about a text of another form.
+
+A form never gets narrower, since what was accepted once stays in clusters and stores, and is still read. What is too much is a `Limit`:
+it is refused in a SERRun that somebody writes now, and borne in one that exists.
+"""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 _SHOWN_CHARACTERS = 40
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+
+
+NEW: Final = "new"
+"""Validation context of a SERRun that somebody writes now: limits hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a text of a form must also keep when somebody writes it now."""
+
+    keeps: Callable[[str], bool]
+    cel: str
+    """The same and the form, in CEL, of ``self``."""
+
+    @classmethod
+    def pattern(cls, pattern: str) -> Self:
+        """The whole text matches ``pattern``, which is narrower than the form's."""
+        return cls(lambda text: _is(pattern, text), f"self.matches(r'^({pattern})$')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +45,27 @@ class Form:
     max_length: int
     but_not: str | None = None
     """The whole text does not match this."""
+    limit: Limit | None = None
 
     def check(self, value: Any) -> Any:
         """Return ``value`` if it is a text of this form, else raise ValueError."""
         if isinstance(value, str) and len(value) > self.max_length:
             raise ValueError(f"{value!r:.{_SHOWN_CHARACTERS}}… is {len(value)} characters long: at most {self.max_length}")
-        if not isinstance(value, str) or not re.fullmatch(self.pattern, value) or (self.but_not and re.fullmatch(self.but_not, value)):
+        if not isinstance(value, str) or not _is(self.pattern, value) or (self.but_not and _is(self.but_not, value)):
             raise ValueError(f"{value!r:.{_SHOWN_CHARACTERS}} {self.wanted}")
         return value
+
+    def check_field(self, value: Any, info: ValidationInfo) -> Any:
+        """The same of a field; in a new SERRun its limit holds too."""
+        self.check(value)
+        if self.limit is not None and info.context == NEW and not self.limit.keeps(value):
+            raise ValueError(f"{value!r:.{_SHOWN_CHARACTERS}} {self.wanted}")
+        return value
+
+    @property
+    def field(self) -> AfterValidator:
+        """The check of a text field's value."""
+        return AfterValidator(self.check_field)
 
     def holds(self, name: str = "self") -> str:
         """The same check in CEL, of the variable ``name``. Its length is the schema's affair."""
@@ -39,29 +75,27 @@ class Form:
     @property
     def schema(self) -> dict[str, Any]:
         """What the CRD says of a field of this form."""
-        return {"maxLength": self.max_length, "x-kubernetes-validations": [{"rule": self.holds(), "message": self.wanted}]}
+        rule = self.holds() if self.limit is None else self.limit.cel
+        return {"maxLength": self.max_length, "x-kubernetes-validations": [{"rule": rule, "message": self.wanted}]}
 
 
-DURATION = Form(
-    r"([0-9]+h)?([0-9]+m)?([0-9]+s)?",
-    "is no duration: write hours, minutes and seconds such as 36h, 1h30m or 90s",
-    max_length=20,
-    but_not="[0hms]*",
+def _is(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern, text, re.ASCII) is not None  # as RE2, where \s and \w know ASCII alone
+
+
+_HOST = r"([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+ENDPOINT = Form(
+    r"https?://[^\s/@]+(/\S*)?",
+    "is no URL without credentials: write https://host:port",
+    max_length=500,
+    limit=Limit.pattern(rf"https?://{_HOST}(/[!-~]*)?"),
 )
-PAUSE = Form(
-    r"([0-9]{1,2}h)?([0-9]{1,3}m)?([0-9]{1,4}s)?",
-    "is no pause: write hours (at most two digits), minutes and seconds such as 10s or 5m",
-    max_length=12,
-    but_not="[0hms]*",
+REGION = Form(
+    r"[a-z0-9-]+",
+    "is no region: write one such as eu-central-1",
+    max_length=60,
+    limit=Limit.pattern("[a-z]([a-z0-9-]*[a-z0-9])?"),
 )
-QUANTITY = Form(
-    r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?",
-    "is no quantity in quotes: write '2', '500m' or '16Gi'",
-    max_length=20,
-    but_not=r"[0.]*[A-Za-z]*",
-)
-ENDPOINT = Form(r"https?://[^\s/@]+(/\S*)?", "is no URL without credentials: write https://host:port", max_length=500)
-REGION = Form(r"[a-z0-9-]+", "is no region: write one such as eu-central-1", max_length=60)
 NAME = Form(
     rf"{_DNS_LABEL}(\.{_DNS_LABEL})*", "is no name: use lower-case letters, digits, '-' and '.', such as team-a.data", max_length=253
 )
@@ -76,25 +110,19 @@ LABEL_VALUE = Form(
     rf"({_LABEL})?", "is no label value: use at most 63 letters, digits, '-', '_' and '.', none of these three at an end", max_length=63
 )
 
-Duration = Annotated[str, BeforeValidator(DURATION.check), Field(json_schema_extra=DURATION.schema)]
-"""Hours, minutes and seconds in Go's form: ``36h``, ``1h30m``, ``90s``."""
-Pause = Annotated[str, BeforeValidator(PAUSE.check), Field(json_schema_extra=PAUSE.schema)]
-"""A short duration: ``10s``, ``5m``."""
-Quantity = Annotated[str, BeforeValidator(QUANTITY.check), Field(json_schema_extra=QUANTITY.schema)]
-"""Kubernetes quantity: ``2``, ``500m``, ``16Gi``."""
-Endpoint = Annotated[str, AfterValidator(ENDPOINT.check), Field(json_schema_extra=ENDPOINT.schema)]
+Endpoint = Annotated[str, ENDPOINT.field, Field(json_schema_extra=ENDPOINT.schema)]
 """URL of a server, without credentials."""
-Region = Annotated[str, AfterValidator(REGION.check), Field(json_schema_extra=REGION.schema)]
+Region = Annotated[str, REGION.field, Field(json_schema_extra=REGION.schema)]
 """Region of a bucket."""
-Name = Annotated[str, AfterValidator(NAME.check), Field(json_schema_extra=NAME.schema)]
+Name = Annotated[str, NAME.field, Field(json_schema_extra=NAME.schema)]
 """Name of a Kubernetes object: a DNS subdomain."""
-Namespace = Annotated[str, AfterValidator(NAMESPACE.check)]
+Namespace = Annotated[str, NAMESPACE.field]
 """Name of a namespace: a DNS label."""
-QueueName = Annotated[str, AfterValidator(QUEUE.check), Field(json_schema_extra=QUEUE.schema)]
+QueueName = Annotated[str, QUEUE.field, Field(json_schema_extra=QUEUE.schema)]
 """Name of a Kueue queue, short enough for a label."""
-LabelKey = Annotated[str, AfterValidator(LABEL_KEY.check), Field(json_schema_extra=LABEL_KEY.schema)]
+LabelKey = Annotated[str, LABEL_KEY.field, Field(json_schema_extra=LABEL_KEY.schema)]
 """Key of a label or taint."""
-LabelValue = Annotated[str, AfterValidator(LABEL_VALUE.check), Field(json_schema_extra=LABEL_VALUE.schema)]
+LabelValue = Annotated[str, LABEL_VALUE.field, Field(json_schema_extra=LABEL_VALUE.schema)]
 """Value of a label or taint."""
 
 LABEL_KEYS: dict[str, Any] = {

@@ -3,27 +3,14 @@
 Bounds and cross-field rules stand here once; ``ser_core.api.crd`` turns them into the CRD's schema and CEL rules.
 """
 
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from ser_core.api.adapter import AdapterSpec
-from ser_core.api.forms import (
-    DURATION,
-    LABEL_KEYS,
-    Duration,
-    Endpoint,
-    LabelKey,
-    LabelValue,
-    Name,
-    Namespace,
-    Pause,
-    Quantity,
-    QueueName,
-    Region,
-)
+from ser_core.api.amounts import Cpus, Duration, Memory, Pause
+from ser_core.api.forms import LABEL_KEYS, Endpoint, LabelKey, LabelValue, Name, Namespace, QueueName, Region
 from ser_core.api.known_part import Document, Unknown, read_known, with_unknown
 from ser_core.api.model import Model
 from ser_core.api.policy import PolicySpec
@@ -37,17 +24,6 @@ MAX_ITERATIONS = 32
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-def duration_seconds(duration: str) -> int:
-    """Seconds of a `Duration` such as ``1h30m``.
-
-    Raises:
-        ValueError: The text is no duration, or none above zero; it names the accepted forms.
-    """
-    parts = re.fullmatch(DURATION.pattern, DURATION.check(duration))
-    values = parts.groups() if parts else ()
-    return sum(int(part[:-1]) * unit for part, unit in zip(values, (3600, 60, 1), strict=True) if part)
 
 
 class Rule(StrEnum):
@@ -267,11 +243,12 @@ class StageResources(Model):
     """Pods of the stage. `ser run` always uses one process."""
     gpus: int = Field(default=0, ge=0, le=16)
     """GPUs of each pod."""
-    cpu: Quantity | None = None
-    """CPU request and limit of each pod. Whole CPUs also set the number of threads, which is part of the stage's inputs."""
-    memory: Quantity | None = None
-    """Memory request and limit of each pod."""
-    gpu_memory: Quantity | None = None
+    cpu: Cpus | None = None
+    """CPU request and limit of each pod, from 1m to 4096. Whole CPUs also set the number of threads, which is part of the stage's
+    inputs."""
+    memory: Memory | None = None
+    """Memory request and limit of each pod, from 16Mi to 64Ti."""
+    gpu_memory: Memory | None = None
     """Memory of one GPU, for example `40Gi`, by which a stage plans how its work is spread. Left out: in a stage what its GPU has, before
     that 80Gi."""
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=32, json_schema_extra=LABEL_KEYS)
@@ -390,8 +367,8 @@ class SERRunSpec(Model):
     queue_name: QueueName | None = None
     """Kueue queue of the stage Jobs. May be changed while `suspend` is true. Ignored by `ser run`."""
     active_deadline: Duration | None = None
-    """Time that the run's stages may run, for example `36h`. Waiting does not count: in a queue, for a node or an image, in a pause,
-    suspended. A run that has used it up goes on once this is raised."""
+    """Time that the run's stages may run, for example `36h`; at most ten years. Waiting does not count: in a queue, for a node or an image,
+    in a pause, suspended. A run that has used it up goes on once this is raised."""
     ttl_after_finished: Duration | None = None
     """Time after the end of the run at which its last Jobs are deleted; left out: 7 days. Jobs of committed stages go ten minutes after
     their own end. Logs and data stay in the store (`ser logs`). Ignored by `ser run`."""

@@ -11,7 +11,8 @@ from pydantic import Field
 from ser_core.api.model import Record
 from ser_core.api.open_enum import OpenEnum
 
-Time = Annotated[str, Field(max_length=32)]
+Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"}, exclude_if=lambda text: text == "")]
+"""A moment as the planner writes it; empty: not known, and then left out."""
 
 
 class Phase(OpenEnum):
@@ -71,22 +72,29 @@ class Condition(Record):
     type: str = Field(max_length=316)
     """`Ready`, `Reconciling`, `Stalled`, `Completed`, `Failed` or `Suspended`; others are kept as they are."""
     status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
     reason: str = Field(max_length=64)
+    """Why, as one CamelCase word."""
     message: str = Field(default="", max_length=512)
+    """Why, as a sentence; empty for most that do not hold."""
     observed_generation: int = 0
+    """`metadata.generation` of the spec that it was decided for."""
     last_transition_time: Time = ""
+    """When `status` changed last."""
 
 
 class IterationStatus(Record):
     """One loop of the evolution as shown by `kubectl get` and `ser evolution`. Iteration 0 is the seed model."""
 
     iteration: int
+    """Number of the loop; 0 is the seed model."""
     learning_status: LearningStatus
     labeled: int = 0
     """Pairs that were labelled by the reward model."""
     kept: int = 0
     """Pairs that were trusted."""
     kept_fraction: float = 0.0
+    """Kept pairs as a share of the labelled ones."""
     agreement: float | None = None
     """Share of the kept self-labels that equal the hidden human ones, where those are known. Informs, never decides."""
     dev_accuracy: float | None = None
@@ -96,22 +104,32 @@ class IterationStatus(Record):
     accuracy: float | None = None
     """Accuracy on the held-out pairs, which informs."""
     accuracy_low: float | None = None
+    """Lower end of its 95 % interval."""
     accuracy_high: float | None = None
+    """Upper end of its 95 % interval."""
     gain: float | None = None
     """Dev accuracy minus that of the best reward model before this loop."""
     threshold: float | None = None
+    """Lowest confidence that was kept (rule calibrated)."""
     temperature: float | None = None
+    """What score differences are divided by, so that their sigmoid is a probability."""
     started_at: Time = ""
+    """When the loop's first stage began."""
     finished_at: Time | None = None
+    """When its last stage ended."""
 
 
 class ControlStatus(Record):
     """One control, evaluated on the same held-out pairs."""
 
     control: str = Field(max_length=64)
+    """Name of the control."""
     accuracy: float
+    """Accuracy on the held-out pairs."""
     accuracy_low: float
+    """Lower end of its 95 % interval."""
     accuracy_high: float
+    """Upper end of its 95 % interval."""
 
 
 class AttemptResources(Record):
@@ -133,8 +151,10 @@ class StageStatus(Record):
     """One attempt of a stage."""
 
     iteration: int
+    """Loop that it belongs to; 0 for stages outside of the loops."""
     stage: StageKind
     attempt: int
+    """Number of the attempt, from 1."""
     mode: str = Field(default="execute", max_length=16)
     """`execute`, or `report`: only look for the manifest."""
     job: str = Field(default="", max_length=253)
@@ -147,13 +167,16 @@ class StageStatus(Record):
     manifest: str | None = Field(default=None, max_length=1200)
     """URI of the stage's manifest."""
     manifest_sha256: str | None = Field(default=None, alias="manifestSHA256", max_length=64)
+    """SHA-256 of the manifest."""
     exit_code: int | None = None
+    """Exit code of the process that decided how it ended."""
     reason: str = Field(default="", max_length=64)
     """Why the attempt ended without a manifest; while it lives, why it was asked to stop; of a committed stage of a run with `spec.from`,
     TakenOver or NotTakenOver."""
     node: str = Field(default="", max_length=253)
     """Node of the pod that ended the attempt."""
     message: str = Field(default="", max_length=512)
+    """The same as a sentence; of a committed stage, what decisions on it rest on."""
     checkpoint_step: int | None = None
     """Newest optimizer step that a later attempt can resume from."""
     steps: int | None = None
@@ -165,13 +188,16 @@ class StageStatus(Record):
     gpu_hours: float = 0.0
     """GPU time of all the attempt's pods, recorded when it has ended."""
     started_at: Time = ""
+    """When it began; until it runs, when it was started."""
     finished_at: Time | None = None
+    """When it ended."""
 
 
 class CountedStatus(Record):
     """What the live attempt has taken up to a moment; the rest is read from its pods."""
 
     to: Time
+    """The moment."""
     admitted_seconds: float = 0.0
     """Time in which any of its pods ran."""
     gpu_hours: float = 0.0
@@ -182,19 +208,26 @@ class ProgressStatus(Record):
     """How far the running stage is. Written at most once a minute, and only when it has moved by five points."""
 
     percent: int = Field(ge=0, le=100)
+    """Done, in percent."""
     step: int
+    """Done, in units."""
     total: int
+    """To do in all, in units."""
     unit: str = Field(max_length=16)
     """What is counted: `pairs`, `steps`, `KiB`."""
     updated_at: Time
+    """When it was asked for."""
 
 
 class RewardModelStatus(Record):
     """The best reward model so far."""
 
     uri: str = Field(max_length=1200)
+    """URI of the manifest of its `retrain`."""
     manifest_sha256: str = Field(alias="manifestSHA256", max_length=64)
+    """SHA-256 of the manifest."""
     accuracy: float
+    """Its accuracy on the held-out pairs."""
 
 
 class PolicyStatus(Record):
@@ -203,7 +236,9 @@ class PolicyStatus(Record):
     uri: str = Field(max_length=1200)
     """URI of the manifest of `ppo`."""
     manifest_sha256: str = Field(alias="manifestSHA256", max_length=64)
+    """SHA-256 of the manifest."""
     score: float
+    """After the last PPO step that was kept."""
     baseline_score: float
     """Before the first PPO step, on the same prompts."""
     kl: float
@@ -220,13 +255,18 @@ class SERRunStatus(Record):
     phase: Phase = Phase.PENDING
     stage: StageKind | None = None
     iteration: int = 0
+    """Loop that the run is in, or was last."""
     best_iteration: int | None = None
+    """Loop of the best reward model; 0: the seed model."""
     learning_status: LearningStatus | None = None
     message: str = Field(default="", max_length=512)
+    """What happens now, or why nothing does, as a sentence."""
     waiting_since: Time | None = None
     """Since when the run waits for the world: a queue, a node, the store. It stays while attempts in between find nothing changed."""
     observed_generation: int = 0
+    """`metadata.generation` of the spec that was read last."""
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
+    """The state as conditions in the manner of kstatus, for `kubectl wait` and other tools."""
     reward_model: RewardModelStatus | None = None
     policy: PolicyStatus | None = None
     gpu_hours: float = 0.0
@@ -238,6 +278,7 @@ class SERRunStatus(Record):
     iterations: tuple[IterationStatus, ...] = Field(default=(), max_length=33)
     """The seed model and every loop after it."""
     controls: tuple[ControlStatus, ...] = Field(default=(), max_length=3)
+    """Reward models that were trained for comparison."""
     stages: tuple[StageStatus, ...] = Field(default=(), max_length=64)
     """Attempts that a later decision needs: the committed stages that are still inputs, the live attempt, the last 8 failures."""
     progress: ProgressStatus | None = None
@@ -251,8 +292,11 @@ class SERRunStatus(Record):
     reopened: int = 0
     """The last `spec.reopen` that was honoured."""
     started_at: Time | None = None
+    """When the first stage was started."""
     finished_at: Time | None = None
+    """When the run ended."""
     suspended_at: Time | None = None
+    """Since when it is suspended."""
     suspended_seconds: int = 0
     """Time spent suspended."""
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from itertools import accumulate, takewhile
 
 from ser_core.api.status import Time
@@ -17,8 +17,15 @@ def write_time(moment: datetime) -> Time:
 
 
 def read_time(text: Time) -> datetime:
-    """The moment that `write_time` wrote."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    """The moment that `write_time` wrote.
+
+    Raises:
+        ValueError: It did not: another form, or a year of which durations cannot be counted.
+    """
+    found = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    if not MINYEAR + 100 < found.year < MAXYEAR - 100:
+        raise ValueError(f"{text!r} lies at an end of the calendar")
+    return found
 
 
 def clip(message: str, limit: int = MESSAGE_BYTES) -> str:

@@ -30,7 +30,18 @@ Answer = TypeVar("Answer")
 
 
 def s3_client(endpoint: str | None, region: str | None, ca_bundle: str | None) -> Any:
-    """A thread-safe client. Checksums are sent only where S3 asks for them, since many servers know no others."""
+    """A thread-safe client. Checksums are sent only where S3 asks for them, since many servers know no others.
+
+    Raises:
+        SpecError: The endpoint is no URL, or the region none that the client knows a form of.
+    """
+    try:
+        return _client(endpoint, region, ca_bundle)
+    except (BotoCoreError, ValueError) as error:
+        raise SpecError(f"storage.endpoint {endpoint!r} or storage.region {region!r} cannot be used: {error}") from error
+
+
+def _client(endpoint: str | None, region: str | None, ca_bundle: str | None) -> Any:
     return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,

@@ -26,6 +26,7 @@ from e2e.serruns import GOOD, GOOD_WITH_POLICY, changed, collection
 from pydantic import ValidationError
 
 from controlplane.cluster import ApiError
+from ser_core.api.forms import NEW
 from ser_core.api.serrun import SERRun
 
 UNKNOWN = 'SERRun in version "v1alpha1" cannot be handled as a SERRun: strict decoding error: unknown field "{path}"'
@@ -34,7 +35,9 @@ UNFINISHED = (
     "correct the existing errors to complete validation"
 )
 BODY = "Invalid value: {value}: {path} in body should be "
-DURATION = "Invalid value: {value}: is no duration: write hours, minutes and seconds such as 36h, 1h30m or 90s"
+DURATION = "Invalid value: {value}: is no duration up to ten years: write hours, minutes and seconds such as 36h, 1h30m or 90s"
+CPUS = "Invalid value: {value}: is no number of CPUs from 1m to 4096: write one such as 2, '0.5' or 500m"
+MEMORY = "Invalid value: {value}: is no amount of memory from 16Mi to 64Ti: write one such as 512Mi or 16Gi"
 STORAGE_SCHEME = "Invalid value: {value}: has another scheme or none: expected s3://bucket/prefix"
 INPUT_SCHEME = "Invalid value: {value}: has another scheme or none: expected s3://bucket/prefix or hf://organisation/name"
 BUCKET = "Invalid value: {value}: its bucket is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens"
@@ -100,10 +103,12 @@ BAD = [
     (6, "spec.training.microBatch", 3, UNKNOWN),
     (7, f"{RETRAIN}.gpus", -1, BODY + "greater than or equal to 0"),
     (7, f"{RETRAIN}.gpus", 17, BODY + "less than or equal to 16"),
-    (7, f"{RETRAIN}.memory", "16GB", "Invalid value: {value}: is no quantity in quotes: write '2', '500m' or '16Gi'"),
-    (7, f"{RETRAIN}.cpu", "0", "Invalid value: {value}: is no quantity in quotes: write '2', '500m' or '16Gi'"),
-    (7, f"{RETRAIN}.cpu", 2, "of type string"),
-    *((9, "spec.activeDeadline", value, DURATION) for value in ("1d", "-5m", "∞", "0s", "", "36h\n", "1.5h")),
+    *((7, f"{RETRAIN}.cpu", value, CPUS) for value in ("0", "1Ki", "1k", "0.0001", "4097", "1.5m", -1, 4097)),
+    *((7, f"{RETRAIN}.memory", value, MEMORY) for value in ("16GB", "1m", "15Mi", "65Ti", 1024)),
+    *(
+        (9, "spec.activeDeadline", value, DURATION)
+        for value in ("1d", "-5m", "∞", "0s", "", "36h\n", "1.5h", "87601h", "9999999999999999999s")
+    ),
     (9, "spec.ttlAfterFinished", "0h0m", DURATION),
     (9, "spec.activeDeadline", 90, "of type string"),
     (9, "spec.activeDeadline", "9" * 20 + "h", "Too long: may not be more than 20 bytes"),
@@ -196,7 +201,7 @@ def test_a_bad_spec_is_refused_with_what_is_wrong_and_the_remedy(create, row, pa
     assert refused.value.message == expected(path, value, said)
     if "file://" not in str(value):
         with pytest.raises(ValidationError):
-            SERRun.model_validate_json(json.dumps(document), strict=True)
+            SERRun.model_validate_json(json.dumps(document), strict=True, context=NEW)
 
 
 @pytest.mark.parametrize(

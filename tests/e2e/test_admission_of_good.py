@@ -36,6 +36,9 @@ GOOD_CHANGES = [
     ("spec.storage.uri", "s3://bucket/; rm -rf ~/`x`/$(AWS_SECRET_ACCESS_KEY)/--force/%2e%2e/e😀"),
     ("spec.storage.uri", LONG),
     ("spec.storage.endpoint", "http://127.0.0.1:9000"),
+    (LABELING, {"cpu": 4, "memory": 1073741824}),
+    (LABELING, {"cpu": "0.5", "memory": "1.5Gi"}),
+    ("spec.activeDeadline", "87600h"),
     (f"{LABELING}.nodeSelector", {"example.com/pool": "", "kubernetes.io/arch": "amd64"}),
     (f"{LABELING}.tolerations", [{"operator": "Exists"}, {"key": "a/b", "value": "c", "effect": "NoExecute", "tolerationSeconds": 0}]),
 ]

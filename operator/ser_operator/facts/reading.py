@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any, Literal
 
 from ser_operator.objects.labels import CONTAINER
@@ -133,8 +133,9 @@ def _is_ours(container: Object) -> bool:
 
 
 def moment(text: Any) -> datetime | None:
-    """A time of the API server; None where it is none."""
+    """A time of the API server; None where it is none, or one at an end of the calendar, of which no duration can be counted."""
     try:
-        return datetime.fromisoformat(str(text)).astimezone(UTC) if text else None
-    except ValueError:
+        found = datetime.fromisoformat(str(text)).astimezone(UTC) if text else None
+    except (ValueError, OverflowError):
         return None
+    return found if found is not None and MINYEAR + 100 < found.year < MAXYEAR - 100 else None

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from ser_core.api.status import IterationStatus, Outcome, Phase, SERRunStatus, S
 from ser_core.loop.deciding.attempts import attempts_of, charged
 from ser_core.loop.deciding.ends import found_nothing
 from ser_core.loop.deciding.stages import key_of
-from ser_operator.facts.reading import at
+from ser_operator.facts.reading import at, moment
 
 Object = Mapping[str, Any]
 Labels = tuple[str, ...]
@@ -144,7 +143,5 @@ def _seconds_between(start: str, end: str | None) -> float | None:
 
 
 def _seconds(text: Any) -> float | None:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp() if text else None
-    except ValueError:
-        return None
+    found = moment(text)
+    return None if found is None else found.timestamp()

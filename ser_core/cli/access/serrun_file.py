@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from ser_core.api.forms import NEW
 from ser_core.api.problems import Problem, problems
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
 from ser_core.errors import SERError, SpecError, StoreAccessDenied
@@ -41,7 +42,7 @@ def read_serrun(path: Path) -> SERRun:
     try:
         # As JSON, and strictly, because that is how the API server reads it: '3' and true are no numbers.
         text = json.dumps(_without_nulls(document), default=str)
-        return SERRun.model_validate_json(text, strict=True, by_alias=True, by_name=False)
+        return SERRun.model_validate_json(text, strict=True, by_alias=True, by_name=False, context=NEW)
     except ValidationError as error:
         raise _spec_error(path, problems(error, SERRun), lines) from error
 

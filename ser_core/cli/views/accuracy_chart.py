@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.text import Text
 
@@ -26,7 +26,7 @@ class Measured:
 
 
 def accuracy_chart(rows: Sequence[Measured], width: int) -> Iterator[Text]:
-    """One line for each row, and the axis below; nothing without rows.
+    """One line for each row, and the axis below; nothing without rows. What is no accuracy is drawn as the nearest one.
 
     Args:
         rows: From top to bottom.
@@ -35,6 +35,7 @@ def accuracy_chart(rows: Sequence[Measured], width: int) -> Iterator[Text]:
     if not rows:
         return
     cells = max(20, min(MAX_CELLS, width - _NAME_CELLS - _VALUE_CELLS))
+    rows = [_drawable(row) for row in rows]
     low, high, step = _axis(rows, cells)
 
     def place(value: float) -> int:
@@ -56,6 +57,17 @@ def accuracy_chart(rows: Sequence[Measured], width: int) -> Iterator[Text]:
         yield Text.assemble(f"{name:<{_NAME_CELLS}}", ("".join(line), style), f" {row.accuracy:.3f}")
     yield Text(" " * _NAME_CELLS + "".join(marks), style="dim")
     yield Text(f"{'held-out':<{_NAME_CELLS - 2}}{''.join(labels).rstrip()}", style="dim")
+
+
+def _drawable(row: Measured) -> Measured:
+    accuracy = _clipped(row.accuracy)
+    low = None if row.low is None else min(accuracy, _clipped(row.low))
+    high = None if row.high is None else max(accuracy, _clipped(row.high))
+    return replace(row, accuracy=accuracy, low=low, high=high)
+
+
+def _clipped(accuracy: float) -> float:
+    return min(1.0, max(0.0, accuracy))
 
 
 def _axis(rows: Sequence[Measured], cells: int) -> tuple[float, float, float]:

@@ -186,8 +186,11 @@ def event_time(event: Mapping[str, Any]) -> str:
 
 
 def elapsed(begin: str, end: str | None, now: datetime) -> str:
-    """Time between two moments, or up to ``now``, in its two largest units."""
-    return _lasting(((read_time(end) if end else now) - read_time(begin)).total_seconds())
+    """Time between two moments, or up to ``now``, in its two largest units; `an unknown time` where a status holds no moments."""
+    try:
+        return _lasting(((read_time(end) if end else now) - read_time(begin)).total_seconds())
+    except ValueError:
+        return "an unknown time"
 
 
 def _lasting(time: float) -> str:

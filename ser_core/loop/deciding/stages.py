@@ -4,7 +4,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from ser_core.api.amounts import MOST_CPUS
 from ser_core.api.policy import PolicySpec
+from ser_core.api.quantity import quantity
 from ser_core.api.serrun import Control, LoopSpec, Rule, SERRun, SERRunSpec, StageResources
 from ser_core.api.stage import InputRole, ManifestRef, Processes, RunIdentity, StageSpec
 from ser_core.api.status import LearningStatus, Outcome, SERRunStatus, StageKind, StageStatus
@@ -233,12 +235,10 @@ def resource_kind(stage: StageKind) -> str:
 
 
 def whole_cpus(wanted: StageResources) -> int | None:
-    """CPUs of a pod, rounded down but at least 1; None when none are named. ``2500m`` is 2."""
+    """CPUs of a pod, rounded down but at least 1; None when none are named. ``2500m`` is 2. What no machine has counts as the most."""
     if wanted.cpu is None:
         return None
-    thousandths = wanted.cpu.endswith("m")
-    number = float(wanted.cpu.rstrip("kMGTim"))
-    return max(1, int(number / 1000 if thousandths else number))
+    return max(1, min(MOST_CPUS, int(quantity(wanted.cpu))))
 
 
 def job_name(run: SERRun, key: StageKey, attempt: int) -> str:

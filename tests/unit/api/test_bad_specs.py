@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ser_core.api.serrun import duration_seconds
+from ser_core.api.amounts import duration_seconds
+from ser_core.api.serrun import SERRunSpec
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.errors import SpecError
 from ser_core.store.connect import connect
@@ -53,8 +54,18 @@ def read(tmp_path):
         (3, "spec.training.learningRate", 1.5, "1.5: input should be less than or equal to 1"),
         (4, "spec.loop.thresholds", {"low": 0.6, "high": 0.5}, "low 0.6 must be below high 0.5"),
         (7, "spec.resources.retrain.gpus", 0.5, "0.5: input should be a valid integer"),
+        *(
+            (7, "spec.resources.retrain.cpu", value, "is no number of CPUs from 1m to 4096: write one such as 2, '0.5' or 500m")
+            for value in (0.5, -1, True, "1Ki", "1k", "0", "0.0001", "4097", "0m", "1.5m")
+        ),
+        *(
+            (7, "spec.resources.retrain.memory", value, "is no amount of memory from 16Mi to 64Ti")
+            for value in (0, 1024, "1m", "16Mim", "15Mi", "0.1Ki", "65Ti", "1e9", "0Gi")
+        ),
         (7, "spec.resources.retrain.gpus", 17, "17: input should be less than or equal to 16"),
-        (9, "spec.activeDeadline", "1d", "'1d' is no duration: write hours, minutes and seconds such as 36h"),
+        (9, "spec.activeDeadline", "1d", "'1d' is no duration up to ten years: write hours, minutes and seconds such as 36h"),
+        (9, "spec.activeDeadline", "87600h1s", "'87600h1s' is no duration up to ten years"),
+        (9, "spec.ttlAfterFinished", "9" * 19 + "s", "is no duration up to ten years"),
         (9, "spec.activeDeadline", "-5m", "'-5m' is no duration"),
         (9, "spec.activeDeadline", "∞", "'∞' is no duration"),
         (9, "spec.activeDeadline", "0s", "'0s' is no duration"),
@@ -127,6 +138,28 @@ def test_22_a_huge_file_is_refused_unread(tmp_path):
 @pytest.mark.parametrize(("text", "seconds"), [("36h", 129600), ("1h30m", 5400), ("90s", 90)])
 def test_9_durations_that_are_accepted(text, seconds):
     assert duration_seconds(text) == seconds
+
+
+def test_9_a_longer_duration_that_stands_in_a_cluster_or_store_counts_as_ten_years():
+    assert duration_seconds("99999999999999h") == duration_seconds("87600h")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "read_as"),
+    [(4, 1073741824, ("4", "1073741824")), (2.0, 1e9, ("2", "1000000000")), ("500m", "16Gi", ("500m", "16Gi"))],
+)
+def test_7_a_quantity_may_be_a_number(read, cpu, memory, read_as):
+    found = read("spec.resources.retrain", {"cpu": cpu, "memory": memory}).spec.resources.retrain
+    assert (found.cpu, found.memory) == read_as
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cpu", "1Ki"), ("cpu", "1T"), ("cpu", "0.00001"), ("memory", "1m"), ("memory", "9999T")],
+)
+def test_7_what_earlier_versions_admitted_is_still_read(field, value):
+    spec = {**GOOD["spec"], "resources": {"retrain": {field: value}}}
+    assert getattr(SERRunSpec.model_validate(spec).resources.retrain, field) == value
 
 
 def test_10_a_name_of_253_characters_is_accepted(read):

@@ -1,0 +1,70 @@
+"""What passes admission never breaks: odd specs and odd statuses, made from the CRD's schema (docs/testing.md, "Odd SERRuns")."""
+
+import pytest
+import yaml
+from hypothesis import given
+from odd.life import IDENTITY, one_look, whole_life
+from odd.serruns import API, SPECS, odd_specs, odd_statuses, some
+from unit.loop.conftest import START, World
+
+from ser_core.api.serrun import SERRun
+from ser_core.cli.access.serrun_file import read_serrun
+from ser_core.cli.commands.validate import describe
+from ser_core.errors import SERError, SpecError
+from ser_core.store.connect import connect
+from ser_operator.facts.read_run import write_status
+
+SPEC = {
+    **SPECS[1],
+    "loop": {"maxIterations": 2, "controls": ["full", "seedOnly"]},
+    "resources": {"retrain": {"gpus": 2}},
+    "activeDeadline": "2h",
+    "ttlAfterFinished": "1h",
+    "budget": {"gpuHours": 9},
+}
+
+
+def known_statuses():
+    """Statuses from the life of a run with two failures."""
+    world, found = World(SERRun.model_validate({**API, "metadata": IDENTITY, "spec": SPEC})), []
+    for step in range(40):
+        world.reconcile()
+        found.append(write_status(world.status))
+        for job in world.live():
+            world.end("failed" if step in (3, 9) else "done", job=job)
+        world.wait(30)
+    return found
+
+
+@some(100)
+@given(spec=odd_specs())
+def test_an_odd_spec_is_carried_out_to_its_end_or_refused_by_name(spec):
+    steps = list(whole_life({**API, "metadata": IDENTITY, "spec": spec}))
+    assert steps[-1].status["phase"] in ("Completed", "Failed")
+
+
+@some(200)
+@given(status=odd_statuses(known_statuses()))
+def test_an_odd_status_is_believed_or_counts_as_lost(status):
+    one_look({**API, "metadata": IDENTITY, "spec": SPEC, "status": status}, START)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return tmp_path_factory.mktemp("odd") / "serrun.yaml"
+
+
+@some(60)
+@given(spec=odd_specs())
+def test_an_odd_file_is_read_or_refused_with_its_line(file, spec):
+    file.write_text(yaml.safe_dump({**API, "metadata": {"name": "odd"}, "spec": spec}, allow_unicode=True))
+    try:
+        run = read_serrun(file)
+    except SpecError as error:
+        assert error.message.startswith(str(file))
+        return
+    describe(run)
+    try:
+        connect(run.spec.storage)
+    except SERError as error:
+        assert error.message.startswith("storage.")
