@@ -22,6 +22,8 @@ from ser_core.errors import SpecError
 from ser_core.loop.observed import Observed, Plan, StartStage
 from ser_core.loop.plan import TERMINAL, plan
 from ser_operator.facts.allow_lists import refusal, unsupported
+from ser_operator.facts.kept import kept
+from ser_operator.facts.known_run import known_run
 from ser_operator.facts.leftovers import needless, seconds_to_needless
 from ser_operator.facts.read_run import read_run, unreadable, write_status
 from ser_operator.facts.view import View
@@ -85,8 +87,8 @@ def one_look(body: Object, now: datetime = START) -> Step:
 def measure(body: Object) -> None:
     """The run's metrics."""
     page = RunPage()
-    page.update([body])
-    assert "ser_run_phase" in page.text()
+    page.update([known_run(kept("SERRun", body))], START)
+    page.text()
 
 
 def show(run: SERRun, now: datetime) -> None:

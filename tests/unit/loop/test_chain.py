@@ -157,7 +157,18 @@ def test_a_job_name_is_a_dns_label_and_tells_attempts_apart(make_run):
     assert names == [job_name(run, key, attempt) for run in runs for key in keys for attempt in (1, 2)]
 
 
-@pytest.mark.parametrize(("cpu", "threads"), [(None, 2), ("4", 4), ("2500m", 2), ("500m", 1), ("1.5", 1)])
+@pytest.mark.parametrize(("cpu", "threads"), [("1Ki", 1024), ("1k", 1000), ("1T", 4096), ("0.00001", 1)])
+def test_a_number_of_cpus_that_only_earlier_versions_admitted_gives_threads(make_world, cpu, threads):
+    world = make_world(resources={"prepare": {"cpu": cpu}}).at("prepare")
+    assert next(iter(world.specs.values())).spec.threads == threads
+
+
+def test_a_deadline_beyond_the_calendar_that_only_earlier_versions_admitted_is_one_of_ten_years(make_world):
+    world = make_world(activeDeadline="9999999999999999h").at("prepare")
+    assert next(iter(world.specs.values())).max_seconds == 10 * 365 * 24 * 3600
+
+
+@pytest.mark.parametrize(("cpu", "threads"), [(None, 2), ("4", 4), (4, 4), ("2500m", 2), ("500m", 1), ("1.5", 1)])
 def test_threads_are_the_whole_cpus_of_the_stage_else_those_of_the_start(make_world, cpu, threads):
     world = make_world(resources={"prepare": {"cpu": cpu}})
     (action,) = world.plan().actions

@@ -40,6 +40,8 @@ def test_every_status_of_a_run_is_believed(make_world, make_results, rule, resul
         {"phase": "Failed"},
         {"finishedAt": NOW},
         {"startedAt": "yesterday"},
+        {"startedAt": "9999-12-31T23:59:59Z"},
+        {"startedAt": "0001-01-01T00:00:00Z"},
         {"bestIteration": 7},
         {"bestIteration": None},
         {"iterations": []},

@@ -64,6 +64,8 @@ def test_an_odd_file_is_read_or_refused_with_its_line(file, spec):
         assert error.message.startswith(str(file))
         return
     describe(run)
+    if run.spec.storage.model_fields_set == {"uri"}:
+        return
     try:
         connect(run.spec.storage)
     except SERError as error:

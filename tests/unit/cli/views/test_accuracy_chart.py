@@ -40,5 +40,12 @@ def test_extreme_accuracies_have_an_axis(rows):
     assert "┬" in lines(rows, 80)[-2]
 
 
+@pytest.mark.parametrize("numbers", [(1e308, 0.5, 0.6), (0.5, 0.9, 0.1), (-3.0, -1e308, 1e308), (0.2, 0.6, 0.7), (5e-324, 0.0, 0.0)])
+def test_what_cannot_be_accuracies_is_drawn_all_the_same(numbers):
+    drawn = lines([*ROWS, Measured("odd", *numbers)], 80)
+    assert drawn[3].startswith("odd")
+    assert max(map(len, drawn[:3])) <= 80
+
+
 def test_nothing_measured_is_no_chart():
     assert lines([], 80) == []

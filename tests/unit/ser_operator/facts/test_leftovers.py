@@ -114,3 +114,10 @@ def test_jobs_of_others_are_left_alone(operator):
     look(operator, days=30)
 
     assert "prepare-0.1" in names(operator)
+
+
+@pytest.mark.parametrize("finished", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_a_run_that_ended_at_an_end_of_the_calendar_breaks_nothing(operator, finished):
+    operator.cluster.apply(spec={"ttlAfterFinished": "87600h"}, status={"phase": "Failed", "finishedAt": finished})
+    look(operator)
+    assert names(operator) in ([], ["prepare-0.1"])
