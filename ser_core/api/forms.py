@@ -47,11 +47,17 @@ class Form:
     """The whole text does not match this."""
     limit: Limit | None = None
 
+    def has(self, value: Any) -> bool:
+        """Whether it is a text of this form."""
+        if not isinstance(value, str) or len(value) > self.max_length:
+            return False
+        return _is(self.pattern, value) and not (self.but_not and _is(self.but_not, value))
+
     def check(self, value: Any) -> Any:
         """Return ``value`` if it is a text of this form, else raise ValueError."""
         if isinstance(value, str) and len(value) > self.max_length:
             raise ValueError(f"{value!r:.{_SHOWN_CHARACTERS}}… is {len(value)} characters long: at most {self.max_length}")
-        if not isinstance(value, str) or not _is(self.pattern, value) or (self.but_not and _is(self.but_not, value)):
+        if not self.has(value):
             raise ValueError(f"{value!r:.{_SHOWN_CHARACTERS}} {self.wanted}")
         return value
 

@@ -7,6 +7,7 @@ each stage and no work: a committed stage reports itself again.
 
 from collections.abc import Iterator
 
+from ser_core.api.amounts import MEMORY
 from ser_core.api.serrun import Control, SERRun
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus, Time
 from ser_core.loop.deciding.stages import POLICY_STAGES, PPO, PREPARE, committed, inputs_of, job_name, key_of, live_attempt, next_stage
@@ -68,7 +69,13 @@ def _stages_fit(run: SERRun, status: SERRunStatus) -> bool:
 def _row_fits(run: SERRun, row: StageStatus) -> bool:
     done = row.outcome is Outcome.DONE
     manifest = (row.manifest is not None, row.manifest_sha256 is not None)
-    return row.job == job_name(run, key_of(row), row.attempt) and manifest == (done, done) and min(row.gpus, row.gpu_hours) >= 0
+    named = row.job == job_name(run, key_of(row), row.attempt)
+    return named and manifest == (done, done) and min(row.gpus, row.gpu_hours) >= 0 and _amounts_fit(row)
+
+
+def _amounts_fit(row: StageStatus) -> bool:
+    memory = row.resources.memory if row.resources is not None else None
+    return memory is None or MEMORY.has(memory)
 
 
 def _iterations_fit(status: SERRunStatus) -> bool:

@@ -4,13 +4,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ser_core.api.status import SERRunStatus
+from ser_core.api.status import AttemptResources, SERRunStatus
 from ser_core.loop.observed import Observed
 from ser_core.loop.plan import plan
 from ser_core.loop.recording.coherence import coherent
 
 from .conftest import START
 
+NO_AMOUNT = {"resources": AttemptResources(memory="much")}
 NOW = "2026-01-31T12:00:00Z"
 
 
@@ -61,7 +62,9 @@ def test_a_change_that_the_planner_cannot_have_made_is_noticed(make_world, chang
     assert not coherent(world.run, changed)
 
 
-@pytest.mark.parametrize("change", [{"job": "another"}, {"started_at": "never"}, {"attempt": 2}, {"gpus": -1}, {"manifest": "s3://x/y"}])
+@pytest.mark.parametrize(
+    "change", [{"job": "another"}, {"started_at": "never"}, {"attempt": 2}, {"gpus": -1}, {"manifest": "s3://x/y"}, NO_AMOUNT]
+)
 def test_an_attempt_that_the_planner_cannot_have_started_is_noticed(make_world, change):
     world = make_world()
     world.at("label", 1)

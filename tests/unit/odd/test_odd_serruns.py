@@ -1,8 +1,11 @@
 """What passes admission never breaks: odd specs and odd statuses, made from the CRD's schema (docs/testing.md, "Odd SERRuns")."""
 
+from datetime import timedelta
+
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import strategies as st
 from odd.life import IDENTITY, one_look, whole_life
 from odd.serruns import API, SPECS, odd_specs, odd_statuses, some
 from unit.loop.conftest import START, World
@@ -14,26 +17,39 @@ from ser_core.errors import SERError, SpecError
 from ser_core.store.connect import connect
 from ser_operator.facts.read_run import write_status
 
+RETRAIN = {"gpus": 2, "cpu": "4", "memory": "16Gi"}
 SPEC = {
     **SPECS[1],
     "loop": {"maxIterations": 2, "controls": ["full", "seedOnly"]},
-    "resources": {"retrain": {"gpus": 2}},
+    "resources": {"retrain": RETRAIN},
     "activeDeadline": "2h",
     "ttlAfterFinished": "1h",
     "budget": {"gpuHours": 9},
 }
+CHANGED = [
+    SPEC,
+    {**SPEC, "reopen": 1},
+    {**SPEC, "resources": {"retrain": {**RETRAIN, "memory": "32Gi"}}},
+    {**SPEC, "activeDeadline": "1s"},
+    {**SPEC, "suspend": True},
+]
+"""What a user may have made of it meanwhile."""
 
 
 def known_statuses():
-    """Statuses from the life of a run with two failures."""
-    world, found = World(SERRun.model_validate({**API, "metadata": IDENTITY, "spec": SPEC})), []
+    """Statuses from the lives of three runs: one with two failures, one that ends for want of memory, one that is suspended."""
+    return [*life(SPEC, failing=(3, 9)), *life(SPEC, failing=range(1, 9), exit_code=21), *life(CHANGED[-1])]
+
+
+def life(spec, failing=(), exit_code=20):
+    world, found = World(SERRun.model_validate({**API, "metadata": IDENTITY, "spec": spec})), []
     for step in range(40):
         world.reconcile()
         found.append(write_status(world.status))
         for job in world.live():
-            world.end("failed" if step in (3, 9) else "done", job=job)
+            world.end(*(("failed", exit_code) if step in failing else ("done",)), job=job)
         world.wait(30)
-    return found
+    return [status for number, status in enumerate(found) if status not in found[:number]]
 
 
 @some(100)
@@ -44,9 +60,9 @@ def test_an_odd_spec_is_carried_out_to_its_end_or_refused_by_name(spec):
 
 
 @some(200)
-@given(status=odd_statuses(known_statuses()))
-def test_an_odd_status_is_believed_or_counts_as_lost(status):
-    one_look({**API, "metadata": IDENTITY, "spec": SPEC, "status": status}, START)
+@given(spec=st.sampled_from(CHANGED), status=odd_statuses(known_statuses()))
+def test_an_odd_status_is_believed_or_counts_as_lost(spec, status):
+    one_look({**API, "metadata": IDENTITY, "spec": spec, "status": status}, START + timedelta(hours=1))
 
 
 @pytest.fixture(scope="module")
