@@ -136,7 +136,7 @@ class AttemptResources(Record):
     """What an attempt has, of all that a user may change to leave a failure behind."""
 
     nodes: int = 1
-    """Pods."""
+    """Number of pods."""
     gpus: int = 0
     """GPUs of each pod."""
     cpu: str | None = Field(default=None, max_length=20)

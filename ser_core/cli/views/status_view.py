@@ -159,7 +159,7 @@ def _attempts(stages: Iterable[StageStatus]) -> Iterable[RenderableType]:
     for stage in stages:
         name = f"{stage.stage.value} {stage.iteration}"
         code = "" if stage.exit_code is None else str(stage.exit_code)
-        outcome = Text(stage.outcome.value, style=_OUTCOME_STYLES[stage.outcome])
+        outcome = Text(stage.outcome.value, style=_OUTCOME_STYLES.get(stage.outcome, ""))
         table.add_row(name, str(stage.attempt), outcome, code, stage.reason, stage.finished_at or "")
         if stage.message:
             messages.append(Text.assemble((f"{name}, attempt {stage.attempt}: ", "dim"), stage.message))

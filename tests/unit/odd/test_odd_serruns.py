@@ -45,7 +45,7 @@ def life(spec, failing=(), exit_code=20):
     world, found = World(SERRun.model_validate({**API, "metadata": IDENTITY, "spec": spec})), []
     for step in range(40):
         world.reconcile()
-        found.append(write_status(world.status))
+        found.append(write_status(world.status, {}))
         for job in world.live():
             world.end(*(("failed", exit_code) if step in failing else ("done",)), job=job)
         world.wait(30)
