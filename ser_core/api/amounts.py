@@ -37,9 +37,7 @@ def _seconds(duration: str) -> int:
 
 def _as_text(value: Any) -> Any:
     """A whole number as the text that says it: YAML takes ``cpu: 4`` for a number, and so does the API server."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-        return value
-    return str(int(value))
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _int_or_string(form: Form) -> Any:

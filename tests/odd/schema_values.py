@@ -37,7 +37,7 @@ def values(schema: Schema) -> st.SearchStrategy[Any]:
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if schema.get("x-kubernetes-int-or-string"):
-        return _texts(schema) | st.sampled_from((0, 1, 2, 64, 2**31, _INT64)) | st.sampled_from((1.0, 2e3))
+        return _texts(schema) | st.sampled_from((-1, 0, 1, 2, 64, 2**31, _INT64, 1.0, 0.5))
     return _OF_TYPE[schema["type"]](schema)
 
 
