@@ -125,11 +125,11 @@ def _step(run: SERRun, body: Object, planned: Plan, now: datetime) -> Step:
     status = write_status(planned.status, body.get("status") or {})
     measure({**body, "status": status})
     starts = [action for action in planned.actions if isinstance(action, StartStage)]
-    return Step(status, tuple(one for action in starts for one in _objects(run, action)))
+    return Step(status, tuple(one for action in starts for one in _objects(body, run, action)))
 
 
-def _objects(run: SERRun, action: StartStage) -> Iterator[Object]:
-    job = render.job(run, action, SETTINGS.image, SETTINGS)
+def _objects(body: Object, run: SERRun, action: StartStage) -> Iterator[Object]:
+    job = render.job(body, run, action, SETTINGS.image, SETTINGS)
     told = {entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
     sent, wanted = StageSpec.model_validate_json(told["SER_STAGE"]), action.spec
     assert sent.model_copy(update={"spec": wanted.spec}) == wanted
