@@ -143,6 +143,7 @@ def _structural(node: Schema, definitions: dict[str, Schema]) -> Schema:
         result["x-kubernetes-preserve-unknown-fields"] = True
     if "items" in node:
         result["items"] = _structural(node["items"], definitions)
+        # One writer, and the order counts: maps are merged in another order, and managedFields would be three times as long.
         result["x-kubernetes-list-type"] = "atomic"
     if result.get("format") == "date-time":
         result.pop("default", None)  # an empty text is no time: the field is left out

@@ -67,6 +67,8 @@ IMMUTABLE = {
     "storage.retain": ("best", "all"),
     "hub.endpoint": ("http://a:1", "http://b:1"),
     "hub.credentialsSecret": ("a", "b"),
+    "from.run": ("earlier", "other"),
+    "operatorClass": ("a", "b"),
 }
 REQUIRED = ("rewardModel.base", "data.source.uri", "storage.uri")
 POLICY = "policy.base"
@@ -76,6 +78,8 @@ MUTABLE = {
     "budget": ({"gpuHours": 1}, {"gpuHours": 0.5}),
     "activeDeadline": ("1h", "30m"),
     "ttlAfterFinished": ("1h", "30m"),
+    "retries.limit": (2, 4),
+    "retries.pause": ("20s", "5m"),
     "resources.retrain": ({"gpus": 2, "nodeSelector": {"a": "b"}}, {"cpu": "4", "tolerations": [{"operator": "Exists"}]}),
 }
 ONE_WAY = {"loop.maxIterations", "training.tokensPerBatch", "reopen"}
@@ -143,7 +147,9 @@ def test_an_immutable_field_cannot_be_added(bare, path):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in IMMUTABLE if path not in (*REQUIRED, POLICY, "policy.prompts.uri")] + ["policy", "policy.prompts"]
+    "path",
+    [path for path in IMMUTABLE if path not in (*REQUIRED, POLICY, "policy.prompts.uri", "from.run")]
+    + ["policy", "policy.prompts", "from"],
 )
 def test_an_immutable_field_cannot_be_removed(full, path):
     with pytest.raises(ApiError) as error:
