@@ -75,7 +75,7 @@ def test_operators_of_different_classes_share_a_namespace(place: Home, tmp_path)
         shared.check()
         with contextlib.ExitStack() as held:
             shared.operator.start()  # of no class, over the same log
-            eventually(lambda: shared.operator.address() != address, 10, "it serves its pages")
+            eventually(lambda: shared.operator.address() != address, 120, "it serves its pages")
             time.sleep(3)
             held.callback(shared.operator.kill)
             plain = page(shared.operator.address())

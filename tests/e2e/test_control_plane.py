@@ -85,7 +85,7 @@ def test_a_pod_that_the_cluster_takes_away_ends_its_job(work, kubelet):
     said = lambda: work.plane.api().get(work.path("jobs", "evicted"))["status"].get("conditions", ())  # noqa: E731
     ended = work.wait(lambda: [one for one in said() if one["type"] == "Failed"])
     assert ended[0]["reason"] == "PodFailurePolicy"
-    assert [pod["metadata"]["uid"] for pod in work.pods("evicted")] == [first["uid"]]
+    assert {pod["metadata"]["uid"] for pod in work.pods("evicted")} <= {first["uid"]}  # no other takes its place
 
 
 def test_a_pod_that_asks_for_more_gpus_than_there_are_waits_in_the_words_of_the_scheduler(work):

@@ -361,8 +361,8 @@ def test_kubectl_waits_for_a_run_and_shows_it(place, scenario):
     scenario.apply()
     kubectl("wait", "--for=condition=Completed", "--timeout=60s", f"serrun/{scenario.namespace}")
     header, row = (line.split() for line in kubectl("get", "serruns").splitlines())
-    assert header == ["NAME", "PHASE", "LOOP", "STAGE", "PERCENT", "LEARNING", "BEST", "ACCURACY", "AGE"]
-    assert row[:-1] == [scenario.namespace, "Completed", "1", "Status1", "1", "0.7"]
+    assert header == ["NAME", "PHASE", "REASON", "LOOP", "STAGE", "PERCENT", "LEARNING", "BEST", "ACCURACY", "AGE"]
+    assert row[:-1] == [scenario.namespace, "Completed", "Completed", "1", "Status1", "1", "0.7"]
     until(lambda: any(event["reason"] == "Completed" for event in scenario.events()))
     told = Counter((event["reason"], event["message"]) for event in scenario.events())
     assert set(told.values()) == {1}

@@ -78,7 +78,6 @@ GARBAGE: Mapping[str, Mapping[str, object] | None] = {
     "iterations without stages": {"stages": []},
     "stages without iterations": {"iterations": []},
     "a live attempt of a foreign Job": {"stages": [_row(reason="Suspended")]},
-    "ended, with a foreign Job to stop": {"phase": "Failed", "finishedAt": None, "stages": [_row(reason="Suspended")]},
     "64 live attempts": {"stages": [_row(attempt=number) for number in range(64)]},
     "attempts out of all bounds": {"stages": [_row(attempt=2**40, outcome="Lost"), _row(attempt=-1, outcome="Failed", exitCode=2**40)]},
     "times out of all bounds": {"suspendedAt": "9999-12-31T23:59:59Z", "suspendedSeconds": 2**60},
