@@ -9,7 +9,7 @@ import pytest
 from addresses import needs_ipv6
 from ports import free_port
 
-from ser_core.errors import SpecError
+from ser_core.errors import StoreAccessDenied
 from ser_jobs.process.credentials import load_credentials
 from ser_jobs.process.progress_server import progress_server
 from ser_jobs.process.reporter import EventLog
@@ -27,7 +27,7 @@ def test_a_mounted_secret_sets_its_own_keys_and_nothing_else(tmp_path):
 
 
 def test_a_secret_without_the_keys_is_refused_by_name(tmp_path):
-    with pytest.raises(SpecError, match="SER_HUB_CREDENTIALS has none of the keys HF_TOKEN"):
+    with pytest.raises(StoreAccessDenied, match="SER_HUB_CREDENTIALS has none of the keys HF_TOKEN"):
         load_credentials({"SER_HUB_CREDENTIALS": str(tmp_path)})
 
 
