@@ -43,7 +43,7 @@ class Settings(Model):
     """Every setting with its unit and why it has its default."""
 
     image: str = Field(min_length=1, max_length=512)
-    """Image of the stages. A run freezes it at its start, so an upgrade of the operator changes nothing for a live run."""
+    """Image of the stages. A run freezes it at its first commit, so an upgrade of the operator changes nothing for a live run."""
     namespaces: Names = ()
     """Namespaces to watch; empty: the whole cluster, which needs a ClusterRole."""
     operator_class: LabelValue = ""
@@ -78,7 +78,7 @@ class Settings(Model):
     rendezvous_seconds: float = Field(default=600, gt=0)
     """How long the pods of a gang wait for each other before they give up their GPUs. New nodes take minutes to come up."""
     default_threads: int = Field(default=2, ge=1, le=256)
-    """Threads of a stage whose resources name no CPUs; frozen at the start of a run, since results depend on it."""
+    """Threads of a stage whose resources name no CPUs; frozen at the first commit of a run, since results depend on it."""
     workers: int = Field(default=8, ge=1, le=64)
     """Runs that are reconciled at once. Each waits for the API server most of the time."""
     resync_seconds: float = Field(default=300, ge=1)

@@ -75,7 +75,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All attempts of one run that exist now, and the facts that are frozen at its start."""
+    """All attempts of one run that exist now, and the facts that are frozen at its first commit."""
 
     attempts: tuple[ObservedAttempt, ...] = ()
     waiting: Waiting | None = None

@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 
 def samples(body: Object) -> Iterator[Sample]:
     """The samples of a run. A value that it does not have gives none."""
-    run = str(at(body, "metadata").get("namespace", "")), str(at(body, "metadata").get("name", ""))
+    run = _name(body)
     status = read_status(body.get("status") or {})
     yield from _spec(run, body)
     yield from (Sample(one.metric, (*run, *one.labels), one.value) for one in _run(status))
@@ -41,8 +41,7 @@ def waiting_samples(body: Object, now: datetime) -> Iterator[Sample]:
     status = at(body, "status")
     since = _seconds(status.get("waitingSince"))
     if since is not None:
-        run = str(at(body, "metadata").get("namespace", "")), str(at(body, "metadata").get("name", ""))
-        yield Sample("ser_run_waiting_seconds", (*run, waits_for(read_status(status))), max(0.0, now.timestamp() - since))
+        yield Sample("ser_run_waiting_seconds", (*_name(body), waits_for(read_status(status))), max(0.0, now.timestamp() - since))
 
 
 def waits_for(status: SERRunStatus) -> str:
@@ -51,6 +50,11 @@ def waits_for(status: SERRunStatus) -> str:
         ended = [row.reason for row in status.stages if row.outcome not in (Outcome.RUNNING, Outcome.DONE) and not found_nothing(row)]
         return ended[-1] if ended else Phase.RUNNING.value
     return next((one.reason for one in status.conditions if one.type == "Ready"), status.phase.value)
+
+
+def _name(body: Object) -> Labels:
+    metadata = at(body, "metadata")
+    return str(metadata.get("namespace", "")), str(metadata.get("name", ""))
 
 
 def _spec(run: Labels, body: Object) -> Iterator[Sample]:

@@ -45,7 +45,7 @@ from ser_core.memory.training import Sharding, Training, choose_sharding
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def training_of(network: Any, batch: MicroBatch) -> Training:
+def training_of_network(network: Any, batch: MicroBatch) -> Training:
     """What decides the memory of training a network; it may have an adapter already."""
     sizes = {True: 0, False: 0}
     for weight in network.parameters():

@@ -177,12 +177,12 @@ def train(
 
 
 def _engine(model: RewardModel, spec: TrainingSpec, resume: TrainingState | None, sharding: Sharding | None) -> Engine:
-    from ser_core.learn.compute.distributed import distributed_engine, sharding_of, training_of
+    from ser_core.learn.compute.distributed import distributed_engine, sharding_of, training_of_network
 
     tensors = resume.tensors if resume else None
     length = model.encoder.max_length
     tokens = max(model.precision.batch_tokens(spec.tokens_per_batch), 2 * length)
-    sizes = training_of(model.network, MicroBatch(tokens, length, model.precision.autocast is not None))
+    sizes = training_of_network(model.network, MicroBatch(tokens, length, model.precision.autocast is not None))
     shared = sharding or sharding_of(sizes, model.precision)
     if ranks.count() == 1:
         return LocalEngine(model.network, spec.learning_rate, tensors, recompute=shared.recompute)

@@ -10,7 +10,7 @@ import transformers
 from torch import distributed
 from unit.memory.live_bytes import LiveBytes
 
-from ser_core.learn.compute.distributed import distributed_engine, training_of
+from ser_core.learn.compute.distributed import distributed_engine, training_of_network
 from ser_core.learn.compute.engine import Engine, LocalEngine
 from ser_core.learn.compute.precision import set_up_process
 from ser_core.learn.compute.process_group import process_group
@@ -34,7 +34,7 @@ def network() -> Any:
 def measured(sharding: Sharding, processes: int) -> tuple[float, float]:
     """Bytes that were planned, and the most that lived at once, in two steps of two micro-batches and their end."""
     model, counted = network(), LiveBytes()
-    sizes = training_of(model, MicroBatch(ROWS * LENGTH, LENGTH, half=True))
+    sizes = training_of_network(model, MicroBatch(ROWS * LENGTH, LENGTH, half=True))
     for tensor in (*model.parameters(), *model.buffers()):
         counted.know(tensor)
     with counted:

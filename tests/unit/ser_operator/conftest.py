@@ -244,6 +244,20 @@ class World:
             self.cluster.now += timedelta(seconds=1 if self.cluster.live_jobs() or not again else min(again, 60))
         raise AssertionError(f"no end: {self.status.phase} {self.status.message}")
 
+    def drive_through_a_crash(self, number, side):
+        """The same, with a crash before or after that write, and another operator that goes on."""
+
+        def crash(at, what):
+            if at == number:
+                raise Crash
+
+        setattr(self.cluster, side, crash)
+        try:
+            self.drive()
+        except Crash:
+            self.start_operator()
+            self.drive()
+
     @property
     def status(self):
         return SERRunStatus.model_validate(self.cluster.runs["lab", "climb"].get("status", {}))

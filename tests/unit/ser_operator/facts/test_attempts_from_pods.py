@@ -14,15 +14,6 @@ from ..conftest import START
 
 
 @pytest.fixture
-def job(operator):
-    operator.cluster.apply()
-    operator.sync()
-    operator.reconcile()
-    (job,) = operator.cluster.jobs.values()
-    return job
-
-
-@pytest.fixture
 def run(operator, job) -> SERRun:
     return read_run(operator.cluster.runs["lab", "climb"])
 

@@ -42,15 +42,6 @@ def test_a_container_that_still_runs_holds_a_pod_whose_stage_has_ended():
     assert held_by(pod(MESH, ended(), deletionTimestamp="2026-01-31T12:00:00Z")) == "", "it goes by itself"
 
 
-@pytest.fixture
-def job(operator):
-    operator.cluster.apply()
-    operator.sync()
-    operator.reconcile()
-    (job,) = operator.cluster.jobs.values()
-    return job
-
-
 def beside_a_mesh(operator, job):
     """The stage has done its work; the Job is not told, since the pod goes on."""
     operator.finish_stage(job)

@@ -6,8 +6,6 @@ from ser_core.api.status import Phase
 from ser_operator.objects import labels
 from ser_operator.settings import Settings
 
-from ..conftest import Crash
-
 WAITS = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
 RUNS = {"running": {"startedAt": "2026-01-31T12:00:05Z"}}
 
@@ -157,18 +155,8 @@ def test_what_asks_for_the_same_is_left_alone(operator):
 def test_a_crash_while_a_job_is_made_anew_changes_nothing(operator, number, side):
     waiting(operator, "retrain", resources={"retrain": {"gpus": 16}})
     change(operator, resources={"retrain": {"gpus": 1}})
-    begun = len(operator.cluster.writes)
 
-    def crash(at, what):
-        if at == begun + number - 1:
-            raise Crash
-
-    setattr(operator.cluster, side, crash)
-    try:
-        operator.drive()
-    except Crash:
-        operator.start_operator()
-        operator.drive()
+    operator.drive_through_a_crash(len(operator.cluster.writes) + number - 1, side)
 
     assert operator.status.phase is Phase.COMPLETED
     assert len(operator.executed) == 5

@@ -12,8 +12,6 @@ from ser_operator.facts.read_run import read_run
 from ser_operator.objects import gang
 from ser_operator.settings import Settings
 
-from ..conftest import Crash
-
 STAGES = 5  # prepare, retrain, label, filter, retrain
 GANG = {"resources": {"retrain": {"nodes": 2, "gpus": 8}}}
 
@@ -64,16 +62,7 @@ def test_a_crash_at_any_write_makes_no_second_job_and_repeats_no_stage(operator,
     operator.cluster.apply(spec=spec)
     operator.hurry = hurry
 
-    def crash(at, what):
-        if at == number:
-            raise Crash
-
-    setattr(operator.cluster, side, crash)
-    try:
-        operator.drive()
-    except Crash:
-        operator.start_operator()
-        operator.drive()
+    operator.drive_through_a_crash(number, side)
 
     assert operator.status.phase is Phase.COMPLETED
     assert len(operator.cluster.creates) == len(set(operator.cluster.creates)) == STAGES
