@@ -10,6 +10,22 @@ MUTABLE = frozenset({"suspend", "resources", "retries", "budget", "activeDeadlin
 """Fields that may change, `reopen` only upwards. Of others, loop.maxIterations may rise and training.tokensPerBatch may fall."""
 
 
+EARLIER_STOPPING = {"patience": 1, "rollback": "best"}
+"""What version 0.1.0 wrote into every run that left these fields of `loop.stopping` out."""
+
+
+def with_earlier_defaults(stored: SERRunSpec, wanted: SERRunSpec) -> SERRunSpec:
+    """``wanted`` with the defaults of version 0.1.0 where they stand in ``stored`` and ``wanted`` leaves them out: a run ends as it began."""
+    stopping = wanted.loop.stopping
+    kept = {
+        field: value
+        for field, value in EARLIER_STOPPING.items()
+        if getattr(stopping, field) is None and getattr(stored.loop.stopping, field) == value
+    }
+    loop = wanted.loop.model_copy(update={"stopping": stopping.model_copy(update=kept)})
+    return wanted.model_copy(update={"loop": loop})
+
+
 def iterations_are_final(status: SERRunStatus) -> bool:
     """Whether maxIterations may no longer be raised: the policy stage has begun."""
     return status.policy is not None or status.stage in (StageKind.SFT, StageKind.PPO)

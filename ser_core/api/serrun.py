@@ -172,11 +172,13 @@ class StoppingSpec(Model):
     min_gain: float = Field(default=0.0, ge=0, le=1)
     """Dev accuracy that a loop must add to the best one so far to count as a gain; with 0 any rise counts, and at the same accuracy
     a lower log loss on dev."""
-    patience: int = Field(default=1, ge=0, le=MAX_ITERATIONS)
-    """Loops in a row without a gain that are tolerated; one more ends the loops. Rule calibrated with rollback best tolerates none: the
-    same reward model would label again and give the same result."""
-    rollback: Literal["best", "none"] = "best"
-    """`best`: after a loop without a gain the next one labels with the best reward model so far. `none`: with the latest."""
+    patience: int | None = Field(default=None, ge=0, le=MAX_ITERATIONS)
+    """Loops in a row without a gain that are tolerated; one more ends the loops. Left out: 1 for calibrated, maxIterations for paper and
+    reference, which have no such end. With rollback `best` none is tolerated: the same reward model would label again and give the same
+    result."""
+    rollback: Literal["best", "none"] | None = None
+    """`best`: the loops end at the first one that does not become the best, since the best reward model would only repeat it. `none`: the
+    latest reward model labels, better or not. Left out: `best` for calibrated, `none` for paper and reference, which never go back."""
 
 
 class LoopSpec(Model):
@@ -204,6 +206,20 @@ class LoopSpec(Model):
         if len(set(controls)) != len(controls):
             raise ValueError(f"controls {', '.join(controls)} names one twice: list each control once")
         return controls
+
+    @property
+    def patience(self) -> int:
+        """Loops in a row without a gain that are tolerated."""
+        if self.stopping.patience is not None:
+            return self.stopping.patience
+        return 1 if self.rule is Rule.CALIBRATED else self.max_iterations
+
+    @property
+    def rolls_back(self) -> bool:
+        """True when the best reward model labels, false when the latest does."""
+        if self.stopping.rollback is not None:
+            return self.stopping.rollback == "best"
+        return self.rule is Rule.CALIBRATED
 
     @property
     def starts_from_previous(self) -> bool:

@@ -42,8 +42,6 @@ VALUES: Mapping[str, Any] = {
     "loop.thresholds.minSamples": 600,
     "loop.thresholds.targetPrecision": 0.9,
     "loop.stopping.minGain": 0.0,
-    "loop.stopping.patience": 1,
-    "loop.stopping.rollback": "best",
     "loop.controls": [],
     "policy.sft.epochs": 1,
     "policy.sft.learningRate": 2e-05,

@@ -15,7 +15,7 @@ from typing import IO
 
 import typer
 
-from ser_core.api.immutability import forbidden_changes, refuse_changes
+from ser_core.api.immutability import forbidden_changes, refuse_changes, with_earlier_defaults
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import RunIdentity, StageResult
 from ser_core.api.status import Outcome, Phase, StageStatus
@@ -175,7 +175,7 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
         if wanted.spec.from_ is not None:  # a run that nobody has would otherwise end this one for good
             find_leader(store, RunIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), wanted.spec.from_.run)
         run = create_run(store, SERRun(metadata=metadata, spec=wanted.spec))
-    wanted = _reopened_as(run, wanted)
+    wanted = _as_stored(run, wanted)
     changes = forbidden_changes(run.spec, wanted.spec, run.status)
     if changes:
         held = f"{wanted.spec.storage.uri} holds a run {run.metadata.namespace}/{run.metadata.name} ({run.status.phase})"
@@ -187,14 +187,14 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
     return _with_spec(run, wanted)
 
 
-def _reopened_as(run: SERRun, wanted: SERRun) -> SERRun:
-    """``wanted`` with what `ser retry` has raised in the stored run: it leaves the file as it is."""
-    reopen = max(run.spec.reopen, wanted.spec.reopen)
-    return wanted.model_copy(update={"spec": wanted.spec.model_copy(update={"reopen": reopen})})
+def _as_stored(run: SERRun, wanted: SERRun) -> SERRun:
+    """``wanted`` with what stands in the stored run alone: what `ser retry` has raised, and the defaults of the version that began it."""
+    spec = wanted.spec.model_copy(update={"reopen": max(run.spec.reopen, wanted.spec.reopen)})
+    return wanted.model_copy(update={"spec": with_earlier_defaults(run.spec, spec)})
 
 
 def _with_spec(run: SERRun, wanted: SERRun) -> SERRun:
-    wanted = _reopened_as(run, wanted)
+    wanted = _as_stored(run, wanted)
     if run.spec == wanted.spec:
         return run
     refuse_changes(run.spec, wanted.spec, run.status)

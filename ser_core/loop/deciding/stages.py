@@ -137,7 +137,7 @@ def skipped_controls(loop: LoopSpec, status: SERRunStatus) -> tuple[Control, ...
 
 def labeling_iteration(loop: LoopSpec, status: SERRunStatus, iteration: int) -> int:
     """Iteration of the reward model that labels in loop ``iteration``."""
-    if loop.stopping.rollback == "best" and status.best_iteration is not None:
+    if loop.rolls_back and status.best_iteration is not None:
         return status.best_iteration
     return iteration - 1
 

@@ -6,7 +6,7 @@ Held-out accuracy and the agreement with hidden labels stand in the same records
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ser_core.api.serrun import LoopSpec, Rule, StoppingSpec
+from ser_core.api.serrun import LoopSpec, StoppingSpec
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import IterationStatus, LearningStatus
 
@@ -65,9 +65,9 @@ def ending(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> Ending | No
     if last.learning_status is LearningStatus.STOP:
         return Ending("NothingTrusted", f"loop {last.iteration} found too few pairs to trust")
     without = loops_without_gain(stopping, iterations)
-    if without > stopping.patience:
+    if without > loop.patience:
         wanted = f"gained less than minGain {stopping.min_gain:g}" if stopping.min_gain else "gained nothing"
-        return Ending("NoGain", f"{without} loop{'s' * (without > 1)} in a row {wanted} on dev (patience {stopping.patience})")
+        return Ending("NoGain", f"{without} loop{'s' * (without > 1)} in a row {wanted} on dev (patience {loop.patience})")
     if without and _would_repeat(loop, iterations):
         return Ending("NoGain", f"loop {last.iteration} gained nothing on dev, and the next one, rolled back, would only repeat it")
     if last.iteration >= loop.max_iterations:
@@ -76,9 +76,8 @@ def ending(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> Ending | No
 
 
 def _would_repeat(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> bool:
-    """Whether the next loop would be labelled by the same reward model as the last one, under the rule that then gives the same result."""
-    rolls_back = loop.rule is Rule.CALIBRATED and loop.stopping.rollback == "best"
-    return rolls_back and best(iterations) is best(iterations[:-1])
+    """Whether the next loop would be labelled by the same reward model as the last one, which then keeps and learns the same."""
+    return loop.rolls_back and best(iterations) is best(iterations[:-1])
 
 
 def evidence(dev: Evaluation, best_before: IterationStatus | None) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.api.immutability import forbidden_changes, refuse_changes
+from ser_core.api.immutability import forbidden_changes, refuse_changes, with_earlier_defaults
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.status import SERRunStatus
 from ser_core.errors import SpecError
@@ -70,3 +70,22 @@ def test_iterations_of_an_ended_run_may_be_raised(phase):
 def test_iterations_cannot_be_raised_once_the_policy_has_begun(status):
     with pytest.raises(SpecError, match=r"spec\.loop\.maxIterations was 4 and cannot become 5"):
         refuse_changes(spec(), spec(loop={"maxIterations": 5}), SERRunStatus.model_validate(status))
+
+
+def stopping(**fields):
+    return spec(loop={"rule": "paper", "stopping": fields})
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "patience", "rolls_back"),
+    [
+        ({"patience": 1, "rollback": "best"}, {}, 1, True),
+        ({"patience": 1, "rollback": "best"}, {"rollback": "none"}, 1, False),
+        ({"patience": 3}, {}, 4, False),
+        ({}, {}, 4, False),
+    ],
+    ids=["begun by 0.1.0", "changed in the file", "taken out of the file", "begun by this version"],
+)
+def test_a_run_keeps_the_stopping_that_version_0_1_0_wrote_into_it(stored, wanted, patience, rolls_back):
+    loop = with_earlier_defaults(stopping(**stored), stopping(**wanted)).loop
+    assert (loop.patience, loop.rolls_back) == (patience, rolls_back)

@@ -78,14 +78,22 @@ def test_inputs_follow_the_table(make_world, rule, stage, iteration, expected):
     assert inputs(make_world(loop={"maxIterations": 2, "rule": rule}).drive(), stage, iteration) == expected
 
 
-@pytest.mark.parametrize(("rollback", "labeler"), [("best", 0), ("none", 1)])
-def test_rollback_says_which_reward_model_labels(make_world, make_results, rollback, labeler):
-    loop = {"rule": "paper", "maxIterations": 2, "stopping": {"rollback": rollback, "patience": 2}}
-    world = make_world(make_results(dev=(0.8, 0.7, 0.75)), loop=loop).drive()
+@pytest.mark.parametrize("rule", ["paper", "reference"])
+def test_the_papers_rules_never_go_back_and_take_every_loop(make_world, make_results, rule):
+    world = make_world(make_results(dev=(0.8, 0.7, 0.75, 0.7)), loop={"rule": rule, "maxIterations": 3}).drive()
 
-    assert {inputs(world, stage, 2)["labeler"] for stage in ("label", "filter", "retrain")} == {("retrain", labeler)}
-    assert inputs(world, "retrain", 2)["best"] == ("retrain", 0)
+    assert {inputs(world, stage, 3)["labeler"] for stage in ("label", "filter", "retrain")} == {("retrain", 2)}
+    assert inputs(world, "retrain", 3)["best"] == ("retrain", 0)
     assert world.status.best_iteration == 0
+
+
+@pytest.mark.parametrize("rule", ["calibrated", "paper", "reference"])
+def test_with_rollback_no_loop_follows_one_that_is_not_the_best(make_world, make_results, rule):
+    loop = {"rule": rule, "maxIterations": 3, "stopping": {"rollback": "best", "patience": 2}}
+    world = make_world(make_results(dev=(0.6, 0.8, 0.7)), loop=loop).drive()
+
+    assert (world.status.best_iteration, world.status.iterations[-1].iteration) == (1, 2)
+    assert "the next one, rolled back, would only repeat it" in world.status.message
 
 
 @pytest.mark.parametrize(
@@ -94,7 +102,7 @@ def test_rollback_says_which_reward_model_labels(make_world, make_results, rollb
     ids=["best loop", "last loop", "last loop before a stop", "own"],
 )
 def test_seed_only_takes_as_many_steps_as_the_loops(make_world, make_results, dev, stop_at, steps):
-    loop = {"rule": "paper", "maxIterations": 2, "controls": ["seedOnly"], "stopping": {"patience": 5}}
+    loop = {"rule": "paper", "maxIterations": 2, "controls": ["seedOnly"], "stopping": {"patience": 5, "rollback": "none"}}
     world = make_world(make_results(dev=dev, stop_at=stop_at), loop=loop).drive()
 
     action = next(a for a in world.specs.values() if a.spec.stage is StageKind.CONTROL_SEED_ONLY)

@@ -19,10 +19,11 @@ def iterations(*dev, losses=()):
 @pytest.mark.parametrize(
     ("dev", "stop", "reason"),
     [
-        ((0.6, 0.7), {}, None),
-        ((0.6, 0.6), {}, None),
-        ((0.6, 0.6, 0.6), {}, "NoGain"),
-        ((0.6, 0.5, 0.7, 0.7), {}, None),
+        ((0.6, 0.6, 0.6), {}, None),
+        ((0.6, 0.7), {"patience": 1}, None),
+        ((0.6, 0.6), {"patience": 1}, None),
+        ((0.6, 0.6, 0.6), {"patience": 1}, "NoGain"),
+        ((0.6, 0.5, 0.7, 0.7), {"patience": 1}, None),
         ((0.6, 0.5), {"patience": 0}, "NoGain"),
         ((0.6, 0.5, 0.5), {"patience": 2}, None),
         ((0.6, 0.5, 0.5, 0.6), {"patience": 2}, "NoGain"),
@@ -62,6 +63,7 @@ def test_of_two_equal_accuracies_the_lower_loss_is_the_better_model_and_a_gain()
         ({"rule": "calibrated", "stopping": {"rollback": "none"}}, None),
         ({"rule": "paper"}, None),
         ({"rule": "reference"}, None),
+        ({"rule": "reference", "stopping": {"rollback": "best"}}, "NoGain"),
     ],
 )
 def test_a_loop_that_would_only_repeat_the_last_one_is_not_made(loop, reason):
