@@ -15,7 +15,7 @@ EARLIER_STOPPING = {"patience": 1, "rollback": "best"}
 
 
 def with_earlier_defaults(stored: SERRunSpec, wanted: SERRunSpec) -> SERRunSpec:
-    """``wanted`` with the defaults of version 0.1.0 where they stand in ``stored`` and ``wanted`` leaves them out: a run ends as it began."""
+    """``wanted`` with the defaults of version 0.1.0 that stand in ``stored``, where it leaves them out: a run ends as it began."""
     stopping = wanted.loop.stopping
     kept = {
         field: value

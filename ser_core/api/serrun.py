@@ -102,6 +102,8 @@ class DataSpec(Model):
     dev_fraction: Fraction = 0.25
     """Share of the seed that becomes the dev part. It is never trained on. It fits the temperature, chooses the threshold and the best
     loop, and ends the loops."""
+    split_seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Random seed of the split alone, so that runs that differ in `training.seed` are measured on the same held-out pairs."""
     max_dropped_fraction: Fraction = 0.1
     """Share of unusable rows above which `prepare` fails instead of dropping them."""
 
@@ -141,7 +143,7 @@ class TrainingSpec(Model):
     centering: float = Field(default=0.01, ge=0, le=10)
     """Weight of the squared sum of a pair's two scores, which keeps the scores around zero. 0 switches it off."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    """Random seed of the split, the head's initial values, the order of the pairs, and of all that the policy samples."""
+    """Random seed of the head's initial values, the order of the pairs, and of all that the policy samples."""
 
 
 class ThresholdsSpec(Model):

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ser_core.api.model import unknown_fields
 from ser_core.api.problems import UNKNOWN, problems
 from ser_core.api.stage import StageSpec
+from ser_core.api.status import StageKind
 from ser_core.errors import SpecError
 
 STAGE, STARTED_BY = "SER_STAGE", "SER_STARTED_BY"
@@ -29,12 +30,13 @@ NOT_SENT: Mapping[str, Any] = {
     "operator_class": True,
     "reopen": True,
     "retries": True,
+    "data": {"split_seed": True},
     "loop": {"max_iterations": True, "stopping": True, "controls": True},
     "storage": {"retain": True, "credentials_secret": True},
     "hub": {"credentials_secret": True},
 }
-"""The fields of the spec that no stage reads: they are for the planner, the operator and `ser`. Every other field is sent, so that an old
-image refuses one that is forgotten here, and none is ever left out by mistake."""
+"""The fields of the spec that no stage reads: they are for the planner, the operator and `ser`. `splitSeed` goes to `prepare`
+alone. Every other field is sent, so that an old image refuses one that is forgotten here, and none is ever left out by mistake."""
 
 ALWAYS_SENT = ("version",)
 """Fields of a `StageSpec` that are sent although they have their default, as dotted paths. One goes in here when its default changes, and
@@ -45,9 +47,15 @@ def write_stage_spec(spec: StageSpec) -> str:
     """``spec`` as JSON for `read_stage_spec` of any version."""
     sent = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"spec": NOT_SENT})
     full = spec.model_dump(mode="json", by_alias=True)
-    for path in ALWAYS_SENT:
+    for path in (*ALWAYS_SENT, *_split_seed(spec)):
         _copy(full, sent, path.split("."))
     return json.dumps(sent, ensure_ascii=False)
+
+
+def _split_seed(spec: StageSpec) -> tuple[str, ...]:
+    """`prepare` alone reads the seed of the split, and an image of version 0.1.0 splits by `training.seed`."""
+    splits_alike = spec.spec.data.split_seed == spec.spec.training.seed == 0
+    return () if spec.stage is not StageKind.PREPARE or splits_alike else ("spec.data.splitSeed",)
 
 
 def read_stage_spec(text: str, image: str, started_by: str | None) -> StageSpec:

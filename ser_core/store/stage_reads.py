@@ -31,7 +31,7 @@ _POLICY = ("policy.adapter", "policy.precision", "policy.promptTokens", "policy.
 
 FIELDS: Mapping[StageKind, tuple[str, ...]] = {
     StageKind.PREPARE: (
-        *("rewardModel.base", "rewardModel.revision", "data", "training.seed"),
+        *("rewardModel.base", "rewardModel.revision", "data"),
         *("policy.base", "policy.revision", "policy.prompts"),
     ),
     StageKind.LABEL: ("rewardModel.maxLength", "rewardModel.precision", "training.tokensPerBatch"),

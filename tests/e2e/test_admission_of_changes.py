@@ -19,6 +19,7 @@ IMMUTABLE = {
     "data.source.splitBy": ("firstTurn", "id"),
     "data.devFraction": (0.5, 0.4),
     "data.maxDroppedFraction": (0.5, 0.4),
+    "data.splitSeed": (1, 2),
     "training.epochs": (3, 4),
     "training.learningRate": (0.5, 0.4),
     "training.pairsPerStep": (8, 4),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import InputRole, ManifestRef, Processes, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject, ObjectNotFound, StoreError
@@ -139,7 +140,7 @@ def _key_of_earlier_version(store: ObjectStore, manifest: Manifest, processes: P
         stage=manifest.stage,
         iteration=manifest.iteration,
         attempt=manifest.attempt,
-        spec=run.spec,
+        spec=_split_by_training_seed(run.spec),
         steps=getattr(manifest.metrics, "steps", None) if only_seed else None,
         threads=manifest.threads,
     )
@@ -148,6 +149,11 @@ def _key_of_earlier_version(store: ObjectStore, manifest: Manifest, processes: P
         paths = fetch_outputs(store, manifest, [_PROVENANCE], folder / "leader")
         origins = written_origins(paths, manifest.outputs)
     return stage_key(stage, inputs, Processes(on_gpus=processes.on_gpus), origins)
+
+
+def _split_by_training_seed(spec: SERRunSpec) -> SERRunSpec:
+    """``spec`` as version 0.1.0 meant it, which knew one seed only."""
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"split_seed": spec.training.seed})})
 
 
 def _present_origins(spec: StageSpec, folder: Path, alive: Callable[[], None]) -> dict[str, str]:

@@ -38,9 +38,9 @@ def body(context: StageContext) -> StageOutput:
         context.reporter.event("policy-checked", base=policy.location.pinned, model_type=policy.model_type)
     data_folder = context.workdir / "data"
     data_folder.mkdir()
-    prepared = prepare_data(spec.data, spec.training.seed, access, data_folder, _kibibytes(context))
+    prepared = prepare_data(spec.data, spec.data.split_seed, access, data_folder, _kibibytes(context))
     context.reporter.event("data-split", **prepared.metrics.model_dump(mode="json", exclude={"kind"}))
-    files = write_sides(prepared, spec.training.seed, data_folder)
+    files = write_sides(prepared, spec.data.split_seed, data_folder)
     prompts = _prompts(spec, access, files["heldout.parquet"], context)
     if prompts is not None:
         files["prompts.parquet"] = data_folder / "prompts.parquet"

@@ -200,7 +200,7 @@ def check_data(run: SERRun) -> Check:
     from ser_core.data.reading.locations import Access
 
     access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
-    metrics = inspect(run.spec.data, run.spec.training.seed, access)
+    metrics = inspect(run.spec.data, run.spec.data.split_seed, access)
     lines = [*_data_lines(metrics)]
     if policy is not None and policy.prompts is not None:
         with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:

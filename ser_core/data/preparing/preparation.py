@@ -54,7 +54,7 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
 
     Args:
         data: What to read and how to split it.
-        seed: Seed of the split (training.seed).
+        seed: Seed of the split (data.splitSeed).
         access: How stores and the hub are reached.
         folder: For downloads and the spool.
         progress: Called often.

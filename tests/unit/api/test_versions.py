@@ -57,6 +57,19 @@ def test_what_is_sent_is_read_as_it_was_but_for_what_no_stage_reads():
     assert read == stage(**learnt)
 
 
+def prepared(**spec):
+    return stage(**spec).model_copy(update={"stage": StageKind.PREPARE})
+
+
+@pytest.mark.parametrize(("split", "seed", "said"), [(0, 0, None), (0, 3, 0), (5, 0, 5), (3, 3, 3)])
+def test_the_seed_of_the_split_is_sent_to_prepare_alone_and_where_0_1_0_would_split_by_another(split, seed, said):
+    spec = {"data": {**MINIMAL["data"], "splitSeed": split}, "training": {"seed": seed}}
+
+    assert sent(prepared(**spec))["spec"]["data"].get("splitSeed") == said
+    assert "splitSeed" not in sent(stage(**spec))["spec"]["data"]
+    assert read_stage_spec(write_stage_spec(prepared(**spec)), "0.2.0", None).spec.data.split_seed == split
+
+
 def test_every_field_of_the_spec_is_either_read_by_stages_or_not_sent():
     """A new field is put into one of the two: `stage_wire.NOT_SENT`, or the set of this test."""
     assert READ_BY_STAGES.isdisjoint(name for name, all_of_it in NOT_SENT.items() if all_of_it is True)

@@ -53,7 +53,7 @@ DEPENDENTS: dict[str, set[tuple[StageKind, int]]] = {
     "training": TRAINED,
     "training.pairsPerStep": {*TRAINED, FILTER},
     "training.tokensPerBatch": {*TRAINED, LABEL, SFT, PPO},
-    "training.seed": {*TRAINED, PREPARE, SFT, PPO},
+    "training.seed": {*TRAINED, SFT, PPO},
     "loop.rule": {LOOP, FILTER},
     "loop.thresholds": {FILTER},
     "loop.retrainFrom": {LOOP},
