@@ -18,6 +18,7 @@ from ser_core.cli.commands.run import run
 from ser_core.cli.commands.score import score
 from ser_core.cli.commands.status import status
 from ser_core.cli.commands.suspend import resume, suspend
+from ser_core.cli.commands.sweep import sweep
 from ser_core.cli.commands.validate import validate
 from ser_core.cli.commands.why import why
 from ser_core.cli.views.output import print_error, say
@@ -54,6 +55,12 @@ app.command(epilog=_examples("ser why serrun.yaml", "ser why hh -n lab"))(why)
 app.command(epilog=_examples("ser evolution serrun.yaml", "ser evolution hh -n lab -o json | jq '.iterations[].accuracy'"))(evolution)
 app.command(epilog=_examples("ser diff hh hh-paper -n lab", "ser diff one.yaml other.yaml"))(diff)
 app.command(epilog=_examples("ser report serrun.yaml -o report.html", "ser report hh -n lab"))(report)
+app.command(
+    epilog=_examples(
+        "ser sweep serrun.yaml --set training.seed=0..4 --set loop.rule=paper,calibrated",
+        "ser sweep serrun.yaml --set loop.controls=[],[full] -n lab --parallel 3",
+    )
+)(sweep)
 app.command(epilog=_examples("ser logs serrun.yaml", "ser logs hh -n lab --iteration 1 --stage retrain"))(logs)
 app.command(epilog=_examples("ser suspend hh -n lab"))(suspend)
 app.command(epilog=_examples("ser resume hh -n lab"))(resume)

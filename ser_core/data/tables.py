@@ -3,6 +3,7 @@
 | file | rows | written by |
 |---|---|---|
 | seed.parquet, dev.parquet, heldout.parquet | `LabeledPair` | prepare |
+| groups.parquet | `PairGroup`, one a labelled pair | prepare |
 | pool.parquet | `PoolPair` | prepare |
 | pool_labels.parquet (only when known) | `HiddenLabel` | prepare; read to report, never to decide |
 | labels.parquet | `PairScores` | label |
@@ -35,6 +36,15 @@ class LabeledPair:
     chosen: str
     rejected: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairGroup:
+    """The group that a labelled pair is in: pairs of one group share a prompt or a value of `splitBy`, so they are no independent ones."""
+
+    id: str
+    group: str
+    """The lowest id of the group."""
 
 
 @dataclass(frozen=True, slots=True)

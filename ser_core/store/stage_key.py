@@ -34,7 +34,7 @@ def stage_key(
     contents = {role.value: content(manifest, read[role]) for role, manifest in inputs.items() if role in read}
     parts = {
         "algorithm": ALGORITHM[stage.stage],
-        "spec": _fields(stage),
+        "spec": fields_read(stage.spec, stage.stage, stage.iteration),
         "inputs": contents | dict(origins or {}),
         "facts": _facts(stage, processes),
     }
@@ -47,6 +47,16 @@ def content(manifest: Manifest, read: Read) -> str:
     outputs = {name: [part.size, part.sha256] for name, part in manifest.outputs.items() if _is_read(name, read.outputs)}
     metrics = {name: getattr(manifest.metrics, name, None) for name in read.metrics}
     return _digest({"outputs": outputs, "metrics": metrics})
+
+
+def fields_read(spec: SERRunSpec, stage: StageKind, iteration: int) -> dict[str, Any]:
+    """The fields of a spec that a stage's output may depend on and that differ from their defaults, by path."""
+    read = {path: value for path, value in leaves(spec).items() if _is_below(path, FIELDS[stage])}
+    if stage is StageKind.RETRAIN and iteration == 0:
+        read.pop("loop.retrainFrom", None)
+        if "loop.rule" in read:  # only rule calibrated cross-fits the seed model; for all others it is the same
+            read["loop.rule"] = f"not {Rule.CALIBRATED.value}"
+    return read
 
 
 def leaves(spec: SERRunSpec) -> dict[str, Any]:
@@ -67,15 +77,6 @@ def differences(own: StageKeyRecord, theirs: StageKeyRecord) -> str:
         told.append(f"the stage's algorithm has version {own.algorithm}, there {theirs.algorithm}")
     more = f" and {len(told) - _SHOWN_DIFFERENCES} more" if len(told) > _SHOWN_DIFFERENCES else ""
     return ", ".join(told[:_SHOWN_DIFFERENCES]) + more if told else "it is another stage"
-
-
-def _fields(stage: StageSpec) -> dict[str, Any]:
-    read = {path: value for path, value in leaves(stage.spec).items() if _is_below(path, FIELDS[stage.stage])}
-    if stage.stage is StageKind.RETRAIN and stage.iteration == 0:
-        read.pop("loop.retrainFrom", None)
-        if "loop.rule" in read:  # only rule calibrated cross-fits the seed model; for all others it is the same
-            read["loop.rule"] = f"not {Rule.CALIBRATED.value}"
-    return read
 
 
 def _facts(stage: StageSpec, processes: Processes) -> dict[str, int]:

@@ -86,6 +86,31 @@ class Cluster:
                 hint=f"kubectl get serrun -n {self.namespace} {name} -o yaml; use the ser of the operator's version",
             ) from error
 
+    def label(self, name: str, key: str) -> str | None:
+        """A label of a run, empty where it has none; None: there is no such run."""
+        try:
+            body = self._call("GET", self._run_path(name))
+        except _NotFound as error:
+            if "could not find the requested resource" in error.message:
+                raise self._no_run(name, error) from error
+            return None
+        return str((body["metadata"].get("labels") or {}).get(key, ""))
+
+    def create(self, document: Object) -> None:
+        """Create a run.
+
+        Raises:
+            SpecError: Admission says no (``RefusedByServer``), in its own words.
+        """
+        metadata = {**document.get("metadata", {}), "namespace": self.namespace}
+        body = json.dumps({**document, "metadata": metadata}, ensure_ascii=False, default=str).encode()
+        try:
+            self._call("POST", f"{_RUNS}/namespaces/{self.namespace}/serruns", body, [("fieldValidation", "Strict")])
+        except _Refused as error:
+            raise SpecError(
+                f"the API server refuses it: {error.message}", reason="RefusedByServer", hint="docs/serrun.md describes every field"
+            ) from error
+
     def run_names(self) -> list[str]:
         """Names of the runs of the namespace."""
         return [str(item["metadata"]["name"]) for item in self._items(f"{_RUNS}/namespaces/{self.namespace}/serruns")]

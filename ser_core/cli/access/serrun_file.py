@@ -56,6 +56,19 @@ def read_document(path: Path) -> dict[str, Any]:
     return _read(path)[0]
 
 
+def resolved_document(path: Path) -> dict[str, Any]:
+    """As `read_document`, with relative ``file://./…`` and ``file://../…`` URIs resolved beside the file.
+
+    Raises:
+        SpecError: The file cannot be read, or is no valid SERRun.
+    """
+    read_serrun(path)
+    document = read_document(path)
+    document.pop("status", None)
+    _resolve_files(document["spec"], path.resolve().parent)
+    return document
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[FieldPath, int]]:
     """The document of a file, and the line of each of its fields."""
     root = _compose(path)

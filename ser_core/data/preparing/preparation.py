@@ -34,6 +34,8 @@ class Prepared:
     spool: Path
     sides: Mapping[str, Sequence[int]]
     """Positions in the spool by side (seed, dev, pool, heldout), in the order of the pairs' ids."""
+    groups: Mapping[str, str]
+    """Group of each labelled pair, by id (`ser_core.data.tables.PairGroup`)."""
     metrics: PrepareMetrics
     provenance: Mapping[str, Any]
     """What was read, by part: URI, commit, files with SHA-256, rows, drops."""
@@ -79,7 +81,8 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
     groups = connected_groups([entry.id for entry in entries], [(entry.prompt, entry.group) for entry in entries])
     sides = _sides(data, seed, entries, groups)
     positions = {side: _sorted_positions(chosen, entries, kept) for side, chosen in sides.items()}
-    return Prepared(spool_path, positions, _metrics(corpus, positions, groups, split_by, sources), _provenance(sources, corpus))
+    metrics = _metrics(corpus, positions, groups, split_by, sources)
+    return Prepared(spool_path, positions, _group_of(sides, entries), metrics, _provenance(sources, corpus))
 
 
 def _open_sources(data: DataSpec, access: Access, folder: Path, progress: Progress) -> dict[str, Source]:
@@ -136,6 +139,11 @@ def _groups_of_part(part: str, entries: Sequence[Entry]) -> list[Group]:
     positions = [position for position, entry in enumerate(entries) if entry.part == part]
     groups = connected_groups([entries[position].id for position in positions], [(entries[position].prompt,) for position in positions])
     return [Group(group.key, tuple(positions[member] for member in group.members)) for group in groups]
+
+
+def _group_of(sides: Mapping[str, Sequence[Group]], entries: Sequence[Entry]) -> dict[str, str]:
+    labelled = (group for side in ("seed", "dev", "heldout") for group in sides[side])
+    return {entries[member].id: group.key for group in labelled for member in group.members}
 
 
 def _sorted_positions(groups: Sequence[Group], entries: Sequence[Entry], kept: Sequence[int]) -> list[int]:

@@ -7,11 +7,11 @@ from ser_core.data.preparing.preparation import Prepared
 from ser_core.data.preparing.splitting import coin
 from ser_core.data.preparing.spool import read_spool
 from ser_core.data.preparing.validation import Pair
-from ser_core.data.tables import HiddenLabel, LabeledPair, PoolPair, write_table
+from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PoolPair, write_table
 
 
 def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
-    """Write ``seed``, ``dev``, ``heldout`` and ``pool`` as parquet, and ``pool_labels`` where labels are known.
+    """Write ``seed``, ``dev``, ``heldout`` and ``pool`` as parquet, ``groups`` of the labelled pairs, ``pool_labels`` where they are known.
 
     Rows are in the order of their ids. Memory holds one row group at a time.
 
@@ -24,6 +24,8 @@ def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
         write_table(files[f"{side}.parquet"], LabeledPair, map(_labeled, read_spool(prepared.spool, prepared.sides[side])))
     pool = prepared.sides["pool"]
     write_table(files["pool.parquet"], PoolPair, (_hidden(pair, seed) for pair in read_spool(prepared.spool, pool)))
+    files["groups.parquet"] = folder / "groups.parquet"
+    write_table(files["groups.parquet"], PairGroup, (PairGroup(*one) for one in sorted(prepared.groups.items())))
     if prepared.metrics.hidden_labels:
         files["pool_labels.parquet"] = folder / "pool_labels.parquet"
         write_table(files["pool_labels.parquet"], HiddenLabel, _labels(prepared.spool, pool, seed))

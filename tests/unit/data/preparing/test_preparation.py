@@ -2,7 +2,7 @@ import pytest
 
 from ser_core.data.preparing.sides import write_sides
 from ser_core.data.preparing.spool import read_spool
-from ser_core.data.tables import HiddenLabel, LabeledPair, PoolPair, read_table
+from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PoolPair, read_table
 from ser_core.errors import DataError
 
 TABLES = {"seed.parquet": LabeledPair, "dev.parquet": LabeledPair, "heldout.parquet": LabeledPair, "pool.parquet": PoolPair}
@@ -16,7 +16,7 @@ def tables(tmp_path):
         folder = tmp_path / f"tables{next(count)}"
         folder.mkdir()
         files = write_sides(prepared, seed, folder)
-        kinds = {**TABLES, "pool_labels.parquet": HiddenLabel}
+        kinds = {**TABLES, "groups.parquet": PairGroup, "pool_labels.parquet": HiddenLabel}
         return {name: read_table(path, kinds[name]) for name, path in files.items()}, {
             name: path.read_bytes() for name, path in files.items()
         }
@@ -30,10 +30,23 @@ def test_one_source_becomes_four_sides_and_the_labels_of_the_pool(prepare, table
         "seed.parquet": 22,
         "dev.parquet": 8,
         "heldout.parquet": 20,
+        "groups.parquet": 50,
         "pool.parquet": 150,
         "pool_labels.parquet": 150,
     }
     assert all(pair.chosen.startswith("right") for side in ("seed", "dev", "heldout") for pair in written[f"{side}.parquet"])
+
+
+def test_labelled_pairs_of_one_prompt_are_of_one_group(prepare, tables, good):
+    rows = [{**row, "prompt": f"prompt {number // 4}"} for number, row in enumerate(good(200))]
+    written, _ = tables(prepare(rows))
+    group = {one.id: one.group for one in written["groups.parquet"]}
+    by_prompt = {}
+    for side in ("seed", "dev", "heldout"):
+        for pair in written[f"{side}.parquet"]:
+            by_prompt.setdefault(pair.prompt, set()).add(group[pair.id])
+    assert all(len(groups) == 1 for groups in by_prompt.values())
+    assert len(set(group.values())) == len(by_prompt)
 
 
 def test_the_hidden_label_names_the_better_answer_and_the_sides_are_mixed(prepare, tables, good):
@@ -77,6 +90,7 @@ def test_three_files_with_an_unlabelled_pool(prepare_three, tables, good):
         "seed.parquet": 30,
         "dev.parquet": 10,
         "heldout.parquet": 30,
+        "groups.parquet": 70,
         "pool.parquet": 50,
     }
     assert not prepared.metrics.hidden_labels

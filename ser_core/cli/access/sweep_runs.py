@@ -1,0 +1,126 @@
+"""The runs of a sweep where they are carried out: as processes of `ser run` on this machine, or as SERRuns on a cluster."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ser_core.cli.access.cluster import Cluster
+from ser_core.errors import SpecError
+
+SWEEP = "ser.dev/sweep"
+"""Label of the SERRuns of one sweep: the name in its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended."""
+
+    number: int
+    well: bool
+    told: str
+    """The phase, or the exit code and where the log is."""
+    exit_code: int
+
+
+class SweepRuns(Protocol):
+    """Where runs are carried out."""
+
+    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> None:
+        """Begin a run, or go on with it."""
+
+    def ended(self) -> list[Ended]:
+        """The runs that have ended since the last call."""
+
+    def stop(self, number: int) -> None:
+        """A signal came for the sweep."""
+
+
+@dataclass
+class LocalRuns:
+    """Processes of `ser run`, each on its share of the processors, with a log beside its file."""
+
+    parallel: int
+    _live: dict[int, tuple[subprocess.Popen[bytes], Path]] = field(default_factory=dict)
+
+    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> None:
+        """Begin or continue a run. Shares are equal, since the number of threads is part of what results depend on."""
+        log = file.with_suffix(".log")
+        mine = os.sched_getaffinity(0)
+        with log.open("wb") as output:
+            os.sched_setaffinity(0, self._share(sorted(mine)))
+            try:
+                # A session of its own: Ctrl-C at the terminal then comes once, from here.
+                command = [sys.executable, "-m", "ser_core.cli.app", "run", str(file), "--json"]
+                process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            finally:
+                os.sched_setaffinity(0, mine)
+        self._live[number] = (process, log)
+
+    def _share(self, processors: list[int]) -> set[int]:
+        taken: list[set[int]] = [os.sched_getaffinity(process.pid) for process, _ in self._live.values() if process.poll() is None]
+        size = max(1, len(processors) // self.parallel)
+        shares = [set(processors[first : first + size]) for first in range(0, size * self.parallel, size)]
+        return next((share for share in shares if share not in taken), shares[0])
+
+    def ended(self) -> list[Ended]:
+        """The processes that have ended since the last call."""
+        found = [(number, process.poll(), log) for number, (process, log) in self._live.items()]
+        over = [(number, code, log) for number, code, log in found if code is not None]
+        for number, _, _ in over:
+            del self._live[number]
+        return [Ended(number, code == 0, "Completed" if code == 0 else f"exit code {code}, see {log}", code) for number, code, log in over]
+
+    def stop(self, number: int) -> None:
+        """Pass the signal on and wait: the runs save checkpoints."""
+        for process, _ in self._live.values():
+            process.send_signal(signal.Signals(number))
+        for process, _ in self._live.values():
+            process.wait()
+
+
+@dataclass
+class ClusterRuns:
+    """SERRuns with one label."""
+
+    cluster: Cluster
+    sweep: str
+    _live: dict[int, str] = field(default_factory=dict)
+
+    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> None:
+        """Create the SERRun, unless it is there from an earlier call.
+
+        Raises:
+            SpecError: A run of that name is not of this sweep (``RunExists``).
+        """
+        label = self.cluster.label(name, SWEEP)
+        if label is None:
+            metadata = {**document.get("metadata", {}), "labels": {**document.get("metadata", {}).get("labels", {}), SWEEP: self.sweep}}
+            self.cluster.create({**document, "metadata": metadata})
+        elif label != self.sweep:
+            raise SpecError(
+                f"namespace {self.cluster.namespace} holds a run {name!r} that is not of this sweep",
+                reason="RunExists",
+                hint="write another metadata.name into the file",
+            )
+        self._live[number] = name
+
+    def ended(self) -> list[Ended]:
+        """The runs that have ended since the last call."""
+        found = []
+        for number, name in list(self._live.items()):
+            status = self.cluster.run(name).status
+            if status.has_ended:
+                del self._live[number]
+                well = status.phase.value == "Completed"
+                found.append(
+                    Ended(number, well, status.phase.value if well else f"{status.phase.value}: {status.message}", 0 if well else 1)
+                )
+        return found
+
+    def stop(self, number: int) -> None:
+        """The runs go on: they belong to the cluster."""

@@ -1,0 +1,174 @@
+"""`ser sweep`: one SERRun in several variants, and a table that compares them."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from ser_core.api.serrun import SERRun
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
+from ser_core.cli.access.serrun_file import read_serrun, resolved_document
+from ser_core.cli.access.stored_run import RunFile, open_run
+from ser_core.cli.access.sweep_results import read_result
+from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
+from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, say, standard_output
+from ser_core.cli.views.sweep_view import as_data, sweep_view
+from ser_core.errors import SERError, SpecError
+from ser_core.sweep.comparison import RunResult, compare_arms
+from ser_core.sweep.schedule import may_start
+from ser_core.sweep.settings import read_setting
+from ser_core.sweep.variants import Variant, leaders, variants
+
+LOCAL_SECONDS, CLUSTER_SECONDS = 0.5, 5.0
+
+Set = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUES", help="Field of the spec and its values; may be repeated.")]
+Parallel = Annotated[
+    int | None, typer.Option("--parallel", min=1, help="Runs that live at once; left out: 1, on a cluster all that may start.")
+]
+Against = Annotated[str | None, typer.Option("--against", metavar="ARM", help="The baseline; left out: the first arm.")]
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="Where the runs' files, logs and the page go; left out: <file>-sweep beside the file.")
+]
+
+
+def sweep(
+    file: RunFile,
+    settings: Set,
+    parallel: Parallel = None,
+    against: Against = None,
+    folder: Folder = None,
+    output: FormatOption = Format.TEXT,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Carry a SERRun out in several variants, and compare them.
+
+    Values are 0..4 (both ends included) or a list, as YAML writes it. Every combination is a run of its own; stages that two of them have
+    in common are computed once. Values of training.seed and data.splitSeed repeat an arm, all other fields make arms. The same command
+    goes on after an interruption, and shows the table at once when all runs have ended. With -n, --context or --kubeconfig the runs are
+    SERRuns on that cluster.
+    """
+    place = Place(namespace, context, kubeconfig)
+    target = folder or file.with_name(f"{file.stem}-sweep")
+    document = resolved_document(file)
+    name = str(document["metadata"]["name"])
+    wanted = variants(name, document["spec"], [read_setting(text) for text in settings])
+    runs = _write(wanted, document, target)
+    where: SweepRuns
+    if place.given:
+        where = ClusterRuns(connect_cluster(place), name)
+        code = _carry_out(wanted, runs, where, parallel or len(wanted), CLUSTER_SECONDS, target)
+    else:
+        where = LocalRuns(_local_parallel(parallel))
+        code = _carry_out(wanted, runs, where, where.parallel, LOCAL_SECONDS, target)
+    results = _results(wanted, place, target)
+    arms = list(dict.fromkeys(one.arm for one in wanted))
+    rows = compare_arms(results, against or arms[0])
+    missing = [one.name for one in wanted if one.name not in {result.name for result in results}]
+    if output is Format.TEXT:
+        standard_output().print(sweep_view(rows, against or arms[0], missing))
+        _write_page(name, rows, against or arms[0], missing, target)
+    else:
+        print_data(as_data(rows, against or arms[0], missing), output)
+    raise typer.Exit(code)
+
+
+def _local_parallel(parallel: int | None) -> int:
+    processors = len(os.sched_getaffinity(0))
+    if parallel is not None and parallel > processors:
+        raise SpecError(
+            f"--parallel {parallel}: this machine has {processors} processors for it",
+            reason="TooManyAtOnce",
+            hint=f"at most --parallel {processors}; runs that share a processor only slow each other down",
+        )
+    return parallel or 1
+
+
+def _file(target: Path, variant: Variant) -> Path:
+    return target / f"{variant.name}.yaml"
+
+
+def _write(wanted: Sequence[Variant], document: Mapping[str, Any], target: Path) -> dict[str, tuple[SERRun, dict[str, Any]]]:
+    """A file for each run, checked; each is a SERRun that `ser status`, `ser report` and the like take."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for variant in wanted:
+            _write_file(variant, variant.spec, document, target)
+        specs = [read_serrun(_file(target, variant)).spec for variant in wanted]
+        for variant, leader in zip(wanted, leaders(specs), strict=True):
+            if leader is not None:
+                _write_file(variant, {**variant.spec, "from": {"run": wanted[leader].name}}, document, target)
+    except OSError as error:
+        raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --folder") from error
+    return {variant.name: (read_serrun(_file(target, variant)), resolved_document(_file(target, variant))) for variant in wanted}
+
+
+def _write_file(variant: Variant, spec: Mapping[str, Any], document: Mapping[str, Any], target: Path) -> None:
+    whole = {**document, "metadata": {**document["metadata"], "name": variant.name}, "spec": dict(spec)}
+    _file(target, variant).write_text(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _carry_out(
+    wanted: Sequence[Variant],
+    runs: Mapping[str, tuple[SERRun, dict[str, Any]]],
+    where: SweepRuns,
+    parallel: int,
+    pause: float,
+    target: Path,
+) -> int:
+    """Start the runs as they may start and wait for their ends; returns 0, or the exit code of the first that failed."""
+    names = [variant.name for variant in wanted]
+    follows = [names.index(run.spec.from_.run) if run.spec.from_ and run.spec.from_.run in names else None for run, _ in runs.values()]
+    received: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        where.stop(number)
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, handle)
+    started: list[int] = []
+    ended: list[int] = []
+    code = 0
+    while len(ended) < len(wanted):
+        for number in may_start(follows, started, ended, parallel):
+            say(f"{names[number]}: started ({len(started) + 1} of {len(wanted)})")
+            where.start(number, names[number], _file(target, wanted[number]), runs[names[number]][1])
+            started.append(number)
+        for end in where.ended():
+            say(f"{names[end.number]}: {end.told}")
+            ended.append(end.number)
+            code = code or end.exit_code
+        if received:
+            say("interrupted; the same command goes on")
+            raise typer.Exit(128 + received[0])
+        time.sleep(pause)
+    return code
+
+
+def _results(wanted: Sequence[Variant], place: Place, target: Path) -> list[RunResult]:
+    found = []
+    for variant in wanted:
+        try:
+            stored = open_run(variant.name, place) if place.given else open_run(str(_file(target, variant)), place)
+            result = read_result(stored, variant.arm)
+        except SERError as error:
+            print_warning(f"{variant.name}: {error.message}")
+            continue
+        found += [] if result is None else [result]
+    return found
+
+
+def _write_page(name: str, rows: Any, baseline: str, missing: Sequence[str], target: Path) -> None:
+    from ser_core.report.sweep_page import render
+
+    page = target / "sweep.html"
+    page.write_text(render(name, rows, baseline, missing), encoding="utf-8")
+    say(f"the same as a page: {page}")

@@ -1,0 +1,62 @@
+"""How `ser sweep` shows its table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ser_core.cli.views.status_view import plain_table
+from ser_core.sweep.comparison import ArmResult, Difference
+from ser_core.sweep.words import note
+
+SIGNIFICANT = 0.05
+
+
+def sweep_view(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> RenderableType:
+    """One row an arm, bold where it differs from the baseline by more than chance."""
+    table = plain_table("arm", "runs", "held-out", "± sd", "log loss", "− baseline", "95 % interval", "p (Holm)")
+    table.columns[0].no_wrap = False
+    for row in rows:
+        one = row.difference
+        table.add_row(
+            Text(row.arm),
+            str(row.runs),
+            f"{row.accuracy:.3f}",
+            "" if row.deviation is None else f"{row.deviation:.3f}",
+            f"{row.log_loss:.3f}",
+            *(("", "", "") if one is None else (f"{one.mean:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", _p(one))),
+            style="bold" if one is not None and one.p_holm < SIGNIFICANT else None,
+        )
+    return Group(table, Text(f"\n{note(rows, baseline, missing)}", style="dim"))
+
+
+def _p(one: Difference) -> str:
+    return "<0.001" if one.p_holm < 0.001 else f"{one.p_holm:.3f}"
+
+
+def as_data(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> dict[str, Any]:
+    """The table for machines."""
+    return {"baseline": baseline, "arms": [_arm(row) for row in rows], "missing": list(missing)}
+
+
+def _arm(row: ArmResult) -> dict[str, Any]:
+    one = row.difference
+    return {
+        "arm": row.arm,
+        "runs": row.runs,
+        "accuracy": row.accuracy,
+        "deviation": row.deviation,
+        "logLoss": row.log_loss,
+        "difference": None
+        if one is None
+        else {
+            "mean": one.mean,
+            "low": one.low,
+            "high": one.high,
+            "pValue": one.p_value,
+            "pHolm": one.p_holm,
+            "repetitions": one.repetitions,
+            "groups": one.groups,
+        },
+    }

@@ -1,0 +1,128 @@
+"""Arms beside each other: means over their repetitions, and paired differences with what chance could have made of them. Numpy alone.
+
+The unit of chance is the group of pairs (`data.source.splitBy`), since pairs that share a prompt or a topic are right or wrong together.
+The bootstrap (Efron, 1979) draws groups, not pairs; repetitions are averaged pair by pair before. Several arms against one baseline are
+corrected by Holm's method (1979).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_core.errors import SpecError
+
+RESAMPLES = 10_000
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The best reward model of a finished run on the held-out pairs."""
+
+    name: str
+    arm: str
+    repetition: tuple[int, int]
+    """`data.splitSeed` and `training.seed`."""
+    right: Mapping[str, bool]
+    """Whether it is right, by pair."""
+    log_loss: float
+    groups: Mapping[str, str]
+    """Group of each pair; a pair that is missing is a group of its own."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of pairs that are right."""
+        return fmean(self.right.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An arm minus the baseline, in held-out accuracy, over the repetitions that both have."""
+
+    mean: float
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    p_value: float
+    """Two-sided, by the bootstrap; not below 1 / `RESAMPLES`."""
+    p_holm: float
+    """Corrected for the number of arms that are compared."""
+    repetitions: int
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """One row of the table."""
+
+    arm: str
+    runs: int
+    accuracy: float
+    deviation: float | None
+    """Standard deviation over the runs; None: there is one run."""
+    log_loss: float
+    difference: Difference | None
+    """None for the baseline, and where it has no repetition in common with this arm."""
+
+
+def compare_arms(results: Sequence[RunResult], baseline: str) -> tuple[ArmResult, ...]:
+    """The arms in their order of appearance.
+
+    Raises:
+        SpecError: No finished run is in arm ``baseline``, though others are (reason `NoBaseline`).
+    """
+    arms = {one.arm: [other for other in results if other.arm == one.arm] for one in results}
+    if arms and baseline not in arms:
+        raise SpecError(
+            f"no finished run of the baseline {baseline!r}",
+            reason="NoBaseline",
+            hint=f"there are: {'; '.join(arms)}; wait, or name another",
+        )
+    bare = {arm: _difference(runs, arms[baseline]) for arm, runs in arms.items() if arm != baseline}
+    corrected = dict(_holm({arm: one for arm, one in bare.items() if one is not None}))
+    return tuple(_row(arm, runs, corrected.get(arm)) for arm, runs in arms.items())
+
+
+def _row(arm: str, runs: Sequence[RunResult], difference: Difference | None) -> ArmResult:
+    accuracies = [run.accuracy for run in runs]
+    deviation = stdev(accuracies) if len(runs) > 1 else None
+    return ArmResult(arm, len(runs), fmean(accuracies), deviation, fmean(run.log_loss for run in runs), difference)
+
+
+def _difference(runs: Sequence[RunResult], baseline: Sequence[RunResult]) -> Difference | None:
+    theirs = {run.repetition: run for run in baseline}
+    common = [(run, theirs[run.repetition]) for run in runs if run.repetition in theirs]
+    sums: dict[tuple[int, str], list[float]] = {}
+    for own, other in common:
+        for pair in own.right.keys() & other.right.keys():
+            group = sums.setdefault((own.repetition[0], own.groups.get(pair, pair)), [0.0, 0.0])
+            group[0] += own.right[pair] - other.right[pair]
+            group[1] += 1
+    if not sums:
+        return None
+    table = np.array([sums[key] for key in sorted(sums)])
+    means = _resampled(table)
+    low, high = np.quantile(means, [0.025, 0.975])
+    p_value = min(1.0, 2 * max(min(float(np.mean(means <= 0)), float(np.mean(means >= 0))), 0.5 / RESAMPLES))
+    mean = float(table[:, 0].sum() / table[:, 1].sum())
+    return Difference(mean, float(low), float(high), p_value, p_value, len(common), len(table))
+
+
+def _resampled(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean differences of `RESAMPLES` draws of groups with replacement; ``table`` has a row of sum and count for each group."""
+    random = np.random.default_rng(0)
+    number = len(table)
+    drawn = [random.multinomial(number, np.full(number, 1 / number), size=_AT_ONCE) @ table for _ in range(RESAMPLES // _AT_ONCE)]
+    totals = np.concatenate(drawn)
+    return np.asarray(totals[:, 0] / totals[:, 1])
+
+
+def _holm(differences: Mapping[str, Difference]) -> Iterator[tuple[str, Difference]]:
+    corrected = 0.0
+    for rank, arm in enumerate(sorted(differences, key=lambda arm: differences[arm].p_value)):
+        one = differences[arm]
+        corrected = max(corrected, min(1.0, (len(differences) - rank) * one.p_value))
+        yield arm, Difference(one.mean, one.low, one.high, one.p_value, corrected, one.repetitions, one.groups)

@@ -1,0 +1,25 @@
+"""What stands under the table of a sweep."""
+
+from collections.abc import Sequence
+
+from ser_core.sweep.comparison import RESAMPLES, ArmResult
+
+_NAMED = 5
+
+
+def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> str:
+    """What the differences rest on, and which runs are missing."""
+    compared = [row.difference for row in rows if row.difference is not None]
+    sentences = [f"held-out accuracy of the best reward model, mean over the runs; baseline: {baseline}"]
+    if compared:
+        least, most = (function(one.groups for one in compared) for function in (min, max))
+        groups = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+        tests = f", p corrected for {len(compared)} comparisons (Holm)" if len(compared) > 1 else ""
+        sentences.append(f"differences: pair by pair, {RESAMPLES:,} draws of the {groups} groups of held-out pairs{tests}")
+    apart = [row.arm for row in rows if row.difference is None and row.arm != baseline]
+    if apart:
+        sentences.append(f"not compared, since no repetition is in common with the baseline: {'; '.join(apart)}")
+    if missing:
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        sentences.append(f"missing: {', '.join(missing[:_NAMED])}{more}")
+    return "\n".join(sentences)

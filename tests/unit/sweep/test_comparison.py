@@ -1,0 +1,83 @@
+"""The numbers of a sweep against plain arithmetic, and what chance makes of them."""
+
+from statistics import fmean
+
+import numpy as np
+import pytest
+
+from ser_core.errors import SpecError
+from ser_core.report.sweep_page import render
+from ser_core.sweep.comparison import RunResult, compare_arms
+from ser_core.sweep.words import note
+
+
+def result(arm, seed, right, split=0, groups=None):
+    pairs = {f"p{number}": bool(one) for number, one in enumerate(right)}
+    return RunResult(f"{arm}-{split}-{seed}", arm, (split, seed), pairs, 0.5, groups or {})
+
+
+def draws(share, number=300, seed=0):
+    return np.random.default_rng(seed).random(number) < share
+
+
+def test_means_and_differences_are_those_of_the_runs():
+    runs = [result("a", 0, [1, 0, 0, 0]), result("a", 1, [1, 1, 0, 0]), result("b", 0, [1, 1, 0, 0]), result("b", 1, [1, 1, 1, 0])]
+    a, b = compare_arms(runs, "a")
+    assert (a.accuracy, b.accuracy, a.runs, a.difference) == (0.375, 0.625, 2, None)
+    assert a.deviation == pytest.approx(0.1768, abs=1e-4)
+    assert (b.difference.mean, b.difference.repetitions, b.difference.groups) == (0.25, 2, 4)
+
+
+def test_only_repetitions_that_both_have_are_compared():
+    runs = [result("a", 0, [0, 0]), result("a", 1, [1, 1]), result("b", 1, [1, 0]), result("b", 2, [0, 0]), result("c", 5, [1, 1])]
+    _, b, c = compare_arms(runs, "a")
+    assert (b.difference.mean, b.difference.repetitions) == (-0.5, 1)
+    assert c.difference is None
+    assert "no repetition is in common with the baseline: c" in note((b, c), "a", ())
+
+
+def test_pairs_of_another_split_are_other_pairs():
+    runs = [result(arm, 0, [arm == "b"] * 3, split=split) for arm in "ab" for split in (0, 1)]
+    assert compare_arms(runs, "a")[1].difference.groups == 6
+
+
+def test_chance_is_that_of_groups_and_not_of_pairs():
+    base, better = draws(0.5), draws(0.56, seed=1)
+    alone = compare_arms([result("a", 0, base), result("b", 0, better)], "a")[1].difference
+    blocks = np.repeat(draws(0.5, 10, seed=3), 30)
+    together = {f"p{number}": f"g{number // 30}" for number in range(300)}
+    grouped = compare_arms([result("a", 0, ~blocks, groups=together), result("b", 0, blocks, groups=together)], "a")[1].difference
+    as_pairs = compare_arms([result("a", 0, ~blocks), result("b", 0, blocks)], "a")[1].difference
+    assert alone.low < alone.mean < alone.high
+    assert grouped.high - grouped.low > 3 * (as_pairs.high - as_pairs.low)
+
+
+def test_equal_arms_are_rarely_told_apart_and_better_ones_are():
+    equal = [
+        compare_arms([result("a", 0, draws(0.6, seed=seed)), result("b", 0, draws(0.6, seed=seed + 1000))], "a")[1].difference.p_value
+        < 0.05
+        for seed in range(60)
+    ]
+    assert fmean(equal) < 0.2
+    better = compare_arms([result("a", 0, draws(0.5)), result("b", 0, draws(0.8, seed=1))], "a")[1].difference
+    assert better.low > 0 and better.p_value < 0.01
+
+
+def test_holm_multiplies_by_the_comparisons_that_are_left_and_never_falls():
+    arms = [result("a", 0, draws(0.5))] + [result(name, 0, draws(share, seed=2)) for name, share in (("b", 0.75), ("c", 0.6), ("d", 0.52))]
+    found = sorted((row.difference for row in compare_arms(arms, "a")[1:]), key=lambda one: one.p_value)
+    assert [one.p_holm for one in found] == sorted(one.p_holm for one in found)
+    assert found[0].p_holm == pytest.approx(min(1.0, 3 * found[0].p_value))
+
+
+def test_a_baseline_without_a_finished_run_is_named():
+    assert compare_arms([], "a") == ()
+    with pytest.raises(SpecError, match="no finished run of the baseline 'z'"):
+        compare_arms([result("a", 0, [1])], "z")
+
+
+def test_the_page_holds_the_table_and_no_markup_of_a_name():
+    rows = compare_arms([result("<b>", 0, draws(0.5)), result("c", 0, draws(0.8, seed=1))], "<b>")
+    page = render("hh", rows, "<b>", ["hh-x"])
+    assert "&lt;b&gt;" in page and "<b>" not in page
+    assert "Missing: hh-x." in page
