@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ser_core.report.charts import percent
-from ser_core.sweep.comparison import ArmResult
+from ser_core.sweep.results import ArmResult
 from ser_core.sweep.words import note
 
 

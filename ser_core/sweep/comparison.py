@@ -6,66 +6,15 @@ corrected by Holm's method (1979).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.errors import SpecError
+from ser_core.sweep.results import RESAMPLES, ArmResult, Difference, RunResult
 
-RESAMPLES = 10_000
 _AT_ONCE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """The best reward model of a finished run on the held-out pairs."""
-
-    name: str
-    arm: str
-    repetition: tuple[int, int]
-    """`data.splitSeed` and `training.seed`."""
-    right: Mapping[str, bool]
-    """Whether it is right, by pair."""
-    log_loss: float
-    groups: Mapping[str, str]
-    """Group of each pair; a pair that is missing is a group of its own."""
-
-    @property
-    def accuracy(self) -> float:
-        """Share of pairs that are right."""
-        return fmean(self.right.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """An arm minus the baseline, in held-out accuracy, over the repetitions that both have."""
-
-    mean: float
-    low: float
-    """Lower end of the 95 % interval."""
-    high: float
-    p_value: float
-    """Two-sided, by the bootstrap; not below 1 / `RESAMPLES`."""
-    p_holm: float
-    """Corrected for the number of arms that are compared."""
-    repetitions: int
-    groups: int
-
-
-@dataclass(frozen=True, slots=True)
-class ArmResult:
-    """One row of the table."""
-
-    arm: str
-    runs: int
-    accuracy: float
-    deviation: float | None
-    """Standard deviation over the runs; None: there is one run."""
-    log_loss: float
-    difference: Difference | None
-    """None for the baseline, and where it has no repetition in common with this arm."""
 
 
 def compare_arms(results: Sequence[RunResult], baseline: str) -> tuple[ArmResult, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ser_core.sweep.comparison import RESAMPLES, ArmResult
+from ser_core.sweep.results import RESAMPLES, ArmResult
 
 _NAMED = 5
 

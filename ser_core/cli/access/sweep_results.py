@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ser_core.cli.access.stored_run import StoredRun
-from ser_core.sweep.comparison import RunResult
+from ser_core.sweep.results import RunResult
 
 
 def read_result(stored: StoredRun, arm: str) -> RunResult | None:

@@ -20,12 +20,12 @@ from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, say, standard_output
 from ser_core.cli.views.sweep_view import as_data, sweep_view
 from ser_core.errors import SERError, SpecError
-from ser_core.sweep.comparison import RunResult, compare_arms
+from ser_core.sweep.results import RunResult
 from ser_core.sweep.schedule import may_start
 from ser_core.sweep.settings import read_setting
 from ser_core.sweep.variants import Variant, leaders, variants
 
-LOCAL_SECONDS, CLUSTER_SECONDS = 0.5, 5.0
+LOCAL_SECONDS, CLUSTER_SECONDS = 0.2, 5.0
 
 Set = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUES", help="Field of the spec and its values; may be repeated.")]
 Parallel = Annotated[
@@ -68,6 +68,8 @@ def sweep(
     else:
         where = LocalRuns(_local_parallel(parallel))
         code = _carry_out(wanted, runs, where, where.parallel, LOCAL_SECONDS, target)
+    from ser_core.sweep.comparison import compare_arms  # numpy
+
     results = _results(wanted, place, target)
     arms = list(dict.fromkeys(one.arm for one in wanted))
     rows = compare_arms(results, against or arms[0])

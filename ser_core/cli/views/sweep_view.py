@@ -7,20 +7,20 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ser_core.cli.views.status_view import plain_table
-from ser_core.sweep.comparison import ArmResult, Difference
+from ser_core.sweep.results import ArmResult, Difference
 from ser_core.sweep.words import note
 
 SIGNIFICANT = 0.05
 
 
 def sweep_view(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> RenderableType:
-    """One row an arm, bold where it differs from the baseline by more than chance."""
-    table = plain_table("arm", "runs", "held-out", "± sd", "log loss", "− baseline", "95 % interval", "p (Holm)")
-    table.columns[0].no_wrap = False
-    for row in rows:
+    """The arms by number, then a row for each, bold where it differs from the baseline by more than chance. The table fits 80 columns."""
+    arms = [Text.assemble((f"{number:>3}", "bold"), f"  {row.arm}") for number, row in enumerate(rows, 1)]
+    table = plain_table("arm", "runs", "held-out", "sd", "log loss", "− base", "95 % interval", "p")
+    for number, row in enumerate(rows, 1):
         one = row.difference
         table.add_row(
-            Text(row.arm),
+            f"{number:>3}",
             str(row.runs),
             f"{row.accuracy:.3f}",
             "" if row.deviation is None else f"{row.deviation:.3f}",
@@ -28,7 +28,7 @@ def sweep_view(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str])
             *(("", "", "") if one is None else (f"{one.mean:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", _p(one))),
             style="bold" if one is not None and one.p_holm < SIGNIFICANT else None,
         )
-    return Group(table, Text(f"\n{note(rows, baseline, missing)}", style="dim"))
+    return Group(*arms, Text(), table, Text(f"\n{note(rows, baseline, missing)}", style="dim"))
 
 
 def _p(one: Difference) -> str:

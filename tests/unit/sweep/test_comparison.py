@@ -7,7 +7,8 @@ import pytest
 
 from ser_core.errors import SpecError
 from ser_core.report.sweep_page import render
-from ser_core.sweep.comparison import RunResult, compare_arms
+from ser_core.sweep.comparison import compare_arms
+from ser_core.sweep.results import RunResult
 from ser_core.sweep.words import note
 
 

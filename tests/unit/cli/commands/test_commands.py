@@ -19,7 +19,23 @@ from ser_core.cli.app import EXIT_USAGE
 from ser_core.cli.commands.run import EXIT_SUSPENDED
 
 COMMANDS = (
-    *("validate", "run", "status", "why", "evolution", "diff", "report", "logs", "suspend", "resume", "retry", "score", "export", "purge"),
+    *(
+        "validate",
+        "run",
+        "status",
+        "why",
+        "evolution",
+        "diff",
+        "sweep",
+        "report",
+        "logs",
+        "suspend",
+        "resume",
+        "retry",
+        "score",
+        "export",
+        "purge",
+    ),
 )
 
 

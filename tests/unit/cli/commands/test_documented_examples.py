@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 import yaml
@@ -16,10 +17,12 @@ from unit.cli.views.test_terminal_output import printed
 from ser_core.api.serrun import Rule, StorageSpec
 from ser_core.api.status import Outcome, Phase, StageKind, StageStatus
 from ser_core.cli.access.stored_run import StoredRun
+from ser_core.cli.access.sweep_runs import Ended, LocalRuns
 from ser_core.cli.app import app
 from ser_core.cli.commands.diff import diff_view
 from ser_core.cli.views.comparison import compare_runs
 from ser_core.loop.recording.conditions import conditions
+from ser_core.sweep.results import RunResult
 
 MANUAL = Path("docs/cli.md")
 GOLDEN = Path("tests/golden/cli")
@@ -183,6 +186,33 @@ def test_suspend_and_resume(said, api, hh):
     said("suspend", "kubectl ser suspend hh -n lab")
     api.answers[f"{api.runs()}/hh"]["spec"]["suspend"] = True
     said("resume", "kubectl ser resume hh -n lab")
+
+
+def test_sweep(said, monkeypatch):
+    """Six runs that end at once, with results made by dice."""
+
+    class AtOnce(LocalRuns):
+        def start(self, number, name, file, document):
+            self._live[number] = name
+
+        def ended(self):
+            over, self._live = list(self._live), {}
+            return [Ended(number, True, "Completed", 0) for number in over]
+
+    def diced(stored_file, place):
+        return Path(stored_file).stem
+
+    def result(name, arm):
+        seed, share = int(re.search(r"seed(\d)", name)[1]), 0.78 if "calibrated" in arm else 0.70
+        right = np.random.default_rng([seed, "calibrated" in arm]).random(200) < share
+        pairs = {f"pair {number}": bool(one) for number, one in enumerate(right)}
+        return RunResult(name, arm, (0, seed), pairs, 0.5, {pair: f"group {number // 2}" for number, pair in enumerate(pairs)})
+
+    monkeypatch.setattr("ser_core.cli.commands.sweep.LocalRuns", AtOnce)
+    monkeypatch.setattr("ser_core.cli.commands.sweep.open_run", diced)
+    monkeypatch.setattr("ser_core.cli.commands.sweep.read_result", result)
+    monkeypatch.setattr("ser_core.cli.commands.sweep.signal.signal", lambda *_: None)
+    said("sweep", "ser sweep serrun.yaml --set training.seed=0..2 --set loop.rule=paper,calibrated")
 
 
 def test_suspend_here(said):

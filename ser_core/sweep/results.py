@@ -1,0 +1,58 @@
+"""What a sweep has measured: run by run, and arm by arm."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+RESAMPLES = 10_000
+"""Draws of the bootstrap."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The best reward model of a finished run on the held-out pairs."""
+
+    name: str
+    arm: str
+    repetition: tuple[int, int]
+    """`data.splitSeed` and `training.seed`."""
+    right: Mapping[str, bool]
+    """Whether it is right, by pair."""
+    log_loss: float
+    groups: Mapping[str, str]
+    """Group of each pair; a pair that is missing is a group of its own."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of pairs that are right."""
+        return fmean(self.right.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An arm minus the baseline, in held-out accuracy, over the repetitions that both have."""
+
+    mean: float
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    p_value: float
+    """Two-sided, by the bootstrap; not below 1 / `RESAMPLES`."""
+    p_holm: float
+    """Corrected for the number of arms that are compared."""
+    repetitions: int
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """One row of the table."""
+
+    arm: str
+    runs: int
+    accuracy: float
+    deviation: float | None
+    """Standard deviation over the runs; None: there is one run."""
+    log_loss: float
+    difference: Difference | None
+    """None for the baseline, and where it has no repetition in common with this arm."""
