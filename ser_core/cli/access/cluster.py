@@ -103,7 +103,7 @@ class Cluster:
             SpecError: Admission says no (``RefusedByServer``), in its own words.
         """
         metadata = {**document.get("metadata", {}), "namespace": self.namespace}
-        body = json.dumps({**document, "metadata": metadata}, ensure_ascii=False, default=str).encode()
+        body = json.loads(json.dumps({**document, "metadata": metadata}, default=str))  # YAML knows dates, JSON does not
         try:
             self._call("POST", f"{_RUNS}/namespaces/{self.namespace}/serruns", body, [("fieldValidation", "Strict")])
         except _Refused as error:

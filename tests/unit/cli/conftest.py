@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -63,6 +64,7 @@ class SmallApi:
     kubeconfig: Path
     answers: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
+    created: Callable = lambda body: body
 
     def put_run(self, run, namespace="lab"):
         """Serve a run under its name."""
@@ -90,6 +92,8 @@ def api(tmp_path, monkeypatch):
             url = urlsplit(self.path)
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             small.asked.append((self.command, url.path, parse_qs(url.query), json.loads(sent) if sent else None))
+            if self.command == "POST":
+                small.answers[url.path] = (201, small.created(json.loads(sent)))
             found = small.answers.get(url.path, (404, {"message": f"{url.path} not found"}))
             code, body = found if isinstance(found, tuple) else (200, found)
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
@@ -99,7 +103,7 @@ def api(tmp_path, monkeypatch):
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_PATCH = answer
+        do_GET = do_PATCH = do_POST = answer
 
         def log_message(self, *_):
             pass

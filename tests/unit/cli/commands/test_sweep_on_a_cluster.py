@@ -1,0 +1,60 @@
+"""`ser sweep -n`: SERRuns with one label, created once, awaited, and never taken from others."""
+
+import json
+
+import pytest
+import yaml
+
+ARMS = ("--set", "training.seed=0..1", "-n", "lab")
+
+
+@pytest.fixture
+def file(tmp_path):
+    spec = {"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://c/d"}}, "storage": {"uri": "s3://bucket/x"}}
+    document = {"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "hh"}, "spec": spec}
+    (tmp_path / "hh.yaml").write_text(yaml.safe_dump(document))
+    return tmp_path / "hh.yaml"
+
+
+@pytest.fixture
+def cluster(api, monkeypatch):
+    """A created run fails at once, so that no store is asked."""
+    monkeypatch.setattr("ser_core.cli.commands.sweep.CLUSTER_SECONDS", 0.01)
+    monkeypatch.setattr("ser_core.cli.commands.sweep.signal.signal", lambda *_: None)
+
+    def create(body):
+        failed = {"phase": "Failed", "message": "no"}
+        api.answers[f"{api.runs()}/{body['metadata']['name']}"] = {**body, "status": failed}
+        return body
+
+    api.created = create
+    return api
+
+
+def posted(api):
+    return [body for method, _, _, body in api.asked if method == "POST"]
+
+
+def test_runs_are_created_with_the_label_of_the_sweep_and_the_second_follows_the_first(ser, cluster, file):
+    ended = ser("sweep", file, *ARMS, "-o", "json")
+    assert ended.code == 1
+    assert [body["metadata"]["name"] for body in posted(cluster)] == ["hh-seed0", "hh-seed1"]
+    assert {body["metadata"]["labels"]["ser.dev/sweep"] for body in posted(cluster)} == {"hh"}
+    assert [body["spec"].get("from") for body in posted(cluster)] == [None, {"run": "hh-seed0"}]
+    assert "hh-seed0: Failed: no" in ended.err
+    assert json.loads(ended.out)["missing"] == ["hh-seed0", "hh-seed1"]
+
+
+def test_the_same_command_creates_nothing_again(ser, cluster, file):
+    ser("sweep", file, *ARMS)
+    before = len(posted(cluster))
+    ser("sweep", file, *ARMS)
+    assert len(posted(cluster)) == before == 2
+
+
+def test_a_run_of_that_name_that_is_of_no_sweep_is_left_alone(ser, cluster, file):
+    cluster.answers[f"{cluster.runs()}/hh-seed0"] = {"metadata": {"name": "hh-seed0"}, "spec": {}}
+    ended = ser("sweep", file, *ARMS)
+    assert ended.code == 10
+    assert "holds a run 'hh-seed0' that is not of this sweep" in ended.err
+    assert posted(cluster) == []
