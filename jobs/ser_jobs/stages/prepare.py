@@ -14,6 +14,7 @@ from ser_core.data.preparing.sides import write_sides
 from ser_core.data.reading.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.reading.locations import Access
 from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
+from ser_core.learn.base_models import try_policy, try_reward_model
 from ser_core.store.probe import probe
 from ser_jobs.process.context import StageContext, StageOutput
 
@@ -32,9 +33,12 @@ def body(context: StageContext) -> StageOutput:
     context.reporter.event("store-probed", storage=spec.storage.uri)
     model_folder = context.workdir / "model"
     model = check_base_model(spec.reward_model, access, model_folder)
-    context.reporter.event("model-checked", base=model.location.pinned, model_type=model.model_type)
+    tried = try_reward_model(model, spec.reward_model, context.workdir / "model-trial")
+    context.reporter.event("model-checked", base=model.location.pinned, model_type=model.model_type, new_parts=list(tried.new))
     policy = None if spec.policy is None else check_policy_base(spec.policy, access, context.workdir / "policy")
-    if policy is not None:
+    warnings = tried.warnings
+    if spec.policy is not None and policy is not None:
+        warnings += try_policy(policy, spec.policy, tried, context.workdir / "policy-trial").warnings
         context.reporter.event("policy-checked", base=policy.location.pinned, model_type=policy.model_type)
     data_folder = context.workdir / "data"
     data_folder.mkdir()
@@ -49,7 +53,7 @@ def body(context: StageContext) -> StageOutput:
         weights = {} if base is None else base.fetch(context.workdir / name, lambda: context.reporter.progress(0, 1, "files"))
         files |= {f"{name}/{file}": path for file, path in weights.items()}
     files["provenance.json"] = _write_provenance(data_folder / "provenance.json", model, policy, prepared, prompts)
-    return StageOutput(files, prepared.metrics)
+    return StageOutput(files, prepared.metrics.model_copy(update={"warnings": (*prepared.metrics.warnings, *warnings)}))
 
 
 def _prompts(spec: SERRunSpec, access: Access, heldout: Path, context: StageContext) -> Prompts | None:

@@ -2,10 +2,11 @@
 
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,9 @@ from ser_core.cli.views.output import Format, FormatOption, print_data, print_er
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 from ser_core.memory.plan import Models, plans
 from ser_core.memory.words import memory_line, remedy
+
+if TYPE_CHECKING:
+    from ser_core.learn.base_models import Tried
 
 Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
 Probe = Annotated[
@@ -134,21 +138,28 @@ def check_store(run: SERRun) -> Check:
 
 
 def check_model(run: SERRun) -> Check:
-    """The base models' files are complete, and transformers can score, or write, with their kinds."""
+    """The base models' files are whole, their weights fit, and transformers can score, or write, with them."""
     from ser_core.data.reading.base_model import check_base_model, check_policy_base
     from ser_core.data.reading.locations import Access
 
+    trial = _trial()
     access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
-    with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
-        model = check_base_model(run.spec.reward_model, access, Path(folder))
-        refuse_unscorable(model.model_type, run.spec.reward_model.base)
-        models = [model]
+    with tempfile.TemporaryDirectory(prefix="ser-validate-") as name:
+        folder = Path(name)
+        model = check_base_model(run.spec.reward_model, access, folder / "reward")
+        tried = [trial.try_reward_model(model, run.spec.reward_model, folder / "reward-trial")]
         if policy is not None:
-            models.append(check_policy_base(policy, access, Path(folder, "policy")))
-            refuse_no_writer(models[-1].model_type, policy.base)
-        shapes = [found.shape() for found in models]
-    lines = [f"{found.location.pinned}: {found.model_type}, {len(found.files)} files" for found in models]
-    return Check("model", tuple(lines), tuple(check_memory(run.spec, Models(*shapes), lines)))
+            base = check_policy_base(policy, access, folder / "policy")
+            tried.append(trial.try_policy(base, policy, tried[0], folder / "policy-trial"))
+    lines = [_found(one) for one in tried]
+    memory = check_memory(run.spec, Models(*(one.model.shape(one.tensors) for one in tried)), lines)
+    return Check("model", tuple(lines), (*(warning for one in tried for warning in one.warnings), *memory))
+
+
+def _found(tried: "Tried") -> str:
+    model = tried.model
+    new = f", starts with a new {' and '.join(tried.new)}" if tried.new else ""
+    return f"{model.location.pinned}: {model.model_type}, {len(model.files)} files, {len(tried.tensors)} tensors{new}"
 
 
 def check_memory(spec: SERRunSpec, models: Models, lines: list[str]) -> Iterator[str]:
@@ -159,38 +170,17 @@ def check_memory(spec: SERRunSpec, models: Models, lines: list[str]) -> Iterator
             yield f"{memory_line(found)}: does not fit; {remedy(found, spec, models)}"
 
 
-def refuse_unscorable(model_type: str, base: str) -> None:
-    """Raise `SpecError` ``ModelNotSupported`` when transformers has no sequence-classification model of this kind."""
-    if model_type not in _kinds("MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES"):
-        raise SpecError(
-            f"rewardModel.base: {base} is a {model_type}, which transformers cannot load as a sequence-classification model",
-            reason="ModelNotSupported",
-            hint="name a model that AutoModelForSequenceClassification supports, for example a bert, modernbert, llama or qwen3",
-        )
-
-
-def refuse_no_writer(model_type: str, base: str) -> None:
-    """Raise `SpecError` ``ModelNotSupported`` when transformers has no causal language model of this kind."""
-    if model_type not in _kinds("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"):
-        raise SpecError(
-            f"policy.base: {base} is a {model_type}, which transformers cannot load as a causal language model",
-            reason="ModelNotSupported",
-            hint="name a model that AutoModelForCausalLM supports, for example a llama or qwen3",
-        )
-
-
-def _kinds(table: str) -> Collection[str]:
-    """Model types in one of transformers' tables."""
+def _trial() -> ModuleType:
+    """The module that loads models without their weights. It needs torch, which the command line alone does not."""
     try:
-        from transformers.models.auto import modeling_auto
+        from ser_core.learn import base_models
     except ModuleNotFoundError as error:
         raise SpecError(
             f"{error.name} is not installed, stages need it",
             reason="MissingPackage",
             hint="in a checkout of this project: pip install '.[jobs]'",
         ) from error
-    found: Collection[str] = getattr(modeling_auto, table)
-    return found
+    return base_models
 
 
 def check_data(run: SERRun) -> Check:

@@ -1,6 +1,6 @@
 """A base model's files: which ones a run needs, what is refused, and whether its positions reach the longest row.
 
-Only the standard library and the hub client: `ser validate` checks a model without torch.
+Only the standard library and the hub client. Whether the tensors fit the network is asked of transformers, in `ser_core.learn.base_models`.
 """
 
 import contextlib
@@ -14,12 +14,11 @@ from typing import Any
 from ser_core.api.policy import PolicySpec
 from ser_core.api.serrun import RewardModelSpec
 from ser_core.data.reading.locations import Access, Location, locate
-from ser_core.data.reading.weight_headers import tensor_shapes
+from ser_core.data.reading.other_formats import INDEX, WEIGHTS, recognise
+from ser_core.data.reading.weight_headers import Tensor, read_tensors
 from ser_core.errors import SpecError
 from ser_core.memory.shape import ModelShape, model_shape
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 TOKENIZERS = (
     ("tokenizer.json",),
     ("vocab.txt",),
@@ -37,7 +36,9 @@ SETTINGS = (
     "added_tokens.json",
     "chat_template.jinja",
 )
-_PICKLES = ("pytorch_model", "model.bin", "tf_model", "flax_model", "model.pt", "model.pth")
+_PACKED = ("F8_", "F6_", "F4")
+"""How the types of quantised numbers begin; integers are such too where they are a layer's weight."""
+_INTEGERS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"})
 _POSITIONS_AFTER_PADDING = frozenset(
     {
         "roberta",
@@ -67,9 +68,25 @@ class BaseModel:
     config: Mapping[str, Any]
     """Content of config.json."""
 
-    def shape(self) -> ModelShape:
-        """Its sizes, read from the headers of its weights."""
-        return model_shape(self.config, tensor_shapes(self.location, self.files))
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of all files but the weights."""
+        return tuple(name for name in self.files if name != INDEX and not name.endswith(".safetensors"))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors without their numbers, read from the headers of its weights.
+
+        Raises:
+            SpecError: A file is not whole or no safetensors file (``BadWeights``), or the numbers are quantised (``ModelNotSupported``).
+            StoreError: Store or hub cannot be reached.
+        """
+        found = read_tensors(self.location, self.files)
+        refuse_quantised_numbers(found, self.location.pinned)
+        return found
+
+    def shape(self, tensors: Mapping[str, Tensor]) -> ModelShape:
+        """Its sizes, from its `tensors`."""
+        return model_shape(self.config, {name: tensor.shape for name, tensor in tensors.items()})
 
     def fetch(self, folder: Path, alive: Callable[[], None]) -> dict[str, Path]:
         """Local copies of all files by name; ``alive`` is called after each."""
@@ -90,10 +107,10 @@ def check_base_model(spec: RewardModelSpec, access: Access, folder: Path) -> Bas
 
     Raises:
         SpecError: ``ModelNotFound``, ``NoSafetensors``, ``MissingShard``, ``NoTokenizer``, ``RemoteCode``, ``BadModelConfig``
-            or ``MaxLengthTooLarge``.
+            ``ModelNotSupported`` (quantised) or ``MaxLengthTooLarge``.
         StoreError: Store or hub cannot be reached.
     """
-    with _named("rewardModel.base"):
+    with named("rewardModel.base"):
         model = _check_files(spec.base, spec.revision, access, folder)
     check_max_length(model.config, spec.max_length, "rewardModel.maxLength")
     return model
@@ -112,7 +129,7 @@ def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseMod
             reason="MissingPackage",
             hint="install the extras jobs and vllm where the stages run (docs/install.md), or leave policy.generator out",
         )
-    with _named("policy.base"):
+    with named("policy.base"):
         model = _check_files(spec.base, spec.revision, access, folder)
     check_max_length(model.config, spec.prompt_tokens + spec.answer_tokens, "policy.promptTokens + policy.answerTokens =")
     return model
@@ -122,12 +139,13 @@ def _check_files(base: str, revision: str | None, access: Access, folder: Path) 
     location = locate(base, access, "model", revision)
     names = set(location.sizes)
     if "config.json" not in names:
-        raise _refused("ModelNotFound", f"{base} has no config.json", "name the folder of a transformers model")
+        raise _unrecognised("ModelNotFound", names, base)
     folder.mkdir(parents=True, exist_ok=True)
     config = _read_json(location, "config.json", folder)
     refuse_remote_code(config, "config.json")
     if "tokenizer_config.json" in names:
         refuse_remote_code(_read_json(location, "tokenizer_config.json", folder), "tokenizer_config.json")
+    refuse_quantisation(config, base)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise _refused("BadModelConfig", f"config.json of {base} has no model_type", "save the model with transformers' save_pretrained")
@@ -155,20 +173,46 @@ def weight_files(names: Collection[str], index: Mapping[str, Any] | None, base: 
         SpecError: There are no safetensors weights, or a shard is missing.
     """
     if index is not None:
-        shards = sorted(set(index.get("weight_map", {}).values()))
-        missing = [name for name in shards if name not in names]
-        if missing or not shards:
-            raise _refused(
-                "MissingShard", f"{base}: {INDEX} names {', '.join(missing) or 'no file'}, which is not there", "copy the model again"
-            )
-        return [INDEX, *shards]
+        return [INDEX, *_shards(names, index, base)]
     if WEIGHTS in names:
         return [WEIGHTS]
-    pickles = [name for name in names if name.startswith(_PICKLES)]
-    what = f"only {', '.join(sorted(pickles)[:3])}" if pickles else "no weights"
-    raise _refused(
-        "NoSafetensors", f"{base} has {what}, and pickled weights are never loaded", "convert it: save_pretrained writes safetensors"
-    )
+    raise _unrecognised("NoSafetensors", names, base)
+
+
+def _shards(names: Collection[str], index: Mapping[str, Any], base: str) -> list[str]:
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(name, str) for name in weight_map.values()):
+        raise _refused("MissingShard", f"{base}: weight_map of {INDEX} names no file", "copy the model again, or remove a stray index")
+    shards = sorted(set(weight_map.values()))
+    if others := [name for name in shards if not name.endswith(".safetensors")]:
+        raise _refused(
+            "NoSafetensors",
+            f"{base}: {INDEX} names {', '.join(others[:3])}, and only safetensors are loaded",
+            "convert the model: save_pretrained of transformers writes safetensors with an index of their own",
+        )
+    if missing := [name for name in shards if name not in names]:
+        raise _refused("MissingShard", f"{base}: {INDEX} names {', '.join(missing[:3])}, which is not there", "copy the model again")
+    return shards
+
+
+def refuse_quantisation(config: Mapping[str, Any], base: str) -> None:
+    """Raise `SpecError` ``ModelNotSupported`` when a configuration says that the weights are quantised."""
+    for part in (config, *(content for content in config.values() if isinstance(content, dict))):
+        found = part.get("quantization_config") or part.get("compression_config")
+        if found:
+            method = found.get("quant_method") if isinstance(found, dict) else found
+            raise _quantised(f"{base} is quantised: config.json says {str(method)[:100]}")
+
+
+def refuse_quantised_numbers(tensors: Mapping[str, Tensor], base: str) -> None:
+    """Raise `SpecError` ``ModelNotSupported`` when weights are stored as integers or in 8 bits and less."""
+    for name, tensor in tensors.items():
+        if tensor.dtype.startswith(_PACKED) or (tensor.dtype in _INTEGERS and name.endswith("weight")):
+            raise _quantised(f"{base} is quantised: {name} holds {tensor.dtype}")
+
+
+def _quantised(message: str) -> SpecError:
+    return _refused("ModelNotSupported", message, "name the model that it was made from, with weights in bf16, fp16 or fp32")
 
 
 def refuse_remote_code(config: Mapping[str, Any], name: str) -> None:
@@ -214,13 +258,18 @@ def _read_json(location: Location, name: str, folder: Path) -> dict[str, Any]:
     return content
 
 
+def _unrecognised(reason: str, names: Collection[str], base: str) -> SpecError:
+    what, hint = recognise(names)
+    return _refused(reason, f"{base} has {what}", hint)
+
+
 def _refused(reason: str, message: str, hint: str) -> SpecError:
     return SpecError(message, reason=reason, hint=hint)
 
 
 @contextlib.contextmanager
-def _named(field: str) -> Iterator[None]:
-    """Say which field the model stands in."""
+def named(field: str) -> Iterator[None]:
+    """Say in an error which field of the specification the model stands in."""
     try:
         yield
     except SpecError as error:

@@ -73,7 +73,9 @@ def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None) ->
     endpoint = hub.endpoint or os.environ.get("HF_ENDPOINT")
     with _explained(uri, kind, endpoint):
         api = HfApi(endpoint=endpoint)
-        info = (api.dataset_info if kind == "dataset" else api.model_info)(repository, revision=revision or in_uri)
+        told_by = api.dataset_info if kind == "dataset" else api.model_info
+        # Sizes show weights that are cut off.
+        info = told_by(repository, revision=revision or in_uri, files_metadata=kind == "model")
     files = {file.rfilename: file.size for file in info.siblings or () if not _escapes(file.rfilename)}
     return HubRepository(f"hf://{repository}@{info.sha}", files, repository, str(info.sha), kind, endpoint)
 

@@ -1,41 +1,148 @@
 """How models and tokenizers are read and written."""
 
-from collections.abc import Mapping
+import contextlib
+import errno
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from ser_core.errors import SpecError
+from ser_core.errors import SERError, SpecError, is_disk_full
+from ser_core.learn.compute.fit import Loaded, refuse_unfit
 
 FROM_THE_FOLDER_ALONE: Mapping[str, bool] = MappingProxyType({"local_files_only": True, "trust_remote_code": False})
 """Options of every ``from_pretrained``: no hub, and none of a model's own code. Without a plain no transformers asks on a terminal."""
+_OF_THE_MACHINE = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT})
+_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc")
 
 
 def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[Any, Any]:
-    """An fp32 network and its tokenizer.
+    """An fp32 network and its tokenizer. The network has a row of embeddings for every token.
 
     Args:
         kind: An auto class of transformers.
         folder: Where they are.
         field: Of the specification, for messages.
-        options: Of ``from_pretrained``.
+        options: Of its configuration.
 
     Raises:
-        SpecError: ``kind`` cannot make a network of it.
+        SpecError: ``kind`` cannot make a network of it, or the weights do not fit that network.
+    """
+    with told_of_the_model(field, f"{kind.__name__} cannot load it"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
+        config = AutoConfig.from_pretrained(folder, **FROM_THE_FOLDER_ALONE, **options)
+        network, told = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused by name in the next line
+            output_loading_info=True,
+            **FROM_THE_FOLDER_ALONE,
+        )
+        refuse_unfit(network, told, field, new_head=kind is AutoModelForSequenceClassification)
+        lengthen(network, tokenizer)
+    return network, tokenizer
+
+
+def load_without_weights(
+    kind: Any, folder: Path, tensors: Mapping[str, torch.Tensor], field: str, *, new_head: bool, **options: Any
+) -> tuple[Any, Loaded]:
+    """What `load_network` would find, on the meta device: neither memory nor time is spent on weights.
+
+    Args:
+        kind: A model class of transformers; an auto class needs a folder with weights.
+        folder: With ``config.json``.
+        tensors: Of the weights, by name, on the meta device.
+        field: Of the specification, for messages.
+        new_head: Whether its head, with the pooler, may be new.
+        options: Of its configuration.
+
+    Returns:
+        The network, without numbers, and what of it is new.
+
+    Raises:
+        SpecError: As of `load_network`.
+    """
+    with told_of_the_model(field, f"{kind.__name__} cannot load it"):
+        config = AutoConfig.from_pretrained(folder, **FROM_THE_FOLDER_ALONE, **options)
+        network, told = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(tensors),
+            device_map={"": "meta"},
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **FROM_THE_FOLDER_ALONE,
+        )
+        return network, refuse_unfit(network, told, field, new_head=new_head)
+
+
+@contextlib.contextmanager
+def told_of_the_model(field: str, what: str) -> Iterator[None]:
+    """Turn whatever transformers raises into an error about the model, but for what is the machine's: memory, disk and other processes.
+
+    Args:
+        field: Of the specification, for the message.
+        what: What cannot be done with the model.
+
+    Raises:
+        SpecError: ``ModelNotSupported``.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
-        network = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **FROM_THE_FOLDER_ALONE, **options)
-    except (OSError, ValueError, KeyError) as error:
+        yield
+    except SERError:
+        raise
+    except BaseException as error:  # the tokenizers, which are in Rust, panic with one that is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        if any(text in str(error).lower() for text in _NO_MEMORY) and not isinstance(error, torch.OutOfMemoryError):
+            raise MemoryError(str(error).strip().split("\n")[0]) from error
+        if _is_of_the_machine(error):
+            raise
         raise SpecError(
-            f"{field}: {kind.__name__} cannot load it: {str(error).splitlines()[0]}",
+            f"{field}: {what}: {_first_line(error)}",
             reason="ModelNotSupported",
-            hint=f"name a model with safetensors weights that {kind.__name__} supports",
+            hint="name a model that transformers supports, with whole and unchanged files: config.json, tokenizer, safetensors",
         ) from error
-    return network, tokenizer
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | torch.distributed.DistError) or is_disk_full(error):
+        return True
+    return isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
+
+
+def last_token(tokenizer: Any) -> int:
+    """The highest id that a tokenizer gives; -1 where it has no token."""
+    return max(tokenizer.get_vocab().values(), default=-1)
+
+
+def rows_for_tokens(network: Any) -> int | None:
+    """Rows of a network's table of embeddings; None: it has no such table, as CANINE."""
+    with contextlib.suppress(NotImplementedError):
+        rows: int | None = getattr(network.get_input_embeddings(), "num_embeddings", None)
+        return rows
+    return None
+
+
+def lengthen(network: Any, tokenizer: Any) -> None:
+    """Give every token of a tokenizer its row in the network's embeddings. New rows are the same in every network of the same kind."""
+    rows = rows_for_tokens(network)
+    if rows is None or last_token(tokenizer) < rows:
+        return
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        network.resize_token_embeddings(last_token(tokenizer) + 1, mean_resizing=False)
 
 
 def export(network: Any, tokenizer: Any, folder: Path) -> None:

@@ -19,7 +19,7 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.compute.precision import Precision, freeze
-from ser_core.learn.compute.pretrained import export, load_network
+from ser_core.learn.compute.pretrained import export, last_token, load_network, told_of_the_model
 from ser_core.learn.reward.batching import Batch
 from ser_core.learn.reward.encoding import Encoder
 
@@ -82,12 +82,12 @@ def load(
         "rewardModel.base",
         num_labels=1,
         problem_type="regression",  # pipelines then return the logit itself, not its sigmoid
-        ignore_mismatched_sizes=True,
     )
     _separate_padding(network, tokenizer)
     network.config.use_cache = False
     limit = min(_positions(network), tokenizer.model_max_length)
-    encoder = Encoder(tokenizer, min(max_length, limit - 1))
+    with told_of_the_model("rewardModel.base", "its tokenizer cannot be used"):
+        encoder = Encoder(tokenizer, min(max_length, limit - 1))
     if adapter is not None:
         network = adapt_scorer(network, adapter)
     network = (freeze(network, precision) if frozen else network).to(precision.device).eval()
@@ -99,8 +99,8 @@ def _separate_padding(network: Any, tokenizer: Any) -> None:
     """Give the tokenizer a padding token of its own: models that score the last token look for the last one that is not padding."""
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
-        if len(tokenizer) > network.get_input_embeddings().num_embeddings:
-            network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        if last_token(tokenizer) >= network.get_input_embeddings().num_embeddings:
+            network.resize_token_embeddings(last_token(tokenizer) + 1, mean_resizing=False)
     tokenizer.padding_side = "right"
     network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     network.config.pad_token_id = tokenizer.pad_token_id

@@ -55,6 +55,11 @@ def test_the_shards_are_those_of_the_index(check):
         (without("model.safetensors"), "NoSafetensors"),
         ({**without("model.safetensors"), "pytorch_model.bin": {}}, "NoSafetensors"),
         ({**without("model.safetensors"), "model.safetensors.index.json": {"weight_map": {"a": "gone.safetensors"}}}, "MissingShard"),
+        ({**WHOLE, "model.safetensors.index.json": {"metadata": {}, "weight_map": None}}, "MissingShard"),
+        ({**WHOLE, "model.safetensors.index.json": {"weight_map": {"a": 1}}}, "MissingShard"),
+        ({**WHOLE, "a.bin": {}, "model.safetensors.index.json": {"weight_map": {"a": "a.bin"}}}, "NoSafetensors"),
+        ({**WHOLE, "config.json": {**BERT, "quantization_config": {"quant_method": "gptq"}}}, "ModelNotSupported"),
+        ({**WHOLE, "config.json": {**BERT, "text_config": {"quantization_config": {"quant_method": "fp8"}}}}, "ModelNotSupported"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_refused(check, files, reason):
@@ -89,3 +94,7 @@ def test_a_max_length_beyond_the_positions_is_refused_with_both_values(check):
 )
 def test_positions_are_counted_as_the_model_does(config, longest):
     assert longest_input(config) == longest
+
+
+def test_a_configuration_that_says_nothing_of_quantisation_is_none(check):
+    assert check({**WHOLE, "config.json": {**BERT, "quantization_config": None}}).model_type == "bert"

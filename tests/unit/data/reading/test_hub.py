@@ -59,7 +59,10 @@ class Hub(BaseHTTPRequestHandler):
         elif revision not in ("main", "v1", COMMIT):
             self._answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
         else:
-            info = {"id": "org/x", "sha": COMMIT, "siblings": [{"rfilename": name} for name in [*FILES[repository], "../escape.jsonl"]]}
+            files = {**FILES[repository], "../escape.jsonl": b""}
+            sizes = "blobs=true" in self.path.lower()
+            told = [{"rfilename": name, **({"size": len(content)} if sizes else {})} for name, content in files.items()]
+            info = {"id": "org/x", "sha": COMMIT, "siblings": told}
             self._answer(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
 
     def _answer(self, status, content, headers=()):
@@ -134,3 +137,9 @@ def test_the_beginning_of_a_file_is_read_without_the_rest(endpoint, tmp_path):
     access = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint=endpoint))
     location = check_base_model(RewardModelSpec(base="hf://org/model", max_length=512), access, tmp_path / "model").location
     assert location.beginning("model.safetensors", 4) == b"weig"
+
+
+def test_the_sizes_of_a_models_files_are_known(endpoint, tmp_path):
+    access = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint=endpoint))
+    location = check_base_model(RewardModelSpec(base="hf://org/model", max_length=512), access, tmp_path / "model").location
+    assert location.sizes["model.safetensors"] == len(b"weights")

@@ -1,13 +1,20 @@
 """Shapes of tensors are read from the headers of their files; what is no safetensors file is refused."""
 
+import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ser_core.data.reading.locations import LocalFolder
 from ser_core.data.reading.weight_headers import shape_of_folder, tensor_shapes
 from ser_core.errors import SpecError
+
+
+def with_header(header: dict[str, Any], numbers: int = 0) -> bytes:
+    content = json.dumps(header).encode()
+    return struct.pack("<Q", len(content)) + content + b"\0" * numbers
 
 
 def folder_with(content: bytes, folder: Path) -> LocalFolder:
@@ -29,12 +36,24 @@ def test_the_shapes_of_a_model_are_those_of_its_tensors(qwen: Path):
     ("content", "told"),
     [
         (b"", "it is empty"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "it starts with b'version '"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "it is a Git LFS pointer"),
+        (b"PK\x03\x04archive", "it is a zip file"),
+        (b"GGUF\x03\0\0\0more", "it is a GGUF file"),
+        (b"<!doctype html>", "it is a web page"),
+        (b"weights!", "it starts with b'weights!'"),
         (struct.pack("<Q", 100) + b"{}", "its header has 2 of 100 bytes"),
         (struct.pack("<Q", 2) + b"{]", "its header is no JSON"),
         (struct.pack("<Q", 2) + b"[]", "its header is no JSON object"),
+        (struct.pack("<Q", 9000) + b"[" * 9000, "its header is no JSON"),
+        (with_header({}), "there is no tensor in it"),
+        (with_header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}), "it is cut off: it has"),
+        (with_header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 9), "and its header tells of"),
+        (with_header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, 4), "its header says of 'a' only"),
+        (with_header({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, 4), "its header says of 'a' only"),
+        (with_header({"a": {"shape": [1]}}), "its header says of 'a' only"),
+        (with_header({"a": [1]}), "its header says of 'a' only"),
+        (with_header({"a": {"dtype": "U8", "shape": [1], "data_offsets": [1, 2]}}, 2), "overlap or leave a gap at byte 0"),
     ],
-    ids=["empty", "Git LFS pointer", "cut off", "damaged", "a list"],
 )
 def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes, told: str):
     with pytest.raises(SpecError) as raised:

@@ -1,0 +1,229 @@
+"""The base models of a run, tried before anything is spent: `ser validate` and the stage `prepare` load them without their weights.
+
+transformers itself says what fits: it makes each network on the meta device, which has no memory, and gets the names and shapes of the
+weights from the headers of their files. So its own renaming and merging of tensors counts, for every family that it knows.
+"""
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import AutoTokenizer
+from transformers.models.auto import modeling_auto
+
+from ser_core.api.policy import PolicySpec
+from ser_core.api.serrun import RewardModelSpec
+from ser_core.data.reading.base_model import BaseModel, named
+from ser_core.data.reading.weight_headers import Tensor
+from ser_core.errors import SpecError
+from ser_core.learn.compute.fit import Loaded
+from ser_core.learn.compute.parts import heads
+from ser_core.learn.compute.pretrained import FROM_THE_FOLDER_ALONE, last_token, load_without_weights, rows_for_tokens, told_of_the_model
+from ser_core.learn.policy.generation import encode_prompts
+from ser_core.learn.reward.encoding import Encoder
+
+_SCORES = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+_WRITES = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+_ENCODERS = frozenset(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES) | {"bert-generation"}
+_TWO_PARTS = frozenset(modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+_NOT_ROW_BY_ROW = {"xlnet": "whose score of a row depends on the padding of its batch"}
+"""Kinds that transformers can load to score with, and what is wrong with their scores (measured)."""
+_PERMUTED = frozenset({"xlnet"})
+"""Kinds that transformers lists as language models, and that do not write from left to right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A base model without its weights."""
+
+    model: BaseModel
+    tensors: Mapping[str, Tensor]
+    network: Any
+    tokenizer: Any
+    new: tuple[str, ...]
+    """Parts that its files have no weights for."""
+    warnings: tuple[str, ...]
+
+
+def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> Tried:
+    """Whether a base model can become the reward model.
+
+    Args:
+        model: The base model, its files checked.
+        spec: What is asked of it.
+        folder: For its configuration and its tokenizer; created.
+
+    Raises:
+        SpecError: transformers cannot score with its kind, its weights do not fit, or its tokenizer cannot be used (`BaseModel.tensors` and
+            `load_network` name the reasons).
+        StoreError: Store or hub cannot be reached.
+    """
+    field = "rewardModel.base"
+    if model.model_type not in _SCORES:
+        raise _refused(
+            f"{field}: {spec.base} is a {model.model_type}, which transformers cannot load as a sequence-classification model",
+            "name a model that AutoModelForSequenceClassification supports, for example a bert, modernbert, llama or qwen3",
+        )
+    if (why := _why_it_cannot_score(model)) is not None:
+        raise _refused(
+            f"{field}: {spec.base} is a {model.model_type}, {why}",
+            "name an encoder or a decoder alone, for example a bert, modernbert, llama or qwen3",
+        )
+    tried = _try(model, _SCORES, folder, field)
+    with told_of_the_model(field, "its tokenizer cannot be used"):
+        Encoder(tried.tokenizer, spec.max_length).rows(["a"], ["b"])
+    longest = tried.tokenizer.model_max_length
+    if spec.max_length <= longest:
+        return tried
+    cut = f"rewardModel.maxLength {spec.max_length}: its tokenizer allows {longest} (model_max_length), so rows are cut to {longest - 1}"
+    return replace(tried, warnings=(*tried.warnings, cut))
+
+
+def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) -> Tried:
+    """Whether a base model can become the policy, and whether there can be a critic.
+
+    Args:
+        model: The base model, its files checked.
+        spec: What is asked of it.
+        reward: The reward model, which the critic best starts from.
+        folder: For its configuration and its tokenizer; created.
+
+    Raises:
+        SpecError: It does not write from left to right, its weights do not fit, it has no end token, or there can be no critic.
+        StoreError: Store or hub cannot be reached.
+    """
+    field = "policy.base"
+    if model.model_type not in _WRITES or not _writes_from_left_to_right(model):
+        raise _refused(
+            f"{field}: {spec.base} is a {model.model_type}, which "
+            + ("reads in both directions" if model.model_type in _WRITES else "transformers cannot load as a causal language model"),
+            "name a decoder that AutoModelForCausalLM supports, for example a llama or qwen3",
+        )
+    tried = _try(model, _WRITES, folder, field)
+    with told_of_the_model(field, "its tokenizer cannot be used"):
+        encode_prompts(tried.tokenizer, ["a"], tokens=spec.prompt_tokens)
+    if tried.tokenizer.eos_token_id is None and (spec.sft is not None or not _ends(tried, folder)):
+        raise _refused(
+            f"{field}: its tokenizer has no end-of-sequence token", "set eos_token in its tokenizer_config.json, or name another model"
+        )
+    _refuse_without_critic(tried, reward, spec.base, folder)
+    return tried
+
+
+def _try(model: BaseModel, kinds: Mapping[str, Any], folder: Path, field: str) -> Tried:
+    with named(field):
+        tensors = model.tensors()
+    _copy_settings(model, folder)
+    with _quiet():
+        network, loaded = _load(model, tensors, kinds, folder, field)
+        with told_of_the_model(field, "its tokenizer cannot be loaded"):
+            tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
+    return Tried(model, tensors, network, tokenizer, loaded.new, tuple(_warnings(field, network, tokenizer, loaded.surplus)))
+
+
+def _load(model: BaseModel, tensors: Mapping[str, Tensor], kinds: Mapping[str, Any], folder: Path, field: str) -> tuple[Any, Loaded]:
+    scores = kinds is _SCORES
+    options = {"num_labels": 1, "problem_type": "regression"} if scores else {}
+    with told_of_the_model(field, "its weights cannot be read"):
+        shapes = {name: torch.empty(tensor.shape, device="meta") for name, tensor in tensors.items()}
+        return load_without_weights(_class_of(model, kinds), folder, shapes, field, new_head=scores, **options)
+
+
+def _class_of(model: BaseModel, kinds: Mapping[str, Any]) -> Any:
+    """The class that an auto class of transformers chooses."""
+    names = kinds[model.model_type]
+    names = [names] if isinstance(names, str) else list(names)
+    wanted = model.config.get("architectures") or ()
+    return getattr(transformers, next((name for name in names if name in wanted), names[0]))
+
+
+def _copy_settings(model: BaseModel, folder: Path) -> None:
+    """All files but the weights, under their own names."""
+    downloads = folder / "downloads"
+    downloads.mkdir(parents=True, exist_ok=True)
+    for name in model.settings:
+        shutil.copyfile(model.location.fetch(name, downloads), folder / name)
+
+
+def _warnings(field: str, network: Any, tokenizer: Any, surplus: tuple[str, ...]) -> Iterator[str]:
+    rows = rows_for_tokens(network)
+    if rows is not None and last_token(tokenizer) >= rows:
+        yield f"{field}: its tokenizer has tokens up to number {last_token(tokenizer)}, its table {rows} rows: rows are added, at random"
+    if surplus:
+        yield f"{field}: its weights have more layers than config.json says, which are not used: {', '.join(surplus[:3])}"
+
+
+def _why_it_cannot_score(model: BaseModel) -> str | None:
+    if model.config.get("is_encoder_decoder") or model.model_type in _TWO_PARTS:
+        return "an encoder with a decoder, of which only one would read the row"
+    return _NOT_ROW_BY_ROW.get(model.model_type)
+
+
+def _writes_from_left_to_right(model: BaseModel) -> bool:
+    config, kind = model.config, model.model_type
+    if config.get("is_encoder_decoder") or kind in _TWO_PARTS | _PERMUTED or config.get("is_causal") is False:
+        return False
+    if config.get("use_bidirectional_attention") not in (None, False, "vision"):
+        return False
+    return kind not in _ENCODERS or bool(config.get("is_decoder") or config.get("causal"))
+
+
+def _ends(tried: Tried, folder: Path) -> bool:
+    own = transformers.GenerationConfig.from_pretrained(folder) if (folder / "generation_config.json").exists() else None
+    found = (own or tried.network.generation_config).eos_token_id
+    return found is not None and found != []
+
+
+def _refuse_without_critic(policy: Tried, reward: Tried, base: str, folder: Path) -> None:
+    """The critic starts from the reward model or from the policy (`ser_core.learn.policy.ppo.critic`): one of them must be able to."""
+    if _can_be_critic(reward, policy.tokenizer.get_vocab()):
+        return
+    why = "transformers has no scoring model of that kind"
+    if policy.model.model_type in _SCORES:
+        with _quiet():
+            network, _ = _load(policy.model, policy.tensors, _SCORES, folder, "policy.base")
+        if _has_linear_head(network):
+            return
+        why = "the scoring model of that kind has a head of several layers"
+    raise _refused(
+        f"policy.base: {base} is a {policy.model.model_type}: {why}, so PPO's critic cannot start from it; "
+        "nor can it start from rewardModel.base, which is no decoder with the policy's tokens",
+        "name a policy of another kind, for example a llama or qwen3; or set rewardModel.base to a decoder with the policy's tokenizer",
+    )
+
+
+def _has_linear_head(network: Any) -> bool:
+    found = list(heads(network).values())
+    return len(found) == 1 and isinstance(found[0], nn.Linear)
+
+
+def _can_be_critic(reward: Tried, vocabulary: Mapping[str, int]) -> bool:
+    known = reward.tokenizer.get_vocab()
+    decoder = reward.model.model_type in _WRITES and _writes_from_left_to_right(reward.model)
+    return decoder and _has_linear_head(reward.network) and all(known.get(token) == number for token, number in vocabulary.items())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' reports and bars: what they say is in the errors."""
+    log = transformers.utils.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(logging.CRITICAL)
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+
+
+def _refused(message: str, hint: str) -> SpecError:
+    return SpecError(message, reason="ModelNotSupported", hint=hint)

@@ -1,0 +1,131 @@
+"""Whether a folder's weights fit the network that transformers makes of its configuration.
+
+transformers leaves numbers at random where a file has no tensor of the right name and shape, and goes on. Here that is an error, but for
+the score head: a base model has none.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ser_core.errors import SpecError
+from ser_core.learn.compute.parts import heads
+
+_ADAPTER = re.compile(r"\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector)\.")
+_LAYER = re.compile(r"^(.*)\.(\d+)\.")
+_PREFIXES = {
+    "_orig_mod.": ("torch.compile", "model._orig_mod.save_pretrained"),
+    "module.": ("DistributedDataParallel", "model.module.save_pretrained"),
+    "_fsdp_wrapped_module.": ("FSDP", "save_pretrained with the gathered state"),
+    "_checkpoint_wrapped_module.": ("a wrapper that recomputes activations", "save_pretrained of the module inside it"),
+    "base_model.model.": ("peft", "merge_and_unload, then save_pretrained"),
+    "pretrained_model.": ("TRL's value head", "model.pretrained_model.save_pretrained"),
+}
+"""What other tools leave in the names of tensors, which tools those are, and what writes the plain names."""
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a network took from its file."""
+
+    new: tuple[str, ...]
+    """Parts that the file has no weights for: the score head, with it the pooler. They start at random."""
+    surplus: tuple[str, ...]
+    """Layers of the file that the network does not have."""
+
+
+def refuse_unfit(network: Any, told: Mapping[str, Any], field: str, *, new_head: bool) -> Loaded:
+    """Refuse a network that would start from random numbers, or from a part of what its file holds.
+
+    Args:
+        network: As `from_pretrained` returned it.
+        told: transformers' loading info of it (``output_loading_info``), with sizes that differ reported and not raised.
+        field: Of the specification, for the message.
+        new_head: Whether its head, with the pooler, may be new.
+
+    Raises:
+        SpecError: ``ModelNotSupported``, with names of the tensors and what to do.
+    """
+    free = (*(f"{name}." for name in heads(network)), f"{network.base_model_prefix}.pooler.") if new_head else ()
+    missing = sorted(told["missing_keys"])
+    other_size = {name: (tuple(file), tuple(wanted)) for name, file, wanted in told["mismatched_keys"]}
+    unexpected = sorted(told["unexpected_keys"])
+    lacking = [name for name in missing if not name.startswith(free)]
+    unlike = {name: sizes for name, sizes in sorted(other_size.items()) if not name.startswith(free)}
+    if lacking:
+        raise _refused(f"{field}: {_lacking(network, lacking, unexpected)}", _remedy(unexpected))
+    if unlike:
+        raise _refused(f"{field}: {_unlike(unlike)}", _size_remedy(unlike))
+    if ignored := [name for name in unexpected if _ADAPTER.search(name)]:
+        raise _refused(
+            f"{field}: its weights hold a LoRA adapter that is not merged: {_some(ignored)}",
+            "merge it before saving: merge_and_unload, then save_pretrained",
+        )
+    if strange := [name for name in unexpected if not name.startswith(free) and _belongs_to_a_layer(network, name)]:
+        raise _refused(
+            f"{field}: its weights hold what a {network.config.model_type} of this config.json does not use: {_some(strange)}",
+            "copy config.json and weights of one and the same model",
+        )
+    new = {name.removesuffix(".") for name in free if any(one.startswith(name) for one in (*missing, *other_size))}
+    return Loaded(tuple(sorted(new)), tuple(sorted(_surplus_layers(network, unexpected))))
+
+
+def _lacking(network: Any, lacking: list[str], unexpected: list[str]) -> str:
+    held = sum(1 for _ in network.state_dict())
+    there = f"; the file has {_some(unexpected)}" if unexpected else ""
+    tool = next((f", as {tool} names them" for prefix, (tool, _) in _PREFIXES.items() if _any_has(unexpected, prefix)), "")
+    return f"{len(lacking)} of the {held} tensors of this {network.config.model_type} are not in its weights: {_some(lacking)}{there}{tool}"
+
+
+def _remedy(unexpected: list[str]) -> str:
+    for prefix, (_, writes) in _PREFIXES.items():
+        if _any_has(unexpected, prefix):
+            return f"save it again with {writes}, or take {prefix} off the tensors' names"
+    return (
+        "copy the model again, config.json and all weights of one and the same model; save_pretrained of transformers writes them together"
+    )
+
+
+def _any_has(names: Iterable[str], prefix: str) -> bool:
+    return any(name.startswith(prefix) or f".{prefix}" in name for name in names)
+
+
+def _unlike(unlike: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
+    (name, (file, wanted)), *rest = unlike.items()
+    more = f", and {len(rest)} more" if rest else ""
+    return f"{name} is {list(file)} in its weights and {list(wanted)} by its config.json{more}"
+
+
+def _size_remedy(unlike: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
+    if any(0 in file for file, _ in unlike.values()):
+        return "save it again with all weights gathered (ZeRO-3: stage3_gather_16bit_weights_on_model_save, or zero_to_fp32.py)"
+    return "copy config.json and weights of one and the same model"
+
+
+def _belongs_to_a_layer(network: Any, name: str) -> bool:
+    """Whether a tensor without a place stands beside one that has a place, as a bias that the configuration switches off."""
+    owner, _, last = name.rpartition(".")
+    modules = dict(network.named_modules())
+    found = [modules.get(place) for place in (owner, f"{network.base_model_prefix}.{owner}") if place]
+    return last != "_extra_state" and any(part is not None and next(part.parameters(recurse=False), None) is not None for part in found)
+
+
+def _surplus_layers(network: Any, unexpected: list[str]) -> set[str]:
+    modules = dict(network.named_modules())
+    found = set()
+    for name in unexpected:
+        layer = _LAYER.match(name)
+        if layer and any(layer[1] == list_name or f"{network.base_model_prefix}.{layer[1]}" == list_name for list_name in modules):
+            found.add(f"{layer[1]}.{layer[2]}")
+    return found
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(name[:120] for name in names[:_SHOWN]) + more
+
+
+def _refused(message: str, hint: str) -> SpecError:
+    return SpecError(message, reason="ModelNotSupported", hint=hint)

@@ -1,0 +1,237 @@
+"""Base models are tried without their weights: what does not fit is refused, what works is not."""
+
+import json
+
+import pytest
+import torch
+import transformers
+from unit.learn.broken_models import UNFIT, change_config, change_weights, copy_of, pickled_shards
+
+from ser_core.api.policy import PolicySpec
+from ser_core.api.serrun import HubSpec, RewardModelSpec, StorageSpec
+from ser_core.data.reading.base_model import check_base_model, check_policy_base
+from ser_core.data.reading.locations import Access
+from ser_core.errors import SpecError
+from ser_core.learn.base_models import try_policy, try_reward_model
+from ser_core.learn.compute.pretrained import told_of_the_model
+from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.scoring import score_rows
+
+ACCESS = Access(StorageSpec(uri="file:///nowhere"), HubSpec())
+SMALL = {
+    "vocab_size": 257,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+}
+
+
+@pytest.fixture
+def try_reward(tmp_path):
+    def run(folder, max_length=32):
+        spec = RewardModelSpec(base=f"file://{folder}", max_length=max_length)
+        return try_reward_model(check_base_model(spec, ACCESS, tmp_path / "reward"), spec, tmp_path / "reward-trial")
+
+    return run
+
+
+@pytest.fixture
+def try_writer(tmp_path, try_reward, bert):
+    def run(folder, reward=bert):
+        spec = PolicySpec(base=f"file://{folder}", prompt_tokens=32, answer_tokens=16)
+        base = check_policy_base(spec, ACCESS, tmp_path / "policy")
+        return try_policy(base, spec, try_reward(reward), tmp_path / "policy-trial")
+
+    return run
+
+
+@pytest.mark.parametrize("breaking", UNFIT, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("asked", ["reward model", "policy"])
+def test_weights_that_do_not_fit_are_refused_from_their_headers(breaking, asked, qwen, tmp_path, try_reward, try_writer):
+    folder = copy_of(qwen, tmp_path)
+    breaking(folder)
+    reason, told = UNFIT[breaking]
+    field = "rewardModel.base: " if asked == "reward model" else "policy.base: "
+    with pytest.raises(SpecError, match=told) as caught:
+        (try_reward if asked == "reward model" else try_writer)(folder)
+    assert (caught.value.reason, bool(caught.value.hint)) == (reason, True)
+    assert caught.value.message.startswith(field)
+
+
+@pytest.mark.parametrize(
+    "breaking", [one for one in UNFIT if one.__name__ not in ("index_without_map", "quantised_numbers")], ids=lambda one: one.__name__
+)
+@pytest.mark.parametrize("load_it", [lambda folder, fp32: load(folder, fp32, max_length=32), load_policy], ids=["reward model", "policy"])
+def test_weights_that_do_not_fit_are_refused_when_they_are_loaded(breaking, load_it, qwen, tmp_path, fp32):
+    folder = copy_of(qwen, tmp_path)
+    breaking(folder)
+    with pytest.raises(SpecError) as caught:
+        load_it(folder, fp32)
+    assert caught.value.reason == "ModelNotSupported"
+    if UNFIT[breaking][0] == "ModelNotSupported" and "quantised" not in UNFIT[breaking][1]:
+        assert caught.match(UNFIT[breaking][1])
+
+
+FAMILIES = {
+    "roberta": {},
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
+    "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16},
+    "deberta-v2": {},
+    "mpnet": {},
+    "modernbert": {"layer_types": ["full_attention", "sliding_attention"]},
+    "llama": {"num_key_value_heads": 2},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
+    "gemma2": {"num_key_value_heads": 2, "head_dim": 8},
+    "phi3": {"num_key_value_heads": 2, "eos_token_id": 0, "bos_token_id": 0},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
+    "gpt_neox": {},
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
+    "mixtral": {"num_key_value_heads": 2, "num_local_experts": 4},
+    "qwen3_moe": {"num_key_value_heads": 2, "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_base_of_a_family_that_works_is_taken(family, qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    config = transformers.AutoConfig.for_model(family, **{**SMALL, **FAMILIES[family]})
+    kinds = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    (transformers.AutoModelForCausalLM if family in kinds and family != "roberta" else transformers.AutoModel).from_config(
+        config
+    ).save_pretrained(folder)
+    tried = try_reward(folder)
+    assert tried.new
+    assert not {part for part in tried.new if part not in ("score", "classifier", "pre_classifier", "head", "pooler", f"{family}.pooler")}
+
+
+def test_a_missing_pooler_is_told_and_a_head_that_is_there_is_kept(bert, tmp_path, try_reward):
+    folder = copy_of(bert, tmp_path)
+    change_weights(folder, lambda weights: {name: one for name, one in weights.items() if "pooler" not in name})
+    assert try_reward(folder).new == ("bert.pooler", "classifier")
+    change_weights(folder, lambda weights: {**weights, "classifier.weight": torch.zeros(1, 36), "classifier.bias": torch.zeros(1)})
+    assert try_reward(folder).new == ("bert.pooler",)
+    change_weights(folder, lambda weights: {**weights, "classifier.weight": torch.zeros(3, 36), "classifier.bias": torch.zeros(3)})
+    assert try_reward(folder).new == ("bert.pooler", "classifier")
+
+
+def test_layers_that_the_config_leaves_out_are_told(qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    change_config(folder, num_hidden_layers=1, layer_types=["full_attention"])
+    assert "more layers than config.json says, which are not used: model.layers.1" in try_reward(folder).warnings[0]
+
+
+def test_a_tokenizer_that_allows_fewer_tokens_is_told(qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "model_max_length": 40}))
+    assert try_reward(folder, 40).warnings == ()
+    assert "maxLength 64: its tokenizer allows 40" in try_reward(folder, 64).warnings[0]
+
+
+def pad_beyond_the_table(folder):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.add_tokens(["<extra>"])
+    tokenizer.save_pretrained(folder)
+
+
+def test_tokens_beyond_the_table_get_rows_of_their_own(qwen, tmp_path, fp32, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    pad_beyond_the_table(folder)
+    assert "up to number 258, its table 257 rows: rows are added" in try_reward(folder).warnings[0]
+    model = load(folder, fp32, max_length=64)
+    assert score_rows(model, model.encoder.rows(["[PAD]"], ["an <extra> word"]), 512).shape == (1,)
+    policy = load_policy(folder, fp32)
+    assert policy.network.get_input_embeddings().num_embeddings == 259
+    assert all(torch.equal(one, policy.reference.state_dict()[name]) for name, one in policy.network.state_dict().items())
+
+
+def tiny(folder, family, **more):
+    sizes = SMALL if family != "xlnet" else {"vocab_size": 257}
+    config = transformers.AutoConfig.for_model(family, **{**sizes, **more})
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+BART = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+
+
+@pytest.mark.parametrize(
+    ("family", "more", "told"),
+    [
+        ("bart", BART, "an encoder with a decoder"),
+        ("xlnet", {"d_model": 32, "n_layer": 1, "n_head": 4, "d_inner": 64}, "depends on the padding"),
+        ("granite", {"num_key_value_heads": 2}, "cannot load as a sequence-classification model"),
+    ],
+)
+def test_a_base_that_cannot_score_row_by_row_is_refused(family, more, told, qwen, tmp_path, try_reward):
+    with pytest.raises(SpecError, match=told):
+        try_reward(tiny(copy_of(qwen, tmp_path), family, **more))
+
+
+@pytest.mark.parametrize(
+    ("family", "more", "told"),
+    [
+        ("bert", {}, "reads in both directions"),
+        ("bart", BART, "reads in both directions"),
+        ("granite", {"num_key_value_heads": 2}, "no scoring model of that kind, so PPO's critic cannot start"),
+    ],
+)
+def test_a_policy_that_cannot_be_trained_is_refused(family, more, told, qwen, tmp_path, try_writer):
+    with pytest.raises(SpecError, match=told) as caught:
+        try_writer(tiny(copy_of(qwen, tmp_path), family, **more))
+    assert caught.value.message.startswith("policy.base: ")
+
+
+def test_a_policy_without_a_scoring_model_is_taken_where_the_reward_model_can_be_the_critic(qwen, tmp_path, try_writer):
+    assert try_writer(tiny(copy_of(qwen, tmp_path), "granite", num_key_value_heads=2), reward=qwen).new == ()
+
+
+def test_a_policy_without_an_end_token_is_refused(qwen, tmp_path, try_writer):
+    folder = copy_of(qwen, tmp_path)
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "eos_token": None}))
+    change_config(folder, eos_token_id=None)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    with pytest.raises(SpecError, match="no end-of-sequence token"):
+        try_writer(folder)
+
+
+def test_shards_that_are_pickles_are_never_read(qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    pickled_shards(folder)
+    with pytest.raises(SpecError, match="only safetensors are loaded"):
+        try_reward(folder)
+
+
+@pytest.mark.parametrize(
+    "raised", [ImportError("needs sentencepiece"), KeyError("x"), ValueError(""), RuntimeError("bad\nworse"), StopIteration()]
+)
+def test_what_transformers_raises_is_told_of_the_model(raised):
+    with (
+        pytest.raises(SpecError, match=rf"policy\.base: cannot load it: {type(raised).__name__}") as caught,
+        told_of_the_model("policy.base", "cannot load it"),
+    ):
+        raise raised
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("raised", "passed_on"),
+    [
+        (MemoryError("no"), MemoryError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), MemoryError),
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+        (OSError(28, "No space left on device"), OSError),
+        (OSError(5, "Input/output error"), OSError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_what_is_the_machines_is_passed_on(raised, passed_on):
+    with pytest.raises(passed_on), told_of_the_model("policy.base", "cannot load it"):
+        raise raised
