@@ -37,7 +37,7 @@ STAGES = Image(
     "ser-jobs",
     ROOT / "jobs" / "Dockerfile",
     "CUDA_IMAGE",
-    ("torch", "deepspeed", "transformers", "peft", "trl", "ser_jobs.runtime"),
+    ("torch", "deepspeed", "transformers", "peft", "ser_jobs.runtime"),
     ("python", "-m", "ser_jobs.runtime"),
     30,
 )

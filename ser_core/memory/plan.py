@@ -1,13 +1,13 @@
 """What each stage of a run needs of a GPU, and whether it has it: one answer for the stage itself, `ser validate` and messages."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ser_core.api.serrun import SERRunSpec, StageResources
 from ser_core.memory.activations import MicroBatch, forward_bytes
 from ser_core.memory.amounts import GIBIBYTE, Amounts, amounts, most, room_of
 from ser_core.memory.shape import ModelShape
-from ser_core.memory.training import HALF, NUMBER, Sharding, Training, choose_sharding, training_bytes, training_of
+from ser_core.memory.training import HALF, NUMBER, Sharding, Training, choose_sharding, logits_together, training_bytes, training_of
 
 ASSUMED_GPU = 80 * GIBIBYTE
 """Bytes of a GPU where neither the spec nor a device says them."""
@@ -15,9 +15,9 @@ ASSUMED_GPU = 80 * GIBIBYTE
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The base models of a run."""
+    """The base models of a run, or those that one stage needs."""
 
-    reward: ModelShape
+    reward: ModelShape | None = None
     policy: ModelShape | None = None
 
 
@@ -71,10 +71,12 @@ def reward_batch(spec: SERRunSpec, *, rows: int, half: bool) -> MicroBatch:
 
 
 def _label(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, None]:
+    assert models.reward is not None
     return _scoring(spec, models.reward), None
 
 
 def _retrain(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
+    assert models.reward is not None
     batch = reward_batch(spec, rows=2, half=spec.reward_model.precision != "fp32")
     training = training_of(models.reward, spec.reward_model.adapter, batch)
     sharding = choose_sharding(training, room, processes)
@@ -92,19 +94,19 @@ def _frozen(shape: ModelShape, *, half: bool, output: int = 0) -> int:
     return NUMBER * (shape.weights + output - matrices) + HALF * matrices
 
 
-def _sft(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, None]:
-    """Every process holds everything, and a flat copy of the gradients to exchange them. TRL computes activations again."""
-    assert spec.policy is not None
+def _sft(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
     assert models.policy is not None
     training = _policy_training(spec, models.policy)
-    alone = training_bytes(training, Sharding(0, recompute=True), 1) + _logits(spec, models.policy, training)
-    return alone + amounts({"buckets": NUMBER * training.trainable if processes > 1 else 0}), None
+    training = replace(training, logits=logits_together(models.policy, training.batch))
+    sharding = choose_sharding(training, room, processes)
+    return training_bytes(training, sharding, processes), sharding
 
 
 def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, None]:
     """Every process holds everything: policy and critic with what trains them, and the frozen networks."""
     assert spec.policy is not None
     assert models.policy is not None
+    assert models.reward is not None
     policy = _policy_training(spec, models.policy)
     kept = amounts({"weights kept to fall back on": 2 * NUMBER * policy.trainable})
     half, adapted = policy.batch.half, spec.policy.adapter is not None

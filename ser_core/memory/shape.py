@@ -19,6 +19,8 @@ _NAMES = {
     "heads": ("num_attention_heads", "n_head", "n_heads"),
 }
 """What configurations of transformers call a size."""
+_REWORKED = ("final_logit_softcapping", "logits_soft_cap", "logit_scale", "logits_scaling", "lm_head_multiplier")
+"""What configurations of transformers call a change of the logits after the output layer."""
 _TIMES_HIDDEN = 4
 """Width of the inner layer where a configuration does not name it (GPT-2, BLOOM)."""
 
@@ -45,6 +47,8 @@ class ModelShape:
     """Width of all queries together."""
     heads: int
     vocabulary: int
+    reworks_logits: bool = False
+    """Whether a language model changes what its output layer computes, so that it cannot compute a few tokens at a time."""
 
 
 def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
@@ -76,6 +80,7 @@ def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
         attention=heads * head if isinstance(head, int) else hidden,
         heads=heads,
         vocabulary=text["vocab_size"] if isinstance(text.get("vocab_size"), int) else 0,
+        reworks_logits=any(text.get(name) not in (None, 1.0) for name in _REWORKED),
     )
 
 

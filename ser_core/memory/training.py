@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from ser_core.api.adapter import AdapterSpec
-from ser_core.memory.activations import MicroBatch, activation_bytes
+from ser_core.memory.activations import MicroBatch, activation_bytes, layer_bytes
 from ser_core.memory.amounts import Amounts, amounts, most
 from ser_core.memory.shape import ModelShape
 
@@ -14,6 +14,10 @@ NUMBER = 4
 HALF = 2
 LARGEST_BUCKET = 50_000_000
 """Numbers that processes exchange together."""
+LARGEST_LOGITS = 2**27
+"""Numbers of logits that are computed together."""
+_LOGIT = 16
+"""Bytes of each: itself, and what its gradient is computed from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Training:
     frozen: int
     batch: MicroBatch
     """Of the longest rows."""
+    logits: int = 0
+    """Numbers of logits that are computed together; 0: a network that scores."""
 
     @property
     def bucket(self) -> int:
@@ -61,22 +67,39 @@ def training_of(shape: ModelShape, adapter: AdapterSpec | None, batch: MicroBatc
     return Training(shape, adapter.rank * shape.sides + shape.hidden, shape.weights, batch)
 
 
+def logits_together(shape: ModelShape, batch: MicroBatch) -> int:
+    """Numbers of logits that a language model computes together, all tokens of the batch being an answer's."""
+    whole = batch.tokens * shape.vocabulary
+    return whole if shape.reworks_logits else min(whole, max(LARGEST_LOGITS, shape.vocabulary))
+
+
 def training_bytes(training: Training, sharding: Sharding, processes: int) -> Amounts:
     """Bytes of one process, by part, when it needs the most: in a backward pass, in a step of the optimizer, or when the network is made
     whole again at the end."""
     states = _states(training, sharding.stage, processes)
-    activations = activation_bytes(training.shape, training.batch, recompute=sharding.recompute)
     backward = amounts(
         {
             "gradients": NUMBER * training.trainable / (1 if sharding.stage < 2 else processes),
-            "activations": activations,
+            "buckets": _buckets(training, sharding.stage) if processes > 1 and sharding.stage else 0,
+        }
+    )
+    layers = amounts(
+        {
+            "activations": activation_bytes(training.shape, training.batch, recompute=sharding.recompute),
             "casted copies": _casts(training, recompute=sharding.recompute),
-            "buckets": _buckets(training, sharding.stage) if processes > 1 else 0,
             "gathered layers": NUMBER * training.gathered if sharding.stage == 3 else 0,
         }
     )
-    step = amounts({"gradients": NUMBER * training.trainable * (2 / processes if sharding.stage else 1)})
-    return most((states + backward, states + step, _whole_again(training, sharding.stage, processes)))
+    step = amounts(
+        {
+            "gradients": NUMBER * training.trainable * (2 / processes if sharding.stage else 1),
+            # Without pieces gradients are exchanged when the backward pass is over.
+            "buckets": NUMBER * training.bucket if processes > 1 and not sharding.stage else 0,
+        }
+    )
+    head = _output(training, sharding) if training.logits else amounts({})
+    phases = (states + backward + layers, states + backward + head, states + step, _whole_again(training, sharding.stage, processes))
+    return most(phases)
 
 
 def shardings(processes: int) -> Iterator[Sharding]:
@@ -128,6 +151,23 @@ def _casts(training: Training, *, recompute: bool) -> float:
     return HALF * (training.shape.layer if recompute else training.shape.matrices)
 
 
+def _output(training: Training, sharding: Sharding) -> Amounts:
+    """The output layer's forward and backward pass; what the layers keep is there, but none is computed again yet."""
+    shape, batch = training.shape, training.batch
+    one = layer_bytes(shape, batch) * batch.tokens if sharding.recompute else 0
+    matrix = shape.vocabulary * shape.hidden
+    learns = training.trainable > training.frozen
+    return amounts(
+        {
+            "activations": activation_bytes(shape, batch, recompute=sharding.recompute) - one,
+            "casted copies": (0 if sharding.recompute else _casts(training, recompute=False)) + (HALF * matrix if batch.half else 0),
+            "gathered layers": NUMBER * matrix if sharding.stage == 3 else 0,
+            "logits": training.logits * _LOGIT,
+            "gradient of the output layer": NUMBER * matrix if learns else 0,
+        }
+    )
+
+
 def _buckets(training: Training, stage: int) -> float:
     """Gradients on their way: a flat copy, and from stage 2 on those that are not cut yet."""
-    return NUMBER * training.bucket * (1, 1, 2, 2)[stage]
+    return NUMBER * training.bucket * (1 if stage < 2 else 2)

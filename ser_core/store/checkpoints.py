@@ -81,6 +81,11 @@ class CheckpointStore:
         known = self._read().checkpoints
         return known[0].step if known else None
 
+    def newest_files(self) -> frozenset[str]:
+        """Names of the newest checkpoint's files, unverified; none where there is no checkpoint."""
+        known = self._read().checkpoints
+        return frozenset(known[0].files) if known else frozenset()
+
     def delete_all(self) -> None:
         """Remove every checkpoint, the index first, so that none is half there; also what a killed save left."""
         self._store.delete(self._index_key)

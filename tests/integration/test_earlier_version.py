@@ -20,7 +20,7 @@ from integration.conftest import Run
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "store-0.1.0.tar.xz"
 pytestmark = pytest.mark.timeout(900)
-LEARNT = {"retrain": "training.parquet", "sft": "sft.parquet", "ppo": "ppo.parquet"}
+LEARNT = {"retrain": "training.parquet", "ppo": "ppo.parquet"}
 """A row for each optimizer step, those before the interruption included."""
 TOLERANCE = 0.01
 """Kernels of another processor make differences up to 0.001, the loss of an optimizer's moments greater ones."""
@@ -110,3 +110,16 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint_to_the_same_results(le
     again, before = (numbers(outputs(one, place)[LEARNT[stage]]) for one in (run, undisturbed))
     assert again.keys() == before.keys()
     assert all(again[name] == pytest.approx(before[name], rel=TOLERANCE, abs=TOLERANCE) for name in before)
+
+
+def test_a_pickled_checkpoint_of_a_fine_tuning_is_set_aside_once_and_the_run_ends(left):
+    run = left("sft")
+    (index,) = run.store.glob("default/earlier/*/iter-0000/sft/checkpoints/INDEX.json")
+    assert "optimizer.pt" in json.loads(index.read_text())["checkpoints"][0]["files"]
+
+    ended = run.ser("run", str(run.file), "--json")
+
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    told = [json.loads(line)["event"] for line in ended.stdout.splitlines()]
+    assert (told.count("checkpoint-set-aside"), "resumed" in told) == (1, False)
+    assert run.manifests().keys() == left("completed").manifests().keys()

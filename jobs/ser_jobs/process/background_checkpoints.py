@@ -67,6 +67,11 @@ class BackgroundCheckpoints(CheckpointStore):
         self.wait()
         return super().newest_step()
 
+    def newest_files(self) -> frozenset[str]:
+        """As in `CheckpointStore.newest_files`."""
+        self.wait()
+        return super().newest_files()
+
     def delete_all(self) -> None:
         """As in `CheckpointStore.delete_all`."""
         self.wait()

@@ -16,7 +16,7 @@ def refuse_what_does_not_fit(stage: str, spec: SERRunSpec, folders: Mapping[str,
     Args:
         stage: Its name in ``spec.resources``.
         spec: The run's.
-        folders: Of the models: ``reward``, and ``policy`` where the stage has one.
+        folders: Of the models that the stage needs: ``reward``, ``policy``.
         processes: Of the stage, one for each GPU.
         gpu_memory: Bytes of one GPU; None: there is none.
 
@@ -25,7 +25,7 @@ def refuse_what_does_not_fit(stage: str, spec: SERRunSpec, folders: Mapping[str,
     """
     if gpu_memory is None:
         return
-    models = Models(shape_of_folder(folders["reward"]), shape_of_folder(folders["policy"]) if "policy" in folders else None)
+    models = Models(**{model: shape_of_folder(folder) for model, folder in folders.items()})
     there = getattr(spec.resources, stage).model_copy(update={"gpus": processes, "nodes": 1, "gpu_memory": str(gpu_memory)})
     found = plan(stage, spec, models, there)
     if found is not None and not found.fits:

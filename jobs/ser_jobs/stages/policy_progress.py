@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from ser_core.learn.compute import ranks
 from ser_core.learn.policy.alignment import Answer
 from ser_core.learn.policy.ppo import checkpoint
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.state import PPOState
+from ser_core.learn.policy.supervised import FILES, FineTuningState
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.stage_watch import StageWatch
 
@@ -29,19 +31,28 @@ class SupervisedProgress(StageWatch):
         self._total = total
         context.reporter.progress(0, total, "steps")
 
-    def save(self, step: int, files: Mapping[str, Path]) -> None:
+    def save(self, state: FineTuningState) -> None:
         """Keep a checkpoint."""
-        self._keep(step, lambda _: files)
+        self._keep(len(state.losses), state.write)
 
     def stepped(self, step: int, loss: float) -> None:
         """One more optimizer step is done."""
         self._context.measurements.fine_tuned(loss)
         self._context.reporter.progress(step, self._total, "steps")
 
-    def resume(self) -> Path | None:
-        """Folder of the newest checkpoint; None: there is no checkpoint."""
+    def resume(self) -> FineTuningState | None:
+        """State to go on from; None: there is no checkpoint. All ranks call it together."""
+        self._set_aside_earlier_versions()
         files = self._newest()
-        return next(iter(files.values())).parent if files else None
+        return FineTuningState.read(files["state.safetensors"].parent) if files else None
+
+    def _set_aside_earlier_versions(self) -> None:
+        """Up to version 0.1.0 checkpoints of a fine-tuning were pickled, and nothing is unpickled."""
+        found = self._context.checkpoints.newest_files()
+        if ranks.anywhere(bool(found) and found != set(FILES), self._device) and self._context.rank == 0:
+            self._context.reporter.event("checkpoint-set-aside", reason="an earlier version wrote it; the fine-tuning starts again")
+            self._context.checkpoints.delete_all()
+        ranks.anywhere(False, self._device)  # none looks for a checkpoint before that
 
 
 class PolicyProgress(StageWatch):

@@ -4,8 +4,10 @@ from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
 from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
+from ser_core.learn.compute.pretrained import export
 from ser_core.learn.compute.process_group import process_group
-from ser_core.learn.policy.supervised import count_steps, fine_tune, load_demonstrations
+from ser_core.learn.policy.policy import load_causal
+from ser_core.learn.policy.supervised import count_steps, encode_demonstrations, fine_tune
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.memory_check import refuse_what_does_not_fit
 from ser_jobs.stages.policy_inputs import policy_spec, starting_policy
@@ -17,8 +19,8 @@ def body(context: StageContext) -> StageOutput | None:
 
     Raises:
         DataError: The seed has no training pair, or a prompt has no tokens.
-        SpecError: The policy cannot be loaded, or the processes cannot share a step equally.
-        QualityError: The loss is not finite.
+        SpecError: The policy cannot be loaded.
+        QualityError: The loss or its gradient is not finite.
         Interrupted: The stage was asked to stop; a checkpoint was saved.
     """
     set_up_process(context.spec.threads)
@@ -28,35 +30,34 @@ def body(context: StageContext) -> StageOutput | None:
     precision = detect(policy.precision)
     context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
     base = starting_policy(context)
-    models = {"reward": base, "policy": base}
-    refuse_what_does_not_fit("sft", context.spec.spec, models, processes=context.world_size, gpu_memory=gpu_memory())
+    refuse_what_does_not_fit("sft", context.spec.spec, {"policy": base}, processes=context.world_size, gpu_memory=gpu_memory())
     seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
+    training = context.spec.spec.training
     context.silent("loading the policy")
-    rows = load_demonstrations(
-        base,
+    network, tokenizer = load_causal(base, precision, adapter=policy.adapter, seed=training.seed)
+    rows = encode_demonstrations(
+        tokenizer,
         [pair.prompt for pair in seed],
         [pair.chosen for pair in seed],
         prompt_tokens=policy.prompt_tokens,
         answer_tokens=policy.answer_tokens,
     )
-    progress = SupervisedProgress(context, count_steps(len(rows), policy.sft), precision.device)
-    training = context.spec.spec.training
     with process_group():
+        progress = SupervisedProgress(context, count_steps(len(rows), policy.sft), precision.device)
         losses = fine_tune(
-            base,
+            network,
             rows,
             policy.sft,
             precision,
-            context.workdir,
-            adapter=policy.adapter,
             tokens_per_batch=training.tokens_per_batch,
             seed=training.seed,
-            processes=context.world_size,
             watch=progress,
             resume=progress.resume(),
-        )
+        ).losses
     if context.rank > 0:
         return None
+    context.silent("exporting the policy")
+    export(network, tokenizer, context.workdir / "model")
     metrics = SupervisedMetrics(
         steps=len(losses),
         answers=len(rows),

@@ -27,6 +27,8 @@ from torch import nn
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.engine import (
     LARGEST_GRADIENT_NORM,
+    Engine,
+    LocalEngine,
     adamw,
     moments_of,
     recompute_layers,
@@ -40,18 +42,43 @@ from ser_core.learn.compute.precision import Precision, gpu_memory
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.amounts import room_of
 from ser_core.memory.shape import model_shape
-from ser_core.memory.training import Sharding, Training, choose_sharding
+from ser_core.memory.training import Sharding, Training, choose_sharding, logits_together
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def training_of_network(network: Any, batch: MicroBatch) -> Training:
-    """What decides the memory of training a network; it may have an adapter already."""
+def training_of_network(network: Any, batch: MicroBatch, *, logits: bool = False) -> Training:
+    """What decides the memory of training a network, which may have an adapter already. ``logits``: whether it is a language model."""
     sizes = {True: 0, False: 0}
     for weight in network.parameters():
         sizes[weight.requires_grad] += weight.numel()
     shapes = {name.replace(".base_layer.", "."): tuple(weight.shape) for name, weight in network.named_parameters()}
-    return Training(model_shape(network.config.to_dict(), shapes), sizes[True], sizes[False], batch)
+    shape = model_shape(network.config.to_dict(), shapes)
+    return Training(shape, sizes[True], sizes[False], batch, logits_together(shape, batch) if logits else 0)
+
+
+def engine_for(
+    network: Any,
+    rate: float,
+    tensors: Mapping[str, torch.Tensor] | None,
+    training: Training,
+    precision: Precision,
+    sharding: Sharding | None = None,
+) -> Engine:
+    """The engine of this process, or of all that share the training.
+
+    Args:
+        network: Trained in place.
+        rate: Of the first step.
+        tensors: What an engine returned, to go on from.
+        training: Its sizes.
+        precision: Its device and arithmetic.
+        sharding: How it is spread; None: as the memory of this machine needs it.
+    """
+    sharding = sharding or sharding_of(training, precision)
+    if ranks.count() == 1:
+        return LocalEngine(network, rate, tensors, recompute=sharding.recompute)
+    return distributed_engine(network, rate, tensors, sharding, training)
 
 
 def sharding_of(training: Training, precision: Precision) -> Sharding:

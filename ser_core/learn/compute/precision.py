@@ -4,6 +4,7 @@ Weights, the score head and the scores are always fp32; only the trunk's product
 scores a third of a percent of all pairs would tie exactly.
 """
 
+import contextlib
 import os
 import warnings
 from dataclasses import dataclass
@@ -69,6 +70,16 @@ def detect(requested: Literal["auto", "fp32", "bf16"]) -> Precision:
         cuda_bf16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
         cpuinfo=cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else "",
     )
+
+
+def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
+    """Context in which a network computes its matrix products.
+
+    In training each weight is used once, and a converted copy of it would outlive the piece that ZeRO gathers.
+    """
+    if precision.autocast is None:
+        return contextlib.nullcontext()
+    return torch.autocast(precision.device, dtype=precision.autocast, cache_enabled=not torch.is_grad_enabled())
 
 
 def freeze(network: Any, precision: Precision) -> Any:

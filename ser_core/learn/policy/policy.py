@@ -3,7 +3,6 @@
 Weights and log-probabilities are fp32. Matrix products can be bf16 (autocast).
 """
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.precision import Precision, freeze
 from ser_core.learn.compute.pretrained import export, load_network
 from ser_core.learn.policy.batches import Sequences
+from ser_core.learn.policy.log_probabilities import log_probabilities, passes_logits_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,22 @@ class Policy:
     end_tokens: tuple[int, ...]
     """Ids of the tokens that end an answer."""
     precision: Precision
+    in_chunks: bool
+    """Whether the output layer can compute a batch in chunks (`passes_logits_on`)."""
 
     def log_probabilities(self, batch: Sequences, temperature: float) -> torch.Tensor:
         """Log-probability of every answer token, shape (rows, answer width), fp32; 0 at padding."""
-        return _log_probabilities(self.network, batch, temperature, self.precision)
+        return self._of(self.network, batch, temperature)
 
     def reference_log_probabilities(self, batch: Sequences, temperature: float) -> torch.Tensor:
         """Log-probability of every answer token under the reference policy, shape (rows, answer width), fp32; 0 at padding."""
         if self.reference is not None:
-            return _log_probabilities(self.reference, batch, temperature, self.precision)
+            return self._of(self.reference, batch, temperature)
         with self.network.disable_adapter():
-            return _log_probabilities(self.network, batch, temperature, self.precision)
+            return self._of(self.network, batch, temperature)
+
+    def _of(self, network: Any, batch: Sequences, temperature: float) -> torch.Tensor:
+        return log_probabilities(network, batch, temperature, self.precision, in_chunks=self.in_chunks)
 
     def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
         """Texts of the answers as a reward model reads them: without special tokens, and without the space after ``Answer:``.
@@ -77,17 +82,27 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
     Raises:
         SpecError: transformers cannot load the folder as a causal language model, or the model has no end token.
     """
-    torch.manual_seed(seed)
-    network, tokenizer = load_network(AutoModelForCausalLM, folder, "policy.base")
+    network, tokenizer = load_causal(folder, precision, adapter=adapter, seed=seed)
     ends = _end_tokens(network, tokenizer)
     reference = None
     if adapter is None:
         reference = freeze(load_network(AutoModelForCausalLM, folder, "policy.base")[0], precision).to(precision.device).eval()
-    else:
+    return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network))
+
+
+def load_causal(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> tuple[Any, Any]:
+    """A causal language model to train, on its device, and its tokenizer. Arguments as in `load_policy`.
+
+    Raises:
+        SpecError: transformers cannot load the folder as a causal language model.
+    """
+    torch.manual_seed(seed)
+    network, tokenizer = load_network(AutoModelForCausalLM, folder, "policy.base")
+    if adapter is not None:
         from peft import get_peft_model
 
         network = get_peft_model(network, lora(adapter, "CAUSAL_LM"))
-    return Policy(network.to(precision.device).eval(), reference, tokenizer, ends, precision)
+    return network.to(precision.device).eval(), tokenizer
 
 
 def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
@@ -97,22 +112,3 @@ def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
     if not ends:
         raise SpecError("policy.base: its tokenizer has no end-of-sequence token", reason="ModelNotSupported", hint="name another model")
     return tuple(sorted(ends))
-
-
-def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
-    """Context in which a network computes its matrix products."""
-    return torch.autocast(precision.device, dtype=precision.autocast) if precision.autocast else contextlib.nullcontext()
-
-
-def _log_probabilities(network: Any, batch: Sequences, temperature: float, precision: Precision) -> torch.Tensor:
-    rows, columns = batch.before
-    # The head is by far the widest layer, so it gets only the hidden states that predict answer tokens.
-    head = network.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0][rows, columns],))
-    try:
-        with autocast(precision):
-            logits = network(input_ids=batch.tokens, use_cache=False).logits.float() / temperature
-    finally:
-        head.remove()
-    # This equals log-softmax, without a second tensor of the logits' size.
-    chosen = logits.gather(-1, batch.tokens[rows, columns + 1].unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
-    return batch.spread(chosen)

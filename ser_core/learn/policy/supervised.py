@@ -1,28 +1,37 @@
-"""Supervised fine-tuning of a policy with TRL. The loss is over the tokens of the answers; the tokens of the prompts have none.
+"""Supervised fine-tuning of a policy. Read it from top to bottom.
 
-This module tokenises the rows, and TRL does not: so the policy sees the same prompts, answers and end tokens as later in PPO.
+The loss is the negative log-likelihood of the answers' tokens, those of the prompts have none. Prompts, answers and end tokens are encoded
+as later in PPO. As in the training of a reward model the position in the data is the number of the optimizer step, and dropout is off.
 """
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from safetensors.torch import load_file, save_file
 
-from ser_core.api.adapter import AdapterSpec
 from ser_core.api.policy import SupervisedSpec
-from ser_core.errors import DataError, Interrupted, QualityError, SpecError
+from ser_core.errors import DataError, Interrupted, QualityError
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.adapters import lora
+from ser_core.learn.compute.distributed import engine_for, training_of_network
 from ser_core.learn.compute.precision import Precision
-from ser_core.learn.compute.pretrained import FROM_THE_FOLDER_ALONE, export, load_network
+from ser_core.learn.compute.rate import learning_rate
+from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.generation import encode_prompts
+from ser_core.learn.policy.log_probabilities import log_probabilities, passes_logits_on
+from ser_core.learn.reward.batching import pairs_of_step, shares, steps_per_epoch
+from ser_core.memory.activations import MicroBatch
+from ser_core.memory.training import Sharding
 
-_NOT_RESUMED = frozenset({"training_args.bin", "README.md", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"})
-"""Files of a TRL checkpoint that a resume does not need."""
+_GATHERING = "gathering the weights"
+
+
+FILES = ("losses.json", "state.safetensors")
+"""Of a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,30 @@ class Demonstration:
     """Ends with the end token, unless it was cut."""
     truncated: bool
     """Whether the prompt or the answer was cut."""
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.answer)
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuningState:
+    """What a fine-tuning goes on from: weights and optimizer moments by name (not copied), and the loss of every step taken, in nats."""
+
+    tensors: dict[str, torch.Tensor]
+    losses: tuple[float, ...]
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write ``state.safetensors`` and ``losses.json``; returns them by name."""
+        files = {name: folder / name for name in FILES}
+        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, files["state.safetensors"])
+        files["losses.json"].write_text(json.dumps(self.losses), encoding="utf-8")
+        return files
+
+    @classmethod
+    def read(cls, folder: Path) -> "FineTuningState":
+        """Read what `write` wrote."""
+        losses = json.loads((folder / "losses.json").read_text(encoding="utf-8"))
+        return cls(load_file(folder / "state.safetensors"), tuple(losses))
 
 
 class Watch(Protocol):
@@ -47,8 +80,8 @@ class Watch(Protocol):
         """Whether it is time to save."""
         ...
 
-    def save(self, step: int, files: Mapping[str, Path]) -> None:
-        """Keep a checkpoint: the files that a later attempt needs to resume after ``step``."""
+    def save(self, state: FineTuningState) -> None:
+        """Keep a checkpoint. Every process calls it; only the state of rank 0 has tensors."""
         ...
 
     def silent(self, phase: str) -> None:
@@ -85,169 +118,92 @@ def encode_demonstrations(
     return found
 
 
-def load_demonstrations(
-    base: Path, prompts: Sequence[str], answers: Sequence[str], *, prompt_tokens: int, answer_tokens: int
-) -> list[Demonstration]:
-    """`encode_demonstrations` with the tokenizer in the folder ``base``."""
-    tokenizer = AutoTokenizer.from_pretrained(base, **FROM_THE_FOLDER_ALONE)
-    return encode_demonstrations(tokenizer, prompts, answers, prompt_tokens=prompt_tokens, answer_tokens=answer_tokens)
-
-
 def count_steps(rows: int, spec: SupervisedSpec) -> int:
     """Number of optimizer steps. The last step of an epoch can have fewer answers."""
-    return spec.epochs * -(-rows // spec.answers_per_step)
-
-
-def rows_together(longest: int, budget: int, answers_per_step: int) -> int:
-    """Rows of a micro-batch: the largest divisor of ``answers_per_step`` whose padded rows have at most ``budget`` tokens, or 1."""
-    fitting = [rows for rows in range(1, answers_per_step + 1) if answers_per_step % rows == 0 and rows * longest <= budget]
-    return max(fitting, default=1)
+    return spec.epochs * steps_per_epoch(rows, spec.answers_per_step)
 
 
 def fine_tune(
-    base: Path,
+    network: Any,
     rows: Sequence[Demonstration],
     spec: SupervisedSpec,
     precision: Precision,
-    folder: Path,
     *,
-    adapter: AdapterSpec | None,
     tokens_per_batch: int,
     seed: int,
-    processes: int = 1,
     watch: Watch,
-    resume: Path | None = None,
-) -> tuple[float, ...]:
-    """Fine-tune a policy and export it.
+    resume: FineTuningState | None = None,
+    sharding: Sharding | None = None,
+) -> FineTuningState:
+    """Fine-tune a policy in place with AdamW without weight decay.
+
+    Several processes of one ``torch.distributed`` group call it together, with equal arguments, and share the answers of every step.
 
     Args:
-        base: Folder of a causal language model with its tokenizer, weights in safetensors.
+        network: A causal language model on its device, or one with an adapter, which then learns alone.
         rows: Demonstrations to learn.
         spec: Epochs, learning rate and answers per step.
         precision: Device and number types of the computation.
-        folder: The exported policy is written to ``model/`` in it, adapter merged; TRL writes its checkpoints to ``trainer/``.
-        adapter: Train a LoRA adapter instead of all weights.
         tokens_per_batch: Tokens of a micro-batch, padding included.
-        seed: Seed of the order of the rows, of dropout and of a new adapter.
-        processes: Number of processes that train together, in the environment of torchrun. Each takes an equal share of every step.
-        watch: Hears of every step, and is then asked whether to stop and whether to save.
-        resume: Folder of the checkpoint to resume from.
+        seed: Of the order of the rows.
+        watch: Told after every step, asked before every micro-batch; of several processes before every step.
+        resume: State to go on from.
+        sharding: How it is spread; None: as the memory of this machine needs it.
 
     Returns:
-        Loss of every optimizer step: the mean over the answers' tokens, in nats.
+        The state after the last step, without tensors in all processes but the first. A loss is the mean over the tokens of its step's
+        answers; those before ``resume`` are included.
 
     Raises:
         DataError: There is no demonstration.
-        QualityError: The loss is not finite.
-        Interrupted: The watch asked to stop; a checkpoint was saved.
-        SpecError: transformers cannot load ``base`` as a causal language model, or the processes cannot share a step equally.
+        QualityError: The loss or its gradient is not finite.
+        Interrupted: The watch asked to stop; the last whole step was saved.
     """
-    if spec.answers_per_step % processes:
-        raise SpecError(
-            f"policy.sft.answersPerStep {spec.answers_per_step} is not a multiple of the number of processes, {processes}",
-            reason="UnevenShares",
-            hint=f"set policy.sft.answersPerStep to a multiple of {processes}, or change the GPUs of resources.sft",
-        )
     if not rows:
         raise DataError("the seed has no training pair to fine-tune the policy on", reason="NoPairs", hint="give more labelled pairs")
-    from datasets import Dataset, disable_progress_bars
-    from trl import SFTTrainer
+    losses = list(resume.losses) if resume else []
+    steps, processes, device = count_steps(len(rows), spec), ranks.count(), precision.device
+    budget = precision.batch_tokens(tokens_per_batch)
+    longest = max(map(len, rows))
+    sizes = training_of_network(network, MicroBatch(max(budget, longest), longest, precision.autocast is not None), logits=True)
+    in_chunks = passes_logits_on(network)
+    engine = engine_for(network, spec.learning_rate, resume.tensors if resume else None, sizes, precision, sharding)
 
-    disable_progress_bars()
-    torch.manual_seed(seed)
-    network, tokenizer = load_network(AutoModelForCausalLM, base, "policy.base")
-    share = spec.answers_per_step // processes
-    together = rows_together(max(len(row.prompt) + len(row.answer) for row in rows), precision.batch_tokens(tokens_per_batch), share)
-    teller = _Teller(watch, precision.device)
-    trainer = SFTTrainer(
-        model=network,
-        args=_trl_settings(
-            spec,
-            precision,
-            output_dir=str(folder / "trainer"),
-            per_device_train_batch_size=together,
-            gradient_accumulation_steps=share // together,
-            warmup_steps=-(-count_steps(len(rows), spec) // 10),
-            seed=seed,
-        ),
-        train_dataset=Dataset.from_list([_as_trl(row) for row in rows]),
-        processing_class=tokenizer,
-        callbacks=[teller],
-        peft_config=lora(adapter, "CAUSAL_LM") if adapter is not None else None,
-    )
-    _silence(trainer)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if teller.interrupted_at is not None:
-        raise Interrupted(
-            f"stopped after step {teller.interrupted_at} of the fine-tuning", hint="start it again: it resumes after that step"
-        )
-    watch.silent("exporting the policy")
-    export(trainer.model, tokenizer, folder / "model")
-    return tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
-
-
-def _trl_settings(spec: SupervisedSpec, precision: Precision, **more: Any) -> Any:
-    from trl import SFTConfig
-
-    return SFTConfig(
-        num_train_epochs=spec.epochs,
-        learning_rate=spec.learning_rate,
-        lr_scheduler_type="linear",
-        bf16=precision.autocast is torch.bfloat16,
-        use_cpu=precision.device == "cpu",
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        max_length=None,
-        completion_only_loss=True,
-        dataloader_pin_memory=precision.device == "cuda",
-        **more,
-    )
-
-
-class _Teller(TrainerCallback):
-    """Reports every step to the watch, and makes the trainer save and stop when the watch says so."""
-
-    def __init__(self, watch: Watch, device: str) -> None:
-        self._watch = watch
-        self._device = device
-        self.interrupted_at: int | None = None
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is None:
-            return
-        if not math.isfinite(loss):
+    for step in range(len(losses), steps):
+        chosen = [rows[index] for index in pairs_of_step(step, len(rows), spec.answers_per_step, seed)]
+        lengths = list(map(len, chosen))
+        own = shares(lengths, budget, processes, rows=1)[ranks.rank()]
+        tokens = sum(len(row.answer) for row in chosen)
+        engine.start_step()
+        total = 0.0
+        for number, members in enumerate(own):
+            if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
+                watch.silent(_GATHERING)
+                watch.save(FineTuningState(engine.tensors(), tuple(losses)))
+                ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
+                raise Interrupted(f"stopped after step {step} of {steps} of the fine-tuning", hint="start it again to go on from there")
+            # Processes take the same number of micro-batches, since each exchanges weights or gradients: a row without weight fills up.
+            micro_batch = [chosen[index] for index in members or [lengths.index(min(lengths))]]
+            batch = sequences([row.prompt for row in micro_batch], [row.answer for row in micro_batch], device)
+            likelihood = log_probabilities(engine.network, batch, 1.0, precision, in_chunks=in_chunks).sum()
+            # A sum over the step's tokens divided by their number: how they are cut into micro-batches changes nothing.
+            loss = -likelihood / tokens if members else 0.0 * likelihood
+            engine.backward(loss, last=number == len(own) - 1)
+            total += loss.item()
+        total = ranks.total(torch.tensor(total, dtype=torch.float64, device=device)).item()
+        norm = engine.step(learning_rate(step, steps, spec.learning_rate)) if math.isfinite(total) else math.nan
+        if not (math.isfinite(total) and math.isfinite(norm)):
             raise QualityError(
-                f"the loss of fine-tuning step {state.global_step} is not finite",
+                f"fine-tuning step {step + 1}: the loss is {total:g}, the norm of its gradient {norm:g}",
                 reason="LossNotFinite",
                 hint="lower policy.sft.learningRate, or set policy.precision to fp32",
             )
-        self._watch.stepped(state.global_step, loss)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        stop = ranks.anywhere(self._watch.stopping(), self._device) and state.global_step < state.max_steps
-        control.should_training_stop = control.should_training_stop or stop
-        control.should_save = stop or ranks.anywhere(self._watch.checkpoint_due(), self._device)
-        if control.should_save:
-            self._watch.silent("writing a checkpoint")
-        if stop:
-            self.interrupted_at = state.global_step
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        made = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        files = {path.relative_to(made).as_posix(): path for path in sorted(made.rglob("*")) if path.is_file()}
-        self._watch.save(state.global_step, {name: path for name, path in files.items() if name not in _NOT_RESUMED})
-
-
-def _as_trl(row: Demonstration) -> dict[str, list[int]]:
-    # TRL calls an answer a completion.
-    return {"input_ids": [*row.prompt, *row.answer], "completion_mask": [0] * len(row.prompt) + [1] * len(row.answer)}
-
-
-def _silence(trainer: Any) -> None:
-    """Standard output is for JSON events; TRL must not print there."""
-    from transformers.trainer_callback import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
+        losses.append(total)
+        watch.stepped(step + 1, total)
+        if ranks.anywhere(watch.checkpoint_due(), device):
+            watch.silent(_GATHERING)
+            watch.save(FineTuningState(engine.tensors(), tuple(losses)))
+    watch.silent(_GATHERING)
+    state = FineTuningState(engine.tensors(), tuple(losses))
+    engine.close()
+    return state

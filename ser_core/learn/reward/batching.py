@@ -84,17 +84,18 @@ def pairs_of_step(step: int, pairs: int, pairs_per_step: int, seed: int) -> NDAr
     return epoch_order(pairs, seed, epoch)[within * pairs_per_step : (within + 1) * pairs_per_step]
 
 
-def micro_batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
+def micro_batches(lengths: Sequence[int], tokens_per_batch: int, rows: int = 2) -> list[list[int]]:
     """Cut the pairs of one step into micro-batches, longest first. A pair is never split.
 
     Args:
         lengths: Tokens of each pair's longer row.
-        tokens_per_batch: Tokens of one micro-batch, two padded rows a pair. A pair that is longer alone gets a micro-batch of its own.
+        tokens_per_batch: Tokens of one micro-batch, padding included. A pair that is longer alone gets a micro-batch of its own.
+        rows: That belong together: the two of a pair, or 1.
     """
     batches: list[list[int]] = []
     longest = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batches and 2 * longest * (len(batches[-1]) + 1) <= tokens_per_batch:
+        if batches and rows * longest * (len(batches[-1]) + 1) <= tokens_per_batch:
             batches[-1].append(index)
         else:
             batches.append([index])
@@ -102,7 +103,7 @@ def micro_batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[in
     return batches
 
 
-def shares(lengths: Sequence[int], tokens_per_batch: int, processes: int) -> list[list[list[int]]]:
+def shares(lengths: Sequence[int], tokens_per_batch: int, processes: int, rows: int = 2) -> list[list[list[int]]]:
     """Micro-batches of each process, together the pairs of one step. All processes get the same number: some may be empty.
 
     Micro-batches that are computed at the same time are about as long.
@@ -111,9 +112,10 @@ def shares(lengths: Sequence[int], tokens_per_batch: int, processes: int) -> lis
         lengths: Tokens of each pair's longer row.
         tokens_per_batch: As for `micro_batches`.
         processes: How many there are.
+        rows: As for `micro_batches`.
     """
     cut = [
-        [[own[at] for at in batch] for batch in micro_batches([lengths[index] for index in own], tokens_per_batch)]
+        [[own[at] for at in batch] for batch in micro_batches([lengths[index] for index in own], tokens_per_batch, rows)]
         for own in deal(lengths, processes)
     ]
     most = max(map(len, cut))

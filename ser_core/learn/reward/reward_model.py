@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
-from ser_core.learn.compute.precision import Precision, freeze
+from ser_core.learn.compute.precision import Precision, autocast, freeze
 from ser_core.learn.compute.pretrained import export, last_token, load_network, told_of_the_model
 from ser_core.learn.reward.batching import Batch
 from ser_core.learn.reward.encoding import Encoder
@@ -116,7 +116,7 @@ def _compute_head_alone(network: Any, precision: Precision) -> None:
         head.forward = _row_by_row(head.forward)
     if precision.autocast is not None:
         trunk = without_adapter(network).base_model
-        trunk.forward = _in_autocast(trunk.forward, precision.device, precision.autocast)
+        trunk.forward = _in_autocast(trunk.forward, precision)
 
 
 def _row_by_row(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -126,10 +126,9 @@ def _row_by_row(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Ten
     return run
 
 
-def _in_autocast(forward: Callable[..., Any], device: str, dtype: torch.dtype) -> Callable[..., Any]:
+def _in_autocast(forward: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
     def run(*inputs: Any, **named: Any) -> Any:
-        # In training each weight is used once, and a converted copy of it would outlive the piece that ZeRO gathers.
-        with torch.autocast(device, dtype=dtype, cache_enabled=not torch.is_grad_enabled()):
+        with autocast(precision):
             output = forward(*inputs, **named)
         for name, value in output.items():
             if isinstance(value, torch.Tensor) and value.is_floating_point():

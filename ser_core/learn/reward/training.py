@@ -18,7 +18,8 @@ from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.engine import Engine, LocalEngine
+from ser_core.learn.compute.distributed import engine_for, training_of_network
+from ser_core.learn.compute.rate import learning_rate
 from ser_core.learn.reward.batching import pad, pairs_of_step, shares, steps_per_epoch
 from ser_core.learn.reward.encoding import Row
 from ser_core.learn.reward.losses import bradley_terry, centering, hinge
@@ -26,7 +27,6 @@ from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import Sharding
 
-_WARM_UP = 0.1
 _GATHERING = "gathering the weights"
 
 
@@ -92,12 +92,6 @@ def count_steps(pairs: int, spec: TrainingSpec) -> int:
     return spec.epochs * steps_per_epoch(pairs, spec.pairs_per_step)
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Rate of optimizer step ``step`` (from 0): linear warm-up over the first 10 %, then linearly down to zero after the last."""
-    warm_up = max(1, math.ceil(_WARM_UP * steps))
-    return peak * min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up + 1))
-
-
 def train(
     model: RewardModel,
     pairs: Sequence[TrainingPair],
@@ -131,7 +125,8 @@ def train(
     """
     history = list(resume.history) if resume else []
     device, processes = model.precision.device, ranks.count()
-    engine = _engine(model, spec, resume, sharding)
+    sizes = training_of_network(model.network, _batch(model, spec))
+    engine = engine_for(model.network, spec.learning_rate, resume.tensors if resume else None, sizes, model.precision, sharding)
     trained = replace(model, network=engine.network)
     budget = model.precision.batch_tokens(spec.tokens_per_batch)
 
@@ -176,17 +171,11 @@ def train(
     return state
 
 
-def _engine(model: RewardModel, spec: TrainingSpec, resume: TrainingState | None, sharding: Sharding | None) -> Engine:
-    from ser_core.learn.compute.distributed import distributed_engine, sharding_of, training_of_network
-
-    tensors = resume.tensors if resume else None
+def _batch(model: RewardModel, spec: TrainingSpec) -> MicroBatch:
+    """The largest micro-batch: a pair is never split."""
     length = model.encoder.max_length
     tokens = max(model.precision.batch_tokens(spec.tokens_per_batch), 2 * length)
-    sizes = training_of_network(model.network, MicroBatch(tokens, length, model.precision.autocast is not None))
-    shared = sharding or sharding_of(sizes, model.precision)
-    if ranks.count() == 1:
-        return LocalEngine(model.network, spec.learning_rate, tensors, recompute=shared.recompute)
-    return distributed_engine(model.network, spec.learning_rate, tensors, shared, sizes)
+    return MicroBatch(tokens, length, model.precision.autocast is not None)
 
 
 def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: TrainingSpec) -> torch.Tensor:

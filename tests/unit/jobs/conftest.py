@@ -26,12 +26,13 @@ class Events:
     """Keeps what a stage says."""
 
     shown: list[tuple[int, int, str]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
     def progress(self, step: int, total: int, unit: str) -> None:
         self.shown.append((step, total, unit))
 
     def event(self, name: str, **fields: Any) -> None:
-        pass
+        self.told.append(name)
 
 
 class RunWorkshop:

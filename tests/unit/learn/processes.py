@@ -1,6 +1,7 @@
 """One process of a group that trains; an own module, so that a new process can import it."""
 
 import os
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,15 @@ from torch import distributed, multiprocessing
 from unit.learn.reward.test_training import SPEC, Watch, pairs_of
 
 from ser_core.api.adapter import AdapterSpec
+from ser_core.api.policy import SupervisedSpec
 from ser_core.errors import SERError
+from ser_core.learn.compute.parts import trainable
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.log_probabilities import log_probabilities
+from ser_core.learn.policy.policy import load_causal
+from ser_core.learn.policy.supervised import Demonstration, FineTuningState, fine_tune
 from ser_core.learn.reward.batching import pad
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingState, train
@@ -24,10 +31,12 @@ RATE = 1e-3
 CASE_SPEC = SPEC.model_copy(update={"tokens_per_batch": 128, "learning_rate": RATE})
 """Several micro-batches in a step; the last step of a pass has two pairs only, so that some processes have none."""
 
+State = TrainingState | FineTuningState
+
 
 @dataclass(frozen=True)
 class Case:
-    """One training by all processes."""
+    """One training of a reward model by all processes."""
 
     name: str
     base: Path
@@ -41,14 +50,76 @@ class Case:
     """The process that asks to stop, before step 4."""
     resume: Path | None = None
     broken: bool = False
-    """The head's bias is infinite."""
+    """The bias of the head is infinite."""
+
+    @property
+    def precision(self) -> Precision:
+        return Precision("cpu", torch.bfloat16 if self.half else None)
+
+    @property
+    def lora(self) -> AdapterSpec | None:
+        return AdapterSpec(rank=2, alpha=4) if self.adapter else None
+
+    @property
+    def sharding(self) -> Sharding:
+        return Sharding(self.stage, self.recompute)
+
+    def load(self) -> Any:
+        """What is trained."""
+        return load(self.base, self.precision, max_length=64, adapter=self.lora)
+
+    def network(self, model: Any) -> Any:
+        """Its network."""
+        return model.network
+
+    def train(self, model: RewardModel, watch: "StopsAfter") -> State:
+        """Train it, from a state if there is one."""
+        resume = TrainingState.read(self.resume) if self.resume else None
+        return train(model, pairs_of(model), CASE_SPEC, steps=self.steps, watch=watch, resume=resume, sharding=self.sharding)
+
+    def scores(self, model: RewardModel) -> torch.Tensor:
+        """What it computes in the end."""
+        pairs = pairs_of(model)
+        return model.score(pad([pairs[0].better, pairs[1].worse], model.tokenizer.pad_token_id))
+
+
+class FineTuning(Case):
+    """One fine-tuning of a policy: three steps in each of two passes, the last of them with two answers only."""
+
+    def load(self) -> Any:
+        """A causal language model."""
+        return load_causal(self.base, self.precision, adapter=self.lora)[0]
+
+    def network(self, model: Any) -> Any:
+        """Itself."""
+        return model
+
+    def train(self, model: Any, watch: "StopsAfter") -> State:
+        """Fine-tune it, from a state if there is one."""
+        spec = SupervisedSpec(epochs=2, learning_rate=RATE, answers_per_step=5)
+        resume = FineTuningState.read(self.resume) if self.resume else None
+        rows = demonstrations()
+        return fine_tune(model, rows, spec, self.precision, tokens_per_batch=40, seed=0, watch=watch, resume=resume, sharding=self.sharding)
+
+    def scores(self, model: Any) -> torch.Tensor:
+        """Log-probabilities of answers."""
+        rows = demonstrations()[:2]
+        batch = sequences([row.prompt for row in rows], [row.answer for row in rows], "cpu")
+        return log_probabilities(model, batch, 1.0, self.precision, in_chunks=True)
+
+
+def demonstrations(count: int = 12) -> list[Demonstration]:
+    """Prompts and answers of many lengths."""
+    draw = random.Random(4)
+    rows = [[[draw.randrange(3, 60) for _ in range(draw.randint(1, 12))] for _ in range(2)] for _ in range(count)]
+    return [Demonstration(tuple(prompt), tuple(answer), truncated=False) for prompt, answer in rows]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What one process saw of it."""
 
-    state: TrainingState | None
+    state: Any
     weights: dict[str, torch.Tensor]
     scores: torch.Tensor | None
     error: str | None
@@ -68,39 +139,34 @@ class StopsAfter(Watch):
         super().trained(step)
         self.taken += 1
 
+    def stepped(self, step: int, loss: float) -> None:
+        self.taken += 1
+
     def stopping(self) -> bool:
         return self.taken == self.steps
 
 
-def model_of(case: Case) -> RewardModel:
-    precision = Precision("cpu", torch.bfloat16 if case.half else None)
-    return load(case.base, precision, max_length=64, adapter=AdapterSpec(rank=2, alpha=4) if case.adapter else None)
-
-
 def trained(case: Case, rank: int = 0) -> Outcome:
     """Train as the case says, in this process's group or alone."""
-    model = model_of(case)
-    pairs = pairs_of(model)
+    model = case.load()
+    network = case.network(model)
     if case.broken:
-        next(part for name, part in model.network.named_parameters() if name.endswith("classifier.bias")).data.fill_(float("inf"))
+        next(part for name, part in network.named_parameters() if name.endswith("classifier.bias")).data.fill_(float("inf"))
     watch = StopsAfter(3 if rank == case.stop_in else None)
     try:
-        state = train(
-            model,
-            pairs,
-            CASE_SPEC,
-            steps=case.steps,
-            watch=watch,
-            resume=TrainingState.read(case.resume) if case.resume else None,
-            sharding=Sharding(case.stage, case.recompute),
-        )
+        state = case.train(model, watch)
     except SERError as raised:
         return Outcome(watch.saved[-1] if watch.saved else None, {}, None, raised.reason, plain=True)
     with torch.no_grad():
-        scores = model.score(pad([pairs[0].better, pairs[1].worse], model.tokenizer.pad_token_id))
-    weights = {name: weight.detach().clone() for name, weight in model.network.named_parameters()}
-    plain = all(type(weight) is torch.nn.Parameter and not hasattr(weight, "ds_id") for weight in model.network.parameters())
+        scores = case.scores(model)
+    weights = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    plain = all(type(weight) is torch.nn.Parameter and not hasattr(weight, "ds_id") for weight in network.parameters())
     return Outcome(state, weights, scores, None, plain)
+
+
+def before(case: Case) -> dict[str, torch.Tensor]:
+    """The weights that learn, before they have learnt."""
+    return dict(trainable(case.network(case.load())))
 
 
 def process(rank: int, count: int, port: int, cases: list[Case], folder: Path) -> None:
@@ -123,7 +189,7 @@ def together(work: Callable[..., None], count: int, *arguments: Any) -> None:
     multiprocessing.start_processes(work, arguments, count, start_method="forkserver")
 
 
-def keep(state: TrainingState | None, folder: Path) -> None:
+def keep(state: State | None, folder: Path) -> None:
     """Write a state down, for another training to go on from."""
     if state is not None:
         folder.mkdir()

@@ -9,6 +9,7 @@ import pytest
 
 from ser_core.errors import SpecError
 from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.policy.supervised import FineTuningState
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.training import TrainingState
 
@@ -58,8 +59,10 @@ def test_code_that_comes_with_a_model_is_not_imported(kind, qwen, fp32, tmp_path
         KINDS[kind](folder, fp32)
 
 
-def test_a_pickled_checkpoint_is_no_checkpoint(tmp_path, canary):
-    (tmp_path / "history.json").write_text("[]")
+@pytest.mark.parametrize("state", [TrainingState, FineTuningState])
+def test_a_pickled_checkpoint_is_no_checkpoint(tmp_path, canary, state):
+    for name in ("history.json", "losses.json"):
+        (tmp_path / name).write_text("[]")
     (tmp_path / "state.safetensors").write_bytes(pickle.dumps(canary))
     with pytest.raises(Exception, match=r"(?i)header|safetensor"):
-        TrainingState.read(tmp_path)
+        state.read(tmp_path)

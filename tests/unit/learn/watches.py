@@ -1,11 +1,15 @@
 """A watch's answers, for trainings of every kind."""
 
 from dataclasses import replace
+from typing import TypeVar
 
+from ser_core.learn.policy.supervised import FineTuningState
 from ser_core.learn.reward.training import TrainingState
 
+State = TypeVar("State", TrainingState, FineTuningState)
 
-def kept(state: TrainingState) -> TrainingState:
+
+def kept(state: State) -> State:
     """A copy that the training does not change."""
     return replace(state, tensors={name: tensor.clone() for name, tensor in state.tensors.items()})
 

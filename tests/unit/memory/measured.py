@@ -2,6 +2,8 @@
 
 import json
 import os
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +14,45 @@ from unit.memory.live_bytes import LiveBytes
 
 from ser_core.learn.compute.distributed import distributed_engine, training_of_network
 from ser_core.learn.compute.engine import Engine, LocalEngine
-from ser_core.learn.compute.precision import set_up_process
+from ser_core.learn.compute.precision import Precision, autocast, set_up_process
 from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.policy.batches import sequences
+from ser_core.learn.policy.log_probabilities import log_probabilities
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import Sharding, training_bytes
 
 ROWS, LENGTH = 4, 90
 CASES = [Sharding(stage, recompute) for stage in range(4) for recompute in (False, True) if recompute or stage < 3]
 
+KINDS = {"reward": 0, "policy": 100 * 600}
+"""Numbers of logits computed together: a hundred tokens of the whole vocabulary."""
+HALF = Precision("cpu", torch.bfloat16)
 
-def network() -> Any:
-    """A small Llama whose weights take more memory than its activations."""
+
+def network(kind: str) -> Any:
+    """A small Llama whose weights take more memory than its activations: one that scores (``reward``), or a ``policy``."""
     sizes = {"hidden_size": 192, "intermediate_size": 528, "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 2}
     config = transformers.LlamaConfig(**sizes, vocab_size=600, max_position_embeddings=128, pad_token_id=0, num_labels=1)
     torch.manual_seed(0)
-    made = transformers.LlamaForSequenceClassification(config).eval()
+    made = (transformers.LlamaForSequenceClassification if kind == "reward" else transformers.LlamaForCausalLM)(config).eval()
     made.config.use_cache = False
     return made
 
 
-def measured(sharding: Sharding, processes: int) -> tuple[float, float]:
+def loss_of(network: Any, kind: str, logits: int) -> torch.Tensor:
+    """A loss of one micro-batch."""
+    ids = torch.randint(1, 500, (ROWS, LENGTH))
+    if kind == "policy":
+        batch = sequences([[row[0]] for row in ids.tolist()], [row[1:] for row in ids.tolist()], "cpu")
+        return log_probabilities(network, batch, 1.0, HALF, in_chunks=True, largest=logits).sum()
+    with autocast(HALF):
+        return network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().sum()  # type: ignore[no-any-return]
+
+
+def measured(sharding: Sharding, processes: int, kind: str, logits: int = 0) -> tuple[float, float]:
     """Bytes that were planned, and the most that lived at once, in two steps of two micro-batches and their end."""
-    model, counted = network(), LiveBytes()
-    sizes = training_of_network(model, MicroBatch(ROWS * LENGTH, LENGTH, half=True))
+    model, counted = network(kind), LiveBytes()
+    sizes = replace(training_of_network(model, MicroBatch(ROWS * LENGTH, LENGTH, half=True)), logits=logits)
     for tensor in (*model.parameters(), *model.buffers()):
         counted.know(tensor)
     with counted:
@@ -46,11 +64,9 @@ def measured(sharding: Sharding, processes: int) -> tuple[float, float]:
         for _ in range(2):
             engine.start_step()
             for last in (False, True):
-                ids = torch.randint(1, 500, (ROWS, LENGTH))
-                with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
-                    scores = engine.network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().sum()
-                engine.backward(scores, last=last)
-                del scores
+                loss = loss_of(engine.network, kind, logits)
+                engine.backward(loss, last=last)
+                del loss
             engine.step(1e-3)
         engine.close()
     return training_bytes(sizes, sharding, processes).total, counted.most
@@ -62,8 +78,8 @@ def process(rank: int, count: int, port: int, folder: Path) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     set_up_process(threads=1)
     with process_group():
-        for sharding in CASES:
-            found = measured(sharding, count)
+        for (kind, logits), sharding in product(KINDS.items(), CASES):
+            found = measured(sharding, count, kind, logits)
             if rank == 0:
-                (folder / f"{count}-{sharding}.json").write_text(json.dumps(found), encoding="utf-8")
+                (folder / f"{kind}-{count}-{sharding}.json").write_text(json.dumps(found), encoding="utf-8")
             distributed.barrier()

@@ -19,10 +19,9 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import heads, without_adapter
-from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.precision import Precision, autocast
 from ser_core.learn.compute.pretrained import load_network
 from ser_core.learn.policy.batches import Sequences
-from ser_core.learn.policy.policy import autocast
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,4 @@
-"""The stage `sft`: the policy learns the chosen answers of the seed, through TRL, and goes on where it was stopped."""
-
-import itertools
+"""The stage `sft`: the policy learns the chosen answers of the seed, and goes on where it was stopped."""
 
 import pytest
 import torch
@@ -31,6 +29,12 @@ def weights(output):
     return output.files["model/model.safetensors"].read_bytes()
 
 
+def after(tuning, step):
+    """Asks to stop once that many steps are taken."""
+    tuning.events.shown.clear()
+    return lambda: tuning.events.shown[-1][0] >= step
+
+
 def loss_of(folder, prompt, answer):
     tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
     ids = torch.tensor([tokenizer(f"Question: {prompt}\n\nAnswer: {answer}")["input_ids"]])
@@ -53,13 +57,30 @@ def test_the_policy_learns_the_chosen_answers_of_the_seed(tuning, qwen):
 
 def test_a_stopped_fine_tuning_goes_on_to_the_same_weights(tuning):
     undisturbed = weights(tuning.run(body, StageKind.SFT, policy=POLICY))
-    questions = itertools.count()
     with pytest.raises(Interrupted, match="after step 4"):
-        tuning.run(body, StageKind.SFT, policy=POLICY, stopping=lambda: next(questions) >= 3)
+        tuning.run(body, StageKind.SFT, policy=POLICY, stopping=after(tuning, 4))
 
     tuning.events.shown.clear()
     assert weights(tuning.run(body, StageKind.SFT, policy=POLICY)) == undisturbed
     assert [step for step, *_ in tuning.events.shown] == [0, 5, 6, 7, 8, 9]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_set_aside_and_the_fine_tuning_starts_again(tuning, tmp_path):
+    undisturbed = weights(tuning.run(body, StageKind.SFT, policy=POLICY))
+    names = ("model.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt", "trainer_state.json")
+    for name in names:
+        (tmp_path / name).write_bytes(b"of an earlier version")
+    checkpoints = tuning.context(StageKind.SFT, 0).checkpoints
+    checkpoints.save(4, {name: tmp_path / name for name in names})
+
+    with pytest.raises(Interrupted):
+        tuning.run(body, StageKind.SFT, policy=POLICY, stopping=after(tuning, 2))
+    assert "checkpoint-set-aside" in tuning.events.told
+    assert checkpoints.newest_step() == 2
+
+    tuning.events.told.clear()
+    assert weights(tuning.run(body, StageKind.SFT, policy=POLICY)) == undisturbed
+    assert "checkpoint-set-aside" not in tuning.events.told
 
 
 def test_an_adapter_is_merged_into_the_policy(tuning, qwen):

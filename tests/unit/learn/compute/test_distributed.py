@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from ports import free_port
-from unit.learn.processes import RATE, Case, Outcome, keep, model_of, process, together, trained
+from unit.learn.processes import RATE, Case, FineTuning, Outcome, before, keep, process, together, trained
 
 STAGES = range(4)
 pytestmark = pytest.mark.timeout(900)  # six processes on a busy machine
@@ -52,6 +52,11 @@ def cases_of_two(bert: Path, qwen: Path, folder: Path) -> list[Case]:
         Case("two-recomputed", qwen, 3, adapter=True, recompute=True),
         Case("two-half", qwen, 3, half=True, recompute=True),
         Case("two-from-one", bert, 3, resume=folder / "one-stopped"),
+        *(FineTuning(f"two-policy-whole-{stage}", qwen, stage) for stage in STAGES),
+        *(FineTuning(f"two-policy-adapter-{stage}", qwen, stage, adapter=True, recompute=stage == 3) for stage in STAGES),
+        *(FineTuning(f"two-policy-stopped-{stage}", qwen, stage, stop_in=1) for stage in (2, 3)),
+        *(FineTuning(f"two-policy-resumed-{stage}", qwen, stage, resume=folder / f"two-policy-stopped-{stage}") for stage in (2, 3)),
+        FineTuning("two-policy-half", qwen, 3, adapter=True, half=True, recompute=True),
     ]
 
 
@@ -61,6 +66,9 @@ def cases_of_four(bert: Path, qwen: Path, folder: Path) -> list[Case]:
         *(Case(f"four-adapter-{stage}", bert, stage, adapter=True) for stage in STAGES),
         Case("four-from-two", bert, 2, resume=folder / "two-stopped-3"),
         Case("four-from-one", bert, 3, resume=folder / "one-stopped"),
+        *(FineTuning(f"four-policy-whole-{stage}", qwen, stage) for stage in STAGES),
+        *(FineTuning(f"four-policy-adapter-{stage}", qwen, stage, adapter=True) for stage in STAGES),
+        FineTuning("four-policy-from-two", qwen, 2, resume=folder / "two-policy-stopped-3"),
     ]
 
 
@@ -88,7 +96,7 @@ def test_any_number_of_processes_at_any_stage_ends_with_the_weights_of_one(found
                 assert_close(outcome, alone)
                 assert same_bits(outcome, outcomes[0])
             compared += 1
-    assert compared == 2 * len(STAGES)
+    assert compared == 4 * len(STAGES)
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -112,9 +120,9 @@ def test_the_log_tells_of_the_pairs_of_all_processes(found: Found, count: int):
 def test_the_first_step_has_the_gradient_of_one_process_and_moves_every_weight(found: Found, stage: int):
     case = found.cases[2][f"two-first-step-{stage}"]
     outcome, alone = found.outcomes[2][case.name][0], trained(case)
-    before = dict(model_of(case).trainable())
-    assert [name for name, weight in outcome.weights.items() if torch.equal(weight, before[name])] == []
-    for name in before:
+    untrained = before(case)
+    assert [name for name, weight in outcome.weights.items() if torch.equal(weight, untrained[name])] == []
+    for name in untrained:
         key = f"exp_avg/{name}"  # a tenth of the gradient
         torch.testing.assert_close(10 * outcome.state.tensors[key], 10 * alone.state.tensors[key], rtol=0, atol=1e-6, msg=name)
 
@@ -136,6 +144,31 @@ def test_stopped_by_any_process_and_resumed_it_ends_with_the_same_bits(found: Fo
         assert same_bits(resumed, undisturbed)
 
 
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_fine_tuning_that_was_stopped_ends_with_the_same_bits(found: Found, stage: int):
+    assert [outcome.error for outcome in found.outcomes[2][f"two-policy-stopped-{stage}"]] == ["Interrupted", "Interrupted"]
+    for resumed, undisturbed in zip(
+        found.outcomes[2][f"two-policy-resumed-{stage}"], found.outcomes[2][f"two-policy-whole-{stage}"], strict=True
+    ):
+        assert resumed.state.losses == undisturbed.state.losses
+        assert same_bits(resumed, undisturbed)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_any_number_of_processes_has_the_losses_of_one(found: Found, count: int):
+    name = f"{'two' if count == 2 else 'four'}-policy-whole-3"
+    expected = trained(found.cases[count][name]).state.losses
+    for outcome in found.outcomes[count][name]:
+        assert outcome.state.losses == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_fine_tuning_resumes_with_another_number_of_processes(found: Found, qwen: Path):
+    alone = trained(FineTuning("undisturbed", qwen))
+    assert_close(trained(FineTuning("one-from-two", qwen, resume=found.folder / "two-policy-stopped-3")), alone)
+    for outcome in found.outcomes[4]["four-policy-from-two"]:
+        assert_close(outcome, alone)
+
+
 def test_it_resumes_with_another_number_of_processes_and_another_stage(found: Found, bert: Path):
     alone = trained(Case("undisturbed", bert))
     assert_close(trained(Case("one-from-two", bert, resume=found.folder / "two-stopped-3")), alone)
@@ -149,6 +182,12 @@ def test_a_trunk_in_bf16_is_cut_as_well(found: Found):
     for outcome in found.outcomes[2]["two-half"]:
         assert {weight.dtype for weight in outcome.weights.values()} == {torch.float32}
         assert [step.loss for step in outcome.state.history] == pytest.approx([step.loss for step in expected], abs=1e-2)
+
+
+def test_an_adapter_of_a_policy_learns_in_bf16_as_well(found: Found):
+    expected = trained(found.cases[2]["two-policy-half"]).state.losses
+    for outcome in found.outcomes[2]["two-policy-half"]:
+        assert outcome.state.losses == pytest.approx(expected, abs=1e-2)
 
 
 def test_recomputing_activations_changes_no_bit(found: Found):

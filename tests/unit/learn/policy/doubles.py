@@ -72,7 +72,9 @@ class Constant(nn.Module):
 
 def table(logits: Sequence[float]) -> tuple[Policy, Critic]:
     """The two as `align` takes them."""
-    return Policy(Table(logits), Table(logits).requires_grad_(False), Numbers(), (END,), CPU), Critic(Constant(), False, CPU)
+    return Policy(Table(logits), Table(logits).requires_grad_(False), Numbers(), (END,), CPU, in_chunks=False), Critic(
+        Constant(), False, CPU
+    )
 
 
 class Sampler:

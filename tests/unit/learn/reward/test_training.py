@@ -12,8 +12,9 @@ from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute.precision import Precision
+from ser_core.learn.compute.rate import learning_rate
 from ser_core.learn.reward.reward_model import RewardModel, load
-from ser_core.learn.reward.training import TrainingPair, TrainingState, count_steps, learning_rate, train
+from ser_core.learn.reward.training import TrainingPair, TrainingState, count_steps, train
 
 SPEC = TrainingSpec(epochs=2, pairs_per_step=5, tokens_per_batch=512, learning_rate=1e-2)
 
