@@ -27,6 +27,8 @@ CHOSEN = (
     ("meddling", "Job: managed-by stripped"),
     ("strangers", "pods of our Job and garbage"),
     ("garbage", "finishedAt"),
+    ("garbage", "ended, with a foreign Job to stop"),
+    ("kubelet", "OutOfcpu in label"),
 )
 
 

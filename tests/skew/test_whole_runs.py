@@ -64,7 +64,8 @@ def run_undisturbed(s3, document, tree, folder):
     file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "alone"}, "spec": document}))
     environment = {**os.environ, **s3.credentials, "PYTHONPATH": python_path(tree)}
     command = [sys.executable, "-P", "-m", "ser_core.cli.app", "run", str(file)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    # Not in this checkout: the stages that it starts would take their code from there.
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
 
 

@@ -1,4 +1,8 @@
-"""The status of a run is replaced, in mid-run, by whatever the CRD lets through: it counts as lost, which costs a look and no work."""
+"""The status of a run is replaced, in mid-run, by whatever the CRD lets through: it counts as lost, which costs a look and no work.
+
+A status that says that the run has ended is believed: nothing more is done, and nothing that is not the run's is deleted. One that has
+failed goes on when `spec.reopen` is raised.
+"""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -6,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from controlplane.faults.plans.plan import Fault, Plan, eventually, run_to_end
 from controlplane.faults.scenario import Scenario
 from controlplane.faults.truth_table import TRUE_CONDITIONS
+from controlplane.kubelet.gate import Gate
 from controlplane.plane.api_client import Object
 
 NOW = "2026-01-31T12:00:00Z"
@@ -16,13 +21,7 @@ def replaced(status: Mapping[str, object] | None) -> Fault:
     """The status is patched while the label stage runs; None removes all of it."""
 
     def fault(scenario: Scenario) -> None:
-        _make_bystander(scenario)
-        gate = scenario.hold("label")
-        scenario.operator.start()
-        scenario.apply()
-        job = gate.wait_for_pod(60).labels["job-name"]
-        scenario.wait(lambda known: any(row["job"] == job for row in known.get("stages", ())), 120)
-        scenario.api.patch(f"{scenario.path}/status", {"status": dict(status) if status is not None else None})
+        gate, job = _garbled_during_label(scenario, status)
         eventually(lambda: _mended(scenario, job), 30, "the status is what it was")
         before = scenario.proxy.writes().count("patch serruns/status")
         time.sleep(3)
@@ -33,6 +32,39 @@ def replaced(status: Mapping[str, object] | None) -> Fault:
         assert scenario.job(BYSTANDER) is not None, "a Job of nobody was deleted"
 
     return fault
+
+
+def ended(status: Mapping[str, object]) -> Fault:
+    """The status says, while the label stage runs, that the run has ended."""
+
+    def fault(scenario: Scenario) -> None:
+        gate, job = _garbled_during_label(scenario, status)
+        gate.release()
+        eventually(lambda: (scenario.job(job) or {}).get("status", {}).get("succeeded"), 60, "what runs goes on to its end")
+        time.sleep(3)
+        assert scenario.run()["status"]["phase"] == status["phase"]
+        assert len(scenario.jobs()) == 3 + 1, [job["metadata"]["name"] for job in scenario.jobs()]
+        assert scenario.job(BYSTANDER) is not None, "a Job of nobody was deleted"
+        assert scenario.operator.defects() == []
+        if status["phase"] == "Failed":
+            scenario.patch({"spec": {"reopen": 1}})
+            eventually(lambda: scenario.run()["status"]["phase"] != "Failed", 30, "the run goes on")
+            run_to_end(scenario, apply=False)
+            assert scenario.job(BYSTANDER) is not None, "a Job of nobody was deleted"
+
+    return fault
+
+
+def _garbled_during_label(scenario: Scenario, status: Mapping[str, object] | None) -> tuple[Gate, str]:
+    """The gate that holds the pod of the label stage, and the stage's Job."""
+    _make_bystander(scenario)
+    gate = scenario.hold("label")
+    scenario.operator.start()
+    scenario.apply()
+    job = gate.wait_for_pod(60).labels["job-name"]
+    scenario.wait(lambda known: any(row["job"] == job for row in known.get("stages", ())), 120)
+    scenario.api.patch(f"{scenario.path}/status", {"status": dict(status) if status is not None else None})
+    return gate, job
 
 
 def _mended(scenario: Scenario, job: str) -> bool:
@@ -62,8 +94,6 @@ GARBAGE: Mapping[str, Mapping[str, object] | None] = {
     "phase Pending": {"phase": "Pending"},
     "phase Suspended": {"phase": "Suspended", "suspendedAt": NOW},
     "phase BudgetExceeded": {"phase": "BudgetExceeded"},
-    "phase Completed": {"phase": "Completed"},
-    "phase Failed": {"phase": "Failed"},
     "finishedAt": {"finishedAt": NOW},
     "huge messages": {
         "message": "😀" * 512,
@@ -84,8 +114,16 @@ GARBAGE: Mapping[str, Mapping[str, object] | None] = {
     "a control of nothing": {"controls": [{"control": "x", "accuracy": 2, "accuracyLow": 3, "accuracyHigh": -1}]},
 }
 
+ENDED: Mapping[str, Mapping[str, object]] = {
+    "phase Completed": {"phase": "Completed"},
+    "phase Failed": {"phase": "Failed"},
+    "ended, with a foreign Job to stop": {"phase": "Failed", "finishedAt": None, "stages": [_row(reason="Suspended")]},
+}
+
 
 def plans() -> Iterator[Plan]:
     """Each kind of garbage."""
     for name, status in GARBAGE.items():
         yield Plan("garbage", name, replaced(status))
+    for name, status in ENDED.items():
+        yield Plan("garbage", name, ended(status))
