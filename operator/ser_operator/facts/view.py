@@ -7,8 +7,9 @@ from datetime import datetime
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import StageStatus
 from ser_core.loop.deciding.stages import live_attempt
+from ser_operator.facts.attempts_from_pods import have_succeeded
 from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.reading import Object, name, state_of
+from ser_operator.facts.reading import Object, name, owner_uid, state_of, uid
 from ser_operator.objects import labels
 
 
@@ -48,10 +49,14 @@ def live_job(view: View) -> Object | None:
     return None if live is None else named(live.job, view.jobs)
 
 
-def open_jobs(run: SERRun, jobs: Sequence[Object]) -> set[str]:
-    """Names of the Jobs of a run that can still change: all that have not ended, and that of the live attempt, seen or not."""
+def open_jobs(run: SERRun, jobs: Sequence[Object], pods: Sequence[Object]) -> set[str]:
+    """Names of the Jobs of a run that can still change: all that have not ended, and that of the live attempt, seen or not.
+
+    Not one that has succeeded with all its pods, as a hand-over finds it: nothing about it can change any more.
+    """
     live = live_attempt(run.status)
-    return {name(job) for job in jobs if state_of(job) == "running"} | ({live.job} if live is not None else set())
+    wanted = {name(job) for job in jobs if state_of(job) == "running"} | ({live.job} if live is not None else set())
+    return wanted - {name(job) for job in jobs if have_succeeded(job, [pod for pod in pods if owner_uid(pod) == uid(job)])}
 
 
 def named(wanted: str, jobs: Sequence[Object]) -> Object | None:

@@ -136,7 +136,7 @@ class Reconciler:
         Of the Jobs only those that can still change are asked for, by name: for a LIST the API server looks through all of the namespace.
         """
         namespace, name = _key(seen.run)
-        asked = open_jobs(seen.run, seen.jobs)
+        asked = open_jobs(seen.run, seen.jobs, seen.pods)
         body, current = await asyncio.gather(self._api.get_run(namespace, name), self._jobs(namespace, asked))
         if body is None or deleting_since(body) is not None:
             return None
@@ -144,7 +144,7 @@ class Reconciler:
         if uid(body) != seen.run.metadata.uid:
             raise ApiError(CONFLICT, "it has been deleted and made anew")
         run = self._run(body)
-        newly = open_jobs(run, seen.jobs) - asked
+        newly = open_jobs(run, seen.jobs, seen.pods) - asked
         current += await self._jobs(namespace, newly)
         jobs = [*current, *(job for job in seen.jobs if job["metadata"]["name"] not in asked | newly)]
         pods = await self._pods(run, current, jobs)

@@ -80,12 +80,19 @@ def suspended(scenario: Scenario) -> None:
     scenario.apply(retries={"limit": 1})
     for count in range(1, 10):
         gate.wait_for_pod(SECONDS, count=count)
+        _wait_until_answered(scenario, "Running")  # a pod may start before the status says so
         scenario.patch({"spec": {"suspend": True}})
-        scenario.wait(lambda status: status.get("phase") == "Suspended", 60)
+        _wait_until_answered(scenario, "Suspended")
         scenario.patch({"spec": {"suspend": False}})
     eventually(lambda: len(gate.pods) >= 10, 60, "the tenth pod")
     gate.release()
     run_to_end(scenario, apply=False, seconds=SECONDS)
+
+
+def _wait_until_answered(scenario: Scenario, phase: str) -> None:
+    """Wait until the status has a phase, and is that of the spec as it is now."""
+    generation = scenario.run()["metadata"]["generation"]
+    scenario.wait(lambda status: (status.get("phase"), status.get("observedGeneration")) == (phase, generation), 60)
 
 
 def plans() -> Iterator[Plan]:
