@@ -9,7 +9,7 @@ from ser_core.api.status import StageStatus
 from ser_core.loop.deciding.stages import live_attempt
 from ser_operator.facts.attempts_from_pods import have_succeeded
 from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.reading import Object, name, owner_uid, state_of, uid
+from ser_operator.facts.reading import Object, at, created_at, name, owner_uid, state_of, uid
 from ser_operator.objects import labels
 
 
@@ -41,6 +41,18 @@ def unwatched(view: View) -> bool:
     """Whether the live attempt's Job has lost the labels that the watch selects by, so that the watch no longer reports it."""
     job = live_job(view)
     return job is not None and not labels.are_selected(job["metadata"].get("labels") or {}, view.run.spec.operator_class)
+
+
+def may_be_gone(view: View, seconds: float) -> bool:
+    """Whether the live attempt's Job has had no pod for ``seconds``, though no queue holds it.
+
+    Somebody may have deleted it between its creation and the begin of a watch, which tells nothing of what went before it.
+    """
+    job = live_job(view)
+    if job is None or at(job, "spec").get("suspend") or any(owner_uid(pod) == uid(job) for pod in view.pods):
+        return False
+    made = created_at(job)
+    return made is not None and (view.now - made).total_seconds() >= seconds
 
 
 def live_job(view: View) -> Object | None:

@@ -26,7 +26,7 @@ from ser_operator.facts.legs import pods_at_once
 from ser_operator.facts.outdated import is_outdated
 from ser_operator.facts.read_run import read_run, unreadable, write_status
 from ser_operator.facts.reading import deleting_since, owner_uid, uid
-from ser_operator.facts.view import View, ends_unseen, has_ended, live_job, named, open_jobs, unwatched
+from ser_operator.facts.view import View, ends_unseen, has_ended, live_job, may_be_gone, named, open_jobs, unwatched
 from ser_operator.objects import gang, render
 from ser_operator.objects.recorder import event
 from ser_operator.settings import Settings
@@ -104,7 +104,7 @@ class Reconciler:
             return None
         try:
             view = await self._cached(body)
-            if not has_ended(view) and not unwatched(view):
+            if not has_ended(view) and not unwatched(view) and not may_be_gone(view, self._settings.events_after_seconds):
                 planned = self._plan(view)
                 if is_settled(view, planned) and not needless(view, planned):
                     return self._come_back(view, planned)
@@ -141,6 +141,9 @@ class Reconciler:
         if body is None or deleting_since(body) is not None:
             return None
         self._cache.put("SERRun", body)
+        for job in seen.jobs:
+            if job["metadata"]["name"] in asked and named(job["metadata"]["name"], current) is None:
+                self._cache.remove("Job", job)
         if uid(body) != seen.run.metadata.uid:
             raise ApiError(CONFLICT, "it has been deleted and made anew")
         run = self._run(body)

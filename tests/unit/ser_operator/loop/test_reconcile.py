@@ -266,6 +266,22 @@ def test_a_hand_over_asks_for_the_run_alone(operator, monkeypatch):
     assert len(operator.cluster.creates) == 5
 
 
+def test_a_job_that_went_before_any_watch_began_is_missed(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    operator.cluster.jobs.clear()
+    operator.reconcile()
+    assert len(operator.cluster.creates) == 1
+
+    operator.cluster.now += timedelta(seconds=30)
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.LOST
+    assert len(operator.cluster.creates) == 2
+    assert [job["metadata"]["name"] for job in operator.cache.all_jobs()] == operator.cluster.creates[1:]
+
+
 def test_a_result_that_the_cache_has_not_seen_is_asked_for(operator):
     operator.cluster.apply()
     operator.sync()
