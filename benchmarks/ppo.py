@@ -113,7 +113,7 @@ def ours(work: Work) -> list[tuple[float, float]]:
     from ser_core.learn.policy.ppo.metrics import StepMetrics
     from ser_core.learn.policy.ppo.ppo import align
     from ser_core.learn.policy.ppo.settings import Settings
-    from ser_core.learn.policy.ppo.state import PPOState
+    from ser_core.learn.policy.ppo.state import SavedState
     from ser_core.learn.policy.scorers import RewardModelScorer
     from ser_core.learn.reward.reward_model import load
 
@@ -124,7 +124,10 @@ def ours(work: Work) -> list[tuple[float, float]]:
         def checkpoint_due(self) -> bool:
             return False
 
-        def save(self, state: PPOState) -> None:
+        def save(self, saved: SavedState) -> None:
+            pass
+
+        def silent(self, phase: str) -> None:
             pass
 
         def stepped(self, metrics: StepMetrics) -> None:

@@ -145,10 +145,17 @@ POLICY = Group(
         Metric("ser_policy_ended_ratio", "gauge", "Share of answers with an end token.", STAGE),
         Metric("ser_policy_clipped_ratio", "gauge", "Share of tokens whose probability ratio was clipped.", STAGE),
         Metric("ser_policy_loss", "gauge", "Loss of the policy.", STAGE),
-        Metric("ser_policy_value_loss", "gauge", "Loss of the critic.", STAGE),
-        Metric("ser_policy_explained_variance_ratio", "gauge", "Share of the returns' variance that the critic explains.", STAGE),
+        Metric("ser_policy_value_loss", "gauge", "Loss of the critic; absent where there is none.", STAGE),
+        Metric(
+            "ser_policy_explained_variance_ratio",
+            "gauge",
+            "Share of the returns' variance that the critic explains; absent where there is none.",
+            STAGE,
+        ),
         Metric("ser_policy_gradient_norm", "gauge", "Norm of the policy's gradient before clipping.", STAGE),
-        Metric("ser_policy_critic_gradient_norm", "gauge", "Norm of the critic's gradient before clipping.", STAGE),
+        Metric(
+            "ser_policy_critic_gradient_norm", "gauge", "Norm of the critic's gradient before clipping; absent where there is none.", STAGE
+        ),
         Metric("ser_policy_steps_total", "counter", "PPO steps of this attempt.", STAGE),
         Metric("ser_policy_skipped_updates_total", "counter", "Updates left out because a number was not finite.", STAGE),
         Metric("ser_policy_generate_seconds_total", "counter", "Time spent on sampling rollouts.", STAGE),

@@ -26,6 +26,7 @@ def add_rules(schema: Schema) -> None:
         "spec": [*_spec_rules(), *_output_rules()],
         "spec.data": [_one_way_rule()],
         "spec.data.source": [_pool_rule()],
+        "spec.policy": _answers_rules(),
         "spec.training": _training_rules(),
         "spec.loop": _loop_rules(),
         "spec.loop.thresholds": [_order_rule()],
@@ -52,6 +53,24 @@ def _pool_rule() -> Schema:
 def _one_way_rule() -> Schema:
     none, all_of = (" && ".join(f"{sign}has(self.{name})" for name in _DATA_FILES) for sign in ("!", ""))
     return {"rule": f"has(self.source) ? {none} : {all_of}", "message": "give source alone, or seed, unlabeled and heldout"}
+
+
+def _answers_rules() -> list[Schema]:
+    message = "answersPerPrompt 1 leaves advantage rloo no answer to compare with: set it to 2 or more, for example 4"
+    values = "'rolloutsPerStep %d is no multiple of answersPerPrompt %d'.format([self.rolloutsPerStep, self.answersPerPrompt])"
+    return [
+        {
+            "rule": "!has(self.advantage) || self.advantage != 'rloo' || (has(self.answersPerPrompt) && self.answersPerPrompt > 1)",
+            "message": message,
+            "fieldPath": ".answersPerPrompt",
+        },
+        {
+            "rule": "!has(self.answersPerPrompt) || self.rolloutsPerStep % self.answersPerPrompt == 0",
+            "message": "rolloutsPerStep is no multiple of answersPerPrompt",
+            "messageExpression": values,
+            "fieldPath": ".rolloutsPerStep",
+        },
+    ]
 
 
 def _toleration_rules() -> list[Schema]:

@@ -3,9 +3,9 @@
 "N+" is arXiv 2403.17031, whose values are the defaults unless another source is named.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.model import Model
@@ -61,6 +61,11 @@ class PolicySpec(Model):
     or hardly vary; a KL that is too large; a falling score by the witness (the seed's reward model, from which PPO does not learn)."""
     rollouts_per_step: int = Field(default=128, ge=2, le=65536)
     """Rollouts, the answers that are sampled in a PPO step (512 in N+)."""
+    advantage: Literal["gae", "rloo"] = "gae"
+    """How good an answer is: `gae` asks a critic, which values every token (arXiv 1506.02438). `rloo` compares it with the other answers to
+    its prompt (arXiv 2402.14740): no critic is loaded or trained, which takes about half of the memory."""
+    answers_per_prompt: int = Field(default=1, ge=1, le=1024)
+    """Rollouts to each prompt of a step; `rolloutsPerStep` is a multiple of it. `rloo` needs at least 2; 4 is usual."""
     prompt_tokens: int = Field(default=512, ge=1, le=131072)
     """Longest prompt. Longer ones lose their beginning."""
     answer_tokens: int = Field(default=128, ge=1, le=32768)
@@ -73,7 +78,7 @@ class PolicySpec(Model):
     learning_rate: float = Field(default=1e-6, gt=0, le=1)
     """Rate of the policy's Adam (OpenRLHF: 5e-7 to 1e-6; adapters can take ten times as much)."""
     critic_learning_rate: float = Field(default=9e-6, gt=0, le=1)
-    """Rate of the critic's Adam (OpenRLHF)."""
+    """Rate of the critic's Adam (OpenRLHF). Without effect where `advantage` is `rloo`."""
     kl: KlSpec = KlSpec()
     """The KL penalty."""
     epochs: int = Field(default=4, ge=1, le=100)
@@ -82,3 +87,11 @@ class PolicySpec(Model):
     """Optimizer steps in a pass."""
     missing_end_penalty: float = Field(default=1.0, ge=0, le=100)
     """Subtracted from the score of an answer that did not end within `answerTokens`, in logits (N+ sets such scores to -1)."""
+
+    @model_validator(mode="after")
+    def _answers_to_compare(self) -> Self:
+        if self.advantage == "rloo" and self.answers_per_prompt < 2:
+            raise ValueError("answersPerPrompt 1 leaves advantage rloo no answer to compare with: set it to 2 or more, for example 4")
+        if self.rollouts_per_step % self.answers_per_prompt:
+            raise ValueError(f"rolloutsPerStep {self.rollouts_per_step} is no multiple of answersPerPrompt {self.answers_per_prompt}")
+        return self

@@ -230,7 +230,7 @@ class PolicyMetrics(Record):
     """Lower end of the 95 % interval of the mean change of the score, prompt by prompt."""
     change_high: float
     critic: str
-    """What the critic was made of: `rewardModel` or `policy`."""
+    """What the critic was made of: `rewardModel` or `policy`; empty: there was none (`policy.advantage: rloo`)."""
     stopped: str = Field(default="", max_length=64)
     """The sign of reward hacking that ended it; empty: there was none."""
     notes: tuple[str, ...] = ()

@@ -166,11 +166,11 @@ class PolicyStep:
     answer_tokens: float
     ended: float
     policy_loss: float
-    value_loss: float
+    value_loss: float | None
     clipped: float
-    explained_variance: float
+    explained_variance: float | None
     policy_gradient_norm: float
-    critic_gradient_norm: float
+    critic_gradient_norm: float | None
     updates: int
     skipped: int
     rate_factor: float

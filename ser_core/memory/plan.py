@@ -1,16 +1,19 @@
 """What each stage of a run needs of a GPU, and whether it has it: one answer for the stage itself, `ser validate` and messages."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ser_core.api.serrun import SERRunSpec, StageResources
 from ser_core.memory.activations import MicroBatch, forward_bytes
+from ser_core.memory.alignment import Alignment, choose_alignment, frozen_bytes
 from ser_core.memory.amounts import GIBIBYTE, Amounts, amounts, most, room_of
 from ser_core.memory.shape import ModelShape
-from ser_core.memory.training import HALF, NUMBER, Sharding, Training, choose_sharding, logits_together, training_bytes, training_of
+from ser_core.memory.training import Sharding, Training, choose_sharding, logits_together, training_bytes, training_of
 
 ASSUMED_GPU = 80 * GIBIBYTE
 """Bytes of a GPU where neither the spec nor a device says them."""
+VLLM_SHARE = 0.3
+"""Share of a GPU's memory that vLLM takes, for its copy of the weights and its cache. TRL's default too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,53 +88,45 @@ def _retrain(spec: SERRunSpec, models: Models, room: float, processes: int) -> t
 
 def _scoring(spec: SERRunSpec, shape: ModelShape) -> Amounts:
     batch = reward_batch(spec, rows=1, half=spec.reward_model.precision != "fp32")
-    return amounts({"weights": _frozen(shape, half=batch.half), "activations": forward_bytes(shape, batch)})
-
-
-def _frozen(shape: ModelShape, *, half: bool, output: int = 0) -> int:
-    """Bytes of a network that only scores: its matrices are kept as they are multiplied."""
-    matrices = shape.matrices if half else 0
-    return NUMBER * (shape.weights + output - matrices) + HALF * matrices
+    return amounts({"weights": frozen_bytes(shape, half=batch.half), "activations": forward_bytes(shape, batch)})
 
 
 def _sft(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
     assert models.policy is not None
     training = _policy_training(spec, models.policy)
-    training = replace(training, logits=logits_together(models.policy, training.batch))
     sharding = choose_sharding(training, room, processes)
     return training_bytes(training, sharding, processes), sharding
 
 
-def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, None]:
-    """Every process holds everything: policy and critic with what trains them, and the frozen networks."""
+def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
     assert spec.policy is not None
     assert models.policy is not None
     assert models.reward is not None
-    policy = _policy_training(spec, models.policy)
-    kept = amounts({"weights kept to fall back on": 2 * NUMBER * policy.trainable})
-    half, adapted = policy.batch.half, spec.policy.adapter is not None
-    # A critic whose weights are the policy's own shares them; that of another model cannot.
+    policy, adapted = _policy_training(spec, models.policy), spec.policy.adapter is not None
+    batch = reward_batch(spec, rows=1, half=spec.reward_model.precision != "fp32")
+    # A critic whose weights are the policy's own can share them; that of another model cannot.
     shares = adapted and models.reward.weights == models.policy.weights
-    critic = amounts({"critic": 4 * NUMBER * policy.trainable + (NUMBER * models.reward.weights if adapted and not shares else 0)})
-    reference = 0 if adapted else _frozen(models.policy, half=half, output=models.policy.output)
-    scorers = 2 * _frozen(models.reward, half=spec.reward_model.precision != "fp32")
-    frozen = amounts({"reference policy": reference, "reward model and witness": scorers})
-    learning = training_bytes(policy, Sharding(0, recompute=False), 1) + _logits(spec, models.policy, policy)
-    return learning + kept + critic + frozen, None
+    critic = Training(models.policy, policy.trainable, 0 if shares or not adapted else models.reward.weights, policy.batch)
+    alignment = Alignment(
+        policy=policy,
+        critic=None if spec.policy.advantage == "rloo" else critic,
+        shares_trunk=shares,
+        reference=0 if adapted else frozen_bytes(models.policy, half=policy.batch.half, output=models.policy.output),
+        scorer=frozen_bytes(models.reward, half=batch.half),
+        scored=forward_bytes(models.reward, batch),
+        prompt_tokens=spec.policy.prompt_tokens,
+        answer_tokens=spec.policy.answer_tokens,
+        answers=spec.policy.rollouts_per_step,
+        engine=VLLM_SHARE * room if spec.policy.generator == "vllm" else 0,
+    )
+    return choose_alignment(alignment, room, processes)
 
 
 def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:
     assert spec.policy is not None
     length = spec.policy.prompt_tokens + spec.policy.answer_tokens
     batch = MicroBatch(max(spec.training.tokens_per_batch, length), length, spec.policy.precision != "fp32")
-    whole = shape.weights + shape.output
+    whole, logits = shape.weights + shape.output, logits_together(shape, batch)
     if spec.policy.adapter is None:
-        return Training(shape, whole, 0, batch)
-    return Training(shape, spec.policy.adapter.rank * shape.sides, whole, batch)
-
-
-def _logits(spec: SERRunSpec, shape: ModelShape, training: Training) -> Amounts:
-    """Of the tokens of answers alone: as the head gives them, in fp32, and their gradient."""
-    assert spec.policy is not None
-    share = spec.policy.answer_tokens / (spec.policy.prompt_tokens + spec.policy.answer_tokens)
-    return amounts({"logits": training.batch.tokens * share * shape.vocabulary * ((HALF if training.batch.half else 0) + 2 * NUMBER)})
+        return Training(shape, whole, 0, batch, logits)
+    return Training(shape, spec.policy.adapter.rank * shape.sides, whole, batch, logits)

@@ -17,6 +17,7 @@ _NAMES = {
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
     "intermediate": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "hidden_dim"),
     "heads": ("num_attention_heads", "n_head", "n_heads"),
+    "keys": ("num_key_value_heads", "num_kv_heads"),
 }
 """What configurations of transformers call a size."""
 _REWORKED = ("final_logit_softcapping", "logits_soft_cap", "logit_scale", "logits_scaling", "lm_head_multiplier")
@@ -46,6 +47,8 @@ class ModelShape:
     attention: int
     """Width of all queries together."""
     heads: int
+    keys: int
+    """Width of all keys together, and of all values."""
     vocabulary: int
     reworks_logits: bool = False
     """Whether a language model changes what its output layer computes, so that it cannot compute a few tokens at a time."""
@@ -66,7 +69,7 @@ def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
     layers = _by_layer((name, shape) for name, shape in own.items() if name not in output)
     matrices = [shape for parts in layers.values() for shape in parts if len(shape) >= 2]
     heads = _size(text, "heads") or 1
-    head = text.get("head_dim")
+    head = text["head_dim"] if isinstance(text.get("head_dim"), int) else hidden // heads
     return ModelShape(
         model_type=str(config.get("model_type", "")),
         weights=_count(shape for name, shape in own.items() if name not in output),
@@ -77,8 +80,9 @@ def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
         hidden=hidden,
         layers=_size(text, "layers") or len(layers) or 1,
         intermediate=_size(text, "intermediate") or _TIMES_HIDDEN * hidden,
-        attention=heads * head if isinstance(head, int) else hidden,
+        attention=heads * head if isinstance(text.get("head_dim"), int) else hidden,
         heads=heads,
+        keys=head * (_size(text, "keys") or heads),
         vocabulary=text["vocab_size"] if isinstance(text.get("vocab_size"), int) else 0,
         reworks_logits=any(text.get(name) not in (None, 1.0) for name in _REWORKED),
     )

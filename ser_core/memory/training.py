@@ -37,6 +37,9 @@ class Sharding:
         return f"ZeRO-{self.stage}{', activations computed again' if self.recompute else ''}"
 
 
+UNSHARDED = Sharding(0, recompute=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """What decides the memory of a training: the model, which of its weights learn, and the micro-batch."""
@@ -76,20 +79,9 @@ def logits_together(shape: ModelShape, batch: MicroBatch) -> int:
 def training_bytes(training: Training, sharding: Sharding, processes: int) -> Amounts:
     """Bytes of one process, by part, when it needs the most: in a backward pass, in a step of the optimizer, or when the network is made
     whole again at the end."""
-    states = _states(training, sharding.stage, processes)
-    backward = amounts(
-        {
-            "gradients": NUMBER * training.trainable / (1 if sharding.stage < 2 else processes),
-            "buckets": _buckets(training, sharding.stage) if processes > 1 and sharding.stage else 0,
-        }
-    )
-    layers = amounts(
-        {
-            "activations": activation_bytes(training.shape, training.batch, recompute=sharding.recompute),
-            "casted copies": _casts(training, recompute=sharding.recompute),
-            "gathered layers": NUMBER * training.gathered if sharding.stage == 3 else 0,
-        }
-    )
+    states = state_bytes(training, sharding.stage, processes)
+    gradients = gradient_bytes(training, sharding.stage, processes)
+    passes = [states + gradients + one for one in backward_bytes(training, sharding, processes)]
     step = amounts(
         {
             "gradients": NUMBER * training.trainable * (2 / processes if sharding.stage else 1),
@@ -97,9 +89,25 @@ def training_bytes(training: Training, sharding: Sharding, processes: int) -> Am
             "buckets": NUMBER * training.bucket if processes > 1 and not sharding.stage else 0,
         }
     )
-    head = _output(training, sharding) if training.logits else amounts({})
-    phases = (states + backward + layers, states + backward + head, states + step, _whole_again(training, sharding.stage, processes))
-    return most(phases)
+    return most((*passes, states + step, whole_again(training, sharding.stage, processes)))
+
+
+def gradient_bytes(training: Training, stage: int, processes: int) -> Amounts:
+    """The gradients that a process keeps until the step."""
+    return amounts({"gradients": NUMBER * training.trainable / (1 if stage < 2 else processes)})
+
+
+def backward_bytes(training: Training, sharding: Sharding, processes: int) -> tuple[Amounts, ...]:
+    """What the passes through the layers, and through a language model's output layer, need beside states and gradients."""
+    buckets = amounts({"buckets": _buckets(training, sharding.stage) if processes > 1 and sharding.stage else 0})
+    layers = amounts(
+        {
+            "activations": activation_bytes(training.shape, training.batch, recompute=sharding.recompute),
+            "casted copies": _casts(training, recompute=sharding.recompute),
+            "gathered layers": NUMBER * training.gathered if sharding.stage == 3 else 0,
+        }
+    )
+    return (buckets + layers, buckets + _output(training, sharding)) if training.logits else (buckets + layers,)
 
 
 def shardings(processes: int) -> Iterator[Sharding]:
@@ -125,7 +133,7 @@ def choose_sharding(training: Training, room: float | None, processes: int) -> S
     return next((sharding for sharding, need in needs.items() if need <= room), min(needs, key=lambda sharding: needs[sharding]))
 
 
-def _states(training: Training, stage: int, processes: int) -> Amounts:
+def state_bytes(training: Training, stage: int, processes: int) -> Amounts:
     """What stays from step to step. From stage 1 on, the optimizer has a copy of its piece of the weights."""
     trainable = NUMBER * training.trainable
     return amounts(
@@ -137,7 +145,7 @@ def _states(training: Training, stage: int, processes: int) -> Amounts:
     )
 
 
-def _whole_again(training: Training, stage: int, processes: int) -> Amounts:
+def whole_again(training: Training, stage: int, processes: int) -> Amounts:
     """After a training in several processes: what DeepSpeed holds of the weights, and the weights that take their place."""
     trained, weights = NUMBER * training.trainable, NUMBER * (training.trainable + training.frozen)
     replaced = (0, trained, trained, weights / processes)[stage]

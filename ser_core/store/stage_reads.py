@@ -45,6 +45,7 @@ FIELDS: Mapping[StageKind, tuple[str, ...]] = {
         *_POLICY,
         *("policy.steps", "policy.rolloutsPerStep", "policy.temperature", "policy.generator", "policy.learningRate"),
         *("policy.criticLearningRate", "policy.kl", "policy.epochs", "policy.minibatches", "policy.missingEndPenalty"),
+        *("policy.advantage", "policy.answersPerPrompt"),
         *("rewardModel.maxLength", "rewardModel.precision", "training.tokensPerBatch", "training.seed"),
     ),
 }

@@ -6,11 +6,13 @@ from pathlib import Path
 from ser_core.api.serrun import SERRunSpec
 from ser_core.data.reading.weight_headers import shape_of_folder
 from ser_core.errors import OutOfMemory
-from ser_core.memory.plan import Models, plan
+from ser_core.memory.plan import Models, StagePlan, plan
 from ser_core.memory.words import memory_line, remedy
 
 
-def refuse_what_does_not_fit(stage: str, spec: SERRunSpec, folders: Mapping[str, Path], *, processes: int, gpu_memory: int | None) -> None:
+def refuse_what_does_not_fit(
+    stage: str, spec: SERRunSpec, folders: Mapping[str, Path], *, processes: int, gpu_memory: int | None
+) -> StagePlan | None:
     """Compare what a stage needs with what a GPU of this machine has.
 
     Args:
@@ -20,13 +22,17 @@ def refuse_what_does_not_fit(stage: str, spec: SERRunSpec, folders: Mapping[str,
         processes: Of the stage, one for each GPU.
         gpu_memory: Bytes of one GPU; None: there is none.
 
+    Returns:
+        The plan; None: there is no GPU, and main memory is taken to suffice.
+
     Raises:
         OutOfMemory: A GPU does not hold it (reason `DoesNotFit`), with the plan in the message.
     """
     if gpu_memory is None:
-        return
+        return None
     models = Models(**{model: shape_of_folder(folder) for model, folder in folders.items()})
     there = getattr(spec.resources, stage).model_copy(update={"gpus": processes, "nodes": 1, "gpu_memory": str(gpu_memory)})
     found = plan(stage, spec, models, there)
     if found is not None and not found.fits:
         raise OutOfMemory(memory_line(found), reason="DoesNotFit", hint=remedy(found, spec, models))
+    return found

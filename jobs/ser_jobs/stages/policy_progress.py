@@ -9,7 +9,7 @@ from ser_core.learn.compute import ranks
 from ser_core.learn.policy.alignment import Answer
 from ser_core.learn.policy.ppo import checkpoint
 from ser_core.learn.policy.ppo.metrics import StepMetrics
-from ser_core.learn.policy.ppo.state import PPOState
+from ser_core.learn.policy.ppo.state import SavedState
 from ser_core.learn.policy.supervised import FILES, FineTuningState
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.stage_watch import StageWatch
@@ -67,24 +67,24 @@ class PolicyProgress(StageWatch):
     def __init__(self, context: StageContext, total: int, device: str) -> None:
         super().__init__(context, device)
         self._total = total
-        self.state: PPOState | None = None
-        """The state to resume from; None: there is no checkpoint."""
+        self.saved: SavedState | None = None
+        """What to resume from; None: there is no checkpoint."""
         self.baseline: Sequence[Answer] = ()
-        """The evaluation's answers before the alignment, on rank 0."""
+        """The evaluation's answers before the alignment."""
         self._resume()
-        context.reporter.progress(len(self.state.history) if self.state else 0, total, "steps")
+        context.reporter.progress(len(self.saved.state.history) if self.saved else 0, total, "steps")
 
-    def save(self, state: PPOState) -> None:
+    def save(self, saved: SavedState) -> None:
         """Keep a checkpoint."""
-        self._keep(len(state.history), lambda folder: self._write(state, folder))
+        self._keep(len(saved.state.history), lambda folder: self._write(saved, folder))
 
     def stepped(self, metrics: StepMetrics) -> None:
         """One more PPO step is done."""
         self._context.measurements.aligned(metrics)
         self._context.reporter.progress(metrics.step, self._total, "steps")
 
-    def _write(self, state: PPOState, folder: Path) -> Mapping[str, Path]:
-        files = checkpoint.write(state, folder) | {_BASELINE: folder / _BASELINE}
+    def _write(self, saved: SavedState, folder: Path) -> Mapping[str, Path]:
+        files = checkpoint.write(saved, folder) | {_BASELINE: folder / _BASELINE}
         files[_BASELINE].write_text(json.dumps([asdict(answer) for answer in self.baseline]), encoding="utf-8")
         return files
 
@@ -92,5 +92,5 @@ class PolicyProgress(StageWatch):
         files = self._newest()
         if files is None:
             return
-        self.state = checkpoint.read(files[_BASELINE].parent)
+        self.saved = checkpoint.read(files[_BASELINE].parent)
         self.baseline = [Answer(**answer) for answer in json.loads(files[_BASELINE].read_text(encoding="utf-8"))]

@@ -8,10 +8,11 @@ from pathlib import Path
 from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.tables import PolicyStep, write_table
+from ser_core.learn.compute.pieces import WholeCopy
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
-from ser_core.learn.policy.generation import Generator, Prompt, TransformersGenerator, encode_prompts
+from ser_core.learn.policy.generation import CopyGenerator, Generator, Prompt, TransformersGenerator, encode_prompts
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.policy.ppo.critic import Critic, make_critic
 from ser_core.learn.policy.ppo.metrics import StepMetrics
@@ -21,6 +22,7 @@ from ser_core.learn.policy.ppo.trunk import share_trunk
 from ser_core.learn.policy.scorers import RewardModelScorer, Scorer
 from ser_core.learn.policy.vllm_generation import VllmGenerator
 from ser_core.learn.reward.reward_model import load
+from ser_core.memory.training import UNSHARDED
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.memory_check import refuse_what_does_not_fit
 from ser_jobs.stages.policy_inputs import heldout_prompts, policy_spec, starting_policy, training_prompts
@@ -33,7 +35,8 @@ _WARM_UP = 20
 def body(context: StageContext) -> StageOutput | None:
     """Write the aligned policy, a row for every PPO step, and the policy's answers before and after.
 
-    All processes share every step. Rank 0 evaluates the policy and returns the output; the other ranks return None.
+    All processes share every step. Each evaluates the policy by itself, since models that are cut into pieces are whole only together. Rank
+    0 returns the output; the other ranks return None.
 
     Raises:
         DataError: A prompt has no tokens, or there is no held-out prompt.
@@ -59,12 +62,14 @@ class _Ppo:
         context.silent("loading the models")
         start = starting_policy(context)
         models = {"reward": context.fetch_folder(InputRole.BEST, "model"), "policy": start}
-        refuse_what_does_not_fit("ppo", context.spec.spec, models, processes=context.world_size, gpu_memory=gpu_memory())
-        self._policy = load_policy(start, precision, adapter=self._spec.adapter, seed=self._training.seed)
-        self._critic, self._critic_note = self._make_critic(start)
-        context.reporter.event("critic", note=self._critic_note)
+        plan = refuse_what_does_not_fit("ppo", context.spec.spec, models, processes=context.world_size, gpu_memory=gpu_memory())
+        self._sharding = plan.sharding if plan and plan.sharding else UNSHARDED
+        self._cut = self._sharding.stage == 3
+        """Whether models that do not learn are cut into pieces too."""
+        self._start = start
         self._rewards = self._scorer(InputRole.BEST)
         self._witness = self._scorer(InputRole.WITNESS) if InputRole.WITNESS in context.inputs else None
+        self._policy = load_policy(start, precision, adapter=self._spec.adapter, seed=self._training.seed, cut=self._cut)
         self._generator = self._make_generator(start)
         self._prompts = self._encoded(training_prompts(context))
         self._heldout_prompts = self._encoded(heldout_prompts(context))
@@ -73,36 +78,51 @@ class _Ppo:
         """Evaluate, align, evaluate again, export."""
         context = self._context
         progress = PolicyProgress(context, self._spec.steps, self._precision.device)
-        if context.rank == 0 and not progress.baseline:
+        if not progress.baseline:
             progress.baseline = self._answers()
+        critic, critic_note = self._make_critic()
         alignment = align(
             self._policy,
-            self._critic,
+            critic,
             self._generator,
             self._prompts,
             self._rewards,
-            self._settings(),
+            settings_of(
+                self._spec,
+                tokens_per_batch=self._training.tokens_per_batch,
+                seed=self._training.seed,
+                new_critic=critic is not None and not critic.from_reward_model,
+            ),
             steps=self._spec.steps,
             watch=progress,
             witness=self._witness,
-            resume=progress.state,
+            resume=progress.saved,
+            sharding=self._sharding,
         )
-        if context.rank > 0:
-            return None
-        if alignment.sign is not None:
+        made_of = "" if critic is None else "rewardModel" if critic.from_reward_model else "policy"
+        del critic
+        if context.rank == 0 and alignment.sign is not None:
             context.reporter.event("stopped", reason=alignment.sign.reason, message=alignment.sign.message)
         after = self._answers()
+        if context.rank > 0:
+            return None
         context.silent("writing the policy")
         self._policy.export(context.workdir / "model")
         return StageOutput(
-            _write(context.workdir, alignment.state.history, progress.baseline, after), self._metrics(alignment, progress.baseline, after)
+            _write(context.workdir, alignment.state.history, progress.baseline, after),
+            self._metrics(alignment, progress.baseline, after, made_of, critic_note),
         )
 
-    def _make_critic(self, start: Path) -> tuple[Critic, str]:
+    def _make_critic(self) -> tuple[Critic | None, str]:
+        """The critic, and a sentence that says where it starts; None with `rloo`. It is made once the policy is evaluated: both together
+        with what the evaluation needs may not fit."""
+        if self._spec.advantage == "rloo":
+            return None, ""
         best = self._context.fetch_folder(InputRole.BEST, "model")
         vocabulary = self._policy.tokenizer.get_vocab()
-        critic, why = make_critic(best, start, self._precision, vocabulary, adapter=self._spec.adapter, seed=self._training.seed)
-        if self._spec.adapter is not None:
+        critic, why = make_critic(best, self._start, self._precision, vocabulary, adapter=self._spec.adapter, seed=self._training.seed)
+        self._context.reporter.event("critic", note=why)
+        if self._spec.adapter is not None and not self._cut:
             share_trunk(self._policy, critic)
         return critic, why
 
@@ -111,30 +131,24 @@ class _Ppo:
         if spec.generator == "vllm":
             return VllmGenerator(policy, start, tokens=spec.prompt_tokens + spec.answer_tokens)
         pad = policy.tokenizer.pad_token_id
-        return TransformersGenerator(
-            policy.network,
+        copy = WholeCopy(policy.network, self._precision) if self._cut else None
+        generator = TransformersGenerator(
+            policy.network if copy is None else copy.network,
             pad_token=policy.end_tokens[0] if pad is None else pad,
             end_tokens=policy.end_tokens,
             device=self._precision.device,
             autocast=self._precision.autocast,
         )
+        return generator if copy is None else CopyGenerator(copy, generator)
 
     def _scorer(self, role: InputRole) -> Scorer:
         settings = self._context.spec.spec.reward_model
         folder = self._context.fetch_folder(role, "model")
         model = load(folder, detect(settings.precision), max_length=settings.max_length, frozen=True)
-        return RewardModelScorer(model, self._training.tokens_per_batch)
+        return RewardModelScorer(model, self._training.tokens_per_batch, cut=self._cut)
 
     def _encoded(self, texts: Sequence[str]) -> list[Prompt]:
         return encode_prompts(self._policy.tokenizer, texts, tokens=self._spec.prompt_tokens)
-
-    def _settings(self) -> Settings:
-        return settings_of(
-            self._spec,
-            tokens_per_batch=self._training.tokens_per_batch,
-            seed=self._training.seed,
-            new_critic=not self._critic.from_reward_model,
-        )
 
     def _answers(self) -> list[Answer]:
         self._context.silent("evaluating the policy")
@@ -150,10 +164,12 @@ class _Ppo:
             seed=self._training.seed,
         )
 
-    def _metrics(self, alignment: Alignment, before: Sequence[Answer], after: Sequence[Answer]) -> PolicyMetrics:
+    def _metrics(
+        self, alignment: Alignment, before: Sequence[Answer], after: Sequence[Answer], critic: str, critic_note: str
+    ) -> PolicyMetrics:
         steps, sign = len(alignment.state.history), alignment.sign
         low, high = change(before, after)
-        notes = [sign.message if sign else "", (self._precision.note or "").replace("rewardModel", "policy"), self._critic_note]
+        notes = [sign.message if sign else "", (self._precision.note or "").replace("rewardModel", "policy"), critic_note]
         return PolicyMetrics(
             steps=steps,
             kept_step=alignment.state.good.step if sign else steps,
@@ -163,7 +179,7 @@ class _Ppo:
             after=summary(after),
             change_low=low,
             change_high=high,
-            critic="rewardModel" if self._critic.from_reward_model else "policy",
+            critic=critic,
             stopped=sign.reason if sign else "",
             notes=tuple(note for note in notes if note),
         )
@@ -173,6 +189,8 @@ def settings_of(spec: PolicySpec, *, tokens_per_batch: int, seed: int, new_criti
     """The settings of PPO that the run's spec asks for. A new critic learns alone in the first steps."""
     return Settings(
         answers_per_step=spec.rollouts_per_step,
+        answers_per_prompt=spec.answers_per_prompt,
+        advantage=spec.advantage,
         answer_tokens=spec.answer_tokens,
         temperature=spec.temperature,
         missing_end_penalty=spec.missing_end_penalty,

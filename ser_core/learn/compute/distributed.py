@@ -16,6 +16,7 @@ Who owns which copy, from the constructor to `close`:
 """
 
 import contextlib
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -26,10 +27,12 @@ from torch import nn
 
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.engine import (
-    LARGEST_GRADIENT_NORM,
+    ADAM,
+    AdamSettings,
     Engine,
     LocalEngine,
     adamw,
+    copied,
     moments_of,
     recompute_layers,
     restore_moments,
@@ -64,6 +67,7 @@ def engine_for(
     training: Training,
     precision: Precision,
     sharding: Sharding | None = None,
+    settings: AdamSettings = ADAM,
 ) -> Engine:
     """The engine of this process, or of all that share the training.
 
@@ -74,11 +78,12 @@ def engine_for(
         training: Its sizes.
         precision: Its device and arithmetic.
         sharding: How it is spread; None: as the memory of this machine needs it.
+        settings: Of the optimizer.
     """
     sharding = sharding or sharding_of(training, precision)
     if ranks.count() == 1:
-        return LocalEngine(network, rate, tensors, recompute=sharding.recompute)
-    return distributed_engine(network, rate, tensors, sharding, training)
+        return LocalEngine(network, rate, tensors, recompute=sharding.recompute, settings=settings)
+    return distributed_engine(network, rate, tensors, sharding, training, settings)
 
 
 def sharding_of(training: Training, precision: Precision) -> Sharding:
@@ -96,12 +101,21 @@ class DeepSpeedEngine(ABC):
         tensors: What `tensors` returned on rank 0, to go on from; on every rank. Any engine on any number of ranks may have written it.
         sharding: The ZeRO stage, one of the class's own, and whether layers are computed again in the backward pass.
         training: Its sizes, by which processes exchange numbers.
+        settings: Of the optimizer.
     """
 
     def __init__(
-        self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding, training: Training
+        self,
+        network: Any,
+        rate: float,
+        tensors: Mapping[str, torch.Tensor] | None,
+        sharding: Sharding,
+        training: Training,
+        settings: AdamSettings = ADAM,
     ) -> None:
         self._whole = network
+        self._settings = settings
+        self._has_gradients = False
         self._device = next(network.parameters()).device
         self._weights = dict(trainable(network))
         if tensors is not None:
@@ -112,35 +126,75 @@ class DeepSpeedEngine(ABC):
         if sharding.recompute:
             recompute_layers(network)
         with _quiet():
-            self.network = _initialize(network, adamw(self._weights, rate), sharding.stage, training)
+            optimizer = adamw(self._weights, rate, settings)
+            self.network = _initialize(network, optimizer, sharding.stage, training, settings.largest_gradient_norm)
         if tensors is not None:
             self._restore_moments(tensors)
 
-    def start_step(self) -> None:  # noqa: B027  (the same for all)
-        """A step leaves no gradient behind."""
+    def start_step(self) -> None:
+        """As `Engine` says. A step leaves no gradient behind, but the one before may not have been taken."""
+        if self._has_gradients:
+            self._forget()
+            self._has_gradients = False
 
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
         """As `Engine` says. DeepSpeed takes the mean over ranks, and would lose gradients without being told the last micro-batch."""
+        self._has_gradients = True
         self.network.set_gradient_accumulation_boundary(last)
         self.network.backward(loss * ranks.count())
 
-    @abstractmethod
     def step(self, rate: float) -> float:
         """As `Engine` says."""
+        self._has_gradients = False
+        return self._step(rate)
+
+    def rest(self) -> None:  # noqa: B027  (most need nothing)
+        """As `Engine` says."""
+
+    @abstractmethod
+    def _step(self, rate: float) -> float:
+        """Clip the gradient, take the step, return the norm."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Leave no gradient of the micro-batches behind, of which the last is done."""
 
     @abstractmethod
     def tensors(self) -> dict[str, torch.Tensor]:
         """As `Engine` says; copies in main memory."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, torch.Tensor]:
+        """As `Engine` says."""
+
+    def put_back(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """As `Engine` says. Moments that are zero are those of a new optimizer."""
+        for name, weight in self._weights.items():
+            self._overwrite(weight, weights.get(name))
+        optimizer = self.network.optimizer
+        for state in getattr(optimizer, "optimizer", optimizer).state.values():
+            for number in state.values():
+                number.zero_()
+
+    def _overwrite(self, weight: nn.Parameter, value: torch.Tensor | None) -> None:
+        """Give all ranks the value that rank 0 has."""
+        if value is not None:
+            weight.data.copy_(value)
+        ranks.spread([weight])
+
+    def drop(self) -> None:
+        """As `Engine` says."""
+        optimizer = self.network.optimizer
+        self.network.destroy()
+        getattr(optimizer, "optimizer", optimizer).state.clear()
+        vars(optimizer).clear()
 
     def close(self) -> None:
         """As `Engine` says: new parameters take the place of DeepSpeed's, whose data are views of buffers or pieces.
 
         Before they are made, everything goes that only training needs: both together may not fit.
         """
-        optimizer = self.network.optimizer
-        self.network.destroy()
-        getattr(optimizer, "optimizer", optimizer).state.clear()
-        vars(optimizer).clear()
+        self.drop()
         whole = {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in self._whole.parameters()}
         for module in self._whole.modules():
             module._parameters = {name: None if weight is None else whole[id(weight)] for name, weight in dict.items(module._parameters)}
@@ -157,17 +211,27 @@ class DeepSpeedEngine(ABC):
 class ReplicatedEngine(DeepSpeedEngine):
     """ZeRO stage 0: every rank holds everything."""
 
-    def step(self, rate: float) -> float:
-        """As `Engine` says. DeepSpeed does not clip at this stage as it does from stage 1 on, so it is done here."""
-        set_rate(self.network.optimizer, rate)
-        norm = nn.utils.clip_grad_norm_(self._weights.values(), LARGEST_GRADIENT_NORM).item()
-        self.network.step()
+    def _step(self, rate: float) -> float:
+        """DeepSpeed does not clip at this stage as it does from stage 1 on, so it is done here."""
+        norm = nn.utils.clip_grad_norm_(self._weights.values(), self._settings.largest_gradient_norm).item()
+        if math.isfinite(norm):
+            set_rate(self.network.optimizer, rate)
+            self.network.step()
+        else:
+            self._forget()
         return norm
+
+    def _forget(self) -> None:
+        self.network.optimizer.zero_grad()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """As `Engine` says; copies in main memory."""
         found = state_tensors(self._weights, self.network.optimizer) if ranks.rank() == 0 else {}
-        return {name: tensor.to("cpu", copy=True) for name, tensor in found.items()}
+        return copied(found)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """As `Engine` says."""
+        return copied(self._weights) if ranks.rank() == 0 else {}
 
     def _full(self, weight: nn.Parameter) -> torch.Tensor:
         return weight.detach()
@@ -179,11 +243,19 @@ class ReplicatedEngine(DeepSpeedEngine):
 class ShardedStateEngine(DeepSpeedEngine):
     """ZeRO stages 1 and 2: each rank holds its piece of the optimizer, at stage 2 also of the gradients."""
 
-    def step(self, rate: float) -> float:
-        """As `Engine` says. DeepSpeed clips in its step, and skips it when the norm is not finite."""
+    def _step(self, rate: float) -> float:
+        """DeepSpeed clips in its step, and skips it when the norm is not finite."""
         set_rate(self.network.optimizer, rate)
         self.network.step()
-        return float(self.network.get_global_grad_norm())
+        # After a step that it skipped, stage 3 tells the norm of the step before.
+        return math.inf if self.network.optimizer.overflow else float(self.network.get_global_grad_norm())
+
+    def _forget(self) -> None:
+        """DeepSpeed has no call for it, but forgets a gradient that is not finite."""
+        for gradients in self.network.optimizer.averaged_gradients.values():
+            for gradient in gradients or ():
+                gradient.fill_(math.nan)
+        self.network.step()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """As `Engine` says; copies in main memory. Weights and moments are gathered one after the other."""
@@ -192,6 +264,22 @@ class ShardedStateEngine(DeepSpeedEngine):
             if ranks.rank() == 0:
                 gathered[key] = tensor.to("cpu", copy=True)
         return gathered
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """As `Engine` says. They are gathered one after the other."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        gathered = {}
+        for name, weight in self._weights.items():
+            whole = safe_get_full_fp32_param(weight)
+            if ranks.rank() == 0:
+                gathered[name] = whole.to("cpu", copy=True)
+        return gathered
+
+    def put_back(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """As `Engine` says."""
+        super().put_back(weights)
+        self.network.optimizer.refresh_fp32_params()
 
     def _gather(self) -> Iterator[tuple[str, torch.Tensor]]:
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
@@ -238,6 +326,27 @@ class ShardedStateEngine(DeepSpeedEngine):
 class ShardedWeightsEngine(ShardedStateEngine):
     """ZeRO stage 3: each rank holds its piece of everything."""
 
+    def rest(self) -> None:
+        """As `Engine` says. A weight on its way can be neither gathered by others nor cut."""
+        self.network.optimizer.empty_partition_cache()
+
+    def put_back(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """As `Engine` says."""
+        self.rest()
+        super().put_back(weights)
+
+    def _overwrite(self, weight: nn.Parameter, value: torch.Tensor | None) -> None:
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([weight], modifier_rank=0):
+            if value is not None:
+                weight.data.copy_(value)
+
+    def drop(self) -> None:
+        """As `Engine` says."""
+        self.rest()
+        super().drop()
+
     def _full(self, weight: nn.Parameter) -> torch.Tensor:
         import deepspeed
 
@@ -262,14 +371,19 @@ class ShardedWeightsEngine(ShardedStateEngine):
 
 
 def distributed_engine(
-    network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, sharding: Sharding, training: Training
+    network: Any,
+    rate: float,
+    tensors: Mapping[str, torch.Tensor] | None,
+    sharding: Sharding,
+    training: Training,
+    settings: AdamSettings = ADAM,
 ) -> DeepSpeedEngine:
     """The engine of a ZeRO stage; arguments as `DeepSpeedEngine` takes them."""
     kinds = (ReplicatedEngine, ShardedStateEngine, ShardedStateEngine, ShardedWeightsEngine)
-    return kinds[sharding.stage](network, rate, tensors, sharding, training)
+    return kinds[sharding.stage](network, rate, tensors, sharding, training, settings)
 
 
-def _initialize(network: Any, optimizer: torch.optim.Optimizer, stage: int, training: Training) -> Any:
+def _initialize(network: Any, optimizer: torch.optim.Optimizer, stage: int, training: Training, largest_norm: float) -> Any:
     import deepspeed
 
     # It would be compiled at the start, for reductions that training does not use.
@@ -280,7 +394,7 @@ def _initialize(network: Any, optimizer: torch.optim.Optimizer, stage: int, trai
         config={
             "train_micro_batch_size_per_gpu": 1,  # not used: micro-batches are cut by tokens
             "gradient_accumulation_steps": 1,
-            "gradient_clipping": LARGEST_GRADIENT_NORM if stage else 0.0,
+            "gradient_clipping": largest_norm if stage else 0.0,
             "zero_allow_untested_optimizer": True,
             "zero_optimization": {
                 "stage": stage,

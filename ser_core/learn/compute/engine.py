@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,6 +14,19 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ser_core.learn.compute.parts import trainable
 
 LARGEST_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdamSettings:
+    """What stays the same in all steps of the optimizer."""
+
+    epsilon: float = 1e-8
+    largest_gradient_norm: float = LARGEST_GRADIENT_NORM
+    """A gradient with a larger norm is scaled down to it."""
+
+
+ADAM = AdamSettings()
+"""Torch's own, as the reward model and the fine-tuning have it."""
 
 
 class Engine(Protocol):
@@ -40,10 +54,26 @@ class Engine(Protocol):
         """Clip the gradient, take the step, return the norm that the gradient had. One that is not finite changes nothing."""
         ...
 
+    def rest(self) -> None:
+        """After forward passes without a backward pass: put away the weights that were fetched ahead for it."""
+        ...
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Weights and optimizer moments, as ``weight/<name>``, ``exp_avg/<name>``, ``exp_avg_sq/<name>`` and ``step/<name>``; on
         rank 0, nothing on the others.
         """
+        ...
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights by name, without a prefix, as copies in main memory; on rank 0, nothing on the others."""
+        ...
+
+    def put_back(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Go on from other weights, as `weights` returned them; the optimizer starts anew. Rank 0 alone needs to have them."""
+        ...
+
+    def drop(self) -> None:
+        """Free what only training needs. The network cannot be used any more."""
         ...
 
     def close(self) -> None:
@@ -51,9 +81,9 @@ class Engine(Protocol):
         ...
 
 
-def adamw(weights: Mapping[str, nn.Parameter], rate: float) -> torch.optim.Optimizer:
+def adamw(weights: Mapping[str, nn.Parameter], rate: float, settings: AdamSettings) -> torch.optim.Optimizer:
     """AdamW without weight decay, as in the method's released code."""
-    return torch.optim.AdamW(weights.values(), lr=rate, weight_decay=0.0, fused=True)
+    return torch.optim.AdamW(weights.values(), lr=rate, eps=settings.epsilon, weight_decay=0.0, fused=True)
 
 
 def recompute_layers(network: nn.Module) -> None:
@@ -100,14 +130,24 @@ class LocalEngine:
         rate: Of the first step.
         tensors: What `tensors` returned, to go on from.
         recompute: Whether layers are computed again in the backward pass.
+        settings: Of the optimizer.
     """
 
-    def __init__(self, network: Any, rate: float, tensors: Mapping[str, torch.Tensor] | None, *, recompute: bool = False) -> None:
+    def __init__(
+        self,
+        network: Any,
+        rate: float,
+        tensors: Mapping[str, torch.Tensor] | None,
+        *,
+        recompute: bool = False,
+        settings: AdamSettings = ADAM,
+    ) -> None:
         self.network = network
         if recompute:
             recompute_layers(network)
         self._weights = dict(trainable(network))
-        self._optimizer = adamw(self._weights, rate)
+        self._settings = settings
+        self._optimizer = adamw(self._weights, rate, settings)
         if tensors is not None:
             restore_weights(self._weights, tensors)
             restore_moments(self._weights, self._optimizer, tensors)
@@ -122,18 +162,41 @@ class LocalEngine:
 
     def step(self, rate: float) -> float:
         """As `Engine` says."""
-        norm = nn.utils.clip_grad_norm_(self._weights.values(), LARGEST_GRADIENT_NORM).item()
+        norm = nn.utils.clip_grad_norm_(self._weights.values(), self._settings.largest_gradient_norm).item()
         if math.isfinite(norm):
             set_rate(self._optimizer, rate)
             self._optimizer.step()
         return norm
 
+    def rest(self) -> None:
+        """All weights are always there."""
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """As `Engine` says; not copied."""
         return state_tensors(self._weights, self._optimizer)
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """As `Engine` says."""
+        return copied(self._weights)
+
+    def put_back(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """As `Engine` says."""
+        self._optimizer.state.clear()
+        for name, weight in self._weights.items():
+            weight.data.copy_(weights[name])
+
+    def drop(self) -> None:
+        """As `Engine` says."""
+        self._optimizer.state.clear()
+        self._optimizer.zero_grad()
+
     def close(self) -> None:
         """The network is a plain one all the time."""
+
+
+def copied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies in main memory."""
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
 
 
 def state_tensors(weights: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ between them.
 from collections.abc import Iterable
 
 import torch
-from torch import distributed, nn
+from torch import distributed
 
 
 def rank() -> int:
@@ -47,16 +47,6 @@ def spread(tensors: Iterable[torch.Tensor]) -> None:
     if _several():
         for tensor in tensors:
             distributed.broadcast(tensor.data, src=0)
-
-
-def sum_gradients(weights: Iterable[nn.Parameter]) -> None:
-    """Replace gradients by their sums over the processes. A process without rows in a minibatch adds zeros."""
-    if not _several():
-        return
-    for weight in weights:
-        if weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
-        distributed.all_reduce(weight.grad)
 
 
 def _several() -> bool:

@@ -8,6 +8,7 @@ import torch
 from transformers import GenerationConfig
 
 from ser_core.errors import DataError
+from ser_core.learn.compute.pieces import WholeCopy
 
 TEMPLATE = "Question: {prompt}\n\nAnswer:"
 """The text before an answer, the same as the reward model reads (see `ser_core.learn.reward.encoding`)."""
@@ -93,6 +94,24 @@ class TransformersGenerator:
             found = self._network.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
         answers: list[list[int]] = found[:, width:].tolist()
         return answers
+
+
+class CopyGenerator:
+    """Generates with a whole copy of a network whose weights are cut into pieces.
+
+    Args:
+        copy: Filled with the network's current weights for each call. All processes call together.
+        generator: Samples with the copy's network.
+    """
+
+    def __init__(self, copy: WholeCopy, generator: Generator) -> None:
+        self._copy = copy
+        self._generator = generator
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, tokens: int, temperature: float) -> list[list[int]]:
+        """See `Generator.generate`."""
+        with self._copy.filled():
+            return self._generator.generate(prompts, tokens=tokens, temperature=temperature)
 
 
 def until_end(answer: Sequence[int], ends: Sequence[int]) -> tuple[list[int], bool]:

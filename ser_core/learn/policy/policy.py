@@ -3,6 +3,7 @@
 Weights and log-probabilities are fp32. Matrix products can be bf16 (autocast).
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import lora
+from ser_core.learn.compute.pieces import Pieces
 from ser_core.learn.compute.precision import Precision, freeze
 from ser_core.learn.compute.pretrained import export, load_network
 from ser_core.learn.policy.batches import Sequences
@@ -34,6 +36,8 @@ class Policy:
     precision: Precision
     in_chunks: bool
     """Whether the output layer can compute a batch in chunks (`passes_logits_on`)."""
+    reference_pieces: Pieces | None = None
+    """Where the reference policy is whole only while it computes."""
 
     def log_probabilities(self, batch: Sequences, temperature: float) -> torch.Tensor:
         """Log-probability of every answer token, shape (rows, answer width), fp32; 0 at padding."""
@@ -48,6 +52,10 @@ class Policy:
 
     def _of(self, network: Any, batch: Sequences, temperature: float) -> torch.Tensor:
         return log_probabilities(network, batch, temperature, self.precision, in_chunks=self.in_chunks)
+
+    def reference_at_hand(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the reference policy can compute. All processes enter and leave together."""
+        return contextlib.nullcontext() if self.reference_pieces is None else self.reference_pieces.whole()
 
     def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
         """Texts of the answers as a reward model reads them: without special tokens, and without the space after ``Answer:``.
@@ -70,7 +78,7 @@ class Policy:
         return ((name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad)
 
 
-def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> Policy:
+def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0, cut: bool = False) -> Policy:
     """Load a policy. Its reference policy is the same model, frozen.
 
     Args:
@@ -78,16 +86,18 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
         precision: Device and number types of the computation.
         adapter: Train a LoRA adapter instead of all weights. Then the reference policy needs no second copy of the model.
         seed: Seed of a new adapter.
+        cut: Whether each of several processes keeps a piece of the reference policy alone.
 
     Raises:
         SpecError: transformers cannot load the folder as a causal language model, or the model has no end token.
     """
     network, tokenizer = load_causal(folder, precision, adapter=adapter, seed=seed)
     ends = _end_tokens(network, tokenizer)
-    reference = None
+    reference, pieces = None, None
     if adapter is None:
-        reference = freeze(load_network(AutoModelForCausalLM, folder, "policy.base")[0], precision).to(precision.device).eval()
-    return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network))
+        reference = freeze(load_network(AutoModelForCausalLM, folder, "policy.base")[0], precision).eval()
+        pieces = Pieces(reference, precision.device, cut=cut)
+    return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network), pieces)
 
 
 def load_causal(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from ser_core.learn.compute.pieces import Pieces
 from ser_core.learn.policy.batches import micro_batches
 from ser_core.learn.reward.batching import pad
 from ser_core.learn.reward.reward_model import RewardModel
@@ -30,17 +31,19 @@ class RewardModelScorer:
     Args:
         model: The reward model.
         tokens_per_batch: Tokens of one batch, padding included.
+        cut: Whether each of several processes keeps a piece of the model alone. Then all of them score at the same time.
     """
 
-    def __init__(self, model: RewardModel, tokens_per_batch: int) -> None:
+    def __init__(self, model: RewardModel, tokens_per_batch: int, *, cut: bool = False) -> None:
         self._model = model
+        self._pieces = Pieces(model.network, model.precision.device, cut=cut)
         self._budget = model.precision.batch_tokens(tokens_per_batch)
 
     def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> Scores:
         """See `Scorer.scores`."""
         rows = self._model.encoder.rows(prompts, answers)
         scores = np.empty(len(rows), dtype=np.float64)
-        with torch.no_grad():
+        with torch.no_grad(), self._pieces.whole():
             for members in micro_batches([len(row) for row in rows], [0] * len(rows), self._budget):
                 batch = pad([rows[member] for member in members], self._model.tokenizer.pad_token_id)
                 scores[members] = self._model.score(batch).double().cpu().numpy()

@@ -14,11 +14,11 @@ import torch
 
 from ser_core.errors import SpecError
 from ser_core.learn.compute import ranks
+from ser_core.learn.compute.pieces import gathered
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.policy import Policy
+from ser_core.memory.plan import VLLM_SHARE
 
-MEMORY_SHARE = 0.3
-"""Share of the device's memory for the engine: its copy of the weights and its cache. The trainer needs the rest. TRL's default too."""
 LARGEST_DIFFERENCE = 0.1
 """Largest difference between the log-probabilities of engine and policy, in nats per token, mean over an answer, that can be rounding.
 
@@ -39,7 +39,7 @@ class VllmGenerator:
         SpecError: vLLM does not support the model, or has too little memory (``GeneratorRefused``).
     """
 
-    def __init__(self, policy: Policy, folder: Path, *, tokens: int, memory_share: float = MEMORY_SHARE) -> None:
+    def __init__(self, policy: Policy, folder: Path, *, tokens: int, memory_share: float = VLLM_SHARE) -> None:
         self._policy = policy
         self._vllm = _import_vllm()
         try:
@@ -79,8 +79,10 @@ class VllmGenerator:
             use_tqdm=False,
         )
         answers = [list(row.outputs[0].token_ids) for row in found]
-        if prompts:  # with many processes, one can have no prompt
-            self._check(prompts[0], answers[0], found[0].outputs[0].logprobs, temperature)
+        # With many processes, one can have no prompt. It computes all the same, since weights may be cut.
+        self._check(
+            prompts[0] if prompts else [0], answers[0] if prompts else [], found[0].outputs[0].logprobs if prompts else [], temperature
+        )
         return answers
 
     def _sampling(self, tokens: int, temperature: float, seed: int) -> Any:
@@ -95,6 +97,8 @@ class VllmGenerator:
         told = torch.tensor([step[token].logprob for step, token in zip(engine, answer, strict=True)])
         batch = sequences([prompt], [answer], self._policy.precision.device)
         own = self._policy.log_probabilities(batch, temperature)[0, : len(answer)].cpu()
+        if not answer:
+            return
         apart = (told - own).abs().mean().item()
         if not apart <= LARGEST_DIFFERENCE:
             raise SpecError(
@@ -120,11 +124,9 @@ def plain_weights(network: Any) -> Iterator[tuple[str, torch.Tensor]]:
         if ".lora_" in layer:
             continue
         plain_name = name.replace(".base_layer.", ".")
-        if layer.endswith(".base_layer") and kind == "weight":
-            adapted = plain.get_submodule(layer.removesuffix(".base_layer"))
-            yield plain_name, weight + adapted.get_delta_weight(adapted.active_adapters[0])
-        else:
-            yield plain_name, weight.detach()
+        adapted = plain.get_submodule(layer.removesuffix(".base_layer")) if layer.endswith(".base_layer") and kind == "weight" else None
+        with gathered(weight, *([] if adapted is None else adapted.parameters())):
+            yield plain_name, weight.detach() if adapted is None else weight + adapted.get_delta_weight(adapted.active_adapters[0])
 
 
 def _import_vllm() -> Any:

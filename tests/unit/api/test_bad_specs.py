@@ -62,6 +62,8 @@ def read(tmp_path):
             (7, "spec.resources.retrain.memory", value, "is no amount of memory from 16Mi to 64Ti")
             for value in (0, 1024, "1m", "16Mim", "15Mi", "0.1Ki", "65Ti", "1e9", "0Gi")
         ),
+        (6, "spec.policy", {"base": "hf://a/b", "advantage": "rloo"}, "answersPerPrompt 1 leaves advantage rloo no answer to compare with"),
+        (6, "spec.policy", {"base": "hf://a/b", "answersPerPrompt": 3}, "rolloutsPerStep 128 is no multiple of answersPerPrompt 3"),
         (7, "spec.resources.retrain.gpus", 17, "17: input should be less than or equal to 16"),
         (9, "spec.activeDeadline", "1d", "'1d' is no duration up to ten years: write hours, minutes and seconds such as 36h"),
         (9, "spec.activeDeadline", "87600h1s", "'87600h1s' is no duration up to ten years"),

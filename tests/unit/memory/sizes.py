@@ -22,5 +22,11 @@ def decoder(size: str) -> ModelShape:
         shapes |= {f"{name}.self_attn.{part}_proj.weight": (count, hidden) for part, count in rows.items()}
         shapes |= {f"{name}.mlp.{part}_proj.weight": (inner, hidden) for part in ("gate", "up")}
         shapes |= {f"{name}.mlp.down_proj.weight": (hidden, inner), f"{name}.input_layernorm.weight": (hidden,)}
-    config = {"model_type": "llama", "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers}
+    config = {
+        "model_type": "llama",
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_key_value_heads": kept,
+    }
     return model_shape(config | {"num_attention_heads": heads, "vocab_size": vocabulary}, shapes)

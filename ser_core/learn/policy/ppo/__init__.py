@@ -9,7 +9,6 @@ These are left out on purpose:
 - *Truncated importance weights.* They correct the difference between the probabilities of a generator and those of the trainer. Here the
   trainer computes the old log-probabilities itself.
 - *Another lambda for the critic* (VC-PPO). It helps where answers have thousands of tokens.
-- *The same number of micro-batches in every process.* No micro-batch waits for another process: gradients are summed after the last one.
-- *Sharded weights.* Every process holds all weights, so no weights are gathered for generation.
+- *Generation layer by layer.* Where weights are cut into pieces, a whole copy is made to generate with, in the type of the products.
 - *Entropy over the vocabulary.* The mean of ``-log p`` over the sampled tokens is an unbiased estimate of it and costs nothing.
 """

@@ -1,6 +1,8 @@
 """The formulas of PPO: pure functions on tensors of shape (rows, answer width). ``mask`` is True at real answer tokens."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ser_core.learn.compute import ranks
 
@@ -40,6 +42,21 @@ def generalised_advantages(reward: torch.Tensor, values: torch.Tensor, discount:
         found[:, place] = later
         after = values[:, place]
     return found
+
+
+def leave_one_out(rewards: torch.Tensor, rows: NDArray[np.int64], answers: int, per_prompt: int) -> torch.Tensor:
+    """Advantages of whole answers (RLOO, arXiv 2402.14740, Eq. 8): the reward less the mean reward of the other answers to the prompt.
+
+    Args:
+        rewards: Of this process's answers, KL penalty included, shape (rows,).
+        rows: Their numbers among the answers of all processes; answers to one prompt follow each other.
+        answers: How many there are in all processes.
+        per_prompt: Answers to each prompt, at least two.
+    """
+    own = torch.from_numpy(rows).to(rewards.device)
+    of_prompts = ranks.total(rewards.new_zeros(answers).index_put((own,), rewards)).view(-1, per_prompt)
+    others = (of_prompts.sum(1, keepdim=True) - of_prompts) / (per_prompt - 1)
+    return (of_prompts - others).flatten()[own]
 
 
 def whitened(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -25,22 +25,22 @@ from ser_core.errors import SpecError
 from ser_core.learn.policy.ppo.guards import Ladder
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.random_states import RandomStates
-from ser_core.learn.policy.ppo.state import GoodWeights, LearnerState, PPOState, ScoreMoments, Tensors
+from ser_core.learn.policy.ppo.state import GoodWeights, PPOState, SavedState, ScoreMoments, Tensors
 
 _TENSORS, _NUMBERS = "ppo.safetensors", "ppo.json"
 _STORED_NAMES = {"witness_score": "heldout_score"}
 """Fields of `StepMetrics` that have another name in ``ppo.json``."""
 
 
-def write(state: PPOState, folder: Path) -> dict[str, Path]:
+def write(saved: SavedState, folder: Path) -> dict[str, Path]:
     """Write the files of a checkpoint; returns their paths by name."""
     files = {name: folder / name for name in (_TENSORS, _NUMBERS)}
-    save_file({key: tensor.contiguous() for key, tensor in stored_tensors(state).items()}, files[_TENSORS])
-    files[_NUMBERS].write_text(json.dumps(_stored_numbers(state)), encoding="utf-8")
+    save_file({key: tensor.contiguous() for key, tensor in stored_tensors(saved).items()}, files[_TENSORS])
+    files[_NUMBERS].write_text(json.dumps(_stored_numbers(saved.state)), encoding="utf-8")
     return files
 
 
-def read(folder: Path) -> PPOState:
+def read(folder: Path) -> SavedState:
     """Read what `write` wrote.
 
     Raises:
@@ -50,9 +50,7 @@ def read(folder: Path) -> PPOState:
     numbers = json.loads((folder / _NUMBERS).read_text(encoding="utf-8"))
     needed = {"history", "kl_coefficient", "scores", "ladder", "score_mean", "good_step"}
     _refuse_if_any((needed - numbers.keys()) | ({"random/cpu"} - tensors.keys()))
-    return PPOState(
-        policy=_learner_state("policy", tensors),
-        critic=_learner_state("critic", tensors),
+    state = PPOState(
         good=GoodWeights(numbers["good_step"], _without_prefix("good/policy/", tensors), _without_prefix("good/critic/", tensors)),
         random=RandomStates(tensors["random/cpu"], tensors.get("random/cuda")),
         history=tuple(
@@ -63,50 +61,34 @@ def read(folder: Path) -> PPOState:
         ladder=Ladder(**numbers["ladder"]),
         score_mean=numbers["score_mean"],
     )
+    return SavedState(state, _without_prefix("policy/", tensors), _without_prefix("critic/", tensors))
 
 
-def refuse_if_incomplete(state: PPOState, policy: Collection[str], critic: Collection[str]) -> None:
+def refuse_if_incomplete(saved: SavedState, policy: Collection[str], critic: Collection[str]) -> None:
     """Check that a state can be put back into two networks.
 
     Args:
-        state: What was read.
+        saved: What was read.
         policy: Names of the policy's trained weights.
-        critic: Names of the critic's trained weights.
+        critic: Names of the critic's trained weights; none where there is no critic.
 
     Raises:
         SpecError: The checkpoint lacks a weight, or a part of a weight's Adam state.
     """
     needed: set[str] = set()
-    for owner, names, learner in (("policy", policy, state.policy), ("critic", critic, state.critic)):
-        moved = learner.first_moments.keys() | learner.second_moments.keys() | learner.steps.keys()
+    for owner, names, tensors in (("policy", policy, saved.policy), ("critic", critic, saved.critic)):
+        moved = {key.split("/", 1)[1] for key in tensors if not key.startswith("weight/")}
         needed |= {f"{owner}/weight/{name}" for name in names} | {f"good/{owner}/{name}" for name in names}
         needed |= {f"{owner}/{part}/{name}" for part in ("exp_avg", "exp_avg_sq", "step") for name in moved}
-    _refuse_if_any(needed - stored_tensors(state).keys())
+    _refuse_if_any(needed - stored_tensors(saved).keys())
 
 
-def stored_tensors(state: PPOState) -> dict[str, torch.Tensor]:
-    """The tensors of a state by their keys in ``ppo.safetensors``, not copied."""
-    random = {"random/cpu": state.random.cpu} | ({} if state.random.cuda is None else {"random/cuda": state.random.cuda})
-    good = _with_prefix("good/policy/", state.good.policy) | _with_prefix("good/critic/", state.good.critic)
-    return _stored_learner("policy", state.policy) | _stored_learner("critic", state.critic) | good | random
-
-
-def _stored_learner(owner: str, state: LearnerState) -> dict[str, torch.Tensor]:
-    return (
-        _with_prefix(f"{owner}/weight/", state.weights)
-        | _with_prefix(f"{owner}/exp_avg/", state.first_moments)
-        | _with_prefix(f"{owner}/exp_avg_sq/", state.second_moments)
-        | _with_prefix(f"{owner}/step/", state.steps)
-    )
-
-
-def _learner_state(owner: str, tensors: Tensors) -> LearnerState:
-    return LearnerState(
-        weights=_without_prefix(f"{owner}/weight/", tensors),
-        first_moments=_without_prefix(f"{owner}/exp_avg/", tensors),
-        second_moments=_without_prefix(f"{owner}/exp_avg_sq/", tensors),
-        steps=_without_prefix(f"{owner}/step/", tensors),
-    )
+def stored_tensors(saved: SavedState) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint by their keys in ``ppo.safetensors``, not copied."""
+    random, good = saved.state.random, saved.state.good
+    generators = {"random/cpu": random.cpu} | ({} if random.cuda is None else {"random/cuda": random.cuda})
+    trained = _with_prefix("policy/", saved.policy) | _with_prefix("critic/", saved.critic)
+    return trained | _with_prefix("good/policy/", good.policy) | _with_prefix("good/critic/", good.critic) | generators
 
 
 def _with_prefix(prefix: str, tensors: Tensors) -> dict[str, torch.Tensor]:

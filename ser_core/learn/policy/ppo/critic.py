@@ -29,6 +29,7 @@ class Critic:
     """A causal network with a linear head of one output."""
 
     network: Any
+    """What `values_of_tokens` made of it; also in an engine."""
     from_reward_model: bool
     """Whether it started from the reward model; then its outputs are on the scale of raw scores."""
     precision: Precision
@@ -43,15 +44,26 @@ class Critic:
         Returns:
             Shape (rows, answer width), fp32; 0 at padding.
         """
-        network = without_adapter(self.network)
-        with autocast(self.precision):
-            hidden = network.base_model(input_ids=batch.tokens, use_cache=False).last_hidden_state[batch.before]
-        values = _head(network)(hidden.float()).squeeze(-1) - (score_mean if self.from_reward_model else 0.0)
+        values = self.network(batch.tokens, batch.before) - (score_mean if self.from_reward_model else 0.0)
         return batch.spread(values)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and weights that training changes."""
         return ((name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad)
+
+
+def values_of_tokens(network: Any, precision: Precision) -> Any:
+    """Let a network that scores compute a value for each of some tokens. An engine then sees one call of the whole network."""
+    scorer = without_adapter(network)
+
+    def forward(tokens: torch.Tensor, places: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        with autocast(precision):
+            hidden = scorer.base_model(input_ids=tokens, use_cache=False).last_hidden_state[places]
+        values: torch.Tensor = _head(scorer)(hidden.float()).squeeze(-1)
+        return values
+
+    network.forward = forward
+    return network
 
 
 def make_critic(
@@ -131,7 +143,7 @@ def _ready(network: Any, precision: Precision, adapter: AdapterSpec | None, seed
     if adapter is not None:
         torch.manual_seed(seed)
         network = adapt_scorer(network, adapter)
-    return network.to(precision.device).eval()
+    return values_of_tokens(network.eval(), precision)
 
 
 def _head(network: Any) -> Any:

@@ -1,62 +1,52 @@
-"""The networks in training: their weights, their optimizers, and how both are kept and put back."""
+"""The networks in training: their engines, and how their weights are kept and put back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.utils import clip_grad_norm_
 
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.engine import set_rate
-from ser_core.learn.policy.ppo.state import GoodWeights, LearnerState, Tensors
+from ser_core.learn.compute.distributed import engine_for, training_of_network
+from ser_core.learn.compute.engine import AdamSettings
+from ser_core.learn.compute.parts import trainable
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.policy.ppo.state import GoodWeights, PPOState, SavedState
+from ser_core.memory.activations import MicroBatch
+from ser_core.memory.training import Sharding
 
 
 @dataclass(frozen=True, slots=True)
+class HowToLearn:
+    """What policy and critic have in common."""
+
+    adam: AdamSettings
+    sharding: Sharding
+    precision: Precision
+    batch: MicroBatch
+    """The largest that a process computes at once."""
+
+
 class Learner:
-    """The trained weights of one network by name, with their AdamW optimizer and its learning rate."""
+    """One network in training. With several processes every method is collective.
 
-    weights: Mapping[str, nn.Parameter]
-    optimizer: torch.optim.Optimizer
-    rate: float
+    Args:
+        network: Plain; all processes get the weights of rank 0.
+        rate: Learning rate.
+        how: What it has in common with the other.
+        tensors: Of a checkpoint, as `Engine.tensors` returned them.
+    """
 
-    def clip_gradients(self, largest_norm: float) -> float:
-        """Sum the gradients over all processes and scale them down to ``largest_norm``; returns their norm before that."""
-        ranks.sum_gradients(self.weights.values())
-        return clip_grad_norm_(self.weights.values(), largest_norm).item()
+    def __init__(self, network: Any, rate: float, how: HowToLearn, tensors: Mapping[str, torch.Tensor] | None = None) -> None:
+        network.to(how.precision.device)
+        ranks.spread(weight for _, weight in trainable(network))
+        sizes = training_of_network(network, how.batch)
+        self.engine = engine_for(network, rate, tensors, sizes, how.precision, how.sharding, how.adam)
+        self._rate = rate
 
-    def step(self, rate_factor: float) -> None:
-        """Take one optimizer step. Weights without a gradient stay."""
-        set_rate(self.optimizer, rate_factor * self.rate)
-        self.optimizer.step()
-
-    def state(self) -> LearnerState:
-        """Weights and optimizer state, not copied."""
-        moments = {name: self.optimizer.state[weight] for name, weight in self.weights.items() if weight in self.optimizer.state}
-        return LearnerState(
-            weights={name: weight.detach() for name, weight in self.weights.items()},
-            first_moments={name: adam["exp_avg"] for name, adam in moments.items()},
-            second_moments={name: adam["exp_avg_sq"] for name, adam in moments.items()},
-            steps={name: adam["step"] for name, adam in moments.items()},
-        )
-
-    def restore(self, state: LearnerState) -> None:
-        """Put weights and optimizer state back, as copies."""
-        self.put_back(state.weights)
-        adam = {"step": state.steps, "exp_avg": state.first_moments, "exp_avg_sq": state.second_moments}
-        for name, weight in self.weights.items():
-            if name in state.steps:
-                self.optimizer.state[weight] = {key: tensors[name].to(weight.device, copy=True) for key, tensors in adam.items()}
-
-    def copied_weights(self) -> dict[str, torch.Tensor]:
-        """Copies of the weights in main memory."""
-        return {name: weight.detach().to("cpu", copy=True) for name, weight in self.weights.items()}
-
-    def put_back(self, weights: Tensors) -> None:
-        """Put weights back. The optimizer starts anew, because its moments belong to other weights."""
-        self.optimizer.state.clear()
-        for name, weight in self.weights.items():
-            weight.data.copy_(weights[name])
+    def step(self, rate_factor: float) -> float:
+        """Take one optimizer step; returns the gradient's norm before it was clipped. A norm that is not finite changes nothing."""
+        return self.engine.step(rate_factor * self._rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +54,30 @@ class Learners:
     """The learners of policy and critic."""
 
     policy: Learner
-    critic: Learner
+    critic: Learner | None
+    """None: the advantages need no critic."""
 
     @property
-    def both(self) -> tuple[Learner, Learner]:
+    def all(self) -> tuple[Learner, ...]:
         """In the order in which all processes treat them."""
-        return self.policy, self.critic
+        return (self.policy,) if self.critic is None else (self.policy, self.critic)
 
     def good_weights(self, step: int) -> GoodWeights:
         """Copies of the current weights, which are those after ``step``."""
-        return GoodWeights(step, self.policy.copied_weights(), self.critic.copied_weights())
+        return GoodWeights(step, self.policy.engine.weights(), {} if self.critic is None else self.critic.engine.weights())
 
     def fall_back(self, good: GoodWeights) -> None:
-        """Put the good weights back; both optimizers start anew."""
-        self.policy.put_back(good.policy)
-        self.critic.put_back(good.critic)
+        """Put the good weights back; the optimizers start anew, because their moments belong to other weights."""
+        self.policy.engine.put_back(good.policy)
+        if self.critic is not None:
+            self.critic.engine.put_back(good.critic)
 
+    def saved(self, state: PPOState) -> SavedState:
+        """The state with all that a checkpoint holds."""
+        return SavedState(state, self.policy.engine.tensors(), {} if self.critic is None else self.critic.engine.tensors())
 
-def new_learner(weights: Iterable[tuple[str, nn.Parameter]], rate: float, epsilon: float) -> Learner:
-    """A learner that starts with a new AdamW optimizer, without weight decay.
-
-    Args:
-        weights: Names and weights that are trained.
-        rate: Learning rate.
-        epsilon: Adam's epsilon.
-    """
-    named = dict(weights)
-    return Learner(named, torch.optim.AdamW(named.values(), lr=rate, eps=epsilon, weight_decay=0.0, fused=True), rate)
+    def end(self) -> None:
+        """End the training. The policy is a plain network again; the critic is of no more use."""
+        if self.critic is not None:
+            self.critic.engine.drop()
+        self.policy.engine.close()

@@ -26,17 +26,18 @@ class StepMetrics:
     ended: float
     """Share of answers with an end token."""
     policy_loss: float
-    value_loss: float
+    value_loss: float | None
+    """None: there is no critic."""
     approximate_kl: float
     """Mean over the tokens of the last minibatch of ``ratio - 1 - log ratio``, in nats: the KL divergence from the rollout's policy."""
     clipped: float
     """Share of tokens whose ratio was outside the clip range, over all minibatches."""
-    explained_variance: float
-    """``1 - var(returns - values) / var(returns)`` of the critic before the step's updates."""
+    explained_variance: float | None
+    """``1 - var(returns - values) / var(returns)`` of the critic before the step's updates; None: there is no critic."""
     policy_gradient_norm: float
     """Norm before clipping, mean over minibatches."""
-    critic_gradient_norm: float
-    """Norm before clipping, mean over minibatches."""
+    critic_gradient_norm: float | None
+    """Norm before clipping, mean over minibatches; None: there is no critic."""
     updates: int
     """Optimizer steps taken."""
     skipped: int

@@ -1,10 +1,13 @@
 """Proximal policy optimisation (PPO) of a language model with a reward model. Read it from top to bottom.
 
 A step: prompts → answers → scores → log-probabilities and values → rewards and advantages → updates → the next step's state.
-With several processes, every process has its share of the rows, and all have the same weights. Every sum and every decision is over all
-processes.
+With several processes, every process has its share of the rows, and engines keep the weights the same. Every sum and every decision is
+over all processes, and all of them take the same way: they exchange pieces of weights and gradients.
 
-Sources: arXiv 1707.06347 (PPO), 1506.02438 (GAE), 1909.08593 (KL in the reward), 2403.17031 (N+: the details that made it reproduce).
+Without a critic (RLOO) an answer is compared with the other answers to its prompt; the rest of the step is the same.
+
+Sources: arXiv 1707.06347 (PPO), 1506.02438 (GAE), 1909.08593 (KL in the reward), 2403.17031 (N+: the details that made it reproduce),
+2402.14740 (RLOO).
 """
 
 import math
@@ -19,19 +22,23 @@ from numpy.typing import NDArray
 
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
+from ser_core.learn.compute.engine import AdamSettings
+from ser_core.learn.compute.parts import trainable
 from ser_core.learn.policy.batches import Sequences, micro_batches, minibatches, prompts_of_step, sequences
 from ser_core.learn.policy.generation import Generator, Prompt, until_end
 from ser_core.learn.policy.policy import Policy
-from ser_core.learn.policy.ppo import arithmetic, checkpoint
+from ser_core.learn.policy.ppo import arithmetic, checkpoint, random_states
 from ser_core.learn.policy.ppo.critic import Critic
 from ser_core.learn.policy.ppo.guards import Action, Ladder, Sign, climb, hacking_sign, worth_keeping
-from ser_core.learn.policy.ppo.learner import Learners, new_learner
+from ser_core.learn.policy.ppo.learner import HowToLearn, Learner, Learners
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.random_states import RandomStates
 from ser_core.learn.policy.ppo.records import Experience, Rollout, Update, step_metrics
 from ser_core.learn.policy.ppo.settings import Settings
-from ser_core.learn.policy.ppo.state import PPOState, ScoreMoments
+from ser_core.learn.policy.ppo.state import PPOState, SavedState, ScoreMoments
 from ser_core.learn.policy.scorers import Scorer
+from ser_core.memory.activations import MicroBatch
+from ser_core.memory.training import UNSHARDED, Sharding
 
 
 class Watch(Protocol):
@@ -45,8 +52,12 @@ class Watch(Protocol):
         """Whether it is time to save."""
         ...
 
-    def save(self, state: PPOState) -> None:
-        """Keep a checkpoint. All processes call it with the same state. Its tensors are not copies: the next step changes them."""
+    def save(self, saved: SavedState) -> None:
+        """Keep a checkpoint. All processes call it; rank 0 has the tensors. They are no copies: the next step changes them."""
+        ...
+
+    def silent(self, phase: str) -> None:
+        """A phase begins that takes no steps and can last long."""
         ...
 
     def stepped(self, metrics: StepMetrics) -> None:
@@ -65,7 +76,7 @@ class Alignment:
 
 def align(
     policy: Policy,
-    critic: Critic,
+    critic: Critic | None,
     generator: Generator,
     prompts: Sequence[Prompt],
     rewards: Scorer,
@@ -74,13 +85,14 @@ def align(
     steps: int,
     watch: Watch,
     witness: Scorer | None = None,
-    resume: PPOState | None = None,
+    resume: SavedState | None = None,
+    sharding: Sharding = UNSHARDED,
 ) -> Alignment:
-    """Train ``policy`` and ``critic`` in place.
+    """Train ``policy`` and ``critic`` in place. At the end the policy's network is whole in every process; the critic is of no more use.
 
     Args:
         policy: The policy to align. All processes start from the weights of rank 0.
-        critic: The critic; it predicts rewards.
+        critic: It predicts rewards; None with ``rloo``.
         generator: Samples answers with the policy's current weights.
         prompts: All prompts, in any fixed order; the same in all processes.
         rewards: The reward model that the policy learns from.
@@ -88,34 +100,45 @@ def align(
         steps: PPO steps in total, those before ``resume`` included.
         watch: Asked whether to stop between the phases of a step, but not during its updates. It hears of every step.
         witness: Another reward model that scores the same answers. The policy does not learn from it; it shows reward hacking.
-        resume: A saved state to resume from.
+        resume: A saved state to resume from; any number of processes may have written it.
+        sharding: How several processes share what policy and critic hold.
 
     Raises:
         QualityError: Loss, gradient or scores were still not finite after the last roll-back.
         Interrupted: The watch asked to stop; the state after the last complete step was saved.
-        SpecError: ``resume`` was written by another number of processes, or lacks a part.
+        SpecError: ``resume`` lacks a part.
     """
+    networks = [trained.network for trained in (policy, critic) if trained is not None]
+    if resume is not None:
+        checkpoint.refuse_if_incomplete(resume, *(dict(trainable(network)).keys() for network in networks))
+    longest = max(len(prompt.tokens) for prompt in prompts) + settings.answer_tokens
+    budget = max(longest, policy.precision.batch_tokens(settings.tokens_per_batch))
+    adam = AdamSettings(settings.adam_epsilon, settings.largest_gradient_norm)
+    how = HowToLearn(adam, sharding, policy.precision, MicroBatch(budget, longest, policy.precision.autocast is not None))
     learners = Learners(
-        policy=new_learner(policy.trainable(), settings.policy_rate, settings.adam_epsilon),
-        critic=new_learner(critic.trainable(), settings.critic_rate, settings.adam_epsilon),
+        policy=Learner(policy.network, settings.policy_rate, how, resume.policy if resume else None),
+        critic=Learner(critic.network, settings.critic_rate, how, resume.critic if resume else None) if critic else None,
     )
     loop = _Loop(policy, critic, generator, prompts, rewards, witness, settings, watch, learners)
-    state = loop.resumed(resume) if resume else loop.fresh()
+    state = loop.resumed(resume.state) if resume else loop.fresh()
     while len(state.history) < steps:
         state = loop.step(state)
         watch.stepped(state.history[-1])
         if sign := hacking_sign(state.history, settings.hacking):
-            learners.fall_back(state.good)
-            return Alignment(loop.with_current(state), sign)
+            learners.policy.engine.put_back(state.good.policy)
+            learners.end()
+            return Alignment(state, sign)
         if ranks.anywhere(watch.checkpoint_due(), loop.device):
-            watch.save(state)
+            loop.save(state)
+    watch.silent("gathering the weights")
+    learners.end()
     return Alignment(state, None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    policy: Policy
-    critic: Critic
+    plain_policy: Policy
+    plain_critic: Critic | None
     generator: Generator
     prompts: Sequence[Prompt]
     rewards: Scorer
@@ -123,6 +146,18 @@ class _Loop:
     settings: Settings
     watch: Watch
     learners: Learners
+
+    @property
+    def policy(self) -> Policy:
+        """The policy as its engine computes it."""
+        return replace(self.plain_policy, network=self.learners.policy.engine.network)
+
+    @property
+    def critic(self) -> Critic | None:
+        """The critic as its engine computes it."""
+        if self.plain_critic is None or self.learners.critic is None:
+            return None
+        return replace(self.plain_critic, network=self.learners.critic.engine.network)
 
     def step(self, state: PPOState) -> PPOState:
         """One PPO step."""
@@ -135,7 +170,7 @@ class _Loop:
             ladder, updates = self._learn(rollout, experience, state)
         else:
             ladder, action = climb(state.ladder, finite=False, limits=self.settings.ladder)
-            updates = [Update(math.nan, math.nan, math.nan, math.nan, action=action)]
+            updates = [Update(action=action)]
         last = updates[-1].action if updates else None
         if last is Action.STOP:
             raise QualityError(
@@ -154,7 +189,8 @@ class _Loop:
         settings = self.settings
         self._stop_if_asked(state)
         # Prompts: all processes know the same order, and each takes its share.
-        numbers = prompts_of_step(len(state.history), len(self.prompts), settings.answers_per_step, settings.seed)
+        different = settings.answers_per_step // settings.answers_per_prompt
+        numbers = prompts_of_step(len(state.history), len(self.prompts), different, settings.seed).repeat(settings.answers_per_prompt)
         rows = np.arange(ranks.rank(), settings.answers_per_step, ranks.count())
         prompts = [self.prompts[number] for number in numbers[rows]]
         began = perf_counter()
@@ -177,17 +213,24 @@ class _Loop:
 
         # Log-probabilities and values, always computed here: those of a generation engine differ by rounding.
         batch = sequences([prompt.tokens for prompt in prompts], answers, self.device)
+        policy, critic = self.policy, self.critic
         old, reference, values = (torch.zeros(batch.answer_mask.shape, device=self.device) for _ in range(3))
         with torch.no_grad():
-            for members in self._micro_batches(batch):
-                part = batch.rows(members)
-                width = part.answer_width
-                old[members, :width] = self.policy.log_probabilities(part, settings.temperature)
-                reference[members, :width] = self.policy.reference_log_probabilities(part, settings.temperature)
-                values[members, :width] = self.critic.values(part, mean)
+            for members, part in self._micro_batches(batch):
+                width, rows_here = part.answer_width, len(members)
+                old[members, :width] = policy.log_probabilities(part, settings.temperature)[:rows_here]
+                if critic is not None:
+                    values[members, :width] = critic.values(part, mean)[:rows_here]
+            with policy.reference_at_hand():
+                for members, part in self._micro_batches(batch):
+                    log_probabilities = policy.reference_log_probabilities(part, settings.temperature)
+                    reference[members, : part.answer_width] = log_probabilities[: len(members)]
+        for learner in self.learners.all:
+            learner.engine.rest()
         self._stop_if_asked(state)
         end = torch.tensor(ended, dtype=torch.bool, device=self.device)
-        return Rollout(rows, batch, end, scores, witness, old, reference, values, mean, generated - began, perf_counter() - generated)
+        known = values if critic else None
+        return Rollout(rows, batch, end, scores, witness, old, reference, known, mean, generated - began, perf_counter() - generated)
 
     def _experience(self, rollout: Rollout, kl_coefficient: float, moments: ScoreMoments) -> Experience:
         settings, mask = self.settings, rollout.batch.answer_mask
@@ -197,6 +240,11 @@ class _Loop:
         scores = scores.clamp(-settings.score_clip, settings.score_clip).float()
         scores = arithmetic.penalised(scores, rollout.ended, settings.missing_end_penalty)
         rewards = arithmetic.rewards(scores, rollout.old - rollout.reference, mask, kl_coefficient)
+        if rollout.values is None:
+            # Without a critic: what the answer earned, less what the others to its prompt earned; the same for all of its tokens.
+            totals = rewards.sum(-1)
+            compared = arithmetic.leave_one_out(totals, rollout.rows, settings.answers_per_step, settings.answers_per_prompt)
+            return Experience(rewards, torch.where(mask, compared.unsqueeze(-1), 0.0), None)
         advantages = arithmetic.generalised_advantages(rewards, rollout.values, settings.discount, settings.advantage_decay)
         advantages = torch.where(mask, advantages, 0.0)
         # The critic learns the returns of the advantages before whitening.
@@ -208,49 +256,72 @@ class _Loop:
         updates: list[Update] = []
         for epoch in range(settings.epochs):
             for chosen in minibatches(settings.answers_per_step, settings.minibatches, settings.seed, step, epoch):
-                update = self._gradients(rollout, experience, np.isin(rollout.rows, chosen), critic_only=step < settings.critic_warm_up)
-                if settings.step_kl_limit is not None and update.approximate_kl > settings.step_kl_limit:
+                mine, critic_only = np.isin(rollout.rows, chosen), step < settings.critic_warm_up
+                update = self._update(rollout, experience, mine, ladder.rate_factor, critic_only=critic_only)
+                if self._too_far(update):
                     return ladder, [*updates, update]
-                finite = all(map(math.isfinite, (update.policy_loss, update.value_loss, update.policy_norm, update.critic_norm)))
-                ladder, action = climb(ladder, finite=finite, limits=settings.ladder)
+                ladder, action = climb(ladder, finite=update.finite, limits=settings.ladder)
                 updates.append(replace(update, action=action))
-                if action is Action.PROCEED:
-                    for learner in self.learners.both:
-                        learner.step(ladder.rate_factor)
-                elif action is not Action.SKIP:
+                if action in {Action.ROLL_BACK, Action.STOP}:
                     return ladder, updates
         return ladder, updates
 
-    def _gradients(self, rollout: Rollout, experience: Experience, mine: NDArray[np.bool_], *, critic_only: bool) -> Update:
-        """Compute the gradients of one minibatch, summed over all processes and clipped; returns losses, ratios and norms."""
-        settings = self.settings
-        for learner in self.learners.both:
-            learner.optimizer.zero_grad()
+    def _update(
+        self, rollout: Rollout, experience: Experience, mine: NDArray[np.bool_], rate_factor: float, *, critic_only: bool
+    ) -> Update:
+        """One optimizer step with the rows ``mine`` of all processes. What is not finite, or leads too far, changes no weight."""
+        settings, policy, critic = self.settings, self.learners.policy.engine, self.learners.critic
+        for learner in self.learners.all:
+            learner.engine.start_step()
         rows = torch.from_numpy(np.flatnonzero(mine)).to(self.device)
         # Every sum is divided by the number of tokens in all processes, so micro-batches and processes do not change the gradient.
         tokens = ranks.total(rollout.batch.answer_mask[rows].sum()).clamp(min=1)
-        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
-        for members in self._micro_batches(rollout.batch, rows):
-            part = rollout.batch.rows(members)
-            mask, width = part.answer_mask, part.answer_width
-            old, advantages, returns, old_values = (
-                known[members, :width] for known in (rollout.old, experience.advantages, experience.returns, rollout.values)
-            )
-            values = self.critic.values(part, rollout.score_mean)
-            value_loss = arithmetic.value_loss(values, old_values, returns, settings.value_clip)[mask].sum() / tokens
-            (settings.value_weight * value_loss).backward()
-            sums[1] += value_loss.detach()
-            if critic_only:
-                continue
-            ratio = arithmetic.log_ratio(self.policy.log_probabilities(part, settings.temperature), old, settings.largest_log_ratio)
-            policy_loss = arithmetic.policy_loss(ratio, advantages, settings.ratio_clip)[mask].sum() / tokens
-            policy_loss.backward()
-            sums[0] += policy_loss.detach()
-            sums[2:] += arithmetic.ratio_sums(ratio.detach()[mask], settings.ratio_clip) / tokens
-        update = Update(*ranks.total(sums).tolist())
-        policy_norm = 0.0 if critic_only else self.learners.policy.clip_gradients(settings.largest_gradient_norm)
-        critic_norm = self.learners.critic.clip_gradients(settings.largest_gradient_norm)
+        of_policy, of_critic = (torch.zeros(size, dtype=torch.float64, device=self.device) for size in (3, 1))
+        micro_batches = self._micro_batches(rollout.batch, rows)
+        for number, (members, part) in enumerate(micro_batches):
+            last = number == len(micro_batches) - 1
+            if not critic_only:
+                loss, ratios = self._policy_loss(rollout, experience, members, part, tokens)
+                of_policy += torch.cat([loss.detach().double().unsqueeze(0), ratios])
+                policy.backward(loss, last=last)
+            if critic is not None:
+                loss = self._value_loss(rollout, experience, members, part, tokens)
+                of_critic += loss.detach()
+                critic.engine.backward(settings.value_weight * loss, last=last)
+        update = Update(*ranks.total(torch.cat([of_policy, of_critic])).tolist())
+        if self._too_far(update):
+            for learner in self.learners.all:
+                learner.engine.start_step()  # which forgets the gradients
+            return update
+        policy_norm = 0.0 if critic_only else self.learners.policy.step(rate_factor)
+        critic_norm = 0.0 if critic is None else critic.step(rate_factor)
         return replace(update, policy_norm=policy_norm, critic_norm=critic_norm)
+
+    def _policy_loss(
+        self, rollout: Rollout, experience: Experience, members: torch.Tensor, part: Sequences, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums over the tokens of a micro-batch, divided by ``tokens``: the loss, and `arithmetic.ratio_sums`."""
+        settings, width = self.settings, part.answer_width
+        mask, old, advantages = (known[members, :width] for known in (rollout.batch.answer_mask, rollout.old, experience.advantages))
+        new = self.policy.log_probabilities(part, settings.temperature)
+        ratio = arithmetic.log_ratio(new, old, settings.largest_log_ratio)
+        loss = arithmetic.policy_loss(ratio, advantages, settings.ratio_clip)[mask].sum() / tokens
+        return loss, arithmetic.ratio_sums(ratio.detach()[mask], settings.ratio_clip) / tokens
+
+    def _value_loss(
+        self, rollout: Rollout, experience: Experience, members: torch.Tensor, part: Sequences, tokens: torch.Tensor
+    ) -> torch.Tensor:
+        """The critic's loss, summed over the tokens of a micro-batch and divided by ``tokens``."""
+        critic, width = self.critic, part.answer_width
+        assert critic is not None
+        assert rollout.values is not None
+        assert experience.returns is not None
+        mask, old, returns = (known[members, :width] for known in (rollout.batch.answer_mask, rollout.values, experience.returns))
+        values = critic.values(part, rollout.score_mean)
+        return arithmetic.value_loss(values, old, returns, self.settings.value_clip)[mask].sum() / tokens
+
+    def _too_far(self, update: Update) -> bool:
+        return self.settings.step_kl_limit is not None and update.approximate_kl > self.settings.step_kl_limit
 
     def _next(self, state: PPOState, metrics: StepMetrics) -> PPOState:
         """The state that the next step starts from."""
@@ -261,16 +332,13 @@ class _Loop:
                 coefficient, metrics.kl, settings.kl_target, settings.answers_per_step, settings.kl_horizon
             )
         good = self.learners.good_weights(len(history)) if worth_keeping(history, settings.hacking) else state.good
-        return self.with_current(replace(state, history=history, kl_coefficient=coefficient, good=good))
+        random = RandomStates.current(self.device)
+        return replace(state, history=history, kl_coefficient=coefficient, good=good, random=random)
 
     def fresh(self) -> PPOState:
         """The state before the first step: all processes have the same weights and different random states."""
-        for learner in self.learners.both:
-            ranks.spread(learner.weights.values())
-        torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, ranks.rank()]).generate_state(1)[0]))
+        random_states.begin(self.settings.seed)
         return PPOState(
-            policy=self.learners.policy.state(),
-            critic=self.learners.critic.state(),
             good=self.learners.good_weights(step=0),
             random=RandomStates.current(self.device),
             history=(),
@@ -281,32 +349,33 @@ class _Loop:
         )
 
     def resumed(self, state: PPOState) -> PPOState:
-        """Put back everything that a checkpoint holds."""
-        checkpoint.refuse_if_incomplete(state, self.learners.policy.weights.keys(), self.learners.critic.weights.keys())
-        state.random.restore()
-        self.learners.policy.restore(state.policy)
-        self.learners.critic.restore(state.critic)
-        return self.with_current(state)
+        """The state of a checkpoint, whose weights the engines have already."""
+        state.random.restore(self.settings.seed, len(state.history))
+        return replace(state, random=RandomStates.current(self.device))
 
-    def with_current(self, state: PPOState) -> PPOState:
-        """The state with the current weights, optimizers and random generators."""
-        random = RandomStates.current(self.device)
-        return replace(state, policy=self.learners.policy.state(), critic=self.learners.critic.state(), random=random)
+    def save(self, state: PPOState) -> None:
+        """Keep a checkpoint."""
+        self.watch.silent("gathering the weights")
+        self.watch.save(self.learners.saved(state))
 
     @property
     def device(self) -> str:
         """Device of the networks."""
         return self.policy.precision.device
 
-    def _micro_batches(self, batch: Sequences, rows: torch.Tensor | None = None) -> list[torch.Tensor]:
-        """Row numbers of each micro-batch."""
+    def _micro_batches(self, batch: Sequences, rows: torch.Tensor | None = None) -> list[tuple[torch.Tensor, Sequences]]:
+        """Row numbers and content of each micro-batch. All processes have equally many; one without row numbers fills up."""
         rows = torch.arange(len(batch.tokens), device=self.device) if rows is None else rows
-        budget = self.policy.precision.batch_tokens(self.settings.tokens_per_batch)
-        return [rows[members] for members in micro_batches(batch.prompts[rows].tolist(), batch.answers[rows].tolist(), budget)]
+        budget = self.plain_policy.precision.batch_tokens(self.settings.tokens_per_batch)
+        chosen = [rows[members] for members in micro_batches(batch.prompts[rows].tolist(), batch.answers[rows].tolist(), budget)]
+        most = int(ranks.collect(torch.tensor(len(chosen), device=self.device)).max())
+        idle = rows[:0], sequences([[0]], [[]], self.device)
+        return [(members, batch.rows(members)) for members in chosen] + [idle] * (most - len(chosen))
 
     def _stop_if_asked(self, state: PPOState) -> None:
         if ranks.anywhere(self.watch.stopping(), self.device):
-            self.watch.save(state)
+            self.save(state)
+            ranks.anywhere(False, self.device)  # none ends before the first has saved: the end of one may be the end of all
             raise Interrupted(f"stopped after PPO step {len(state.history)}", hint="start it again: it resumes after that step")
 
 

@@ -35,8 +35,8 @@ class Rollout:
     """Log-probabilities of the policy that sampled the answers."""
     reference: torch.Tensor
     """Log-probabilities of the reference policy."""
-    values: torch.Tensor
-    """Values of the critic."""
+    values: torch.Tensor | None
+    """Values of the critic; None: there is none."""
     score_mean: float
     """Subtracted from the raw scores."""
     generate_seconds: float
@@ -44,7 +44,7 @@ class Rollout:
 
     def finite(self) -> bool:
         """Whether all numbers of all processes are finite."""
-        numbers = (self.scores, self.old, self.reference, self.values)
+        numbers = [one for one in (self.scores, self.old, self.reference, self.values) if one is not None]
         return not ranks.anywhere(not all(bool(values.isfinite().all()) for values in numbers), str(self.old.device.type))
 
 
@@ -54,23 +54,27 @@ class Experience:
 
     rewards: torch.Tensor
     advantages: torch.Tensor
-    """Whitened: mean 0, variance 1."""
-    returns: torch.Tensor
-    """Targets of the critic."""
+    returns: torch.Tensor | None
+    """Targets of the critic; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """One optimizer step, over all processes. Losses, KL divergence and clipped share are means over its tokens."""
 
-    policy_loss: float
-    value_loss: float
-    approximate_kl: float
-    clipped: float
+    policy_loss: float = math.nan
+    approximate_kl: float = math.nan
+    clipped: float = math.nan
+    value_loss: float = math.nan
     policy_norm: float = math.nan
     critic_norm: float = math.nan
     action: Action | None = None
     """None: the step was not taken, because the updates ended early (``step_kl_limit``)."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether losses and gradients are finite. Without a critic its loss and norm are 0."""
+        return all(map(math.isfinite, (self.policy_loss, self.value_loss, self.policy_norm, self.critic_norm)))
 
 
 def step_metrics(
@@ -101,9 +105,8 @@ def step_metrics(
     answers, *totals = ranks.total(torch.stack([one.double().to(mask.device) for one in local])).tolist()
     reward, score, witness_score, kl, _, answer_tokens, ended = (total / answers for total in totals)
     tokens = max(1.0, totals[5])
-    unexplained = arithmetic.moments(experience.returns - rollout.values, mask)[1]
-    spread = arithmetic.moments(experience.returns, mask)[1]
     taken = [update for update in updates if update.action is Action.PROCEED]
+    critic = experience.returns is not None
     return StepMetrics(
         step=len(state.history) + 1,
         reward=reward,
@@ -115,12 +118,12 @@ def step_metrics(
         answer_tokens=answer_tokens,
         ended=ended,
         policy_loss=_mean([update.policy_loss for update in taken]),
-        value_loss=_mean([update.value_loss for update in taken]),
+        value_loss=_mean([update.value_loss for update in taken]) if critic else None,
         approximate_kl=updates[-1].approximate_kl if updates else math.nan,
         clipped=_mean([update.clipped for update in taken]),
-        explained_variance=(1 - unexplained / spread).item(),
+        explained_variance=_explained_variance(rollout, experience),
         policy_gradient_norm=_mean([update.policy_norm for update in taken]),
-        critic_gradient_norm=_mean([update.critic_norm for update in taken]),
+        critic_gradient_norm=_mean([update.critic_norm for update in taken]) if critic else None,
         updates=len(taken),
         skipped=sum(update.action not in {None, Action.PROCEED} for update in updates),
         rolled_back=bool(updates) and updates[-1].action is Action.ROLL_BACK,
@@ -130,6 +133,14 @@ def step_metrics(
         score_seconds=rollout.score_seconds,
         train_seconds=train_seconds,
     )
+
+
+def _explained_variance(rollout: Rollout, experience: Experience) -> float | None:
+    if experience.returns is None or rollout.values is None:
+        return None
+    mask = rollout.batch.answer_mask
+    unexplained = arithmetic.moments(experience.returns - rollout.values, mask)[1]
+    return (1 - unexplained / arithmetic.moments(experience.returns, mask)[1]).item()
 
 
 def _mean(numbers: Sequence[float]) -> float:

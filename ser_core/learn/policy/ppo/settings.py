@@ -1,6 +1,7 @@
 """Settings of PPO. No setting depends on a model."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ser_core.learn.policy.ppo.guards import HackingLimits, Limits
 
@@ -15,6 +16,8 @@ class Settings:
 
     answers_per_step: int = 128
     """Answers of one PPO step, over all processes. N+ takes 512."""
+    answers_per_prompt: int = 1
+    """Answers to each prompt of a step."""
     answer_tokens: int = 128
     """Length of the longest answer, in tokens."""
     temperature: float = 0.7
@@ -33,6 +36,8 @@ class Settings:
     """Wanted KL divergence of a whole answer from the reference policy, in nats; None: the weight stays (fine-tuning, section 2.2)."""
     kl_horizon: float = 10_000.0
     """Horizon of the controller that adapts the weight, in answers; more of them make it slower (fine-tuning)."""
+    advantage: Literal["gae", "rloo"] = "gae"
+    """How good an answer is: what a critic expects of each token (GAE), or the other answers to its prompt (arXiv 2402.14740, RLOO)."""
     discount: float = 1.0
     """Gamma of GAE (N+)."""
     advantage_decay: float = 0.95

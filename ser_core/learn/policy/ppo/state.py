@@ -38,36 +38,20 @@ class ScoreMoments:
 
 
 @dataclass(frozen=True, slots=True)
-class LearnerState:
-    """The trained weights of one network, and the state of their Adam optimizer. A weight without an optimizer step has no moments."""
-
-    weights: Tensors
-    first_moments: Tensors
-    """Adam's running mean of the gradient."""
-    second_moments: Tensors
-    """Adam's running mean of the squared gradient."""
-    steps: Tensors
-    """Number of optimizer steps of a weight, shape ()."""
-
-
-@dataclass(frozen=True, slots=True)
 class GoodWeights:
-    """Copies of the weights that the run falls back to when a later step goes wrong. They are in main memory."""
+    """Weights that the run falls back to when a later step goes wrong: copies in main memory, on rank 0 alone."""
 
     step: int
     """The PPO step after which they were copied; 0: before the first step."""
     policy: Tensors
     critic: Tensors
+    """Empty where there is no critic."""
 
 
 @dataclass(frozen=True, slots=True)
 class PPOState:
     """An alignment between two steps. The number of steps in its history is its position in the prompts."""
 
-    policy: LearnerState
-    """Not a copy: the next optimizer step changes its tensors."""
-    critic: LearnerState
-    """Not a copy: the next optimizer step changes its tensors."""
     good: GoodWeights
     random: RandomStates
     history: tuple[StepMetrics, ...]
@@ -76,3 +60,14 @@ class PPOState:
     ladder: Ladder
     score_mean: float | None
     """Subtracted from raw scores; None: not known before the first step."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """What a checkpoint holds: a state, and what the engines gathered after its last step."""
+
+    state: PPOState
+    policy: Tensors
+    """As `Engine.tensors` says: weights and moments, on rank 0 alone when saved. In one process they are no copies."""
+    critic: Tensors
+    """The same; empty where there is no critic."""

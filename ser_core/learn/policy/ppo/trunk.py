@@ -31,6 +31,7 @@ def share_trunk(policy: Policy, critic: Critic) -> float:
     Returns:
         Share of the critic's frozen numbers that take no memory of their own any more.
     """
+    critic.network.to(policy.precision.device)
     torch.manual_seed(0)  # the singular vectors are sought from a random start
     mine = {name: weight for name, weight in policy.network.named_parameters() if not weight.requires_grad}
     for name, layer in critic.network.named_modules():

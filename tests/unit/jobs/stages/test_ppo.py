@@ -91,6 +91,7 @@ def test_the_answers_stand_side_by_side_and_give_the_means(alignment):
 @pytest.mark.parametrize("question", [2, 7, 13])
 def test_a_stopped_alignment_goes_on_to_the_same_bits(alignment, question):
     undisturbed = alignment.run(body, StageKind.PPO, policy=POLICY)
+    alignment.context(StageKind.PPO, 0).checkpoints.delete_all()  # of a slow machine
     questions = itertools.count()
     with pytest.raises(Interrupted):
         alignment.run(body, StageKind.PPO, policy=POLICY, stopping=lambda: next(questions) >= question)
@@ -155,9 +156,20 @@ def test_a_sign_of_reward_hacking_commits_the_last_good_policy_and_says_so(align
     assert weights(output) == weights(until_then)
 
 
+def test_without_a_critic_none_is_made_and_its_numbers_are_absent(alignment, monkeypatch):
+    monkeypatch.setattr(ppo, "make_critic", None)
+    output = alignment.run(body, StageKind.PPO, policy={**POLICY, "advantage": "rloo", "answersPerPrompt": 4})
+
+    assert output.metrics.critic == ""
+    assert {(step.value_loss, step.explained_variance, step.critic_gradient_norm) for step in history(output)} == {(None, None, None)}
+    assert output.metrics.after.kl != 0
+
+
 def test_every_setting_of_the_spec_reaches_ppo():
-    spec = PolicySpec.model_validate({"base": "hf://a/b", "kl": {"coefficient": 0.2, "target": 4}, "steps": 50})
+    compared = {"advantage": "rloo", "answersPerPrompt": 4}
+    spec = PolicySpec.model_validate({"base": "hf://a/b", "kl": {"coefficient": 0.2, "target": 4}, "steps": 50, **compared})
     made = ppo.settings_of(spec, tokens_per_batch=512, seed=7, new_critic=True)
     assert (made.kl_coefficient, made.kl_target, made.tokens_per_batch, made.seed, made.critic_warm_up) == (0.2, 4, 512, 7, 3)
+    assert (made.advantage, made.answers_per_prompt) == ("rloo", 4)
     left_out = ppo.settings_of(PolicySpec(base="hf://a/b"), tokens_per_batch=8192, seed=0, new_critic=False)
     assert left_out == Settings()

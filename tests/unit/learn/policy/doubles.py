@@ -12,12 +12,13 @@ from unit.learn.watches import Answers
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.generation import Prompt
 from ser_core.learn.policy.policy import Policy
-from ser_core.learn.policy.ppo.critic import Critic
+from ser_core.learn.policy.ppo.critic import Critic, values_of_tokens
 from ser_core.learn.policy.ppo.metrics import StepMetrics
-from ser_core.learn.policy.ppo.state import PPOState
+from ser_core.learn.policy.ppo.state import SavedState
 
 END = 0
 CPU = Precision("cpu")
+CONFIG = SimpleNamespace(to_dict=dict)
 
 
 class Numbers:
@@ -47,6 +48,7 @@ class Table(nn.Module):
         super().__init__()
         self.head = Same(logits)
         self.logits = self.head.logits
+        self.config = CONFIG
 
     def get_output_embeddings(self) -> nn.Module:
         return self.head
@@ -66,15 +68,15 @@ class Constant(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.base_model = Ones()
+        self.config = CONFIG
         self.score = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(self.score.weight)
 
 
 def table(logits: Sequence[float]) -> tuple[Policy, Critic]:
     """The two as `align` takes them."""
-    return Policy(Table(logits), Table(logits).requires_grad_(False), Numbers(), (END,), CPU, in_chunks=False), Critic(
-        Constant(), False, CPU
-    )
+    policy = Policy(Table(logits), Table(logits).requires_grad_(False), Numbers(), (END,), CPU, in_chunks=False)
+    return policy, Critic(values_of_tokens(Constant(), CPU), False, CPU)
 
 
 class Sampler:
@@ -113,11 +115,11 @@ class Watch(Answers):
 
     def __init__(self, **answers: Any) -> None:
         super().__init__(**answers)
-        self.saved: list[PPOState] = []
+        self.saved: list[SavedState] = []
         self.metrics: list[StepMetrics] = []
 
-    def save(self, state: PPOState) -> None:
-        self.saved.append(deepcopy(state))
+    def save(self, saved: SavedState) -> None:
+        self.saved.append(deepcopy(saved))
 
     def stepped(self, metrics: StepMetrics) -> None:
         self.metrics.append(metrics)

@@ -21,7 +21,7 @@ SETTINGS = Settings(answers_per_step=4, answer_tokens=2, step_kl_limit=None, hac
 
 
 @pytest.fixture
-def state():
+def saved():
     """After two steps, with a witness."""
     watch, policy, critic = Watch(always_due=True), *table([0.0] * 4)
     script, judge = Script(lambda prompt: [len(prompt), END]), Judge(lambda _, text: float(text))
@@ -30,8 +30,8 @@ def state():
     return watch.saved[-1]
 
 
-def test_the_stored_names_of_numbers_are_those_of_version_0_1_0(state, tmp_path):
-    checkpoint.write(state, tmp_path)
+def test_the_stored_names_of_numbers_are_those_of_version_0_1_0(saved, tmp_path):
+    checkpoint.write(saved, tmp_path)
 
     stored = json.loads((tmp_path / "ppo.json").read_text())
     assert list(stored) == ["history", "kl_coefficient", "scores", "ladder", "score_mean", "good_step"]
@@ -41,20 +41,21 @@ def test_the_stored_names_of_numbers_are_those_of_version_0_1_0(state, tmp_path)
     assert [step["heldout_score"] - step["score"] for step in stored["history"]] == [10.0, 10.0]
 
 
-def test_the_stored_names_of_tensors_are_those_of_version_0_1_0(state, tmp_path):
-    checkpoint.write(state, tmp_path)
+def test_the_stored_names_of_tensors_are_those_of_version_0_1_0(saved, tmp_path):
+    checkpoint.write(saved, tmp_path)
 
     kinds = ("weight", "exp_avg", "exp_avg_sq", "step")
     expected = {f"{owner}/{kind}/{name}" for owner, name in (("policy", "logits"), ("critic", "score.weight")) for kind in kinds}
     assert load_file(tmp_path / "ppo.safetensors").keys() == expected | {"good/policy/logits", "good/critic/score.weight", "random/cpu"}
 
 
-def test_what_is_written_is_read(state, tmp_path):
-    checkpoint.write(state, tmp_path)
-    again = checkpoint.read(tmp_path)
+def test_what_is_written_is_read(saved, tmp_path):
+    checkpoint.write(saved, tmp_path)
+    read = checkpoint.read(tmp_path)
+    again, state = read.state, saved.state
 
     assert (again.history, again.scores, again.ladder) == (state.history, state.scores, state.ladder)
     assert (again.kl_coefficient, again.score_mean, again.good.step) == (state.kl_coefficient, state.score_mean, 2)
-    tensors, expected = (checkpoint.stored_tensors(one) for one in (again, state))
+    tensors, expected = (checkpoint.stored_tensors(one) for one in (read, saved))
     assert tensors.keys() == expected.keys()
     assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())

@@ -11,6 +11,7 @@ from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.policy.ppo.critic import load_critic, make_critic
+from ser_core.learn.reward.batching import pad
 from ser_core.learn.reward.reward_model import load
 
 ADAPTERS = [None, AdapterSpec(rank=2, alpha=4)]
@@ -36,8 +37,8 @@ def test_a_reward_model_of_the_policys_kind_becomes_the_critic_and_says_what_it_
     ids = row.tokens.tolist()
     with torch.no_grad():
         values = critic.values(sequences([ids[:4]], [[*ids[4:], 1]], "cpu"), score_mean=0.25)
-        logits = critic.network(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids))).logits
-    assert values[0, -1].item() == pytest.approx(logits.item() - 0.25, abs=1e-5)
+        score = model.score(pad([row], model.tokenizer.pad_token_id))
+    assert values[0, -1].item() == pytest.approx(score.item() - 0.25, abs=1e-5)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

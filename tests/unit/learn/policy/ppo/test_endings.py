@@ -42,7 +42,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_spoils_nothing():
     watch = Watch(always_due=True)
     history = run(policy, critic, steps=3, watch=watch).state.history
     assert [(step.updates, step.skipped, step.rolled_back) for step in history] == [(1, 0, False), (0, 1, False), (1, 0, False)]
-    first, second, third = (state.policy.weights["logits"] for state in watch.saved)
+    first, second, third = (state.policy["weight/logits"] for state in watch.saved)
     assert torch.equal(first, second)
     assert not torch.equal(second, third)
     assert torch.isfinite(third).all()
@@ -53,13 +53,13 @@ def test_after_some_skips_the_last_good_weights_are_put_back_at_half_the_rate():
     poisoned(policy, {3, 4})
     watch = Watch(always_due=True)
     done = run(policy, critic, steps=6, watch=watch).state
-    good = watch.saved[1].policy.weights["logits"]  # the end of the first window
+    good = watch.saved[1].policy["weight/logits"]  # the end of the first window
     assert [step.rolled_back for step in done.history] == [False, False, False, False, True, False]
-    assert torch.equal(watch.saved[4].policy.weights["logits"], good)
-    assert not torch.equal(watch.saved[3].policy.weights["logits"], good)
+    assert torch.equal(watch.saved[4].policy["weight/logits"], good)
+    assert not torch.equal(watch.saved[3].policy["weight/logits"], good)
     assert [step.rate_factor for step in done.history[-2:]] == [0.5, 0.5]
     assert done.history[-1].updates == 1
-    moved, full = (watch.saved[place].policy.weights["logits"] - before for place, before in ((5, good), (0, torch.zeros(4))))
+    moved, full = (watch.saved[place].policy["weight/logits"] - before for place, before in ((5, good), (0, torch.zeros(4))))
     torch.testing.assert_close(moved.abs().max(), full.abs().max() / 2, rtol=0.01, atol=0)
 
 
@@ -90,8 +90,7 @@ def test_a_run_that_games_the_reward_model_ends_with_the_last_good_policy():
     assert done.sign is not None
     assert done.sign.reason == "HeldoutScoreFalls"
     assert done.state.good.step == 2
-    assert torch.equal(policy.network.logits.detach(), watch.saved[1].policy.weights["logits"])
-    assert torch.equal(done.state.policy.weights["logits"], policy.network.logits.detach())
+    assert torch.equal(policy.network.logits.detach(), watch.saved[1].policy["weight/logits"])
 
 
 def test_an_adaptive_coefficient_follows_each_steps_distance():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from unit.learn.policy.doubles import END, Judge, Script, Watch, prompts, table
 
+from ser_core.learn.compute.parts import trainable
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
@@ -24,26 +25,40 @@ TOY = Settings(
 )
 
 
+class Gradients(Watch):
+    """Keeps the gradients of a step's last update."""
+
+    def __init__(self, *owners) -> None:
+        super().__init__()
+        self.owners = owners
+        self.found: list[dict[str, torch.Tensor]] = []
+
+    def stepped(self, metrics) -> None:
+        self.found = [{name: weight.grad.clone() for name, weight in trainable(owner.network)} for owner in self.owners]
+
+
 def test_the_gradient_of_two_tokens_equals_the_one_computed_by_hand():
     """Values 0, score 2, lambda 0.95: advantages 1.9 and 2.0, whitened to -a and +a; returns 1.9 and 2.0.
 
     At ratio 1 the policy's gradient is ``-1/2 * sum(advantage * (one-hot - p) / temperature)``; p drops out since -a and +a add up to 0.
     """
     policy, critic = table([0.0, 0.3, -0.2, 1.0])
-    align(policy, critic, Script(lambda _: [1, 2]), prompts(3), Judge(lambda *_: 2.0), TOY, steps=1, watch=Watch())
+    watch = Gradients(policy, critic)
+    align(policy, critic, Script(lambda _: [1, 2]), prompts(3), Judge(lambda *_: 2.0), TOY, steps=1, watch=watch)
     a = 0.05 / math.sqrt(0.05**2 + 1e-8)
     expected = torch.tensor([0.0, a, -a, 0.0]) / (2 * 0.5)
-    torch.testing.assert_close(policy.network.logits.grad, expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(critic.network.score.weight.grad, torch.tensor([[-0.1 * 1.95]]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(watch.found[0]["logits"], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(watch.found[1]["score.weight"], torch.tensor([[-0.1 * 1.95]]), rtol=0, atol=1e-6)
 
 
 def test_large_gradients_are_scaled_down_apart_and_told_as_they_were():
     policy, critic = table([0.0, 0.3, -0.2, 1.0])
     settings = replace(TOY, largest_gradient_norm=0.01, critic_rate=0.1)
     script, judge = Script(lambda _: [1, 2]), Judge(lambda *_: 2.0)
-    done = align(policy, critic, script, prompts(3), judge, settings, steps=1, watch=Watch()).state.history[0]
-    for weight in (policy.network.logits, critic.network.score.weight):
-        assert weight.grad.norm().item() == pytest.approx(0.01, rel=1e-4)
+    watch = Gradients(policy, critic)
+    done = align(policy, critic, script, prompts(3), judge, settings, steps=1, watch=watch).state.history[0]
+    for gradient in (watch.found[0]["logits"], watch.found[1]["score.weight"]):
+        assert gradient.norm().item() == pytest.approx(0.01, rel=1e-4)
     assert done.policy_gradient_norm == pytest.approx(math.sqrt(2), rel=1e-4)
     assert done.critic_gradient_norm == pytest.approx(0.195, rel=1e-4)
     # Adam's first step is rate * g / (|g| + epsilon).
@@ -59,8 +74,9 @@ def gradients(actors, **changes: object) -> dict[str, torch.Tensor]:
     script = Script(lambda prompt: [(5 * place + len(prompt)) % 100 + 1 for place in range(lengths[tuple(prompt)])])
     settings = Settings(answers_per_step=8, answer_tokens=6, epochs=1, temperature=1.0, largest_gradient_norm=math.inf, kl_coefficient=0.1)
     judge = Judge(lambda prompt, answer: len(answer) / 7 + len(prompt) / 9)
-    align(policy, critic, script, PROMPTS, judge, replace(settings, **changes), steps=1, watch=Watch())
-    return {f"{owner}/{name}": weight.grad for owner, net in (("policy", policy), ("critic", critic)) for name, weight in net.trainable()}
+    watch = Gradients(policy, critic)
+    align(policy, critic, script, PROMPTS, judge, replace(settings, **changes), steps=1, watch=watch)
+    return {f"{number}/{name}": gradient for number, found in enumerate(watch.found) for name, gradient in found.items()}
 
 
 def test_how_rows_are_cut_into_micro_batches_changes_no_gradient(actors):

@@ -1,0 +1,140 @@
+"""What an alignment needs, phase by phase: policy and critic, which learn, and the networks that only score."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ser_core.memory.activations import MicroBatch, forward_bytes
+from ser_core.memory.amounts import Amounts, amounts, most
+from ser_core.memory.shape import ModelShape
+from ser_core.memory.training import (
+    HALF,
+    NUMBER,
+    Sharding,
+    Training,
+    backward_bytes,
+    gradient_bytes,
+    shardings,
+    state_bytes,
+    whole_again,
+)
+
+_LOGIT = 12
+"""Bytes of each logit where no gradient is computed from it."""
+ROWS_TOGETHER = 64
+"""Answers that transformers generates together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """What decides the memory of an alignment."""
+
+    policy: Training
+    critic: Training | None
+    """None: there is no critic."""
+    shares_trunk: bool
+    """Whether the critic's frozen weights are the policy's, where both are whole."""
+    reference: int
+    """Bytes of the reference policy; 0: it is the policy without its adapter."""
+    scorer: int
+    """Bytes of the reward model; the witness has as many."""
+    scored: float
+    """Bytes of the reward model's forward pass."""
+    prompt_tokens: int
+    answer_tokens: int
+    answers: int
+    """Of a step, in all processes."""
+    engine: float
+    """Bytes of a generation engine beside the trainer; 0: transformers generates."""
+
+
+def frozen_bytes(shape: ModelShape, *, half: bool, output: int = 0) -> int:
+    """Bytes of a network that only scores: its matrices are kept as they are multiplied."""
+    matrices = shape.matrices if half else 0
+    return NUMBER * (shape.weights + output - matrices) + HALF * matrices
+
+
+def alignment_bytes(alignment: Alignment, sharding: Sharding, processes: int) -> Amounts:
+    """Bytes of one process, by part, when it needs the most."""
+    return most(_phases(alignment, sharding, processes))
+
+
+def choose_alignment(alignment: Alignment, room: float, processes: int) -> tuple[Amounts, Sharding]:
+    """The fastest sharding of policy and critic that fits, and what it needs; the one that needs the least where none does."""
+    needs = {sharding: alignment_bytes(alignment, sharding, processes) for sharding in shardings(processes)}
+    fitting = (sharding for sharding, need in needs.items() if need.total <= room)
+    chosen = next(fitting, min(needs, key=lambda sharding: needs[sharding].total))
+    return needs[chosen], chosen
+
+
+def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterator[Amounts]:
+    policy, critic = alignment.policy, alignment.critic
+    cut = sharding.stage == 3
+    if critic is not None and cut and alignment.shares_trunk:
+        critic = replace(critic, frozen=critic.shape.weights)  # the pieces of two engines are not shared
+    learning = [policy] if critic is None else [policy, critic]
+    frozen = amounts(
+        {
+            "reference policy": alignment.reference / (processes if cut else 1),
+            "reward model and witness": 2 * alignment.scorer / (processes if cut else 1),
+            "generation engine": alignment.engine,
+        }
+    )
+    states = [state_bytes(one, sharding.stage, processes) for one in learning]
+    held = sum(states, frozen)
+    whole = frozen + amounts({"weights": NUMBER * (policy.trainable + policy.frozen)})
+    answers = -(-alignment.answers // processes)
+    for weights, rows in ((held, min(ROWS_TOGETHER, answers)), (whole, ROWS_TOGETHER)):  # a step; an evaluation, without the critic
+        yield weights + _generation(alignment, cut=cut, rows=rows)
+        yield weights + amounts({"whole reward model": alignment.scorer if cut else 0, "activations": alignment.scored})
+        yield weights + _forward(alignment, cut=cut)
+        yield weights + _reference(alignment, cut=cut)
+    # Both networks keep their gradients until both take their step.
+    kept = sum((gradient_bytes(one, sharding.stage, processes) for one in learning), held)
+    for one in learning:
+        yield from (kept + part for part in backward_bytes(one, sharding, processes))
+        exchanged = NUMBER * one.bucket if processes > 1 and not sharding.stage else 0
+        yield kept + amounts({"gradients": NUMBER * one.trainable / processes if sharding.stage else 0, "buckets": exchanged})
+    # Before the first step the critic is whole beside the policy, which has no moments yet; at the end the policy is whole alone.
+    yield frozen + whole_again(policy, sharding.stage, processes)
+    if critic is not None:
+        cut_policy = amounts({name: size for name, size in states[0].parts.items() if name != "moments"})
+        yield frozen + cut_policy + whole_again(critic, sharding.stage, processes)
+
+
+def _generation(alignment: Alignment, *, cut: bool, rows: int) -> Amounts:
+    """The weights as they are multiplied, the cache of keys and values, the prompts' forward pass and the logits of one token."""
+    if alignment.engine:
+        return amounts({})
+    policy = alignment.policy
+    shape, half = policy.shape, policy.batch.half
+    copy = frozen_bytes(shape, half=half, output=shape.output) + NUMBER * (policy.trainable if policy.frozen else 0)
+    prompts = MicroBatch(rows * alignment.prompt_tokens, alignment.prompt_tokens, half)
+    tokens = rows * (alignment.prompt_tokens + alignment.answer_tokens)
+    return amounts(
+        {
+            "whole copy of the policy": copy if cut else 0,
+            "casted copies": 0 if cut else _cached_casts(policy),
+            "keys and values": 2 * tokens * shape.layers * shape.keys * (HALF if half else NUMBER),
+            "activations": forward_bytes(shape, prompts),
+            "logits": 3 * NUMBER * rows * shape.vocabulary,
+        }
+    )
+
+
+def _forward(alignment: Alignment, *, cut: bool) -> Amounts:
+    """A forward pass of the policy whose activations are not kept."""
+    policy = alignment.policy
+    layers = amounts({"gathered layers": NUMBER * policy.gathered if cut else 0, "casted copies": _cached_casts(policy)})
+    return layers + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})
+
+
+def _reference(alignment: Alignment, *, cut: bool) -> Amounts:
+    """A forward pass of the reference policy, if that is a network of its own."""
+    policy = alignment.policy
+    whole = amounts({"whole reference policy": alignment.reference if cut else 0})
+    return whole + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})
+
+
+def _cached_casts(training: Training) -> float:
+    """Without a backward pass, autocast keeps what it has converted of weights that learn until the pass is over."""
+    return HALF * (training.shape.matrices + training.shape.output) if training.batch.half and not training.frozen else 0

@@ -1,0 +1,142 @@
+"""One process of an alignment whose memory is counted; an own module, so that a new process can import it."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from torch import distributed
+from unit.learn.policy.doubles import END, Numbers, Watch, prompts
+from unit.memory.live_bytes import LiveBytes
+
+from ser_core.learn.compute.distributed import training_of_network
+from ser_core.learn.compute.pieces import Pieces, WholeCopy
+from ser_core.learn.compute.precision import Precision, freeze, set_up_process
+from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.policy.generation import CopyGenerator, TransformersGenerator
+from ser_core.learn.policy.policy import Policy
+from ser_core.learn.policy.ppo.critic import Critic, values_of_tokens
+from ser_core.learn.policy.ppo.ppo import align
+from ser_core.learn.policy.ppo.settings import Settings
+from ser_core.memory.activations import MicroBatch, forward_bytes
+from ser_core.memory.alignment import Alignment, alignment_bytes, frozen_bytes
+from ser_core.memory.training import NUMBER, Sharding
+
+PROMPT, ANSWER, ROWS, TOKENS = 20, 12, 8, 64
+LENGTH = PROMPT + ANSWER
+HALF = Precision("cpu", torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One alignment."""
+
+    sharding: Sharding
+    rloo: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.sharding}{', rloo' if self.rloo else ''}"
+
+
+CASES = [Case(Sharding(0, False)), Case(Sharding(2, True)), Case(Sharding(3, True)), Case(Sharding(3, True), rloo=True)]
+
+
+def network(kind: type, seed: int) -> transformers.PreTrainedModel:
+    """A small Llama whose weights take more memory than its activations."""
+    sizes = {"hidden_size": 192, "intermediate_size": 528, "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 2}
+    config = transformers.LlamaConfig(**sizes, vocab_size=600, max_position_embeddings=128, pad_token_id=0, num_labels=1)
+    torch.manual_seed(seed)
+    return kind(config).eval()
+
+
+class Scored:
+    """A scorer whose network computes rows of the full length, whatever the texts."""
+
+    def __init__(self, network: torch.nn.Module, *, cut: bool) -> None:
+        self._network = network
+        self._pieces = Pieces(network, "cpu", cut=cut)
+
+    @torch.no_grad()
+    def scores(self, asked: Sequence[str], answers: Sequence[str]) -> list[float]:
+        found: list[float] = []
+        with self._pieces.whole(), torch.autocast("cpu", dtype=torch.bfloat16):
+            for _ in range(0, len(asked), TOKENS // LENGTH):
+                ids = torch.randint(1, 500, (TOKENS // LENGTH, LENGTH))
+                found += self._network(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits.flatten().tolist()
+        return found[: len(asked)]
+
+
+def measured(case: Case, processes: int) -> tuple[float, float]:
+    """Bytes that were planned, and the most that lived at once, in two steps and their end.
+
+    Rank 0 keeps weights in main memory, which a GPU would not: they are left out, and with several processes another rank is measured.
+    """
+    cut = case.sharding.stage == 3 and processes > 1
+    own, counted = network(transformers.LlamaForCausalLM, 0), LiveBytes()
+    reference = freeze(network(transformers.LlamaForCausalLM, 0), HALF)
+    judged, watched = (freeze(network(transformers.LlamaForSequenceClassification, seed), HALF) for seed in (1, 3))
+    valued = network(transformers.LlamaForSequenceClassification, 2)
+    batch = MicroBatch(TOKENS, LENGTH, half=True)
+    learning = training_of_network(own, batch, logits=True)
+    critic = None if case.rloo else training_of_network(valued, batch)
+    frozen = frozen_bytes(learning.shape, half=True)
+    planned = Alignment(
+        policy=learning,
+        critic=critic,
+        shares_trunk=False,
+        reference=frozen + NUMBER * learning.shape.output,
+        scorer=frozen,
+        scored=forward_bytes(learning.shape, batch),
+        prompt_tokens=PROMPT,
+        answer_tokens=ANSWER,
+        answers=ROWS,
+        engine=0,
+    )
+    for tensor in (tensor for one in (own, reference, judged, watched, valued)[: 4 if case.rloo else 5] for tensor in one.parameters()):
+        counted.know(tensor)
+    with counted:
+        policy = Policy(own, reference, Numbers(), (END,), HALF, in_chunks=True, reference_pieces=Pieces(reference, "cpu", cut=cut))
+        copy = WholeCopy(own, HALF) if cut else None
+        sampled = TransformersGenerator(
+            copy.network if copy else own, pad_token=0, end_tokens=(END,), device="cpu", autocast=torch.bfloat16, rows=ROWS
+        )
+        scorer = Scored(judged, cut=cut)
+        witness = Scored(watched, cut=cut)
+        align(
+            policy,
+            None if case.rloo else Critic(values_of_tokens(valued, HALF), False, HALF),
+            CopyGenerator(copy, sampled) if copy else sampled,
+            prompts(*[PROMPT] * 4),
+            scorer,
+            Settings(
+                answers_per_step=ROWS,
+                answer_tokens=ANSWER,
+                answers_per_prompt=2,
+                advantage="rloo" if case.rloo else "gae",
+                tokens_per_batch=TOKENS,
+                epochs=1,
+                minibatches=1,
+            ),
+            steps=2,
+            watch=Watch(),
+            witness=witness,
+            sharding=case.sharding,
+        )
+    kept = sum(NUMBER * one.trainable for one in (learning, critic) if one is not None)
+    return alignment_bytes(planned, case.sharding, processes).total, counted.most - (kept if processes == 1 else 0)
+
+
+def process(rank: int, count: int, port: int, folder: Path) -> None:
+    """Measure all cases together with the others; rank 1, which keeps no weights in main memory, writes them down."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    set_up_process(threads=1)
+    with process_group():
+        for case in CASES:
+            found = measured(case, count)
+            if rank == 1:
+                (folder / f"{case}.json").write_text(json.dumps(found), encoding="utf-8")
+            distributed.barrier()
