@@ -66,15 +66,10 @@ def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> T
         StoreError: Store or hub cannot be reached.
     """
     field = "rewardModel.base"
-    if model.model_type not in _SCORES:
-        raise _refused(
-            f"{field}: {spec.base} is a {model.model_type}, which transformers cannot load as a sequence-classification model",
-            "name a model that AutoModelForSequenceClassification supports, for example a bert, modernbert, llama or qwen3",
-        )
     if (why := _why_it_cannot_score(model)) is not None:
         raise _refused(
             f"{field}: {spec.base} is a {model.model_type}, {why}",
-            "name an encoder or a decoder alone, for example a bert, modernbert, llama or qwen3",
+            "name an encoder or decoder that AutoModelForSequenceClassification supports, for example a bert, llama or qwen3",
         )
     tried = _try(model, _SCORES, folder, field)
     with told_of_the_model(field, "its tokenizer cannot be used"):
@@ -100,10 +95,9 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
         StoreError: Store or hub cannot be reached.
     """
     field = "policy.base"
-    if model.model_type not in _WRITES or not _writes_from_left_to_right(model):
+    if (why := _why_it_cannot_write(model)) is not None:
         raise _refused(
-            f"{field}: {spec.base} is a {model.model_type}, which "
-            + ("reads in both directions" if model.model_type in _WRITES else "transformers cannot load as a causal language model"),
+            f"{field}: {spec.base} is a {model.model_type}, {why}",
             "name a decoder that AutoModelForCausalLM supports, for example a llama or qwen3",
         )
     tried = _try(model, _WRITES, folder, field)
@@ -161,18 +155,28 @@ def _warnings(field: str, network: Any, tokenizer: Any, surplus: tuple[str, ...]
 
 
 def _why_it_cannot_score(model: BaseModel) -> str | None:
-    if model.config.get("is_encoder_decoder") or model.model_type in _TWO_PARTS:
+    if model.model_type not in _SCORES:
+        return "which transformers cannot load as a sequence-classification model"
+    if _has_two_parts(model):
         return "an encoder with a decoder, of which only one would read the row"
+    if model.model_type == "xmod" and not model.config.get("default_language"):
+        return "which needs default_language in its config.json"
     return _NOT_ROW_BY_ROW.get(model.model_type)
 
 
-def _writes_from_left_to_right(model: BaseModel) -> bool:
+def _why_it_cannot_write(model: BaseModel) -> str | None:
     config, kind = model.config, model.model_type
-    if config.get("is_encoder_decoder") or kind in _TWO_PARTS | _PERMUTED or config.get("is_causal") is False:
-        return False
-    if config.get("use_bidirectional_attention") not in (None, False, "vision"):
-        return False
-    return kind not in _ENCODERS or bool(config.get("is_decoder") or config.get("causal"))
+    if kind not in _WRITES:
+        return "which transformers cannot load as a causal language model"
+    if _has_two_parts(model):
+        return "an encoder with a decoder"
+    encodes = kind in _ENCODERS and not (config.get("is_decoder") or config.get("causal"))
+    both_ways = config.get("is_causal") is False or config.get("use_bidirectional_attention") not in (None, False, "vision")
+    return "which reads in both directions" if encodes or both_ways or kind in _PERMUTED else None
+
+
+def _has_two_parts(model: BaseModel) -> bool:
+    return bool(model.config.get("is_encoder_decoder")) or model.model_type in _TWO_PARTS
 
 
 def _ends(tried: Tried, folder: Path) -> bool:
@@ -206,8 +210,11 @@ def _has_linear_head(network: Any) -> bool:
 
 def _can_be_critic(reward: Tried, vocabulary: Mapping[str, int]) -> bool:
     known = reward.tokenizer.get_vocab()
-    decoder = reward.model.model_type in _WRITES and _writes_from_left_to_right(reward.model)
-    return decoder and _has_linear_head(reward.network) and all(known.get(token) == number for token, number in vocabulary.items())
+    return (
+        _why_it_cannot_write(reward.model) is None
+        and _has_linear_head(reward.network)
+        and all(known.get(token) == number for token, number in vocabulary.items())
+    )
 
 
 @contextlib.contextmanager

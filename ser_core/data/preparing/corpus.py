@@ -7,7 +7,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ser_core.data.preparing.spool import PairSpool
-from ser_core.data.preparing.text import digest, normal_form, shown
+from ser_core.data.preparing.text import digest, is_usable, normal_form, shown
 from ser_core.data.preparing.validation import Entry, Pair, Tally, check_labels_vary, check_pair
 from ser_core.data.reading.dialogues import first_user_turn
 from ser_core.data.reading.formats import Form, RawPair, describe, find_form, to_pair
@@ -78,12 +78,15 @@ class PartReader:
 
     def _read_file(self, file: DataFile, container: Container, rows: Iterator[Row | BadRow], tally: Tally) -> str:
         head = list(islice(rows, SAMPLE_ROWS))
+        any_rows = bool(head)
+        while head and not any(isinstance(row, Row) for row in head):
+            for row in head:
+                self._drop(row, tally)
+            head = list(islice(rows, SAMPLE_ROWS))
         sample = [row.fields for row in head if isinstance(row, Row)]
         columns = dict.fromkeys(name for fields in sample for name in fields)
         if not sample:
-            for row in head:
-                self._drop(row, tally)
-            return str(container) if head else ""
+            return str(container) if any_rows else ""
         form = find_form(columns, file.name, labels_needed=self.part != "unlabeled")
         self._check_split_column(columns)
         self._read_rows(chain(head, rows), form, file, tally, "id" in columns)
@@ -102,6 +105,7 @@ class PartReader:
         default_source = self.source.name_of(file.name)
         betters: Counter[int | None] = Counter()
         ids: dict[str, str] = {}
+        bad_label: BadRow | None = None
         for row in rows:
             if isinstance(row, BadRow):
                 self._drop(row, tally)
@@ -113,14 +117,16 @@ class PartReader:
                 pair, remarks = check_pair(raw, _source_of(row.fields, default_source))
                 entry = self._entry(pair, row)
             except RowError as error:
-                tally.drop(error.at(row.file, row.line))
+                dropped = error.at(row.file, row.line)
+                bad_label = bad_label or (dropped if dropped.reason == "BadLabel" else None)
+                tally.drop(dropped)
                 continue
             if has_ids:
                 _check_id(row, pair.id, ids)
             betters[raw.better] += 1
             self._keep(pair, entry, (name for name in remarks.__slots__ if getattr(remarks, name)))
         if form is Form.LABELED_ANSWERS:
-            check_labels_vary(betters, file.name)
+            check_labels_vary(betters, file.name, bad_label)
 
     def _check_label(self, raw: RawPair) -> None:
         if raw.better is None and self.part != "unlabeled":
@@ -140,6 +146,8 @@ class PartReader:
             value = row.fields.get(self.split_by)
             if value is None or value == "":
                 raise RowError("MissingField", f"{self.split_by}, the column to split by, is empty")
+            if not is_usable(str(value)):
+                raise RowError("InvalidUnicode", f"{self.split_by}, the column to split by, holds a lone surrogate or a NUL character")
             group = digest("column", normal_form(str(value)))
         content = digest(pair.prompt, pair.answer_1, pair.answer_2, pair.source)
         return Entry(pair.id, self.part, prompt, group, content, pair.better, row.file, row.line)

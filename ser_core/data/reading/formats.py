@@ -28,7 +28,7 @@ from ser_core.data.reading.dialogues import (
 from ser_core.data.reading.rows import RowError
 from ser_core.errors import DataError
 
-LABELS: Mapping[Any, int] = {1: 1, 2: 2, "1": 1, "2": 2}
+LABELS: Mapping[Any, int] = {1: 1, 2: 2, "1": 1, "2": 2, "1.0": 1, "2.0": 2}
 ACCEPTED = "prompt, chosen, rejected; chosen, rejected; prompt, answer_1, answer_2, better; for unlabeled also prompt, answer_1, answer_2"
 
 
@@ -162,6 +162,6 @@ def _label(fields: Mapping[str, Any], *, needed: bool) -> int | None:
     value = fields.get("better")
     if not needed or value is None or value == "":
         return None
-    if isinstance(value, bool) or not isinstance(value, int | str) or value not in LABELS:
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or value not in LABELS:
         raise RowError("BadLabel", f"better is {str(value)[:20]!r}, expected 1 or 2")
     return LABELS[value]

@@ -117,8 +117,17 @@ def _on_this_machine(uri: str, kind: Kind) -> LocalFolder:
         return LocalFolder(uri, {path.name: path.stat().st_size}, path.parent)
     if not path.is_dir():
         raise not_found(kind, f"{uri} does not exist", "check the path; file://./x is relative to the SERRun's file")
-    names = sorted(_visible_files(path))
-    return LocalFolder(uri, {name: (path / name).stat().st_size for name in names}, path)
+    return LocalFolder(uri, {name: _size(path, name, uri, kind) for name in sorted(_visible_files(path))}, path)
+
+
+def _size(folder: Path, name: str, uri: str, kind: Kind) -> int:
+    if not name.isprintable():
+        raise not_found(kind, f"{uri} holds a file whose name cannot be written as text: {name!r}", "rename it")
+    try:
+        return (folder / name).stat().st_size
+    except OSError as error:
+        what = "is a link to nothing" if (folder / name).is_symlink() else f"cannot be read ({error.strerror})"
+        raise not_found(kind, f"{uri}: {name} {what}", "repair or remove it") from error
 
 
 def _visible_files(root: Path) -> list[str]:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from ser_core.data.reading.json_rows import parse_object, read_json_array
 from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError
-from ser_core.data.reading.streams import Position, compression_of, read_lines
+from ser_core.data.reading.signatures import refuse_other_formats
+from ser_core.data.reading.streams import Position, compression_of, read_chunks, read_lines, without_bom
 from ser_core.errors import DataError
 
 EXTENSIONS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
@@ -45,6 +46,7 @@ def detect(file: DataFile) -> Container:
     Raises:
         DataError: It is empty, or none of the known kinds.
     """
+    refuse_other_formats(file)
     compression = compression_of(file)
     with file.path.open("rb") as stream:
         if stream.read(4) == b"PAR1":
@@ -54,7 +56,13 @@ def detect(file: DataFile) -> Container:
     if first == "":
         raise DataError(f"{file.name} holds no rows", reason="DataEmpty", hint="check that the upload or export was complete")
     promised = extension_of(file.name)[0]
-    return Container(_kind_of(first.lstrip() if first is not None else "{", promised, file), compression)
+    return Container(_kind_of(first.lstrip() if first is not None else _beginning(file), promised, file), compression)
+
+
+def _beginning(file: DataFile) -> str:
+    """The first characters of a file whose first line is longer than a row may be."""
+    chunk = next(read_chunks(file, _ignore), b"")
+    return without_bom(file, chunk, set()).lstrip()[:1].decode(errors="replace")
 
 
 def _kind_of(start: str, promised: str | None, file: DataFile) -> str:

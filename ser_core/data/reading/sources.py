@@ -10,7 +10,8 @@ from ser_core.data.reading.readers import extension_of
 from ser_core.data.reading.rows import DataFile
 from ser_core.errors import DataError
 
-_OTHER_SPLITS = frozenset({"test", "tests", "validation", "valid", "val", "dev", "eval", "heldout", "holdout"})
+_OTHER_SPLITS = frozenset({"test", "tests", "validation", "valid", "val", "dev", "eval", "evaluation", "heldout", "holdout", "testing"})
+_TRAINING = frozenset({"train", "training"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,14 @@ def _one_file_or_shards(uri: str, location: Location) -> tuple[tuple[str, ...], 
     names = tuple(location.sizes)
     if len(names) == 1 and uri.rstrip("/").endswith(f"/{names[0]}"):
         return names, ()
+    if {PurePosixPath(name).name for name in names} & {"state.json", "dataset_dict.json"} and any(
+        name.endswith(".arrow") for name in names
+    ):
+        raise DataError(
+            f"{uri} was written by save_to_disk of datasets, as Arrow files",
+            reason="UnknownFormat",
+            hint="write the split as parquet: datasets.load_from_disk(...).to_parquet('pairs.parquet')",
+        )
     chosen, left_out = choose_train_files(names)
     if not chosen:
         what = (
@@ -77,12 +86,12 @@ def _one_file_or_shards(uri: str, location: Location) -> tuple[tuple[str, ...], 
 def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Data files of the split ``train``, and those left out.
 
-    Where no name has ``train`` among its words, all files count but those with a word such as ``test`` or ``validation``.
+    Where no name has ``train`` or ``training`` among its words, all files count but those with a word such as ``test`` or ``validation``.
     """
     data = sorted(
         name for name in names if extension_of(name)[0] is not None and not PurePosixPath(name).name.startswith(("dataset_info", "README"))
     )
     words = {name: set(re.split(r"[^a-z]+", name.lower())) for name in data}
-    train = [name for name in data if "train" in words[name]]
+    train = [name for name in data if words[name] & _TRAINING]
     chosen = train or [name for name in data if not words[name] & _OTHER_SPLITS]
     return tuple(chosen), tuple(name for name in data if name not in chosen)

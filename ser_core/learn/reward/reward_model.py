@@ -107,7 +107,8 @@ def _separate_padding(network: Any, tokenizer: Any) -> None:
 
 
 def _positions(network: Any) -> int:
-    return getattr(network.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
+    return limit if limit is not None and limit > 0 else 1 << 30
 
 
 def _compute_head_alone(network: Any, precision: Precision) -> None:

@@ -178,7 +178,7 @@ def test_a_base_that_cannot_score_row_by_row_is_refused(family, more, told, qwen
     ("family", "more", "told"),
     [
         ("bert", {}, "reads in both directions"),
-        ("bart", BART, "reads in both directions"),
+        ("bart", BART, "an encoder with a decoder"),
         ("granite", {"num_key_value_heads": 2}, "no scoring model of that kind, so PPO's critic cannot start"),
     ],
 )

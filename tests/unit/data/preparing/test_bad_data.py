@@ -320,3 +320,48 @@ def test_47_addresses_and_keys_are_counted_and_never_shown(prepare, prepare_thre
         prepare_three(rows[:30], rows[30:60], [*rows[60:], {**rows[0], "chosen": "yet another"}])
     assert "jane" not in caught.value.message
     assert "AKIA" not in caught.value.message
+
+
+def test_a_json_array_on_one_line_may_be_longer_than_a_row(prepare, good, monkeypatch):
+    for module in ("rows", "streams", "readers", "json_rows"):
+        monkeypatch.setattr(f"ser_core.data.reading.{module}.MAX_ROW_BYTES", 2000)
+    assert prepare(json.dumps(good(200)).encode(), "pairs.json").metrics.rows == 200
+
+
+def test_rows_after_a_bad_head_are_read(prepare, good):
+    bad = [{"prompt": float("nan"), "chosen": "a", "rejected": "b"}] * 250
+    metrics = prepare([*bad, *good(3000)]).metrics
+    assert (metrics.rows, metrics.dropped) == (3250, {"NotFinite": 250})
+
+
+def test_a_lone_surrogate_in_the_column_to_split_by_drops_its_row(prepare, good):
+    rows = [{**row, "topic": f"topic {number}"} for number, row in enumerate(good(60))]
+    rows[3]["topic"] = "broken \ud83d"
+    assert prepare(rows, splitBy="topic").metrics.dropped == {"InvalidUnicode": 1}
+
+
+def test_a_link_to_nothing_is_named(refusal, write, good):
+    folder = write(good(60), "train.jsonl").parent
+    (folder / "gone.jsonl").symlink_to(folder / "nowhere")
+    assert "gone.jsonl is a link to nothing" in refusal(folder).message
+
+
+def test_a_folder_of_save_to_disk_is_named(refusal, write):
+    write(b"{}", "state.json")
+    error = refusal(write(b"ARROW", "data-00000-of-00001.arrow").parent)
+    assert "save_to_disk" in error.message
+    assert "to_parquet" in error.hint
+
+
+def labelled(values):
+    return [{"prompt": f"q {n}", "answer_1": f"one {n}", "answer_2": f"two {n}", "better": value} for n, value in enumerate(values)]
+
+
+def test_labels_of_0_and_1_are_no_labels_of_one_side(refusal):
+    error = refusal(labelled([0, 1] * 40))
+    assert (error.reason, "better is '0', expected 1 or 2" in error.message) == ("BadLabel", True)
+
+
+@pytest.mark.parametrize("values", [(1.0, 2.0), ("1.0", "2.0")])
+def test_a_label_that_became_a_decimal_number_is_a_label(prepare, values):
+    assert prepare(labelled(values * 40)).metrics.dropped == {}

@@ -1,0 +1,50 @@
+"""Files that hold no rows as they are: known by their first bytes, each with its own remedy."""
+
+from ser_core.data.reading.rows import DataFile
+from ser_core.errors import DataError
+
+_CONVERT = "write it as .jsonl or .parquet"
+_SIGNATURES = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the data", "run git lfs pull where the repository was cloned, then copy it again"),
+    (b"\xfd7zXZ\x00", "compressed with xz", "unpack it (xz --decompress), or compress it with gzip or zstd"),
+    (b"BZh", "compressed with bzip2", "unpack it (bzip2 --decompress), or compress it with gzip or zstd"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4", "unpack it (lz4 --decompress), or compress it with gzip or zstd"),
+    (b"7z\xbc\xaf", "a 7z archive", "unpack it and name the file or folder inside"),
+    (b"Rar!", "a RAR archive", "unpack it and name the file or folder inside"),
+    (b"PK\x03\x04", "a zip archive, such as .zip and .xlsx", "unpack it and name what is inside; write a spreadsheet as .csv or .parquet"),
+    (b"ARROW1", "an Arrow file", "write it as parquet: pyarrow.feather.read_table, then pyarrow.parquet.write_table"),
+    (b"\xff\xff\xff\xff", "an Arrow stream, such as save_to_disk of datasets writes", "datasets.load_from_disk(...).to_parquet(...)"),
+    (b"PARE", "an encrypted parquet file", "write it without encryption"),
+    (b"SQLite format 3", "an SQLite database", _CONVERT),
+    (b"\x89HDF", "an HDF5 file", _CONVERT),
+    (b"\x93NUMPY", "a NumPy array", _CONVERT),
+    (b"Obj\x01", "an Avro file", _CONVERT),
+    (b"ORC", "an ORC file", _CONVERT),
+    (b"%PDF", "a PDF file", _CONVERT),
+    (b"<!DOCTYPE", "a web page", "download the data again; a page in their place often says that a login is missing"),
+    (b"<!doctype", "a web page", "download the data again; a page in their place often says that a login is missing"),
+    (b"<html", "a web page", "download the data again; a page in their place often says that a login is missing"),
+)
+_PICKLE = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
+_SKIPPABLE = tuple(bytes((number, 0x2A, 0x4D, 0x18)) for number in range(0x50, 0x60))
+
+
+def refuse_other_formats(file: DataFile) -> None:
+    """Refuse a file whose first bytes say that it is no text and no parquet.
+
+    Raises:
+        DataError: ``UnknownFormat``, with what it is and what to do.
+    """
+    with file.path.open("rb") as stream:
+        start = stream.read(32)
+    for signature, what, hint in _SIGNATURES:
+        if start.startswith(signature):
+            raise _refused(file, what, hint)
+    if start.startswith(_PICKLE):
+        raise _refused(file, "a Python pickle, which is never read", _CONVERT)
+    if start.startswith(_SKIPPABLE):
+        raise _refused(file, "compressed with pzstd", "unpack it (zstd --decompress), or compress it again with zstd")
+
+
+def _refused(file: DataFile, what: str, hint: str) -> DataError:
+    return DataError(f"{file.name} is {what}", reason="UnknownFormat", hint=hint)
