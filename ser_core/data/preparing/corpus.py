@@ -1,5 +1,6 @@
 """Reading every part of the data: rows become usable pairs on disk, plus what is needed to compare and split them."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -144,7 +145,7 @@ class PartReader:
             group = digest("firstTurn", normal_form(first_user_turn(pair.prompt)))
         elif self.split_by != "prompt":
             value = row.fields.get(self.split_by)
-            if value is None or value == "":
+            if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
                 raise RowError("MissingField", f"{self.split_by}, the column to split by, is empty")
             if not is_usable(str(value)):
                 raise RowError("InvalidUnicode", f"{self.split_by}, the column to split by, holds a lone surrogate or a NUL character")

@@ -96,7 +96,9 @@ class Tally:
         malformed = self.dropped["MalformedJson"]
         if malformed > max(1, MAX_MALFORMED_FRACTION * self.rows):
             raise self._error(
-                "MalformedJson", f"more than {MAX_MALFORMED_FRACTION:.1%} of the rows are no JSON", "repair or export the file again"
+                "MalformedJson",
+                f"more than {MAX_MALFORMED_FRACTION:.1%} of the rows are no JSON",
+                "repair or export the file again, with one JSON object on each line",
             )
         unusable = sum(count for reason, count in self.dropped.items() if reason not in REPEATS)
         if unusable > max_fraction * self.rows:

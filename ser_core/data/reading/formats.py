@@ -11,6 +11,7 @@ Texts may be strings, lists of ``{role, content}`` messages (both as TRL defines
 transcripts. Optional columns: ``source``, and ``id`` for a row's own name.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,7 +101,7 @@ def to_pair(fields: Mapping[str, Any], form: Form) -> RawPair:
     """The pair in one row.
 
     Raises:
-        RowError: ``MissingField``, ``NotText``, ``BadTurns``, ``PromptMismatch`` or ``BadLabel``.
+        RowError: ``MissingField``, ``NotFinite``, ``NotText``, ``BadTurns``, ``PromptMismatch`` or ``BadLabel``.
     """
     values = [_value(fields, name) for name in COLUMNS[form] if name != "better"]
     names = [name for name in COLUMNS[form] if name != "better"]
@@ -120,9 +121,15 @@ def _value(fields: Mapping[str, Any], name: str) -> Any:
     value = fields.get(name)
     if value is None:
         raise RowError("MissingField", f"{name} is {'null' if name in fields else 'missing'}")
+    _refuse_not_finite(name, value)
     if not isinstance(value, str | list):
         raise RowError("NotText", f"{name} is {type(value).__name__}, expected text or messages")
     return value
+
+
+def _refuse_not_finite(name: str, value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RowError("NotFinite", f"{name} is {value}")
 
 
 def _side(name: str, value: Any) -> str | list[Turn]:
@@ -162,6 +169,7 @@ def _label(fields: Mapping[str, Any], *, needed: bool) -> int | None:
     value = fields.get("better")
     if not needed or value is None or value == "":
         return None
+    _refuse_not_finite("better", value)
     if isinstance(value, bool) or not isinstance(value, int | float | str) or value not in LABELS:
         raise RowError("BadLabel", f"better is {str(value)[:20]!r}, expected 1 or 2")
     return LABELS[value]

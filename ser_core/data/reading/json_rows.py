@@ -1,9 +1,9 @@
-"""JSON objects as rows, stricter than Python's parser: no repeated keys, no NaN, bounded depth and digits."""
+"""JSON objects as rows, stricter than Python's parser: no repeated keys, bounded depth and digits. NaN is a number as any other."""
 
 import codecs
 import json
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError
 from ser_core.data.reading.streams import Position, not_utf8, read_chunks, without_bom
@@ -19,11 +19,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _refuse(literal: str) -> NoReturn:
-    raise RowError("NotFinite", f"{literal} is no JSON number")
-
-
-_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=float)
 _LENIENT = json.JSONDecoder(parse_constant=str, parse_int=str)
 
 
@@ -31,7 +27,7 @@ def parse_object(text: str) -> dict[str, Any]:
     """The JSON object in ``text``.
 
     Raises:
-        RowError: ``MalformedJson``, ``NotAnObject``, ``DuplicateKey``, ``NotFinite`` or ``TooLarge``.
+        RowError: ``MalformedJson``, ``NotAnObject``, ``DuplicateKey`` or ``TooLarge``.
     """
     try:
         value = _STRICT.decode(text)

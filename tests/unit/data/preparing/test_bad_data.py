@@ -93,18 +93,18 @@ def test_30_what_is_no_known_format_is_refused(refusal):
 
 
 @pytest.mark.parametrize(
-    ("extra", "reason"),
+    ("was", "now", "reason"),
     [
-        ('"prompt": "another"', "DuplicateKey"),
-        ('"score": NaN', "NotFinite"),
-        ('"score": -Infinity', "NotFinite"),
+        ('"prompt": ', '"prompt": "another", "prompt": ', "DuplicateKey"),
+        ('"prompt": "question 3"', '"prompt": NaN', "NotFinite"),
+        ('"prompt": "question 3"', '"prompt": -Infinity', "NotFinite"),
     ],
     ids=["repeated key", "NaN", "Infinity"],
 )
 @pytest.mark.parametrize("array", [False, True], ids=["lines", "array"])
-def test_31_what_python_would_accept_silently_is_dropped(prepare, good, extra, reason, array):
+def test_31_what_python_would_accept_silently_is_dropped(prepare, good, was, now, reason, array):
     rows = [json.dumps(row) for row in good(40)]
-    rows[3] = rows[3][:-1] + f", {extra}}}"
+    rows[3] = rows[3].replace(was, now)
     content = "[" + ",\n".join(rows) + "]" if array else "\n".join(rows)
     assert prepare(content.encode()).metrics.dropped == {reason: 1}
 
@@ -365,3 +365,7 @@ def test_labels_of_0_and_1_are_no_labels_of_one_side(refusal):
 @pytest.mark.parametrize("values", [(1.0, 2.0), ("1.0", "2.0")])
 def test_a_label_that_became_a_decimal_number_is_a_label(prepare, values):
     assert prepare(labelled(values * 40)).metrics.dropped == {}
+
+
+def test_nan_in_a_column_that_is_not_used_is_no_reason_to_drop_a_row(prepare, good):
+    assert prepare([{**row, "score": float("nan")} for row in good(60)]).metrics.dropped == {}
