@@ -260,7 +260,7 @@ def _read_json(location: Location, name: str, folder: Path) -> dict[str, Any]:
 
 def _unrecognised(reason: str, names: Collection[str], base: str) -> SpecError:
     what, hint = recognise(names)
-    return _refused(reason, f"{base} has {what}", hint)
+    return _refused(reason, f"{base} holds {what}", hint)
 
 
 def _refused(reason: str, message: str, hint: str) -> SpecError:
