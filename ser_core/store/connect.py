@@ -9,11 +9,23 @@ from ser_core.store.port import ObjectStore
 from ser_core.store.retry import Retry
 
 
-def connect(storage: StorageSpec, retry: Retry | None = None) -> ObjectStore:
-    """The store that ``storage`` names; credentials come from the usual AWS environment and files. Nothing is sent yet."""
-    if storage.uri.startswith("file://"):
-        return FileStore(Path(storage.uri.removeprefix("file://")))
+def connect(storage: StorageSpec, retry: Retry | None = None, *, stands: bool = False) -> ObjectStore:
+    """The store that ``storage`` names; credentials come from the usual AWS environment and files. Nothing is sent yet.
+
+    Args:
+        storage: Where the store is.
+        retry: How long a server is asked again.
+        stands: It holds something already: a folder that is gone is then no empty store.
+    """
+    folder = folder_of(storage)
+    if folder is not None:
+        return FileStore(folder, stands=stands)
     from ser_core.store.s3 import S3Store, s3_client
 
     bucket, prefix = split_s3(storage.uri)
     return S3Store(s3_client(storage.endpoint, storage.region, storage.ca_bundle), bucket, prefix, retry)
+
+
+def folder_of(storage: StorageSpec) -> Path | None:
+    """The folder of a store on a file system; None: it is on a server."""
+    return Path(storage.uri.removeprefix("file://")) if storage.uri.startswith("file://") else None

@@ -17,12 +17,18 @@ _TEMPORARY = ".part-"
 class FileStore:
     """Objects as files below ``root``.
 
+    Args:
+        root: The folder.
+        stands: The folder was there before. If it goes, every call fails (`StoreUnavailable`): a file system that is not mounted
+            must not be taken for an empty store. Else the first write makes the folder.
+
     A write goes to a temporary file beside its target, is synced, and then linked (`create`) or renamed (`put`), so that no reader ever
     sees half an object.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, stands: bool = False) -> None:
         self._root = root.resolve()
+        self._stands = stands
 
     def uri(self, key: str) -> str:
         """``file://`` URI of ``key``."""
@@ -58,12 +64,14 @@ class FileStore:
     def get(self, key: str) -> bytes:
         """Content of ``key``."""
         target = self._path(key)
+        self._refuse_if_gone()
         with _explained(target):
             return target.read_bytes()
 
     def beginning(self, key: str, length: int) -> bytes:
         """Read the start of a file."""
         target = self._path(key)
+        self._refuse_if_gone()
         with _explained(target), target.open("rb") as file:
             return file.read(length)
 
@@ -80,6 +88,7 @@ class FileStore:
     def download(self, key: str, path: Path) -> None:
         """Copy an object out of the store."""
         source = self._path(key)
+        self._refuse_if_gone()
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
         with _explained(source):
@@ -92,6 +101,7 @@ class FileStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects whose key starts with ``prefix``, in key order."""
         folder = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._root
+        self._refuse_if_gone()
         found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(_TEMPORARY)]
         keys = sorted((path.relative_to(self._root).as_posix(), path) for path in found)
         for key, path in keys:
@@ -102,17 +112,25 @@ class FileStore:
     def folders(self, prefix: str) -> Iterator[str]:
         """Folders directly below ``prefix``, in the order of their names."""
         folder = self._path(prefix.rstrip("/")) if prefix else self._root
+        self._refuse_if_gone()
         with _explained(folder):
             yield from sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
 
     def delete(self, key: str) -> None:
         """Remove ``key``, and the folders that it leaves empty."""
         target = self._path(key)
+        self._refuse_if_gone()
         with _explained(target):
             target.unlink(missing_ok=True)
             for folder in target.parents:
                 if folder == self._root or not _remove_if_empty(folder):
                     return
+
+    def _refuse_if_gone(self) -> None:
+        if self._stands and not self._root.is_dir():
+            raise StoreError(
+                f"{self._root} is gone", reason="StoreUnavailable", hint="mount the file system of storage.uri, or give the folder back"
+            )
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -124,6 +142,7 @@ class FileStore:
     def _temporary(self, target: Path) -> Iterator[Path]:
         temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
         while True:
+            self._refuse_if_gone()
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 temporary.touch(exist_ok=False)

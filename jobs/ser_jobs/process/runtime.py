@@ -115,7 +115,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         stop = StopSignal(raises=not _has_steps(spec.stage))
         stop.install()
         measurements = Measurements()
-        store = connect(spec.spec.storage, Retry(retried=measurements.store_retried))
+        store = connect(spec.spec.storage, Retry(retried=measurements.store_retried), stands=spec.stage is not StageKind.PREPARE)
         attempt, known = attempt.look(store, folder, log, pulse)
         if known is not None:
             return known

@@ -50,7 +50,7 @@ class SupervisedProgress(StageWatch):
         """Up to version 0.1.0 checkpoints of a fine-tuning were pickled, and nothing is unpickled."""
         found = self._context.checkpoints.newest_files()
         if ranks.anywhere(bool(found) and found != set(FILES), self._device) and self._context.rank == 0:
-            self._context.reporter.event("checkpoint-set-aside", reason="an earlier version wrote it; the fine-tuning starts again")
+            self._context.reporter.event("checkpoint-set-aside", why="an earlier version wrote it; the fine-tuning starts again")
             self._context.checkpoints.delete_all()
         ranks.anywhere(False, self._device)  # none looks for a checkpoint before that
 

@@ -62,7 +62,7 @@ def _upload(files: Mapping[int, Path]) -> str:
 
     spec = StageSpec.model_validate_json(os.environ["SER_STAGE"])
     load_credentials(os.environ)
-    store = connect(spec.spec.storage)
+    store = connect(spec.spec.storage, stands=True)
     folder = f"{stage_prefix(spec.run, spec.iteration, spec.stage)}/attempt-{spec.attempt}-{uuid.uuid4().hex[:8]}"
     for rank, path in files.items():
         if _size(path):

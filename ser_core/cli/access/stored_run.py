@@ -14,7 +14,7 @@ from ser_core.api.serrun import SERRun, StorageSpec
 from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.errors import SpecError
-from ser_core.store.connect import connect
+from ser_core.store.connect import connect, folder_of
 from ser_core.store.port import ObjectStore
 from ser_core.store.retry import Retry
 from ser_core.store.run_object import load_run
@@ -81,6 +81,10 @@ def _local(file: Path) -> StoredRun:
     wanted = read_serrun(file)
     name, namespace, storage = wanted.metadata.name, wanted.metadata.namespace, wanted.spec.storage
     run = load_run(connect(storage, SOON), namespace, name)
+    folder = folder_of(storage)
+    if run is None and folder is not None and not folder.is_dir():
+        hint = f"mount or move it back, if the run was begun; else start it: ser run {file}"
+        raise SpecError(f"{storage.uri} does not exist", reason="RunNotFound", hint=hint)
     if run is None:
         hint = f"start it: ser run {file}; a run on a cluster is read by its name: {name} -n {namespace}"
         raise SpecError(f"{storage.uri} holds no run {namespace}/{name}", reason="RunNotFound", hint=hint)

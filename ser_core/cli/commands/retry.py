@@ -5,6 +5,7 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
+from ser_core.loop.deciding.stopping import ending
 from ser_core.store.run_object import save_run
 
 
@@ -29,13 +30,24 @@ def retry(run: Target, namespace: NamespaceOption = None, context: ContextOption
     say(f"to go on: ser run {run}")
 
 
+def _more_loops(stored: StoredRun) -> str:
+    spec, status = stored.run.spec, stored.run.status
+    ended = ending(spec.loop, status.iterations) if status.iterations else None
+    if spec.policy is not None or (ended is not None and ended.reason != "MaxIterations"):
+        why = "it has a policy" if spec.policy is not None else ended.message if ended is not None else ""
+        return f"it has ended for good ({why}): further loops need another run, which may take over stages (spec.from)"
+    return "for further loops raise loop.maxIterations"
+
+
 def _refuse_unless_failed(stored: StoredRun) -> None:
     status, metadata = stored.run.status, stored.run.metadata
     if status.phase is not Phase.FAILED or stored.run.spec.reopen > status.reopened:
         phase = "reopened already" if status.phase is Phase.FAILED else status.phase.value
         hint = {
-            Phase.COMPLETED: "for further loops raise loop.maxIterations, where there is no policy",
-            Phase.SUSPENDED: f"let it go on: ser resume {stored.target}",
+            Phase.COMPLETED: _more_loops(stored),
+            Phase.SUSPENDED: f"let it go on: ser resume {stored.target}"
+            if stored.cluster is not None
+            else f"remove suspend: true from {stored.target}, if it is there, then ser run {stored.target}",
             Phase.BUDGET_EXCEEDED: "raise budget.gpuHours, and it goes on",
             Phase.FAILED: f"ser run {stored.target}" if stored.cluster is None else f"watch it: ser status {stored.target} --watch",
         }.get(status.phase, f"why it does not get further: ser why {stored.target}")

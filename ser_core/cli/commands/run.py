@@ -24,13 +24,14 @@ from ser_core.cli.access.saved_run import SavedRun
 from ser_core.cli.access.serrun_file import located, read_serrun
 from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile
 from ser_core.cli.views.display import Display, choose_display
+from ser_core.cli.views.output import say
 from ser_core.errors import SERError, SpecError
 from ser_core.loop.deciding.faults import SER_RUN_ENDED
 from ser_core.loop.deciding.reopening import reopened
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.connect import connect
+from ser_core.store.connect import connect, folder_of
 from ser_core.store.leader import find_leader
 from ser_core.store.port import ObjectStore
 from ser_core.store.retry import Retry
@@ -88,7 +89,7 @@ def run_file(path: Path, display: Display) -> int:
             display.ended_before(run)
             return _exit_code(run)
         with LocalExecutor(lock.fileno()) as executor, display:
-            saved = SavedRun(connect(wanted.spec.storage, AT_ONCE), display.warn)
+            saved = SavedRun(connect(wanted.spec.storage, AT_ONCE, stands=True), display.warn)
             run = _drive(run, path, store, saved, executor, display, interruption)
         interrupted = interruption.number is not None and not run.status.has_ended
         if interrupted:
@@ -171,6 +172,9 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
     """The run that stands in the store with the mutable fields of the file, or a new one."""
     run = load_run(store, wanted.metadata.namespace, wanted.metadata.name)
     if run is None:
+        folder = folder_of(wanted.spec.storage)
+        if folder is not None and not folder.is_dir():
+            say(f"storage.uri: {folder} does not exist, and is made for a new run")
         metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
         if wanted.spec.from_ is not None:  # a run that nobody has would otherwise end this one for good
             find_leader(store, RunIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), wanted.spec.from_.run)

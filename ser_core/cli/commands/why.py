@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ser_core.api.serrun import SERRun
+from ser_core.api.serrun import CPU_TOKENS_PER_BATCH, SERRun
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
@@ -69,8 +69,9 @@ def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, tar
     status = run.status
     if on_cluster and status.observed_generation < run.metadata.generation:
         return _unseen(run, events)
-    if not status.conditions:
-        return Why("the run has not begun", "no stage was ever started", f"start it: ser run {target}")
+    if not status.conditions or (not on_cluster and status.phase is Phase.FAILED and run.spec.reopen > status.reopened):
+        begun = "the run was reopened, and no ser run has gone on with it yet" if status.conditions else "the run has not begun"
+        return Why(begun, status.message or "no stage was ever started", f"start it: ser run {target}")
     if status.phase is Phase.COMPLETED:
         return _completed(run)
     reason = next((condition.reason for condition in status.conditions if condition.type == "Ready"), status.conditions[0].reason)
@@ -83,6 +84,8 @@ def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, tar
     exit_code = failed.exit_code if failed is not None and status.phase is Phase.FAILED else None
     remedy = remedy_of(reason, exit_code)
     fix = _filled(remedy, run, on_cluster=on_cluster)
+    if reason == "Stopping" and not on_cluster:
+        fix += f"; if no ser run is working, it was ended: ser run {target} goes on"
     return Why(remedy.cause, f"{reason}: {status.message}", f"{fix}{_then(run, target, remedy.then, on_cluster=on_cluster)}")
 
 
@@ -137,7 +140,8 @@ def _filled(remedy: Remedy, run: SERRun, *, on_cluster: bool) -> str:
     live = live_attempt(run.status)
     stage = live.stage if live is not None else run.status.stage
     fix = remedy.fix if on_cluster or not remedy.here else remedy.here
-    return fix.replace("{resources}", resource_kind(stage) if stage is not None else "<stage>")
+    tokens = min(run.spec.training.tokens_per_batch, CPU_TOKENS_PER_BATCH)
+    return fix.replace("{resources}", resource_kind(stage) if stage is not None else "<stage>").replace("{tokens}", str(tokens))
 
 
 def _then(run: SERRun, target: str, then: Then, *, on_cluster: bool) -> str:
@@ -156,6 +160,8 @@ def _again(run: SERRun, target: str, then: Then, *, on_cluster: bool) -> str:
     start = "" if on_cluster else f"ser run {target}"
     if then is Then.ITSELF and on_cluster:
         return f"if it does not go on by itself: ser retry {target}"
+    if then is Then.ITSELF:
+        return f"then {start}; if nothing was changed in the file, ser retry {target} before it"
     if then is Then.ANEW:
         name = f"-n {run.metadata.namespace} {run.metadata.name}"
         anew = f"kubectl delete serrun {name} and apply it again" if on_cluster else f"ser purge {target} and {start}"

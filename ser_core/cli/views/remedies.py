@@ -1,6 +1,7 @@
 """Cause and remedy of every reason that a run's status can hold; `ser why` prints them. A test compares the list with the code.
 
-In the texts ``{resources}`` is the stage's field of spec.resources. The run's own message is printed too and names file, field and value.
+In the texts ``{resources}`` is the stage's field of spec.resources, ``{tokens}`` the tokens that a batch has on a CPU.
+The run's own message is printed too and names file, field and value.
 """
 
 from dataclasses import dataclass
@@ -218,7 +219,7 @@ REMEDIES = (
         "the stage's process was killed; mostly, because the memory was used up",
         "raise resources.{resources}.memory, or lower training.tokensPerBatch; the run then goes on",
         Then.ITSELF,
-        here="lower training.tokensPerBatch (below 2048 on a CPU), or close other programs",
+        here="lower training.tokensPerBatch (on a CPU below {tokens}), or close other programs",
     ),
     Remedy(
         ("StageHung",),

@@ -231,3 +231,10 @@ def test_every_exit_code_is_documented():
     documented = {int(number) for row in table.splitlines() if row.startswith("| ") for number in re.findall(r"[0-9]+", row.split("|")[1])}
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SERError)]
     assert documented == {kind.exit_code for kind in kinds} | {0, EXIT_USAGE, EXIT_SUSPENDED, 130}
+
+
+def test_a_store_that_is_not_there_is_no_run_that_was_never_started(ser, stored_run):
+    Path(stored_run.run.spec.storage.uri.removeprefix("file://")).rename(stored_run.folder / "away")
+    told = ser("status", stored_run.file)
+    assert told.code == 10
+    assert "does not exist" in told.err and "mount or move it back" in told.err
