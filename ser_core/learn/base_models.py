@@ -91,7 +91,8 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
         folder: For its configuration and its tokenizer; created.
 
     Raises:
-        SpecError: It does not write from left to right, its weights do not fit, it has no end token, or there can be no critic.
+        SpecError: It does not write from left to right, its weights do not fit, it has no end token, or there can be no
+            critic where ``advantage`` asks for one.
         StoreError: Store or hub cannot be reached.
     """
     field = "policy.base"
@@ -107,7 +108,8 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
         raise _refused(
             f"{field}: its tokenizer has no end-of-sequence token", "set eos_token in its tokenizer_config.json, or name another model"
         )
-    _refuse_without_critic(tried, reward, spec.base, folder)
+    if spec.advantage == "gae":
+        _refuse_without_critic(tried, reward, spec.base, folder)
     return tried
 
 
@@ -199,7 +201,7 @@ def _refuse_without_critic(policy: Tried, reward: Tried, base: str, folder: Path
     raise _refused(
         f"policy.base: {base} is a {policy.model.model_type}: {why}, so PPO's critic cannot start from it; "
         "nor can it start from rewardModel.base, which is no decoder with the policy's tokens",
-        "name a policy of another kind, for example a llama or qwen3; or set rewardModel.base to a decoder with the policy's tokenizer",
+        "set policy.advantage to rloo, which needs no critic; or name a policy of another kind, for example a llama or qwen3",
     )
 
 

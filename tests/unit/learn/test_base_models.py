@@ -41,8 +41,8 @@ def try_reward(tmp_path):
 
 @pytest.fixture
 def try_writer(tmp_path, try_reward, bert):
-    def run(folder, reward=bert):
-        spec = PolicySpec(base=f"file://{folder}", prompt_tokens=32, answer_tokens=16)
+    def run(folder, reward=bert, **more):
+        spec = PolicySpec(base=f"file://{folder}", prompt_tokens=32, answer_tokens=16, **more)
         base = check_policy_base(spec, ACCESS, tmp_path / "policy")
         return try_policy(base, spec, try_reward(reward), tmp_path / "policy-trial")
 
@@ -190,6 +190,11 @@ def test_a_policy_that_cannot_be_trained_is_refused(family, more, told, qwen, tm
 
 def test_a_policy_without_a_scoring_model_is_taken_where_the_reward_model_can_be_the_critic(qwen, tmp_path, try_writer):
     assert try_writer(tiny(copy_of(qwen, tmp_path), "granite", num_key_value_heads=2), reward=qwen).new == ()
+
+
+def test_a_policy_that_needs_no_critic_needs_no_scoring_model(qwen, tmp_path, try_writer):
+    folder = tiny(copy_of(qwen, tmp_path), "granite", num_key_value_heads=2)
+    assert try_writer(folder, advantage="rloo", answers_per_prompt=4).new == ()
 
 
 def test_a_policy_without_an_end_token_is_refused(qwen, tmp_path, try_writer):
