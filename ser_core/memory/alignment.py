@@ -80,7 +80,9 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
         }
     )
     states = [state_bytes(one, sharding.stage, processes) for one in learning]
-    held = sum(states, frozen)
+    # At stage 3 an engine keeps its bucket from its first step on.
+    buckets = [amounts({"buckets": NUMBER * one.bucket if cut and processes > 1 else 0}) for one in learning]
+    held = sum(states, sum(buckets, frozen))
     whole = frozen + amounts({"weights": NUMBER * (policy.trainable + policy.frozen)})
     answers = -(-alignment.answers // processes)
     for weights, rows in ((held, min(ROWS_TOGETHER, answers)), (whole, ROWS_TOGETHER)):  # a step; an evaluation, without the critic
