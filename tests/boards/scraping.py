@@ -111,6 +111,10 @@ class Scraped:
         """The last moment at which an expression had a value."""
         return max(float(moment) for one in self._range(expression) for moment, _ in one["values"])
 
+    def holds(self, expression: str, moment: float) -> bool:
+        """Whether an expression has a value at a moment."""
+        return bool(self.prometheus.query_range(expression, moment, moment, 1.0))
+
     def drawn(self, board: str, picture: Path, end: float | None = None, mode: str = "dark") -> Drawing:
         """A board as somebody sees it who looks at ``end``."""
         variables = {"namespace": self.namespace, "run": self.run}

@@ -78,7 +78,7 @@ def test_a_killed_stage_ends_after_restart_with_the_undisturbed_manifest(stage, 
         steps=committed.metrics.steps if stage.endswith("seed-only") else None,
         threads=committed.threads,
     )
-    monkeypatch.setattr(runtime, "connect", lambda *_: mortal)
+    monkeypatch.setattr(runtime, "connect", lambda *_, **__: mortal)
     shutil.copytree(folder, tmp_path / "committed")
     for kill_at in itertools.count():
         shutil.rmtree(folder)

@@ -138,7 +138,7 @@ def test_killed_between_any_two_store_operations_it_is_taken_over_once(place, le
     storage = StorageSpec(uri=f"file://{leader.store}")
     spec = load_run(connect(storage), "default", "tiny").spec
     spec = type(spec).model_validate({**spec.model_dump(mode="json", by_alias=True), "from": {"run": "tiny"}})
-    monkeypatch.setattr(runtime, "connect", lambda *_: mortal)
+    monkeypatch.setattr(runtime, "connect", lambda *_, **__: mortal)
     for kill_at in range(200):
         follower = RunIdentity(namespace="default", name=f"killed-{place[-4:]}-{kill_at}", uid=f"uid-{place[-4:]}-{kill_at}")
         stage = StageSpec(
