@@ -59,6 +59,7 @@ WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
         "policy.promptTokens": "only checked against the model, also where prepare is taken over",
         "policy.answerTokens": "only checked against the model, also where prepare is taken over",
         "policy.generator": "only checked for being installed, also where prepare is taken over",
+        "policy.advantage": "only says whether there must be a critic; ppo says so too",
     },
     StageKind.LABEL: {"loop.rule": "the input keptBefore says which pairs are left"},
 }
