@@ -32,6 +32,7 @@ FULL: dict[str, Any] = {
         "sft": {"epochs": 2},
         "adapter": {"rank": 8},
         "kl": {"target": 6.0},
+        "answersPerPrompt": 4,
     },
     "loop": {"rule": "paper", "retrainFrom": "base", "controls": ["full"]},
     "resources": {"retrain": {"cpu": "4"}},
@@ -86,7 +87,7 @@ def every_field(schema, definitions, path=""):
 SCHEMA = SERRunSpec.model_json_schema(by_alias=True)
 FIELDS = [path for path in every_field(SCHEMA, SCHEMA["$defs"]) if not path.startswith("data.") or path.startswith("data.source.")]
 FIELDS += ["data.devFraction", "data.maxDroppedFraction"]
-OTHERS = (7, 9, 99, 0.2, 0.7, 0.52, True, "auto", "fp32", "bf16", "hinge", "best", "none", "previous", "reference", "vllm")
+OTHERS = (7, 9, 99, 0.2, 0.7, 0.52, True, "auto", "fp32", "bf16", "hinge", "best", "none", "previous", "reference", "vllm", "rloo")
 OTHERS += ("hf://organisation/other", "s3://bucket/other", "https://other.example", "other", "2", "2Gi", "2h", ["seedOnly"])
 OTHERS += ({"pool": "a100"}, [{"key": "gpu"}], ["q_proj"])
 
