@@ -87,7 +87,7 @@ def every_field(schema, definitions, path=""):
 SCHEMA = SERRunSpec.model_json_schema(by_alias=True)
 FIELDS = [path for path in every_field(SCHEMA, SCHEMA["$defs"]) if not path.startswith("data.") or path.startswith("data.source.")]
 FIELDS += ["data.devFraction", "data.maxDroppedFraction"]
-OTHERS = (7, 9, 99, 0.2, 0.7, 0.52, True, "auto", "fp32", "bf16", "hinge", "best", "none", "previous", "reference", "vllm", "rloo")
+OTHERS = (7, 9, 99, 0.2, 0.7, 0.52, True, "auto", "fp32", "bf16", "hinge", "best", "none", "previous", "reference", "vllm", "rloo", 64)
 OTHERS += ("hf://organisation/other", "s3://bucket/other", "https://other.example", "other", "2", "2Gi", "2h", ["seedOnly"])
 OTHERS += ({"pool": "a100"}, [{"key": "gpu"}], ["q_proj"])
 
