@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
 from ser_core.learn.trust.evaluation import compare
+from ser_core.loop.deciding.stopping import SIGNIFICANT
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 
-SIGNIFICANT = 0.05
 CONTROLS = {
     "full": "trained on all labels",
     "seedOnly": "trained on the seed alone, for as many steps",

@@ -64,14 +64,12 @@ class FileStore:
     def get(self, key: str) -> bytes:
         """Content of ``key``."""
         target = self._path(key)
-        self._refuse_if_gone()
         with _explained(target):
             return target.read_bytes()
 
     def beginning(self, key: str, length: int) -> bytes:
         """Read the start of a file."""
         target = self._path(key)
-        self._refuse_if_gone()
         with _explained(target), target.open("rb") as file:
             return file.read(length)
 
@@ -88,7 +86,6 @@ class FileStore:
     def download(self, key: str, path: Path) -> None:
         """Copy an object out of the store."""
         source = self._path(key)
-        self._refuse_if_gone()
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
         with _explained(source):
@@ -100,8 +97,7 @@ class FileStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects whose key starts with ``prefix``, in key order."""
-        folder = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._root
-        self._refuse_if_gone()
+        folder = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._folder()
         found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(_TEMPORARY)]
         keys = sorted((path.relative_to(self._root).as_posix(), path) for path in found)
         for key, path in keys:
@@ -111,38 +107,38 @@ class FileStore:
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Folders directly below ``prefix``, in the order of their names."""
-        folder = self._path(prefix.rstrip("/")) if prefix else self._root
-        self._refuse_if_gone()
+        folder = self._path(prefix.rstrip("/")) if prefix else self._folder()
         with _explained(folder):
             yield from sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
 
     def delete(self, key: str) -> None:
         """Remove ``key``, and the folders that it leaves empty."""
         target = self._path(key)
-        self._refuse_if_gone()
         with _explained(target):
             target.unlink(missing_ok=True)
             for folder in target.parents:
                 if folder == self._root or not _remove_if_empty(folder):
                     return
 
-    def _refuse_if_gone(self) -> None:
+    def _folder(self) -> Path:
+        """The root, for every key and prefix anew."""
         if self._stands and not self._root.is_dir():
             raise StoreError(
                 f"{self._root} is gone", reason="StoreUnavailable", hint="mount the file system of storage.uri, or give the folder back"
             )
+        return self._root
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
         if not key or any(part in ("", ".", "..") for part in parts) or "\x00" in key:
             raise SpecError(f"key {key!r} leaves the store {self._root}", hint="keys are relative, without empty, '.' or '..' parts")
-        return self._root.joinpath(*parts)
+        return self._folder().joinpath(*parts)
 
     @contextmanager
     def _temporary(self, target: Path) -> Iterator[Path]:
         temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
         while True:
-            self._refuse_if_gone()
+            self._folder()  # which mkdir would make anew
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 temporary.touch(exist_ok=False)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from ser_core.loop.deciding.stopping import SIGNIFICANT
+
 RESAMPLES = 10_000
 """Draws of the bootstrap."""
 
@@ -42,6 +44,11 @@ class Difference:
     """Corrected for the number of arms that are compared."""
     repetitions: int
     groups: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether chance is an unlikely cause, with all comparisons taken together."""
+        return self.p_holm < SIGNIFICANT
 
 
 @dataclass(frozen=True, slots=True)

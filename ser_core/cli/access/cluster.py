@@ -27,6 +27,8 @@ FIELD_MANAGER = "ser"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 _RUNS = f"/apis/{API_VERSION}"
 _ANY = dict.fromkeys((200, 201), "object")
+_UNKNOWN_KIND = "could not find the requested resource"
+"""What the API server says where the CRD is not installed."""
 _APPLY, _MERGE = "application/apply-patch+yaml; charset=utf-8", "application/merge-patch+json"
 
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of a run on a cluster.", show_default=False)]
@@ -91,7 +93,7 @@ class Cluster:
         try:
             body = self._call("GET", self._run_path(name))
         except _NotFound as error:
-            if "could not find the requested resource" in error.message:
+            if _UNKNOWN_KIND in error.message:
                 raise self._no_run(name, error) from error
             return None
         return str((body["metadata"].get("labels") or {}).get(key, ""))
@@ -107,9 +109,7 @@ class Cluster:
         try:
             self._call("POST", f"{_RUNS}/namespaces/{self.namespace}/serruns", body, [("fieldValidation", "Strict")])
         except _Refused as error:
-            raise SpecError(
-                f"the API server refuses it: {error.message}", reason="RefusedByServer", hint="docs/serrun.md describes every field"
-            ) from error
+            raise _not_admitted(error) from error
 
     def run_names(self) -> list[str]:
         """Names of the runs of the namespace."""
@@ -135,9 +135,7 @@ class Cluster:
         try:
             self._call("PATCH", self._run_path(name), body, query, content_type=_APPLY)
         except _Refused as error:
-            raise SpecError(
-                f"the API server refuses it: {error.message}", reason="RefusedByServer", hint="docs/serrun.md describes every field"
-            ) from error
+            raise _not_admitted(error) from error
 
     def pods(self, uid: str) -> list[Object]:
         """Pods of the stages of a run."""
@@ -160,7 +158,7 @@ class Cluster:
         return f"{_RUNS}/namespaces/{self.namespace}/serruns/{name}"
 
     def _no_run(self, name: str, error: SERError) -> SpecError:
-        if "could not find the requested resource" in error.message:
+        if _UNKNOWN_KIND in error.message:
             return SpecError(
                 "the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD: docs/operations.md"
             )
@@ -221,6 +219,10 @@ class _NotFound(ClusterError):
 
 class _Refused(ClusterError):
     """400, 409 or 422: admission said no."""
+
+
+def _not_admitted(error: _Refused) -> SpecError:
+    return SpecError(f"the API server refuses it: {error.message}", reason="RefusedByServer", hint="docs/serrun.md describes every field")
 
 
 def connect_cluster(place: Place) -> Cluster:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from ser_core.api.status import Phase
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.sweep.results import RunResult
 
@@ -18,7 +19,7 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
     from ser_core.report.ledger import read_ledger
     from ser_core.store.commit import fetch_outputs
 
-    if stored.run.status.phase.value != "Completed":
+    if stored.run.status.phase is not Phase.COMPLETED:
         return None
     ledger = read_ledger(stored.store, stored.run)
     best, prepared = ledger.best, ledger.prepared

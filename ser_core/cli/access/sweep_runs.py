@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ser_core.api.status import Phase
 from ser_core.cli.access.cluster import Cluster
 from ser_core.errors import SpecError
 
@@ -21,7 +22,6 @@ class Ended:
     """How a run ended."""
 
     number: int
-    well: bool
     told: str
     """The phase, or the exit code and where the log is."""
     exit_code: int
@@ -73,7 +73,7 @@ class LocalRuns:
         over = [(number, code, log) for number, code, log in found if code is not None]
         for number, _, _ in over:
             del self._live[number]
-        return [Ended(number, code == 0, "Completed" if code == 0 else f"exit code {code}, see {log}", code) for number, code, log in over]
+        return [Ended(number, "Completed" if code == 0 else f"exit code {code}, see {log}", code) for number, code, log in over]
 
     def stop(self, number: int) -> None:
         """Pass the signal on and wait: the runs save checkpoints."""
@@ -99,8 +99,8 @@ class ClusterRuns:
         """
         label = self.cluster.label(name, SWEEP)
         if label is None:
-            metadata = {**document.get("metadata", {}), "labels": {**document.get("metadata", {}).get("labels", {}), SWEEP: self.sweep}}
-            self.cluster.create({**document, "metadata": metadata})
+            metadata = document["metadata"]
+            self.cluster.create({**document, "metadata": {**metadata, "labels": {**metadata.get("labels", {}), SWEEP: self.sweep}}})
         elif label != self.sweep:
             raise SpecError(
                 f"namespace {self.cluster.namespace} holds a run {name!r} that is not of this sweep",
@@ -116,10 +116,8 @@ class ClusterRuns:
             status = self.cluster.run(name).status
             if status.has_ended:
                 del self._live[number]
-                well = status.phase.value == "Completed"
-                found.append(
-                    Ended(number, well, status.phase.value if well else f"{status.phase.value}: {status.message}", 0 if well else 1)
-                )
+                well = status.phase is Phase.COMPLETED
+                found.append(Ended(number, status.phase.value if well else f"{status.phase.value}: {status.message}", 0 if well else 1))
         return found
 
     def stop(self, number: int) -> None:

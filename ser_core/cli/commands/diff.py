@@ -17,9 +17,9 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import Target, is_file, open_run
 from ser_core.cli.views.comparison import BEST, LoopPair, RunsCompared, SpecDifference, compare_runs
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.views.status_view import plain_table
+from ser_core.cli.views.status_view import plain_table, shown_p
+from ser_core.loop.deciding.stopping import SIGNIFICANT
 
-SIGNIFICANT = 0.05
 Other = Annotated[str, typer.Argument(metavar="OTHER", help="The run to compare it with: name or file, as RUN.", show_default=False)]
 
 
@@ -128,7 +128,7 @@ def _cells(loop: LoopPair) -> Iterator[str]:
         yield from (_number(getattr(row, name, None)) for row in sides)
     change = _change(loop.a, loop.b)
     yield "" if change is None else f"{change:+.3f}"
-    yield "" if loop.p_value is None else "<0.001" if loop.p_value < 0.001 else f"{loop.p_value:.3f}"
+    yield "" if loop.p_value is None else shown_p(loop.p_value)
 
 
 def _change(a: IterationStatus | None, b: IterationStatus | None) -> float | None:

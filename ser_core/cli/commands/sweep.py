@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ser_core.api.serrun import SERRun
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
 from ser_core.cli.access.serrun_file import read_serrun, resolved_document
 from ser_core.cli.access.stored_run import RunFile, open_run
@@ -60,25 +59,25 @@ def sweep(
     document = resolved_document(file)
     name = str(document["metadata"]["name"])
     wanted = variants(name, document["spec"], [read_setting(text) for text in settings])
-    runs = _write(wanted, document, target)
+    documents = _write(wanted, document, target)
     where: SweepRuns
     if place.given:
         where = ClusterRuns(connect_cluster(place), name)
-        code = _carry_out(wanted, runs, where, parallel or len(wanted), CLUSTER_SECONDS, target)
+        code = _carry_out(wanted, documents, where, parallel or len(wanted), CLUSTER_SECONDS, target)
     else:
         where = LocalRuns(_local_parallel(parallel))
-        code = _carry_out(wanted, runs, where, where.parallel, LOCAL_SECONDS, target)
+        code = _carry_out(wanted, documents, where, where.parallel, LOCAL_SECONDS, target)
     from ser_core.sweep.comparison import compare_arms  # numpy
 
     results = _results(wanted, place, target)
-    arms = list(dict.fromkeys(one.arm for one in wanted))
-    rows = compare_arms(results, against or arms[0])
+    baseline = against or wanted[0].arm
+    rows = compare_arms(results, baseline)
     missing = [one.name for one in wanted if one.name not in {result.name for result in results}]
     if output is Format.TEXT:
-        standard_output().print(sweep_view(rows, against or arms[0], missing))
-        _write_page(name, rows, against or arms[0], missing, target)
+        standard_output().print(sweep_view(rows, baseline, missing))
+        _write_page(name, rows, baseline, missing, target)
     else:
-        print_data(as_data(rows, against or arms[0], missing), output)
+        print_data(as_data(rows, baseline, missing), output)
     raise typer.Exit(code)
 
 
@@ -97,29 +96,31 @@ def _file(target: Path, variant: Variant) -> Path:
     return target / f"{variant.name}.yaml"
 
 
-def _write(wanted: Sequence[Variant], document: Mapping[str, Any], target: Path) -> dict[str, tuple[SERRun, dict[str, Any]]]:
-    """A file for each run, checked; each is a SERRun that `ser status`, `ser report` and the like take."""
+def _write(wanted: Sequence[Variant], document: Mapping[str, Any], target: Path) -> list[dict[str, Any]]:
+    """A file for each run, checked; each is a SERRun that `ser status`, `ser report` and the like take. Returns what stands in them."""
+    documents = [{**document, "metadata": {**document["metadata"], "name": one.name}, "spec": dict(one.spec)} for one in wanted]
+    files = [_file(target, variant) for variant in wanted]
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for variant in wanted:
-            _write_file(variant, variant.spec, document, target)
-        specs = [read_serrun(_file(target, variant)).spec for variant in wanted]
-        for variant, leader in zip(wanted, leaders(specs), strict=True):
+        for file, whole in zip(files, documents, strict=True):
+            _write_file(file, whole)
+        followed = leaders([read_serrun(file).spec for file in files])
+        for file, whole, leader in zip(files, documents, followed, strict=True):
             if leader is not None:
-                _write_file(variant, {**variant.spec, "from": {"run": wanted[leader].name}}, document, target)
+                whole["spec"]["from"] = {"run": wanted[leader].name}
+                _write_file(file, whole)
     except OSError as error:
         raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --folder") from error
-    return {variant.name: (read_serrun(_file(target, variant)), resolved_document(_file(target, variant))) for variant in wanted}
+    return documents
 
 
-def _write_file(variant: Variant, spec: Mapping[str, Any], document: Mapping[str, Any], target: Path) -> None:
-    whole = {**document, "metadata": {**document["metadata"], "name": variant.name}, "spec": dict(spec)}
-    _file(target, variant).write_text(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), encoding="utf-8")
+def _write_file(file: Path, document: Mapping[str, Any]) -> None:
+    file.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _carry_out(
     wanted: Sequence[Variant],
-    runs: Mapping[str, tuple[SERRun, dict[str, Any]]],
+    documents: Sequence[Mapping[str, Any]],
     where: SweepRuns,
     parallel: int,
     pause: float,
@@ -127,7 +128,8 @@ def _carry_out(
 ) -> int:
     """Start the runs as they may start and wait for their ends; returns 0, or the exit code of the first that failed."""
     names = [variant.name for variant in wanted]
-    follows = [names.index(run.spec.from_.run) if run.spec.from_ and run.spec.from_.run in names else None for run, _ in runs.values()]
+    numbers = {name: number for number, name in enumerate(names)}
+    follows = [numbers.get((document["spec"].get("from") or {}).get("run", "")) for document in documents]
     received: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -142,7 +144,7 @@ def _carry_out(
     while len(ended) < len(wanted):
         for number in may_start(follows, started, ended, parallel):
             say(f"{names[number]}: started ({len(started) + 1} of {len(wanted)})")
-            where.start(number, names[number], _file(target, wanted[number]), runs[names[number]][1])
+            where.start(number, names[number], _file(target, wanted[number]), documents[number])
             started.append(number)
         for end in where.ended():
             say(f"{names[end.number]}: {end.told}")

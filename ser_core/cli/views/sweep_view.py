@@ -6,11 +6,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ser_core.cli.views.status_view import plain_table
-from ser_core.sweep.results import ArmResult, Difference
+from ser_core.cli.views.status_view import plain_table, shown_p
+from ser_core.sweep.results import ArmResult
 from ser_core.sweep.words import note
-
-SIGNIFICANT = 0.05
 
 
 def sweep_view(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> RenderableType:
@@ -25,14 +23,10 @@ def sweep_view(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str])
             f"{row.accuracy:.3f}",
             "" if row.deviation is None else f"{row.deviation:.3f}",
             f"{row.log_loss:.3f}",
-            *(("", "", "") if one is None else (f"{one.mean:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", _p(one))),
-            style="bold" if one is not None and one.p_holm < SIGNIFICANT else None,
+            *(("", "", "") if one is None else (f"{one.mean:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", shown_p(one.p_holm))),
+            style="bold" if one is not None and one.significant else None,
         )
     return Group(*arms, Text(), table, Text(f"\n{note(rows, baseline, missing)}", style="dim"))
-
-
-def _p(one: Difference) -> str:
-    return "<0.001" if one.p_holm < 0.001 else f"{one.p_holm:.3f}"
 
 
 def as_data(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> dict[str, Any]:

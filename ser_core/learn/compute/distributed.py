@@ -41,6 +41,7 @@ from ser_core.learn.compute.engine import (
     state_tensors,
 )
 from ser_core.learn.compute.parts import computed_by_row, trainable
+from ser_core.learn.compute.pieces import piece_of
 from ser_core.learn.compute.precision import Precision, gpu_memory
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.amounts import room_of
@@ -364,10 +365,7 @@ class ShardedWeightsEngine(ShardedStateEngine):
         from deepspeed.utils import safe_set_local_optimizer_state
 
         # DeepSpeed's own way of cutting fails for weights whose size is no multiple of the number of ranks.
-        length = weight.ds_tensor.numel()
-        padded = value.new_zeros(length * ranks.count())
-        padded[: value.numel()] = value.flatten()
-        safe_set_local_optimizer_state(weight, padded.narrow(0, length * ranks.rank(), length), moment)
+        safe_set_local_optimizer_state(weight, piece_of(value, weight.ds_tensor.numel()), moment)
 
 
 def distributed_engine(

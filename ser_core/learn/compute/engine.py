@@ -14,6 +14,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ser_core.learn.compute.parts import trainable
 
 LARGEST_GRADIENT_NORM = 1.0
+GATHERING = "gathering the weights"
+"""What a watch is told before an engine gives its tensors."""
 
 
 @dataclass(frozen=True, slots=True)

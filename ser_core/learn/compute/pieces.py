@@ -26,7 +26,8 @@ class Pieces:
         self._pieces: list[tuple[nn.Parameter, torch.Size, torch.Tensor]] = []
         if cut and ranks.count() > 1:
             for weight in network.parameters():
-                self._pieces.append((weight, weight.shape, _piece(weight.data).to(device)))
+                piece = piece_of(weight.data, -(-weight.numel() // ranks.count())).clone()  # it keeps nothing of the whole
+                self._pieces.append((weight, weight.shape, piece.to(device)))
                 weight.data = weight.data.new_empty(0)
         network.to(device)
 
@@ -84,9 +85,8 @@ def gathered(*weights: nn.Parameter) -> contextlib.AbstractContextManager[Any]:
     return gathering
 
 
-def _piece(weight: torch.Tensor) -> torch.Tensor:
-    """This process's share of a weight, padded so that all have the same length."""
-    length = -(-weight.numel() // ranks.count())
-    padded = weight.new_zeros(length * ranks.count())
-    padded[: weight.numel()] = weight.flatten()
-    return padded.narrow(0, length * ranks.rank(), length).clone()
+def piece_of(value: torch.Tensor, length: int) -> torch.Tensor:
+    """This process's ``length`` numbers of a tensor, which is padded so that all processes have as many."""
+    padded = value.new_zeros(length * ranks.count())
+    padded[: value.numel()] = value.flatten()
+    return padded.narrow(0, length * ranks.rank(), length)

@@ -18,6 +18,7 @@ from ser_core.api.policy import SupervisedSpec
 from ser_core.errors import DataError, Interrupted, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.distributed import engine_for, training_of_network
+from ser_core.learn.compute.engine import GATHERING
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.compute.rate import learning_rate
 from ser_core.learn.policy.batches import sequences
@@ -26,9 +27,6 @@ from ser_core.learn.policy.log_probabilities import log_probabilities, passes_lo
 from ser_core.learn.reward.batching import pairs_of_step, shares, steps_per_epoch
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import Sharding
-
-_GATHERING = "gathering the weights"
-
 
 FILES = ("losses.json", "state.safetensors")
 """Of a checkpoint."""
@@ -178,7 +176,7 @@ def fine_tune(
         total = 0.0
         for number, members in enumerate(own):
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
-                watch.silent(_GATHERING)
+                watch.silent(GATHERING)
                 watch.save(FineTuningState(engine.tensors(), tuple(losses)))
                 ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
                 raise Interrupted(f"stopped after step {step} of {steps} of the fine-tuning", hint="start it again to go on from there")
@@ -201,9 +199,9 @@ def fine_tune(
         losses.append(total)
         watch.stepped(step + 1, total)
         if ranks.anywhere(watch.checkpoint_due(), device):
-            watch.silent(_GATHERING)
+            watch.silent(GATHERING)
             watch.save(FineTuningState(engine.tensors(), tuple(losses)))
-    watch.silent(_GATHERING)
+    watch.silent(GATHERING)
     state = FineTuningState(engine.tensors(), tuple(losses))
     engine.close()
     return state

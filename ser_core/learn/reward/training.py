@@ -19,6 +19,7 @@ from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.distributed import engine_for, training_of_network
+from ser_core.learn.compute.engine import GATHERING
 from ser_core.learn.compute.rate import learning_rate
 from ser_core.learn.reward.batching import pad, pairs_of_step, shares, steps_per_epoch
 from ser_core.learn.reward.encoding import Row
@@ -26,8 +27,6 @@ from ser_core.learn.reward.losses import bradley_terry, centering, hinge
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import Sharding
-
-_GATHERING = "gathering the weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def train(
         total = 0.0
         for number, members in enumerate(own):
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
-                watch.silent(_GATHERING)
+                watch.silent(GATHERING)
                 watch.save(TrainingState(engine.tensors(), tuple(history)))
                 ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
                 raise Interrupted(f"stopped after optimizer step {step} of {steps}", hint="start it again to go on from there")
@@ -163,9 +162,9 @@ def train(
         history.append(TrainingStep(step + 1, total, rate, norm, len(chosen), tokens))
         watch.trained(history[-1])
         if ranks.anywhere(watch.checkpoint_due(), device):
-            watch.silent(_GATHERING)
+            watch.silent(GATHERING)
             watch.save(TrainingState(engine.tensors(), tuple(history)))
-    watch.silent(_GATHERING)
+    watch.silent(GATHERING)
     state = TrainingState(engine.tensors(), tuple(history))
     engine.close()
     return state

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.engine import AdamSettings
+from ser_core.learn.compute.engine import GATHERING, AdamSettings
 from ser_core.learn.compute.parts import trainable
 from ser_core.learn.policy.batches import Sequences, micro_batches, minibatches, prompts_of_step, sequences
 from ser_core.learn.policy.generation import Generator, Prompt, until_end
@@ -130,7 +130,7 @@ def align(
             return Alignment(state, sign)
         if ranks.anywhere(watch.checkpoint_due(), loop.device):
             loop.save(state)
-    watch.silent("gathering the weights")
+    watch.silent(GATHERING)
     learners.end()
     return Alignment(state, None)
 
@@ -355,7 +355,7 @@ class _Loop:
 
     def save(self, state: PPOState) -> None:
         """Keep a checkpoint."""
-        self.watch.silent("gathering the weights")
+        self.watch.silent(GATHERING)
         self.watch.save(self.learners.saved(state))
 
     @property

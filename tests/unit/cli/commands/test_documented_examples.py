@@ -197,7 +197,7 @@ def test_sweep(said, monkeypatch):
 
         def ended(self):
             over, self._live = list(self._live), {}
-            return [Ended(number, True, "Completed", 0) for number in over]
+            return [Ended(number, "Completed", 0) for number in over]
 
     def diced(stored_file, place):
         return Path(stored_file).stem

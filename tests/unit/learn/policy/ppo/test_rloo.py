@@ -1,17 +1,15 @@
 """Alignment without a critic: an answer is compared with the others to its prompt."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from unit.learn.policy.doubles import Judge, Sampler, Script, Watch, prompts, table
+from unit.learn.policy.doubles import Judge, Script, Watch, prompts, table
 from unit.learn.policy.ppo.test_updates import TOY, Gradients
 
 from ser_core.learn.policy.ppo.arithmetic import leave_one_out
 from ser_core.learn.policy.ppo.ppo import align
-from ser_core.learn.policy.ppo.settings import Settings
 
 RLOO = replace(TOY, advantage="rloo", answers_per_step=4, answers_per_prompt=2, answer_tokens=1)
 
@@ -63,25 +61,3 @@ def test_numbers_of_a_critic_are_absent():
     assert (step.value_loss, step.explained_variance, step.critic_gradient_norm) == (None, None, None)
     assert step.updates == 1
     assert watch.saved[0].critic == {}
-
-
-def test_a_bandit_reaches_its_known_optimum():
-    """As with a critic: ``reference * exp(score / b)``, normalised."""
-    policy, _ = table([-20.0, 0.5, 0.0, -0.5])
-    worth = {"1": 0.0, "2": 1.0, "3": 0.5}
-    settings = Settings(
-        answers_per_step=256,
-        answers_per_prompt=8,
-        advantage="rloo",
-        answer_tokens=1,
-        temperature=1.0,
-        kl_coefficient=0.5,
-        missing_end_penalty=0.0,
-        policy_rate=0.02,
-        epochs=2,
-        step_kl_limit=None,
-    )
-    align(policy, None, Sampler(policy), prompts(3), Judge(lambda _, answer: worth.get(answer, -1.0)), settings, steps=150, watch=Watch())
-    best = torch.tensor([0.5 + worth["1"] / 0.5, 0.0 + worth["2"] / 0.5, -0.5 + worth["3"] / 0.5]).softmax(-1)
-    assert math.isclose(best.sum().item(), 1.0, rel_tol=1e-6)
-    torch.testing.assert_close(policy.network.logits.detach().softmax(-1)[1:], best, rtol=0, atol=0.05)
