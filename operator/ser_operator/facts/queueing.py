@@ -52,7 +52,8 @@ def _without_quota(workload: Object) -> Waiting | None:
         return Waiting(QUEUE_UNUSABLE, told, stalled=True)
     if taken_back and evicted.get("reason") == PODS_NOT_READY and _message(evicted) == told:
         return Waiting(PODS_NOT_READY, told)  # from its eviction to the next try
-    return Waiting(QUEUED, f"{NOT_ADMITTED}: {told}")
+    words = (_message(evicted), told) if taken_back else (told,)  # by the next try Kueue says only what is missing
+    return Waiting(QUEUED, f"{NOT_ADMITTED}: {'; '.join(dict.fromkeys(words))}")
 
 
 def _unchecked(workload: Object) -> Waiting | None:

@@ -52,7 +52,11 @@ RESERVED = ("QuotaReserved", "True", "QuotaReserved", "Quota reserved in Cluster
         ([workload(RESERVED, EVICTED)], Waiting(PODS_NOT_READY, TIMEOUT)),
         ([workload(RESERVED, ("Evicted", "True", "Preempted", "for others"))], Waiting(QUEUED, f"{NOT_ADMITTED}: for others")),
         ([workload(RESERVED, ("Evicted", "False", "QuotaReserved", "Previously: for others"))], SILENT),
-        ([workload(no_quota("1 more needed"), EVICTED)], Waiting(QUEUED, f"{NOT_ADMITTED}: 1 more needed")),
+        ([workload(no_quota("1 more needed"), EVICTED)], Waiting(QUEUED, f"{NOT_ADMITTED}: {TIMEOUT}; 1 more needed")),
+        (
+            [workload(no_quota("for others"), ("Evicted", "True", "Preempted", "for others"))],
+            Waiting(QUEUED, f"{NOT_ADMITTED}: for others"),
+        ),
         (
             [workload(no_quota("any"), ("Evicted", "True", "Deactivated", "too many tries"), active=False)],
             Waiting(DEACTIVATED, "Kueue does not try workload job-hh any more: too many tries", stalled=True),
