@@ -20,8 +20,8 @@ HOSTILE = 9999
 CASES = ("alone", "in-step", "hostile", "own-pace")
 
 
-def hand_over(place: Home, folder: Path, live: int, cases: Sequence[str] = CASES) -> None:
-    """Measure and print some of `CASES`."""
+def hand_over(place: Home, folder: Path, live: int, cases: Sequence[str] = CASES, pace: tuple[float, float] = (10, 30)) -> None:
+    """Measure and print some of `CASES`; with ``own-pace`` a stage takes as many seconds as ``pace`` says, at least and at most."""
     if "alone" in cases:
         alone(place, folder / "alone")
     place.stage_seconds = 20.0
@@ -33,8 +33,8 @@ def hand_over(place: Home, folder: Path, live: int, cases: Sequence[str] = CASES
             with garbled(scenario, f"climb-{HOSTILE}"):
                 measure(scenario, live, "the same beside a hostile run")
     if "own-pace" in cases:
-        in_step, place.kubelet.double = place.kubelet.double, at_own_pace(place.kubelet.double, 10, 30)
-        among(place, folder / "own-pace", live, "stages of 10 to 30 s")
+        in_step, place.kubelet.double = place.kubelet.double, at_own_pace(place.kubelet.double, *pace)
+        among(place, folder / "own-pace", live, "stages of {:g} to {:g} s".format(*pace))
         place.kubelet.double = in_step
     place.stage_seconds = 0.1
 

@@ -1,6 +1,7 @@
 """`make scale`: how fast and how large one operator is, on a real control plane of this machine; printed as a table.
 
     python -m controlplane.scale [--only hand-over crowd restart ended] [--live 200] [--many 1000] [--objects 10000] [--with-jobs 200]
+        [--pace 10 30]
 
 Control plane, kubelet, stage doubles and operator share the machine's processors, so these are lower bounds of what a cluster gives.
 """
@@ -96,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=["hand-over", "crowd", "restart", "ended"])
     parser.add_argument("--cases", nargs="+", default=CASES, help="of the hand-over")
+    parser.add_argument("--pace", nargs=2, type=float, default=(10, 30), help="shortest and longest stage of own-pace, in seconds")
     parser.add_argument("--live", type=int, default=200)
     parser.add_argument("--many", type=int, default=1000)
     parser.add_argument("--objects", type=int, default=10_000)
@@ -107,7 +109,7 @@ def main() -> None:
         for what in (one for one in arguments.only if one != "ended"):
             with home(Path(name, what)) as place:
                 if what == "hand-over":
-                    hand_over(place, Path(name, "a"), arguments.live, arguments.cases)
+                    hand_over(place, Path(name, "a"), arguments.live, arguments.cases, tuple(arguments.pace))
                 elif what == "crowd":
                     crowd(place, Path(name, "b"), arguments.many)
                 else:
