@@ -49,8 +49,16 @@ def test_the_same_spec_gives_the_same_digests_and_metrics(undisturbed, make_run,
     assert twin.manifests() == undisturbed.manifests()
 
 
-@pytest.mark.parametrize("where", ['"stage": "prepare"', '"stage": "retrain", "iteration": 0', '"stage": "label"', '"unit": "pairs"'])
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "sigkill"])
+@pytest.mark.parametrize(
+    ("where", "kill"),
+    [
+        ('"stage": "prepare"', signal.SIGKILL),
+        ('"stage": "retrain", "iteration": 0', signal.SIGINT),
+        ('"stage": "label"', signal.SIGKILL),
+        ('"unit": "pairs"', signal.SIGINT),
+    ],
+    ids=["prepare-sigkill", "retrain-ctrl-c", "label-sigkill", "pairs-ctrl-c"],
+)
 def test_an_interrupted_run_continues_to_the_same_result(undisturbed, make_run, tmp_path, where, kill):
     run = make_run(tmp_path)
     process = run.start()
