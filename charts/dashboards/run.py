@@ -290,6 +290,13 @@ def _policy() -> list[Panel]:
             Query(newest("ser_policy_entropy_nats"), "entropy", PURPLE),
         ),
         lines(
+            "Repetition",
+            "Different answers among all of a step, and how much of an answer stood in it before.",
+            SHARE,
+            Query(newest("ser_policy_distinct_ratio"), "different answers", GREEN),
+            Query(newest("ser_policy_repeated_ratio"), "repeated within an answer", VERMILION),
+        ),
+        lines(
             "Shares",
             "Tokens whose ratio was clipped, answers that end by themselves, and the variance of returns that the critic explains.",
             SHARE,

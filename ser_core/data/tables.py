@@ -174,6 +174,10 @@ class PolicyStep:
     updates: int
     skipped: int
     rate_factor: float
+    distinct: float | None = None
+    """Version 0.1.0 did not write it."""
+    repeated: float | None = None
+    """Version 0.1.0 did not write it."""
 
 
 Row = TypeVar("Row")
@@ -202,7 +206,10 @@ def write_table(path: Path, row: type[Row], rows: Iterable[Row]) -> None:
 
 
 def read_table(path: Path, row: type[Row]) -> Sequence[Row]:
-    """Read what `write_table` wrote."""
-    columns = pq.read_table(path).to_pydict()
+    """Read what `write_table` wrote. A column that an earlier version did not have, and that may be empty, is empty."""
+    table = pq.read_table(path)
+    columns = table.to_pydict()
+    absent = {field.name for field in _schema(row) if field.nullable} - columns.keys()
     names = [field.name for field in dataclasses.fields(row)]  # type: ignore[arg-type]
-    return [row(**dict(zip(names, values, strict=True))) for values in zip(*(columns[name] for name in names), strict=True)]
+    found = ([None] * len(table) if name in absent else columns[name] for name in names)
+    return [row(**dict(zip(names, values, strict=True))) for values in zip(*found, strict=True)]

@@ -71,6 +71,10 @@ class HackingLimits:
     collapse: float = 0.1
     """Smallest length of answers and smallest entropy, as a share of the same in the first window. Below it, answers are nearly empty or
     nearly all the same. A smaller fall can be what the reward model rewards."""
+    distinct: float = 0.5
+    """Smallest share of different answers, as a share of the same in the first window."""
+    repeated: float = 0.2
+    """Largest rise, over the first window, of the share of token triples that repeat an earlier one of the same answer."""
     kl: float = 50.0
     """Largest KL divergence of a whole answer from the reference policy, in nats."""
     witness_drop: float = 0.5
@@ -112,7 +116,22 @@ def _collapse(now: Sequence[StepMetrics], first: Sequence[StepMetrics], limits: 
     entropy, before = (fmean(step.entropy for step in part) for part in (now, first))
     if entropy < limits.collapse * before:
         return Sign("AnswersRepeat", f"the entropy is {entropy:.2g} nats per token, at first it was {before:.2g}: answers hardly differ")
+    return _repetition(now, first, limits)
+
+
+def _repetition(now: Sequence[StepMetrics], first: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:
+    distinct, before = (_known([step.distinct for step in part]) for part in (now, first))
+    if distinct is not None and before is not None and distinct < limits.distinct * before:
+        return Sign("AnswersAlike", f"{distinct:.0%} of the answers are different ones, at first {before:.0%} were")
+    repeated, before = (_known([step.repeated for step in part]) for part in (now, first))
+    if repeated is not None and before is not None and repeated > before + limits.repeated:
+        return Sign("AnswersLoop", f"{repeated:.0%} of what an answer says stood in it before, at first it was {before:.0%}")
     return None
+
+
+def _known(shares: Sequence[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return fmean(known) if len(known) == len(shares) else None
 
 
 def _witness_score_falls(history: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:

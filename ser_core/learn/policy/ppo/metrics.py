@@ -54,6 +54,11 @@ class StepMetrics:
     """Scores of both reward models, and the forward passes of policy, reference policy and critic before the updates."""
     train_seconds: float
     """Advantages and updates."""
+    distinct: float | None = None
+    """Different answers, as a share of all answers; None: a step of version 0.1.0."""
+    repeated: float | None = None
+    """Mean over answers of the share of their token triples that stood before in the same answer (seq-rep-n of Welleck et al. 2020,
+    arXiv 1908.04319, with n 3); None: a step of version 0.1.0."""
 
     @property
     def seconds(self) -> float:

@@ -14,6 +14,7 @@ from ser_core.learn.policy.batches import Sequences
 from ser_core.learn.policy.ppo import arithmetic
 from ser_core.learn.policy.ppo.guards import Action, Ladder
 from ser_core.learn.policy.ppo.metrics import StepMetrics
+from ser_core.learn.policy.ppo.repetition import digest, repeated_triples
 from ser_core.learn.policy.ppo.state import PPOState
 
 
@@ -92,6 +93,7 @@ def step_metrics(
     """
     mask = rollout.batch.answer_mask
     witness = rollout.witness_scores
+    texts = _answers(rollout.batch)
     local = [
         torch.tensor(len(rollout.scores)),
         experience.rewards.sum(),
@@ -101,9 +103,10 @@ def step_metrics(
         -rollout.old.sum(),
         rollout.batch.answers.sum(),
         rollout.ended.sum(),
+        torch.tensor(sum(map(repeated_triples, texts))),
     ]
     answers, *totals = ranks.total(torch.stack([one.double().to(mask.device) for one in local])).tolist()
-    reward, score, witness_score, kl, _, answer_tokens, ended = (total / answers for total in totals)
+    reward, score, witness_score, kl, _, answer_tokens, ended, repeated = (total / answers for total in totals)
     tokens = max(1.0, totals[5])
     taken = [update for update in updates if update.action is Action.PROCEED]
     critic = experience.returns is not None
@@ -132,7 +135,21 @@ def step_metrics(
         generate_seconds=rollout.generate_seconds,
         score_seconds=rollout.score_seconds,
         train_seconds=train_seconds,
+        distinct=_distinct(rollout, texts, int(answers)),
+        repeated=repeated,
     )
+
+
+def _answers(batch: Sequences) -> list[list[int]]:
+    """Token ids of this process's answers, end token included."""
+    ends = zip(batch.tokens.tolist(), batch.prompts.tolist(), batch.answers.tolist(), strict=True)
+    return [row[start : start + length] for row, start, length in ends]
+
+
+def _distinct(rollout: Rollout, texts: Sequence[Sequence[int]], answers: int) -> float:
+    digests = torch.zeros(answers, dtype=torch.int64)
+    digests[torch.from_numpy(rollout.rows)] = torch.tensor([*map(digest, texts)], dtype=torch.int64)
+    return len(ranks.total(digests.to(rollout.batch.tokens.device)).unique()) / answers
 
 
 def _explained_variance(rollout: Rollout, experience: Experience) -> float | None:

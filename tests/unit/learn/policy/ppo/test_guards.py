@@ -49,6 +49,11 @@ def test_a_finite_step_ends_a_row_of_skips_but_forgives_no_roll_back():
         (steps(entropy=[2, 2, 0.1, 0.2]), "AnswersRepeat"),
         (steps(entropy=[2, 2, 0.2, 0.3]), None),
         (steps(entropy=[0, 0, 0, 0]), None),  # it always said the same
+        (steps(distinct=[0.9, 0.9, 0.4, 0.4]), "AnswersAlike"),
+        (steps(distinct=[0.9, 0.9, 0.5, 0.5]), None),
+        (steps(distinct=[None, 0.9, 0.1, 0.1]), None),  # begun by version 0.1.0
+        (steps(repeated=[0.1, 0.1, 0.4, 0.4]), "AnswersLoop"),
+        (steps(repeated=[0.1, 0.1, 0.2, 0.3]), None),
         (steps(witness_score=[1, 1, 0.4, 0.4], score=[0, 0, 1, 1]), "HeldoutScoreFalls"),
         (steps(witness_score=[1, 1, 0.6, 0.6], score=[0, 0, 1, 1]), None),  # a small fall
         (steps(witness_score=[1, 1, 0.4, 0.4], score=[2, 2, 1, 1]), None),  # the learnt score falls with it
