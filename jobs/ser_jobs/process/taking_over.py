@@ -148,7 +148,7 @@ def _key_of_earlier_version(store: ObjectStore, manifest: Manifest, processes: P
     if manifest.stage is StageKind.PREPARE:
         paths = fetch_outputs(store, manifest, [_PROVENANCE], folder / "leader")
         origins = written_origins(paths, manifest.outputs)
-    return stage_key(stage, inputs, Processes(on_gpus=processes.on_gpus), origins)
+    return stage_key(stage, inputs, Processes(on_gpus=processes.on_gpus), origins, algorithm=1)  # version 0.1.0's, which wrote no keys
 
 
 def _split_by_training_seed(spec: SERRunSpec) -> SERRunSpec:
