@@ -11,8 +11,8 @@ from ser_core.data.preparing.spool import PairSpool
 from ser_core.data.preparing.text import digest, is_usable, normal_form, shown
 from ser_core.data.preparing.validation import Entry, Pair, Tally, check_labels_vary, check_pair
 from ser_core.data.reading.dialogues import first_user_turn
-from ser_core.data.reading.formats import Form, RawPair, describe, find_form, to_pair
-from ser_core.data.reading.readers import Container, detect, extension_of, read_rows
+from ser_core.data.reading.formats import USED_COLUMNS, Form, RawPair, describe, find_form, to_pair
+from ser_core.data.reading.readers import Container, columns_of, detect, extension_of, read_rows
 from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.sources import Source
 from ser_core.errors import DataError
@@ -59,7 +59,7 @@ class PartReader:
         for file in self.source.files:
             container = detect(file)
             self._note_name(file, container)
-            rows = read_rows(file, container, lambda read, before=done: position(before + read), self.corpus.notes)  # type: ignore[misc]
+            rows = read_rows(file, container, _from(done, position), self.corpus.notes, {*USED_COLUMNS, self.split_by})
             kinds[self._read_file(file, container, rows, tally)] += 1
             done += file.path.stat().st_size
         if tally.rows == 0:
@@ -71,7 +71,8 @@ class PartReader:
     def _note_name(self, file: DataFile, container: Container) -> None:
         kind, compression = extension_of(file.name)
         if (
-            kind is not None
+            container.kind != "empty"
+            and kind is not None
             and (kind, compression) != (container.kind, container.compression)
             and (kind, container.kind) != ("json", "jsonl")
         ):
@@ -85,9 +86,9 @@ class PartReader:
                 self._drop(row, tally)
             head = list(islice(rows, SAMPLE_ROWS))
         sample = [row.fields for row in head if isinstance(row, Row)]
-        columns = dict.fromkeys(name for fields in sample for name in fields)
         if not sample:
             return str(container) if any_rows else ""
+        columns = columns_of(file, container) or tuple(dict.fromkeys(name for fields in sample for name in fields))
         form = find_form(columns, file.name, labels_needed=self.part != "unlabeled")
         self._check_split_column(columns)
         self._read_rows(chain(head, rows), form, file, tally, "id" in columns)
@@ -160,6 +161,10 @@ class PartReader:
         difference = len(pair.answer_1) - len(pair.answer_2)
         if pair.better is not None and difference != 0:
             self.corpus.remarks["longer" if (difference > 0) == (pair.better == 1) else "shorter"] += 1
+
+
+def _from(done: int, position: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda read: position(done + read)
 
 
 def _source_of(fields: Mapping[str, Any], default: str) -> str:

@@ -158,6 +158,7 @@ def _metrics(
     sizes = {side: len(members) for side, members in positions.items()}
     left_out = [name for source in sources.values() for name in source.left_out]
     warnings = [f"{len(left_out)} files of other splits were left out, for example {left_out[0]}"] if left_out else []
+    warnings += [remark for source in sources.values() for remark in source.remarks]
     warnings += [told for tally in corpus.tallies.values() for told in tally.first_of_each()]
     warnings += text_warnings(corpus.remarks, dropped, corpus.notes)
     warnings += split_warnings(sizes, [len(group.members) for group in groups], split_by)

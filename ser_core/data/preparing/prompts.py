@@ -73,7 +73,7 @@ def _open(uri: str, access: Access, folder: Path, alive: Callable[[], None]) -> 
 
 def _rows(source: Source, alive: Callable[[], None]) -> Iterator[Row | BadRow]:
     for file in source.files:
-        yield from read_rows(file, detect(file), lambda _: alive(), set())
+        yield from read_rows(file, detect(file), lambda _: alive(), set(), ("prompt",))
 
 
 def _prompt(row: Row | BadRow) -> str:

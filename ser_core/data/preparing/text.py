@@ -12,6 +12,10 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _REMOVED = re.compile("[\u200b\u2060\ufeff\u202d\u202e]")
 """Zero-width spaces and direction overrides. Joiners and isolates stay: emoji, Indic, Arabic and Hebrew text need them."""
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+_WHITE = re.compile(r"[^\S ]\s*| \s+")
+"""White space that is no single space."""
+_LONG = 1 << 20
+"""From here on a list of the words would take too much memory: ten times the text's."""
 _SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|\[(?:CLS|SEP|MASK|PAD|UNK)\]|<(?:start|end)_of_turn>|\n\n(?:Human|Assistant|System|User):"
 )
@@ -40,7 +44,8 @@ def normal_form(text: str) -> str:
     """What two texts are compared by."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
-    return " ".join(text.casefold().split())
+    folded = text.casefold()
+    return " ".join(folded.split()) if len(folded) < _LONG else _WHITE.sub(" ", folded).strip()
 
 
 def digest(*texts: str) -> bytes:

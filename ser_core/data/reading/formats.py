@@ -49,6 +49,8 @@ COLUMNS: Mapping[Form, tuple[str, ...]] = {
     Form.UNLABELED_ANSWERS: ("prompt", "answer_1", "answer_2"),
 }
 """In order of precedence."""
+USED_COLUMNS = frozenset({"source", "id"}.union(*COLUMNS.values()))
+"""Every column that may be read, the one to split by aside."""
 
 
 @dataclass(frozen=True, slots=True)

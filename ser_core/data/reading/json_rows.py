@@ -9,6 +9,9 @@ from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, Row
 from ser_core.data.reading.streams import Position, not_utf8, read_chunks, without_bom
 from ser_core.errors import DataError
 
+MAX_PARTS = 500_000
+"""Most objects, lists and keys of a row: each takes some hundred bytes of memory, from two bytes of a file."""
+
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
@@ -29,6 +32,7 @@ def parse_object(text: str) -> dict[str, Any]:
     Raises:
         RowError: ``MalformedJson``, ``NotAnObject``, ``DuplicateKey`` or ``TooLarge``.
     """
+    _refuse_many_parts(text)
     try:
         value = _STRICT.decode(text)
     except json.JSONDecodeError as error:
@@ -38,6 +42,11 @@ def parse_object(text: str) -> dict[str, Any]:
     except ValueError as error:  # Python's limit on the digits of an integer
         raise RowError("TooLarge", "a number with too many digits") from error
     return _object(value)
+
+
+def _refuse_many_parts(text: str, start: int = 0) -> None:
+    if len(text) - start > MAX_PARTS and sum(text.count(mark, start) for mark in ("{", "[", '":')) > MAX_PARTS:
+        raise RowError("TooLarge", f"more than {MAX_PARTS:,} objects, lists and keys")
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -82,7 +91,7 @@ def _read_element(file: DataFile, source: "_TextWindow") -> Row | BadRow:
             source.advance(end)
             return Row(file.name, line, _object(value))
         except json.JSONDecodeError as error:
-            if not source.extend():
+            if not source.double():
                 raise _malformed(file, line, f"{error.msg}; the array is malformed or cut off here") from error
         except RecursionError as error:
             raise _malformed(file, line, "nested too deeply") from error
@@ -90,7 +99,7 @@ def _read_element(file: DataFile, source: "_TextWindow") -> Row | BadRow:
             problem = error if isinstance(error, RowError) else RowError("TooLarge", "a number with too many digits")
             if problem.reason == "NotAnObject" or source.advance_over_element():
                 return problem.at(file.name, line)
-            if not source.extend():
+            if not source.double():
                 raise _malformed(file, line, "the array is cut off here") from error
 
 
@@ -124,6 +133,30 @@ class _TextWindow:
         self.text = self.text[self.start :] + decoded
         self.start = 0
         return True
+
+    def double(self) -> bool:
+        """Append as much text as there is already, since the element is parsed anew each time. False as of `extend`.
+
+        Raises:
+            DataError: The element would take too much memory (``TooLarge``).
+        """
+        self._refuse_many_parts()
+        wanted = 2 * (len(self.text) - self.start)
+        extended = self.extend()
+        while extended and len(self.text) - self.start < wanted:
+            if not self.extend():
+                break
+        return extended
+
+    def _refuse_many_parts(self) -> None:
+        try:
+            _refuse_many_parts(self.text, self.start)
+        except RowError as error:
+            raise DataError(
+                f"{self._file.name}, line {self.line}: {error.detail} in one row",
+                reason="TooLarge",
+                hint="write one JSON object a line (.jsonl): then such a row is dropped alone",
+            ) from error
 
     def advance(self, end: int) -> None:
         """Move on to ``end``."""

@@ -1,7 +1,7 @@
 """Where data and models come from: a folder on this machine, in an S3 store or on the hub, all read the same way."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -113,29 +113,50 @@ def not_found(kind: Kind, message: str, hint: str) -> SERError:
 
 def _on_this_machine(uri: str, kind: Kind) -> LocalFolder:
     path = Path(uri.removeprefix("file://"))
-    if path.is_file():
-        return LocalFolder(uri, {path.name: path.stat().st_size}, path.parent)
-    if not path.is_dir():
-        raise not_found(kind, f"{uri} does not exist", "check the path; file://./x is relative to the SERRun's file")
-    return LocalFolder(uri, {name: _size(path, name, uri, kind) for name in sorted(_visible_files(path))}, path)
-
-
-def _size(folder: Path, name: str, uri: str, kind: Kind) -> int:
-    if not name.isprintable():
-        raise not_found(kind, f"{uri} holds a file whose name cannot be written as text: {name!r}", "rename it")
     try:
-        return (folder / name).stat().st_size
+        if path.is_file():
+            return LocalFolder(uri, {path.name: path.stat().st_size}, path.parent)
+        if not path.is_dir():
+            what = "is neither a file nor a folder" if path.exists() else "does not exist"
+            raise not_found(kind, f"{uri} {what}", "check the path; file://./x is relative to the SERRun's file")
+        return LocalFolder(uri, dict(sorted(_visible_files(path, uri, kind))), path)
     except OSError as error:
-        what = "is a link to nothing" if (folder / name).is_symlink() else f"cannot be read ({error.strerror})"
+        raise not_found(kind, f"{uri} cannot be read: {error.strerror} ({error.filename})", "check path and permissions") from error
+
+
+def _visible_files(root: Path, uri: str, kind: Kind) -> Iterator[tuple[str, int]]:
+    """Names and sizes, also below linked folders; each folder once."""
+    seen = set()
+    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
+        if os.path.realpath(folder) in seen:
+            subfolders.clear()
+            continue
+        seen.add(os.path.realpath(folder))
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in files:
+            path = Path(folder) / name
+            if not name.startswith(".") and (path.is_file() or not path.exists()):
+                relative = path.relative_to(root).as_posix()
+                yield relative, _size(path, relative, uri, kind)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _size(path: Path, name: str, uri: str, kind: Kind) -> int:
+    refuse_odd_name(name, uri, kind)
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        what = "is a link to nothing" if path.is_symlink() else f"cannot be read ({error.strerror})"
         raise not_found(kind, f"{uri}: {name} {what}", "repair or remove it") from error
 
 
-def _visible_files(root: Path) -> list[str]:
-    found = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [(Path(folder) / name).relative_to(root).as_posix() for name in files if not name.startswith(".")]
-    return found
+def refuse_odd_name(name: str, uri: str, kind: Kind) -> None:
+    """Raise the error of a missing dataset or model for a file whose name no message and no JSON could hold."""
+    if not name.isprintable():
+        raise not_found(kind, f"{uri} holds a file whose name cannot be written as text: {name!r}", "rename it")
 
 
 def _in_store(uri: str, access: Access, kind: Kind) -> StoreFolder:
@@ -149,4 +170,6 @@ def _in_store(uri: str, access: Access, kind: Kind) -> StoreFolder:
         keys = {name.removeprefix(prefix): name for name in sorted(objects) if name.startswith(prefix)}
     if not keys:
         raise not_found(kind, f"{uri} names no object and no prefix with objects", "check bucket, key and storage.endpoint")
+    for name in keys:
+        refuse_odd_name(name, uri, kind)
     return StoreFolder(uri, {name: objects[full] for name, full in keys.items()}, store, keys)

@@ -1,30 +1,27 @@
-"""Rows of JSON Lines, JSON, CSV and parquet files. The content decides what a file is; its name only breaks ties."""
+"""Rows of JSON Lines, JSON, CSV, parquet and Arrow files. The content decides what a file is; its name only breaks ties."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from ser_core.data.reading.columnar import column_names, columnar_kind, read_columnar
 from ser_core.data.reading.json_rows import parse_object, read_json_array
 from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError
 from ser_core.data.reading.signatures import refuse_other_formats
 from ser_core.data.reading.streams import Position, compression_of, read_chunks, read_lines, without_bom
 from ser_core.errors import DataError
 
-EXTENSIONS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+EXTENSIONS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _SHORT = {"gzip": ".gz", "zstd": ".zst", None: ""}
-_PARQUET_BATCH = 256
 _HEAD_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What a file is: ``jsonl``, ``json``, ``csv`` or ``parquet``, and its compression."""
+    """What a file is: ``jsonl``, ``json``, ``csv``, ``parquet``, ``arrow`` or ``empty``, and its compression."""
 
     kind: str
     compression: str | None
@@ -44,17 +41,16 @@ def detect(file: DataFile) -> Container:
     """What ``file`` is, by its content.
 
     Raises:
-        DataError: It is empty, or none of the known kinds.
+        DataError: It is none of the known kinds.
     """
     refuse_other_formats(file)
+    if columnar := columnar_kind(file):
+        return Container(columnar, None)
     compression = compression_of(file)
-    with file.path.open("rb") as stream:
-        if stream.read(4) == b"PAR1":
-            return Container("parquet", None)
     lines = islice((line for line in read_lines(file, _ignore, set()) if line is None or line.strip()), _HEAD_LINES)
     first = next(lines, "")
     if first == "":
-        raise DataError(f"{file.name} holds no rows", reason="DataEmpty", hint="check that the upload or export was complete")
+        return Container("empty", compression)
     promised = extension_of(file.name)[0]
     return Container(_kind_of(first.lstrip() if first is not None else _beginning(file), promised, file), compression)
 
@@ -70,7 +66,7 @@ def _kind_of(start: str, promised: str | None, file: DataFile) -> str:
         return "json"
     if start.startswith("{") or (promised in ("json", "jsonl") and "," not in start):
         return "jsonl"
-    if promised is not None and start.isprintable() and promised != "parquet":
+    if promised is not None and start.isprintable() and promised not in ("parquet", "arrow"):
         return "csv"
     raise DataError(
         f"{file.name} is neither JSON Lines, JSON, CSV nor parquet",
@@ -79,7 +75,18 @@ def _kind_of(start: str, promised: str | None, file: DataFile) -> str:
     )
 
 
-def read_rows(file: DataFile, container: Container, position: Position, notes: set[str]) -> Iterator[Row | BadRow]:
+def columns_of(file: DataFile, container: Container) -> tuple[str, ...] | None:
+    """The columns of a parquet or Arrow file; None where only the rows tell.
+
+    Raises:
+        DataError: The file is damaged, or holds a column twice.
+    """
+    return column_names(file) if container.kind in ("parquet", "arrow") else None
+
+
+def read_rows(
+    file: DataFile, container: Container, position: Position, notes: set[str], wanted: Collection[str] | None = None
+) -> Iterator[Row | BadRow]:
     """Every row of ``file``; what cannot be a row comes as `BadRow`.
 
     Args:
@@ -87,17 +94,15 @@ def read_rows(file: DataFile, container: Container, position: Position, notes: s
         container: What `detect` says it is.
         position: Told the bytes read so far.
         notes: Receives what was normalised (byte order mark, CRLF).
+        wanted: Columns that are decoded where the format allows a choice (parquet, Arrow); None for all.
 
     Raises:
         DataError: The file as a whole cannot be read; with line or offset.
     """
-    if container.kind == "parquet":
-        return _read_parquet(file, position)
-    if container.kind == "csv":
-        return _read_csv(file, position, notes)
-    if container.kind == "json":
-        return read_json_array(file, position, notes)
-    return _read_json_lines(file, position, notes)
+    if container.kind in ("parquet", "arrow"):
+        return read_columnar(file, position, wanted)
+    readers = {"csv": _read_csv, "json": read_json_array, "jsonl": _read_json_lines}
+    return readers[container.kind](file, position, notes) if container.kind != "empty" else iter(())
 
 
 def _read_json_lines(file: DataFile, position: Position, notes: set[str]) -> Iterator[Row | BadRow]:
@@ -140,24 +145,6 @@ def _csv_lines(file: DataFile, position: Position, notes: set[str]) -> Iterator[
                 f"{file.name}, line {number} is longer than {MAX_ROW_BYTES >> 20} MiB", reason="TooLarge", hint="split or remove the row"
             )
         yield line + "\n"
-
-
-def _read_parquet(file: DataFile, position: Position) -> Iterator[Row | BadRow]:
-    number = 0
-    size = file.path.stat().st_size
-    try:
-        with pq.ParquetFile(file.path) as parquet:
-            for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH):
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield Row(file.name, number, fields)
-                position(size * number // max(1, parquet.metadata.num_rows))
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file.name}, after row {number}: {error}", reason="InvalidEncoding", hint="write text columns as UTF-8"
-        ) from error
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file.name}, after row {number}: {error}", reason="CorruptFile", hint="write or copy the file again") from error
 
 
 def _ignore(_position: int) -> None:

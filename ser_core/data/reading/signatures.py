@@ -12,8 +12,6 @@ _SIGNATURES = (
     (b"7z\xbc\xaf", "a 7z archive", "unpack it and name the file or folder inside"),
     (b"Rar!", "a RAR archive", "unpack it and name the file or folder inside"),
     (b"PK\x03\x04", "a zip archive, such as .zip and .xlsx", "unpack it and name what is inside; write a spreadsheet as .csv or .parquet"),
-    (b"ARROW1", "an Arrow file", "write it as parquet: pyarrow.feather.read_table, then pyarrow.parquet.write_table"),
-    (b"\xff\xff\xff\xff", "an Arrow stream, such as save_to_disk of datasets writes", "datasets.load_from_disk(...).to_parquet(...)"),
     (b"PARE", "an encrypted parquet file", "write it without encryption"),
     (b"SQLite format 3", "an SQLite database", _CONVERT),
     (b"\x89HDF", "an HDF5 file", _CONVERT),

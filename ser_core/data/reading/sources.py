@@ -1,13 +1,15 @@
 """The data files behind a URI: which ones are read, which ones are left out, and where each pair's ``source`` comes from."""
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ser_core.data.reading.locations import Access, Location, locate
 from ser_core.data.reading.readers import extension_of
 from ser_core.data.reading.rows import DataFile
+from ser_core.data.reading.saved_datasets import ABOUT, stray_files
 from ser_core.errors import DataError
 
 _OTHER_SPLITS = frozenset({"test", "tests", "validation", "valid", "val", "dev", "eval", "evaluation", "heldout", "holdout", "testing"})
@@ -24,13 +26,15 @@ class Source:
     files: tuple[DataFile, ...]
     left_out: tuple[str, ...]
     """Names of data files that belong to another split than ``train``."""
+    remarks: tuple[str, ...] = ()
+    """What a user should know about how the files were chosen."""
 
     def name_of(self, file: str) -> str:
         """Source of a pair that names none: the file's folder where files lie in several, else the last part of the URI."""
         folders = {str(PurePosixPath(each.name).parent) for each in self.files}
         if len(folders) > 1:
             return str(PurePosixPath(file).parent)
-        return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|gz|zst))+$", "", self.uri.partition("@")[0].rstrip("/").rpartition("/")[2])
+        return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|gz|zst))+$", "", self.uri.partition("@")[0].rstrip("/").rpartition("/")[2])
 
 
 def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None]) -> Source:
@@ -51,26 +55,38 @@ def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name in chosen:
-        if location.sizes[name] == 0:
-            raise DataError(f"{uri}: {name} has 0 bytes", reason="DataEmpty", hint="check that the upload or export was complete")
         files.append(DataFile(name, location.fetch(name, folder)))
         alive()
-    return Source(uri, location.pinned, tuple(files), left_out)
+    empty = [file.name for file in files if _size(uri, file) == 0]
+    if len(empty) == len(files):
+        raise DataError(f"{uri}: {empty[0]} has 0 bytes", reason="DataEmpty", hint="check that the upload or export was complete")
+    with_rows = tuple(file for file in files if file.name not in empty)
+    return Source(uri, location.pinned, with_rows, left_out, tuple(_remarks(uri, location, empty)))
+
+
+def _size(uri: str, file: DataFile) -> int:
+    try:
+        with file.path.open("rb") as stream:
+            return os.fstat(stream.fileno()).st_size
+    except OSError as error:
+        raise DataError(
+            f"{uri}: {file.name} cannot be read: {error.strerror}", reason="DataNotFound", hint="check its permissions"
+        ) from error
+
+
+def _remarks(uri: str, location: Location, empty: Sequence[str]) -> Iterator[str]:
+    if empty:
+        yield f"{len(empty)} files have 0 bytes, for example {empty[0]}"
+    if any(name.startswith("_delta_log/") or "/_delta_log/" in name for name in location.sizes):
+        yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
 
 
 def _one_file_or_shards(uri: str, location: Location) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names = tuple(location.sizes)
     if len(names) == 1 and uri.rstrip("/").endswith(f"/{names[0]}"):
         return names, ()
-    if {PurePosixPath(name).name for name in names} & {"state.json", "dataset_dict.json"} and any(
-        name.endswith(".arrow") for name in names
-    ):
-        raise DataError(
-            f"{uri} was written by save_to_disk of datasets, as Arrow files",
-            reason="UnknownFormat",
-            hint="write the split as parquet: datasets.load_from_disk(...).to_parquet('pairs.parquet')",
-        )
-    chosen, left_out = choose_train_files(names)
+    stray = stray_files(location, names)
+    chosen, left_out = choose_train_files(tuple(name for name in names if name not in stray))
     if not chosen:
         what = (
             f"only other splits than train: {', '.join(left_out[:5])}"
@@ -87,11 +103,15 @@ def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[s
     """Data files of the split ``train``, and those left out.
 
     Where no name has ``train`` or ``training`` among its words, all files count but those with a word such as ``test`` or ``validation``.
+    Files that programs keep for themselves never count: those whose name, or folder's name, begins with a dot or an underscore.
     """
-    data = sorted(
-        name for name in names if extension_of(name)[0] is not None and not PurePosixPath(name).name.startswith(("dataset_info", "README"))
-    )
+    data = sorted(name for name in names if extension_of(name)[0] is not None and not _tells_about_data(name))
     words = {name: set(re.split(r"[^a-z]+", name.lower())) for name in data}
     train = [name for name in data if words[name] & _TRAINING]
     chosen = train or [name for name in data if not words[name] & _OTHER_SPLITS]
     return tuple(chosen), tuple(name for name in data if name not in chosen)
+
+
+def _tells_about_data(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return any(part.startswith((".", "_")) for part in parts) or parts[-1] in ABOUT or parts[-1].startswith(("dataset_info", "README"))

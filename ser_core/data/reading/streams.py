@@ -39,13 +39,19 @@ def read_chunks(file: DataFile, position: Position) -> Iterator[bytes]:
             done += len(chunk)
             compressed = stored.tell()
             position(compressed)
-            if compression and done > _RATIO_COUNTS_FROM and done > _MAX_RATIO * compressed:
-                raise DataError(
-                    f"{file.name} expands more than {_MAX_RATIO} times: {done} bytes from the first {compressed}",
-                    reason="SuspiciousArchive",
-                    hint="if the content is right, store it without compression",
-                )
+            if compression:
+                refuse_expansion(file, done, compressed)
             yield chunk
+
+
+def refuse_expansion(file: DataFile, expanded: int, stored: int) -> None:
+    """Raise `DataError` ``SuspiciousArchive`` when ``stored`` bytes of a file became more than a hundred times as many, and 16 MiB."""
+    if expanded > _RATIO_COUNTS_FROM and expanded > _MAX_RATIO * stored:
+        raise DataError(
+            f"{file.name} expands more than {_MAX_RATIO} times: {expanded} bytes from {stored}",
+            reason="SuspiciousArchive",
+            hint="if the content is right, store it without compression, as .jsonl",
+        )
 
 
 def _read(stream: pa.NativeFile, file: DataFile, done: int) -> bytes:

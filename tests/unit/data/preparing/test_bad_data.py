@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 
 from ser_core.data.preparing.spool import read_spool
+from ser_core.data.preparing.text import normal_form
 from ser_core.data.reading.rows import MAX_ROW_BYTES, DataFile
 from ser_core.data.reading.streams import read_lines
 from ser_core.errors import DataError
@@ -346,13 +347,6 @@ def test_a_link_to_nothing_is_named(refusal, write, good):
     assert "gone.jsonl is a link to nothing" in refusal(folder).message
 
 
-def test_a_folder_of_save_to_disk_is_named(refusal, write):
-    write(b"{}", "state.json")
-    error = refusal(write(b"ARROW", "data-00000-of-00001.arrow").parent)
-    assert "save_to_disk" in error.message
-    assert "to_parquet" in error.hint
-
-
 def labelled(values):
     return [{"prompt": f"q {n}", "answer_1": f"one {n}", "answer_2": f"two {n}", "better": value} for n, value in enumerate(values)]
 
@@ -369,3 +363,13 @@ def test_a_label_that_became_a_decimal_number_is_a_label(prepare, values):
 
 def test_nan_in_a_column_that_is_not_used_is_no_reason_to_drop_a_row(prepare, good):
     assert prepare([{**row, "score": float("nan")} for row in good(60)]).metrics.dropped == {}
+
+
+def test_a_long_text_is_compared_as_a_short_one_and_takes_little_memory():
+    text = "Some \t words\n\nof a \u3000 text. " * 60_000
+    tracemalloc.start()
+    normal = normal_form(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert normal == " ".join(text.casefold().split()).replace("\u3000", " ")
+    assert peak < 12 * len(text)

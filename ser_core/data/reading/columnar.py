@@ -1,0 +1,141 @@
+"""Rows of parquet and Arrow files. Only the columns that are used are decoded, a few rows at a time."""
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row
+from ser_core.data.reading.streams import Position, refuse_expansion
+from ser_core.errors import DataError
+
+_ROWS_AT_ONCE = 8
+"""Few: a file may hold one long text once and name it in every row."""
+_BYTES_OF_A_ROW = 8
+"""What a row counts at least: one without any value takes no room in a file, but time."""
+_KINDS = {b"PAR1": "parquet", b"ARRO": "arrow", b"\xff\xff\xff\xff": "arrow"}
+
+
+def columnar_kind(file: DataFile) -> str | None:
+    """``parquet`` or ``arrow`` (a file or a stream) by the first bytes; None for text."""
+    with file.path.open("rb") as stream:
+        return _KINDS.get(stream.read(4))
+
+
+def column_names(file: DataFile) -> tuple[str, ...]:
+    """All columns in their order.
+
+    Raises:
+        DataError: The file is damaged, or a name occurs twice.
+    """
+    with _opened(file) as table:
+        return tuple(table.names)
+
+
+def read_columnar(file: DataFile, position: Position, wanted: Collection[str] | None) -> Iterator[Row | BadRow]:
+    """Every row with the columns that are both ``wanted`` and there; with all of them where ``wanted`` is None.
+
+    Raises:
+        DataError: The file is damaged, expands more than a hundredfold, or holds a column twice.
+    """
+    number = decoded = 0
+    size = file.path.stat().st_size
+    with _opened(file) as table:
+        columns = [name for name in table.names if wanted is None or name in wanted]
+        refuse_expansion(file, table.declared_bytes(columns) + _BYTES_OF_A_ROW * table.rows, size)
+        for batch in table.batches(columns):
+            decoded += batch.nbytes + _BYTES_OF_A_ROW * batch.num_rows
+            refuse_expansion(file, decoded, size)
+            for row in _rows(file, batch, number):
+                number += 1
+                yield row
+            position(size * number // max(number, table.rows))
+
+
+def _rows(file: DataFile, batch: pa.RecordBatch, before: int) -> Iterator[Row | BadRow]:
+    if batch.nbytes <= MAX_ROW_BYTES:
+        yield from (Row(file.name, before + index, fields) for index, fields in enumerate(batch.to_pylist(), 1))
+        return
+    for index in range(batch.num_rows):
+        row = batch.slice(index, 1)
+        if row.nbytes > MAX_ROW_BYTES:
+            yield BadRow(file.name, before + index + 1, "TooLarge", f"longer than {MAX_ROW_BYTES >> 20} MiB")
+        else:
+            yield Row(file.name, before + index + 1, row.to_pylist()[0])
+
+
+class _Table(Protocol):
+    names: Sequence[str]
+    rows: int
+    """How many there are, as far as the file tells; else 0."""
+
+    def declared_bytes(self, columns: Collection[str]) -> int:
+        """What the file says that these columns hold without compression."""
+        ...
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]: ...
+
+
+class _Parquet:
+    def __init__(self, opened: pq.ParquetFile) -> None:
+        self.names = opened.schema_arrow.names
+        self.rows = opened.metadata.num_rows
+        self._opened = opened
+
+    def declared_bytes(self, columns: Collection[str]) -> int:
+        about = self._opened.metadata
+        groups = (about.row_group(number) for number in range(about.num_row_groups))
+        chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+        return sum(
+            chunk.total_uncompressed_size
+            for chunk in chunks
+            if any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns)
+        )
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        yield from self._opened.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns)
+
+
+class _Arrow:
+    def __init__(self, opened: pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader) -> None:
+        self.names = opened.schema.names
+        self.rows = 0
+        self._opened = opened
+
+    def declared_bytes(self, _columns: Collection[str]) -> int:
+        return 0
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        opened = self._opened
+        whole = map(opened.get_batch, range(opened.num_record_batches)) if isinstance(opened, pa.ipc.RecordBatchFileReader) else opened
+        for batch in whole:
+            chosen = batch.select(columns)
+            chosen.validate(full=True)  # offsets are read as they stand in the file
+            yield from (chosen.slice(start, _ROWS_AT_ONCE) for start in range(0, chosen.num_rows, _ROWS_AT_ONCE))
+
+
+@contextlib.contextmanager
+def _opened(file: DataFile) -> Iterator[_Table]:
+    try:
+        with contextlib.ExitStack() as stack:
+            table = _table(file, stack)
+            if twice := sorted({name for name in table.names if table.names.count(name) > 1}):
+                raise DataError(
+                    f"{file.name}: a column name occurs twice: {', '.join(map(repr, twice))}", reason="DuplicateColumn", hint="rename one"
+                )
+            yield table
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file.name}: {error}", reason="InvalidEncoding", hint="write text columns as UTF-8") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file.name}: {error}", reason="CorruptFile", hint="write or copy the file again") from error
+
+
+def _table(file: DataFile, stack: contextlib.ExitStack) -> _Table:
+    if columnar_kind(file) == "parquet":
+        return _Parquet(stack.enter_context(pq.ParquetFile(file.path)))
+    mapped = stack.enter_context(pa.memory_map(str(file.path)))
+    start = mapped.read(6)
+    mapped.seek(0)
+    return _Arrow(stack.enter_context(pa.ipc.open_file(mapped) if start == b"ARROW1" else pa.ipc.open_stream(mapped)))

@@ -1,0 +1,72 @@
+"""Parquet and Arrow: what is read of them, and that a small file cannot cost much."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ser_core.data.reading.rows import MAX_ROW_BYTES
+
+LONG = "z " * 5_000_000
+
+
+def columns(rows):
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    def write(columns, compression="zstd"):
+        pq.write_table(pa.table(columns), tmp_path / "pairs.parquet", compression=compression)
+        return tmp_path / "pairs.parquet"
+
+    return write
+
+
+def arrow(path, table, new=pa.ipc.new_stream):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=7)
+    return path
+
+
+@pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file], ids=["stream", "file"])
+def test_arrow_is_read(prepare, good, tmp_path, new):
+    assert prepare(arrow(tmp_path / "pairs.arrow", pa.table(columns(good(40))), new)).metrics.rows == 40
+
+
+def test_a_cut_off_arrow_file_is_refused(refusal, good, tmp_path):
+    path = arrow(tmp_path / "pairs.arrow", pa.table(columns(good(40))))
+    path.write_bytes(path.read_bytes()[:-300])
+    assert refusal(path).reason == "CorruptFile"
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        lambda rows: {**rows, "prompt": pa.DictionaryArray.from_arrays(pa.array([0] * 40, pa.int32()), pa.array([LONG]))},
+        lambda rows: {**rows, "chosen": [[{"role": "assistant", "content": LONG[:3_000_000]}]] * 40},
+        lambda _rows: dict.fromkeys(("prompt", "chosen", "rejected"), pa.nulls(20_000_000)),
+    ],
+    ids=["one text in every row", "one message in every row", "rows without values"],
+)
+def test_a_parquet_bomb_is_refused_before_it_fills_anything(refusal, parquet, good, bomb):
+    assert refusal(parquet(bomb(columns(good(40))))).reason == "SuspiciousArchive"
+
+
+def test_a_column_that_is_not_used_is_not_decoded(prepare, parquet, good):
+    assert prepare(parquet({**columns(good(40)), "image": [LONG] * 40})).metrics.rows == 40
+
+
+def test_a_row_above_the_limit_is_dropped_alone(prepare, parquet, good):
+    long = {"prompt": "z" * (MAX_ROW_BYTES + 1), "chosen": "a", "rejected": "b"}
+    assert prepare(parquet(columns([*good(40), long]), "none")).metrics.dropped == {"TooLarge": 1}
+
+
+def test_the_columns_of_a_file_without_pairs_are_told(refusal, parquet):
+    error = refusal(parquet({"text": ["a"], "label": [1]}))
+    assert (error.reason, "'label', 'text'" in error.message) == ("UnknownColumns", True)
+
+
+def test_a_column_that_occurs_twice_is_refused(refusal, tmp_path):
+    table = pa.table([["a"], ["b"], ["c"], ["d"]], names=["prompt", "chosen", "rejected", "prompt"])
+    assert refusal(arrow(tmp_path / "pairs.arrow", table)).reason == "DuplicateColumn"

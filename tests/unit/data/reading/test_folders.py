@@ -1,0 +1,110 @@
+"""What a folder holds beside its data: the same is read of it wherever it lies, and nothing of it ends in a traceback."""
+
+import json
+import os
+
+import pyarrow as pa
+import pytest
+
+from ser_core.data.reading.sources import choose_train_files
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def save_to_disk(folder, rows, files=("data-00000-of-00001.arrow",), listed=None):
+    """As datasets 4 writes it."""
+    folder.mkdir(parents=True)
+    for number, name in enumerate(files):
+        table = pa.Table.from_pylist(rows[number :: len(files)])
+        with pa.ipc.new_stream(str(folder / name), table.schema) as writer:
+            writer.write_table(table)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in listed or files], "_split": "train"}))
+    (folder / "dataset_info.json").write_text(json.dumps({"features": {}}))
+    return folder
+
+
+def test_a_folder_of_save_to_disk_is_read(prepare, tmp_path, good):
+    assert (
+        prepare(save_to_disk(tmp_path / "saved", good(40), ("data-00000-of-00002.arrow", "data-00001-of-00002.arrow"))).metrics.rows == 40
+    )
+
+
+def test_its_caches_and_what_an_earlier_save_left_are_not_read(prepare, tmp_path, good):
+    stray = ("data-00000-of-00001.arrow", "cache-1f3a.arrow", "data-00001-of-00002.arrow")
+    assert prepare(save_to_disk(tmp_path / "saved", good(120), stray, stray[:1])).metrics.rows == 40
+
+
+def test_of_several_saved_splits_train_is_read(prepare, tmp_path, good):
+    save_to_disk(tmp_path / "saved" / "train", good(40))
+    save_to_disk(tmp_path / "saved" / "test", good(20))
+    (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    assert prepare(tmp_path / "saved").metrics.rows == 40
+
+
+def test_a_saved_dataset_that_is_not_whole_is_refused(refusal, tmp_path, good):
+    folder = save_to_disk(tmp_path / "saved", good(40), listed=("data-00000-of-00001.arrow", "data-00001-of-00001.arrow"))
+    assert "state.json names data-00001-of-00001.arrow, which is not there" in refusal(folder).message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".hidden.jsonl",
+        "_SUCCESS",
+        "_temporary/part-0.jsonl",
+        "_delta_log/00000.json",
+        "a/.cache/part.jsonl",
+        "dataset_info.json",
+        "state.json",
+    ],
+)
+def test_what_programs_keep_for_themselves_is_no_data(name):
+    assert choose_train_files(("part-0.jsonl", name)) == (("part-0.jsonl",), ())
+
+
+def test_empty_parts_are_left_out_and_told(prepare, write, good):
+    write(b"", "out/part-0.jsonl")
+    write(b"\n", "out/part-1.jsonl")
+    prepared = prepare(write(good(40), "out/part-2.jsonl").parent)
+    assert prepared.metrics.rows == 40
+    assert "1 files have 0 bytes, for example part-0.jsonl" in prepared.metrics.warnings
+
+
+def test_a_delta_table_is_told(prepare, write, good):
+    write(b"{}", "table/_delta_log/00000.json")
+    warnings = prepare(write(good(40), "table/part-0.jsonl").parent).metrics.warnings
+    assert any("is a Delta table: all its files are read" in warning for warning in warnings)
+
+
+def test_linked_folders_are_read_once(prepare, write, tmp_path, good):
+    elsewhere = write(good(40), "elsewhere/part-0.jsonl").parent
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "circle").symlink_to(folder)
+    assert prepare(folder).metrics.rows == 40
+
+
+def test_a_pipe_is_no_data(refusal, prepare, write, good):
+    folder = write(good(40), "pipes/part-0.jsonl").parent
+    os.mkfifo(folder / "part-1.jsonl")
+    assert prepare(folder).metrics.rows == 40
+    assert "is neither a file nor a folder" in refusal(folder / "part-1.jsonl").message
+
+
+@pytest.mark.parametrize("name", [b"part\xff.jsonl", b"part\n.jsonl"])
+def test_a_name_that_is_no_text_is_told(refusal, write, good, name):
+    folder = write(good(40), "odd/part-0.jsonl").parent
+    (folder / os.fsdecode(name)).touch()
+    assert "whose name cannot be written as text" in refusal(folder).message
+
+
+def test_a_path_that_no_system_takes_is_told(refusal, tmp_path):
+    assert refusal(tmp_path / ("x" * 300)).reason == "DataNotFound"
+
+
+def test_a_large_row_of_small_parts_is_dropped(prepare, good):
+    large = b'{"prompt": "a", "chosen": "b", "rejected": "c", "extra": [' + b"[]," * 600_000 + b"[]]}\n"
+    assert prepare(lines(good(40)) + large).metrics.dropped == {"TooLarge": 1}
