@@ -314,7 +314,9 @@ class StorageSpec(Model):
     """Name of the Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted into the stages. `ser run`
     uses the AWS environment and files instead."""
     retain: Literal["best", "all"] = "all"
-    """Reward models kept after the run has ended: the best one, or all."""
+    """`all` keeps every reward model. `best` removes the weights of those that nothing needs any more while the run goes on: the best
+    one stays, without a policy also the newest, since loops may follow; evaluations and labels stay too. A run that another one took
+    stages over from keeps all."""
 
 
 class HubSpec(Model):

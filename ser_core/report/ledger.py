@@ -172,7 +172,8 @@ def fetch_model(store: ObjectStore, record: StageRecord[StageMetrics], folder: P
     """Verified local copy of the files of a reward model or policy. Returns their folder.
 
     Raises:
-        StoreError: The files cannot be read, or differ from their manifest; also when `storage.retain: best` has removed them.
+        StoreError: The files cannot be read, or differ from their manifest.
+        SpecError: `storage.retain: best` has removed them (``ModelRemoved``).
     """
     names = [name for name in record.manifest.outputs if name.startswith("model/")]
     fetch_outputs(store, record.manifest, names, folder)

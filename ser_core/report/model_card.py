@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ser_core.errors import SpecError
 from ser_core.report import findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.ledger import Ledger, fetch_model
+from ser_core.store.model_folder import is_adapter
 from ser_core.store.port import ObjectStore
 
 
@@ -32,12 +34,12 @@ def export_model(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]:
     """Write the best reward model and its README.md into ``folder``. Returns the names of the model's files.
 
     Raises:
-        SpecError: There is no reward model yet.
+        SpecError: There is no reward model yet, or merging its adapter needs packages that are missing.
         StoreError: Something cannot be read, or differs from its manifest.
     """
     best = ledger.best_model()
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
-        source = fetch_model(store, best, Path(scratch))
+        source = _plain(fetch_model(store, best, Path(scratch)), Path(scratch) / "plain", "rewardModel")
         card = render_card(ledger, read_evidence(store, ledger, Path(scratch)), usage_of(source, ledger.run.spec.reward_model.max_length))
         return _move(source, card, folder)
 
@@ -46,14 +48,33 @@ def export_policy(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]
     """Write the aligned policy and its README.md into ``folder``. Returns the names of the model's files.
 
     Raises:
-        SpecError: There is no aligned policy.
+        SpecError: There is no aligned policy, or merging its adapter needs packages that are missing.
         StoreError: Something cannot be read, or differs from its manifest.
     """
     aligned = ledger.aligned_policy()
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
-        source = fetch_model(store, aligned, Path(scratch))
+        source = _plain(fetch_model(store, aligned, Path(scratch)), Path(scratch) / "plain", "policy")
         card = render_policy_card(ledger, read_evidence(store, ledger, Path(scratch)))
         return _move(source, card, folder)
+
+
+def _plain(stored: Path, folder: Path, field: Literal["rewardModel", "policy"]) -> Path:
+    """Folder of a plain transformers model: ``stored`` itself, or ``folder`` with its adapter merged."""
+    if not is_adapter(stored):
+        return stored
+    try:
+        if field == "policy":
+            from ser_core.learn.policy.policy import export_stored
+        else:
+            from ser_core.learn.reward.reward_model import export_stored
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"its adapter cannot be merged: {error.name} is not installed",
+            reason="MissingPackage",
+            hint="in a checkout of this project: pip install '.[jobs]'",
+        ) from error
+    export_stored(stored, folder)
+    return folder
 
 
 def _move(source: Path, card: str, folder: Path) -> list[str]:

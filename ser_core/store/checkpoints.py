@@ -14,7 +14,7 @@ from ser_core.api.model import Record
 from ser_core.api.stage import RunIdentity
 from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject, ObjectNotFound
-from ser_core.store.commit import fetch_verified, upload_part
+from ser_core.store.commit import fetch_parts, upload_part
 from ser_core.store.manifest import OutputFile, stage_prefix
 from ser_core.store.port import ObjectStore
 
@@ -63,17 +63,18 @@ class CheckpointStore:
             for part in dropped.files.values():
                 self._store.delete(part.key)
 
-    def newest(self, folder: Path) -> tuple[int, dict[str, Path]] | None:
-        """Step and verified local copies of the newest whole checkpoint; a damaged one falls back to the one before. None: start afresh."""
+    def newest(self, folder: Path, contents: Path | None = None) -> tuple[int, dict[str, Path]] | None:
+        """Step and verified local copies of the newest whole checkpoint; a damaged one falls back to the one before. None: start afresh.
+
+        Args:
+            folder: For the copies.
+            contents: A folder that several processes share (`ser_core.store.commit.fetch_outputs`).
+        """
         for checkpoint in self._read().checkpoints:
-            target = folder / f"checkpoint-{checkpoint.step}"
-            paths = {name: target / name for name in checkpoint.files}
             try:
-                for name, path in paths.items():
-                    fetch_verified(self._store, checkpoint.files[name], path)
+                return checkpoint.step, fetch_parts(self._store, checkpoint.files, folder / f"checkpoint-{checkpoint.step}", contents)
             except (CorruptObject, ObjectNotFound):
                 continue
-            return checkpoint.step, paths
         return None
 
     def newest_step(self) -> int | None:

@@ -14,6 +14,7 @@ from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject, ObjectNotFound, SpecError, StoreError
 from ser_core.store.manifest import Manifest, OutputFile, manifest_key, stage_prefix
 from ser_core.store.port import ObjectStore
+from ser_core.store.removed import why_removed
 
 FETCHES = 3
 """Times that a damaged object is read before it counts as corrupt; transfers are damaged more often than objects."""
@@ -99,8 +100,18 @@ def read_manifest(store: ObjectStore, ref: ManifestRef) -> Manifest:
     return _parse(ref.uri, content)
 
 
-def fetch_outputs(store: ObjectStore, manifest: Manifest, names: Sequence[str], folder: Path) -> dict[str, Path]:
+def fetch_outputs(
+    store: ObjectStore, manifest: Manifest, names: Sequence[str], folder: Path, contents: Path | None = None
+) -> dict[str, Path]:
     """Local copies of some outputs, each checked against the manifest's size and SHA-256. Verified files in ``folder`` are used again.
+
+    Args:
+        store: Where they are.
+        manifest: Of the stage that made or names them.
+        names: Of the outputs.
+        folder: For the copies, by their names.
+        contents: A folder on the same disk, of files by their content: what several inputs or processes ask for, such as one base of
+            two adapters, is fetched and verified once. Callers of one folder take turns. None: the files are in ``folder`` alone.
 
     Raises:
         CorruptObject: An object stayed different after `FETCHES` reads.
@@ -110,15 +121,43 @@ def fetch_outputs(store: ObjectStore, manifest: Manifest, names: Sequence[str], 
     if missing:
         raise SpecError(f"{manifest.stage} of loop {manifest.iteration} has no output {', '.join(missing)}")
 
-    def fetch(name: str) -> Path:
-        path = folder / name
+    parts = {name: manifest.outputs[name] for name in names}
+    return fetch_parts(store, parts, folder, contents)
+
+
+def fetch_parts(store: ObjectStore, parts: Mapping[str, OutputFile], folder: Path, contents: Path | None = None) -> dict[str, Path]:
+    """`fetch_outputs` of parts by their names, whatever they belong to."""
+    paths = {name: folder / name for name in parts}
+    for name, path in paths.items():
         if not path.resolve().is_relative_to(folder.resolve()):
             raise SpecError(f"output name {name!r} leaves the folder {folder}")
-        fetch_verified(store, manifest.outputs[name], path)
-        return path
-
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return dict(zip(names, pool.map(fetch, names), strict=True))
+        if contents is None:
+            list(pool.map(lambda name: fetch_verified(store, parts[name], paths[name]), parts))
+            return paths
+        once = {part.sha256: part for part in parts.values()}
+        list(pool.map(lambda part: _fetch_content(store, part, contents), once.values()))
+    for name, path in paths.items():
+        _link(path, contents / parts[name].sha256)
+    return paths
+
+
+def _fetch_content(store: ObjectStore, part: OutputFile, contents: Path) -> None:
+    """Put an object into a folder under its digest. One that is there was verified: it gets this name afterwards."""
+    path = contents / part.sha256
+    if not path.exists():
+        partial = contents / f"{part.sha256}.part"
+        fetch_verified(store, part, partial)
+        partial.replace(path)
+
+
+def _link(path: Path, kept: Path) -> None:
+    """Give a file the name ``path`` too. One that is there already stays, since another process may be reading it."""
+    if path.exists() and path.samefile(kept):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.hardlink_to(kept)
 
 
 def fetch_verified(store: ObjectStore, part: OutputFile, path: Path) -> None:
@@ -126,6 +165,7 @@ def fetch_verified(store: ObjectStore, part: OutputFile, path: Path) -> None:
 
     Raises:
         CorruptObject: It stayed different after `FETCHES` reads.
+        SpecError: Its run has removed it (``ModelRemoved``).
     """
     found = "nothing"
     for _ in range(FETCHES):
@@ -135,7 +175,13 @@ def fetch_verified(store: ObjectStore, part: OutputFile, path: Path) -> None:
                 return
             found = f"{size} bytes with SHA-256 {digest}"
             path.unlink()
-        store.download(part.key, path)
+        try:
+            store.download(part.key, path)
+        except ObjectNotFound:
+            why = why_removed(store, [part.key])
+            if not why:
+                raise
+            raise SpecError(why, reason="ModelRemoved", hint="name its best model, or make a run with storage.retain: all") from None
     if path.exists() and (path.stat().st_size, sha256_of(path)) == (part.size, part.sha256):
         return
     path.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """Back-references: in the folder of a leader, one small object for each run that uses its files. They hold back `purge`.
 
 A follower writes its back-reference first, then looks for the mark of a purge, and only then commits a manifest that names the leader's
-files. A purge writes its mark first, then looks for back-references. So of two that meet, at least one sees the other.
+files. A purge writes its mark first, then looks for back-references. So of two that meet, at least one sees the other. In the same way meet
+a follower and a leader that removes models (`ser_core.store.retaining`).
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -12,6 +13,7 @@ from ser_core.api.stage import RunIdentity
 from ser_core.errors import CorruptObject, ObjectNotFound
 from ser_core.store.manifest import OutputFile, run_prefix
 from ser_core.store.port import ObjectStore
+from ser_core.store.removed import why_removed
 
 _FOLDER = "followers"
 _DEPTH = 4
@@ -44,7 +46,7 @@ def refer_back(store: ObjectStore, follower: RunIdentity, outputs: Mapping[str, 
         store.put(f"{run_prefix(owner)}/{_FOLDER}/{follower.uid}.json", follower.model_dump_json(by_alias=True).encode())
         if _exists(store, purge_mark(owner.namespace, owner.name)):
             return f"{owner.name} is being purged"
-    return _missing(store, outputs)
+    return why_removed(store, (part.key for part in outputs.values())) or _missing(store, outputs)
 
 
 def followers(store: ObjectStore, namespace: str, name: str, purged: Collection[tuple[str, str]] = ()) -> list[RunIdentity]:
@@ -60,6 +62,11 @@ def followers(store: ObjectStore, namespace: str, name: str, purged: Collection[
     found = {follower for uid in store.folders(f"{namespace}/{name}/") for follower in _of_run(store, f"{namespace}/{name}/{uid}")}
     alive = [one for one in found if (one.namespace, one.name) not in ignored and next(store.list(f"{run_prefix(one)}/"), None)]
     return sorted(alive, key=lambda one: (one.name, one.uid))
+
+
+def followers_of(store: ObjectStore, leader: RunIdentity) -> list[RunIdentity]:
+    """The runs that use files of one run, and still store something; one of the same name, but another UID, too."""
+    return [one for one in _of_run(store, run_prefix(leader)) if one.uid != leader.uid and next(store.list(f"{run_prefix(one)}/"), None)]
 
 
 def _of_run(store: ObjectStore, folder: str) -> Iterator[RunIdentity]:

@@ -57,10 +57,10 @@ class BackgroundCheckpoints(CheckpointStore):
         for part in self._parts:
             part.wait()
 
-    def newest(self, folder: Path) -> tuple[int, dict[str, Path]] | None:
+    def newest(self, folder: Path, contents: Path | None = None) -> tuple[int, dict[str, Path]] | None:
         """As in `CheckpointStore.newest`."""
         self.wait()
-        return super().newest(folder)
+        return super().newest(folder, contents)
 
     def newest_step(self) -> int | None:
         """As in `CheckpointStore.newest_step`."""

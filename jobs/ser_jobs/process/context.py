@@ -9,7 +9,7 @@ from ser_core.api.stage import InputRole, StageMetrics, StageSpec
 from ser_core.errors import SpecError
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import fetch_outputs
-from ser_core.store.manifest import Manifest
+from ser_core.store.manifest import Manifest, OutputFile
 from ser_core.store.port import ObjectStore
 from ser_jobs.process.input_folder import locked
 from ser_jobs.process.metrics_exporter import Measurements
@@ -72,6 +72,19 @@ class StageContext:
         self._fetch(role, names)
         return self._inputs / role.value / folder
 
+    def newest_checkpoint(self) -> tuple[int, dict[str, Path]] | None:
+        """Step and files of the stage's newest checkpoint, all in one folder and only to be read; None: there is none.
+
+        The processes of a pod download it once.
+        """
+        self.silent("fetching the checkpoint")
+        with locked(self._inputs):
+            return self.checkpoints.newest(self._inputs / "checkpoints", self._contents)
+
+    @property
+    def _contents(self) -> Path:
+        return self._inputs / "contents"
+
     @property
     def _inputs(self) -> Path:
         return self.shared_inputs or self.workdir / "inputs"
@@ -83,7 +96,7 @@ class StageContext:
             raise SpecError(f"{role.value} ({manifest.stage.value} of iteration {manifest.iteration}) has no output {', '.join(missing)}")
         self.silent(f"fetching {role.value}")
         with locked(self._inputs):
-            return fetch_outputs(self.store, manifest, names, self._inputs / role.value)
+            return fetch_outputs(self.store, manifest, names, self._inputs / role.value, self._contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,8 @@ class StageOutput:
 
     files: Mapping[str, Path]
     metrics: StageMetrics
+    stored: Mapping[str, OutputFile] = field(default_factory=dict)
+    """Outputs that an input of the stage has already, by their names here: the manifest names them, and nothing is copied."""
 
 
 StageBody = Callable[[StageContext], StageOutput | None]

@@ -39,6 +39,7 @@ from ser_core.store.commit import commit, find_manifest, read_manifest, upload_o
 from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver, stage_prefix
 from ser_core.store.port import ObjectStore
+from ser_core.store.retaining import remove_unneeded, told
 from ser_core.store.retry import Retry
 from ser_core.store.stage_key import stage_key
 from ser_jobs.process import heartbeat, input_folder, place, stacks
@@ -147,6 +148,8 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         pulse.silent("uploading")
         committed = attempt.commit(store, output, log)
         checkpoints.delete_all()
+        pulse.silent("removing models")
+        attempt.remove_unneeded(store, log)
         outcome = committed if committed.outcome == "done" else committed.model_copy(update={"message": "another attempt committed first"})
         return outcome, EXIT_DONE
     except Exception as error:
@@ -209,7 +212,7 @@ class _Attempt:
         log.event("uploaded", files=len(outputs), bytes=sum(part.size for part in outputs.values()))
         origins = written_origins(output.files, outputs) if spec.stage is StageKind.PREPARE else None
         key = stage_key(spec, self.inputs, processes_of(spec, self.place), origins)
-        return self._commit(store, outputs, output.metrics, key, log)
+        return self._commit(store, outputs | dict(output.stored), output.metrics, key, log)
 
     def _commit(
         self, store: ObjectStore, outputs: dict[str, OutputFile], metrics: StageMetrics, key: StageKeyRecord | None, log: EventLog
@@ -236,6 +239,18 @@ class _Attempt:
         committed = commit(store, manifest)
         outcome = _done(committed.manifest, committed.ref)
         return outcome if committed.won else outcome.model_copy(update={"outcome": "superseded"})
+
+    def remove_unneeded(self, store: ObjectStore, log: EventLog) -> None:
+        """What `storage.retain` asks for. A store that fails does not change the attempt's result: the next stage removes the rest."""
+        try:
+            found = remove_unneeded(store, self.spec)
+        except SERError as error:
+            log.event("models-not-removed", message=error.message)
+            return
+        if found.models:
+            log.event("models-removed", models=[told(one) for one in found.models], bytes=found.bytes)
+        if found.kept_for:
+            log.event("models-kept", reason=f"{', '.join(found.kept_for)} took stages over from this run, so it keeps all its models")
 
     def save_log(self, store: ObjectStore, log: EventLog) -> str | None:
         """Upload the log. A failed upload does not change the attempt's result."""

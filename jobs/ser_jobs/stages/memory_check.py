@@ -8,6 +8,7 @@ from ser_core.data.reading.weight_headers import shape_of_folder
 from ser_core.errors import OutOfMemory
 from ser_core.memory.plan import Models, StagePlan, plan
 from ser_core.memory.words import memory_line, remedy
+from ser_core.store.model_folder import root
 
 
 def refuse_what_does_not_fit(
@@ -30,7 +31,7 @@ def refuse_what_does_not_fit(
     """
     if gpu_memory is None:
         return None
-    models = Models(**{model: shape_of_folder(folder) for model, folder in folders.items()})
+    models = Models(**{model: shape_of_folder(root(folder)) for model, folder in folders.items()})
     there = getattr(spec.resources, stage).model_copy(update={"gpus": processes, "nodes": 1, "gpu_memory": str(gpu_memory)})
     found = plan(stage, spec, models, there)
     if found is not None and not found.fits:

@@ -24,11 +24,14 @@ def policy_spec(context: StageContext) -> PolicySpec:
     return spec
 
 
+def start_of_policy(context: StageContext) -> tuple[InputRole, str]:
+    """Input and folder of the policy that the stage starts from: the fine-tuned policy if there is one, else the base."""
+    return (InputRole.POLICY, "model") if InputRole.POLICY in context.inputs else (InputRole.PREPARED, "policy")
+
+
 def starting_policy(context: StageContext) -> Path:
-    """Folder of the policy that the stage starts from: the fine-tuned policy if there is one, else the base."""
-    if InputRole.POLICY in context.inputs:
-        return context.fetch_folder(InputRole.POLICY, "model")
-    return context.fetch_folder(InputRole.PREPARED, "policy")
+    """Local copy of the policy that the stage starts from."""
+    return context.fetch_folder(*start_of_policy(context))
 
 
 def training_prompts(context: StageContext) -> list[str]:

@@ -23,9 +23,11 @@ from ser_core.learn.policy.scorers import RewardModelScorer, Scorer
 from ser_core.learn.policy.vllm_generation import VllmGenerator
 from ser_core.learn.reward.reward_model import load
 from ser_core.memory.training import UNSHARDED
+from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.memory_check import refuse_what_does_not_fit
-from ser_jobs.stages.policy_inputs import heldout_prompts, policy_spec, starting_policy, training_prompts
+from ser_jobs.stages.model_output import base_files, model_files
+from ser_jobs.stages.policy_inputs import heldout_prompts, policy_spec, start_of_policy, starting_policy, training_prompts
 from ser_jobs.stages.policy_progress import PolicyProgress
 
 _WARM_UP = 20
@@ -107,10 +109,11 @@ class _Ppo:
         if context.rank > 0:
             return None
         context.silent("writing the policy")
-        self._policy.export(context.workdir / "model")
+        self._policy.store(context.workdir / MODEL, base=self._start)
         return StageOutput(
             _write(context.workdir, alignment.state.history, progress.baseline, after),
             self._metrics(alignment, progress.baseline, after, made_of, critic_note),
+            base_files(context, *start_of_policy(context)),
         )
 
     def _make_critic(self) -> tuple[Critic | None, str]:
@@ -214,8 +217,7 @@ def _write(folder: Path, history: Sequence[StepMetrics], before: Sequence[Answer
         for old, new in zip(before, after, strict=True)
     ]
     files["answers.jsonl"].write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    model = {path.relative_to(folder).as_posix(): path for path in sorted((folder / "model").rglob("*")) if path.is_file()}
-    return files | model
+    return files | model_files(folder)
 
 
 def _row(metrics: StepMetrics) -> PolicyStep:

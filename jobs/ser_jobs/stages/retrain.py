@@ -1,4 +1,4 @@
-"""The stage `retrain`, and the three controls: train a reward model, export it, and evaluate the exported model.
+"""The stage `retrain`, and the three controls: train a reward model, store it, and evaluate what was stored.
 
 `Plan` says which trainings there are, `Position` which of them are finished. Where the plan has cross-fit folds, the margins of their
 held-back pairs and the dev margins share one temperature, which is fitted on both together.
@@ -6,6 +6,7 @@ held-back pairs and the dev margins share one temperature, which is fitted on bo
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,12 @@ from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, count_steps, train
 from ser_core.learn.trust.calibration import fit_temperature
 from ser_core.learn.trust.evaluation import evaluate, report
+from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.memory_check import refuse_what_does_not_fit
+from ser_jobs.stages.model_output import base_files, model_files
 from ser_jobs.stages.retrain_plan import make_plan
-from ser_jobs.stages.training_data import Example, starts_from, training_data
+from ser_jobs.stages.training_data import Example, is_trained_on, starts_from, training_data
 from ser_jobs.stages.training_progress import TrainingProgress
 
 
@@ -74,11 +77,11 @@ class _Retrain:
         self._progress = TrainingProgress(context, self._plan.work(self._training, evaluated), evaluated, precision.device)
 
     def run(self) -> StageOutput:
-        """Cross-fit where dev is small, train, export, score, calibrate, evaluate."""
+        """Cross-fit where dev is small, train, store, score, calibrate, evaluate."""
         for held_back in self._plan.folds[self._progress.position.folds :]:
             self._cross_fit(held_back)
         history, truncated = self._train()
-        model = self._load_exported()
+        model = self._load_stored()
         dev, heldout = self._evaluated(model, self._dev, 0), self._evaluated(model, self._heldout, len(self._dev))
 
         self._context.silent("evaluating")
@@ -100,30 +103,33 @@ class _Retrain:
             dev=evaluate(dev, temperature, self._of_best("dev_scores.parquet")),
             heldout=evaluate(heldout, temperature, self._of_best("heldout_scores.parquet")),
         )
-        return StageOutput(self._write(dev, heldout, calibration, history, temperature), metrics)
+        files = self._write(dev, heldout, calibration, history, temperature)
+        return StageOutput(files, metrics, base_files(self._context, starts_from(self._context)))
 
     def _labeled(self, name: str) -> Sequence[LabeledPair]:
         return read_table(self._context.fetch(InputRole.PREPARED, name), LabeledPair)
 
-    def _load_exported(self) -> RewardModel:
-        """The exported model. Only rank 0 has its files; it broadcasts the weights to the other ranks."""
+    @cached_property
+    def _start(self) -> Path:
+        """Folder of the weights that each training starts from."""
+        return self._context.fetch_folder(starts_from(self._context), MODEL)
+
+    def _load_stored(self) -> RewardModel:
+        """The model as it is stored. Only rank 0 has its files; it broadcasts the weights to the other ranks."""
         settings = self._context.spec.spec.reward_model
-        exported = self._context.workdir / "model"
-        folder = exported if self._context.rank == 0 else self._context.fetch_folder(starts_from(self._context), "model")
-        model = load(folder, self._precision, max_length=settings.max_length, frozen=True)
+        stored = self._context.workdir / MODEL
+        model = load(stored if self._context.rank == 0 else self._start, self._precision, max_length=settings.max_length, frozen=True)
         if self._context.world_size > 1:
-            self._context.silent("broadcasting the exported model")
+            self._context.silent("broadcasting the model")
             give_weights(model.network)
         return model
 
     def _load_to_train(self) -> RewardModel:
         settings = self._context.spec.spec.reward_model
-        folder = self._context.fetch_folder(starts_from(self._context), "model")
+        models = {"reward": self._start}
         self._context.silent("loading the model")
-        refuse_what_does_not_fit(
-            "retrain", self._context.spec.spec, {"reward": folder}, processes=self._context.world_size, gpu_memory=gpu_memory()
-        )
-        return load(folder, self._precision, max_length=settings.max_length, seed=self._training.seed, adapter=settings.adapter)
+        refuse_what_does_not_fit("retrain", self._context.spec.spec, models, processes=self._context.world_size, gpu_memory=gpu_memory())
+        return load(self._start, self._precision, max_length=settings.max_length, seed=self._training.seed, adapter=settings.adapter)
 
     def _cross_fit(self, held_back: NDArray[np.int64]) -> None:
         """Train one fold's model without the pairs ``held_back``, then score these with it."""
@@ -136,13 +142,13 @@ class _Retrain:
         self._progress.finish_fold({score.id: score.score_1 - score.score_2 for score in scores})
 
     def _train(self) -> tuple[Sequence[TrainingStep], int]:
-        """Train on everything and export; returns the steps and the number of truncated pairs."""
+        """Train on everything and store the model; returns the steps and the number of truncated pairs."""
         model = self._load_to_train()
         pairs = _encoded(model, self._examples)
         state = self._fit(model, pairs, self._plan.steps)
-        self._context.silent("exporting the model")
+        self._context.silent("writing the model")
         if self._context.rank == 0:
-            model.export(self._context.workdir / "model")
+            model.store(self._context.workdir / MODEL, base=self._start, half=not is_trained_on(self._context))
         return state.history, sum(pair.better.truncated or pair.worse.truncated for pair in pairs)
 
     def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int) -> TrainingState:
@@ -188,8 +194,7 @@ class _Retrain:
         details = {"dev": report(dev, temperature), "heldout": report(heldout, temperature)}
         (folder / "evaluation.json").write_text(json.dumps(details, indent=2) + "\n", encoding="utf-8")
         names = ("dev_scores.parquet", "heldout_scores.parquet", "calibration.parquet", "training.parquet", "evaluation.json")
-        model = {path.relative_to(folder).as_posix(): path for path in sorted((folder / "model").rglob("*")) if path.is_file()}
-        return {name: folder / name for name in names} | model
+        return {name: folder / name for name in names} | model_files(folder)
 
 
 def _encoded(model: RewardModel, examples: Sequence[Example]) -> list[TrainingPair]:

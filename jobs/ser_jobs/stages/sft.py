@@ -4,13 +4,15 @@ from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
 from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
-from ser_core.learn.compute.pretrained import export
+from ser_core.learn.compute.pretrained import store
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.policy import load_causal
 from ser_core.learn.policy.supervised import count_steps, encode_demonstrations, fine_tune
+from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.memory_check import refuse_what_does_not_fit
-from ser_jobs.stages.policy_inputs import policy_spec, starting_policy
+from ser_jobs.stages.model_output import base_files, model_files
+from ser_jobs.stages.policy_inputs import policy_spec, start_of_policy, starting_policy
 from ser_jobs.stages.policy_progress import SupervisedProgress
 
 
@@ -56,8 +58,8 @@ def body(context: StageContext) -> StageOutput | None:
         ).losses
     if context.rank > 0:
         return None
-    context.silent("exporting the policy")
-    export(network, tokenizer, context.workdir / "model")
+    context.silent("writing the policy")
+    store(network, tokenizer, context.workdir / MODEL, base=base, products=precision.autocast, half=False)  # PPO trains on it
     metrics = SupervisedMetrics(
         steps=len(losses),
         answers=len(rows),
@@ -67,6 +69,4 @@ def body(context: StageContext) -> StageOutput | None:
     )
     steps = context.workdir / "sft.parquet"
     write_table(steps, SupervisedStep, (SupervisedStep(number, loss) for number, loss in enumerate(losses, 1)))
-    folder = context.workdir
-    model = {path.relative_to(folder).as_posix(): path for path in sorted((folder / "model").rglob("*")) if path.is_file()}
-    return StageOutput({"sft.parquet": steps} | model, metrics)
+    return StageOutput({"sft.parquet": steps} | model_files(context.workdir), metrics, base_files(context, *start_of_policy(context)))

@@ -45,7 +45,7 @@ class StageWatch:
 
     def _newest(self) -> dict[str, Path] | None:
         """Files of the newest checkpoint, in one folder; None: there is none. All ranks call it together."""
-        saved = self._context.checkpoints.newest(self._context.workdir)
+        saved = self._context.newest_checkpoint()
         agree_on_the_step(saved[0] if saved else -1, self._device)
         if saved is None:
             return None

@@ -62,6 +62,13 @@ def starts_from(context: StageContext) -> InputRole:
     return InputRole.LABELER if continues else InputRole.PREPARED
 
 
+def is_trained_on(context: StageContext) -> bool:
+    """Whether a later stage may train on the weights of this one. The seed model is one for all rules (`ser_core.store.stage_key`)."""
+    if context.spec.stage is not StageKind.RETRAIN:
+        return False
+    return context.spec.iteration == 0 or context.spec.spec.loop.starts_from_previous
+
+
 def _seed(context: StageContext) -> list[Example]:
     pairs = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
     return [Example(pair.id, pair.prompt, pair.chosen, pair.rejected) for pair in pairs]

@@ -265,6 +265,12 @@ REMEDIES = (
         "an object of the run was damaged, replaced or removed in the store",
         "restore the object, and let nobody else write under the run's prefix; if it cannot be restored, begin another run",
     ),
+    Remedy(
+        ("ModelRemoved",),
+        "a reward model that is asked for was removed from the store, as storage.retain: best says",
+        "use the run's best model; another run with storage.retain: all keeps every one",
+        Then.ANEW,
+    ),
     # The spec (ser_core.data, ser_core.learn, ser_jobs)
     Remedy(("SpecError",), "the SERRun cannot be carried out as it is written", "correct the field that the message names", Then.ANEW),
     Remedy(

@@ -7,6 +7,7 @@ scores a third of a percent of all pairs would tie exactly.
 import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,11 +91,37 @@ def freeze(network: Any, precision: Precision) -> Any:
     """
     network.requires_grad_(False)
     if precision.autocast is not None:
-        embeddings = network.get_input_embeddings()
-        for part in without_adapter(network).base_model.modules():
-            if isinstance(part, nn.Linear | Conv1D) and part.weight is not embeddings.weight:
-                part.weight.data = part.weight.data.to(precision.autocast)
+        for weight in _multiplied(network):
+            weight.data = weight.data.to(precision.autocast)
     return network
+
+
+def narrow(network: Any, products: torch.dtype) -> None:
+    """Keep a network's numbers in the type of its products wherever that changes nothing of what is computed with it.
+
+    That is the case for matrices that are multiplied in this type anyhow, and for numbers that it expresses exactly, as those of a base
+    that came in it. Loaded as fp32 again, the network computes the same bits under autocast.
+    """
+    multiplied = {id(weight) for weight in _multiplied(network)} | {id(weight) for weight in _output(network)}
+    for weight in network.parameters():
+        rounded = weight.data.to(products)
+        if id(weight) in multiplied or torch.equal(rounded.to(weight.dtype), weight.data):
+            weight.data = rounded
+
+
+def _multiplied(network: Any) -> Iterator[nn.Parameter]:
+    """The matrices of the trunk, which share no weights with the embeddings."""
+    embeddings = network.get_input_embeddings()
+    for part in without_adapter(network).base_model.modules():
+        if isinstance(part, nn.Linear | Conv1D) and part.weight is not embeddings.weight:
+            yield part.weight
+
+
+def _output(network: Any) -> Iterator[nn.Parameter]:
+    """The output layer of a language model, if it has weights of its own. A reward model has none: its head is computed in fp32."""
+    layer = network.get_output_embeddings()
+    if isinstance(layer, nn.Linear) and layer.weight is not network.get_input_embeddings().weight:
+        yield layer.weight
 
 
 def gpu_memory() -> int | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from ser_core.errors import SERError, SpecError, is_disk_full
 from ser_core.learn.compute.fit import Loaded, refuse_unfit
+from ser_core.learn.compute.precision import narrow
+from ser_core.learn.compute.stored_adapter import merge, write_adapter
+from ser_core.store.model_folder import BASE, is_adapter
 
 FROM_THE_FOLDER_ALONE: Mapping[str, bool] = MappingProxyType({"local_files_only": True, "trust_remote_code": False})
 """Options of every ``from_pretrained``: no hub, and none of a model's own code. Without a plain no transformers asks on a terminal."""
@@ -22,6 +26,9 @@ _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory"
 def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[Any, Any]:
     """An fp32 network and its tokenizer. The network has a row of embeddings for every token.
 
+    A stored adapter is merged into its base, in fp32 and on the CPU. The network's attribute ``lacking`` has the names of the weights that
+    none of the files had, such as a new head's.
+
     Args:
         kind: An auto class of transformers.
         folder: Where they are.
@@ -31,6 +38,15 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
     Raises:
         SpecError: ``kind`` cannot make a network of it, or the weights do not fit that network.
     """
+    if is_adapter(folder):
+        with torch.random.fork_rng(devices=[]):  # a head that the base lacks comes from the adapter, so no random number is used up
+            network, _ = load_network(kind, folder / BASE, field, **options)
+        merge(network, folder)
+        with told_of_the_model(field, "its tokenizer cannot be loaded"):
+            tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
+        lengthen(network, tokenizer)
+        network.lacking = ()
+        return network, tokenizer
     with told_of_the_model(field, f"{kind.__name__} cannot load it"):
         tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
         config = AutoConfig.from_pretrained(folder, **FROM_THE_FOLDER_ALONE, **options)
@@ -45,6 +61,7 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
         )
         refuse_unfit(network, told, field, new_head=kind is AutoModelForSequenceClassification)
         lengthen(network, tokenizer)
+    network.lacking = (*sorted(told["missing_keys"]), *sorted(name for name, *_ in told["mismatched_keys"]))
     return network, tokenizer
 
 
@@ -145,8 +162,43 @@ def lengthen(network: Any, tokenizer: Any) -> None:
         network.resize_token_embeddings(last_token(tokenizer) + 1, mean_resizing=False)
 
 
-def export(network: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a plain transformers model and its tokenizer, adapter merged, in safetensors. Ends the training of an adapter."""
+def store(network: Any, tokenizer: Any, folder: Path, *, base: Path, products: torch.dtype | None, half: bool) -> None:
+    """Write a trained model as it is kept in a store: an adapter as an adapter, all weights as a plain model.
+
+    Args:
+        network: After its training; without an adapter and with ``half`` it can only be used to compute with afterwards.
+        tokenizer: Its tokenizer.
+        folder: A new folder.
+        base: Folder that the network was loaded from.
+        products: Type of the products that it was trained with; None: fp32.
+        half: Whether nothing trains on it later, so that it is kept as it is computed (`precision.narrow`).
+    """
+    if hasattr(network, "peft_config"):
+        write_adapter(network, folder, base, products)
+        tokenizer.save_pretrained(folder)
+    else:
+        export(network, tokenizer, folder, products=products if half else None)
+
+
+def export(network: Any, tokenizer: Any, folder: Path, *, products: torch.dtype | None = None) -> None:
+    """Write a plain transformers model and its tokenizer, adapter merged, in safetensors. Ends the training of an adapter.
+
+    Args:
+        network: The network.
+        tokenizer: Its tokenizer.
+        folder: A new folder.
+        products: Type of the products that the network is computed with: it is kept as `precision.narrow` says. None: in fp32.
+    """
     network = network.merge_and_unload() if hasattr(network, "merge_and_unload") else network
+    if products is not None:
+        narrow(network, products)
     network.save_pretrained(folder)
+    if products is not None:
+        _loads_as_fp32(folder / "config.json")
     tokenizer.save_pretrained(folder)
+
+
+def _loads_as_fp32(path: Path) -> None:
+    """Let transformers load an export of several types without rounding what is not bf16."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")

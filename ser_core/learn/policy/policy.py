@@ -18,7 +18,8 @@ from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.pieces import Pieces
 from ser_core.learn.compute.precision import Precision, freeze
-from ser_core.learn.compute.pretrained import export, load_network
+from ser_core.learn.compute.pretrained import export, load_network, store
+from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.policy.batches import Sequences
 from ser_core.learn.policy.log_probabilities import log_probabilities, passes_logits_on
 
@@ -73,6 +74,13 @@ class Policy:
         """
         export(self.network, self.tokenizer, folder)
 
+    def store(self, folder: Path, *, base: Path) -> None:
+        """Write the policy as it is kept in a store (`pretrained.store`); ``base`` is the folder that it was loaded from.
+
+        Nothing trains on it later.
+        """
+        store(self.network, self.tokenizer, folder, base=base, products=self.precision.autocast, half=True)
+
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and weights that training changes."""
         return ((name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad)
@@ -82,7 +90,7 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
     """Load a policy. Its reference policy is the same model, frozen.
 
     Args:
-        folder: Folder of a causal language model with its tokenizer, weights in safetensors.
+        folder: Folder of a causal language model with its tokenizer, weights in safetensors; or of a stored adapter of one.
         precision: Device and number types of the computation.
         adapter: Train a LoRA adapter instead of all weights. Then the reference policy needs no second copy of the model.
         seed: Seed of a new adapter.
@@ -113,6 +121,12 @@ def load_causal(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
 
         network = get_peft_model(network, lora(adapter, "CAUSAL_LM"))
     return network.to(precision.device).eval(), tokenizer
+
+
+def export_stored(stored: Path, folder: Path) -> None:
+    """Write a stored adapter of a policy, merged, as a plain model."""
+    network, tokenizer = load_network(AutoModelForCausalLM, stored, "policy")
+    export(network, tokenizer, folder, products=products_of(stored))
 
 
 def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from ser_core.learn.compute.pieces import gathered
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.policy import Policy
 from ser_core.memory.plan import VLLM_SHARE
+from ser_core.store.model_folder import root
 
 LARGEST_DIFFERENCE = 0.1
 """Largest difference between the log-probabilities of engine and policy, in nats per token, mean over an answer, that can be rounding.
@@ -44,7 +45,7 @@ class VllmGenerator:
         self._vllm = _import_vllm()
         try:
             self._engine = self._vllm.LLM(
-                str(folder),
+                str(root(folder)),
                 load_format="dummy",  # the weights come from the policy
                 # An untied head is loaded like every other weight. vLLM's CPU engine does not update a tied head.
                 hf_overrides={"tie_word_embeddings": False},

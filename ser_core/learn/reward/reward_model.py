@@ -19,7 +19,8 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.compute.precision import Precision, autocast, freeze
-from ser_core.learn.compute.pretrained import export, last_token, load_network, told_of_the_model
+from ser_core.learn.compute.pretrained import export, last_token, load_network, store, told_of_the_model
+from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.reward.batching import Batch
 from ser_core.learn.reward.encoding import Encoder
 
@@ -52,6 +53,16 @@ class RewardModel:
         """Write a plain transformers model and its tokenizer, adapters merged, in safetensors. Ends the training of an adapter."""
         export(self.network, self.tokenizer, folder)
 
+    def store(self, folder: Path, *, base: Path, half: bool) -> None:
+        """Write the model as it is kept in a store (`pretrained.store`).
+
+        Args:
+            folder: A new folder.
+            base: Folder that it was loaded from.
+            half: Whether nothing trains on it later.
+        """
+        store(self.network, self.tokenizer, folder, base=base, products=self.precision.autocast, half=half)
+
 
 def load(
     folder: Path,
@@ -65,7 +76,7 @@ def load(
     """Load a model from its files.
 
     Args:
-        folder: A transformers model with its tokenizer, of any head; weights in safetensors.
+        folder: A transformers model with its tokenizer, of any head, weights in safetensors; or a stored adapter.
         precision: How to compute it.
         max_length: Tokens of prompt and answer together; models with fewer positions lower it.
         seed: Seed of a new head and of the adapter; not used where the folder holds a reward model already.
@@ -93,6 +104,13 @@ def load(
     network = (freeze(network, precision) if frozen else network).to(precision.device).eval()
     _compute_head_alone(network, precision)
     return RewardModel(network, tokenizer, encoder, precision, limit)
+
+
+def export_stored(stored: Path, folder: Path) -> None:
+    """Write a stored adapter of a reward model, merged, as the plain model whose scores were evaluated."""
+    products = products_of(stored)
+    model = load(stored, Precision("cpu", products), max_length=1 << 30)
+    export(model.network, model.tokenizer, folder, products=products)
 
 
 def _separate_padding(network: Any, tokenizer: Any) -> None:

@@ -99,7 +99,15 @@ _SPEC = frozenset(
             "ModelNotSupported",
         ),
         *("CriticNotSupported", "MissingPackage", "GeneratorRefused", "GeneratorOutOfStep", "MaxLengthTooLarge"),
-        *("HubClientMissing", "HubAccessDenied", "UnevenShares", "WorldSizeChanged", "CheckpointIncomplete", "NoHiddenLabels"),
+        *(
+            "HubClientMissing",
+            "HubAccessDenied",
+            "UnevenShares",
+            "WorldSizeChanged",
+            "CheckpointIncomplete",
+            "NoHiddenLabels",
+            "ModelRemoved",
+        ),
         RESULT_MISMATCH,
     }
 )

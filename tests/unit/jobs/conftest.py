@@ -74,7 +74,7 @@ class RunWorkshop:
             attempt=1,
             writer="w",
             inputs={},
-            outputs=upload_outputs(self.store, RUN, 0, stage, 1, output.files),
+            outputs=upload_outputs(self.store, RUN, 0, stage, 1, output.files) | dict(output.stored),
             metrics=output.metrics,
             code_version="0",
             seed=0,
@@ -91,6 +91,7 @@ class RunWorkshop:
         rule: str = "calibrated",
         retrain_from: str | None = None,
         policy: dict[str, Any] | None = None,
+        adapter: dict[str, Any] | None = None,
         steps: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
         rank: int = 0,
@@ -98,7 +99,7 @@ class RunWorkshop:
     ) -> StageContext:
         spec = SERRunSpec.model_validate(
             {
-                "rewardModel": {"base": "hf://organisation/model", "maxLength": 64, "precision": "fp32"},
+                "rewardModel": {"base": "hf://organisation/model", "maxLength": 64, "precision": "fp32", "adapter": adapter},
                 "data": {"source": {"uri": "hf://organisation/data"}},
                 "training": {"pairsPerStep": 8, "tokensPerBatch": 256, "learningRate": 0.01, "epochs": 2},
                 "loop": {"rule": rule, "retrainFrom": retrain_from},

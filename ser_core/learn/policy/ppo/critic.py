@@ -21,7 +21,9 @@ from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import heads, without_adapter
 from ser_core.learn.compute.precision import Precision, autocast
 from ser_core.learn.compute.pretrained import load_network
+from ser_core.learn.compute.stored_adapter import fits_into, go_on_from
 from ser_core.learn.policy.batches import Sequences
+from ser_core.store.model_folder import BASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def make_critic(
     """Make the critic from the reward model if possible, else from the policy.
 
     Args:
-        reward_model: Folder of the exported reward model.
+        reward_model: Folder of the reward model, as it is stored.
         policy: Folder that the policy was loaded from.
         precision: Device and number types of the computation.
         vocabulary: The policy's tokens and their ids.
@@ -109,12 +111,15 @@ def load_critic(
     adapter: AdapterSpec | None = None,
     seed: int = 0,
 ) -> Critic:
-    """Make a critic from an exported reward model; the reward head becomes the value head. Arguments as in `make_critic`.
+    """Make a critic from a reward model as it is stored; the reward head becomes the value head. Arguments as in `make_critic`.
+
+    Where both have adapters, the critic's goes on from the reward model's, and the trunk below it stays the base.
 
     Raises:
         SpecError: The reward model's tokens are not the policy's, it is not causal, or its head is more than one linear layer.
     """
-    network, tokenizer = load_network(AutoModelForSequenceClassification, folder, "rewardModel", num_labels=1)
+    goes_on = adapter is not None and fits_into(folder, adapter.rank)
+    network, tokenizer = load_network(AutoModelForSequenceClassification, folder / BASE if goes_on else folder, "rewardModel", num_labels=1)
     known = tokenizer.get_vocab()
     strange = sorted(token for token, number in vocabulary.items() if known.get(token) != number)
     if strange:
@@ -124,7 +129,10 @@ def load_critic(
     network.eval()
     if not _causal(network):
         raise _unfit("a token's hidden state depends on later tokens, so it would know the answer in advance")
-    return Critic(_ready(network, precision, adapter, seed), True, precision)
+    network = _ready(network, precision, adapter, seed)
+    if goes_on:
+        go_on_from(network, folder)
+    return Critic(network, True, precision)
 
 
 def critic_from_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> Critic:

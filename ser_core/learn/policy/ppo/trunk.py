@@ -1,7 +1,8 @@
 """One frozen trunk for policy and critic where both only train adapters: weights that are the same are stored once.
 
-An exported reward model has its adapter merged. Where it comes from the policy's base, each of its matrices is the base's and a
-difference of low rank, and that difference is an adapter again: the critic then is the shared trunk, this adapter and the reward head.
+A critic whose adapter goes on from the reward model's lies on the base: where that is the policy's, nothing has to be found out. Merged
+adapters are those of earlier versions, and of loops that each began with the weights of the one before: there each matrix is the base's and
+a difference of low rank, and if the critic's adapter can hold it, it becomes an adapter again.
 """
 
 from typing import Any
@@ -26,7 +27,7 @@ def share_trunk(policy: Policy, critic: Critic) -> float:
 
     Args:
         policy: With an adapter.
-        critic: With an adapter that was not trained yet.
+        critic: With an adapter that is new, or goes on from the reward model's.
 
     Returns:
         Share of the critic's frozen numbers that take no memory of their own any more.
@@ -54,20 +55,22 @@ def share_trunk(policy: Policy, critic: Critic) -> float:
 
 
 def _moved_into_adapter(layer: Any, base: torch.Tensor) -> bool:
-    """Replace a matrix by ``base`` and put their difference into the layer's adapter, if it has so low a rank."""
+    """Replace a matrix by ``base`` and put what the layer computes beyond it into its adapter, if that has so low a rank."""
     weight = layer.get_base_layer().weight
     if weight.shape != base.shape:
         return False
     if torch.equal(weight, base):
         return True
     (down,), (up,), (scale,) = layer.lora_A.values(), layer.lora_B.values(), layer.scaling.values()
-    difference, rank = weight.data - base.data, down.weight.shape[0]
+    learnt = (up.weight.data @ down.weight.data) * scale
+    difference, rank = weight.data + learnt - base.data, down.weight.shape[0]
     left, sizes, right = torch.svd_lowrank(difference, q=min(*weight.shape, rank + _SPARE_RANK), niter=4)
     roots = sizes[:rank].sqrt()
     found_up, found_down = left[:, :rank] * roots, (right[:, :rank] * roots).T
     if torch.linalg.norm(difference - found_up @ found_down) > _LARGEST_REST * torch.linalg.norm(difference):
         return False
     down.weight.data[: len(roots)] = found_down
+    up.weight.data.zero_()
     up.weight.data[:, : len(roots)] = found_up / scale
     weight.data = base.data
     return True

@@ -15,11 +15,12 @@ from ser_core.api.status import StageKind
 from ser_core.data.tables import CalibrationPair, Decision, EvaluatedPair, LabeledPair, PoolPair, TrainingStep, read_table
 from ser_core.errors import DataError, Interrupted
 from ser_core.learn.compute.precision import Precision
-from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.reward_model import export_stored, load
 from ser_core.learn.reward.scoring import score_pairs
 from ser_jobs.stages.retrain import body
 
 SEED_MODEL = (StageKind.RETRAIN, 0)
+ADAPTER = {"rank": 2, "alpha": 4}
 
 
 def digests(output):
@@ -43,6 +44,31 @@ def test_the_exported_model_is_the_one_that_was_evaluated(workshop):
     assert (output.metrics.steps, output.metrics.seed_pairs, output.metrics.self_labeled_pairs) == (6, 24, 0)
     assert len(read_table(output.files["training.parquet"], TrainingStep)) == 6
     assert json.loads(output.files["evaluation.json"].read_text()).keys() == {"dev", "heldout"}
+
+
+def test_an_adapter_is_stored_as_one_and_its_export_is_what_was_evaluated(workshop, tmp_path):
+    workshop.give_output(InputRole.LABELER, workshop.run(body, *SEED_MODEL, adapter=ADAPTER))
+    labeler = workshop.context(*SEED_MODEL).inputs[InputRole.LABELER].outputs
+    base = workshop.context(*SEED_MODEL).inputs[InputRole.PREPARED].outputs["model/model.safetensors"]
+    assert labeler["model/base/model.safetensors"] == base, "the base's own file, not a copy"
+
+    kept = Decision("pool00", 1.0, 0.0, 1, 0.9, 1, kept=True, target=1.0, weight=1.0, agrees=None)
+    workshop.give(InputRole.KEPT, {"decisions.parquet": (Decision, [kept])})
+    context = workshop.context(StageKind.RETRAIN, 1, adapter=ADAPTER, retrain_from="previous")
+    output = body(context)
+    assert output.stored["model/base/base/model.safetensors"] == base
+    assert output.stored["model/base/adapter_model.safetensors"] == labeler["model/adapter_model.safetensors"]
+
+    export_stored(output.files["model/adapter_config.json"].parent, tmp_path / "plain")
+    dev = read_table(output.files["dev_scores.parquet"], EvaluatedPair)
+    assert [(pair.score_chosen, pair.score_rejected) for pair in dev] == scored(workshop, tmp_path / "plain")
+
+
+def scored(workshop, folder):
+    """Scores of the dev pairs by the model in a folder."""
+    pairs = [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, "") for pair in workshop.tables["dev.parquet"][1]]
+    found, _ = score_pairs(load(folder, Precision("cpu"), max_length=64), pairs, 256, np.full((12, 2), np.nan))
+    return [(pair.score_1, pair.score_2) for pair in found]
 
 
 def test_progress_ends_at_its_total(workshop):

@@ -8,6 +8,7 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table
 from ser_core.errors import DataError, Interrupted
+from ser_core.learn.policy.policy import export_stored
 from ser_jobs.stages.sft import body
 
 POLICY = {
@@ -83,12 +84,16 @@ def test_a_checkpoint_of_an_earlier_version_is_set_aside_and_the_fine_tuning_sta
     assert "checkpoint-set-aside" not in tuning.events.told
 
 
-def test_an_adapter_is_merged_into_the_policy(tuning, qwen):
-    output = tuning.run(body, StageKind.SFT, policy={**POLICY, "adapter": {"rank": 2, "alpha": 4}})
+def test_an_adapter_is_stored_beside_a_pointer_to_the_base(tuning, qwen, tmp_path):
+    context = tuning.context(StageKind.SFT, policy={**POLICY, "adapter": {"rank": 2, "alpha": 4}})
+    output = body(context)
 
-    folder = output.files["model/config.json"].parent
-    assert not any("adapter" in name for name in output.files)
-    assert loss_of(folder, "w1", "w1 w20 w30") != loss_of(qwen, "w1", "w1 w20 w30")
+    assert "model/adapter_model.safetensors" in output.files
+    assert not any(name.startswith("model/base/") for name in output.files)
+    policy = context.inputs[InputRole.PREPARED].outputs
+    assert output.stored == {f"model/base/{name[len('policy/') :]}": part for name, part in policy.items() if name.startswith("policy/")}
+    export_stored(output.files["model/adapter_config.json"].parent, tmp_path / "plain")
+    assert loss_of(tmp_path / "plain", "w1", "w1 w20 w30") != loss_of(qwen, "w1", "w1 w20 w30")
 
 
 def test_neither_dev_nor_pool_nor_held_out_answers_are_learnt(tuning, workshop, bert, qwen):
