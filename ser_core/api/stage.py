@@ -134,6 +134,8 @@ class PrepareMetrics(Record):
     dropped: dict[str, int] = Field(default_factory=dict)
     """Unusable rows by reason."""
     warnings: tuple[str, ...] = ()
+    misfits: tuple[str, ...] = ()
+    """Later stages that no GPU of `resources` holds by the memory plan, each with what would help."""
 
 
 class LabelMetrics(Record):

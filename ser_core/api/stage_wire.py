@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ser_core.api.model import unknown_fields
 from ser_core.api.problems import UNKNOWN, problems
+from ser_core.api.serrun import ResourcesSpec, StageResources
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import StageKind
 from ser_core.errors import SpecError
@@ -36,7 +37,15 @@ NOT_SENT: Mapping[str, Any] = {
     "hub": {"credentials_secret": True},
 }
 """The fields of the spec that no stage reads: they are for the planner, the operator and `ser`. `splitSeed` goes to `prepare`
-alone. Every other field is sent, so that an old image refuses one that is forgotten here, and none is ever left out by mistake."""
+alone, as do `GPUS` of `resources`. Every other field is sent, so that an old image refuses one that is forgotten here, and none is
+ever left out by mistake."""
+
+GPUS = ("gpus", "nodes", "gpu_memory")
+NOT_WARNED_OF: Mapping[str, Any] = {
+    name: True if name in ("prepare", "filter") else dict.fromkeys(StageResources.model_fields.keys() - set(GPUS), True)
+    for name in ResourcesSpec.model_fields
+}
+"""Of `resources`, what `prepare` does not need either: it warns where the GPUs of a later stage are too small."""
 
 ALWAYS_SENT = ("version",)
 """Fields of a `StageSpec` that are sent although they have their default, as dotted paths. One goes in here when its default changes, and
@@ -45,7 +54,8 @@ a new one whose default is not what the images without it do: an older image wou
 
 def write_stage_spec(spec: StageSpec) -> str:
     """``spec`` as JSON for `read_stage_spec` of any version."""
-    sent = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"spec": NOT_SENT})
+    not_sent = {**NOT_SENT, "resources": NOT_WARNED_OF if spec.stage is StageKind.PREPARE else True}
+    sent = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"spec": not_sent})
     full = spec.model_dump(mode="json", by_alias=True)
     for path in (*ALWAYS_SENT, *_split_seed(spec)):
         _copy(full, sent, path.split("."))

@@ -23,6 +23,11 @@ def memory_line(found: StagePlan) -> str:
     return f"stage {found.stage}: {size} on {count}{spread}: {parts}"
 
 
+def misfit(found: StagePlan, spec: SERRunSpec, models: Models) -> str:
+    """What is said of a stage before it begins; empty: it fits."""
+    return "" if found.fits else f"{memory_line(found)}: does not fit; {remedy(found, spec, models)}"
+
+
 def remedy(found: StagePlan, spec: SERRunSpec, models: Models) -> str:
     """What would make a stage fit that does not: more GPUs, an adapter, or shorter batches, whichever of them helps."""
     ways = [*_more_gpus(found, spec, models), *_adapter(found, spec, models), *_shorter_batches(found, spec, models)]

@@ -56,6 +56,7 @@ WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
         "storage": "how stores are reached; what is read there is compared by content",
         "hub": "how the hub is reached; what is read there is compared by commit",
         "rewardModel.maxLength": "only checked against the model, also where prepare is taken over",
+        "resources": "only compared with what later stages need, for a warning",
         "policy.promptTokens": "only checked against the model, also where prepare is taken over",
         "policy.answerTokens": "only checked against the model, also where prepare is taken over",
         "policy.generator": "only checked for being installed, also where prepare is taken over",

@@ -73,6 +73,16 @@ def test_a_policy_and_its_prompts_are_copied_too(prepare, qwen, tmp_path):
     assert (provenance["policy"]["modelType"], provenance["prompts"]["rows"]) == ("qwen2", 2)
 
 
+def test_a_later_stage_that_no_gpu_of_its_own_holds_is_warned_of(prepare):
+    small = {"gpus": 1, "gpuMemory": "16Mi"}
+    resources = {"label": {"gpus": 1}, "retrain": small}
+    output, events = prepare(resources=resources, training={"tokensPerBatch": 65_536})
+    (told,) = output.metrics.misfits
+    assert told.startswith("stage retrain: ")
+    assert "it fits with" in told or "no number of GPUs" in told
+    assert events[2] == "does-not-fit"
+
+
 def test_a_policy_whose_rows_are_longer_than_its_positions_is_refused(prepare, qwen):
     with pytest.raises(SpecError, match=r"policy\.promptTokens \+ policy\.answerTokens = 640 is more than"):
         prepare(policy={"base": f"file://{qwen}"})

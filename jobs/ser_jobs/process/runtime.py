@@ -27,6 +27,7 @@ from ser_core.api.stage import (
     TAKEN_OVER,
     InputRole,
     ManifestRef,
+    PrepareMetrics,
     StageMetrics,
     StageResult,
     StageSpec,
@@ -286,7 +287,8 @@ def _as_ser_error(error: Exception, stage: StageKind) -> SERError:
 def _done(manifest: Manifest, ref: ManifestRef) -> StageResult:
     looked = manifest.take_over
     if looked is None:
-        return StageResult(outcome="done", manifest=ref, metrics=manifest.metrics)
+        misfits = "; ".join(manifest.metrics.misfits) if isinstance(manifest.metrics, PrepareMetrics) else ""
+        return StageResult(outcome="done", manifest=ref, metrics=manifest.metrics, message=misfits[:900])
     reason = NOT_TAKEN_OVER if looked.manifest is None else TAKEN_OVER
     return StageResult(outcome="done", manifest=ref, metrics=manifest.metrics, reason=reason, message=looked.told[:900])
 
@@ -313,7 +315,7 @@ def _report(path: str | None, result: StageResult) -> None:
     text = result.model_dump_json(by_alias=True)
     if len(text.encode()) > MAX_RESULT_BYTES and result.metrics is not None:
         # The manifest keeps the fields that do not fit. The planner needs none of them.
-        dropped: dict[str, Any] = {"notes": (), "warnings": (), "dropped": {}}
+        dropped: dict[str, Any] = {"notes": (), "warnings": (), "misfits": (), "dropped": {}}
         short = {name: empty for name, empty in dropped.items() if name in type(result.metrics).model_fields}
         text = result.model_copy(update={"metrics": result.metrics.model_copy(update=short)}).model_dump_json(by_alias=True)
     try:

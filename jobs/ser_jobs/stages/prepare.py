@@ -15,6 +15,8 @@ from ser_core.data.reading.base_model import BaseModel, check_base_model, check_
 from ser_core.data.reading.locations import Access
 from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
 from ser_core.learn.base_models import try_policy, try_reward_model
+from ser_core.memory.plan import Models, plans
+from ser_core.memory.words import misfit
 from ser_core.store.probe import probe
 from ser_jobs.process.context import StageContext, StageOutput
 
@@ -36,10 +38,15 @@ def body(context: StageContext) -> StageOutput:
     tried = try_reward_model(model, spec.reward_model, context.workdir / "model-trial")
     context.reporter.event("model-checked", base=model.location.pinned, model_type=model.model_type, new_parts=list(tried.new))
     policy = None if spec.policy is None else check_policy_base(spec.policy, access, context.workdir / "policy")
-    warnings = tried.warnings
+    shapes, warnings = [model.shape(tried.tensors)], tried.warnings
     if spec.policy is not None and policy is not None:
-        warnings += try_policy(policy, spec.policy, tried, context.workdir / "policy-trial").warnings
+        tried_policy = try_policy(policy, spec.policy, tried, context.workdir / "policy-trial")
+        shapes.append(policy.shape(tried_policy.tensors))
+        warnings += tried_policy.warnings
         context.reporter.event("policy-checked", base=policy.location.pinned, model_type=policy.model_type)
+    misfits = _misfits(spec, Models(*shapes))
+    for told in misfits:
+        context.reporter.event("does-not-fit", message=told)
     data_folder = context.workdir / "data"
     data_folder.mkdir()
     prepared = prepare_data(spec.data, spec.data.split_seed, access, data_folder, _kibibytes(context))
@@ -53,7 +60,13 @@ def body(context: StageContext) -> StageOutput:
         weights = {} if base is None else base.fetch(context.workdir / name, lambda: context.reporter.progress(0, 1, "files"))
         files |= {f"{name}/{file}": path for file, path in weights.items()}
     files["provenance.json"] = _write_provenance(data_folder / "provenance.json", model, policy, prepared, prompts)
-    return StageOutput(files, prepared.metrics.model_copy(update={"warnings": (*prepared.metrics.warnings, *warnings)}))
+    found = prepared.metrics
+    return StageOutput(files, found.model_copy(update={"warnings": (*found.warnings, *warnings), "misfits": misfits}))
+
+
+def _misfits(spec: SERRunSpec, models: Models) -> tuple[str, ...]:
+    """Later stages that no GPU of `resources` holds, each with what would help. Until they begin, `resources` can be changed."""
+    return tuple(told for found in plans(spec, models) if (told := misfit(found, spec, models)))
 
 
 def _prompts(spec: SERRunSpec, access: Access, heldout: Path, context: StageContext) -> Prompts | None:

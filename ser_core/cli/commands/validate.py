@@ -19,7 +19,7 @@ from ser_core.cli.access.stored_run import SOON, RunFile
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 from ser_core.memory.plan import Models, plans
-from ser_core.memory.words import memory_line, remedy
+from ser_core.memory.words import memory_line, misfit
 
 if TYPE_CHECKING:
     from ser_core.learn.base_models import Tried
@@ -166,8 +166,8 @@ def check_memory(spec: SERRunSpec, models: Models, lines: list[str]) -> Iterator
     """Add to ``lines`` what each stage with GPUs needs of them; returns a warning for each that does not fit."""
     for found in plans(spec, models):
         lines.append(memory_line(found))
-        if not found.fits:
-            yield f"{memory_line(found)}: does not fit; {remedy(found, spec, models)}"
+        if told := misfit(found, spec, models):
+            yield told
 
 
 def _trial() -> ModuleType:

@@ -109,7 +109,7 @@ def narrow(network: Any, products: torch.dtype) -> None:
             weight.data = rounded
 
 
-def _multiplied(network: Any) -> Iterator[nn.Parameter]:
+def _multiplied(network: Any) -> Iterator[torch.Tensor]:
     """The matrices of the trunk, which share no weights with the embeddings."""
     embeddings = network.get_input_embeddings()
     for part in without_adapter(network).base_model.modules():
@@ -117,7 +117,7 @@ def _multiplied(network: Any) -> Iterator[nn.Parameter]:
             yield part.weight
 
 
-def _output(network: Any) -> Iterator[nn.Parameter]:
+def _output(network: Any) -> Iterator[torch.Tensor]:
     """The output layer of a language model, if it has weights of its own. A reward model has none: its head is computed in fp32."""
     layer = network.get_output_embeddings()
     if isinstance(layer, nn.Linear) and layer.weight is not network.get_input_embeddings().weight:

@@ -70,6 +70,13 @@ def test_the_seed_of_the_split_is_sent_to_prepare_alone_and_where_0_1_0_would_sp
     assert read_stage_spec(write_stage_spec(prepared(**spec)), "0.2.0", None).spec.data.split_seed == split
 
 
+def test_prepare_is_told_which_gpus_later_stages_get_and_nothing_else_of_their_pods():
+    resources = {"retrain": {"gpus": 2, "gpuMemory": "40Gi", "memory": "64Gi"}, "filter": {"nodes": 1, "cpu": "2"}}
+    told = sent(prepared(resources=resources))["spec"]["resources"]
+    assert told["retrain"] == {"gpus": 2, "gpuMemory": "40Gi"}
+    assert "filter" not in told
+
+
 def test_every_field_of_the_spec_is_either_read_by_stages_or_not_sent():
     """A new field is put into one of the two: `stage_wire.NOT_SENT`, or the set of this test."""
     assert READ_BY_STAGES.isdisjoint(name for name, all_of_it in NOT_SENT.items() if all_of_it is True)

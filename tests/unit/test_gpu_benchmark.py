@@ -1,0 +1,58 @@
+"""The benchmark of a GPU, as far as it can be tried without one: what it asks for, reckons and prints."""
+
+import json
+
+import pytest
+import torch
+from unit.memory.sizes import decoder
+
+import benchmarks.gpu
+from benchmarks.gpu_case import SMOKE, Case, Clock, passes_of, run_case, share_of_peak
+from ser_core.memory.amounts import GIBIBYTE
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so_and_measures_nothing(capsys):
+    assert benchmarks.gpu.main([]) == 2
+    assert "torch finds none here; --smoke" in capsys.readouterr().err
+
+
+def test_a_rate_leaves_out_what_warms_up():
+    clock = Clock([(0.0, 0, 8), (50.0, 1, 8), (60.0, 2, 8), (62.0, 4, 8), (66.0, 8, 8)])
+    assert clock.rate == 1.0
+
+
+def test_the_share_of_peak_counts_the_operations_of_all_weights():
+    shape = decoder("8B")
+    weights = shape.weights + shape.output
+    assert share_of_peak(6 * 989e12 / (6 * weights), shape, "NVIDIA H100 80GB HBM3") == pytest.approx(1)
+    assert share_of_peak(1.0, shape, "an unknown GPU") is None
+    assert passes_of(Case("retrain", "8B")) == 6
+    assert passes_of(Case("ppo", "8B", adapter=True)) == 5 * 2 + 2 * 4
+
+
+def test_cases_are_chosen_by_their_names():
+    assert [case.name for case in benchmarks.gpu.wanted(["ppo"], smoke=False)] == ["ppo 0.5B", "ppo 1.5B adapter"]
+    assert {case.size for case in benchmarks.gpu.wanted(None, smoke=True)} == {"tiny"}
+
+
+def test_a_case_that_fails_or_has_no_time_left_costs_only_itself(monkeypatch, tmp_path):
+    case = Case("label", "tiny")
+    assert benchmarks.gpu.run(case, tmp_path, 1, smoke=True) == {"failed": "no time left"}
+    monkeypatch.setattr(benchmarks.gpu.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 1, "stderr": "why\n"})())
+    assert benchmarks.gpu.line(case, benchmarks.gpu.run(case, tmp_path, 60, smoke=True)).endswith("why")
+
+
+def test_a_row_shows_plan_and_truth():
+    result = {"tokens_per_second": 12345.6, "share_of_peak": 0.414, "planned": 61 * GIBIBYTE, "reached": 58.5 * GIBIBYTE}
+    assert benchmarks.gpu.line(Case("retrain", "8B", adapter=True), result).split() == [
+        *("retrain", "8B", "adapter", "12,346", "41%", "61.0", "GiB", "58.5", "GiB")
+    ]
+
+
+@pytest.mark.parametrize("case", [Case("label", "tiny"), Case("retrain", "tiny", adapter=True)], ids=lambda case: case.name)
+def test_a_stage_is_measured_as_it_is_shipped(case, tmp_path):
+    found = run_case(case, tmp_path, SMOKE)
+    assert found.tokens_per_second > 0
+    assert found.planned is not None
+    json.dumps(found.tokens_per_second)
