@@ -15,7 +15,7 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder has an adapter in place of a plain model. A base from elsewhere may have an adapter's old configuration beside it."""
+    """Whether a folder has an adapter in place of a plain model. A base from elsewhere may have an old adapter's configuration in it."""
     return (folder / ADAPTER_CONFIG).is_file() and (folder / BASE).is_dir()
 
 
