@@ -251,7 +251,7 @@ class _Attempt:
         if found.models:
             log.event("models-removed", models=[told(one) for one in found.models], bytes=found.bytes)
         if found.kept_for:
-            log.event("models-kept", reason=f"{', '.join(found.kept_for)} took stages over from this run, so it keeps all its models")
+            log.event("models-kept", told=f"{', '.join(found.kept_for)} took stages over from this run, so it keeps all its models")
 
     def save_log(self, store: ObjectStore, log: EventLog) -> str | None:
         """Upload the log. A failed upload does not change the attempt's result."""
