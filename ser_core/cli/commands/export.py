@@ -24,7 +24,8 @@ def export(
 ) -> None:
     """Copy the best reward model or the policy, with its card.
 
-    The folder then loads in plain transformers; every file is checked against its manifest.
+    The folder then loads in plain transformers; every file is checked against its manifest. An adapter is merged into its base, which
+    needs the packages of the stages: the model is the one that was evaluated, in bf16 where it was computed in bf16.
     """
     from ser_core.report.ledger import read_ledger
     from ser_core.report.model_card import export_model, export_policy
