@@ -1,7 +1,7 @@
 """What each stage of a run needs of a GPU, and whether it has it: one answer for the stage itself, `ser validate` and messages."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ser_core.api.serrun import SERRunSpec, StageResources
 from ser_core.memory.activations import MicroBatch, forward_bytes
@@ -94,6 +94,7 @@ def _scoring(spec: SERRunSpec, shape: ModelShape) -> Amounts:
 def _sft(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
     assert models.policy is not None
     training = _policy_training(spec, models.policy)
+    training = replace(training, narrow=training.batch.half and training.frozen > 0)
     sharding = choose_sharding(training, room, processes)
     return training_bytes(training, sharding, processes), sharding
 

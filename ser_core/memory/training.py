@@ -51,6 +51,14 @@ class Training:
     """Of the longest rows."""
     logits: int = 0
     """Numbers of logits that are computed together; 0: a network that scores."""
+    narrow: bool = False
+    """Whether matrices that do not learn are kept in bf16."""
+
+    @property
+    def frozen_bytes(self) -> int:
+        """Of the weights that do not learn."""
+        matrices = min(self.shape.matrices, self.frozen) if self.narrow else 0
+        return NUMBER * (self.frozen - matrices) + HALF * matrices
 
     @property
     def bucket(self) -> int:
@@ -104,7 +112,7 @@ def backward_bytes(training: Training, sharding: Sharding, processes: int) -> tu
         {
             "activations": activation_bytes(training.shape, training.batch, recompute=sharding.recompute),
             "casted copies": _casts(training, recompute=sharding.recompute),
-            "gathered layers": NUMBER * training.gathered if sharding.stage == 3 else 0,
+            "gathered layers": (HALF if training.narrow else NUMBER) * training.gathered if sharding.stage == 3 else 0,
         }
     )
     return (buckets + layers, buckets + _output(training, sharding)) if training.logits else (buckets + layers,)
@@ -138,7 +146,7 @@ def state_bytes(training: Training, stage: int, processes: int) -> Amounts:
     trainable = NUMBER * training.trainable
     return amounts(
         {
-            "weights": (trainable + NUMBER * training.frozen) / (processes if stage == 3 else 1),
+            "weights": (trainable + training.frozen_bytes) / (processes if stage == 3 else 1),
             "copies of the optimizer": trainable / processes if stage else 0,
             "moments": 2 * trainable / (processes if stage else 1),
         }
@@ -147,7 +155,7 @@ def state_bytes(training: Training, stage: int, processes: int) -> Amounts:
 
 def whole_again(training: Training, stage: int, processes: int) -> Amounts:
     """After a training in several processes: what DeepSpeed holds of the weights, and the weights that take their place."""
-    trained, weights = NUMBER * training.trainable, NUMBER * (training.trainable + training.frozen)
+    trained, weights = NUMBER * training.trainable, NUMBER * training.trainable + training.frozen_bytes
     replaced = (0, trained, trained, weights / processes)[stage]
     return amounts({"weights": weights, "pieces of the weights": replaced})
 
@@ -156,6 +164,8 @@ def _casts(training: Training, *, recompute: bool) -> float:
     """bf16 copies of matrices: each stays until its layer's backward pass is over."""
     if not training.batch.half:
         return 0
+    if training.narrow:
+        return HALF * training.trainable / (training.shape.layers if recompute else 1)
     return HALF * (training.shape.layer if recompute else training.shape.matrices)
 
 

@@ -58,7 +58,8 @@ def training_of_network(network: Any, batch: MicroBatch, *, logits: bool = False
         sizes[weight.requires_grad] += weight.numel()
     shapes = {name.replace(".base_layer.", "."): tuple(weight.shape) for name, weight in network.named_parameters()}
     shape = model_shape(network.config.to_dict(), shapes)
-    return Training(shape, sizes[True], sizes[False], batch, logits_together(shape, batch) if logits else 0)
+    narrow = any(not weight.requires_grad and weight.dtype == torch.bfloat16 for weight in network.parameters())
+    return Training(shape, sizes[True], sizes[False], batch, logits_together(shape, batch) if logits else 0, narrow)
 
 
 def engine_for(

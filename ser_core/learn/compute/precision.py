@@ -84,15 +84,20 @@ def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
 
 
 def freeze(network: Any, precision: Precision) -> Any:
-    """End the training of a network, and keep its matrices in the type in which they are multiplied.
+    """End the training of a network, and keep its matrices in the type in which they are multiplied (`narrow_frozen`)."""
+    return narrow_frozen(network.requires_grad_(False), precision)
+
+
+def narrow_frozen(network: Any, precision: Precision) -> Any:
+    """Keep the matrices that do not learn in the type in which they are multiplied; also those below an adapter.
 
     Autocast would convert them to the same bits again and again, from twice the memory. Embeddings, norms and what shares its weights with
     the embeddings stay fp32: they are added, not multiplied.
     """
-    network.requires_grad_(False)
     if precision.autocast is not None:
         for weight in _multiplied(network):
-            weight.data = weight.data.to(precision.autocast)
+            if not weight.requires_grad:
+                weight.data = weight.data.to(precision.autocast)
     return network
 
 

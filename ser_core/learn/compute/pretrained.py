@@ -189,7 +189,8 @@ def export(network: Any, tokenizer: Any, folder: Path, *, products: torch.dtype 
         folder: A new folder.
         products: Type of the products that the network is computed with: it is kept as `precision.narrow` says. None: in fp32.
     """
-    network = network.merge_and_unload() if hasattr(network, "merge_and_unload") else network
+    # What an adapter has learnt would be lost in the rounding of bf16.
+    network = network.float().merge_and_unload() if hasattr(network, "merge_and_unload") else network
     if products is not None:
         narrow(network, products)
     network.save_pretrained(folder)

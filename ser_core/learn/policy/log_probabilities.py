@@ -50,7 +50,7 @@ def log_probabilities(
     return batch.spread(found if in_chunks else _of_right_tokens(found, right, temperature))
 
 
-def passes_logits_on(network: Any) -> bool:
+def passes_logits_on(network: Any, precision: Precision) -> bool:
     """Whether a network returns what its output layer computes, as most do. Others scale it, or limit its size, and need all of it."""
     head = network.get_output_embeddings()
     if not isinstance(head, nn.Linear):
@@ -58,7 +58,7 @@ def passes_logits_on(network: Any) -> bool:
     computed: list[torch.Tensor] = []
     tokens = torch.arange(min(8, head.out_features), device=network.device).unsqueeze(0)
     hook = head.register_forward_hook(lambda _module, _inputs, output: computed.append(output))
-    with torch.no_grad():
+    with torch.no_grad(), autocast(precision):
         returned = network(input_ids=tokens, use_cache=False).logits
     hook.remove()
     return len(computed) == 1 and torch.equal(computed[0].float(), returned.float())

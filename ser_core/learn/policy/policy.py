@@ -105,7 +105,7 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
     if adapter is None:
         reference = freeze(load_network(AutoModelForCausalLM, folder, "policy.base")[0], precision).eval()
         pieces = Pieces(reference, precision.device, cut=cut)
-    return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network), pieces)
+    return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network, precision), pieces)
 
 
 def load_causal(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> tuple[Any, Any]:

@@ -164,7 +164,7 @@ def fine_tune(
     budget = precision.batch_tokens(tokens_per_batch)
     longest = max(map(len, rows))
     sizes = training_of_network(network, MicroBatch(max(budget, longest), longest, precision.autocast is not None), logits=True)
-    in_chunks = passes_logits_on(network)
+    in_chunks = passes_logits_on(network, precision)
     engine = engine_for(network, spec.learning_rate, resume.tensors if resume else None, sizes, precision, sharding)
 
     for step in range(len(losses), steps):

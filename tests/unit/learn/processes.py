@@ -15,7 +15,7 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.api.policy import SupervisedSpec
 from ser_core.errors import SERError
 from ser_core.learn.compute.parts import trainable
-from ser_core.learn.compute.precision import Precision, set_up_process
+from ser_core.learn.compute.precision import Precision, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.log_probabilities import log_probabilities
@@ -87,8 +87,8 @@ class FineTuning(Case):
     """One fine-tuning of a policy: three steps in each of two passes, the last of them with two answers only."""
 
     def load(self) -> Any:
-        """A causal language model."""
-        return load_causal(self.base, self.precision, adapter=self.lora)[0]
+        """A causal language model; what does not learn is as it is multiplied."""
+        return narrow_frozen(load_causal(self.base, self.precision, adapter=self.lora)[0], self.precision)
 
     def network(self, model: Any) -> Any:
         """Itself."""

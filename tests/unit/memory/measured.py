@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 import transformers
+from peft import get_peft_model
 from torch import distributed
 from unit.memory.live_bytes import LiveBytes
 
+from ser_core.api.adapter import AdapterSpec
+from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.distributed import distributed_engine, training_of_network
 from ser_core.learn.compute.engine import Engine, LocalEngine
-from ser_core.learn.compute.precision import Precision, autocast, set_up_process
+from ser_core.learn.compute.precision import Precision, autocast, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.log_probabilities import log_probabilities
@@ -24,25 +27,25 @@ from ser_core.memory.training import Sharding, training_bytes
 ROWS, LENGTH = 4, 90
 CASES = [Sharding(stage, recompute) for stage in range(4) for recompute in (False, True) if recompute or stage < 3]
 
-KINDS = {"reward": 0, "policy": 100 * 600}
-"""Numbers of logits computed together: a hundred tokens of the whole vocabulary."""
+KINDS = {"reward": 0, "policy": 100 * 600, "adapter": 100 * 600}
+"""What is trained, an adapter being a policy's, with the numbers of logits computed together: a hundred tokens of the whole vocabulary."""
 HALF = Precision("cpu", torch.bfloat16)
 
 
 def network(kind: str) -> Any:
-    """A small Llama whose weights take more memory than its activations: one that scores (``reward``), or a ``policy``."""
+    """A small Llama whose weights take more memory than its activations: one that scores, a policy, or a policy with an adapter."""
     sizes = {"hidden_size": 192, "intermediate_size": 528, "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 2}
     config = transformers.LlamaConfig(**sizes, vocab_size=600, max_position_embeddings=128, pad_token_id=0, num_labels=1)
     torch.manual_seed(0)
     made = (transformers.LlamaForSequenceClassification if kind == "reward" else transformers.LlamaForCausalLM)(config).eval()
     made.config.use_cache = False
-    return made
+    return narrow_frozen(get_peft_model(made, lora(AdapterSpec(rank=4), "CAUSAL_LM")), HALF) if kind == "adapter" else made
 
 
 def loss_of(network: Any, kind: str, logits: int) -> torch.Tensor:
     """A loss of one micro-batch."""
     ids = torch.randint(1, 500, (ROWS, LENGTH))
-    if kind == "policy":
+    if kind != "reward":
         batch = sequences([[row[0]] for row in ids.tolist()], [row[1:] for row in ids.tolist()], "cpu")
         return log_probabilities(network, batch, 1.0, HALF, in_chunks=True, largest=logits).sum()
     with autocast(HALF):

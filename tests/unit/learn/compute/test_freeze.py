@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from unit.learn.processes import StopsAfter, demonstrations
 from unit.learn.reward.test_training import pairs_of
 
-from ser_core.learn.compute.precision import Precision
+from ser_core.api.adapter import AdapterSpec
+from ser_core.api.policy import SupervisedSpec
+from ser_core.learn.compute.precision import Precision, narrow_frozen
 from ser_core.learn.policy.batches import sequences
-from ser_core.learn.policy.policy import load_policy
+from ser_core.learn.policy.policy import load_causal, load_policy
+from ser_core.learn.policy.supervised import fine_tune
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.scoring import score_rows
 
@@ -38,3 +42,18 @@ def test_a_frozen_reference_policy_has_the_bits_of_the_policy_that_it_was(qwen: 
     with torch.no_grad():
         current, reference = (part(batch, temperature) for part in (policy.log_probabilities, policy.reference_log_probabilities))
     assert torch.equal(current, reference)
+
+
+def test_an_adapter_on_a_narrow_base_learns_with_the_same_bits(qwen: Path):
+    found = []
+    for narrow in (False, True):
+        network = load_causal(qwen, HALF, adapter=AdapterSpec(rank=2, alpha=4))[0]
+        if narrow:
+            narrow_frozen(network, HALF)
+            assert network.get_base_model().model.layers[0].mlp.up_proj.base_layer.weight.dtype == torch.bfloat16
+        spec = SupervisedSpec(epochs=2, learning_rate=1e-2, answers_per_step=5)
+        state = fine_tune(network, demonstrations(), spec, HALF, tokens_per_batch=40, seed=0, watch=StopsAfter(None))
+        found.append((state, {name: weight for name, weight in network.named_parameters() if weight.requires_grad}))
+    (state, weights), (other_state, others) = found
+    assert state.losses == other_state.losses
+    assert all(weight.dtype == torch.float32 and torch.equal(weight, others[name]) for name, weight in weights.items())

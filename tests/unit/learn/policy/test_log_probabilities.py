@@ -61,5 +61,6 @@ def test_only_one_chunk_of_logits_is_kept_for_the_backward_pass():
 def test_a_model_that_changes_its_logits_is_found_out_and_the_plan_knows_it(family: str):
     network = causal(family)
     shape = model_shape(network.config.to_dict(), {name: tuple(part.shape) for name, part in network.named_parameters()})
-    assert passes_logits_on(network) is not shape.reworks_logits
+    for products in (None, torch.bfloat16):
+        assert passes_logits_on(network, Precision("cpu", products)) is not shape.reworks_logits
     assert shape.reworks_logits == (family == "gemma2")
