@@ -30,6 +30,8 @@ _PASSES = {"forward": 2, "adapter": 4, "all weights": 6}
 al. 2020, arXiv 2001.08361). Attention and what is computed again are not counted."""
 _PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
 """Dense bf16 operations a second, as the makers state them."""
+_MODELS = {StageKind.LABEL: (InputRole.LABELER,), StageKind.PPO: (InputRole.BEST,)}
+"""Inputs of a stage beside what is prepared."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz "
 
 
@@ -224,7 +226,7 @@ def _stage(case: Case, spec: SERRunSpec, place: Path, load: Load) -> tuple[float
     workdir.mkdir()
     clock, store = Clock(), FileStore(place / "store")
     stage = StageSpec(run=_RUN, stage=kind, iteration=int(kind is StageKind.LABEL), attempt=1, spec=spec, threads=8)
-    inputs = dict.fromkeys((InputRole.PREPARED, InputRole.LABELER, InputRole.BEST), _manifest())
+    inputs = dict.fromkeys((InputRole.PREPARED, *_MODELS.get(kind, ())), _manifest())
     context = Inputs(stage, store, inputs, workdir, clock, lambda: False, CheckpointStore(store, _RUN, time.monotonic_ns(), kind))
     importlib.import_module(f"ser_jobs.stages.{case.work}").body(context)
     rows = {"label": 2, "retrain": 2, "sft": load.per_step, "ppo": load.per_step}[case.work]
