@@ -58,11 +58,55 @@ class RewardModelSpec(Model):
     amx_bf16, else fp32."""
 
 
-class SourceSpec(Model):
-    """One labelled source that `prepare` splits into seed, pool and held-out."""
+ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+PlaceName = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Columns(Model):
+    """Which column of the data holds what, where the names are others than those of docs/data-formats.md. Other columns are ignored.
+
+    The answers are `chosen` and `rejected`; or `response_1` and `response_2` with `better`, or with `score_1` and `score_2`."""
+
+    prompt: ColumnName | None = None
+    """The prompt, as text or messages. Left out: what `chosen` and `rejected` share."""
+    system: ColumnName | None = None
+    """A system message, which is put in front of the prompt."""
+    chosen: ColumnName | None = None
+    """The better answer."""
+    rejected: ColumnName | None = None
+    """The worse answer."""
+    response_1: ColumnName | None = Field(default=None, alias="response_1")
+    """One answer."""
+    response_2: ColumnName | None = Field(default=None, alias="response_2")
+    """The other answer."""
+    better: ColumnName | None = None
+    """Which of the two answers is better: 1, 2 or `tie`."""
+    score_1: ColumnName | None = Field(default=None, alias="score_1")
+    """A number for `response_1`. The answer with the higher one is better; equal ones are a tie."""
+    score_2: ColumnName | None = Field(default=None, alias="score_2")
+    """The number for `response_2`."""
+    id: ColumnName | None = None
+    """The row's own name, which must not name two different pairs."""
+
+
+class FileSpec(Model):
+    """One data file or dataset."""
 
     uri: DataUri
     """Preference pairs: `hf://organisation/dataset[@revision]`, `s3://bucket/key`, or `file://` (only `ser run`)."""
+    path: PlaceName | None = None
+    """One file or folder below `uri`, such as `data/helpful`; null for all of it."""
+    subset: PlaceName | None = None
+    """Only files with this word in their path, as the hub names the configurations of a dataset: `default`, `en`."""
+    split: PlaceName | None = None
+    """Only files with this word in their path, such as `train_prefs`; null for those of training."""
+    columns: Columns | None = None
+    """Names of the columns; null where they are known (docs/data-formats.md)."""
+
+
+class SourceSpec(FileSpec):
+    """One labelled source that `prepare` splits into seed, pool and held-out."""
+
     seed_fraction: Fraction = 0.15
     """Share of the pairs whose labels may be used. The labels of the rest are hidden from every decision."""
     heldout_fraction: Fraction = 0.1
@@ -79,13 +123,6 @@ class SourceSpec(Model):
                 "keep the sum below 1"
             )
         return self
-
-
-class FileSpec(Model):
-    """One data file or dataset."""
-
-    uri: DataUri
-    """`hf://organisation/dataset[@revision]`, `s3://bucket/key`, or `file://` (only `ser run`)."""
 
 
 class DataSpec(Model):

@@ -14,6 +14,13 @@ IMMUTABLE = {
     "rewardModel.adapter.alpha": (8, 4),
     "rewardModel.precision": ("fp32", "bf16"),
     "data.source.uri": ("s3://bucket/a", "s3://bucket/b"),
+    "data.source.path": ("a", "b"),
+    "data.source.subset": ("a", "b"),
+    "data.source.split": ("a", "b"),
+    **{
+        f"data.source.columns.{key}": ("a", "b")
+        for key in ("prompt", "system", "chosen", "rejected", "response_1", "response_2", "better", "score_1", "score_2", "id")
+    },
     "data.source.seedFraction": (0.2, 0.3),
     "data.source.heldoutFraction": (0.2, 0.3),
     "data.source.splitBy": ("firstTurn", "id"),

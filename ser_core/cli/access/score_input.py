@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.data.preparing.text import clean, is_usable
-from ser_core.data.reading.formats import Form, find_form, to_pair
+from ser_core.data.reading.dialogues import plain_prompt
+from ser_core.data.reading.formats import ACCEPTED
 from ser_core.data.reading.json_rows import parse_object
+from ser_core.data.reading.layouts.finding import find_layout, read_pairs
+from ser_core.data.reading.layouts.layout import Layout
 from ser_core.data.reading.readers import detect, read_rows
 from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.errors import DataError
@@ -43,13 +46,13 @@ def read_score_rows(file: str) -> Iterator[ScoreRow]:
     first = next(rows, None)
     if first is None:
         raise DataError(f"{_shown(file)} holds no rows", reason="DataEmpty", hint="give one JSON object a line")
-    form = _form(first, file) if isinstance(first, Row) else None
+    layout = _layout(first, file) if isinstance(first, Row) else None
     for row in chain([first], rows):
-        read = row if isinstance(row, BadRow) else _to_score_row(row, form)
+        read = row if isinstance(row, BadRow) else _to_score_rows(row, layout)
         if isinstance(read, BadRow):
             what = f"{_shown(file)}, line {read.line}: {read.detail}"
             raise DataError(what, reason=read.reason, hint="repair or remove the row")
-        yield read
+        yield from read
 
 
 def _rows_of(path: Path) -> Iterable[Row | BadRow]:
@@ -71,38 +74,40 @@ def _standard_input() -> Iterator[Row | BadRow]:
             yield error.at("standard input", number)
 
 
-def _form(row: Row, file: str) -> Form | None:
-    """The form of pairs; None for single answers."""
+def _layout(row: Row, file: str) -> Layout | None:
+    """How pairs are read; None for single answers."""
     if {"prompt", "answer"} <= row.fields.keys():
         return None
     try:
-        return find_form(row.fields, _shown(file), labels_needed=False)
+        return find_layout(row.fields, _shown(file), None, labels_needed=False)
     except DataError as error:
-        raise DataError(error.message, reason=error.reason, hint=f"{error.hint}; or prompt, answer for single answers") from error
+        hint = f"rename columns to one of: {ACCEPTED}; or prompt, answer for single answers"
+        raise DataError(error.message, reason=error.reason, hint=hint) from error
 
 
-def _to_score_row(row: Row, form: Form | None) -> ScoreRow | BadRow:
+def _to_score_rows(row: Row, layout: Layout | None) -> list[ScoreRow] | BadRow:
+    """A row's one pair or answer; several pairs where its answers are ranked."""
     try:
-        prompt, answers, better = _texts(row, form)
+        return [
+            ScoreRow(row.line, row.fields.get("id"), clean(prompt), tuple(map(clean, answers)), better)
+            for prompt, answers, better in _texts(row, layout)
+        ]
     except RowError as error:
         return error.at(row.file, row.line)
-    return ScoreRow(row.line, row.fields.get("id"), clean(prompt), tuple(map(clean, answers)), better)
 
 
-def _texts(row: Row, form: Form | None) -> tuple[str, tuple[str, ...], int | None]:
-    if form is None:
+def _texts(row: Row, layout: Layout | None) -> list[tuple[str, tuple[str, ...], int | None]]:
+    if layout is None:
         answer = row.fields.get("answer")
         prompt = row.fields.get("prompt")
         if not isinstance(prompt, str) or not isinstance(answer, str):
             raise RowError("NotText", "prompt and answer must be text")
-        answers: tuple[str, ...] = (answer,)
-        better = None
+        found: list[tuple[str, tuple[str, ...], int | None]] = [(plain_prompt(prompt), (answer,), None)]
     else:
-        pair = to_pair(row.fields, form)
-        prompt, answers, better = pair.prompt, (pair.answer_1, pair.answer_2), pair.better
-    if not all(map(is_usable, (prompt, *answers))):
+        found = [(pair.prompt, (pair.answer_1, pair.answer_2), pair.better or None) for pair in read_pairs(row.fields, layout)]
+    if not all(is_usable(text) for prompt, answers, _ in found for text in (prompt, *answers)):
         raise RowError("InvalidUnicode", "a lone surrogate or a NUL character")
-    return prompt, answers, better
+    return found
 
 
 def _shown(file: str) -> str:

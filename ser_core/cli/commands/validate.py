@@ -2,11 +2,11 @@
 
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from ser_core.memory.words import memory_line, misfit
 
 if TYPE_CHECKING:
     from ser_core.learn.base_models import Tried
+
+_MANY_CUT = 0.1
+"""Share of cut pairs above which it is a warning."""
 
 Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
 Probe = Annotated[
@@ -41,6 +44,8 @@ class Check:
     found: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: SERError | None = None
+    material: Any = None
+    """What a later check needs of it: the reward model's base, a sample of the data."""
 
 
 def validate(
@@ -62,6 +67,7 @@ def validate(
         Check("spec", (describe(run),)),
         *(_checked(name, check, run, file) for name, check in _chosen(file, place, server, probe).items()),
     ]
+    checks += [_checked("rows", lambda run: check_rows(run, checks), run, file)] if {"model", "data"} <= _passed(checks) else []
     errors = [check.error for check in checks if check.error is not None]
     if output is not Format.TEXT:
         print_data({"ready": not errors, "checks": [_as_data(check) for check in checks]}, output)
@@ -153,7 +159,7 @@ def check_model(run: SERRun) -> Check:
             tried.append(trial.try_policy(base, policy, tried[0], folder / "policy-trial"))
     lines = [_found(one) for one in tried]
     memory = check_memory(run.spec, Models(*(one.model.shape(one.tensors) for one in tried)), lines)
-    return Check("model", tuple(lines), (*(warning for one in tried for warning in one.warnings), *memory))
+    return Check("model", tuple(lines), (*(warning for one in tried for warning in one.warnings), *memory), material=tried[0])
 
 
 def _found(tried: "Tried") -> str:
@@ -190,13 +196,47 @@ def check_data(run: SERRun) -> Check:
     from ser_core.data.reading.locations import Access
 
     access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
-    metrics = inspect(run.spec.data, run.spec.data.split_seed, access)
+    inspected = inspect(run.spec.data, run.spec.data.split_seed, access)
+    metrics = inspected.metrics
     lines = [*_data_lines(metrics)]
     if policy is not None and policy.prompts is not None:
         with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
             found = read_prompts(policy.prompts.uri, access, Path(folder), (), run.spec.data.max_dropped_fraction, lambda: None)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
-    return Check("data", tuple(lines), metrics.warnings)
+    return Check("data", tuple(lines), metrics.warnings, material=inspected.sample)
+
+
+def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
+    """A sample of the pairs as the reward model will read them: how many are cut, and one of them."""
+    from ser_core.data.preparing.text import ends_shown
+    from ser_core.data.reading.base_model import longest_input
+    from ser_core.learn.reward.sample import Part, TextPair, read_sample
+
+    tried, pairs = (next(check.material for check in checks if check.name == name) for name in ("model", "data"))
+    wanted = run.spec.reward_model.max_length
+    length = min(wanted, (longest_input(tried.model.config) or wanted + 1) - 1, tried.tokenizer.model_max_length - 1)
+    texts = [
+        TextPair(pair.prompt, *((pair.answer_2, pair.answer_1) if pair.better == 2 else (pair.answer_1, pair.answer_2))) for pair in pairs
+    ]
+    found = read_sample(texts, tried.tokenizer, length)
+
+    def line(name: str, part: Part, *, at_the_end: bool) -> str:
+        cut = f"[{part.lost} tokens cut]" if part.lost else ""
+        return f"{name}: {' '.join(filter(None, (ends_shown(part.text), cut) if at_the_end else (cut, ends_shown(part.text))))}"
+
+    share = f"{found.cut:,} of {found.pairs:,} pairs of a sample ({found.cut / found.pairs:.0%}) are cut"
+    lines = (
+        f"{share} to {length} tokens; one pair as the model reads it:",
+        line("prompt", found.prompt, at_the_end=False),
+        line("better", found.better, at_the_end=True),
+        line("worse", found.worse, at_the_end=True),
+    )
+    warnings = (f"{share} to {length} tokens, so the model does not see all of them: rewardModel.maxLength is {wanted}",)
+    return Check("rows", lines, warnings if found.cut > _MANY_CUT * found.pairs else ())
+
+
+def _passed(checks: Sequence[Check]) -> set[str]:
+    return {check.name for check in checks if check.error is None}
 
 
 def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:

@@ -347,9 +347,9 @@ REMEDIES = (
         "upload the data to the URI; or correct the URI in another run",
     ),
     Remedy(
-        ("UnknownFormat", "UnknownColumns", "MissingColumn", "DuplicateColumn", "NoLabels", "OneSidedLabels"),
+        ("UnknownFormat", "UnknownColumns", "MissingColumn", "UnusedColumn", "DuplicateColumn", "NoLabels", "OneSidedLabels"),
         "a run cannot read data in this form",
-        "give the data columns as docs/data-formats.md lists them",
+        "name the columns in data.*.columns of another run; or give the data those that docs/data-formats.md lists",
     ),
     Remedy(
         ("CorruptArchive", "CorruptFile", "SuspiciousArchive", "InvalidEncoding", "MalformedCsv", "MalformedJson", "TooLarge"),

@@ -9,6 +9,7 @@ SMALL_HELDOUT = 200
 DOMINANT_GROUP = 0.2
 LENGTH_RULE = 0.7
 LABEL_NOISE = 0.3
+SWAPPED = 0.2
 _ENOUGH_PAIRS = 50
 _ENOUGH_REPEATS = 20
 
@@ -24,11 +25,11 @@ def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str])
     warnings = [f"normalised: {', '.join(sorted(notes)[:5])}"] if notes else []
     texts = {
         "cleaned": "pairs held zero-width spaces or direction overrides, which were removed",
-        "special_tokens": "pairs hold special tokens or role markers inside their text; they are read as plain text",
+        "special_tokens": "pairs hold special tokens or role markers inside their text; a tokenizer that knows them reads them as such",
         "secrets": "pairs hold something like an e-mail address or an access key",
     }
     warnings += [f"{remarks[name]} {text}" for name, text in texts.items() if remarks[name]]
-    return warnings + _length_warning(remarks) + _noise_warning(dropped)
+    return warnings + _length_warning(remarks) + _noise_warning(dropped) + _scores_warning(remarks)
 
 
 def _length_warning(remarks: Counter[str]) -> list[str]:
@@ -38,6 +39,13 @@ def _length_warning(remarks: Counter[str]) -> list[str]:
         return []
     which = "longer" if remarks["longer"] > remarks["shorter"] else "shorter"
     return [f"the {which} answer wins in {share:.0%} of the pairs: compare every accuracy with the length rule's"]
+
+
+def _scores_warning(remarks: Counter[str]) -> list[str]:
+    compared = remarks["scores_contradict"] + remarks["scores_agree"]
+    if remarks["scores_contradict"] <= SWAPPED * compared:
+        return []
+    return [f"the rejected answer has the higher score in {remarks['scores_contradict']} of {compared} rows: are the two columns swapped?"]
 
 
 def _noise_warning(dropped: Counter[str]) -> list[str]:

@@ -1,17 +1,22 @@
 """Reading every part of the data: rows become usable pairs on disk, plus what is needed to compare and split them."""
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
+from ser_core.api.serrun import Columns
 from ser_core.data.preparing.spool import PairSpool
 from ser_core.data.preparing.text import digest, is_usable, normal_form, shown
+from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused_questions, scores_contradict
 from ser_core.data.preparing.validation import Entry, Pair, Tally, check_labels_vary, check_pair
 from ser_core.data.reading.dialogues import first_user_turn
-from ser_core.data.reading.formats import USED_COLUMNS, Form, RawPair, describe, find_form, to_pair
+from ser_core.data.reading.formats import Form, RawPair, describe
+from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, read_pairs
+from ser_core.data.reading.layouts.layout import Layout
 from ser_core.data.reading.readers import Container, columns_of, detect, extension_of, read_rows
 from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.sources import Source
@@ -44,6 +49,8 @@ class PartReader:
 
     part: str
     source: Source
+    columns: Columns | None
+    """Names of the columns, where the specification gives them."""
     split_by: str
     corpus: Corpus
 
@@ -59,7 +66,7 @@ class PartReader:
         for file in self.source.files:
             container = detect(file)
             self._note_name(file, container)
-            rows = read_rows(file, container, _from(done, position), self.corpus.notes, {*USED_COLUMNS, self.split_by})
+            rows = read_rows(file, container, _from(done, position), self.corpus.notes, self._wanted())
             kinds[self._read_file(file, container, rows, tally)] += 1
             done += file.path.stat().st_size
         if tally.rows == 0:
@@ -67,6 +74,10 @@ class PartReader:
         tally.check(max_dropped_fraction)
         count = f"{len(self.source.files)} files, " if len(self.source.files) > 1 else ""
         self.corpus.found[self.part] = count + " and ".join(kind for kind, _ in kinds.most_common() if kind)
+
+    def _wanted(self) -> set[str]:
+        given = self.columns.model_dump(exclude_none=True).values() if self.columns else ()
+        return {*USED_COLUMNS, *LOOKED_AT, self.split_by, *given}
 
     def _note_name(self, file: DataFile, container: Container) -> None:
         kind, compression = extension_of(file.name)
@@ -85,14 +96,17 @@ class PartReader:
             for row in head:
                 self._drop(row, tally)
             head = list(islice(rows, SAMPLE_ROWS))
-        sample = [row.fields for row in head if isinstance(row, Row)]
+        sample = [row for row in head if isinstance(row, Row)]
         if not sample:
             return str(container) if any_rows else ""
-        columns = columns_of(file, container) or tuple(dict.fromkeys(name for fields in sample for name in fields))
-        form = find_form(columns, file.name, labels_needed=self.part != "unlabeled")
+        columns = columns_of(file, container) or tuple(dict.fromkeys(name for row in sample for name in row.fields))
+        layout = find_layout(columns, file.name, self.columns, labels_needed=self.part != "unlabeled")
         self._check_split_column(columns)
-        self._read_rows(chain(head, rows), form, file, tally, "id" in columns)
-        return f"{container}, {describe(form, sample)}"
+        if self.columns is None:
+            refuse_unused_questions(sample, layout, f"data.{self.part}")
+        self._read_rows(chain(head, rows), layout, file, tally)
+        known = f" as of {layout.name}" if layout.name else ""
+        return f"{container}, {describe(layout.form, _pairs_of(sample, layout))}{known}"
 
     def _check_split_column(self, columns: Iterable[str]) -> None:
         if self.split_by not in ("prompt", "firstTurn", *columns):
@@ -103,7 +117,7 @@ class PartReader:
                 hint="name one of these, prompt or firstTurn",
             )
 
-    def _read_rows(self, rows: Iterable[Row | BadRow], form: Form, file: DataFile, tally: Tally, has_ids: bool) -> None:
+    def _read_rows(self, rows: Iterable[Row | BadRow], layout: Layout, file: DataFile, tally: Tally) -> None:
         default_source = self.source.name_of(file.name)
         betters: Counter[int | None] = Counter()
         ids: dict[str, str] = {}
@@ -112,27 +126,40 @@ class PartReader:
             if isinstance(row, BadRow):
                 self._drop(row, tally)
                 continue
-            tally.rows += 1
-            try:
-                raw = to_pair(row.fields, form)
-                self._check_label(raw)
-                pair, remarks = check_pair(raw, _source_of(row.fields, default_source))
-                entry = self._entry(pair, row)
-            except RowError as error:
-                dropped = error.at(row.file, row.line)
-                bad_label = bad_label or (dropped if dropped.reason == "BadLabel" else None)
-                tally.drop(dropped)
-                continue
-            if has_ids:
-                _check_id(row, pair.id, ids)
-            betters[raw.better] += 1
-            self._keep(pair, entry, (name for name in remarks.__slots__ if getattr(remarks, name)))
-        if form is Form.LABELED_ANSWERS:
+            self._compare_scores(row, layout)
+            for raw in _raw_pairs(row, layout):
+                tally.rows += 1
+                try:
+                    if isinstance(raw, RowError):
+                        raise raw
+                    labelled = self._with_label(raw)
+                    pair, remarks = check_pair(labelled, _source_of(row.fields, default_source))
+                    entry = self._entry(pair, row)
+                except RowError as error:
+                    dropped = error.at(row.file, row.line)
+                    bad_label = bad_label or (dropped if dropped.reason == "BadLabel" else None)
+                    tally.drop(dropped)
+                    continue
+                if layout.makes_one_pair:
+                    _check_id(row, layout.id, pair.id, ids)
+                betters[labelled.better] += 1
+                self._keep(pair, entry, (name for name in remarks.__slots__ if getattr(remarks, name)))
+        if layout.form is Form.LABELED_ANSWERS:
             check_labels_vary(betters, file.name, bad_label)
 
-    def _check_label(self, raw: RawPair) -> None:
-        if raw.better is None and self.part != "unlabeled":
+    def _compare_scores(self, row: Row, layout: Layout) -> None:
+        contradict = None if layout.form is Form.LABELED_ANSWERS else scores_contradict(row.fields)
+        if contradict is not None:
+            self.corpus.remarks["scores_contradict" if contradict else "scores_agree"] += 1
+
+    def _with_label(self, raw: RawPair) -> RawPair:
+        if self.part == "unlabeled":
+            return replace(raw, better=raw.better or None)
+        if raw.better == 0:
+            raise RowError("Tie", "none of the two answers is better")
+        if raw.better is None:
             raise RowError("BadLabel", "better is null: the label is unknown")
+        return raw
 
     def _drop(self, row: Row | BadRow, tally: Tally) -> None:
         if isinstance(row, BadRow):
@@ -172,11 +199,27 @@ def _source_of(fields: Mapping[str, Any], default: str) -> str:
     return value if isinstance(value, str) and value.strip() else default
 
 
-def _check_id(row: Row, pair_id: str, ids: dict[str, str]) -> None:
-    name = str(row.fields.get("id"))
-    if row.fields.get("id") is not None and ids.setdefault(name, pair_id) != pair_id:
+def _raw_pairs(row: Row, layout: Layout) -> list[RawPair] | list[RowError]:
+    try:
+        return read_pairs(row.fields, layout)
+    except RowError as error:
+        return [error]
+
+
+def _pairs_of(rows: Iterable[Row], layout: Layout) -> list[dict[str, Any]]:
+    """The columns of the form, of the rows that can be read."""
+    found = []
+    for row in rows:
+        with contextlib.suppress(RowError):
+            found += layout.pairs(row.fields)
+    return found
+
+
+def _check_id(row: Row, column: str, pair_id: str, ids: dict[str, str]) -> None:
+    name = row.fields.get(column)
+    if name is not None and ids.setdefault(str(name), pair_id) != pair_id:
         raise DataError(
-            f"{row.file}, line {row.line}: id {shown(name)} belongs to different pairs",
+            f"{row.file}, line {row.line}: {column} {shown(str(name))} belongs to different pairs",
             reason="ConflictingIds",
-            hint="ids must be unique; rename the column if it does not identify the row",
+            hint="ids must be unique; rename the column if it does not identify the row, or name the others in data.*.columns",
         )

@@ -52,7 +52,8 @@ def present_origins(spec: SERRunSpec, access: Access, folder: Path, alive: Calla
     found = {field: _of_model(model, folder / "weights" / field, alive) for field, model in models.items()}
     for field, uri in spec.inputs.items():
         if field not in models:
-            source = open_source(uri, access, folder / "data" / field, alive)
+            _, part, _ = field.split(".")
+            source = open_source(uri, access, folder / "data" / field, alive, getattr(spec.data, part, None))
             found[field] = _origin(source.pinned, {file.name: sha256_of(file.path) for file in source.files})
     return found
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_core.api.serrun import DataSpec
+from ser_core.api.serrun import Columns, DataSpec, FileSpec
 from ser_core.api.stage import PrepareMetrics
 from ser_core.data.preparing.concerns import split_warnings, text_warnings
 from ser_core.data.preparing.corpus import Corpus, PartReader
 from ser_core.data.preparing.splitting import Group, assign, connected_groups
 from ser_core.data.preparing.spool import PairSpool, read_spool
 from ser_core.data.preparing.text import shown
-from ser_core.data.preparing.validation import Entry, drop_repeats
+from ser_core.data.preparing.validation import Entry, Pair, drop_repeats
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import Source, open_source
 from ser_core.errors import DataError
@@ -22,6 +22,9 @@ from ser_core.store.commit import sha256_of
 
 MIN_PAIRS = 2
 """Pairs that every side needs."""
+
+SAMPLE_PAIRS = 200
+"""Most pairs that `ser validate` looks at as a model reads them."""
 
 Progress = Callable[[int, int], None]
 """Told the bytes read so far and in all."""
@@ -41,14 +44,26 @@ class Prepared:
     """What was read, by part: URI, commit, files with SHA-256, rows, drops."""
 
 
-def inspect(data: DataSpec, seed: int, access: Access) -> PrepareMetrics:
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What `prepare` would make of the data."""
+
+    metrics: PrepareMetrics
+    sample: tuple[Pair, ...]
+    """Some pairs of all sides, evenly chosen."""
+
+
+def inspect(data: DataSpec, seed: int, access: Access) -> Inspection:
     """What `prepare` would find and make of ``data``; writes nothing that stays.
 
     Raises:
         DataError, SpecError, StoreError: As `prepare` would.
     """
     with tempfile.TemporaryDirectory(prefix="ser-inspect-") as folder:
-        return prepare_data(data, seed, access, Path(folder), lambda *_: None).metrics
+        prepared = prepare_data(data, seed, access, Path(folder), lambda *_: None)
+        positions = sorted(position for side in prepared.sides.values() for position in side)
+        step = -(-len(positions) // SAMPLE_PAIRS)
+        return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, positions[::step])))
 
 
 def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress) -> Prepared:
@@ -66,12 +81,13 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
         SpecError: The hub refuses access.
         StoreError: Store or hub cannot be reached.
     """
-    sources = _open_sources(data, access, folder, progress)
+    given = _given(data)
+    sources = {part: _open_source(part, spec, access, folder, progress) for part, spec in given.items()}
     split_by = data.source.split_by if data.source else "prompt"
     spool_path = folder / "pairs.arrow"
     with PairSpool(spool_path) as spool:
         corpus = Corpus(spool)
-        _read_all(sources, split_by, data.max_dropped_fraction, corpus, progress)
+        _read_all(sources, {part: spec.columns for part, spec in given.items()}, split_by, data.max_dropped_fraction, corpus, progress)
     if data.source is None:
         _refuse_leakage(corpus.entries, spool_path)
     kept = drop_repeats(corpus.entries, corpus.tallies)
@@ -85,24 +101,32 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
     return Prepared(spool_path, positions, _group_of(sides, entries), metrics, _provenance(sources, corpus))
 
 
-def _open_sources(data: DataSpec, access: Access, folder: Path, progress: Progress) -> dict[str, Source]:
-    given = {"source": data.source, "seed": data.seed, "unlabeled": data.unlabeled, "heldout": data.heldout}
-    return {part: _open_source(part, spec.uri, access, folder, progress) for part, spec in given.items() if spec is not None}
+def _given(data: DataSpec) -> dict[str, FileSpec]:
+    given: dict[str, FileSpec | None] = {"source": data.source, "seed": data.seed, "unlabeled": data.unlabeled, "heldout": data.heldout}
+    return {part: spec for part, spec in given.items() if spec is not None}
 
 
-def _open_source(part: str, uri: str, access: Access, folder: Path, progress: Progress) -> Source:
+def _open_source(part: str, spec: FileSpec, access: Access, folder: Path, progress: Progress) -> Source:
     try:
-        return open_source(uri, access, folder / "downloads" / part, lambda: progress(0, 1))
+        return open_source(spec.uri, access, folder / "downloads" / part, lambda: progress(0, 1), spec)
     except DataError as error:
         raise DataError(f"data.{part}.uri: {error.message}", reason=error.reason, hint=error.hint) from error
 
 
-def _read_all(sources: Mapping[str, Source], split_by: str, max_dropped_fraction: float, corpus: Corpus, progress: Progress) -> None:
+def _read_all(
+    sources: Mapping[str, Source],
+    columns: Mapping[str, Columns | None],
+    split_by: str,
+    max_dropped_fraction: float,
+    corpus: Corpus,
+    progress: Progress,
+) -> None:
     sizes = {part: sum(file.path.stat().st_size for file in source.files) for part, source in sources.items()}
     total, done = sum(sizes.values()), 0
     for part, source in sources.items():
         before = done
-        PartReader(part, source, split_by, corpus).read(max_dropped_fraction, lambda read, before=before: progress(before + read, total))  # type: ignore[misc]
+        reader = PartReader(part, source, columns[part], split_by, corpus)
+        reader.read(max_dropped_fraction, lambda read, before=before: progress(before + read, total))  # type: ignore[misc]
         done += sizes[part]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ser_core.data.preparing.text import clean, is_usable, normal_form
 from ser_core.data.preparing.validation import Tally
-from ser_core.data.reading.dialogues import parse_messages, render_prompt
+from ser_core.data.reading.dialogues import messages_in_text, parse_messages, plain_prompt, render_prompt
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.readers import detect, read_rows
 from ser_core.data.reading.rows import BadRow, Row, RowError
@@ -82,7 +82,10 @@ def _prompt(row: Row | BadRow) -> str:
     value = row.fields.get("prompt")
     if not isinstance(value, str | list):
         raise RowError("NoPrompt", "it has no column prompt with text or messages")
-    text = clean(value if isinstance(value, str) else render_prompt(parse_messages("prompt", value)))
+    messages = messages_in_text(value) if isinstance(value, str) else value
+    text = clean(
+        plain_prompt(value) if isinstance(value, str) and messages is None else render_prompt(parse_messages("prompt", messages or ()))
+    )
     if not text or not is_usable(text):
         raise RowError("UnusableText", "prompt is empty, or holds a NUL or a lone surrogate")
     return text

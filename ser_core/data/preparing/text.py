@@ -65,7 +65,15 @@ def holds_secrets(text: str) -> bool:
     )
 
 
-def shown(text: str) -> str:
+def shown(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
     """A short, escaped form for messages, without e-mail addresses and keys."""
     redacted = _KEY.sub("…", _EMAIL.sub("…", text[:_CHARACTERS_REDACTED]))
-    return repr(redacted if len(redacted) <= _SHOWN_CHARACTERS else redacted[:_SHOWN_CHARACTERS] + "…")
+    return repr(redacted if len(redacted) <= characters else redacted[:characters] + "…")
+
+
+def ends_shown(text: str, characters: int = 60) -> str:
+    """Both ends of a text, as `shown`."""
+    if len(text) <= 2 * characters:
+        return shown(text, 2 * characters)
+    end = _KEY.sub("…", _EMAIL.sub("…", text[-_CHARACTERS_REDACTED:]))
+    return f"{shown(text, characters)[:-1]} {repr(end[-characters:])[1:]}"

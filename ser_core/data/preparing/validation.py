@@ -1,5 +1,6 @@
 """What makes a pair usable, and the count of those that are not."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,12 @@ from ser_core.errors import DataError
 
 MAX_MALFORMED_FRACTION = 0.001
 """Malformed JSON rows are a sign of a damaged file; one of them (a cut-off last line) is always allowed."""
-REPEATS = frozenset({"Duplicate", "HeldOut"})
-"""Drops that lose no information: they do not count towards data.maxDroppedFraction."""
+REPEATS = frozenset({"Duplicate", "HeldOut", "Tie", "OtherSplit", "SeveralTurns", "NoRanking"})
+"""Drops for which nothing is wrong with the row: they do not count towards data.maxDroppedFraction."""
+
+
+_OWN_MARKERS = re.compile(r"\n\n(?:Human|Assistant|System):")
+"""Those that a prompt of several turns is rendered with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,7 @@ def check_pair(raw: RawPair, source: str) -> tuple[Pair, Remarks]:
         raise RowError("IdenticalAnswers", "the two answers are the same, letter case and white space aside")
     remarks = Remarks(
         cleaned=(prompt, one, other) != tuple(map(str.strip, before)),
-        special_tokens=any(map(holds_special_tokens, (one, other)))
-        or holds_special_tokens(prompt.replace("\n\nHuman:", "").replace("\n\nAssistant:", "")),
+        special_tokens=any(map(holds_special_tokens, (one, other))) or holds_special_tokens(_OWN_MARKERS.sub("", prompt)),
         secrets=any(map(holds_secrets, (prompt, one, other))),
     )
     better = raw.better
@@ -178,8 +182,9 @@ def check_labels_vary(counts: Counter[int | None], name: str, bad_label: BadRow 
                 hint="write better as 1 where answer_1 is the better answer, and as 2 where answer_2 is",
             )
         side = 1 if counts[1] else 2
+        columns = f"chosen: answer_{side}, rejected: answer_{3 - side}"
         raise DataError(
             f"{name}: better is {side} in all {labelled} labelled rows",
             reason="OneSidedLabels",
-            hint="check the export; if the first answer is always the better one, name the columns chosen and rejected",
+            hint=f"check the export; if answer_{side} is always the better one, write columns: {{prompt: prompt, {columns}}}",
         )

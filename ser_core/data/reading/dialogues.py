@@ -4,6 +4,8 @@ A prompt of one user turn is that turn's bare text. A longer one reads ``Human: 
 ``System: …`` turn in front where there is one.
 """
 
+import ast
+import json
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,6 +13,15 @@ from typing import Any, NamedTuple
 from ser_core.data.reading.rows import RowError
 
 _SPEAKERS = {"system": "System", "user": "Human", "assistant": "Assistant"}
+_ROLES = {
+    **{role: role for role in _SPEAKERS},
+    **dict.fromkeys(("developer",), "system"),
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "chatbot", "model"), "assistant"),
+}
+"""What the roles are called elsewhere: ShareGPT, Open Assistant, Gemini."""
+_KEYS = (("role", "content"), ("from", "value"))
+_MESSAGES_AS_TEXT = re.compile(r"\s*\[\s*\{\s*[\"'](?:role|content|from|value)[\"']\s*:")
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
 _FIRST_USER_TURN = re.compile(r"(?:\A|\n\n)Human:[ \n]?(.*?)(?=\n\n(?:Human|Assistant):|\Z)", re.DOTALL)
 
@@ -33,23 +44,70 @@ def parse_transcript(text: str) -> list[Turn]:
     return [Turn("user" if who == "Human" else "assistant", said.strip()) for who, said in zip(pieces[::2], pieces[1::2], strict=True)]
 
 
-def parse_messages(field: str, value: Any) -> list[Turn]:
-    """Turns of a list of ``{role, content}`` messages.
+def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
+    """Turns of a list of ``{role, content}`` or ``{from, value}`` messages. A content may be a list of text parts.
 
     Raises:
         RowError: ``NotText`` or ``BadTurns``.
     """
     turns = []
     for message in value:
-        if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
+        keys = next((keys for keys in _KEYS if isinstance(message, dict) and set(keys) <= message.keys()), None)
+        if keys is None:
             raise RowError("NotText", f"{field} has a message without role and content")
-        role, content = message["role"], message["content"]
-        if role not in _SPEAKERS:
+        role, content = message[keys[0]], message[keys[1]]
+        known = _ROLES.get(role.lower()) if isinstance(role, str) else None
+        if known is None:
             raise RowError("BadTurns", f"{field} has a turn of role {str(role)[:20]!r}, expected system, user or assistant")
-        if not isinstance(content, str):
-            raise RowError("NotText", f"{field} has a message whose content is {type(content).__name__}")
-        turns.append(Turn(role, content.strip()))
+        turns.append(Turn(known, _content(field, content).strip()))
     return turns
+
+
+def _content(field: str, content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        if all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
+            return "".join(part["text"] for part in content)
+        raise RowError("NotText", f"{field} has a message with a part that is no text")
+    raise RowError("NotText", f"{field} has a message whose content is {type(content).__name__}")
+
+
+def messages_in_text(text: str) -> list[Any] | None:
+    """The messages that are written in a text as JSON or as Python writes a list; None for other text."""
+    if _MESSAGES_AS_TEXT.match(text) is None or not text.rstrip().endswith("]"):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list):
+            return found
+    return None
+
+
+def plain_prompt(text: str) -> str:
+    """A prompt that is written as an HH dialogue up to the answer, as the same prompt is rendered elsewhere; other text as it is."""
+    said = text.strip()
+    if not said.startswith(("Human:", "System:")) or not (text.startswith("\n\n") or said.endswith("\n\nAssistant:")):
+        return text
+    said = said.removesuffix("\n\nAssistant:")
+    if said.startswith("System:"):
+        return said
+    try:
+        return render_prompt(parse_transcript(said))
+    except RowError:
+        return text
+
+
+def with_system(prompt: str, system: str) -> str:
+    """A rendered prompt with a system message in front, unless it stands there."""
+    said = system.strip()
+    if not said or said in prompt:
+        return prompt
+    user = prompt if is_transcript(prompt) else f"Human: {prompt.strip()}"
+    return f"System: {said}\n\n{user}"
 
 
 def split_dialogues(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[list[Turn], str, str]:

@@ -12,7 +12,7 @@ transcripts. Optional columns: ``source``, and ``id`` for a row's own name.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -21,15 +21,19 @@ from ser_core.data.reading.dialogues import (
     Turn,
     common_prefix,
     is_transcript,
+    messages_in_text,
     parse_messages,
     parse_transcript,
+    plain_prompt,
     render_prompt,
     split_dialogues,
+    with_system,
 )
 from ser_core.data.reading.rows import RowError
-from ser_core.errors import DataError
 
-LABELS: Mapping[Any, int] = {1: 1, 2: 2, "1": 1, "2": 2, "1.0": 1, "2.0": 2}
+TIE = "tie"
+"""The label of two answers of which none is better."""
+LABELS: Mapping[Any, int] = {1: 1, 2: 2, "1": 1, "2": 2, "1.0": 1, "2.0": 2, TIE: 0}
 ACCEPTED = "prompt, chosen, rejected; chosen, rejected; prompt, answer_1, answer_2, better; for unlabeled also prompt, answer_1, answer_2"
 
 
@@ -49,43 +53,16 @@ COLUMNS: Mapping[Form, tuple[str, ...]] = {
     Form.UNLABELED_ANSWERS: ("prompt", "answer_1", "answer_2"),
 }
 """In order of precedence."""
-USED_COLUMNS = frozenset({"source", "id"}.union(*COLUMNS.values()))
-"""Every column that may be read, the one to split by aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawPair:
-    """A pair as its row has it. ``better`` is 1 or 2, None when the label is unknown."""
+    """A pair as its row has it. ``better`` is 1 or 2; 0 for a tie; None when the label is unknown."""
 
     prompt: str
     answer_1: str
     answer_2: str
     better: int | None
-
-
-def find_form(columns: Iterable[str], name: str, *, labels_needed: bool) -> Form:
-    """The form that the columns allow.
-
-    Args:
-        columns: Names that occur in the first rows.
-        name: Name of the file, for messages.
-        labels_needed: True for everything but an unlabeled file.
-
-    Raises:
-        DataError: ``UnknownColumns`` with the columns found and the accepted forms, or ``NoLabels``.
-    """
-    present = set(columns)
-    form = next((form for form, needed in COLUMNS.items() if present.issuperset(needed)), None)
-    if form is None:
-        found = ", ".join(sorted(map(repr, present))[:20])
-        raise DataError(f"{name} has the columns {found}", reason="UnknownColumns", hint=f"rename columns to one of: {ACCEPTED}")
-    if form is Form.UNLABELED_ANSWERS and labels_needed:
-        raise DataError(
-            f"{name} has prompt, answer_1 and answer_2 but no labels",
-            reason="NoLabels",
-            hint="add a column better with 1 or 2, or give the file as data.unlabeled",
-        )
-    return form
 
 
 def describe(form: Form, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -100,23 +77,46 @@ def describe(form: Form, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def to_pair(fields: Mapping[str, Any], form: Form) -> RawPair:
-    """The pair in one row.
+    """The pair in one row. A ``system`` text stands in front of the prompt.
 
     Raises:
         RowError: ``MissingField``, ``NotFinite``, ``NotText``, ``BadTurns``, ``PromptMismatch`` or ``BadLabel``.
     """
-    values = [_value(fields, name) for name in COLUMNS[form] if name != "better"]
     names = [name for name in COLUMNS[form] if name != "better"]
+    values = [_side(name, _value(fields, name)) for name in names]
     if form is Form.IMPLICIT:
         return _with_implicit_prompt(*values)
-    prompt, first, second = (_side(name, value) for name, value in zip(names, values, strict=True))
+    prompt, first, second = values
     better = 1 if form is Form.EXPLICIT else _label(fields, needed=form is Form.LABELED_ANSWERS)
     if isinstance(first, str) and isinstance(second, str):
-        return RawPair(prompt if isinstance(prompt, str) else render_prompt(prompt), first, second, better)
-    if isinstance(first, str) or isinstance(second, str):
+        text, one, other = _without_dialogue(plain_prompt(prompt) if isinstance(prompt, str) else render_prompt(prompt), first, second)
+    elif isinstance(first, str) or isinstance(second, str):
         raise RowError("NotText", f"{names[1]} and {names[2]} must both be text or both messages")
-    turns, one, other = split_dialogues(first, second)
-    return RawPair(_joined(prompt, turns), one, other, better)
+    else:
+        turns, one, other = split_dialogues(first, second)
+        text = _joined(prompt, turns)
+    return RawPair(with_system(text, _system(fields)), one, other, better)
+
+
+def _system(fields: Mapping[str, Any]) -> str:
+    value = fields.get("system")
+    if value is None or isinstance(value, float):
+        return ""
+    if not isinstance(value, str):
+        raise RowError("NotText", f"system is {type(value).__name__}, expected text")
+    return value
+
+
+def _without_dialogue(prompt: str, first: str, second: str) -> tuple[str, str, str]:
+    """Of answers that repeat the prompt's whole dialogue, the last turns alone."""
+    if is_transcript(first) and is_transcript(second):
+        try:
+            turns, one, other = split_dialogues(parse_transcript(first), parse_transcript(second))
+            if prompt.strip() == render_prompt(turns):
+                return prompt, one, other
+        except RowError:
+            pass
+    return prompt, first, second
 
 
 def _value(fields: Mapping[str, Any], name: str) -> Any:
@@ -124,9 +124,9 @@ def _value(fields: Mapping[str, Any], name: str) -> Any:
     if value is None:
         raise RowError("MissingField", f"{name} is {'null' if name in fields else 'missing'}")
     _refuse_not_finite(name, value)
-    if not isinstance(value, str | list):
+    if not isinstance(value, str | list | dict):
         raise RowError("NotText", f"{name} is {type(value).__name__}, expected text or messages")
-    return value
+    return [value] if isinstance(value, dict) else value
 
 
 def _refuse_not_finite(name: str, value: Any) -> None:
@@ -134,11 +134,12 @@ def _refuse_not_finite(name: str, value: Any) -> None:
         raise RowError("NotFinite", f"{name} is {value}")
 
 
-def _side(name: str, value: Any) -> str | list[Turn]:
-    return value if isinstance(value, str) else parse_messages(name, value)
+def _side(name: str, value: str | list[Any]) -> str | list[Turn]:
+    messages = messages_in_text(value) if isinstance(value, str) else value
+    return value if isinstance(value, str) and messages is None else parse_messages(name, messages or ())
 
 
-def _with_implicit_prompt(chosen: Any, rejected: Any) -> RawPair:
+def _with_implicit_prompt(chosen: str | list[Turn], rejected: str | list[Turn]) -> RawPair:
     if isinstance(chosen, str) and isinstance(rejected, str):
         if is_transcript(chosen) and is_transcript(rejected):
             turns, one, other = split_dialogues(parse_transcript(chosen), parse_transcript(rejected))
@@ -149,20 +150,20 @@ def _with_implicit_prompt(chosen: Any, rejected: Any) -> RawPair:
         return RawPair(chosen[:end], chosen[end:], rejected[end:], 1)
     if isinstance(chosen, str) or isinstance(rejected, str):
         raise RowError("NotText", "chosen and rejected must both be text or both messages")
-    turns, one, other = split_dialogues(parse_messages("chosen", chosen), parse_messages("rejected", rejected))
+    turns, one, other = split_dialogues(chosen, rejected)
     return RawPair(render_prompt(turns), one, other, 1)
 
 
 def _joined(prompt: str | list[Turn], turns: list[Turn]) -> str:
     """The prompt column, where the two answers repeat it (or not) before their last turn."""
     if not turns:
-        return prompt if isinstance(prompt, str) else render_prompt(prompt)
+        return plain_prompt(prompt) if isinstance(prompt, str) else render_prompt(prompt)
     if isinstance(prompt, list):
         if prompt != turns:
             raise RowError("PromptMismatch", "the turns before the last answer differ from the prompt column")
         return render_prompt(turns)
     users = [turn.text for turn in turns if turn.role == "user"]
-    if prompt.strip() not in users:
+    if plain_prompt(prompt).strip() not in (*users, render_prompt(turns)):
         raise RowError("PromptMismatch", "no user turn of the messages is the prompt column's text")
     return render_prompt(turns)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ser_core.api.serrun import FileSpec
 from ser_core.data.reading.locations import Access, Location, locate
 from ser_core.data.reading.readers import extension_of
 from ser_core.data.reading.rows import DataFile
@@ -13,6 +14,7 @@ from ser_core.data.reading.saved_datasets import ABOUT, stray_files
 from ser_core.errors import DataError
 
 _OTHER_SPLITS = frozenset({"test", "tests", "validation", "valid", "val", "dev", "eval", "evaluation", "heldout", "holdout", "testing"})
+_SPLIT_NAME = re.compile(r"train(?:_[a-z]+)?(?=[-.])")
 _TRAINING = frozenset({"train", "training"})
 
 
@@ -37,7 +39,7 @@ class Source:
         return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|gz|zst))+$", "", self.uri.partition("@")[0].rstrip("/").rpartition("/")[2])
 
 
-def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None]) -> Source:
+def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None], place: FileSpec | None = None) -> Source:
     """Find and, where they are not on this machine, download the data files under ``uri``.
 
     Args:
@@ -45,13 +47,14 @@ def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None
         access: Endpoints.
         folder: Where downloads go.
         alive: Called after every file.
+        place: Which of its files are meant (`path`, `subset`, `split`).
 
     Raises:
         DataError: ``DataNotFound`` or ``DataEmpty``; with the URI.
         StoreError: Store or hub cannot be reached.
     """
     location = locate(uri, access, "dataset")
-    chosen, left_out = _one_file_or_shards(uri, location)
+    chosen, left_out = _one_file_or_shards(uri, location, place)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name in chosen:
@@ -61,7 +64,7 @@ def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None
     if len(empty) == len(files):
         raise DataError(f"{uri}: {empty[0]} has 0 bytes", reason="DataEmpty", hint="check that the upload or export was complete")
     with_rows = tuple(file for file in files if file.name not in empty)
-    return Source(uri, location.pinned, with_rows, left_out, tuple(_remarks(uri, location, empty)))
+    return Source(uri, location.pinned, with_rows, left_out, tuple(_remarks(uri, location, chosen, empty)))
 
 
 def _size(uri: str, file: DataFile) -> int:
@@ -74,29 +77,63 @@ def _size(uri: str, file: DataFile) -> int:
         ) from error
 
 
-def _remarks(uri: str, location: Location, empty: Sequence[str]) -> Iterator[str]:
+def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequence[str]) -> Iterator[str]:
+    splits = sorted({found.group() for name in chosen if (found := _SPLIT_NAME.match(PurePosixPath(name).name))})
+    if len(splits) > 1:
+        yield f"{uri}: the splits {', '.join(splits)} are read; data.*.split names one"
     if empty:
         yield f"{len(empty)} files have 0 bytes, for example {empty[0]}"
     if any(name.startswith("_delta_log/") or "/_delta_log/" in name for name in location.sizes):
         yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
 
 
-def _one_file_or_shards(uri: str, location: Location) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _one_file_or_shards(uri: str, location: Location, place: FileSpec | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names = tuple(location.sizes)
     if len(names) == 1 and uri.rstrip("/").endswith(f"/{names[0]}"):
         return names, ()
     stray = stray_files(location, names)
-    chosen, left_out = choose_train_files(tuple(name for name in names if name not in stray))
+    named = _named(uri, tuple(name for name in names if name not in stray), place)
+    if place is not None and place.path in named:
+        return (place.path,), ()
+    if place is not None and place.split is not None:
+        return tuple(name for name in named if _is_data(name)), ()
+    chosen, left_out = choose_train_files(named)
     if not chosen:
         what = (
             f"only other splits than train: {', '.join(left_out[:5])}"
             if left_out
             else f"no data files{', only ' if names else ''}{', '.join(names[:5])}"
         )
-        raise DataError(
-            f"{uri} holds {what}", reason="DataNotFound", hint="name one file, or a folder with .jsonl, .json, .csv or .parquet files"
-        )
+        hint = "name one in data.*.split" if left_out else "name one file, or a folder with .jsonl, .json, .csv or .parquet files"
+        raise DataError(f"{uri} holds {what}", reason="DataNotFound", hint=hint)
     return chosen, left_out
+
+
+def _named(uri: str, names: tuple[str, ...], place: FileSpec | None) -> tuple[str, ...]:
+    """The files that `path`, `subset` and `split` mean; all where they are left out."""
+    if place is None:
+        return names
+    if place.path is not None:
+        folder = f"{place.path.strip('/')}/"
+        names = _some(uri, names, [name for name in names if name == place.path or name.startswith(folder)], "path", place.path)
+    for field, word in (("subset", place.subset), ("split", place.split)):
+        if word is not None:
+            names = _some(uri, names, _with_word(names, word), field, word)
+    return names
+
+
+def _with_word(names: Sequence[str], word: str) -> list[str]:
+    """Data files with a word in their path; an underscore belongs to the word, unless that leaves none."""
+    data = [name for name in names if _is_data(name)]
+    found = [name for name in data if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", name)]
+    return found or [name for name in data if re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", name)]
+
+
+def _some(uri: str, names: Sequence[str], found: Sequence[str], field: str, value: str) -> tuple[str, ...]:
+    if not found:
+        there = ", ".join(sorted(filter(_is_data, names))[:5]) or "no data files"
+        raise DataError(f"{uri} has no file of the {field} {value!r}, but {there}", reason="DataNotFound", hint=f"correct data.*.{field}")
+    return tuple(found)
 
 
 def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -105,13 +142,15 @@ def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[s
     Where no name has ``train`` or ``training`` among its words, all files count but those with a word such as ``test`` or ``validation``.
     Files that programs keep for themselves never count: those whose name, or folder's name, begins with a dot or an underscore.
     """
-    data = sorted(name for name in names if extension_of(name)[0] is not None and not _tells_about_data(name))
+    data = sorted(filter(_is_data, names))
     words = {name: set(re.split(r"[^a-z]+", name.lower())) for name in data}
     train = [name for name in data if words[name] & _TRAINING]
     chosen = train or [name for name in data if not words[name] & _OTHER_SPLITS]
     return tuple(chosen), tuple(name for name in data if name not in chosen)
 
 
-def _tells_about_data(name: str) -> bool:
+def _is_data(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return any(part.startswith((".", "_")) for part in parts) or parts[-1] in ABOUT or parts[-1].startswith(("dataset_info", "README"))
+    kept_by_programs = any(part.startswith((".", "_")) for part in parts)
+    about = parts[-1] in ABOUT or parts[-1].startswith(("dataset_info", "README"))
+    return extension_of(name)[0] is not None and not kept_by_programs and not about

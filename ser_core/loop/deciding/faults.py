@@ -114,7 +114,16 @@ _SPEC = frozenset(
 _DATA = frozenset(
     {
         *("DataError", "DataNotFound", "DataEmpty", "NoPrompts", "NoPairs", "TooFewRows", "NoCalibrationPairs", "NoEvaluationPairs"),
-        *("UnknownFormat", "UnknownColumns", "MissingColumn", "DuplicateColumn", "NoLabels", "OneSidedLabels", "SplitLeakage"),
+        *(
+            "UnknownFormat",
+            "UnknownColumns",
+            "MissingColumn",
+            "UnusedColumn",
+            "DuplicateColumn",
+            "NoLabels",
+            "OneSidedLabels",
+            "SplitLeakage",
+        ),
         *("CorruptArchive", "CorruptFile", "SuspiciousArchive", "InvalidEncoding", "MalformedCsv", "MalformedJson", "TooLarge"),
         *("BadLabel", "BadTurns", "ContradictoryLabel", "DuplicateKey", "EmptyAnswer", "EmptyPrompt", "IdenticalAnswers"),
         *("InvalidUnicode", "MalformedRow", "MissingField", "NotAnObject", "NotFinite", "NotText", "PromptMismatch"),

@@ -7,6 +7,8 @@ from documents import shown
 from unit.data.reading.test_formats import converted
 
 from ser_core.api.serrun import DataSpec
+from ser_core.data.reading.formats import RawPair
+from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 
 
 def test_the_four_rows_are_the_same_pair():
@@ -20,3 +22,14 @@ def test_the_four_rows_are_the_same_pair():
 def test_the_split_is_a_part_of_a_spec():
     shares = yaml.safe_load(shown("docs/data-formats.md", "How one source is split", "yaml").text)
     assert DataSpec.model_validate(shares["data"]).dev_fraction == 0.25
+
+
+def test_a_place_and_columns_are_written_as_shown():
+    place = yaml.safe_load(shown("docs/data-formats.md", "Where data come from", "yaml").text)
+    columns = yaml.safe_load(shown("docs/data-formats.md", "Columns", "yaml").text)
+    assert DataSpec.model_validate(place["data"]).source.split == "train_prefs"
+    given = DataSpec.model_validate(columns["data"]).source.columns
+    row = {"question": "What is up?", "good": "the sky", "bad": "the floor"}
+    assert read_pairs(row, find_layout(row, "pairs.jsonl", given, labels_needed=True)) == [
+        RawPair("What is up?", "the sky", "the floor", 1)
+    ]

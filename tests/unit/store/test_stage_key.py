@@ -24,7 +24,7 @@ SFT, PPO = (StageKind.SFT, 0), (StageKind.PPO, 0)
 
 FULL: dict[str, Any] = {
     "rewardModel": {"base": "hf://organisation/model", "revision": "main", "adapter": {"rank": 8}},
-    "data": {"source": {"uri": "hf://organisation/data"}},
+    "data": {"source": {"uri": "hf://organisation/data", "columns": {"prompt": "question"}}},
     "policy": {
         "base": "hf://organisation/policy",
         "revision": "main",

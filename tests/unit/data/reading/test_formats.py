@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ser_core.data.preparing.validation import check_pair
-from ser_core.data.reading.formats import Form, RawPair, find_form, to_pair
+from ser_core.data.reading.formats import Form, RawPair
+from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.readers import detect, read_rows
 from ser_core.data.reading.rows import DataFile, Row, RowError
 from ser_core.errors import DataError
@@ -22,7 +23,8 @@ def assistant(text):
 
 
 def converted(fields):
-    return to_pair(fields, find_form(fields, "data.jsonl", labels_needed=False))
+    (pair,) = read_pairs(fields, find_layout(fields, "data.jsonl", None, labels_needed=False))
+    return pair
 
 
 PAIR = RawPair("What is up?", "the sky", "the floor", 1)
@@ -90,16 +92,16 @@ def test_a_row_that_fits_no_form_says_why(fields, reason):
 
 def test_unknown_columns_are_shown_with_the_accepted_forms():
     with pytest.raises(DataError) as caught:
-        find_form(["question", "answer"], "data.csv", labels_needed=True)
+        find_layout(["question", "answer"], "data.csv", None, labels_needed=True)
     assert "'answer', 'question'" in caught.value.message
     assert "prompt, chosen, rejected" in caught.value.hint
 
 
 def test_unlabelled_answers_are_refused_where_labels_are_needed():
     columns = ["prompt", "answer_1", "answer_2"]
-    assert find_form(columns, "x", labels_needed=False) is Form.UNLABELED_ANSWERS
+    assert find_layout(columns, "x", None, labels_needed=False).form is Form.UNLABELED_ANSWERS
     with pytest.raises(DataError, match="no labels"):
-        find_form(columns, "x", labels_needed=True)
+        find_layout(columns, "x", None, labels_needed=True)
 
 
 ROWS = [{"prompt": 'a, "b"\nc', "chosen": "é", "rejected": "z"}, {"prompt": "d", "chosen": "e", "rejected": "f"}]

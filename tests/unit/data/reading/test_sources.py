@@ -75,7 +75,7 @@ def test_an_s3_object_and_a_prefix_are_read(s3, bucket, good):
     bucket.put_object(Bucket="data-of-others", Key="hh-other/part-9.jsonl", Body=b"never read")
 
     def rows(uri):
-        return inspect(DataSpec(source=SourceSpec(uri=uri)), 0, access).rows
+        return inspect(DataSpec(source=SourceSpec(uri=uri)), 0, access).metrics.rows
 
     assert rows("s3://data-of-others/hh/part-1.jsonl") == 40
     assert rows("s3://data-of-others/hh") == 80

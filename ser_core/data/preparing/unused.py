@@ -1,0 +1,68 @@
+"""Columns that are not used although they look like a part of the question, or contradict the labels: told before anything is trained."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ser_core.data.preparing.text import normal_form, shown
+from ser_core.data.reading.formats import Form
+from ser_core.data.reading.layouts.finding import read_pairs
+from ser_core.data.reading.layouts.layout import Layout
+from ser_core.data.reading.rows import Row, RowError
+from ser_core.errors import DataError
+
+QUESTIONS = ("question", "instruction", "input", "query", "system", "system_prompt", "history", "context", "post", "article")
+"""Columns of this name hold a part of what the answers answer."""
+SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen-rating", "rejected-rating"))
+"""Columns that say how good the two answers are, as public sets name them."""
+_KEYS = {"answer_1": "response_1", "answer_2": "response_2"}
+LOOKED_AT = frozenset({*QUESTIONS, *(name for names in SCORES for name in names)})
+
+
+def refuse_unused_questions(rows: Sequence[Row], layout: Layout, field: str) -> None:
+    """Refuse a file with a text that looks like a part of the question and is not a part of any prompt.
+
+    Args:
+        rows: The first rows of the file.
+        layout: How they are read.
+        field: Of the specification, such as ``data.source``.
+
+    Raises:
+        DataError: ``UnusedColumn``, with the line to write.
+    """
+    for row in rows:
+        for column in QUESTIONS:
+            text = row.fields.get(column) if column not in layout.used else None
+            if isinstance(text, str) and text.strip() and not _stands_in_a_prompt(normal_form(text), row, layout):
+                raise DataError(
+                    f"{row.file}, line {row.line}: the column {column!r} is not used, and {shown(text)} does not stand in the prompt",
+                    reason="UnusedColumn",
+                    hint=f"say which columns count: {_columns(column, layout, field, row.fields)}",
+                )
+
+
+def _stands_in_a_prompt(text: str, row: Row, layout: Layout) -> bool:
+    try:
+        return any(text in normal_form(pair.prompt) for pair in read_pairs(row.fields, layout))
+    except RowError:
+        return True
+
+
+def _columns(column: str, layout: Layout, field: str, there: Collection[str]) -> str:
+    """What to write so that the column is used as prompt or system message; without it where there is another prompt."""
+    if not layout.names:
+        return f"write {field}.columns, with the keys that docs/data-formats.md lists"
+    keys = {_KEYS.get(name, name): own for name, own in layout.names.items() if own in there}
+    if column.startswith("system"):
+        keys["system"] = column
+    elif layout.form is Form.IMPLICIT:
+        keys = {"prompt": column} | keys
+    return f"{field}.columns: {{{', '.join(f'{key}: {own}' for key, own in keys.items())}}}"
+
+
+def scores_contradict(fields: Mapping[str, Any]) -> bool | None:
+    """Whether the chosen answer of a row has the lower score; None where there are no scores or they are equal."""
+    for names in SCORES:
+        chosen, rejected = (fields.get(name) for name in names)
+        if isinstance(chosen, int | float) and isinstance(rejected, int | float) and chosen != rejected:
+            return bool(chosen < rejected)
+    return None

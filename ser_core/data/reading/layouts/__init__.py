@@ -1,0 +1,1 @@
+"""Layouts: which columns a file has, and how they make pairs."""

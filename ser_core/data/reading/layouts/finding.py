@@ -1,0 +1,85 @@
+"""Which layout a file has: by its columns, or as the specification names them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ser_core.api.serrun import Columns
+from ser_core.data.reading.formats import ACCEPTED, COLUMNS, Form, RawPair, to_pair
+from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, renamed
+from ser_core.data.reading.layouts.public_sets import KNOWN
+from ser_core.errors import DataError
+
+
+def _form_itself(form: Form) -> Layout:
+    return Layout("", frozenset(COLUMNS[form]), form, lambda fields: [dict(fields)], names={name: name for name in COLUMNS[form]})
+
+
+_LAYOUTS = (*KNOWN, *map(_form_itself, Form))
+_IN_EVERY_ONE = frozenset({"id", "source"})
+USED_COLUMNS = _IN_EVERY_ONE.union(*(layout.used for layout in _LAYOUTS))
+"""Every column that may be read, those aside that a specification names."""
+_NAMED = "chosen, rejected (and prompt); prompt, response_1, response_2 with better, or with score_1 and score_2"
+_INSTEAD = {"response_1": "answer_1", "response_2": "answer_2"}
+
+
+def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, labels_needed: bool) -> Layout:
+    """What the columns of a file make.
+
+    Args:
+        columns: Names that occur in the first rows.
+        name: Name of the file, for messages.
+        given: Names that the specification gives; None to recognise them.
+        labels_needed: True for everything but an unlabeled file.
+
+    Raises:
+        DataError: ``UnknownColumns`` with the columns found and the accepted forms, ``MissingColumn`` or ``NoLabels``.
+    """
+    present = set(columns)
+    layout = next((one for one in _LAYOUTS if present >= one.columns), None) if given is None else _given(given)
+    found = ", ".join(sorted(map(repr, present))[:20])
+    if layout is None:
+        what = f"{name} has the columns {found}" if given is None else "the columns that data.*.columns names make no pair"
+        raise DataError(what, reason="UnknownColumns", hint=_hint(present) if given is None else f"name all of one of: {_NAMED}")
+    if missing := sorted(layout.columns - present):
+        what = f"{name} has the columns {found}, and not {', '.join(map(repr, missing))}, which data.*.columns names"
+        raise DataError(what, reason="MissingColumn", hint="name columns that are there")
+    if layout.form is Form.UNLABELED_ANSWERS and labels_needed:
+        raise DataError(
+            f"{name} has a prompt and two answers but no labels",
+            reason="NoLabels",
+            hint="add a column better with 1 or 2, or give the file as data.unlabeled",
+        )
+    return layout
+
+
+def _given(columns: Columns) -> Layout | None:
+    names = columns.model_dump(exclude_none=True)
+    keys = {_INSTEAD.get(key, key): column for key, column in names.items() if not key.startswith("score")}
+    scored = {"score_1", "score_2"} <= names.keys()
+    there = keys.keys() | ({"better"} if scored else set())
+    form = next((form for form, needed in COLUMNS.items() if there >= set(needed)), None)
+    if form is None:
+        return None
+
+    def pairs(fields: Fields) -> list[dict[str, Any]]:
+        better = {"better": by_scores(names["score_1"], names["score_2"])(fields)} if scored else {}
+        return [renamed(fields, keys) | better]
+
+    return Layout("", frozenset(names.values()), form, pairs, id=names.get("id", ""))
+
+
+def _hint(present: set[str]) -> str:
+    if {"message_id", "parent_id", "text"} <= present:
+        return "of Open Assistant's data, name the file of trees (oasst_ready.trees.jsonl.gz)"
+    if {"prompt", "response", "helpfulness"} <= present:
+        return "of HelpSteer2, name the file preference/preference.jsonl.gz"
+    return f"say which column holds what in data.*.columns, or rename columns to one of: {ACCEPTED}"
+
+
+def read_pairs(fields: Fields, layout: Layout) -> list[RawPair]:
+    """The pairs in one row; several only where its answers are ranked or rated.
+
+    Raises:
+        RowError: As of `to_pair`; ``NoRanking``, ``SeveralTurns`` or ``OtherSplit``.
+    """
+    return [to_pair(pair, layout.form) for pair in layout.pairs(fields)]

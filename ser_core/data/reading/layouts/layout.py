@@ -1,0 +1,65 @@
+"""A layout: the columns of a file that belong together, and how they become those of a form (`formats`)."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ser_core.data.reading.formats import TIE, Form
+from ser_core.data.reading.rows import RowError
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Columns that belong together, and what is made of them."""
+
+    name: str
+    """The set that is known for it, for messages."""
+    columns: frozenset[str]
+    """All must be there, or it is another layout."""
+    form: Form
+    pairs: Callable[[Fields], list[dict[str, Any]]]
+    """The columns of the form, for each pair of a row. Raises `RowError`."""
+    also: frozenset[str] = frozenset()
+    """Columns that are used where they are there."""
+    id: str = "id"
+    """The column with a row's own name; empty where there is none."""
+    makes_one_pair: bool = True
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Column of the file by column of the form, where the layout does nothing but rename."""
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Every column that is read, where it is there."""
+        return self.columns | self.also
+
+
+def renamed(fields: Fields, names: Mapping[str, str]) -> dict[str, Any]:
+    """The columns of a form, by the column of the row that each stands in; what the row does not have is left out."""
+    return {name: fields[column] for name, column in names.items() if column in fields}
+
+
+def by_scores(first: str, second: str) -> Callable[[Fields], Any]:
+    """Which of two answers has the higher score: 1, 2 or `TIE`; None when a score is unknown."""
+
+    def better(fields: Fields) -> Any:
+        one, other = number(fields, first), number(fields, second)
+        return None if one is None or other is None else TIE if one == other else 1 if one > other else 2
+
+    return better
+
+
+def number(fields: Fields, column: str) -> float | None:
+    """The number in a column; None where there is none. Raises `RowError` ``BadLabel`` for anything else."""
+    value = fields.get(column)
+    if value is None or value == "":
+        return None
+    try:
+        found = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        found = float("nan")
+    if math.isnan(found):
+        raise RowError("BadLabel", f"{column} is {str(value)[:20]!r}, expected a number")
+    return found

@@ -1,0 +1,69 @@
+"""A few pairs as the reward model will read them: how many are cut, and one of them with the cuts marked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ser_core.learn.reward.encoding import Encoder, Row
+
+_NO_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class TextPair:
+    """A prompt with its better and its worse answer; of an unlabelled pair the order is arbitrary."""
+
+    prompt: str
+    better: str
+    worse: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is left of a text, and how many tokens it loses."""
+
+    text: str
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was looked at. The pair that is shown is the one that loses most tokens."""
+
+    pairs: int
+    cut: int
+    """Pairs of which at least one row loses tokens."""
+    prompt: Part
+    better: Part
+    worse: Part
+
+
+def read_sample(pairs: Sequence[TextPair], tokenizer: Any, max_length: int) -> Sample:
+    """Encode pairs as the stages do.
+
+    Args:
+        pairs: At least one.
+        tokenizer: A transformers tokenizer.
+        max_length: Tokens that a row may have.
+    """
+    texts = [pair.prompt for pair in pairs], [pair.better for pair in pairs], [pair.worse for pair in pairs]
+    kept = Encoder(tokenizer, max_length).pairs(*texts)
+    whole = Encoder(tokenizer, _NO_LIMIT).pairs(*texts)
+    lost = [sum(len(long) - len(short) for short, long in zip(*two, strict=True)) for two in zip(kept, whole, strict=True)]
+    shown = lost.index(max(lost))
+    (better, worse), (whole_better, whole_worse) = kept[shown], whole[shown]
+    return Sample(
+        pairs=len(pairs),
+        cut=sum(number > 0 for number in lost),
+        prompt=_prompt(tokenizer, better, whole_better),
+        better=_answer(tokenizer, better, whole_better),
+        worse=_answer(tokenizer, worse, whole_worse),
+    )
+
+
+def _prompt(tokenizer: Any, kept: Row, whole: Row) -> Part:
+    return Part(tokenizer.decode(kept.tokens[: kept.second]), whole.second - kept.second)
+
+
+def _answer(tokenizer: Any, kept: Row, whole: Row) -> Part:
+    return Part(tokenizer.decode(kept.tokens[kept.second :]), (len(whole) - whole.second) - (len(kept) - kept.second))

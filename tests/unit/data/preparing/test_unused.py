@@ -1,0 +1,96 @@
+"""What is not used is told, and the same pair in two forms is the same pair."""
+
+import pytest
+
+from ser_core.data.preparing.prompts import read_prompts
+from ser_core.data.preparing.spool import read_spool
+
+
+def without_prompt(rows):
+    return [{"chosen": f"It is so: {row['chosen']}", "rejected": f"It is so: {row['rejected']}", "query": row["prompt"]} for row in rows]
+
+
+def test_a_column_that_looks_like_the_question_stops_the_run_and_the_hint_helps(refusal, prepare, good):
+    rows = without_prompt(good(40))
+    error = refusal(rows)
+    assert (error.reason, "the column 'query' is not used" in error.message) == ("UnusedColumn", True)
+    assert "data.source.columns: {prompt: query, chosen: chosen, rejected: rejected}" in error.hint
+    assert prepare(rows, columns={"prompt": "query", "chosen": "chosen", "rejected": "rejected"}).metrics.rows == 40
+
+
+@pytest.mark.parametrize("text", ["", None, "  "])
+def test_an_empty_column_is_no_reason(prepare, good, text):
+    assert prepare([{**row, "context": text} for row in good(40)]).metrics.rows == 40
+
+
+def test_a_column_that_stands_in_the_prompt_is_no_reason(prepare, good):
+    assert prepare([{**row, "question": row["prompt"].upper()} for row in good(40)]).metrics.rows == 40
+
+
+def test_what_columns_leaves_out_is_left_out_by_intent(refusal, prepare, good):
+    rows = [{**row, "context": "It is noon."} for row in good(40)]
+    assert "columns: {prompt: prompt, chosen: chosen, rejected: rejected}" in refusal(rows).hint
+    assert prepare(rows, columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}).metrics.rows == 40
+
+
+def hh(row, explicit):
+    prompt = f"\n\nHuman: {row['prompt']}\n\nAssistant:"
+    if explicit:
+        return {"prompt": prompt, "chosen": f" {row['chosen']}", "rejected": f" {row['rejected']}"}
+    return {"chosen": f"{prompt} {row['chosen']}", "rejected": f"{prompt} {row['rejected']}"}
+
+
+def test_the_same_pair_in_implicit_and_explicit_form_is_one(prepare, write, good):
+    write([hh(row, True) for row in good(40)], "both/train-1.jsonl")
+    folder = write([hh(row, False) for row in good(40)], "both/train-2.jsonl").parent
+    assert prepare(folder).metrics.dropped == {"Duplicate": 40}
+
+
+@pytest.mark.parametrize("written", ["\n\nHuman: {}\n\nAssistant:", "Human: {}\n\nAssistant: ", "{}"])
+def test_a_heldout_prompt_is_no_prompt_of_the_policy_however_it_is_written(access, write, tmp_path, written):
+    path = write([{"prompt": written.format(f"question {number}")} for number in range(4)], "prompts.jsonl")
+    found = read_prompts(f"file://{path}", access, tmp_path / "p", ["question 1", "question 2"], 0.1, lambda: None)
+    assert found.texts == ("question 0", "question 3")
+
+
+def test_a_system_message_between_turns_is_no_warning(prepare):
+    def row(number, answer):
+        turns = [("user", f"q {number}"), ("assistant", "ok"), ("system", "It is noon."), ("user", "go on"), ("assistant", answer)]
+        return [{"role": role, "content": text} for role, text in turns]
+
+    warnings = prepare([{"chosen": row(n, "right"), "rejected": row(n, "wrong")} for n in range(40)]).metrics.warnings
+    assert not any("role markers" in warning for warning in warnings)
+
+
+def test_ties_are_counted_and_lose_nothing(prepare, good):
+    rows = [
+        {"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"], "better": 1 + n % 2}
+        for n, row in enumerate(good(100))
+    ]
+    for row in rows[:30]:
+        row["better"] = "tie"
+    assert prepare(rows).metrics.dropped == {"Tie": 30}
+
+
+def test_a_tie_of_the_pool_is_a_pair_without_a_label(prepare_three, good):
+    rows = good(90)
+    pool = [{"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"], "better": "tie"} for row in rows[30:60]]
+    prepared = prepare_three(rows[:30], pool, rows[60:])
+    assert (prepared.metrics.pool, prepared.metrics.hidden_labels) == (30, False)
+
+
+def test_scores_that_contradict_the_columns_are_told(prepare, good):
+    warnings = prepare([{**row, "score_chosen": 2.0, "score_rejected": 7.5} for row in good(40)]).metrics.warnings
+    assert any("the rejected answer has the higher score in 40 of 40 rows" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(("better", "hint"), [(1, "chosen: answer_1, rejected: answer_2"), (2, "chosen: answer_2, rejected: answer_1")])
+def test_the_hint_for_labels_of_one_side_gives_the_right_pairs(refusal, prepare, good, better, hint):
+    rows = [{"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"], "better": better} for row in good(40)]
+    error = refusal(rows)
+    assert (error.reason, hint in error.hint) == ("OneSidedLabels", True)
+    columns = dict(part.split(": ") for part in error.hint.split("{")[1].rstrip("}").split(", "))
+    prepared = prepare(rows, columns=columns)
+    pairs = read_spool(prepared.spool, range(40))
+    chosen = {pair.answer_1 if pair.better == 1 else pair.answer_2 for pair in pairs}
+    assert chosen == {row[f"answer_{better}"] for row in rows}

@@ -1,0 +1,96 @@
+"""Columns and places that a specification names."""
+
+import pytest
+
+from ser_core.api.serrun import Columns, FileSpec
+from ser_core.data.reading.formats import RawPair
+from ser_core.data.reading.layouts.finding import find_layout, read_pairs
+from ser_core.data.reading.sources import open_source
+from ser_core.errors import DataError
+
+
+def read(row, **columns):
+    return read_pairs(row, find_layout(row, "data.jsonl", Columns(**columns), labels_needed="better" in columns or "score_1" in columns))
+
+
+ROW = {"q": "What is up?", "s": "Be brief.", "x": "the sky", "y": "the floor", "n": 2, "u": 0.1, "v": 0.2, "prompt": "not this"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "pair"),
+    [
+        ({"prompt": "q", "chosen": "x", "rejected": "y"}, RawPair("What is up?", "the sky", "the floor", 1)),
+        (
+            {"prompt": "q", "system": "s", "chosen": "x", "rejected": "y"},
+            RawPair("System: Be brief.\n\nHuman: What is up?", "the sky", "the floor", 1),
+        ),
+        ({"prompt": "q", "response_1": "x", "response_2": "y", "better": "n"}, RawPair("What is up?", "the sky", "the floor", 2)),
+        (
+            {"prompt": "q", "response_1": "x", "response_2": "y", "score_1": "u", "score_2": "v"},
+            RawPair("What is up?", "the sky", "the floor", 2),
+        ),
+        ({"prompt": "q", "response_1": "x", "response_2": "y"}, RawPair("What is up?", "the sky", "the floor", None)),
+    ],
+)
+def test_named_columns_are_read(columns, pair):
+    assert read(ROW, **columns) == [pair]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"prompt": "q", "chosen": "x"}, "UnknownColumns"),
+        ({"chosen": "x", "rejected": "gone"}, "MissingColumn"),
+        ({}, "UnknownColumns"),
+    ],
+)
+def test_columns_that_make_no_pair_are_refused(columns, reason):
+    with pytest.raises(DataError) as caught:
+        read(ROW, **columns)
+    assert caught.value.reason == reason
+
+
+NAMES = (
+    *(
+        "default/train_prefs-00000-of-00001.parquet",
+        "default/train_sft-00000-of-00001.parquet",
+        "default/test_prefs-00000-of-00001.parquet",
+    ),
+    *("en/train.jsonl", "en/test.jsonl", "fr/train.jsonl"),
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "files"),
+    [
+        ({"split": "train_prefs"}, ["default/train_prefs-00000-of-00001.parquet"]),
+        ({"split": "test"}, ["en/test.jsonl"]),
+        ({"subset": "en"}, ["en/train.jsonl"]),
+        ({"subset": "en", "split": "test"}, ["en/test.jsonl"]),
+        ({"path": "fr"}, ["fr/train.jsonl"]),
+        ({"path": "en/test.jsonl"}, ["en/test.jsonl"]),
+        (
+            {"path": "default", "split": "prefs"},
+            ["default/test_prefs-00000-of-00001.parquet", "default/train_prefs-00000-of-00001.parquet"],
+        ),
+    ],
+)
+def test_a_place_in_a_dataset_is_named(write, access, tmp_path, place, files):
+    for name in NAMES:
+        write(b"{}", name)
+    uri = f"file://{tmp_path}/in"
+    assert [file.name for file in open_source(uri, access, tmp_path / "d", lambda: None, FileSpec(uri=uri, **place)).files] == files
+
+
+def test_a_place_that_is_not_there_is_refused_with_what_is(write, access, tmp_path):
+    write(b"{}", "en/train.jsonl")
+    uri = f"file://{tmp_path}/in"
+    with pytest.raises(DataError, match=r"no file of the subset 'de', but en/train\.jsonl"):
+        open_source(uri, access, tmp_path / "d", lambda: None, FileSpec(uri=uri, subset="de"))
+
+
+def test_several_splits_of_training_are_told(write, access, tmp_path):
+    for name in NAMES[:3]:
+        write(b"{}", name)
+    remarks = open_source(f"file://{tmp_path}/in", access, tmp_path / "d", lambda: None).remarks
+    assert ["train_prefs, train_sft are read" in remark for remark in remarks] == [True]

@@ -1,0 +1,29 @@
+"""A sample of pairs is read as the stages read it."""
+
+import pytest
+from transformers import AutoTokenizer
+
+from ser_core.learn.reward.encoding import Encoder
+from ser_core.learn.reward.sample import TextPair, read_sample
+
+
+@pytest.fixture(scope="module")
+def tokenizer(small_model):
+    return AutoTokenizer.from_pretrained(small_model)
+
+
+def test_cut_pairs_are_counted_and_the_longest_is_shown(tokenizer):
+    pairs = [TextPair("a b", "c", "d"), TextPair("a b " * 30, "c", "d " * 40), TextPair("a", "b", "c " * 20)]
+    found = read_sample(pairs, tokenizer, 16)
+    rows = Encoder(tokenizer, 16).pairs(*([getattr(pair, name) for pair in pairs] for name in ("prompt", "better", "worse")))
+    assert (found.pairs, found.cut) == (3, sum(one.truncated or other.truncated for one, other in rows)) == (3, 2)
+    assert found.better.lost == 0
+    assert found.prompt.lost > 0
+    assert found.worse.lost > 0
+
+
+def test_what_is_shown_is_what_the_model_reads(tokenizer):
+    found = read_sample([TextPair("a b", "c d", "e")], tokenizer, 64)
+    (row,) = Encoder(tokenizer, 64).rows(["a b"], ["c d"])
+    assert f"{found.prompt.text} {found.better.text}" == tokenizer.decode(row.tokens)
+    assert (found.cut, found.prompt.lost, found.better.lost, found.worse.lost) == (0, 0, 0, 0)
