@@ -9,18 +9,26 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from ser_core.api.amounts import Memory
 from ser_core.api.forms import LabelKey, LabelValue, QueueName
 from ser_core.api.model import Model
 from ser_core.api.serrun import Toleration
 from ser_core.errors import SpecError
+from ser_operator.allow import Allow
 
 PREFIX = "SER_OPERATOR_"
+EARLIER_LISTS = {"allowed_secrets": "secrets", "allowed_storage": "write", "allowed_endpoints": "endpoints"}
+"""Settings of version 0.1.0 that are lists of ``allow`` now, separated by commas; still taken, and what they say wins."""
 LARGEST_ID = 2**31 - 1
 """Of a user or a group, as Kubernetes takes it."""
 
 
 def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _or_none(value: Any) -> Any:
+    return value or None
 
 
 def _parse(value: Any) -> Any:
@@ -39,6 +47,21 @@ class PodUser(Model):
     """Group of the files in volumes. Without it every user of the pod may read its Secrets, since the stage is one that nobody knows."""
 
 
+class StageDefaults(Model):
+    """What a stage's pod gets where its SERRun does not say."""
+
+    memory: Annotated[Memory | None, BeforeValidator(_or_none)] = None
+    """Request and limit; none: as much as the node, or a LimitRange of the namespace, lets it have."""
+    ephemeral_storage: Annotated[Memory | None, BeforeValidator(_or_none)] = None
+    """Request and limit of the node's disk; none: the sizes of the volumes bound it."""
+    work_size: Memory = "1Ti"
+    """Most that the stage's work folder may take of the node's disk: copies of the models, tables, a checkpoint on its way to the store."""
+    scratch_size: Memory = "100Gi"
+    """The same of its folder for temporary files."""
+    shared_memory_size: Memory = "16Gi"
+    """Most of its memory that its processes may share. NCCL takes some megabytes a GPU."""
+
+
 class Settings(Model):
     """Every setting with its unit and why it has its default."""
 
@@ -54,18 +77,17 @@ class Settings(Model):
     """Secrets to pull the image with."""
     security_context: Annotated[PodUser, BeforeValidator(_parse)] = PodUser(run_as_user=65532, run_as_group=65532, fs_group=65532)
     """User and groups of the stage pods (JSON object). Without a group of their own they would have root's."""
-    allowed_secrets: Names = ("ser-*",)
-    """Secrets that a SERRun may name, as shell patterns. Whoever may create a SERRun can read what these hold by training on it,
-    so it is not every Secret of the namespace."""
-    allowed_storage: Names = ("s3://*",)
-    """Storage URIs that a SERRun may name, as shell patterns."""
-    allowed_endpoints: Names = ("*",)
-    """Storage and hub endpoints that a SERRun may name, as shell patterns. None named is always allowed."""
+    allow: Annotated[Allow, BeforeValidator(_parse)] = Allow()
+    """What a SERRun may ask for (JSON object). Of a list that is not given, the default counts."""
     gpu_node_selector: Annotated[Mapping[LabelKey, LabelValue], BeforeValidator(_parse)] = Field(default_factory=dict)
     """Labels of the nodes for stages with GPUs (JSON object). The nodeSelector of a SERRun replaces a label with the same key."""
     gpu_tolerations: Annotated[tuple[Toleration, ...], BeforeValidator(_parse)] = ()
     """Taints of these nodes (JSON list of tolerations), besides those that a SERRun tolerates."""
-    default_queue: Annotated[QueueName | None, BeforeValidator(lambda value: value or None)] = None
+    gpu_resource: LabelKey = "nvidia.com/gpu"
+    """Resource by which nodes count GPUs."""
+    stage_defaults: Annotated[StageDefaults, BeforeValidator(_parse)] = StageDefaults()
+    """What stages get that ask for none (JSON object)."""
+    default_queue: Annotated[QueueName | None, BeforeValidator(_or_none)] = None
     """Kueue LocalQueue of runs that name none; none: their Jobs are not queued."""
     queue_cpu_stages: bool = True
     """Whether stages without GPUs are queued too. They need no GPU quota, but the nodes' CPUs are a quota of many queues as well."""
@@ -106,9 +128,12 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     Raises:
         SpecError: A variable is unknown, missing or out of bounds; it is named with its value.
     """
-    given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    given: dict[str, Any] = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    earlier = {allowed: _split(given.pop(name)) for name, allowed in EARLIER_LISTS.items() if name in given}
     try:
-        return Settings.model_validate(given)
+        settings = Settings.model_validate(given)
+        allow = settings.allow.model_dump(by_alias=True) | earlier
+        return settings.model_copy(update={"allow": Allow.model_validate(allow)}) if earlier else settings
     except ValidationError as error:
         first = error.errors()[0]
         field, *inside = map(str, first["loc"])

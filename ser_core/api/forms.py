@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from ser_core.api.guarded import AllowList, Guarded
+
 _SHOWN_CHARACTERS = 40
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
@@ -116,15 +118,19 @@ LABEL_VALUE = Form(
     rf"({_LABEL})?", "is no label value: use at most 63 letters, digits, '-', '_' and '.', none of these three at an end", max_length=63
 )
 
-Endpoint = Annotated[str, ENDPOINT.field, Field(json_schema_extra=ENDPOINT.schema)]
+Endpoint = Annotated[str, ENDPOINT.field, Field(json_schema_extra=ENDPOINT.schema), Guarded(AllowList.ENDPOINTS)]
 """URL of a server, without credentials."""
 Region = Annotated[str, REGION.field, Field(json_schema_extra=REGION.schema)]
 """Region of a bucket."""
 Name = Annotated[str, NAME.field, Field(json_schema_extra=NAME.schema)]
 """Name of a Kubernetes object: a DNS subdomain."""
+SecretName = Annotated[Name, Guarded(AllowList.SECRETS)]
+"""Name of a Secret of the run's namespace."""
+PriorityClass = Annotated[Name, Guarded(AllowList.PRIORITY_CLASSES)]
+"""Name of a PriorityClass."""
 Namespace = Annotated[str, NAMESPACE.field]
 """Name of a namespace: a DNS label."""
-QueueName = Annotated[str, QUEUE.field, Field(json_schema_extra=QUEUE.schema)]
+QueueName = Annotated[str, QUEUE.field, Field(json_schema_extra=QUEUE.schema), Guarded(AllowList.QUEUES)]
 """Name of a Kueue queue, short enough for a label."""
 LabelKey = Annotated[str, LABEL_KEY.field, Field(json_schema_extra=LABEL_KEY.schema)]
 """Key of a label or taint."""

@@ -10,7 +10,8 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_vali
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.amounts import Cpus, Duration, Memory, Pause
-from ser_core.api.forms import LABEL_KEYS, Endpoint, LabelKey, LabelValue, Name, Namespace, QueueName, Region
+from ser_core.api.forms import LABEL_KEYS, Endpoint, LabelKey, LabelValue, Name, Namespace, PriorityClass, QueueName, Region, SecretName
+from ser_core.api.guarded import AllowList, Guarded
 from ser_core.api.known_part import Document, Unknown, read_known, with_unknown
 from ser_core.api.model import Model
 from ser_core.api.policy import PolicySpec
@@ -268,10 +269,14 @@ class LoopSpec(Model):
         return self.rule is not Rule.CALIBRATED
 
 
+EVERY_TAINT = "*"
+"""The key of a toleration that names none, for the allow-list."""
+
+
 class Toleration(Model):
     """A Kubernetes toleration, passed on to the stage's pods."""
 
-    key: LabelKey | None = None
+    key: Annotated[LabelKey | None, Guarded(AllowList.TOLERATIONS, absent=EVERY_TAINT)] = None
     """Taint key; left out with operator Exists it matches all."""
     operator: Literal["Exists", "Equal"] = "Equal"
     """How the value is compared."""
@@ -306,11 +311,13 @@ class StageResources(Model):
     gpu_memory: Memory | None = None
     """Memory of one GPU, for example `40Gi`, by which a stage plans how its work is spread. Left out: in a stage what its GPU has, before
     that 80Gi."""
-    node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=32, json_schema_extra=LABEL_KEYS)
+    node_selector: Annotated[dict[LabelKey, LabelValue], Guarded(AllowList.NODE_SELECTORS)] = Field(
+        default_factory=dict, max_length=32, json_schema_extra=LABEL_KEYS
+    )
     """Node labels that the pods need."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
     """Taints that the pods tolerate."""
-    priority_class_name: Name | None = None
+    priority_class_name: PriorityClass | None = None
     """PriorityClass of the pods."""
 
     @property
@@ -347,7 +354,7 @@ class StorageSpec(Model):
     """Region of the bucket; left out: AWS_REGION, else us-east-1."""
     ca_bundle: str | None = Field(default=None, max_length=1000)
     """Path of a PEM file with the certificate authorities to trust for the endpoint."""
-    credentials_secret: Name | None = None
+    credentials_secret: SecretName | None = None
     """Name of the Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted into the stages. `ser run`
     uses the AWS environment and files instead."""
     retain: Literal["best", "all"] = "all"
@@ -361,7 +368,7 @@ class HubSpec(Model):
 
     endpoint: Endpoint | None = None
     """URL of a hub or mirror; left out: HF_ENDPOINT, else the public hub."""
-    credentials_secret: Name | None = None
+    credentials_secret: SecretName | None = None
     """Name of the Secret with HF_TOKEN for gated models. `ser run` uses HF_TOKEN from the environment instead."""
 
 

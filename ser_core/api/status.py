@@ -289,6 +289,8 @@ class SERRunStatus(Record):
     """Version of the stage contract, frozen at the first commit."""
     threads: int = 0
     """Threads of a stage whose resources name no CPUs, frozen at the first commit: results depend on it in the last bits."""
+    judged: str = Field(default="", max_length=64)
+    """Digest of what may be changed later, as the operator's allow-lists have let it through: a change of it is judged again."""
     reopened: int = 0
     """The last `spec.reopen` that was honoured."""
     started_at: Time | None = None

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from ser_core.api.guarded import AllowList, Guarded
+
 _BUCKET = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?", re.ASCII)
 _MAX_LENGTH = 1200
@@ -111,6 +113,6 @@ def _where(scheme: str, checks: dict[str, str]) -> dict[str, str]:
 _INPUT = Field(max_length=_MAX_LENGTH, json_schema_extra=_cel("s3://bucket/prefix", "hf://organisation/name"))
 _OUTPUT = Field(max_length=_MAX_LENGTH, json_schema_extra=_cel("s3://bucket/prefix"))
 
-DataUri = Annotated[str, _INPUT, AfterValidator(check_data_uri)]
-ModelUri = Annotated[str, _INPUT, AfterValidator(check_data_uri)]
-StorageUri = Annotated[str, _OUTPUT, AfterValidator(check_storage_uri)]
+DataUri = Annotated[str, _INPUT, AfterValidator(check_data_uri), Guarded(AllowList.READ)]
+ModelUri = Annotated[str, _INPUT, AfterValidator(check_data_uri), Guarded(AllowList.READ)]
+StorageUri = Annotated[str, _OUTPUT, AfterValidator(check_storage_uri), Guarded(AllowList.WRITE)]

@@ -86,7 +86,9 @@ class Observed:
     """Whether the live attempt has not begun to run, and asks for what spec or operator no longer say."""
     progress: Progress | None = None
     refusal: str = ""
-    """Why no stage of this run may ever be started here (allow-lists); empty: it may."""
+    """Why no stage of this run may be started here (allow-lists); empty: it may."""
+    judged: str = ""
+    """Digest of what may change later, as the allow-lists have looked at it."""
     image: str = ""
     threads: int = 1
     """Threads for stages whose resources name no CPUs."""

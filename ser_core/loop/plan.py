@@ -86,6 +86,7 @@ def _apply(verdict: Verdict, run: SERRun, status: SERRunStatus, observed: Observ
             "message": message,
             "waiting_since": since,
             "observed_generation": run.metadata.generation,
+            "judged": status.judged if observed.refusal else observed.judged,
             "reopened": max(status.reopened, run.spec.reopen),
             "conditions": conditions(
                 status.conditions,

@@ -38,7 +38,8 @@ MATRIX = {
         "imagePullSecrets": [{"name": "pull"}],
         "serviceAccount": {"annotations": {"example.com/role": "operator"}},
         "crds": {"keep": False},
-        "settings": {"allowedSecrets": ["ser-s3"], "allowedStorage": ["s3://ours/*", "s3://theirs/*"], "resyncSeconds": 10_000_000},
+        "allow": {"secrets": ["ser-s3"], "write": ["s3://ours/*", "s3://theirs/{namespace}/*"], "gpus": 8},
+        "settings": {"resyncSeconds": 10_000_000},
         "nodeSelector": {"pool": "system"},
         "tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoSchedule"}],
         "affinity": {"nodeAffinity": {}},
@@ -58,7 +59,12 @@ MATRIX = {
         "stages": {
             "image": {"repository": "registry.example/ser/jobs", "tag": "1.2.3"},
             "serviceAccount": {"annotations": {"example.com/role": "stage"}},
-            "gpu": {"nodeSelector": {"gpu": "h100"}, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]},
+            "defaults": {"memory": "8Gi", "workSize": "2Ti"},
+            "gpu": {
+                "resource": "amd.com/gpu",
+                "nodeSelector": {"gpu": "h100"},
+                "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+            },
             "defaultQueue": "team",
             "queueCpuStages": False,
         },

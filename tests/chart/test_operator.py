@@ -12,12 +12,12 @@ from ser_core.cli.commands.why import explain
 from ser_operator.settings import Settings, from_environment
 
 
-def pod(values):
-    return the(objects(values), "Deployment")["spec"]["template"]["spec"]
+def pod(values, **more):
+    return the(objects(values, **more), "Deployment")["spec"]["template"]["spec"]
 
 
-def environment(values):
-    entries = pod(values)["containers"][0]["env"]
+def environment(values, **more):
+    entries = pod(values, **more)["containers"][0]["env"]
     assert len({entry["name"] for entry in entries}) == len(entries)
     return {entry["name"]: entry.get("value", "127.0.0.1") for entry in entries if entry["name"].startswith("SER_OPERATOR_")}
 
@@ -76,14 +76,32 @@ def test_every_value_reaches_the_operator():
 
     assert settings.image == "registry.example/ser/jobs:1.2.3"
     assert settings.image_pull_secrets == ("pull",)
-    assert settings.allowed_secrets == ("ser-s3",)
-    assert settings.allowed_storage == ("s3://ours/*", "s3://theirs/*")
+    assert (settings.allow.secrets, settings.allow.write) == (("ser-s3",), ("s3://ours/*", "s3://theirs/{namespace}/*"))
+    assert (settings.allow.queues, settings.allow.gpus) == (("*",), 8)  # what is not said keeps its default
+    assert (settings.stage_defaults.memory, settings.stage_defaults.work_size, settings.stage_defaults.scratch_size) == (
+        "8Gi",
+        "2Ti",
+        "100Gi",
+    )
+    assert settings.gpu_resource == "amd.com/gpu"
     assert settings.resync_seconds == 10_000_000
     assert settings.gpu_node_selector == {"gpu": "h100"}
     assert [one.key for one in settings.gpu_tolerations] == ["nvidia.com/gpu"]
     assert settings.default_queue == "team"
     assert settings.operator_class == "blue"
     assert settings.queue_cpu_stages is False
+
+
+@pytest.mark.parametrize("version", ["helm", "helm4"])
+def test_the_earlier_names_of_lists_are_taken_and_win(version):
+    values = {
+        "allow": {"secrets": ["new"]},
+        "settings": {"allowedSecrets": ["old"], "allowedStorage": [], "allowedEndpoints": ["https://s3"]},
+    }
+
+    allow = from_environment(environment(values, version=version)).allow
+
+    assert (allow.secrets, allow.write, allow.endpoints, allow.read) == (("old",), (), ("https://s3",), ("hf://*", "{storage}/*"))
 
 
 def test_a_digest_wins_over_a_tag():

@@ -25,6 +25,7 @@ NODE, RELEASE, SYSTEM, LAB = "gpu-node", "ser-operator", "ser-system", "lab"
 BUCKET, RUN, SECRET = "helm", "tiny", "ser-s3"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 VALUES = {"watchNamespaces": [LAB], "stages": {"image": {"repository": "registry.example/ser-jobs", "digest": DIGEST}}}
+ALLOW = "--set 'allow.read={*}' --set 'allow.endpoints={*}'"
 DASHBOARDS = {"monitoring": {"dashboards": {"enabled": True}}}
 NEXT_DIGEST = f"sha256:{'f' * 64}"
 
@@ -125,7 +126,9 @@ def documented(s3):
     """Blocks of the documents with what they leave to the reader filled in. The operator has a namespace of its own."""
     keys = {f"{name}=…": f"{name}={value}" for name, value in s3.credentials.items()}
     aside = {"ser-operator --namespace lab": f"ser-operator --namespace {SYSTEM}"}
-    aside_of_the_runs = {"charts/ser-operator --namespace lab": f"charts/ser-operator --namespace {SYSTEM} --set watchNamespaces={{lab}}"}
+    aside_of_the_runs = {
+        "charts/ser-operator --namespace lab": f"charts/ser-operator --namespace {SYSTEM} --set watchNamespaces={{lab}} {ALLOW}"
+    }
     images = {"REGISTRY": "registry.example", "stages.image.repository": f"stages.image.digest={DIGEST} --set stages.image.repository"}
     restricted = {"kubectl create namespace lab": f"kubectl create namespace lab\nkubectl label namespace lab {RESTRICTED}"}
     changed = {"--reset-then-reuse-values": f"--reset-then-reuse-values --set stages.image.digest={NEXT_DIGEST} --set settings.workers=4"}

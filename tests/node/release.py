@@ -32,6 +32,11 @@ def user(cluster: Cluster, folder: Path, patience: float) -> Follow:
 _VALUES: dict[str, Any] = {
     # the node has two processors, and a look at each step of a stage should not last a minute
     "settings": {"defaultThreads": 1, "progressSeconds": 5, "graceSeconds": 60},
+    # models and data lie in the bucket
+    "allow": {
+        "read": ["hf://*", "s3://bucket/*"],
+        "endpoints": [f"http://store.default.svc:{addresses.STORE_PORT}", f"http://{addresses.HUB}:{addresses.HUB_PORT}"],
+    },
     "networkPolicy": {
         "store": {"to": [{"ipBlock": {"cidr": f"{addresses.STORE}/32"}}], "ports": [addresses.STORE_PORT]},
         "hub": {"to": [{"ipBlock": {"cidr": f"{addresses.HUB}/32"}}], "ports": [addresses.HUB_PORT]},

@@ -21,7 +21,7 @@ from ser_core.cli.views.status_view import status_view
 from ser_core.errors import SpecError
 from ser_core.loop.observed import Observed, Plan, StartStage
 from ser_core.loop.plan import TERMINAL, plan
-from ser_operator.facts.allow_lists import refusal, unsupported
+from ser_operator.facts.allow_lists import judged, refusal, unsupported
 from ser_operator.facts.kept import kept
 from ser_operator.facts.known_run import known_run
 from ser_operator.facts.leftovers import needless, seconds_to_needless
@@ -115,7 +115,8 @@ def _refused(body: Object, error: SpecError) -> Step:
 
 
 def _step(run: SERRun, body: Object, planned: Plan, now: datetime) -> Step:
-    refusal(run, SETTINGS)
+    refusal(body, run, SETTINGS.allow)
+    judged(body, run)
     unsupported(run)
     view = View(body, run, (), (), now)
     needless(view, planned)

@@ -1,3 +1,13 @@
+{{/* JSON of what SERRuns may ask for: the values allow, and over them the earlier names of three of its lists. */}}
+{{- define "ser.allow" -}}
+{{- $allow := deepCopy (.Values.allow | default dict) }}
+{{- range $earlier, $list := dict "allowedSecrets" "secrets" "allowedStorage" "write" "allowedEndpoints" "endpoints" }}
+{{- $given := get $.Values.settings $earlier }}
+{{- if kindIs "slice" $given }}{{ $allow = set $allow $list $given }}{{ end }}
+{{- end }}
+{{- toJson $allow }}
+{{- end -}}
+
 {{/* Settings of the operator as environment variables. Lists go by commas, structures as JSON. */}}
 {{- define "ser.environment" -}}
 {{- $pullSecrets := list }}
@@ -14,6 +24,12 @@
   value: {{ join "," $pullSecrets | quote }}
 - name: SER_OPERATOR_SECURITY_CONTEXT
   value: {{ toJson (.Values.stages.securityContext | default dict) | quote }}
+- name: SER_OPERATOR_ALLOW
+  value: {{ include "ser.allow" . | quote }}
+- name: SER_OPERATOR_STAGE_DEFAULTS
+  value: {{ toJson (.Values.stages.defaults | default dict) | quote }}
+- name: SER_OPERATOR_GPU_RESOURCE
+  value: {{ .Values.stages.gpu.resource | default "nvidia.com/gpu" | quote }}
 - name: SER_OPERATOR_GPU_NODE_SELECTOR
   value: {{ toJson .Values.stages.gpu.nodeSelector | quote }}
 - name: SER_OPERATOR_GPU_TOLERATIONS
@@ -22,8 +38,8 @@
   value: {{ .Values.stages.defaultQueue | quote }}
 - name: SER_OPERATOR_QUEUE_CPU_STAGES
   value: {{ .Values.stages.queueCpuStages | quote }}
-{{- range $name, $value := .Values.settings }}
+{{- range $name, $value := omit .Values.settings "allowedSecrets" "allowedStorage" "allowedEndpoints" }}
 - name: SER_OPERATOR_{{ snakecase $name | upper }}
-  value: {{ if kindIs "slice" $value }}{{ join "," $value | quote }}{{ else }}{{ int $value | quote }}{{ end }}
+  value: {{ int $value | quote }}
 {{- end }}
 {{- end -}}

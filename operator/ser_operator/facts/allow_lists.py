@@ -1,36 +1,104 @@
-"""What a SERRun may ask of this operator. Checked before any stage starts; the CRD has checked the rest. Pure."""
+"""What a SERRun may ask of this operator. Checked before any stage starts; the CRD has checked the rest. Pure.
 
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
+The lists judge a run once, when it starts: one that has begun goes on, whatever its lists have become. What may be changed later is judged
+again when it was changed, which is why the status keeps a digest of what has been let through.
+"""
 
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from glob import escape
+from typing import Any
+
+from ser_core.api.endpoints import server
+from ser_core.api.guarded import AllowList, Asked, asked
 from ser_core.api.serrun import SERRun
 from ser_core.loop.observed import Waiting
+from ser_operator.allow import Allow
+from ser_operator.facts.patterns import is_allowed
+from ser_operator.objects import labels
 from ser_operator.objects.gang import ONE_PROCESS
-from ser_operator.settings import Settings
 
 NOT_SUPPORTED = "NotSupported"
+_SHOWN = 120
 
 
-def refusal(run: SERRun, settings: Settings) -> str:
-    """Why no stage of ``run`` may be started; empty: it may."""
-    return next(_refusals(run, settings), "")
+def refusal(body: Mapping[str, Any], run: SERRun, allow: Allow) -> str:
+    """Why no stage of ``run`` may be started; empty: it may.
+
+    Args:
+        body: The run as the API server holds it, for its labels.
+        run: The same, read.
+        allow: What may be asked for.
+    """
+    if not run.status.stages:
+        return next(_refusals(body, run, allow), "")
+    if run.status.judged == judged(body, run) or _begun_by_an_earlier_version(run):
+        return ""
+    return next(_refusals_of_what_may_change(body, run, allow), "")
 
 
-def _refusals(run: SERRun, settings: Settings) -> Iterator[str]:
-    spec = run.spec
-    yield from _unless_listed("storage.uri", spec.storage.uri, settings.allowed_storage)
-    for name, endpoint in (("storage.endpoint", spec.storage.endpoint), ("hub.endpoint", spec.hub.endpoint)):
-        yield from _unless_listed(name, endpoint, settings.allowed_endpoints)
-    secrets = {"storage.credentialsSecret": spec.storage.credentials_secret, "hub.credentialsSecret": spec.hub.credentials_secret}
-    for name, secret in secrets.items():
-        yield from _unless_listed(name, secret, settings.allowed_secrets)
+def judged(body: Mapping[str, Any], run: SERRun) -> str:
+    """Digest of what ``run`` asks for and may change later; of no change in it is the status told by another digest."""
+    resources = run.spec.resources
+    sizes = [(one.nodes, one.gpus) for one in (getattr(resources, name) for name in type(resources).model_fields)]
+    told = [[one.field, one.value] for one in _changeable(body, run)]
+    return hashlib.sha256(json.dumps([sizes, told]).encode()).hexdigest()[:16]
+
+
+def _begun_by_an_earlier_version(run: SERRun) -> bool:
+    """It has written no digest; what was changed since its last look has not been looked at."""
+    return not run.status.judged and run.status.observed_generation == run.metadata.generation
+
+
+def _changeable(body: Mapping[str, Any], run: SERRun) -> Iterator[Asked]:
+    yield from asked(run.spec.resources, "resources")
+    if run.spec.queue_name is not None:
+        yield Asked("queueName", run.spec.queue_name, AllowList.QUEUES)
+    given = (body.get("metadata") or {}).get("labels") or {}
+    if labels.PRIORITY in given:
+        yield Asked(f"metadata.labels[{labels.PRIORITY}]", str(given[labels.PRIORITY]), AllowList.PRIORITY_CLASSES)
+
+
+def _refusals(body: Mapping[str, Any], run: SERRun, allow: Allow) -> Iterator[str]:
+    changeable = tuple(_changeable(body, run))
+    fixed = (one for one in asked(run.spec) if one not in changeable)
+    yield from _unless_listed(fixed, run, allow)
+    yield from _in_clear(run)
     yield from _files(run)
+    yield from _refusals_of_what_may_change(body, run, allow)
 
 
-def _unless_listed(field: str, value: str | None, patterns: tuple[str, ...]) -> Iterator[str]:
-    if value is not None and not any(fnmatchcase(value, pattern) for pattern in patterns):
-        allowed = ", ".join(patterns) or "none"
-        yield f"{field} {value!r} is not allowed by this operator (allowed: {allowed}): use an allowed one, or ask the administrator"
+def _refusals_of_what_may_change(body: Mapping[str, Any], run: SERRun, allow: Allow) -> Iterator[str]:
+    yield from _unless_listed(_changeable(body, run), run, allow)
+    yield from _too_large(run, allow)
+
+
+def _unless_listed(found: Iterable[Asked], run: SERRun, allow: Allow) -> Iterator[str]:
+    for one in found:
+        patterns = allow.patterns(one.by)
+        if not is_allowed(one.value, [_of_run(pattern, run) for pattern in patterns], one.by):
+            yield _refused(one.field, repr(one.value), one.by, ", ".join(patterns) or "none")
+
+
+def _of_run(pattern: str, run: SERRun) -> str:
+    """``pattern`` with what its words mean for a run. What a run's author has written is no pattern."""
+    return pattern.replace("{namespace}", run.metadata.namespace).replace("{storage}", escape(run.spec.storage.uri.rstrip("/")))
+
+
+def _refused(field: str, value: str, name: str, allowed: str) -> str:
+    """The one form of every refusal: the field, its value, and who may allow it."""
+    shown = [text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…" for text in (value, allowed)]
+    remedy = f"use an allowed one, or ask who installs the operator for allow.{name}"
+    return f"{field} {shown[0]} is not allowed (allow.{name}: {shown[1]}): {remedy}"
+
+
+def _in_clear(run: SERRun) -> Iterator[str]:
+    """A hub's token is sent as it is. A store's keys are not: they sign."""
+    hub = run.spec.hub
+    called = server(hub.endpoint) if hub.endpoint is not None else None
+    if hub.credentials_secret is not None and called is not None and called.hears_in_clear:
+        yield f"hub.endpoint {hub.endpoint!r} would get the token of hub.credentialsSecret in clear: use an https:// endpoint, or no token"
 
 
 def _files(run: SERRun) -> Iterator[str]:
@@ -39,12 +107,22 @@ def _files(run: SERRun) -> Iterator[str]:
             yield f"{field} {uri!r} is a file of a stage's own container: use s3:// or hf://"
 
 
+def _too_large(run: SERRun, allow: Allow) -> Iterator[str]:
+    for name, field in type(run.spec.resources).model_fields.items():
+        wanted, place = getattr(run.spec.resources, name), f"resources.{field.alias or name}"
+        gpus = wanted.nodes * wanted.gpus
+        if wanted.nodes > allow.nodes:
+            yield _refused(f"{place}.nodes", str(wanted.nodes), "nodes", f"at most {allow.nodes}")
+        if gpus > allow.gpus:
+            yield _refused(f"{place}.gpus", f"{wanted.nodes} x {wanted.gpus} = {gpus}", "gpus", f"at most {allow.gpus} in all")
+
+
 def unsupported(run: SERRun) -> Waiting | None:
     """Why the next stage of ``run`` cannot be started with its current resources; they may be changed at any time."""
     for stage in sorted(ONE_PROCESS):
         wanted = getattr(run.spec.resources, stage.value)
         if wanted.nodes > 1 or wanted.gpus > 1:
-            asked = f"resources.{stage.value} asks for {wanted.nodes} nodes with {wanted.gpus} GPUs each"
-            told = f"{asked}, but {stage.value} is computed in one process: use 1 node and at most 1 GPU"
+            asked_for = f"resources.{stage.value} asks for {wanted.nodes} nodes with {wanted.gpus} GPUs each"
+            told = f"{asked_for}, but {stage.value} is computed in one process: use 1 node and at most 1 GPU"
             return Waiting(NOT_SUPPORTED, told, stalled=True)
     return None

@@ -18,7 +18,7 @@ from ser_core.loop.plan import plan
 from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import KubernetesApi, Object, run_selector
 from ser_operator.cluster.transport import CONFLICT, ApiError
-from ser_operator.facts.allow_lists import refusal, unsupported
+from ser_operator.facts.allow_lists import judged, refusal, unsupported
 from ser_operator.facts.attempts_from_pods import attempts, have_succeeded, identity_of
 from ser_operator.facts.cache import Cache, RunKey, run_key
 from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needless
@@ -198,7 +198,8 @@ class Reconciler:
             blocked=blocked,
             outdated=is_outdated(view, self._settings),
             progress=view.glance.progress,
-            refusal=refusal(view.run, self._settings),
+            refusal=refusal(view.body, view.run, self._settings.allow),
+            judged=judged(view.body, view.run),
             image=self._settings.image,
             threads=self._settings.default_threads,
         )

@@ -26,7 +26,6 @@ PROGRESS_PORT = 9400
 TERMINATION_LOG = "/dev/termination-log"
 WORK, SCRATCH, SHARED_MEMORY = "/work", "/tmp", "/dev/shm"
 STORAGE_CREDENTIALS, HUB_CREDENTIALS = "/etc/ser/storage-credentials", "/etc/ser/hub-credentials"
-GPU = "nvidia.com/gpu"
 HOSTNAME = "kubernetes.io/hostname"
 NEVER_RETRIED = (3, *range(10, 20))
 """Exit codes after which Kubernetes itself must not start the pod again (`ser_core.errors`)."""
@@ -125,9 +124,9 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
         },
         "containers": [_container(run, action, image, wanted, tuple(secrets), settings)],
         "volumes": [
-            {"name": "work", "emptyDir": {}},
-            {"name": "scratch", "emptyDir": {}},
-            {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
+            {"name": "work", "emptyDir": {"sizeLimit": settings.stage_defaults.work_size}},
+            {"name": "scratch", "emptyDir": {"sizeLimit": settings.stage_defaults.scratch_size}},
+            {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": settings.stage_defaults.shared_memory_size}},
             *({"name": name, "secret": {"secretName": secret, "defaultMode": mode}} for name, (secret, _) in secrets.items()),
         ],
     }
@@ -174,7 +173,7 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
             {**_supervision(settings, action.max_seconds), **gang.environment(action.spec, wanted, action.job, run, settings)},
         ),
         "ports": [{"name": "progress", "containerPort": PROGRESS_PORT}],
-        "resources": _requests(wanted),
+        "resources": _requests(wanted, settings),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
         "securityContext": {
@@ -216,7 +215,13 @@ def _environment(spec: StageSpec, credentials: dict[str, str], more: dict[str, s
     return [*({"name": name, "value": value} for name, value in plain.items()), address]
 
 
-def _requests(wanted: StageResources) -> Object:
-    amounts = {"cpu": wanted.cpu, "memory": wanted.memory, GPU: str(wanted.gpus) if wanted.gpus else None}
+def _requests(wanted: StageResources, settings: Settings) -> Object:
+    defaults = settings.stage_defaults
+    amounts = {
+        "cpu": wanted.cpu,
+        "memory": wanted.memory or defaults.memory,
+        "ephemeral-storage": defaults.ephemeral_storage,
+        settings.gpu_resource: str(wanted.gpus) if wanted.gpus else None,
+    }
     named = {name: amount for name, amount in amounts.items() if amount is not None}
     return {"requests": named, "limits": named} if named else {}

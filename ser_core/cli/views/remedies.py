@@ -74,8 +74,8 @@ REMEDIES = (
     # The operator and the cluster (ser_operator)
     Remedy(
         ("NotAllowed",),
-        "the operator's allow-lists forbid a Secret, storage or endpoint of the spec",
-        "ask the administrator to allow it; or name an allowed one in another run",
+        "the spec asks for what the operator's allow-lists do not have",
+        "ask who installs the operator to allow it, or take back what was changed; or name an allowed one in another run",
     ),
     Remedy(
         ("InvalidSpec",),
@@ -205,7 +205,7 @@ REMEDIES = (
     Remedy(
         ("DiskLimitExceeded",),
         "the stage's pod took more disk than a limit of the cluster allows it",
-        "raise the limit that the message names (kubectl get limitranges)",
+        "raise the limit that the message names (stages.defaults of the operator's chart, or kubectl get limitranges)",
     ),
     Remedy(
         ("OutOfMemory", "DoesNotFit", "OOMKilled"),
@@ -311,6 +311,13 @@ REMEDIES = (
         Then.ANEW,
     ),
     Remedy(("MaxLengthTooLarge",), "rewardModel.maxLength is longer than the model can read", "lower rewardModel.maxLength", Then.ANEW),
+    Remedy(
+        ("TokenInClear",),
+        "the hub's endpoint is http://, and a token would be read on its way",
+        "set hub.endpoint to an https:// one, or leave hub.credentialsSecret out",
+        Then.ANEW,
+        here="set hub.endpoint, or HF_ENDPOINT, to an https:// one, or unset HF_TOKEN",
+    ),
     Remedy(("HubClientMissing",), "the stage image lacks huggingface_hub", "use the stage image of this version"),
     Remedy(
         ("HubAccessDenied",),

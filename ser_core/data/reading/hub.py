@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ser_core.api.endpoints import server
 from ser_core.api.serrun import HubSpec
 from ser_core.api.uris import split_hub
 from ser_core.errors import DataError, SpecError, StoreError, is_disk_full
@@ -64,13 +65,20 @@ def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None) ->
         StoreError: The hub cannot be reached.
     """
     try:
-        from huggingface_hub import HfApi
+        from huggingface_hub import HfApi, get_token
     except ImportError as error:
         raise SpecError(
             f"{uri} needs huggingface_hub", reason="HubClientMissing", hint="in a checkout of this project: pip install '.[jobs]'"
         ) from error
     repository, in_uri = split_hub(uri)
     endpoint = hub.endpoint or os.environ.get("HF_ENDPOINT")
+    called = server(endpoint) if endpoint else None
+    if called is not None and called.hears_in_clear and get_token():
+        raise SpecError(
+            f"{uri}: {endpoint!r} would get the token of the hub in clear",
+            reason="TokenInClear",
+            hint="give an https:// endpoint, or no token: unset HF_TOKEN, or leave hub.credentialsSecret out",
+        )
     with _explained(uri, kind, endpoint):
         api = HfApi(endpoint=endpoint)
         told_by = api.dataset_info if kind == "dataset" else api.model_info

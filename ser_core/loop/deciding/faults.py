@@ -101,6 +101,7 @@ _SPEC = frozenset(
         *("CriticNotSupported", "MissingPackage", "GeneratorRefused", "GeneratorOutOfStep", "MaxLengthTooLarge"),
         *(
             "HubClientMissing",
+            "TokenInClear",
             "HubAccessDenied",
             "UnevenShares",
             "WorldSizeChanged",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 IMAGE = "registry.example/ser@sha256:0123"
+OPEN = '{"read": ["*"], "endpoints": ["*"]}'
+"""Inputs lie in buckets, on a server of this machine."""
 
 
 class OperatorProcess:
@@ -25,7 +27,9 @@ class OperatorProcess:
 
     def __init__(self, kubeconfig: Path, namespace: str, folder: Path, *, code: Path = ROOT, **settings: object) -> None:
         self.log = folder / "operator.log"
-        given = {"image": IMAGE, "namespaces": namespace, "probe_port": 0, "events_after_seconds": 1, "progress_seconds": 2, **settings}
+        allow = {"allow": OPEN} if code == ROOT else {}  # version 0.1.0 has no such setting, and allowed as much
+        given = {"image": IMAGE, "namespaces": namespace, "probe_port": 0, "events_after_seconds": 1, "progress_seconds": 2}
+        given |= {**allow, **settings}
         self._environment = {
             "PATH": os.environ["PATH"],
             "KUBECONFIG": str(kubeconfig),

@@ -30,6 +30,9 @@ def test_lists_are_separated_by_commas():
         ("SER_OPERATOR_DEFAULT_QUEUE", "No Queue"),
         ("SER_OPERATOR_SECURITY_CONTEXT", '{"runAsUser": 0}'),
         ("SER_OPERATOR_SECURITY_CONTEXT", '{"privileged": true}'),
+        ("SER_OPERATOR_ALLOW", '{"reads": ["*"]}'),
+        ("SER_OPERATOR_STAGE_DEFAULTS", '{"memory": "much"}'),
+        ("SER_OPERATOR_GPU_RESOURCE", ""),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(variable, value):
@@ -50,6 +53,21 @@ def test_where_gpu_stages_run_is_json():
     assert settings.gpu_node_selector == {"gpu": "h100"}
     assert [one.key for one in settings.gpu_tolerations] == ["gpu"]
     assert settings.default_queue is None
+
+
+def test_what_may_be_asked_for_is_json_and_keeps_the_defaults_of_what_it_does_not_say():
+    allow = from_environment({"SER_OPERATOR_IMAGE": "x", "SER_OPERATOR_ALLOW": '{"priorityClasses": ["low"]}'}).allow
+
+    assert (allow.priority_classes, allow.secrets) == (("low",), ("ser-*",))
+
+
+def test_the_lists_of_version_0_1_0_are_taken_and_win():
+    earlier = {"SECRETS": "a,b", "STORAGE": "", "ENDPOINTS": "*"}
+    given = {f"SER_OPERATOR_ALLOWED_{name}": value for name, value in earlier.items()}
+
+    allow = from_environment({"SER_OPERATOR_IMAGE": "x", "SER_OPERATOR_ALLOW": '{"gpus": 8, "secrets": ["c"]}', **given}).allow
+
+    assert (allow.secrets, allow.write, allow.endpoints, allow.gpus) == (("a", "b"), (), ("*",), 8)
 
 
 def test_the_image_must_be_given():

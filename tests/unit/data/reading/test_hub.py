@@ -123,6 +123,21 @@ def test_a_hub_that_cannot_be_reached_is_worth_a_retry(tmp_path):
     assert (caught.value.reason, "127.0.0.1:9" in caught.value.message) == ("HubUnavailable", True)
 
 
+@pytest.mark.parametrize("by", ["field", "environment"])
+def test_a_token_is_not_sent_in_clear_but_to_this_machine(by, endpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    elsewhere = "http://hub.example"
+    monkeypatch.setenv("HF_ENDPOINT", elsewhere if by == "environment" else endpoint)
+    access = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint=elsewhere if by == "field" else None))
+
+    with pytest.raises(SpecError, match=elsewhere) as caught:
+        open_source("hf://org/pairs", access, tmp_path, lambda: None)
+    assert caught.value.reason == "TokenInClear"
+
+    here = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint=endpoint))
+    assert open_source("hf://org/pairs", here, tmp_path, lambda: None).pinned == f"hf://org/pairs@{COMMIT}"
+
+
 def test_only_the_files_that_a_model_needs_are_copied(endpoint, tmp_path):
     access = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint=endpoint))
     model = check_base_model(RewardModelSpec(base="hf://org/model", max_length=512), access, tmp_path / "model")

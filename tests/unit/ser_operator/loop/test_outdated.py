@@ -58,7 +58,7 @@ def rows(operator, stage="prepare"):
     "less",
     [
         {"resources": {"retrain": {"gpus": 1}}},
-        {"resources": {"retrain": {"gpus": 16, "tolerations": [{"operator": "Exists"}]}}},
+        {"resources": {"retrain": {"gpus": 16, "tolerations": [{"key": "gpu", "operator": "Exists"}]}}},
         {"resources": {"retrain": {"gpus": 16, "nodeSelector": {"pool": "a"}}}},
         {"resources": {"retrain": {"gpus": 16, "memory": "1Gi"}}},
         {"training": {"tokensPerBatch": 512}},

@@ -396,7 +396,7 @@ def test_the_last_words_of_a_stopped_job_are_heard_although_it_is_gone_by_now(op
     ],
 )
 def test_what_the_operator_does_not_allow_fails_by_name_before_any_job(make_operator, spec, field):
-    operator = make_operator(allowed_storage="s3://bucket/*", allowed_secrets="ser-*")
+    operator = make_operator(allow={"write": ["s3://bucket/*"]})
     operator.cluster.apply(spec=spec)
 
     operator.drive()
@@ -407,7 +407,7 @@ def test_what_the_operator_does_not_allow_fails_by_name_before_any_job(make_oper
 
 
 def test_what_is_allowed_later_goes_on_once_it_is_reopened(make_operator):
-    operator = make_operator(allowed_storage="s3://other/*")
+    operator = make_operator(allow={"write": ["s3://other/*"]})
     operator.cluster.apply()
     operator.drive()
     operator.settings = Settings(image="registry.example/ser:1")
@@ -415,6 +415,52 @@ def test_what_is_allowed_later_goes_on_once_it_is_reopened(make_operator):
     assert operator.drive().status.phase is Phase.FAILED
     change(operator, reopen=1)
 
+    assert operator.drive().status.phase is Phase.COMPLETED
+
+
+def restarted(operator, **allow):
+    """Another operator with other lists, after the first stage."""
+    operator.settings = Settings(image="registry.example/ser:1", allow=allow)
+    operator.start_operator()
+    return operator
+
+
+def begun(operator, **spec):
+    operator.cluster.apply(spec=spec)
+    operator.sync()
+    operator.reconcile()
+    (job,) = operator.cluster.live_jobs()
+    operator.finish_stage(job)
+    return operator
+
+
+def test_lists_judge_a_run_once_at_its_start(operator):
+    restarted(begun(operator), write=[], read=[], nodes=1)
+
+    assert operator.drive().status.phase is Phase.COMPLETED
+
+
+def test_a_run_that_an_operator_without_lists_has_begun_goes_on(make_operator):
+    operator = begun(make_operator(allow={"priority_classes": ["*"]}), resources={"retrain": {"priorityClassName": "system-node-critical"}})
+    run = operator.cluster.runs["lab", "climb"]
+    del run["status"]["judged"]
+    operator.cluster.stamp(run)
+    restarted(operator)
+
+    assert operator.drive().status.phase is Phase.COMPLETED
+
+
+def test_what_is_changed_of_a_run_that_has_begun_is_judged_again_and_can_be_changed_back(operator):
+    begun(operator)
+    change(operator, resources={"retrain": {"priorityClassName": "system-node-critical"}})
+    jobs = len(operator.cluster.creates)
+
+    operator.drive()
+
+    assert operator.condition("Failed").reason == "NotAllowed"
+    assert "resources.retrain.priorityClassName 'system-node-critical'" in operator.status.message
+    assert len(operator.cluster.creates) == jobs
+    change(operator, resources={}, reopen=1)
     assert operator.drive().status.phase is Phase.COMPLETED
 
 

@@ -207,6 +207,26 @@ def test_a_stage_reads_its_secrets_whoever_it_is(given, mode):
     assert [one["secret"]["defaultMode"] for one in volumes if "secret" in one] == [mode]
 
 
+def test_no_volume_of_a_pod_is_without_an_end():
+    volumes = rendered(run())["spec"]["template"]["spec"]["volumes"]
+
+    sizes = {one["name"]: one["emptyDir"]["sizeLimit"] for one in volumes if "emptyDir" in one}
+    assert sizes == {"work": "1Ti", "scratch": "100Gi", "shared-memory": "16Gi"}
+
+
+@pytest.mark.parametrize(("asked", "memory"), [({}, "8Gi"), ({"memory": "64Gi"}, "64Gi")])
+def test_a_stage_that_says_no_memory_has_the_administrators(asked, memory):
+    defaults = '{"memory": "8Gi", "ephemeralStorage": "50Gi"}'
+    settings = from_environment(
+        {"SER_OPERATOR_IMAGE": "any", "SER_OPERATOR_STAGE_DEFAULTS": defaults, "SER_OPERATOR_GPU_RESOURCE": "amd.com/gpu"}
+    )
+    resources = {"retrain": {"gpus": 2, **asked}}
+
+    container = rendered(run(resources=resources), StageKind.RETRAIN, 1, settings=settings)["spec"]["template"]["spec"]["containers"][0]
+
+    assert container["resources"]["limits"] == {"memory": memory, "ephemeral-storage": "50Gi", "amd.com/gpu": "2"}
+
+
 def test_stages_with_gpus_get_the_operators_nodes_unless_the_run_says_otherwise():
     settings = SETTINGS.model_copy(
         update={"gpu_node_selector": {"gpu": "any", "pool": "ml"}, "gpu_tolerations": (Toleration(key="pool", operator="Exists"),)}

@@ -1,0 +1,51 @@
+"""What the administrator lets SERRuns ask for: the lists and caps of the chart's values `allow.…`, which say the same defaults."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ser_core.api.guarded import AllowList
+from ser_core.api.model import Model
+
+Patterns = tuple[Annotated[str, Field(min_length=1, max_length=1200)], ...]
+"""Shell patterns. One with ``!`` before it forbids what it matches, whatever the others say."""
+
+
+class Allow(Model):
+    """Lists of patterns, in which ``{namespace}`` is the run's namespace, and caps of a stage."""
+
+    read: Patterns = ("hf://*", "{storage}/*")
+    """Data and models that a run may read. ``{storage}`` is its own `storage.uri`."""
+    write: Patterns = ("s3://*",)
+    """Storage of runs."""
+    endpoints: Patterns = ()
+    """Servers of stores and hubs, as URLs, of which scheme, host and port are compared; none named is always allowed. Whom a run calls
+    gets what its credentials sign or say, so nobody is called who is not listed."""
+    secrets: Patterns = ("ser-*",)
+    """Whoever may create a SERRun can read what these hold by training on it, so it is not every Secret of the namespace."""
+    priority_classes: Patterns = ("*", "!system-*")
+    """PriorityClasses, and Kueue's WorkloadPriorityClasses."""
+    queues: Patterns = ("*",)
+    """Kueue's LocalQueues."""
+    tolerations: Patterns = ("*", "!node-role.kubernetes.io/control-plane", "!node-role.kubernetes.io/master")
+    """Keys of taints."""
+    node_selectors: Patterns = ("*",)
+    """Labels of nodes, as ``key=value``."""
+    nodes: int = Field(default=16, ge=1)
+    """Most pods of a stage."""
+    gpus: int = Field(default=64, ge=0)
+    """Most GPUs of a stage, all its pods together. One stage of a run lives at a time."""
+
+    def patterns(self, by: AllowList) -> Patterns:
+        """The list of a name."""
+        found: dict[AllowList, Patterns] = {
+            AllowList.READ: self.read,
+            AllowList.WRITE: self.write,
+            AllowList.ENDPOINTS: self.endpoints,
+            AllowList.SECRETS: self.secrets,
+            AllowList.PRIORITY_CLASSES: self.priority_classes,
+            AllowList.QUEUES: self.queues,
+            AllowList.TOLERATIONS: self.tolerations,
+            AllowList.NODE_SELECTORS: self.node_selectors,
+        }
+        return found[by]
