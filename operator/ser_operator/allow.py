@@ -3,12 +3,47 @@
 from typing import Annotated
 
 from pydantic import Field
+from pydantic.alias_generators import to_snake
 
 from ser_core.api.guarded import AllowList
 from ser_core.api.model import Model
 
 Patterns = tuple[Annotated[str, Field(min_length=1, max_length=1200)], ...]
 """Shell patterns. One with ``!`` before it forbids what it matches, whatever the others say."""
+
+
+class AllowPodTemplate(Model):
+    """What a podTemplate may hold. Each list opens a key, and none is open by itself. Secrets and nodes in it are judged by their lists
+    too."""
+
+    labels: Patterns = ()
+    """Keys of labels."""
+    annotations: Patterns = ()
+    """Keys of annotations."""
+    env: Patterns = ()
+    """Names of variables."""
+    env_from: Patterns = ()
+    """``secret/name`` and ``configMap/name``. Whoever may write such an object sets any variable that the operator does not."""
+    volumes: Patterns = ()
+    """``secret/name``, ``configMap/name``, ``persistentVolumeClaim/name``, ``emptyDir`` and ``ephemeral``."""
+    service_accounts: Patterns = ()
+    """Names of ServiceAccounts."""
+    image_pull_secrets: Patterns = ()
+    """Names of Secrets."""
+    runtime_classes: Patterns = ()
+    """Names of RuntimeClasses."""
+    schedulers: Patterns = ()
+    """Names of schedulers."""
+    affinity: Patterns = ()
+    """``nodeAffinity``, ``podAffinity`` and ``podAntiAffinity``."""
+    topology_keys: Patterns = ()
+    """Keys of topologySpreadConstraints."""
+    resource_claims: Patterns = ()
+    """Names of ResourceClaims and ResourceClaimTemplates."""
+    resources: Patterns = ()
+    """Names of extended resources."""
+    sidecars: Patterns = ()
+    """Images."""
 
 
 class Allow(Model):
@@ -31,6 +66,7 @@ class Allow(Model):
     """Keys of taints."""
     node_selectors: Patterns = ("*",)
     """Labels of nodes, as ``key=value``."""
+    pod_template: AllowPodTemplate = AllowPodTemplate()
     nodes: int = Field(default=16, ge=1)
     """Most pods of a stage."""
     gpus: int = Field(default=64, ge=0)
@@ -38,14 +74,6 @@ class Allow(Model):
 
     def patterns(self, by: AllowList) -> Patterns:
         """The list of a name."""
-        found: dict[AllowList, Patterns] = {
-            AllowList.READ: self.read,
-            AllowList.WRITE: self.write,
-            AllowList.ENDPOINTS: self.endpoints,
-            AllowList.SECRETS: self.secrets,
-            AllowList.PRIORITY_CLASSES: self.priority_classes,
-            AllowList.QUEUES: self.queues,
-            AllowList.TOLERATIONS: self.tolerations,
-            AllowList.NODE_SELECTORS: self.node_selectors,
-        }
-        return found[by]
+        place, _, inner = by.value.partition(".")
+        found: Patterns = getattr(self.pod_template if inner else self, to_snake(inner or place))
+        return found

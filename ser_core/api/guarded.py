@@ -25,6 +25,20 @@ class AllowList(StrEnum):
     QUEUES = "queues"
     TOLERATIONS = "tolerations"
     NODE_SELECTORS = "nodeSelectors"
+    LABELS = "podTemplate.labels"
+    ANNOTATIONS = "podTemplate.annotations"
+    ENV = "podTemplate.env"
+    ENV_FROM = "podTemplate.envFrom"
+    VOLUMES = "podTemplate.volumes"
+    SERVICE_ACCOUNTS = "podTemplate.serviceAccounts"
+    IMAGE_PULL_SECRETS = "podTemplate.imagePullSecrets"
+    RUNTIME_CLASSES = "podTemplate.runtimeClasses"
+    SCHEDULERS = "podTemplate.schedulers"
+    AFFINITY = "podTemplate.affinity"
+    TOPOLOGY_KEYS = "podTemplate.topologyKeys"
+    RESOURCE_CLAIMS = "podTemplate.resourceClaims"
+    RESOURCES = "podTemplate.resources"
+    SIDECARS = "podTemplate.sidecars"
 
 
 @dataclass(frozen=True, slots=True)

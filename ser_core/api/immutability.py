@@ -6,7 +6,7 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.api.status import SERRunStatus, StageKind
 from ser_core.errors import SpecError
 
-MUTABLE = frozenset({"suspend", "resources", "retries", "budget", "activeDeadline", "ttlAfterFinished", "reopen"})
+MUTABLE = frozenset({"suspend", "resources", "podTemplate", "retries", "budget", "activeDeadline", "ttlAfterFinished", "reopen"})
 """Fields that may change, `reopen` only upwards. Of others, loop.maxIterations may rise and training.tokensPerBatch may fall."""
 
 

@@ -14,6 +14,7 @@ from ser_core.api.forms import LABEL_KEYS, Endpoint, LabelKey, LabelValue, Name,
 from ser_core.api.guarded import AllowList, Guarded
 from ser_core.api.known_part import Document, Unknown, read_known, with_unknown
 from ser_core.api.model import Model
+from ser_core.api.pod_template import PodTemplate
 from ser_core.api.policy import PolicySpec
 from ser_core.api.quantity import quantity
 from ser_core.api.status import SERRunStatus
@@ -319,6 +320,8 @@ class StageResources(Model):
     """Taints that the pods tolerate."""
     priority_class_name: PriorityClass | None = None
     """PriorityClass of the pods."""
+    pod_template: PodTemplate | None = None
+    """What the stage's pods have besides, over `podTemplate` of the run."""
 
     @property
     def gpu_memory_bytes(self) -> int | None:
@@ -413,6 +416,9 @@ class SERRunSpec(Model):
     resources: ResourcesSpec = ResourcesSpec()
     """Resources per kind of stage. May be changed at any time; running stages keep what they have, waiting ones start anew. A run that
     failed because memory was used up goes on once there is more."""
+    pod_template: PodTemplate | None = None
+    """What the pods of all stages have besides, as far as the administrator allows it (`allow.podTemplate` of the chart). May be changed at
+    any time, as `resources`. Ignored by `ser run`."""
     retries: RetriesSpec = RetriesSpec()
     """How often a stage is tried again after a failure of its own. May be changed at any time."""
     storage: StorageSpec

@@ -23,6 +23,7 @@ IMAGE_TOO_OLD = "StageImageTooOld"
 
 NOT_SENT: Mapping[str, Any] = {
     "resources": True,
+    "pod_template": True,
     "suspend": True,
     "queue_name": True,
     "active_deadline": True,

@@ -90,6 +90,10 @@ MUTABLE = {
     "ttlAfterFinished": ("1h", "30m"),
     "retries.limit": (2, 4),
     "retries.pause": ("20s", "5m"),
+    "podTemplate": (
+        {"env": [{"name": "NCCL_DEBUG", "value": "INFO"}]},
+        {"annotations": {"sidecar.istio.io/inject": "false"}, "affinity": {}},
+    ),
     "resources.retrain": ({"gpus": 2, "nodeSelector": {"a": "b"}}, {"cpu": "4", "tolerations": [{"operator": "Exists"}]}),
 }
 ONE_WAY = {"loop.maxIterations", "training.tokensPerBatch", "reopen"}

@@ -22,10 +22,13 @@ def restricted(control_plane, namespace):
     """A namespace in which only restricted pods may be made."""
     api = control_plane.api()
     api.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {LEVEL: "restricted"}}})
-    api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "ser-stage"}})
+    for name in ("ser-stage", "cloud"):
+        api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
+    api.create("/apis/node.k8s.io/v1/runtimeclasses", {"metadata": {"name": "gvisor"}, "handler": "runsc"})
     api.create("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "low"}, "value": 1})
     yield namespace
     api.delete("/apis/scheduling.k8s.io/v1/priorityclasses/low")
+    api.delete("/apis/node.k8s.io/v1/runtimeclasses/gvisor")
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 Schema = dict[str, Any]
 Path = tuple[str, ...]
 
+OF_KUBERNETES = "podTemplate"
+"""A field whose inside is Kubernetes' own: of it the API server refuses the Job, and not the SERRun."""
 ITEM = "[]"
 """Step of a path into a list."""
 _MATCHES = re.compile(r"(?<!!)\b(?:self|string\(self\)|key)\.matches\(r'(.*?)'\)")
@@ -42,8 +44,10 @@ def values(schema: Schema) -> st.SearchStrategy[Any]:
 
 
 def paths(schema: Schema, begin: Path = ()) -> Iterator[Path]:
-    """The paths of all fields below ``schema``, those of objects and lists too."""
+    """The paths of all fields below ``schema``, those of objects and lists too, but for what the inside of is Kubernetes' own."""
     for name, inner in schema.get("properties", {}).items():
+        if name == OF_KUBERNETES:
+            continue
         yield (*begin, name)
         yield from paths(inner, (*begin, name))
     if "properties" in schema.get("items", {}):
@@ -81,7 +85,7 @@ def _objects(schema: Schema) -> st.SearchStrategy[Any]:
     if "additionalProperties" in schema:
         keys = _texts({**schema, "maxLength": 80})
         return st.dictionaries(keys, values(schema["additionalProperties"]), max_size=min(schema.get("maxProperties", 4), 4))
-    fields = {name: values(inner) for name, inner in schema.get("properties", {}).items()}
+    fields = {name: values(inner) for name, inner in schema.get("properties", {}).items() if name != OF_KUBERNETES}
     required = {name: fields.pop(name) for name in schema.get("required", ())}
     return st.fixed_dictionaries(required, optional={name: one | st.none() for name, one in fields.items()})
 

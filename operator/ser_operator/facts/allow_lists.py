@@ -12,30 +12,33 @@ from typing import Any
 
 from ser_core.api.endpoints import server
 from ser_core.api.guarded import AllowList, Asked, asked
+from ser_core.api.pod_template import PodTemplate
 from ser_core.api.serrun import SERRun
 from ser_core.loop.observed import Waiting
 from ser_operator.allow import Allow
 from ser_operator.facts.patterns import is_allowed
+from ser_operator.facts.pod_template_asks import asks, defects
 from ser_operator.objects import labels
 from ser_operator.objects.gang import ONE_PROCESS
+from ser_operator.settings import Settings
 
 NOT_SUPPORTED = "NotSupported"
 _SHOWN = 120
 
 
-def refusal(body: Mapping[str, Any], run: SERRun, allow: Allow) -> str:
+def refusal(body: Mapping[str, Any], run: SERRun, settings: Settings) -> str:
     """Why no stage of ``run`` may be started; empty: it may.
 
     Args:
         body: The run as the API server holds it, for its labels.
         run: The same, read.
-        allow: What may be asked for.
+        settings: The operator's.
     """
     if not run.status.stages:
-        return next(_refusals(body, run, allow), "")
+        return next(_refusals(body, run, settings), "")
     if run.status.judged == judged(body, run) or _begun_by_an_earlier_version(run):
         return ""
-    return next(_refusals_of_what_may_change(body, run, allow), "")
+    return next(_refusals_of_what_may_change(body, run, settings), "")
 
 
 def judged(body: Mapping[str, Any], run: SERRun) -> str:
@@ -43,7 +46,16 @@ def judged(body: Mapping[str, Any], run: SERRun) -> str:
     resources = run.spec.resources
     sizes = [(one.nodes, one.gpus) for one in (getattr(resources, name) for name in type(resources).model_fields)]
     told = [[one.field, one.value] for one in _changeable(body, run)]
-    return hashlib.sha256(json.dumps([sizes, told]).encode()).hexdigest()[:16]
+    templates = {place: one.model_dump(mode="json") for place, one in _pod_templates(run)}
+    return hashlib.sha256(json.dumps([sizes, told, templates], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _pod_templates(run: SERRun) -> Iterator[tuple[str, PodTemplate]]:
+    resources = run.spec.resources
+    places = {f"resources.{name}.podTemplate": getattr(resources, name).pod_template for name in type(resources).model_fields}
+    for place, template in {"podTemplate": run.spec.pod_template, **places}.items():
+        if template is not None:
+            yield place, template
 
 
 def _begun_by_an_earlier_version(run: SERRun) -> bool:
@@ -53,6 +65,8 @@ def _begun_by_an_earlier_version(run: SERRun) -> bool:
 
 def _changeable(body: Mapping[str, Any], run: SERRun) -> Iterator[Asked]:
     yield from asked(run.spec.resources, "resources")
+    for place, template in _pod_templates(run):
+        yield from asks(template, place)
     if run.spec.queue_name is not None:
         yield Asked("queueName", run.spec.queue_name, AllowList.QUEUES)
     given = (body.get("metadata") or {}).get("labels") or {}
@@ -60,18 +74,21 @@ def _changeable(body: Mapping[str, Any], run: SERRun) -> Iterator[Asked]:
         yield Asked(f"metadata.labels[{labels.PRIORITY}]", str(given[labels.PRIORITY]), AllowList.PRIORITY_CLASSES)
 
 
-def _refusals(body: Mapping[str, Any], run: SERRun, allow: Allow) -> Iterator[str]:
+def _refusals(body: Mapping[str, Any], run: SERRun, settings: Settings) -> Iterator[str]:
     changeable = tuple(_changeable(body, run))
     fixed = (one for one in asked(run.spec) if one not in changeable)
-    yield from _unless_listed(fixed, run, allow)
+    yield from _unless_listed(fixed, run, settings.allow)
     yield from _in_clear(run)
     yield from _files(run)
-    yield from _refusals_of_what_may_change(body, run, allow)
+    yield from _refusals_of_what_may_change(body, run, settings)
 
 
-def _refusals_of_what_may_change(body: Mapping[str, Any], run: SERRun, allow: Allow) -> Iterator[str]:
-    yield from _unless_listed(_changeable(body, run), run, allow)
-    yield from _too_large(run, allow)
+def _refusals_of_what_may_change(body: Mapping[str, Any], run: SERRun, settings: Settings) -> Iterator[str]:
+    yield from _unless_listed(_changeable(body, run), run, settings.allow)
+    yield from _too_large(run, settings.allow)
+    for place, template in _pod_templates(run):
+        for field, value, why in defects(template, place, settings.gpu_resource):
+            yield f"{field} {_cut(repr(value))} is not allowed: {why}"
 
 
 def _unless_listed(found: Iterable[Asked], run: SERRun, allow: Allow) -> Iterator[str]:
@@ -88,9 +105,12 @@ def _of_run(pattern: str, run: SERRun) -> str:
 
 def _refused(field: str, value: str, name: str, allowed: str) -> str:
     """The one form of every refusal: the field, its value, and who may allow it."""
-    shown = [text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…" for text in (value, allowed)]
     remedy = f"use an allowed one, or ask who installs the operator for allow.{name}"
-    return f"{field} {shown[0]} is not allowed (allow.{name}: {shown[1]}): {remedy}"
+    return f"{field} {_cut(value)} is not allowed (allow.{name}: {_cut(allowed)}): {remedy}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _in_clear(run: SERRun) -> Iterator[str]:

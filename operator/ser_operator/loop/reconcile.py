@@ -28,6 +28,7 @@ from ser_operator.facts.read_run import read_run, unreadable, write_status
 from ser_operator.facts.reading import deleting_since, owner_uid, uid
 from ser_operator.facts.view import View, ends_unseen, has_ended, live_job, may_be_gone, named, open_jobs, unwatched
 from ser_operator.objects import gang, render
+from ser_operator.objects.overlay import unrestricted
 from ser_operator.objects.recorder import event
 from ser_operator.settings import Settings
 
@@ -198,7 +199,7 @@ class Reconciler:
             blocked=blocked,
             outdated=is_outdated(view, self._settings),
             progress=view.glance.progress,
-            refusal=refusal(view.body, view.run, self._settings.allow),
+            refusal=refusal(view.body, view.run, self._settings),
             judged=judged(view.body, view.run),
             image=self._settings.image,
             threads=self._settings.default_threads,
@@ -244,6 +245,8 @@ class Reconciler:
     async def _start(self, view: View, planned: Plan, action: StartStage) -> Waiting | None:
         """Create a Job, or find that it exists; returns what prevents both."""
         job = render.job(view.body, view.run, action, planned.status.image or self._settings.image, self._settings)
+        if beyond := ", ".join(unrestricted(job["spec"]["template"]["spec"])):
+            return Waiting(JOB_REFUSED, f"its pod would not be of the level restricted: {beyond}", stalled=True)
         if gang.is_gang(action.spec, render.stage_resources(view.run, action.spec)):
             blocked = await self._serve(view.run)
             if blocked is not None:

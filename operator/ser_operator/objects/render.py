@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from ser_core.api.pod_template import PodTemplate
 from ser_core.api.serrun import API_VERSION, KIND, SERRun, StageResources
 from ser_core.api.stage import StageSpec
 from ser_core.api.stage_wire import STAGE, STARTED_BY, write_stage_spec
@@ -16,7 +17,7 @@ from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import resources
 from ser_core.loop.deciding.token_budget import computes_in_batches
 from ser_core.loop.observed import StartStage
-from ser_operator.objects import gang, labels, queue
+from ser_operator.objects import gang, labels, overlay, queue
 from ser_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -46,7 +47,7 @@ def job(body: Mapping[str, Any], run: SERRun, action: StartStage, image: str, se
     wanted = stage_resources(run, spec)
     template = _template(run, action, image, settings)
     if gang.is_gang(spec, wanted) and (near := queue.topology(body)):
-        template["metadata"]["annotations"] = near
+        template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), **near}
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
     name = queue.queue_of(run, wanted, settings)
     return {
@@ -76,7 +77,9 @@ def asked_for(run: SERRun, spec: StageSpec, image: str, settings: Settings) -> s
     """
     wanted = stage_resources(run, spec).model_dump(mode="json", by_alias=True, exclude_defaults=True)
     tokens = spec.spec.training.tokens_per_batch if computes_in_batches(spec.stage) else None
-    asked = json.dumps([image, settings.image_pull_secrets, wanted, tokens], sort_keys=True)
+    template = run.spec.pod_template
+    more = [] if template is None else [template.model_dump(mode="json", by_alias=True, exclude_defaults=True)]
+    asked = json.dumps([image, settings.image_pull_secrets, wanted, tokens, *more], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()
 
 
@@ -142,7 +145,16 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
         pod["affinity"] = _elsewhere(action.avoid_nodes)
     if wanted.priority_class_name:
         pod["priorityClassName"] = wanted.priority_class_name
-    return {"metadata": {"labels": dict(labels.stage_labels(run, spec))}, "spec": pod}
+    own: Object = {"metadata": {"labels": dict(labels.stage_labels(run, spec))}, "spec": pod}
+    more = pod_template(run, wanted)
+    return own if more is None else overlay.laid_over(own, more, settings)
+
+
+def pod_template(run: SERRun, wanted: StageResources) -> PodTemplate | None:
+    """What the pods of a stage have besides."""
+    if run.spec.pod_template is None or wanted.pod_template is None:
+        return run.spec.pod_template or wanted.pod_template
+    return wanted.pod_template.over(run.spec.pod_template)
 
 
 def stage_resources(run: SERRun, spec: StageSpec) -> StageResources:
@@ -176,11 +188,7 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
         "resources": _requests(wanted, settings),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(overlay.CONTAINER_SECURITY),
         "volumeMounts": [
             *({"name": name, "mountPath": path} for name, path in mounts),
             *({"name": name, "mountPath": folders[name], "readOnly": True} for name in secrets),

@@ -16,6 +16,8 @@ HARMLESS = {
     "*.columns*": "columns of a table",
     "*.splitBy": "a column of a table",
     "*.adapter.*": "parts of a model",
+    "podTemplate.*": "judged item by item (tests/unit/ser_operator/facts/test_pod_template_asks.py)",
+    "resources.*.podTemplate.*": "judged item by item (tests/unit/ser_operator/facts/test_pod_template_asks.py)",
     "resources.*.cpu": "an amount; quotas of the namespace bound it",
     "resources.*.memory": "an amount; quotas of the namespace bound it",
     "resources.*.gpuMemory": "an amount, by which a stage plans",

@@ -77,7 +77,7 @@ def every_field(schema, definitions, path=""):
     options = [one for one in schema.get("anyOf", ()) if "$ref" in one]
     if options:
         schema = definitions[options[0]["$ref"].rpartition("/")[2]]
-    if "properties" not in schema:
+    if "properties" not in schema or path.endswith("podTemplate"):  # of which no stage reads any part
         yield path
         return
     for name, inner in schema["properties"].items():
@@ -89,7 +89,7 @@ FIELDS = [path for path in every_field(SCHEMA, SCHEMA["$defs"]) if not path.star
 FIELDS += ["data.devFraction", "data.maxDroppedFraction"]
 OTHERS = (7, 9, 99, 0.2, 0.7, 0.52, True, "auto", "fp32", "bf16", "hinge", "best", "none", "previous", "reference", "vllm", "rloo", 64)
 OTHERS += ("hf://organisation/other", "s3://bucket/other", "https://other.example", "other", "2", "2Gi", "2h", ["seedOnly"])
-OTHERS += ({"pool": "a100"}, [{"key": "gpu"}], ["q_proj"])
+OTHERS += ({"schedulerName": "other"}, {"pool": "a100"}, [{"key": "gpu"}], ["q_proj"])
 
 
 def changed(path):

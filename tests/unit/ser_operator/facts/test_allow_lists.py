@@ -5,6 +5,7 @@ import pytest
 from ser_core.api.serrun import SERRun
 from ser_operator.allow import Allow
 from ser_operator.facts.allow_lists import refusal
+from ser_operator.settings import Settings
 
 DEFAULTS = Allow()
 
@@ -18,7 +19,7 @@ def told(allow=DEFAULTS, labels=None, namespace="team-a", **spec):
         **spec,
     }
     run = SERRun.model_validate({"metadata": {"name": "hh", "namespace": namespace}, "spec": document})
-    return refusal({"metadata": {"labels": labels or {}}}, run, allow)
+    return refusal({"metadata": {"labels": labels or {}}}, run, Settings(image="any", allow=allow))
 
 
 def retrain(**resources):

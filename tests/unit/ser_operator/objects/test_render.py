@@ -27,6 +27,29 @@ GPU = {
 }
 
 
+POD_TEMPLATE = yaml.safe_load("""
+labels: {team: ml, ser.dev/stage: prepare}
+annotations: {sidecar.istio.io/inject: "false"}
+env: [{name: HTTPS_PROXY, value: "http://proxy:3128"}, {name: SER_STAGE, value: "{}"}]
+envFrom: [{configMapRef: {name: nccl}}]
+volumes: [{name: models, persistentVolumeClaim: {claimName: models}}, {name: more, emptyDir: {}}]
+volumeMounts: [{name: models, mountPath: /models, readOnly: true}, {name: more, mountPath: /more}]
+serviceAccountName: cloud
+imagePullSecrets: [{name: ser-pull}]
+runtimeClassName: gvisor
+schedulerName: volcano
+affinity:
+  nodeAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - {weight: 1, preference: {matchExpressions: [{key: zone, operator: In, values: [a]}]}}
+topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]
+resourceClaims: [{name: device, resourceClaimTemplateName: mig}]
+resources: {rdma/hca: "1"}
+sidecars: [{name: proxy, image: "registry.example/proxy:1", env: [{name: A, value: b}]}]
+""")
+"""Every key at once, and some that try to be the operator's."""
+
+
 def run(name="hh", **spec):
     document = {
         "rewardModel": {"base": "hf://org/model"},
@@ -70,6 +93,9 @@ CASES = {
     "label-on-two-nodes": rendered(run(resources=GANG), StageKind.LABEL, 1),
     "prepare": rendered(run(hub={"credentialsSecret": "ser-hub"})),
     "retrain-on-a-gpu-from-a-queue": rendered(run(queueName="team", resources={"retrain": GPU}), StageKind.RETRAIN, 1, max_seconds=3600),
+    "retrain-with-a-pod-template": rendered(
+        run(podTemplate=POD_TEMPLATE, resources={"retrain": GPU}), StageKind.RETRAIN, 1, avoid_nodes=("gpu-1",)
+    ),
     "report": rendered(run(resources={"retrain": GPU, "prepare": {"cpu": "500m"}}), StageKind.RETRAIN, 1, "report"),
 }
 

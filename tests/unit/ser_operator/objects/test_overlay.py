@@ -1,0 +1,119 @@
+"""A podTemplate over the operator's pod: what is added is there, what the operator has set stays, and the pod stays restricted."""
+
+import copy
+
+import pytest
+from unit.ser_operator.objects.test_render import GPU, rendered, run
+from unit.ser_operator.objects.test_render import POD_TEMPLATE as WHOLE
+
+from ser_core.api.pod_template import PodTemplate
+from ser_core.api.status import StageKind
+from ser_operator.objects.overlay import unrestricted
+from ser_operator.settings import Settings
+
+
+def job(**more):
+    spec = {"podTemplate": WHOLE, "resources": {"retrain": GPU}, **more}
+    return rendered(run(**spec), StageKind.RETRAIN, 1, avoid_nodes=("gpu-1",))["spec"]["template"]
+
+
+def test_all_that_is_added_is_there_and_what_the_operator_has_set_stays():
+    template, bare = job(), job(podTemplate=None)
+    pod, own = template["spec"], bare["spec"]
+    (container,), (before,) = pod["containers"], own["containers"]
+
+    assert template["metadata"] == {
+        "annotations": WHOLE["annotations"],
+        "labels": {"team": "ml", **bare["metadata"]["labels"]},
+    }
+    assert container["env"] == [WHOLE["env"][0], *before["env"]]
+    assert container["envFrom"] == WHOLE["envFrom"]
+    assert container["volumeMounts"] == [*before["volumeMounts"], *WHOLE["volumeMounts"]]
+    assert container["resources"] == {
+        "requests": {"rdma/hca": "1", **before["resources"]["requests"]},
+        "limits": {"rdma/hca": "1", **before["resources"]["limits"]},
+        "claims": [{"name": "device"}],
+    }
+    assert pod["volumes"] == [*own["volumes"], WHOLE["volumes"][0], {"name": "more", "emptyDir": {"sizeLimit": "100Gi"}}]
+    assert pod["imagePullSecrets"] == [{"name": "pull"}, {"name": "ser-pull"}]
+    for key in ("serviceAccountName", "runtimeClassName", "schedulerName", "topologySpreadConstraints", "resourceClaims"):
+        assert pod[key] == WHOLE[key]
+    near = "preferredDuringSchedulingIgnoredDuringExecution"
+    assert pod["affinity"]["nodeAffinity"][near] == [*WHOLE["affinity"]["nodeAffinity"][near], *own["affinity"]["nodeAffinity"][near]]
+    assert pod["automountServiceAccountToken"] is False
+    kept = ("image", "command", "securityContext", "terminationMessagePath", "name")
+    assert {key: container[key] for key in kept} == {key: before[key] for key in kept}
+
+
+def test_a_sidecar_starts_before_the_stage_and_may_no_more_than_it():
+    pod = job()["spec"]
+
+    (sidecar,) = pod["initContainers"]
+    assert sidecar == {**WHOLE["sidecars"][0], "restartPolicy": "Always", "securityContext": pod["containers"][0]["securityContext"]}
+    assert list(unrestricted(pod)) == []
+
+
+def test_a_stages_own_template_goes_over_that_of_the_run():
+    stage = {"env": [{"name": "HTTPS_PROXY", "value": "http://another"}], "labels": {"team": "gpu"}, "schedulerName": "another"}
+    template = job(resources={"retrain": {**GPU, "podTemplate": stage}})
+
+    proxies = [one["value"] for one in template["spec"]["containers"][0]["env"] if one["name"] == "HTTPS_PROXY"]
+    assert (proxies, template["metadata"]["labels"]["team"], template["spec"]["schedulerName"]) == (["http://another"], "gpu", "another")
+    assert template["spec"]["serviceAccountName"] == "cloud"
+
+
+def test_a_mount_goes_over_that_of_the_same_place():
+    below, above = (PodTemplate(volume_mounts=({"name": name, "mountPath": "/data"},)) for name in ("a", "b"))
+
+    assert above.over(below).volume_mounts == ({"name": "b", "mountPath": "/data"},)
+
+
+def test_a_run_without_a_template_has_the_pod_that_it_had():
+    assert job(podTemplate={}) == job(podTemplate=None)
+
+
+def with_change(path, value):
+    pod = copy.deepcopy(job()["spec"])
+    *parts, last = path
+    place = pod
+    for part in parts:
+        place = place[part]
+    place[last] = value
+    return pod
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(((name,), True) for name in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")),
+        (("securityContext", "runAsNonRoot"), False),
+        (("securityContext", "runAsUser"), 0),
+        (("securityContext", "seccompProfile"), {"type": "Unconfined"}),
+        (("volumes", 0), {"name": "a", "hostPath": {"path": "/"}}),
+        (("containers", 0, "ports"), [{"hostPort": 1}]),
+        *(
+            ((kind, 0, "securityContext"), {**job()["spec"]["containers"][0]["securityContext"], **field})
+            for kind in ("containers", "initContainers")
+            for field in (
+                {"privileged": True},
+                {"allowPrivilegeEscalation": True},
+                {"capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}},
+                {"readOnlyRootFilesystem": False},
+                {"runAsUser": 0},
+                {"procMount": "Unmasked"},
+            )
+        ),
+        (("initContainers", 0, "securityContext"), None),
+    ],
+)
+def test_what_leaves_the_level_restricted_is_found_in_the_rendered_pod(path, value):
+    assert list(unrestricted(with_change(path, value)))
+
+
+def test_a_waiting_job_follows_a_change_of_the_template():
+    before, after = (
+        rendered(run(podTemplate=one), settings=Settings(image="x"))["metadata"]["annotations"]["ser.dev/asked-for"]
+        for one in (None, WHOLE)
+    )
+
+    assert before != after
