@@ -14,6 +14,7 @@ from ser_core.api.forms import NEW
 from ser_core.api.problems import Problem, problems
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
 from ser_core.errors import SERError, SpecError, StoreAccessDenied
+from ser_core.shown import shown_line
 
 MAX_BYTES = 1_000_000
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
@@ -115,7 +116,8 @@ def _compose(path: Path) -> yaml.Node:
                 f"{path} has {len(content)} bytes: at most {MAX_BYTES}", hint="a SERRun is a page of text; is this the right file?"
             )
         text = content.decode("utf-8-sig")
-        if re.search(r"(^|[\s\[{,:-])[*&][\w-]+", _without_comments(text), re.MULTILINE):
+        # Of a kilobyte of them a gigabyte of values can be made.
+        if any(isinstance(token, yaml.AnchorToken | yaml.AliasToken) for token in yaml.scan(text, Loader=_Loader)):
             raise SpecError(f"{path} uses YAML anchors or aliases", hint="write the values out")
         documents = list(yaml.compose_all(text, Loader=_Loader))
     except OSError as error:
@@ -146,10 +148,6 @@ def _construct(root: yaml.Node, path: Path) -> Any:
         where = f"{path}:{mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else str(path)
         problem = getattr(error, "problem", None) or str(error).split(";")[0]
         raise SpecError(f"{where}: a value cannot be read: {problem}", reason="NotYAML", hint="quote what is meant as text") from error
-
-
-def _without_comments(text: str) -> str:
-    return re.sub(r"(^|\s)#.*|\"[^\"\n]*\"|'[^'\n]*'", " ", text, flags=re.MULTILINE)
 
 
 def _collect_lines(node: yaml.Node, path: FieldPath, lines: dict[FieldPath, int], file: Path) -> None:
@@ -188,7 +186,7 @@ def _resolve_files(value: Any, folder: Path) -> None:
 
 
 def _spec_error(path: Path, found: Sequence[Problem], lines: dict[FieldPath, int]) -> SpecError:
-    messages = [f"{path}:{_line_of(problem.path, lines)}: {problem.field}: {problem.text}" for problem in found]
+    messages = [f"{shown_line(str(path))}:{_line_of(problem.path, lines)}: {problem.field}: {problem.text}" for problem in found]
     return SpecError("\n".join(messages), reason="InvalidSERRun", hint="docs/serrun.md describes every field")
 
 

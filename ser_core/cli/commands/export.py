@@ -9,6 +9,7 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
+from ser_core.shown import shown_line
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty folder.", show_default=False)]
 Policy = Annotated[bool, typer.Option("--policy", help="The aligned policy in place of the reward model.")]
@@ -39,4 +40,4 @@ def export(
     except OSError as error:
         raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another folder") from error
     say(f"{len(names)} files of {'the policy' if policy else 'the best reward model'}, and README.md")
-    print(folder)
+    print(shown_line(str(folder)))

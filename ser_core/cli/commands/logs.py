@@ -25,6 +25,7 @@ from ser_core.cli.access.cluster import (
 from ser_core.cli.access.stored_run import JsonLines, StoredRun, Target, open_run
 from ser_core.cli.views.output import print_warning, say, standard_output
 from ser_core.errors import ClusterError, SpecError, StoreError
+from ser_core.shown import shown
 from ser_core.store.manifest import stage_prefix
 
 IterationOption = Annotated[
@@ -98,7 +99,7 @@ def _print(log: StageLog, *, json_lines: bool) -> None:
         return
     for line in content.splitlines():
         if json_lines:
-            print(line)
+            print(shown(line))
         elif (text := readable(line)) is not None:
             standard_output().print(f"{log.name:<28} {text}", soft_wrap=True)
 

@@ -9,6 +9,7 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
+from ser_core.shown import shown_line
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; left out: <name>-report.html here.")]
 
@@ -35,4 +36,4 @@ def report(
         write_report(stored.store, ledger, stored.target, target)
     except OSError as error:
         raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
-    print(target)
+    print(shown_line(str(target)))

@@ -30,6 +30,7 @@ from ser_core.loop.deciding.faults import SER_RUN_ENDED
 from ser_core.loop.deciding.reopening import reopened
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
+from ser_core.shown import shown_line
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.connect import connect, folder_of
 from ser_core.store.leader import find_leader
@@ -184,7 +185,7 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
     if changes:
         held = f"{wanted.spec.storage.uri} holds a run {run.metadata.namespace}/{run.metadata.name} ({run.status.phase})"
         raise SpecError(
-            f"{path}: {held} that was started with another spec:" + "".join(f"\n  {change}" for change in changes),
+            f"{shown_line(str(path))}: {held} that was started with another spec:" + "".join(f"\n  {change}" for change in changes),
             reason="ImmutableField",
             hint=f"to begin anew: ser purge {path}; to keep the old run: write another storage.uri or metadata.name",
         )

@@ -15,6 +15,7 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import StoredRun, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import QualityError, SpecError
+from ser_core.shown import shown
 
 if TYPE_CHECKING:
     from ser_core.cli.access.score_input import ScoreRow
@@ -48,7 +49,7 @@ def score(
         model, temperature = load_best(stored, Path(folder))
         count = agreed = labelled = 0
         for result in score_stream(model, chain([first], rows), stored.run.spec.training.tokens_per_batch, temperature):
-            print(json.dumps(result, ensure_ascii=False), flush=True)
+            print(shown(json.dumps(result, ensure_ascii=False)), flush=True)
             count += 1
             labelled += "agrees" in result
             agreed += result.get("agrees", False)

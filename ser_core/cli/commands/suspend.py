@@ -4,6 +4,7 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
+from ser_core.shown import shown_line
 
 
 def suspend(run: Target, namespace: NamespaceOption = None, context: ContextOption = None, kubeconfig: KubeconfigOption = None) -> None:
@@ -41,6 +42,6 @@ def _set(target: str, place: Place, *, suspend: bool) -> None:
         say(f"run {cluster.namespace}/{target} {'is suspended already' if suspend else 'is not suspended'}")
         return
     cluster.suspend(target, suspend)
-    print(f"serrun.ser.dev/{target} {done}")
+    print(shown_line(f"serrun.ser.dev/{target} {done}"))
     if suspend:
         say(f"its stage saves a checkpoint and ends; watch it: ser status {stored.target} --watch")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
@@ -18,7 +18,9 @@ from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.cli.access.local_executor import StageEvent
 from ser_core.cli.views.evolution_view import evolution_table
 from ser_core.cli.views.policy_line import policy_line
+from ser_core.cli.views.terminal import SafeConsole
 from ser_core.loop.observed import Plan
+from ser_core.shown import shown
 from ser_core.store.port import ObjectStore
 
 _SECONDS_BETWEEN_PROGRESS = 10.0
@@ -113,14 +115,14 @@ class JsonDisplay:
 
 def _line(name: str, **fields: Any) -> None:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    print(json.dumps({"time": now, "event": name, **fields}, ensure_ascii=False, default=str), flush=True)
+    print(shown(json.dumps({"time": now, "event": name, **fields}, ensure_ascii=False, default=str)), flush=True)
 
 
 class LiveDisplay:
     """The evolution as a table that grows, under it one bar per running stage."""
 
     def __init__(self) -> None:
-        self._console = Console()
+        self._console = SafeConsole()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),

@@ -13,8 +13,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ser_core.cli.views.terminal import SafeConsole
 from ser_core.errors import SERError
+from ser_core.shown import shown, shown_line
 
+OF_SEVERAL_LINES = frozenset({"InvalidSERRun", "ImmutableField"})
+"""Reasons of errors that list one problem a line; what others have written stands in quotes there."""
 PIPE_COLUMNS = 120
 """Width of tables that go to a file or a pipe, unless ``COLUMNS`` says otherwise."""
 
@@ -33,12 +37,12 @@ FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Form of th
 def standard_output() -> Console:
     """Console for data. Text is printed as it is, without markup or highlighting."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
-    return Console(width=width, markup=False, highlight=False, emoji=False)
+    return SafeConsole(width=width, markup=False, highlight=False, emoji=False)
 
 
 def standard_error() -> Console:
     """Console for messages. Long lines are left to the terminal, so that messages can be copied and searched."""
-    return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    return SafeConsole(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def say(message: str) -> None:
@@ -49,9 +53,10 @@ def say(message: str) -> None:
 def print_error(error: SERError) -> None:
     """What is wrong, and what to do about it."""
     console = standard_error()
-    console.print(Text.assemble(("error", "bold red"), f": {error.message}"))
+    message = error.message if error.reason in OF_SEVERAL_LINES else shown_line(error.message)
+    console.print(Text.assemble(("error", "bold red"), f": {message}"))
     if error.hint:
-        console.print(Text.assemble(("hint", "bold cyan"), f": {error.hint}"))
+        console.print(Text.assemble(("hint", "bold cyan"), f": {shown_line(error.hint)}"))
 
 
 def print_warning(message: str) -> None:
@@ -64,6 +69,8 @@ def print_data(value: Any, form: Format) -> None:
     if form is Format.YAML:
         import yaml
 
-        print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000), end="")
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
+        harmless = text == shown(text)
+        print(text if harmless else yaml.safe_dump(value, sort_keys=False, width=1000), end="")
     else:
-        print(json.dumps(value, indent=2, ensure_ascii=False))
+        print(shown(json.dumps(value, indent=2, ensure_ascii=False)))

@@ -89,7 +89,7 @@ def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None) ->
 
 
 def _escapes(name: str) -> bool:
-    return name.startswith("/") or ".." in name.split("/") or "\\" in name
+    return name.startswith("/") or ".." in name.split("/") or "\\" in name or not name.isprintable()
 
 
 @contextlib.contextmanager

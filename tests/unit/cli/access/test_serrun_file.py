@@ -167,3 +167,26 @@ def test_a_bad_name_is_refused_in_words(read, metadata, message):
     with pytest.raises(SpecError) as caught:
         read(GOOD.replace("{name: hh}", metadata))
     assert message in caught.value.message
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+HIDDEN = {
+    "as it is": BOMB,
+    "after a quote": f"z: 'a'' # '\n{BOMB}",
+    "in a list": "z: [\n  &a x,*a]\n",
+    "as a key": "? &a x\n: *a\n",
+    "behind a tag": "z: !!str &a x\ny: !!str\n  *a\n",
+    "merged": "z: &a {b: 1}\ny: {<<: *a}\n",
+}
+
+
+@pytest.mark.parametrize("text", HIDDEN.values(), ids=HIDDEN)
+def test_no_bomb_of_aliases_goes_off_however_it_is_hidden(read, text):
+    with pytest.raises(SpecError, match=r"anchors or aliases|no YAML"):
+        read(GOOD + text)
+
+
+def test_an_asterisk_in_a_text_is_no_alias(read):
+    assert read("# *a and &b\n" + GOOD + "  hub: {endpoint: 'https://a/*b'}\n").spec.hub.endpoint == "https://a/*b"
