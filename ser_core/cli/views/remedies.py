@@ -74,8 +74,8 @@ REMEDIES = (
     # The operator and the cluster (ser_operator)
     Remedy(
         ("NotAllowed",),
-        "the spec asks for what the operator's allow-lists do not have",
-        "ask who installs the operator to allow it, or take back what was changed; or name an allowed one in another run",
+        "the operator's allow-lists forbid what the message names",
+        "ask the administrator to allow it, or take back what was changed; or name an allowed one in another run",
     ),
     Remedy(
         ("InvalidSpec",),

@@ -111,16 +111,6 @@ def not_found(kind: Kind, message: str, hint: str) -> SERError:
     return DataError(message, reason="DataNotFound", hint=hint)
 
 
-def refuse_odd_name(name: str, uri: str, kind: Kind) -> None:
-    """A name stands in messages, on terminals and in reports.
-
-    Raises:
-        DataError, SpecError: It holds what no text does.
-    """
-    if not name.isprintable():
-        raise not_found(kind, f"{uri} holds a file whose name cannot be written as text: {name!r}", "rename it")
-
-
 def _on_this_machine(uri: str, kind: Kind) -> LocalFolder:
     path = Path(uri.removeprefix("file://"))
     try:

@@ -20,7 +20,7 @@ from ser_core.loop.deciding.stages import (
 from ser_core.loop.text import clip
 
 MAX_FAILURES = 8
-OLD_MESSAGE_BYTES = 64
+OLD_MESSAGE_BYTES = 48
 
 
 def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:

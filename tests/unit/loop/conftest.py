@@ -121,7 +121,7 @@ class World:
     # What the executor does
 
     def observed(self):
-        return Observed(tuple(self.jobs.values()), image=self.image, threads=self.threads)
+        return Observed(tuple(self.jobs.values()), image=self.image, threads=self.threads, judged="f" * 16)
 
     def plan(self):
         return plan(self.run, self.observed(), self.now)
