@@ -1,0 +1,83 @@
+"""The chance that a self-label is right, how many to keep, folds of whole groups, and paired log losses."""
+
+import numpy as np
+import pytest
+
+from ser_core.errors import QualityError
+from ser_core.learn.trust.amount import best_share, confident_share, most_informative
+from ser_core.learn.trust.calibration import sigmoid
+from ser_core.learn.trust.chance import fit_chance
+from ser_core.learn.trust.folds import folds_of_groups
+from ser_core.learn.trust.paired import paired_loss
+
+
+def world(pairs, slope, length, seed=0):
+    """Pairs whose better answer is drawn by the chance that they have; turned so that the better one comes first."""
+    random = np.random.default_rng(seed)
+    margins, differences = random.normal(size=pairs), random.normal(size=pairs)
+    first = random.random(pairs) < sigmoid(slope * margins + length * differences)
+    sign = np.where(first, 1.0, -1.0)
+    return margins * sign, differences * sign
+
+
+@pytest.mark.parametrize(("slope", "length"), [(1.5, -0.8), (0.5, 0.0), (3.0, 0.6)])
+def test_slope_and_length_are_found_again(slope, length):
+    found = fit_chance(*world(20_000, slope, length))
+    assert (found.slope, found.length) == (pytest.approx(slope, rel=0.1), pytest.approx(length, abs=0.06))
+
+
+def test_few_pairs_say_little_of_the_length():
+    margins, differences = world(30, 1.0, 0.0, seed=4)
+    assert abs(fit_chance(margins, differences).length) < 0.8
+
+
+def test_a_chance_is_that_of_the_other_answer_turned_over():
+    found = fit_chance(*world(500, 1.0, -0.5))
+    margins, differences = np.array([0.3, -2.0]), np.array([1.0, -0.2])
+    assert np.allclose(found.of(margins, differences) + found.of(-margins, -differences), 1.0)
+
+
+def test_extremes_stay_finite():
+    assert 0 < fit_chance(np.full(50, 3.0), np.zeros(50)).slope < np.inf
+    assert fit_chance(np.full(50, -3.0), np.zeros(50)).slope > 0
+    for margins in (np.array([]), np.array([np.nan, 1.0])):
+        with pytest.raises(QualityError):
+            fit_chance(margins, np.zeros(len(margins)))
+
+
+def test_certain_labels_are_all_kept_and_coins_are_not():
+    assert most_informative(100, np.ones(500)) == 500
+    assert most_informative(100, np.full(500, 0.5)) == 0
+    assert most_informative(100, np.concatenate((np.full(200, 0.99), np.full(300, 0.55)))) == 200
+    assert confident_share(501) == 301
+
+
+def test_the_smallest_share_that_is_as_good_as_the_best_is_kept():
+    random = np.random.default_rng(0)
+    noise = random.normal(scale=0.02, size=4)
+    losses = np.array([0.60, 0.52, 0.515, 0.58])[:, None] + np.array([noise, noise, noise + np.array([0.02, -0.02, 0.01, -0.01]), noise])
+    assert best_share(losses) == 1
+    assert best_share(np.array([0.5, 0.6, 0.7, 0.8])[:, None] + noise) == 0
+
+
+def test_groups_stay_together_and_folds_are_even():
+    groups = {f"p{number}": f"g{number // 3}" for number in range(90)} | {f"q{number}": "large" for number in range(30)}
+    fold = folds_of_groups(groups, 4, seed=1)
+    assert all(len({fold[pair] for pair, one in groups.items() if one == name}) == 1 for name in set(groups.values()))
+    assert np.ptp(np.bincount(list(fold.values()))) <= 3
+    assert folds_of_groups(dict(reversed(groups.items())), 4, seed=1) == fold
+    assert set(folds_of_groups({"a": "x", "b": "y"}, 4, 0).values()) == {0, 1}
+
+
+def test_a_paired_loss_is_worse_only_beyond_one_error_and_groups_widen_it():
+    random = np.random.default_rng(0)
+    before = {f"p{number}": 0.6 for number in range(400)}
+    shift = np.repeat(random.normal(scale=0.2, size=20), 20)
+    after = {f"p{number}": 0.6 + shift[number] for number in range(400)}
+    alone = paired_loss(before, after, {})
+    together = paired_loss(before, after, {f"p{number}": f"g{number // 20}" for number in range(400)})
+    assert alone.gain == pytest.approx(together.gain) == pytest.approx(-shift.mean())
+    assert together.error > 3 * alone.error
+    assert paired_loss(before, {pair: loss + 0.1 for pair, loss in after.items()}, {}).worse_beyond_chance
+    assert not paired_loss(before, before, {}).worse_beyond_chance
+    assert paired_loss(before, {}, {}).groups == 0
