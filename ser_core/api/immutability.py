@@ -1,7 +1,9 @@
 """What of a spec may change after the run has started. The CRD says the same in CEL."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from ser_core.api.model import Model
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.status import SERRunStatus, StageKind
 from ser_core.errors import SpecError
@@ -11,19 +13,22 @@ MUTABLE = frozenset({"suspend", "resources", "podTemplate", "retries", "budget",
 
 
 EARLIER_STOPPING = {"patience": 1, "rollback": "best"}
-"""What version 0.1.0 wrote into every run that left these fields of `loop.stopping` out."""
+EARLIER_THRESHOLDS = {"target_precision": 0.9}
+"""What version 0.1.0 wrote into every run that left these fields of `loop.stopping` and `loop.thresholds` out."""
 
 
 def with_earlier_defaults(stored: SERRunSpec, wanted: SERRunSpec) -> SERRunSpec:
     """``wanted`` with the defaults of version 0.1.0 that stand in ``stored``, where it leaves them out: a run ends as it began."""
-    stopping = wanted.loop.stopping
-    kept = {
-        field: value
-        for field, value in EARLIER_STOPPING.items()
-        if getattr(stopping, field) is None and getattr(stored.loop.stopping, field) == value
+    parts = {
+        "stopping": _kept(stored.loop.stopping, wanted.loop.stopping, EARLIER_STOPPING),
+        "thresholds": _kept(stored.loop.thresholds, wanted.loop.thresholds, EARLIER_THRESHOLDS),
     }
-    loop = wanted.loop.model_copy(update={"stopping": stopping.model_copy(update=kept)})
-    return wanted.model_copy(update={"loop": loop})
+    return wanted.model_copy(update={"loop": wanted.loop.model_copy(update=parts)})
+
+
+def _kept(stored: Model, wanted: Model, earlier: Mapping[str, Any]) -> Model:
+    kept = {field: value for field, value in earlier.items() if getattr(wanted, field) is None and getattr(stored, field) == value}
+    return wanted.model_copy(update=kept)
 
 
 def iterations_are_final(status: SERRunStatus) -> bool:

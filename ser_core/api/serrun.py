@@ -23,6 +23,8 @@ from ser_core.api.uris import DataUri, ModelUri, StorageUri
 API_VERSION = "ser.dev/v1alpha1"
 KIND = "SERRun"
 MAX_ITERATIONS = 32
+FOLDS = 4
+"""Folds of rule calibrated where the spec names none."""
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -139,8 +141,8 @@ class DataSpec(Model):
     heldout: FileSpec | None = None
     """Labelled pairs that are reported on and decide nothing."""
     dev_fraction: Fraction = 0.25
-    """Share of the seed that becomes the dev part. It is never trained on. It fits the temperature, chooses the threshold and the best
-    loop, and ends the loops."""
+    """Share of the seed that becomes the dev part. It is never trained on. It fits the temperature, chooses the best loop, and ends the
+    loops. Rule calibrated does not need it: it trains on every label, and decides on out-of-fold scores of the whole seed."""
     split_seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Random seed of the split alone, so that runs that differ in `training.seed` are measured on the same held-out pairs."""
     max_dropped_fraction: Fraction = 0.1
@@ -196,9 +198,10 @@ class ThresholdsSpec(Model):
     """Rules paper and reference, Status 2: the two probabilities differ by at least this."""
     min_samples: int = Field(default=600, ge=1, le=10_000_000)
     """Rule paper: pairs that a status needs before it is trained on (600 in the paper for HH; scale it with the pool)."""
-    target_precision: float = Field(default=0.9, gt=0.5, lt=1)
-    """Rule calibrated: share of right labels that the threshold must reach on the calibration pairs (the dev part, and for a small one the
-    cross-fitted seed)."""
+    target_precision: float | None = Field(default=None, gt=0.5, lt=1)
+    """Rule calibrated with `loop.folds`: a floor; of the most confident pairs only those are kept from which on this share of the seed's
+    out-of-fold labels is right. Left out: no floor. Given without `loop.folds`: the rule of version 0.1.0, which keeps all pairs from that
+    confidence on, as measured on the dev part."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -212,14 +215,14 @@ class StoppingSpec(Model):
 
     min_gain: float = Field(default=0.0, ge=0, le=1)
     """Dev accuracy that a loop must add to the best one so far to count as a gain; with 0 any rise counts, and at the same accuracy
-    a lower log loss on dev."""
+    a lower log loss on dev. Ignored by rule calibrated, which compares log losses."""
     patience: int | None = Field(default=None, ge=0, le=MAX_ITERATIONS)
-    """Loops in a row without a gain that are tolerated; one more ends the loops. Left out: 1 for calibrated, maxIterations for paper and
-    reference, which have no such end. With rollback `best` none is tolerated: the same reward model would label again and give the same
-    result."""
+    """Loops in a row without a gain that are tolerated; one more ends the loops. Under rule calibrated those count whose out-of-fold log
+    loss is worse than the best one by more than a standard error. Left out: 1 for calibrated, maxIterations for paper and reference, which
+    have no such end. With rollback `best` none is tolerated: the same reward model would label again and give the same result."""
     rollback: Literal["best", "none"] | None = None
     """`best`: the loops end at the first one that does not become the best, since the best reward model would only repeat it. `none`: the
-    latest reward model labels, better or not. Left out: `best` for calibrated, `none` for paper and reference, which never go back."""
+    latest reward model labels, better or not. Left out: `none`, and `best` for the rule calibrated of version 0.1.0."""
 
 
 class LoopSpec(Model):
@@ -229,8 +232,11 @@ class LoopSpec(Model):
     """Loops after the seed model. May be raised until the policy stage begins; a completed run without a policy then goes on, unless the
     loops had ended for another reason."""
     rule: Rule = Rule.CALIBRATED
-    """`calibrated`: confidence with a fitted temperature and a target precision. `paper` and `reference`: arXiv 2411.00418 as
+    """`calibrated`: the pairs on which the mean of cross-fitted models is most confident. `paper` and `reference`: arXiv 2411.00418 as
     written, and as its code does it."""
+    folds: int | None = Field(default=None, ge=2, le=16)
+    """Rule calibrated: models that each loop trains beside the final one, each without one part of the seed. They label the pool, and their
+    scores of what they have not seen decide. Left out: 4, or none where `thresholds.targetPrecision` is given. 2 where training is dear."""
     thresholds: ThresholdsSpec = ThresholdsSpec()
     """What a pair must reach to be trusted."""
     retrain_from: Literal["base", "previous"] | None = None
@@ -249,18 +255,18 @@ class LoopSpec(Model):
         return controls
 
     @property
+    def fold_count(self) -> int | None:
+        """Folds that are asked for; None: no cross-fitting in every loop. A target precision alone is how runs of version 0.1.0 look."""
+        if self.rule is not Rule.CALIBRATED:
+            return None
+        return FOLDS if self.folds is None and self.thresholds.target_precision is None else self.folds
+
+    @property
     def patience(self) -> int:
         """Loops in a row without a gain that are tolerated."""
         if self.stopping.patience is not None:
             return self.stopping.patience
         return 1 if self.rule is Rule.CALIBRATED else self.max_iterations
-
-    @property
-    def rolls_back(self) -> bool:
-        """True when the best reward model labels, false when the latest does."""
-        if self.stopping.rollback is not None:
-            return self.stopping.rollback == "best"
-        return self.rule is Rule.CALIBRATED
 
     @property
     def starts_from_previous(self) -> bool:

@@ -40,7 +40,6 @@ VALUES: Mapping[str, Any] = {
     "loop.thresholds.low": 0.45,
     "loop.thresholds.delta": 0.3,
     "loop.thresholds.minSamples": 600,
-    "loop.thresholds.targetPrecision": 0.9,
     "loop.stopping.minGain": 0.0,
     "loop.controls": [],
     "policy.sft.epochs": 1,

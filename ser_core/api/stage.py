@@ -179,9 +179,16 @@ class RetrainMetrics(Record):
     truncated: int
     temperature: float
     """Divides score differences so that their sigmoid is a probability; fitted on the dev part (and, for a small one, the
-    cross-fitted seed)."""
+    cross-fitted seed), under rule calibrated on the out-of-fold scores."""
     dev: Evaluation
+    """On the dev part; under rule calibrated on the whole seed, each pair by the fold model that has not seen it."""
     heldout: Evaluation
+    folds: int | None = None
+    """Fold models that are stored beside it; None: it was not cross-fitted, and a dev part decides."""
+    loss_gain: float | None = None
+    """How much lower its out-of-fold log loss is than that of the best reward model before, pair by pair, in nats; None: not compared."""
+    loss_gain_error: float | None = None
+    """Standard error of it, with groups of pairs as units."""
     notes: tuple[str, ...] = ()
 
 

@@ -50,7 +50,8 @@ NOT_WARNED_OF: Mapping[str, Any] = {
 
 ALWAYS_SENT = ("version",)
 """Fields of a `StageSpec` that are sent although they have their default, as dotted paths. One goes in here when its default changes, and
-a new one whose default is not what the images without it do: an older image would fill in something else."""
+a new one whose default is not what the images without it do: an older image would fill in something else. `loop.folds` is left out all the
+same: a run ends by the rule of the image that it began with, and the planner follows what its stages report."""
 
 
 def write_stage_spec(spec: StageSpec) -> str:

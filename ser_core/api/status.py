@@ -98,9 +98,10 @@ class IterationStatus(Record):
     agreement: float | None = None
     """Share of the kept self-labels that equal the hidden human ones, where those are known. Informs, never decides."""
     dev_accuracy: float | None = None
-    """Accuracy on the dev part of the seed, which decides. None while the loop has not been evaluated."""
+    """Accuracy on the dev part of the seed, which decides. Under rule calibrated that of the fold models on the seed's pairs that they have
+    not seen. None while the loop has not been evaluated."""
     dev_loss: float | None = None
-    """Log loss on dev, which decides between equal dev accuracies."""
+    """Log loss on the same pairs, which decides between equal dev accuracies, and under rule calibrated alone."""
     accuracy: float | None = None
     """Accuracy on the held-out pairs, which informs."""
     accuracy_low: float | None = None
@@ -109,6 +110,12 @@ class IterationStatus(Record):
     """Upper end of its 95 % interval."""
     gain: float | None = None
     """Dev accuracy minus that of the best reward model before this loop."""
+    folds: int | None = None
+    """Rule calibrated: fold models that were trained beside this loop's reward model."""
+    loss_gain: float | None = None
+    """Rule calibrated: how much lower the log loss on dev is than that of the best reward model before, pair by pair, in nats."""
+    loss_gain_error: float | None = None
+    """Standard error of it."""
     threshold: float | None = None
     """Lowest confidence that was kept (rule calibrated)."""
     temperature: float | None = None

@@ -7,7 +7,9 @@
 | pool.parquet | `PoolPair` | prepare |
 | pool_labels.parquet (only when known) | `HiddenLabel` | prepare; read to report, never to decide |
 | labels.parquet | `PairScores` | label |
+| fold_labels.parquet (only with fold models) | `FoldScores`, one a labelled pair and fold | label |
 | decisions.parquet | `Decision`, one a labelled pair | filter |
+| fold_decisions.parquet (only with fold models) | `FoldDecision`, one a pair that a fold keeps | filter |
 | dev_scores.parquet, heldout_scores.parquet | `EvaluatedPair` | retrain |
 | calibration.parquet | `CalibrationPair` | retrain |
 | training.parquet | `TrainingStep` | retrain |
@@ -68,13 +70,36 @@ class HiddenLabel:
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """The reward model's raw logits of a pool pair, and each answer's length in tokens before truncation."""
+    """The reward model's raw logits of a pool pair, and each answer's length in tokens before truncation.
+
+    Where there are fold models the logits are the means of theirs.
+    """
 
     id: str
     score_1: float
     score_2: float
     tokens_1: int
     tokens_2: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoldScores:
+    """One fold model's raw logits of a pool pair."""
+
+    id: str
+    fold: int
+    score_1: float
+    score_2: float
+
+
+@dataclass(frozen=True, slots=True)
+class FoldDecision:
+    """A pool pair that one fold's next model learns, as that fold's model of now labels it."""
+
+    id: str
+    fold: int
+    better: int
+    """1 or 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +146,7 @@ class CalibrationPair:
     id: str
     margin: float
     origin: str
-    """`dev`, or `cross-fit` for out-of-fold scores of the seed model."""
+    """`dev`, or `cross-fit` for out-of-fold scores."""
 
 
 @dataclass(frozen=True, slots=True)

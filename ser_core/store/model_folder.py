@@ -8,6 +8,8 @@ from pathlib import Path
 
 MODEL = "model"
 """Name of the folder in a stage's outputs."""
+FOLDS = "folds"
+"""Folder of the fold models of a cross-fitted reward model, each in a folder with the fold's number."""
 BASE = "base"
 """In the folder of an adapter: what it lies on, a plain model or again an adapter."""
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

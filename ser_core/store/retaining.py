@@ -16,7 +16,7 @@ from ser_core.loop.deciding.stopping import best, ratio
 from ser_core.store.commit import find_manifest
 from ser_core.store.followers import followers_of
 from ser_core.store.manifest import Manifest, OutputFile, run_prefix, stage_prefix
-from ser_core.store.model_folder import MODEL
+from ser_core.store.model_folder import FOLDS, MODEL
 from ser_core.store.port import ObjectStore
 from ser_core.store.removed import Removed, mark_removed, removed_by
 
@@ -122,8 +122,14 @@ def _row(key: StageKey, metrics: RetrainMetrics) -> IterationStatus:
     """As the planner records it to choose the best."""
     dev = metrics.dev
     status = LearningStatus.STATUS_1 if key.iteration else LearningStatus.SEED
-    return IterationStatus(iteration=key.iteration, learning_status=status, dev_accuracy=ratio(dev.accuracy), dev_loss=ratio(dev.log_loss))
+    return IterationStatus(
+        iteration=key.iteration,
+        learning_status=status,
+        dev_accuracy=ratio(dev.accuracy),
+        dev_loss=ratio(dev.log_loss),
+        loss_gain=None if metrics.loss_gain is None else ratio(metrics.loss_gain),
+    )
 
 
 def _files(manifest: Manifest) -> Iterator[OutputFile]:
-    return (part for name, part in manifest.outputs.items() if name.startswith(f"{MODEL}/"))
+    return (part for name, part in manifest.outputs.items() if name.startswith((f"{MODEL}/", f"{FOLDS}/")))

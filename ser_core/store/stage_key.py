@@ -9,12 +9,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ser_core.api.immutability import EARLIER_THRESHOLDS
 from ser_core.api.serrun import Rule, SERRunSpec
 from ser_core.api.stage import InputRole, Processes, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.store.manifest import Manifest, StageKeyRecord
 from ser_core.store.stage_reads import ALGORITHM, FIELDS, ON_THE_CPU, READS, TRAINED, Read
 
+FOLDS, PRECISION = "loop.folds", "loop.thresholds.targetPrecision"
 _SHOWN_DIFFERENCES = 3
 _SHOWN_LENGTH = 60
 
@@ -57,7 +59,11 @@ def content(manifest: Manifest, read: Read) -> str:
 
 def fields_read(spec: SERRunSpec, stage: StageKind, iteration: int) -> dict[str, Any]:
     """The fields of a spec that a stage's output may depend on and that differ from their defaults, by path."""
-    read = {path: value for path, value in leaves(spec).items() if _is_below(path, FIELDS[stage])}
+    read = {path: value for path, value in leaves(spec).items() if _is_below(path, FIELDS[stage]) and path != FOLDS}
+    if spec.loop.fold_count is not None and FOLDS in FIELDS[stage]:
+        read[FOLDS] = spec.loop.fold_count  # as it is asked for: a run of version 0.1.0, which has none, looks like one that leaves it out
+    elif read.get(PRECISION) == EARLIER_THRESHOLDS["target_precision"]:
+        del read[PRECISION]  # a default of version 0.1.0, which stands in no key
     if stage is StageKind.RETRAIN and iteration == 0:
         read.pop("loop.retrainFrom", None)
         if "loop.rule" in read:  # only rule calibrated cross-fits the seed model; for all others it is the same

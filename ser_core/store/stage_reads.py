@@ -35,11 +35,11 @@ FIELDS: Mapping[StageKind, tuple[str, ...]] = {
         *("policy.base", "policy.revision", "policy.prompts"),
     ),
     StageKind.LABEL: ("rewardModel.maxLength", "rewardModel.precision", "training.tokensPerBatch"),
-    StageKind.FILTER: ("loop.rule", "loop.thresholds", "training.pairsPerStep"),
-    StageKind.RETRAIN: (*_REWARD_MODEL, "training", "loop.rule", "loop.retrainFrom"),
-    StageKind.CONTROL_FULL: (*_REWARD_MODEL, "training"),
-    StageKind.CONTROL_SEED_ONLY: (*_REWARD_MODEL, "training"),
-    StageKind.CONTROL_PSEUDO_LABEL_ONCE: (*_REWARD_MODEL, "training"),
+    StageKind.FILTER: ("loop.rule", "loop.folds", "loop.thresholds", "training.pairsPerStep"),
+    StageKind.RETRAIN: (*_REWARD_MODEL, "training", "loop.rule", "loop.folds", "loop.retrainFrom"),
+    StageKind.CONTROL_FULL: (*_REWARD_MODEL, "training", "loop.folds"),
+    StageKind.CONTROL_SEED_ONLY: (*_REWARD_MODEL, "training", "loop.folds"),
+    StageKind.CONTROL_PSEUDO_LABEL_ONCE: (*_REWARD_MODEL, "training", "loop.folds"),
     StageKind.SFT: (*_POLICY, "policy.sft", "training.tokensPerBatch", "training.seed"),
     StageKind.PPO: (
         *_POLICY,
@@ -50,6 +50,9 @@ FIELDS: Mapping[StageKind, tuple[str, ...]] = {
     ),
 }
 """Fields of the spec by stage; one that has fields of its own stands for all of them."""
+
+_CONTROLS = (StageKind.CONTROL_FULL, StageKind.CONTROL_SEED_ONLY, StageKind.CONTROL_PSEUDO_LABEL_ONCE)
+_SAYS_WHETHER = "says whether there are folds; their number stands in the key, as it is asked for"
 
 WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
     StageKind.PREPARE: {
@@ -63,6 +66,8 @@ WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
         "policy.advantage": "only says whether there must be a critic; ppo says so too",
     },
     StageKind.LABEL: {"loop.rule": "the input keptBefore says which pairs are left"},
+    StageKind.RETRAIN: {"loop.thresholds.targetPrecision": _SAYS_WHETHER},
+    **{control: {"loop.rule": _SAYS_WHETHER, "loop.thresholds.targetPrecision": _SAYS_WHETHER} for control in _CONTROLS},
 }
 """Fields that a stage reads and that its output does not depend on."""
 
@@ -82,20 +87,21 @@ _PREPARED = Read((*_SPLIT, "pool.parquet", "model/"))
 _DECISIONS = Read(("decisions.parquet",))
 _BEST = Read(("dev_scores.parquet", "heldout_scores.parquet"))
 _MODEL = Read(("model/",))
+_MODELS = Read(("model/", "folds/"))
 
 READS: Mapping[StageKind, Mapping[InputRole, Read]] = {
     StageKind.PREPARE: {},
-    StageKind.LABEL: {InputRole.PREPARED: Read(("pool.parquet",)), InputRole.LABELER: _MODEL, InputRole.KEPT_BEFORE: _DECISIONS},
+    StageKind.LABEL: {InputRole.PREPARED: Read(("pool.parquet",)), InputRole.LABELER: _MODELS, InputRole.KEPT_BEFORE: _DECISIONS},
     StageKind.FILTER: {
         InputRole.PREPARED: Read(("pool.parquet", "pool_labels.parquet", "seed.parquet")),
-        InputRole.LABELS: Read(("labels.parquet",)),
-        InputRole.LABELER: Read(("calibration.parquet",), ("temperature",)),
+        InputRole.LABELS: Read(("labels.parquet", "fold_labels.parquet")),
+        InputRole.LABELER: Read(("calibration.parquet", "dev_scores.parquet"), ("temperature",)),
     },
     StageKind.RETRAIN: {
-        InputRole.PREPARED: _PREPARED,
-        InputRole.KEPT: _DECISIONS,
+        InputRole.PREPARED: Read((*_PREPARED.outputs, "groups.parquet")),
+        InputRole.KEPT: Read(("decisions.parquet", "fold_decisions.parquet")),
         InputRole.KEPT_BEFORE: _DECISIONS,
-        InputRole.LABELER: Read(("calibration.parquet", "model/")),
+        InputRole.LABELER: Read(("calibration.parquet", "model/", "folds/")),
         InputRole.BEST: _BEST,
     },
     StageKind.CONTROL_FULL: {InputRole.PREPARED: Read((*_PREPARED.outputs, "pool_labels.parquet")), InputRole.BEST: _BEST},

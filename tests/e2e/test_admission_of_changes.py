@@ -40,6 +40,7 @@ IMMUTABLE = {
     "loop.thresholds.delta": (0.4, 0.5),
     "loop.thresholds.minSamples": (5, 6),
     "loop.thresholds.targetPrecision": (0.8, 0.7),
+    "loop.folds": (4, 2),
     "loop.retrainFrom": ("base", "previous"),
     "loop.stopping.minGain": (0.1, 0.2),
     "loop.stopping.patience": (2, 3),

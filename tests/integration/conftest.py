@@ -49,7 +49,7 @@ def make_run(tiny_model, pairs_file):
             "rewardModel": {"base": f"file://{tiny_model}", "maxLength": 32, "precision": "fp32"},
             "data": {"source": {"uri": f"file://{pairs_file}", "seedFraction": 0.3, "heldoutFraction": 0.2}},
             "training": {"epochs": 3, "learningRate": 0.01, "pairsPerStep": 8, "tokensPerBatch": 512},
-            "loop": {"maxIterations": 1, "rule": "calibrated", "controls": ["seedOnly"]},
+            "loop": {"maxIterations": 1, "rule": "calibrated", "folds": 2, "controls": ["seedOnly"]},
             "resources": {kind: {"cpu": "1"} for kind in ("prepare", "label", "filter", "retrain")},
             "storage": {"uri": f"file://{folder}/store"},
         }

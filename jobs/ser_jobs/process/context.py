@@ -72,6 +72,11 @@ class StageContext:
         self._fetch(role, names)
         return self._inputs / role.value / folder
 
+    def folders(self, role: InputRole, folder: str) -> list[str]:
+        """The folders right below ``folder`` in the outputs of an input, in the order of their numbers; empty: there are none."""
+        names = {name.split("/")[1] for name in self.inputs[role].outputs if name.startswith(f"{folder}/")}
+        return [f"{folder}/{name}" for name in sorted(names, key=int)]
+
     def newest_checkpoint(self) -> tuple[int, dict[str, Path]] | None:
         """Step and files of the stage's newest checkpoint, all in one folder and only to be read; None: there is none.
 

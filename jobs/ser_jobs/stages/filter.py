@@ -4,18 +4,30 @@ Human labels of the pool are read only after the decision, to report how often t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ser_core.api.serrun import Rule
 from ser_core.api.stage import FilterMetrics, InputRole, RetrainMetrics
-from ser_core.data.tables import CalibrationPair, Decision, HiddenLabel, PairScores, read_table, write_table
+from ser_core.data.tables import (
+    CalibrationPair,
+    Decision,
+    EvaluatedPair,
+    FoldDecision,
+    FoldScores,
+    HiddenLabel,
+    PairScores,
+    read_table,
+    write_table,
+)
 from ser_core.errors import SpecError
 from ser_core.learn.trust.agreement import agreement_report
+from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
 from ser_core.learn.trust.selection import Evidence, Selection, calibrated, paper, reference
 from ser_jobs.process.context import StageContext, StageOutput
 
@@ -28,11 +40,15 @@ def body(context: StageContext) -> StageOutput:
         QualityError: Scores or calibration margins are not finite.
     """
     labels = read_table(context.fetch(InputRole.LABELS, "labels.parquet"), PairScores)
-    selection = _select(context, labels)
+    folds = _fold_margins(context, labels)
+    selection = _select(context, labels, folds)
     context.reporter.event("selected", status=selection.learning_status.value, kept=int(selection.kept.sum()), notes=selection.notes)
     decisions = _decisions(labels, selection, _hidden_labels(context))
     files = {"decisions.parquet": context.workdir / "decisions.parquet"}
     write_table(files["decisions.parquet"], Decision, decisions)
+    if folds is not None:
+        files["fold_decisions.parquet"] = context.workdir / "fold_decisions.parquet"
+        write_table(files["fold_decisions.parquet"], FoldDecision, _fold_decisions(labels, folds, int(selection.kept.sum())))
     agreement = agreement_report(decisions)
     if agreement["all"]["pairs"]:
         files["agreement.json"] = context.workdir / "agreement.json"
@@ -53,7 +69,7 @@ def body(context: StageContext) -> StageOutput:
     return StageOutput(files, metrics)
 
 
-def _select(context: StageContext, labels: Sequence[PairScores]) -> Selection:
+def _select(context: StageContext, labels: Sequence[PairScores], folds: NDArray[np.float64] | None) -> Selection:
     spec = context.spec.spec
     thresholds = spec.loop.thresholds
     score_1 = np.array([pair.score_1 for pair in labels], dtype=np.float64)
@@ -62,7 +78,42 @@ def _select(context: StageContext, labels: Sequence[PairScores]) -> Selection:
         return paper(score_1, score_2, thresholds)
     if spec.loop.rule is Rule.REFERENCE:
         return reference(score_1, score_2, thresholds)
+    if folds is not None:
+        return most_confident(score_1, score_2, thresholds, _fold_evidence(context, labels, folds), spec.training.pairs_per_step)
     return calibrated(score_1, score_2, thresholds, _evidence(context, labels), spec.training.pairs_per_step)
+
+
+def _fold_margins(context: StageContext, labels: Sequence[PairScores]) -> NDArray[np.float64] | None:
+    """(folds, pairs) score of answer 1 minus that of answer 2 by each fold model; None where a rule has none."""
+    if context.spec.spec.loop.fold_count is None:
+        return None
+    rows = read_table(context.fetch(InputRole.LABELS, "fold_labels.parquet"), FoldScores)
+    scores = {(one.fold, one.id): one.score_1 - one.score_2 for one in rows}
+    folds = 1 + max((fold for fold, _ in scores), default=-1)
+    return np.array([[scores[fold, pair.id] for pair in labels] for fold in range(folds)], dtype=np.float64).reshape(folds, len(labels))
+
+
+def _fold_decisions(labels: Sequence[PairScores], folds: NDArray[np.float64], count: int) -> Iterator[FoldDecision]:
+    for fold, margins in enumerate(folds):
+        better = own_labels(margins, count)
+        yield from (FoldDecision(pair.id, fold, int(label)) for pair, label in zip(labels, better, strict=True) if label)
+
+
+def _fold_evidence(context: StageContext, labels: Sequence[PairScores], folds: NDArray[np.float64]) -> FoldEvidence:
+    """Out-of-fold scores of the whole seed, the fold models' margins, and the lengths of the answers in tokens."""
+    seed = read_table(context.fetch(InputRole.LABELER, "dev_scores.parquet"), EvaluatedPair)
+    return FoldEvidence(
+        margins=np.array([pair.score_chosen - pair.score_rejected for pair in seed], dtype=np.float64),
+        differences=_log_ratio([pair.tokens_chosen for pair in seed], [pair.tokens_rejected for pair in seed]),
+        folds=folds,
+        pool_differences=_log_ratio([pair.tokens_1 for pair in labels], [pair.tokens_2 for pair in labels]),
+    )
+
+
+def _log_ratio(one: Sequence[int], other: Sequence[int]) -> NDArray[np.float64]:
+    """Differences of the logarithms; an empty answer counts as one token."""
+    difference: NDArray[np.float64] = np.subtract(*np.log(np.maximum(np.array([one, other], dtype=np.float64), 1.0)))
+    return difference
 
 
 def _evidence(context: StageContext, labels: Sequence[PairScores]) -> Evidence:

@@ -1,4 +1,4 @@
-"""The stage `label`: the reward model scores both answers of every pair of the pool.
+"""The stage `label`: the reward model scores both answers of every pair of the pool; where it has fold models, each of these does.
 
 Each of several processes scores a part of the pool; the processes do not communicate. The process that finds all parts scored puts them
 together. A score does not depend on the other pairs of its batch, so the labels are the same for any number of processes.
@@ -6,6 +6,7 @@ together. A score does not depend on the other pairs of its batch, so the labels
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,30 @@ import torch
 
 from ser_core.api.serrun import Rule
 from ser_core.api.stage import InputRole, LabelMetrics
-from ser_core.data.tables import Decision, PairScores, PoolPair, read_table, write_table
+from ser_core.data.tables import Decision, FoldScores, PairScores, PoolPair, read_table, write_table
 from ser_core.errors import Interrupted, ObjectNotFound
 from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
 from ser_core.learn.reward.batching import deal
-from ser_core.learn.reward.reward_model import load
+from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.scoring import Scores, score_pairs
 from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.shards import Shard, ShardStore
+from ser_core.store.model_folder import FOLDS, MODEL
+from ser_core.store.shards import Shard, ShardResult, ShardStore
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.checkpoint_interval import CheckpointInterval
 from ser_jobs.stages.memory_check import refuse_what_does_not_fit
 
-_LABELS, _TRUNCATED = "labels.parquet", "truncated"
+_LABELS, _FOLD_LABELS, _TRUNCATED = "labels.parquet", "fold_labels.parquet", "truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Scores of some pairs."""
+
+    labels: Sequence[PairScores]
+    folds: Sequence[FoldScores]
+    """Of each fold model, one after the other; none where the reward model itself labels."""
+    truncated: int
 
 
 def body(context: StageContext) -> StageOutput | None:
@@ -43,23 +55,20 @@ def body(context: StageContext) -> StageOutput | None:
         torch.cuda.set_device(context.local_rank)
     pool = _pool(context)
     if context.world_size == 1:
-        return _output(context, *_score(context, pool, context.checkpoints))
+        return _output(context, _score(context, pool, context.checkpoints))
     shard = Shard(context.rank, context.world_size)
     shards = ShardStore(context.store, context.checkpoints, context.spec.attempt, uuid.uuid4().hex)
     if not shards.has(shard):
         own = [pool[index] for index in deal([_size(pair) for pair in pool], shard.count)[shard.index]]
-        scores, truncated = _score(context, own, context.checkpoints.of(str(shard)))
+        scored = _score(context, own, context.checkpoints.of(str(shard)))
         context.silent("committing a part of the labels")
-        shards.commit(shard, {_LABELS: _write(context, scores)}, {_TRUNCATED: truncated})
+        shards.commit(shard, _write(context, scored), {_TRUNCATED: scored.truncated})
     context.silent("putting the labels together")
     try:
         found = shards.collect(shard, context.workdir)
     except ObjectNotFound:
         return None
-    if found is None:
-        return None
-    scores = _in_order(pool, [part.files[_LABELS] for part in found])
-    return _output(context, scores, sum(part.counts[_TRUNCATED] for part in found))
+    return None if found is None else _output(context, _joined(pool, found))
 
 
 def _size(pair: PoolPair) -> int:
@@ -67,14 +76,10 @@ def _size(pair: PoolPair) -> int:
     return 2 * len(pair.prompt) + len(pair.answer_1) + len(pair.answer_2)
 
 
-def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: CheckpointStore) -> tuple[list[PairScores], int]:
-    spec = context.spec.spec
-    known = _resume(checkpoints, context.workdir, len(pairs))
+def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: CheckpointStore) -> _Scored:
+    folders = _models(context)
+    known = _resume(checkpoints, context.workdir, len(folders), len(pairs))
     interval = CheckpointInterval(lambda: checkpoints.beside)
-    files = context.fetch_folder(InputRole.LABELER, "model")
-    context.silent("loading the model")
-    refuse_what_does_not_fit("label", spec, {"reward": files}, processes=context.world_size, gpu_memory=gpu_memory())
-    model = load(files, detect(spec.reward_model.precision), max_length=spec.reward_model.max_length, frozen=True)
 
     def save(answers: int) -> None:
         context.silent("saving a checkpoint")
@@ -84,31 +89,60 @@ def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: Checkp
         interval.saved()
 
     def after_batch(_answers: int) -> None:
-        answers = int(np.count_nonzero(~np.isnan(known)))
-        context.reporter.progress(answers // 2, len(pairs), "pairs")
+        answers, total = int(np.count_nonzero(~np.isnan(known))), len(folders) * len(pairs)
+        context.reporter.progress(answers // 2, total, "pairs")
         if context.stopping():
             save(answers)
-            raise Interrupted(f"stopped after {answers // 2} of {len(pairs)} pairs", hint="start it again to go on from there")
+            raise Interrupted(f"stopped after {answers // 2} of {total} pairs", hint="start it again to go on from there")
         if interval.due():
             save(answers)
 
-    return score_pairs(model, pairs, spec.training.tokens_per_batch, known, after_batch)
+    tokens = context.spec.spec.training.tokens_per_batch
+    scored = [score_pairs(_load(context, folder), pairs, tokens, known[number], after_batch) for number, folder in enumerate(folders)]
+    by_model, truncated = [rows for rows, _ in scored], scored[0][1]
+    means = known.mean(axis=0)
+    labels = [replace(row, score_1=float(one), score_2=float(two)) for row, (one, two) in zip(by_model[0], means, strict=True)]
+    crossed = enumerate(by_model if _is_cross_fitted(context) else ())
+    return _Scored(labels, [FoldScores(row.id, fold, row.score_1, row.score_2) for fold, rows in crossed for row in rows], truncated)
 
 
-def _in_order(pool: Sequence[PoolPair], paths: Sequence[Path]) -> list[PairScores]:
-    scores = {one.id: one for path in paths for one in read_table(path, PairScores)}
-    return [scores[pair.id] for pair in pool]
+def _is_cross_fitted(context: StageContext) -> bool:
+    return bool(context.folders(InputRole.LABELER, FOLDS))
 
 
-def _output(context: StageContext, scores: Sequence[PairScores], truncated: int) -> StageOutput:
+def _models(context: StageContext) -> list[str]:
+    """Folders of what labels: the fold models, in their order; where there are none, the reward model."""
+    return context.folders(InputRole.LABELER, FOLDS) or [MODEL]
+
+
+def _load(context: StageContext, folder: str) -> RewardModel:
+    spec, files = context.spec.spec, context.fetch_folder(InputRole.LABELER, folder)
+    context.silent("loading the model")
+    refuse_what_does_not_fit("label", spec, {"reward": files}, processes=context.world_size, gpu_memory=gpu_memory())
+    return load(files, detect(spec.reward_model.precision), max_length=spec.reward_model.max_length, frozen=True)
+
+
+def _joined(pool: Sequence[PoolPair], parts: Sequence[ShardResult]) -> _Scored:
+    """The parts of all processes as one, in the order of the pool."""
+    labels = {one.id: one for part in parts for one in read_table(part.files[_LABELS], PairScores)}
+    rows = [row for part in parts if _FOLD_LABELS in part.files for row in read_table(part.files[_FOLD_LABELS], FoldScores)]
+    place = {pair.id: number for number, pair in enumerate(pool)}
+    folds = sorted(rows, key=lambda row: (row.fold, place[row.id]))
+    return _Scored([labels[pair.id] for pair in pool], folds, sum(part.counts[_TRUNCATED] for part in parts))
+
+
+def _output(context: StageContext, scored: _Scored) -> StageOutput:
     context.silent("writing the labels")
-    return StageOutput({_LABELS: _write(context, scores)}, LabelMetrics(labeled=len(scores), truncated=truncated))
+    return StageOutput(_write(context, scored), LabelMetrics(labeled=len(scored.labels), truncated=scored.truncated))
 
 
-def _write(context: StageContext, scores: Sequence[PairScores]) -> Path:
-    path = context.workdir / _LABELS
-    write_table(path, PairScores, scores)
-    return path
+def _write(context: StageContext, scored: _Scored) -> dict[str, Path]:
+    files = {_LABELS: context.workdir / _LABELS}
+    write_table(files[_LABELS], PairScores, scored.labels)
+    if _is_cross_fitted(context):
+        files[_FOLD_LABELS] = context.workdir / _FOLD_LABELS
+        write_table(files[_FOLD_LABELS], FoldScores, scored.folds)
+    return files
 
 
 def _pool(context: StageContext) -> Sequence[PoolPair]:
@@ -120,9 +154,10 @@ def _pool(context: StageContext) -> Sequence[PoolPair]:
     return [pair for pair in pool if pair.id in left]
 
 
-def _resume(checkpoints: CheckpointStore, folder: Path, pairs: int) -> Scores:
+def _resume(checkpoints: CheckpointStore, folder: Path, models: int, pairs: int) -> Scores:
+    """Scores so far: shape (models, pairs, 2)."""
     saved = checkpoints.newest(folder)
     if saved is None:
-        return np.full((pairs, 2), np.nan)
+        return np.full((models, pairs, 2), np.nan)
     scores: Scores = np.load(saved[1]["scores.npy"], allow_pickle=False)
-    return scores
+    return scores.reshape(models, pairs, 2)

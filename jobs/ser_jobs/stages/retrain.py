@@ -1,40 +1,29 @@
 """The stage `retrain`, and the three controls: train a reward model, store it, and evaluate what was stored.
 
-`Plan` says which trainings there are, `Position` which of them are finished. Where the plan has cross-fit folds, the margins of their
-held-back pairs and the dev margins share one temperature, which is fitted on both together.
+`Plan` says which trainings there are, `Position` which of them are finished, `evaluated` what decides: the pairs that the folds held back,
+or a dev part.
 """
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ser_core.api.stage import InputRole, RetrainMetrics
-from ser_core.data.tables import (
-    CalibrationPair,
-    EvaluatedPair,
-    LabeledPair,
-    PoolPair,
-    TrainingStep,
-    read_table,
-    write_table,
-)
+from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PoolPair, TrainingStep, read_table
 from ser_core.errors import DataError
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
 from ser_core.learn.compute.process_group import give_weights, process_group
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, count_steps, train
-from ser_core.learn.trust.calibration import fit_temperature
-from ser_core.learn.trust.evaluation import evaluate, report
+from ser_core.learn.trust.evaluation import evaluate
 from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.stages.evaluated import Evaluated, out_of_fold, seen_dev, with_dev, write_evaluated
+from ser_jobs.stages.fold_models import FoldModels
 from ser_jobs.stages.memory_check import refuse_what_does_not_fit
 from ser_jobs.stages.model_output import base_files, model_files
 from ser_jobs.stages.retrain_plan import make_plan
-from ser_jobs.stages.training_data import Example, is_trained_on, starts_from, training_data
+from ser_jobs.stages.training_data import Example, is_trained_on, labeled, starts_from, training_data
 from ser_jobs.stages.training_progress import TrainingProgress
 
 
@@ -66,52 +55,51 @@ class _Retrain:
         self._precision = precision
         self._training = context.spec.spec.training
         self._data = training_data(context)
-        self._examples = [*self._data.seed, *self._data.self_labeled]
         self._dev = self._labeled("dev.parquet")
         self._heldout = self._labeled("heldout.parquet")
-        for name, rows in (("training", self._examples), ("dev", self._dev), ("held-out", self._heldout)):
+        for name, rows in (("training", [*self._data.seed, *self._data.self_labeled]), ("dev", self._dev), ("held-out", self._heldout)):
             if not rows:
                 raise DataError(f"there is no {name} pair", reason="NoPairs", hint="give more data, or other fractions in data")
-        self._plan = make_plan(context.spec, [example.prompt for example in self._examples], len(self._dev))
-        evaluated = len(self._dev) + len(self._heldout)
+        self._plan = make_plan(context.spec, self._data, len(self._dev))
+        self._fold_models = FoldModels(context)
+        evaluated = len(self._heldout) + (0 if self._plan.keeps_folds else len(self._dev))
         self._progress = TrainingProgress(context, self._plan.work(self._training, evaluated), evaluated, precision.device)
+        if self._plan.keeps_folds and not all(map(self._fold_models.has, range(self._progress.position.folds))):
+            self._progress.start_anew()
 
     def run(self) -> StageOutput:
-        """Cross-fit where dev is small, train, store, score, calibrate, evaluate."""
-        for held_back in self._plan.folds[self._progress.position.folds :]:
-            self._cross_fit(held_back)
+        """Cross-fit, train, store, score, calibrate, evaluate."""
+        for number in range(self._progress.position.folds, len(self._plan.folds)):
+            self._cross_fit(number)
         history, truncated = self._train()
-        model = self._load_stored()
-        dev, heldout = self._evaluated(model, self._dev, 0), self._evaluated(model, self._heldout, len(self._dev))
-
-        self._context.silent("evaluating")
-        dev_margins = {pair.id: pair.score_chosen - pair.score_rejected for pair in dev}
-        crossed = self._progress.position.margins
-        temperature = fit_temperature(np.array([*dev_margins.values(), *crossed.values()]))
-        calibration = [
-            *(CalibrationPair(name, margin / temperature, "dev") for name, margin in dev_margins.items()),
-            *(CalibrationPair(name, margin / temperature, "cross-fit") for name, margin in crossed.items()),
-            *self._carried_forward(),
-        ]
+        found = self._evaluate(self._load_stored())
+        role, folds = starts_from(self._context), len(self._plan.folds) if self._plan.keeps_folds else 0
         metrics = RetrainMetrics(
-            notes=(self._precision.note,) if self._precision.note else (),
+            notes=(*((self._precision.note,) if self._precision.note else ()), *self._plan.notes, *found.notes),
             steps=self._plan.steps,
             seed_pairs=len(self._data.seed),
             self_labeled_pairs=len(self._data.self_labeled),
             truncated=truncated,
-            temperature=temperature,
-            dev=evaluate(dev, temperature, self._of_best("dev_scores.parquet")),
-            heldout=evaluate(heldout, temperature, self._of_best("heldout_scores.parquet")),
+            temperature=found.temperature,
+            dev=evaluate(found.dev, found.temperature, found.best_dev),
+            heldout=evaluate(found.heldout, found.temperature, self._of_best("heldout_scores.parquet")),
+            folds=folds or None,
+            loss_gain=found.paired.gain if found.paired else None,
+            loss_gain_error=found.paired.error if found.paired else None,
         )
-        files = self._write(dev, heldout, calibration, history, temperature)
-        return StageOutput(files, metrics, base_files(self._context, starts_from(self._context)))
+        files = write_evaluated(self._context.workdir, found, history) | model_files(self._context.workdir)
+        return StageOutput(
+            files | (self._fold_models.files(folds) if self._context.rank == 0 else {}),
+            metrics,
+            {**base_files(self._context, role), **self._fold_models.bases(folds)},
+        )
 
     def _labeled(self, name: str) -> Sequence[LabeledPair]:
         return read_table(self._context.fetch(InputRole.PREPARED, name), LabeledPair)
 
     @cached_property
     def _start(self) -> Path:
-        """Folder of the weights that each training starts from."""
+        """Folder of the weights that the last training starts from."""
         return self._context.fetch_folder(starts_from(self._context), MODEL)
 
     def _load_stored(self) -> RewardModel:
@@ -124,27 +112,27 @@ class _Retrain:
             give_weights(model.network)
         return model
 
-    def _load_to_train(self) -> RewardModel:
+    def _load_to_train(self, folder: Path) -> RewardModel:
         settings = self._context.spec.spec.reward_model
-        models = {"reward": self._start}
         self._context.silent("loading the model")
+        models = {"reward": folder}
         refuse_what_does_not_fit("retrain", self._context.spec.spec, models, processes=self._context.world_size, gpu_memory=gpu_memory())
-        return load(self._start, self._precision, max_length=settings.max_length, seed=self._training.seed, adapter=settings.adapter)
+        return load(folder, self._precision, max_length=settings.max_length, seed=self._training.seed, adapter=settings.adapter)
 
-    def _cross_fit(self, held_back: NDArray[np.int64]) -> None:
-        """Train one fold's model without the pairs ``held_back``, then score these with it."""
-        model = self._load_to_train()
-        hidden = set(held_back.tolist())
-        seen = [example for index, example in enumerate(self._examples) if index not in hidden]
-        self._fit(model, _encoded(model, seen), count_steps(len(seen), self._training))
-        quarter = [self._examples[index] for index in held_back]
-        scores = self._progress.score_fold(model, [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in quarter])
-        self._progress.finish_fold({score.id: score.score_1 - score.score_2 for score in scores})
+    def _cross_fit(self, number: int) -> None:
+        """Train one fold's model without the pairs that it holds back, then score these with it."""
+        fold = self._plan.folds[number]
+        model = self._load_to_train(self._fold_models.start_of(number) if self._plan.keeps_folds else self._start)
+        self._fit(model, _encoded(model, fold.seen), count_steps(len(fold.seen), self._training))
+        scores = self._progress.score_fold(model, [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in fold.held_back])
+        if self._plan.keeps_folds:
+            self._fold_models.keep(number, model)
+        self._progress.finish_fold(scores)
 
     def _train(self) -> tuple[Sequence[TrainingStep], int]:
         """Train on everything and store the model; returns the steps and the number of truncated pairs."""
-        model = self._load_to_train()
-        pairs = _encoded(model, self._examples)
+        model = self._load_to_train(self._start)
+        pairs = _encoded(model, self._plan.examples)
         state = self._fit(model, pairs, self._plan.steps)
         self._context.silent("writing the model")
         if self._context.rank == 0:
@@ -158,7 +146,19 @@ class _Retrain:
         self._progress.finish_training(state)
         return state
 
-    def _evaluated(self, model: RewardModel, pairs: Sequence[LabeledPair], first: int) -> list[EvaluatedPair]:
+    def _evaluate(self, model: RewardModel) -> Evaluated:
+        """Dev and held-out scores, and how they are calibrated."""
+        if self._plan.keeps_folds:
+            heldout = self._scored(model, self._heldout, 0)
+            held_back = self._progress.position.held_back
+            return out_of_fold(labeled(self._context), held_back, heldout, self._of_best("dev_scores.parquet"), self._data.groups)
+        dev, heldout = self._scored(model, self._dev, 0), self._scored(model, self._heldout, len(self._dev))
+        self._context.silent("evaluating")
+        if self._context.spec.spec.loop.fold_count is not None:
+            return seen_dev(dev, heldout, self._of_best("dev_scores.parquet"))
+        return with_dev(dev, heldout, self._progress.position.held_back, self._carried_forward(), self._of_best("dev_scores.parquet"))
+
+    def _scored(self, model: RewardModel, pairs: Sequence[LabeledPair], first: int) -> list[EvaluatedPair]:
         unlabeled = [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, pair.source) for pair in pairs]
         scores = self._progress.score_evaluated(model, unlabeled, first)
         return [
@@ -177,24 +177,6 @@ class _Retrain:
         if InputRole.BEST not in self._context.inputs:
             return None
         return read_table(self._context.fetch(InputRole.BEST, name), EvaluatedPair)
-
-    def _write(
-        self,
-        dev: Sequence[EvaluatedPair],
-        heldout: Sequence[EvaluatedPair],
-        calibration: Sequence[CalibrationPair],
-        history: Sequence[TrainingStep],
-        temperature: float,
-    ) -> dict[str, Path]:
-        folder = self._context.workdir
-        write_table(folder / "dev_scores.parquet", EvaluatedPair, dev)
-        write_table(folder / "heldout_scores.parquet", EvaluatedPair, heldout)
-        write_table(folder / "calibration.parquet", CalibrationPair, calibration)
-        write_table(folder / "training.parquet", TrainingStep, history)
-        details = {"dev": report(dev, temperature), "heldout": report(heldout, temperature)}
-        (folder / "evaluation.json").write_text(json.dumps(details, indent=2) + "\n", encoding="utf-8")
-        names = ("dev_scores.parquet", "heldout_scores.parquet", "calibration.parquet", "training.parquet", "evaluation.json")
-        return {name: folder / name for name in names} | model_files(folder)
 
 
 def _encoded(model: RewardModel, examples: Sequence[Example]) -> list[TrainingPair]:

@@ -1,12 +1,12 @@
 """What a retrain or a control learns from, and from which weights (docs/architecture.md, "Learning rules")."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ser_core.api.serrun import Rule
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_core.data.tables import Decision, HiddenLabel, LabeledPair, PairScores, PoolPair, read_table
+from ser_core.data.tables import Decision, FoldDecision, HiddenLabel, LabeledPair, PairGroup, PairScores, PoolPair, read_table
 from ser_core.errors import SpecError
 from ser_jobs.process.context import StageContext
 
@@ -30,6 +30,10 @@ class TrainingData:
     seed: Sequence[Example]
     """Pairs with human labels: the seed; for the control `full` the pool, too."""
     self_labeled: Sequence[Example] = ()
+    of_folds: Sequence[Sequence[Example]] = ()
+    """What each fold's model learns in place of ``self_labeled``: labels that this fold's last model has made alone."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Group of each pair of ``seed``, where folds must not tear groups apart."""
 
 
 def training_data(context: StageContext) -> TrainingData:
@@ -40,12 +44,12 @@ def training_data(context: StageContext) -> TrainingData:
     Raises:
         SpecError: The control `full` needs human labels of the pool, and there are none.
     """
-    stage, iteration = context.spec.stage, context.spec.iteration
-    if stage is StageKind.CONTROL_FULL:
-        return TrainingData([*_seed(context), *_with_hidden_labels(context)])
-    if stage is StageKind.CONTROL_PSEUDO_LABEL_ONCE:
-        return TrainingData(_seed(context), _with_first_labels(context))
-    if stage is StageKind.CONTROL_SEED_ONLY or iteration == 0:
+    iteration = context.spec.iteration
+    if context.spec.stage is not StageKind.RETRAIN:
+        return _of_control(context)
+    if context.spec.spec.loop.fold_count is not None:
+        return _cross_fitted(context)
+    if iteration == 0:
         return TrainingData(_seed(context))
     kept, rule = _kept(context, InputRole.KEPT), context.spec.spec.loop.rule
     if rule is Rule.REFERENCE:
@@ -69,9 +73,41 @@ def is_trained_on(context: StageContext) -> bool:
     return context.spec.iteration == 0 or context.spec.spec.loop.starts_from_previous
 
 
+def labeled(context: StageContext) -> list[LabeledPair]:
+    """The pairs with human labels that are trained on: the seed, and its dev part where cross-fitting makes it needless."""
+    tables = ("seed.parquet",) if context.spec.spec.loop.fold_count is None else ("seed.parquet", "dev.parquet")
+    return [pair for name in tables for pair in read_table(context.fetch(InputRole.PREPARED, name), LabeledPair)]
+
+
+def _of_control(context: StageContext) -> TrainingData:
+    if context.spec.stage is StageKind.CONTROL_FULL:
+        return TrainingData([*_seed(context), *_with_hidden_labels(context)])
+    if context.spec.stage is StageKind.CONTROL_PSEUDO_LABEL_ONCE:
+        return TrainingData(_seed(context), _with_first_labels(context))
+    return TrainingData(_seed(context))
+
+
+def _cross_fitted(context: StageContext) -> TrainingData:
+    seed = _seed(context)
+    groups = {example.id: example.prompt for example in seed}
+    if context.has(InputRole.PREPARED, "groups.parquet"):
+        known = {row.id: row.group for row in read_table(context.fetch(InputRole.PREPARED, "groups.parquet"), PairGroup)}
+        groups = {name: known.get(name, name) for name in groups}
+    if context.spec.iteration == 0:
+        return TrainingData(seed, groups=groups)
+    return TrainingData(seed, _kept(context, InputRole.KEPT), _kept_by_folds(context), groups)
+
+
+def _kept_by_folds(context: StageContext) -> list[list[Example]]:
+    pool, rows = _pool(context), read_table(context.fetch(InputRole.KEPT, "fold_decisions.parquet"), FoldDecision)
+    kept: list[list[Example]] = [[] for _ in range(1 + max((row.fold for row in rows), default=-1))]
+    for row in rows:
+        kept[row.fold].append(_ordered(pool[row.id], row.better))
+    return kept
+
+
 def _seed(context: StageContext) -> list[Example]:
-    pairs = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
-    return [Example(pair.id, pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
+    return [Example(pair.id, pair.prompt, pair.chosen, pair.rejected) for pair in labeled(context)]
 
 
 def _pool(context: StageContext) -> dict[str, PoolPair]:

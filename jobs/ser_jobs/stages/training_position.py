@@ -1,12 +1,14 @@
 """How far a retrain is, as one value: what its checkpoints hold, and what each event makes of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ser_core.data.tables import PairScores
 from ser_core.learn.reward.scoring import Scores
 from ser_core.learn.reward.training import TrainingState
 
@@ -21,7 +23,7 @@ class Position:
     Attributes:
         scores: Of the chosen and the rejected answer of every evaluation pair, shape (pairs, 2). NaN: not computed yet.
         folds: Cross-fit folds that are finished, that is trained and scored.
-        margins: Of the pairs that the finished folds held back, by pair id.
+        held_back: What the finished folds make of the pairs that they held back, by pair id; the answer that is labelled better first.
         steps_before: Optimizer steps of the finished folds.
         answers: Answers that have passed through a model. Scores of an unfinished fold do not count: they are not saved.
         training: The newest saved state of the current training, which is that of fold number ``folds`` or, after all folds, the last one.
@@ -30,7 +32,7 @@ class Position:
 
     scores: Scores
     folds: int = 0
-    margins: Mapping[str, float] = field(default_factory=dict)
+    held_back: Mapping[str, PairScores] = field(default_factory=dict)
     steps_before: int = 0
     answers: int = 0
     training: TrainingState | None = None
@@ -53,14 +55,14 @@ class Position:
         """The current training has reached ``state``, which may be its last."""
         return replace(self, training=state)
 
-    def after_fold(self, margins: Mapping[str, float]) -> "Position":
-        """The current fold is finished, with these margins; the next training starts afresh."""
+    def after_fold(self, held_back: Sequence[PairScores]) -> "Position":
+        """The current fold is finished, with these scores; the next training starts afresh."""
         return replace(
             self,
             folds=self.folds + 1,
-            margins={**self.margins, **margins},
+            held_back={**self.held_back, **{one.id: one for one in held_back}},
             steps_before=self.step,
-            answers=self.answers + 2 * len(margins),
+            answers=self.answers + 2 * len(held_back),
             training=None,
         )
 
@@ -73,7 +75,8 @@ class Position:
     def write(self, folder: Path) -> dict[str, Path]:
         """Write the files of a checkpoint into a folder; returns them by name."""
         files = {name: folder / name for name in ("progress.json", "scores.npy")}
-        numbers = {"folds": self.folds, "margins": self.margins, "stepsBefore": self.steps_before, "answers": self.answers}
+        scores = [[one.id, one.score_1, one.score_2, one.tokens_1, one.tokens_2] for one in self.held_back.values()]
+        numbers = {"folds": self.folds, "heldBack": scores, "stepsBefore": self.steps_before, "answers": self.answers}
         files["progress.json"].write_text(json.dumps(numbers), encoding="utf-8")
         np.save(files["scores.npy"], self.scores, allow_pickle=False)
         return files | (self.training.write(folder) if self.training else {})
@@ -85,11 +88,18 @@ class Position:
         return cls(
             scores=np.load(files["scores.npy"], allow_pickle=False),
             folds=numbers["folds"],
-            margins=numbers["margins"],
+            held_back={one.id: one for one in _held_back(numbers)},
             steps_before=numbers["stepsBefore"],
             answers=numbers["answers"],
             training=TrainingState.read(files["history.json"].parent) if "history.json" in files else None,
         )
+
+
+def _held_back(numbers: Mapping[str, Any]) -> list[PairScores]:
+    """The scores in a checkpoint; one of version 0.1.0 has the margins alone."""
+    if "heldBack" in numbers:
+        return [PairScores(*row) for row in numbers["heldBack"]]
+    return [PairScores(name, margin, 0.0, 0, 0) for name, margin in numbers["margins"].items()]
 
 
 def count_known(scores: Scores) -> int:

@@ -1,6 +1,6 @@
 """Shows how far a retrain is, and saves it: one progress bar and one series of checkpoints over all its trainings and scorings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -57,9 +57,15 @@ class TrainingProgress(StageWatch):
         known = np.full((len(pairs), 2), np.nan)
         return self._score(model, pairs, known, lambda: self._show(count_known(known)))
 
-    def finish_fold(self, margins: Mapping[str, float]) -> None:
-        """The current fold is finished; its held-back pairs have these margins."""
-        self.position = self.position.after_fold(margins)
+    def finish_fold(self, held_back: Sequence[PairScores]) -> None:
+        """The current fold is finished; its held-back pairs have these scores."""
+        self.position = self.position.after_fold(held_back)
+
+    def start_anew(self) -> None:
+        """What an earlier attempt has left cannot be used."""
+        self._context.reporter.event("checkpoint-set-aside")
+        self.position = Position.start(len(self.position.scores))
+        self._show()
 
     def score_evaluated(self, model: RewardModel, pairs: Sequence[PoolPair], first: int) -> list[PairScores]:
         """Scores of the evaluation pairs from number ``first`` on; those that the position knows are not computed again."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ser_core.api.serrun import CPU_TOKENS_PER_BATCH, SERRun
+from ser_core.api.serrun import CPU_TOKENS_PER_BATCH, Rule, SERRun, SERRunSpec
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
@@ -100,12 +100,22 @@ def _unseen(run: SERRun, events: Sequence[Mapping[str, Any]]) -> Why:
     return Why(f"no operator has looked at {what} yet", f"status.observedGeneration is {seen}, of {run.metadata.generation}{told}", fix)
 
 
+def _to_trust_more(spec: SERRunSpec) -> str:
+    if spec.loop.rule is Rule.PAPER:
+        return "more seed labels, or in a new run a lower loop.thresholds.minSamples"
+    if spec.loop.rule is Rule.REFERENCE:
+        return "more seed labels, or in a new run a lower loop.thresholds.delta"
+    if spec.loop.thresholds.target_precision is None:
+        return "more pairs to label, or in a new run a lower training.pairsPerStep"
+    return "more seed labels, or in a new run a lower loop.thresholds.targetPrecision"
+
+
 def _completed(run: SERRun) -> Why:
     status = run.status
     last = status.iterations[-1] if status.iterations else None
     if last is not None and last.learning_status is LearningStatus.STOP:
         cause = f"the run has ended: in loop {last.iteration} too few self-labels could be trusted"
-        fix = "if that is too early: more seed labels, or in a new run a lower loop.thresholds.targetPrecision or minSamples"
+        fix = f"if that is too early: {_to_trust_more(run.spec)}"
     elif status.policy is not None and status.policy.stopped:
         cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
         fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"

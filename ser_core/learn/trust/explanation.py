@@ -51,10 +51,7 @@ def unmet(p1: NDArray[np.float64], p2: NDArray[np.float64], status1: int, status
 def no_threshold(candidates: Sequence[Tail], calibration_pairs: int, target_precision: float) -> str:
     """Rule calibrated found no threshold."""
     if not candidates:
-        return (
-            f"{calibration_pairs} calibration pairs are fewer than the {MIN_TAIL} that a threshold must rest on: "
-            "raise data.devFraction or give more seed pairs"
-        )
+        return f"{calibration_pairs} calibration pairs are fewer than the {MIN_TAIL} that a threshold must rest on: give more seed pairs"
     best = max(candidates, key=lambda tail: tail.precision)
     return (
         f"no confidence reaches targetPrecision {target_precision:g} on {calibration_pairs} calibration pairs: the best is "

@@ -1,9 +1,12 @@
 """One reward model against another on the same out-of-fold pairs. Numpy alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from ser_core.data.tables import EvaluatedPair
+from ser_core.learn.trust.calibration import fit_temperature
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,17 @@ class PairedLoss:
     def worse_beyond_chance(self) -> bool:
         """Below minus one standard error."""
         return self.gain < -self.error
+
+
+def log_losses(pairs: Sequence[EvaluatedPair]) -> dict[str, float]:
+    """Log loss of each pair in nats, by id, at the temperature that fits the pairs best.
+
+    Raises:
+        QualityError: There are no pairs, or some scores are not finite.
+    """
+    margins = np.array([pair.score_chosen - pair.score_rejected for pair in pairs], dtype=np.float64)
+    losses = np.logaddexp(0.0, -margins / fit_temperature(margins))
+    return {pair.id: float(loss) for pair, loss in zip(pairs, losses, strict=True)}
 
 
 def paired_loss(before: Mapping[str, float], after: Mapping[str, float], groups: Mapping[str, str]) -> PairedLoss:

@@ -1,4 +1,5 @@
-"""Which self-labels are trusted: the three learning rules (docs/method.md). Pure functions of raw logits; numpy alone.
+"""Which self-labels are trusted: the rules `paper` and `reference`, and `calibrated` as version 0.1.0 had it, with a dev part
+(docs/method.md; `confident` has the rule of today). Pure functions of raw logits; numpy alone.
 
 No function here takes a hidden or a held-out label. Rule `calibrated` takes labels of the seed, as calibration margins and one share.
 """
@@ -66,7 +67,7 @@ def paper(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec) -> Selec
     Raises:
         QualityError: Scores are not finite.
     """
-    _require_finite(score_1, score_2)
+    require_finite(score_1, score_2)
     p1, p2 = sigmoid(score_1), sigmoid(score_2)
     first = _meets_status_1(p1, p2, thresholds)
     second = (np.abs(p1 - p2) >= thresholds.delta) & (score_1 != score_2)
@@ -91,7 +92,7 @@ def reference(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec) -> S
     Raises:
         QualityError: Scores are not finite.
     """
-    _require_finite(score_1, score_2)
+    require_finite(score_1, score_2)
     p1, p2 = sigmoid(score_1), sigmoid(score_2)
     first = _meets_status_1(p1, p2, thresholds)
     second = (np.abs(p1 - p2) > thresholds.delta) & (score_1 != score_2)
@@ -103,7 +104,7 @@ def reference(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec) -> S
 
 
 def calibrated(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec, evidence: Evidence, minimum: int) -> Selection:
-    """Rule calibrated (ours): the pairs at or above the threshold: the lowest confidence whose precision on the calibration
+    """Rule calibrated of version 0.1.0: the pairs at or above the threshold: the lowest confidence whose precision on the calibration
     pairs reaches targetPrecision.
 
     Args:
@@ -116,12 +117,13 @@ def calibrated(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec, evi
     Raises:
         QualityError: Scores or margins are not finite, or there are no margins.
     """
-    _require_finite(score_1, score_2)
-    better = _better(score_1, score_2)
+    require_finite(score_1, score_2)
+    assert thresholds.target_precision is not None, "a spec without a target precision asks for folds (LoopSpec.fold_count)"
+    better = better_answer(score_1, score_2)
     confidence = sigmoid(np.abs(score_1 - score_2) / evidence.temperature)
-    threshold, notes = _threshold(evidence.margins, thresholds.target_precision)
+    threshold, notes = lowest_confidence(evidence.margins, thresholds.target_precision)
     confident = (confidence >= (np.inf if threshold is None else threshold)) & (score_1 != score_2)
-    first, second = _centred_statuses(score_1, score_2, thresholds)
+    first, second = centred_statuses(score_1, score_2, thresholds)
     counts = int(first.sum()), int(second.sum())
     learning = decide(Rule.CALIBRATED, *counts, kept=int(confident.sum()), min_samples=thresholds.min_samples, minimum=minimum)
     kept = np.zeros_like(confident) if learning is LearningStatus.STOP else confident
@@ -130,7 +132,7 @@ def calibrated(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec, evi
     return Selection(
         better=better,
         confidence=confidence,
-        status=_status(first, second),
+        status=highest_status(first, second),
         kept=kept,
         target=confidence,
         weight=length_balance(np.where(better == 1, evidence.longer, -evidence.longer), kept, evidence.seed_longer_share),
@@ -165,7 +167,7 @@ def length_balance(longer_wins: NDArray[np.int64], kept: Flags, share: float | N
     return weight
 
 
-def _threshold(margins: Floats, target_precision: float) -> tuple[float | None, tuple[str, ...]]:
+def lowest_confidence(margins: Floats, target_precision: float) -> tuple[float | None, tuple[str, ...]]:
     """The lowest confidence to keep, and what it rests on; None and why there is none."""
     candidates = tails(margins)
     tail = lowest_reaching(candidates, target_precision)
@@ -186,9 +188,9 @@ def _hard_labels(
     """The selection of a rule that trains on hard labels with equal weights."""
     ones = np.ones(len(kept))
     return Selection(
-        better=_better(score_1, score_2),
+        better=better_answer(score_1, score_2),
         confidence=0.5 + np.abs(sigmoid(score_1) - sigmoid(score_2)) / 2,
-        status=_status(first, second),
+        status=highest_status(first, second),
         kept=kept,
         target=ones,
         weight=ones,
@@ -200,7 +202,7 @@ def _hard_labels(
     )
 
 
-def _better(score_1: Floats, score_2: Floats) -> NDArray[np.int64]:
+def better_answer(score_1: Floats, score_2: Floats) -> NDArray[np.int64]:
     """The winner. A tie is called 1, and no rule keeps it."""
     return np.where(score_1 >= score_2, 1, 2).astype(np.int64)
 
@@ -209,18 +211,20 @@ def _meets_status_1(p1: Floats, p2: Floats, thresholds: ThresholdsSpec) -> Flags
     return (np.maximum(p1, p2) > thresholds.high) & (np.minimum(p1, p2) < thresholds.low)
 
 
-def _centred_statuses(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec) -> tuple[Flags, Flags]:
+def centred_statuses(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec) -> tuple[Flags, Flags]:
     """Only score differences are learnt, so the zero point is free: the mean score takes its place."""
     middle = float(np.concatenate((score_1, score_2)).mean()) if len(score_1) else 0.0
     p1, p2 = sigmoid(score_1 - middle), sigmoid(score_2 - middle)
     return _meets_status_1(p1, p2, thresholds), (np.abs(p1 - p2) >= thresholds.delta) & (score_1 != score_2)
 
 
-def _status(first: Flags, second: Flags) -> NDArray[np.int64]:
+def highest_status(first: Flags, second: Flags) -> NDArray[np.int64]:
+    """(pairs,) the status that each pair meets; 0: none."""
     return np.where(first, 1, np.where(second, 2, 0)).astype(np.int64)
 
 
-def _require_finite(score_1: Floats, score_2: Floats) -> None:
+def require_finite(score_1: Floats, score_2: Floats) -> None:
+    """Refuse scores that are not finite."""
     bad = int(np.count_nonzero(~(np.isfinite(score_1) & np.isfinite(score_2))))
     if bad:
         raise QualityError(

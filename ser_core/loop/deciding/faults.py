@@ -114,7 +114,8 @@ _SPEC = frozenset(
 )
 _DATA = frozenset(
     {
-        *("DataError", "DataNotFound", "DataEmpty", "NoPrompts", "NoPairs", "TooFewRows", "NoCalibrationPairs", "NoEvaluationPairs"),
+        *("DataError", "DataNotFound", "DataEmpty", "NoPrompts", "NoPairs", "TooFewRows", "TooFewGroups"),
+        *("NoCalibrationPairs", "NoEvaluationPairs"),
         *(
             "UnknownFormat",
             "UnknownColumns",

@@ -10,7 +10,7 @@ from ser_core.api.quantity import quantity
 from ser_core.api.serrun import Control, LoopSpec, Rule, SERRun, SERRunSpec, StageResources
 from ser_core.api.stage import InputRole, ManifestRef, Processes, RunIdentity, StageSpec
 from ser_core.api.status import LearningStatus, Outcome, SERRunStatus, StageKind, StageStatus
-from ser_core.loop.deciding.stopping import Ending, ending
+from ser_core.loop.deciding.stopping import Ending, ending, rolls_back
 from ser_core.loop.deciding.token_budget import halved, with_half_batches
 
 JOB_NAME_LENGTH = 56
@@ -137,7 +137,7 @@ def skipped_controls(loop: LoopSpec, status: SERRunStatus) -> tuple[Control, ...
 
 def labeling_iteration(loop: LoopSpec, status: SERRunStatus, iteration: int) -> int:
     """Iteration of the reward model that labels in loop ``iteration``."""
-    if loop.rolls_back and status.best_iteration is not None:
+    if rolls_back(loop, status.iterations) and status.best_iteration is not None:
         return status.best_iteration
     return iteration - 1
 

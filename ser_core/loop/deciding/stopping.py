@@ -1,4 +1,4 @@
-"""When the evolution ends, and which reward model is the best. Decided on the dev part of the seed alone.
+"""When the evolution ends, and which reward model is the best. Decided on labels of the seed alone: its dev part, or out-of-fold scores.
 
 Held-out accuracy and the agreement with hidden labels stand in the same records, and nothing here reads them.
 """
@@ -6,8 +6,8 @@ Held-out accuracy and the agreement with hidden labels stand in the same records
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ser_core.api.serrun import LoopSpec, StoppingSpec
-from ser_core.api.stage import Evaluation
+from ser_core.api.serrun import LoopSpec, Rule, StoppingSpec
+from ser_core.api.stage import RetrainMetrics
 from ser_core.api.status import IterationStatus, LearningStatus
 
 SIGNIFICANT = 0.05
@@ -35,10 +35,24 @@ def loop_name(row: IterationStatus) -> str:
 def best(iterations: Sequence[IterationStatus]) -> IterationStatus | None:
     """The loop with the highest dev accuracy; among equals that with the lowest dev loss, then the earliest. None before the first.
 
-    Few dev pairs often give equal accuracies; the loss still tells the models apart.
+    Few dev pairs often give equal accuracies; the loss still tells the models apart. Of cross-fitted models it is the loop with the lowest
+    out-of-fold log loss.
     """
-    evaluated = [iteration for iteration in iterations if iteration.dev_accuracy is not None]
-    return max(evaluated, key=lambda row: (row.dev_accuracy or 0.0, -(row.dev_loss or 0.0), -row.iteration), default=None)
+    found: IterationStatus | None = None
+    for row in iterations:
+        if row.dev_accuracy is not None and (found is None or _is_better(row, found)):
+            found = row
+    return found
+
+
+def _is_better(row: IterationStatus, before: IterationStatus) -> bool:
+    if row.loss_gain is not None:
+        return row.loss_gain > 0
+    return _rank(row) > _rank(before)
+
+
+def _rank(row: IterationStatus) -> tuple[float, float]:
+    return row.dev_accuracy or 0.0, -(row.dev_loss or 0.0)
 
 
 def gain(dev_accuracy: float, before: Sequence[IterationStatus]) -> float | None:
@@ -49,14 +63,35 @@ def gain(dev_accuracy: float, before: Sequence[IterationStatus]) -> float | None
     return ratio(dev_accuracy - previous.dev_accuracy)
 
 
+def cross_fitted(iterations: Sequence[IterationStatus]) -> bool:
+    """Whether this run's reward models have fold models beside them. What its stages report says so, whatever they were told."""
+    return bool(iterations) and iterations[0].folds is not None
+
+
+def rolls_back(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> bool:
+    """True when the best reward model labels, false when the latest does."""
+    if loop.stopping.rollback is not None:
+        return loop.stopping.rollback == "best"
+    return loop.rule is Rule.CALIBRATED and not cross_fitted(iterations)
+
+
 def loops_without_gain(stopping: StoppingSpec, iterations: Sequence[IterationStatus]) -> int:
-    """Loops in a row, up to the latest, that are not the best so far or add less than ``minGain`` to the best dev accuracy."""
+    """Loops in a row, up to the latest, that are not the best so far or add less than ``minGain`` to the best dev accuracy.
+
+    Of cross-fitted models those count whose out-of-fold log loss is worse than the best before by more than a standard error.
+    """
     count = 0
     for number, iteration in reversed(tuple(enumerate(iterations, 1))):
-        if iteration.gain is None or (iteration.gain >= stopping.min_gain and best(iterations[:number]) is iteration):
+        if iteration.gain is None or _holds(iteration, stopping, iterations[:number]):
             break
         count += 1
     return count
+
+
+def _holds(row: IterationStatus, stopping: StoppingSpec, iterations: Sequence[IterationStatus]) -> bool:
+    if row.loss_gain is not None:
+        return row.loss_gain >= -(row.loss_gain_error or 0.0)
+    return (row.gain or 0.0) >= stopping.min_gain and best(iterations) is row
 
 
 def ending(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> Ending | None:
@@ -66,27 +101,35 @@ def ending(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> Ending | No
         return Ending("NothingTrusted", f"loop {last.iteration} found too few pairs to trust")
     without = loops_without_gain(stopping, iterations)
     if without > loop.patience:
-        wanted = f"gained less than minGain {stopping.min_gain:g}" if stopping.min_gain else "gained nothing"
-        return Ending("NoGain", f"{without} loop{'s' * (without > 1)} in a row {wanted} on dev (patience {loop.patience})")
-    if without and _would_repeat(loop, iterations):
+        return Ending("NoGain", f"{without} loop{'s' * (without > 1)} in a row {_wanted(stopping, last)} (patience {loop.patience})")
+    if rolls_back(loop, iterations) and best(iterations) is best(iterations[:-1]):
         return Ending("NoGain", f"loop {last.iteration} gained nothing on dev, and the next one, rolled back, would only repeat it")
     if last.iteration >= loop.max_iterations:
         return Ending("MaxIterations", f"maxIterations {loop.max_iterations} reached")
     return None
 
 
-def _would_repeat(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> bool:
-    """Whether the next loop would be labelled by the same reward model as the last one, which then keeps and learns the same."""
-    return loop.rolls_back and best(iterations) is best(iterations[:-1])
+def _wanted(stopping: StoppingSpec, last: IterationStatus) -> str:
+    """What the last loops did not reach."""
+    if last.loss_gain is not None:
+        return "had a higher out-of-fold log loss than the best one by more than a standard error"
+    return f"gained {f'less than minGain {stopping.min_gain:g}' if stopping.min_gain else 'nothing'} on dev"
 
 
-def evidence(dev: Evaluation, best_before: IterationStatus | None) -> str:
-    """What a decision on this evaluation rests on: pairs, interval, difference, and whether that is significant (McNemar's exact test)."""
-    text = f"dev accuracy {dev.accuracy:.4f} on {dev.pairs} pairs, 95 % interval {dev.accuracy_low:.3f} to {dev.accuracy_high:.3f}"
+def evidence(metrics: RetrainMetrics, best_before: IterationStatus | None) -> str:
+    """What a decision on this reward model rests on: pairs, interval, difference, and whether that is more than chance.
+
+    Of cross-fitted models the difference of log losses with its standard error; else McNemar's exact test.
+    """
+    dev = metrics.dev
+    name = "dev" if metrics.folds is None else f"out-of-fold ({metrics.folds} folds)"
+    text = f"{name} accuracy {dev.accuracy:.4f} on {dev.pairs} pairs, 95 % interval {dev.accuracy_low:.3f} to {dev.accuracy_high:.3f}"
     if best_before is None or best_before.dev_accuracy is None:
         return text
     change = ratio(dev.accuracy - best_before.dev_accuracy)
     text += f"; {f'{change:+.4f} against' if change else 'the same as'} {loop_name(best_before)}"
+    if metrics.loss_gain is not None:
+        return f"{text}, log loss {dev.log_loss:.4f}, lower by {metrics.loss_gain:.4f} ± {metrics.loss_gain_error or 0.0:.4f}"
     if not change and best_before.dev_loss is not None:
         text += f", log loss {dev.log_loss:.4f} against {best_before.dev_loss:.4f}"
     if dev.versus_best is None:

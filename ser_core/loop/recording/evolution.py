@@ -26,7 +26,7 @@ def record(status: SERRunStatus, row: StageStatus, metrics: StageMetrics) -> tup
     if isinstance(metrics, RetrainMetrics):
         if row.stage in CONTROL_OF_STAGE:
             return _record_control(status, row, metrics), clip("; ".join(metrics.notes), NOTES_BYTES)
-        rests_on = stopping.evidence(metrics.dev, stopping.best(status.iterations))
+        rests_on = stopping.evidence(metrics, stopping.best(status.iterations))
         return _record_retrain(status, row, metrics), clip("; ".join((rests_on, *metrics.notes)), NOTES_BYTES)
     if isinstance(metrics, PolicyMetrics):
         return _record_policy(status, row, metrics), clip("; ".join(metrics.notes), NOTES_BYTES)
@@ -60,6 +60,9 @@ def _record_retrain(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
             "dev_accuracy": dev_accuracy,
             "dev_loss": ratio(metrics.dev.log_loss),
             "gain": stopping.gain(dev_accuracy, before),
+            "folds": metrics.folds,
+            "loss_gain": _ratio(metrics.loss_gain),
+            "loss_gain_error": _ratio(metrics.loss_gain_error),
             "accuracy": ratio(metrics.heldout.accuracy),
             "accuracy_low": ratio(metrics.heldout.accuracy_low),
             "accuracy_high": ratio(metrics.heldout.accuracy_high),

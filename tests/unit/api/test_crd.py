@@ -67,7 +67,7 @@ def defaulted(schema, value):
 
 def test_the_api_servers_defaults_are_the_types_defaults():
     spec = defaulted(SCHEMA["properties"]["spec"], MINIMAL)
-    assert spec["loop"]["thresholds"]["targetPrecision"] == 0.9
+    assert spec["loop"]["thresholds"]["minSamples"] == 600
     assert SERRunSpec.model_validate(spec) == SERRunSpec.model_validate(MINIMAL)
 
 

@@ -6,6 +6,7 @@ from ser_core.api.immutability import forbidden_changes, refuse_changes, with_ea
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.status import SERRunStatus
 from ser_core.errors import SpecError
+from ser_core.loop.deciding import stopping as stopping_of_the_planner
 
 POLICY = {"uri": "file:///p", "manifestSHA256": "0" * 64, "score": 1, "baselineScore": 0, "kl": 2, "steps": 30}
 BASE = {"rewardModel": {"base": "file:///m"}, "data": {"source": {"uri": "file:///d"}}, "storage": {"uri": "file:///s"}}
@@ -88,4 +89,23 @@ def stopping(**fields):
 )
 def test_a_run_keeps_the_stopping_that_version_0_1_0_wrote_into_it(stored, wanted, patience, rolls_back):
     loop = with_earlier_defaults(stopping(**stored), stopping(**wanted)).loop
-    assert (loop.patience, loop.rolls_back) == (patience, rolls_back)
+    assert (loop.patience, stopping_of_the_planner.rolls_back(loop, ())) == (patience, rolls_back)
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "precision", "folds"),
+    [
+        ({"thresholds": {"targetPrecision": 0.9}}, {}, 0.9, None),
+        ({"thresholds": {"targetPrecision": 0.6}}, {"thresholds": {"targetPrecision": 0.6}}, 0.6, None),
+        ({}, {}, None, 4),
+        ({"folds": 2}, {"folds": 2, "thresholds": {"targetPrecision": 0.7}}, 0.7, 2),
+    ],
+    ids=["default of 0.1.0", "set in 0.1.0", "begun by this version", "a floor"],
+)
+def test_a_run_that_version_0_1_0_began_keeps_its_threshold_and_its_dev_part(stored, wanted, precision, folds):
+    loop = with_earlier_defaults(spec(loop=stored), spec(loop=wanted)).loop
+    assert (loop.thresholds.target_precision, loop.fold_count) == (precision, folds)
+
+
+def test_only_rule_calibrated_has_folds():
+    assert spec(loop={"rule": "paper", "folds": 3}).loop.fold_count is None

@@ -59,7 +59,7 @@ def test_of_two_equal_accuracies_the_lower_loss_is_the_better_model_and_a_gain()
 @pytest.mark.parametrize(
     ("loop", "reason"),
     [
-        ({"rule": "calibrated"}, "NoGain"),
+        ({"rule": "calibrated", "thresholds": {"targetPrecision": 0.9}}, "NoGain"),
         ({"rule": "calibrated", "stopping": {"rollback": "none"}}, None),
         ({"rule": "paper"}, None),
         ({"rule": "reference"}, None),
@@ -69,6 +69,41 @@ def test_of_two_equal_accuracies_the_lower_loss_is_the_better_model_and_a_gain()
 def test_a_loop_that_would_only_repeat_the_last_one_is_not_made(loop, reason):
     ended = stopping.ending(LoopSpec.model_validate({"maxIterations": 4, **loop}), iterations(0.6, 0.7, 0.65))
     assert (ended and ended.reason) == reason
+
+
+def crossed(*gains):
+    """Loops of cross-fitted models: gain in log loss and its standard error. Dev accuracy falls all the time, and decides nothing."""
+    rows = [IterationStatus(iteration=0, learning_status="Seed", dev_accuracy=0.9, dev_loss=0.6, folds=4)]
+    for number, (gain, error) in enumerate(gains, 1):
+        figures = {"dev_accuracy": 0.9 - number / 100, "gain": -0.01, "loss_gain": gain, "loss_gain_error": error}
+        rows.append(IterationStatus(iteration=number, learning_status="Status1", folds=4, **figures))
+    return tuple(rows)
+
+
+@pytest.mark.parametrize(
+    ("gains", "loop", "reason", "best"),
+    [
+        ([(0.02, 0.01), (-0.01, 0.02), (-0.01, 0.02)], {}, None, 1),
+        ([(-0.03, 0.01), (-0.03, 0.01)], {}, "NoGain", 0),
+        ([(-0.03, 0.01), (-0.005, 0.01), (-0.03, 0.01)], {}, None, 0),
+        ([(-0.03, 0.01)], {"stopping": {"patience": 0}}, "NoGain", 0),
+        ([(-0.03, 0.01), (0.001, 0.01)], {"stopping": {"patience": 0, "minGain": 0.5}}, None, 2),
+        ([(0.02, 0.01), (-0.001, 0.01)], {"stopping": {"rollback": "best"}}, "NoGain", 1),
+        ([(0.02, 0.01)] * 4, {}, "MaxIterations", 4),
+    ],
+    ids=["within chance", "worse twice", "worse, but not in a row", "no patience", "minGain ignored", "would repeat", "the end"],
+)
+def test_cross_fitted_models_are_chosen_and_ended_by_the_out_of_fold_log_loss(gains, loop, reason, best):
+    rows = crossed(*gains)
+    ended = stopping.ending(LoopSpec.model_validate({"maxIterations": 4, **loop}), rows)
+    assert (ended and ended.reason) == reason
+    assert stopping.best(rows).iteration == best
+
+
+def test_the_latest_of_cross_fitted_models_labels():
+    assert not stopping.rolls_back(LoopSpec(), crossed())
+    assert stopping.rolls_back(LoopSpec(), iterations(0.6))  # the image follows the rule of version 0.1.0
+    assert stopping.rolls_back(LoopSpec.model_validate({"stopping": {"rollback": "best"}}), crossed())
 
 
 @pytest.mark.parametrize(("p_value", "verdict"), [(0.2, "(McNemar p = 0.2, not significant)"), (0.01, "(McNemar p = 0.01, significant)")])

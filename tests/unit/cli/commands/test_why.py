@@ -264,7 +264,7 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             ),
             "in loop 1 too few self-labels could be trusted",
             "x",
-            "targetPrecision",
+            "more pairs to label, or in a new run a lower training.pairsPerStep",
         ),
     ],
 )

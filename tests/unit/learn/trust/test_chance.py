@@ -1,10 +1,9 @@
-"""The chance that a self-label is right, how many to keep, folds of whole groups, and paired log losses."""
+"""The chance that a self-label is right, folds of whole groups, and paired log losses."""
 
 import numpy as np
 import pytest
 
 from ser_core.errors import QualityError
-from ser_core.learn.trust.amount import best_share, confident_share, most_informative
 from ser_core.learn.trust.calibration import sigmoid
 from ser_core.learn.trust.chance import fit_chance
 from ser_core.learn.trust.folds import folds_of_groups
@@ -43,21 +42,6 @@ def test_extremes_stay_finite():
     for margins in (np.array([]), np.array([np.nan, 1.0])):
         with pytest.raises(QualityError):
             fit_chance(margins, np.zeros(len(margins)))
-
-
-def test_certain_labels_are_all_kept_and_coins_are_not():
-    assert most_informative(100, np.ones(500)) == 500
-    assert most_informative(100, np.full(500, 0.5)) == 0
-    assert most_informative(100, np.concatenate((np.full(200, 0.99), np.full(300, 0.55)))) == 200
-    assert confident_share(501) == 301
-
-
-def test_the_smallest_share_that_is_as_good_as_the_best_is_kept():
-    random = np.random.default_rng(0)
-    noise = random.normal(scale=0.02, size=4)
-    losses = np.array([0.60, 0.52, 0.515, 0.58])[:, None] + np.array([noise, noise, noise + np.array([0.02, -0.02, 0.01, -0.01]), noise])
-    assert best_share(losses) == 1
-    assert best_share(np.array([0.5, 0.6, 0.7, 0.8])[:, None] + noise) == 0
 
 
 def test_groups_stay_together_and_folds_are_even():

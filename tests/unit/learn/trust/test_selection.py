@@ -13,7 +13,8 @@ from ser_core.learn.trust.selection import Evidence, calibrated, length_balance,
 
 quick = settings(max_examples=40)
 
-LENIENT = ThresholdsSpec(high=0.55, low=0.45, delta=0.30, min_samples=1)
+LENIENT = ThresholdsSpec(high=0.55, low=0.45, delta=0.30, min_samples=1, target_precision=0.9)
+EARLIER = ThresholdsSpec(target_precision=0.9)
 
 
 def logits(*probabilities):
@@ -95,7 +96,7 @@ def test_empty_pool_stops(rule):
 
 def test_calibrated_keeps_from_the_threshold_on_with_soft_targets():
     first, second = np.array([2.0, 0.0, 1.8, 0.0]), np.array([0.0, 2.2, 0.0, 0.0])
-    found = calibrated(first, second, ThresholdsSpec(), evidence(CERTAIN, temperature=2.0, pairs=4), minimum=2)
+    found = calibrated(first, second, EARLIER, evidence(CERTAIN, temperature=2.0, pairs=4), minimum=2)
     assert found.threshold == pytest.approx(1 / (1 + math.exp(-1)))
     assert found.kept.tolist() == [True, True, False, False]
     assert found.better.tolist() == [1, 2, 1, 1]
@@ -106,12 +107,12 @@ def test_calibrated_keeps_from_the_threshold_on_with_soft_targets():
 def test_calibrated_counts_statuses_on_centred_scores():
     first, second = logits(0.7, 0.3), logits(0.3, 0.7)
     for shift in (0.0, 5.0):
-        found = calibrated(first + shift, second + shift, ThresholdsSpec(), evidence(CERTAIN, pairs=2), minimum=1)
+        found = calibrated(first + shift, second + shift, EARLIER, evidence(CERTAIN, pairs=2), minimum=1)
         assert (found.status1, found.status2, found.status.tolist()) == (2, 2, [1, 1])
 
 
 def test_calibrated_stops_below_one_optimizer_step():
-    found = calibrated(np.array([2.0, 0.5]), np.zeros(2), ThresholdsSpec(), evidence(CERTAIN, pairs=2), minimum=2)
+    found = calibrated(np.array([2.0, 0.5]), np.zeros(2), EARLIER, evidence(CERTAIN, pairs=2), minimum=2)
     assert (found.learning_status, found.kept.any()) == ("Stop", False)
     assert found.notes[-1] == (
         "1 of 2 pairs reach threshold 0.731, the highest confidence is 0.881: fewer than one optimizer step (training.pairsPerStep 2)"
@@ -119,7 +120,7 @@ def test_calibrated_stops_below_one_optimizer_step():
 
 
 def test_calibrated_says_which_precision_is_in_reach():
-    found = calibrated(np.full(9, 5.0), np.zeros(9), ThresholdsSpec(), evidence([2.0] * 16 + [-2.0] * 4 + [-1.0] * 80, pairs=9), minimum=1)
+    found = calibrated(np.full(9, 5.0), np.zeros(9), EARLIER, evidence([2.0] * 16 + [-2.0] * 4 + [-1.0] * 80, pairs=9), minimum=1)
     assert (found.learning_status, found.kept.any(), found.threshold) == ("Stop", False, None)
     assert found.notes[0].startswith(
         "no confidence reaches targetPrecision 0.9 on 100 calibration pairs: the best is 0.800 from confidence 0.881 on (20 pairs)"
@@ -127,19 +128,19 @@ def test_calibrated_says_which_precision_is_in_reach():
 
 
 def test_calibrated_says_that_there_are_too_few_calibration_pairs():
-    found = calibrated(np.full(9, 5.0), np.zeros(9), ThresholdsSpec(), evidence([3.0] * 12, pairs=9), minimum=1)
+    found = calibrated(np.full(9, 5.0), np.zeros(9), EARLIER, evidence([3.0] * 12, pairs=9), minimum=1)
     assert found.notes[0].startswith("12 calibration pairs are fewer than the 20")
 
 
 def test_threshold_that_luck_may_explain_is_called_not_significant():
-    lucky = calibrated(np.ones(9), np.zeros(9), ThresholdsSpec(), evidence([0.1] * 20, pairs=9), minimum=1)
+    lucky = calibrated(np.ones(9), np.zeros(9), EARLIER, evidence([0.1] * 20, pairs=9), minimum=1)
     assert lucky.notes[0].startswith("not significant: 20 of 20 calibration pairs are right")
-    sure = calibrated(np.ones(9), np.zeros(9), ThresholdsSpec(), evidence([0.1] * 200, pairs=9), minimum=1)
+    sure = calibrated(np.ones(9), np.zeros(9), EARLIER, evidence([0.1] * 200, pairs=9), minimum=1)
     assert sure.notes == ()
 
 
 def test_empty_pool_stops_calibrated():
-    assert calibrated(np.zeros(0), np.zeros(0), ThresholdsSpec(), evidence(CERTAIN), minimum=1).learning_status == "Stop"
+    assert calibrated(np.zeros(0), np.zeros(0), EARLIER, evidence(CERTAIN), minimum=1).learning_status == "Stop"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

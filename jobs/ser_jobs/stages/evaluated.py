@@ -1,0 +1,112 @@
+"""What a trained reward model is judged by: its scores of dev and held-out pairs, the temperature, and the comparison with the best."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, TrainingStep, write_table
+from ser_core.learn.trust.calibration import fit_temperature
+from ser_core.learn.trust.evaluation import report
+from ser_core.learn.trust.paired import PairedLoss, log_losses, paired_loss
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The scores that a reward model is judged by.
+
+    Attributes:
+        dev: Of the pairs that decide: the dev part, or the whole seed out of fold.
+        heldout: Of the held-out pairs.
+        temperature: Divides score differences into log odds.
+        calibration: The pairs that the temperature was fitted on.
+        best_dev: ``dev`` of the best reward model before; None: there is none, or it has other pairs.
+        paired: Out-of-fold log loss against the best reward model before.
+        notes: What a user should know of these numbers.
+    """
+
+    dev: Sequence[EvaluatedPair]
+    heldout: Sequence[EvaluatedPair]
+    temperature: float
+    calibration: Sequence[CalibrationPair]
+    best_dev: Sequence[EvaluatedPair] | None = None
+    paired: PairedLoss | None = None
+    notes: tuple[str, ...] = ()
+
+
+def out_of_fold(
+    seed: Sequence[LabeledPair],
+    held_back: Mapping[str, PairScores],
+    heldout: Sequence[EvaluatedPair],
+    best: Sequence[EvaluatedPair] | None,
+    groups: Mapping[str, str],
+) -> Evaluated:
+    """Rule calibrated: each pair of the whole seed as the fold model scores it that has not seen it.
+
+    Args:
+        seed: All pairs with human labels.
+        held_back: Their scores out of fold, by id; the chosen answer first.
+        heldout: The reward model's scores of the held-out pairs.
+        best: The same out-of-fold scores of the best reward model before.
+        groups: Group of each seed pair.
+    """
+    rows = [(pair.source, held_back[pair.id]) for pair in seed]
+    dev = [EvaluatedPair(one.id, source, one.score_1, one.score_2, one.tokens_1, one.tokens_2) for source, one in rows]
+    temperature = fit_temperature(np.array([one.score_1 - one.score_2 for _, one in rows]))
+    calibration = [CalibrationPair(one.id, (one.score_1 - one.score_2) / temperature, "cross-fit") for _, one in rows]
+    paired = None if best is None else paired_loss(log_losses(best), log_losses(dev), groups)
+    return Evaluated(dev, heldout, temperature, calibration, best, paired)
+
+
+def with_dev(
+    dev: Sequence[EvaluatedPair],
+    heldout: Sequence[EvaluatedPair],
+    held_back: Mapping[str, PairScores],
+    carried: Sequence[CalibrationPair],
+    best: Sequence[EvaluatedPair] | None,
+) -> Evaluated:
+    """A dev part decides. Its margins and those of cross-fitted pairs share one temperature, which is fitted on both together.
+
+    Args:
+        dev: The reward model's scores of the dev pairs.
+        heldout: Of the held-out pairs.
+        held_back: Cross-fitted scores of the seed, where there are few dev pairs.
+        carried: Cross-fitted pairs of the seed model, which every later loop takes over.
+        best: The best reward model's scores of the dev pairs.
+    """
+    margins = {pair.id: pair.score_chosen - pair.score_rejected for pair in dev}
+    crossed = {name: one.score_1 - one.score_2 for name, one in held_back.items()}
+    temperature = fit_temperature(np.array([*margins.values(), *crossed.values()]))
+    calibration = [
+        *(CalibrationPair(name, margin / temperature, "dev") for name, margin in margins.items()),
+        *(CalibrationPair(name, margin / temperature, "cross-fit") for name, margin in crossed.items()),
+        *carried,
+    ]
+    return Evaluated(dev, heldout, temperature, calibration, best)
+
+
+def seen_dev(dev: Sequence[EvaluatedPair], heldout: Sequence[EvaluatedPair], best: Sequence[EvaluatedPair] | None) -> Evaluated:
+    """A control of rule calibrated, which is trained on every label: the best model's temperature calibrates it.
+
+    Args:
+        dev: The control's scores of the dev pairs, which it was trained on.
+        heldout: Of the held-out pairs.
+        best: Out-of-fold scores of the best reward model.
+    """
+    margins = [pair.score_chosen - pair.score_rejected for pair in best or dev]
+    note = "trained on every label: its dev numbers are of pairs that it has seen, its temperature is that of the best reward model"
+    return Evaluated(dev, heldout, fit_temperature(np.array(margins)), [], notes=(note,))
+
+
+def write_evaluated(folder: Path, found: Evaluated, history: Sequence[TrainingStep]) -> dict[str, Path]:
+    """Write the tables of an evaluation, and that of the training; returns them by name."""
+    write_table(folder / "dev_scores.parquet", EvaluatedPair, found.dev)
+    write_table(folder / "heldout_scores.parquet", EvaluatedPair, found.heldout)
+    write_table(folder / "calibration.parquet", CalibrationPair, found.calibration)
+    write_table(folder / "training.parquet", TrainingStep, history)
+    details = {"dev": report(found.dev, found.temperature), "heldout": report(found.heldout, found.temperature)}
+    (folder / "evaluation.json").write_text(json.dumps(details, indent=2) + "\n", encoding="utf-8")
+    names = ("dev_scores.parquet", "heldout_scores.parquet", "calibration.parquet", "training.parquet", "evaluation.json")
+    return {name: folder / name for name in names}
