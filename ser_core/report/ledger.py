@@ -92,7 +92,7 @@ class Ledger:
 
     @property
     def best(self) -> Trained | None:
-        """The model that the planner calls the best, chosen by dev accuracy; None before the seed model is evaluated."""
+        """The model that the planner calls the best, chosen by labels of the seed alone; None before the seed model is evaluated."""
         return next((model for model in self.models if model.key.iteration == self.run.status.best_iteration), None)
 
     @property

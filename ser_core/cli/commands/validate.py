@@ -64,7 +64,7 @@ def validate(
     """
     run, place = read_serrun(file), Place(namespace, context, kubeconfig)
     checks = [
-        Check("spec", (describe(run),)),
+        Check("spec", (describe(run), *unused(run.spec))),
         *(_checked(name, check, run, file) for name, check in _chosen(file, place, server, probe).items()),
     ]
     checks += [_checked("rows", lambda run: check_rows(run, checks), run, file)] if {"model", "data"} <= _passed(checks) else []
@@ -107,6 +107,16 @@ def describe(run: SERRun) -> str:
     loop = run.spec.loop
     controls = f", controls {', '.join(loop.controls)}" if loop.controls else ""
     return f"{run.metadata.name}: rule {loop.rule}, at most {loop.max_iterations} loops{controls}"
+
+
+def unused(spec: SERRunSpec) -> Iterator[str]:
+    """The fields that are set and that the rule does not use."""
+    if spec.loop.fold_count is not None and "dev_fraction" in spec.data.model_fields_set:
+        yield "data.devFraction is not used: rule calibrated trains on every label, and decides on out-of-fold scores of all"
+    if spec.loop.fold_count is not None and spec.loop.stopping.min_gain:
+        yield "loop.stopping.minGain is not used: rule calibrated compares log losses, with their standard error"
+    if spec.loop.fold_count is None and spec.loop.folds is not None:
+        yield f"loop.folds is not used: rule {spec.loop.rule} has none"
 
 
 def check_server(run: SERRun, file: Path, place: Place) -> Check:

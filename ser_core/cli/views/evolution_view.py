@@ -11,6 +11,7 @@ from rich.text import Text
 from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
 from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
 from ser_core.cli.views.policy_line import policy_line
+from ser_core.loop.deciding.stopping import cross_fitted
 
 _COLUMNS = ("loop", "status", "pairs", "kept", "threshold", "agree", "dev", "gain", "held-out", "95 % interval", "T")
 _LEFT_OUT_WHERE_NARROW = frozenset({"pairs", "threshold", "gain", "T"})
@@ -19,7 +20,7 @@ _COLUMNS_NEEDED = 79
 """Of the terminal, for all of the table."""
 _LEGEND = """\
 {threshold}agree: share of kept self-labels that equal the human ones
-dev accuracy decides (* best), held-out accuracy informs{temperature}
+{decides} (* best), held-out accuracy informs{temperature}
 length: the rule "the longer answer wins" · curve: held-out, 95 % interval"""
 
 
@@ -37,7 +38,9 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
     policy = [] if status.policy is None else [Text(f"\npolicy  {policy_line(status.policy)}", no_wrap=True, overflow="ignore")]
     narrow = width < _COLUMNS_NEEDED
     legend = _LEGEND.format(
-        threshold="" if narrow else "threshold: lowest confidence kept\n", temperature="" if narrow else " · T: temperature"
+        threshold="" if narrow else "threshold: lowest confidence kept\n",
+        decides="dev: out of fold, its log loss decides" if cross_fitted(status.iterations) else "dev accuracy decides",
+        temperature="" if narrow else " · T: temperature",
     )
     return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *chart, *policy)
 

@@ -89,20 +89,28 @@ class RunWorkshop:
         iteration: int = 0,
         *,
         rule: str = "calibrated",
+        folds: int | None = None,
         retrain_from: str | None = None,
         policy: dict[str, Any] | None = None,
         adapter: dict[str, Any] | None = None,
+        epochs: int = 2,
         steps: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
         rank: int = 0,
         world_size: int = 1,
     ) -> StageContext:
+        """What a stage gets. Without ``folds`` rule calibrated is that of version 0.1.0, which has a target precision."""
         spec = SERRunSpec.model_validate(
             {
                 "rewardModel": {"base": "hf://organisation/model", "maxLength": 64, "precision": "fp32", "adapter": adapter},
                 "data": {"source": {"uri": "hf://organisation/data"}},
-                "training": {"pairsPerStep": 8, "tokensPerBatch": 256, "learningRate": 0.01, "epochs": 2},
-                "loop": {"rule": rule, "retrainFrom": retrain_from},
+                "training": {"pairsPerStep": 8, "tokensPerBatch": 256, "learningRate": 0.01, "epochs": epochs},
+                "loop": {
+                    "rule": rule,
+                    "folds": folds,
+                    "retrainFrom": retrain_from,
+                    "thresholds": {"targetPrecision": None if folds else 0.9},
+                },
                 "policy": policy,
                 "storage": {"uri": "s3://bucket/prefix"},
             }

@@ -122,6 +122,26 @@ def test_what_a_kept_adapter_lies_on_stays(run):
     assert unneeded_files(models, set(loops(1)), first.run) == {}
 
 
+def test_fold_models_go_with_their_reward_model(run, identity):
+    made = run.loops(0.6, 0.8, 0.7)
+    prefix = made[0].outputs["dev_scores.parquet"].key.removesuffix("dev_scores.parquet")
+    fold = OutputFile(key=f"{prefix}folds/0/model.safetensors", size=1, sha256="")
+    models = dict(zip(loops(0, 1, 2), made, strict=True))
+    models |= {key: one.model_copy(update={"outputs": {**one.outputs, "folds/0/model.safetensors": fold}}) for key, one in models.items()}
+    assert fold.key not in unneeded_files(models, set(loops(0, 1, 2)), identity)
+    assert unneeded_files({loops(0)[0]: models[loops(0)[0]]}, (), identity)[fold.key] == loops(0)[0]
+
+
+def test_of_cross_fitted_models_the_one_with_the_lowest_log_loss_stays(run):
+    made = run.loops(0.6, 0.8, 0.7)
+    gains = (None, -0.01, 0.02)
+    models = {
+        key: one.model_copy(update={"metrics": one.metrics.model_copy(update={"loss_gain": gain})})
+        for key, one, gain in zip(loops(0, 1, 2), made, gains, strict=True)
+    }
+    assert needed(models, wants_policy=False, aligned=True) == set(loops(2))
+
+
 def test_files_of_another_run_are_never_removed(run):
     run.loops(0.6)
     theirs = run.commit(StageKind.RETRAIN, 1, 0.5, BASE)

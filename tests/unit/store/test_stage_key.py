@@ -160,6 +160,26 @@ def test_a_field_changes_the_keys_of_the_stages_that_depend_on_it_and_no_other(p
     assert {stage for stage in before if before[stage] != after[stage]} == expected
 
 
+def test_folds_count_as_they_are_asked_for_and_runs_of_version_0_1_0_keep_their_keys():
+    def loop(**fields):
+        return keys(SERRunSpec.model_validate({**FULL, "loop": {"rule": "calibrated", **fields}}))
+
+    earlier = loop(thresholds={"targetPrecision": 0.9})
+    changed = {stage for stage, key in loop().items() if key != earlier[stage]}
+    assert changed == {SEED, LOOP, FILTER, *((kind, 0) for kind in CONTROLS)}
+    assert loop() == loop(folds=4) != loop(folds=2)
+    assert loop(folds=2)[LABEL] == loop()[LABEL], "its fold models are among its inputs"
+    one = StageSpec(
+        run=RUN,
+        stage=StageKind.FILTER,
+        iteration=1,
+        attempt=1,
+        spec=SERRunSpec.model_validate({**FULL, "loop": {"thresholds": {"targetPrecision": 0.9}}}),
+        threads=1,
+    )
+    assert stage_key(one, {}, ALONE).spec == {}, "as it stands in a manifest of version 0.1.0"
+
+
 def test_only_rule_calibrated_cross_fits_the_seed_model():
     rules = {rule: keys(SERRunSpec.model_validate({**FULL, "loop": {"rule": rule}})) for rule in ("calibrated", "paper", "reference")}
     assert rules["paper"][SEED] == rules["reference"][SEED] != rules["calibrated"][SEED]

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from ser_core.api.serrun import SERRunSpec
 from ser_core.cli.access.stored_run import SOON
+from ser_core.cli.commands.validate import unused
 
 
 @pytest.fixture
@@ -171,3 +173,18 @@ def test_the_namespace_of_the_file_counts_unless_another_is_given(ser, api, on_c
 def test_without_probe_only_the_spec_is_read(ser, on_cluster):
     assert ser("validate", on_cluster, "--no-probe").out.splitlines()[0].startswith("spec   ok")
     assert len(ser("validate", on_cluster, "--no-probe").out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "loop", "named"),
+    [
+        ({"devFraction": 0.4}, {"stopping": {"minGain": 0.01}}, ["data.devFraction", "loop.stopping.minGain"]),
+        ({"devFraction": 0.4}, {"thresholds": {"targetPrecision": 0.8}}, []),
+        ({"devFraction": 0.4}, {"rule": "paper", "folds": 3}, ["loop.folds"]),
+        ({}, {}, []),
+    ],
+)
+def test_fields_that_the_rule_does_not_use_are_named(data, loop, named):
+    spec = {"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://a/c"}, **data}, "loop": loop}
+    told = list(unused(SERRunSpec.model_validate({**spec, "storage": {"uri": "s3://bucket/p"}})))
+    assert [line.split()[0] for line in told] == named

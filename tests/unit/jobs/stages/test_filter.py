@@ -9,7 +9,19 @@ import pytest
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import Evaluation, InputRole, LabelMetrics, PrepareMetrics, RetrainMetrics, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
-from ser_core.data.tables import CalibrationPair, Decision, HiddenLabel, LabeledPair, PairScores, PoolPair, read_table, write_table
+from ser_core.data.tables import (
+    CalibrationPair,
+    Decision,
+    EvaluatedPair,
+    FoldDecision,
+    FoldScores,
+    HiddenLabel,
+    LabeledPair,
+    PairScores,
+    PoolPair,
+    read_table,
+    write_table,
+)
 from ser_core.errors import SpecError
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.commit import upload_outputs
@@ -48,6 +60,15 @@ def tables():
         "pool_labels.parquet": (HiddenLabel, hidden),
         "labels.parquet": (PairScores, scores),
         "calibration.parquet": (CalibrationPair, [CalibrationPair(f"c{n}", 1.5 if n % 10 else -1.5, "dev") for n in range(50)]),
+        "fold_labels.parquet": (
+            FoldScores,
+            [
+                FoldScores(one.id, fold, one.score_1 + shift * sign, one.score_2)
+                for fold, shift in enumerate((0.2, -0.2))
+                for one, sign in zip(scores, generator.choices((1, -1), k=PAIRS), strict=True)
+            ],
+        ),
+        "dev_scores.parquet": (EvaluatedPair, [EvaluatedPair(f"s{n}", "here", n / 10, 1.0, 4 + n % 3, 5) for n in range(30)]),
     }
 
 
@@ -101,15 +122,18 @@ class Workshop:
         prepared = self.manifest(StageKind.PREPARE, 0, picked("seed.parquet", "heldout.parquet", "pool.parquet", "pool_labels.parquet"))
         inputs = {
             InputRole.PREPARED: prepared,
-            InputRole.LABELS: self.manifest(StageKind.LABEL, 1, picked("labels.parquet")),
-            InputRole.LABELER: self.manifest(labeler, 0, picked("calibration.parquet")),
+            InputRole.LABELS: self.manifest(StageKind.LABEL, 1, picked("labels.parquet", "fold_labels.parquet")),
+            InputRole.LABELER: self.manifest(labeler, 0, picked("calibration.parquet", "dev_scores.parquet")),
         }
+        loop = {"rule": rule, "thresholds": {"targetPrecision": 0.9, **thresholds}}
+        if rule == "cross-fitted":
+            loop = {"rule": "calibrated", "folds": 2, "thresholds": thresholds}
         spec = SERRunSpec.model_validate(
             {
                 "rewardModel": {"base": "hf://organisation/model"},
                 "data": {"source": {"uri": "hf://organisation/data"}},
                 "training": {"pairsPerStep": 8},
-                "loop": {"rule": rule, "thresholds": thresholds},
+                "loop": loop,
                 "storage": {"uri": "s3://bucket/prefix"},
             }
         )
@@ -198,7 +222,15 @@ def test_labeler_without_a_temperature_is_refused(workshop):
         workshop.run("calibrated", tables(), labeler=StageKind.LABEL)
 
 
-@pytest.mark.parametrize("rule", ["calibrated", "paper", "reference"])
+def test_with_fold_models_the_surest_three_fifths_are_kept_and_each_fold_keeps_as_many(workshop):
+    output = workshop.run("cross-fitted", tables())
+    assert (output.metrics.kept, output.metrics.threshold) == (36, min(row.confidence for row in decisions(output) if row.kept))
+    assert {row.target for row in decisions(output)} == {1.0}
+    folds = [row.fold for row in read_table(output.files["fold_decisions.parquet"], FoldDecision)]
+    assert (folds.count(0), folds.count(1)) == (36, 36)
+
+
+@pytest.mark.parametrize("rule", ["cross-fitted", "calibrated", "paper", "reference"])
 def test_no_decision_changes_when_every_hidden_and_held_out_label_is_turned_over(workshop, rule):
     honest, turned = tables(), tables()
     turned["pool_labels.parquet"] = (HiddenLabel, [HiddenLabel(row.id, 3 - row.better) for row in honest["pool_labels.parquet"][1]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ser_core.data.tables import TrainingStep
+from ser_core.data.tables import PairScores, TrainingStep
 from ser_core.learn.reward.training import TrainingState
 from ser_jobs.stages.training_position import Position
 
@@ -14,14 +14,16 @@ STATE = TrainingState(
     {"weight": torch.tensor([1.0, 2.0])}, (TrainingStep(1, 0.5, 0.01, 1.0, 8, 100), TrainingStep(2, 0.4, 0.01, 1.0, 8, 90))
 )
 
+SCORES = PairScores("seed01", 0.5, 0.0, 3, 2)
 
-def test_a_finished_fold_leaves_its_margins_and_the_number_of_its_steps():
+
+def test_a_finished_fold_leaves_its_scores_and_the_number_of_its_steps():
     trained = Position.start(3).after_step(8).after_step(8).with_training(STATE)
-    finished = trained.after_fold({"seed01": 0.5}).after_fold({"seed02": -0.25})
+    finished = trained.after_fold([SCORES]).after_fold([PairScores("seed02", 0.0, 0.25, 4, 5)])
 
     assert (trained.folds, trained.step, trained.answers) == (0, 2, 32)
     assert (finished.folds, finished.step, finished.answers, finished.training) == (2, 2, 36, None)
-    assert finished.margins == {"seed01": 0.5, "seed02": -0.25}
+    assert finished.held_back == {"seed01": SCORES, "seed02": PairScores("seed02", 0.0, 0.25, 4, 5)}
 
 
 def test_scores_of_the_evaluation_count_once():
@@ -36,11 +38,11 @@ def test_scores_of_the_evaluation_count_once():
 
 @pytest.mark.parametrize("state", [STATE, None])
 def test_a_checkpoint_gives_back_the_position(tmp_path, state):
-    position = Position(np.array([[0.5, np.nan]]), 1, {"seed01": 0.5}, 3, 49, state)
+    position = Position(np.array([[0.5, np.nan]]), 1, {"seed01": SCORES}, 3, 49, state)
 
     read = Position.read(position.write(tmp_path))
 
-    assert (read.folds, read.margins, read.step, read.answers) == (1, {"seed01": 0.5}, position.step, 49)
+    assert (read.folds, read.held_back, read.step, read.answers) == (1, {"seed01": SCORES}, position.step, 49)
     np.testing.assert_array_equal(read.scores, position.scores)
     assert (read.training is None) == (state is None)
     if state:
@@ -49,9 +51,12 @@ def test_a_checkpoint_gives_back_the_position(tmp_path, state):
 
 
 def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_path):
-    files = Position(np.zeros((1, 2)), 1, {"seed01": 0.5}, 3, 49, STATE).write(tmp_path)
+    files = Position(np.zeros((1, 2)), 1, {"seed01": SCORES}, 3, 49, STATE).write(tmp_path)
 
     assert {name: path.name for name, path in files.items()} == {
         name: name for name in ("progress.json", "scores.npy", "state.safetensors", "history.json")
     }
-    assert json.loads(files["progress.json"].read_text()) == {"folds": 1, "margins": {"seed01": 0.5}, "stepsBefore": 3, "answers": 49}
+    told = {"folds": 1, "stepsBefore": 3, "answers": 49}
+    assert json.loads(files["progress.json"].read_text()) == {**told, "heldBack": [["seed01", 0.5, 0.0, 3, 2]]}
+    files["progress.json"].write_text(json.dumps({**told, "margins": {"seed01": 0.5}}))
+    assert Position.read(files).held_back == {"seed01": PairScores("seed01", 0.5, 0.0, 0, 0)}, "version 0.1.0 kept the margins alone"

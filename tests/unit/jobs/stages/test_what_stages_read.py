@@ -115,6 +115,7 @@ def run_every_stage(workshop, record, bert, qwen, tmp_path, tiny_model, pairs_fi
     run = lambda body, kind, iteration=0, change=None, **settings: record.run(  # noqa: E731
         body, with_spec(workshop.context(kind, iteration, **settings), **(change or {}))
     )
+    _run_cross_fitted(workshop, run)
     seed = run(retrain.body, StageKind.RETRAIN, change={"training__loss": "hinge"})
     for role in (InputRole.LABELER, InputRole.BEST):
         workshop.give_output(role, replace(seed, metrics=seed.metrics.model_copy()))  # each role has metrics of its own
@@ -139,6 +140,18 @@ def run_every_stage(workshop, record, bert, qwen, tmp_path, tiny_model, pairs_fi
         workshop.give(role, model=folder)
     run(ppo.body, StageKind.PPO, policy=_POLICY)
     record.run(prepare.body, to_prepare(workshop, tmp_path, tiny_model, qwen, pairs_file))
+
+
+def _run_cross_fitted(workshop, run):
+    """Rule calibrated with its fold models, and a control of it."""
+    folds = {"folds": 2}
+    seed = run(retrain.body, StageKind.RETRAIN, **folds)
+    for role in (InputRole.LABELER, InputRole.BEST):
+        workshop.give_output(role, replace(seed, metrics=seed.metrics.model_copy()))
+    workshop.give_output(InputRole.LABELS, run(label.body, StageKind.LABEL, 1, **folds))
+    workshop.give_output(InputRole.KEPT, run(filter_stage.body, StageKind.FILTER, 1, **folds))
+    run(retrain.body, StageKind.RETRAIN, 1, retrain_from="previous", **folds)
+    run(retrain.body, StageKind.CONTROL_SEED_ONLY, steps=2, **folds)
 
 
 def to_prepare(workshop, tmp_path, tiny_model, qwen, pairs_file):
