@@ -142,6 +142,7 @@ def test_the_mean_of_the_fold_models_labels(workshop, seed_model):
 
 def test_labelling_that_was_interrupted_goes_on_in_the_second_fold_model(workshop, seed_model):
     workshop.give_output(InputRole.LABELER, seed_model)
+    workshop.events.shown.clear()
     undisturbed = digests(workshop.run(label.body, StageKind.LABEL, 1, **FOLDS))
     batches = len(workshop.events.shown)
     asked = count()
