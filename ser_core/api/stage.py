@@ -185,6 +185,8 @@ class RetrainMetrics(Record):
     heldout: Evaluation
     folds: int | None = None
     """Fold models that are stored beside it; None: it was not cross-fitted, and a dev part decides."""
+    trainings: int = 1
+    """How often it was trained until it fitted its seed and agreed with its fold models."""
     loss_gain: float | None = None
     """How much lower its out-of-fold log loss is than that of the best reward model before, pair by pair, in nats; None: not compared."""
     loss_gain_error: float | None = None

@@ -4,10 +4,14 @@
 or a dev part.
 """
 
+import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from ser_core.api.serrun import TrainingSpec
 from ser_core.api.stage import InputRole, RetrainMetrics
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PoolPair, TrainingStep, read_table
 from ser_core.errors import DataError
@@ -15,6 +19,7 @@ from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_
 from ser_core.learn.compute.process_group import give_weights, process_group
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, count_steps, train
+from ser_core.learn.trust.collapse import Fit, why_collapsed
 from ser_core.learn.trust.evaluation import evaluate
 from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
@@ -47,6 +52,10 @@ def body(context: StageContext) -> StageOutput | None:
     return output if context.rank == 0 else None
 
 
+REPEATED = 2
+"""Times that a training which gave a collapsed model is repeated."""
+
+
 class _Retrain:
     """One retrain, from its inputs to its outputs. `run` lists the steps."""
 
@@ -62,7 +71,8 @@ class _Retrain:
                 raise DataError(f"there is no {name} pair", reason="NoPairs", hint="give more data, or other fractions in data")
         self._plan = make_plan(context.spec, self._data, len(self._dev))
         self._fold_models = FoldModels(context)
-        evaluated = len(self._heldout) + (0 if self._plan.keeps_folds else len(self._dev))
+        self._checked = [*_unlabeled(labeled(context)), *self._plan.sample] if self._plan.keeps_folds else _unlabeled(self._dev)
+        evaluated = len(self._checked) + len(self._heldout)
         self._progress = TrainingProgress(context, self._plan.work(self._training, evaluated), evaluated, precision.device)
         if self._plan.keeps_folds and not all(map(self._fold_models.has, range(self._progress.position.folds))):
             self._progress.start_anew()
@@ -71,11 +81,22 @@ class _Retrain:
         """Cross-fit, train, store, score, calibrate, evaluate."""
         for number in range(self._progress.position.folds, len(self._plan.folds)):
             self._cross_fit(number)
-        history, truncated = self._train()
-        found = self._evaluate(self._load_stored())
+        while True:
+            history, truncated = self._train()
+            model = self._load_stored()
+            why = self._why_collapsed(model)
+            if not why or len(self._progress.position.collapsed) == REPEATED:
+                break
+            self._progress.repeat_training(why, self._plan.last_training(self._training) + len(self._checked))
+        found = self._evaluate(model)
         role, folds = starts_from(self._context), len(self._plan.folds) if self._plan.keeps_folds else 0
         metrics = RetrainMetrics(
-            notes=(*((self._precision.note,) if self._precision.note else ()), *self._plan.notes, *found.notes),
+            notes=(
+                *((self._precision.note,) if self._precision.note else ()),
+                *self._plan.notes,
+                *self._told_of_collapses(why),
+                *found.notes,
+            ),
             steps=self._plan.steps,
             seed_pairs=len(self._data.seed),
             self_labeled_pairs=len(self._data.self_labeled),
@@ -84,6 +105,7 @@ class _Retrain:
             dev=evaluate(found.dev, found.temperature, found.best_dev),
             heldout=evaluate(found.heldout, found.temperature, self._of_best("heldout_scores.parquet")),
             folds=folds or None,
+            trainings=1 + len(self._progress.position.collapsed),
             loss_gain=found.paired.gain if found.paired else None,
             loss_gain_error=found.paired.error if found.paired else None,
         )
@@ -124,43 +146,67 @@ class _Retrain:
         fold = self._plan.folds[number]
         model = self._load_to_train(self._fold_models.start_of(number) if self._plan.keeps_folds else self._start)
         self._fit(model, _encoded(model, fold.seen), count_steps(len(fold.seen), self._training))
-        scores = self._progress.score_fold(model, [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in fold.held_back])
+        held_back = [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in fold.held_back]
+        scores = self._progress.score_fold(model, [*held_back, *self._plan.sample])
         if self._plan.keeps_folds:
             self._fold_models.keep(number, model)
-        self._progress.finish_fold(scores)
+        self._progress.finish_fold(scores[: len(held_back)], [one.score_1 - one.score_2 for one in scores[len(held_back) :]])
 
     def _train(self) -> tuple[Sequence[TrainingStep], int]:
-        """Train on everything and store the model; returns the steps and the number of truncated pairs."""
+        """Train on everything and store the model; returns the steps and the number of truncated pairs.
+
+        A training that is repeated takes the pairs in another order, at half the rate.
+        """
+        times, training = len(self._progress.position.collapsed), self._training
+        settings = training.model_copy(update={"seed": training.seed + times, "learning_rate": training.learning_rate / 2**times})
         model = self._load_to_train(self._start)
         pairs = _encoded(model, self._plan.examples)
-        state = self._fit(model, pairs, self._plan.steps)
+        state = self._fit(model, pairs, self._plan.steps, settings)
         self._context.silent("writing the model")
         if self._context.rank == 0:
+            shutil.rmtree(self._context.workdir / MODEL, ignore_errors=True)
             model.store(self._context.workdir / MODEL, base=self._start, half=not is_trained_on(self._context))
         return state.history, sum(pair.better.truncated or pair.worse.truncated for pair in pairs)
 
-    def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int) -> TrainingState:
+    def _why_collapsed(self, model: RewardModel) -> str:
+        """What is wrong with the trained model, beside its fold models; empty: nothing, or it has none."""
+        if not self._plan.keeps_folds:
+            return ""
+        position = self._progress.position
+        scores = self._progress.score_evaluated(model, self._checked, 0)
+        margins = np.array([one.score_1 - one.score_2 for one in scores])
+        seed = len(self._data.seed)
+        unseen = [position.held_back[one.id] for one in self._data.seed]
+        fit = Fit(margins[:seed], np.array([one.score_1 - one.score_2 for one in unseen]), margins[seed:], np.array(position.sampled))
+        return why_collapsed(fit)
+
+    def _told_of_collapses(self, why: str) -> tuple[str, ...]:
+        """Why the training was repeated, and whether that has helped."""
+        collapsed = self._progress.position.collapsed
+        told = tuple(f"training {number} collapsed: {one}" for number, one in enumerate(collapsed, 1))
+        return (*told, f"it still does not hold after {len(collapsed) + 1} trainings: {why}") if why else told
+
+    def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int, training: TrainingSpec | None = None) -> TrainingState:
         """Take the steps of the current training that the position does not have yet; returns the state after the last one."""
         resume = self._progress.position.training
-        state = train(model, pairs, self._training, steps=steps, watch=self._progress, resume=resume)
+        state = train(model, pairs, training or self._training, steps=steps, watch=self._progress, resume=resume)
         self._progress.finish_training(state)
         return state
 
     def _evaluate(self, model: RewardModel) -> Evaluated:
         """Dev and held-out scores, and how they are calibrated."""
+        heldout = self._scored(model, self._heldout, len(self._checked))
         if self._plan.keeps_folds:
-            heldout = self._scored(model, self._heldout, 0)
             held_back = self._progress.position.held_back
             return out_of_fold(labeled(self._context), held_back, heldout, self._of_best("dev_scores.parquet"), self._data.groups)
-        dev, heldout = self._scored(model, self._dev, 0), self._scored(model, self._heldout, len(self._dev))
+        dev = self._scored(model, self._dev, 0)
         self._context.silent("evaluating")
         if self._context.spec.spec.loop.fold_count is not None:
             return seen_dev(dev, heldout, self._of_best("dev_scores.parquet"))
         return with_dev(dev, heldout, self._progress.position.held_back, self._carried_forward(), self._of_best("dev_scores.parquet"))
 
     def _scored(self, model: RewardModel, pairs: Sequence[LabeledPair], first: int) -> list[EvaluatedPair]:
-        unlabeled = [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, pair.source) for pair in pairs]
-        scores = self._progress.score_evaluated(model, unlabeled, first)
+        scores = self._progress.score_evaluated(model, _unlabeled(pairs), first)
         return [
             EvaluatedPair(pair.id, pair.source, score.score_1, score.score_2, score.tokens_1, score.tokens_2)
             for pair, score in zip(pairs, scores, strict=True)
@@ -177,6 +223,11 @@ class _Retrain:
         if InputRole.BEST not in self._context.inputs:
             return None
         return read_table(self._context.fetch(InputRole.BEST, name), EvaluatedPair)
+
+
+def _unlabeled(pairs: Sequence[LabeledPair]) -> list[PoolPair]:
+    """Pairs to be scored, the chosen answer first."""
+    return [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, pair.source) for pair in pairs]
 
 
 def _encoded(model: RewardModel, examples: Sequence[Example]) -> list[TrainingPair]:

@@ -12,6 +12,7 @@ import numpy as np
 from ser_core.api.serrun import Rule, TrainingSpec
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import StageKind
+from ser_core.data.tables import PoolPair
 from ser_core.errors import DataError
 from ser_core.learn.reward.batching import steps_per_epoch
 from ser_core.learn.reward.training import count_steps
@@ -41,6 +42,7 @@ class Plan:
         examples: What the last training learns.
         folds: Of the cross-fitting; empty where nothing is cross-fitted.
         steps: Optimizer steps of the last training.
+        sample: Pairs of the pool on which the reward model must agree with its fold models.
         keeps_folds: Whether the fold models are stored, because they label.
         notes: What a user should know of the folds.
     """
@@ -48,6 +50,7 @@ class Plan:
     examples: Sequence[Example]
     folds: Sequence[Fold]
     steps: int
+    sample: Sequence[PoolPair] = ()
     keeps_folds: bool = False
     notes: tuple[str, ...] = ()
 
@@ -55,8 +58,12 @@ class Plan:
         """Pairs that pass through a model, counted once for each pass; ``evaluated`` of them in the evaluation."""
         seen = [len(fold.seen) for fold in self.folds]
         fitted = sum(_pairs_in_steps(count_steps(pairs, training), pairs, training.pairs_per_step) for pairs in seen)
-        held_back = sum(len(fold.held_back) for fold in self.folds)
-        return fitted + held_back + _pairs_in_steps(self.steps, len(self.examples), training.pairs_per_step) + evaluated
+        scored = sum(len(fold.held_back) + len(self.sample) for fold in self.folds)
+        return fitted + scored + self.last_training(training) + evaluated
+
+    def last_training(self, training: TrainingSpec) -> int:
+        """The same of the last training alone."""
+        return _pairs_in_steps(self.steps, len(self.examples), training.pairs_per_step)
 
 
 def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
@@ -85,7 +92,8 @@ def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
             hint="give more seed pairs, or a data.source.splitBy that makes smaller groups",
         )
     notes = () if groups >= wanted else (f"the labelled pairs are in {groups} groups, so there are {groups} folds in place of {wanted}",)
-    return Plan(examples, _group_folds(data, min(groups, wanted), stage.spec.training.seed), steps, True, notes)
+    folds = _group_folds(data, min(groups, wanted), stage.spec.training.seed)
+    return Plan(examples, folds, steps, data.sample, keeps_folds=True, notes=notes)
 
 
 def _group_folds(data: TrainingData, count: int, seed: int) -> list[Fold]:

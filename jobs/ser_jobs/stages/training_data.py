@@ -10,6 +10,9 @@ from ser_core.data.tables import Decision, FoldDecision, HiddenLabel, LabeledPai
 from ser_core.errors import SpecError
 from ser_jobs.process.context import StageContext
 
+SAMPLE = 200
+"""Pairs of the pool on which a reward model must agree with its fold models."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -34,6 +37,8 @@ class TrainingData:
     """What each fold's model learns in place of ``self_labeled``: labels that this fold's last model has made alone."""
     groups: Mapping[str, str] = field(default_factory=dict)
     """Group of each pair of ``seed``, where folds must not tear groups apart."""
+    sample: Sequence[PoolPair] = ()
+    """Some pairs of the pool, on which models are compared without labels."""
 
 
 def training_data(context: StageContext) -> TrainingData:
@@ -93,9 +98,15 @@ def _cross_fitted(context: StageContext) -> TrainingData:
     if context.has(InputRole.PREPARED, "groups.parquet"):
         known = {row.id: row.group for row in read_table(context.fetch(InputRole.PREPARED, "groups.parquet"), PairGroup)}
         groups = {name: known.get(name, name) for name in groups}
+    sample = _sample(context)
     if context.spec.iteration == 0:
-        return TrainingData(seed, groups=groups)
-    return TrainingData(seed, _kept(context, InputRole.KEPT), _kept_by_folds(context), groups)
+        return TrainingData(seed, groups=groups, sample=sample)
+    return TrainingData(seed, _kept(context, InputRole.KEPT), _kept_by_folds(context), groups, sample)
+
+
+def _sample(context: StageContext) -> list[PoolPair]:
+    """`SAMPLE` pairs of the pool, the same ones in every loop; ids are digests, so their order is one of chance."""
+    return [pair for _, pair in sorted(_pool(context).items())][:SAMPLE]
 
 
 def _kept_by_folds(context: StageContext) -> list[list[Example]]:

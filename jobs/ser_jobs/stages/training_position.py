@@ -17,13 +17,15 @@ from ser_core.learn.reward.training import TrainingState
 class Position:
     """A retrain between two batches.
 
-    A retrain trains one model for each cross-fit fold (`Plan`), and then the model that it exports. After its training, a fold scores the
-    pairs that it held back; the exported model scores the evaluation pairs, dev before held-out.
+    A retrain trains one model for each cross-fit fold (`Plan`), and then the model that it stores. After its training, a fold scores the
+    pairs that it held back; the stored model scores the evaluation pairs, held-out last.
 
     Attributes:
         scores: Of the chosen and the rejected answer of every evaluation pair, shape (pairs, 2). NaN: not computed yet.
         folds: Cross-fit folds that are finished, that is trained and scored.
         held_back: What the finished folds make of the pairs that they held back, by pair id; the answer that is labelled better first.
+        sampled: Margins of the pool's sample by each finished fold, in the order of the folds.
+        collapsed: Why the last training was repeated, once for each time.
         steps_before: Optimizer steps of the finished folds.
         answers: Answers that have passed through a model. Scores of an unfinished fold do not count: they are not saved.
         training: The newest saved state of the current training, which is that of fold number ``folds`` or, after all folds, the last one.
@@ -33,6 +35,8 @@ class Position:
     scores: Scores
     folds: int = 0
     held_back: Mapping[str, PairScores] = field(default_factory=dict)
+    sampled: Sequence[Sequence[float]] = ()
+    collapsed: Sequence[str] = ()
     steps_before: int = 0
     answers: int = 0
     training: TrainingState | None = None
@@ -55,16 +59,22 @@ class Position:
         """The current training has reached ``state``, which may be its last."""
         return replace(self, training=state)
 
-    def after_fold(self, held_back: Sequence[PairScores]) -> "Position":
-        """The current fold is finished, with these scores; the next training starts afresh."""
+    def after_fold(self, held_back: Sequence[PairScores], sampled: Sequence[float] = ()) -> "Position":
+        """The current fold is finished, with these scores and margins of the sample; the next training starts afresh."""
         return replace(
             self,
             folds=self.folds + 1,
             held_back={**self.held_back, **{one.id: one for one in held_back}},
+            sampled=(*self.sampled, sampled),
             steps_before=self.step,
-            answers=self.answers + 2 * len(held_back),
+            answers=self.answers + 2 * (len(held_back) + len(sampled)),
             training=None,
         )
+
+    def after_collapse(self, why: str) -> "Position":
+        """The last training gave no usable model: it starts afresh, and what its model has scored is forgotten."""
+        scores = np.full_like(self.scores, np.nan)
+        return replace(self, collapsed=(*self.collapsed, why), steps_before=self.step, scores=scores, training=None)
 
     def with_scores(self, first: int, known: Scores) -> "Position":
         """The evaluation pairs from number ``first`` on have the scores ``known``."""
@@ -76,7 +86,14 @@ class Position:
         """Write the files of a checkpoint into a folder; returns them by name."""
         files = {name: folder / name for name in ("progress.json", "scores.npy")}
         scores = [[one.id, one.score_1, one.score_2, one.tokens_1, one.tokens_2] for one in self.held_back.values()]
-        numbers = {"folds": self.folds, "heldBack": scores, "stepsBefore": self.steps_before, "answers": self.answers}
+        numbers = {
+            "folds": self.folds,
+            "heldBack": scores,
+            "sampled": [list(row) for row in self.sampled],
+            "collapsed": list(self.collapsed),
+            "stepsBefore": self.steps_before,
+            "answers": self.answers,
+        }
         files["progress.json"].write_text(json.dumps(numbers), encoding="utf-8")
         np.save(files["scores.npy"], self.scores, allow_pickle=False)
         return files | (self.training.write(folder) if self.training else {})
@@ -89,6 +106,8 @@ class Position:
             scores=np.load(files["scores.npy"], allow_pickle=False),
             folds=numbers["folds"],
             held_back={one.id: one for one in _held_back(numbers)},
+            sampled=tuple(map(tuple, numbers.get("sampled", ()))),
+            collapsed=tuple(numbers.get("collapsed", ())),
             steps_before=numbers["stepsBefore"],
             answers=numbers["answers"],
             training=TrainingState.read(files["history.json"].parent) if "history.json" in files else None,

@@ -57,9 +57,16 @@ class TrainingProgress(StageWatch):
         known = np.full((len(pairs), 2), np.nan)
         return self._score(model, pairs, known, lambda: self._show(count_known(known)))
 
-    def finish_fold(self, held_back: Sequence[PairScores]) -> None:
-        """The current fold is finished; its held-back pairs have these scores."""
-        self.position = self.position.after_fold(held_back)
+    def finish_fold(self, held_back: Sequence[PairScores], sampled: Sequence[float] = ()) -> None:
+        """The current fold is finished; its held-back pairs have these scores, and the sample of the pool these margins."""
+        self.position = self.position.after_fold(held_back, sampled)
+
+    def repeat_training(self, why: str, pairs: int) -> None:
+        """The last training is repeated, which takes so many more pairs."""
+        self._context.reporter.event("collapsed", message=why)
+        self.position = self.position.after_collapse(why)
+        self._total += pairs
+        self._show()
 
     def start_anew(self) -> None:
         """What an earlier attempt has left cannot be used."""

@@ -88,7 +88,8 @@ def test_every_label_trains_the_reward_model_and_is_scored_by_a_model_that_has_n
     margins = [row.margin * output.metrics.temperature for row in table(output, "calibration.parquet", CalibrationPair)]
     assert margins == pytest.approx([pair.score_chosen - pair.score_rejected for pair in dev])
     assert (output.metrics.folds, output.metrics.loss_gain) == (2, None)
-    assert workshop.events.shown[-1] == (192, 192, "pairs")  # twice 36, two folds of twice 18, 36 held back once, 12 held-out
+    assert workshop.events.shown[-1] == (276, 276, "pairs")
+    # twice 36, two folds of twice 18, 36 held back once, 36 learnt ones, three times 16 of the pool, 12 held-out
 
 
 def scored(folder, pairs):
@@ -203,6 +204,37 @@ def test_a_seed_of_random_labels_stays_a_coin_out_of_fold_in_every_loop(workshop
         accuracies.append(model.metrics.dev.accuracy)
     bound = 3.3 * 0.5 / 96**0.5
     assert all(abs(accuracy - 0.5) < bound for accuracy in accuracies), accuracies
+
+
+def test_a_collapsed_model_is_trained_again_in_another_order_at_half_the_rate_and_that_is_said(workshop, monkeypatch):
+    verdicts, settings, asked = iter(["too bad", ""] * 3), [], count()
+    train = ser_jobs.stages.retrain.train
+
+    def noted(model, pairs, spec, **how):
+        settings.append((spec.seed, spec.learning_rate))
+        return train(model, pairs, spec, **how)
+
+    def in_the_second_training():
+        return workshop.events.told[-1] == "collapsed" and next(asked) >= 3
+
+    monkeypatch.setattr(ser_jobs.stages.retrain, "why_collapsed", lambda fit: next(verdicts))
+    monkeypatch.setattr(ser_jobs.stages.retrain, "train", noted)
+    output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
+    assert settings == [(0, 0.01)] * 3 + [(1, 0.005)]
+    assert (output.metrics.trainings, output.metrics.notes) == (2, ("training 1 collapsed: too bad",))
+    assert workshop.events.shown[-1][0] == workshop.events.shown[-1][1]
+
+    workshop.context(StageKind.RETRAIN).checkpoints.delete_all()
+    with pytest.raises(Interrupted):
+        workshop.run(retrain.body, StageKind.RETRAIN, 0, stopping=in_the_second_training, **FOLDS)
+    assert digests(workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)) == digests(output)
+
+
+def test_a_model_that_collapses_every_time_is_stored_and_said_to_be_collapsed(workshop, monkeypatch):
+    monkeypatch.setattr(ser_jobs.stages.retrain, "why_collapsed", lambda fit: "too bad")
+    output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
+    assert output.metrics.trainings == 3
+    assert output.metrics.notes[-1] == "it still does not hold after 3 trainings: too bad"
 
 
 def plan(workshop, groups, folds):
