@@ -165,6 +165,15 @@ CPU_TOKENS_PER_BATCH = 2048
 """Larger batches gain nothing on a CPU and only pad more."""
 
 
+class SearchSpec(Model):
+    """Settings that the seed model is tried with. Every pair of a rate and a number of epochs is one trial, of `loop.folds` trainings."""
+
+    learning_rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(), max_length=4)
+    """Rates to try in place of `training.learningRate`; none: that one."""
+    epochs: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(default=(), max_length=4)
+    """Numbers of epochs to try in place of `training.epochs`; none: that one."""
+
+
 class TrainingSpec(Model):
     """How a reward model is trained, the same in every loop."""
 
@@ -185,6 +194,9 @@ class TrainingSpec(Model):
     """Weight of the squared sum of a pair's two scores, which keeps the scores around zero. 0 switches it off."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Random seed of the head's initial values, the order of the pairs, and of all that the policy samples."""
+    search: SearchSpec | None = None
+    """Rule calibrated: rates and epochs of which the seed model takes those with the lowest out-of-fold log loss. Later loops and the
+    controls use them too. Left out: `learningRate` and `epochs` as they are."""
 
 
 class ThresholdsSpec(Model):

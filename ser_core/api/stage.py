@@ -185,6 +185,10 @@ class RetrainMetrics(Record):
     heldout: Evaluation
     folds: int | None = None
     """Fold models that are stored beside it; None: it was not cross-fitted, and a dev part decides."""
+    learning_rate: float | None = None
+    """The rate that `training.search` found; None: nothing was searched."""
+    epochs: int | None = None
+    """The epochs that it found."""
     trainings: int = 1
     """How often it was trained until it fitted its seed and agreed with its fold models."""
     loss_gain: float | None = None

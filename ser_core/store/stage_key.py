@@ -53,7 +53,8 @@ def stage_key(
 def content(manifest: Manifest, read: Read) -> str:
     """Digest of what a stage reads of an input: names, sizes and digests of the outputs, wherever they lie."""
     outputs = {name: [part.size, part.sha256] for name, part in manifest.outputs.items() if _is_read(name, read.outputs)}
-    metrics = {name: getattr(manifest.metrics, name, None) for name in read.metrics}
+    found = {name: getattr(manifest.metrics, name, None) for name in read.metrics}
+    metrics = {name: value for name, value in found.items() if value is not None}  # what a later version measures changes no earlier key
     return _digest({"outputs": outputs, "metrics": metrics})
 
 

@@ -85,7 +85,8 @@ class Read:
 _SPLIT = ("seed.parquet", "dev.parquet", "heldout.parquet")
 _PREPARED = Read((*_SPLIT, "pool.parquet", "model/"))
 _DECISIONS = Read(("decisions.parquet",))
-_BEST = Read(("dev_scores.parquet", "heldout_scores.parquet"))
+_SEARCHED = ("learning_rate", "epochs")
+_BEST = Read(("dev_scores.parquet", "heldout_scores.parquet"), _SEARCHED)
 _MODEL = Read(("model/",))
 _MODELS = Read(("model/", "folds/"))
 
@@ -101,7 +102,7 @@ READS: Mapping[StageKind, Mapping[InputRole, Read]] = {
         InputRole.PREPARED: Read((*_PREPARED.outputs, "groups.parquet")),
         InputRole.KEPT: Read(("decisions.parquet", "fold_decisions.parquet")),
         InputRole.KEPT_BEFORE: _DECISIONS,
-        InputRole.LABELER: Read(("calibration.parquet", "model/", "folds/")),
+        InputRole.LABELER: Read(("calibration.parquet", "model/", "folds/"), _SEARCHED),
         InputRole.BEST: _BEST,
     },
     StageKind.CONTROL_FULL: {InputRole.PREPARED: Read((*_PREPARED.outputs, "pool_labels.parquet")), InputRole.BEST: _BEST},

@@ -34,6 +34,8 @@ IMMUTABLE = {
     "training.margin": (2, 3),
     "training.centering": (0, 1),
     "training.seed": (1, 2),
+    "training.search.learningRates": ([0.5], [0.4]),
+    "training.search.epochs": ([3], [4]),
     "loop.rule": ("paper", "reference"),
     "loop.thresholds.high": (0.6, 0.7),
     "loop.thresholds.low": (0.4, 0.3),

@@ -38,7 +38,7 @@ class Evaluated:
 
 def out_of_fold(
     seed: Sequence[LabeledPair],
-    held_back: Mapping[str, PairScores],
+    held_back: Sequence[PairScores],
     heldout: Sequence[EvaluatedPair],
     best: Sequence[EvaluatedPair] | None,
     groups: Mapping[str, str],
@@ -47,12 +47,13 @@ def out_of_fold(
 
     Args:
         seed: All pairs with human labels.
-        held_back: Their scores out of fold, by id; the chosen answer first.
+        held_back: Their scores out of fold, in any order; the chosen answer first.
         heldout: The reward model's scores of the held-out pairs.
         best: The same out-of-fold scores of the best reward model before.
         groups: Group of each seed pair.
     """
-    rows = [(pair.source, held_back[pair.id]) for pair in seed]
+    scores = {one.id: one for one in held_back}
+    rows = [(pair.source, scores[pair.id]) for pair in seed]
     dev = [EvaluatedPair(one.id, source, one.score_1, one.score_2, one.tokens_1, one.tokens_2) for source, one in rows]
     temperature = fit_temperature(np.array([one.score_1 - one.score_2 for _, one in rows]))
     calibration = [CalibrationPair(one.id, (one.score_1 - one.score_2) / temperature, "cross-fit") for _, one in rows]
@@ -63,7 +64,7 @@ def out_of_fold(
 def with_dev(
     dev: Sequence[EvaluatedPair],
     heldout: Sequence[EvaluatedPair],
-    held_back: Mapping[str, PairScores],
+    held_back: Sequence[PairScores],
     carried: Sequence[CalibrationPair],
     best: Sequence[EvaluatedPair] | None,
 ) -> Evaluated:
@@ -77,7 +78,7 @@ def with_dev(
         best: The best reward model's scores of the dev pairs.
     """
     margins = {pair.id: pair.score_chosen - pair.score_rejected for pair in dev}
-    crossed = {name: one.score_1 - one.score_2 for name, one in held_back.items()}
+    crossed = {one.id: one.score_1 - one.score_2 for one in held_back}
     temperature = fit_temperature(np.array([*margins.values(), *crossed.values()]))
     calibration = [
         *(CalibrationPair(name, margin / temperature, "dev") for name, margin in margins.items()),

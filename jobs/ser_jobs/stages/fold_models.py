@@ -1,6 +1,7 @@
 """The models of the cross-fit folds: stored beside the reward model, and kept from one attempt of the stage to the next."""
 
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from ser_core.api.stage import InputRole
@@ -8,7 +9,7 @@ from ser_core.errors import CorruptObject
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.manifest import OutputFile
-from ser_core.store.model_folder import BASE, FOLDS, MODEL
+from ser_core.store.model_folder import ADAPTER_CONFIG, BASE, FOLDS, MODEL
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.model_output import base_files, model_files
 from ser_jobs.stages.training_data import is_trained_on, starts_from
@@ -30,37 +31,46 @@ class FoldModels:
         """Folder of the weights that a fold's training starts from: the base's, or those of the fold's last model."""
         return self._context.fetch_folder(*self._source(fold))
 
-    def has(self, fold: int) -> bool:
-        """Whether an attempt has kept the fold's model."""
-        return self._checkpoints(fold).newest_step() is not None
+    def has(self, training: int) -> bool:
+        """Whether an attempt has kept the model of that training."""
+        return self._checkpoints(training).newest_step() is not None
 
-    def keep(self, fold: int, model: RewardModel) -> None:
-        """Keep a trained model, so that no later attempt trains it again. It is safe when this returns."""
+    def keep(self, training: int, fold: int, model: RewardModel) -> None:
+        """Keep a trained model, so that no later attempt trains it again. It is safe when this returns.
+
+        Args:
+            training: Number of the training in the plan.
+            fold: The fold that it holds back.
+            model: What it has made.
+        """
         if self._context.rank:
             return
         self._context.silent("keeping a fold's model")
-        made = f"{FOLDS}/{fold}"
-        model.store(self._context.workdir / made, base=self.start_of(fold), half=not is_trained_on(self._context))
+        folder = self._context.workdir / "trained" / str(training)
+        model.store(folder, base=self.start_of(fold), half=not is_trained_on(self._context))
         archive = self._context.workdir / _ARCHIVE
         with tarfile.open(archive, "w") as packed:
-            for name, path in model_files(self._context.workdir, made).items():
-                packed.add(path, name)
-        checkpoints = self._checkpoints(fold)
+            for name, path in model_files(folder.parent, folder.name).items():
+                packed.add(path, name.partition("/")[2])
+        checkpoints = self._checkpoints(training)
         checkpoints.save(0, {_ARCHIVE: archive})
         checkpoints.newest_step()
 
-    def files(self, folds: int) -> dict[str, Path]:
-        """The outputs ``folds/…``; what an earlier attempt has kept is fetched.
+    def files(self, trainings: Sequence[int]) -> dict[str, Path]:
+        """The outputs ``folds/…``: the models of these trainings, in the order of the folds. What an earlier attempt has kept is fetched.
 
         Raises:
             CorruptObject: A kept model is damaged.
         """
         found: dict[str, Path] = {}
-        for fold in range(folds):
-            made = f"{FOLDS}/{fold}"
-            if not (self._context.workdir / made).exists():
-                self._unpack(fold, self._context.workdir / made)
-            found |= model_files(self._context.workdir, made)
+        for fold, training in enumerate(trainings):
+            kept, folder = self._context.workdir / "trained" / str(training), self._context.workdir / FOLDS / str(fold)
+            if kept.exists():
+                folder.parent.mkdir(exist_ok=True)
+                kept.rename(folder)
+            else:
+                self._unpack(training, fold, folder)
+            found |= model_files(self._context.workdir, f"{FOLDS}/{fold}")
         return found
 
     def bases(self, folds: int) -> dict[str, OutputFile]:
@@ -71,18 +81,19 @@ class FoldModels:
             found |= base_files(self._context, role, name, f"{FOLDS}/{fold}")
         return found
 
-    def _unpack(self, fold: int, folder: Path) -> None:
-        kept = self._checkpoints(fold).newest(self._context.workdir / "kept" / str(fold))
+    def _unpack(self, training: int, fold: int, folder: Path) -> None:
+        kept = self._checkpoints(training).newest(self._context.workdir / "kept" / str(training))
         if kept is None:
             raise CorruptObject(f"the kept model of fold {fold} is damaged", hint="remove the stage's checkpoints, and it trains again")
+        folder.mkdir(parents=True)
         with tarfile.open(kept[1][_ARCHIVE]) as packed:
-            packed.extractall(self._context.workdir, filter="data")
-        if (folder / "adapter_config.json").exists():
+            packed.extractall(folder, filter="data")
+        if (folder / ADAPTER_CONFIG).exists():
             (folder / BASE).symlink_to(self.start_of(fold).resolve(), target_is_directory=True)
 
     def _source(self, fold: int) -> tuple[InputRole, str]:
         role = starts_from(self._context)
         return role, MODEL if role is InputRole.PREPARED else f"{FOLDS}/{fold}"
 
-    def _checkpoints(self, fold: int) -> CheckpointStore:
-        return self._context.checkpoints.of(f"fold-{fold}")
+    def _checkpoints(self, training: int) -> CheckpointStore:
+        return self._context.checkpoints.of(f"fold-{training}")

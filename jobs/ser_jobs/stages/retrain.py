@@ -10,17 +10,19 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ser_core.api.serrun import TrainingSpec
 from ser_core.api.stage import InputRole, RetrainMetrics
-from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PoolPair, TrainingStep, read_table
+from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, read_table
 from ser_core.errors import DataError
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
 from ser_core.learn.compute.process_group import give_weights, process_group
 from ser_core.learn.reward.reward_model import RewardModel, load
-from ser_core.learn.reward.training import TrainingPair, TrainingState, count_steps, train
+from ser_core.learn.reward.training import TrainingPair, TrainingState, train
 from ser_core.learn.trust.collapse import Fit, why_collapsed
 from ser_core.learn.trust.evaluation import evaluate
+from ser_core.learn.trust.search import best_trial
 from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.evaluated import Evaluated, out_of_fold, seen_dev, with_dev, write_evaluated
@@ -73,48 +75,63 @@ class _Retrain:
         self._fold_models = FoldModels(context)
         self._checked = [*_unlabeled(labeled(context)), *self._plan.sample] if self._plan.keeps_folds else _unlabeled(self._dev)
         evaluated = len(self._checked) + len(self._heldout)
-        self._progress = TrainingProgress(context, self._plan.work(self._training, evaluated), evaluated, precision.device)
+        longest = max(map(self._plan.last_training, self._plan.trials))
+        self._progress = TrainingProgress(context, self._plan.cross_fitting() + longest + evaluated, evaluated, precision.device)
         if self._plan.keeps_folds and not all(map(self._fold_models.has, range(self._progress.position.folds))):
             self._progress.start_anew()
 
     def run(self) -> StageOutput:
-        """Cross-fit, train, store, score, calibrate, evaluate."""
+        """Cross-fit, choose the settings, train until the model holds, evaluate."""
         for number in range(self._progress.position.folds, len(self._plan.folds)):
             self._cross_fit(number)
+        trial = best_trial([_margins(self._held_back(number)) for number in range(len(self._plan.trials))]) if self._plan.folds else 0
+        training = self._plan.trials[trial]
         while True:
-            history, truncated = self._train()
+            self._expect(training)
+            history, truncated = self._train(training)
             model = self._load_stored()
-            why = self._why_collapsed(model)
+            why = self._why_collapsed(model, trial)
             if not why or len(self._progress.position.collapsed) == REPEATED:
                 break
-            self._progress.repeat_training(why, self._plan.last_training(self._training) + len(self._checked))
-        found = self._evaluate(model)
-        role, folds = starts_from(self._context), len(self._plan.folds) if self._plan.keeps_folds else 0
-        metrics = RetrainMetrics(
-            notes=(
-                *((self._precision.note,) if self._precision.note else ()),
-                *self._plan.notes,
-                *self._told_of_collapses(why),
-                *found.notes,
-            ),
-            steps=self._plan.steps,
+            self._progress.repeat_training(why)
+        found = self._evaluate(model, trial)
+        kept = range(*self._plan.of_trial(trial).indices(len(self._plan.folds))) if self._plan.keeps_folds else ()
+        files = write_evaluated(self._context.workdir, found, history) | model_files(self._context.workdir)
+        return StageOutput(
+            files | (self._fold_models.files(kept) if self._context.rank == 0 else {}),
+            self._metrics(found, training, truncated, why),
+            {**base_files(self._context, starts_from(self._context)), **self._fold_models.bases(len(kept))},
+        )
+
+    def _metrics(self, found: Evaluated, training: TrainingSpec, truncated: int, why: str) -> RetrainMetrics:
+        searched = self._training.search is not None and self._context.spec.spec.loop.fold_count is not None
+        notes = (self._precision.note, *self._plan.notes, *self._told_of_collapses(why), *found.notes)
+        return RetrainMetrics(
+            notes=tuple(filter(None, notes)),
+            steps=self._plan.steps_of(training),
             seed_pairs=len(self._data.seed),
             self_labeled_pairs=len(self._data.self_labeled),
             truncated=truncated,
             temperature=found.temperature,
             dev=evaluate(found.dev, found.temperature, found.best_dev),
             heldout=evaluate(found.heldout, found.temperature, self._of_best("heldout_scores.parquet")),
-            folds=folds or None,
+            folds=self._plan.fold_count if self._plan.keeps_folds else None,
+            learning_rate=training.learning_rate if searched else None,
+            epochs=training.epochs if searched else None,
             trainings=1 + len(self._progress.position.collapsed),
             loss_gain=found.paired.gain if found.paired else None,
             loss_gain_error=found.paired.error if found.paired else None,
         )
-        files = write_evaluated(self._context.workdir, found, history) | model_files(self._context.workdir)
-        return StageOutput(
-            files | (self._fold_models.files(folds) if self._context.rank == 0 else {}),
-            metrics,
-            {**base_files(self._context, role), **self._fold_models.bases(folds)},
-        )
+
+    def _expect(self, training: TrainingSpec) -> None:
+        """Say how much work it is now that the settings are known, and how often the last training is repeated."""
+        repeated = len(self._progress.position.collapsed) * (self._plan.last_training(training) + len(self._checked))
+        evaluated = len(self._checked) + len(self._heldout)
+        self._progress.expect(self._plan.cross_fitting() + repeated + self._plan.last_training(training) + evaluated)
+
+    def _held_back(self, trial: int) -> list[PairScores]:
+        """What the folds of a trial make of the pairs that they have not seen."""
+        return [one for rows in self._progress.position.held_back[self._plan.of_trial(trial)] for one in rows]
 
     def _labeled(self, name: str) -> Sequence[LabeledPair]:
         return read_table(self._context.fetch(InputRole.PREPARED, name), LabeledPair)
@@ -144,41 +161,38 @@ class _Retrain:
     def _cross_fit(self, number: int) -> None:
         """Train one fold's model without the pairs that it holds back, then score these with it."""
         fold = self._plan.folds[number]
-        model = self._load_to_train(self._fold_models.start_of(number) if self._plan.keeps_folds else self._start)
-        self._fit(model, _encoded(model, fold.seen), count_steps(len(fold.seen), self._training))
+        model = self._load_to_train(self._fold_models.start_of(fold.number) if self._plan.keeps_folds else self._start)
+        self._fit(model, _encoded(model, fold.seen), fold.steps, fold.training)
         held_back = [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in fold.held_back]
         scores = self._progress.score_fold(model, [*held_back, *self._plan.sample])
         if self._plan.keeps_folds:
-            self._fold_models.keep(number, model)
-        self._progress.finish_fold(scores[: len(held_back)], [one.score_1 - one.score_2 for one in scores[len(held_back) :]])
+            self._fold_models.keep(number, fold.number, model)
+        self._progress.finish_fold(scores[: len(held_back)], _margins(scores[len(held_back) :]).tolist())
 
-    def _train(self) -> tuple[Sequence[TrainingStep], int]:
+    def _train(self, training: TrainingSpec) -> tuple[Sequence[TrainingStep], int]:
         """Train on everything and store the model; returns the steps and the number of truncated pairs.
 
         A training that is repeated takes the pairs in another order, at half the rate.
         """
-        times, training = len(self._progress.position.collapsed), self._training
+        times = len(self._progress.position.collapsed)
         settings = training.model_copy(update={"seed": training.seed + times, "learning_rate": training.learning_rate / 2**times})
         model = self._load_to_train(self._start)
         pairs = _encoded(model, self._plan.examples)
-        state = self._fit(model, pairs, self._plan.steps, settings)
+        state = self._fit(model, pairs, self._plan.steps_of(training), settings)
         self._context.silent("writing the model")
         if self._context.rank == 0:
             shutil.rmtree(self._context.workdir / MODEL, ignore_errors=True)
             model.store(self._context.workdir / MODEL, base=self._start, half=not is_trained_on(self._context))
         return state.history, sum(pair.better.truncated or pair.worse.truncated for pair in pairs)
 
-    def _why_collapsed(self, model: RewardModel) -> str:
+    def _why_collapsed(self, model: RewardModel, trial: int) -> str:
         """What is wrong with the trained model, beside its fold models; empty: nothing, or it has none."""
         if not self._plan.keeps_folds:
             return ""
-        position = self._progress.position
-        scores = self._progress.score_evaluated(model, self._checked, 0)
-        margins = np.array([one.score_1 - one.score_2 for one in scores])
-        seed = len(self._data.seed)
-        unseen = [position.held_back[one.id] for one in self._data.seed]
-        fit = Fit(margins[:seed], np.array([one.score_1 - one.score_2 for one in unseen]), margins[seed:], np.array(position.sampled))
-        return why_collapsed(fit)
+        margins, seed = _margins(self._progress.score_evaluated(model, self._checked, 0)), len(self._data.seed)
+        unseen = {one.id: one for one in self._held_back(trial)}
+        sampled = self._progress.position.sampled[self._plan.of_trial(trial)]
+        return why_collapsed(Fit(margins[:seed], _margins([unseen[one.id] for one in self._data.seed]), margins[seed:], np.array(sampled)))
 
     def _told_of_collapses(self, why: str) -> tuple[str, ...]:
         """Why the training was repeated, and whether that has helped."""
@@ -186,24 +200,24 @@ class _Retrain:
         told = tuple(f"training {number} collapsed: {one}" for number, one in enumerate(collapsed, 1))
         return (*told, f"it still does not hold after {len(collapsed) + 1} trainings: {why}") if why else told
 
-    def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int, training: TrainingSpec | None = None) -> TrainingState:
+    def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int, training: TrainingSpec) -> TrainingState:
         """Take the steps of the current training that the position does not have yet; returns the state after the last one."""
         resume = self._progress.position.training
-        state = train(model, pairs, training or self._training, steps=steps, watch=self._progress, resume=resume)
+        state = train(model, pairs, training, steps=steps, watch=self._progress, resume=resume)
         self._progress.finish_training(state)
         return state
 
-    def _evaluate(self, model: RewardModel) -> Evaluated:
+    def _evaluate(self, model: RewardModel, trial: int) -> Evaluated:
         """Dev and held-out scores, and how they are calibrated."""
         heldout = self._scored(model, self._heldout, len(self._checked))
+        held_back, best = self._held_back(trial), self._of_best("dev_scores.parquet")
         if self._plan.keeps_folds:
-            held_back = self._progress.position.held_back
-            return out_of_fold(labeled(self._context), held_back, heldout, self._of_best("dev_scores.parquet"), self._data.groups)
+            return out_of_fold(labeled(self._context), held_back, heldout, best, self._data.groups)
         dev = self._scored(model, self._dev, 0)
         self._context.silent("evaluating")
         if self._context.spec.spec.loop.fold_count is not None:
-            return seen_dev(dev, heldout, self._of_best("dev_scores.parquet"))
-        return with_dev(dev, heldout, self._progress.position.held_back, self._carried_forward(), self._of_best("dev_scores.parquet"))
+            return seen_dev(dev, heldout, best)
+        return with_dev(dev, heldout, held_back, self._carried_forward(), best)
 
     def _scored(self, model: RewardModel, pairs: Sequence[LabeledPair], first: int) -> list[EvaluatedPair]:
         scores = self._progress.score_evaluated(model, _unlabeled(pairs), first)
@@ -223,6 +237,10 @@ class _Retrain:
         if InputRole.BEST not in self._context.inputs:
             return None
         return read_table(self._context.fetch(InputRole.BEST, name), EvaluatedPair)
+
+
+def _margins(scores: Sequence[PairScores]) -> NDArray[np.float64]:
+    return np.array([one.score_1 - one.score_2 for one in scores], dtype=np.float64)
 
 
 def _unlabeled(pairs: Sequence[LabeledPair]) -> list[PoolPair]:

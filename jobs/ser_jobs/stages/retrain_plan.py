@@ -26,12 +26,21 @@ class Fold:
     """One training of the cross-fitting.
 
     Attributes:
+        number: Of the fold, from 0.
+        training: Its settings.
         seen: What it learns.
         held_back: Seed pairs that its model scores afterwards, since it has not seen them.
     """
 
+    number: int
+    training: TrainingSpec
     seen: Sequence[Example]
     held_back: Sequence[Example]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        return count_steps(len(self.seen), self.training)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +49,52 @@ class Plan:
 
     Attributes:
         examples: What the last training learns.
-        folds: Of the cross-fitting; empty where nothing is cross-fitted.
-        steps: Optimizer steps of the last training.
+        trials: Settings of the last training; of several the one whose folds do best is taken.
+        folds: Of the cross-fitting, trial by trial; empty where nothing is cross-fitted.
+        steps: Optimizer steps of the last training, where they do not follow from its settings.
         sample: Pairs of the pool on which the reward model must agree with its fold models.
         keeps_folds: Whether the fold models are stored, because they label.
         notes: What a user should know of the folds.
     """
 
     examples: Sequence[Example]
+    trials: Sequence[TrainingSpec]
     folds: Sequence[Fold]
-    steps: int
+    steps: int | None = None
     sample: Sequence[PoolPair] = ()
     keeps_folds: bool = False
     notes: tuple[str, ...] = ()
 
-    def work(self, training: TrainingSpec, evaluated: int) -> int:
-        """Pairs that pass through a model, counted once for each pass; ``evaluated`` of them in the evaluation."""
-        seen = [len(fold.seen) for fold in self.folds]
-        fitted = sum(_pairs_in_steps(count_steps(pairs, training), pairs, training.pairs_per_step) for pairs in seen)
-        scored = sum(len(fold.held_back) + len(self.sample) for fold in self.folds)
-        return fitted + scored + self.last_training(training) + evaluated
+    @property
+    def fold_count(self) -> int:
+        """Folds of one trial."""
+        return len(self.folds) // len(self.trials)
+
+    def of_trial(self, trial: int) -> slice:
+        """Places of a trial's folds among ``folds``."""
+        return slice(trial * self.fold_count, (trial + 1) * self.fold_count)
+
+    def steps_of(self, training: TrainingSpec) -> int:
+        """Optimizer steps of the last training with these settings."""
+        return self.steps or count_steps(len(self.examples), training)
+
+    def cross_fitting(self) -> int:
+        """Pairs that pass through a model in the cross-fitting, counted once for each pass."""
+        fitted = sum(_pairs_in_steps(fold.steps, len(fold.seen), fold.training.pairs_per_step) for fold in self.folds)
+        return fitted + sum(len(fold.held_back) + len(self.sample) for fold in self.folds)
 
     def last_training(self, training: TrainingSpec) -> int:
-        """The same of the last training alone."""
-        return _pairs_in_steps(self.steps, len(self.examples), training.pairs_per_step)
+        """The same of the last training with these settings."""
+        return _pairs_in_steps(self.steps_of(training), len(self.examples), training.pairs_per_step)
+
+
+def trials_of(training: TrainingSpec) -> list[TrainingSpec]:
+    """The settings that a search tries; without one there is one trial."""
+    search = training.search
+    if search is None:
+        return [training]
+    rates, epochs = search.learning_rates or (training.learning_rate,), search.epochs or (training.epochs,)
+    return [training.model_copy(update={"learning_rate": rate, "epochs": count}) for rate in rates for count in epochs]
 
 
 def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
@@ -77,13 +108,11 @@ def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
     Raises:
         DataError: All labelled pairs are in one group, so that no fold can be held back.
     """
-    examples = [*data.seed, *data.self_labeled]
-    steps = stage.steps or count_steps(len(examples), stage.spec.training)
-    wanted = stage.spec.loop.fold_count
+    examples, wanted = [*data.seed, *data.self_labeled], stage.spec.loop.fold_count
     if stage.stage is not StageKind.RETRAIN:
-        return Plan(examples, (), steps)
+        return Plan(examples, (data.training,), (), stage.steps)
     if wanted is None:
-        return Plan(examples, _seed_folds(stage, data, dev), steps)
+        return Plan(examples, (data.training,), _seed_folds(stage, data, dev))
     groups = len(set(data.groups.values()))
     if groups < 2:
         raise DataError(
@@ -92,16 +121,19 @@ def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
             hint="give more seed pairs, or a data.source.splitBy that makes smaller groups",
         )
     notes = () if groups >= wanted else (f"the labelled pairs are in {groups} groups, so there are {groups} folds in place of {wanted}",)
-    folds = _group_folds(data, min(groups, wanted), stage.spec.training.seed)
-    return Plan(examples, folds, steps, data.sample, keeps_folds=True, notes=notes)
+    trials = trials_of(data.training) if stage.iteration == 0 else [data.training]
+    folds = [fold for training in trials for fold in _group_folds(data, min(groups, wanted), training)]
+    return Plan(examples, trials, folds, None, data.sample, keeps_folds=True, notes=notes)
 
 
-def _group_folds(data: TrainingData, count: int, seed: int) -> list[Fold]:
+def _group_folds(data: TrainingData, count: int, training: TrainingSpec) -> list[Fold]:
     """Folds of whole groups, each with the self-labels of its own lineage."""
-    fold_of = folds_of_groups(data.groups, count, seed)
+    fold_of = folds_of_groups(data.groups, count, training.seed)
     own = dict(enumerate(data.of_folds))
     return [
         Fold(
+            number=fold,
+            training=training,
             seen=[*(one for one in data.seed if fold_of[one.id] != fold), *own.get(fold, ())],
             held_back=[one for one in data.seed if fold_of[one.id] == fold],
         )
@@ -112,11 +144,14 @@ def _group_folds(data: TrainingData, count: int, seed: int) -> list[Fold]:
 def _seed_folds(stage: StageSpec, data: TrainingData, dev: int) -> list[Fold]:
     if stage.iteration or dev >= CROSS_FIT_BELOW or stage.spec.loop.rule is not Rule.CALIBRATED:
         return []
-    fold_of = folds([one.prompt for one in data.seed], stage.spec.training.seed)
+    fold_of = folds([one.prompt for one in data.seed], data.training.seed)
     if len(np.unique(fold_of)) < FOLDS:
         return []
     numbered = list(zip(fold_of, data.seed, strict=True))
-    return [Fold([one for of, one in numbered if of != fold], [one for of, one in numbered if of == fold]) for fold in range(FOLDS)]
+    return [
+        Fold(fold, data.training, [one for of, one in numbered if of != fold], [one for of, one in numbered if of == fold])
+        for fold in range(FOLDS)
+    ]
 
 
 def _pairs_in_steps(steps: int, pairs: int, pairs_per_step: int) -> int:

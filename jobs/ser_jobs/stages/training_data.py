@@ -1,10 +1,10 @@
 """What a retrain or a control learns from, and from which weights (docs/architecture.md, "Learning rules")."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ser_core.api.serrun import Rule
-from ser_core.api.stage import InputRole
+from ser_core.api.serrun import Rule, TrainingSpec
+from ser_core.api.stage import InputRole, RetrainMetrics
 from ser_core.api.status import StageKind
 from ser_core.data.tables import Decision, FoldDecision, HiddenLabel, LabeledPair, PairGroup, PairScores, PoolPair, read_table
 from ser_core.errors import SpecError
@@ -39,16 +39,32 @@ class TrainingData:
     """Group of each pair of ``seed``, where folds must not tear groups apart."""
     sample: Sequence[PoolPair] = ()
     """Some pairs of the pool, on which models are compared without labels."""
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    """Settings of the training: those of the spec, or what an earlier search has found."""
 
 
 def training_data(context: StageContext) -> TrainingData:
-    """The pairs that this stage trains on.
+    """The pairs that this stage trains on, and the settings.
 
     Rule `paper`: a pair that both this loop and the one before kept is learnt once, with its newer label.
 
     Raises:
         SpecError: The control `full` needs human labels of the pool, and there are none.
     """
+    return replace(_pairs(context), training=_settings(context))
+
+
+def _settings(context: StageContext) -> TrainingSpec:
+    """Settings of the spec; where the seed model has searched for them, what it has found: each model hands that on to the next."""
+    training = context.spec.spec.training
+    role = InputRole.LABELER if context.spec.stage is StageKind.RETRAIN else InputRole.BEST
+    found = context.inputs[role].metrics if training.search is not None and role in context.inputs else None
+    if not isinstance(found, RetrainMetrics) or found.learning_rate is None or found.epochs is None:
+        return training
+    return training.model_copy(update={"learning_rate": found.learning_rate, "epochs": found.epochs})
+
+
+def _pairs(context: StageContext) -> TrainingData:
     iteration = context.spec.iteration
     if context.spec.stage is not StageKind.RETRAIN:
         return _of_control(context)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Position:
     Attributes:
         scores: Of the chosen and the rejected answer of every evaluation pair, shape (pairs, 2). NaN: not computed yet.
         folds: Cross-fit folds that are finished, that is trained and scored.
-        held_back: What the finished folds make of the pairs that they held back, by pair id; the answer that is labelled better first.
+        held_back: What each finished fold makes of the pairs that it held back; the answer that is labelled better first.
         sampled: Margins of the pool's sample by each finished fold, in the order of the folds.
         collapsed: Why the last training was repeated, once for each time.
         steps_before: Optimizer steps of the finished folds.
@@ -34,7 +34,7 @@ class Position:
 
     scores: Scores
     folds: int = 0
-    held_back: Mapping[str, PairScores] = field(default_factory=dict)
+    held_back: Sequence[Sequence[PairScores]] = ()
     sampled: Sequence[Sequence[float]] = ()
     collapsed: Sequence[str] = ()
     steps_before: int = 0
@@ -64,7 +64,7 @@ class Position:
         return replace(
             self,
             folds=self.folds + 1,
-            held_back={**self.held_back, **{one.id: one for one in held_back}},
+            held_back=(*self.held_back, tuple(held_back)),
             sampled=(*self.sampled, sampled),
             steps_before=self.step,
             answers=self.answers + 2 * (len(held_back) + len(sampled)),
@@ -85,7 +85,7 @@ class Position:
     def write(self, folder: Path) -> dict[str, Path]:
         """Write the files of a checkpoint into a folder; returns them by name."""
         files = {name: folder / name for name in ("progress.json", "scores.npy")}
-        scores = [[one.id, one.score_1, one.score_2, one.tokens_1, one.tokens_2] for one in self.held_back.values()]
+        scores = [[[one.id, one.score_1, one.score_2, one.tokens_1, one.tokens_2] for one in rows] for rows in self.held_back]
         numbers = {
             "folds": self.folds,
             "heldBack": scores,
@@ -105,7 +105,7 @@ class Position:
         return cls(
             scores=np.load(files["scores.npy"], allow_pickle=False),
             folds=numbers["folds"],
-            held_back={one.id: one for one in _held_back(numbers)},
+            held_back=_held_back(numbers),
             sampled=tuple(map(tuple, numbers.get("sampled", ()))),
             collapsed=tuple(numbers.get("collapsed", ())),
             steps_before=numbers["stepsBefore"],
@@ -114,11 +114,11 @@ class Position:
         )
 
 
-def _held_back(numbers: Mapping[str, Any]) -> list[PairScores]:
-    """The scores in a checkpoint; one of version 0.1.0 has the margins alone."""
+def _held_back(numbers: Mapping[str, Any]) -> Sequence[Sequence[PairScores]]:
+    """The scores in a checkpoint; one of version 0.1.0 has the margins alone, those of all folds together."""
     if "heldBack" in numbers:
-        return [PairScores(*row) for row in numbers["heldBack"]]
-    return [PairScores(name, margin, 0.0, 0, 0) for name, margin in numbers["margins"].items()]
+        return tuple(tuple(PairScores(*row) for row in rows) for rows in numbers["heldBack"])
+    return (tuple(PairScores(name, margin, 0.0, 0, 0) for name, margin in numbers["margins"].items()),)
 
 
 def count_known(scores: Scores) -> int:

@@ -24,7 +24,7 @@ class TrainingProgress(StageWatch):
 
     Args:
         context: Where progress is shown and checkpoints are kept.
-        total: Pairs that pass through a model in all.
+        total: Pairs that pass through a model in all, as far as that is known.
         evaluated: Evaluation pairs, dev and held-out.
         device: Where models are computed.
     """
@@ -61,11 +61,14 @@ class TrainingProgress(StageWatch):
         """The current fold is finished; its held-back pairs have these scores, and the sample of the pool these margins."""
         self.position = self.position.after_fold(held_back, sampled)
 
-    def repeat_training(self, why: str, pairs: int) -> None:
-        """The last training is repeated, which takes so many more pairs."""
+    def repeat_training(self, why: str) -> None:
+        """The last training is repeated."""
         self._context.reporter.event("collapsed", message=why)
         self.position = self.position.after_collapse(why)
-        self._total += pairs
+
+    def expect(self, total: int) -> None:
+        """So many pairs pass through a model in all, as it has turned out."""
+        self._total = total
         self._show()
 
     def start_anew(self) -> None:

@@ -117,6 +117,8 @@ def unused(spec: SERRunSpec) -> Iterator[str]:
         yield "loop.stopping.minGain is not used: rule calibrated compares log losses, with their standard error"
     if spec.loop.fold_count is None and spec.loop.folds is not None:
         yield f"loop.folds is not used: rule {spec.loop.rule} has none"
+    if spec.loop.fold_count is None and spec.training.search is not None:
+        yield "training.search is not used: only rule calibrated with folds can tell which settings are better"
 
 
 def check_server(run: SERRun, file: Path, place: Place) -> Check:

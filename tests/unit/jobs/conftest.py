@@ -94,6 +94,7 @@ class RunWorkshop:
         policy: dict[str, Any] | None = None,
         adapter: dict[str, Any] | None = None,
         epochs: int = 2,
+        search: dict[str, Any] | None = None,
         steps: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
         rank: int = 0,
@@ -104,7 +105,7 @@ class RunWorkshop:
             {
                 "rewardModel": {"base": "hf://organisation/model", "maxLength": 64, "precision": "fp32", "adapter": adapter},
                 "data": {"source": {"uri": "hf://organisation/data"}},
-                "training": {"pairsPerStep": 8, "tokensPerBatch": 256, "learningRate": 0.01, "epochs": epochs},
+                "training": {"pairsPerStep": 8, "tokensPerBatch": 256, "learningRate": 0.01, "epochs": epochs, "search": search},
                 "loop": {
                     "rule": rule,
                     "folds": folds,

@@ -178,6 +178,7 @@ def test_without_probe_only_the_spec_is_read(ser, on_cluster):
 @pytest.mark.parametrize(
     ("data", "loop", "named"),
     [
+        ({}, {"rule": "paper", "search": True}, ["training.search"]),
         ({"devFraction": 0.4}, {"stopping": {"minGain": 0.01}}, ["data.devFraction", "loop.stopping.minGain"]),
         ({"devFraction": 0.4}, {"thresholds": {"targetPrecision": 0.8}}, []),
         ({"devFraction": 0.4}, {"rule": "paper", "folds": 3}, ["loop.folds"]),
@@ -185,6 +186,7 @@ def test_without_probe_only_the_spec_is_read(ser, on_cluster):
     ],
 )
 def test_fields_that_the_rule_does_not_use_are_named(data, loop, named):
-    spec = {"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://a/c"}, **data}, "loop": loop}
+    training = {"search": {"epochs": [1]}} if loop.pop("search", False) else {}
+    spec = {"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://a/c"}, **data}, "loop": loop, "training": training}
     told = list(unused(SERRunSpec.model_validate({**spec, "storage": {"uri": "s3://bucket/p"}})))
     assert [line.split()[0] for line in told] == named

@@ -109,7 +109,8 @@ def test_interrupted_anywhere_and_resumed_it_makes_the_same_files(workshop):
             workshop.run(retrain.body, *kind, stopping=lambda asked=asked, share=share: next(asked) >= int(share * total), **FOLDS)
         again = count()
         assert digests(workshop.run(retrain.body, *kind, stopping=lambda again=again: next(again) < 0, **FOLDS)) == undisturbed
-        assert next(again) <= total - int(share * total) + 1  # nothing is computed twice but what was cut short
+        # Nothing is computed twice but what was cut short: a step, or what a fold scores.
+        assert next(again) <= total - int(share * total) + 6
         workshop.context(*kind).checkpoints.delete_all()
 
 
@@ -228,6 +229,26 @@ def test_a_collapsed_model_is_trained_again_in_another_order_at_half_the_rate_an
     with pytest.raises(Interrupted):
         workshop.run(retrain.body, StageKind.RETRAIN, 0, stopping=in_the_second_training, **FOLDS)
     assert digests(workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)) == digests(output)
+
+
+def test_the_seed_model_takes_the_settings_whose_folds_do_best_and_later_loops_keep_them(workshop, learnt):
+    search = {"search": {"learningRates": [1e-6, 0.01], "epochs": [2]}, **FOLDS}
+    seed_model = workshop.run(retrain.body, StageKind.RETRAIN, 0, epochs=1, **search)
+    assert len(learnt) == 2 * 2 + 1
+    assert (seed_model.metrics.learning_rate, seed_model.metrics.epochs) == (0.01, 2)
+    learnt.clear()
+    *_, later = a_loop(workshop, 1, seed_model, epochs=1, search=search["search"])
+    assert len(learnt) == 3
+    assert (later.metrics.learning_rate, later.metrics.epochs, later.metrics.steps) == (0.01, 2, 12)
+    control = workshop.run(retrain.body, StageKind.CONTROL_SEED_ONLY, 0, epochs=1, **search)
+    assert control.metrics.steps == 10
+
+
+def test_what_a_search_takes_is_what_these_settings_make_alone(workshop):
+    searched = workshop.run(retrain.body, StageKind.RETRAIN, 0, search={"learningRates": [1e-6, 0.01]}, **FOLDS)
+    workshop.context(StageKind.RETRAIN).checkpoints.delete_all()
+    assert digests(searched) == digests(workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS))
+    assert workshop.events.shown[-1][0] == workshop.events.shown[-1][1]
 
 
 def test_a_model_that_collapses_every_time_is_stored_and_said_to_be_collapsed(workshop, monkeypatch):

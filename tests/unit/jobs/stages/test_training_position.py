@@ -23,7 +23,14 @@ def test_a_finished_fold_leaves_its_scores_and_the_number_of_its_steps():
 
     assert (trained.folds, trained.step, trained.answers) == (0, 2, 32)
     assert (finished.folds, finished.step, finished.answers, finished.training) == (2, 2, 36, None)
-    assert finished.held_back == {"seed01": SCORES, "seed02": PairScores("seed02", 0.0, 0.25, 4, 5)}
+    assert finished.held_back == ((SCORES,), (PairScores("seed02", 0.0, 0.25, 4, 5),))
+
+
+def test_a_collapsed_model_is_forgotten_but_not_its_steps():
+    trained = Position.start(3).after_step(8).after_step(8).with_training(STATE).with_scores(0, np.ones((3, 2)))
+    again = trained.after_collapse("bad")
+    assert (again.training, again.step, again.answers, again.collapsed) == (None, 2, trained.answers, ("bad",))
+    assert np.isnan(again.scores).all()
 
 
 def test_scores_of_the_evaluation_count_once():
@@ -38,11 +45,12 @@ def test_scores_of_the_evaluation_count_once():
 
 @pytest.mark.parametrize("state", [STATE, None])
 def test_a_checkpoint_gives_back_the_position(tmp_path, state):
-    position = Position(np.array([[0.5, np.nan]]), 1, {"seed01": SCORES}, 3, 49, state)
+    position = Position(np.array([[0.5, np.nan]]), 1, ((SCORES,),), ((0.5, -1.0),), ("bad",), 3, 49, state)
 
     read = Position.read(position.write(tmp_path))
 
-    assert (read.folds, read.held_back, read.step, read.answers) == (1, {"seed01": SCORES}, position.step, 49)
+    assert (read.folds, read.held_back, read.step, read.answers) == (1, ((SCORES,),), position.step, 49)
+    assert (read.sampled, read.collapsed) == (((0.5, -1.0),), ("bad",))
     np.testing.assert_array_equal(read.scores, position.scores)
     assert (read.training is None) == (state is None)
     if state:
@@ -51,12 +59,13 @@ def test_a_checkpoint_gives_back_the_position(tmp_path, state):
 
 
 def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_path):
-    files = Position(np.zeros((1, 2)), 1, {"seed01": SCORES}, 3, 49, STATE).write(tmp_path)
+    files = Position(np.zeros((1, 2)), 1, ((SCORES,),), ((0.5,),), (), 3, 49, STATE).write(tmp_path)
 
     assert {name: path.name for name, path in files.items()} == {
         name: name for name in ("progress.json", "scores.npy", "state.safetensors", "history.json")
     }
     told = {"folds": 1, "stepsBefore": 3, "answers": 49}
-    assert json.loads(files["progress.json"].read_text()) == {**told, "heldBack": [["seed01", 0.5, 0.0, 3, 2]]}
+    new = {"heldBack": [[["seed01", 0.5, 0.0, 3, 2]]], "sampled": [[0.5]], "collapsed": []}
+    assert json.loads(files["progress.json"].read_text()) == {**told, **new}
     files["progress.json"].write_text(json.dumps({**told, "margins": {"seed01": 0.5}}))
-    assert Position.read(files).held_back == {"seed01": PairScores("seed01", 0.5, 0.0, 0, 0)}, "version 0.1.0 kept the margins alone"
+    assert Position.read(files).held_back == ((PairScores("seed01", 0.5, 0.0, 0, 0),),), "version 0.1.0 kept the margins alone"

@@ -150,8 +150,9 @@ def _run_cross_fitted(workshop, run):
         workshop.give_output(role, replace(seed, metrics=seed.metrics.model_copy()))
     workshop.give_output(InputRole.LABELS, run(label.body, StageKind.LABEL, 1, **folds))
     workshop.give_output(InputRole.KEPT, run(filter_stage.body, StageKind.FILTER, 1, **folds))
-    run(retrain.body, StageKind.RETRAIN, 1, retrain_from="previous", **folds)
-    run(retrain.body, StageKind.CONTROL_SEED_ONLY, steps=2, **folds)
+    search = {"search": {"epochs": [1]}, **folds}
+    run(retrain.body, StageKind.RETRAIN, 1, retrain_from="previous", **search)
+    run(retrain.body, StageKind.CONTROL_SEED_ONLY, steps=2, **search)
 
 
 def to_prepare(workshop, tmp_path, tiny_model, qwen, pairs_file):

@@ -1,9 +1,10 @@
-"""A reward model that has fallen apart is found by comparison with its fold models."""
+"""What fold models tell: that a reward model has fallen apart, and which settings are the better ones."""
 
 import numpy as np
 import pytest
 
 from ser_core.learn.trust.collapse import Fit, why_collapsed
+from ser_core.learn.trust.search import best_trial
 
 
 def fit(seen=0.9, unseen=0.8, noise=0.5, pairs=200, seed=100):
@@ -35,3 +36,12 @@ def test_models_that_are_all_coins_are_not_told_apart():
     random = np.random.default_rng(1)
     coins = Fit(random.normal(size=60), random.normal(size=60), random.normal(size=200), random.normal(size=(4, 200)))
     assert why_collapsed(coins) == ""
+
+
+def test_the_trial_with_the_lowest_log_loss_is_taken_whatever_the_scale_of_its_scores():
+    random = np.random.default_rng(0)
+    weak, good = 0.3 + random.normal(size=300), 1.5 + random.normal(size=300)
+    assert best_trial([weak, 40 * good]) == 1
+    assert best_trial([good, weak]) == 0
+    assert best_trial([good, good]) == 0
+    assert best_trial([weak]) == 0
