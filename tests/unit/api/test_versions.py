@@ -113,7 +113,7 @@ def test_what_is_always_sent_is_sent_when_it_has_its_default(monkeypatch):
     ("change", "named"),
     [
         ({"spec": {**MINIMAL, "judge": {"model": "x"}}}, "spec.judge"),
-        ({"spec": {**MINIMAL, "training": {"search": {}}}}, "spec.training.search"),
+        ({"spec": {**MINIMAL, "training": {"curriculum": {}}}}, "spec.training.curriculum"),
         ({"spec": {**MINIMAL, "loop": {"rule": "oracle"}}}, "spec.loop.rule"),
         ({"later": 1}, "later"),
         ({"version": 2}, "version"),
@@ -182,7 +182,7 @@ def test_a_result_of_a_later_version_is_read():
 def test_the_object_of_a_run_keeps_what_a_later_version_has_written():
     document = SERRun(metadata={"name": "a"}, spec=MINIMAL, status=SERRunStatus.model_validate(LATER)).written()
     document["later"] = 1
-    document["spec"] |= {"judge": {"model": "x"}, "training": {**document["spec"]["training"], "search": {"epochs": [1, 2]}}}
+    document["spec"] |= {"judge": {"model": "x"}, "training": {**document["spec"]["training"], "curriculum": {"epochs": [1, 2]}}}
 
     run = SERRun.read(document)
 
@@ -190,10 +190,10 @@ def test_the_object_of_a_run_keeps_what_a_later_version_has_written():
 
 
 def test_fields_that_are_not_known_are_told_apart_from_wrong_ones():
-    document = {**MINIMAL, "training": {"epochs": 3, "search": 1}, "loop": {"thresholds": {"top": 1}}, "judge": None}
+    document = {**MINIMAL, "training": {"epochs": 3, "curriculum": 1}, "loop": {"thresholds": {"top": 1}}, "judge": None}
     spec, unknown = read_known(SERRunSpec, document)
     assert spec.training.epochs == 3
-    assert {one.field for one in unknown} == {"training.search", "loop.thresholds.top", "judge"}
+    assert {one.field for one in unknown} == {"training.curriculum", "loop.thresholds.top", "judge"}
     with pytest.raises(ValueError, match="epochs"):
         read_known(SERRunSpec, {**document, "training": {"epochs": 0}})
 

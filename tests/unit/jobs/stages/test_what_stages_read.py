@@ -153,6 +153,8 @@ def _run_cross_fitted(workshop, run):
     search = {"search": {"epochs": [1]}, **folds}
     run(retrain.body, StageKind.RETRAIN, 1, retrain_from="previous", **search)
     run(retrain.body, StageKind.CONTROL_SEED_ONLY, steps=2, **search)
+    for role in (InputRole.LABELER, InputRole.BEST, InputRole.LABELS, InputRole.KEPT):
+        del workshop._inputs[role]
 
 
 def to_prepare(workshop, tmp_path, tiny_model, qwen, pairs_file):

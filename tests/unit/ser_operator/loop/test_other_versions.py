@@ -48,7 +48,7 @@ def test_a_run_of_a_later_version_goes_on_and_keeps_what_that_has_written(operat
     ("spec", "named"),
     [
         ({"judge": {"model": "x"}}, "spec.judge"),
-        ({"training": {"search": 1}}, "spec.training.search"),
+        ({"training": {"curriculum": 1}}, "spec.training.curriculum"),
         ({"loop": {"rule": "oracle"}}, "spec.loop.rule"),
     ],
 )
