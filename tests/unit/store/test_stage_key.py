@@ -246,7 +246,9 @@ def test_a_later_version_of_an_algorithm_has_another_key(monkeypatch):
 
 def test_a_field_at_its_default_is_as_one_left_out():
     """So a field of a later version, left at its default, changes no key."""
-    assert leaves(SERRunSpec.model_validate({**FULL, "training": {**FULL["training"], "epochs": 2}})) == leaves(SERRunSpec.model_validate(FULL))
+    assert leaves(SERRunSpec.model_validate({**FULL, "training": {**FULL["training"], "epochs": 2}})) == leaves(
+        SERRunSpec.model_validate(FULL)
+    )
 
 
 def test_what_differs_is_told_in_words():
