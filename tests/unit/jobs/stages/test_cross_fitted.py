@@ -1,7 +1,6 @@
 """Rule calibrated in its stages: fold models that never see their fold, in no loop; what they label; what decides."""
 
 import hashlib
-import random
 from itertools import count
 
 import numpy as np
@@ -16,7 +15,6 @@ from ser_core.data.tables import (
     EvaluatedPair,
     FoldDecision,
     FoldScores,
-    LabeledPair,
     PairGroup,
     PairScores,
     PoolPair,
@@ -180,31 +178,6 @@ def test_an_adapter_of_a_fold_goes_on_from_the_same_folds_adapter(workshop):
     own = workshop.context(StageKind.RETRAIN).inputs[InputRole.LABELER].outputs["folds/1/adapter_model.safetensors"]
     assert output.stored["folds/1/base/adapter_model.safetensors"] == own
     assert "folds/1/adapter_model.safetensors" in output.files
-
-
-def test_a_seed_of_random_labels_stays_a_coin_out_of_fold_in_every_loop(workshop, bert):
-    """The pool repeats the seed, so whatever a fold's model got of that fold's labels would show at once."""
-    draw = random.Random(4)
-
-    def answer():
-        return " ".join(f"w{draw.randrange(2, 60)}" for _ in range(4))
-
-    pairs = [LabeledPair(f"seed{number:03}", f"w{number % 60}", answer(), answer(), "here") for number in range(96)]
-    workshop.tables |= {
-        "seed.parquet": (LabeledPair, pairs[:72]),
-        "dev.parquet": (LabeledPair, pairs[72:]),
-        "groups.parquet": (PairGroup, [PairGroup(pair.id, pair.id) for pair in pairs]),
-        "pool.parquet": (PoolPair, [PoolPair(f"pool-{pair.id}", pair.prompt, pair.chosen, pair.rejected, "") for pair in pairs]),
-    }
-    workshop.tables.pop("pool_labels.parquet")
-    workshop.give(InputRole.PREPARED, workshop.tables, bert)
-    model = workshop.run(retrain.body, StageKind.RETRAIN, 0, epochs=8, **FOLDS)
-    accuracies = [model.metrics.dev.accuracy]
-    for number in (1, 2):
-        *_, model = a_loop(workshop, number, model, epochs=8)
-        accuracies.append(model.metrics.dev.accuracy)
-    bound = 3.3 * 0.5 / 96**0.5
-    assert all(abs(accuracy - 0.5) < bound for accuracy in accuracies), accuracies
 
 
 def test_a_collapsed_model_is_trained_again_in_another_order_at_half_the_rate_and_that_is_said(workshop, monkeypatch):
