@@ -107,7 +107,8 @@ def gradient_bytes(training: Training, stage: int, processes: int) -> Amounts:
 
 def backward_bytes(training: Training, sharding: Sharding, processes: int) -> tuple[Amounts, ...]:
     """What the passes through the layers, and through a language model's output layer, need beside states and gradients."""
-    buckets = amounts({"buckets": _buckets(training, sharding.stage) if processes > 1 and sharding.stage else 0})
+    bucket = NUMBER * training.bucket if processes > 1 else 0
+    buckets = amounts({"buckets": (0, bucket, bucket, 2 * bucket)[sharding.stage]})
     layers = amounts(
         {
             "activations": activation_bytes(training.shape, training.batch, recompute=sharding.recompute),
@@ -115,7 +116,16 @@ def backward_bytes(training: Training, sharding: Sharding, processes: int) -> tu
             "gathered layers": (HALF if training.narrow else NUMBER) * training.gathered if sharding.stage == 3 else 0,
         }
     )
-    return (buckets + layers, buckets + _output(training, sharding)) if training.logits else (buckets + layers,)
+    passes = [buckets + layers]
+    if training.logits:
+        passes.append(buckets + _output(training, sharding))
+    if sharding.stage == 2:
+        # Gradients that are not cut yet fill a second bucket. By then the layers that they belong to have freed what they had kept.
+        left = 1 - training.bucket / max(1, training.trainable)
+        one = layer_bytes(training.shape, training.batch) * training.batch.tokens
+        kept = amounts({name: size * left for name, size in layers.parts.items()})
+        passes.append(amounts({"buckets": 2 * bucket, "activations": one * (1 - left)}) + kept)
+    return tuple(passes)
 
 
 def shardings(processes: int) -> Iterator[Sharding]:
@@ -184,8 +194,3 @@ def _output(training: Training, sharding: Sharding) -> Amounts:
             "gradient of the output layer": NUMBER * matrix if learns else 0,
         }
     )
-
-
-def _buckets(training: Training, stage: int) -> float:
-    """Gradients on their way: a flat copy, and from stage 2 on those that are not cut yet."""
-    return NUMBER * training.bucket * (1 if stage < 2 else 2)
