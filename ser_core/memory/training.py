@@ -75,7 +75,7 @@ def training_of(shape: ModelShape, adapter: AdapterSpec | None, batch: MicroBatc
     """The training of a scoring network: all its weights, or an adapter beside frozen ones."""
     if adapter is None:
         return Training(shape, shape.weights, 0, batch)
-    return Training(shape, adapter.rank * shape.sides + shape.hidden, shape.weights, batch)
+    return Training(shape, adapter.rank * shape.sides + shape.hidden, shape.weights, batch, narrow=batch.half)
 
 
 def logits_together(shape: ModelShape, batch: MicroBatch) -> int:

@@ -3,7 +3,7 @@
 from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
-from ser_core.learn.compute.precision import detect, gpu_memory, narrow_frozen, set_up_process
+from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
 from ser_core.learn.compute.pretrained import store
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.policy import load_causal
@@ -36,8 +36,7 @@ def body(context: StageContext) -> StageOutput | None:
     seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
     training = context.spec.spec.training
     context.silent("loading the policy")
-    network, tokenizer = load_causal(base, precision, adapter=policy.adapter, seed=training.seed)
-    narrow_frozen(network, precision)
+    network, tokenizer = load_causal(base, precision, adapter=policy.adapter, seed=training.seed, narrow=True)
     rows = encode_demonstrations(
         tokenizer,
         [pair.prompt for pair in seed],

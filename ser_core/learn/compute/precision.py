@@ -92,11 +92,14 @@ def narrow_frozen(network: Any, precision: Precision) -> Any:
     """Keep the matrices that do not learn in the type in which they are multiplied; also those below an adapter.
 
     Autocast would convert them to the same bits again and again, from twice the memory. Embeddings, norms and what shares its weights with
-    the embeddings stay fp32: they are added, not multiplied.
+    the embeddings stay fp32: they are added, not multiplied. So does what the base's files lack, since it is stored with an adapter.
     """
     if precision.autocast is not None:
+        plain = without_adapter(network)
+        lacking = set(getattr(plain, "lacking", ()))
+        new = {id(weight) for name, weight in plain.named_parameters() if name.replace(".base_layer.", ".") in lacking}
         for weight in _multiplied(network):
-            if not weight.requires_grad:
+            if not weight.requires_grad and id(weight) not in new:
                 weight.data = weight.data.to(precision.autocast)
     return network
 

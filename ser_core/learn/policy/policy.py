@@ -17,7 +17,7 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.pieces import Pieces
-from ser_core.learn.compute.precision import Precision, freeze
+from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen
 from ser_core.learn.compute.pretrained import export, load_network, store
 from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.policy.batches import Sequences
@@ -108,8 +108,12 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
     return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network, precision), pieces)
 
 
-def load_causal(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> tuple[Any, Any]:
+def load_causal(
+    folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0, narrow: bool = False
+) -> tuple[Any, Any]:
     """A causal language model to train, on its device, and its tokenizer. Arguments as in `load_policy`.
+
+    With ``narrow`` it is `narrow_frozen` before it gets there: its device may have no room for it in fp32.
 
     Raises:
         SpecError: transformers cannot load the folder as a causal language model.
@@ -120,6 +124,8 @@ def load_causal(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
         from peft import get_peft_model
 
         network = get_peft_model(network, lora(adapter, "CAUSAL_LM"))
+    if narrow:
+        narrow_frozen(network, precision)
     return network.to(precision.device).eval(), tokenizer
 
 

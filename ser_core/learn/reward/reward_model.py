@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
-from ser_core.learn.compute.precision import Precision, autocast, freeze
+from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen
 from ser_core.learn.compute.pretrained import export, last_token, load_network, store, told_of_the_model
 from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.reward.batching import Batch
@@ -80,7 +80,8 @@ def load(
         precision: How to compute it.
         max_length: Tokens of prompt and answer together; models with fewer positions lower it.
         seed: Seed of a new head and of the adapter; not used where the folder holds a reward model already.
-        adapter: Train a LoRA adapter on all linear layers, and the head, in place of all weights.
+        adapter: Train a LoRA adapter on all linear layers, and the head, in place of all weights. It learns the same bits whatever the
+            precision of what lies below it (`narrow_frozen`).
         frozen: Only to score with. Its scores are the same to the last bit, with half of the memory where products are bf16.
 
     Raises:
@@ -100,7 +101,7 @@ def load(
     with told_of_the_model("rewardModel.base", "its tokenizer cannot be used"):
         encoder = Encoder(tokenizer, min(max_length, limit - 1))
     if adapter is not None:
-        network = adapt_scorer(network, adapter)
+        network = narrow_frozen(adapt_scorer(network, adapter), precision)
     network = (freeze(network, precision) if frozen else network).to(precision.device).eval()
     _compute_head_alone(network, precision)
     return RewardModel(network, tokenizer, encoder, precision, limit)

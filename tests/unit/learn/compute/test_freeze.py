@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from unit.learn.processes import StopsAfter, demonstrations
-from unit.learn.reward.test_training import pairs_of
+from unit.learn.reward.test_training import SPEC, pairs_of
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.policy import SupervisedSpec
@@ -13,8 +14,10 @@ from ser_core.learn.compute.precision import Precision, narrow_frozen
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.policy import load_causal, load_policy
 from ser_core.learn.policy.supervised import fine_tune
+from ser_core.learn.reward import reward_model
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.scoring import score_rows
+from ser_core.learn.reward.training import train
 
 HALF = Precision("cpu", torch.bfloat16)
 
@@ -57,3 +60,18 @@ def test_an_adapter_on_a_narrow_base_learns_with_the_same_bits(qwen: Path):
     (state, weights), (other_state, others) = found
     assert state.losses == other_state.losses
     assert all(weight.dtype == torch.float32 and torch.equal(weight, others[name]) for name, weight in weights.items())
+
+
+def test_an_adapter_of_a_reward_model_learns_and_is_stored_with_the_same_bits(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stored = []
+    for narrow in (True, False):
+        if not narrow:
+            monkeypatch.setattr(reward_model, "narrow_frozen", lambda network, _: network)
+        model = load(base, HALF, max_length=64, adapter=AdapterSpec(rank=2, alpha=4))
+        types = {weight.dtype for weight in model.network.parameters() if not weight.requires_grad}
+        assert types == ({torch.bfloat16, torch.float32} if narrow else {torch.float32})
+        train(model, pairs_of(model), SPEC, steps=2, watch=StopsAfter(None))
+        model.store(tmp_path / str(narrow), base=base, half=False)
+        stored.append(load_file(tmp_path / str(narrow) / "adapter_model.safetensors"))
+    assert stored[0].keys() == stored[1].keys()
+    assert all(tensor.dtype == torch.float32 and torch.equal(tensor, stored[1][name]) for name, tensor in stored[0].items())
