@@ -51,6 +51,7 @@ def cases_of_two(bert: Path, qwen: Path, folder: Path) -> list[Case]:
         *(Case(f"two-broken-{stage}", bert, stage, broken=True) for stage in STAGES),
         Case("two-recomputed", qwen, 3, adapter=True, recompute=True),
         Case("two-half", qwen, 3, half=True, recompute=True),
+        *(Case(f"two-low-half-{stage}", qwen, stage, adapter=True, half=True) for stage in (0, 2, 3)),
         Case("two-from-one", bert, 3, resume=folder / "one-stopped"),
         *(FineTuning(f"two-policy-whole-{stage}", qwen, stage) for stage in STAGES),
         *(FineTuning(f"two-policy-adapter-{stage}", qwen, stage, adapter=True, recompute=stage == 3) for stage in STAGES),
@@ -181,6 +182,15 @@ def test_a_trunk_in_bf16_is_cut_as_well(found: Found):
     expected = trained(found.cases[2]["two-half"]).state.history
     for outcome in found.outcomes[2]["two-half"]:
         assert {weight.dtype for weight in outcome.weights.values()} == {torch.float32}
+        assert [step.loss for step in outcome.state.history] == pytest.approx([step.loss for step in expected], abs=1e-2)
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_what_lies_below_an_adapter_stays_in_bf16(found: Found, stage: int):
+    case = found.cases[2][f"two-low-half-{stage}"]
+    expected = trained(case).state.history
+    for outcome in found.outcomes[2][case.name]:
+        assert {weight.dtype for weight in outcome.weights.values()} == {torch.float32, torch.bfloat16}
         assert [step.loss for step in outcome.state.history] == pytest.approx([step.loss for step in expected], abs=1e-2)
 
 
