@@ -8,6 +8,10 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 WORDS = [f"w{number}" for number in range(60)] + ["a", "b"]
 
