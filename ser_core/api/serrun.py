@@ -346,6 +346,11 @@ class StageResources(Model):
         """Bytes of one GPU, where the spec says them."""
         return None if self.gpu_memory is None else int(quantity(self.gpu_memory))
 
+    @property
+    def memory_bytes(self) -> int | None:
+        """Bytes of main memory of one pod, where the spec says them."""
+        return None if self.memory is None else int(quantity(self.memory))
+
 
 class ResourcesSpec(Model):
     """Resources per kind of stage."""

@@ -7,6 +7,7 @@ from ser_core.api.serrun import SERRunSpec, StageResources
 from ser_core.memory.activations import MicroBatch, forward_bytes
 from ser_core.memory.alignment import Alignment, choose_alignment, frozen_bytes
 from ser_core.memory.amounts import GIBIBYTE, Amounts, amounts, most, room_of
+from ser_core.memory.host import host_bytes
 from ser_core.memory.shape import ModelShape
 from ser_core.memory.training import Sharding, Training, choose_sharding, logits_together, training_bytes, training_of
 
@@ -38,6 +39,10 @@ class StagePlan:
     """Whether nobody said how large a GPU is."""
     needs: Amounts
     """Bytes on each GPU."""
+    host: Amounts
+    """Bytes of a pod's main memory."""
+    memory: int | None
+    """Bytes of main memory that a pod may use; None: nobody said."""
     sharding: Sharding | None = None
     """How a training is spread."""
 
@@ -45,6 +50,11 @@ class StagePlan:
     def fits(self) -> bool:
         """Whether a GPU holds it."""
         return self.needs.total <= room_of(self.gpu_memory)
+
+    @property
+    def pod_holds_it(self) -> bool:
+        """Whether a pod's main memory does."""
+        return self.memory is None or self.host.total <= self.memory
 
 
 def plans(spec: SERRunSpec, models: Models) -> Iterator[StagePlan]:
@@ -64,7 +74,8 @@ def plan(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -
         return None
     memory = wanted.gpu_memory_bytes or ASSUMED_GPU
     needs, sharding = {"label": _label, "retrain": _retrain, "sft": _sft, "ppo": _ppo}[stage](spec, models, room_of(memory), gpus)
-    return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, sharding)
+    host = _host(stage, spec, models, sharding, wanted)
+    return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, host, wanted.memory_bytes, sharding)
 
 
 def reward_batch(spec: SERRunSpec, *, rows: int, half: bool) -> MicroBatch:
@@ -121,6 +132,24 @@ def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple
         engine=VLLM_SHARE * room if spec.policy.generator == "vllm" else 0,
     )
     return choose_alignment(alignment, room, processes)
+
+
+def _host(stage: str, spec: SERRunSpec, models: Models, sharding: Sharding | None, wanted: StageResources) -> Amounts:
+    own = {"label": (models.reward,), "retrain": (models.reward,), "sft": (models.policy,), "ppo": (models.reward, models.policy)}[stage]
+    loaded = max((shape for shape in own if shape is not None), key=lambda shape: shape.weights + shape.output)
+    learning = fall_back = 0
+    if stage == "retrain":
+        assert models.reward is not None
+        learning = training_of(models.reward, spec.reward_model.adapter, reward_batch(spec, rows=2, half=True)).trainable
+    elif stage in ("sft", "ppo"):
+        assert spec.policy is not None
+        assert models.policy is not None
+        networks = 2 if stage == "ppo" and spec.policy.advantage != "rloo" else 1
+        learning = networks * _policy_training(spec, models.policy).trainable
+        fall_back = learning if stage == "ppo" else 0
+    pieces = sharding is not None and sharding.stage > 0
+    processes = wanted.gpus * wanted.nodes
+    return host_bytes(loaded, learning=learning, fall_back=fall_back, pieces=pieces, processes=processes, in_pod=wanted.gpus)
 
 
 def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:

@@ -1,5 +1,6 @@
 """A plan in words: what a stage needs, and what to change where it does not fit."""
 
+import math
 from collections.abc import Iterator
 
 from ser_core.api.adapter import AdapterSpec
@@ -23,9 +24,20 @@ def memory_line(found: StagePlan) -> str:
     return f"stage {found.stage}: {size} on {count}{spread}: {parts}"
 
 
-def misfit(found: StagePlan, spec: SERRunSpec, models: Models) -> str:
-    """What is said of a stage before it begins; empty: it fits."""
-    return "" if found.fits else f"{memory_line(found)}: does not fit; {remedy(found, spec, models)}"
+def host_line(found: StagePlan) -> str:
+    """One line, for example ``stage retrain: 72 of 64 GiB of main memory a pod: models while they are loaded 56, libraries 16``."""
+    there = "" if found.memory is None else f" of {_gibibytes(found.memory)}"
+    parts = ", ".join(f"{name} {_gibibytes(size)}" for name, size in sorted(found.host.parts.items(), key=lambda part: -part[1]))
+    return f"stage {found.stage}: {_gibibytes(found.host.total)}{there} GiB of main memory a pod: {parts}"
+
+
+def misfits(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str]:
+    """What is said of a stage before it begins; nothing: it fits."""
+    if not found.fits:
+        yield f"{memory_line(found)}: does not fit; {remedy(found, spec, models)}"
+    if not found.pod_holds_it:
+        enough = math.ceil(found.host.total / GIBIBYTE)
+        yield f"{host_line(found)}: does not fit; it fits with resources.{found.stage}.memory {enough}Gi"
 
 
 def remedy(found: StagePlan, spec: SERRunSpec, models: Models) -> str:

@@ -16,7 +16,7 @@ from ser_core.data.reading.locations import Access
 from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
 from ser_core.learn.base_models import try_policy, try_reward_model
 from ser_core.memory.plan import Models, plans
-from ser_core.memory.words import misfit
+from ser_core.memory.words import misfits
 from ser_core.store.probe import probe
 from ser_jobs.process.context import StageContext, StageOutput
 
@@ -66,7 +66,7 @@ def body(context: StageContext) -> StageOutput:
 
 def _misfits(spec: SERRunSpec, models: Models) -> tuple[str, ...]:
     """Later stages that no GPU of `resources` holds, each with what would help. Until they begin, `resources` can be changed."""
-    return tuple(told for found in plans(spec, models) if (told := misfit(found, spec, models)))
+    return tuple(told for found in plans(spec, models) for told in misfits(found, spec, models))
 
 
 def _prompts(spec: SERRunSpec, access: Access, heldout: Path, context: StageContext) -> Prompts | None:

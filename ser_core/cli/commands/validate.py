@@ -19,7 +19,7 @@ from ser_core.cli.access.stored_run import SOON, RunFile
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 from ser_core.memory.plan import Models, plans
-from ser_core.memory.words import memory_line, misfit
+from ser_core.memory.words import host_line, memory_line, misfits
 
 if TYPE_CHECKING:
     from ser_core.learn.base_models import Tried
@@ -181,11 +181,10 @@ def _found(tried: "Tried") -> str:
 
 
 def check_memory(spec: SERRunSpec, models: Models, lines: list[str]) -> Iterator[str]:
-    """Add to ``lines`` what each stage with GPUs needs of them; returns a warning for each that does not fit."""
+    """Add to ``lines`` what each stage with GPUs needs; returns a warning for each that does not fit."""
     for found in plans(spec, models):
-        lines.append(memory_line(found))
-        if told := misfit(found, spec, models):
-            yield told
+        lines += [memory_line(found), host_line(found)]
+        yield from misfits(found, spec, models)
 
 
 def _trial() -> ModuleType:

@@ -6,10 +6,11 @@ from unit.memory.sizes import decoder
 from ser_core.api.serrun import SERRunSpec
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.amounts import GIBIBYTE
+from ser_core.memory.host import host_bytes
 from ser_core.memory.plan import Models, StagePlan, plans
 from ser_core.memory.shape import ModelShape
 from ser_core.memory.training import Sharding, training_bytes, training_of
-from ser_core.memory.words import memory_line, remedy
+from ser_core.memory.words import host_line, memory_line, misfits, remedy
 
 
 def spec(gpus: int, **more: object) -> SERRunSpec:
@@ -61,6 +62,35 @@ def test_a_plan_is_told_in_one_line():
     told = memory_line(found("retrain", spec(8), decoder("8B")))
     assert told.startswith("stage retrain: ")
     assert "of 80 GiB a GPU, assumed on 8 GPUs (ZeRO-" in told
+
+
+def with_memory(wanted: SERRunSpec, memory: str) -> SERRunSpec:
+    smaller = wanted.resources.retrain.model_copy(update={"memory": memory})
+    return wanted.model_copy(update={"resources": wanted.resources.model_copy(update={"retrain": smaller})})
+
+
+def test_each_process_of_a_pod_loads_the_model_into_main_memory():
+    stage, shape = found("retrain", spec(8), decoder("8B")), decoder("8B")
+    assert stage.host.parts["models while they are loaded"] == 8 * 4 * (shape.weights + shape.output)
+    assert host_line(stage).startswith("stage retrain: 255 GiB of main memory a pod: models while they are loaded 239, libraries 16")
+    assert stage.pod_holds_it, "nobody said how much there is"
+
+
+def test_a_pod_without_the_memory_is_told_of_and_the_remedy_helps():
+    models, small = Models(decoder("8B"), decoder("8B")), with_memory(spec(8), "64Gi")
+    (told,) = misfits(found("retrain", small, decoder("8B")), small, models)
+    assert told.startswith("stage retrain: 255 of 64 GiB of main memory a pod: ")
+    enough = told.rpartition(" ")[2]
+    assert list(misfits(found("retrain", with_memory(spec(8), enough), decoder("8B")), small, models)) == []
+
+
+def test_what_is_kept_in_main_memory_while_an_alignment_learns_can_be_the_most():
+    """Copies of all weights on rank 0, and its piece of a checkpoint."""
+    shape = decoder("8B")
+    alone = host_bytes(shape, learning=2 * shape.weights, fall_back=2 * shape.weights, pieces=False, processes=1, in_pod=1)
+    cut = host_bytes(shape, learning=2 * shape.weights, fall_back=2 * shape.weights, pieces=True, processes=16, in_pod=1)
+    assert alone.parts["a checkpoint while it is saved"] == 16 * cut.parts["a checkpoint while it is saved"] == 24 * shape.weights
+    assert cut.parts["weights to fall back on"] == 8 * shape.weights
 
 
 def test_a_stage_without_gpus_has_no_plan():

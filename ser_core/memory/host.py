@@ -1,0 +1,28 @@
+"""Bytes of a pod's main memory: what its processes hold there beside what is on their GPUs."""
+
+from ser_core.memory.amounts import GIBIBYTE, Amounts, amounts, most
+from ser_core.memory.shape import ModelShape
+from ser_core.memory.training import NUMBER
+
+_LIBRARIES = 2 * GIBIBYTE
+"""Of one process: torch, CUDA's part and the data. Assumed."""
+_SAVED = 3 * NUMBER
+"""Bytes of each weight that learns, in a checkpoint: itself and its two moments."""
+
+
+def host_bytes(loaded: ModelShape, *, learning: int, fall_back: int, pieces: bool, processes: int, in_pod: int) -> Amounts:
+    """Bytes of the pod that needs the most, which is that of rank 0.
+
+    Args:
+        loaded: The largest model of the stage. Each process loads it whole, in fp32, before its GPU gets what it needs.
+        learning: Numbers that learn; 0: nothing is saved.
+        fall_back: Those of them that rank 0 keeps copies of from step to step.
+        pieces: Whether each process saves its piece; else rank 0 saves all.
+        processes: Of the stage.
+        in_pod: Of them in one pod.
+    """
+    libraries = amounts({"libraries": in_pod * _LIBRARIES})
+    loading = amounts({"models while they are loaded": in_pod * NUMBER * (loaded.weights + loaded.output)})
+    saved = learning * _SAVED * (in_pod / processes if pieces else 1)
+    steps = amounts({"a checkpoint while it is saved": saved, "weights to fall back on": NUMBER * fall_back})
+    return libraries + most((loading, steps))
