@@ -65,7 +65,7 @@ def body(context: StageContext) -> StageOutput:
 
 
 def _misfits(spec: SERRunSpec, models: Models) -> tuple[str, ...]:
-    """Later stages that no GPU of `resources` holds, each with what would help. Until they begin, `resources` can be changed."""
+    """Later stages for which `resources` have too little memory, each with what would help. Until they begin, these can be changed."""
     return tuple(told for found in plans(spec, models) for told in misfits(found, spec, models))
 
 
