@@ -10,19 +10,16 @@ _SAVED = 3 * NUMBER
 """Bytes of each weight that learns, in a checkpoint: itself and its two moments."""
 
 
-def host_bytes(loaded: ModelShape, *, learning: int, fall_back: int, pieces: bool, processes: int, in_pod: int) -> Amounts:
+def host_bytes(loaded: ModelShape, *, learning: int, fall_back: int, in_pod: int) -> Amounts:
     """Bytes of the pod that needs the most, which is that of rank 0.
 
     Args:
         loaded: The largest model of the stage. Each process loads it whole, in fp32, before its GPU gets what it needs.
-        learning: Numbers that learn; 0: nothing is saved.
+        learning: Numbers that learn, which rank 0 gathers to save them; 0: nothing is saved.
         fall_back: Those of them that rank 0 keeps copies of from step to step.
-        pieces: Whether each process saves its piece; else rank 0 saves all.
-        processes: Of the stage.
-        in_pod: Of them in one pod.
+        in_pod: Processes of one pod.
     """
     libraries = amounts({"libraries": in_pod * _LIBRARIES})
     loading = amounts({"models while they are loaded": in_pod * NUMBER * (loaded.weights + loaded.output)})
-    saved = learning * _SAVED * (in_pod / processes if pieces else 1)
-    steps = amounts({"a checkpoint while it is saved": saved, "weights to fall back on": NUMBER * fall_back})
+    steps = amounts({"a checkpoint while it is saved": _SAVED * learning, "weights to fall back on": NUMBER * fall_back})
     return libraries + most((loading, steps))

@@ -74,7 +74,7 @@ def plan(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -
         return None
     memory = wanted.gpu_memory_bytes or ASSUMED_GPU
     needs, sharding = {"label": _label, "retrain": _retrain, "sft": _sft, "ppo": _ppo}[stage](spec, models, room_of(memory), gpus)
-    host = _host(stage, spec, models, sharding, wanted)
+    host = _host(stage, spec, models, wanted.gpus)
     return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, host, wanted.memory_bytes, sharding)
 
 
@@ -134,7 +134,7 @@ def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple
     return choose_alignment(alignment, room, processes)
 
 
-def _host(stage: str, spec: SERRunSpec, models: Models, sharding: Sharding | None, wanted: StageResources) -> Amounts:
+def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int) -> Amounts:
     own = {"label": (models.reward,), "retrain": (models.reward,), "sft": (models.policy,), "ppo": (models.reward, models.policy)}[stage]
     loaded = max((shape for shape in own if shape is not None), key=lambda shape: shape.weights + shape.output)
     learning = fall_back = 0
@@ -147,9 +147,7 @@ def _host(stage: str, spec: SERRunSpec, models: Models, sharding: Sharding | Non
         networks = 2 if stage == "ppo" and spec.policy.advantage != "rloo" else 1
         learning = networks * _policy_training(spec, models.policy).trainable
         fall_back = learning if stage == "ppo" else 0
-    pieces = sharding is not None and sharding.stage > 0
-    processes = wanted.gpus * wanted.nodes
-    return host_bytes(loaded, learning=learning, fall_back=fall_back, pieces=pieces, processes=processes, in_pod=wanted.gpus)
+    return host_bytes(loaded, learning=learning, fall_back=fall_back, in_pod=in_pod)
 
 
 def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:
