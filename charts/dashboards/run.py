@@ -85,9 +85,10 @@ def _now() -> list[Panel]:
         ),
         number(
             "Its held-out accuracy",
-            "Of the best loop, on pairs that decide nothing.",
+            "Of the best loop, on pairs that decide nothing; and the share of its training pairs that were cut to maxLength.",
             SHARE,
             Query(of_best_loop("ser_iteration_accuracy_ratio", 'split="heldout"'), "held-out"),
+            Query(f"ser_run_cut_ratio{{{RUN}}}", "cut"),
         ),
         number(
             "Falls in a row",

@@ -177,6 +177,7 @@ class RetrainMetrics(Record):
     seed_pairs: int
     self_labeled_pairs: int
     truncated: int
+    """Pairs of the training that lost tokens to maxLength."""
     temperature: float
     """Divides score differences so that their sigmoid is a probability; fitted on the dev part (and, for a small one, the
     cross-fitted seed), under rule calibrated on the out-of-fold scores."""

@@ -235,6 +235,8 @@ class RewardModelStatus(Record):
     """SHA-256 of the manifest."""
     accuracy: float
     """Its accuracy on the held-out pairs."""
+    cut_fraction: float | None = None
+    """Share of its training pairs that lost tokens to `rewardModel.maxLength`."""
 
 
 class PolicyStatus(Record):

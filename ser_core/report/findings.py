@@ -114,6 +114,9 @@ def caveats(ledger: Ledger) -> Iterator[str]:
     for record in ledger.filters:
         yield from (f"{record.key}: {note}" for note in record.metrics.notes)
     for trained in (*ledger.models, *ledger.controls.values()):
+        pairs = trained.metrics.seed_pairs + trained.metrics.self_labeled_pairs
+        if trained.metrics.truncated:
+            yield f"{trained.key}: {trained.metrics.truncated:,} of {pairs:,} training pairs were cut to rewardModel.maxLength."
         yield from (f"{trained.key}: {note}" for note in trained.metrics.notes)
 
 

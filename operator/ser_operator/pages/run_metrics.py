@@ -78,6 +78,7 @@ def _run(status: SERRunStatus) -> Iterator[Sample]:
     yield Sample("ser_run_iteration", (), status.iteration)
     yield Sample("ser_run_gpu_seconds_total", (), status.gpu_hours * 3600)
     yield from _known({"ser_run_best_iteration": status.best_iteration})
+    yield from _known({"ser_run_cut_ratio": status.reward_model.cut_fraction if status.reward_model else None})
     yield Sample("ser_run_accuracy_falls", (), _falls([row.dev_accuracy for row in status.iterations if row.dev_accuracy is not None]))
     if status.progress is not None:
         yield Sample("ser_run_progress_ratio", (), status.progress.percent / 100)

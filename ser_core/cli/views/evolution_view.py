@@ -42,7 +42,14 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
         decides="dev: out of fold, its log loss decides" if cross_fitted(status.iterations) else "dev accuracy decides",
         temperature="" if narrow else " · T: temperature",
     )
-    return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *chart, *policy)
+    cut = [Text(f"best: {told}\n")] if (told := cut_line(status)) else []
+    return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *cut, *chart, *policy)
+
+
+def cut_line(status: SERRunStatus) -> str:
+    """Which share of its training pairs the best reward model could not read whole; empty when it read them all."""
+    share = status.reward_model.cut_fraction if status.reward_model else None
+    return f"{share:.1%} of its training pairs were cut to rewardModel.maxLength" if share else ""
 
 
 def taken_over_view(stages: Mapping[str, str]) -> RenderableType:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Condition, Outcome, Phase, SERRunStatus, StageStatus
-from ser_core.cli.views.evolution_view import interval
+from ser_core.cli.views.evolution_view import cut_line, interval
 from ser_core.cli.views.policy_line import policy_line
 from ser_core.loop.deciding.stages import key_of, live_attempt
 from ser_core.loop.text import read_time
@@ -141,6 +141,8 @@ def _best(status: SERRunStatus) -> Iterable[tuple[str, Text]]:
     spread = interval(row.accuracy_low, row.accuracy_high)
     yield "best model", Text(f"{name}: held-out accuracy {status.reward_model.accuracy:.3f} (95 % interval {spread})")
     yield "", Text(status.reward_model.uri)
+    if told := cut_line(status):
+        yield "", Text(told)
 
 
 def _conditions(conditions: Sequence[Condition], status: SERRunStatus) -> Table:

@@ -16,7 +16,7 @@ from ser_core.loop.deciding.stages import CONTROL_OF_STAGE, StageKey, committed
 from ser_core.loop.deciding.stopping import ratio
 from ser_core.loop.text import as_reason, clip
 
-NOTES_BYTES = 256
+NOTES_BYTES = 240
 
 
 def record(status: SERRunStatus, row: StageStatus, metrics: StageMetrics) -> tuple[SERRunStatus, str]:
@@ -73,12 +73,16 @@ def _record_retrain(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
     iterations = (*before, evaluated)
     best = stopping.best(iterations)
     status = status.model_copy(update={"iterations": iterations})
-    return _with_best(status, row) if best is not None and best.iteration == row.iteration else status
+    return _with_best(status, row, metrics) if best is not None and best.iteration == row.iteration else status
 
 
-def _with_best(status: SERRunStatus, row: StageStatus) -> SERRunStatus:
-    accuracy = status.iterations[-1].accuracy or 0.0
-    model = RewardModelStatus(uri=row.manifest or "", manifestSHA256=row.manifest_sha256 or "", accuracy=accuracy)
+def _with_best(status: SERRunStatus, row: StageStatus, metrics: RetrainMetrics) -> SERRunStatus:
+    model = RewardModelStatus(
+        uri=row.manifest or "",
+        manifestSHA256=row.manifest_sha256 or "",
+        accuracy=status.iterations[-1].accuracy or 0.0,
+        cut_fraction=ratio(metrics.truncated / max(1, metrics.seed_pairs + metrics.self_labeled_pairs)),
+    )
     return status.model_copy(update={"best_iteration": row.iteration, "reward_model": model})
 
 

@@ -95,7 +95,7 @@ class Results:
             steps=100 + iteration,
             seed_pairs=10,
             self_labeled_pairs=40,
-            truncated=0,
+            truncated=5 * iteration,
             temperature=100 / 3,
             dev=evaluation(dev, versus),
             heldout=evaluation(self.heldout),

@@ -16,6 +16,7 @@ STATUS = {
     "stage": "retrain",
     "iteration": 2,
     "bestIteration": 1,
+    "rewardModel": {"uri": "s3://b/m", "manifestSHA256": "0" * 64, "accuracy": 0.72, "cutFraction": 0.125},
     "learningStatus": "Status1",
     "gpuHours": 1.5,
     "startedAt": "2026-01-31T12:00:00Z",
@@ -94,6 +95,7 @@ def test_a_run_tells_where_it_is(telemetry):
     assert values[of_run("ser_run_condition", condition="Ready")] == 0
     assert values[of_run("ser_run_condition", condition="Reconciling")] == 1
     assert values[of_run("ser_run_progress_ratio")] == 0.4
+    assert values[of_run("ser_run_cut_ratio")] == 0.125
     assert values[of_run("ser_run_gpu_seconds_total")] == 5400
     assert values[of_run("ser_run_finished_timestamp_seconds")] - values[of_run("ser_run_started_timestamp_seconds")] == 3600
 

@@ -58,3 +58,9 @@ def test_notes_of_the_stages_are_handed_on(ledger):
     assert "filter of loop 1: not significant: 18 of 20 calibration pairs are right" in notes
     assert not any(note.startswith("The run is") for note in notes)
     assert next(caveats(with_status(ledger, phase=Phase.FAILED, message="no disk"))) == "The run is Failed: no disk."
+
+
+def test_pairs_that_were_cut_are_told(ledger):
+    cut = ledger.models[0].metrics.model_copy(update={"truncated": 9})
+    stages = {key: dataclasses.replace(one, metrics=cut) if key == ledger.models[0].key else one for key, one in ledger.stages.items()}
+    assert f"{ledger.models[0].key}: 9 of 90 training pairs were cut to rewardModel.maxLength." in list(caveats(Ledger(ledger.run, stages)))

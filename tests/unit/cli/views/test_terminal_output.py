@@ -50,6 +50,14 @@ def test_status_of_a_run_that_has_not_begun(run, golden):
     golden("status_pending.txt", printed(status_view(run.model_copy(update={"status": SERRunStatus()}), NOW), 100))
 
 
+def test_cut_pairs_are_told_in_status_and_evolution(run):
+    model = run.status.reward_model.model_copy(update={"cut_fraction": 0.125})
+    status = run.status.model_copy(update={"reward_model": model})
+    told = "12.5% of its training pairs were cut to rewardModel.maxLength"
+    assert told in printed(status_view(run.model_copy(update={"status": status}), NOW), 100)
+    assert told in printed(evolution_view(status, None, 80), 80)
+
+
 def test_evolution_fits_80_columns(run, golden):
     text = printed(evolution_view(run.status, 0.517, 80), 80)
     assert "…" not in text
