@@ -1,20 +1,24 @@
-"""The rows that `ser score` reads: pairs in any of the preference formats, or single answers, from a file or standard input."""
+"""The rows that `ser score` reads: pairs or single answers, from whatever a run reads or from standard input."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from ser_core.api.serrun import Columns
+from ser_core.data.preparing.corpus import SAMPLE_ROWS
 from ser_core.data.preparing.text import clean, is_usable
 from ser_core.data.reading.dialogues import plain_prompt
 from ser_core.data.reading.formats import ACCEPTED
 from ser_core.data.reading.json_rows import parse_object
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.layouts.layout import Layout
+from ser_core.data.reading.locations import Access
 from ser_core.data.reading.readers import detect, read_rows
-from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
+from ser_core.data.reading.rows import BadRow, Row, RowError
+from ser_core.data.reading.sources import open_source
 from ser_core.errors import DataError
 
 STANDARD_INPUT = "-"
@@ -24,6 +28,8 @@ STANDARD_INPUT = "-"
 class ScoreRow:
     """One row to score, its texts cleaned as `prepare` cleans them, so that equal texts get equal scores."""
 
+    file: str
+    """Name of its file, where there are several."""
     line: int
     name: Any
     """The row's own ``id``, if it has one."""
@@ -34,32 +40,47 @@ class ScoreRow:
     """The label of a pair: 1 or 2; None when there is none."""
 
 
-def read_score_rows(file: str) -> Iterator[ScoreRow]:
-    """Stream the rows of ``file``; ``-`` is standard input in JSON Lines.
+def read_score_rows(file: str, columns: Columns | None, access: Access, folder: Path) -> Iterator[ScoreRow]:
+    """Stream the rows of ``file``.
 
     Every row becomes a result, so nothing is dropped here.
 
+    Args:
+        file: A file or folder of this machine, or a URI, as a run's data; ``-`` is standard input in JSON Lines.
+        columns: Names of the columns, as the run's specification gives them; where they are not there, others are recognised.
+        access: How stores and the hub are reached.
+        folder: For downloads.
+
     Raises:
         DataError: The file or a row cannot be used; with file and line.
+        SpecError: The hub refuses access.
+        StoreError: Store or hub cannot be reached.
     """
-    rows = iter(_standard_input() if file == STANDARD_INPUT else _rows_of(Path(file)))
-    first = next(rows, None)
-    if first is None:
+    found = False
+    for name, rows, sample in _parts(file, access, folder):
+        head = list(islice(rows, sample))
+        present = dict.fromkeys(column for row in head if isinstance(row, Row) for column in row.fields)
+        layout = _layout(present, name, columns) if present else None
+        for row in chain(head, rows):
+            found = True
+            read = row if isinstance(row, BadRow) else _to_score_rows(row, layout, name)
+            if isinstance(read, BadRow):
+                what = f"{read.file}, line {read.line}: {read.detail}"
+                raise DataError(what, reason=read.reason, hint="repair or remove the row")
+            yield from read
+    if not found:
         raise DataError(f"{_shown(file)} holds no rows", reason="DataEmpty", hint="give one JSON object a line")
-    layout = _layout(first, file) if isinstance(first, Row) else None
-    for row in chain([first], rows):
-        read = row if isinstance(row, BadRow) else _to_score_rows(row, layout)
-        if isinstance(read, BadRow):
-            what = f"{_shown(file)}, line {read.line}: {read.detail}"
-            raise DataError(what, reason=read.reason, hint="repair or remove the row")
-        yield from read
 
 
-def _rows_of(path: Path) -> Iterable[Row | BadRow]:
-    if not path.is_file():
-        raise DataError(f"{path} is no file", reason="DataNotFound", hint="name a file, or - for standard input")
-    file = DataFile(path.name, path)
-    return read_rows(file, detect(file), lambda _position: None, set())
+def _parts(file: str, access: Access, folder: Path) -> Iterator[tuple[str, Iterator[Row | BadRow], int]]:
+    """Of each file: its name where there are several, its rows, and how many rows tell the columns (of a pipe one: no other is awaited)."""
+    if file == STANDARD_INPUT:
+        yield "", _standard_input(), 1
+        return
+    source = open_source(file if "://" in file else f"file://{Path(file).absolute()}", access, folder, lambda: None)
+    for one in source.files:
+        name = one.name if len(source.files) > 1 else ""
+        yield name, iter(read_rows(one, detect(one), lambda _position: None, set())), SAMPLE_ROWS
 
 
 def _standard_input() -> Iterator[Row | BadRow]:
@@ -74,22 +95,24 @@ def _standard_input() -> Iterator[Row | BadRow]:
             yield error.at("standard input", number)
 
 
-def _layout(row: Row, file: str) -> Layout | None:
+def _layout(present: Collection[str], name: str, columns: Columns | None) -> Layout | None:
     """How pairs are read; None for single answers."""
-    if {"prompt", "answer"} <= row.fields.keys():
+    if {"prompt", "answer"} <= set(present):
         return None
+    given = columns if columns is not None and set(columns.model_dump(exclude_none=True).values()) <= set(present) else None
     try:
-        return find_layout(row.fields, _shown(file), None, labels_needed=False)
+        return find_layout(present, name or "the input", given, labels_needed=False)
     except DataError as error:
         hint = f"rename columns to one of: {ACCEPTED}; or prompt, answer for single answers"
         raise DataError(error.message, reason=error.reason, hint=hint) from error
 
 
-def _to_score_rows(row: Row, layout: Layout | None) -> list[ScoreRow] | BadRow:
+def _to_score_rows(row: Row, layout: Layout | None, file: str) -> list[ScoreRow] | BadRow:
     """A row's one pair or answer; several pairs where its answers are ranked."""
+    name = row.fields.get(layout.id if layout else "id")
     try:
         return [
-            ScoreRow(row.line, row.fields.get("id"), clean(prompt), tuple(map(clean, answers)), better)
+            ScoreRow(file, row.line, name, clean(prompt), tuple(map(clean, answers)), better)
             for prompt, answers, better in _texts(row, layout)
         ]
     except RowError as error:

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.access.stored_run import StoredRun, open_run
+from ser_core.cli.access.stored_run import SOON, StoredRun, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import QualityError, SpecError
 from ser_core.shown import shown
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from ser_core.learn.reward.reward_model import RewardModel
 
 ROWS_AT_ONCE = 512
+TOLD_EVERY = 20 * ROWS_AT_ONCE
+"""Rows after which the number is told again, on standard error."""
 
-Input = Annotated[str, typer.Argument(metavar="FILE", help="Pairs or answers, in any form that a run reads; - is standard input.")]
+Input = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="Pairs or answers: a file, a folder or a URI, in any form that a run reads; - is standard input."),
+]
 Run = Annotated[str, typer.Option("--run", "-r", metavar="RUN", help="Name of a run on a cluster, or the SERRun file of a run here.")]
 
 
@@ -41,19 +46,36 @@ def score(
     Scores are logits: compare them between answers to one prompt only.
     """
     from ser_core.cli.access.score_input import read_score_rows
+    from ser_core.data.reading.locations import Access
 
-    rows = read_score_rows(file)
     stored = open_run(run, Place(namespace, context, kubeconfig))
-    first = next(rows)
-    with tempfile.TemporaryDirectory(prefix="ser-score-") as folder:
-        model, temperature = load_best(stored, Path(folder))
+    spec = stored.run.spec
+    given = spec.data.source or spec.data.seed
+    columns = given.columns if given else None
+    with tempfile.TemporaryDirectory(prefix="ser-score-") as name:
+        folder = Path(name)
+        rows = read_score_rows(file, columns, Access(stored.storage, spec.hub, SOON), folder / "data")
+        first = next(rows)
+        model, temperature = load_best(stored, folder / "model")
         count = agreed = labelled = 0
-        for result in score_stream(model, chain([first], rows), stored.run.spec.training.tokens_per_batch, temperature):
-            print(shown(json.dumps(result, ensure_ascii=False)), flush=True)
+        for result in score_stream(model, chain([first], rows), spec.training.tokens_per_batch, temperature):
+            print(shown(as_json(result)), flush=True)
             count += 1
             labelled += "agrees" in result
             agreed += result.get("agrees", False)
+            if count % TOLD_EVERY == 0:
+                say(f"{count:,} rows")
     say(f"scored {count:,} rows" + (f"; {agreed / labelled:.1%} of {labelled:,} labels agree" if labelled else ""))
+
+
+def as_json(result: Mapping[str, Any]) -> str:
+    """One line of strict JSON, whatever a row has as its id: what JSON or UTF-8 cannot hold is written as text."""
+    try:
+        line = json.dumps(result, ensure_ascii=False, allow_nan=False, default=str)
+        line.encode()
+    except ValueError:
+        line = json.dumps({**result, "id": str(result.get("id"))}, default=str)
+    return line
 
 
 def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
@@ -114,7 +136,7 @@ def result_of(row: "ScoreRow", scores: Sequence[float], temperature: float) -> d
             reason="NonFiniteScore",
             hint="its files are damaged: restore them, or name another run",
         )
-    result: dict[str, Any] = {"line": row.line} | ({} if row.name is None else {"id": row.name})
+    result: dict[str, Any] = ({"file": row.file} if row.file else {}) | {"line": row.line} | ({} if row.name is None else {"id": row.name})
     if len(scores) == 1:
         return result | {"score": scores[0]}
     better = 1 if scores[0] >= scores[1] else 2

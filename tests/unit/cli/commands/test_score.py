@@ -1,8 +1,12 @@
 """`ser score` on a small real model: what goes in, what comes out, what is refused."""
 
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
+
+from ser_core.cli.commands.score import as_json
 
 ROWS = [
     {"prompt": "what is it", "chosen": "good word", "rejected": "bad", "id": "a"},
@@ -36,6 +40,28 @@ def test_answers_from_standard_input_get_the_scores_that_they_have_in_pairs(ser,
     answers = [{"prompt": ROWS[0]["prompt"], "answer": ROWS[0][side]} for side in ("chosen", "rejected")]
     found = results(ser("score", "-", "--run", writable_run.file, stdin=lines(answers)))
     assert [row["score"] for row in found] == [pair["score_1"], pair["score_2"]]
+
+
+def test_a_folder_is_scored_as_a_run_reads_it(ser, writable_run, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "train-1.jsonl").write_text(lines(ROWS[:1]))
+    (folder / "train-2.jsonl").write_text(lines([{"question": "what is it", "chosen": "good word", "rejected": "bad"}]))
+    (folder / "test.jsonl").write_text(lines(ROWS))
+    found = results(ser("score", folder, "--run", writable_run.file))
+    assert [(row["file"], row["line"]) for row in found] == [("train-1.jsonl", 1), ("train-2.jsonl", 1)]
+    assert found[0]["score_1"] == found[1]["score_1"]
+
+
+@pytest.mark.parametrize("name", ["\ud800", float("nan"), {"a": [1]}, 7, True])
+def test_any_id_is_printed(ser, writable_run, name):
+    (found,) = results(ser("score", "-", "--run", writable_run.file, stdin=json.dumps({**ROWS[0], "id": name}) + "\n"))
+    assert str(found["id"]) == str(name)
+
+
+@pytest.mark.parametrize("name", [b"\xff", datetime(2026, 1, 2, tzinfo=UTC), Decimal("1.5")])
+def test_an_id_that_json_does_not_know_is_written_as_text(name):
+    assert json.loads(as_json({"id": name})) == {"id": str(name)}
 
 
 @pytest.mark.parametrize(
