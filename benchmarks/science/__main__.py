@@ -1,0 +1,49 @@
+"""The ladder, in pieces: results are added to benchmarks/science/results.jsonl, one line for each arm of a finished run.
+
+    python -m benchmarks.science run [--minutes 10] [--sets docs-700] [--data DIRECTORY]
+    python -m benchmarks.science table
+
+Interrupted, it goes on where it stopped: each run is a `ser run` whose stages are stored below build/science.
+"""
+
+import argparse
+import subprocess
+import time
+from pathlib import Path
+
+from benchmarks.science.cells import cells
+from benchmarks.science.measure import measure
+from benchmarks.science.rows import append_results, read_results
+from benchmarks.science.sets import ROOT, SETS
+from benchmarks.science.table import tables
+
+
+def main() -> None:
+    """Run some cells, or print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("--minutes", type=float, default=10, help="no cell is begun after that (default: %(default)s)")
+    parser.add_argument("--sets", nargs="+", default=["docs-700", "docs-2800"], choices=SETS)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with the files of the other sets")
+    arguments = parser.parse_args()
+    if arguments.what == "table":
+        print("\n".join(tables(read_results())))
+        return
+    until = time.monotonic() + 60 * arguments.minutes
+    for cell in cells(arguments.sets):
+        done = {(one.data_set, one.budget, one.seed) for one in read_results() if one.arm == cell.rule}
+        if (cell.data_set, cell.budget, cell.seed) in done:
+            continue
+        if time.monotonic() > until:
+            break
+        try:
+            results = measure(cell, arguments.data, ROOT / "build" / "science")
+        except subprocess.CalledProcessError as error:
+            print(f"{cell.name}: ser run ended with {error.returncode}; see its log in build/science/{cell.data_set}", flush=True)
+            continue
+        append_results(results)
+        print(f"{cell.name}: " + ", ".join(f"{one.arm} {one.accuracy:.3f}" for one in results), flush=True)
+
+
+if __name__ == "__main__":
+    main()

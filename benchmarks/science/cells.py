@@ -1,0 +1,90 @@
+"""What is to be run: each cell is one arm on one split of one data set."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.science.sets import GROUP, SETS, DataSet
+
+SEEDS = range(5)
+BUDGETS = (0.15, 0.05, 0.3)
+HELDOUT = 0.25
+PAPER_SHARE = 0.08
+"""Of the pool: `minSamples` of rule paper, whose 600 pairs are meant for pools of the paper's size."""
+LOOPS = 2
+RULES = ("calibrated", "paper", "reference")
+OF_RULE = {
+    "calibrated": ("seed", "seedOnly", "full", "pseudoLabelOnce", "calibrated", "oracle", "random"),
+    "paper": ("paper",),
+    "reference": ("reference",),
+}
+"""The arms that each kind of run measures: `calibrated` also makes the controls, and the two filters are trained beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run and the arms that it measures."""
+
+    data_set: str
+    budget: float
+    seed: int
+    """Of the split and of the training."""
+    rule: str
+
+    @property
+    def name(self) -> str:
+        """Of its SERRun."""
+        return f"{self.data_set}-{round(100 * self.budget)}-{self.seed}-{self.rule}"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """What it measures."""
+        return OF_RULE[self.rule]
+
+
+def cells(sets: Collection[str]) -> Iterator[Cell]:
+    """All cells in the order of their worth: the documentation pairs first, seed by seed, so that arms can be compared early."""
+    for name in (name for name in SETS if name in sets):
+        for budget in BUDGETS if name == "docs-700" else BUDGETS[:1]:
+            for seed in SEEDS:
+                for rule in RULES:
+                    yield Cell(name, budget, seed, rule)
+
+
+def document(cell: Cell, pairs: Path, count: int, model: Path, store: Path) -> dict[str, Any]:
+    """The SERRun of a cell.
+
+    Args:
+        cell: Which one.
+        pairs: The set's file.
+        count: Pairs in it.
+        model: The encoder.
+        store: Where the run stores.
+    """
+    chosen: DataSet = SETS[cell.data_set]
+    pool = count * (1 - HELDOUT - cell.budget)
+    own_rule = cell.rule == "calibrated"
+    loop: dict[str, Any] = {"rule": cell.rule, "maxIterations": LOOPS}
+    loop |= {"controls": ["full", "seedOnly", "pseudoLabelOnce"]} if own_rule else {"thresholds": {"minSamples": round(PAPER_SHARE * pool)}}
+    return {
+        "apiVersion": "ser.dev/v1alpha1",
+        "kind": "SERRun",
+        "metadata": {"name": cell.name},
+        "spec": {
+            "rewardModel": {
+                "base": f"file://{model}",
+                "maxLength": chosen.max_length,
+                "adapter": {"rank": 8, "alpha": 16},
+                "precision": "fp32",
+            },
+            "data": {
+                "source": {"uri": f"file://{pairs}", "seedFraction": cell.budget, "heldoutFraction": HELDOUT, "splitBy": GROUP},
+                "splitSeed": cell.seed,
+                "devFraction": 0.25 if own_rule else 0.02,  # paper and reference decide by fixed thresholds: nearly every label trains
+            },
+            "training": {"epochs": 4, "learningRate": 1e-3, "pairsPerStep": 8, "tokensPerBatch": 2048, "seed": cell.seed},
+            "loop": loop,
+            "storage": {"uri": f"file://{store}"},
+        },
+    }

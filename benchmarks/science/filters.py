@@ -1,0 +1,66 @@
+"""Two filters that no run can have: only right labels, and any labels. They separate what is chosen from how much."""
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.reward_model import Quiet
+from ser_core.api.serrun import SERRunSpec
+from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PoolPair
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.learn.reward.scoring import score_rows
+from ser_core.learn.reward.training import TrainingPair, count_steps, train
+
+Labeled = tuple[PoolPair, int]
+"""A pair and the number of its better answer."""
+
+
+def oracle(decisions: Sequence[Decision], truth: Mapping[str, int]) -> dict[str, int]:
+    """As many self-labels as the rule kept, the surest first, but only right ones; fewer where there are not so many."""
+    right = [one for one in decisions if one.better == truth[one.id]]
+    return _labels(sorted(right, key=lambda one: -one.confidence)[: _kept(decisions)])
+
+
+def at_random(decisions: Sequence[Decision], seed: int) -> dict[str, int]:
+    """As many self-labels as the rule kept, any."""
+    return _labels(random.Random(seed).sample([*decisions], _kept(decisions)))
+
+
+def trained_on(
+    base: Path, spec: SERRunSpec, seed_pairs: Sequence[LabeledPair], labels: Mapping[str, int], pool: Sequence[PoolPair]
+) -> RewardModel:
+    """A reward model from human labels and ``labels`` of the pool, by the run's own settings; every label has weight 1."""
+    model = load(
+        base, Precision("cpu"), max_length=spec.reward_model.max_length, seed=spec.training.seed, adapter=spec.reward_model.adapter
+    )
+    chosen = [(pair, labels[pair.id]) for pair in pool if pair.id in labels]
+    prompts = [pair.prompt for pair in seed_pairs] + [pair.prompt for pair, _ in chosen]
+    better = [pair.chosen for pair in seed_pairs] + [pair.answer_1 if label == 1 else pair.answer_2 for pair, label in chosen]
+    worse = [pair.rejected for pair in seed_pairs] + [pair.answer_2 if label == 1 else pair.answer_1 for pair, label in chosen]
+    rows = [TrainingPair(*both) for both in model.encoder.pairs(prompts, better, worse)]
+    train(model, rows, spec.training, steps=count_steps(len(rows), spec.training), watch=Quiet())
+    return model
+
+
+def evaluated(model: RewardModel, pairs: Sequence[LabeledPair], tokens_per_batch: int) -> list[EvaluatedPair]:
+    """Its scores of labelled pairs."""
+    both = model.encoder.pairs([pair.prompt for pair in pairs], [pair.chosen for pair in pairs], [pair.rejected for pair in pairs])
+    scores = score_rows(model, [row for one in both for row in one], tokens_per_batch).reshape(-1, 2)
+    return [
+        EvaluatedPair(pair.id, pair.source, float(chosen), float(rejected), len(one[0]), len(one[1]))
+        for pair, one, (chosen, rejected) in zip(pairs, both, scores, strict=True)
+    ]
+
+
+def truth_of(hidden: Sequence[HiddenLabel]) -> dict[str, int]:
+    """The human label of each pair of the pool."""
+    return {one.id: one.better for one in hidden}
+
+
+def _kept(decisions: Sequence[Decision]) -> int:
+    return sum(one.kept for one in decisions)
+
+
+def _labels(decisions: Sequence[Decision]) -> dict[str, int]:
+    return {one.id: one.better for one in decisions}

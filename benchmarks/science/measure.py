@@ -1,0 +1,120 @@
+"""One cell: `ser run` to its end, then the two filters, then what each arm reached on the held-out pairs."""
+
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from benchmarks.science.cells import Cell, document
+from benchmarks.science.filters import at_random, evaluated, oracle, trained_on, truth_of
+from benchmarks.science.rows import Result
+from benchmarks.science.sets import ROOT, SETS, write_model, write_set
+from ser_core.cli.access.cluster import Place
+from ser_core.cli.access.stored_run import open_run
+from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PairGroup, PoolPair, read_table
+from ser_core.learn.trust.calibration import sigmoid
+from ser_core.report.ledger import Ledger, Trained, read_ledger
+from ser_core.store.commit import fetch_outputs
+from ser_core.store.manifest import Manifest
+from ser_core.store.port import ObjectStore
+
+
+def measure(cell: Cell, data: Path, folder: Path) -> list[Result]:
+    """Carry out a cell, or go on with it.
+
+    Raises:
+        subprocess.CalledProcessError: The run failed; its words are in the log beside its file.
+    """
+    pairs = write_set(SETS[cell.data_set], data, folder)
+    count = len(pairs.read_text(encoding="utf-8").splitlines())
+    model, file = write_model(folder), folder / cell.data_set / f"{cell.name}.yaml"
+    file.write_text(yaml.safe_dump(document(cell, pairs, count, model, folder / "store"), sort_keys=False), encoding="utf-8")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with file.with_suffix(".log").open("ab") as log:
+        subprocess.run([str(Path(sys.executable).with_name("ser")), "run", str(file)], check=True, stdout=log, stderr=log)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    stored = open_run(str(file), Place())
+    with tempfile.TemporaryDirectory(prefix="ser-science-") as place:
+        return list(Arms(cell, read_ledger(stored.store, stored.run), stored.store, Path(place), seconds).results(model))
+
+
+class Arms:
+    """What a finished run says of its arms."""
+
+    def __init__(self, cell: Cell, ledger: Ledger, store: ObjectStore, folder: Path, seconds: float) -> None:
+        self._cell, self._ledger, self._store, self._folder, self._seconds = cell, ledger, store, folder, seconds
+        assert ledger.prepared is not None
+        self._prepared = ledger.prepared.manifest
+        heldout = read_table(self._fetch(self._prepared, "heldout.parquet"), LabeledPair)
+        groups = {one.id: one.group for one in read_table(self._fetch(self._prepared, "groups.parquet"), PairGroup)}
+        self._heldout = sorted(heldout, key=lambda pair: (groups.get(pair.id, pair.id), pair.id))
+        names = [groups.get(pair.id, pair.id) for pair in self._heldout]
+        self._groups = [names.count(name) for name in dict.fromkeys(names)]
+
+    def results(self, base: Path) -> Iterator[Result]:
+        """One for each arm."""
+        best = self._ledger.best_model()
+        yield self._stored(self._cell.rule, best, loops=True)
+        if self._cell.rule != "calibrated":
+            return
+        yield self._stored("seed", self._ledger.models[0])
+        for name, control in self._ledger.controls.items():
+            yield self._stored(name, control)
+        yield from self._filters(base)
+
+    def _filters(self, base: Path) -> Iterator[Result]:
+        spec = self._ledger.run.spec
+        decisions = read_table(self._fetch(self._ledger.filters[0].manifest, "decisions.parquet"), Decision)
+        if not any(one.kept for one in decisions):
+            return
+        truth = truth_of(read_table(self._fetch(self._prepared, "pool_labels.parquet"), HiddenLabel))
+        seed_pairs = [pair for side in ("seed", "dev") for pair in read_table(self._fetch(self._prepared, f"{side}.parquet"), LabeledPair)]
+        pool = read_table(self._fetch(self._prepared, "pool.parquet"), PoolPair)
+        torch.set_num_threads(1)
+        for name, labels in (("oracle", oracle(decisions, truth)), ("random", at_random(decisions, self._cell.seed))):
+            model = trained_on(base, spec, seed_pairs, labels, pool)
+            scores = evaluated(model, self._heldout, spec.training.tokens_per_batch)
+            yield self._result(name, scores, kept=[len(labels)], agreement=[_share_right(labels, truth)])
+
+    def _stored(self, arm: str, record: Trained, *, loops: bool = False) -> Result:
+        scores = read_table(self._fetch(record.manifest, "heldout_scores.parquet"), EvaluatedPair)
+        filters = self._ledger.filters if loops else ()
+        return self._result(arm, scores, [one.metrics.kept for one in filters], [one.metrics.agreement for one in filters])
+
+    def _result(
+        self, arm: str, scores: Sequence[EvaluatedPair], kept: Sequence[int] = (), agreement: Sequence[float | None] = ()
+    ) -> Result:
+        by_id = {one.id: one for one in scores}
+        ordered = [by_id[pair.id] for pair in self._heldout]
+        margins = np.array([one.score_chosen - one.score_rejected for one in ordered])
+        longer = np.sign([one.tokens_chosen - one.tokens_rejected for one in ordered])
+        return Result(
+            *(self._cell.data_set, self._cell.budget, self._cell.seed, arm, _commit()),
+            accuracy=float(np.mean(margins > 0)),
+            log_loss=float(np.mean(-np.log(np.maximum(sigmoid(margins), 1e-12)))),
+            right="".join("1" if margin > 0 else "0" for margin in margins),
+            groups=self._groups,
+            length_gap=float(np.mean(np.sign(margins) * longer > 0) - np.mean(longer > 0)),
+            kept=kept,
+            agreement=agreement,
+            processor_seconds=round(self._seconds, 1) or None,
+        )
+
+    def _fetch(self, manifest: Manifest, name: str) -> Path:
+        return fetch_outputs(self._store, manifest, [name], self._folder / manifest.stage / str(manifest.iteration))[name]
+
+
+def _share_right(labels: dict[str, int], truth: dict[str, int]) -> float:
+    return sum(label == truth[pair] for pair, label in labels.items()) / len(labels)
+
+
+def _commit() -> str:
+    answer = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True)
+    return answer.stdout.strip()

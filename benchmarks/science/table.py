@@ -1,0 +1,66 @@
+"""The tables of docs/results.md, from the committed results."""
+
+from collections.abc import Iterator, Sequence
+
+from benchmarks.science.cells import SEEDS
+from benchmarks.science.rows import Result
+from ser_core.sweep.comparison import compare_arms
+from ser_core.sweep.results import ArmResult, RunResult
+
+ORDER = ("seed", "seedOnly", "paper", "reference", "pseudoLabelOnce", "random", "calibrated", "oracle", "full")
+BASELINES = ("paper", "reference", "seed", "full")
+COLUMNS = ("arm", "splits", "held-out accuracy", "log loss", "kept", "right", "longer answer", "calibrated minus it")
+HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
+
+
+def tables(results: Sequence[Result]) -> Iterator[str]:
+    """One for each set and budget that has results."""
+    for data_set, budget in dict.fromkeys((one.data_set, one.budget) for one in results):
+        found = [one for one in results if (one.data_set, one.budget) == (data_set, budget)]
+        yield f"### {data_set}, {budget:.0%} of the labels\n"
+        yield HEAD
+        against = {arm: _against(found, arm) for arm in ORDER if arm != "calibrated"}
+        for arm in ORDER:
+            yield _line(arm, [one for one in found if one.arm == arm], against.get(arm))
+        yield f"\n{_missing(found)}\n"
+
+
+def _line(arm: str, results: Sequence[Result], difference: str | None) -> str:
+    if not results:
+        return f"| {arm} | 0 | | | | | | |"
+    mean = [sum(values) / len(results) for values in ([one.accuracy for one in results], [one.log_loss for one in results])]
+    kept = [one.kept[0] for one in results if one.kept]
+    right = [one.agreement[0] for one in results if one.agreement and one.agreement[0] is not None]
+    cells = (
+        *(arm, str(len(results)), f"{mean[0]:.3f}", f"{mean[1]:.3f}"),
+        f"{sum(kept) / len(kept):.0f}" if kept else "",
+        f"{sum(right) / len(right):.3f}" if right else "",
+        f"{100 * sum(one.length_gap for one in results) / len(results):+.1f}",
+        difference or "",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _against(results: Sequence[Result], baseline: str) -> str | None:
+    """``calibrated`` minus an arm in points, with the 95 % interval of the bootstrap over groups."""
+    pair = [_run(one) for one in results if one.arm in ("calibrated", baseline)]
+    if {one.arm for one in pair} != {"calibrated", baseline}:
+        return None
+    row: ArmResult = next(one for one in compare_arms(pair, baseline) if one.arm == "calibrated")
+    if row.difference is None:
+        return None
+    low, mean, high = (100 * value for value in (row.difference.low, row.difference.mean, row.difference.high))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _run(result: Result) -> RunResult:
+    groups = [number for number, size in enumerate(result.groups) for _ in range(size)]
+    right = {f"{number:05d}": letter == "1" for number, letter in enumerate(result.right)}
+    named = {pair: str(group) for pair, group in zip(right, groups, strict=True)}
+    return RunResult(result.arm, result.arm, (result.seed, result.seed), right, result.log_loss, named)
+
+
+def _missing(results: Sequence[Result]) -> str:
+    there = {(one.arm, one.seed) for one in results}
+    absent = [f"{arm} of split {', '.join(seeds)}" for arm in ORDER if (seeds := [str(s) for s in SEEDS if (arm, s) not in there])]
+    return f"Missing: {'; '.join(absent)}." if absent else "No cell is missing."

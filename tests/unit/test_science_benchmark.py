@@ -1,0 +1,63 @@
+"""The ladder's arithmetic; its runs are started by hand (docs/results.md)."""
+
+import pytest
+
+from benchmarks.science.cells import Cell, cells, document
+from benchmarks.science.filters import at_random, oracle
+from benchmarks.science.rows import Result, append_results, read_results
+from benchmarks.science.table import tables
+from ser_core.api.serrun import SERRun
+from ser_core.data.tables import Decision
+
+
+def decision(number: int, better: int, confidence: float, *, kept: bool) -> Decision:
+    return Decision(
+        id=f"pair-{number}", score_1=0.0, score_2=0.0, better=better, confidence=confidence, status=0, kept=kept,
+        target=1.0, weight=1.0, agrees=None,
+    )  # fmt: skip
+
+
+DECISIONS = [decision(n, better, 0.9 - n / 10, kept=n < 2) for n, better in enumerate((1, 2, 1, 2))]
+TRUTH = {"pair-0": 2, "pair-1": 2, "pair-2": 1, "pair-3": 1}
+
+
+def result(arm: str, seed: int, right: str, **others) -> Result:
+    return Result("docs-700", 0.15, seed, arm, "abc", right.count("1") / len(right), 0.5, right, [1] * len(right), 0.0, **others)
+
+
+def test_the_oracle_keeps_as_many_as_the_rule_but_only_right_ones_the_surest_first():
+    assert oracle(DECISIONS, TRUTH) == {"pair-1": 2, "pair-2": 1}
+
+
+def test_the_random_filter_keeps_as_many_self_labels_whether_right_or_not():
+    drawn = [at_random(DECISIONS, seed) for seed in range(40)]
+    assert {len(one) for one in drawn} == {2}
+    assert {pair for one in drawn for pair in one} == set(TRUTH)
+
+
+def test_every_cell_is_a_valid_run(tmp_path):
+    wanted = list(cells(["docs-700", "ukp"]))
+    assert (len(wanted), wanted[0]) == (3 * 5 * 3 + 5 * 3, Cell("docs-700", 0.15, 0, "calibrated"))
+    for cell in wanted:
+        SERRun.model_validate(document(cell, tmp_path / "pairs.jsonl", 700, tmp_path / "model", tmp_path / "store"))
+
+
+def test_the_last_line_of_a_place_counts(tmp_path):
+    append_results([result("seed", 0, "0011"), result("seed", 0, "0111")], tmp_path / "results.jsonl")
+    (read,) = read_results(tmp_path / "results.jsonl")
+    assert read.accuracy == 0.75
+
+
+def test_the_table_compares_pair_by_pair_and_names_what_is_missing():
+    paper, ours = "0011" * 20, "0111" * 20
+    found = [result("paper", 0, paper), result("calibrated", 0, ours, kept=[10], agreement=[0.8]), result("seed", 1, paper)]
+    text = "\n".join(tables(found))
+    assert "| paper | 1 | 0.500 | 0.500 |  |  | +0.0 | +25.0 (" in text
+    assert "| calibrated | 1 | 0.750 | 0.500 | 10 | 0.800 | +0.0 |  |" in text
+    assert "| seed | 1 | 0.500 | 0.500 |  |  | +0.0 |  |" in text  # no split in common
+    assert "seed of split 0, 2, 3, 4" in text
+
+
+@pytest.mark.parametrize("results", [[], [result("seed", 0, "01")]])
+def test_there_may_be_few_results_yet(results):
+    assert isinstance("\n".join(tables(results)), str)
