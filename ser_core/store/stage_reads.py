@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 
-ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {StageKind.SFT: 2, StageKind.PPO: 2}
+ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {StageKind.PREPARE: 2, StageKind.SFT: 2, StageKind.PPO: 2}
 """Version of what a stage computes. Raised for a stage when equal inputs give it other results than before, and for nothing else: also when
 a default changes, since a field at its default stands in no stage key."""
 
