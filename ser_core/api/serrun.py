@@ -168,9 +168,9 @@ CPU_TOKENS_PER_BATCH = 2048
 class SearchSpec(Model):
     """Settings that the seed model is tried with. Every pair of a rate and a number of epochs is one trial, of `loop.folds` trainings."""
 
-    learning_rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(), max_length=4)
+    learning_rates: tuple[Annotated[float, Field(gt=0, le=1, description="A peak rate of AdamW.")], ...] = Field(default=(), max_length=4)
     """Rates to try in place of `training.learningRate`; none: that one."""
-    epochs: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(default=(), max_length=4)
+    epochs: tuple[Annotated[int, Field(ge=1, le=100, description="Passes over the training pairs.")], ...] = Field(default=(), max_length=4)
     """Numbers of epochs to try in place of `training.epochs`; none: that one."""
 
 

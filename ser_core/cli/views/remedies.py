@@ -391,6 +391,11 @@ REMEDIES = (
         "add data to the files; or give other fractions in spec.data in another run",
     ),
     Remedy(
+        ("TooFewGroups",),
+        "all labelled pairs are in one group, so that no fold of them can be held back",
+        "add seed pairs of other groups to the files; or give another data.source.splitBy in another run",
+    ),
+    Remedy(
         ("NoHiddenLabels",),
         "the control full needs the human labels of the pool, and there are none",
         "leave the control out, or give labels in data.unlabeled",
