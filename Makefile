@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults odd skew scale binaries check generated bench vllm image-packages images release publish clean
+.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults odd skew scale binaries check generated bench peers vllm image-packages images release publish clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -84,6 +84,13 @@ bench: $(INSTALLED) ## Our training, scoring and PPO beside others, in one run
 	$(BIN)/python benchmarks/reward_model.py
 	test -d benchmarks/.trl || $(BIN)/python -m pip install --quiet --no-deps --target benchmarks/.trl trl==1.12.0
 	$(BIN)/python benchmarks/ppo.py
+
+# sentence-transformers and what it needs beside transformers, in a folder of their own: joblib's next version needs two more packages.
+peers: $(INSTALLED) ## Exported models read by TRL, transformers' pipeline and sentence-transformers
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	test -d build/peers || $(BIN)/python -m pip install --quiet --no-deps --target build/peers \
+		sentence-transformers==6.2.0 scikit-learn==1.7.2 scipy==1.17.1 joblib==1.5.2 threadpoolctl==3.6.0
+	PYTHONPATH=build/peers $(BIN)/python -m pytest tests/peers
 
 # Two vLLM releases in one: pip finds what the CUDA build needs, the CPU build of the same release then takes its place.
 vllm: ## vLLM as the generator, by its CPU engine, in an environment of its own (about 10 GB)

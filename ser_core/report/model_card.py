@@ -11,8 +11,10 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ser_core.errors import SpecError
+from ser_core.learn.compute.reference_text import Made
 from ser_core.report import findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
+from ser_core.report.learnt_text import how_made, reads_pairs, tell_peers
 from ser_core.report.ledger import Ledger, fetch_model
 from ser_core.store.model_folder import is_adapter
 from ser_core.store.port import ObjectStore
@@ -28,18 +30,21 @@ class Usage:
     """End-of-sequence text that the others need; empty when their tokenizer adds it."""
     max_length: int
     """Tokens of prompt and answer together."""
+    made: Made | None = None
+    """How the ids of a row are made by the tokenizer's chat template; None: not by it."""
 
 
 def export_model(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]:
     """Write the best reward model and its README.md into ``folder``. Returns the names of the model's files.
 
     Raises:
-        SpecError: There is no reward model yet, or merging its adapter needs packages that are missing.
+        SpecError: There is no reward model yet, or its adapter or version 0.1.0 needs packages that are missing.
         StoreError: Something cannot be read, or differs from its manifest.
     """
     best = ledger.best_model()
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
         source = _plain(fetch_model(store, best, Path(scratch)), Path(scratch) / "plain", "rewardModel")
+        tell_peers(source, "rewardModel")
         card = render_card(ledger, read_evidence(store, ledger, Path(scratch)), usage_of(source, ledger.run.spec.reward_model.max_length))
         return _move(source, card, folder)
 
@@ -48,12 +53,13 @@ def export_policy(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]
     """Write the aligned policy and its README.md into ``folder``. Returns the names of the model's files.
 
     Raises:
-        SpecError: There is no aligned policy, or merging its adapter needs packages that are missing.
+        SpecError: There is no aligned policy, or its adapter or version 0.1.0 needs packages that are missing.
         StoreError: Something cannot be read, or differs from its manifest.
     """
     aligned = ledger.aligned_policy()
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
         source = _plain(fetch_model(store, aligned, Path(scratch)), Path(scratch) / "plain", "policy")
+        tell_peers(source, "policy")
         card = render_policy_card(ledger, read_evidence(store, ledger, Path(scratch)))
         return _move(source, card, folder)
 
@@ -91,8 +97,8 @@ def usage_of(model: Path, max_length: int) -> Usage:
     """Read off a model's files how its rows are built (`ser_core.learn.reward.encoding`)."""
     tokenizer, config = (json.loads((model / name).read_bytes()) for name in ("tokenizer_config.json", "config.json"))
     limit = min(_whole(config.get("max_position_embeddings")), _whole(tokenizer.get("model_max_length")))
-    reads_pairs = bool(tokenizer.get("cls_token")) and bool(tokenizer.get("sep_token"))
-    return Usage(reads_pairs, "" if reads_pairs else _text(tokenizer.get("eos_token")), min(max_length, limit - 1))
+    pairs = reads_pairs(model)
+    return Usage(pairs, "" if pairs else _text(tokenizer.get("eos_token")), min(max_length, limit - 1), how_made(model))
 
 
 def _whole(value: Any) -> int:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 
-ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {StageKind.PREPARE: 2, StageKind.SFT: 2, StageKind.PPO: 2}
+ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
+    StageKind.PREPARE: 2,
+    StageKind.RETRAIN: 2,
+    StageKind.CONTROL_FULL: 2,
+    StageKind.CONTROL_SEED_ONLY: 2,
+    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 2,
+    StageKind.SFT: 3,
+    StageKind.PPO: 2,
+}
 """Version of what a stage computes. Raised for a stage when equal inputs give it other results than before, and for nothing else: also when
 a default changes, since a field at its default stands in no stage key."""
 

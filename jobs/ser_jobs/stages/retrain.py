@@ -18,6 +18,7 @@ from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, Pa
 from ser_core.errors import DataError
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
 from ser_core.learn.compute.process_group import give_weights, process_group
+from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, train
 from ser_core.learn.trust.collapse import Fit, why_collapsed
@@ -141,11 +142,16 @@ class _Retrain:
         """Folder of the weights that the last training starts from."""
         return self._context.fetch_folder(starts_from(self._context), MODEL)
 
+    @property
+    def _form(self) -> Form | None:
+        """How rows are made: None, as it has learnt, for a model that has learnt already."""
+        return self._progress.position.form if starts_from(self._context) is InputRole.PREPARED else None
+
     def _load_stored(self) -> RewardModel:
         """The model as it is stored. Only rank 0 has its files; it broadcasts the weights to the other ranks."""
         settings = self._context.spec.spec.reward_model
-        stored = self._context.workdir / MODEL
-        model = load(stored if self._context.rank == 0 else self._start, self._precision, max_length=settings.max_length, frozen=True)
+        folder = self._context.workdir / MODEL if self._context.rank == 0 else self._start
+        model = load(folder, self._precision, max_length=settings.max_length, frozen=True, form=self._form)
         if self._context.world_size > 1:
             self._context.silent("broadcasting the model")
             give_weights(model.network)
@@ -156,7 +162,8 @@ class _Retrain:
         self._context.silent("loading the model")
         models = {"reward": folder}
         refuse_what_does_not_fit("retrain", self._context.spec.spec, models, processes=self._context.world_size, gpu_memory=gpu_memory())
-        return load(folder, self._precision, max_length=settings.max_length, seed=self._training.seed, adapter=settings.adapter)
+        seed, adapter = self._training.seed, settings.adapter
+        return load(folder, self._precision, max_length=settings.max_length, seed=seed, adapter=adapter, form=self._form)
 
     def _cross_fit(self, number: int) -> None:
         """Train one fold's model without the pairs that it holds back, then score these with it."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ser_core.data.tables import PairScores
+from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.reward.scoring import Scores
 from ser_core.learn.reward.training import TrainingState
 
@@ -30,6 +31,7 @@ class Position:
         answers: Answers that have passed through a model. Scores of an unfinished fold do not count: they are not saved.
         training: The newest saved state of the current training, which is that of fold number ``folds`` or, after all folds, the last one.
             It stays when the training has ended. None: nothing of this training is saved yet.
+        form: How the rows of a training that starts from a base are made.
     """
 
     scores: Scores
@@ -40,6 +42,7 @@ class Position:
     steps_before: int = 0
     answers: int = 0
     training: TrainingState | None = None
+    form: Form = Form.ONE_TEXT
 
     @classmethod
     def start(cls, evaluated: int) -> "Position":
@@ -93,6 +96,7 @@ class Position:
             "collapsed": list(self.collapsed),
             "stepsBefore": self.steps_before,
             "answers": self.answers,
+            "form": self.form,
         }
         files["progress.json"].write_text(json.dumps(numbers), encoding="utf-8")
         np.save(files["scores.npy"], self.scores, allow_pickle=False)
@@ -110,6 +114,7 @@ class Position:
             collapsed=tuple(numbers.get("collapsed", ())),
             steps_before=numbers["stepsBefore"],
             answers=numbers["answers"],
+            form=Form(numbers.get("form", Form.TWO_TEXTS)),  # version 0.1.0 did not say
             training=TrainingState.read(files["history.json"].parent) if "history.json" in files else None,
         )
 

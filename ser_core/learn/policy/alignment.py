@@ -67,7 +67,7 @@ def answer_all(
     seconds: list[float | None] = [None] * len(prompts) if witness is None else list(witness.scores(questions, texts))
     kl = _divergences(policy, prompts, [answer for answer, _ in cut], temperature, tokens_per_batch)
     return [
-        Answer(question, text, float(score), None if second is None else float(second), divergence, len(answer), ended)
+        Answer(question, text.removeprefix(" "), float(score), None if second is None else float(second), divergence, len(answer), ended)
         for question, text, score, second, divergence, (answer, ended) in zip(questions, texts, scores, seconds, kl, cut, strict=True)
     ]
 

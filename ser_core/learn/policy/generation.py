@@ -9,9 +9,10 @@ from transformers import GenerationConfig
 
 from ser_core.errors import DataError
 from ser_core.learn.compute.pieces import WholeCopy
+from ser_core.learn.compute.reference_text import Form, ReferenceText, question, reference_text
 
-TEMPLATE = "Question: {prompt}\n\nAnswer:"
-"""The text before an answer, the same as the reward model reads (see `ser_core.learn.reward.encoding`)."""
+TEMPLATE = question("{prompt}")
+"""The text before an answer, the same as the reward model reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +137,7 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, templat
     Raises:
         DataError: A prompt has no tokens, so the first token of its answer would have no predecessor.
     """
-    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-    start = (tokenizer.bos_token_id,) if begins else ()
+    start = _start(tokenizer)
     found = []
     for number, text in enumerate(texts):
         ids = tokenizer(template.replace("{prompt}", text), add_special_tokens=False, verbose=False)["input_ids"]
@@ -146,3 +146,14 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, templat
         room = tokens - len(start)
         found.append(Prompt(text, (*start, *ids[max(0, len(ids) - room) :])))
     return found
+
+
+def policy_text(tokenizer: Any, form: Form = Form.ONE_TEXT) -> ReferenceText | None:
+    """The text of prompt, answer and end token whose first ids are those of `encode_prompts`; None: there is no such text."""
+    end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+    return reference_text(tokenizer, _start(tokenizer), end, form)
+
+
+def _start(tokenizer: Any) -> tuple[int, ...]:
+    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    return (tokenizer.bos_token_id,) if begins else ()

@@ -21,6 +21,7 @@ from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen
 from ser_core.learn.compute.pretrained import export, load_network, store
 from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.policy.batches import Sequences
+from ser_core.learn.policy.generation import policy_text
 from ser_core.learn.policy.log_probabilities import log_probabilities, passes_logits_on
 
 
@@ -59,13 +60,10 @@ class Policy:
         return contextlib.nullcontext() if self.reference_pieces is None else self.reference_pieces.whole()
 
     def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
-        """Texts of the answers as a reward model reads them: without special tokens, and without the space after ``Answer:``.
-
-        The reward model's template has that space already.
-        """
+        """Texts of the answers without special tokens; most begin with a space."""
         ids = [list(answer) for answer in answers]
-        found = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return [text.removeprefix(" ") for text in found]
+        found: list[str] = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return found
 
     def export(self, folder: Path) -> None:
         """Write the model and its tokenizer in the format of transformers, weights in safetensors.
@@ -111,8 +109,9 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
 def load_causal(
     folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0, narrow: bool = False
 ) -> tuple[Any, Any]:
-    """A causal language model to train, on its device, and its tokenizer. Arguments as in `load_policy`.
+    """A causal language model to train, on its device, and its tokenizer, whose chat template renders what the policy reads and learns.
 
+    Arguments as in `load_policy`.
     With ``narrow`` it is `narrow_frozen` before it gets there: its device may have no room for it in fp32.
 
     Raises:
@@ -120,6 +119,8 @@ def load_causal(
     """
     torch.manual_seed(seed)
     network, tokenizer = load_network(AutoModelForCausalLM, folder, "policy.base")
+    text = policy_text(tokenizer)
+    tokenizer.chat_template = None if text is None else text.template
     if adapter is not None:
         from peft import get_peft_model
 

@@ -21,10 +21,12 @@ from ser_core.learn.compute.distributed import engine_for, training_of_network
 from ser_core.learn.compute.engine import GATHERING
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.compute.rate import learning_rate
+from ser_core.learn.compute.reference_text import plain_ids
 from ser_core.learn.policy.batches import sequences
-from ser_core.learn.policy.generation import encode_prompts
+from ser_core.learn.policy.generation import Prompt, encode_prompts, policy_text
 from ser_core.learn.policy.log_probabilities import log_probabilities, passes_logits_on
 from ser_core.learn.reward.batching import pairs_of_step, shares, steps_per_epoch
+from ser_core.learn.reward.encoding import common_beginning
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import Sharding
 
@@ -94,7 +96,7 @@ class Watch(Protocol):
 def encode_demonstrations(
     tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], *, prompt_tokens: int, answer_tokens: int
 ) -> list[Demonstration]:
-    """Encode prompts as PPO does, each with its answer and the end token.
+    """Encode prompts as PPO does, each with its answer and the end token: as one text, which is then cut.
 
     Args:
         tokenizer: The policy's tokenizer.
@@ -108,12 +110,21 @@ def encode_demonstrations(
     """
     found = []
     encoded = encode_prompts(tokenizer, prompts, tokens=prompt_tokens)
-    whole = encode_prompts(tokenizer, prompts, tokens=10**9)
-    for prompt, uncut, answer in zip(encoded, whole, answers, strict=True):
-        ids = (*tokenizer(f" {answer}", add_special_tokens=False, verbose=False)["input_ids"], tokenizer.eos_token_id)
-        truncated = len(ids) > answer_tokens or len(uncut.tokens) > len(prompt.tokens)
-        found.append(Demonstration(prompt.tokens, ids[:answer_tokens], truncated))
+    uncut = encode_prompts(tokenizer, prompts, tokens=10**9)
+    for prompt, whole, (shared, answer) in zip(encoded, uncut, _answers(tokenizer, uncut, answers), strict=True):
+        truncated = len(answer) > answer_tokens or len(whole.tokens) > len(prompt.tokens)
+        found.append(Demonstration(prompt.tokens[: len(prompt.tokens) - shared], answer[:answer_tokens], truncated))
     return found
+
+
+def _answers(tokenizer: Any, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[tuple[int, tuple[int, ...]]]:
+    """Ids of the answers, end token included, each with the number of the prompt's last ids that became others before it."""
+    text = policy_text(tokenizer)
+    if text is None:
+        return [(0, (*ids, tokenizer.eos_token_id)) for ids in plain_ids(tokenizer, [f" {answer}" for answer in answers])]
+    wholes = plain_ids(tokenizer, [text.whole(prompt.text, answer) for prompt, answer in zip(prompts, answers, strict=True)])
+    cuts = [common_beginning(whole, prompt.tokens) for whole, prompt in zip(wholes, prompts, strict=True)]
+    return [(len(prompt.tokens) - cut, tuple(whole[cut:])) for whole, prompt, cut in zip(wholes, prompts, cuts, strict=True)]
 
 
 def count_steps(rows: int, spec: SupervisedSpec) -> int:

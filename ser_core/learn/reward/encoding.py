@@ -1,20 +1,20 @@
 """Prompt and answer as token ids.
 
-Encoders (tokenizers with a CLS and a SEP token) read the two as a text pair. All other models read
-``Question: <prompt>\\n\\nAnswer: <answer>`` and the end-of-sequence token, whose hidden state is scored; that is the template of
-the method's released code. Chat templates are left alone: they insert dates and system prompts, and dialogues carry their roles
-as text.
+Encoders (tokenizers with a CLS and a SEP token) read the two as a text pair. All other models read one text that ends with the
+end-of-sequence token, whose hidden state is scored (`ser_core.learn.compute.reference_text`).
 
 A row that is too long loses the beginning of its prompt first. Only when the answer alone is too long, it loses its end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ser_core.learn.compute.reference_text import Form, plain_ids, question, reference_text
 
 Tokens = NDArray[np.int32]
 
@@ -26,7 +26,7 @@ class Row:
     tokens: Tokens
     """Token ids, special tokens included, padding not."""
     second: int
-    """Position at which the second segment (the answer) starts."""
+    """Position at which the second segment of a text pair (the answer) starts; one text has no second segment."""
     answer_tokens: int
     """Length of the answer before truncation."""
     truncated: bool
@@ -50,35 +50,50 @@ class Encoder:
     Args:
         tokenizer: A transformers tokenizer.
         max_length: Tokens that a row may have, special tokens included.
+        form: How prompt and answer become ids where they are no text pair.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int) -> None:
+    def __init__(self, tokenizer: Any, max_length: int, form: Form = Form.ONE_TEXT) -> None:
         self._tokenizer = tokenizer
-        self._reads_pairs = tokenizer.cls_token_id is not None and tokenizer.sep_token_id is not None
-        self._frame = _pair_frame(tokenizer) if self._reads_pairs else _text_frame(tokenizer)
+        self.reads_pairs = tokenizer.cls_token_id is not None and tokenizer.sep_token_id is not None
+        self._frame = _pair_frame(tokenizer) if self.reads_pairs else _text_frame(tokenizer)
+        text = None if self.reads_pairs else reference_text(tokenizer, self._frame.before, self._frame.after, form)
+        self.chat_template = None if text is None else text.template
+        """Renders what a row reads, control tokens included; None: text pairs, and ids that no single text has."""
+        self._text = text if form is Form.ONE_TEXT else None
         self.max_length = max_length
         self._room = max_length - sum(map(len, (self._frame.before, self._frame.between, self._frame.after)))
 
     def rows(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Row]:
         """One row for each prompt and its answer."""
-        return [self._row(prompt, answer) for prompt, answer in zip(self._prompts(prompts), self._answers(answers), strict=True)]
+        return self._rows(prompts, self._prompts(prompts), answers)
 
     def pairs(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> list[tuple[Row, Row]]:
-        """Two rows for each prompt and its two answers; every prompt is tokenised once."""
-        texts = zip(self._prompts(prompts), self._answers(first), self._answers(second), strict=True)
-        return [(self._row(prompt, answer_1), self._row(prompt, answer_2)) for prompt, answer_1, answer_2 in texts]
+        """Two rows for each prompt and its two answers."""
+        encoded = self._prompts(prompts)
+        return list(zip(self._rows(prompts, encoded, first), self._rows(prompts, encoded, second), strict=True))
 
-    def _prompts(self, prompts: Sequence[str]) -> Iterator[Tokens]:
-        return self._tokens(prompts if self._reads_pairs else [f"Question: {prompt}\n\nAnswer:" for prompt in prompts])
+    def _prompts(self, prompts: Sequence[str]) -> list[Tokens]:
+        if self.reads_pairs:
+            return self._tokens(prompts)
+        return self._tokens(list(map(question if self._text is None else self._text.prompt, prompts)))
 
-    def _answers(self, answers: Sequence[str]) -> Iterator[Tokens]:
-        return self._tokens(answers if self._reads_pairs else [f" {answer}" for answer in answers])
+    def _rows(self, prompts: Sequence[str], encoded: Sequence[Tokens], answers: Sequence[str]) -> list[Row]:
+        if self._text is not None:
+            wholes = self._tokens([self._text.whole(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)])
+            return [self._row(*self._split(whole, prompt)) for whole, prompt in zip(wholes, encoded, strict=True)]
+        texts = [answer.removeprefix(" ") for answer in answers]
+        alone = self._tokens(texts if self.reads_pairs else [f" {text}" for text in texts])
+        return [self._row(prompt, answer) for prompt, answer in zip(encoded, alone, strict=True)]
 
-    def _tokens(self, texts: Sequence[str]) -> Iterator[Tokens]:
-        if not texts:
-            return iter(())
-        ids = self._tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-        return (np.asarray(one, dtype=np.int32) for one in ids)
+    def _split(self, whole: Tokens, prompt: Tokens) -> tuple[Tokens, Tokens]:
+        """Prompt and answer in the ids of one text, without its control tokens; a token that holds ends of both is the answer's."""
+        start, end = len(self._frame.before), len(whole) - len(self._frame.after)
+        cut = common_beginning(whole, prompt)
+        return whole[start:cut], whole[cut:end]
+
+    def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        return [np.asarray(one, dtype=np.int32) for one in plain_ids(self._tokenizer, texts)]
 
     def _row(self, prompt: Tokens, answer: Tokens) -> Row:
         frame = self._frame
@@ -86,12 +101,20 @@ class Encoder:
         prompt_start = max(0, len(prompt) + answer_end - self._room)
         kept_prompt = len(prompt) - prompt_start
         parts = (frame.before, prompt[prompt_start:], frame.between, answer[:answer_end], frame.after)
+        tokens = np.concatenate([np.asarray(part, dtype=np.int32) for part in parts])
         return Row(
-            tokens=np.concatenate([np.asarray(part, dtype=np.int32) for part in parts]),
-            second=len(frame.before) + kept_prompt + len(frame.between),
+            tokens=tokens,
+            second=len(frame.before) + kept_prompt + len(frame.between) if self._text is None else len(tokens),
             answer_tokens=len(answer),
             truncated=prompt_start > 0 or answer_end < len(answer),
         )
+
+
+def common_beginning(one: Sequence[int] | Tokens, other: Sequence[int] | Tokens) -> int:
+    """Number of ids with which both begin."""
+    length = min(len(one), len(other))
+    differing = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))
+    return int(differing[0]) if len(differing) else length
 
 
 def _pair_frame(tokenizer: Any) -> _Frame:

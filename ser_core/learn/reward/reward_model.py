@@ -20,6 +20,7 @@ from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen
 from ser_core.learn.compute.pretrained import export, last_token, load_network, store, told_of_the_model
+from ser_core.learn.compute.reference_text import Form, recorded_form
 from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.reward.batching import Batch
 from ser_core.learn.reward.encoding import Encoder
@@ -72,6 +73,7 @@ def load(
     seed: int = 0,
     adapter: AdapterSpec | None = None,
     frozen: bool = False,
+    form: Form | None = None,
 ) -> RewardModel:
     """Load a model from its files.
 
@@ -83,6 +85,7 @@ def load(
         adapter: Train a LoRA adapter on all linear layers, and the head, in place of all weights. It learns the same bits whatever the
             precision of what lies below it (`narrow_frozen`).
         frozen: Only to score with. Its scores are the same to the last bit, with half of the memory where products are bf16.
+        form: How its rows are made; None: as it has learnt, which a base has not.
 
     Raises:
         SpecError: transformers cannot make a sequence-classification model of it.
@@ -99,7 +102,8 @@ def load(
     network.config.use_cache = False
     limit = min(_positions(network), tokenizer.model_max_length)
     with told_of_the_model("rewardModel.base", "its tokenizer cannot be used"):
-        encoder = Encoder(tokenizer, min(max_length, limit - 1))
+        encoder = Encoder(tokenizer, min(max_length, limit - 1), recorded_form(tokenizer) if form is None else form)
+    tokenizer.chat_template = encoder.chat_template
     if adapter is not None:
         network = narrow_frozen(adapt_scorer(network, adapter), precision)
     network = (freeze(network, precision) if frozen else network).to(precision.device).eval()

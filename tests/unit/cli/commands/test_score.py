@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from unit.conftest import write_run
+from unit.learn.sentencepiece_like import policy
 
 from ser_core.cli.commands.score import as_json
 
@@ -12,6 +14,11 @@ ROWS = [
     {"prompt": "what is it", "chosen": "good word", "rejected": "bad", "id": "a"},
     {"prompt": "what", "chosen": "it is a good good word", "rejected": "bad bad word is it"},
     {"prompt": "is it", "chosen": "good", "rejected": "word"},
+    {
+        "prompt": "a question that is longer than the model reads",
+        "chosen": "good",
+        "rejected": "an answer that is longer alone, word for word",
+    },
 ]
 
 
@@ -28,7 +35,7 @@ def test_pairs_get_scores_a_label_and_a_confidence(ser, writable_run, tmp_path):
     file = tmp_path / "pairs.jsonl"
     file.write_text(lines(ROWS))
     found = results(ser("score", file, "--run", writable_run.file))
-    assert [(row["line"], row.get("id")) for row in found] == [(1, "a"), (2, None), (3, None)]
+    assert [(row["line"], row.get("id")) for row in found] == [(1, "a"), (2, None), (3, None), (4, None)]
     for row in found:
         assert row["better"] == (1 if row["score_1"] > row["score_2"] else 2)
         assert 0.5 <= row["confidence"] < 1
@@ -96,8 +103,28 @@ def test_a_run_without_a_model_is_refused(ser, writable_run):
     assert (ended.code, "no reward model yet" in ended.err) == (10, True)
 
 
-def test_the_exported_model_scores_the_same_in_plain_transformers(ser, writable_run, tmp_path):
+@pytest.fixture(params=["encoder", "decoder", "decoder of version 0.1.0"])
+def run_of_any_model(request, tmp_path):
+    """The decoders put a space before every text."""
+    if request.param == "encoder":
+        return request.getfixturevalue("writable_run")
+    from ser_core.learn.compute.precision import Precision
+    from ser_core.learn.compute.reference_text import Form
+    from ser_core.learn.reward.reward_model import load
+
+    (tmp_path / "run").mkdir()
+    earlier = request.param != "decoder"
+    base = policy(tmp_path / "base", "always")
+    model = load(base, Precision("cpu"), max_length=32, form=Form.TWO_TEXTS if earlier else Form.ONE_TEXT)
+    model.export(tmp_path / "model")
+    if earlier:
+        (tmp_path / "model" / "chat_template.jinja").write_text((base / "chat_template.jinja").read_text())
+    return write_run(tmp_path / "run", tmp_path / "model")
+
+
+def test_the_exported_model_scores_the_same_in_plain_transformers(ser, run_of_any_model, tmp_path):
     """The code in the model card is run as it stands there."""
+    writable_run = run_of_any_model
     ours = results(ser("score", "-", "--run", writable_run.file, stdin=lines(ROWS)))
     folder = tmp_path / "exported"
     assert ser("export", writable_run.file, folder).out == f"{folder}\n"

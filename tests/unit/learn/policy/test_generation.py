@@ -58,7 +58,7 @@ def test_a_prompt_without_tokens_is_refused(actors):
         encode_prompts(actors()[0].tokenizer, ["a", ""], tokens=9, template="{prompt}")
 
 
-def test_the_reward_model_reads_answers_without_end_and_without_the_templates_space(actors):
+def test_answers_are_read_without_end(actors):
     policy, _, _ = actors()
     ids = policy.tokenizer(" yes  ")["input_ids"]
-    assert policy.texts([[*ids, *policy.end_tokens], []]) == ["yes  ", ""]
+    assert policy.texts([[*ids, *policy.end_tokens], []]) == [" yes  ", ""]
