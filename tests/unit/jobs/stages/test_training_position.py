@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ser_core.data.tables import PairScores, TrainingStep
+from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.reward.training import TrainingState
 from ser_jobs.stages.training_position import Position
 
@@ -65,7 +66,15 @@ def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_pat
         name: name for name in ("progress.json", "scores.npy", "state.safetensors", "history.json")
     }
     told = {"folds": 1, "stepsBefore": 3, "answers": 49}
-    new = {"heldBack": [[["seed01", 0.5, 0.0, 3, 2]]], "sampled": [[0.5]], "collapsed": []}
+    new = {"heldBack": [[["seed01", 0.5, 0.0, 3, 2]]], "sampled": [[0.5]], "collapsed": [], "form": "one text"}
     assert json.loads(files["progress.json"].read_text()) == {**told, **new}
     files["progress.json"].write_text(json.dumps({**told, "margins": {"seed01": 0.5}}))
     assert Position.read(files).held_back == ((PairScores("seed01", 0.5, 0.0, 0, 0),),), "version 0.1.0 kept the margins alone"
+
+
+def test_a_training_that_version_0_1_0_has_begun_goes_on_with_two_texts(tmp_path):
+    files = Position(np.zeros((1, 2))).write(tmp_path)
+    assert Position.read(files).form is Form.ONE_TEXT
+    numbers = json.loads(files["progress.json"].read_text())
+    files["progress.json"].write_text(json.dumps({name: value for name, value in numbers.items() if name != "form"}))
+    assert Position.read(files).form is Form.TWO_TEXTS
