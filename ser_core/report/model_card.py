@@ -60,7 +60,7 @@ def export_policy(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
         source = _plain(fetch_model(store, aligned, Path(scratch)), Path(scratch) / "plain", "policy")
         tell_peers(source, "policy")
-        card = render_policy_card(ledger, read_evidence(store, ledger, Path(scratch)))
+        card = render_policy_card(ledger, read_evidence(store, ledger, Path(scratch)), templated=how_made(source) is not None)
         return _move(source, card, folder)
 
 
@@ -127,8 +127,8 @@ def render_card(ledger: Ledger, evidence: Evidence, usage: Usage) -> str:
     )
 
 
-def render_policy_card(ledger: Ledger, evidence: Evidence) -> str:
-    """The policy's card in Markdown."""
+def render_policy_card(ledger: Ledger, evidence: Evidence, *, templated: bool = True) -> str:
+    """The policy's card in Markdown; ``templated``: its tokenizer has a chat template that renders what it reads."""
     return (
         _environment()
         .get_template("policy_card.md.j2")
@@ -139,6 +139,7 @@ def render_policy_card(ledger: Ledger, evidence: Evidence) -> str:
             metrics=ledger.aligned_policy().metrics,
             provenance=evidence.provenance,
             sentences=list(policy.sentences(ledger)),
+            templated=templated,
             caveats=list(policy.caveats(ledger)),
         )
     )
