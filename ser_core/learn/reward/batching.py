@@ -139,5 +139,5 @@ def pad(rows: Sequence[Row], pad_token: int, shape: Shape | None = None) -> Batc
     for index, row in enumerate(rows):
         ids[index, : len(row)] = row.tokens
         mask[index, : len(row)] = 1
-        types[index, row.second : len(row)] = 1
+        types[index, row.second : len(row)] = row.segments
     return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(types))

@@ -26,10 +26,12 @@ class Row:
     tokens: Tokens
     """Token ids, special tokens included, padding not."""
     second: int
-    """Position at which the second segment of a text pair (the answer) starts; one text has no second segment."""
+    """Position at which the answer starts."""
     answer_tokens: int
     """Length of the answer before truncation."""
     truncated: bool
+    segments: bool = True
+    """Whether the answer is a second segment, with token type 1, as in a text pair; one text has no second segment."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -101,12 +103,12 @@ class Encoder:
         prompt_start = max(0, len(prompt) + answer_end - self._room)
         kept_prompt = len(prompt) - prompt_start
         parts = (frame.before, prompt[prompt_start:], frame.between, answer[:answer_end], frame.after)
-        tokens = np.concatenate([np.asarray(part, dtype=np.int32) for part in parts])
         return Row(
-            tokens=tokens,
-            second=len(frame.before) + kept_prompt + len(frame.between) if self._text is None else len(tokens),
+            tokens=np.concatenate([np.asarray(part, dtype=np.int32) for part in parts]),
+            second=len(frame.before) + kept_prompt + len(frame.between),
             answer_tokens=len(answer),
             truncated=prompt_start > 0 or answer_end < len(answer),
+            segments=self._text is None,
         )
 
 
