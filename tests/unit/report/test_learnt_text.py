@@ -31,7 +31,10 @@ def test_a_policy_of_an_earlier_version_is_asked_as_it_learnt(earlier):
     tokens = AutoTokenizer.from_pretrained(earlier)
     asked = tokens.apply_chat_template([{"role": "user", "content": "foo bar"}], add_generation_prompt=True, return_dict=False)
     assert asked == list(encode_prompts(tokens, ["foo bar"], tokens=99)[0].tokens)
-    assert (how_made(earlier).form, "chat_template" in json.loads((earlier / "tokenizer_config.json").read_text())) == (Form.TWO_TEXTS, False)
+    assert (how_made(earlier).form, "chat_template" in json.loads((earlier / "tokenizer_config.json").read_text())) == (
+        Form.TWO_TEXTS,
+        False,
+    )
 
 
 def test_what_a_model_says_already_is_left_as_it_is(earlier):
