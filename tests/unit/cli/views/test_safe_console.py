@@ -12,7 +12,8 @@ from rich.text import Text
 from ser_core.cli.views import output
 from ser_core.cli.views.terminal import SafeConsole
 from ser_core.errors import DataError
-from ser_core.shown import shown, shown_line
+from ser_core.shown import shown as as_shown
+from ser_core.shown import shown_line
 
 HOSTILE = {
     "a colour": "\x1b[31mred",
@@ -29,14 +30,14 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_what_a_terminal_obeys_is_written_out_as_json_does(text):
-    assert json.loads(f'"{shown(text)}"') == text
-    assert shown(text).isprintable()
+    assert json.loads(f'"{as_shown(text)}"') == text
+    assert as_shown(text).isprintable()
 
 
 def test_other_texts_stay_as_they_are():
     text = "é 😀 👩‍🔬 ﷺ שלום \t\n"
 
-    assert shown(text) == text
+    assert as_shown(text) == text
     assert shown_line("a\nb") == "a\\u000ab"
 
 
@@ -77,4 +78,4 @@ def test_data_are_the_same_and_harmless(form, read, text, capsys):
 
     printed = capsys.readouterr().out
     assert read(printed) == {text: text}
-    assert shown(printed) == printed
+    assert as_shown(printed) == printed
