@@ -138,7 +138,7 @@ BAD = [
         for uri in ("s3://bucket/pairs", "s3://bucket/pairs/", "s3://bucket/pairs/runs")
     ),
     (17, "spec.image", "ser:latest", UNKNOWN),
-    (18, "spec.podTemplate", {"hostNetwork": True}, UNKNOWN),
+    (18, "spec.podTemplate.hostNetwork", True, UNKNOWN),
     *(
         (18, f"{RETRAIN}.{name}", value, UNKNOWN)
         for name, value in {"hostPath": "/", "serviceAccountName": "x", "privileged": True}.items()
