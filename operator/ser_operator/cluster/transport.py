@@ -6,6 +6,7 @@ proxies of the environment and walk through every body three times, which takes 
 
 import json
 import os
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ Object = Mapping[str, Any]
 
 NO_ANSWER, FORBIDDEN, NOT_FOUND, CONFLICT = 0, 403, 404, 409
 CONNECT_SECONDS = 5.0
+_NO_PLAIN_TEXT_OF_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 TellRequest = Callable[[str, int, float], None]
 """Told of each request: HTTP method, status (`NO_ANSWER` without one; any success is 200) and seconds."""
 
@@ -92,11 +94,19 @@ class Transport:
         authorization = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         if authorization:
             headers["Authorization"] = authorization
-        # Server-side apply reads YAML, which knows no pairs of \ud83d escapes: escaped JSON would be refused with an emoji in it.
-        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        data = None if body is None else json_and_yaml(body)
         url, name = self._configuration.host + path, self._configuration.tls_server_name
         async with self._session.request(method, url, params=query, data=data, headers=headers, server_hostname=name) as answer:
             return answer, await answer.read()
+
+
+def json_and_yaml(body: Object) -> bytes:
+    """``body`` as JSON that means the same as YAML, which server-side apply reads.
+
+    YAML knows no pairs of \\ud83d escapes, so an emoji stands for itself. Control characters must not, and some line ends would become spaces.
+    """
+    text = json.dumps(body, ensure_ascii=False)
+    return _NO_PLAIN_TEXT_OF_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 async def configuration(environment: Mapping[str, str] = os.environ) -> Configuration:

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from ser_operator.cluster.transport import json_and_yaml
+
 Object = dict[str, Any]
 
 MERGE, STRATEGIC, APPLY = "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"
@@ -101,7 +103,7 @@ class ApiClient:
 
     def _send(self, method: str, url: str, body: Object | None = None, content_type: str = "application/json") -> bytes:
         headers = {**self._headers, "Content-Type": content_type, "Accept": "application/json"}
-        response = self._pool.request(method, url, body=None if body is None else json.dumps(body), headers=headers)
+        response = self._pool.request(method, url, body=None if body is None else json_and_yaml(body), headers=headers)
         if response.status >= http.client.BAD_REQUEST:
             raise ApiError(response.status, _reason(response.data))
         return response.data
