@@ -103,7 +103,8 @@ class Transport:
 def json_and_yaml(body: Object) -> bytes:
     """``body`` as JSON that means the same as YAML, which server-side apply reads.
 
-    YAML knows no pairs of \\ud83d escapes, so an emoji stands for itself. Control characters must not, and some line ends would become spaces.
+    YAML knows no pairs of \\ud83d escapes, so an emoji stands for itself. Control characters may not, and some line ends would
+    become spaces.
     """
     text = json.dumps(body, ensure_ascii=False)
     return _NO_PLAIN_TEXT_OF_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
