@@ -259,7 +259,7 @@ http.server.HTTPServer((os.environ['IP'], 8080), Pages).serve_forever()
 
 def test_a_deployments_pod_is_ready_when_its_probe_says_so_and_is_started_again_when_it_ends(work, control_plane, kubelet, tmp_path):
     probes = {
-        name: {"httpGet": {"path": path, "port": "pages"}, "periodSeconds": 1}
+        name: {"httpGet": {"path": path, "port": "pages"}, "periodSeconds": 1, "failureThreshold": 60}
         for name, path in (("readinessProbe", "/ready"), ("livenessProbe", "/live"))
     }
     container = {
