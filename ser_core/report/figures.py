@@ -59,9 +59,9 @@ def evolution(ledger: Ledger) -> Figure:
         heldout, at_end = control.metrics.heldout, end - (0.03 + 0.04 * number) * (end + 0.3)
         marks.append(frame.whisker(at_end, heldout.accuracy_low, heldout.accuracy_high, f"c{number + 1}"))
     of_controls = ", those of the controls at the right end" if controls else ""
+    chose = "Dev accuracy" if models[0].metrics.folds is None else "Out-of-fold log loss"
     caption = (
-        f"Whiskers: 95 % Wilson intervals on held-out pairs{of_controls}. "
-        "Dev accuracy chose the best loop; held-out accuracy was only read."
+        f"Whiskers: 95 % Wilson intervals on held-out pairs{of_controls}. {chose} chose the best loop; held-out accuracy was only read."
     )
     return Figure("Accuracy by loop", frame.draw("Accuracy by loop", marks), caption, (("c0", "held-out"), ("c-quiet", "dev")))
 
