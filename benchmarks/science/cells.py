@@ -14,12 +14,7 @@ PAPER_SHARE = 0.08
 """Of the pool: `minSamples` of rule paper, whose 600 pairs are meant for pools of the paper's size."""
 LOOPS = 2
 RULES = ("calibrated", "paper", "reference")
-OF_RULE = {
-    "calibrated": ("seed", "seedOnly", "full", "pseudoLabelOnce", "calibrated", "oracle", "random"),
-    "paper": ("paper",),
-    "reference": ("reference",),
-}
-"""The arms that each kind of run measures: `calibrated` also makes the controls, and the two filters are trained beside it."""
+"""A run of rule calibrated also gives the arms seed and the controls, and the two filters are trained beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +31,6 @@ class Cell:
     def name(self) -> str:
         """Of its SERRun."""
         return f"{self.data_set}-{round(100 * self.budget)}-{self.seed}-{self.rule}"
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """What it measures."""
-        return OF_RULE[self.rule]
 
 
 def cells(sets: Collection[str]) -> Iterator[Cell]:

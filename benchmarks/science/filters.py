@@ -4,12 +4,14 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.reward_model import Quiet
 from ser_core.api.serrun import SERRunSpec
 from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PoolPair
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import RewardModel, load
-from ser_core.learn.reward.scoring import score_rows
+from ser_core.learn.reward.scoring import score_pairs
 from ser_core.learn.reward.training import TrainingPair, count_steps, train
 
 Labeled = tuple[PoolPair, int]
@@ -45,11 +47,11 @@ def trained_on(
 
 def evaluated(model: RewardModel, pairs: Sequence[LabeledPair], tokens_per_batch: int) -> list[EvaluatedPair]:
     """Its scores of labelled pairs."""
-    both = model.encoder.pairs([pair.prompt for pair in pairs], [pair.chosen for pair in pairs], [pair.rejected for pair in pairs])
-    scores = score_rows(model, [row for one in both for row in one], tokens_per_batch).reshape(-1, 2)
+    unlabeled = [PoolPair(pair.id, pair.prompt, pair.chosen, pair.rejected, pair.source) for pair in pairs]
+    scores, _ = score_pairs(model, unlabeled, tokens_per_batch, np.full((len(pairs), 2), np.nan))
     return [
-        EvaluatedPair(pair.id, pair.source, float(chosen), float(rejected), len(one[0]), len(one[1]))
-        for pair, one, (chosen, rejected) in zip(pairs, both, scores, strict=True)
+        EvaluatedPair(pair.id, pair.source, one.score_1, one.score_2, one.tokens_1, one.tokens_2)
+        for pair, one in zip(pairs, scores, strict=True)
     ]
 
 

@@ -18,7 +18,6 @@ from benchmarks.science.sets import ROOT, SETS, write_model, write_set
 from ser_core.cli.access.cluster import Place
 from ser_core.cli.access.stored_run import open_run
 from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PairGroup, PoolPair, read_table
-from ser_core.learn.trust.calibration import sigmoid
 from ser_core.report.ledger import Ledger, Trained, read_ledger
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.manifest import Manifest
@@ -98,7 +97,7 @@ class Arms:
         return Result(
             *(self._cell.data_set, self._cell.budget, self._cell.seed, arm, _commit()),
             accuracy=float(np.mean(margins > 0)),
-            log_loss=float(np.mean(-np.log(np.maximum(sigmoid(margins), 1e-12)))),
+            log_loss=float(np.mean(np.logaddexp(0.0, -margins))),
             right="".join("1" if margin > 0 else "0" for margin in margins),
             groups=self._groups,
             length_gap=float(np.mean(np.sign(margins) * longer > 0) - np.mean(longer > 0)),

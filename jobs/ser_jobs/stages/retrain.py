@@ -74,7 +74,8 @@ class _Retrain:
                 raise DataError(f"there is no {name} pair", reason="NoPairs", hint="give more data, or other fractions in data")
         self._plan = make_plan(context.spec, self._data, len(self._dev))
         self._fold_models = FoldModels(context)
-        self._checked = [*_unlabeled(labeled(context)), *self._plan.sample] if self._plan.keeps_folds else _unlabeled(self._dev)
+        self._deciding = labeled(context) if self._plan.keeps_folds else self._dev
+        self._checked = [*_unlabeled(self._deciding), *self._plan.sample]
         evaluated = len(self._checked) + len(self._heldout)
         longest = max(map(self._plan.last_training, self._plan.trials))
         self._progress = TrainingProgress(context, self._plan.cross_fitting() + longest + evaluated, evaluated, precision.device)
@@ -219,8 +220,8 @@ class _Retrain:
         heldout = self._scored(model, self._heldout, len(self._checked))
         held_back, best = self._held_back(trial), self._of_best("dev_scores.parquet")
         if self._plan.keeps_folds:
-            return out_of_fold(labeled(self._context), held_back, heldout, best, self._data.groups)
-        dev = self._scored(model, self._dev, 0)
+            return out_of_fold(self._deciding, held_back, heldout, best, self._data.groups)
+        dev = self._scored(model, self._deciding, 0)
         self._context.silent("evaluating")
         if self._context.spec.spec.loop.fold_count is not None:
             return seen_dev(dev, heldout, best)

@@ -72,12 +72,13 @@ def _pairs(context: StageContext) -> TrainingData:
         return _cross_fitted(context)
     if iteration == 0:
         return TrainingData(_seed(context))
-    kept, rule = _kept(context, InputRole.KEPT), context.spec.spec.loop.rule
+    pool, rule = _pool(context), context.spec.spec.loop.rule
+    kept = _kept(context, InputRole.KEPT, pool)
     if rule is Rule.REFERENCE:
         return TrainingData((), kept)
     if rule is Rule.PAPER and iteration > 1:
         newer = {example.id for example in kept}
-        return TrainingData((), [*kept, *(before for before in _kept(context, InputRole.KEPT_BEFORE) if before.id not in newer)])
+        return TrainingData((), [*kept, *(before for before in _kept(context, InputRole.KEPT_BEFORE, pool) if before.id not in newer)])
     return TrainingData(_seed(context), kept)
 
 
@@ -114,19 +115,20 @@ def _cross_fitted(context: StageContext) -> TrainingData:
     if context.has(InputRole.PREPARED, "groups.parquet"):
         known = {row.id: row.group for row in read_table(context.fetch(InputRole.PREPARED, "groups.parquet"), PairGroup)}
         groups = {name: known.get(name, name) for name in groups}
-    sample = _sample(context)
+    pool = _pool(context)
+    sample = _sample(pool)
     if context.spec.iteration == 0:
         return TrainingData(seed, groups=groups, sample=sample)
-    return TrainingData(seed, _kept(context, InputRole.KEPT), _kept_by_folds(context), groups, sample)
+    return TrainingData(seed, _kept(context, InputRole.KEPT, pool), _kept_by_folds(context, pool), groups, sample)
 
 
-def _sample(context: StageContext) -> list[PoolPair]:
+def _sample(pool: Mapping[str, PoolPair]) -> list[PoolPair]:
     """`SAMPLE` pairs of the pool, the same ones in every loop; ids are digests, so their order is one of chance."""
-    return [pair for _, pair in sorted(_pool(context).items())][:SAMPLE]
+    return [pool[name] for name in sorted(pool)[:SAMPLE]]
 
 
-def _kept_by_folds(context: StageContext) -> list[list[Example]]:
-    pool, rows = _pool(context), read_table(context.fetch(InputRole.KEPT, "fold_decisions.parquet"), FoldDecision)
+def _kept_by_folds(context: StageContext, pool: Mapping[str, PoolPair]) -> list[list[Example]]:
+    rows = read_table(context.fetch(InputRole.KEPT, "fold_decisions.parquet"), FoldDecision)
     kept: list[list[Example]] = [[] for _ in range(1 + max((row.fold for row in rows), default=-1))]
     for row in rows:
         kept[row.fold].append(_ordered(pool[row.id], row.better))
@@ -141,8 +143,7 @@ def _pool(context: StageContext) -> dict[str, PoolPair]:
     return {pair.id: pair for pair in read_table(context.fetch(InputRole.PREPARED, "pool.parquet"), PoolPair)}
 
 
-def _kept(context: StageContext, role: InputRole) -> list[Example]:
-    pool = _pool(context)
+def _kept(context: StageContext, role: InputRole, pool: Mapping[str, PoolPair]) -> list[Example]:
     decisions = read_table(context.fetch(role, "decisions.parquet"), Decision)
     return [_ordered(pool[one.id], one.better, one.target, one.weight) for one in decisions if one.kept]
 

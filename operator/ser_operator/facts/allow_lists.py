@@ -26,17 +26,18 @@ NOT_SUPPORTED = "NotSupported"
 _SHOWN = 120
 
 
-def refusal(body: Mapping[str, Any], run: SERRun, settings: Settings) -> str:
+def refusal(body: Mapping[str, Any], run: SERRun, settings: Settings, digest: str) -> str:
     """Why no stage of ``run`` may be started; empty: it may.
 
     Args:
         body: The run as the API server holds it, for its labels.
         run: The same, read.
         settings: The operator's.
+        digest: Of what it asks for now (`judged`).
     """
     if not run.status.stages:
         return next(_refusals(body, run, settings), "")
-    if run.status.judged == judged(body, run) or _begun_by_an_earlier_version(run):
+    if run.status.judged == digest or _begun_by_an_earlier_version(run):
         return ""
     return next(_refusals_of_what_may_change(body, run, settings), "")
 

@@ -192,15 +192,15 @@ class Reconciler:
         return self._plan_with(view, refused.waiting) if refused is not None and refused.stands(view, planned) else planned
 
     def _plan_with(self, view: View, blocked: Waiting | None) -> Plan:
-        found = attempts(view.run, view.jobs, view.pods, view.now)
+        found, digest = attempts(view.run, view.jobs, view.pods, view.now), judged(view.body, view.run)
         observed = Observed(
             attempts=tuple(self._with_legs(attempt, view) for attempt in found),
             waiting=view.glance.waiting,
             blocked=blocked,
             outdated=is_outdated(view, self._settings),
             progress=view.glance.progress,
-            refusal=refusal(view.body, view.run, self._settings),
-            judged=judged(view.body, view.run),
+            refusal=refusal(view.body, view.run, self._settings, digest),
+            judged=digest,
             image=self._settings.image,
             threads=self._settings.default_threads,
         )

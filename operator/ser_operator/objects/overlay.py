@@ -30,9 +30,9 @@ def laid_over(template: Object, more: PodTemplate, settings: Settings) -> Object
     container = {
         **stage,
         "env": [*(one for one in more.env if one.get("name") not in mine), *stage["env"]],
-        "envFrom": list(more.env_from),
+        **_given({"envFrom": list(more.env_from)}),
         "volumeMounts": [*stage["volumeMounts"], *more.volume_mounts],
-        "resources": {**({} if not resources["limits"] else resources), **({"claims": claims} if claims else {})},
+        "resources": _given({**resources, "claims": claims}),
     }
     added = {
         "initContainers": [_sidecar(one) for one in more.sidecars],
@@ -53,7 +53,7 @@ def laid_over(template: Object, more: PodTemplate, settings: Settings) -> Object
         "spec": {
             **pod,
             **_given(added),
-            "containers": [{name: value for name, value in container.items() if name != "envFrom" or value}],
+            "containers": [container],
             "volumes": [*pod["volumes"], *(_bounded(one, settings) for one in more.volumes)],
         },
     }

@@ -86,7 +86,7 @@ class ReferenceText:
 
     def prompt(self, prompt: str) -> str:
         """What stands before an answer."""
-        return f"{self.before}Question: {prompt}\n\nAnswer:"
+        return f"{self.before}{question(prompt)}"
 
     def whole(self, prompt: str, answer: str) -> str:
         """Prompt and answer. The space with which a policy begins its answer is the one that stands here already."""

@@ -19,11 +19,6 @@ class PairedLoss:
     """Standard error; groups of pairs count as one, since their pairs go wrong together."""
     groups: int
 
-    @property
-    def worse_beyond_chance(self) -> bool:
-        """Below minus one standard error."""
-        return self.gain < -self.error
-
 
 def log_losses(pairs: Sequence[EvaluatedPair]) -> dict[str, float]:
     """Log loss of each pair in nats, by id, at the temperature that fits the pairs best.

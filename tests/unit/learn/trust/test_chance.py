@@ -62,6 +62,7 @@ def test_a_paired_loss_is_worse_only_beyond_one_error_and_groups_widen_it():
     together = paired_loss(before, after, {f"p{number}": f"g{number // 20}" for number in range(400)})
     assert alone.gain == pytest.approx(together.gain) == pytest.approx(-shift.mean())
     assert together.error > 3 * alone.error
-    assert paired_loss(before, {pair: loss + 0.1 for pair, loss in after.items()}, {}).worse_beyond_chance
-    assert not paired_loss(before, before, {}).worse_beyond_chance
+    worse, same = (paired_loss(before, other, {}) for other in ({pair: loss + 0.1 for pair, loss in after.items()}, before))
+    assert worse.gain < -worse.error
+    assert not same.gain < -same.error
     assert paired_loss(before, {}, {}).groups == 0

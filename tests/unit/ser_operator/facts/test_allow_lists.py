@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.api.serrun import SERRun
 from ser_operator.allow import Allow
-from ser_operator.facts.allow_lists import refusal
+from ser_operator.facts.allow_lists import judged, refusal
 from ser_operator.settings import Settings
 
 DEFAULTS = Allow()
@@ -19,7 +19,8 @@ def told(allow=DEFAULTS, labels=None, namespace="team-a", **spec):
         **spec,
     }
     run = SERRun.model_validate({"metadata": {"name": "hh", "namespace": namespace}, "spec": document})
-    return refusal({"metadata": {"labels": labels or {}}}, run, Settings(image="any", allow=allow))
+    body = {"metadata": {"labels": labels or {}}}
+    return refusal(body, run, Settings(image="any", allow=allow), judged(body, run))
 
 
 def retrain(**resources):

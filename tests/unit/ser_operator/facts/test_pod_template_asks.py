@@ -38,7 +38,7 @@ def told(template, stage=False, gpu="nvidia.com/gpu", **allow):
     spec |= {"resources": {"retrain": {"podTemplate": template}}} if stage else {"podTemplate": template}
     run = SERRun.model_validate({"metadata": {"name": "hh", "namespace": "team-a"}, "spec": spec})
     settings = Settings(image="any", gpu_resource=gpu, allow=Allow(pod_template=AllowPodTemplate(**allow.pop("pod_template", {})), **allow))
-    return refusal({}, run, settings)
+    return refusal({}, run, settings, judged({}, run))
 
 
 def test_every_key_is_tried_here():
