@@ -115,8 +115,7 @@ def _refused(body: Object, error: SpecError) -> Step:
 
 
 def _step(run: SERRun, body: Object, planned: Plan, now: datetime) -> Step:
-    refusal(body, run, SETTINGS)
-    judged(body, run)
+    refusal(body, run, SETTINGS, judged(body, run))
     unsupported(run)
     view = View(body, run, (), (), now)
     needless(view, planned)
