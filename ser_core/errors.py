@@ -8,6 +8,7 @@
     ├── StoreError               20   the store did not do what was asked        the world: never charged, the run waits
     │   ├── StoreAccessDenied    20   credentials or permissions                 the world
     │   ├── BucketNotFound       20   the store has no such bucket               the world
+    │   ├── StoreRefused         20   an answer that waiting does not change     the world
     │   ├── ObjectNotFound       20   no object under that key                   the world
     │   └── CorruptObject        20   size or SHA-256 differs from the manifest  the world
     ├── NodeDiskFull             24   the node's disk has no space left          the world
@@ -74,6 +75,10 @@ class StoreAccessDenied(StoreError):
 
 class BucketNotFound(StoreError):
     """The store has no bucket of that name, or not yet."""
+
+
+class StoreRefused(StoreError):
+    """The store, or what stands before it, refuses the request as it is sent: wrong address, region, certificate, clock or size."""
 
 
 class ObjectNotFound(StoreError):

@@ -30,6 +30,7 @@ def add_rules(schema: Schema) -> None:
         "spec.training": _training_rules(),
         "spec.loop": _loop_rules(),
         "spec.loop.thresholds": [_order_rule()],
+        "spec.storage.caBundleFrom": [{"rule": "has(self.secret) != has(self.configMap)", "message": "give either secret or configMap"}],
     }
     for path, added in rules.items():
         _at(schema, path)["x-kubernetes-validations"] = added

@@ -99,11 +99,12 @@ ENDPOINT = Form(
     limit=Limit.pattern(rf"https?://{_HOST}(/[!-~]*)?"),
 )
 REGION = Form(
-    r"[a-z0-9-]+",
+    r"[A-Za-z0-9-]+",
     "is no region: write one such as eu-central-1",
     max_length=60,
-    limit=Limit.pattern("[a-z]([a-z0-9-]*[a-z0-9])?"),
+    limit=Limit.pattern("[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?"),
 )
+DATA_KEY = Form(r"[-._A-Za-z0-9]+", "is no key of a Secret or ConfigMap: write one such as ca.crt", max_length=253, but_not=r"\.|\.\..*")
 NAME = Form(
     rf"{_DNS_LABEL}(\.{_DNS_LABEL})*", "is no name: use lower-case letters, digits, '-' and '.', such as team-a.data", max_length=253
 )
@@ -122,6 +123,8 @@ Endpoint = Annotated[str, ENDPOINT.field, Field(json_schema_extra=ENDPOINT.schem
 """URL of a server, without credentials."""
 Region = Annotated[str, REGION.field, Field(json_schema_extra=REGION.schema)]
 """Region of a bucket."""
+DataKey = Annotated[str, DATA_KEY.field, Field(json_schema_extra=DATA_KEY.schema)]
+"""Key of a Secret or ConfigMap."""
 Name = Annotated[str, NAME.field, Field(json_schema_extra=NAME.schema)]
 """Name of a Kubernetes object: a DNS subdomain."""
 SecretName = Annotated[Name, Guarded(AllowList.SECRETS)]

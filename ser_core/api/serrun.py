@@ -10,7 +10,19 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_vali
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.amounts import Cpus, Duration, Memory, Pause
-from ser_core.api.forms import LABEL_KEYS, Endpoint, LabelKey, LabelValue, Name, Namespace, PriorityClass, QueueName, Region, SecretName
+from ser_core.api.forms import (
+    LABEL_KEYS,
+    DataKey,
+    Endpoint,
+    LabelKey,
+    LabelValue,
+    Name,
+    Namespace,
+    PriorityClass,
+    QueueName,
+    Region,
+    SecretName,
+)
 from ser_core.api.guarded import AllowList, Guarded
 from ser_core.api.known_part import Document, Unknown, read_known, with_unknown
 from ser_core.api.model import Model
@@ -369,6 +381,23 @@ class ResourcesSpec(Model):
     """Aligning the policy."""
 
 
+class AuthoritiesFrom(Model):
+    """One key of a Secret or ConfigMap of the run's namespace, with certificates in PEM."""
+
+    secret: SecretName | None = None
+    """Name of the Secret; or give `configMap`."""
+    config_map: Name | None = None
+    """Name of the ConfigMap; or give `secret`."""
+    key: DataKey = "ca.crt"
+    """The key in it."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.secret is None) == (self.config_map is None):
+            raise ValueError("give either secret or configMap")
+        return self
+
+
 class StorageSpec(Model):
     """Where everything that the run makes is kept."""
 
@@ -379,7 +408,11 @@ class StorageSpec(Model):
     region: Region | None = None
     """Region of the bucket; left out: AWS_REGION, else us-east-1."""
     ca_bundle: str | None = Field(default=None, max_length=1000)
-    """Path of a PEM file with the certificate authorities to trust for the endpoint."""
+    """PEM file with the certificate authorities to trust for the endpoint. On a cluster stages take `caBundleFrom` in its place."""
+    ca_bundle_from: AuthoritiesFrom | None = None
+    """Where the stages on a cluster find these authorities. `ser` itself uses `caBundle`, else AWS_CA_BUNDLE."""
+    addressing: Literal["path", "virtual"] | None = None
+    """Where a request names the bucket: in its path, or in the host name. Left out: `path` for an `endpoint`, else as AWS does."""
     credentials_secret: SecretName | None = None
     """Name of the Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, mounted into the stages. `ser run`
     uses the AWS environment and files instead."""

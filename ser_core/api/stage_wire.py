@@ -34,7 +34,7 @@ NOT_SENT: Mapping[str, Any] = {
     "retries": True,
     "data": {"split_seed": True},
     "loop": {"max_iterations": True, "stopping": True, "controls": True},
-    "storage": {"credentials_secret": True},
+    "storage": {"credentials_secret": True, "ca_bundle_from": True},
     "hub": {"credentials_secret": True},
 }
 """The fields of the spec that no stage reads: they are for the planner, the operator and `ser`. `splitSeed` goes to `prepare`

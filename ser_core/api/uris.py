@@ -7,12 +7,12 @@ from pydantic import AfterValidator, Field
 
 from ser_core.api.guarded import AllowList, Guarded
 
-_BUCKET = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_BUCKET = "[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?", re.ASCII)
 _MAX_LENGTH = 1200
 _MAX_KEY_BYTES = 1024
 
-_NO_BUCKET = "is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens"
+_NO_BUCKET = "is no bucket name: 3 to 63 lower-case letters, digits, dots, hyphens and underscores"
 _NO_PARTS = "has an empty or '..' part in its path: write s3://bucket/prefix with plain parts"
 _NOT_PRINTABLE = "holds a control character: use printable characters only"
 _NO_HUB_NAME = "is no hub name: expected hf://organisation/name, for data also @revision"

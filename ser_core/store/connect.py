@@ -23,7 +23,9 @@ def connect(storage: StorageSpec, retry: Retry | None = None, *, stands: bool = 
     from ser_core.store.s3 import S3Store, s3_client
 
     bucket, prefix = split_s3(storage.uri)
-    return S3Store(s3_client(storage.endpoint, storage.region, storage.ca_bundle), bucket, prefix, retry)
+    patience = retry or Retry()
+    client = s3_client(storage.endpoint, storage.region, storage.ca_bundle, storage.addressing, patience.try_seconds)
+    return S3Store(client, bucket, prefix, patience)
 
 
 def folder_of(storage: StorageSpec) -> Path | None:

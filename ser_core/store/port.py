@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+CONDITIONAL_WRITES = "use a store that honours If-None-Match: * (AWS S3, MinIO, versitygw), or file:// on a disk with hard links"
+"""What helps where `ObjectStore.create` is not what it must be."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:

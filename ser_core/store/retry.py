@@ -1,6 +1,9 @@
 """Retrying until a deadline. An SDK alone gives up after 0.1 to 3 seconds; a store that restarts needs minutes."""
 
+import contextlib
+import queue
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +32,11 @@ class Retry:
     retried: Callable[[], None] = lambda: None
     """Told before each further try, in the thread of the caller."""
 
+    @property
+    def try_seconds(self) -> float:
+        """How long one try may hear nothing, so that a silent server is tried twice before the deadline."""
+        return min(60.0, max(5.0, self.deadline_seconds / 2))
+
     def call(self, operation: Callable[[], Answer], what: str) -> Answer:
         """Call ``operation`` until it does not raise `Transient`.
 
@@ -51,3 +59,31 @@ class Retry:
                     ) from failure
                 self.retried()
                 self.sleep(pause)
+
+
+def bounded(read: Callable[[], Answer], allowed: Callable[[], float]) -> Answer:
+    """What ``read`` returns, if it does within ``allowed()`` seconds of now; what is allowed may grow meanwhile.
+
+    A socket's own timeout counts the silence between two bytes, so a body that comes byte by byte never meets it. Reads alone may be given
+    up like this: a write that goes on unseen could come after a later one.
+
+    Raises:
+        Transient: It takes longer.
+    """
+    done: queue.SimpleQueue[tuple[bool, Answer | BaseException]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((True, read()))
+        except BaseException as error:
+            done.put((False, error))
+
+    started = time.monotonic()
+    threading.Thread(target=run, daemon=True).start()
+    while (left := started + allowed() - time.monotonic()) > 0:
+        with contextlib.suppress(queue.Empty):
+            succeeded, answer = done.get(timeout=left)
+            if succeeded:
+                return answer  # type: ignore[return-value]
+            raise answer  # type: ignore[misc]
+    raise Transient("the body of the answer comes too slowly")

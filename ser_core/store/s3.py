@@ -1,62 +1,97 @@
 """The object store on S3 and the servers that speak it."""
 
+import contextlib
 import functools
 import os
+import ssl
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-from ser_core.errors import BucketNotFound, ObjectNotFound, SpecError, StoreAccessDenied, StoreError
+from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError, StoreRefused
 from ser_core.store.port import ObjectInfo
-from ser_core.store.retry import Retry, Transient
+from ser_core.store.retry import Retry, Transient, bounded
+from ser_core.store.s3_answers import PART_MIB, Answer, meaning, no_conditional_writes, unanswered
 
-PART_BYTES = 16 * 1024 * 1024
+PART_BYTES = PART_MIB * 1024 * 1024
 """Size of a part; S3 allows 10,000 of at least 5 MiB."""
 MAX_PARTS = 10_000
 WORKERS = 8
-_DENIED = frozenset(
-    {"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "Forbidden"}
-)
-_ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
+SLOWEST_BYTES = 64 * 1024
+"""Of a body that comes, in a second, beside the deadline of the request."""
+_READS = ("get_object", "head_object")
 _EXISTS = frozenset({"412", "PreconditionFailed"})
 
-Answer = TypeVar("Answer")
+Wanted = TypeVar("Wanted")
 
 
-def s3_client(endpoint: str | None, region: str | None, ca_bundle: str | None) -> Any:
+def s3_client(
+    endpoint: str | None,
+    region: str | None,
+    ca_bundle: str | None,
+    addressing: Literal["path", "virtual"] | None = None,
+    try_seconds: float = 60.0,
+) -> Any:
     """A thread-safe client. Checksums are sent only where S3 asks for them, since many servers know no others.
+
+    Args:
+        endpoint: URL of the server; None: AWS.
+        region: Of the bucket.
+        ca_bundle: PEM file with the authorities to trust.
+        addressing: Where a request names the bucket; None: in its path for an endpoint, else as AWS wants it.
+        try_seconds: How long the server may say nothing.
 
     Raises:
         SpecError: The endpoint is no URL, or the region none that the client knows a form of.
+        StoreRefused: The authorities cannot be read (reason `StoreNotTrusted`).
     """
+    if ca_bundle is not None:
+        _check_authorities(ca_bundle)
     try:
-        return _client(endpoint, region, ca_bundle)
+        return _client(endpoint, region, ca_bundle, addressing or ("path" if endpoint else None), try_seconds)
     except (BotoCoreError, ValueError) as error:
         raise SpecError(f"storage.endpoint {endpoint!r} or storage.region {region!r} cannot be used: {error}") from error
 
 
-def _client(endpoint: str | None, region: str | None, ca_bundle: str | None) -> Any:
-    return boto3.session.Session().client(
+def _check_authorities(path: str) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        wrong = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        hint = "put a PEM file with the certificates of the authorities there"
+        raise StoreRefused(f"storage.caBundle {path!r} cannot be used: {wrong}", reason="StoreNotTrusted", hint=hint) from error
+
+
+def _client(endpoint: str | None, region: str | None, ca_bundle: str | None, addressing: str | None, try_seconds: float) -> Any:
+    client = boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
         region_name=region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
         verify=ca_bundle,
         config=Config(
             retries={"total_max_attempts": 1},  # Retry is the one that retries
-            connect_timeout=10,
-            read_timeout=60,
+            connect_timeout=min(10.0, try_seconds),
+            read_timeout=try_seconds,
             max_pool_connections=2 * WORKERS,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": "path"} if endpoint else {},
+            s3={"addressing_style": addressing} if addressing else {},
         ),
     )
+    if endpoint is not None:
+        client.meta.events.register_last("before-parameter-build.s3", _stay_there)
+    return client
+
+
+def _stay_there(context: dict[str, Any], **_: object) -> None:
+    """botocore looks for a bucket in other regions of AWS. Behind an endpoint there are none, and it asks one that redirects for ever."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 class S3Store:
@@ -88,13 +123,19 @@ class S3Store:
         return uri.removeprefix(self.uri(""))
 
     def create(self, key: str, data: bytes) -> bool:
-        """One PUT with ``If-None-Match: *``."""
+        """One PUT with ``If-None-Match: *``.
+
+        Raises:
+            SpecError: The server knows no such writes (reason `StoreLacksConditionalWrites`).
+        """
         try:
             self._call("put_object", key, Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            if _code(error) in _EXISTS:
-                return False
-            raise
+        except ClientError:  # no other than this one comes untranslated
+            return False
+        except StoreRefused as error:
+            refused = error.__cause__
+            known = no_conditional_writes(Answer.of(refused), f"create of {self.uri(key)}") if isinstance(refused, ClientError) else None
+            raise known or error from refused
         return True
 
     def put(self, key: str, data: bytes) -> None:
@@ -123,7 +164,8 @@ class S3Store:
                 parts = list(pool.map(lambda number: self._upload_part(key, path, upload_id, number, part_bytes), numbers))
             self._call("complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts})
         except BaseException:
-            self._call("abort_multipart_upload", key, UploadId=upload_id)
+            with contextlib.suppress(ClientError, BotoCoreError, OSError):  # once: a store that is away was waited for already
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + key, UploadId=upload_id)
             raise
 
     def download(self, key: str, path: Path) -> None:
@@ -163,8 +205,9 @@ class S3Store:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, key: str) -> None:
-        """One DELETE."""
-        self._call("delete_object", key)
+        """One DELETE. Some servers say that there is nothing to delete."""
+        with contextlib.suppress(ObjectNotFound):
+            self._call("delete_object", key)
 
     def _upload_part(self, key: str, path: Path, upload_id: str, number: int, part_bytes: int) -> dict[str, Any]:
         with path.open("rb") as file:
@@ -184,46 +227,42 @@ class S3Store:
 
     def _read(self, key: str, byte_range: str | None) -> bytes:
         extra = {"Range": byte_range} if byte_range else {}
+        body: list[Any] = []
 
         def read() -> bytes:
-            content: bytes = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **extra)["Body"].read()
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **extra)
+            body.append(answer)
+            content: bytes = answer["Body"].read()
             return content
 
-        return self._request(read, f"reading {self.uri(key)}")
+        def allowed() -> float:
+            size = int(body[-1].get("ContentLength") or 0) if body else 0
+            return self._retry.deadline_seconds + size / SLOWEST_BYTES
+
+        return self._request(lambda: bounded(read, allowed), f"reading {self.uri(key)}", reads=True)
 
     def _call(self, operation: str, key: str, **arguments: Any) -> Any:
         method = getattr(self._client, operation)
-        return self._request(lambda: method(Bucket=self._bucket, Key=self._prefix + key, **arguments), f"{operation} of {self.uri(key)}")
+        what = f"{operation} of {self.uri(key)}"
+        return self._request(lambda: method(Bucket=self._bucket, Key=self._prefix + key, **arguments), what, reads=operation in _READS)
 
-    def _request(self, send: Callable[[], Answer], what: str) -> Answer:
-        def once() -> Answer:
+    def _request(self, send: Callable[[], Wanted], what: str, *, reads: bool = False) -> Wanted:
+        def once() -> Wanted:
             try:
                 return send()
             except ClientError as error:
-                raise self._translated(error, what) from error
+                raise self._translated(error, what, reads=reads) from error
             except (NoCredentialsError, PartialCredentialsError) as error:
                 raise StoreAccessDenied(
                     f"{what}: {error}", hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
                 ) from error
             except (BotoCoreError, OSError) as error:
-                raise Transient(str(error)) from error
+                raise unanswered(str(error), what) or Transient(str(error)) from error
 
         return self._retry.call(once, what)
 
-    def _translated(self, error: ClientError, what: str) -> Exception:
-        code = _code(error)
-        if code in _EXISTS:
+    def _translated(self, error: ClientError, what: str, *, reads: bool) -> Exception:
+        answer = Answer.of(error)
+        if answer.code in _EXISTS:
             return error
-        if code in _ABSENT:
-            return ObjectNotFound(f"{what}: there is no such object")
-        if code == "NoSuchBucket":
-            return BucketNotFound(
-                f"storage.uri: bucket {self._bucket!r} does not exist", hint="create the bucket, or name another in another run"
-            )
-        if code in _DENIED:
-            return StoreAccessDenied(f"{what}: {code}", hint="check the credentials, and that they may read, write, list and delete there")
-        return Transient(f"{code}: {error.response.get('Error', {}).get('Message', '')}")
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+        return meaning(answer, what, self._bucket, reads=reads) or Transient(answer.told)

@@ -8,7 +8,7 @@ from ser_operator.settings import Settings
 
 Object = dict[str, Any]
 
-OWN_VOLUMES = frozenset({"work", "scratch", "shared-memory", "storage-credentials", "hub-credentials"})
+OWN_VOLUMES = frozenset({"work", "scratch", "shared-memory", "storage-credentials", "storage-authorities", "hub-credentials"})
 OWN_FOLDERS = ("/work/", "/tmp/", "/dev/", "/etc/ser/", "/proc/", "/sys/")
 CONTAINER_SECURITY: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,

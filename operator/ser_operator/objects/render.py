@@ -27,6 +27,7 @@ PROGRESS_PORT = 9400
 TERMINATION_LOG = "/dev/termination-log"
 WORK, SCRATCH, SHARED_MEMORY = "/work", "/tmp", "/dev/shm"
 STORAGE_CREDENTIALS, HUB_CREDENTIALS = "/etc/ser/storage-credentials", "/etc/ser/hub-credentials"
+AUTHORITIES = "/etc/ser/storage-authorities"
 HOSTNAME = "kubernetes.io/hostname"
 NEVER_RETRIED = (3, *range(10, 20))
 """Exit codes after which Kubernetes itself must not start the pod again (`ser_core.errors`)."""
@@ -131,6 +132,7 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
             {"name": "scratch", "emptyDir": {"sizeLimit": settings.stage_defaults.scratch_size}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": settings.stage_defaults.shared_memory_size}},
             *({"name": name, "secret": {"secretName": secret, "defaultMode": mode}} for name, (secret, _) in secrets.items()),
+            *_authorities(run),
         ],
     }
     if gang.is_gang(spec, wanted):
@@ -172,6 +174,25 @@ def _credentials(run: SERRun, spec: StageSpec) -> dict[str, tuple[str, str]]:
     return found
 
 
+def _authorities(run: SERRun) -> list[Object]:
+    """The volume with the certificates that the store's own is judged by. They are no secret, whatever holds them."""
+    named = run.spec.storage.ca_bundle_from
+    if named is None:
+        return []
+    source: Object = {"items": [{"key": named.key, "path": "ca.crt"}], "defaultMode": 0o444}
+    kind = {"secret": {"secretName": named.secret, **source}} if named.secret else {"configMap": {"name": named.config_map, **source}}
+    return [{"name": "storage-authorities", **kind}]
+
+
+def _with_authorities(spec: StageSpec) -> StageSpec:
+    """The stage's spec with the path under which its pod finds them."""
+    storage = spec.spec.storage
+    if storage.ca_bundle_from is None:
+        return spec
+    known = storage.model_copy(update={"ca_bundle": f"{AUTHORITIES}/ca.crt"})
+    return spec.model_copy(update={"spec": spec.spec.model_copy(update={"storage": known})})
+
+
 def _container(run: SERRun, action: StartStage, image: str, wanted: StageResources, secrets: tuple[str, ...], settings: Settings) -> Object:
     folders = {"storage-credentials": STORAGE_CREDENTIALS, "hub-credentials": HUB_CREDENTIALS}
     mounts = [("work", WORK), ("scratch", SCRATCH), ("shared-memory", SHARED_MEMORY)]
@@ -180,7 +201,7 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
         "image": image,
         "command": ["python", "-m", "ser_jobs.supervisor", "-m", "ser_jobs.runtime"],
         "env": _environment(
-            action.spec,
+            _with_authorities(action.spec),
             {name: folders[name] for name in secrets},
             {**_supervision(settings, action.max_seconds), **gang.environment(action.spec, wanted, action.job, run, settings)},
         ),
@@ -192,6 +213,7 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
         "volumeMounts": [
             *({"name": name, "mountPath": path} for name, path in mounts),
             *({"name": name, "mountPath": folders[name], "readOnly": True} for name in secrets),
+            *({"name": one["name"], "mountPath": AUTHORITIES, "readOnly": True} for one in _authorities(run)),
         ],
     }
 

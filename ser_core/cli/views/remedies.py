@@ -170,7 +170,7 @@ REMEDIES = (
             "FailedCreatePodSandBox",
         ),
         "the node cannot set up the stage's pod; most often a Secret is missing",
-        "create what the message names: storage.credentialsSecret and hub.credentialsSecret must exist in the namespace",
+        "create what the message names, in the namespace: storage.credentialsSecret, storage.caBundleFrom or hub.credentialsSecret",
     ),
     Remedy(
         ("FailedCreate",),
@@ -249,6 +249,24 @@ REMEDIES = (
         "put keys that may read, write, list and delete there into storage.credentialsSecret; the next attempt reads them",
         here="put keys that may read, write, list and delete there into the AWS environment or files",
     ),
+    Remedy(
+        ("StoreMisaddressed",),
+        "what answers at storage.endpoint is no S3 server, or not that of the bucket's region",
+        "let the S3 server answer there; if endpoint, region or addressing of storage is wrong, make a new run with the right one",
+    ),
+    Remedy(
+        ("StoreNotTrusted",),
+        "the certificate of the store is of no known authority, or of another name",
+        "put the authority into what storage.caBundleFrom names; if it names nothing, make a new run that does",
+        here="put the authority into the file of storage.caBundle or AWS_CA_BUNDLE",
+    ),
+    Remedy(("ClockSkewed",), "the clock of the node and that of the store differ by minutes", "set the wrong clock right"),
+    Remedy(
+        ("RequestTooLarge",),
+        "the store, or a proxy before it, takes only smaller requests",
+        "let it take requests of 16 MiB; a proxy of nginx: client_max_body_size 17m",
+    ),
+    Remedy(("StoreRefused",), "the store refuses what it is asked", "do what its answer in the message says"),
     Remedy(
         ("CredentialsMissing",),
         "a Secret has none of the keys that are looked for",

@@ -51,7 +51,12 @@ DISK_LIMIT_EXCEEDED = "DiskLimitExceeded"
 SER_RUN_ENDED = "SerRunEnded"
 
 _STORE = frozenset({"StoreUnavailable", "StoreError", "StoreFull", "ObjectChanged"})
-_CREDENTIALS = frozenset({"StoreAccessDenied", "CredentialsMissing", "BucketNotFound"})
+_REFUSED = frozenset(
+    {
+        *("StoreAccessDenied", "CredentialsMissing", "BucketNotFound", "StoreRefused"),
+        *("StoreMisaddressed", "StoreNotTrusted", "ClockSkewed", "RequestTooLarge"),
+    }
+)
 _DAMAGED = frozenset({"CorruptObject", "InputChanged", "ObjectNotFound", "ManifestVanished"})
 _TAKEN_AWAY = frozenset({"Interrupted", RESULT_LOST, NOTHING_TO_REPORT})
 """The next attempt after the first of these starts at once: nothing is known to be missing."""
@@ -141,7 +146,7 @@ _LIMITS = frozenset({"Suspended", "BudgetExceeded", "DeadlineExceeded", "NotTheL
 
 TABLE = (
     Row(Fault.WORLD, _STORE),
-    Row(Fault.WORLD, _CREDENTIALS, stalled_unless_begun=True),
+    Row(Fault.WORLD, _REFUSED, stalled_unless_begun=True),
     Row(Fault.WORLD, _DAMAGED, stalled=True),
     Row(Fault.WORLD, frozenset({"HubUnavailable"})),
     Row(Fault.WORLD, _TAKEN_AWAY),

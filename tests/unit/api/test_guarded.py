@@ -28,6 +28,8 @@ HARMLESS = {
     "ttlAfterFinished": "a time",
     "storage.region": "goes to the endpoint beside it",
     "storage.caBundle": "a file of the stage's own container, read as certificates",
+    "storage.caBundleFrom.configMap": "a ConfigMap of the run's own namespace, read as certificates",
+    "storage.caBundleFrom.key": "a key of what is named beside it",
     "from.run": "looked for in the run's own namespace and storage alone",
     "operatorClass": "says which operator takes the run, and gives it nothing",
 }

@@ -112,7 +112,7 @@ def test_suspending_as_often_as_one_likes_is_never_charged_and_has_no_pause(make
     assert world.drive().status.phase == "Completed"
 
 
-@pytest.mark.parametrize("reason", ["StoreAccessDenied", "CredentialsMissing", "BucketNotFound"])
+@pytest.mark.parametrize("reason", ["StoreAccessDenied", "CredentialsMissing", "BucketNotFound", "StoreMisaddressed", "StoreNotTrusted"])
 def test_wrong_storage_stalls_a_new_run_at_once_and_a_begun_one_only_waits(make_world, reason):
     new, begun = make_world().at("prepare"), make_world().at("retrain")
     for world in (new, begun):

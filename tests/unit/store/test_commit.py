@@ -1,5 +1,6 @@
 """A stage is done when its manifest exists and verifies; nothing else proves it."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -135,6 +136,37 @@ def test_the_probe_finds_a_store_that_lets_everybody_create(store, identity, fau
     with pytest.raises(SpecError, match="8 of 8 racing writers") as caught:
         probe(faulty(store, answers={"create": overwrite}), identity)
     assert caught.value.reason == "StoreLacksConditionalWrites"
+
+
+def test_a_winner_whose_answer_is_lost_is_known_by_what_it_wrote(store, identity, faulty):
+    """It has asked again and was told that the key exists."""
+    probe(faulty(store, answers={"create": lambda *_: False}), identity)
+    assert list(store.list("")) == []
+
+
+def test_two_writers_of_one_key_are_found_though_one_alone_says_so(store, identity, faulty):
+    said = itertools.count()
+
+    def overwrite(key, data):
+        store.put(key, data)
+        return next(said) == 0
+
+    # In turn, so that the last one's text stays.
+    with ThreadPoolExecutor(1) as one, pytest.raises(SpecError, match="its text must stay"):
+        probe(faulty(store, answers={"create": lambda *arguments: one.submit(overwrite, *arguments).result()}), identity)
+
+
+def test_a_store_that_is_away_is_waited_for_once(identity):
+    asked = []
+
+    class Away:
+        def put(self, key, _data):
+            asked.append(key)
+            raise StoreError("no answer", reason="StoreUnavailable")
+
+    with pytest.raises(StoreError, match="no answer"):
+        probe(Away(), identity)
+    assert len(asked) == 1
 
 
 def test_purge_deletes_one_run_and_not_its_namesake(store):

@@ -37,7 +37,7 @@ FULL: dict[str, Any] = {
     "training": {"search": {"epochs": [2]}},
     "loop": {"rule": "paper", "retrainFrom": "base", "controls": ["full"]},
     "resources": {"retrain": {"cpu": "4"}},
-    "storage": {"uri": "s3://bucket/prefix", "endpoint": "https://s3.example", "credentialsSecret": "s3"},
+    "storage": {"uri": "s3://bucket/prefix", "endpoint": "https://s3.example", "credentialsSecret": "s3", "caBundleFrom": {"secret": "ca"}},
     "hub": {"endpoint": "https://hub.example", "credentialsSecret": "hub"},
     "queueName": "team",
     "activeDeadline": "36h",
@@ -78,7 +78,7 @@ def every_field(schema, definitions, path=""):
     options = [one for one in schema.get("anyOf", ()) if "$ref" in one]
     if options:
         schema = definitions[options[0]["$ref"].rpartition("/")[2]]
-    if "properties" not in schema or path.endswith("podTemplate"):  # of which no stage reads any part
+    if "properties" not in schema or path.endswith(("podTemplate", "caBundleFrom")):  # of which no stage reads any part
         yield path
         return
     for name, inner in schema["properties"].items():
@@ -90,7 +90,7 @@ FIELDS = [path for path in every_field(SCHEMA, SCHEMA["$defs"]) if not path.star
 FIELDS += ["data.devFraction", "data.maxDroppedFraction"]
 OTHERS = (7, 9, 99, 0.2, 0.7, 0.52, True, "auto", "fp32", "bf16", "hinge", "best", "none", "previous", "reference", "vllm", "rloo", 64)
 OTHERS += ("hf://organisation/other", "s3://bucket/other", "https://other.example", "other", "2", "2Gi", "2h", ["seedOnly"])
-OTHERS += ({"schedulerName": "other"}, {"pool": "a100"}, [{"key": "gpu"}], ["q_proj"], [1])
+OTHERS += ("virtual", {"configMap": "other"}, {"schedulerName": "other"}, {"pool": "a100"}, [{"key": "gpu"}], ["q_proj"], [1])
 
 
 def changed(path):

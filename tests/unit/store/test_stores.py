@@ -144,7 +144,7 @@ def test_a_store_that_is_down_for_a_while_is_waited_for(s3_endpoint, bucket, s3_
 
 def test_a_store_that_stays_down_is_given_up_at_the_deadline(s3_store):
     store = S3Store(Failing(None, "503", 10**9), "bucket", "", s3_store._retry)
-    with pytest.raises(StoreError, match=r"put_object of s3://bucket/key failed \d+ times in \d s: 503: please wait") as caught:
+    with pytest.raises(StoreError, match=r"put_object of s3://bucket/key failed \d+ times in \d s: HTTP 503: please wait") as caught:
         store.put("key", b"")
     assert (caught.value.reason, caught.value.exit_code) == ("StoreUnavailable", 20)
 

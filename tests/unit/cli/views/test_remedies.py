@@ -19,6 +19,7 @@ UNCHARGED = f"{LOOP}/test_retries.py::test_an_interrupted_attempt_is_continued_a
 
 WORLD = f"{LOOP}/test_faults.py::test_the_world_never_ends_a_run"
 NODE = f"{LOOP}/test_faults.py::test_after_a_fault_of_the_node_another_one_is_preferred"
+WRONG_STORAGE = f"{LOOP}/test_faults.py::test_wrong_storage_stalls_a_new_run_at_once_and_a_begun_one_only_waits"
 
 STORIES = {
     "Completed": f"{LOOP}/test_reopening.py::test_a_completed_run_goes_on_when_its_loops_may_be_more",
@@ -34,8 +35,9 @@ STORIES = {
     "StoreUnavailable": WORLD,
     "StoreFull": WORLD,
     "StoreAccessDenied": WORLD,
-    "BucketNotFound": f"{LOOP}/test_faults.py::test_wrong_storage_stalls_a_new_run_at_once_and_a_begun_one_only_waits",
-    "CredentialsMissing": f"{LOOP}/test_faults.py::test_wrong_storage_stalls_a_new_run_at_once_and_a_begun_one_only_waits",
+    "BucketNotFound": WRONG_STORAGE,
+    "CredentialsMissing": WRONG_STORAGE,
+    **dict.fromkeys(("StoreMisaddressed", "StoreNotTrusted", "ClockSkewed", "RequestTooLarge", "StoreRefused"), WRONG_STORAGE),
     "CorruptObject": WORLD,
     "HubUnavailable": WORLD,
     "NodeDiskFull": NODE,

@@ -302,3 +302,25 @@ def test_kueue_reads_priority_and_topology_on_the_jobs_of_the_run_that_has_them(
     for job in gang, alone:
         assert job["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "low"
         assert (job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"), job["metadata"]["labels"]["ser.dev/attempt"]) == (None, "1")
+
+
+@pytest.mark.parametrize(
+    ("named", "source"),
+    [
+        ({"secret": "ca"}, {"secret": {"secretName": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}], "defaultMode": 0o444}}),
+        (
+            {"configMap": "ca", "key": "root.pem"},
+            {"configMap": {"name": "ca", "items": [{"key": "root.pem", "path": "ca.crt"}], "defaultMode": 0o444}},
+        ),
+    ],
+    ids=["a Secret", "a ConfigMap"],
+)
+def test_the_authorities_of_the_store_are_mounted_and_the_stage_is_told_where(named, source):
+    job = rendered(run(storage={"uri": "s3://bucket/runs", "caBundle": "/of/ser/run.pem", "caBundleFrom": named}))
+    pod = job["spec"]["template"]["spec"]
+
+    assert {"name": "storage-authorities", **source} in pod["volumes"]
+    mount = {"name": "storage-authorities", "mountPath": "/etc/ser/storage-authorities", "readOnly": True}
+    assert mount in pod["containers"][0]["volumeMounts"]
+    sent = json.loads(environment(job)["SER_STAGE"])["spec"]["storage"]
+    assert sent == {"uri": "s3://bucket/runs", "caBundle": "/etc/ser/storage-authorities/ca.crt"}
