@@ -68,7 +68,9 @@ def _check_authorities(path: str) -> None:
         raise StoreRefused(f"storage.caBundle {path!r} cannot be used: {wrong}", reason="StoreNotTrusted", hint=hint) from error
 
 
-def _client(endpoint: str | None, region: str | None, ca_bundle: str | None, addressing: str | None, try_seconds: float) -> Any:
+def _client(
+    endpoint: str | None, region: str | None, ca_bundle: str | None, addressing: Literal["path", "virtual"] | None, try_seconds: float
+) -> Any:
     client = boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
@@ -81,7 +83,7 @@ def _client(endpoint: str | None, region: str | None, ca_bundle: str | None, add
             max_pool_connections=2 * WORKERS,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": addressing} if addressing else {},
+            s3={"addressing_style": addressing} if addressing else None,
         ),
     )
     if endpoint is not None:
