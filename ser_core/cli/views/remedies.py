@@ -170,7 +170,7 @@ REMEDIES = (
             "FailedCreatePodSandBox",
         ),
         "the node cannot set up the stage's pod; most often a Secret is missing",
-        "create what the message names, in the namespace: storage.credentialsSecret, storage.caBundleFrom or hub.credentialsSecret",
+        "create what the message names: storage.credentialsSecret, storage.caBundleFrom, hub.credentialsSecret must exist in the namespace",
     ),
     Remedy(
         ("FailedCreate",),
