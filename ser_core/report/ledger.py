@@ -19,10 +19,11 @@ from ser_core.api.stage import (
     SupervisedMetrics,
 )
 from ser_core.api.status import StageKind
-from ser_core.errors import SpecError
+from ser_core.errors import SpecError, StoreError
 from ser_core.loop.deciding.stages import CONTROL_OF_STAGE, POLICY_STAGES, PREPARE, StageKey
+from ser_core.loop.recording.digests import recorded_digests, records_all
 from ser_core.store.commit import fetch_outputs, find_manifest
-from ser_core.store.manifest import Manifest
+from ser_core.store.manifest import Manifest, manifest_key
 from ser_core.store.port import ObjectStore
 
 Metrics_co = TypeVar("Metrics_co", bound=StageMetrics, covariant=True)
@@ -137,11 +138,43 @@ def identity(run: SERRun) -> RunIdentity:
 
 
 def read_ledger(store: ObjectStore, run: SERRun) -> Ledger:
-    """Read all manifests of a run. The chain ends at the first stage that is not committed.
+    """Read all manifests of a run, each compared with what the run's status says of it. The chain ends at the first stage that is not
+    committed.
 
     Raises:
-        StoreError: The store cannot be read, or a manifest is damaged.
+        StoreError: The store cannot be read, or a manifest is damaged, another one than was committed (``InputChanged``) or deleted
+            (``ManifestDeleted``).
     """
+    stages = _read_all(store, run)
+    verified = _verify(store, run, stages)
+    if records_all(run.status):  # what the status of an ended run does not know, somebody has put there since
+        stages = {key: record for key, record in stages.items() if key in verified}
+    return Ledger(run, stages)
+
+
+def _verify(store: ObjectStore, run: SERRun, stages: Mapping[StageKey, StageRecord[StageMetrics]]) -> set[StageKey]:
+    """Compare manifests with the status, and their inputs with what they say of them. Returns the stages that were compared."""
+    waiting = list(recorded_digests(run.status).items())
+    verified: set[StageKey] = set()
+    while waiting:
+        key, digest = waiting.pop()
+        record = stages.get(key)
+        place = store.uri(manifest_key(identity(run), key.iteration, key.stage))
+        if record is None:
+            raise StoreError(f"{key}: {place} was deleted", reason="ManifestDeleted", hint="restore it, or start a new run")
+        if not record.ref.sha256.startswith(digest):
+            raise StoreError(
+                f"{key}: {place} has SHA-256 {record.ref.sha256}, but {digest} was committed",
+                reason="InputChanged",
+                hint="it was changed or replaced: restore it, or start a new run; trust nothing that came from it",
+            )
+        if key not in verified:
+            verified.add(key)
+            waiting += [(StageKey(ref.iteration, ref.stage), ref.sha256) for ref in record.manifest.inputs.values()]
+    return verified
+
+
+def _read_all(store: ObjectStore, run: SERRun) -> dict[StageKey, StageRecord[StageMetrics]]:
     stages: dict[StageKey, StageRecord[StageMetrics]] = {}
     for key in _chain(run):
         record = _read(store, run, key)
@@ -152,7 +185,7 @@ def read_ledger(store: ObjectStore, run: SERRun) -> Ledger:
         record = _read(store, run, StageKey(0, kind)) if stages else None
         if record is not None:
             stages[record.key] = record
-    return Ledger(run, stages)
+    return stages
 
 
 def _chain(run: SERRun) -> Iterator[StageKey]:

@@ -38,7 +38,8 @@ def s3_client(
     addressing: Literal["path", "virtual"] | None = None,
     try_seconds: float = 60.0,
 ) -> Any:
-    """A thread-safe client. Checksums are sent only where S3 asks for them, since many servers know no others.
+    """A thread-safe client. Checksums are sent only where S3 asks for them, since many servers know no others; those that an answer has
+    are compared with its content, and a damaged answer is asked for again.
 
     Args:
         endpoint: URL of the server; None: AWS.
@@ -82,7 +83,7 @@ def _client(
             read_timeout=try_seconds,
             max_pool_connections=2 * WORKERS,
             request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
+            response_checksum_validation="when_supported",
             s3={"addressing_style": addressing} if addressing else None,
         ),
     )

@@ -13,6 +13,8 @@ from ser_core.cli.access.stored_run import StoredRun
 from ser_core.errors import QualityError, SpecError, StoreError
 
 SEED, BEST = "seed", "best"
+_FORGED = ("CorruptObject", "InputChanged", "ManifestDeleted")
+"""Reasons of errors that say that what is compared is not what the run has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def _results(stored: StoredRun) -> _Results:
             right = {record.key.iteration: _right(stored, record, Path(folder)) for record in ledger.models}
         return _Results(prepared, right)
     except (StoreError, SpecError, QualityError) as error:
+        if error.reason in _FORGED:
+            raise
         return _Results(problem=f"no test and no label budget: the store of {stored.target} cannot be read: {error.message}")
 
 

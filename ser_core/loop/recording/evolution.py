@@ -2,6 +2,7 @@
 
 from ser_core.api.stage import FilterMetrics, PolicyMetrics, RetrainMetrics, StageMetrics
 from ser_core.api.status import (
+    DIGEST_LENGTH,
     ControlStatus,
     IterationStatus,
     LearningStatus,
@@ -67,6 +68,7 @@ def _record_retrain(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
             "accuracy_low": ratio(metrics.heldout.accuracy_low),
             "accuracy_high": ratio(metrics.heldout.accuracy_high),
             "temperature": ratio(metrics.temperature),
+            "digest": _digest(row),
             "finished_at": row.finished_at,
         }
     )
@@ -92,6 +94,7 @@ def _record_control(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
         accuracy=ratio(metrics.heldout.accuracy),
         accuracy_low=ratio(metrics.heldout.accuracy_low),
         accuracy_high=ratio(metrics.heldout.accuracy_high),
+        digest=_digest(row),
     )
     return status.model_copy(update={"controls": (*status.controls, control)})
 
@@ -107,6 +110,10 @@ def _record_policy(status: SERRunStatus, row: StageStatus, metrics: PolicyMetric
         stopped=as_reason(metrics.stopped) if metrics.stopped else "",
     )
     return status.model_copy(update={"policy": policy})
+
+
+def _digest(row: StageStatus) -> str | None:
+    return None if row.manifest_sha256 is None else row.manifest_sha256[:DIGEST_LENGTH]
 
 
 def _ratio(value: float | None) -> float | None:

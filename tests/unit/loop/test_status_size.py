@@ -30,7 +30,8 @@ def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
         policy={"base": "hf://org/policy", "sft": {}},
         resources={"retrain": {"gpus": 7, "nodes": 3}},
     )
-    world.uri = "s3://" + "b" * (1200 - len("s3:///iter-0000/control-pseudo-label-once/MANIFEST.json"))
+    longest = len("s3://") + 63 + len("/") + 1024  # what S3 allows of a bucket and a key
+    world.uri = "s3://" + "b" * (longest - len("s3:///iter-0000/control-pseudo-label-once/MANIFEST.json"))
     world.image = "i" * 512
     largest = 0
     ends = ["failed", "interrupted", "interrupted", "failed", "done"]

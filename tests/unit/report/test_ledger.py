@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from ser_core.api.serrun import SERRun, StorageSpec
+from ser_core.api.status import SERRunStatus
 from ser_core.errors import CorruptObject, SpecError
 from ser_core.report.evidence import MAX_POINTS, read_evidence, spread, thinned
 from ser_core.report.ledger import read_ledger
@@ -45,7 +46,8 @@ def test_the_best_model_is_the_planners(ledger):
 def test_a_run_that_has_not_got_far_has_a_ledger(stored_run, copy):
     for folder in ("iter-0001", "iter-0002", "iter-0000/control-full"):
         shutil.rmtree(next(copy.rglob(folder)))
-    ledger = read_ledger(opened(copy), stored_run.run)
+    young = stored_run.run.model_copy(update={"status": SERRunStatus()})
+    ledger = read_ledger(opened(copy), young)
     assert [str(key) for key in ledger.stages] == ["prepare", "retrain of the seed model"]
 
 

@@ -1,9 +1,13 @@
 """What both stores promise."""
 
+import base64
+import io
 import multiprocessing
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
 from ser_core.errors import BucketNotFound, ObjectNotFound, SpecError, StoreAccessDenied, StoreError
@@ -189,3 +193,20 @@ def test_the_beginning_of_an_object_is_read_without_the_rest(store):
     assert store.beginning("object", 100) == b"a long content"
     with pytest.raises(ObjectNotFound):
         store.beginning("absent", 6)
+
+
+class _Answer(io.BytesIO):
+    def stream(self, size, **_):
+        while part := self.read(size):
+            yield part
+
+
+def test_an_answer_that_was_damaged_on_its_way_is_asked_for_again(s3_endpoint, bucket):
+    client = s3_client(s3_endpoint, None, None)
+    store = S3Store(client, bucket, "")
+    store.put("key", b"right")
+    headers = {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(b"right").to_bytes(4, "big")).decode(), "content-length": "5"}
+    damaged = [AWSResponse(f"{s3_endpoint}/{bucket}/key", 200, headers, _Answer(b"wrong"))]
+    client.meta.events.register("before-send.s3.GetObject", lambda **_: damaged.pop() if damaged else None)
+    assert store.get("key") == b"right"
+    assert not damaged

@@ -1,0 +1,25 @@
+"""Every command that reads a run's store refuses one whose manifests are not those that the run has committed."""
+
+import pytest
+from unit.report.test_verified import RETRAIN, Copy
+
+from ser_core.loop.deciding.stages import StageKey
+from ser_core.store.run_object import save_run
+
+
+@pytest.mark.parametrize("command", ["export", "report", "score", "evolution", "diff"])
+def test_every_command_that_reads_the_store_refuses_a_forged_run(command, ser, stored_run, tmp_path):
+    copy = Copy(stored_run, tmp_path / "store")
+    copy.forge(StageKey(2, RETRAIN))
+    save_run(copy.store, copy.run)
+    file = tmp_path / "serrun.yaml"
+    file.write_text(stored_run.file.read_text().replace(f"file://{stored_run.folder}/store", f"file://{copy.folder}"))
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "answer": "b"}\n')
+    more = {"export": [tmp_path / "out"], "report": ["-o", tmp_path / "r.html"], "diff": [stored_run.file]}
+    arguments = [rows, "--run", file] if command == "score" else [file, *more.get(command, ())]
+    ended = ser(command, *arguments)
+    assert ended.code != 0
+    assert "retrain of loop 2" in ended.err
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "r.html").exists()
