@@ -111,6 +111,15 @@ class FileStore:
         with _explained(folder):
             yield from sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
 
+    def abandon(self, prefix: str) -> int:
+        """Remove temporary files below ``prefix``."""
+        folder = self._path(prefix.rstrip("/"))
+        with _explained(folder):
+            found = [path for path in folder.rglob(f"{_TEMPORARY}*") if path.is_file()]
+            for path in found:
+                path.unlink(missing_ok=True)
+        return len(found)
+
     def delete(self, key: str) -> None:
         """Remove ``key``, and the folders that it leaves empty."""
         target = self._path(key)
@@ -139,8 +148,8 @@ class FileStore:
         temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
         while True:
             self._folder()  # which mkdir would make anew
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
+                _make_folders(target.parent)
                 temporary.touch(exist_ok=False)
                 break
             except FileNotFoundError:
@@ -156,6 +165,16 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and those above it, each entered durably: after a loss of power the file in a folder that is gone is gone too."""
+    if folder.is_dir():
+        return
+    missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        _sync_folder(one.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -65,6 +65,11 @@ class ObjectStore(Protocol):
         """Names of the folders directly below ``prefix``, which is empty or ends with a slash. Their content is not listed."""
         ...
 
+    def abandon(self, prefix: str) -> int:
+        """Remove what writers that were killed have left unfinished below ``prefix``, which ends with a slash; returns how much. A store
+        that cannot tell removes nothing. Only for a prefix in which nobody writes any more."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove ``key``; not an error when it is not there."""
         ...

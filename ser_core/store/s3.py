@@ -28,16 +28,6 @@ SLOWEST_BYTES = 64 * 1024
 _READS = ("get_object", "head_object")
 _EXISTS = frozenset({"412", "PreconditionFailed"})
 
-Wanted = TypeVar("Wanted")
-
-
-def s3_client(
-    endpoint: str | None,
-    region: str | None,
-    ca_bundle: str | None,
-    addressing: Literal["path", "virtual"] | None = None,
-    try_seconds: float = 60.0,
-) -> Any:
     """A thread-safe client. Checksums are sent only where S3 asks for them, since many servers know no others; those that an answer has
     are compared with its content, and a damaged answer is asked for again.
 
@@ -206,6 +196,28 @@ class S3Store:
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def abandon(self, prefix: str) -> int:
+        """Abort multipart uploads that nobody has finished; their parts are paid for, and no listing shows them."""
+        try:
+            uploads = [(entry["Key"], entry["UploadId"]) for page in self._uploads(prefix) for entry in page.get("Uploads", ())]
+        except StoreRefused:  # the server knows no such list
+            return 0
+        for key, upload in uploads:
+            with contextlib.suppress(StoreRefused):  # it was finished in between
+                self._call("abort_multipart_upload", key.removeprefix(self._prefix), UploadId=upload)
+        return len(uploads)
+
+    def _uploads(self, prefix: str) -> Iterator[Any]:
+        markers: dict[str, str] = {}
+        while True:
+            request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **markers}
+            list_uploads = functools.partial(self._client.list_multipart_uploads, **request)
+            page = self._request(list_uploads, f"listing the uploads of {self.uri(prefix)}")
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def delete(self, key: str) -> None:
         """One DELETE. Some servers say that there is nothing to delete."""

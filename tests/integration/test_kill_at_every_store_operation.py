@@ -25,7 +25,7 @@ STAGES = [
     "iter-0001/retrain",
     "iter-0000/control-seed-only",
 ]
-OPERATIONS = ("create", "put", "get", "upload", "download", "list", "folders", "delete")
+OPERATIONS = ("create", "put", "get", "upload", "download", "list", "folders", "abandon", "delete")
 
 
 class Killed(BaseException):
@@ -94,6 +94,9 @@ def test_a_killed_stage_ends_after_restart_with_the_undisturbed_manifest(stage, 
         assert (result.outcome, code) == ("done", 0), (kill_at, result)
         again = Manifest.model_validate_json((folder / "MANIFEST.json").read_bytes())
         assert again.comparable() == committed.comparable(), kill_at
+        left = {path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("log")}
+        named = {undisturbed.store / part.key for part in again.outputs.values()}
+        assert left <= {folder / "MANIFEST.json", *named}, (kill_at, "what the killed attempt left is still there")
     shutil.rmtree(folder)
     shutil.copytree(tmp_path / "committed", folder)
     assert kill_at >= len(committed.outputs), "fewer operations than outputs: nothing was tested"

@@ -36,8 +36,9 @@ from ser_core.api.stage_wire import STAGE, STARTED_BY, read_stage_spec
 from ser_core.api.status import StageKind
 from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, NodeDiskFull, SERError, SpecError, is_disk_full
 from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.commit import commit, find_manifest, read_manifest, upload_outputs
+from ser_core.store.commit import Committed, commit, find_manifest, read_manifest, upload_outputs
 from ser_core.store.connect import connect
+from ser_core.store.leftovers import Leftovers, remove_leftovers
 from ser_core.store.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver, stage_prefix
 from ser_core.store.port import ObjectStore
 from ser_core.store.retaining import remove_unneeded, told
@@ -149,10 +150,11 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         pulse.silent("uploading")
         committed = attempt.commit(store, output, log)
         checkpoints.delete_all()
-        pulse.silent("removing models")
+        pulse.silent("removing what nobody needs")
+        attempt.remove_leftovers(store, committed.manifest, log)
         attempt.remove_unneeded(store, log)
-        outcome = committed if committed.outcome == "done" else committed.model_copy(update={"message": "another attempt committed first"})
-        return outcome, EXIT_DONE
+        outcome = _outcome(committed)
+        return outcome if committed.won else outcome.model_copy(update={"message": "another attempt committed first"}), EXIT_DONE
     except Exception as error:
         failure = _as_ser_error(error, spec.stage)
         pulse.silent("saving the log")
@@ -188,6 +190,7 @@ class _Attempt:
         found = find_manifest(store, spec.run, spec.iteration, spec.stage)
         if found is not None:
             log.event("already-committed", manifest=found[1].uri)
+            self.remove_leftovers(store, found[0], log)  # who committed may have been killed before it did
             return self, (_done(*found), EXIT_DONE)
         reports = spec.mode == "report"
         if reports and spec.spec.from_ is None:
@@ -202,11 +205,11 @@ class _Attempt:
         attempt = replace(self, inputs=inputs, take_over=looked.record)
         if looked.found is not None:
             theirs = looked.found[0]
-            return attempt, (attempt._commit(store, theirs.outputs, theirs.metrics, looked.key, log), EXIT_DONE)
+            return attempt, (_outcome(attempt._commit(store, theirs.outputs, theirs.metrics, looked.key, log)), EXIT_DONE)
         absent = StageResult(outcome="absent", message=looked.record.told[:900])
         return attempt, (absent, EXIT_NOTHING_TO_REPORT) if reports else None
 
-    def commit(self, store: ObjectStore, output: StageOutput, log: EventLog) -> StageResult:
+    def commit(self, store: ObjectStore, output: StageOutput, log: EventLog) -> Committed:
         """Upload what the stage has made, and commit it."""
         spec = self.spec
         outputs = upload_outputs(store, spec.run, spec.iteration, spec.stage, spec.attempt, output.files)
@@ -217,7 +220,7 @@ class _Attempt:
 
     def _commit(
         self, store: ObjectStore, outputs: dict[str, OutputFile], metrics: StageMetrics, key: StageKeyRecord | None, log: EventLog
-    ) -> StageResult:
+    ) -> Committed:
         spec = self.spec
         manifest = Manifest(
             run=spec.run,
@@ -237,9 +240,19 @@ class _Attempt:
             stage_key=key,
             take_over=self.take_over,
         )
-        committed = commit(store, manifest)
-        outcome = _done(committed.manifest, committed.ref)
-        return outcome if committed.won else outcome.model_copy(update={"outcome": "superseded"})
+        return commit(store, manifest)
+
+    def remove_leftovers(self, store: ObjectStore, manifest: Manifest, log: EventLog) -> None:
+        """What attempts without a manifest have left of this stage. A store that fails does not change the attempt's result."""
+        if self.place.rank != 0:
+            return
+        try:
+            found = remove_leftovers(store, manifest)
+        except SERError as error:
+            log.event("leftovers-not-removed", message=error.message)
+            return
+        if found != Leftovers():
+            log.event("leftovers-removed", objects=found.objects, bytes=found.bytes, uploads=found.uploads)
 
     def remove_unneeded(self, store: ObjectStore, log: EventLog) -> None:
         """What `storage.retain` asks for. A store that fails does not change the attempt's result: the next stage removes the rest."""
@@ -291,6 +304,11 @@ def _done(manifest: Manifest, ref: ManifestRef) -> StageResult:
         return StageResult(outcome="done", manifest=ref, metrics=manifest.metrics, message=misfits[:900])
     reason = NOT_TAKEN_OVER if looked.manifest is None else TAKEN_OVER
     return StageResult(outcome="done", manifest=ref, metrics=manifest.metrics, reason=reason, message=looked.told[:900])
+
+
+def _outcome(committed: Committed) -> StageResult:
+    done = _done(committed.manifest, committed.ref)
+    return done if committed.won else done.model_copy(update={"outcome": "superseded"})
 
 
 def _failure(error: SERError, checkpoints: CheckpointStore | None) -> StageResult:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,15 +59,18 @@ class LocalExecutor:
 
     Args:
         lock: Descriptor of the run's lock. The server and the stages inherit it, so a second `ser run` waits until all of them are gone.
+        run: Short name of the run, the same for each `ser run` of it: who holds the lock removes the folders that killed ones left.
     """
 
-    def __init__(self, lock: int) -> None:
+    def __init__(self, lock: int, run: str) -> None:
         self._lock = lock
+        self._prefix = f"ser-run-{run}-"
         self._processes: dict[str, _Process] = {}
         self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="ser-run-", ignore_cleanup_errors=True)
+        remove_left_folders(self._prefix)
+        self._folder = tempfile.TemporaryDirectory(prefix=self._prefix, ignore_cleanup_errors=True)
         self._server_log = Path(self._folder.name, "fork-server.log")
         with self._server_log.open("wb") as log:
             self._server = subprocess.Popen(
@@ -211,6 +215,13 @@ class LocalExecutor:
             self._processes[job] = replace(process, read=process.read + len(complete))
             events += [_parse_event(job, line) for line in complete.decode("utf-8", errors="replace").splitlines() if line.strip()]
         return events
+
+
+def remove_left_folders(prefix: str) -> None:
+    """Remove the work folders that killed processes of this user have left under a prefix that only they used."""
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        if left.lstat().st_uid == os.getuid():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _parse_event(job: str, line: str) -> StageEvent:

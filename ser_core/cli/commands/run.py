@@ -89,7 +89,7 @@ def run_file(path: Path, display: Display) -> int:
         if run.status.has_ended and reopened(run, datetime.now(UTC)) is None:
             display.ended_before(run)
             return _exit_code(run)
-        with LocalExecutor(lock.fileno()) as executor, display:
+        with LocalExecutor(lock.fileno(), Path(lock.name).stem[:12]) as executor, display:
             saved = SavedRun(connect(wanted.spec.storage, AT_ONCE, stands=True), display.warn)
             run = _drive(run, path, store, saved, executor, display, interruption)
         interrupted = interruption.number is not None and not run.status.has_ended

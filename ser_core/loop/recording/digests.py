@@ -22,9 +22,9 @@ def recorded_digests(status: SERRunStatus) -> Digests:
     short = {StageKey(row.iteration, StageKind.RETRAIN): row.digest for row in status.iterations}
     short |= {StageKey(0, stage_of[row.control]): row.digest for row in status.controls if row.control in stage_of}
     found = {key: digest for key, digest in short.items() if digest}
-    for model in filter(None, (status.reward_model, status.policy)):
-        place = _MANIFEST.search(model.uri)
-        if place is not None:
+    for model in (status.reward_model, status.policy):
+        place = None if model is None else _MANIFEST.search(model.uri)
+        if model is not None and place is not None:
             found[StageKey(int(place["iteration"]), StageKind(place["stage"]))] = model.manifest_sha256
     return found | {key: row.manifest_sha256 for key, row in committed(status).items() if row.manifest_sha256}
 
@@ -32,4 +32,5 @@ def recorded_digests(status: SERRunStatus) -> Digests:
 def records_all(status: SERRunStatus) -> bool:
     """Whether every committed stage follows from the digests of a status: the run has ended, and this version has recorded all of it."""
     models = [row for row in status.iterations if row.dev_accuracy is not None]
-    return status.has_ended and bool(models) and all(row.digest for row in (*models, *status.controls))
+    digests = [row.digest for row in models] + [row.digest for row in status.controls]
+    return status.has_ended and bool(models) and None not in digests
