@@ -1,6 +1,7 @@
 """What attempts that did not commit have left in the folder of a committed stage: parts, checkpoints, uploads that were cut off.
 
-Once a stage has its manifest no other attempt can commit it, so whatever the manifest does not name is needed by nobody. Only the logs stay.
+Once a stage has its manifest no other attempt can commit it, so whatever the manifest does not name is needed by nobody. Only the logs
+stay.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Deleting what a run has stored. Nothing else ever deletes a run's data."""
+"""Deleting what runs of a name have stored."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -28,6 +28,16 @@ SLOWEST_BYTES = 64 * 1024
 _READS = ("get_object", "head_object")
 _EXISTS = frozenset({"412", "PreconditionFailed"})
 
+Wanted = TypeVar("Wanted")
+
+
+def s3_client(
+    endpoint: str | None,
+    region: str | None,
+    ca_bundle: str | None,
+    addressing: Literal["path", "virtual"] | None = None,
+    try_seconds: float = 60.0,
+) -> Any:
     """A thread-safe client. Checksums are sent only where S3 asks for them, since many servers know no others; those that an answer has
     are compared with its content, and a damaged answer is asked for again.
 

@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
+from ser_core.api.cluster_identity import CLUSTER
 from ser_core.api.stage import (
     MAX_RESULT_BYTES,
     NOT_TAKEN_OVER,
@@ -40,6 +41,7 @@ from ser_core.store.commit import Committed, commit, find_manifest, read_manifes
 from ser_core.store.connect import connect
 from ser_core.store.leftovers import Leftovers, remove_leftovers
 from ser_core.store.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver, stage_prefix
+from ser_core.store.owner import mark_owner
 from ser_core.store.port import ObjectStore
 from ser_core.store.retaining import remove_unneeded, told
 from ser_core.store.retry import Retry
@@ -221,7 +223,9 @@ class _Attempt:
     def _commit(
         self, store: ObjectStore, outputs: dict[str, OutputFile], metrics: StageMetrics, key: StageKeyRecord | None, log: EventLog
     ) -> Committed:
-        spec = self.spec
+        spec, cluster = self.spec, os.environ.get(CLUSTER)
+        if cluster and spec.stage is StageKind.PREPARE:
+            mark_owner(store, spec.run, cluster)
         manifest = Manifest(
             run=spec.run,
             stage=spec.stage,

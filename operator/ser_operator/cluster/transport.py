@@ -10,6 +10,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -118,6 +119,11 @@ async def configuration(environment: Mapping[str, str] = os.environ) -> Configur
     else:
         load_incluster_config(client_configuration=found)
     return found
+
+
+def authorities(configuration: Configuration) -> str:
+    """The certificate authorities (PEM) of the API server; empty: none are configured."""
+    return Path(configuration.ssl_ca_cert).read_text(encoding="utf-8") if configuration.ssl_ca_cert else ""
 
 
 def _tls(configuration: Configuration) -> ssl.SSLContext:

@@ -15,10 +15,11 @@ import kopf
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
+from ser_core.api.cluster_identity import cluster_identity
 from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import Cluster
 from ser_operator.cluster.progress_polls import ProgressPolls, read_progress
-from ser_operator.cluster.transport import CONFLICT, ApiError
+from ser_operator.cluster.transport import CONFLICT, ApiError, authorities
 from ser_operator.facts.cache import Cache, RunKey
 from ser_operator.loop.handlers import build_registry, kopf_settings
 from ser_operator.loop.reconcile import Reconciler
@@ -55,7 +56,8 @@ class Engine:
         cluster.tell_requests(self._telemetry.requested)
         self._polls = ProgressPolls(read_progress, self._queue.add)
         self._glances = Glances(cluster, settings, self._polls)
-        self._reconciler = Reconciler(cluster, self._cache, settings, self._glances, hurry=lambda: self._queue.hurries)
+        identity = cluster_identity(authorities(configuration))
+        self._reconciler = Reconciler(cluster, self._cache, settings, self._glances, hurry=lambda: self._queue.hurries, cluster=identity)
         self._resync = Resync(cluster, self._cache, self._telemetry, settings)
         self._primed = False
 

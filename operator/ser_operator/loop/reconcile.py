@@ -63,6 +63,7 @@ class Reconciler:
         glances: Looks at Events and progress.
         clock: The time.
         hurry: Whether other runs wait for their next Job.
+        cluster: Its identity.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Reconciler:
         glances: Glances,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         hurry: Callable[[], bool] = lambda: False,
+        cluster: str = "",
     ) -> None:
         self._api = api
         self._cache = cache
@@ -80,6 +82,7 @@ class Reconciler:
         self._glances = glances
         self._clock = clock
         self._hurry = hurry
+        self._cluster = cluster
         self._read: dict[RunKey, tuple[str, SERRun]] = {}
         """Live runs as they were read last, and the version: reading one is a large part of a reconcile."""
         self._refused: dict[RunKey, Refused] = {}
@@ -244,7 +247,8 @@ class Reconciler:
 
     async def _start(self, view: View, planned: Plan, action: StartStage) -> Waiting | None:
         """Create a Job, or find that it exists; returns what prevents both."""
-        job = render.job(view.body, view.run, action, planned.status.image or self._settings.image, self._settings)
+        image = planned.status.image or self._settings.image
+        job = render.job(view.body, view.run, action, image, self._settings, self._cluster)
         if beyond := ", ".join(unrestricted(job["spec"]["template"]["spec"])):
             return Waiting(JOB_REFUSED, f"its pod would not be of the level restricted: {beyond}", stalled=True)
         if gang.is_gang(action.spec, render.stage_resources(view.run, action.spec)):

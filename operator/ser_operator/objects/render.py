@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from ser_core.api.cluster_identity import CLUSTER
 from ser_core.api.pod_template import PodTemplate
 from ser_core.api.serrun import API_VERSION, KIND, SERRun, StageResources
 from ser_core.api.stage import StageSpec
@@ -34,7 +35,7 @@ NEVER_RETRIED = (3, *range(10, 20))
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def job(body: Mapping[str, Any], run: SERRun, action: StartStage, image: str, settings: Settings) -> Object:
+def job(body: Mapping[str, Any], run: SERRun, action: StartStage, image: str, settings: Settings, cluster: str = "") -> Object:
     """The Job of one attempt.
 
     Args:
@@ -43,10 +44,11 @@ def job(body: Mapping[str, Any], run: SERRun, action: StartStage, image: str, se
         action: What the planner wants started; its ``job`` is the name.
         image: The run's frozen image.
         settings: The operator's.
+        cluster: Its identity, which the run's folder in the store is marked with; empty: it has none.
     """
     spec = action.spec
     wanted = stage_resources(run, spec)
-    template = _template(run, action, image, settings)
+    template = _template(run, action, image, settings, cluster)
     if gang.is_gang(spec, wanted) and (near := queue.topology(body)):
         template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), **near}
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
@@ -110,7 +112,7 @@ def _elsewhere(nodes: tuple[str, ...]) -> Object:
     return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": others}]}}
 
 
-def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -> Object:
+def _template(run: SERRun, action: StartStage, image: str, settings: Settings, cluster: str) -> Object:
     spec = action.spec
     wanted = stage_resources(run, spec)
     secrets = _credentials(run, spec)
@@ -126,7 +128,7 @@ def _template(run: SERRun, action: StartStage, image: str, settings: Settings) -
             **settings.security_context.model_dump(by_alias=True, exclude_none=True),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(run, action, image, wanted, tuple(secrets), settings)],
+        "containers": [_container(run, action, image, wanted, tuple(secrets), settings, cluster)],
         "volumes": [
             {"name": "work", "emptyDir": {"sizeLimit": settings.stage_defaults.work_size}},
             {"name": "scratch", "emptyDir": {"sizeLimit": settings.stage_defaults.scratch_size}},
@@ -193,7 +195,9 @@ def _with_authorities(spec: StageSpec) -> StageSpec:
     return spec.model_copy(update={"spec": spec.spec.model_copy(update={"storage": known})})
 
 
-def _container(run: SERRun, action: StartStage, image: str, wanted: StageResources, secrets: tuple[str, ...], settings: Settings) -> Object:
+def _container(
+    run: SERRun, action: StartStage, image: str, wanted: StageResources, secrets: tuple[str, ...], settings: Settings, cluster: str
+) -> Object:
     folders = {"storage-credentials": STORAGE_CREDENTIALS, "hub-credentials": HUB_CREDENTIALS}
     mounts = [("work", WORK), ("scratch", SCRATCH), ("shared-memory", SHARED_MEMORY)]
     return {
@@ -203,7 +207,11 @@ def _container(run: SERRun, action: StartStage, image: str, wanted: StageResourc
         "env": _environment(
             _with_authorities(action.spec),
             {name: folders[name] for name in secrets},
-            {**_supervision(settings, action.max_seconds), **gang.environment(action.spec, wanted, action.job, run, settings)},
+            {
+                **({CLUSTER: cluster} if cluster else {}),
+                **_supervision(settings, action.max_seconds),
+                **gang.environment(action.spec, wanted, action.job, run, settings),
+            },
         ),
         "ports": [{"name": "progress", "containerPort": PROGRESS_PORT}],
         "resources": _requests(wanted, settings),

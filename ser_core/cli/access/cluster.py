@@ -115,6 +115,28 @@ class Cluster:
         """Names of the runs of the namespace."""
         return [str(item["metadata"]["name"]) for item in self._items(f"{_RUNS}/namespaces/{self.namespace}/serruns")]
 
+    def present(self, namespace: str) -> tuple[set[str], set[str]]:
+        """Of the runs of a namespace the UIDs, and what their `spec.from.run` name.
+
+        Raises:
+            SpecError: The cluster knows no SERRuns (``NotInstalled``): nothing says then which are gone.
+        """
+        try:
+            items = self._items(f"{_RUNS}/namespaces/{namespace}/serruns")
+        except _NotFound as error:
+            raise SpecError("the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD first") from error
+        wanted = {str(((item.get("spec") or {}).get("from") or {}).get("run", "")) for item in items}
+        return {str(item["metadata"]["uid"]) for item in items}, wanted - {""}
+
+    def authorities(self, namespace: str) -> str:
+        """The certificate authorities (PEM) that pods of a namespace are given; where that may not be read, those of the kubeconfig."""
+        try:
+            found = self._call("GET", f"/api/v1/namespaces/{namespace}/configmaps/kube-root-ca.crt")
+            return str((found.get("data") or {}).get("ca.crt", ""))
+        except (_NotFound, ClusterAccessDenied):
+            file = self._client.configuration.ssl_ca_cert
+            return Path(file).read_text(encoding="utf-8") if file else ""
+
     def suspend(self, name: str, suspend: bool) -> None:
         """Set ``spec.suspend``."""
         self._call("PATCH", self._run_path(name), {"spec": {"suspend": suspend}}, content_type=_MERGE)

@@ -1,4 +1,4 @@
-"""`ser purge`: delete what runs have stored. Nothing else ever deletes a run's data."""
+"""`ser purge`: delete what runs have stored."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,9 +6,12 @@ from typing import Annotated
 import typer
 
 from ser_core.api.status import Phase
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON
+from ser_core.cli.commands.purge_orphans import purge_orphans, storage_of
 from ser_core.cli.views.output import print_warning, say
+from ser_core.errors import SpecError
 from ser_core.store.connect import connect
 from ser_core.store.followers import followers
 from ser_core.store.port import ObjectStore
@@ -17,17 +20,43 @@ from ser_core.store.purge import purge as purge_run
 from ser_core.store.run_object import load_run, run_key
 
 RunFiles = Annotated[
-    list[Path], typer.Argument(metavar="SERRUN.YAML...", help="The files that the runs were started with.", show_default=False)
+    list[Path] | None, typer.Argument(metavar="SERRUN.YAML...", help="The files that the runs were started with.", show_default=False)
 ]
+Orphans = Annotated[bool, typer.Option("--orphans", help="In place of files: what runs have stored that are gone from the cluster.")]
+Storage = Annotated[str | None, typer.Option("--storage", metavar="URI", help="Store to look through for them.", show_default=False)]
+OlderThan = Annotated[str, typer.Option("--older-than", metavar="TIME", help="Only what was not written to for so long.")]
+Endpoint = Annotated[str | None, typer.Option("--endpoint", metavar="URL", help="S3 server of --storage.", show_default=False)]
+Region = Annotated[str | None, typer.Option("--region", help="Region of --storage.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def purge(files: RunFiles, yes: Yes = False) -> None:
+def purge(
+    files: RunFiles = None,
+    yes: Yes = False,
+    orphans: Orphans = False,
+    storage: Storage = None,
+    older_than: OlderThan = "7d",
+    endpoint: Endpoint = None,
+    region: Region = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
     """Delete everything that runs have stored.
 
     Data, models, logs and history of all runs of these names. Asks first. A run whose files another one uses (spec.from) is purged
-    only together with that one.
+    only together with that one. --orphans lists what runs have stored whose SERRuns are gone, and deletes it with --yes.
     """
+    if orphans == bool(files):
+        hint = "for runs of this machine name their files; for runs that are gone from a cluster: --orphans --storage URI"
+        raise SpecError("ser purge takes SERRun files or --orphans, one of both", reason="MissingOption", hint=hint)
+    if orphans:
+        purge_orphans(storage_of(storage, endpoint, region), older_than, Place(namespace, context, kubeconfig), yes=yes)
+    else:
+        _purge_files(files or [], yes=yes)
+
+
+def _purge_files(files: list[Path], *, yes: bool) -> None:
     wanted = [read_serrun(file) for file in files]
     names = [(run.metadata.namespace, run.metadata.name) for run in wanted]
     stores = [connect(run.spec.storage, SOON) for run in wanted]

@@ -258,7 +258,7 @@ def test_diff(golden, stored_run):
     spec = stored_run.run.spec
     a, b = named(stored_run.run, "hh"), named(stored_run.run, "hh-paper")
     loop = spec.loop.model_copy(update={"rule": Rule.PAPER, "max_iterations": 1})
-    status = b.status.model_copy(update={"iterations": b.status.iterations[:2], "best_iteration": 1})
+    status = b.status.model_copy(update={"iterations": b.status.iterations[:2], "best_iteration": 1, "reward_model": None})
     b = b.model_copy(update={"spec": b.spec.model_copy(update={"loop": loop}), "status": status})
     in_store = {"name": "small", "namespace": "default"}  # where the results of both are
     metadata = a.metadata.model_copy(update=in_store)

@@ -87,6 +87,15 @@ def environment(job):
     return {entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
 
 
+def test_stages_are_told_whose_cluster_they_run_in_where_it_has_an_identity():
+    one = run()
+    spec = StageSpec(
+        run=RunIdentity(namespace="lab", name="hh", uid="5f2c"), stage=StageKind.PREPARE, iteration=0, attempt=1, spec=one.spec, threads=2
+    )
+    made = [render.job({"metadata": {}}, one, StartStage(spec, "j", None), "i", SETTINGS, cluster) for cluster in ("abc", "")]
+    assert [environment(job).get("SER_CLUSTER") for job in made] == ["abc", None]
+
+
 GANG = {"retrain": {"nodes": 4, "gpus": 8}, "label": {"nodes": 2, "gpus": 4}}
 CASES = {
     "retrain-on-four-nodes": rendered(run(resources=GANG), StageKind.RETRAIN, 1),
