@@ -13,9 +13,8 @@ from ser_core.api.open_enum import OpenEnum
 
 Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"}, exclude_if=lambda text: text == "")]
 """A moment as the planner writes it; empty: not known, and then left out."""
-DIGEST_LENGTH = 32
-Digest = Annotated[str | None, Field(max_length=DIGEST_LENGTH)]
-"""Half of a SHA-256 in hex: 128 bits tell a forged manifest, and the status has room for them. None: an earlier version recorded it."""
+Digest = Annotated[str, Field(max_length=22)]
+"""The first 16 bytes of a SHA-256 in base64url without padding: they tell a forged manifest, and the status has room for them."""
 
 
 class Phase(OpenEnum):
@@ -123,8 +122,6 @@ class IterationStatus(Record):
     """Lowest confidence that was kept (rule calibrated)."""
     temperature: float | None = None
     """What score differences are divided by, so that their sigmoid is a probability."""
-    digest: Digest = None
-    """First half of the SHA-256 of the manifest of its `retrain`. That manifest names what it was made from by digest, and so on."""
     started_at: Time = ""
     """When the loop's first stage began."""
     finished_at: Time | None = None
@@ -142,8 +139,8 @@ class ControlStatus(Record):
     """Lower end of its 95 % interval."""
     accuracy_high: float
     """Upper end of its 95 % interval."""
-    digest: Digest = None
-    """First half of the SHA-256 of its manifest."""
+    digest: Digest = ""
+    """Digest of its manifest; empty: an earlier version recorded it."""
 
 
 class AttemptResources(Record):
@@ -169,14 +166,14 @@ class StageStatus(Record):
     stage: StageKind
     attempt: int
     """Number of the attempt, from 1."""
-    mode: str = Field(default="execute", max_length=16, exclude_if=lambda mode: mode == "execute")
+    mode: str = Field(default="execute", max_length=16)
     """`execute`, or `report`: only look for the manifest."""
     job: str = Field(default="", max_length=253)
     """Name of the Job or local process."""
     outcome: Outcome = Outcome.RUNNING
     charged: bool = False
     """True when the attempt counts against `retries.limit`."""
-    forgiven: bool = Field(default=False, exclude_if=lambda forgiven: not forgiven)
+    forgiven: bool = False
     """True when the attempt decides nothing any more: a later one left a newer checkpoint, or the run was reopened."""
     manifest: str | None = Field(default=None, max_length=1200)
     """URI of the stage's manifest."""
@@ -187,7 +184,7 @@ class StageStatus(Record):
     reason: str = Field(default="", max_length=64)
     """Why the attempt ended without a manifest; while it lives, why it was asked to stop; of a committed stage of a run with `spec.from`,
     TakenOver or NotTakenOver."""
-    node: str = Field(default="", max_length=253, exclude_if=lambda node: not node)
+    node: str = Field(default="", max_length=253)
     """Node of the pod that ended the attempt."""
     message: str = Field(default="", max_length=512)
     """The same as a sentence; of a committed stage, what decisions on it rest on."""
@@ -293,6 +290,9 @@ class SERRunStatus(Record):
     """What the live attempt has taken so far, written every ten minutes and when a pod of it is gone."""
     iterations: tuple[IterationStatus, ...] = Field(default=(), max_length=33)
     """The seed model and every loop after it."""
+    digests: tuple[Digest, ...] = Field(default=(), max_length=33)
+    """Digests of the manifests of the reward models: of the seed model, then loop by loop. A manifest names what its stage has read by
+    digest, and so on. An empty one was recorded by an earlier version."""
     controls: tuple[ControlStatus, ...] = Field(default=(), max_length=3)
     """Reward models that were trained for comparison."""
     stages: tuple[StageStatus, ...] = Field(default=(), max_length=64)

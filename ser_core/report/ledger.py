@@ -21,7 +21,7 @@ from ser_core.api.stage import (
 from ser_core.api.status import StageKind
 from ser_core.errors import SpecError, StoreError
 from ser_core.loop.deciding.stages import CONTROL_OF_STAGE, POLICY_STAGES, PREPARE, StageKey
-from ser_core.loop.recording.digests import recorded_digests, records_all
+from ser_core.loop.recording.digests import recorded_digests, records_all, short_digest
 from ser_core.store.commit import fetch_outputs, find_manifest
 from ser_core.store.manifest import Manifest, manifest_key
 from ser_core.store.port import ObjectStore
@@ -162,15 +162,15 @@ def _verify(store: ObjectStore, run: SERRun, stages: Mapping[StageKey, StageReco
         place = store.uri(manifest_key(identity(run), key.iteration, key.stage))
         if record is None:
             raise StoreError(f"{key}: {place} was deleted", reason="ManifestDeleted", hint="restore it, or start a new run")
-        if not record.ref.sha256.startswith(digest):
+        if short_digest(record.ref.sha256) != digest:
             raise StoreError(
-                f"{key}: {place} has SHA-256 {record.ref.sha256}, but {digest} was committed",
+                f"{key}: {place} is another one than was committed",
                 reason="InputChanged",
                 hint="it was changed or replaced: restore it, or start a new run; trust nothing that came from it",
             )
         if key not in verified:
             verified.add(key)
-            waiting += [(StageKey(ref.iteration, ref.stage), ref.sha256) for ref in record.manifest.inputs.values()]
+            waiting += [(StageKey(ref.iteration, ref.stage), short_digest(ref.sha256)) for ref in record.manifest.inputs.values()]
     return verified
 
 

@@ -25,7 +25,7 @@ STAGES = [
     "iter-0001/retrain",
     "iter-0000/control-seed-only",
 ]
-OPERATIONS = ("create", "put", "get", "upload", "download", "list", "folders", "abandon", "delete")
+OPERATIONS = ("create", "put", "get", "upload", "download", "list", "folders", "delete")
 
 
 class Killed(BaseException):

@@ -2,7 +2,6 @@
 
 from ser_core.api.stage import FilterMetrics, PolicyMetrics, RetrainMetrics, StageMetrics
 from ser_core.api.status import (
-    DIGEST_LENGTH,
     ControlStatus,
     IterationStatus,
     LearningStatus,
@@ -15,6 +14,7 @@ from ser_core.api.status import (
 from ser_core.loop.deciding import stopping
 from ser_core.loop.deciding.stages import CONTROL_OF_STAGE, StageKey, committed
 from ser_core.loop.deciding.stopping import ratio
+from ser_core.loop.recording.digests import short_digest
 from ser_core.loop.text import as_reason, clip
 
 NOTES_BYTES = 240
@@ -68,13 +68,13 @@ def _record_retrain(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
             "accuracy_low": ratio(metrics.heldout.accuracy_low),
             "accuracy_high": ratio(metrics.heldout.accuracy_high),
             "temperature": ratio(metrics.temperature),
-            "digest": _digest(row),
             "finished_at": row.finished_at,
         }
     )
     iterations = (*before, evaluated)
     best = stopping.best(iterations)
-    status = status.model_copy(update={"iterations": iterations})
+    digests = (*status.digests, *("" for _ in before))[: row.iteration]
+    status = status.model_copy(update={"iterations": iterations, "digests": (*digests, short_digest(row.manifest_sha256 or ""))})
     return _with_best(status, row, metrics) if best is not None and best.iteration == row.iteration else status
 
 
@@ -94,7 +94,7 @@ def _record_control(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
         accuracy=ratio(metrics.heldout.accuracy),
         accuracy_low=ratio(metrics.heldout.accuracy_low),
         accuracy_high=ratio(metrics.heldout.accuracy_high),
-        digest=_digest(row),
+        digest=short_digest(row.manifest_sha256 or ""),
     )
     return status.model_copy(update={"controls": (*status.controls, control)})
 
@@ -110,10 +110,6 @@ def _record_policy(status: SERRunStatus, row: StageStatus, metrics: PolicyMetric
         stopped=as_reason(metrics.stopped) if metrics.stopped else "",
     )
     return status.model_copy(update={"policy": policy})
-
-
-def _digest(row: StageStatus) -> str | None:
-    return None if row.manifest_sha256 is None else row.manifest_sha256[:DIGEST_LENGTH]
 
 
 def _ratio(value: float | None) -> float | None:

@@ -13,7 +13,7 @@ from ser_core.cli.access.stored_run import StoredRun
 from ser_core.cli.views.comparison import compare_runs
 from ser_core.errors import CorruptObject, StoreError
 from ser_core.loop.deciding.stages import StageKey
-from ser_core.loop.recording.digests import recorded_digests
+from ser_core.loop.recording.digests import recorded_digests, short_digest
 from ser_core.report.ledger import fetch_model, read_ledger
 from ser_core.store.connect import connect
 from ser_core.store.manifest import manifest_key
@@ -38,12 +38,10 @@ class Copy:
         self.run = stored_run.run.model_copy(update={"status": self.status_of(stored_run.run.status)})
 
     def status_of(self, status):
-        iterations = tuple(
-            row.model_copy(update={"digest": self.refs[StageKey(row.iteration, RETRAIN)].sha256[:32]}) for row in status.iterations
-        )
-        controls = tuple(row.model_copy(update={"digest": self.refs[StageKey(0, CONTROL)].sha256[:32]}) for row in status.controls)
+        digests = tuple(short_digest(self.refs[StageKey(row.iteration, RETRAIN)].sha256) for row in status.iterations)
+        controls = tuple(row.model_copy(update={"digest": short_digest(self.refs[StageKey(0, CONTROL)].sha256)}) for row in status.controls)
         model = status.reward_model.model_copy(update={"manifest_sha256": self.refs[StageKey(status.best_iteration, RETRAIN)].sha256})
-        return status.model_copy(update={"iterations": iterations, "controls": controls, "reward_model": model})
+        return status.model_copy(update={"digests": digests, "controls": controls, "reward_model": model})
 
     def place(self, key):
         return manifest_key(self.identity, key.iteration, key.stage)
