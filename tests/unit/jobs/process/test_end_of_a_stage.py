@@ -1,0 +1,83 @@
+"""What the end of a stage does to its folder in the store, around a body that makes one file."""
+
+import signal
+import sys
+from types import ModuleType
+
+import pytest
+
+from ser_core.api.cluster_identity import CLUSTER
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.stage import LabelMetrics, RunIdentity, StageSpec
+from ser_core.api.status import StageKind
+from ser_core.store.file import FileStore
+from ser_core.store.manifest import stage_prefix
+from ser_core.store.owner import owner_of
+from ser_jobs.process import runtime
+from ser_jobs.process.context import StageOutput
+
+RUN = RunIdentity(namespace="default", name="run", uid="uid-1")
+FOLDER = stage_prefix(RUN, 1, StageKind.LABEL)
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """Runs the stage once; returns result and exit code."""
+
+    def body(context):
+        (context.workdir / "labels").write_bytes(b"scores")
+        return StageOutput({"labels": context.workdir / "labels"}, LabelMetrics(labeled=1, truncated=0))
+
+    module = ModuleType("body_of_a_test")
+    module.body = body
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(runtime, "BODIES", {StageKind.LABEL: module.__name__})
+    before = signal.getsignal(signal.SIGTERM)
+    source = {"source": {"uri": "file:///pairs.jsonl", "seedFraction": 0.2}}
+    spec = SERRunSpec.model_validate(
+        {"rewardModel": {"base": "file:///model"}, "data": source, "storage": {"uri": f"file://{tmp_path}/store"}}
+    )
+    (tmp_path / "store").mkdir()
+
+    def run(attempt):
+        (tmp_path / f"work-{attempt}").mkdir()
+        wanted = StageSpec(run=RUN, stage=StageKind.LABEL, iteration=1, attempt=attempt, spec=spec, threads=1)
+        return runtime.run_stage(wanted, tmp_path / f"work-{attempt}")
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def names(store):
+    return sorted(entry.key.rpartition("/")[2] for entry in store.list(f"{FOLDER}/"))
+
+
+def test_what_an_attempt_that_was_killed_has_left_goes_with_the_commit_of_the_next(stage, tmp_path):
+    store = FileStore(tmp_path / "store")
+    store.put(f"{FOLDER}/attempt-1-dead/half", b"12345")
+    result, code = stage(2)
+    assert (result.outcome, code) == ("done", 0)
+    assert names(store) == ["MANIFEST.json", "labels", "log.jsonl"]
+
+
+def test_of_who_was_killed_after_its_commit_the_next_attempt_cleans_up(stage, tmp_path):
+    store = FileStore(tmp_path / "store")
+    stage(1)
+    store.put(f"{FOLDER}/checkpoints/00000001-a/model", b"12345")
+    result, code = stage(2)
+    assert (result.outcome, code) == ("done", 0)
+    assert names(store) == ["MANIFEST.json", "labels", "log.jsonl"]
+
+
+def test_a_store_that_cannot_be_cleaned_does_not_change_the_result(stage, monkeypatch):
+    def refuse(*_):
+        raise runtime.SERError("may not be listed")
+
+    monkeypatch.setattr(runtime, "remove_leftovers", refuse)
+    assert stage(1)[1] == 0
+
+
+def test_only_prepare_marks_whose_the_run_is(stage, tmp_path, monkeypatch):
+    monkeypatch.setenv(CLUSTER, "here")
+    stage(1)
+    assert owner_of(FileStore(tmp_path / "store"), RUN) == ""
