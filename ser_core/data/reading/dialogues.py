@@ -22,6 +22,7 @@ _ROLES = {
 """What the roles are called elsewhere: ShareGPT, Open Assistant, Gemini."""
 _KEYS = (("role", "content"), ("from", "value"))
 _MESSAGES_AS_TEXT = re.compile(r"\s*\[\s*\{\s*[\"'](?:role|content|from|value)[\"']\s*:")
+_ANSWER = "\n\nAssistant:"
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
 _FIRST_USER_TURN = re.compile(r"(?:\A|\n\n)Human:[ \n]?(.*?)(?=\n\n(?:Human|Assistant):|\Z)", re.DOTALL)
 
@@ -108,6 +109,18 @@ def with_system(prompt: str, system: str) -> str:
         return prompt
     user = prompt if is_transcript(prompt) else f"Human: {prompt.strip()}"
     return f"System: {said}\n\n{user}"
+
+
+def split_transcripts(chosen: str, rejected: str) -> tuple[list[Turn], str, str]:
+    """The same as `split_dialogues`, of two HH dialogues. What both have in common is read once: it may be most of 16 MiB.
+
+    Raises:
+        RowError: As `split_dialogues`.
+    """
+    one, other = chosen.strip().rpartition(_ANSWER), rejected.strip().rpartition(_ANSWER)
+    if one[0] != other[0] or "\n\nHuman:" in one[2] or "\n\nHuman:" in other[2]:
+        return split_dialogues(parse_transcript(chosen), parse_transcript(rejected))
+    return parse_transcript(one[0]), one[2].strip(), other[2].strip()
 
 
 def split_dialogues(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[list[Turn], str, str]:

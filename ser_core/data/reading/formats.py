@@ -23,10 +23,10 @@ from ser_core.data.reading.dialogues import (
     is_transcript,
     messages_in_text,
     parse_messages,
-    parse_transcript,
     plain_prompt,
     render_prompt,
     split_dialogues,
+    split_transcripts,
     with_system,
 )
 from ser_core.data.reading.rows import RowError
@@ -111,7 +111,7 @@ def _without_dialogue(prompt: str, first: str, second: str) -> tuple[str, str, s
     """Of answers that repeat the prompt's whole dialogue, the last turns alone."""
     if is_transcript(first) and is_transcript(second):
         try:
-            turns, one, other = split_dialogues(parse_transcript(first), parse_transcript(second))
+            turns, one, other = split_transcripts(first, second)
             if prompt.strip() == render_prompt(turns):
                 return prompt, one, other
         except RowError:
@@ -142,7 +142,7 @@ def _side(name: str, value: str | list[Any]) -> str | list[Turn]:
 def _with_implicit_prompt(chosen: str | list[Turn], rejected: str | list[Turn]) -> RawPair:
     if isinstance(chosen, str) and isinstance(rejected, str):
         if is_transcript(chosen) and is_transcript(rejected):
-            turns, one, other = split_dialogues(parse_transcript(chosen), parse_transcript(rejected))
+            turns, one, other = split_transcripts(chosen, rejected)
             return RawPair(render_prompt(turns), one, other, 1)
         end = common_prefix(chosen, rejected)
         if not chosen[:end].strip():

@@ -74,16 +74,24 @@ def read_lines(file: DataFile, position: Position, notes: set[str]) -> Iterator[
     Raises:
         DataError: The file is not UTF-8; with line and byte offset.
     """
-    for number, (start, raw) in enumerate(_split(file, position, notes), 1):
-        if raw is None:
-            yield None
-            continue
-        if raw.endswith(b"\r"):
-            notes.add("CRLF line ends")
-        try:
-            yield raw.removesuffix(b"\r").decode()
-        except UnicodeDecodeError as error:
-            raise not_utf8(file, f"line {number}, byte offset {start + error.start}", raw[error.start]) from error
+    number = 1
+    for start, block in _blocks(file, position, notes):
+        lines: list[str | None] = [None] if block is None else [*_decoded(file, block, number, start, notes)]
+        yield from lines
+        number += len(lines)
+
+
+def _decoded(file: DataFile, block: bytes, number: int, start: int, notes: set[str]) -> list[str]:
+    """The lines of a block, whose first one has this number and begins at this offset."""
+    try:
+        lines = block.decode().split("\n")
+    except UnicodeDecodeError as error:
+        line = number + block.count(b"\n", 0, error.start)
+        raise not_utf8(file, f"line {line}, byte offset {start + error.start}", block[error.start]) from error
+    if b"\r" not in block or not any(line.endswith("\r") for line in lines):
+        return lines
+    notes.add("CRLF line ends")
+    return [line.removesuffix("\r") for line in lines]
 
 
 def not_utf8(file: DataFile, where: str, byte: int) -> DataError:
@@ -113,17 +121,25 @@ def without_bom(file: DataFile, chunk: bytes, notes: set[str]) -> bytes:
     return chunk
 
 
-def _split(file: DataFile, position: Position, notes: set[str]) -> Iterator[tuple[int, bytes | None]]:
+def _blocks(file: DataFile, position: Position, notes: set[str]) -> Iterator[tuple[int, bytes | None]]:
+    """Offset and bytes of whole lines, many at once since a file may hold millions; None for one line above `MAX_ROW_BYTES`."""
     offset, pending, too_long, first = 0, b"", False, True
     for chunk in read_chunks(file, position):
-        body = without_bom(file, chunk, notes) if first else chunk
-        offset += len(chunk) - len(body)
+        rest = without_bom(file, chunk, notes) if first else chunk
+        offset += len(chunk) - len(rest)
         first = False
-        *complete, rest = body.split(b"\n")
-        for piece in complete:
-            line = pending + piece
-            yield offset, None if too_long or len(line) > MAX_ROW_BYTES else line
-            offset += len(line) + 1
+        whole, end, after = rest.rpartition(b"\n")
+        if end:
+            block: bytes | None = pending + whole
+            rest = after
+            begun, _, others = block.partition(b"\n") if too_long or len(block) > MAX_ROW_BYTES else (b"", b"", b"")
+            if too_long or len(begun) > MAX_ROW_BYTES:  # no other line is longer than a chunk
+                yield offset, None
+                offset += len(begun) + 1
+                block = others if len(begun) < len(block) else None
+            if block is not None:
+                yield offset, block
+                offset += len(block) + 1
             pending, too_long = b"", False
         pending += rest
         if len(pending) > MAX_ROW_BYTES:
