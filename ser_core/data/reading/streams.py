@@ -130,13 +130,13 @@ def _blocks(file: DataFile, position: Position, notes: set[str]) -> Iterator[tup
         first = False
         whole, end, after = rest.rpartition(b"\n")
         if end:
-            block: bytes | None = pending + whole
-            rest = after
-            begun, _, others = block.partition(b"\n") if too_long or len(block) > MAX_ROW_BYTES else (b"", b"", b"")
+            joined, rest = pending + whole, after
+            begun, _, others = joined.partition(b"\n") if too_long or len(joined) > MAX_ROW_BYTES else (b"", b"", b"")
+            block: bytes | None = joined
             if too_long or len(begun) > MAX_ROW_BYTES:  # no other line is longer than a chunk
                 yield offset, None
                 offset += len(begun) + 1
-                block = others if len(begun) < len(block) else None
+                block = others if len(begun) < len(joined) else None
             if block is not None:
                 yield offset, block
                 offset += len(block) + 1
