@@ -166,7 +166,7 @@ class FilterMetrics(Record):
     agreement_all: float | None = None
     """The same over the whole pool."""
     notes: tuple[str, ...] = ()
-    """Why nothing was kept, or which decision rests on too few labels to be significant."""
+    """Why nothing was kept, which decision rests on too few labels to be significant, or that the pool is unlike the seed."""
 
 
 class RetrainMetrics(Record):

@@ -17,6 +17,7 @@ from ser_core.cli.commands.retry import retry
 from ser_core.cli.commands.run import run
 from ser_core.cli.commands.score import score
 from ser_core.cli.commands.status import status
+from ser_core.cli.commands.suggest import suggest
 from ser_core.cli.commands.suspend import resume, suspend
 from ser_core.cli.commands.sweep import sweep
 from ser_core.cli.commands.validate import validate
@@ -66,6 +67,7 @@ app.command(epilog=_examples("ser suspend hh -n lab"))(suspend)
 app.command(epilog=_examples("ser resume hh -n lab"))(resume)
 app.command(epilog=_examples("ser retry hh -n lab", "ser retry serrun.yaml && ser run serrun.yaml"))(retry)
 app.command(epilog=_examples("ser score pairs.jsonl --run serrun.yaml > out.jsonl", "zcat pairs.gz | ser score - --run serrun.yaml"))(score)
+app.command(epilog=_examples("ser suggest serrun.yaml --pairs 50", "ser suggest hh -n lab -o hh-next"))(suggest)
 app.command(epilog=_examples("ser export serrun.yaml reward-model"))(export)
 app.command(epilog=_examples("ser purge serrun.yaml", "ser purge serrun.yaml follower.yaml"))(purge)
 

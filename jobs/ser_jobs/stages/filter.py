@@ -5,6 +5,7 @@ Human labels of the pool are read only after the decision, to report how often t
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from ser_core.data.tables import (
 from ser_core.errors import SpecError
 from ser_core.learn.trust.agreement import agreement_report
 from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
+from ser_core.learn.trust.likeness import unlike
 from ser_core.learn.trust.selection import Evidence, Selection, calibrated, paper, reference
 from ser_jobs.process.context import StageContext, StageOutput
 
@@ -79,7 +81,10 @@ def _select(context: StageContext, labels: Sequence[PairScores], folds: NDArray[
     if spec.loop.rule is Rule.REFERENCE:
         return reference(score_1, score_2, thresholds)
     if folds is not None:
-        return most_confident(score_1, score_2, thresholds, _fold_evidence(context, labels, folds), spec.training.pairs_per_step)
+        out_of_fold = _fold_evidence(context, labels, folds)
+        selection = most_confident(score_1, score_2, thresholds, out_of_fold, spec.training.pairs_per_step)
+        told = unlike(out_of_fold) if context.spec.iteration == 1 else ()
+        return replace(selection, notes=(*selection.notes, *told))
     return calibrated(score_1, score_2, thresholds, _evidence(context, labels), spec.training.pairs_per_step)
 
 

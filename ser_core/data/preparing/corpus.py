@@ -158,7 +158,7 @@ class PartReader:
         if raw.better == 0:
             raise RowError("Tie", "none of the two answers is better")
         if raw.better is None:
-            raise RowError("BadLabel", "better is null: the label is unknown")
+            raise RowError("BadLabel", "better is empty: write 1, 2 or tie")
         return raw
 
     def _drop(self, row: Row | BadRow, tally: Tally) -> None:

@@ -33,6 +33,7 @@ COMMANDS = (
         "resume",
         "retry",
         "score",
+        "suggest",
         "export",
         "purge",
     ),

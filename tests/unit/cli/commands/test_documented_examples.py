@@ -299,3 +299,7 @@ def test_every_command_has_an_example():
     commands = set(typer.main.get_command(app).commands)
     shown = {re.sub("^(kubectl )?ser ", "", command).split()[0] for command, _ in documented().values()}
     assert shown == commands
+
+
+def test_suggest(said):
+    said("suggest", "ser suggest --help")

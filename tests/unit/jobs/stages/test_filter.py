@@ -230,6 +230,15 @@ def test_with_fold_models_the_surest_three_fifths_are_kept_and_each_fold_keeps_a
     assert (folds.count(0), folds.count(1)) == (36, 36)
 
 
+def test_a_pool_unlike_the_seed_is_told_in_the_first_loop_and_decides_nothing(workshop):
+    strange = tables()
+    folds = [FoldScores(one.id, one.fold, one.score_1 * 9, one.score_2 * 9) for one in strange["fold_labels.parquet"][1]]
+    usual = workshop.run("cross-fitted", tables())
+    told = workshop.run("cross-fitted", {**strange, "fold_labels.parquet": (FoldScores, folds)})
+    assert any(note.startswith("the pool is unlike the seed") for note in told.metrics.notes)
+    assert [row.kept for row in decisions(told)] == [row.kept for row in decisions(usual)]
+
+
 @pytest.mark.parametrize("rule", ["cross-fitted", "calibrated", "paper", "reference"])
 def test_no_decision_changes_when_every_hidden_and_held_out_label_is_turned_over(workshop, rule):
     honest, turned = tables(), tables()

@@ -1,0 +1,65 @@
+"""`ser suggest`: which pairs of the pool a person should label next, as files of the run that follows."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from ser_core.api.serrun import DataSpec
+from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.views.output import say
+from ser_core.errors import SpecError
+
+Pairs = Annotated[int, typer.Option("--pairs", min=1, max=10_000, metavar="NUMBER", help="Pairs to label.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FOLDER", help="New or empty folder; left out: <name>-next here.", show_default=False),
+]
+
+
+def suggest(
+    run: Target,
+    pairs: Pairs = 50,
+    output: Output = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Write the pairs whose labels would help most.
+
+    Those of which the models are least sure, on which fold models disagree, spread over the prompts. A person writes 1, 2 or tie into
+    "better"; what is printed is the data of the run that learns from it.
+    """
+    from ser_core.report.ledger import read_ledger
+    from ser_core.report.next_seed import SEED, TO_LABEL, write_next_seed
+
+    stored = open_run(run, Place(namespace, context, kubeconfig))
+    folder = (output or Path(f"{stored.run.metadata.name}-next")).absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new --output")
+    ledger = read_ledger(stored.store, stored.run)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ser-suggest-") as copies:
+            found = write_next_seed(stored.store, ledger, pairs, folder, Path(copies))
+    except OSError as error:
+        raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
+    say(f'{found.to_label} pairs to label: write 1, 2 or tie into "better" of {folder / SEED / TO_LABEL}')
+    say(f"beside them: {found.seed} pairs labelled before, {found.unlabeled} of the pool, {found.heldout} held out")
+    where = "" if stored.cluster is None else ", once the folder lies in a bucket, with s3:// in place of file://"
+    say(f"then run a copy of the SERRun under another name with this data{where}:")
+    if stored.run.spec.data.source is not None and stored.run.spec.data.source.split_by != "prompt":
+        say("what shares splitBy is held together by prompt alone from then on, so out-of-fold accuracy flatters more than before")
+    print(yaml.safe_dump({"data": next_data(stored.run.spec.data, folder)}, sort_keys=False, allow_unicode=True), end="")
+
+
+def next_data(data: DataSpec, folder: Path) -> dict[str, Any]:
+    """`spec.data` of the run that follows: the files in ``folder``, and what the run has set beside its sources."""
+    from ser_core.report.next_seed import HELDOUT, SEED, UNLABELED
+
+    sources = {"source", "seed", "unlabeled", "heldout"}
+    kept = data.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=sources)
+    files = {"seed": folder / SEED, "unlabeled": folder / UNLABELED, "heldout": folder / HELDOUT}
+    return {**{name: {"uri": f"file://{path}"} for name, path in files.items()}, **kept}

@@ -1,0 +1,121 @@
+"""What a run's next seed needs: pairs that a person labels, beside the run's own seed, the rest of its pool and its held-out pairs."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ser_core.api.stage import StageMetrics
+from ser_core.api.status import StageKind
+from ser_core.errors import SpecError
+from ser_core.learn.trust.confident import accord
+from ser_core.learn.trust.selection import Floats
+from ser_core.learn.trust.suggestion import most_useful, spread, usefulness
+from ser_core.loop.deciding.stages import StageKey
+from ser_core.report.ledger import Ledger, StageRecord
+from ser_core.store.commit import fetch_outputs
+from ser_core.store.port import ObjectStore
+
+SEED, TO_LABEL, LABELED = "seed", "to-label.jsonl", "labeled.jsonl"
+UNLABELED, HELDOUT = "unlabeled.jsonl", "heldout.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class NextSeed:
+    """Numbers of the pairs that were written."""
+
+    to_label: int
+    seed: int
+    unlabeled: int
+    heldout: int
+
+
+def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Path, copies: Path) -> NextSeed:
+    """Write the files of the next run's data below ``folder``.
+
+    `seed/to-label.jsonl` has the pairs to label, with ``better`` empty, and says nothing of what the models prefer; `seed/labeled.jsonl`
+    has the run's own labels, `unlabeled.jsonl` the rest of the pool without labels, `heldout.jsonl` the held-out pairs.
+
+    Args:
+        store: The run's store.
+        ledger: Its committed stages.
+        wanted: Pairs to label; fewer where the last loop has labelled fewer.
+        folder: A new folder.
+        copies: An empty folder for copies; may be deleted afterwards.
+
+    Raises:
+        SpecError: No loop has labelled the pool yet (``NoLabels``).
+        StoreError: Something cannot be read, or differs from its manifest.
+        OSError: ``folder`` cannot be written.
+    """
+    prepared = ledger.prepared
+    if prepared is None or not ledger.filters:
+        what = f"run {ledger.run.metadata.name} has labelled no pair of its pool yet: it is {ledger.run.status.phase}"
+        raise SpecError(what, reason="NoLabels", hint="continue it with ser run until its first loop has labelled")
+    parts = _fetch(store, prepared, copies, "seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet")
+    chosen = _chosen(store, ledger, wanted, parts["pool.parquet"], copies)
+    (folder / SEED).mkdir(parents=True)
+    known = [_labeled(row) for name in ("seed.parquet", "dev.parquet") for row in _rows(parts[name])]
+    return NextSeed(
+        to_label=_write(folder / SEED / TO_LABEL, (_open(chosen[name]) | {"better": ""} for name in chosen)),
+        seed=_write(folder / SEED / LABELED, known),
+        unlabeled=_write(folder / UNLABELED, (_open(row) for row in _rows(parts["pool.parquet"]) if row["id"] not in chosen)),
+        heldout=_write(folder / HELDOUT, map(_labeled, _rows(parts["heldout.parquet"]))),
+    )
+
+
+def _chosen(store: ObjectStore, ledger: Ledger, wanted: int, pool: Path, copies: Path) -> dict[str, dict[str, Any]]:
+    """The pairs of the pool to label by id, the most useful first."""
+    last = ledger.filters[-1]
+    decisions = pq.read_table(_fetch(store, last, copies, "decisions.parquet")["decisions.parquet"], columns=["id", "confidence"])
+    useful = usefulness(decisions["confidence"].to_numpy(), _agreement(store, ledger, last.key.iteration, decisions["id"], copies))
+    places = most_useful(useful, wanted)
+    names = decisions["id"].take(places).to_pylist()
+    texts = {row["id"]: row for row in pq.read_table(pool, filters=[("id", "in", names)]).to_pylist()} if names else {}
+    order = spread(useful[places], [texts[name]["prompt"] for name in names], wanted)
+    return {names[place]: texts[names[place]] for place in order}
+
+
+def _agreement(store: ObjectStore, ledger: Ledger, iteration: int, names: pa.ChunkedArray, copies: Path) -> Floats | None:
+    """(pairs,) how far the fold models agree on each of the pairs; None where the run has none."""
+    label = ledger.stages[StageKey(iteration, StageKind.LABEL)]
+    if "fold_labels.parquet" not in label.manifest.outputs:
+        return None
+    rows = pq.read_table(_fetch(store, label, copies, "fold_labels.parquet")["fold_labels.parquet"])
+    places = pc.index_in(rows["id"], value_set=names.combine_chunks()).to_numpy()
+    folds = rows["fold"].to_numpy()
+    margins = np.zeros((int(folds.max(initial=-1)) + 1, len(names)))
+    margins[folds, places] = rows["score_1"].to_numpy() - rows["score_2"].to_numpy()
+    return accord(margins)
+
+
+def _fetch(store: ObjectStore, record: StageRecord[StageMetrics], copies: Path, *names: str) -> Mapping[str, Path]:
+    return fetch_outputs(store, record.manifest, names, copies / f"{record.key.iteration}-{record.key.stage.value}")
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    for batch in pq.ParquetFile(file).iter_batches():
+        yield from batch.to_pylist()
+
+
+def _open(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("prompt", "answer_1", "answer_2", "source")}
+
+
+def _labeled(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("prompt", "chosen", "rejected", "source")}
+
+
+def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    count = 0
+    with file.open("w", encoding="utf-8") as lines:
+        for row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count

@@ -1,0 +1,28 @@
+"""Which pairs a person should label next."""
+
+import numpy as np
+import pytest
+
+from ser_core.learn.trust.suggestion import LOOKED_AT, most_useful, spread, usefulness
+
+
+def test_doubt_and_contradiction_of_the_fold_models_add_up():
+    confidence = np.array([0.5, 1.0, 0.75])
+    assert usefulness(confidence, None) == pytest.approx([1.0, 0.0, 0.5])
+    assert usefulness(confidence, np.array([0.0, 1.0, 0.5])) == pytest.approx([2.0, 0.0, 1.0])
+
+
+def test_the_most_useful_are_looked_at_first_and_of_equal_ones_the_first():
+    assert list(most_useful(np.array([0.1, 0.9, 0.9, 0.5]), 1)) == [1, 2, 3, 0]
+    assert len(most_useful(np.zeros(100), 2)) == 2 * LOOKED_AT
+
+
+def test_a_pair_of_another_prompt_comes_before_a_more_useful_one_of_the_same():
+    prompts = ["what is up", "What is  up", "who goes there", "what is there"]
+    assert spread(np.array([1.0, 0.9, 0.4, 0.6]), prompts, 3) == [0, 2, 3]
+    assert spread(np.array([1.0, 0.9, 0.4, 0.6]), prompts, 9) == [0, 2, 3, 1]
+
+
+def test_without_pairs_or_words_there_is_nothing_to_fail_on():
+    assert spread(np.array([]), [], 5) == []
+    assert spread(np.array([0.2, 0.3]), ["", ""], 2) == [1, 0]
