@@ -1,7 +1,7 @@
 """What attempts that did not commit have left in the folder of a committed stage: parts, checkpoints, uploads that were cut off.
 
-Once a stage has its manifest no other attempt can commit it, so whatever the manifest does not name is needed by nobody. Only the logs
-stay.
+Once a stage has its manifest no other attempt can commit it, so whatever the manifest does not name is needed by nobody. Logs and
+stacks stay.
 """
 
 import re
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ser_core.store.manifest import Manifest, stage_prefix
 from ser_core.store.port import ObjectInfo, ObjectStore
 
-_LOG = re.compile(r"/log(-rank-\d+)?\.jsonl$")
+_TOLD = re.compile(r"/(log(-rank-\d+)?\.jsonl|stacks-rank-\d+\.txt)$")
+"""What attempts have said: their logs, and the stacks of those that hung."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,5 +40,5 @@ def leftovers(manifest: Manifest, folder: str, there: Iterable[ObjectInfo]) -> I
     named = {part.key for part in manifest.outputs.values()}
     for entry in there:
         of_an_attempt = entry.key.startswith((f"{folder}attempt-", f"{folder}checkpoints/"))
-        if of_an_attempt and entry.key not in named and _LOG.search(entry.key) is None:
+        if of_an_attempt and entry.key not in named and _TOLD.search(entry.key) is None:
             yield entry

@@ -24,7 +24,11 @@ def committed(store, identity, tmp_path):
 def test_parts_and_checkpoints_of_attempts_that_lost_go(store, identity, committed):
     folder = stage_prefix(identity, 1, StageKind.LABEL)
     kept = {entry.key for entry in store.list(f"{folder}/")}
-    logs = {f"{folder}/attempt-1-dead/log.jsonl", f"{folder}/attempt-1-dead/log-rank-0001.jsonl"}
+    logs = {
+        f"{folder}/attempt-1-dead/log.jsonl",
+        f"{folder}/attempt-1-dead/log-rank-0001.jsonl",
+        f"{folder}/attempt-1-dead/stacks-rank-0001.txt",
+    }
     other_stage = f"{stage_prefix(identity, 11, StageKind.LABEL)}/attempt-1-dead/labels"
     for key in (*logs, other_stage, f"{folder}/attempt-1-dead/deep/labels", f"{folder}/checkpoints/00000001-a/model"):
         store.put(key, b"12345")
