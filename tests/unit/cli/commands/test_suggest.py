@@ -13,6 +13,7 @@ from ser_core.data.preparing.preparation import inspect
 from ser_core.data.reading.locations import Access
 from ser_core.data.tables import Decision, FoldScores, LabeledPair, PairScores, PoolPair, write_table
 from ser_core.errors import DataError
+from ser_core.report.ledger import Ledger
 from ser_core.store.connect import connect
 from ser_core.store.run_object import save_run
 
@@ -108,7 +109,7 @@ def test_a_row_that_nobody_filled_in_is_told_by_its_line(ser, run, tmp_path):
 
 
 def test_before_a_loop_has_labelled_there_is_nothing_to_suggest(ser, stored_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("ser_core.report.ledger._chain", lambda run: iter(()))
+    monkeypatch.setattr(Ledger, "filters", ())
     ended = ser("suggest", stored_run.file, "-o", tmp_path / "next")
     assert (ended.code, ended.out) == (10, "")
     assert "has labelled no pair of its pool yet" in ended.err and not (tmp_path / "next").exists()
