@@ -262,7 +262,7 @@ class S3Store:
 
         def allowed() -> float:
             size = int(body[-1].get("ContentLength") or 0) if body else 0
-            return self._retry.deadline_seconds + size / SLOWEST_BYTES
+            return max(self._retry.deadline_seconds, self._retry.try_seconds) + size / SLOWEST_BYTES
 
         return self._request(lambda: bounded(read, allowed), f"reading {self.uri(key)}", reads=True)
 
