@@ -101,6 +101,9 @@ class Columns(Model):
     """A number for `response_1`. The answer with the higher one is better; equal ones are a tie."""
     score_2: ColumnName | None = Field(default=None, alias="score_2")
     """The number for `response_2`."""
+    weight: ColumnName | None = None
+    """A number above zero for each pair: its part in the loss, after all are scaled to a mean of 1. With `score_1` and `score_2` also the
+    word `scores`, if no column is called so: the difference of the two."""
     id: ColumnName | None = None
     """The row's own name, which must not name two different pairs."""
 

@@ -3,7 +3,9 @@
 | file | rows | written by |
 |---|---|---|
 | seed.parquet, dev.parquet, heldout.parquet | `LabeledPair` | prepare |
-| groups.parquet | `PairGroup`, one a labelled pair | prepare |
+| groups.parquet | `PairGroup`, one a labelled pair or tie | prepare |
+| ties.parquet (only where there are any) | `TiedPair` | prepare |
+| weights.parquet, pool_weights.parquet (only where data.*.columns names a weight) | `PairWeight` | prepare |
 | pool.parquet | `PoolPair` | prepare |
 | pool_labels.parquet (only when known) | `HiddenLabel` | prepare; read to report, never to decide |
 | labels.parquet | `PairScores` | label |
@@ -38,6 +40,26 @@ class LabeledPair:
     chosen: str
     rejected: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class TiedPair:
+    """A pair of the seed or its dev part of which neither answer is better. It is learnt with target one half, and judges no model."""
+
+    id: str
+    prompt: str
+    answer_1: str
+    answer_2: str
+    side: str
+    """`seed` or `dev`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairWeight:
+    """How much a labelled pair counts in the loss beside the others; a pair without a row counts as much as the mean."""
+
+    id: str
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 
 ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
-    StageKind.PREPARE: 2,
+    StageKind.PREPARE: 3,
     StageKind.RETRAIN: 2,
     StageKind.CONTROL_FULL: 2,
     StageKind.CONTROL_SEED_ONLY: 2,
@@ -91,7 +91,8 @@ class Read:
 
 
 _SPLIT = ("seed.parquet", "dev.parquet", "heldout.parquet")
-_PREPARED = Read((*_SPLIT, "pool.parquet", "model/"))
+_LEARNT = ("ties.parquet", "weights.parquet")
+_PREPARED = Read((*_SPLIT, *_LEARNT, "pool.parquet", "model/"))
 _DECISIONS = Read(("decisions.parquet",))
 _SEARCHED = ("learning_rate", "epochs")
 _BEST = Read(("dev_scores.parquet", "heldout_scores.parquet"), _SEARCHED)
@@ -113,8 +114,11 @@ READS: Mapping[StageKind, Mapping[InputRole, Read]] = {
         InputRole.LABELER: Read(("calibration.parquet", "model/", "folds/"), _SEARCHED),
         InputRole.BEST: _BEST,
     },
-    StageKind.CONTROL_FULL: {InputRole.PREPARED: Read((*_PREPARED.outputs, "pool_labels.parquet")), InputRole.BEST: _BEST},
-    StageKind.CONTROL_SEED_ONLY: {InputRole.PREPARED: Read((*_SPLIT, "model/")), InputRole.BEST: _BEST},
+    StageKind.CONTROL_FULL: {
+        InputRole.PREPARED: Read((*_PREPARED.outputs, "pool_labels.parquet", "pool_weights.parquet")),
+        InputRole.BEST: _BEST,
+    },
+    StageKind.CONTROL_SEED_ONLY: {InputRole.PREPARED: Read((*_SPLIT, *_LEARNT, "model/")), InputRole.BEST: _BEST},
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: {
         InputRole.PREPARED: _PREPARED,
         InputRole.LABELS: Read(("labels.parquet",)),

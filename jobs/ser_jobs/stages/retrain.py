@@ -107,7 +107,9 @@ class _Retrain:
 
     def _metrics(self, found: Evaluated, training: TrainingSpec, truncated: int, why: str) -> RetrainMetrics:
         searched = self._training.search is not None and self._context.spec.spec.loop.fold_count is not None
-        notes = (self._precision.note, *self._plan.notes, *self._told_of_collapses(why), *found.notes)
+        ties = len(self._data.ties)
+        tied = f"{ties} ties are learnt with target one half, beside the pairs with a label" if ties else ""
+        notes = (self._precision.note, tied, *self._plan.notes, *self._told_of_collapses(why), *found.notes)
         return RetrainMetrics(
             notes=tuple(filter(None, notes)),
             steps=self._plan.steps_of(training),

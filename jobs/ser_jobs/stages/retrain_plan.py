@@ -108,7 +108,7 @@ def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
     Raises:
         DataError: All labelled pairs are in one group, so that no fold can be held back.
     """
-    examples, wanted = [*data.seed, *data.self_labeled], stage.spec.loop.fold_count
+    examples, wanted = [*data.seed, *data.ties, *data.self_labeled], stage.spec.loop.fold_count
     if stage.stage is not StageKind.RETRAIN:
         return Plan(examples, (data.training,), (), stage.steps)
     if wanted is None:
@@ -129,12 +129,18 @@ def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
 def _group_folds(data: TrainingData, count: int, training: TrainingSpec) -> list[Fold]:
     """Folds of whole groups, each with the self-labels of its own lineage."""
     fold_of = folds_of_groups(data.groups, count, training.seed)
+    fold_of_group = {data.groups[name]: fold for name, fold in fold_of.items()}
+    tied_fold = {name: fold_of_group.get(group) for name, group in data.tied_groups.items()}
     own = dict(enumerate(data.of_folds))
     return [
         Fold(
             number=fold,
             training=training,
-            seen=[*(one for one in data.seed if fold_of[one.id] != fold), *own.get(fold, ())],
+            seen=[
+                *(one for one in data.seed if fold_of[one.id] != fold),
+                *(one for one in data.ties if tied_fold[one.id] != fold),
+                *own.get(fold, ()),
+            ],
             held_back=[one for one in data.seed if fold_of[one.id] == fold],
         )
         for fold in range(count)
@@ -148,8 +154,15 @@ def _seed_folds(stage: StageSpec, data: TrainingData, dev: int) -> list[Fold]:
     if len(np.unique(fold_of)) < FOLDS:
         return []
     numbered = list(zip(fold_of, data.seed, strict=True))
+    of_prompt = {one.prompt: of for of, one in numbered}
+    tied = [(of_prompt.get(one.prompt), one) for one in data.ties]
     return [
-        Fold(fold, data.training, [one for of, one in numbered if of != fold], [one for of, one in numbered if of == fold])
+        Fold(
+            number=fold,
+            training=data.training,
+            seen=[one for of, one in (*numbered, *tied) if of != fold],
+            held_back=[one for of, one in numbered if of == fold],
+        )
         for fold in range(FOLDS)
     ]
 

@@ -2,14 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 from ser_core.api.serrun import Rule, TrainingSpec
 from ser_core.api.stage import InputRole, RetrainMetrics
 from ser_core.api.status import StageKind
-from ser_core.data.tables import Decision, FoldDecision, HiddenLabel, LabeledPair, PairGroup, PairScores, PoolPair, read_table
+from ser_core.data.tables import (
+    Decision,
+    FoldDecision,
+    HiddenLabel,
+    LabeledPair,
+    PairGroup,
+    PairScores,
+    PairWeight,
+    PoolPair,
+    TiedPair,
+    read_table,
+)
 from ser_core.errors import SpecError
 from ser_jobs.process.context import StageContext
 
+TIED = 0.5
+"""Target of a pair of which neither answer is better."""
 SAMPLE = 200
 """Pairs of the pool on which a reward model must agree with its fold models."""
 
@@ -32,11 +46,15 @@ class TrainingData:
 
     seed: Sequence[Example]
     """Pairs with human labels: the seed; for the control `full` the pool, too."""
+    ties: Sequence[Example] = ()
+    """Pairs that people find equally good. They are learnt and judge nothing."""
     self_labeled: Sequence[Example] = ()
     of_folds: Sequence[Sequence[Example]] = ()
     """What each fold's model learns in place of ``self_labeled``: labels that this fold's last model has made alone."""
     groups: Mapping[str, str] = field(default_factory=dict)
     """Group of each pair of ``seed``, where folds must not tear groups apart."""
+    tied_groups: Mapping[str, str] = field(default_factory=dict)
+    """The same of ``ties``."""
     sample: Sequence[PoolPair] = ()
     """Some pairs of the pool, on which models are compared without labels."""
     training: TrainingSpec = field(default_factory=TrainingSpec)
@@ -51,7 +69,8 @@ def training_data(context: StageContext) -> TrainingData:
     Raises:
         SpecError: The control `full` needs human labels of the pool, and there are none.
     """
-    return replace(_pairs(context), training=_settings(context))
+    found = _pairs(context)
+    return replace(found, ties=_ties(context) if found.seed else (), training=_settings(context))
 
 
 def _settings(context: StageContext) -> TrainingSpec:
@@ -75,11 +94,12 @@ def _pairs(context: StageContext) -> TrainingData:
     pool, rule = _pool(context), context.spec.spec.loop.rule
     kept = _kept(context, InputRole.KEPT, pool)
     if rule is Rule.REFERENCE:
-        return TrainingData((), kept)
+        return TrainingData((), self_labeled=kept)
     if rule is Rule.PAPER and iteration > 1:
         newer = {example.id for example in kept}
-        return TrainingData((), [*kept, *(before for before in _kept(context, InputRole.KEPT_BEFORE, pool) if before.id not in newer)])
-    return TrainingData(_seed(context), kept)
+        kept += [before for before in _kept(context, InputRole.KEPT_BEFORE, pool) if before.id not in newer]
+        return TrainingData((), self_labeled=kept)
+    return TrainingData(_seed(context), self_labeled=kept)
 
 
 def starts_from(context: StageContext) -> InputRole:
@@ -101,25 +121,46 @@ def labeled(context: StageContext) -> list[LabeledPair]:
     return [pair for name in tables for pair in read_table(context.fetch(InputRole.PREPARED, name), LabeledPair)]
 
 
+def _weights(context: StageContext, name: str) -> dict[str, float]:
+    """Weights of the pairs that have one, with a mean of 1; a pair without one has this mean."""
+    if not context.has(InputRole.PREPARED, name):
+        return {}
+    rows = read_table(context.fetch(InputRole.PREPARED, name), PairWeight)
+    mean = fmean(row.weight for row in rows)
+    return {row.id: row.weight / mean for row in rows}
+
+
+def _ties(context: StageContext) -> list[Example]:
+    """Ties of the parts that are trained on (`labeled`)."""
+    if not context.has(InputRole.PREPARED, "ties.parquet"):
+        return []
+    weights = _weights(context, "weights.parquet")
+    sides = ("seed",) if context.spec.spec.loop.fold_count is None else ("seed", "dev")
+    rows = read_table(context.fetch(InputRole.PREPARED, "ties.parquet"), TiedPair)
+    return [Example(one.id, one.prompt, one.answer_1, one.answer_2, TIED, weights.get(one.id, 1.0)) for one in rows if one.side in sides]
+
+
 def _of_control(context: StageContext) -> TrainingData:
     if context.spec.stage is StageKind.CONTROL_FULL:
         return TrainingData([*_seed(context), *_with_hidden_labels(context)])
     if context.spec.stage is StageKind.CONTROL_PSEUDO_LABEL_ONCE:
-        return TrainingData(_seed(context), _with_first_labels(context))
+        return TrainingData(_seed(context), self_labeled=_with_first_labels(context))
     return TrainingData(_seed(context))
 
 
 def _cross_fitted(context: StageContext) -> TrainingData:
     seed = _seed(context)
     groups = {example.id: example.prompt for example in seed}
+    tied = {example.id: example.prompt for example in _ties(context)}
     if context.has(InputRole.PREPARED, "groups.parquet"):
         known = {row.id: row.group for row in read_table(context.fetch(InputRole.PREPARED, "groups.parquet"), PairGroup)}
-        groups = {name: known.get(name, name) for name in groups}
+        groups, tied = ({name: known.get(name, name) for name in names} for names in (groups, tied))
     pool = _pool(context)
     sample = _sample(pool)
     if context.spec.iteration == 0:
-        return TrainingData(seed, groups=groups, sample=sample)
-    return TrainingData(seed, _kept(context, InputRole.KEPT, pool), _kept_by_folds(context, pool), groups, sample)
+        return TrainingData(seed, groups=groups, tied_groups=tied, sample=sample)
+    kept, of_folds = _kept(context, InputRole.KEPT, pool), _kept_by_folds(context, pool)
+    return TrainingData(seed, self_labeled=kept, of_folds=of_folds, groups=groups, tied_groups=tied, sample=sample)
 
 
 def _sample(pool: Mapping[str, PoolPair]) -> list[PoolPair]:
@@ -136,7 +177,8 @@ def _kept_by_folds(context: StageContext, pool: Mapping[str, PoolPair]) -> list[
 
 
 def _seed(context: StageContext) -> list[Example]:
-    return [Example(pair.id, pair.prompt, pair.chosen, pair.rejected) for pair in labeled(context)]
+    weights = _weights(context, "weights.parquet")
+    return [Example(pair.id, pair.prompt, pair.chosen, pair.rejected, weight=weights.get(pair.id, 1.0)) for pair in labeled(context)]
 
 
 def _pool(context: StageContext) -> dict[str, PoolPair]:
@@ -155,9 +197,9 @@ def _with_hidden_labels(context: StageContext) -> list[Example]:
             reason="NoHiddenLabels",
             hint="give data.source, or a data.unlabeled with labels, or remove the control",
         )
-    pool = _pool(context)
+    pool, weights = _pool(context), _weights(context, "pool_weights.parquet")
     labels = read_table(context.fetch(InputRole.PREPARED, "pool_labels.parquet"), HiddenLabel)
-    return [_ordered(pool[label.id], label.better) for label in labels]
+    return [_ordered(pool[label.id], label.better, weight=weights.get(label.id, 1.0)) for label in labels]
 
 
 def _with_first_labels(context: StageContext) -> list[Example]:

@@ -386,6 +386,7 @@ REMEDIES = (
             *(
                 "BadLabel",
                 "BadTurns",
+                "BadWeight",
                 "ContradictoryLabel",
                 "DuplicateKey",
                 "EmptyAnswer",

@@ -155,7 +155,7 @@ class PartReader:
     def _with_label(self, raw: RawPair) -> RawPair:
         if self.part == "unlabeled":
             return replace(raw, better=raw.better or None)
-        if raw.better == 0:
+        if raw.better == 0 and self.part == "heldout":
             raise RowError("Tie", "none of the two answers is better")
         if raw.better is None:
             raise RowError("BadLabel", "better is empty: write 1, 2 or tie")
@@ -186,7 +186,7 @@ class PartReader:
         self.corpus.entries.append(entry)
         self.corpus.remarks.update(remarks)
         difference = len(pair.answer_1) - len(pair.answer_2)
-        if pair.better is not None and difference != 0:
+        if pair.better and difference != 0:
             self.corpus.remarks["longer" if (difference > 0) == (pair.better == 1) else "shorter"] += 1
 
 

@@ -16,6 +16,7 @@ from ser_core.data.preparing.spool import PairSpool, read_spool
 from ser_core.data.preparing.text import shown
 from ser_core.data.preparing.validation import Entry, Pair, drop_repeats
 from ser_core.data.reading.locations import Access
+from ser_core.data.reading.rows import BadRow
 from ser_core.data.reading.sources import Source, open_source
 from ser_core.errors import DataError
 from ser_core.store.commit import sha256_of
@@ -36,7 +37,9 @@ class Prepared:
 
     spool: Path
     sides: Mapping[str, Sequence[int]]
-    """Positions in the spool by side (seed, dev, pool, heldout), in the order of the pairs' ids."""
+    """Positions in the spool by side (seed, dev, pool, heldout), in the order of the pairs' ids; ties only in the pool."""
+    ties: Mapping[str, Sequence[int]]
+    """The same of the ties of seed, dev and held-out part; in the pool they are pairs without a label."""
     groups: Mapping[str, str]
     """Group of each labelled pair, by id (`ser_core.data.tables.PairGroup`)."""
     metrics: PrepareMetrics
@@ -96,9 +99,14 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
     entries = [corpus.entries[position] for position in kept]
     groups = connected_groups([entry.id for entry in entries], [(entry.prompt, entry.group) for entry in entries])
     sides = _sides(data, seed, entries, groups)
-    positions = {side: _sorted_positions(chosen, entries, kept) for side, chosen in sides.items()}
-    metrics = _metrics(corpus, positions, groups, split_by, sources)
-    return Prepared(spool_path, positions, _group_of(sides, entries), metrics, _provenance(sources, corpus))
+    every = {side: _sorted_positions(chosen, entries, kept) for side, chosen in sides.items()}
+    positions = {side: [one for one in found if side == "pool" or not corpus.entries[one].is_tie] for side, found in every.items()}
+    ties = {side: [one for one in found if side != "pool" and corpus.entries[one].is_tie] for side, found in every.items()}
+    for position in ties["heldout"]:
+        tied = corpus.entries[position]
+        corpus.tallies[tied.part].drop(BadRow(tied.file, tied.line, "Tie", "none of the two answers is better, and it is held out"))
+    metrics = _metrics(corpus, positions, ties, groups, split_by, sources)
+    return Prepared(spool_path, positions, ties, _group_of(sides, entries), metrics, _provenance(sources, corpus))
 
 
 def _given(data: DataSpec) -> dict[str, FileSpec]:
@@ -149,10 +157,12 @@ def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence
         sides = {side: _groups_of_part(part, entries) for side, part in (("seed", "seed"), ("pool", "unlabeled"), ("heldout", "heldout"))}
     sides |= assign(sides["seed"], {"dev": data.dev_fraction}, "seed", seed)
     for side, chosen in sides.items():
-        count = sum(len(group.members) for group in chosen)
+        count = sum(side == "pool" or not entries[member].is_tie for group in chosen for member in group.members)
         if count < MIN_PAIRS:
+            tied = sum(entry.is_tie for entry in entries)
+            usable = f"{len(entries) - tied} of {len(entries)} usable pairs that are no ties" if tied else f"{len(entries)} usable pairs"
             raise DataError(
-                f"{side} would have {count} of {len(entries)} usable pairs in {len(groups)} groups, at least {MIN_PAIRS} are needed",
+                f"{side} would have {count} of {usable} in {len(groups)} groups, at least {MIN_PAIRS} are needed",
                 reason="TooFewRows",
                 hint="give more data, other fractions, or a data.source.splitBy that makes smaller groups",
             )
@@ -176,7 +186,12 @@ def _sorted_positions(groups: Sequence[Group], entries: Sequence[Entry], kept: S
 
 
 def _metrics(
-    corpus: Corpus, positions: Mapping[str, Sequence[int]], groups: Sequence[Group], split_by: str, sources: Mapping[str, Source]
+    corpus: Corpus,
+    positions: Mapping[str, Sequence[int]],
+    ties: Mapping[str, Sequence[int]],
+    groups: Sequence[Group],
+    split_by: str,
+    sources: Mapping[str, Source],
 ) -> PrepareMetrics:
     dropped = sum((tally.dropped for tally in corpus.tallies.values()), Counter[str]())
     sizes = {side: len(members) for side, members in positions.items()}
@@ -187,6 +202,8 @@ def _metrics(
     warnings += text_warnings(corpus.remarks, dropped, corpus.notes)
     warnings += split_warnings(sizes, [len(group.members) for group in groups], split_by)
     warnings += _shared_prompts(corpus.entries)
+    if learnt := len(ties["seed"]) + len(ties["dev"]):
+        warnings.append(f"{learnt} ties of seed and dev are learnt with target one half; accuracy and calibration leave them out")
     found = corpus.found
     return PrepareMetrics(
         found=found["source"] if "source" in found else "; ".join(f"{part}: {text}" for part, text in found.items()),
@@ -195,7 +212,7 @@ def _metrics(
         dev=sizes["dev"],
         pool=sizes["pool"],
         heldout=sizes["heldout"],
-        hidden_labels=any(corpus.entries[position].better is not None for position in positions["pool"]),
+        hidden_labels=any(corpus.entries[position].better for position in positions["pool"]),
         dropped=dict(sorted(dropped.items())),
         warnings=tuple(warnings),
     )

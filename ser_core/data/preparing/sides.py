@@ -7,11 +7,12 @@ from ser_core.data.preparing.preparation import Prepared
 from ser_core.data.preparing.splitting import coin
 from ser_core.data.preparing.spool import read_spool
 from ser_core.data.preparing.validation import Pair
-from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PoolPair, write_table
+from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PairWeight, PoolPair, TiedPair, write_table
 
 
 def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
-    """Write ``seed``, ``dev``, ``heldout`` and ``pool`` as parquet, ``groups`` of the labelled pairs, ``pool_labels`` where they are known.
+    """Write ``seed``, ``dev``, ``heldout`` and ``pool`` as parquet, ``groups`` of the labelled pairs, and where there are any: ``ties`` of
+    seed and dev, ``pool_labels``, and weights.
 
     Rows are in the order of their ids. Memory holds one row group at a time.
 
@@ -29,7 +30,22 @@ def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
     if prepared.metrics.hidden_labels:
         files["pool_labels.parquet"] = folder / "pool_labels.parquet"
         write_table(files["pool_labels.parquet"], HiddenLabel, _labels(prepared.spool, pool, seed))
+    if any(prepared.ties.values()):
+        files["ties.parquet"] = folder / "ties.parquet"
+        write_table(files["ties.parquet"], TiedPair, _ties(prepared))
+    learnt = [position for side in ("seed", "dev") for position in (*prepared.sides[side], *prepared.ties[side])]
+    for name, positions in (("weights.parquet", learnt), ("pool_weights.parquet", pool)):
+        weights = [PairWeight(pair.id, pair.weight) for pair in read_spool(prepared.spool, positions) if pair.weight is not None]
+        if weights:
+            files[name] = folder / name
+            write_table(files[name], PairWeight, sorted(weights, key=lambda one: one.id))
     return files
+
+
+def _ties(prepared: Prepared) -> Iterator[TiedPair]:
+    for side in ("seed", "dev"):
+        for pair in read_spool(prepared.spool, prepared.ties[side]):
+            yield TiedPair(pair.id, pair.prompt, pair.answer_1, pair.answer_2, side)
 
 
 def _labeled(pair: Pair) -> LabeledPair:
@@ -44,5 +60,5 @@ def _hidden(pair: Pair, seed: int) -> PoolPair:
 
 def _labels(spool: Path, pool: Sequence[int], seed: int) -> Iterator[HiddenLabel]:
     for pair in read_spool(spool, pool):
-        if pair.better is not None:
+        if pair.better:
             yield HiddenLabel(pair.id, 3 - pair.better if coin(seed, pair.id) else pair.better)

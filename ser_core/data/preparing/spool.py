@@ -18,6 +18,7 @@ _SCHEMA = pa.schema(
         ("answer_2", pa.string()),
         ("better", pa.int8()),
         ("source", pa.string()),
+        ("weight", pa.float64()),
     ]
 )
 

@@ -30,7 +30,9 @@ class Pair:
     answer_1: str
     answer_2: str
     better: int | None
+    """1 or 2; 0 for a tie; None when it is unknown."""
     source: str
+    weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ def check_pair(raw: RawPair, source: str) -> tuple[Pair, Remarks]:
     better = raw.better
     if normal_one > normal_other:
         one, other, normal_one, normal_other = other, one, normal_other, normal_one
-        better = None if better is None else 3 - better
-    return Pair(digest(normal_prompt, normal_one, normal_other).hex(), prompt, one, other, better, source), remarks
+        better = 3 - better if better else better
+    return Pair(digest(normal_prompt, normal_one, normal_other).hex(), prompt, one, other, better, source, raw.weight), remarks
 
 
 @dataclass(slots=True)
@@ -132,12 +134,17 @@ class Entry:
     file: str
     line: int
 
+    @property
+    def is_tie(self) -> bool:
+        """Whether none of the answers is better."""
+        return self.better == 0
+
 
 def drop_repeats(entries: Sequence[Entry], tallies: dict[str, Tally]) -> list[int]:
     """Positions of the pairs that stay: each pair once, and none that is labelled both ways.
 
     A pair that occurs in several parts stays in the first of them (the order of ``tallies``), unless it is labelled both ways
-    there; labels of a later part never decide about an earlier one.
+    there; labels of a later part never decide about an earlier one. A tie gives way to a label of the same pair.
     """
     by_id: dict[str, list[int]] = {}
     for position, entry in enumerate(entries):
@@ -146,8 +153,8 @@ def drop_repeats(entries: Sequence[Entry], tallies: dict[str, Tally]) -> list[in
     for positions in by_id.values():
         parts = [name for name in tallies if any(entries[position].part == name for position in positions)]
         home = [position for position in positions if entries[position].part == parts[0]]
-        contradictory = len({entries[position].better for position in home} - {None}) > 1
-        best = min(home, key=lambda position: (entries[position].better is None, entries[position].content))
+        contradictory = len({entries[position].better for position in home} - {None, 0}) > 1
+        best = min(home, key=lambda position: (entries[position].better is None, entries[position].is_tie, entries[position].content))
         if not contradictory:
             kept.append(best)
         for position in positions:

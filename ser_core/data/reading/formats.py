@@ -63,6 +63,8 @@ class RawPair:
     answer_1: str
     answer_2: str
     better: int | None
+    weight: float | None = None
+    """How much it counts beside the other pairs; None: as much as the mean."""
 
 
 def describe(form: Form, rows: Sequence[Mapping[str, Any]]) -> str:

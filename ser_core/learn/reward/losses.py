@@ -14,9 +14,10 @@ def bradley_terry(margin: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return -(target * logsigmoid(margin) + (1 - target) * logsigmoid(-margin))
 
 
-def hinge(margin: torch.Tensor, wanted: float) -> torch.Tensor:
-    """``max(0, wanted - m)`` (arXiv 2411.00418, Eq. 5)."""
-    return torch.clamp(wanted - margin, min=0)
+def hinge(margin: torch.Tensor, wanted: float, target: torch.Tensor) -> torch.Tensor:
+    """``max(0, wanted - m)`` (arXiv 2411.00418, Eq. 5); of a tie, target one half, the mean of both directions."""
+    hard = torch.clamp(wanted - margin, min=0)
+    return torch.where(target == 0.5, (hard + torch.clamp(wanted + margin, min=0)) / 2, hard)
 
 
 def centering(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:

@@ -187,5 +187,5 @@ def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: Train
     """
     better, worse = scores.chunk(2)
     target, weight = (torch.tensor(values, device=scores.device) for values in zip(*((p.target, p.weight) for p in pairs), strict=True))
-    preference = bradley_terry(better - worse, target) if spec.loss == "bradley-terry" else hinge(better - worse, spec.margin)
+    preference = bradley_terry(better - worse, target) if spec.loss == "bradley-terry" else hinge(better - worse, spec.margin, target)
     return weight * (preference + spec.centering * centering(better, worse))

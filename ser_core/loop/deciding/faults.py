@@ -132,7 +132,7 @@ _DATA = frozenset(
             "SplitLeakage",
         ),
         *("CorruptArchive", "CorruptFile", "SuspiciousArchive", "InvalidEncoding", "MalformedCsv", "MalformedJson", "TooLarge"),
-        *("BadLabel", "BadTurns", "ContradictoryLabel", "DuplicateKey", "EmptyAnswer", "EmptyPrompt", "IdenticalAnswers"),
+        *("BadLabel", "BadTurns", "BadWeight", "ContradictoryLabel", "DuplicateKey", "EmptyAnswer", "EmptyPrompt", "IdenticalAnswers"),
         *("InvalidUnicode", "MalformedRow", "MissingField", "NotAnObject", "NotFinite", "NotText", "PromptMismatch"),
         *("ConflictingIds", "Duplicate"),
     }

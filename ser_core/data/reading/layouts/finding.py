@@ -1,11 +1,12 @@
 """Which layout a file has: by its columns, or as the specification names them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from ser_core.api.serrun import Columns
 from ser_core.data.reading.formats import ACCEPTED, COLUMNS, Form, RawPair, to_pair
-from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, renamed
+from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, renamed, weight_by_scores, weight_in
 from ser_core.data.reading.layouts.public_sets import KNOWN
 from ser_core.errors import DataError
 
@@ -19,6 +20,8 @@ _IN_EVERY_ONE = frozenset({"id", "source"})
 USED_COLUMNS = _IN_EVERY_ONE.union(*(layout.used for layout in _LAYOUTS))
 """Every column that may be read, those aside that a specification names."""
 _NAMED = "chosen, rejected (and prompt); prompt, response_1, response_2 with better, or with score_1 and score_2"
+_BY_SCORES = "scores"
+"""The weight of a pair that is the difference of its scores; a column of that name is meant first."""
 _INSTEAD = {"response_1": "answer_1", "response_2": "answer_2"}
 
 
@@ -35,7 +38,7 @@ def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, lab
         DataError: ``UnknownColumns`` with the columns found and the accepted forms, ``MissingColumn`` or ``NoLabels``.
     """
     present = set(columns)
-    layout = next((one for one in _LAYOUTS if present >= one.columns), None) if given is None else _given(given)
+    layout = next((one for one in _LAYOUTS if present >= one.columns), None) if given is None else _given(given, present)
     found = ", ".join(sorted(map(repr, present))[:20])
     if layout is None:
         what = f"{name} has the columns {found}" if given is None else "the columns that data.*.columns names make no pair"
@@ -52,8 +55,9 @@ def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, lab
     return layout
 
 
-def _given(columns: Columns) -> Layout | None:
+def _given(columns: Columns, present: set[str]) -> Layout | None:
     names = columns.model_dump(exclude_none=True)
+    weight = _weight(names, present)
     keys = {_INSTEAD.get(key, key): column for key, column in names.items() if not key.startswith("score")}
     scored = {"score_1", "score_2"} <= names.keys()
     there = keys.keys() | ({"better"} if scored else set())
@@ -65,7 +69,16 @@ def _given(columns: Columns) -> Layout | None:
         better = {"better": by_scores(names["score_1"], names["score_2"])(fields)} if scored else {}
         return [renamed(fields, keys) | better]
 
-    return Layout("", frozenset(names.values()), form, pairs, id=names.get("id", ""))
+    return Layout("", frozenset(names.values()), form, pairs, id=names.get("id", ""), weight=weight)
+
+
+def _weight(names: dict[str, str], present: set[str]) -> Callable[[Fields], float | None] | None:
+    """What weighs the pairs, which is no column of the form: it is taken out of ``names``."""
+    column = names.get("weight")
+    if column == _BY_SCORES and column not in present and {"score_1", "score_2"} <= names.keys():
+        del names["weight"]
+        return weight_by_scores(names["score_1"], names["score_2"])
+    return None if column is None else weight_in(column)
 
 
 def _hint(present: set[str]) -> str:
@@ -80,6 +93,7 @@ def read_pairs(fields: Fields, layout: Layout) -> list[RawPair]:
     """The pairs in one row; several only where its answers are ranked or rated.
 
     Raises:
-        RowError: As of `to_pair`; ``NoRanking``, ``SeveralTurns`` or ``OtherSplit``.
+        RowError: As of `to_pair`; ``NoRanking``, ``SeveralTurns``, ``OtherSplit`` or ``BadWeight``.
     """
-    return [to_pair(pair, layout.form) for pair in layout.pairs(fields)]
+    weight = None if layout.weight is None else layout.weight(fields)
+    return [replace(to_pair(pair, layout.form), weight=weight) for pair in layout.pairs(fields)]

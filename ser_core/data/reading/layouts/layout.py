@@ -27,6 +27,8 @@ class Layout:
     id: str = "id"
     """The column with a row's own name; empty where there is none."""
     makes_one_pair: bool = True
+    weight: Callable[[Fields], float | None] | None = None
+    """How much the row's pair counts beside others; None: all count alike. Raises `RowError`."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Column of the file by column of the form, where the layout does nothing but rename."""
 
@@ -49,6 +51,32 @@ def by_scores(first: str, second: str) -> Callable[[Fields], Any]:
         return None if one is None or other is None else TIE if one == other else 1 if one > other else 2
 
     return better
+
+
+def weight_in(column: str) -> Callable[[Fields], float | None]:
+    """The weight that a column holds. Raises `RowError` ``BadWeight`` where it is no number above zero."""
+
+    def weight(fields: Fields) -> float | None:
+        value = fields.get(column)
+        try:
+            found = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            found = math.nan
+        if not 0 < found < math.inf:
+            raise RowError("BadWeight", f"{column} is {str(value)[:20]!r}, expected a number above 0")
+        return found
+
+    return weight
+
+
+def weight_by_scores(first: str, second: str) -> Callable[[Fields], float | None]:
+    """The difference of two scores; None for a tie, and where one is unknown."""
+
+    def weight(fields: Fields) -> float | None:
+        one, other = number(fields, first), number(fields, second)
+        return None if one is None or other is None or not math.isfinite(one - other) else abs(one - other) or None
+
+    return weight
 
 
 def number(fields: Fields, column: str) -> float | None:

@@ -62,14 +62,19 @@ def test_a_system_message_between_turns_is_no_warning(prepare):
     assert not any("role markers" in warning for warning in warnings)
 
 
-def test_ties_are_counted_and_lose_nothing(prepare, good):
+def test_ties_leave_the_held_out_part_and_are_told_of_where_they_are_learnt(prepare, good):
     rows = [
         {"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"], "better": 1 + n % 2}
         for n, row in enumerate(good(100))
     ]
     for row in rows[:30]:
         row["better"] = "tie"
-    assert prepare(rows).metrics.dropped == {"Tie": 30}
+    prepared = prepare(rows)
+    dropped = prepared.metrics.dropped.get("Tie", 0)
+    learnt = len(prepared.ties["seed"]) + len(prepared.ties["dev"])
+    assert dropped == len(prepared.ties["heldout"])
+    assert prepared.metrics.seed + prepared.metrics.dev + prepared.metrics.heldout + prepared.metrics.pool + learnt + dropped == 100
+    assert any(f"{learnt} ties of seed and dev are learnt" in told for told in prepared.metrics.warnings)
 
 
 def test_a_tie_of_the_pool_is_a_pair_without_a_label(prepare_three, good):

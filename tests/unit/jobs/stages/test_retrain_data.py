@@ -4,8 +4,9 @@ import pytest
 
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_core.data.tables import Decision, PairScores
+from ser_core.data.tables import Decision, PairGroup, PairScores, PairWeight, TiedPair
 from ser_core.errors import SpecError
+from ser_jobs.stages.retrain_plan import make_plan
 from ser_jobs.stages.training_data import starts_from, training_data
 
 SEED = [f"seed{number:02}" for number in range(24)]
@@ -102,3 +103,52 @@ def test_pseudo_label_once_learns_every_first_self_label(workshop):
 )
 def test_weights_go_on_where_the_rule_says_so(workshop, kind, iteration, rule, retrain_from, expected):
     assert starts_from(workshop.context(kind, iteration, rule=rule, retrain_from=retrain_from)) is expected
+
+
+TIES = [
+    TiedPair("tie0", "w1", "one", "other", "seed"),
+    TiedPair("tie1", "w2", "one", "other", "dev"),
+    TiedPair("tie2", "w99", "a", "b", "seed"),
+]
+
+
+@pytest.fixture
+def tied(workshop):
+    workshop.give(
+        InputRole.PREPARED,
+        workshop.tables
+        | {
+            "ties.parquet": (TiedPair, TIES),
+            "weights.parquet": (PairWeight, [PairWeight("seed00", 6.0), PairWeight("seed01", 1.0), PairWeight("tie0", 2.0)]),
+            "pool_weights.parquet": (PairWeight, [PairWeight("pool00", 3.0), PairWeight("pool01", 1.0)]),
+            "groups.parquet": (PairGroup, [PairGroup("tie0", "seed01"), PairGroup("tie1", "dev00"), PairGroup("tie2", "tie2")]),
+        },
+    )
+    return workshop
+
+
+def test_ties_are_learnt_with_target_one_half_and_weights_have_a_mean_of_one(tied):
+    found = data(tied, iteration=0)
+    assert [(one.id, one.target, one.weight) for one in found.ties] == [("tie0", 0.5, 2 / 3), ("tie2", 0.5, 1.0)]
+    assert [one.weight for one in found.seed[:3]] == [2.0, 1 / 3, 1.0]
+
+
+def test_where_dev_is_learnt_its_ties_are_too_and_no_fold_learns_a_tie_of_a_group_that_it_holds_back(tied):
+    context = tied.context(StageKind.RETRAIN, 0, folds=4)
+    found = training_data(context)
+    assert names(found.ties) == ["tie0", "tie1", "tie2"]
+    plan = make_plan(context.spec, found, dev=12)
+    assert len(plan.examples) == 24 + 12 + 3
+    for fold in plan.folds:
+        held_back, seen = set(names(fold.held_back)), set(names(fold.seen))
+        assert not held_back & {"tie0", "tie1", "tie2"}
+        assert ("tie0" in seen, "tie1" in seen, "tie2" in seen) == ("seed01" not in held_back, "dev00" not in held_back, True)
+
+
+def test_a_rule_that_leaves_the_seed_leaves_its_ties_too(tied, loop):
+    assert data(tied, rule="reference").ties == ()
+
+
+def test_the_control_of_all_labels_weighs_the_pool_by_its_own_mean(tied):
+    found = {one.id: one.weight for one in data(tied, StageKind.CONTROL_FULL, 0).seed}
+    assert (found["pool00"], found["pool01"], found["pool02"]) == (1.5, 0.5, 1.0)

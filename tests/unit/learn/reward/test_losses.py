@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 
 from ser_core.api.serrun import TrainingSpec
@@ -28,7 +29,14 @@ def test_bradley_terry_stays_finite_far_out():
 
 
 def test_hinge_asks_for_the_margin_and_no_more():
-    assert hinge(torch.tensor([-1.0, 0.5, 1.0, 3.0]), 1.0).tolist() == [2.0, 0.5, 0.0, 0.0]
+    assert hinge(torch.tensor([-1.0, 0.5, 1.0, 3.0]), 1.0, torch.tensor([1.0, 0.9, 1.0, 1.0])).tolist() == [2.0, 0.5, 0.0, 0.0]
+
+
+def test_a_tie_pulls_both_ways():
+    tied = torch.full((3,), 0.5)
+    margin = torch.tensor([-3.0, 0.0, 3.0], requires_grad=True)
+    assert bradley_terry(margin, tied).tolist() == pytest.approx([1.5486, 0.6931, 1.5486], abs=1e-4)
+    assert hinge(margin, 1.0, tied).tolist() == [2.0, 1.0, 2.0]
 
 
 def test_centering_is_the_squared_sum():
