@@ -106,6 +106,7 @@ class _Ppo:
         if context.rank == 0 and alignment.sign is not None:
             context.reporter.event("stopped", reason=alignment.sign.reason, message=alignment.sign.message)
         after = self._answers()
+        progress.finish()
         if context.rank > 0:
             return None
         context.silent("writing the policy")

@@ -55,7 +55,8 @@ def body(context: StageContext) -> StageOutput | None:
             seed=training.seed,
             watch=progress,
             resume=progress.resume(),
-        ).losses
+        )
+        progress.finish()
     if context.rank > 0:
         return None
     context.silent("writing the policy")

@@ -53,7 +53,7 @@ class Watch(Protocol):
         ...
 
     def save(self, saved: SavedState) -> None:
-        """Keep a checkpoint. All processes call it; rank 0 has the tensors. They are no copies: the next step changes them."""
+        """Keep a checkpoint. All processes call it, each with what it owns. Tensors are no copies: the next step changes them."""
         ...
 
     def silent(self, phase: str) -> None:
@@ -351,7 +351,10 @@ class _Loop:
     def resumed(self, state: PPOState) -> PPOState:
         """The state of a checkpoint, whose weights the engines have already."""
         state.random.restore(self.settings.seed, len(state.history))
-        return replace(state, random=RandomStates.current(self.device))
+        good = replace(state.good, policy=dict(state.good.policy), critic=dict(state.good.critic))
+        return replace(
+            state, good=good if ranks.rank() == 0 else replace(good, policy={}, critic={}), random=RandomStates.current(self.device)
+        )
 
     def save(self, state: PPOState) -> None:
         """Keep a checkpoint."""
