@@ -266,9 +266,9 @@ class ShardedStateEngine(DeepSpeedEngine):
         for name, weight in self._weights.items():
             start, shape, owned = self._owned(weight, moments=bool(states))
             for kind, values in owned.items():
-                found[key_of(f"{kind}/{name}", start, values.numel(), shape)] = values.to("cpu", copy=True).view(
-                    shape if values.numel() == math.prod(shape) else -1
-                )
+                copy = values.detach().to("cpu", copy=True)
+                whole = copy.numel() == math.prod(shape)
+                found[key_of(f"{kind}/{name}", start, copy.numel(), shape)] = copy.view(shape) if whole else copy
             if owned and states:
                 found[f"step/{name}"] = states[0]["step"].to("cpu", copy=True)
         return found

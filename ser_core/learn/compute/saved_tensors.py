@@ -5,7 +5,7 @@
 | NAME | a whole one |
 | NAME@START/SHAPE | a piece: numbers of a tensor of that shape (such as ``64x64``), flat, from number START on |
 
-The files of the first process lie in a folder, those of process K in its folder ``rank-K``.
+The files of rank 0 lie in a folder, those of rank K in its folder ``rank-K``.
 """
 
 import math

@@ -116,8 +116,8 @@ def train(
         sharding: How it is spread; None: as the memory of this machine needs it.
 
     Returns:
-        The state after the last step, in the first process with the weights alone, in the others without tensors; its history has one row
-        for each optimizer step, those before ``resume`` included.
+        The state after the last step, on rank 0 with the weights alone, on the others without tensors; its history has one row for each
+        optimizer step, those before ``resume`` included.
 
     Raises:
         QualityError: The loss or its gradient is not finite.

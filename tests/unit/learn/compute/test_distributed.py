@@ -145,7 +145,7 @@ def numbers(state: TrainingState) -> int:
     return sum(tensor.numel() for name, tensor in state.tensors.items() if not name.startswith("step/"))
 
 
-def test_in_the_end_the_first_process_has_the_weights(found: Found):
+def test_in_the_end_rank_0_has_the_weights(found: Found):
     for stage in STAGES:
         first, second = found.outcomes[2][f"two-whole-{stage}"]
         assert first.state.tensors.keys() == {f"weight/{name}" for name in first.weights}
