@@ -189,7 +189,7 @@ def fine_tune(
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
                 watch.silent(GATHERING)
                 watch.save(FineTuningState(engine.tensors(), tuple(losses)))
-                ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
+                ranks.anywhere(False, device)  # none ends before all have saved: the end of one may be the end of all
                 raise Interrupted(f"stopped after step {step} of {steps} of the fine-tuning", hint="start it again to go on from there")
             # Processes take the same number of micro-batches, since each exchanges weights or gradients: a row without weight fills up.
             micro_batch = [chosen[index] for index in members or [lengths.index(min(lengths))]]

@@ -142,7 +142,7 @@ def train(
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
                 watch.silent(GATHERING)
                 watch.save(TrainingState(engine.tensors(), tuple(history)))
-                ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
+                ranks.anywhere(False, device)  # none ends before all have saved: the end of one may be the end of all
                 raise Interrupted(f"stopped after optimizer step {step} of {steps}", hint="start it again to go on from there")
             micro_batch = [chosen[index] for index in members] or idle
             batch = pad([pair.better for pair in micro_batch] + [pair.worse for pair in micro_batch], model.tokenizer.pad_token_id)

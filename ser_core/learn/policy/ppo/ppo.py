@@ -378,7 +378,7 @@ class _Loop:
     def _stop_if_asked(self, state: PPOState) -> None:
         if ranks.anywhere(self.watch.stopping(), self.device):
             self.save(state)
-            ranks.anywhere(False, self.device)  # none ends before the first has saved: the end of one may be the end of all
+            ranks.anywhere(False, self.device)  # none ends before all have saved: the end of one may be the end of all
             raise Interrupted(f"stopped after PPO step {len(state.history)}", hint="start it again: it resumes after that step")
 
 
