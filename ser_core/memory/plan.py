@@ -74,7 +74,8 @@ def plan(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -
         return None
     memory = wanted.gpu_memory_bytes or ASSUMED_GPU
     needs, sharding = {"label": _label, "retrain": _retrain, "sft": _sft, "ppo": _ppo}[stage](spec, models, room_of(memory), gpus)
-    host = _host(stage, spec, models, wanted.gpus)
+    saved = 1 / wanted.nodes if sharding is not None and sharding.stage else 1.0
+    host = _host(stage, spec, models, wanted.gpus, saved)
     return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, host, wanted.memory_bytes, sharding)
 
 
@@ -134,7 +135,7 @@ def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple
     return choose_alignment(alignment, room, processes)
 
 
-def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int) -> Amounts:
+def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, saved: float) -> Amounts:
     own = {"label": (models.reward,), "retrain": (models.reward,), "sft": (models.policy,), "ppo": (models.reward, models.policy)}[stage]
     loaded = max((shape for shape in own if shape is not None), key=lambda shape: shape.weights + shape.output)
     learning = fall_back = 0
@@ -147,7 +148,7 @@ def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int) -> Amounts:
         networks = 2 if stage == "ppo" and spec.policy.advantage != "rloo" else 1
         learning = networks * _policy_training(spec, models.policy).trainable
         fall_back = learning if stage == "ppo" else 0
-    return host_bytes(loaded, learning=learning, fall_back=fall_back, in_pod=in_pod)
+    return host_bytes(loaded, learning=saved * learning, fall_back=fall_back, in_pod=in_pod)
 
 
 def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:
