@@ -1,10 +1,10 @@
 """Checkpoints of a running stage, shared by its attempts and deleted after its commit.
 
 The parts of a checkpoint lie in a folder with a random name; one small index names the newest two, and is replaced by a single write
-after the parts of the newer are complete. So the index alone says what is whole, and no listing has to be trusted.
+after the parts of the newer are complete. So no listing has to be trusted.
 
 Where several processes save together, each uploads its own parts. Rank 0 writes the index; each other one writes, last, a record of its
-parts. A checkpoint is whole when all records are there.
+parts. A checkpoint is whole when all records are there, and only a whole one is kept beside the newest.
 """
 
 import uuid
@@ -88,10 +88,11 @@ class CheckpointStore:
             self._store.put(f"{own}.json", _Record(files=parts).model_dump_json(by_alias=True).encode())
             return
         known = self._read().checkpoints
+        whole = [checkpoint for checkpoint in known if self._files(checkpoint) is not None]
         records = tuple(f"{folder}/rank-{rank}.json" for rank in range(1, together.processes)) if together else ()
-        kept = (Checkpoint(step=step, files=parts, records=records), *known[: KEPT - 1])
+        kept = (Checkpoint(step=step, files=parts, records=records), *whole[: KEPT - 1])
         self._store.put(self._index_key, _Index(checkpoints=kept).model_dump_json(by_alias=True).encode())
-        for dropped in known[KEPT - 1 :]:
+        for dropped in (one for one in known if one not in kept):
             for part in (self._files(dropped) or dropped.files).values():
                 self._store.delete(part.key)
             for record in dropped.records:

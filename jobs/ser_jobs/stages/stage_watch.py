@@ -53,8 +53,8 @@ class StageWatch:
             name = int(ranks.collect(torch.tensor(secrets.randbits(31), device=self._device))[0])
             together = Together(self._context.rank, self._context.world_size, f"{name:08x}")
         self._save(step, write, together)
-        if self.stopping():
-            self._context.checkpoints.wait()  # the end of one process may be the end of all
+        if ranks.anywhere(self.stopping(), self._device):
+            self._context.checkpoints.wait()  # in every process: the end of one may be the end of all
 
     def finish(self) -> None:
         """Nothing is saved any more. When it returns, the uploads of all processes have ended: rank 0 may remove the checkpoints."""

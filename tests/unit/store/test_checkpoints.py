@@ -100,3 +100,13 @@ def test_one_that_not_all_have_saved_leaves_the_one_before(store, identity, file
     assert content(second.newest(tmp_path / "in"))[0] == 30
     second.delete_all()
     assert list(store.list("")) == []
+
+
+def test_after_two_that_not_all_have_saved_the_whole_one_is_still_there(store, identity, files, tmp_path):
+    """Each attempt was killed between the saves of its processes."""
+    for rank in (0, 1):
+        open_checkpoints(store, identity).save(10, files(10 + rank), Together(rank, 2, "a"))
+    for name in ("b", "c", "d"):
+        open_checkpoints(store, identity).save(20, files(20), Together(0, 2, name))
+    assert content(open_checkpoints(store, identity).newest(tmp_path / "in"))[0] == 10
+    assert len(list(store.list(""))) == 1 + 5 + 2, "index, the whole one, rank 0's files of the newest"

@@ -351,10 +351,8 @@ class _Loop:
     def resumed(self, state: PPOState) -> PPOState:
         """The state of a checkpoint, whose weights the engines have already."""
         state.random.restore(self.settings.seed, len(state.history))
-        good = replace(state.good, policy=dict(state.good.policy), critic=dict(state.good.critic))
-        return replace(
-            state, good=good if ranks.rank() == 0 else replace(good, policy={}, critic={}), random=RandomStates.current(self.device)
-        )
+        policy, critic = (dict(weights) if ranks.rank() == 0 else {} for weights in (state.good.policy, state.good.critic))
+        return replace(state, good=replace(state.good, policy=policy, critic=critic), random=RandomStates.current(self.device))
 
     def save(self, state: PPOState) -> None:
         """Keep a checkpoint."""
