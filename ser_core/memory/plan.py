@@ -1,7 +1,7 @@
 """What each stage of a run needs of a GPU, and whether it has it: one answer for the stage itself, `ser validate` and messages."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ser_core.api.serrun import SERRunSpec, StageResources
 from ser_core.memory.activations import MicroBatch, forward_bytes
@@ -106,7 +106,6 @@ def _scoring(spec: SERRunSpec, shape: ModelShape) -> Amounts:
 def _sft(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
     assert models.policy is not None
     training = _policy_training(spec, models.policy)
-    training = replace(training, narrow=training.batch.half and training.frozen > 0)
     sharding = choose_sharding(training, room, processes)
     return training_bytes(training, sharding, processes), sharding
 
@@ -119,7 +118,8 @@ def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple
     batch = reward_batch(spec, rows=1, half=spec.reward_model.precision != "fp32")
     # A critic whose weights are the policy's own can share them; that of another model cannot.
     shares = adapted and models.reward.weights == models.policy.weights
-    critic = Training(models.policy, policy.trainable, 0 if shares or not adapted else models.reward.weights, policy.batch)
+    own = 0 if shares or not adapted else models.reward.weights
+    critic = Training(models.policy, policy.trainable, own, policy.batch, narrow=policy.narrow)
     alignment = Alignment(
         policy=policy,
         critic=None if spec.policy.advantage == "rloo" else critic,
@@ -158,4 +158,4 @@ def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:
     whole, logits = shape.weights + shape.output, logits_together(shape, batch)
     if spec.policy.adapter is None:
         return Training(shape, whole, 0, batch, logits)
-    return Training(shape, spec.policy.adapter.rank * shape.sides, whole, batch, logits)
+    return Training(shape, spec.policy.adapter.rank * shape.sides, whole, batch, logits, narrow=batch.half)
