@@ -1,6 +1,6 @@
 """The policy: a causal language model. Dropout is off, also in training.
 
-Weights and log-probabilities are fp32. Matrix products can be bf16 (autocast).
+Weights that learn and log-probabilities are fp32. Matrix products can be bf16 (autocast).
 """
 
 import contextlib
