@@ -53,7 +53,7 @@ class StageWatch:
             name = int(ranks.collect(torch.tensor(secrets.randbits(31), device=self._device))[0])
             together = Together(self._context.rank, self._context.world_size, f"{name:08x}")
         self._save(step, write, together)
-        if ranks.anywhere(self.stopping(), self._device):
+        if together is not None and ranks.anywhere(self.stopping(), self._device):
             self._context.checkpoints.wait()  # in every process: the end of one may be the end of all
 
     def finish(self) -> None:
