@@ -83,7 +83,7 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
     # At stage 3 an engine keeps its bucket from its first step on.
     buckets = [amounts({"buckets": NUMBER * one.bucket if cut and processes > 1 else 0}) for one in learning]
     held = sum(states, sum(buckets, frozen))
-    whole = frozen + amounts({"weights": NUMBER * (policy.trainable + policy.frozen)})
+    whole = frozen + amounts({"weights": NUMBER * policy.trainable + policy.frozen_bytes})
     answers = -(-alignment.answers // processes)
     for weights, rows in ((held, min(ROWS_TOGETHER, answers)), (whole, ROWS_TOGETHER)):  # a step; an evaluation, without the critic
         yield weights + _generation(alignment, cut=cut, rows=rows)
@@ -126,7 +126,9 @@ def _generation(alignment: Alignment, *, cut: bool, rows: int) -> Amounts:
 def _forward(alignment: Alignment, *, cut: bool) -> Amounts:
     """A forward pass of the policy whose activations are not kept."""
     policy = alignment.policy
-    layers = amounts({"gathered layers": NUMBER * policy.gathered if cut else 0, "casted copies": _cached_casts(policy)})
+    layers = amounts(
+        {"gathered layers": (HALF if policy.narrow else NUMBER) * policy.gathered if cut else 0, "casted copies": _cached_casts(policy)}
+    )
     return layers + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})
 
 

@@ -10,12 +10,12 @@ _SAVED = 3 * NUMBER
 """Bytes of each weight that learns, in a checkpoint: itself and its two moments."""
 
 
-def host_bytes(loaded: ModelShape, *, learning: int, fall_back: int, in_pod: int) -> Amounts:
+def host_bytes(loaded: ModelShape, *, learning: float, fall_back: int, in_pod: int) -> Amounts:
     """Bytes of the pod that needs the most, which is that of rank 0.
 
     Args:
         loaded: The largest model of the stage. Each process loads it whole, in fp32, before its GPU gets what it needs.
-        learning: Numbers that learn, which rank 0 gathers to save them; 0: nothing is saved.
+        learning: Numbers that learn and that processes of the pod save; 0: nothing is saved.
         fall_back: Those of them that rank 0 keeps copies of from step to step.
         in_pod: Processes of one pod.
     """

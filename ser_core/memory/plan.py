@@ -1,7 +1,7 @@
 """What each stage of a run needs of a GPU, and whether it has it: one answer for the stage itself, `ser validate` and messages."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ser_core.api.serrun import SERRunSpec, StageResources
 from ser_core.memory.activations import MicroBatch, forward_bytes
@@ -74,7 +74,8 @@ def plan(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -
         return None
     memory = wanted.gpu_memory_bytes or ASSUMED_GPU
     needs, sharding = {"label": _label, "retrain": _retrain, "sft": _sft, "ppo": _ppo}[stage](spec, models, room_of(memory), gpus)
-    host = _host(stage, spec, models, wanted.gpus)
+    saved = 1 / wanted.nodes if sharding is not None and sharding.stage else 1.0
+    host = _host(stage, spec, models, wanted.gpus, saved)
     return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, host, wanted.memory_bytes, sharding)
 
 
@@ -105,7 +106,6 @@ def _scoring(spec: SERRunSpec, shape: ModelShape) -> Amounts:
 def _sft(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
     assert models.policy is not None
     training = _policy_training(spec, models.policy)
-    training = replace(training, narrow=training.batch.half and training.frozen > 0)
     sharding = choose_sharding(training, room, processes)
     return training_bytes(training, sharding, processes), sharding
 
@@ -118,7 +118,8 @@ def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple
     batch = reward_batch(spec, rows=1, half=spec.reward_model.precision != "fp32")
     # A critic whose weights are the policy's own can share them; that of another model cannot.
     shares = adapted and models.reward.weights == models.policy.weights
-    critic = Training(models.policy, policy.trainable, 0 if shares or not adapted else models.reward.weights, policy.batch)
+    own = 0 if shares or not adapted else models.reward.weights
+    critic = Training(models.policy, policy.trainable, own, policy.batch, narrow=policy.narrow)
     alignment = Alignment(
         policy=policy,
         critic=None if spec.policy.advantage == "rloo" else critic,
@@ -134,7 +135,7 @@ def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple
     return choose_alignment(alignment, room, processes)
 
 
-def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int) -> Amounts:
+def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, saved: float) -> Amounts:
     own = {"label": (models.reward,), "retrain": (models.reward,), "sft": (models.policy,), "ppo": (models.reward, models.policy)}[stage]
     loaded = max((shape for shape in own if shape is not None), key=lambda shape: shape.weights + shape.output)
     learning = fall_back = 0
@@ -147,7 +148,7 @@ def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int) -> Amounts:
         networks = 2 if stage == "ppo" and spec.policy.advantage != "rloo" else 1
         learning = networks * _policy_training(spec, models.policy).trainable
         fall_back = learning if stage == "ppo" else 0
-    return host_bytes(loaded, learning=learning, fall_back=fall_back, in_pod=in_pod)
+    return host_bytes(loaded, learning=saved * learning, fall_back=fall_back, in_pod=in_pod)
 
 
 def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:
@@ -157,4 +158,4 @@ def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:
     whole, logits = shape.weights + shape.output, logits_together(shape, batch)
     if spec.policy.adapter is None:
         return Training(shape, whole, 0, batch, logits)
-    return Training(shape, spec.policy.adapter.rank * shape.sides, whole, batch, logits)
+    return Training(shape, spec.policy.adapter.rank * shape.sides, whole, batch, logits, narrow=batch.half)

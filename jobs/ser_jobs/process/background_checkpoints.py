@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from ser_core.store.checkpoints import CheckpointStore
+from ser_core.store.checkpoints import CheckpointStore, Together
 
 
 class BackgroundCheckpoints(CheckpointStore):
@@ -29,7 +29,7 @@ class BackgroundCheckpoints(CheckpointStore):
         self._parts.append(made)
         return made
 
-    def save(self, step: int, files: Mapping[str, Path]) -> None:
+    def save(self, step: int, files: Mapping[str, Path], together: Together | None = None) -> None:
         """Move ``files`` away and begin to upload them.
 
         Raises:
@@ -38,11 +38,11 @@ class BackgroundCheckpoints(CheckpointStore):
         self.wait()
         self._folder.mkdir(parents=True, exist_ok=True)
         taken = {name: path.replace(self._folder / name) for name, path in files.items()}
-        self._under_way = self._uploader.submit(self._upload, step, taken)
+        self._under_way = self._uploader.submit(self._upload, step, taken, together)
 
-    def _upload(self, step: int, files: Mapping[str, Path]) -> None:
+    def _upload(self, step: int, files: Mapping[str, Path], together: Together | None) -> None:
         began = time.thread_time()
-        super().save(step, files)
+        super().save(step, files, together)
         self.beside = time.thread_time() - began
 
     def wait(self) -> None:

@@ -29,7 +29,7 @@ class CheckpointInterval:
         return max(_SHORTEST, _SAVINGS_APART * (self._waiting + _SLOWED_BY * self._beside()))
 
     def due(self) -> bool:
-        """Whether it is time to save. The cost counts from here, since the ranks gather the weights before rank 0 saves them."""
+        """Whether it is time to save. The cost counts from here, since an engine copies the weights before they are saved."""
         self._asked_at = self._clock()
         return self._asked_at - self._saved_at >= self.seconds
 

@@ -33,7 +33,7 @@ class SupervisedProgress(StageWatch):
 
     def save(self, state: FineTuningState) -> None:
         """Keep a checkpoint."""
-        self._keep(len(state.losses), state.write)
+        self._keep_together(len(state.losses), state.write)
 
     def stepped(self, step: int, loss: float) -> None:
         """One more optimizer step is done."""
@@ -76,7 +76,7 @@ class PolicyProgress(StageWatch):
 
     def save(self, saved: SavedState) -> None:
         """Keep a checkpoint."""
-        self._keep(len(saved.state.history), lambda folder: self._write(saved, folder))
+        self._keep_together(len(saved.state.history), lambda folder: self._write(saved, folder))
 
     def stepped(self, metrics: StepMetrics) -> None:
         """One more PPO step is done."""

@@ -9,7 +9,7 @@ from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.tables import PolicyStep, write_table
 from ser_core.learn.compute.pieces import WholeCopy
-from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
+from ser_core.learn.compute.precision import Precision, detect, gpu_memory, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
 from ser_core.learn.policy.generation import CopyGenerator, Generator, Prompt, TransformersGenerator, encode_prompts
@@ -106,6 +106,7 @@ class _Ppo:
         if context.rank == 0 and alignment.sign is not None:
             context.reporter.event("stopped", reason=alignment.sign.reason, message=alignment.sign.message)
         after = self._answers()
+        progress.finish()
         if context.rank > 0:
             return None
         context.silent("writing the policy")
@@ -126,7 +127,8 @@ class _Ppo:
         critic, why = make_critic(best, self._start, self._precision, vocabulary, adapter=self._spec.adapter, seed=self._training.seed)
         self._context.reporter.event("critic", note=why)
         if self._spec.adapter is not None and not self._cut:
-            share_trunk(self._policy, critic)
+            share_trunk(self._policy, critic, self._start)
+        narrow_frozen(critic.network, self._precision)
         return critic, why
 
     def _make_generator(self, start: Path) -> Generator:

@@ -97,6 +97,7 @@ class _Retrain:
                 break
             self._progress.repeat_training(why)
         found = self._evaluate(model, trial)
+        self._progress.finish()
         kept = range(*self._plan.of_trial(trial).indices(len(self._plan.folds))) if self._plan.keeps_folds else ()
         files = write_evaluated(self._context.workdir, found, history) | model_files(self._context.workdir)
         return StageOutput(

@@ -36,7 +36,7 @@ def body(context: StageContext) -> StageOutput | None:
     seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
     training = context.spec.spec.training
     context.silent("loading the policy")
-    network, tokenizer = load_causal(base, precision, adapter=policy.adapter, seed=training.seed, narrow=True)
+    network, tokenizer = load_causal(base, precision, adapter=policy.adapter, seed=training.seed)
     rows = encode_demonstrations(
         tokenizer,
         [pair.prompt for pair in seed],
@@ -55,7 +55,8 @@ def body(context: StageContext) -> StageOutput | None:
             seed=training.seed,
             watch=progress,
             resume=progress.resume(),
-        ).losses
+        )
+        progress.finish()
     if context.rank > 0:
         return None
     context.silent("writing the policy")

@@ -40,7 +40,7 @@ class TrainingProgress(StageWatch):
     def save(self, state: TrainingState) -> None:
         """Keep a checkpoint of the running training."""
         self.position = self.position.with_training(state)
-        self._save()
+        self._keep_together(self.position.step, self.position.write)
 
     def trained(self, step: TrainingStep) -> None:
         """One more optimizer step was taken."""
@@ -116,18 +116,15 @@ class TrainingProgress(StageWatch):
         def after_batch(_answers: int) -> None:
             keep()
             if self.stopping():
-                self._save()
+                self._keep_own(self.position.step, self.position.write)
                 raise Interrupted(
                     f"stopped while scoring, after optimizer step {self.position.step}", hint="start it again to go on from there"
                 )
             if self.checkpoint_due():
-                self._save()
+                self._keep_own(self.position.step, self.position.write)
 
         return score_pairs(model, pairs, self._context.spec.spec.training.tokens_per_batch, known, after_batch)[0]
 
     def _show(self, scored: int = 0) -> None:
         """Show the position; ``scored`` are the answers that an unfinished fold has scored."""
         self._context.reporter.progress((self.position.answers + scored) // 2, self._total, "pairs")
-
-    def _save(self) -> None:
-        self._keep(self.position.step, self.position.write)

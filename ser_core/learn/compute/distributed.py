@@ -11,7 +11,7 @@ Who owns which copy, from the constructor to `close`:
 | moments | all, on every rank | a piece | a piece |
 | gradients | all, summed at the last micro-batch | ZeRO 1: all until the step, ZeRO 2: a piece | a piece |
 | after `step` | nothing moves | ranks exchange their pieces | the network's piece is copied from the optimizer's |
-| `tensors` | rank 0 copies all to main memory | gathered one by one, rank 0 copies them | the same |
+| `tensors` | rank 0 copies all to main memory | each rank copies its piece to main memory | the same |
 | after `close` | all, on every rank, in new parameters | the same | the same |
 """
 
@@ -19,7 +19,7 @@ import contextlib
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,12 +28,13 @@ from torch import nn
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.engine import (
     ADAM,
+    MOMENTS,
     AdamSettings,
     Engine,
     LocalEngine,
     adamw,
     copied,
-    moments_of,
+    moved,
     recompute_layers,
     restore_moments,
     restore_weights,
@@ -43,12 +44,11 @@ from ser_core.learn.compute.engine import (
 from ser_core.learn.compute.parts import computed_by_row, trainable
 from ser_core.learn.compute.pieces import piece_of
 from ser_core.learn.compute.precision import Precision, gpu_memory
+from ser_core.learn.compute.saved_tensors import key_of
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.amounts import room_of
 from ser_core.memory.shape import model_shape
 from ser_core.memory.training import Sharding, Training, choose_sharding, logits_together
-
-_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def training_of_network(network: Any, batch: MicroBatch, *, logits: bool = False) -> Training:
@@ -100,7 +100,7 @@ class DeepSpeedEngine(ABC):
     Args:
         network: The same on every rank. DeepSpeed owns its parameters from here until `close`.
         rate: Of the first step.
-        tensors: What `tensors` returned on rank 0, to go on from; on every rank. Any engine on any number of ranks may have written it.
+        tensors: What `tensors` returned on all ranks, put together, to go on from. Any engine on any number of ranks may have made it.
         sharding: The ZeRO stage, one of the class's own, and whether layers are computed again in the backward pass.
         training: Its sizes, by which processes exchange numbers.
         settings: Of the optimizer.
@@ -260,12 +260,18 @@ class ShardedStateEngine(DeepSpeedEngine):
         self.network.step()
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """As `Engine` says; copies in main memory. Weights and moments are gathered one after the other."""
-        gathered = {}
-        for key, tensor in self._gather():
-            if ranks.rank() == 0:
-                gathered[key] = tensor.to("cpu", copy=True)
-        return gathered
+        """As `Engine` says; copies in main memory of this rank's pieces."""
+        states = list(self.network.optimizer.optimizer.state.values())
+        found = {}
+        for name, weight in self._weights.items():
+            start, shape, owned = self._owned(weight, moments=bool(states))
+            for kind, values in owned.items():
+                copy = values.detach().to("cpu", copy=True)
+                whole = copy.numel() == math.prod(shape)
+                found[key_of(f"{kind}/{name}", start, copy.numel(), shape)] = copy.view(shape) if whole else copy
+            if owned and states:
+                found[f"step/{name}"] = states[0]["step"].to("cpu", copy=True)
+        return found
 
     def weights(self) -> dict[str, torch.Tensor]:
         """As `Engine` says. They are gathered one after the other."""
@@ -283,31 +289,29 @@ class ShardedStateEngine(DeepSpeedEngine):
         super().put_back(weights)
         self.network.optimizer.refresh_fp32_params()
 
-    def _gather(self) -> Iterator[tuple[str, torch.Tensor]]:
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-        states = list(self.network.optimizer.optimizer.state.values())
-        for name, weight in self._weights.items():
-            yield f"weight/{name}", safe_get_full_fp32_param(weight)
-            if states:
-                yield f"step/{name}", states[0]["step"]
-                for moment in _MOMENTS:
-                    yield f"{moment}/{name}", safe_get_full_optimizer_state(weight, moment)
+    def _owned(self, weight: Any, *, moments: bool) -> tuple[int, Sequence[int], dict[str, torch.Tensor]]:
+        """Number of the first of a weight's numbers that this rank owns, the weight's shape, and the numbers, flat, by kind."""
+        piece = weight._hp_mapping
+        if piece is None:
+            return 0, weight.shape, {}
+        owned = {"weight": piece.hp_fragment}
+        owned |= {moment: piece.get_optim_state_fragment(moment) for moment in MOMENTS if moments}
+        return piece.lp_fragment_address.start, weight.shape, owned
 
     def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        moments = moments_of(tensors)
-        if not moments:
+        names = moved(tensors)
+        if not names:
             return
-        self._make_moments(next(iter(moments.values()))["step"])
-        for name, state in moments.items():
-            for moment in _MOMENTS:
-                self._set_moment(self._weights[name], moment, state[moment].to(self._device))
+        self._make_moments(tensors[f"step/{names[0]}"])
+        for name in names:
+            for moment in MOMENTS:
+                self._set_moment(self._weights[name], moment, tensors[f"{moment}/{name}"].to(self._device))
 
     def _make_moments(self, step: torch.Tensor) -> None:
         """What the optimizer would make in its first step: moments of each flat piece of the weights."""
         sharded = self.network.optimizer
         for piece in self._pieces(sharded):
-            state = {moment: torch.zeros_like(piece) for moment in _MOMENTS}
+            state = {moment: torch.zeros_like(piece) for moment in MOMENTS}
             sharded.optimizer.state[piece] = {"step": step.to(piece.device, copy=True)} | state
         self._moments_made(sharded)
 
@@ -354,6 +358,18 @@ class ShardedWeightsEngine(ShardedStateEngine):
 
         with deepspeed.zero.GatheredParameters([weight]):
             return weight.detach().clone()
+
+    def _owned(self, weight: Any, *, moments: bool) -> tuple[int, Sequence[int], dict[str, torch.Tensor]]:
+        from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
+
+        length = weight.ds_tensor.numel()
+        start = length * ranks.rank()
+        count = min(length, weight.ds_numel - start)  # the last pieces are padded
+        if count <= 0:
+            return 0, weight.ds_shape, {}
+        owned = {"weight": safe_get_local_fp32_param(weight)}
+        owned |= {moment: safe_get_local_optimizer_state(weight, moment) for moment in MOMENTS if moments}
+        return start, weight.ds_shape, {kind: values.flatten()[:count] for kind, values in owned.items()}
 
     def _pieces(self, sharded: Any) -> list[torch.Tensor]:
         pieces: list[torch.Tensor] = sharded.fp32_partitioned_groups_flat

@@ -11,9 +11,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from ser_core.learn.compute import ranks
 from ser_core.learn.compute.parts import trainable
 
 LARGEST_GRADIENT_NORM = 1.0
+MOMENTS = ("exp_avg", "exp_avg_sq")
 GATHERING = "gathering the weights"
 """What a watch is told before an engine gives its tensors."""
 
@@ -61,8 +63,8 @@ class Engine(Protocol):
         ...
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Weights and optimizer moments, as ``weight/<name>``, ``exp_avg/<name>``, ``exp_avg_sq/<name>`` and ``step/<name>``; on
-        rank 0, nothing on the others.
+        """Weights and optimizer moments, as ``weight/<name>``, ``exp_avg/<name>``, ``exp_avg_sq/<name>`` and ``step/<name>``: of each
+        what this process owns, whole or in pieces (`saved_tensors.key_of`).
         """
         ...
 
@@ -101,14 +103,9 @@ def set_rate(optimizer: Any, rate: float) -> None:
         group["lr"] = rate
 
 
-def moments_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
-    """Optimizer state by name of the weight; empty before the first step."""
-    moments: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        kind, name = key.split("/", 1)
-        if kind != "weight":
-            moments.setdefault(name, {})[kind] = tensor
-    return moments
+def moved(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of the weights that have an optimizer state; none before the first step."""
+    return [key.removeprefix("step/") for key in tensors if key.startswith("step/")]
 
 
 def restore_weights(weights: Mapping[str, nn.Parameter], tensors: Mapping[str, torch.Tensor]) -> None:
@@ -119,9 +116,9 @@ def restore_weights(weights: Mapping[str, nn.Parameter], tensors: Mapping[str, t
 
 def restore_moments(weights: Mapping[str, nn.Parameter], optimizer: Any, tensors: Mapping[str, torch.Tensor]) -> None:
     """Copy the optimizer's state back, to where the weights are."""
-    for name, state in moments_of(tensors).items():
+    for name in moved(tensors):
         weight = weights[name]
-        optimizer.state[weight] = {kind: value.to(weight.device, copy=True) for kind, value in state.items()}
+        optimizer.state[weight] = {kind: tensors[f"{kind}/{name}"].to(weight.device, copy=True) for kind in ("step", *MOMENTS)}
 
 
 class LocalEngine:
@@ -199,6 +196,13 @@ class LocalEngine:
 def copied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Copies in main memory."""
     return {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
+
+
+def whole_weights(network: Any) -> dict[str, torch.Tensor]:
+    """What a training has made of a plain network, as an engine gives it, without moments: on rank 0, in main memory."""
+    if ranks.rank():
+        return {}
+    return {f"weight/{name}": weight.detach().to("cpu") for name, weight in trainable(network)}
 
 
 def state_tensors(weights: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -1,6 +1,6 @@
 """The policy: a causal language model. Dropout is off, also in training.
 
-Weights and log-probabilities are fp32. Matrix products can be bf16 (autocast).
+Weights that learn and log-probabilities are fp32. Matrix products can be bf16 (autocast).
 """
 
 import contextlib
@@ -106,13 +106,11 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
     return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network, precision), pieces)
 
 
-def load_causal(
-    folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0, narrow: bool = False
-) -> tuple[Any, Any]:
+def load_causal(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> tuple[Any, Any]:
     """A causal language model to train, on its device, and its tokenizer, whose chat template renders what the policy reads and learns.
 
     Arguments as in `load_policy`.
-    With ``narrow`` it is `narrow_frozen` before it gets there: its device may have no room for it in fp32.
+    What lies below an adapter is `narrow_frozen` before it gets there: its device may have no room for it in fp32.
 
     Raises:
         SpecError: transformers cannot load the folder as a causal language model.
@@ -125,9 +123,7 @@ def load_causal(
         from peft import get_peft_model
 
         network = get_peft_model(network, lora(adapter, "CAUSAL_LM"))
-    if narrow:
-        narrow_frozen(network, precision)
-    return network.to(precision.device).eval(), tokenizer
+    return narrow_frozen(network, precision).to(precision.device).eval(), tokenizer
 
 
 def export_stored(stored: Path, folder: Path) -> None:

@@ -6,13 +6,13 @@ as later in PPO. As in the training of a reward model the position in the data i
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from ser_core.api.policy import SupervisedSpec
 from ser_core.errors import DataError, Interrupted, QualityError
@@ -22,6 +22,7 @@ from ser_core.learn.compute.engine import GATHERING
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.compute.rate import learning_rate
 from ser_core.learn.compute.reference_text import plain_ids
+from ser_core.learn.compute.saved_tensors import open_saved
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.generation import Prompt, encode_prompts, policy_text
 from ser_core.learn.policy.log_probabilities import log_probabilities, passes_logits_on
@@ -52,7 +53,7 @@ class Demonstration:
 class FineTuningState:
     """What a fine-tuning goes on from: weights and optimizer moments by name (not copied), and the loss of every step taken, in nats."""
 
-    tensors: dict[str, torch.Tensor]
+    tensors: Mapping[str, torch.Tensor]
     losses: tuple[float, ...]
 
     def write(self, folder: Path) -> dict[str, Path]:
@@ -64,9 +65,9 @@ class FineTuningState:
 
     @classmethod
     def read(cls, folder: Path) -> "FineTuningState":
-        """Read what `write` wrote."""
+        """Read what `write` wrote, in all processes (`saved_tensors.open_saved`)."""
         losses = json.loads((folder / "losses.json").read_text(encoding="utf-8"))
-        return cls(load_file(folder / "state.safetensors"), tuple(losses))
+        return cls(open_saved(folder, "state.safetensors"), tuple(losses))
 
 
 class Watch(Protocol):
@@ -81,7 +82,7 @@ class Watch(Protocol):
         ...
 
     def save(self, state: FineTuningState) -> None:
-        """Keep a checkpoint. Every process calls it; only the state of rank 0 has tensors."""
+        """Keep a checkpoint. Every process calls it; the state of each has the tensors that it owns."""
         ...
 
     def silent(self, phase: str) -> None:
@@ -143,7 +144,7 @@ def fine_tune(
     watch: Watch,
     resume: FineTuningState | None = None,
     sharding: Sharding | None = None,
-) -> FineTuningState:
+) -> tuple[float, ...]:
     """Fine-tune a policy in place with AdamW without weight decay.
 
     Several processes of one ``torch.distributed`` group call it together, with equal arguments, and share the answers of every step.
@@ -160,8 +161,7 @@ def fine_tune(
         sharding: How it is spread; None: as the memory of this machine needs it.
 
     Returns:
-        The state after the last step, without tensors in all processes but the first. A loss is the mean over the tokens of its step's
-        answers; those before ``resume`` are included.
+        The loss of every step, those before ``resume`` included: the mean over the tokens of the step's answers.
 
     Raises:
         DataError: There is no demonstration.
@@ -189,7 +189,7 @@ def fine_tune(
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
                 watch.silent(GATHERING)
                 watch.save(FineTuningState(engine.tensors(), tuple(losses)))
-                ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
+                ranks.anywhere(False, device)  # none ends before all have saved: the end of one may be the end of all
                 raise Interrupted(f"stopped after step {step} of {steps} of the fine-tuning", hint="start it again to go on from there")
             # Processes take the same number of micro-batches, since each exchanges weights or gradients: a row without weight fills up.
             micro_batch = [chosen[index] for index in members or [lengths.index(min(lengths))]]
@@ -213,6 +213,5 @@ def fine_tune(
             watch.silent(GATHERING)
             watch.save(FineTuningState(engine.tensors(), tuple(losses)))
     watch.silent(GATHERING)
-    state = FineTuningState(engine.tensors(), tuple(losses))
     engine.close()
-    return state
+    return tuple(losses)

@@ -6,21 +6,22 @@ step are all that a checkpoint holds, and a resumed training gives the same bits
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from ser_core.api.serrun import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.distributed import engine_for, training_of_network
-from ser_core.learn.compute.engine import GATHERING
+from ser_core.learn.compute.engine import GATHERING, whole_weights
 from ser_core.learn.compute.rate import learning_rate
+from ser_core.learn.compute.saved_tensors import open_saved
 from ser_core.learn.reward.batching import pad, pairs_of_step, shares, steps_per_epoch
 from ser_core.learn.reward.encoding import Row
 from ser_core.learn.reward.losses import bradley_terry, centering, hinge
@@ -43,7 +44,7 @@ class TrainingPair:
 class TrainingState:
     """Everything that a training needs to go on: weights and optimizer moments by name (not copied), and the steps taken."""
 
-    tensors: dict[str, torch.Tensor]
+    tensors: Mapping[str, torch.Tensor]
     history: tuple[TrainingStep, ...]
 
     def write(self, folder: Path) -> dict[str, Path]:
@@ -55,9 +56,9 @@ class TrainingState:
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingState":
-        """Read what `write` wrote."""
+        """Read what `write` wrote, in all processes (`saved_tensors.open_saved`)."""
         history = json.loads((folder / "history.json").read_text(encoding="utf-8"))
-        return cls(load_file(folder / "state.safetensors"), tuple(TrainingStep(**step) for step in history))
+        return cls(open_saved(folder, "state.safetensors"), tuple(TrainingStep(**step) for step in history))
 
 
 class Watch(Protocol):
@@ -74,7 +75,7 @@ class Watch(Protocol):
         ...
 
     def save(self, state: TrainingState) -> None:
-        """Keep a checkpoint. Every process calls it; only the state of rank 0 has tensors."""
+        """Keep a checkpoint. Every process calls it; the state of each has the tensors that it owns."""
         ...
 
     def silent(self, phase: str) -> None:
@@ -115,8 +116,8 @@ def train(
         sharding: How it is spread; None: as the memory of this machine needs it.
 
     Returns:
-        The state after the last step, without tensors in all processes but the first; its history has one row for each optimizer step,
-        those before ``resume`` included.
+        The state after the last step, on rank 0 with the weights alone, on the others without tensors; its history has one row for each
+        optimizer step, those before ``resume`` included.
 
     Raises:
         QualityError: The loss or its gradient is not finite.
@@ -141,7 +142,7 @@ def train(
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
                 watch.silent(GATHERING)
                 watch.save(TrainingState(engine.tensors(), tuple(history)))
-                ranks.anywhere(False, device)  # none ends before the first has saved: the end of one may be the end of all
+                ranks.anywhere(False, device)  # none ends before all have saved: the end of one may be the end of all
                 raise Interrupted(f"stopped after optimizer step {step} of {steps}", hint="start it again to go on from there")
             micro_batch = [chosen[index] for index in members] or idle
             batch = pad([pair.better for pair in micro_batch] + [pair.worse for pair in micro_batch], model.tokenizer.pad_token_id)
@@ -165,9 +166,8 @@ def train(
             watch.silent(GATHERING)
             watch.save(TrainingState(engine.tensors(), tuple(history)))
     watch.silent(GATHERING)
-    state = TrainingState(engine.tensors(), tuple(history))
     engine.close()
-    return state
+    return TrainingState(whole_weights(model.network), tuple(history))
 
 
 def _batch(model: RewardModel, spec: TrainingSpec) -> MicroBatch:

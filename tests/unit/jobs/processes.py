@@ -35,13 +35,21 @@ class Events:
         return self._stop_at is not None and self.shown[-1] >= self._stop_at
 
 
-class ReadOnlyStore(FileStore):
-    """The store of all ranks but 0."""
+class OfAnotherRank(FileStore):
+    """The store of all ranks but 0, which write their own part of a checkpoint and nothing else."""
 
-    def put(self, *_: Any, **__: Any) -> Any:
-        raise AssertionError("only rank 0 may write")
+    def put(self, key: str, data: bytes) -> None:
+        assert "/checkpoints/" in key and "/rank-" in key, key
+        super().put(key, data)
 
-    create = upload = delete = put
+    def upload(self, key: str, path: Path) -> None:
+        assert "/checkpoints/" in key and "/rank-" in key, key
+        super().upload(key, path)
+
+    def create(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("only rank 0 may")
+
+    delete = create
 
 
 def carried_out(context: StageContext, events: Events) -> dict[str, Any] | None:
@@ -57,7 +65,7 @@ def process(
 ) -> None:
     """Carry the stage out once for each of ``stops``, at which rank 1 is asked to stop, and save the results."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    own_store = FileStore(store) if rank == 0 else ReadOnlyStore(store)
+    own_store = FileStore(store) if rank == 0 else OfAnotherRank(store)
     checkpoints = CheckpointStore(own_store, spec.run, spec.iteration, spec.stage)
     results: list[Any] = []
     with process_group():

@@ -99,7 +99,8 @@ class FineTuning(Case):
         spec = SupervisedSpec(epochs=2, learning_rate=RATE, answers_per_step=5)
         resume = FineTuningState.read(self.resume) if self.resume else None
         rows = demonstrations()
-        return fine_tune(model, rows, spec, self.precision, tokens_per_batch=40, seed=0, watch=watch, resume=resume, sharding=self.sharding)
+        settings = {"tokens_per_batch": 40, "seed": 0, "watch": watch, "resume": resume, "sharding": self.sharding}
+        return FineTuningState({}, fine_tune(model, rows, spec, self.precision, **settings))
 
     def scores(self, model: Any) -> torch.Tensor:
         """Log-probabilities of answers."""
@@ -120,6 +121,9 @@ class Outcome:
     """What one process saw of it."""
 
     state: Any
+    """What it ended with, or was stopped with."""
+    saved: Any
+    """The newest checkpoint."""
     weights: dict[str, torch.Tensor]
     scores: torch.Tensor | None
     error: str | None
@@ -130,8 +134,8 @@ class Outcome:
 class StopsAfter(Watch):
     """Asks to stop after that many steps."""
 
-    def __init__(self, steps: int | None) -> None:
-        super().__init__()
+    def __init__(self, steps: int | None, **answers: Any) -> None:
+        super().__init__(**answers)
         self.steps = steps
         self.taken = 0
 
@@ -152,16 +156,17 @@ def trained(case: Case, rank: int = 0) -> Outcome:
     network = case.network(model)
     if case.broken:
         next(part for name, part in network.named_parameters() if name.endswith("classifier.bias")).data.fill_(float("inf"))
-    watch = StopsAfter(3 if rank == case.stop_in else None)
+    watch = StopsAfter(3 if rank == case.stop_in else None, always_due=case.steps == 1)
     try:
         state = case.train(model, watch)
     except SERError as raised:
-        return Outcome(watch.saved[-1] if watch.saved else None, {}, None, raised.reason, plain=True)
+        saved = watch.saved[-1] if watch.saved else None
+        return Outcome(saved, saved, {}, None, raised.reason, plain=True)
     with torch.no_grad():
         scores = case.scores(model)
     weights = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     plain = all(type(weight) is torch.nn.Parameter and not hasattr(weight, "ds_id") for weight in network.parameters())
-    return Outcome(state, weights, scores, None, plain)
+    return Outcome(state, watch.saved[-1] if watch.saved else None, weights, scores, None, plain)
 
 
 def before(case: Case) -> dict[str, torch.Tensor]:
@@ -178,8 +183,7 @@ def process(rank: int, count: int, port: int, cases: list[Case], folder: Path) -
         for case in cases:
             outcome = trained(case, rank)
             torch.save(outcome, folder / f"{case.name}-{rank}.pt")
-            if rank == 0:
-                keep(outcome.state, folder / case.name)
+            keep(outcome.saved, folder / case.name / (f"rank-{rank}" if rank else ""))
             distributed.barrier()
 
 
@@ -192,5 +196,5 @@ def together(work: Callable[..., None], count: int, *arguments: Any) -> None:
 def keep(state: State | None, folder: Path) -> None:
     """Write a state down, for another training to go on from."""
     if state is not None:
-        folder.mkdir()
+        folder.mkdir(parents=True, exist_ok=True)
         state.write(folder)

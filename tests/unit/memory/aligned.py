@@ -3,18 +3,22 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
+from peft import get_peft_model
 from torch import distributed
 from unit.learn.policy.doubles import END, Numbers, Watch, prompts
 from unit.memory.live_bytes import LiveBytes
 
+from ser_core.api.adapter import AdapterSpec
+from ser_core.learn.compute.adapters import adapt_scorer, lora
 from ser_core.learn.compute.distributed import training_of_network
 from ser_core.learn.compute.pieces import Pieces, WholeCopy
-from ser_core.learn.compute.precision import Precision, freeze, set_up_process
+from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.generation import CopyGenerator, TransformersGenerator
 from ser_core.learn.policy.policy import Policy
@@ -36,9 +40,10 @@ class Case:
 
     sharding: Sharding
     rloo: bool = False
+    adapter: bool = False
 
     def __str__(self) -> str:
-        return f"{self.sharding}{', rloo' if self.rloo else ''}"
+        return f"{self.sharding}{', rloo' if self.rloo else ''}{', adapter' if self.adapter else ''}"
 
 
 CASES = [Case(Sharding(0, False)), Case(Sharding(2, True)), Case(Sharding(3, True)), Case(Sharding(3, True), rloo=True)]
@@ -50,6 +55,18 @@ def network(kind: type, seed: int) -> transformers.PreTrainedModel:
     config = transformers.LlamaConfig(**sizes, vocab_size=600, max_position_embeddings=128, pad_token_id=0, num_labels=1)
     torch.manual_seed(seed)
     return kind(config).eval()
+
+
+def on_one_trunk(policy: Any, critic: Any) -> tuple[Any, Any]:
+    """Both with adapters, on the policy's frozen weights."""
+    adapter = AdapterSpec(rank=8, alpha=8)
+    policy = narrow_frozen(get_peft_model(policy, lora(adapter, "CAUSAL_LM")), HALF)
+    critic = adapt_scorer(critic, adapter)
+    mine = dict(policy.named_parameters())
+    for name, weight in critic.named_parameters():
+        if name in mine and not weight.requires_grad:
+            weight.data = mine[name].data
+    return policy, critic
 
 
 class Scored:
@@ -76,18 +93,22 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
     """
     cut = case.sharding.stage == 3 and processes > 1
     own, counted = network(transformers.LlamaForCausalLM, 0), LiveBytes()
-    reference = freeze(network(transformers.LlamaForCausalLM, 0), HALF)
+    reference = None if case.adapter else freeze(network(transformers.LlamaForCausalLM, 0), HALF)
     judged, watched = (freeze(network(transformers.LlamaForSequenceClassification, seed), HALF) for seed in (1, 3))
     valued = network(transformers.LlamaForSequenceClassification, 2)
+    if case.adapter:
+        own, valued = on_one_trunk(own, valued)
     batch = MicroBatch(TOKENS, LENGTH, half=True)
     learning = training_of_network(own, batch, logits=True)
     critic = None if case.rloo else training_of_network(valued, batch)
+    if critic is not None and case.adapter:
+        critic = replace(critic, frozen=0)
     frozen = frozen_bytes(learning.shape, half=True)
     planned = Alignment(
         policy=learning,
         critic=critic,
-        shares_trunk=False,
-        reference=frozen + NUMBER * learning.shape.output,
+        shares_trunk=case.adapter,
+        reference=0 if case.adapter else frozen + NUMBER * learning.shape.output,
         scorer=frozen,
         scored=forward_bytes(learning.shape, batch),
         prompt_tokens=PROMPT,
@@ -95,10 +116,12 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
         answers=ROWS,
         engine=0,
     )
-    for tensor in (tensor for one in (own, reference, judged, watched, valued)[: 4 if case.rloo else 5] for tensor in one.parameters()):
+    networks = (own, reference, judged, watched, None if case.rloo else valued)
+    for tensor in (tensor for one in networks if one is not None for tensor in one.parameters()):
         counted.know(tensor)
     with counted:
-        policy = Policy(own, reference, Numbers(), (END,), HALF, in_chunks=True, reference_pieces=Pieces(reference, "cpu", cut=cut))
+        pieces = None if reference is None else Pieces(reference, "cpu", cut=cut)
+        policy = Policy(own, reference, Numbers(), (END,), HALF, in_chunks=True, reference_pieces=pieces)
         copy = WholeCopy(own, HALF) if cut else None
         sampled = TransformersGenerator(
             copy.network if copy else own, pad_token=0, end_tokens=(END,), device="cpu", autocast=torch.bfloat16, rows=ROWS

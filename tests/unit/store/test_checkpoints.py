@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.status import StageKind
-from ser_core.store.checkpoints import CheckpointStore
+from ser_core.store.checkpoints import CheckpointStore, Together
 
 
 @pytest.fixture
@@ -75,3 +75,38 @@ def test_delete_all_leaves_nothing(store, identity, files):
     checkpoints.save(1, files(1))
     checkpoints.delete_all()
     assert list(store.list("")) == []
+
+
+def test_a_checkpoint_of_several_processes_is_whole_when_all_have_saved(store, identity, files, tmp_path):
+    ranks = [open_checkpoints(store, identity) for _ in range(3)]
+    for step in (10, 20, 30):
+        for rank in (0, 2, 1):
+            assert ranks[0].newest_step() == (step - 10 or None)
+            ranks[rank].save(step, files(10 * step + rank), Together(rank, 3, f"save-{step}"))
+    step, found = ranks[1].newest(tmp_path / "in")
+    assert (step, len(found)) == (30, 6)
+    assert [found[name].read_text() for name in ("state", "rank-2/state")] == ["state of 300", "state of 302"]
+    assert ranks[0].newest_files() == {"weights", "state"}
+    assert len(list(store.list(""))) == 1 + 2 * (3 * 2 + 2), "two checkpoints and the index"
+
+
+def test_one_that_not_all_have_saved_leaves_the_one_before(store, identity, files, tmp_path):
+    first, second = open_checkpoints(store, identity), open_checkpoints(store, identity)
+    for rank, one in enumerate((first, second)):
+        one.save(10, files(10 + rank), Together(rank, 2, "a"))
+    first.save(20, files(20), Together(0, 2, "b"))
+    assert content(second.newest(tmp_path / "in"))[0] == 10
+    first.save(30, files(30))  # by one process alone
+    assert content(second.newest(tmp_path / "in"))[0] == 30
+    second.delete_all()
+    assert list(store.list("")) == []
+
+
+def test_after_two_that_not_all_have_saved_the_whole_one_is_still_there(store, identity, files, tmp_path):
+    """Each attempt was killed between the saves of its processes."""
+    for rank in (0, 1):
+        open_checkpoints(store, identity).save(10, files(10 + rank), Together(rank, 2, "a"))
+    for name in ("b", "c", "d"):
+        open_checkpoints(store, identity).save(20, files(20), Together(0, 2, name))
+    assert content(open_checkpoints(store, identity).newest(tmp_path / "in"))[0] == 10
+    assert len(list(store.list(""))) == 1 + 5 + 2, "index, the whole one, rank 0's files of the newest"

@@ -1,6 +1,7 @@
 """The files of an alignment's checkpoint. Only this module knows their format; none of them is read by pickle.
 
-``ppo.safetensors`` holds the tensors. OWNER is ``policy`` or ``critic``, NAME is the name of a weight:
+``ppo.safetensors`` holds the tensors; of several processes each writes one, with the pieces that it owns (`saved_tensors`). OWNER is
+``policy`` or ``critic``, NAME is the name of a weight:
 
 | key | tensor |
 | --- | --- |
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from ser_core.errors import SpecError
+from ser_core.learn.compute.saved_tensors import open_saved
 from ser_core.learn.policy.ppo.guards import Ladder
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.random_states import RandomStates
@@ -41,17 +43,17 @@ def write(saved: SavedState, folder: Path) -> dict[str, Path]:
 
 
 def read(folder: Path) -> SavedState:
-    """Read what `write` wrote.
+    """Read what `write` wrote, in all processes.
 
     Raises:
         SpecError: A part is missing that every checkpoint has.
     """
-    tensors = load_file(folder / _TENSORS)
+    tensors = open_saved(folder, _TENSORS)
     numbers = json.loads((folder / _NUMBERS).read_text(encoding="utf-8"))
     needed = {"history", "kl_coefficient", "scores", "ladder", "score_mean", "good_step"}
     _refuse_if_any((needed - numbers.keys()) | ({"random/cpu"} - tensors.keys()))
     state = PPOState(
-        good=GoodWeights(numbers["good_step"], _without_prefix("good/policy/", tensors), _without_prefix("good/critic/", tensors)),
+        good=GoodWeights(numbers["good_step"], tensors.below("good/policy/"), tensors.below("good/critic/")),
         random=RandomStates(tensors["random/cpu"], tensors.get("random/cuda")),
         history=tuple(
             StepMetrics(**_renamed(step, {stored: name for name, stored in _STORED_NAMES.items()})) for step in numbers["history"]
@@ -61,7 +63,7 @@ def read(folder: Path) -> SavedState:
         ladder=Ladder(**numbers["ladder"]),
         score_mean=numbers["score_mean"],
     )
-    return SavedState(state, _without_prefix("policy/", tensors), _without_prefix("critic/", tensors))
+    return SavedState(state, tensors.below("policy/"), tensors.below("critic/"))
 
 
 def refuse_if_incomplete(saved: SavedState, policy: Collection[str], critic: Collection[str]) -> None:
@@ -76,11 +78,13 @@ def refuse_if_incomplete(saved: SavedState, policy: Collection[str], critic: Col
         SpecError: The checkpoint lacks a weight, or a part of a weight's Adam state.
     """
     needed: set[str] = set()
+    there = {f"good/policy/{name}" for name in saved.state.good.policy} | {f"good/critic/{name}" for name in saved.state.good.critic}
     for owner, names, tensors in (("policy", policy, saved.policy), ("critic", critic, saved.critic)):
         moved = {key.split("/", 1)[1] for key in tensors if not key.startswith("weight/")}
         needed |= {f"{owner}/weight/{name}" for name in names} | {f"good/{owner}/{name}" for name in names}
         needed |= {f"{owner}/{part}/{name}" for part in ("exp_avg", "exp_avg_sq", "step") for name in moved}
-    _refuse_if_any(needed - stored_tensors(saved).keys())
+        there |= {f"{owner}/{key}" for key in tensors}
+    _refuse_if_any(needed - there)
 
 
 def stored_tensors(saved: SavedState) -> dict[str, torch.Tensor]:
@@ -93,10 +97,6 @@ def stored_tensors(saved: SavedState) -> dict[str, torch.Tensor]:
 
 def _with_prefix(prefix: str, tensors: Tensors) -> dict[str, torch.Tensor]:
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
-
-
-def _without_prefix(prefix: str, tensors: Tensors) -> dict[str, torch.Tensor]:
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
 def _stored_numbers(state: PPOState) -> dict[str, Any]:

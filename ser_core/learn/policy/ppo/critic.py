@@ -1,4 +1,4 @@
-"""The critic: a network that gives every token of an answer a value. Weights and values are fp32, dropout is off.
+"""The critic: a network that gives every token of an answer a value. Weights that learn and values are fp32, dropout is off.
 
 The critic best starts from the reward model. That needs a causal reward model with the policy's tokens. Any other critic starts from the
 policy, with a new head whose values are zero; such a critic should first learn alone (`Settings.critic_warm_up`).

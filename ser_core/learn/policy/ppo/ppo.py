@@ -53,7 +53,7 @@ class Watch(Protocol):
         ...
 
     def save(self, saved: SavedState) -> None:
-        """Keep a checkpoint. All processes call it; rank 0 has the tensors. They are no copies: the next step changes them."""
+        """Keep a checkpoint. All processes call it, each with what it owns. Tensors are no copies: the next step changes them."""
         ...
 
     def silent(self, phase: str) -> None:
@@ -351,7 +351,8 @@ class _Loop:
     def resumed(self, state: PPOState) -> PPOState:
         """The state of a checkpoint, whose weights the engines have already."""
         state.random.restore(self.settings.seed, len(state.history))
-        return replace(state, random=RandomStates.current(self.device))
+        policy, critic = (dict(weights) if ranks.rank() == 0 else {} for weights in (state.good.policy, state.good.critic))
+        return replace(state, good=replace(state.good, policy=policy, critic=critic), random=RandomStates.current(self.device))
 
     def save(self, state: PPOState) -> None:
         """Keep a checkpoint."""
@@ -375,7 +376,7 @@ class _Loop:
     def _stop_if_asked(self, state: PPOState) -> None:
         if ranks.anywhere(self.watch.stopping(), self.device):
             self.save(state)
-            ranks.anywhere(False, self.device)  # none ends before the first has saved: the end of one may be the end of all
+            ranks.anywhere(False, self.device)  # none ends before all have saved: the end of one may be the end of all
             raise Interrupted(f"stopped after PPO step {len(state.history)}", hint="start it again: it resumes after that step")
 
 

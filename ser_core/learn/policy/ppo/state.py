@@ -68,6 +68,6 @@ class SavedState:
 
     state: PPOState
     policy: Tensors
-    """As `Engine.tensors` says: weights and moments, on rank 0 alone when saved. In one process they are no copies."""
+    """As `Engine.tensors` says: weights and moments, those that this process owns when saved. In one process they are no copies."""
     critic: Tensors
     """The same; empty where there is no critic."""

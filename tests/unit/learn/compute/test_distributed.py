@@ -12,6 +12,8 @@ import torch
 from ports import free_port
 from unit.learn.processes import RATE, Case, FineTuning, Outcome, before, keep, process, together, trained
 
+from ser_core.learn.reward.training import TrainingState
+
 STAGES = range(4)
 pytestmark = pytest.mark.timeout(900)  # six processes on a busy machine
 
@@ -31,7 +33,7 @@ def found(bert: Path, qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     folder = tmp_path_factory.mktemp("distributed")
     cases: dict[int, dict[str, Case]] = {}
     outcomes: dict[int, dict[str, list[Outcome]]] = {}
-    keep(trained(Case("one-stopped", bert, stop_in=0)).state, folder / "one-stopped")
+    keep(trained(Case("one-stopped", bert, stop_in=0)).saved, folder / "one-stopped")
     for count, chosen in ((2, cases_of_two(bert, qwen, folder)), (4, cases_of_four(bert, qwen, folder))):
         cases[count] = {case.name: case for case in chosen}
         together(process, count, count, free_port(), chosen, folder)
@@ -120,18 +122,33 @@ def test_the_log_tells_of_the_pairs_of_all_processes(found: Found, count: int):
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_first_step_has_the_gradient_of_one_process_and_moves_every_weight(found: Found, stage: int):
     case = found.cases[2][f"two-first-step-{stage}"]
-    outcome, alone = found.outcomes[2][case.name][0], trained(case)
+    outcome, alone = found.outcomes[2][case.name][0], trained(case).saved
+    saved = TrainingState.read(found.folder / case.name)
+    assert saved.tensors.keys() == alone.tensors.keys()
     untrained = before(case)
     assert [name for name, weight in outcome.weights.items() if torch.equal(weight, untrained[name])] == []
     for name in untrained:
         key = f"exp_avg/{name}"  # a tenth of the gradient
-        torch.testing.assert_close(10 * outcome.state.tensors[key], 10 * alone.state.tensors[key], rtol=0, atol=1e-6, msg=name)
+        torch.testing.assert_close(10 * saved.tensors[key], 10 * alone.tensors[key], rtol=0, atol=1e-6, msg=name)
+        assert torch.equal(saved.tensors[f"weight/{name}"], outcome.weights[name])
 
 
-def test_only_the_first_process_gathers_the_state(found: Found):
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_process_saves_the_numbers_that_it_owns(found: Found, stage: int):
+    sizes = [numbers(outcome.saved) for outcome in found.outcomes[2][f"two-first-step-{stage}"]]
+    assert sum(sizes) == numbers(trained(found.cases[2][f"two-first-step-{stage}"]).saved)
+    assert max(sizes) == pytest.approx(sum(sizes) / (2 if stage else 1), rel=0.05)
+
+
+def numbers(state: TrainingState) -> int:
+    """How many a checkpoint has, steps aside."""
+    return sum(tensor.numel() for name, tensor in state.tensors.items() if not name.startswith("step/"))
+
+
+def test_in_the_end_rank_0_has_the_weights(found: Found):
     for stage in STAGES:
         first, second = found.outcomes[2][f"two-whole-{stage}"]
-        assert first.state.tensors.keys() == trained(found.cases[2][f"two-whole-{stage}"]).state.tensors.keys()
+        assert first.state.tensors.keys() == {f"weight/{name}" for name in first.weights}
         assert second.state.tensors == {}
 
 

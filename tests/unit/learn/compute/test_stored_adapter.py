@@ -121,7 +121,7 @@ def test_a_critic_goes_on_from_the_reward_models_adapter_on_the_policys_own_trun
     with torch.no_grad():
         expected = merged.values(BATCH, 0.0)
         torch.testing.assert_close(critic.values(BATCH, 0.0), expected, rtol=0, atol=1e-5)
-        share_trunk(policy, critic)
+        share_trunk(policy, critic, qwen)
         torch.testing.assert_close(critic.values(BATCH, 0.0), expected, rtol=0, atol=1e-5)
     mine = {weight.data_ptr() for weight in policy.network.parameters()}
     frozen = [weight for name, weight in critic.network.named_parameters() if not weight.requires_grad and "original_module" not in name]
@@ -140,7 +140,7 @@ def test_a_critic_whose_trunk_is_another_than_the_policys_keeps_what_it_has_lear
     critic = load_critic(best, fp32, policy.tokenizer.get_vocab(), adapter=adapter)
     with torch.no_grad():
         expected = critic.values(BATCH, 0.0)
-        assert share_trunk(policy, critic) > 0.9, "both differences together have rank 3, and the adapter holds them"
+        assert share_trunk(policy, critic, tmp_path / "tuned") > 0.9, "both differences together have rank 3, and the adapter holds them"
         torch.testing.assert_close(critic.values(BATCH, 0.0), expected, rtol=0, atol=1e-4)
 
 

@@ -172,13 +172,12 @@ def process(rank: int, count: int, port: int, cases: list[Case], folder: Path) -
         for case in cases:
             outcome = aligned(case, rank)
             torch.save(outcome, folder / f"{case.name}-{rank}.pt")
-            if rank == 0:
-                keep(outcome, folder / case.name)
+            keep(outcome, folder / case.name / (f"rank-{rank}" if rank else ""))
             distributed.barrier()
 
 
 def keep(outcome: Outcome, folder: Path) -> None:
     """Write the last checkpoint down, for another alignment to resume from."""
     if outcome.saved is not None:
-        folder.mkdir()
+        folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write(outcome.saved, folder)
