@@ -13,7 +13,13 @@ from ser_core.api.open_enum import OpenEnum
 
 Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"}, exclude_if=lambda text: text == "")]
 """A moment as the planner writes it; empty: not known, and then left out."""
-Digest = Annotated[str, Field(max_length=22)]
+Digest = Annotated[
+    str,
+    Field(
+        max_length=22,
+        description="Of a manifest: the first 16 bytes of its SHA-256, in base64url; empty where an earlier version recorded it.",
+    ),
+]
 """The first 16 bytes of a SHA-256 in base64url without padding: they tell a forged manifest, and the status has room for them."""
 
 

@@ -79,6 +79,7 @@ def not_reasons():
         "ControlsBegun",
         "UnreadableRun",
         "HasFollowers",
+        "Tie",  # a row that was left out
         *LearningStatus,
         "ImmutableField",
         *waiting._ORDINARY,
