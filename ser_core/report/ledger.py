@@ -1,6 +1,6 @@
 """The ledger of a run: every committed stage, read back from the store by name. Works while a run goes on and after it failed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -159,10 +159,12 @@ def _verify(store: ObjectStore, run: SERRun, stages: Mapping[StageKey, StageReco
     while waiting:
         key, digest = waiting.pop()
         record = stages.get(key)
-        place = store.uri(manifest_key(identity(run), key.iteration, key.stage))
         if record is None:
-            raise StoreError(f"{key}: {place} was deleted", reason="ManifestDeleted", hint="restore it, or start a new run")
+            gone = _first_gone(run, stages, key)
+            place = store.uri(manifest_key(identity(run), gone.iteration, gone.stage))
+            raise StoreError(f"{gone}: {place} was deleted", reason="ManifestDeleted", hint="restore it, or start a new run")
         if short_digest(record.ref.sha256) != digest:
+            place = store.uri(manifest_key(identity(run), key.iteration, key.stage))
             raise StoreError(
                 f"{key}: {place} is another one than was committed",
                 reason="InputChanged",
@@ -172,6 +174,12 @@ def _verify(store: ObjectStore, run: SERRun, stages: Mapping[StageKey, StageReco
             verified.add(key)
             waiting += [(StageKey(ref.iteration, ref.stage), short_digest(ref.sha256)) for ref in record.manifest.inputs.values()]
     return verified
+
+
+def _first_gone(run: SERRun, stages: Collection[StageKey], missed: StageKey) -> StageKey:
+    """The stage whose manifest is not there: the first of the chain, since nothing behind it was read; or ``missed`` beside the chain."""
+    chain = list(_chain(run))
+    return missed if stages and missed not in chain else next(key for key in chain if key not in stages)
 
 
 def _read_all(store: ObjectStore, run: SERRun) -> dict[StageKey, StageRecord[StageMetrics]]:

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ser_core.api.stage import StageMetrics
+from ser_core.api.stage import PrepareMetrics, StageMetrics
 from ser_core.api.status import StageKind
+from ser_core.data.reading.formats import TIE
 from ser_core.errors import SpecError
 from ser_core.learn.trust.confident import accord
 from ser_core.learn.trust.selection import Floats
@@ -22,7 +23,7 @@ from ser_core.report.ledger import Ledger, StageRecord
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.port import ObjectStore
 
-SEED, TO_LABEL, LABELED = "seed", "to-label.jsonl", "labeled.jsonl"
+SEED, TO_LABEL, LABELED, TIES = "seed", "to-label.jsonl", "labeled.jsonl", "ties.jsonl"
 UNLABELED, HELDOUT = "unlabeled.jsonl", "heldout.jsonl"
 
 
@@ -32,15 +33,19 @@ class NextSeed:
 
     to_label: int
     seed: int
+    """Ties with them."""
     unlabeled: int
     heldout: int
+    drops_weights: bool
+    """Whether the run's own labels had weights, which the files do not have."""
 
 
 def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Path, copies: Path) -> NextSeed:
     """Write the files of the next run's data below ``folder``.
 
     `seed/to-label.jsonl` has the pairs to label, with ``better`` empty, and says nothing of what the models prefer; `seed/labeled.jsonl`
-    has the run's own labels, `unlabeled.jsonl` the rest of the pool without labels, `heldout.jsonl` the held-out pairs.
+    has the run's own labels, `seed/ties.jsonl` its ties, `unlabeled.jsonl` the rest of the pool without labels, `heldout.jsonl` the
+    held-out pairs.
 
     Args:
         store: The run's store.
@@ -50,7 +55,7 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
         copies: An empty folder for copies; may be deleted afterwards.
 
     Raises:
-        SpecError: No loop has labelled the pool yet (``NoLabels``).
+        SpecError: No loop has labelled the pool yet (``NoLabels``), or no pair of it would be left (``PoolTooSmall``).
         StoreError: Something cannot be read, or differs from its manifest.
         OSError: ``folder`` cannot be written.
     """
@@ -60,14 +65,26 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
         raise SpecError(what, reason="NoLabels", hint="continue it with ser run until its first loop has labelled")
     parts = _fetch(store, prepared, copies, "seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet")
     chosen = _chosen(store, ledger, wanted, parts["pool.parquet"], copies)
+    pairs = pq.read_metadata(parts["pool.parquet"]).num_rows
+    if len(chosen) >= pairs:
+        what = f"all {pairs} pairs of the pool would be labelled, and none is left for self-labels"
+        raise SpecError(what, reason="PoolTooSmall", hint="name fewer --pairs")
     (folder / SEED).mkdir(parents=True)
     known = [_labeled(row) for name in ("seed.parquet", "dev.parquet") for row in _rows(parts[name])]
     return NextSeed(
         to_label=_write(folder / SEED / TO_LABEL, (_open(chosen[name]) | {"better": ""} for name in chosen)),
-        seed=_write(folder / SEED / LABELED, known),
+        seed=_write(folder / SEED / LABELED, known) + _write_ties(store, prepared, folder / SEED / TIES, copies),
         unlabeled=_write(folder / UNLABELED, (_open(row) for row in _rows(parts["pool.parquet"]) if row["id"] not in chosen)),
         heldout=_write(folder / HELDOUT, map(_labeled, _rows(parts["heldout.parquet"]))),
+        drops_weights="weights.parquet" in prepared.manifest.outputs,
     )
+
+
+def _write_ties(store: ObjectStore, prepared: StageRecord[PrepareMetrics], file: Path, copies: Path) -> int:
+    if "ties.parquet" not in prepared.manifest.outputs:
+        return 0
+    rows = _rows(_fetch(store, prepared, copies / "ties", "ties.parquet")["ties.parquet"])
+    return _write(file, ({name: row[name] for name in ("prompt", "answer_1", "answer_2")} | {"better": TIE} for row in rows))
 
 
 def _chosen(store: ObjectStore, ledger: Ledger, wanted: int, pool: Path, copies: Path) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError, StoreRefused
 from ser_core.store.port import ObjectInfo
 from ser_core.store.retry import Retry, Transient, bounded
-from ser_core.store.s3_answers import PART_MIB, Answer, meaning, no_conditional_writes, unanswered
+from ser_core.store.s3_answers import ADDRESS, PART_MIB, Answer, meaning, no_conditional_writes, unanswered
 
 PART_BYTES = PART_MIB * 1024 * 1024
 """Size of a part; S3 allows 10,000 of at least 5 MiB."""
@@ -202,6 +202,9 @@ class S3Store:
         while True:
             request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **more, **token}
             page = self._request(functools.partial(self._client.list_objects_v2, **request), f"listing {self.uri(prefix)}")
+            if not page.keys() & {"IsTruncated", "KeyCount", "Name"}:  # a page of HTML, which would pass for an empty store
+                what = f"listing {self.uri(prefix)}: the answer is no listing"
+                raise StoreRefused(what, reason="StoreMisaddressed", hint=f"this is no answer of S3: {ADDRESS}")
             yield page
             if not page.get("IsTruncated"):
                 return
@@ -224,6 +227,9 @@ class S3Store:
             request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **markers}
             list_uploads = functools.partial(self._client.list_multipart_uploads, **request)
             page = self._request(list_uploads, f"listing the uploads of {self.uri(prefix)}")
+            if not page.keys() & {"IsTruncated", "KeyCount", "Name"}:  # a page of HTML, which would pass for an empty store
+                what = f"listing {self.uri(prefix)}: the answer is no listing"
+                raise StoreRefused(what, reason="StoreMisaddressed", hint=f"this is no answer of S3: {ADDRESS}")
             yield page
             if not page.get("IsTruncated"):
                 return

@@ -100,7 +100,7 @@ def test_ctrl_c_ends_a_runner_that_only_waits(make_run, tmp_path):
     second = run.start()
     wait_for(second, "waiting for it")
     second.send_signal(signal.SIGINT)
-    second.communicate(timeout=20)
+    second.communicate(timeout=300)
     first.send_signal(signal.SIGINT)
     told = first.communicate()[0]
     assert (second.returncode, first.returncode) == (130, 130)

@@ -162,6 +162,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         pulse.silent("saving the log")
         if failure.exit_code == 1:
             traceback.print_exc()
+            log.event("traceback", text=traceback.format_exc())
         log.event("failed", reason=failure.reason, message=failure.message, hint=failure.hint)
         if store is not None:
             attempt.save_log(store, log)

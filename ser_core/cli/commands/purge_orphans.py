@@ -68,7 +68,8 @@ def storage_of(uri: str | None, endpoint: str | None, region: str | None) -> Sto
     try:
         return StorageSpec(uri=uri, endpoint=endpoint, region=region)
     except ValidationError as error:
-        told = "; ".join(f"--{problem.field}: {problem.text}" for problem in problems(error, StorageSpec))
+        option = {"uri": "storage"}
+        told = "; ".join(f"--{option.get(found.field, found.field)}: {found.text}" for found in problems(error, StorageSpec))
         raise SpecError(told, reason="InvalidOption", hint="write --storage as storage.uri of a SERRun") from error
 
 

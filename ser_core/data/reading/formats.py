@@ -176,5 +176,5 @@ def _label(fields: Mapping[str, Any], *, needed: bool) -> int | None:
         return None
     _refuse_not_finite("better", value)
     if isinstance(value, bool) or not isinstance(value, int | float | str) or value not in LABELS:
-        raise RowError("BadLabel", f"better is {str(value)[:20]!r}, expected 1 or 2")
+        raise RowError("BadLabel", f"better is {str(value)[:20]!r}, expected 1, 2 or {TIE}")
     return LABELS[value]

@@ -96,6 +96,13 @@ def test_a_deleted_manifest_is_told_as_deleted(copy, key):
     assert refused.value.reason == "ManifestDeleted"
 
 
+def test_of_a_broken_chain_the_stage_that_is_gone_is_named(copy):
+    gone = StageKey(0, StageKind.PREPARE)
+    copy.store.delete(copy.place(gone))
+    with pytest.raises(StoreError, match=f"^{gone}: .*prepare/MANIFEST.json was deleted"):
+        copy.ledger()
+
+
 def test_what_was_put_beside_the_stages_of_an_ended_run_is_not_read(copy):
     control = StageKey(0, StageKind.CONTROL_SEED_ONLY)
     full = copy.ledger().stages[StageKey(0, CONTROL)].manifest

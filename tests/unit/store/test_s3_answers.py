@@ -144,6 +144,13 @@ def test_what_is_given_up_tells_the_status(server):
     assert caught.value.reason == "StoreUnavailable"
 
 
+def test_a_web_server_that_is_glad_about_everything_is_no_empty_store(server):
+    server.answer = lambda: (200, {"Content-Type": "text/html"}, b"<html><body>welcome</body></html>")
+    with pytest.raises(StoreRefused, match="the answer is no listing") as refused:
+        list(opened(server).list(""))
+    assert refused.value.reason == "StoreMisaddressed"
+
+
 def test_a_missing_object_is_none_of_a_wrong_address(server):
     server.answer = lambda: (404, {}, xml("NoSuchKey"))
     with pytest.raises(ObjectNotFound):

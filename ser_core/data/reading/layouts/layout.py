@@ -9,6 +9,8 @@ from ser_core.data.reading.formats import TIE, Form
 from ser_core.data.reading.rows import RowError
 
 Fields = Mapping[str, Any]
+LEAST_WEIGHT, MOST_WEIGHT = 1e-9, 1e9
+"""Of a pair: what is further apart no longer adds up, and is mostly a column that means something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +56,17 @@ def by_scores(first: str, second: str) -> Callable[[Fields], Any]:
 
 
 def weight_in(column: str) -> Callable[[Fields], float | None]:
-    """The weight that a column holds. Raises `RowError` ``BadWeight`` where it is no number above zero."""
+    """The weight that a column holds; None where it holds none. Raises `RowError` ``BadWeight`` where it is no usable number."""
 
     def weight(fields: Fields) -> float | None:
         value = fields.get(column)
+        if value is None or value == "":
+            return None
         try:
-            found = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+            found = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             found = math.nan
-        if not 0 < found < math.inf:
-            raise RowError("BadWeight", f"{column} is {str(value)[:20]!r}, expected a number above 0")
-        return found
+        return _usable_weight(found, f"{column} is {str(value)[:20]!r}")
 
     return weight
 
@@ -74,9 +76,17 @@ def weight_by_scores(first: str, second: str) -> Callable[[Fields], float | None
 
     def weight(fields: Fields) -> float | None:
         one, other = number(fields, first), number(fields, second)
-        return None if one is None or other is None or not math.isfinite(one - other) else abs(one - other) or None
+        if one is None or other is None or one == other or not math.isfinite(one - other):
+            return None
+        return _usable_weight(abs(one - other), f"{first} and {second} differ by {abs(one - other):g}")
 
     return weight
+
+
+def _usable_weight(found: float, what: str) -> float:
+    if not LEAST_WEIGHT <= found <= MOST_WEIGHT:
+        raise RowError("BadWeight", f"{what}, expected a number from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
+    return found
 
 
 def number(fields: Fields, column: str) -> float | None:

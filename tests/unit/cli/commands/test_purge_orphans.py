@@ -75,7 +75,7 @@ def test_a_cluster_that_does_not_tell_which_runs_are_gone_keeps_them_all(ser, st
         (["--orphans"], "--storage"),
         ([], "one of both"),
         (["x.yaml", "--orphans", "--storage", "file:///x"], "one of both"),
-        (["--orphans", "--storage", "http://x"], "--uri"),
+        (["--orphans", "--storage", "http://x"], "--storage: "),
         (["--orphans", "--storage", "file:///x", "--older-than", "7"], "--older-than"),
     ],
 )

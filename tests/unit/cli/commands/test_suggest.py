@@ -11,7 +11,7 @@ from ser_core.api.stage import FilterMetrics, LabelMetrics, PrepareMetrics, RunI
 from ser_core.api.status import LearningStatus, StageKind
 from ser_core.data.preparing.preparation import inspect
 from ser_core.data.reading.locations import Access
-from ser_core.data.tables import Decision, FoldScores, LabeledPair, PairScores, PoolPair, write_table
+from ser_core.data.tables import Decision, FoldScores, LabeledPair, PairScores, PairWeight, PoolPair, TiedPair, write_table
 from ser_core.errors import DataError
 from ser_core.report.ledger import Ledger
 from ser_core.store.connect import connect
@@ -45,6 +45,8 @@ def run(tmp_path):
     pool = [PoolPair(name, f"open question {name}?", f"one {name}", f"two {name}", "there") for name in names]
     metrics = PrepareMetrics(found="jsonl", rows=100, seed=30, dev=10, pool=POOL, heldout=20, hidden_labels=False)
     files = {f"{side}.parquet": content for side, content in sides.items()}
+    ties = [TiedPair(f"tie{n}", f"even question {n}?", f"even {n}", f"odd {n}", "seed") for n in range(2)]
+    files |= {"ties.parquet": table(TiedPair, ties), "weights.parquet": table(PairWeight, [PairWeight("tie0", 2.0)])}
     write.stage(StageKind.PREPARE, 0, metrics, {**files, "pool.parquet": table(PoolPair, pool)})
     write.stage(StageKind.RETRAIN, 0, retrain_metrics(0.5), {})
     folds = [FoldScores(name, fold, 1.0 if name != "p07" or fold else -1.0, 0.0) for fold in range(2) for name in names]
@@ -80,7 +82,10 @@ def test_what_is_least_sure_is_to_be_labelled_and_nothing_says_what_the_models_p
     left = rows(tmp_path / "next/unlabeled.jsonl")
     assert len(left) == POOL - 5 and {row["prompt"] for row in left}.isdisjoint(row["prompt"] for row in asked)
     assert (len(rows(tmp_path / "next/seed/labeled.jsonl")), len(rows(tmp_path / "next/heldout.jsonl"))) == (40, 20)
-    assert "5 pairs to label" in ended.err and "flatters" in ended.err
+    assert {row["better"] for row in rows(tmp_path / "next/seed/ties.jsonl")} == {"tie"}
+    assert all(
+        told in ended.err for told in ("5 pairs to label", "42 pairs labelled before", "flatters", "weights of the pairs are left out")
+    )
 
 
 def test_what_it_prints_is_the_data_of_a_run_that_learns_the_new_labels(ser, run, tmp_path):
@@ -106,6 +111,11 @@ def test_a_row_that_nobody_filled_in_is_told_by_its_line(ser, run, tmp_path):
     asked.write_text("".join(lines))
     metrics = prepared(follower)
     assert metrics.dropped == {"BadLabel": 1} and any("line 1" in told for told in metrics.warnings)
+
+
+def test_a_pool_of_which_nothing_would_be_left_is_refused(ser, run, tmp_path):
+    ended = ser("suggest", run, "--pairs", POOL, "-o", tmp_path / "next")
+    assert ended.code == 10 and "name fewer --pairs" in ended.err and not (tmp_path / "next").exists()
 
 
 def test_before_a_loop_has_labelled_there_is_nothing_to_suggest(ser, stored_run, tmp_path, monkeypatch):

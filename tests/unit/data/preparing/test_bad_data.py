@@ -353,7 +353,7 @@ def labelled(values):
 
 def test_labels_of_0_and_1_are_no_labels_of_one_side(refusal):
     error = refusal(labelled([0, 1] * 40))
-    assert (error.reason, "better is '0', expected 1 or 2" in error.message) == ("BadLabel", True)
+    assert (error.reason, "better is '0', expected 1, 2 or tie" in error.message) == ("BadLabel", True)
 
 
 @pytest.mark.parametrize("values", [(1.0, 2.0), ("1.0", "2.0")])

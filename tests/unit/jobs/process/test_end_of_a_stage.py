@@ -77,6 +77,14 @@ def test_a_store_that_cannot_be_cleaned_does_not_change_the_result(stage, monkey
     assert stage(1)[1] == 0
 
 
+def test_the_stored_log_has_the_traceback_of_a_defect(stage, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "BODIES", {StageKind.LABEL: "no_such_module_of_a_test"})
+    result, code = stage(1)
+    assert (result.reason, code) == ("ModuleNotFoundError", 1)
+    (log,) = (tmp_path / "store" / FOLDER).glob("**/log.jsonl")
+    assert "Traceback (most recent call last)" in log.read_text()
+
+
 def test_only_prepare_marks_whose_the_run_is(stage, tmp_path, monkeypatch):
     monkeypatch.setenv(CLUSTER, "here")
     stage(1)
