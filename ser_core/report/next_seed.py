@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ser_core.api.stage import PrepareMetrics, StageMetrics
+from ser_core.api.stage import StageMetrics
 from ser_core.api.status import StageKind
 from ser_core.data.reading.formats import TIE
 from ser_core.errors import SpecError
@@ -63,7 +63,8 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
     if prepared is None or not ledger.filters:
         what = f"run {ledger.run.metadata.name} has labelled no pair of its pool yet: it is {ledger.run.status.phase}"
         raise SpecError(what, reason="NoLabels", hint="continue it with ser run until its first loop has labelled")
-    parts = _fetch(store, prepared, copies, "seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet")
+    ties = [name for name in ("ties.parquet",) if name in prepared.manifest.outputs]
+    parts = _fetch(store, prepared, copies, "seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet", *ties)
     chosen = _chosen(store, ledger, wanted, parts["pool.parquet"], copies)
     pairs = pq.read_metadata(parts["pool.parquet"]).num_rows
     if len(chosen) >= pairs:
@@ -73,18 +74,11 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
     known = [_labeled(row) for name in ("seed.parquet", "dev.parquet") for row in _rows(parts[name])]
     return NextSeed(
         to_label=_write(folder / SEED / TO_LABEL, (_open(chosen[name]) | {"better": ""} for name in chosen)),
-        seed=_write(folder / SEED / LABELED, known) + _write_ties(store, prepared, folder / SEED / TIES, copies),
+        seed=_write(folder / SEED / LABELED, known) + sum(_write(folder / SEED / TIES, map(_tied, _rows(parts[name]))) for name in ties),
         unlabeled=_write(folder / UNLABELED, (_open(row) for row in _rows(parts["pool.parquet"]) if row["id"] not in chosen)),
         heldout=_write(folder / HELDOUT, map(_labeled, _rows(parts["heldout.parquet"]))),
         drops_weights="weights.parquet" in prepared.manifest.outputs,
     )
-
-
-def _write_ties(store: ObjectStore, prepared: StageRecord[PrepareMetrics], file: Path, copies: Path) -> int:
-    if "ties.parquet" not in prepared.manifest.outputs:
-        return 0
-    rows = _rows(_fetch(store, prepared, copies / "ties", "ties.parquet")["ties.parquet"])
-    return _write(file, ({name: row[name] for name in ("prompt", "answer_1", "answer_2")} | {"better": TIE} for row in rows))
 
 
 def _chosen(store: ObjectStore, ledger: Ledger, wanted: int, pool: Path, copies: Path) -> dict[str, dict[str, Any]]:
@@ -127,6 +121,10 @@ def _open(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _labeled(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("prompt", "chosen", "rejected", "source")}
+
+
+def _tied(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("prompt", "answer_1", "answer_2")} | {"better": TIE}
 
 
 def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:

@@ -87,13 +87,13 @@ class CheckpointStore:
         if together and together.rank:
             self._store.put(f"{own}.json", _Record(files=parts).model_dump_json(by_alias=True).encode())
             return
-        known = self._read().checkpoints
-        whole = [checkpoint for checkpoint in known if self._files(checkpoint) is not None]
+        known = [(checkpoint, self._files(checkpoint)) for checkpoint in self._read().checkpoints]
+        whole = [checkpoint for checkpoint, stored in known if stored is not None]
         records = tuple(f"{folder}/rank-{rank}.json" for rank in range(1, together.processes)) if together else ()
         kept = (Checkpoint(step=step, files=parts, records=records), *whole[: KEPT - 1])
         self._store.put(self._index_key, _Index(checkpoints=kept).model_dump_json(by_alias=True).encode())
-        for dropped in (one for one in known if one not in kept):
-            for part in (self._files(dropped) or dropped.files).values():
+        for dropped, stored in (one for one in known if one[0] not in kept):
+            for part in (stored or dropped.files).values():
                 self._store.delete(part.key)
             for record in dropped.records:
                 self._store.delete(record)

@@ -198,17 +198,21 @@ class S3Store:
                 yield entry["Prefix"].removeprefix(self._prefix).removeprefix(prefix).rstrip("/")
 
     def _pages(self, prefix: str, **more: str) -> Iterator[Any]:
-        token: dict[str, str] = {}
+        ask = functools.partial(self._client.list_objects_v2, **more)
+        return self._listed(ask, prefix, f"listing {self.uri(prefix)}", "ContinuationToken")
+
+    def _listed(self, ask: Callable[..., Any], prefix: str, what: str, *markers: str) -> Iterator[Any]:
+        """Page by page what ``ask`` answers; ``markers`` name where the next page begins."""
+        place: dict[str, str] = {}
         while True:
-            request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **more, **token}
-            page = self._request(functools.partial(self._client.list_objects_v2, **request), f"listing {self.uri(prefix)}")
+            page = self._request(functools.partial(ask, Bucket=self._bucket, Prefix=self._prefix + prefix, **place), what)
             if not page.keys() & {"IsTruncated", "KeyCount", "Name"}:  # a page of HTML, which would pass for an empty store
-                what = f"listing {self.uri(prefix)}: the answer is no listing"
-                raise StoreRefused(what, reason="StoreMisaddressed", hint=f"this is no answer of S3: {ADDRESS}")
+                not_s3 = f"this is no answer of S3: {ADDRESS}"
+                raise StoreRefused(f"{what}: the answer is no listing", reason="StoreMisaddressed", hint=not_s3)
             yield page
             if not page.get("IsTruncated"):
                 return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            place = {marker: page[f"Next{marker}"] for marker in markers}
 
     def abandon(self, prefix: str) -> int:
         """Abort multipart uploads that nobody has finished; their parts are paid for, and no listing shows them."""
@@ -222,18 +226,8 @@ class S3Store:
         return len(uploads)
 
     def _uploads(self, prefix: str) -> Iterator[Any]:
-        markers: dict[str, str] = {}
-        while True:
-            request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **markers}
-            list_uploads = functools.partial(self._client.list_multipart_uploads, **request)
-            page = self._request(list_uploads, f"listing the uploads of {self.uri(prefix)}")
-            if not page.keys() & {"IsTruncated", "KeyCount", "Name"}:  # a page of HTML, which would pass for an empty store
-                what = f"listing {self.uri(prefix)}: the answer is no listing"
-                raise StoreRefused(what, reason="StoreMisaddressed", hint=f"this is no answer of S3: {ADDRESS}")
-            yield page
-            if not page.get("IsTruncated"):
-                return
-            markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+        what = f"listing the uploads of {self.uri(prefix)}"
+        return self._listed(self._client.list_multipart_uploads, prefix, what, "KeyMarker", "UploadIdMarker")
 
     def delete(self, key: str) -> None:
         """One DELETE. Some servers say that there is nothing to delete."""

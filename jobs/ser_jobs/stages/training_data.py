@@ -69,8 +69,7 @@ def training_data(context: StageContext) -> TrainingData:
     Raises:
         SpecError: The control `full` needs human labels of the pool, and there are none.
     """
-    found = _pairs(context)
-    return replace(found, ties=_ties(context) if found.seed else (), training=_settings(context))
+    return replace(_pairs(context), training=_settings(context))
 
 
 def _settings(context: StageContext) -> TrainingSpec:
@@ -90,7 +89,7 @@ def _pairs(context: StageContext) -> TrainingData:
     if context.spec.spec.loop.fold_count is not None:
         return _cross_fitted(context)
     if iteration == 0:
-        return TrainingData(_seed(context))
+        return _judged(context)
     pool, rule = _pool(context), context.spec.spec.loop.rule
     kept = _kept(context, InputRole.KEPT, pool)
     if rule is Rule.REFERENCE:
@@ -99,7 +98,7 @@ def _pairs(context: StageContext) -> TrainingData:
         newer = {example.id for example in kept}
         kept += [before for before in _kept(context, InputRole.KEPT_BEFORE, pool) if before.id not in newer]
         return TrainingData((), self_labeled=kept)
-    return TrainingData(_seed(context), self_labeled=kept)
+    return replace(_judged(context), self_labeled=kept)
 
 
 def starts_from(context: StageContext) -> InputRole:
@@ -130,37 +129,37 @@ def _weights(context: StageContext, name: str) -> dict[str, float]:
     return {row.id: row.weight / mean for row in rows}
 
 
-def _ties(context: StageContext) -> list[Example]:
-    """Ties of the parts that are trained on (`labeled`)."""
-    if not context.has(InputRole.PREPARED, "ties.parquet"):
-        return []
+def _judged(context: StageContext) -> TrainingData:
+    """What people have judged of the parts that are trained on (`labeled`): pairs and ties."""
     weights = _weights(context, "weights.parquet")
+    seed = [Example(one.id, one.prompt, one.chosen, one.rejected, weight=weights.get(one.id, 1.0)) for one in labeled(context)]
+    if not context.has(InputRole.PREPARED, "ties.parquet"):
+        return TrainingData(seed)
     sides = ("seed",) if context.spec.spec.loop.fold_count is None else ("seed", "dev")
-    rows = read_table(context.fetch(InputRole.PREPARED, "ties.parquet"), TiedPair)
-    return [Example(one.id, one.prompt, one.answer_1, one.answer_2, TIED, weights.get(one.id, 1.0)) for one in rows if one.side in sides]
+    rows = [one for one in read_table(context.fetch(InputRole.PREPARED, "ties.parquet"), TiedPair) if one.side in sides]
+    return TrainingData(seed, [Example(one.id, one.prompt, one.answer_1, one.answer_2, TIED, weights.get(one.id, 1.0)) for one in rows])
 
 
 def _of_control(context: StageContext) -> TrainingData:
+    data = _judged(context)
     if context.spec.stage is StageKind.CONTROL_FULL:
-        return TrainingData([*_seed(context), *_with_hidden_labels(context)])
+        return replace(data, seed=[*data.seed, *_with_hidden_labels(context)])
     if context.spec.stage is StageKind.CONTROL_PSEUDO_LABEL_ONCE:
-        return TrainingData(_seed(context), self_labeled=_with_first_labels(context))
-    return TrainingData(_seed(context))
+        return replace(data, self_labeled=_with_first_labels(context))
+    return data
 
 
 def _cross_fitted(context: StageContext) -> TrainingData:
-    seed = _seed(context)
-    groups = {example.id: example.prompt for example in seed}
-    tied = {example.id: example.prompt for example in _ties(context)}
+    data = _judged(context)
+    groups, tied = ({example.id: example.prompt for example in examples} for examples in (data.seed, data.ties))
     if context.has(InputRole.PREPARED, "groups.parquet"):
         known = {row.id: row.group for row in read_table(context.fetch(InputRole.PREPARED, "groups.parquet"), PairGroup)}
         groups, tied = ({name: known.get(name, name) for name in names} for names in (groups, tied))
     pool = _pool(context)
-    sample = _sample(pool)
+    data = replace(data, groups=groups, tied_groups=tied, sample=_sample(pool))
     if context.spec.iteration == 0:
-        return TrainingData(seed, groups=groups, tied_groups=tied, sample=sample)
-    kept, of_folds = _kept(context, InputRole.KEPT, pool), _kept_by_folds(context, pool)
-    return TrainingData(seed, self_labeled=kept, of_folds=of_folds, groups=groups, tied_groups=tied, sample=sample)
+        return data
+    return replace(data, self_labeled=_kept(context, InputRole.KEPT, pool), of_folds=_kept_by_folds(context, pool))
 
 
 def _sample(pool: Mapping[str, PoolPair]) -> list[PoolPair]:
@@ -174,11 +173,6 @@ def _kept_by_folds(context: StageContext, pool: Mapping[str, PoolPair]) -> list[
     for row in rows:
         kept[row.fold].append(_ordered(pool[row.id], row.better))
     return kept
-
-
-def _seed(context: StageContext) -> list[Example]:
-    weights = _weights(context, "weights.parquet")
-    return [Example(pair.id, pair.prompt, pair.chosen, pair.rejected, weight=weights.get(pair.id, 1.0)) for pair in labeled(context)]
 
 
 def _pool(context: StageContext) -> dict[str, PoolPair]:

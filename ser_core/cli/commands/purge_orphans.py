@@ -15,6 +15,7 @@ from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.views.output import say
 from ser_core.errors import ClusterAccessDenied, SpecError
 from ser_core.store.connect import connect
+from ser_core.store.manifest import run_prefix
 from ser_core.store.orphans import Present, RunFolder, delete_folder, run_folders, why_kept
 from ser_core.store.port import ObjectStore
 
@@ -90,5 +91,4 @@ def _delete(store: ObjectStore, orphans: list[RunFolder]) -> None:
 
 
 def _told(store: ObjectStore, folder: RunFolder) -> str:
-    run = folder.run
-    return f"{store.uri(f'{run.namespace}/{run.name}/{run.uid}')} ({folder.objects} objects, {folder.bytes / 1e6:,.1f} MB)"
+    return f"{store.uri(run_prefix(folder.run))} ({folder.objects} objects, {folder.bytes / 1e6:,.1f} MB)"

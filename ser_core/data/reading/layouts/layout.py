@@ -62,11 +62,7 @@ def weight_in(column: str) -> Callable[[Fields], float | None]:
         value = fields.get(column)
         if value is None or value == "":
             return None
-        try:
-            found = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
-            found = math.nan
-        return _usable_weight(found, f"{column} is {str(value)[:20]!r}")
+        return _usable_weight(_as_number(value), f"{column} is {str(value)[:20]!r}")
 
     return weight
 
@@ -94,10 +90,15 @@ def number(fields: Fields, column: str) -> float | None:
     value = fields.get(column)
     if value is None or value == "":
         return None
-    try:
-        found = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        found = float("nan")
+    found = _as_number(value)
     if math.isnan(found):
         raise RowError("BadLabel", f"{column} is {str(value)[:20]!r}, expected a number")
     return found
+
+
+def _as_number(value: Any) -> float:
+    """NaN where it is none."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
