@@ -28,6 +28,15 @@ def read_time(text: Time) -> datetime:
     return found
 
 
+def lasting(time: float) -> str:
+    """A duration of some seconds, in its two largest units."""
+    seconds = max(0, int(time))
+    for unit, name, smaller, smaller_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit} {name} {seconds % unit // smaller} {smaller_name}"
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
+
+
 def clip(message: str, limit: int = MESSAGE_BYTES) -> str:
     """``message`` on one line, cut to ``limit`` bytes as they stand in JSON, so that the size of the status is bounded."""
     line = " ".join("".join(character if character.isprintable() else " " for character in message).split())

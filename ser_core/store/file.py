@@ -3,9 +3,10 @@
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError
@@ -72,6 +73,15 @@ class FileStore:
         target = self._path(key)
         with _explained(target), target.open("rb") as file:
             return file.read(length)
+
+    def age(self, key: str) -> float:
+        """By the clock of the file system, as far as a file beside it can be made; else by this machine's."""
+        target = self._path(key)
+        with _explained(target), target.open("rb") as file:
+            written = os.fstat(file.fileno()).st_mtime  # of an open file: a file system of the network asks its server
+        with suppress(OSError, StoreError), self._temporary(target) as temporary:
+            return max(0.0, temporary.stat().st_mtime - written)
+        return max(0.0, time.time() - written)
 
     def upload(self, key: str, path: Path) -> None:
         """Copy a file into the store."""

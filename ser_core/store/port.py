@@ -1,7 +1,8 @@
 """The one port to the object store. Keys are relative to the store's root and have no leading slash.
 
 Only two guarantees are asked of a store: a single `create` is atomic and refuses an existing key, and a completed write
-is visible to the next read. Nothing relies on listings, ETags, modification times or conditional multipart uploads.
+is visible to the next read. Nothing relies on listings, ETags or conditional multipart uploads. On the time of a write only the lock of
+`ser run` relies (`ser_core.store.run_lock`).
 """
 
 from collections.abc import Iterator
@@ -47,6 +48,10 @@ class ObjectStore(Protocol):
 
     def beginning(self, key: str, length: int) -> bytes:
         """The first ``length`` bytes of ``key``, fewer if it has fewer. Raises `ObjectNotFound`."""
+        ...
+
+    def age(self, key: str) -> float:
+        """Seconds since ``key`` was written, both by the store's own clock. Raises `ObjectNotFound`."""
         ...
 
     def upload(self, key: str, path: Path) -> None:

@@ -7,6 +7,8 @@ import ssl
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -152,6 +154,14 @@ class S3Store:
     def beginning(self, key: str, length: int) -> bytes:
         """One ranged GET."""
         return self._read(key, f"bytes=0-{length - 1}")
+
+    def age(self, key: str) -> float:
+        """One HEAD: the answer bears the moment of the write and that of the answer."""
+        answer = self._call("head_object", key)
+        said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        now = parsedate_to_datetime(said) if said else datetime.now(UTC)
+        written: datetime = answer["LastModified"]
+        return max(0.0, (now - written).total_seconds())
 
     def upload(self, key: str, path: Path) -> None:
         """One PUT for a small file, else parallel parts; an upload that fails is aborted, so that no parts are left to be paid for."""

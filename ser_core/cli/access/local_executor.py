@@ -58,14 +58,13 @@ class LocalExecutor:
     """Starts, stops and observes stage processes. Use as a context manager: leaving it ends what still runs.
 
     Args:
-        lock: Descriptor of the run's lock. The server and the stages inherit it, so a second `ser run` waits until all of them are gone.
         run: Short name of the run, the same for each `ser run` of it: who holds the lock removes the folders that killed ones left.
     """
 
-    def __init__(self, lock: int, run: str) -> None:
-        self._lock = lock
+    def __init__(self, run: str) -> None:
         self._prefix = f"ser-run-{run}-"
         self._processes: dict[str, _Process] = {}
+        self._numbers: dict[str, int] = {}
         self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def __enter__(self) -> Self:
@@ -78,7 +77,6 @@ class LocalExecutor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                pass_fds=(self._lock,),
                 start_new_session=True,  # Ctrl-C reaches ser run alone, which then stops the stages in order
                 env=_SERVER_ENVIRONMENT | os.environ,
             )
@@ -94,6 +92,11 @@ class LocalExecutor:
             self._server.kill()
             self._server.wait()
         self._folder.cleanup()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Numbers of the processes that still work for the run when `ser run` is killed: the server and its stages."""
+        return (self._server.pid, *self._numbers.values())
 
     def observe(self) -> tuple[ObservedAttempt, ...]:
         """Every attempt that was started here, as it stands now."""
@@ -180,7 +183,10 @@ class LocalExecutor:
     def _take(self, message: dict[str, Any]) -> None:
         if "closed" in message:
             raise self._server_ended()
+        if "started" in message:
+            self._numbers[message["started"]] = message["pid"]
         if "ended" in message:
+            self._numbers.pop(message["ended"], None)
             process, now = self._processes[message["ended"]], datetime.now(UTC)
             attempt = replace(
                 process.attempt,

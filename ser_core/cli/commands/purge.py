@@ -7,6 +7,7 @@ import typer
 
 from ser_core.api.status import Phase
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.runner import look
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.commands.purge_orphans import purge_orphans, storage_of
@@ -17,6 +18,7 @@ from ser_core.store.followers import followers
 from ser_core.store.port import ObjectStore
 from ser_core.store.purge import Stored, Together, refuse_followed, stored
 from ser_core.store.purge import purge as purge_run
+from ser_core.store.run_lock import STALE_SECONDS
 from ser_core.store.run_object import load_run, run_key
 
 RunFiles = Annotated[
@@ -81,10 +83,20 @@ def _tell(store: ObjectStore, namespace: str, name: str, found: Stored, together
         say(f"nothing is stored under {folder}")
         return
     refuse_followed(store, namespace, name, together)
+    _refuse_while_carried_out(store, namespace, name)
     run = load_run(store, namespace, name)
     if run is not None and run.status.phase in (Phase.RUNNING, Phase.QUEUED, Phase.WAITING):
-        print_warning(f"run {namespace}/{name} has not ended; stop its ser run first")
+        print_warning(f"run {namespace}/{name} has not ended, though no ser run works on it now")
     say(f"{found.objects} objects, {found.bytes / 1e6:,.1f} MB under {folder}")
+
+
+def _refuse_while_carried_out(store: ObjectStore, namespace: str, name: str) -> None:
+    seen = look(store, namespace, name)
+    if seen is not None and seen.alive:
+        wait = "" if seen.here else f"; one that was killed counts as ended {STALE_SECONDS:.0f} s after its last sign"
+        raise SpecError(
+            f"{seen.told}, works on {namespace}/{name}", reason="RunIsCarriedOut", hint=f"end it first, by Ctrl-C or SIGTERM{wait}"
+        )
 
 
 def _confirmed() -> bool:

@@ -1,17 +1,11 @@
 """`ser run`: carry a SERRun out on this machine, with the planner and the stages that a cluster uses."""
 
-import contextlib
-import fcntl
-import hashlib
 import os
 import signal
-import tempfile
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 import typer
 
@@ -20,6 +14,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.stage import RunIdentity, StageResult
 from ser_core.api.status import Outcome, Phase, StageStatus
 from ser_core.cli.access.local_executor import LocalExecutor
+from ser_core.cli.access.runner import Held, locked
 from ser_core.cli.access.saved_run import SavedRun
 from ser_core.cli.access.serrun_file import located, read_serrun
 from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile
@@ -77,21 +72,29 @@ def run_file(path: Path, display: Display) -> int:
     Raises:
         SpecError: The file is wrong, or an immutable field differs from what the run started with.
         StoreError: The store cannot be used.
+        SERError: Another `ser run` has taken the run over, since this one was frozen (reason `LockLost`).
     """
     wanted = read_serrun(path)
-    store = connect(wanted.spec.storage)
+    store, soon = connect(wanted.spec.storage), connect(wanted.spec.storage, SOON)
     interruption = Interruption()
-    with locked(store.uri(f"{wanted.metadata.namespace}/{wanted.metadata.name}"), display) as lock:
+    with located(path):
+        found = _stored(soon, wanted, path)
+    if found is not None and _is_over(found):
+        return _ended_before(found, display)
+    if found is None:
+        _tell_of_a_new_folder(wanted)
+    with locked(
+        soon, connect(wanted.spec.storage, AT_ONCE), wanted.metadata.namespace, wanted.metadata.name, display.warn, f"ser run {path}"
+    ) as lock:
         for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
             signal.signal(number, interruption.handle)
         with located(path):
-            run = _adopt(connect(wanted.spec.storage, SOON), wanted, path)
-        if run.status.has_ended and reopened(run, datetime.now(UTC)) is None:
-            display.ended_before(run)
-            return _exit_code(run)
-        with LocalExecutor(lock.fileno(), Path(lock.name).stem[:12]) as executor, display:
+            run = _stored(soon, wanted, path) or _begun(soon, wanted)
+        if _is_over(run):  # by the one that was waited for
+            return _ended_before(run, display)
+        with LocalExecutor(run.metadata.uid[:12]) as executor, display:
             saved = SavedRun(connect(wanted.spec.storage, AT_ONCE, stands=True), display.warn)
-            run = _drive(run, path, store, saved, executor, display, interruption)
+            run = _drive(run, path, store, saved, executor, display, interruption, lock)
         interrupted = interruption.number is not None and not run.status.has_ended
         if interrupted:
             run = _explain_interruption(run, path, saved)
@@ -116,11 +119,13 @@ def _drive(
     executor: LocalExecutor,
     display: Display,
     interruption: Interruption,
+    lock: Held,
 ) -> SERRun:
     before = ended_attempts(run, store)
     threads = len(os.sched_getaffinity(0))
     read_at = path.stat().st_mtime_ns
     while True:
+        lock.keep(executor.numbers)
         if path.exists() and path.stat().st_mtime_ns != read_at:
             read_at = path.stat().st_mtime_ns
             run = _reread(run, path, display)
@@ -169,17 +174,11 @@ def _taken_away(run: SERRun, stage: StageStatus, store: ObjectStore) -> Observed
     )
 
 
-def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
-    """The run that stands in the store with the mutable fields of the file, or a new one."""
+def _stored(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun | None:
+    """The run that stands in the store, with the mutable fields of the file; None: it was never begun."""
     run = load_run(store, wanted.metadata.namespace, wanted.metadata.name)
     if run is None:
-        folder = folder_of(wanted.spec.storage)
-        if folder is not None and not folder.is_dir():
-            say(f"storage.uri: {folder} does not exist, and is made for a new run")
-        metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
-        if wanted.spec.from_ is not None:  # a run that nobody has would otherwise end this one for good
-            find_leader(store, RunIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), wanted.spec.from_.run)
-        run = create_run(store, SERRun(metadata=metadata, spec=wanted.spec))
+        return None
     wanted = _as_stored(run, wanted)
     changes = forbidden_changes(run.spec, wanted.spec, run.status)
     if changes:
@@ -190,6 +189,20 @@ def _adopt(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun:
             hint=f"to begin anew: ser purge {path}; to keep the old run: write another storage.uri or metadata.name",
         )
     return _with_spec(run, wanted)
+
+
+def _begun(store: ObjectStore, wanted: SERRun) -> SERRun:
+    """A new run."""
+    metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
+    if wanted.spec.from_ is not None:  # a run that nobody has would otherwise end this one for good
+        find_leader(store, RunIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), wanted.spec.from_.run)
+    return create_run(store, SERRun(metadata=metadata, spec=wanted.spec))
+
+
+def _tell_of_a_new_folder(wanted: SERRun) -> None:
+    folder = folder_of(wanted.spec.storage)
+    if folder is not None and not folder.is_dir():
+        say(f"storage.uri: {folder} does not exist, and is made for a new run")
 
 
 def _as_stored(run: SERRun, wanted: SERRun) -> SERRun:
@@ -215,22 +228,17 @@ def _reread(run: SERRun, path: Path, display: Display) -> SERRun:
         return run
 
 
-@contextlib.contextmanager
-def locked(run_uri: str, display: Display) -> Iterator[IO[bytes]]:
-    """Hold the lock of a run on this machine; wait for the processes of an earlier `ser run` that are still ending."""
-    folder = Path(tempfile.gettempdir(), f"ser-locks-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with (folder / f"{hashlib.sha256(run_uri.encode()).hexdigest()[:32]}.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            display.warn(f"another ser run of {run_uri} is working or ending; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock
-
-
 def _live(executor: LocalExecutor) -> bool:
     return any(attempt.state == "running" for attempt in executor.observe())
+
+
+def _is_over(run: SERRun) -> bool:
+    return run.status.has_ended and reopened(run, datetime.now(UTC)) is None
+
+
+def _ended_before(run: SERRun, display: Display) -> int:
+    display.ended_before(run)
+    return _exit_code(run)
 
 
 def _exit_code(run: SERRun) -> int:

@@ -10,8 +10,10 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.runner import look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, standard_output
+from ser_core.cli.views.runner_line import runner_line
 from ser_core.cli.views.status_view import Details, status_view
 from ser_core.errors import ClusterError, StoreError
 
@@ -82,7 +84,10 @@ def _look_again(stored: StoredRun, target: str, place: Place) -> StoredRun:
 
 def _view(stored: StoredRun, *, verbose: bool) -> RenderableType:
     details = Details()
-    if verbose and stored.cluster is not None:
+    if stored.cluster is None:
+        metadata = stored.run.metadata
+        details = Details(runner=runner_line(stored.run, look(stored.store, metadata.namespace, metadata.name), stored.target))
+    elif verbose:
         uid = stored.run.metadata.uid
         details = Details(tuple(stored.cluster.pods(uid)), tuple(stored.cluster.events(uid)))
     return status_view(stored.run, datetime.now(UTC), details, verbose=verbose)

@@ -1,7 +1,7 @@
 """`ser why`: why a run is in its current state, in three lines: cause, evidence, fix."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +10,11 @@ from rich.text import Text
 from ser_core.api.serrun import CPU_TOKENS_PER_BATCH, Rule, SERRun, SERRunSpec
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.runner import Seen, look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
 from ser_core.cli.views.remedies import Remedy, Then, remedy_of
+from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 
@@ -41,6 +43,9 @@ def why(
     """
     stored = open_run(run, Place(namespace, context, kubeconfig))
     told = explain(stored.run, _events(stored), datetime.now(UTC), stored.target, on_cluster=stored.cluster is not None)
+    if stored.cluster is None:
+        metadata = stored.run.metadata
+        told = carried_out(told, stored.run, look(stored.store, metadata.namespace, metadata.name), stored.target)
     if output is not Format.TEXT:
         print_data(asdict(told), output)
         return
@@ -54,6 +59,14 @@ def why(
 
 def _events(stored: StoredRun) -> Sequence[Mapping[str, Any]]:
     return () if stored.cluster is None else stored.cluster.events(stored.run.metadata.uid)
+
+
+def carried_out(told: Why, run: SERRun, seen: Seen | None, target: str) -> Why:
+    """The answer for a run of this machine, with who works on it. Pure."""
+    if is_left(run, seen):
+        return Why("the run stopped without ending", f"{left_by(seen)}; before: {told.evidence}", f"go on: ser run {target}")
+    line = runner_line(run, seen, target)
+    return replace(told, evidence=f"{told.evidence}; {line}") if line else told
 
 
 def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, target: str, *, on_cluster: bool) -> Why:
@@ -77,15 +90,13 @@ def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, tar
     reason = next((condition.reason for condition in status.conditions if condition.type == "Ready"), status.conditions[0].reason)
     failed = _last_failure(status)
     if reason == "Running":
-        return _running(status, failed, now, target, on_cluster=on_cluster)
+        return _running(status, failed, now, target)
     if reason == "Pausing" and failed is not None:
         remedy = remedy_of(failed.reason, failed.exit_code)
         return Why(f"{remedy.cause}; the next attempt begins by itself", status.message, _filled(remedy, run, on_cluster=on_cluster))
     exit_code = failed.exit_code if failed is not None and status.phase is Phase.FAILED else None
     remedy = remedy_of(reason, exit_code)
     fix = _filled(remedy, run, on_cluster=on_cluster)
-    if reason == "Stopping" and not on_cluster:
-        fix += f"; if no ser run is working, it was ended: ser run {target} goes on"
     return Why(remedy.cause, f"{reason}: {status.message}", f"{fix}{_then(run, target, remedy.then, on_cluster=on_cluster)}")
 
 
@@ -127,7 +138,7 @@ def _completed(run: SERRun) -> Why:
     return Why(cause, status.message, fix)
 
 
-def _running(status: SERRunStatus, failed: StageStatus | None, now: datetime, target: str, *, on_cluster: bool) -> Why:
+def _running(status: SERRunStatus, failed: StageStatus | None, now: datetime, target: str) -> Why:
     live = live_attempt(status)
     if live is None:
         return Why("nothing is wrong: the next stage is being started", status.message, f"watch it: ser status {target} --watch")
@@ -137,8 +148,7 @@ def _running(status: SERRunStatus, failed: StageStatus | None, now: datetime, ta
         since += f", {progress.percent} % ({progress.step:,} of {progress.total:,} {progress.unit})"
     if failed is not None and key_of(failed) == key_of(live):
         since += f"; attempt {failed.attempt} ended with {failed.reason}: {failed.message}"
-    local = "; if no ser run is working, the machine was interrupted: the same ser run goes on"
-    return Why("nothing is wrong: a stage is running", since, f"watch it: ser status {target} --watch{'' if on_cluster else local}")
+    return Why("nothing is wrong: a stage is running", since, f"watch it: ser status {target} --watch")
 
 
 def _last_failure(status: SERRunStatus) -> StageStatus | None:

@@ -15,7 +15,7 @@ from ser_core.api.status import Condition, Outcome, Phase, SERRunStatus, StageSt
 from ser_core.cli.views.evolution_view import cut_line, interval
 from ser_core.cli.views.policy_line import policy_line
 from ser_core.loop.deciding.stages import key_of, live_attempt
-from ser_core.loop.text import read_time
+from ser_core.loop.text import lasting, read_time
 
 PHASE_STYLES = {
     Phase.COMPLETED: "bold green",
@@ -40,10 +40,11 @@ LAST_EVENTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a cluster knows of a run beside the run itself."""
+    """What is known of a run beside the run itself: on a cluster pods and events, else who works on it."""
 
     pods: tuple[Mapping[str, Any], ...] = ()
     events: tuple[Mapping[str, Any], ...] = ()
+    runner: str = ""
 
 
 def status_view(run: SERRun, now: datetime, details: Details = Details(), *, verbose: bool = False) -> RenderableType:
@@ -52,12 +53,12 @@ def status_view(run: SERRun, now: datetime, details: Details = Details(), *, ver
     Args:
         run: The run.
         now: For what goes on.
-        details: Pods and events of the run.
+        details: What is known beside it.
         verbose: All conditions and attempts instead of those that matter.
     """
     status = run.status
     sections: list[RenderableType] = [Text(f"SERRun {run.metadata.namespace}/{run.metadata.name}", style="bold")]
-    sections += [_line(name, value) for name, value in _facts(run, now)]
+    sections += [_line(name, value) for name, value in _facts(run, now, details.runner)]
     conditions = [condition for condition in status.conditions if verbose or condition.status == "True"]
     if conditions:
         sections += [_title("Conditions"), _conditions(conditions, status)]
@@ -83,8 +84,8 @@ def beside(name: str, value: Text, cells: int = NAME_CELLS, style: str = "dim") 
 
 
 def _line(name: str, value: Text) -> RenderableType:
-    """A line that is not broken, so that a URI can be copied; only the message is wrapped."""
-    if name == "message":
+    """A line that is not broken, so that a URI can be copied; only sentences are wrapped."""
+    if name in ("message", "by"):
         return beside(name, value)
     return Text.assemble((f"{name:<{NAME_CELLS}}", "dim"), value, no_wrap=True, overflow="ignore")
 
@@ -93,11 +94,13 @@ def _title(name: str) -> Text:
     return Text(f"\n{name}", style="bold")
 
 
-def _facts(run: SERRun, now: datetime) -> Iterable[tuple[str, Text]]:
+def _facts(run: SERRun, now: datetime, runner: str) -> Iterable[tuple[str, Text]]:
     status, loop = run.status, run.spec.loop
     yield "phase", Text(status.phase.value, style=PHASE_STYLES.get(status.phase, ""))
     if status.message:
         yield "message", Text(status.message)
+    if runner:
+        yield "by", Text(runner)
     if status.waiting_since and status.phase in (Phase.QUEUED, Phase.WAITING):
         yield "waiting", Text(f"for {elapsed(status.waiting_since, None, now)}, since {status.waiting_since}")
     yield from _live(status, now)
@@ -113,7 +116,7 @@ def _facts(run: SERRun, now: datetime) -> Iterable[tuple[str, Text]]:
         yield "time", Text(f"{status.started_at}{end} ({taken}{' so far' if not end else ''})")
     if run.spec.active_deadline is not None:
         counted = status.counted.admitted_seconds if status.counted is not None else 0.0
-        yield "deadline", Text(f"stages ran for {_lasting((status.admitted_seconds or 0.0) + counted)} of {run.spec.active_deadline}")
+        yield "deadline", Text(f"stages ran for {lasting((status.admitted_seconds or 0.0) + counted)} of {run.spec.active_deadline}")
     if status.gpu_hours or run.spec.budget is not None:
         allowed = "" if run.spec.budget is None else f" of {run.spec.budget.gpu_hours:g}"
         yield "GPU-hours", Text(f"{status.gpu_hours:.2f}{allowed}")
@@ -190,17 +193,9 @@ def event_time(event: Mapping[str, Any]) -> str:
 def elapsed(begin: str, end: str | None, now: datetime) -> str:
     """Time between two moments, or up to ``now``, in its two largest units; `an unknown time` where a status holds no moments."""
     try:
-        return _lasting(((read_time(end) if end else now) - read_time(begin)).total_seconds())
+        return lasting(((read_time(end) if end else now) - read_time(begin)).total_seconds())
     except ValueError:
         return "an unknown time"
-
-
-def _lasting(time: float) -> str:
-    seconds = max(0, int(time))
-    for unit, name, smaller, smaller_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
-        if seconds >= unit:
-            return f"{seconds // unit} {name} {seconds % unit // smaller} {smaller_name}"
-    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
 def shown_p(value: float) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import yaml
 from controlplane.faults.scenario import SPEC
 from ser_core import errors
 from ser_core.api.status import SERRunStatus
+from ser_core.cli.access.runner import this_process
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.app import EXIT_USAGE
 from ser_core.cli.commands.run import EXIT_SUSPENDED
@@ -158,6 +160,19 @@ def test_purge_warns_of_a_run_that_goes_on(ser, writable_run):
     file = next(writable_run.folder.rglob("run.json"))
     file.write_text(file.read_text().replace('"Completed"', '"Running"', 1))
     assert "has not ended" in ser("purge", writable_run.file, stdin="n\n").err
+
+
+def test_a_run_that_a_ser_run_works_on_is_told_and_not_purged(ser, writable_run):
+    file = next(writable_run.folder.rglob("run.json"))
+    file.write_text(file.read_text().replace('"Completed"', '"Running"', 1))
+    assert "by            no ser run works on it; ser run" in ser("status", writable_run.file).out
+    assert "the run stopped without ending" in ser("why", writable_run.file).out
+    file.with_name("LOCK.json").write_bytes(this_process().model_dump_json(by_alias=True).encode())
+    refused = ser("purge", writable_run.file, "--yes")
+    assert (refused.code, "works on default/small" in refused.err, file.exists()) == (10, True, True)
+    told = f"ser run on {this_process().host}, process {os.getpid()}, last seen 0 s ago"
+    assert f"by            {told}" in ser("status", writable_run.file).out
+    assert f"; {told}" in ser("why", writable_run.file).out
 
 
 def test_export_to_a_place_that_cannot_be_written_is_an_error(ser, stored_run, tmp_path):

@@ -24,6 +24,8 @@ def store(tmp_path, api):
         mark_owner(store, run, cluster_identity(PEM))
         store.put(f"lab/{name}/{uid}/iter-0000/prepare/MANIFEST.json", b"{}")
     store.put("lab/local/u-3/model", b"")
+    for name in ("local", "lives"):
+        store.put(f"lab/{name}/LOCK.json", b"{}")
     api.answers[api.runs()] = {"items": [{"metadata": {"name": "lives", "uid": "u-2"}, "spec": {}}]}
     for path in (tmp_path / "store").rglob("*"):
         os.utime(path, (0, 0))
