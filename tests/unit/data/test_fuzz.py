@@ -8,8 +8,9 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as some
+from odd.serruns import some as some_of
 from unit.data.reading.layouts.test_public_sets import SETS
 
 from ser_core.data.preparing.validation import check_pair
@@ -17,8 +18,6 @@ from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, rea
 from ser_core.data.reading.readers import detect, read_rows
 from ser_core.data.reading.rows import DataFile, Row, RowError
 from ser_core.errors import DataError
-
-FEW = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 words = some.text(max_size=12) | some.sampled_from(
     ["Human:", "\n\nHuman: a\n\nAssistant: b", "System: x", "[{'role': 1}]", '[{"role": "user"}]', "tie", "1"]
@@ -33,7 +32,7 @@ values = some.recursive(
 )
 
 
-@FEW
+@some_of(30)
 @given(some.sampled_from(sorted(SETS)), some.dictionaries(some.sampled_from(sorted(USED_COLUMNS)), values, max_size=6))
 def test_a_row_with_any_values_makes_pairs_or_says_why_not(name, odd):
     row = {**SETS[name][0], **odd}
@@ -84,7 +83,7 @@ def read(path):
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-@FEW
+@some_of(30)
 @given(rows=tables)
 def test_what_was_written_is_read(tmp_path, name, rows):
     (tmp_path / name).write_bytes(WRITTEN[name](rows))
@@ -92,7 +91,7 @@ def test_what_was_written_is_read(tmp_path, name, rows):
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-@FEW
+@some_of(30)
 @given(rows=tables, place=some.floats(0, 1), odd=some.binary(max_size=6), cut=some.booleans())
 def test_a_damaged_file_is_read_or_refused(tmp_path, name, rows, place, odd, cut):
     content = WRITTEN[name](rows)
