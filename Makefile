@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults odd attack skew scale binaries check generated bench peers vllm image-packages images release publish clean
+.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults odd locks attack skew scale binaries check generated bench peers vllm image-packages images release publish clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,11 @@ faults: $(INSTALLED) binaries ## Everything that can go wrong with a run on a cl
 
 odd: $(INSTALLED) binaries ## ODD_EXAMPLES=5000 odd SERRuns of each kind, new ones every time: about an hour
 	SER_ODD_EXAMPLES=$(or $(ODD_EXAMPLES),5000) $(BIN)/python -m pytest --timeout=0 tests/unit/odd tests/e2e/test_odd_serruns.py
+
+locks: $(INSTALLED) ## Write locks/ anew: what is installed in the images, with the digests of all files, from constraints.txt
+	test -x build/uv/bin/uv || $(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet uv==0.13.9
+	PYTHONPATH=tests $(BIN)/python -m release.locks build/uv/bin/uv
 
 attack: $(INSTALLED) binaries ## Every attack of docs/security.md that needs no cluster, ATTACK_EXAMPLES=300 of what is made at random, counted by kind
 	SER_ODD_EXAMPLES=$(or $(ATTACK_EXAMPLES),300) PYTHONPATH=tests $(BIN)/python -m attack

@@ -11,7 +11,7 @@ from images.context import VERSION
 from images.debian import machine
 from release.build import build, builder, look
 from release.chart import package
-from release.files import archive_name, write_bill, write_checksums
+from release.files import archive_name, write_base, write_bill, write_checksums
 from release.publish import publish
 from release.shipped import OPERATOR, STAGES
 
@@ -31,7 +31,7 @@ def check_images(arguments: argparse.Namespace) -> None:
     """Build both images for this machine, see that they start, and throw them away."""
     for image in (OPERATOR, STAGES):
         with builder(arguments.output) as one:
-            print(build(one, image, machine(), arguments.bases), look(one, image), sep="; ", flush=True)
+            print(build(one, image, machine(), arguments.bases).told, look(one, image), sep="; ", flush=True)
 
 
 def make(arguments: argparse.Namespace) -> None:
@@ -43,10 +43,12 @@ def make(arguments: argparse.Namespace) -> None:
     wanted += [(STAGES, "linux/amd64")] if arguments.stages else []
     for image, platform in wanted:
         with builder(arguments.output) as one:
-            print(build(one, image, platform, arguments.bases), look(one, image), sep="; ", flush=True)
+            built = build(one, image, platform, arguments.bases)
+            print(built.told, look(one, image), sep="; ", flush=True)
             archive = arguments.output / archive_name(image, platform)
             one.save(image.tagged, archive)
         write_bill(archive)
+        write_base(archive, built.base)
     package(arguments.output)
     write_checksums(arguments.output)
     for path in sorted(arguments.output.iterdir()):

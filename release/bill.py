@@ -6,6 +6,7 @@ as a library linked into a wheel, has no name of its own there.
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import PurePosixPath
 from typing import Any
@@ -51,12 +52,22 @@ def _system(files: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _python(files: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
-    for fields in _headers(content.decode() for path, content in sorted(files.items()) if path.endswith("METADATA")):
+    for content in (content.decode() for path, content in sorted(files.items()) if path.endswith("METADATA")):
+        fields = HeaderParser().parsestr(content)
         name = fields["Name"].lower().replace("_", "-")
         component = _component(name, fields["Version"], f"pkg:pypi/{quote(name)}@{quote(fields['Version'], safe='')}")
-        if licence := fields.get("License-Expression"):
-            component["licenses"] = [{"expression": licence}]
+        if licences := _licences(fields):
+            component["licenses"] = licences
         yield component
+
+
+def _licences(fields: Message) -> list[dict[str, Any]]:
+    """What a package says of its licence: an expression, or in its own words."""
+    if expression := fields.get("License-Expression"):
+        return [{"expression": expression}]
+    named = [one.rpartition(" :: ")[2] for one in fields.get_all("Classifier") or () if one.startswith("License :: ")]
+    own = (fields.get("License") or "").splitlines()[:1]
+    return [{"license": {"name": name}} for name in named or own if name]
 
 
 def _component(name: str, version: str, purl: str) -> dict[str, Any]:

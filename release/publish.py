@@ -4,10 +4,10 @@ import re
 import tempfile
 from pathlib import Path
 
-from images.builder import Builder
+from images.builder import Builder, CannotBuild
 from images.context import VERSION
 from release.chart import helm
-from release.files import DIGESTS, archives
+from release.files import BASES, DIGESTS, archives, without_digest
 
 _LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost)(:\d+)?(/|$)")
 
@@ -21,7 +21,12 @@ def publish(output: Path, registry: str) -> list[str]:
 
     Returns:
         References by digest, which is what is to be signed and deployed.
+
+    Raises:
+        CannotBuild: An image's base is not known by a digest.
     """
+    if (free := without_digest(output)) and not _LOOPBACK.match(registry):
+        raise CannotBuild(f"{BASES} has no digest of the base of {', '.join(free)}: make release BASES=registry")
     pushed = [_push_images(output, registry, name) for name in archives(output)]
     pushed.append(_push_chart(output / f"ser-operator-{VERSION}.tgz", f"{registry}/charts"))
     (output / DIGESTS).write_text("".join(f"{one}\n" for one in pushed))

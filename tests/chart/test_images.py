@@ -31,7 +31,7 @@ def jobs(tmp_path_factory):
             (packages / entry.name).symlink_to(entry)
 
     def link(command):
-        if "--constraint" in command:
+        if "LOCK" in command:
             (site,) = (root / "opt" / "ser").glob("lib/python*/site-packages")
             (site / "packages.pth").write_text(f"{packages}\n")
 

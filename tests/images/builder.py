@@ -1,6 +1,7 @@
 """buildah, with a storage of its own that is gone when its folder is."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,11 @@ def obstacle() -> str | None:
         if missing
         else None
     )
+
+
+def without_tag(reference: str) -> str:
+    """The name of an image, with its registry."""
+    return re.sub(r"(@sha256:[0-9a-f]+|:[^:/]+)$", "", reference)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,19 @@ class Builder:
         written = self.folder / "digest"
         self._buildah("manifest", "push", "--all", f"--tls-verify={str(tls).lower()}", f"--digestfile={written}", name, f"docker://{name}")
         return written.read_text().strip()
+
+    def pinned(self, reference: str, platform: str, tls: bool = True) -> str:
+        """An image of a registry by the digest that it has there on a platform. It is fetched.
+
+        Raises:
+            CannotBuild: The registry does not tell it.
+            subprocess.CalledProcessError: There is no such image, or the registry cannot be reached.
+        """
+        self._buildah("pull", "--quiet", f"--platform={platform}", f"--tls-verify={str(tls).lower()}", f"docker://{reference}")
+        digest = self._buildah("inspect", "--type=image", "--format={{.FromImageDigest}}", reference).strip()
+        if not re.fullmatch("sha256:[0-9a-f]{64}", digest):
+            raise CannotBuild(f"{reference} has no digest: {digest!r}")
+        return f"{without_tag(reference)}@{digest}"
 
     def size(self, name: str) -> str:
         """Of an image's files, as people read it."""

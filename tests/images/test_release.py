@@ -1,6 +1,7 @@
 """A release is made as files and published to a registry on loopback; what the workflow runs is what was tested."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -13,14 +14,15 @@ from chart.dockerfile import ROOT
 
 from controlplane.plane.build import cache_folder
 from images import operator_image
-from images.builder import Builder, CannotBuild
+from images.builder import Builder, CannotBuild, without_tag
 from images.context import VERSION
 from images.debian import machine
 from images.registry import registry
 from release import __main__ as command
 from release import build, layers
 from release.chart import helm
-from release.files import CHECKSUMS, DIGESTS, archive_name
+from release.files import BASES, CHECKSUMS, DIGESTS, archive_name, write_base
+from release.publish import publish
 from release.shipped import OPERATOR, STAGES
 
 pytestmark = pytest.mark.timeout(1800)
@@ -48,7 +50,7 @@ def release(can_build, tmp_path_factory):
         dockerfile = builder.folder / "Dockerfile"
         dockerfile.write_text(f"FROM oci-archive:{kept}\n")
         builder.build(dockerfile, builder.folder, image.tagged)
-        return image.name
+        return build.Built("Debian trixie", image.name)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "build", take_kept)
@@ -61,9 +63,9 @@ def release(can_build, tmp_path_factory):
 
 def test_a_release_has_image_chart_bill_and_checksums(release):
     image, chart = f"{archive_name(OPERATOR, machine())}", f"ser-operator-{VERSION}.tgz"
-    assert {path.name for path in release.iterdir()} == {image, chart, image.replace(".oci.tar", ".cdx.json"), CHECKSUMS}
+    assert {path.name for path in release.iterdir()} == {image, chart, image.replace(".oci.tar", ".cdx.json"), BASES, CHECKSUMS}
     checked = subprocess.run(["sha256sum", "--check", CHECKSUMS], cwd=release, capture_output=True, text=True, check=True)
-    assert checked.stdout.count(": OK") == 3
+    assert checked.stdout.count(": OK") == 4
 
 
 def test_the_bill_names_what_the_operator_is_made_of(release):
@@ -98,6 +100,40 @@ def _manifest(address, name, reference):
     asked = urllib.request.Request(f"http://{address}/v2/{name}/manifests/{reference}", headers={"Accept": accepted})
     with urllib.request.urlopen(asked, timeout=30) as answer:
         return json.load(answer)
+
+
+def test_a_release_whose_bases_have_no_digest_is_not_published(tmp_path):
+    archives = [tmp_path / archive_name(OPERATOR, platform) for platform in ("linux/amd64", "linux/arm64")]
+    for archive in archives:
+        archive.touch()
+    write_base(archives[0], f"docker.io/library/python@sha256:{'0' * 64}")
+    write_base(archives[1], "docker.io/library/python:3.12-slim")
+    with pytest.raises(CannotBuild, match=rf"no digest of the base of {archives[1].name}: make release BASES=registry"):
+        publish(tmp_path, "registry.example/ser")
+
+
+@pytest.mark.parametrize("image", [OPERATOR, STAGES], ids=lambda image: image.name)
+def test_an_image_is_built_on_the_digest_that_its_base_has_in_the_registry(image, monkeypatch, tmp_path):
+    given = {}
+    monkeypatch.setattr(build.shutil, "disk_usage", lambda folder: SimpleNamespace(free=99e9))
+    monkeypatch.setattr(Builder, "pinned", lambda self, reference, platform: f"{without_tag(reference)}@sha256:{'0' * 64}")
+    monkeypatch.setattr(Builder, "build", lambda self, dockerfile, root, name, arguments, options: given.update(arguments))
+    built = build.build(Builder(tmp_path), image, "linux/amd64", "registry")
+    assert given == {image.base: built.base}
+    assert re.fullmatch(r"docker\.io/[a-z/]+@sha256:0{64}", built.base)
+
+
+def test_the_digest_of_a_base_is_that_of_its_platform_in_the_registry(can_build, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    for name in ("maker", "taker", "registry"):
+        (tmp_path / name).mkdir()
+    maker, archive = Builder(tmp_path / "maker"), tmp_path / "tiny.tar"
+    maker.build(tmp_path / "Dockerfile", tmp_path, "localhost/tiny:1")
+    maker.save("localhost/tiny:1", archive)
+    with registry(tmp_path / "registry", cache_folder() / "images") as address:
+        maker.publish([archive], f"{address}/tiny:1", tls=False)
+        found = Builder(tmp_path / "taker").pinned(f"{address}/tiny:1", machine(), tls=False)
+    assert found == f"{address}/tiny@{layers.digest(archive)}"
 
 
 def test_a_tag_of_another_version_makes_no_release(capsys, monkeypatch, tmp_path):
