@@ -73,7 +73,7 @@ def _current(store: ObjectStore, namespace: str, name: str) -> str | None:
     """UID of the run that `ser run` keeps under a name, whatever version wrote the rest of it; None: there is none."""
     try:
         return str(json.loads(store.get(run_key(namespace, name)))["metadata"]["uid"])
-    except (ObjectNotFound, ValueError, KeyError, TypeError):
+    except (ObjectNotFound, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

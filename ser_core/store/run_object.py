@@ -30,7 +30,7 @@ def load_run(store: ObjectStore, namespace: str, name: str) -> SERRun | None:
         return None
     try:
         return SERRun.read(json.loads(content))
-    except (ValidationError, ValueError, TypeError) as error:
+    except (ValidationError, ValueError, TypeError, RecursionError) as error:
         told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise StoreError(
             f"{store.uri(key)} is no SERRun: {told}",

@@ -251,7 +251,7 @@ def check_max_length(config: Mapping[str, Any], max_length: int, field: str) -> 
 def _read_json(location: Location, name: str, folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(location.fetch(name, folder).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refused("BadModelConfig", f"{name} of {location.pinned} is no JSON: {error}", "copy the model again") from error
     if not isinstance(content, dict):
         raise _refused("BadModelConfig", f"{name} of {location.pinned} is no JSON object", "copy the model again")

@@ -36,7 +36,7 @@ def _listed(location: Location, state: str, names: Collection[str]) -> set[str]:
     try:
         content = json.loads(location.beginning(state, _LONGEST))
         listed = {str(folder / entry["filename"]) for entry in content["_data_files"]}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return _beside(state, names)  # some other program's state.json
     if missing := sorted(listed - set(names)):
         raise DataError(

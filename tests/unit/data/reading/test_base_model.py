@@ -16,7 +16,7 @@ def check(tmp_path, access):
         folder = tmp_path / "base"
         folder.mkdir()
         for name, content in files.items():
-            (folder / name).write_text(json.dumps(content))
+            (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
         return check_base_model(RewardModelSpec(base=f"file://{folder}", max_length=max_length), access, tmp_path / "copy")
 
     return of
@@ -48,6 +48,7 @@ def test_the_shards_are_those_of_the_index(check):
         (without("config.json"), "ModelNotFound"),
         ({**WHOLE, "config.json": {"hidden_size": 3}}, "BadModelConfig"),
         ({**WHOLE, "config.json": [1]}, "BadModelConfig"),
+        ({**WHOLE, "config.json": "[" * 100_000}, "BadModelConfig"),
         ({**WHOLE, "config.json": {**BERT, "auto_map": {"AutoModel": "code.Model"}}}, "RemoteCode"),
         ({**WHOLE, "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["code.T", None]}}}, "RemoteCode"),
         (without("tokenizer.json"), "NoTokenizer"),
