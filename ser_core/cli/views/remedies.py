@@ -343,8 +343,15 @@ REMEDIES = (
         "accept its conditions, and put HF_TOKEN into hub.credentialsSecret",
     ),
     Remedy(
+        ("HubRedirectRefused",),
+        "the hub redirects into a private network, to this machine or to a link-local address, where it does not lie itself",
+        "set hub.endpoint to a hub in that network, or name another repository",
+        Then.ANEW,
+        here="set hub.endpoint, or HF_ENDPOINT, to a hub in that network, or name another repository",
+    ),
+    Remedy(
         ("HubUnavailable",),
-        "the hub cannot be reached from the stage's pod",
+        "the hub cannot be reached from the stage's pod, is too slow or too busy, or sends other files than it declares",
         "let the stage prepare reach it: the run tries again by itself; or set hub.endpoint to a mirror in another run",
     ),
     Remedy(

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ser_core.api.serrun import HubSpec, StorageSpec
 from ser_core.api.uris import split_s3
-from ser_core.data.reading.hub import Kind, open_repository
+from ser_core.data.reading.hub.repository import Kind, open_repository
 from ser_core.errors import DataError, SERError, SpecError
 from ser_core.store.connect import connect
 from ser_core.store.port import ObjectStore

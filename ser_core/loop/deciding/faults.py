@@ -108,6 +108,7 @@ _SPEC = frozenset(
             "HubClientMissing",
             "TokenInClear",
             "HubAccessDenied",
+            "HubRedirectRefused",
             "UnevenShares",
             "WorldSizeChanged",
             "CheckpointIncomplete",

@@ -1,0 +1,242 @@
+"""Answers of the hub. Each one comes within a deadline, is asked for again while the hub is busy, and comes from where the hub may lead."""
+
+import email.utils
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+from ser_core.api.endpoints import server
+from ser_core.data.reading.hub.places import Place, goes_through_a_proxy, may_lead, place_of, place_of_host, place_of_name
+from ser_core.data.reading.hub.watch import PATIENCE, Flow, Patience, watched
+
+T = TypeVar("T")
+
+_BUSY = frozenset({429, 502, 503, 504})
+_REDIRECTS = 10
+_ERROR_WORDS = 200
+_LAST_PORT = 65535
+_URL_LENGTH = 8192
+
+
+class Refused(Exception):
+    """The hub answers, and what it says is no success."""
+
+    def __init__(self, status: int, code: str, words: str) -> None:
+        super().__init__(f"answers HTTP {status}{f' ({code})' if code else ''}{f': {words}' if words else ''}")
+        self.status, self.code = status, code
+
+
+class Busy(Refused):
+    """It may answer later. ``after`` is the pause in seconds that it asks for."""
+
+    after: float | None = None
+
+
+class LedAstray(Exception):
+    """A redirect leads where the hub may not lead."""
+
+
+class Differs(Exception):
+    """What came is not what the hub has declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the hub says of a file; None: nothing."""
+
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """How a hub is asked."""
+
+    endpoint: str
+    patience: Patience = PATIENCE
+
+    def text(self, url: str, limit: int) -> bytes:
+        """A whole answer of at most ``limit`` bytes. A hub that was never heard is not asked twice: its name may be wrong.
+
+        Raises:
+            Differs: It is longer.
+            LedAstray, Refused, TooSlow, HTTPError, OSError: There is no answer.
+        """
+        content = self._again(lambda flow: self._beginning(flow, url, limit + 1, {}), lost=(Busy,))
+        if len(content) > limit:
+            raise Differs(f"it is longer than {limit} bytes")
+        return content
+
+    def beginning(self, url: str, length: int) -> bytes:
+        """The first ``length`` bytes, by a ranged request; a server that does not know ranges is cut short."""
+        return self._again(lambda flow: self._beginning(flow, url, length, {"Range": f"bytes=0-{length - 1}"}), lost=_lost())
+
+    def save(self, url: str, path: Path, declared: Declared) -> None:
+        """The whole answer as a file, which appears once it is whole and is as declared. A connection that was lost is taken up again.
+
+        Raises:
+            Differs: Size or SHA-256 is another; nothing is kept.
+            LedAstray, Refused, TooSlow, HTTPError, OSError: As `text`; OSError also for the disk.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        part.unlink(missing_ok=True)
+        try:
+            self._again(lambda flow: self._append(flow, url, part, declared), lost=_lost(), brought=lambda: _size(part))
+            _compare(part, declared)
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _again(self, work: Callable[[Flow], T], lost: tuple[type[Exception], ...], brought: Callable[[], int] = lambda: 0) -> T:
+        """``work``, tried again while the hub is busy or connections are lost, until it fails too often without having brought anything."""
+        failures, before = 0, 0
+        while True:
+            try:
+                return watched(work, self.patience)
+            except lost as error:
+                now = brought()
+                failures, before = (1 if now - before >= self.patience.least else failures + 1), now
+                pause = max(getattr(error, "after", None) or 0.0, self.patience.first_wait * 2 ** (failures - 1))
+                if failures >= self.patience.tries or pause > self.patience.longest_wait:
+                    raise
+                time.sleep(pause)
+
+    def _beginning(self, flow: Flow, url: str, length: int, headers: Mapping[str, str]) -> bytes:
+        content = b""
+        with self._answer(url, headers) as response:
+            for piece in response.iter_bytes():
+                flow.received += len(piece)
+                content += piece
+                if len(content) >= length:
+                    break
+        return content[:length]
+
+    def _append(self, flow: Flow, url: str, part: Path, declared: Declared) -> None:
+        have = _size(part)
+        if have and have == declared.size:
+            return
+        with self._answer(url, {"Range": f"bytes={have}-"} if have else {}) as response:
+            goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            with part.open("ab" if goes_on else "wb") as file:
+                for piece in response.iter_bytes():
+                    if flow.is_over:
+                        return
+                    file.write(piece)
+                    flow.received += len(piece)
+                    if declared.size is not None and file.tell() > declared.size:
+                        raise Differs(f"the hub declares {declared.size} bytes, and more came")
+
+    @contextmanager
+    def _answer(self, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
+        """The answer after all redirects. The token goes to the hub's own address alone."""
+        from huggingface_hub.utils import build_hf_headers, get_session  # type: ignore[attr-defined]
+
+        origin = _origin(self.endpoint)
+        for _ in range(_REDIRECTS):
+            is_own = _origin(url) == origin
+            sent = {**build_hf_headers(token=None if is_own else False), "Accept-Encoding": "identity", **headers}
+            if not is_own:
+                self._refuse_astray(url, _place(url))
+            with get_session().stream("GET", url, headers=sent, follow_redirects=False, timeout=self.patience.silence / 2) as response:
+                if not is_own:
+                    self._refuse_astray(url, _place_of_peer(url, response))
+                if not response.has_redirect_location:
+                    _refuse_failure(response)
+                    yield response
+                    return
+                url = _redirected(url, response.headers["Location"])
+        raise LedAstray(f"redirects more than {_REDIRECTS} times")
+
+    def _refuse_astray(self, url: str, target: Place) -> None:
+        """Asked before an address is called, and again of what has answered."""
+        if not may_lead(_place(self.endpoint), target):
+            raise LedAstray(f"redirects to {urlsplit(url).hostname}, which lies {_WORDS[target]}")
+
+
+_WORDS = {
+    Place.INTERNET: "on the internet",
+    Place.PRIVATE: "in a private network",
+    Place.LOOPBACK: "on this machine",
+    Place.LINK: "on a link-local address",
+}
+
+
+def _redirected(url: str, location: str) -> str:
+    """Where a redirect leads. An address that two programs could understand in two ways is none."""
+    try:
+        target = urljoin(url, location)
+    except ValueError:
+        target = ""
+    called = server(target)
+    if called is None or int(called.port) > _LAST_PORT or not target.isprintable() or len(target) > _URL_LENGTH:
+        raise LedAstray(f"redirects to {location[:_ERROR_WORDS]!r}, which is no web address")
+    return target
+
+
+def _place(url: str) -> Place:
+    parts = urlsplit(url)
+    return (place_of_name if goes_through_a_proxy(parts) else place_of_host)(parts.hostname or "")
+
+
+def _place_of_peer(url: str, response: Any) -> Place:
+    """Where the answer has come from: a name may mean another address by then."""
+    stream = response.extensions.get("network_stream")
+    peer = None if stream is None or goes_through_a_proxy(urlsplit(url)) else stream.get_extra_info("server_addr")
+    return Place.INTERNET if not peer else place_of(str(peer[0]))
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _refuse_failure(response: Any) -> None:
+    """The hub says why in headers; what a failed answer holds beside them is not read."""
+    if response.is_success:
+        return
+    words = response.headers.get("X-Error-Message", "")[:_ERROR_WORDS]
+    failure = (Busy if response.status_code in _BUSY else Refused)(response.status_code, response.headers.get("X-Error-Code", ""), words)
+    if isinstance(failure, Busy):
+        failure.after = seconds_to_wait(response.headers.get("Retry-After", ""), time.time())
+    raise failure
+
+
+def seconds_to_wait(told: str, now: float) -> float | None:
+    """What ``Retry-After`` asks for: seconds, or a time (RFC 9110, section 10.2.3); None where it says nothing.
+
+    Args:
+        told: The header.
+        now: Seconds since 1970.
+    """
+    if told.strip().isascii() and told.strip().isdigit():
+        return float(told)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    return Busy, HTTPError
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _compare(path: Path, declared: Declared) -> None:
+    if declared.size is not None and _size(path) != declared.size:
+        raise Differs(f"the hub declares {declared.size} bytes, and {_size(path)} came")
+    if declared.sha256 is not None:
+        with path.open("rb") as file:
+            came = hashlib.file_digest(file, "sha256").hexdigest()
+        if came != declared.sha256:
+            raise Differs(f"the hub declares SHA-256 {declared.sha256}, and {came} came")

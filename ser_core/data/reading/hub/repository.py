@@ -1,0 +1,155 @@
+"""Repositories on a model hub, read at one commit. The hub may be hostile, too slow or too busy: `answers` bounds what it can do."""
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from ser_core.api.endpoints import server
+from ser_core.api.serrun import HubSpec
+from ser_core.api.uris import split_hub
+from ser_core.data.reading.hub.answers import Declared, Differs, Hub, LedAstray, Refused
+from ser_core.data.reading.hub.watch import PATIENCE, Patience, TooSlow
+from ser_core.errors import DataError, SERError, SpecError, StoreError, is_disk_full
+
+Kind = Literal["dataset", "model"]
+
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_LISTING_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class HubRepository:
+    """The files of a repository at one commit."""
+
+    pinned: str
+    declared: Mapping[str, Declared]
+    name: str
+    commit: str
+    kind: Kind
+    hub: Hub
+
+    @property
+    def sizes(self) -> Mapping[str, int | None]:
+        """Bytes by name, as the hub declares them."""
+        return {name: one.size for name, one in self.declared.items()}
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """Download one file of the commit, unless it lies there already. Its size, and its SHA-256 where it is in LFS, are as declared."""
+        path = folder / self.commit / name
+        if not path.exists():
+            with _explained(f"{name} of {self.pinned}", self.kind, self.hub.endpoint):
+                self.hub.save(self._url(name), path, self.declared.get(name, Declared()))
+        return path
+
+    def beginning(self, name: str, length: int) -> bytes:
+        """One ranged request."""
+        with _explained(f"{name} of {self.pinned}", self.kind, self.hub.endpoint):
+            return self.hub.beginning(self._url(name), length)
+
+    def _url(self, name: str) -> str:
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(self.name, name, repo_type=self.kind, revision=self.commit, endpoint=self.hub.endpoint)
+
+
+def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None, patience: Patience = PATIENCE) -> HubRepository:
+    """The repository behind an ``hf://`` URI, its revision resolved to a commit.
+
+    Raises:
+        DataError, SpecError: There is no such dataset or model, it is gated, or the hub redirects to where it may not.
+        StoreError: The hub cannot be reached, or is too slow or too busy.
+    """
+    try:
+        from huggingface_hub import constants, get_token
+    except ImportError as error:
+        raise SpecError(
+            f"{uri} needs huggingface_hub", reason="HubClientMissing", hint="in a checkout of this project: pip install '.[jobs]'"
+        ) from error
+    repository, in_uri = split_hub(uri)
+    endpoint = (hub.endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+    called = server(endpoint)
+    if called is not None and called.hears_in_clear and get_token():
+        raise SpecError(
+            f"{uri}: {endpoint!r} would get the token of the hub in clear",
+            reason="TokenInClear",
+            hint="give an https:// endpoint, or no token: unset HF_TOKEN, or leave hub.credentialsSecret out",
+        )
+    at = f"/revision/{quote(revision or in_uri or '', safe='')}" if revision or in_uri else ""
+    asked = Hub(endpoint, patience)
+    with _explained(uri, kind, endpoint):
+        sha, declared = _listing(asked.text(f"{endpoint}/api/{kind}s/{repository}{at}?blobs=true", _LISTING_BYTES))
+    return HubRepository(f"hf://{repository}@{sha}", declared, repository, sha, kind, asked)
+
+
+def _listing(content: bytes) -> tuple[str, dict[str, Declared]]:
+    """The commit, and what the hub declares of each file whose name stays in its folder.
+
+    Raises:
+        Differs: The answer is none of a hub.
+    """
+    try:
+        told = json.loads(content)
+        files = {file["rfilename"]: _declared(file) for file in told.get("siblings") or () if not _escapes(file["rfilename"])}
+        sha = str(told["sha"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise Differs(f"its list of files is none: {str(error)[:100]}") from error
+    if not _COMMIT.fullmatch(sha):
+        raise Differs(f"its commit is none: {sha[:80]!r}")
+    return sha, files
+
+
+def _declared(file: Mapping[str, Any]) -> Declared:
+    size, sha256 = file.get("size"), (file.get("lfs") or {}).get("sha256")
+    return Declared(size if type(size) is int and size >= 0 else None, sha256 if isinstance(sha256, str) else None)
+
+
+def _escapes(name: str) -> bool:
+    return any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or not name.isprintable()
+
+
+@contextlib.contextmanager
+def _explained(what: str, kind: Kind, endpoint: str) -> Iterator[None]:
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    try:
+        yield
+    except Refused as error:
+        raise _refusal(what, kind, endpoint, error) from error
+    except LedAstray as error:
+        raise SpecError(
+            f"{what}: {endpoint} {error}",
+            reason="HubRedirectRefused",
+            hint="set hub.endpoint, or HF_ENDPOINT, to a hub that lies in that network itself: one named there may lead there",
+        ) from error
+    except (TooSlow, Differs) as error:
+        raise _unavailable(what, endpoint, error, "try again later, or set hub.endpoint or HF_ENDPOINT to another mirror") from error
+    except (HTTPError, OSError) as error:
+        if is_disk_full(error):
+            raise
+        said = f"cannot be reached: {error}"
+        raise _unavailable(what, endpoint, said, "check the network, hub.endpoint and HF_ENDPOINT") from error
+
+
+def _refusal(what: str, kind: Kind, endpoint: str, error: Refused) -> SERError:
+    missing, reason = (DataError, "DataNotFound") if kind == "dataset" else (SpecError, "ModelNotFound")
+    if error.code == "GatedRepo":
+        hint = f"accept its conditions at {endpoint} and give HF_TOKEN of that account"
+        return SpecError(f"{what} is gated", reason="HubAccessDenied", hint=hint)
+    if error.code == "RepoNotFound":
+        return missing(f"{what}: no such {kind} at {endpoint}", reason=reason, hint="check the name; a private one needs HF_TOKEN")
+    if error.code == "RevisionNotFound":
+        return missing(f"{what}: no such revision at {endpoint}", reason=reason, hint="name a branch, a tag or a full commit")
+    if error.status in (401, 403):
+        return SpecError(f"{what}: {endpoint} refuses access", reason="HubAccessDenied", hint="check HF_TOKEN")
+    return _unavailable(what, endpoint, error, "try again later, or set hub.endpoint or HF_ENDPOINT to another mirror")
+
+
+def _unavailable(what: str, endpoint: str, told: object, hint: str) -> StoreError:
+    first_line = str(told).split("\n")[0][:200]
+    return StoreError(f"{what}: {endpoint}: {first_line}", reason="HubUnavailable", hint=hint)
