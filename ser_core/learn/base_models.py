@@ -7,7 +7,8 @@ weights from the headers of their files. So its own renaming and merging of tens
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+import string
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from ser_core.api.serrun import RewardModelSpec
 from ser_core.data.reading.base_model import BaseModel, named
 from ser_core.data.reading.weight_headers import Tensor
 from ser_core.errors import SpecError
+from ser_core.learn.compute.bounded import exceeded
 from ser_core.learn.compute.fit import Loaded
 from ser_core.learn.compute.parts import heads
 from ser_core.learn.compute.pretrained import FROM_THE_FOLDER_ALONE, last_token, load_without_weights, rows_for_tokens, told_of_the_model
+from ser_core.learn.compute.reference_text import plain_ids
 from ser_core.learn.policy.generation import encode_prompts
 from ser_core.learn.reward.encoding import Encoder
 
@@ -35,6 +38,12 @@ _ENCODERS = frozenset(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES) | {"bert-
 _TWO_PARTS = frozenset(modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
 _NOT_ROW_BY_ROW = {"xlnet": "whose score of a row depends on the padding of its batch"}
 """Kinds that transformers can load to score with, and what is wrong with their scores (measured)."""
+TRIAL_SECONDS = 120
+"""Of processor time that a model's settings and a line of text may take; large models take a few."""
+TRIAL_GIGABYTES = 8
+_COMMON_TEXTS = (string.printable, "\ufdfa ﬃ ½ é 日本 🙂", "a" * 100)
+_MOST_TOKENS = 20_000
+"""Of such a text; one code point may become 18, each of 3 bytes."""
 _PERMUTED = frozenset({"xlnet"})
 """Kinds that transformers lists as language models, and that do not write from left to right."""
 
@@ -71,9 +80,7 @@ def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> T
             f"{field}: {spec.base} is a {model.model_type}, {why}",
             "name an encoder or decoder that AutoModelForSequenceClassification supports, for example a bert, llama or qwen3",
         )
-    tried = _try(model, _SCORES, folder, field)
-    with told_of_the_model(field, "its tokenizer cannot be used"):
-        Encoder(tried.tokenizer, spec.max_length).rows(["a"], ["b"])
+    tried = _try(model, _SCORES, folder, field, lambda tokenizer: Encoder(tokenizer, spec.max_length).rows(["a"], ["b"]))
     longest = tried.tokenizer.model_max_length
     if spec.max_length <= longest:
         return tried
@@ -101,9 +108,7 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
             f"{field}: {spec.base} is a {model.model_type}, {why}",
             "name a decoder that AutoModelForCausalLM supports, for example a llama or qwen3",
         )
-    tried = _try(model, _WRITES, folder, field)
-    with told_of_the_model(field, "its tokenizer cannot be used"):
-        encode_prompts(tried.tokenizer, ["a"], tokens=spec.prompt_tokens)
+    tried = _try(model, _WRITES, folder, field, lambda tokenizer: encode_prompts(tokenizer, ["a"], tokens=spec.prompt_tokens))
     if tried.tokenizer.eos_token_id is None and (spec.sft is not None or not _ends(tried, folder)):
         raise _refused(
             f"{field}: its tokenizer has no end-of-sequence token", "set eos_token in its tokenizer_config.json, or name another model"
@@ -113,15 +118,49 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
     return tried
 
 
-def _try(model: BaseModel, kinds: Mapping[str, Any], folder: Path, field: str) -> Tried:
+def _try(model: BaseModel, kinds: Mapping[str, Any], folder: Path, field: str, use: Callable[[Any], object]) -> Tried:
     with named(field):
         tensors = model.tensors()
     _copy_settings(model, folder)
-    with _quiet():
+
+    def load() -> tuple[Any, Loaded, Any]:
         network, loaded = _load(model, tensors, kinds, folder, field)
         with told_of_the_model(field, "its tokenizer cannot be loaded"):
             tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
+        with told_of_the_model(field, "its tokenizer cannot be used"):
+            use(tokenizer)
+        return network, loaded, tokenizer
+
+    with _quiet():
+        _refuse_what_takes_too_much(load, field)
+        network, loaded, tokenizer = load()
+        _refuse_what_grows(tokenizer, field)
     return Tried(model, tensors, network, tokenizer, loaded.new, tuple(_warnings(field, network, tokenizer, loaded.surplus)))
+
+
+def _refuse_what_takes_too_much(load: Callable[[], tuple[Any, Loaded, Any]], field: str) -> None:
+    """Neither transformers nor the tokenizers bound what a few words of a model's settings make of a letter, or of a layer."""
+    if too_much := exceeded(lambda: _read_common_texts(load()[2], field), TRIAL_SECONDS, TRIAL_GIGABYTES):
+        raise _harmful(field, f"to load its settings and to read a few lines of text takes {too_much}")
+
+
+def _refuse_what_grows(tokenizer: Any, field: str) -> None:
+    tokens = _read_common_texts(tokenizer, field)
+    if tokens > _MOST_TOKENS:
+        raise _harmful(field, f"its tokenizer makes {tokens:,} tokens of a line of text")
+
+
+def _read_common_texts(tokenizer: Any, field: str) -> int:
+    """Tokens of that text of which a tokenizer makes most; what it cannot read is told when its own text is."""
+    most = 0
+    for text in _COMMON_TEXTS:
+        with contextlib.suppress(SpecError), told_of_the_model(field, "it cannot read every text"):
+            most = max(most, *map(len, plain_ids(tokenizer, [text])))
+    return most
+
+
+def _harmful(field: str, what: str) -> SpecError:
+    return _refused(f"{field}: {what}", "name another model: its config.json or tokenizer.json is damaged, or made to do harm")
 
 
 def _load(model: BaseModel, tensors: Mapping[str, Tensor], kinds: Mapping[str, Any], folder: Path, field: str) -> tuple[Any, Loaded]:

@@ -1,5 +1,6 @@
 """`ser status`: where a run stands, in sections; once, or with every change."""
 
+import contextlib
 import sys
 import time
 from datetime import UTC, datetime
@@ -86,7 +87,8 @@ def _view(stored: StoredRun, *, verbose: bool) -> RenderableType:
     details = Details()
     if stored.cluster is None:
         metadata = stored.run.metadata
-        details = Details(runner=runner_line(stored.run, look(stored.store, metadata.namespace, metadata.name), stored.target))
+        with contextlib.suppress(StoreError):  # the run itself could be read
+            details = Details(runner=runner_line(stored.run, look(stored.store, metadata.namespace, metadata.name), stored.target))
     elif verbose:
         uid = stored.run.metadata.uid
         details = Details(tuple(stored.cluster.pods(uid)), tuple(stored.cluster.events(uid)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ser_core.data.preparing.text import clean, digest, holds_secrets, holds_special_tokens, is_usable, normal_form
 from ser_core.data.reading.formats import RawPair
-from ser_core.data.reading.rows import BadRow, RowError
+from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, RowError
 from ser_core.errors import DataError
 
 MAX_MALFORMED_FRACTION = 0.001
@@ -48,13 +48,15 @@ def check_pair(raw: RawPair, source: str) -> tuple[Pair, Remarks]:
     """A raw pair as a usable one.
 
     Raises:
-        RowError: ``InvalidUnicode``, ``EmptyPrompt``, ``EmptyAnswer`` or ``IdenticalAnswers``.
+        RowError: ``InvalidUnicode``, ``TooLarge``, ``EmptyPrompt``, ``EmptyAnswer`` or ``IdenticalAnswers``.
     """
     before = (raw.prompt, raw.answer_1, raw.answer_2)
     if not all(map(is_usable, (*before, source))):
         raise RowError("InvalidUnicode", "a lone surrogate or a NUL character")
     prompt, one, other = map(clean, before)
     normal_prompt, normal_one, normal_other = map(normal_form, (prompt, one, other))
+    if max(map(len, (normal_prompt, normal_one, normal_other))) > MAX_ROW_BYTES:
+        raise RowError("TooLarge", "characters that stand for many others make a text of more than 16 million of it, as tokenizers read it")
     if not normal_prompt:
         raise RowError("EmptyPrompt", "the prompt is empty or white space")
     if not normal_one or not normal_other:

@@ -128,6 +128,12 @@ def test_32_a_long_line_is_never_held_whole(write):
     assert peak < 3 * MAX_ROW_BYTES
 
 
+def test_text_that_grows_in_its_normal_form_is_dropped(prepare, good):
+    rows = good(40)
+    rows[5]["chosen"] = "\ufdfa" * (MAX_ROW_BYTES // 18 + 1)
+    assert prepare(rows).metrics.dropped == {"TooLarge": 1}
+
+
 @pytest.mark.parametrize("bad", ["\ud800", "a\x00b"], ids=["lone surrogate", "NUL"])
 def test_33_unusable_characters_drop_the_row(prepare, good, bad):
     rows = good(40)
