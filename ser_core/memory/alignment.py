@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 from ser_core.memory.activations import MicroBatch, forward_bytes
 from ser_core.memory.amounts import Amounts, amounts, most
-from ser_core.memory.shape import ModelShape
+from ser_core.memory.scoring import frozen_bytes
 from ser_core.memory.training import (
     HALF,
     NUMBER,
     Sharding,
     Training,
     backward_bytes,
+    first_that_fits,
     gradient_bytes,
     shardings,
     state_bytes,
@@ -47,12 +48,6 @@ class Alignment:
     """Bytes of a generation engine beside the trainer; 0: transformers generates."""
 
 
-def frozen_bytes(shape: ModelShape, *, half: bool, output: int = 0) -> int:
-    """Bytes of a network that only scores: its matrices are kept as they are multiplied."""
-    matrices = shape.matrices if half else 0
-    return NUMBER * (shape.weights + output - matrices) + HALF * matrices
-
-
 def alignment_bytes(alignment: Alignment, sharding: Sharding, processes: int) -> Amounts:
     """Bytes of one process, by part, when it needs the most."""
     return most(_phases(alignment, sharding, processes))
@@ -61,8 +56,7 @@ def alignment_bytes(alignment: Alignment, sharding: Sharding, processes: int) ->
 def choose_alignment(alignment: Alignment, room: float, processes: int) -> tuple[Amounts, Sharding]:
     """The fastest sharding of policy and critic that fits, and what it needs; the one that needs the least where none does."""
     needs = {sharding: alignment_bytes(alignment, sharding, processes) for sharding in shardings(processes)}
-    fitting = (sharding for sharding, need in needs.items() if need.total <= room)
-    chosen = next(fitting, min(needs, key=lambda sharding: needs[sharding].total))
+    chosen = first_that_fits(needs, room)
     return needs[chosen], chosen
 
 

@@ -5,11 +5,21 @@ from dataclasses import dataclass
 
 from ser_core.api.serrun import SERRunSpec, StageResources
 from ser_core.memory.activations import MicroBatch, forward_bytes
-from ser_core.memory.alignment import Alignment, choose_alignment, frozen_bytes
-from ser_core.memory.amounts import GIBIBYTE, Amounts, amounts, most, room_of
+from ser_core.memory.alignment import Alignment, choose_alignment
+from ser_core.memory.amounts import GIBIBYTE, Amounts, most, room_of
 from ser_core.memory.host import host_bytes
+from ser_core.memory.scoring import frozen_bytes, scoring_bytes
 from ser_core.memory.shape import ModelShape
-from ser_core.memory.training import Sharding, Training, choose_sharding, logits_together, training_bytes, training_of
+from ser_core.memory.training import (
+    Sharding,
+    Training,
+    choose_sharding,
+    first_that_fits,
+    logits_together,
+    shardings,
+    training_bytes,
+    training_of,
+)
 
 ASSUMED_GPU = 80 * GIBIBYTE
 """Bytes of a GPU where neither the spec nor a device says them."""
@@ -45,6 +55,8 @@ class StagePlan:
     """Bytes of main memory that a pod may use; None: nobody said."""
     sharding: Sharding | None = None
     """How a training is spread."""
+    pieces: int = 1
+    """Into how many pieces the processes of a pod cut a network that labels; 1: each holds it whole."""
 
     @property
     def fits(self) -> bool:
@@ -73,10 +85,16 @@ def plan(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -
     if stage == "sft" and (spec.policy is None or spec.policy.sft is None):
         return None
     memory = wanted.gpu_memory_bytes or ASSUMED_GPU
-    needs, sharding = {"label": _label, "retrain": _retrain, "sft": _sft, "ppo": _ppo}[stage](spec, models, room_of(memory), gpus)
+    room, pieces, sharding = room_of(memory), 1, None
+    if stage == "label":
+        needs, pieces = _label(spec, models, room, wanted.gpus)
+    else:
+        needs, sharding = {"retrain": _retrain, "sft": _sft, "ppo": _ppo}[stage](spec, models, room, gpus)
     saved = 1 / wanted.nodes if sharding is not None and sharding.stage else 1.0
-    host = _host(stage, spec, models, wanted.gpus, saved)
-    return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, host, wanted.memory_bytes, sharding)
+    # Processes of a group get their weights from rank 0; those of `ppo` do not yet.
+    reading = wanted.gpus if stage == "ppo" or (stage == "label" and pieces == 1) else 1
+    host = _host(stage, spec, models, wanted.gpus, reading, saved)
+    return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, host, wanted.memory_bytes, sharding, pieces)
 
 
 def reward_batch(spec: SERRunSpec, *, rows: int, half: bool) -> MicroBatch:
@@ -85,22 +103,27 @@ def reward_batch(spec: SERRunSpec, *, rows: int, half: bool) -> MicroBatch:
     return MicroBatch(max(spec.training.tokens_per_batch, rows * length), length, half)
 
 
-def _label(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, None]:
+def _label(spec: SERRunSpec, models: Models, room: float, in_pod: int) -> tuple[Amounts, int]:
     assert models.reward is not None
-    return _scoring(spec, models.reward), None
+    whole, cut = (_scoring(spec, models.reward, pieces) for pieces in (1, in_pod))
+    return (whole, 1) if whole.total <= room or cut.total >= whole.total else (cut, in_pod)
 
 
 def _retrain(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
     assert models.reward is not None
     batch = reward_batch(spec, rows=2, half=spec.reward_model.precision != "fp32")
     training = training_of(models.reward, spec.reward_model.adapter, batch)
-    sharding = choose_sharding(training, room, processes)
-    return most((training_bytes(training, sharding, processes), _scoring(spec, models.reward))), sharding
+    needs = {
+        sharding: most((training_bytes(training, sharding, processes), _scoring(spec, models.reward, processes if sharding.pieces else 1)))
+        for sharding in shardings(processes, frozen=training.frozen > 0)
+    }
+    sharding = first_that_fits(needs, room)
+    return needs[sharding], sharding
 
 
-def _scoring(spec: SERRunSpec, shape: ModelShape) -> Amounts:
+def _scoring(spec: SERRunSpec, shape: ModelShape, pieces: int) -> Amounts:
     batch = reward_batch(spec, rows=1, half=spec.reward_model.precision != "fp32")
-    return amounts({"weights": frozen_bytes(shape, half=batch.half), "activations": forward_bytes(shape, batch)})
+    return scoring_bytes(shape, batch, pieces)
 
 
 def _sft(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
@@ -135,7 +158,7 @@ def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple
     return choose_alignment(alignment, room, processes)
 
 
-def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, saved: float) -> Amounts:
+def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, reading: int, saved: float) -> Amounts:
     own = {"label": (models.reward,), "retrain": (models.reward,), "sft": (models.policy,), "ppo": (models.reward, models.policy)}[stage]
     loaded = max((shape for shape in own if shape is not None), key=lambda shape: shape.weights + shape.output)
     learning = fall_back = 0
@@ -148,7 +171,7 @@ def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, saved: floa
         networks = 2 if stage == "ppo" and spec.policy.advantage != "rloo" else 1
         learning = networks * _policy_training(spec, models.policy).trainable
         fall_back = learning if stage == "ppo" else 0
-    return host_bytes(loaded, learning=saved * learning, fall_back=fall_back, in_pod=in_pod)
+    return host_bytes(loaded, learning=saved * learning, fall_back=fall_back, in_pod=in_pod, reading=reading)
 
 
 def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:

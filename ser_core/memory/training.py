@@ -1,6 +1,6 @@
 """Bytes of one training in each of its processes, and how it is spread so that it fits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -28,13 +28,16 @@ class Sharding:
         stage: ZeRO stage (Rajbhandari et al. 2020, arXiv 1910.02054): 0 every process has everything, 1 the optimizer is cut into
             pieces, 2 the gradients too, 3 the weights too.
         recompute: Whether the backward pass computes each layer's activations again (gradient checkpointing).
+        pieces: Whether the layers below an adapter stay in pieces when the training is over, and score so.
     """
 
     stage: int
     recompute: bool
+    pieces: bool = False
 
     def __str__(self) -> str:
-        return f"ZeRO-{self.stage}{', activations computed again' if self.recompute else ''}"
+        again = ", activations computed again" if self.recompute else ""
+        return f"ZeRO-{self.stage}{again}{', frozen layers always in pieces' if self.pieces else ''}"
 
 
 UNSHARDED = Sharding(0, recompute=False)
@@ -59,6 +62,11 @@ class Training:
         """Of the weights that do not learn."""
         matrices = min(self.shape.matrices, self.frozen) if self.narrow else 0
         return NUMBER * (self.frozen - matrices) + HALF * matrices
+
+    @property
+    def cut_bytes(self) -> int:
+        """Of them, those of the layers' matrices."""
+        return (HALF if self.narrow else NUMBER) * min(self.shape.matrices, self.frozen)
 
     @property
     def bucket(self) -> int:
@@ -97,7 +105,7 @@ def training_bytes(training: Training, sharding: Sharding, processes: int) -> Am
             "buckets": NUMBER * training.bucket if processes > 1 and not sharding.stage else 0,
         }
     )
-    return most((*passes, states + step, whole_again(training, sharding.stage, processes)))
+    return most((*passes, states + step, closing(training, sharding, processes)))
 
 
 def gradient_bytes(training: Training, stage: int, processes: int) -> Amounts:
@@ -128,13 +136,22 @@ def backward_bytes(training: Training, sharding: Sharding, processes: int) -> tu
     return tuple(passes)
 
 
-def shardings(processes: int) -> Iterator[Sharding]:
+def shardings(processes: int, *, frozen: bool = False) -> Iterator[Sharding]:
     """All that can be chosen, the fastest first: cutting optimizer and gradients costs little, computing again a third, cutting weights
-    the most. Stage 3 always computes again: else each layer's weights, once gathered and cast, would be kept for its backward pass."""
+    the most. Stage 3 always computes again: else each layer's weights, once gathered and cast, would be kept for its backward pass.
+    ``frozen``: whether there is something below an adapter that can stay in pieces."""
     stages = range(3) if processes > 1 else range(1)
     yield from (Sharding(stage, recompute) for recompute, stage in product((False, True), stages))
     if processes > 1:
         yield Sharding(3, recompute=True)
+    if processes > 1 and frozen:
+        yield Sharding(3, recompute=True, pieces=True)
+
+
+def first_that_fits(needs: Mapping[Sharding, Amounts], room: float) -> Sharding:
+    """The fastest sharding that fits, of some in their order; the one that needs the least where none does."""
+    fitting = (sharding for sharding, need in needs.items() if need.total <= room)
+    return next(fitting, min(needs, key=lambda sharding: needs[sharding].total))
 
 
 def choose_sharding(training: Training, room: float | None, processes: int) -> Sharding:
@@ -147,8 +164,8 @@ def choose_sharding(training: Training, room: float | None, processes: int) -> S
     """
     if room is None:
         return Sharding(0, recompute=False)
-    needs = {sharding: training_bytes(training, sharding, processes).total for sharding in shardings(processes)}
-    return next((sharding for sharding, need in needs.items() if need <= room), min(needs, key=lambda sharding: needs[sharding]))
+    possible = shardings(processes, frozen=training.frozen > 0)
+    return first_that_fits({sharding: training_bytes(training, sharding, processes) for sharding in possible}, room)
 
 
 def state_bytes(training: Training, stage: int, processes: int) -> Amounts:
@@ -159,6 +176,20 @@ def state_bytes(training: Training, stage: int, processes: int) -> Amounts:
             "weights": (trainable + training.frozen_bytes) / (processes if stage == 3 else 1),
             "copies of the optimizer": trainable / processes if stage else 0,
             "moments": 2 * trainable / (processes if stage else 1),
+        }
+    )
+
+
+def closing(training: Training, sharding: Sharding, processes: int) -> Amounts:
+    """After a training in several processes: what DeepSpeed holds of the weights, and what takes their place."""
+    if not sharding.pieces:
+        return whole_again(training, sharding.stage, processes)
+    trained, cut = NUMBER * training.trainable, training.cut_bytes
+    return amounts(
+        {
+            "weights": trained + training.frozen_bytes - cut + cut / processes,
+            "pieces of the weights": (trained + training.frozen_bytes) / processes,
+            "gathered layers": NUMBER * min(training.shape.vocabulary * training.shape.hidden, training.frozen),
         }
     )
 

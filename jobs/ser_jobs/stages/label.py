@@ -1,9 +1,13 @@
 """The stage `label`: the reward model scores both answers of every pair of the pool; where it has fold models, each of these does.
 
-Each of several processes scores a part of the pool; the processes do not communicate. The process that finds all parts scored puts them
-together. A score does not depend on the other pairs of its batch, so the labels are the same for any number of processes.
+Each of several processes scores a part of the pool. The process that finds all parts scored puts them together. A score does not depend on
+the other pairs of its batch, so the labels are the same for any number of processes.
+
+The processes do not communicate, unless a GPU has no room for the whole model: then those of one pod hold it together, a piece each, and
+score in lock step.
 """
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +20,11 @@ from ser_core.api.serrun import Rule
 from ser_core.api.stage import InputRole, LabelMetrics
 from ser_core.data.tables import Decision, FoldScores, PairScores, PoolPair, read_table, write_table
 from ser_core.errors import Interrupted, ObjectNotFound
-from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.pieces import cut_layers
+from ser_core.learn.compute.placing import numbers_for_all
+from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
+from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.reward.batching import deal
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.scoring import Scores, score_pairs
@@ -53,14 +61,21 @@ def body(context: StageContext) -> StageOutput | None:
     set_up_process(context.spec.threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(context.local_rank)
-    pool = _pool(context)
+    pool, pieces = _pool(context), _pieces(context)
     if context.world_size == 1:
         return _output(context, _score(context, pool, context.checkpoints))
+    together = process_group(rank=context.local_rank, count=pieces) if pieces > 1 else contextlib.nullcontext()
+    with together:
+        return _by_parts(context, pool, in_pieces=pieces > 1)
+
+
+def _by_parts(context: StageContext, pool: Sequence[PoolPair], *, in_pieces: bool) -> StageOutput | None:
     shard = Shard(context.rank, context.world_size)
     shards = ShardStore(context.store, context.checkpoints, context.spec.attempt, uuid.uuid4().hex)
-    if not shards.has(shard):
+    # A process whose part is committed already still has to hold its piece for the others.
+    if in_pieces or not shards.has(shard):
         own = [pool[index] for index in deal([_size(pair) for pair in pool], shard.count)[shard.index]]
-        scored = _score(context, own, context.checkpoints.of(str(shard)))
+        scored = _score(context, own, context.checkpoints.of(str(shard)), in_pieces=in_pieces)
         context.silent("committing a part of the labels")
         shards.commit(shard, _write(context, scored), {_TRUNCATED: scored.truncated})
     context.silent("putting the labels together")
@@ -76,8 +91,8 @@ def _size(pair: PoolPair) -> int:
     return 2 * len(pair.prompt) + len(pair.answer_1) + len(pair.answer_2)
 
 
-def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: CheckpointStore) -> _Scored:
-    folders = _models(context)
+def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: CheckpointStore, *, in_pieces: bool = False) -> _Scored:
+    folders, precision = _models(context), detect(context.spec.spec.reward_model.precision)
     known = _resume(checkpoints, context.workdir, len(folders), len(pairs))
     interval = CheckpointInterval(lambda: checkpoints.beside)
 
@@ -91,14 +106,21 @@ def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: Checkp
     def after_batch(_answers: int) -> None:
         answers, total = int(np.count_nonzero(~np.isnan(known))), len(folders) * len(pairs)
         context.reporter.progress(answers // 2, total, "pairs")
-        if context.stopping():
+        stopping = context.stopping()
+        if ranks.anywhere(stopping, precision.device) if in_pieces else stopping:
             save(answers)
+            if in_pieces:
+                checkpoints.wait()
+                ranks.anywhere(False, precision.device)  # the end of one may be the end of all
             raise Interrupted(f"stopped after {answers // 2} of {total} pairs", hint="start it again to go on from there")
         if interval.due():
             save(answers)
 
     tokens = context.spec.spec.training.tokens_per_batch
-    scored = [score_pairs(_load(context, folder), pairs, tokens, known[number], after_batch) for number, folder in enumerate(folders)]
+    scored = [
+        score_pairs(_load(context, folder, precision, in_pieces=in_pieces), pairs, tokens, known[number], after_batch)
+        for number, folder in enumerate(folders)
+    ]
     by_model, truncated = [rows for rows, _ in scored], scored[0][1]
     means = known.mean(axis=0)
     labels = [replace(row, score_1=float(one), score_2=float(two)) for row, (one, two) in zip(by_model[0], means, strict=True)]
@@ -115,11 +137,21 @@ def _models(context: StageContext) -> list[str]:
     return context.folders(InputRole.LABELER, FOLDS) or [MODEL]
 
 
-def _load(context: StageContext, folder: str) -> RewardModel:
-    spec, files = context.spec.spec, context.fetch_folder(InputRole.LABELER, folder)
+def _pieces(context: StageContext) -> int:
+    """Into how many pieces the model is cut; 1: each process holds it whole."""
+    files = context.fetch_folder(InputRole.LABELER, _models(context)[0])
+    models, processes = {"reward": files}, context.world_size
+    plan = refuse_what_does_not_fit("label", context.spec.spec, models, processes=processes, gpu_memory=gpu_memory())
+    return 1 if plan is None else plan.pieces
+
+
+def _load(context: StageContext, folder: str, precision: Precision, *, in_pieces: bool) -> RewardModel:
+    files = context.fetch_folder(InputRole.LABELER, folder)
     context.silent("loading the model")
-    refuse_what_does_not_fit("label", spec, {"reward": files}, processes=context.world_size, gpu_memory=gpu_memory())
-    return load(files, detect(spec.reward_model.precision), max_length=spec.reward_model.max_length, frozen=True)
+    model = load(files, precision, max_length=context.spec.spec.reward_model.max_length, frozen=True, together=in_pieces)
+    if in_pieces:
+        cut_layers(model.network, numbers_for_all(model.network, precision.device))
+    return model
 
 
 def _joined(pool: Sequence[PoolPair], parts: Sequence[ShardResult]) -> _Scored:

@@ -7,6 +7,7 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.data.reading.weight_headers import shape_of_folder
 from ser_core.errors import OutOfMemory
 from ser_core.memory.plan import Models, StagePlan, plan
+from ser_core.memory.training import Sharding
 from ser_core.memory.words import memory_line, remedy
 from ser_core.store.model_folder import root
 
@@ -32,8 +33,15 @@ def refuse_what_does_not_fit(
     if gpu_memory is None:
         return None
     models = Models(**{model: shape_of_folder(root(folder)) for model, folder in folders.items()})
-    there = getattr(spec.resources, stage).model_copy(update={"gpus": processes, "nodes": 1, "gpu_memory": str(gpu_memory)})
+    asked = getattr(spec.resources, stage)
+    pods = asked.nodes if processes % asked.nodes == 0 else 1
+    there = asked.model_copy(update={"gpus": processes // pods, "nodes": pods, "gpu_memory": str(gpu_memory)})
     found = plan(stage, spec, models, there)
     if found is not None and not found.fits:
         raise OutOfMemory(memory_line(found), reason="DoesNotFit", hint=remedy(found, spec, models))
     return found
+
+
+def kept_in_pieces(plan: StagePlan | None) -> Sharding | None:
+    """How a training is spread whose base never is whole; None: the engine chooses, by what it trains."""
+    return plan.sharding if plan is not None and plan.sharding is not None and plan.sharding.pieces else None

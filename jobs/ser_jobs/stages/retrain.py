@@ -16,19 +16,22 @@ from ser_core.api.serrun import TrainingSpec
 from ser_core.api.stage import InputRole, RetrainMetrics
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, read_table
 from ser_core.errors import DataError
+from ser_core.learn.compute.pieces import cut_layers
+from ser_core.learn.compute.placing import numbers_for_all, place
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
-from ser_core.learn.compute.process_group import give_weights, process_group
+from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, train
 from ser_core.learn.trust.collapse import Fit, why_collapsed
 from ser_core.learn.trust.evaluation import evaluate
 from ser_core.learn.trust.search import best_trial
+from ser_core.memory.training import Sharding
 from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.evaluated import Evaluated, out_of_fold, seen_dev, with_dev, write_evaluated
 from ser_jobs.stages.fold_models import FoldModels
-from ser_jobs.stages.memory_check import refuse_what_does_not_fit
+from ser_jobs.stages.memory_check import kept_in_pieces, refuse_what_does_not_fit
 from ser_jobs.stages.model_output import base_files, model_files
 from ser_jobs.stages.retrain_plan import make_plan
 from ser_jobs.stages.training_data import Example, is_trained_on, labeled, starts_from, training_data
@@ -72,6 +75,8 @@ class _Retrain:
         for name, rows in (("training", [*self._data.seed, *self._data.self_labeled]), ("dev", self._dev), ("held-out", self._heldout)):
             if not rows:
                 raise DataError(f"there is no {name} pair", reason="NoPairs", hint="give more data, or other fractions in data")
+        self._in_pieces: Sharding | None = None
+        """How trainings are spread whose base never is whole; None: it is whole when it scores."""
         self._plan = make_plan(context.spec, self._data, len(self._dev))
         self._fold_models = FoldModels(context)
         self._deciding = labeled(context) if self._plan.keeps_folds else self._dev
@@ -152,22 +157,25 @@ class _Retrain:
         return self._progress.position.form if starts_from(self._context) is InputRole.PREPARED else None
 
     def _load_stored(self) -> RewardModel:
-        """The model as it is stored. Only rank 0 has its files; it broadcasts the weights to the other ranks."""
-        settings = self._context.spec.spec.reward_model
+        """The model as it is stored. Only rank 0 has its files; the other ranks get the weights, or their pieces, from it."""
+        settings, device = self._context.spec.spec.reward_model, self._precision.device
         folder = self._context.workdir / MODEL if self._context.rank == 0 else self._start
-        model = load(folder, self._precision, max_length=settings.max_length, frozen=True, form=self._form)
-        if self._context.world_size > 1:
-            self._context.silent("broadcasting the model")
-            give_weights(model.network)
+        model = load(folder, self._precision, max_length=settings.max_length, frozen=True, form=self._form, together=True)
+        self._context.silent("placing the model")
+        if self._in_pieces is not None:
+            cut_layers(model.network, numbers_for_all(model.network, device))
+        else:
+            place(model.network, device)
         return model
 
     def _load_to_train(self, folder: Path) -> RewardModel:
         settings = self._context.spec.spec.reward_model
         self._context.silent("loading the model")
-        models = {"reward": folder}
-        refuse_what_does_not_fit("retrain", self._context.spec.spec, models, processes=self._context.world_size, gpu_memory=gpu_memory())
+        models, processes = {"reward": folder}, self._context.world_size
+        plan = refuse_what_does_not_fit("retrain", self._context.spec.spec, models, processes=processes, gpu_memory=gpu_memory())
+        self._in_pieces = kept_in_pieces(plan)
         seed, adapter = self._training.seed, settings.adapter
-        return load(folder, self._precision, max_length=settings.max_length, seed=seed, adapter=adapter, form=self._form)
+        return load(folder, self._precision, max_length=settings.max_length, seed=seed, adapter=adapter, form=self._form, together=True)
 
     def _cross_fit(self, number: int) -> None:
         """Train one fold's model without the pairs that it holds back, then score these with it."""
@@ -214,7 +222,7 @@ class _Retrain:
     def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int, training: TrainingSpec) -> TrainingState:
         """Take the steps of the current training that the position does not have yet; returns the state after the last one."""
         resume = self._progress.position.training
-        state = train(model, pairs, training, steps=steps, watch=self._progress, resume=resume)
+        state = train(model, pairs, training, steps=steps, watch=self._progress, resume=resume, sharding=self._in_pieces)
         self._progress.finish_training(state)
         return state
 

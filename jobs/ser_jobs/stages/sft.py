@@ -10,7 +10,7 @@ from ser_core.learn.policy.policy import load_causal
 from ser_core.learn.policy.supervised import count_steps, encode_demonstrations, fine_tune
 from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
-from ser_jobs.stages.memory_check import refuse_what_does_not_fit
+from ser_jobs.stages.memory_check import kept_in_pieces, refuse_what_does_not_fit
 from ser_jobs.stages.model_output import base_files, model_files
 from ser_jobs.stages.policy_inputs import policy_spec, start_of_policy, starting_policy
 from ser_jobs.stages.policy_progress import SupervisedProgress
@@ -32,19 +32,19 @@ def body(context: StageContext) -> StageOutput | None:
     precision = detect(policy.precision)
     context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
     base = starting_policy(context)
-    refuse_what_does_not_fit("sft", context.spec.spec, {"policy": base}, processes=context.world_size, gpu_memory=gpu_memory())
+    plan = refuse_what_does_not_fit("sft", context.spec.spec, {"policy": base}, processes=context.world_size, gpu_memory=gpu_memory())
     seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
     training = context.spec.spec.training
-    context.silent("loading the policy")
-    network, tokenizer = load_causal(base, precision, adapter=policy.adapter, seed=training.seed)
-    rows = encode_demonstrations(
-        tokenizer,
-        [pair.prompt for pair in seed],
-        [pair.chosen for pair in seed],
-        prompt_tokens=policy.prompt_tokens,
-        answer_tokens=policy.answer_tokens,
-    )
     with process_group():
+        context.silent("loading the policy")
+        network, tokenizer = load_causal(base, precision, adapter=policy.adapter, seed=training.seed, together=True)
+        rows = encode_demonstrations(
+            tokenizer,
+            [pair.prompt for pair in seed],
+            [pair.chosen for pair in seed],
+            prompt_tokens=policy.prompt_tokens,
+            answer_tokens=policy.answer_tokens,
+        )
         progress = SupervisedProgress(context, count_steps(len(rows), policy.sft), precision.device)
         losses = fine_tune(
             network,
@@ -55,6 +55,7 @@ def body(context: StageContext) -> StageOutput | None:
             seed=training.seed,
             watch=progress,
             resume=progress.resume(),
+            sharding=kept_in_pieces(plan),
         )
         progress.finish()
     if context.rank > 0:

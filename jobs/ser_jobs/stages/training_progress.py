@@ -8,6 +8,7 @@ import torch
 from ser_core.data.tables import PairScores, PoolPair, TrainingStep
 from ser_core.errors import Interrupted
 from ser_core.learn.compute import ranks
+from ser_core.learn.compute.pieces import in_pieces
 from ser_core.learn.reward.batching import deal
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import Scores, score_pairs
@@ -115,8 +116,10 @@ class TrainingProgress(StageWatch):
     def _score_alone(self, model: RewardModel, pairs: Sequence[PoolPair], known: Scores, keep: Callable[[], None]) -> list[PairScores]:
         def after_batch(_answers: int) -> None:
             keep()
-            if self.stopping():
+            if self._stopped_in(model):
                 self._keep_own(self.position.step, self.position.write)
+                if in_pieces(model.network):
+                    ranks.anywhere(False, self._device)  # the end of one may be the end of all
                 raise Interrupted(
                     f"stopped while scoring, after optimizer step {self.position.step}", hint="start it again to go on from there"
                 )
@@ -124,6 +127,10 @@ class TrainingProgress(StageWatch):
                 self._keep_own(self.position.step, self.position.write)
 
         return score_pairs(model, pairs, self._context.spec.spec.training.tokens_per_batch, known, after_batch)[0]
+
+    def _stopped_in(self, model: RewardModel) -> bool:
+        """Whether to stop scoring with a model; processes that score together stop together."""
+        return ranks.anywhere(self.stopping(), self._device) if in_pieces(model.network) else self.stopping()
 
     def _show(self, scored: int = 0) -> None:
         """Show the position; ``scored`` are the answers that an unfinished fold has scored."""

@@ -12,7 +12,7 @@ Who owns which copy, from the constructor to `close`:
 | gradients | all, summed at the last micro-batch | ZeRO 1: all until the step, ZeRO 2: a piece | a piece |
 | after `step` | nothing moves | ranks exchange their pieces | the network's piece is copied from the optimizer's |
 | `tensors` | rank 0 copies all to main memory | each rank copies its piece to main memory | the same |
-| after `close` | all, on every rank, in new parameters | the same | the same |
+| after `close` | all, on every rank, in new parameters | the same | the same; with `Sharding.pieces` frozen layers stay in pieces |
 """
 
 import contextlib
@@ -42,7 +42,8 @@ from ser_core.learn.compute.engine import (
     state_tensors,
 )
 from ser_core.learn.compute.parts import computed_by_row, trainable
-from ser_core.learn.compute.pieces import piece_of
+from ser_core.learn.compute.pieces import cut_layers, piece_of
+from ser_core.learn.compute.placing import numbers_for_all, place, replace_weights
 from ser_core.learn.compute.precision import Precision, gpu_memory
 from ser_core.learn.compute.saved_tensors import key_of
 from ser_core.memory.activations import MicroBatch
@@ -74,7 +75,7 @@ def engine_for(
     """The engine of this process, or of all that share the training.
 
     Args:
-        network: Trained in place.
+        network: Trained in place; where it is, or where rank 0 alone has read it (`placing`).
         rate: Of the first step.
         tensors: What an engine returned, to go on from.
         training: Its sizes.
@@ -83,9 +84,11 @@ def engine_for(
         settings: Of the optimizer.
     """
     sharding = sharding or sharding_of(training, precision)
+    if sharding.stage < 3:
+        place(network, precision.device)
     if ranks.count() == 1:
         return LocalEngine(network, rate, tensors, recompute=sharding.recompute, settings=settings)
-    return distributed_engine(network, rate, tensors, sharding, training, settings)
+    return distributed_engine(network, rate, tensors, sharding, training, settings, precision.device)
 
 
 def sharding_of(training: Training, precision: Precision) -> Sharding:
@@ -104,6 +107,7 @@ class DeepSpeedEngine(ABC):
         sharding: The ZeRO stage, one of the class's own, and whether layers are computed again in the backward pass.
         training: Its sizes, by which processes exchange numbers.
         settings: Of the optimizer.
+        device: Where it is trained.
     """
 
     def __init__(
@@ -114,24 +118,30 @@ class DeepSpeedEngine(ABC):
         sharding: Sharding,
         training: Training,
         settings: AdamSettings = ADAM,
+        device: str = "cpu",
     ) -> None:
         self._whole = network
+        self._sharding = sharding
         self._settings = settings
         self._has_gradients = False
-        self._device = next(network.parameters()).device
-        self._weights = dict(trainable(network))
+        self._device = device
         if tensors is not None:
-            restore_weights(self._weights, tensors)
+            restore_weights(dict(trainable(network)), tensors)
         for head in computed_by_row(network):
             # It is called once for each row. Ranks have different numbers of rows, but must gather its weights once.
             head._z3_leaf = True  # type: ignore[assignment]
         if sharding.recompute:
             recompute_layers(network)
+        config = _config(network, sharding.stage, training, settings.largest_gradient_norm)
         with _quiet():
-            optimizer = adamw(self._weights, rate, settings)
-            self.network = _initialize(network, optimizer, sharding.stage, training, settings.largest_gradient_norm)
+            self._cut(network, config)
+            self._weights = dict(trainable(network))
+            self.network = _initialize(network, adamw(self._weights, rate, settings), config)
         if tensors is not None:
             self._restore_moments(tensors)
+
+    def _cut(self, network: nn.Module, config: Mapping[str, Any]) -> None:  # noqa: B027  (most need nothing)
+        """Cut the weights where the engine holds pieces of them alone."""
 
     def start_step(self) -> None:
         """As `Engine` says. A step leaves no gradient behind, but the one before may not have been taken."""
@@ -197,9 +207,11 @@ class DeepSpeedEngine(ABC):
         Before they are made, everything goes that only training needs: both together may not fit.
         """
         self.drop()
-        whole = {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in self._whole.parameters()}
-        for module in self._whole.modules():
-            module._parameters = {name: None if weight is None else whole[id(weight)] for name, weight in dict.items(module._parameters)}
+        if self._sharding.pieces:
+            cut_layers(self._whole, self._full)
+        else:
+            weights = self._whole.parameters()
+            replace_weights(self._whole, {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in weights})
 
     def _full(self, weight: nn.Parameter) -> torch.Tensor:
         """A whole weight whose memory is its own."""
@@ -332,6 +344,22 @@ class ShardedStateEngine(DeepSpeedEngine):
 class ShardedWeightsEngine(ShardedStateEngine):
     """ZeRO stage 3: each rank holds its piece of everything."""
 
+    def _cut(self, network: nn.Module, config: Mapping[str, Any]) -> None:
+        """One weight is whole at a time: a device may have no room for all."""
+        import deepspeed
+
+        numbers = numbers_for_all(network, self._device)
+        before = list(network.parameters())
+        # What has no numbers cannot get any.
+        weights: list[Any] = [nn.Parameter(torch.empty(0), weight.requires_grad) if weight.is_meta else weight for weight in before]
+        replace_weights(network, {id(old): new for old, new in zip(before, weights, strict=True)})
+        for old, new in zip(before, weights, strict=True):
+            new.data = numbers(old)
+            if new is weights[0]:
+                deepspeed.zero.Init(module=nn.ParameterList([new]), config_dict_or_path=dict(config), dtype=torch.float32)
+            else:
+                weights[0].convert_to_zero_parameters(param_list=[new])
+
     def rest(self) -> None:
         """As `Engine` says. A weight on its way can be neither gathered by others nor cut."""
         self.network.optimizer.empty_partition_cache()
@@ -392,38 +420,39 @@ def distributed_engine(
     sharding: Sharding,
     training: Training,
     settings: AdamSettings = ADAM,
+    device: str = "cpu",
 ) -> DeepSpeedEngine:
     """The engine of a ZeRO stage; arguments as `DeepSpeedEngine` takes them."""
     kinds = (ReplicatedEngine, ShardedStateEngine, ShardedStateEngine, ShardedWeightsEngine)
-    return kinds[sharding.stage](network, rate, tensors, sharding, training, settings)
+    return kinds[sharding.stage](network, rate, tensors, sharding, training, settings, device)
 
 
-def _initialize(network: Any, optimizer: torch.optim.Optimizer, stage: int, training: Training, largest_norm: float) -> Any:
+def _config(network: Any, stage: int, training: Training, largest_norm: float) -> dict[str, Any]:
+    return {
+        "train_micro_batch_size_per_gpu": 1,  # not used: micro-batches are cut by tokens
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": largest_norm if stage else 0.0,
+        "zero_allow_untested_optimizer": True,
+        "zero_optimization": {
+            "stage": stage,
+            # DeepSpeed's own sizes are 2 GB and more, whatever the model's size.
+            "reduce_bucket_size": training.bucket,
+            "allgather_bucket_size": training.bucket,
+            "stage3_prefetch_bucket_size": training.bucket,
+            "stage3_max_live_parameters": training.gathered,
+            "stage3_max_reuse_distance": training.gathered,
+            # As transformers chooses it: biases and norms stay whole.
+            "stage3_param_persistence_threshold": 10 * network.config.get_text_config().hidden_size,
+        },
+    }
+
+
+def _initialize(network: Any, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> Any:
     import deepspeed
 
     # It would be compiled at the start, for reductions that training does not use.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    return deepspeed.initialize(
-        model=network,
-        optimizer=optimizer,
-        config={
-            "train_micro_batch_size_per_gpu": 1,  # not used: micro-batches are cut by tokens
-            "gradient_accumulation_steps": 1,
-            "gradient_clipping": largest_norm if stage else 0.0,
-            "zero_allow_untested_optimizer": True,
-            "zero_optimization": {
-                "stage": stage,
-                # DeepSpeed's own sizes are 2 GB and more, whatever the model's size.
-                "reduce_bucket_size": training.bucket,
-                "allgather_bucket_size": training.bucket,
-                "stage3_prefetch_bucket_size": training.bucket,
-                "stage3_max_live_parameters": training.gathered,
-                "stage3_max_reuse_distance": training.gathered,
-                # As transformers chooses it: biases and norms stay whole.
-                "stage3_param_persistence_threshold": 10 * network.config.get_text_config().hidden_size,
-            },
-        },
-    )[0]
+    return deepspeed.initialize(model=network, optimizer=optimizer, config=dict(config))[0]
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from ser_core.errors import SERError, SpecError, is_disk_full
@@ -63,6 +65,33 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
         lengthen(network, tokenizer)
     network.lacking = (*sorted(told["missing_keys"]), *sorted(name for name, *_ in told["mismatched_keys"]))
     return network, tokenizer
+
+
+def load_structure(kind: Any, folder: Path, field: str, **options: Any) -> tuple[Any, Any]:
+    """What `load_network` returns, without numbers: for the processes that get them from rank 0 (`placing`). Its buffers have theirs.
+
+    Arguments as in `load_network`. Whether the weights fit is rank 0's to say.
+    """
+    plain = folder
+    while is_adapter(plain):
+        plain = plain / BASE
+    with told_of_the_model(field, f"{kind.__name__} cannot load it"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
+        config = AutoConfig.from_pretrained(plain, **FROM_THE_FOLDER_ALONE, **options)
+        parameters_on_meta = register_module_parameter_registration_hook(_on_meta)  # type: ignore[arg-type]  # it may return the parameter to take
+        try:
+            network = kind.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        finally:
+            parameters_on_meta.remove()
+        lengthen(network, tokenizer)
+    network.lacking = ()
+    return network, tokenizer
+
+
+def _on_meta(_module: nn.Module, _name: str, weight: nn.Parameter | None) -> nn.Parameter | None:
+    if weight is None or weight.is_meta:  # one that two modules share stays one
+        return None
+    return nn.Parameter(weight.data.to("meta"), weight.requires_grad)
 
 
 def load_without_weights(

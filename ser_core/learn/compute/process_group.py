@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import torch
-from torch import distributed, nn
+from torch import distributed
 
 from ser_core.errors import StoreError
 from ser_core.learn.compute import ranks
@@ -19,8 +19,10 @@ _PATIENCE = timedelta(minutes=30)
 
 
 @contextlib.contextmanager
-def process_group() -> Iterator[None]:
+def process_group(*, rank: int = -1, count: int = -1) -> Iterator[None]:
     """Join the process group that torchrun's variables describe, and leave it at the end; without them, or inside a group, nothing happens.
+
+    ``rank`` and ``count``, where given, are those of a smaller group: of the processes of one pod.
 
     One group is all that a process can have: DeepSpeed remembers the first.
 
@@ -31,7 +33,7 @@ def process_group() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE, rank=rank, world_size=count)
     yield
     distributed.destroy_process_group()
 
@@ -45,8 +47,3 @@ def agree_on_the_step(step: int, device: str) -> None:
     steps = ranks.collect(torch.tensor(step, device=device)).tolist()
     if len(set(steps)) > 1:
         raise StoreError(f"the processes of this stage found checkpoints of different steps: {steps}", reason="CheckpointsDiffer")
-
-
-def give_weights(network: nn.Module) -> None:
-    """Overwrite the weights with those of rank 0, which has a network of the same kind."""
-    ranks.spread([*network.parameters(), *network.buffers()])

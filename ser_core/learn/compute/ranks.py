@@ -33,6 +33,11 @@ def anywhere(flag: bool, device: str) -> bool:
     return bool(total(torch.tensor(float(flag), device=device)) > 0)
 
 
+def most(number: int, device: str) -> int:
+    """The largest number that any process has."""
+    return int(collect(torch.tensor(number, device=device)).max())
+
+
 def collect(values: torch.Tensor) -> torch.Tensor:
     """One row for each process, shape (processes, ...)."""
     if not _several():

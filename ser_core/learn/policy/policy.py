@@ -15,10 +15,11 @@ from transformers import AutoModelForCausalLM
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
+from ser_core.learn.compute import ranks
 from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.pieces import Pieces
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen
-from ser_core.learn.compute.pretrained import export, load_network, store
+from ser_core.learn.compute.pretrained import export, load_network, load_structure, store
 from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.policy.batches import Sequences
 from ser_core.learn.policy.generation import policy_text
@@ -106,24 +107,28 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
     return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network, precision), pieces)
 
 
-def load_causal(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> tuple[Any, Any]:
+def load_causal(
+    folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0, together: bool = False
+) -> tuple[Any, Any]:
     """A causal language model to train, on its device, and its tokenizer, whose chat template renders what the policy reads and learns.
 
-    Arguments as in `load_policy`.
+    Arguments as in `load_policy`; with ``together`` rank 0 alone reads its weights, and an engine takes them from main memory (`placing`).
     What lies below an adapter is `narrow_frozen` before it gets there: its device may have no room for it in fp32.
 
     Raises:
         SpecError: transformers cannot load the folder as a causal language model.
     """
     torch.manual_seed(seed)
-    network, tokenizer = load_network(AutoModelForCausalLM, folder, "policy.base")
+    read = load_structure if together and ranks.rank() else load_network
+    network, tokenizer = read(AutoModelForCausalLM, folder, "policy.base")
     text = policy_text(tokenizer)
     tokenizer.chat_template = None if text is None else text.template
     if adapter is not None:
         from peft import get_peft_model
 
         network = get_peft_model(network, lora(adapter, "CAUSAL_LM"))
-    return narrow_frozen(network, precision).to(precision.device).eval(), tokenizer
+    network = narrow_frozen(network, precision).eval()
+    return network if together else network.to(precision.device), tokenizer
 
 
 def export_stored(stored: Path, folder: Path) -> None:

@@ -150,7 +150,7 @@ def fine_tune(
     Several processes of one ``torch.distributed`` group call it together, with equal arguments, and share the answers of every step.
 
     Args:
-        network: A causal language model on its device, or one with an adapter, which then learns alone.
+        network: A causal language model, or one with an adapter, which then learns alone; where `engine_for` takes it.
         rows: Demonstrations to learn.
         spec: Epochs, learning rate and answers per step.
         precision: Device and number types of the computation.
@@ -175,8 +175,9 @@ def fine_tune(
     budget = precision.batch_tokens(tokens_per_batch)
     longest = max(map(len, rows))
     sizes = training_of_network(network, MicroBatch(max(budget, longest), longest, precision.autocast is not None), logits=True)
-    in_chunks = passes_logits_on(network, precision)
     engine = engine_for(network, spec.learning_rate, resume.tensors if resume else None, sizes, precision, sharding)
+    in_chunks = passes_logits_on(engine.network, precision)
+    engine.rest()
 
     for step in range(len(losses), steps):
         chosen = [rows[index] for index in pairs_of_step(step, len(rows), spec.answers_per_step, seed)]

@@ -16,10 +16,11 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
+from ser_core.learn.compute import ranks
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen
-from ser_core.learn.compute.pretrained import export, last_token, load_network, store, told_of_the_model
+from ser_core.learn.compute.pretrained import export, last_token, load_network, load_structure, store, told_of_the_model
 from ser_core.learn.compute.reference_text import Form, recorded_form
 from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.reward.batching import Batch
@@ -74,6 +75,7 @@ def load(
     adapter: AdapterSpec | None = None,
     frozen: bool = False,
     form: Form | None = None,
+    together: bool = False,
 ) -> RewardModel:
     """Load a model from its files.
 
@@ -86,12 +88,15 @@ def load(
             precision of what lies below it (`narrow_frozen`).
         frozen: Only to score with. Its scores are the same to the last bit, with half of the memory where products are bf16.
         form: How its rows are made; None: as it has learnt, which a base has not.
+        together: Whether all processes load it and rank 0 alone reads its weights. They stay in main memory until an engine, `placing` or
+            `pieces` takes them.
 
     Raises:
         SpecError: transformers cannot make a sequence-classification model of it.
     """
     torch.manual_seed(seed)
-    network, tokenizer = load_network(
+    read = load_structure if together and ranks.rank() else load_network
+    network, tokenizer = read(
         AutoModelForSequenceClassification,
         folder,
         "rewardModel.base",
@@ -106,7 +111,8 @@ def load(
     tokenizer.chat_template = encoder.chat_template
     if adapter is not None:
         network = narrow_frozen(adapt_scorer(network, adapter), precision)
-    network = (freeze(network, precision) if frozen else network).to(precision.device).eval()
+    network = (freeze(network, precision) if frozen else network).eval()
+    network = network if together else network.to(precision.device)
     _compute_head_alone(network, precision)
     return RewardModel(network, tokenizer, encoder, precision, limit)
 

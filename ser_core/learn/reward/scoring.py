@@ -1,4 +1,7 @@
-"""Scores of answers. A row's score is the same to the last bit whatever else is scored with it, in whatever order."""
+"""Scores of answers. A row's score is the same to the last bit whatever else is scored with it, in whatever order.
+
+With a network in pieces all processes score together: those that have no batch left compute one of no rows.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +11,9 @@ from numpy.typing import NDArray
 
 from ser_core.data.tables import PairScores, PoolPair
 from ser_core.errors import QualityError
-from ser_core.learn.reward.batching import pad, scoring_batches
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.pieces import in_pieces
+from ser_core.learn.reward.batching import Shape, bucket_length, pad, scoring_batches
 from ser_core.learn.reward.encoding import Row
 from ser_core.learn.reward.reward_model import RewardModel
 
@@ -25,13 +30,18 @@ def score_rows(
         model: The reward model.
         rows: Encoded prompts with answers.
         tokens_per_batch: ``training.tokensPerBatch``.
-        after_batch: Told the indices and the scores of every batch; it may raise.
+        after_batch: Told the indices and the scores of every batch; it may raise. With a network in pieces it is called as often in every
+            process, also without rows.
     """
     scores = np.empty(len(rows), dtype=np.float64)
     budget = model.precision.batch_tokens(tokens_per_batch)
+    batches = scoring_batches([len(row) for row in rows], budget, model.limit)
+    if in_pieces(model.network):
+        idle = Shape(1, bucket_length(1, model.limit))
+        batches += [(idle, [])] * (ranks.most(len(batches), model.precision.device) - len(batches))
     # The outer context, though off, keeps the weights that the trunk's autocast has converted from one batch to the next.
     with torch.no_grad(), torch.autocast(model.precision.device, enabled=False):
-        for shape, members in scoring_batches([len(row) for row in rows], budget, model.limit):
+        for shape, members in batches:
             batch = pad([rows[index] for index in members], model.tokenizer.pad_token_id, shape)
             scores[members] = model.score(batch)[: len(members)].double().cpu().numpy()
             after_batch(members, scores[members])
@@ -52,7 +62,7 @@ def score_pairs(
         pairs: What to score.
         tokens_per_batch: ``training.tokensPerBatch``.
         known: Shape (pairs, 2). What is not NaN is known already; the rest is filled in, batch by batch.
-        after_batch: Told the number of answers that every batch has scored; it may raise.
+        after_batch: Told the number of answers that every batch has scored; it may raise. With a network in pieces the number can be 0.
 
     Raises:
         QualityError: A score is not finite.

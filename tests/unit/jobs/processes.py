@@ -9,13 +9,19 @@ from typing import Any
 import torch
 
 from ser_core.api.stage import InputRole, StageSpec
+from ser_core.api.status import StageKind
 from ser_core.errors import Interrupted
 from ser_core.learn.compute.process_group import process_group
+from ser_core.memory.amounts import amounts
+from ser_core.memory.plan import StagePlan
+from ser_core.memory.training import Sharding
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.file import FileStore
 from ser_core.store.manifest import Manifest
 from ser_jobs.process.context import StageContext
 from ser_jobs.process.runtime import BODIES
+
+IN_PIECES = StagePlan("any", 2, 1, False, amounts({}), amounts({}), None, sharding=Sharding(3, recompute=True, pieces=True), pieces=2)
 
 
 class Events:
@@ -61,11 +67,24 @@ def carried_out(context: StageContext, events: Events) -> dict[str, Any] | None:
 
 
 def process(
-    rank: int, port: int, stops: list[int | None], spec: StageSpec, store: Path, inputs: Mapping[InputRole, Manifest], folder: Path
+    rank: int,
+    port: int,
+    stops: list[int | None],
+    spec: StageSpec,
+    store: Path,
+    inputs: Mapping[InputRole, Manifest],
+    folder: Path,
+    in_pieces: bool = False,
 ) -> None:
-    """Carry the stage out once for each of ``stops``, at which rank 1 is asked to stop, and save the results."""
+    """Carry the stage out once for each of ``stops``, at which rank 1 is asked to stop, and save the results.
+
+    ``in_pieces``: whether the stage is told that no GPU holds its model whole.
+    """
+    if in_pieces:
+        stage: Any = importlib.import_module(BODIES[spec.stage])
+        stage.refuse_what_does_not_fit = lambda *_, **__: IN_PIECES
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    own_store = FileStore(store) if rank == 0 else OfAnotherRank(store)
+    own_store = FileStore(store) if rank == 0 or spec.stage is StageKind.LABEL else OfAnotherRank(store)
     checkpoints = CheckpointStore(own_store, spec.run, spec.iteration, spec.stage)
     results: list[Any] = []
     with process_group():
@@ -77,6 +96,7 @@ def process(
             context = StageContext(spec, own_store, inputs, workdir, events, events.stopping, checkpoints, **place)
             try:
                 results.append(carried_out(context, events))
+                torch.distributed.barrier()
                 if rank == 0:
                     checkpoints.delete_all()  # as after its commit
                 torch.distributed.barrier()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import distributed, multiprocessing
 from unit.learn.reward.test_training import SPEC, Watch, pairs_of
@@ -14,7 +15,10 @@ from unit.learn.reward.test_training import SPEC, Watch, pairs_of
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.policy import SupervisedSpec
 from ser_core.errors import SERError
+from ser_core.learn.compute import ranks
 from ser_core.learn.compute.parts import trainable
+from ser_core.learn.compute.pieces import cut_layers
+from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
@@ -23,6 +27,7 @@ from ser_core.learn.policy.policy import load_causal
 from ser_core.learn.policy.supervised import Demonstration, FineTuningState, fine_tune
 from ser_core.learn.reward.batching import pad
 from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.learn.reward.scoring import score_rows
 from ser_core.learn.reward.training import TrainingState, train
 from ser_core.memory.training import Sharding
 
@@ -51,6 +56,10 @@ class Case:
     resume: Path | None = None
     broken: bool = False
     """The bias of the head is infinite."""
+    together: bool = False
+    """Whether rank 0 alone reads the weights."""
+    pieces: bool = False
+    """Whether frozen layers are in pieces in the end."""
 
     @property
     def precision(self) -> Precision:
@@ -62,11 +71,11 @@ class Case:
 
     @property
     def sharding(self) -> Sharding:
-        return Sharding(self.stage, self.recompute)
+        return Sharding(self.stage, self.recompute, self.pieces)
 
     def load(self) -> Any:
         """What is trained."""
-        return load(self.base, self.precision, max_length=64, adapter=self.lora)
+        return load(self.base, self.precision, max_length=64, adapter=self.lora, together=self.together)
 
     def network(self, model: Any) -> Any:
         """Its network."""
@@ -88,7 +97,7 @@ class FineTuning(Case):
 
     def load(self) -> Any:
         """A causal language model; what does not learn is as it is multiplied."""
-        return narrow_frozen(load_causal(self.base, self.precision, adapter=self.lora)[0], self.precision)
+        return narrow_frozen(load_causal(self.base, self.precision, adapter=self.lora, together=self.together)[0], self.precision)
 
     def network(self, model: Any) -> Any:
         """Itself."""
@@ -107,6 +116,29 @@ class FineTuning(Case):
         rows = demonstrations()[:2]
         batch = sequences([row.prompt for row in rows], [row.answer for row in rows], "cpu")
         return log_probabilities(model, batch, 1.0, self.precision, in_chunks=True)
+
+
+class Scoring(Case):
+    """The scoring of rows with a network in pieces; in one process with a whole one. Rank 0 has all rows but one."""
+
+    def load(self) -> Any:
+        """What scores."""
+        model = load(self.base, self.precision, max_length=64, frozen=True, together=ranks.count() > 1)
+        if ranks.count() > 1:
+            cut_layers(model.network, numbers_for_all(model.network, "cpu"))
+        return model
+
+    def train(self, model: RewardModel, watch: "StopsAfter") -> State:
+        """It is not trained."""
+        return TrainingState({}, ())
+
+    def scores(self, model: RewardModel) -> torch.Tensor:
+        """Of all rows; not a number for those that another process scores."""
+        rows = [row for pair in pairs_of(model) for row in (pair.better, pair.worse)]
+        own = [place for place in range(len(rows)) if ranks.count() == 1 or (place > 0) == (ranks.rank() == 0)]
+        found = np.full(len(rows), np.nan)
+        found[own] = score_rows(model, [rows[place] for place in own], 128)
+        return torch.from_numpy(found)
 
 
 def demonstrations(count: int = 12) -> list[Demonstration]:

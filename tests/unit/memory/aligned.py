@@ -26,7 +26,8 @@ from ser_core.learn.policy.ppo.critic import Critic, values_of_tokens
 from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.memory.activations import MicroBatch, forward_bytes
-from ser_core.memory.alignment import Alignment, alignment_bytes, frozen_bytes
+from ser_core.memory.alignment import Alignment, alignment_bytes
+from ser_core.memory.scoring import frozen_bytes
 from ser_core.memory.training import NUMBER, Sharding
 
 PROMPT, ANSWER, ROWS, TOKENS = 20, 12, 8, 64

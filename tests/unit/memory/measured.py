@@ -3,7 +3,6 @@
 import json
 import os
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,14 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.distributed import distributed_engine, training_of_network
 from ser_core.learn.compute.engine import Engine, LocalEngine
-from ser_core.learn.compute.precision import Precision, autocast, narrow_frozen, set_up_process
+from ser_core.learn.compute.pieces import cut_layers
+from ser_core.learn.compute.placing import numbers_for_all
+from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.log_probabilities import log_probabilities
 from ser_core.memory.activations import MicroBatch
+from ser_core.memory.scoring import scoring_bytes
 from ser_core.memory.training import Sharding, training_bytes
 
 ROWS, LENGTH = 4, 90
@@ -75,14 +77,34 @@ def measured(sharding: Sharding, processes: int, kind: str, logits: int = 0) -> 
     return training_bytes(sizes, sharding, processes).total, counted.most
 
 
+def scored(processes: int) -> tuple[float, float]:
+    """The same of scoring with a network whose layers are in pieces."""
+    model, counted, batch = freeze(network("reward"), HALF), LiveBytes(), MicroBatch(ROWS * LENGTH, LENGTH, half=True)
+    shape = training_of_network(model, batch).shape
+    for tensor in (*model.parameters(), *model.buffers()):
+        counted.know(tensor)
+    with counted, torch.no_grad():
+        cut_layers(model, numbers_for_all(model, "cpu"))
+        counted.most = counted.live
+        loss_of(model, "reward", 0)
+    return scoring_bytes(shape, batch, processes).total, counted.most
+
+
+def cases(kind: str) -> list[Sharding]:
+    """What is measured of a kind."""
+    return [*CASES, Sharding(3, recompute=True, pieces=True)] if kind == "adapter" else CASES
+
+
 def process(rank: int, count: int, port: int, folder: Path) -> None:
     """Measure all cases together with the others; rank 0 writes them down."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     set_up_process(threads=1)
     with process_group():
-        for (kind, logits), sharding in product(KINDS.items(), CASES):
-            found = measured(sharding, count, kind, logits)
-            if rank == 0:
-                (folder / f"{kind}-{count}-{sharding}.json").write_text(json.dumps(found), encoding="utf-8")
-            distributed.barrier()
+        for kind, logits in KINDS.items():
+            for sharding in cases(kind):
+                found = measured(sharding, count, kind, logits)
+                if rank == 0:
+                    (folder / f"{kind}-{count}-{sharding}.json").write_text(json.dumps(found), encoding="utf-8")
+                distributed.barrier()
+        (folder / f"scored-{rank}.json").write_text(json.dumps(scored(count)), encoding="utf-8")

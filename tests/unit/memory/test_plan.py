@@ -69,17 +69,45 @@ def with_memory(wanted: SERRunSpec, memory: str) -> SERRunSpec:
     return wanted.model_copy(update={"resources": wanted.resources.model_copy(update={"retrain": smaller})})
 
 
-def test_each_process_of_a_pod_loads_the_model_into_main_memory():
-    stage, shape = found("retrain", spec(8), decoder("8B")), decoder("8B")
-    assert stage.host.parts["models while they are loaded"] == 8 * 4 * (shape.weights + shape.output)
-    assert host_line(stage).startswith("stage retrain: 255 GiB of main memory a pod: models while they are loaded 239, libraries 16")
+def test_who_reads_a_model_holds_it_in_main_memory_and_a_group_reads_it_once():
+    shape, adapted = decoder("8B"), spec(8, adapter={})
+    loaded = {stage: found(stage, adapted, shape).host.parts["models while they are loaded"] for stage in ("label", "retrain", "ppo")}
+    assert loaded == {stage: count * 4 * (shape.weights + shape.output) for stage, count in (("label", 8), ("retrain", 1), ("ppo", 8))}
+    stage = found("label", adapted, shape)
+    assert host_line(stage).startswith("stage label: 255 GiB of main memory a pod: models while they are loaded 239, libraries 16")
     assert stage.pod_holds_it, "nobody said how much there is"
+
+
+def test_seventy_billion_with_an_adapter_learn_and_label_on_eight_gpus():
+    shape, adapted = decoder("70B"), spec(8, adapter={})
+    trained, labelled = (found(stage, adapted, shape) for stage in ("retrain", "label"))
+    assert trained.fits
+    assert trained.sharding == Sharding(3, recompute=True, pieces=True)
+    assert "always in pieces" in memory_line(trained)
+    assert labelled.fits
+    assert (labelled.pieces, labelled.host.parts["models while they are loaded"]) == (8, 4 * (shape.weights + shape.output))
+    assert "4 GPUs" in remedy(found("label", spec(1, adapter={}), shape), spec(1, adapter={}), Models(shape))
+
+
+def test_what_fits_whole_is_not_cut():
+    small, adapted = decoder("8B"), spec(8, adapter={})
+    assert found("label", adapted, small).pieces == 1
+    sharding = found("retrain", adapted, small).sharding
+    assert sharding is not None
+    assert not sharding.pieces
+
+
+def test_only_the_processes_of_one_pod_label_with_one_model():
+    wanted = spec(1)
+    pods = wanted.resources.label.model_copy(update={"nodes": 8})
+    wanted = wanted.model_copy(update={"resources": wanted.resources.model_copy(update={"label": pods})})
+    assert not found("label", wanted, decoder("70B")).fits
 
 
 def test_a_pod_without_the_memory_is_told_of_and_the_remedy_helps():
     models, small = Models(decoder("8B"), decoder("8B")), with_memory(spec(8), "64Gi")
     (told,) = misfits(found("retrain", small, decoder("8B")), small, models)
-    assert told.startswith("stage retrain: 255 of 64 GiB of main memory a pod: ")
+    assert told.startswith("stage retrain: 100 of 64 GiB of main memory a pod: ")
     enough = told.rpartition(" ")[2]
     assert list(misfits(found("retrain", with_memory(spec(8), enough), decoder("8B")), small, models)) == []
 
@@ -87,7 +115,7 @@ def test_a_pod_without_the_memory_is_told_of_and_the_remedy_helps():
 def test_what_is_kept_in_main_memory_while_an_alignment_learns_can_be_the_most():
     """Copies of all weights, and a checkpoint with their moments."""
     shape = decoder("8B")
-    found = host_bytes(shape, learning=2 * shape.weights, fall_back=2 * shape.weights, in_pod=1)
+    found = host_bytes(shape, learning=2 * shape.weights, fall_back=2 * shape.weights, in_pod=1, reading=1)
     assert found.parts["a checkpoint while it is saved"] == 24 * shape.weights
     assert found.parts["weights to fall back on"] == 8 * shape.weights
 

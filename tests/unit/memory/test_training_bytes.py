@@ -1,35 +1,40 @@
 """Planned bytes of a training against those that lived, on gloo."""
 
 import json
-from itertools import product
 from pathlib import Path
 
 import pytest
 from ports import free_port
 from unit.learn.processes import together
-from unit.memory.measured import CASES, KINDS, measured, process
+from unit.memory.measured import KINDS, cases, measured, process
 
 from ser_core.memory.training import Sharding
 
 pytestmark = pytest.mark.timeout(900)
+SHARDED = [(kind, case) for kind in KINDS for case in cases(kind)]
 
 
 @pytest.fixture(scope="module")
-def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, Sharding], tuple[float, float]]:
-    """Planned and measured bytes of one of two processes."""
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Planned and measured bytes of two processes."""
     folder: Path = tmp_path_factory.mktemp("measured")
     together(process, 2, 2, free_port(), folder)
-    return {
-        (kind, case): tuple(json.loads((folder / f"{kind}-2-{case}.json").read_text(encoding="utf-8")))
-        for kind, case in product(KINDS, CASES)
-    }
+    return folder
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_what_two_processes_need_is_what_was_planned(of_two: dict[tuple[str, Sharding], tuple[float, float]], kind: str, case: Sharding):
-    planned, lived = of_two[kind, case]
+def assert_as_planned(file: Path) -> None:
+    planned, lived = json.loads(file.read_text(encoding="utf-8"))
     assert 0.95 * lived <= planned <= 1.15 * lived
+
+
+@pytest.mark.parametrize(("kind", "case"), SHARDED, ids=str)
+def test_what_two_processes_need_is_what_was_planned(of_two: Path, kind: str, case: Sharding):
+    assert_as_planned(of_two / f"{kind}-2-{case}.json")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_scoring_in_pieces_needs_what_was_planned(of_two: Path, rank: int):
+    assert_as_planned(of_two / f"scored-{rank}.json")
 
 
 @pytest.mark.parametrize("kind", KINDS)

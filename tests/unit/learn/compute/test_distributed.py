@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from ports import free_port
-from unit.learn.processes import RATE, Case, FineTuning, Outcome, before, keep, process, together, trained
+from unit.learn.processes import RATE, Case, FineTuning, Outcome, Scoring, before, keep, process, together, trained
 
+from ser_core.api.adapter import AdapterSpec
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.training import TrainingState
 
 STAGES = range(4)
@@ -34,6 +37,11 @@ def found(bert: Path, qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     cases: dict[int, dict[str, Case]] = {}
     outcomes: dict[int, dict[str, list[Outcome]]] = {}
     keep(trained(Case("one-stopped", bert, stop_in=0)).saved, folder / "one-stopped")
+    keep(trained(Case("one-adapter-stopped", qwen, adapter=True, stop_in=0)).saved, folder / "one-adapter-stopped")
+    adapted = load(qwen, Precision("cpu"), max_length=64, seed=5, adapter=AdapterSpec(rank=2, alpha=6))
+    for _, weight in adapted.trainable():
+        weight.data += 0.05
+    adapted.store(folder / "adapter", base=qwen, half=True)
     for count, chosen in ((2, cases_of_two(bert, qwen, folder)), (4, cases_of_four(bert, qwen, folder))):
         cases[count] = {case.name: case for case in chosen}
         together(process, count, count, free_port(), chosen, folder)
@@ -60,6 +68,17 @@ def cases_of_two(bert: Path, qwen: Path, folder: Path) -> list[Case]:
         *(FineTuning(f"two-policy-stopped-{stage}", qwen, stage, stop_in=1) for stage in (2, 3)),
         *(FineTuning(f"two-policy-resumed-{stage}", qwen, stage, resume=folder / f"two-policy-stopped-{stage}") for stage in (2, 3)),
         FineTuning("two-policy-half", qwen, 3, adapter=True, half=True, recompute=True),
+        *(Case(f"two-together-{stage}", bert, stage, together=True) for stage in STAGES),
+        Case("two-pieces", qwen, 3, adapter=True, recompute=True, together=True, pieces=True),
+        Case(
+            "two-pieces-resumed", qwen, 3, adapter=True, recompute=True, together=True, pieces=True, resume=folder / "one-adapter-stopped"
+        ),
+        FineTuning("two-policy-pieces", qwen, 3, adapter=True, recompute=True, together=True, pieces=True),
+        *(
+            Scoring(f"two-scored-{base.name}-{half}", base, half=half)
+            for base in (bert, qwen, folder / "adapter")
+            for half in (False, True)
+        ),
     ]
 
 
@@ -225,3 +244,37 @@ def test_recomputing_activations_changes_no_bit(found: Found):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_loss_that_is_not_finite_ends_the_training_in_all_processes(found: Found, stage: int):
     assert [outcome.error for outcome in found.outcomes[2][f"two-broken-{stage}"]] == ["NonFiniteLoss"] * 2
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_weights_that_rank_0_alone_has_read_are_those_of_all(found: Found, stage: int):
+    for outcome, other in zip(found.outcomes[2][f"two-together-{stage}"], found.outcomes[2][f"two-whole-{stage}"], strict=True):
+        assert same_bits(outcome, other)
+        assert torch.equal(outcome.scores, other.scores)
+
+
+@pytest.mark.parametrize(("name", "whole"), [("two-pieces", "two-recomputed"), ("two-policy-pieces", "two-policy-adapter-3")])
+def test_a_base_that_stays_in_pieces_changes_no_bit_of_what_is_learnt_and_computed(found: Found, name: str, whole: str):
+    for outcome, other in zip(found.outcomes[2][name], found.outcomes[2][whole], strict=True):
+        learnt = {name: weight for name, weight in outcome.weights.items() if weight.numel()}
+        assert learnt.keys() >= before(found.cases[2][name]).keys()
+        assert all(torch.equal(weight, other.weights[name]) for name, weight in learnt.items())
+        assert 0 < len(learnt) < len(other.weights), "layers are empty while nothing computes"
+        assert torch.equal(outcome.scores, other.scores)
+
+
+def test_a_training_with_its_base_in_pieces_goes_on_from_one_of_one_process(found: Found, qwen: Path):
+    expected = trained(Case("undisturbed", qwen, adapter=True)).scores
+    for outcome in found.outcomes[2]["two-pieces-resumed"]:
+        torch.testing.assert_close(outcome.scores, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("base", ["bert", "qwen", "adapter"])
+def test_a_network_in_pieces_has_the_scores_of_a_whole_one_to_the_last_bit(found: Found, base: str, half: bool):
+    (case,) = [
+        case for name, case in found.cases[2].items() if name.startswith("two-scored-") and base in name and name.endswith(str(half))
+    ]
+    first, second = (outcome.scores for outcome in found.outcomes[2][case.name])
+    assert torch.equal(torch.where(first.isnan(), second, first), trained(case).scores)
+    assert (first.isnan().sum(), second.isnan().sum()) == (1, len(first) - 1)

@@ -1,0 +1,60 @@
+"""Stages in two processes, on gloo, whose model no process holds whole."""
+
+import io
+
+import pytest
+import torch
+from ports import free_port
+from unit.jobs.processes import process
+from unit.learn.processes import together
+
+from ser_core.api.stage import InputRole
+from ser_core.api.status import StageKind
+from ser_core.data.tables import EvaluatedPair, read_table
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.reward.reward_model import load
+from ser_jobs.stages import label, retrain
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def by_two(workshop, tmp_path):
+    """Carries a stage out by two processes in pieces: undisturbed, then stopped where ``stop_at`` says, then resumed."""
+
+    def run(kind, iteration, stop_at, **settings):
+        workshop.context(kind, iteration).checkpoints.delete_all()
+        context = workshop.context(kind, iteration, **settings)
+        arguments = ([None, stop_at, None], context.spec, workshop.folder / "store", dict(context.inputs), tmp_path, True)
+        together(process, 2, free_port(), *arguments)
+        return [torch.load(tmp_path / f"results-{rank}.pt", weights_only=False) for rank in range(2)]
+
+    return run
+
+
+def test_an_adapter_is_trained_stopped_while_it_scores_and_resumed(workshop, by_two):
+    settings = {"adapter": {"rank": 2}, "epochs": 1}
+    alone = workshop.run(retrain.body, StageKind.RETRAIN, 0, **settings)
+    last, total, _ = workshop.events.shown[-1]
+    assert last == total
+    (whole, stopped, resumed), others = by_two(StageKind.RETRAIN, 0, total - 23, **settings)
+
+    assert others == [None, stopped, None]
+    assert stopped.startswith("stopped while scoring")
+    assert [name for name in whole if name != "shown" and resumed[name] != whole[name]] == []
+    assert whole.keys() - {"metrics", "shown"} == alone.files.keys()
+    found = read_table(io.BytesIO(whole["heldout_scores.parquet"]), EvaluatedPair)
+    for pair, expected in zip(found, read_table(alone.files["heldout_scores.parquet"], EvaluatedPair), strict=True):
+        assert (pair.id, pair.tokens_chosen) == (expected.id, expected.tokens_chosen)
+        assert pair.score_chosen == pytest.approx(expected.score_chosen, abs=1e-2)
+
+
+def test_a_pool_is_labelled_to_the_last_bit_as_by_one_process(workshop, by_two, bert, tmp_path):
+    load(bert, Precision("cpu"), max_length=64, seed=2).export(tmp_path / "labeler")
+    workshop.give(InputRole.LABELER, model=tmp_path / "labeler")
+    alone = workshop.run(label.body, StageKind.LABEL, 1).files["labels.parquet"].read_bytes()
+    first, second = by_two(StageKind.LABEL, 1, 1)
+
+    assert all(stopped.startswith("stopped after") for stopped in (first[1], second[1]))
+    for outputs in zip(first[::2], second[::2], strict=True):
+        assert {output["labels.parquet"] for output in outputs if output is not None} == {alone}
