@@ -15,7 +15,7 @@ _FIELDS = {"label": "rewardModel", "retrain": "rewardModel", "sft": "policy", "p
 
 def memory_line(found: StagePlan) -> str:
     """One line, for example ``stage retrain: 61 of 80 GiB a GPU on 8 GPUs (ZeRO-2): weights 30, moments 7.5, activations 12``."""
-    spread = f" ({found.sharding})" if found.sharding is not None else ""
+    spread = f" ({found.sharding})" if found.sharding is not None else f" (model in {found.pieces} pieces)" if found.pieces > 1 else ""
     assumed = ", assumed" if found.assumed else ""
     largest = sorted(found.needs.parts.items(), key=lambda part: -part[1])[:_PARTS]
     parts = ", ".join(f"{name} {_gibibytes(size)}" for name, size in largest)

@@ -134,6 +134,7 @@ class DeepSpeedEngine(ABC):
             recompute_layers(network)
         config = _config(network, sharding.stage, training, settings.largest_gradient_norm)
         with _quiet():
+            _compile_nothing()
             self._cut(network, config)
             self._weights = dict(trainable(network))
             self.network = _initialize(network, adamw(self._weights, rate, settings), config)
@@ -447,11 +448,16 @@ def _config(network: Any, stage: int, training: Training, largest_norm: float) -
     }
 
 
-def _initialize(network: Any, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> Any:
+def _compile_nothing() -> None:
     import deepspeed
 
     # It would be compiled at the start, for reductions that training does not use.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def _initialize(network: Any, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> Any:
+    import deepspeed
+
     return deepspeed.initialize(model=network, optimizer=optimizer, config=dict(config))[0]
 
 

@@ -81,7 +81,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Make the network a plain one again, whole in every process."""
+        """Make the network a plain one again, whole in every process but for layers that stay in pieces (`pieces.cut_layers`)."""
         ...
 
 

@@ -85,6 +85,7 @@ def test_seventy_billion_with_an_adapter_learn_and_label_on_eight_gpus():
     assert trained.sharding == Sharding(3, recompute=True, pieces=True)
     assert "always in pieces" in memory_line(trained)
     assert labelled.fits
+    assert "on 8 GPUs (model in 8 pieces): " in memory_line(labelled)
     assert (labelled.pieces, labelled.host.parts["models while they are loaded"]) == (8, 4 * (shape.weights + shape.output))
     assert "4 GPUs" in remedy(found("label", spec(1, adapter={}), shape), spec(1, adapter={}), Models(shape))
 

@@ -41,7 +41,7 @@ def found(bert: Path, qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     adapted = load(qwen, Precision("cpu"), max_length=64, seed=5, adapter=AdapterSpec(rank=2, alpha=6))
     for _, weight in adapted.trainable():
         weight.data += 0.05
-    adapted.store(folder / "adapter", base=qwen, half=True)
+    adapted.store(folder / "adapted", base=qwen, half=True)
     for count, chosen in ((2, cases_of_two(bert, qwen, folder)), (4, cases_of_four(bert, qwen, folder))):
         cases[count] = {case.name: case for case in chosen}
         together(process, count, count, free_port(), chosen, folder)
@@ -76,7 +76,7 @@ def cases_of_two(bert: Path, qwen: Path, folder: Path) -> list[Case]:
         FineTuning("two-policy-pieces", qwen, 3, adapter=True, recompute=True, together=True, pieces=True),
         *(
             Scoring(f"two-scored-{base.name}-{half}", base, half=half)
-            for base in (bert, qwen, folder / "adapter")
+            for base in (bert, qwen, folder / "adapted")
             for half in (False, True)
         ),
     ]
@@ -270,7 +270,7 @@ def test_a_training_with_its_base_in_pieces_goes_on_from_one_of_one_process(foun
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("base", ["bert", "qwen", "adapter"])
+@pytest.mark.parametrize("base", ["bert", "qwen", "adapted"])
 def test_a_network_in_pieces_has_the_scores_of_a_whole_one_to_the_last_bit(found: Found, base: str, half: bool):
     (case,) = [
         case for name, case in found.cases[2].items() if name.startswith("two-scored-") and base in name and name.endswith(str(half))
