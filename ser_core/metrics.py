@@ -101,6 +101,22 @@ ITERATIONS = Group(
         Metric("ser_iteration_agreement_ratio", "gauge", "Share of the kept self-labels that equal the hidden human ones.", ITERATION),
         Metric("ser_iteration_threshold_ratio", "gauge", "Threshold: the lowest confidence that was kept.", ITERATION),
         Metric("ser_iteration_temperature", "gauge", "Temperature that calibrates the scores of the loop's reward model.", ITERATION),
+        Metric(
+            "ser_iteration_same_labels_ratio",
+            "gauge",
+            "Share of the pairs that the loop labels as the loop before did, of those that both have labelled.",
+            ITERATION,
+        ),
+        Metric("ser_iteration_score", "gauge", "Mean raw score of the answers of the pool, in logits.", ITERATION),
+        Metric("ser_iteration_margin", "gauge", "Mean absolute difference of the two scores of a pair of the pool, in logits.", ITERATION),
+        Metric("ser_iteration_confidence_ratio", "gauge", "Mean confidence of the kept self-labels.", ITERATION),
+        Metric(
+            "ser_iteration_confidence_right_ratio",
+            "gauge",
+            "Share of the seed's pairs as sure as the kept ones that are labelled right by what has not seen them.",
+            ITERATION,
+        ),
+        Metric("ser_iteration_easier_ratio", "gauge", "Share of the kept self-labels that meet Status 1, the easier case.", ITERATION),
         Metric("ser_iteration_duration_seconds", "gauge", "From the start of the loop's first stage to its end.", ITERATION),
     ),
 )

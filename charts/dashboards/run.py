@@ -156,6 +156,23 @@ def _evolution() -> list[Panel]:
             Query(of_run("ser_iteration_dev_loss", "iteration"), "loss", VERMILION),
             Query(of_run("ser_iteration_temperature", "iteration"), "temperature", PURPLE, dashed=True),
         ),
+        by_iteration(
+            "Labels, confidence and truth",
+            "Pairs labelled as in the loop before (one half is a coin; below 0.6 there is an alert), the mean confidence of the kept ones, "
+            "how many of the seed's pairs as sure as these are labelled right by what has not seen them, and the share in Status 1, the easier case.",
+            SHARE,
+            Query(of_run("ser_iteration_same_labels_ratio", "iteration"), "same labels", GREEN),
+            Query(of_run("ser_iteration_confidence_ratio", "iteration"), "confidence", PURPLE, dashed=True),
+            Query(of_run("ser_iteration_confidence_right_ratio", "iteration"), "right", BLUE),
+            Query(of_run("ser_iteration_easier_ratio", "iteration"), "kept in Status 1", SKY),
+        ),
+        by_iteration(
+            "Scores of the pool",
+            "Mean raw score of an answer, and mean difference of the two of a pair, in logits: how the scores drift.",
+            COUNT,
+            Query(of_run("ser_iteration_score", "iteration"), "score", BLUE),
+            Query(of_run("ser_iteration_margin", "iteration"), "difference", ORANGE),
+        ),
         bars_by_iteration(
             "Time of a loop",
             "From the start of its first stage to its end.",

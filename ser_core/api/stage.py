@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, Tag
 
 from ser_core.api.model import Model, Record
 from ser_core.api.serrun import SERRunSpec
-from ser_core.api.status import LearningStatus, StageKind
+from ser_core.api.status import LearningStatus, Monitors, StageKind
 
 STAGE_SPEC_VERSION: Final = 1
 MAX_RESULT_BYTES = 4096
@@ -52,7 +52,8 @@ class InputRole(StrEnum):
     KEPT = "kept"
     """filter of this loop: the trusted pairs."""
     KEPT_BEFORE = "keptBefore"
-    """filter of the loop before: rule paper trains on it too, rule reference labels only what it left."""
+    """filter of the loop before, with whose labels filter compares its own; rule paper trains on it too, rule reference labels only what it
+    left."""
     BEST = "best"
     """retrain: the best reward model so far, which the new one is compared with, or which the policy learns from."""
     WITNESS = "witness"
@@ -167,6 +168,8 @@ class FilterMetrics(Record):
     """The same over the whole pool."""
     notes: tuple[str, ...] = ()
     """Why nothing was kept, which decision rests on too few labels to be significant, or that the pool is unlike the seed."""
+    monitors: Monitors | None = None
+    """What shows that the loop feeds on its own labels; None: nothing was labelled, or an earlier version has filtered."""
 
 
 class RetrainMetrics(Record):

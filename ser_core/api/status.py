@@ -91,6 +91,27 @@ class Condition(Record):
     """When `status` changed last."""
 
 
+class Monitors(Record):
+    """What shows that a loop feeds on its own labels. Informs, never decides; no hidden or held-out label is in it."""
+
+    same_labels: float | None = None
+    """Share of the pairs labelled by this loop and the loop before that both label alike; one half is what two coins reach."""
+    score: float = 0.0
+    """Mean raw score of the answers of the pool, in logits."""
+    margin: float = 0.0
+    """Mean absolute difference of the two scores of a pair, in logits."""
+    confidence: float | None = None
+    """Mean confidence of the kept pairs."""
+    as_sure: int = 0
+    """Labelled pairs of the seed, unseen by what labels, of at least the lowest confidence that was kept."""
+    right: float | None = None
+    """Share of these that are labelled right: what the confidence claims, measured."""
+    kept_status1: int = 0
+    """Kept pairs that meet Status 1, the easier case."""
+    kept_status2: int = 0
+    """Kept pairs that meet Status 2 alone."""
+
+
 class IterationStatus(Record):
     """One loop of the evolution as shown by `kubectl get` and `ser evolution`. Iteration 0 is the seed model."""
 
@@ -128,6 +149,8 @@ class IterationStatus(Record):
     """Lowest confidence that was kept (rule calibrated)."""
     temperature: float | None = None
     """What score differences are divided by, so that their sigmoid is a probability."""
+    monitors: Monitors | None = None
+    """What shows that the loop feeds on its own labels."""
     started_at: Time = ""
     """When the loop's first stage began."""
     finished_at: Time | None = None

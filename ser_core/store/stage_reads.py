@@ -106,6 +106,7 @@ READS: Mapping[StageKind, Mapping[InputRole, Read]] = {
         InputRole.PREPARED: Read(("pool.parquet", "pool_labels.parquet", "seed.parquet")),
         InputRole.LABELS: Read(("labels.parquet", "fold_labels.parquet")),
         InputRole.LABELER: Read(("calibration.parquet", "dev_scores.parquet"), ("temperature",)),
+        InputRole.KEPT_BEFORE: _DECISIONS,
     },
     StageKind.RETRAIN: {
         InputRole.PREPARED: Read((*_PREPARED.outputs, "groups.parquet")),

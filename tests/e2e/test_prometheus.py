@@ -43,8 +43,8 @@ def document(s3):
         "spec": {
             "rewardModel": {"base": f"s3://{BUCKET}/model", "maxLength": 32, "precision": "fp32"},
             "data": {"source": {"uri": f"s3://{BUCKET}/pairs.jsonl", "seedFraction": 0.15, "heldoutFraction": 0.2}},
-            "training": {"epochs": 20, "learningRate": 0.01, "pairsPerStep": 8, "tokensPerBatch": 512},
-            "loop": {"maxIterations": 1, "controls": ["seedOnly"]},
+            "training": {"epochs": 30, "learningRate": 0.01, "pairsPerStep": 8, "tokensPerBatch": 512},
+            "loop": {"maxIterations": 2, "folds": 2, "controls": ["seedOnly"]},  # what compares loops needs two
             "policy": {
                 "base": f"s3://{BUCKET}/policy",
                 "steps": 120,  # Prometheus hears of new pods every 5 s, so a stage must last longer
@@ -109,7 +109,7 @@ def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_f
                 kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=1000s", f"serrun/{NAME}")
                 wait_until(lambda: prometheus.query(f'ser_run_phase{{run="{NAME}", phase="Completed"}}'))
                 (best,) = prometheus.query("ser_run_best_iteration")
-                assert best["value"][1] == "1", "the policy's witness is the seed model, so another one must be the best"
+                assert best["value"][1] != "0", "the policy's witness is the seed model, so another one must be the best"
                 seen.end = time.time() + 1  # else the last step may lie before the last scrape
                 yield seen
         finally:

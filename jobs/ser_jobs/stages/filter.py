@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ser_core.api.serrun import Rule
 from ser_core.api.stage import FilterMetrics, InputRole, RetrainMetrics
+from ser_core.api.status import Monitors
 from ser_core.data.tables import (
     CalibrationPair,
     Decision,
@@ -30,6 +31,7 @@ from ser_core.errors import SpecError
 from ser_core.learn.trust.agreement import agreement_report
 from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
 from ser_core.learn.trust.likeness import unlike
+from ser_core.learn.trust.monitors import Unseen, by_chance, by_probabilities, by_temperature, monitors, same_labels
 from ser_core.learn.trust.selection import Evidence, Selection, calibrated, paper, reference
 from ser_jobs.process.context import StageContext, StageOutput
 
@@ -43,7 +45,7 @@ def body(context: StageContext) -> StageOutput:
     """
     labels = read_table(context.fetch(InputRole.LABELS, "labels.parquet"), PairScores)
     folds = _fold_margins(context, labels)
-    selection = _select(context, labels, folds)
+    selection, unseen = _select(context, labels, folds)
     context.reporter.event("selected", status=selection.learning_status.value, kept=int(selection.kept.sum()), notes=selection.notes)
     decisions = _decisions(labels, selection, _hidden_labels(context))
     files = {"decisions.parquet": context.workdir / "decisions.parquet"}
@@ -67,25 +69,53 @@ def body(context: StageContext) -> StageOutput:
         agreement=agreement["kept"]["agreement"],
         agreement_all=agreement["all"]["agreement"],
         notes=selection.notes,
+        monitors=_monitors(context, labels, selection, unseen),
     )
     return StageOutput(files, metrics)
 
 
-def _select(context: StageContext, labels: Sequence[PairScores], folds: NDArray[np.float64] | None) -> Selection:
+def _select(context: StageContext, labels: Sequence[PairScores], folds: NDArray[np.float64] | None) -> tuple[Selection, Unseen | None]:
+    """What the rule makes of the pool, and of the labelled pairs that what labels has not seen."""
     spec = context.spec.spec
-    thresholds = spec.loop.thresholds
-    score_1 = np.array([pair.score_1 for pair in labels], dtype=np.float64)
-    score_2 = np.array([pair.score_2 for pair in labels], dtype=np.float64)
+    thresholds, minimum = spec.loop.thresholds, spec.training.pairs_per_step
+    score_1, score_2 = _scores(labels)
     if spec.loop.rule is Rule.PAPER:
-        return paper(score_1, score_2, thresholds)
+        return paper(score_1, score_2, thresholds), _dev(context)
     if spec.loop.rule is Rule.REFERENCE:
-        return reference(score_1, score_2, thresholds)
+        return reference(score_1, score_2, thresholds), _dev(context)
     if folds is not None:
         out_of_fold = _fold_evidence(context, labels, folds)
-        selection = most_confident(score_1, score_2, thresholds, out_of_fold, spec.training.pairs_per_step)
+        selection = most_confident(score_1, score_2, thresholds, out_of_fold, minimum)
         told = unlike(out_of_fold) if context.spec.iteration == 1 else ()
-        return replace(selection, notes=(*selection.notes, *told))
-    return calibrated(score_1, score_2, thresholds, _evidence(context, labels), spec.training.pairs_per_step)
+        return replace(selection, notes=(*selection.notes, *told)), by_chance(out_of_fold)
+    evidence = _evidence(context, labels)
+    return calibrated(score_1, score_2, thresholds, evidence, minimum), by_temperature(evidence.margins)
+
+
+def _scores(labels: Sequence[PairScores]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    score_1, score_2 = ([pair.score_1 for pair in labels], [pair.score_2 for pair in labels])
+    return np.array(score_1, dtype=np.float64), np.array(score_2, dtype=np.float64)
+
+
+def _dev(context: StageContext) -> Unseen | None:
+    """The dev part as the labelling model scores it."""
+    if not context.has(InputRole.LABELER, "dev_scores.parquet"):
+        return None
+    dev = read_table(context.fetch(InputRole.LABELER, "dev_scores.parquet"), EvaluatedPair)
+    chosen, rejected = ([pair.score_chosen for pair in dev], [pair.score_rejected for pair in dev])
+    return by_probabilities(np.array(chosen, dtype=np.float64), np.array(rejected, dtype=np.float64))
+
+
+def _monitors(context: StageContext, labels: Sequence[PairScores], selection: Selection, unseen: Unseen | None) -> Monitors | None:
+    own = {pair.id: int(better) for pair, better in zip(labels, selection.better, strict=True)}
+    return monitors(*_scores(labels), selection, unseen, same_labels(own, _labels_before(context)))
+
+
+def _labels_before(context: StageContext) -> dict[str, int]:
+    """Labels of the loop before by pair id; empty in the first loop."""
+    if InputRole.KEPT_BEFORE not in context.inputs:
+        return {}
+    return {row.id: row.better for row in read_table(context.fetch(InputRole.KEPT_BEFORE, "decisions.parquet"), Decision)}
 
 
 def _fold_margins(context: StageContext, labels: Sequence[PairScores]) -> NDArray[np.float64] | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ser_core.api.known_part import read_status
 from ser_core.api.serrun import RetriesSpec
-from ser_core.api.status import IterationStatus, Outcome, Phase, SERRunStatus, StageStatus
+from ser_core.api.status import IterationStatus, Monitors, Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempts import attempts_of, charged
 from ser_core.loop.deciding.ends import found_nothing
 from ser_core.loop.deciding.stages import key_of
@@ -121,6 +121,8 @@ def _iteration(row: IterationStatus) -> Iterator[Sample]:
         yield Sample("ser_iteration_pairs", ("kept",), row.kept)
         yield Sample("ser_iteration_pairs", ("dropped",), row.labeled - row.kept)
         yield Sample("ser_iteration_kept_ratio", (), row.kept_fraction)
+    if row.monitors is not None:
+        yield from _known(_monitored(row.monitors, row.kept))
     yield from _known(
         {
             "ser_iteration_gain_ratio": row.gain,
@@ -131,6 +133,17 @@ def _iteration(row: IterationStatus) -> Iterator[Sample]:
             "ser_iteration_duration_seconds": _seconds_between(row.started_at, row.finished_at),
         }
     )
+
+
+def _monitored(monitors: Monitors, kept: int) -> Mapping[str, float | None]:
+    return {
+        "ser_iteration_same_labels_ratio": monitors.same_labels,
+        "ser_iteration_score": monitors.score,
+        "ser_iteration_margin": monitors.margin,
+        "ser_iteration_confidence_ratio": monitors.confidence,
+        "ser_iteration_confidence_right_ratio": monitors.right,
+        "ser_iteration_easier_ratio": monitors.kept_status1 / kept if kept else None,
+    }
 
 
 def _known(values: Mapping[str, float | None], *labels: str) -> Iterator[Sample]:

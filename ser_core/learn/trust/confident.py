@@ -91,6 +91,12 @@ def most_confident(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec,
     )
 
 
+def unseen_confidence(evidence: FoldEvidence) -> Floats:
+    """(seed pairs,) the confidence of the fold model that has not seen the pair: the chance that it labels it right, at least one half."""
+    chance = fit_chance(evidence.margins, evidence.differences)
+    return np.maximum(_sureness(chance, evidence.margins, evidence.differences), 0.5)
+
+
 def own_labels(margins: Floats, count: int) -> NDArray[np.int64]:
     """What one fold model learns in the next loop: (pairs,) 1 or 2 for the ``count`` pairs that it is itself most sure of, else 0.
 

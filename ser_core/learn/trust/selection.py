@@ -189,7 +189,7 @@ def _hard_labels(
     ones = np.ones(len(kept))
     return Selection(
         better=better_answer(score_1, score_2),
-        confidence=0.5 + np.abs(sigmoid(score_1) - sigmoid(score_2)) / 2,
+        confidence=gap_confidence(score_1, score_2),
         status=highest_status(first, second),
         kept=kept,
         target=ones,
@@ -200,6 +200,12 @@ def _hard_labels(
         threshold=None,
         notes=notes,
     )
+
+
+def gap_confidence(score_1: Floats, score_2: Floats) -> Floats:
+    """What rules paper and reference report as confidence: (1 + |p1 - p2|) / 2."""
+    confidence: Floats = 0.5 + np.abs(sigmoid(score_1) - sigmoid(score_2)) / 2
+    return confidence
 
 
 def better_answer(score_1: Floats, score_2: Floats) -> NDArray[np.int64]:

@@ -23,6 +23,8 @@ STAGE_OF_CONTROL = {
 }
 CONTROL_OF_STAGE = {stage: control for control, stage in STAGE_OF_CONTROL.items()}
 POLICY_STAGES = (StageKind.SFT, StageKind.PPO)
+_READ_BEFORE = ((StageKind.LABEL, Rule.REFERENCE), (StageKind.RETRAIN, Rule.PAPER))
+"""What reads the kept pairs of the loop before, beside every filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +177,8 @@ def _inputs_in_loop(key: StageKey, loop: LoopSpec, status: SERRunStatus) -> dict
     if key.stage is StageKind.RETRAIN:
         inputs[InputRole.KEPT] = StageKey(key.iteration, StageKind.FILTER)
         inputs[InputRole.BEST] = _best(status)
-    reads_before = {StageKind.LABEL: Rule.REFERENCE, StageKind.RETRAIN: Rule.PAPER}.get(key.stage)
-    if loop.rule is reads_before and key.iteration > 1:
+    reads_before = key.stage is StageKind.FILTER or (key.stage, loop.rule) in _READ_BEFORE
+    if reads_before and key.iteration > 1:
         inputs[InputRole.KEPT_BEFORE] = StageKey(key.iteration - 1, StageKind.FILTER)
     return inputs
 

@@ -5,6 +5,7 @@ from ser_core.api.status import (
     ControlStatus,
     IterationStatus,
     LearningStatus,
+    Monitors,
     PolicyStatus,
     RewardModelStatus,
     SERRunStatus,
@@ -45,6 +46,7 @@ def _record_filter(status: SERRunStatus, row: StageStatus, metrics: FilterMetric
         kept_fraction=0.0 if stop else ratio(metrics.kept_fraction),
         agreement=_ratio(metrics.agreement),
         threshold=_ratio(metrics.threshold),
+        monitors=_monitors(metrics.monitors),
         started_at=label.started_at,
         finished_at=row.finished_at if stop else None,
     )
@@ -110,6 +112,13 @@ def _record_policy(status: SERRunStatus, row: StageStatus, metrics: PolicyMetric
         stopped=as_reason(metrics.stopped) if metrics.stopped else "",
     )
     return status.model_copy(update={"policy": policy})
+
+
+def _monitors(monitors: Monitors | None) -> Monitors | None:
+    if monitors is None:
+        return None
+    rounded = {name: ratio(value) for name, value in monitors if isinstance(value, float)}
+    return monitors.model_copy(update=rounded)
 
 
 def _ratio(value: float | None) -> float | None:

@@ -19,7 +19,7 @@ from ser_core.api.stage import (
     StageResult,
     SupervisedMetrics,
 )
-from ser_core.api.status import LearningStatus, StageKind
+from ser_core.api.status import LearningStatus, Monitors, StageKind
 from ser_core.loop.observed import Leg, Observed, ObservedAttempt, StartStage, StopStage
 from ser_core.loop.plan import plan
 
@@ -84,6 +84,7 @@ class Results:
                 threshold=8 / 9,
                 agreement=self.agreement,
                 notes=self.notes,
+                monitors=Monitors(same_labels=2 / 3, margin=100 / 3, as_sure=9),
             )
         if stage is StageKind.SFT:
             return SupervisedMetrics(steps=7, answers=40, truncated=0, first_loss=3.0, last_loss=2.0)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ser_core.api.stage import InputRole
-from ser_core.api.status import StageKind
+from ser_core.api.status import Monitors, StageKind
 from ser_core.loop.deciding.stages import StageKey, job_name
 
 CHAIN = [("prepare", 0), ("retrain", 0), ("label", 1), ("filter", 1), ("retrain", 1), ("label", 2), ("filter", 2), ("retrain", 2)]
@@ -27,6 +27,7 @@ def test_stages_run_in_order_and_the_run_completes(make_world):
     assert world.status.phase == "Completed"
     assert [iteration.dev_accuracy for iteration in world.status.iterations] == [0.6, 0.7, 0.8]
     assert [iteration.gain for iteration in world.status.iterations] == [None, 0.1, 0.1]
+    assert world.status.iterations[1].monitors == Monitors(same_labels=0.666667, margin=33.333333, as_sure=9)
     assert world.status.reward_model.cut_fraction == 0.2
     assert world.status.best_iteration == 2
     assert world.status.reward_model.uri.endswith("iter-0002/retrain/MANIFEST.json")
@@ -53,7 +54,13 @@ def test_controls_follow_the_loops_in_their_order(make_world):
         ("reference", "label", 1, {"prepared": ("prepare", 0), "labeler": ("retrain", 0)}),
         ("reference", "label", 2, {"prepared": ("prepare", 0), "labeler": ("retrain", 1), "keptBefore": ("filter", 1)}),
         ("paper", "label", 2, {"prepared": ("prepare", 0), "labeler": ("retrain", 1)}),
-        ("paper", "filter", 2, {"prepared": ("prepare", 0), "labels": ("label", 2), "labeler": ("retrain", 1)}),
+        ("paper", "filter", 1, {"prepared": ("prepare", 0), "labels": ("label", 1), "labeler": ("retrain", 0)}),
+        (
+            "calibrated",
+            "filter",
+            2,
+            {"prepared": ("prepare", 0), "labels": ("label", 2), "labeler": ("retrain", 1), "keptBefore": ("filter", 1)},
+        ),
         (
             "calibrated",
             "retrain",

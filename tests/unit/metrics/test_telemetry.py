@@ -44,6 +44,7 @@ STATUS = {
             "accuracyHigh": 0.77,
             "gain": 0.05,
             "threshold": 0.8,
+            "monitors": {"score": 0.5, "margin": 1.5, "confidence": 0.9, "asSure": 9, "right": 0.8, "keptStatus1": 45, "sameLabels": 0.7},
             "temperature": 1.3,
             "startedAt": "2026-01-31T12:10:00Z",
             "finishedAt": "2026-01-31T12:20:00Z",
@@ -129,6 +130,9 @@ def test_every_loop_tells_its_evolution(telemetry):
     assert values[of_run("ser_iteration_accuracy_low_ratio", iteration="1", split="heldout")] == 0.67
     assert values[of_run("ser_iteration_pairs", iteration="1", verdict="kept")] == 60
     assert values[of_run("ser_iteration_pairs", iteration="1", verdict="dropped")] == 40
+    assert values[of_run("ser_iteration_margin", iteration="1")] == 1.5
+    assert values[of_run("ser_iteration_easier_ratio", iteration="1")] == 0.75
+    assert of_run("ser_iteration_same_labels_ratio", iteration="0") not in values, "the seed model labels nothing"
     assert values[of_run("ser_iteration_duration_seconds", iteration="1")] == 600
     assert of_run("ser_iteration_pairs", iteration="0", verdict="kept") not in values, "the seed model labels nothing: no series is no zero"
 
@@ -245,4 +249,4 @@ def test_a_run_of_ten_loops_has_as_many_series_as_the_manual_says(telemetry, run
     last = STATUS["iterations"][1]
     runs[:] = [run("hh", {**STATUS, "iterations": [STATUS["iterations"][0], *({**last, "iteration": number} for number in range(1, 11))]})]
 
-    assert 140 <= sum(("run", "hh") in key for key in exported(telemetry)) <= 190
+    assert 190 <= sum(("run", "hh") in key for key in exported(telemetry)) <= 230

@@ -2,12 +2,13 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 
 from ser_core.api.serrun import SERRunSpec
-from ser_core.api.stage import Evaluation, InputRole, LabelMetrics, PrepareMetrics, RetrainMetrics, RunIdentity, StageSpec
+from ser_core.api.stage import Evaluation, FilterMetrics, InputRole, LabelMetrics, PrepareMetrics, RetrainMetrics, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.tables import (
     CalibrationPair,
@@ -81,6 +82,7 @@ def evaluation():
 METRICS = {
     StageKind.PREPARE: PrepareMetrics(found="jsonl", rows=100, seed=30, dev=50, pool=PAIRS, heldout=5, hidden_labels=True),
     StageKind.LABEL: LabelMetrics(labeled=PAIRS, truncated=0),
+    StageKind.FILTER: FilterMetrics(learning_status="Status1", labeled=PAIRS, status1=9, status2=9, kept=9, kept_fraction=0.15),
     StageKind.RETRAIN: RetrainMetrics(
         steps=9, seed_pairs=30, self_labeled_pairs=0, truncated=0, temperature=2.0, dev=evaluation(), heldout=evaluation()
     ),
@@ -115,7 +117,7 @@ class Workshop:
             finished_at="",
         )
 
-    def run(self, rule, contents, labeler=StageKind.RETRAIN, **thresholds):
+    def run(self, rule, contents, labeler=StageKind.RETRAIN, before=None, **thresholds):
         def picked(*names):
             return {name: contents[name] for name in names if name in contents}
 
@@ -125,6 +127,8 @@ class Workshop:
             InputRole.LABELS: self.manifest(StageKind.LABEL, 1, picked("labels.parquet", "fold_labels.parquet")),
             InputRole.LABELER: self.manifest(labeler, 0, picked("calibration.parquet", "dev_scores.parquet")),
         }
+        if before is not None:
+            inputs[InputRole.KEPT_BEFORE] = self.manifest(StageKind.FILTER, 1, {"decisions.parquet": (Decision, before)})
         loop = {"rule": rule, "thresholds": {"targetPrecision": 0.9, **thresholds}}
         if rule == "cross-fitted":
             loop = {"rule": "calibrated", "folds": 2, "thresholds": thresholds}
@@ -254,3 +258,25 @@ def test_no_decision_changes_when_every_hidden_and_held_out_label_is_turned_over
     assert before.drop_columns("agrees").equals(after.drop_columns("agrees"))
     reported = {"agreement", "agreement_all"}
     assert one.metrics.model_dump(exclude=reported) == other.metrics.model_dump(exclude=reported)
+
+
+@pytest.mark.parametrize(
+    ("rule", "as_sure", "right"), [("cross-fitted", 0, None), ("calibrated", 50, 0.9), ("paper", 18, 0.722), ("reference", 18, 0.722)]
+)
+def test_every_rule_is_watched_without_a_hidden_label(workshop, rule, as_sure, right):
+    contents = tables()
+    del contents["pool_labels.parquet"]
+    found = workshop.run(rule, contents, minSamples=10).metrics.monitors
+    assert (found.same_labels, found.score) == (None, pytest.approx(0.0))
+    assert found.margin == pytest.approx(0.05 + 0.1 * (PAIRS - 1) / 2)
+    assert (found.as_sure, found.right) == (as_sure, right and pytest.approx(right, abs=0.005))
+    assert 0.5 < found.confidence < 1.0
+    assert found.kept_status1 > 0
+
+
+def test_labels_are_compared_with_those_of_the_loop_before_on_the_pairs_that_both_have(workshop):
+    first = decisions(workshop.run("paper", tables(), minSamples=10))
+    turned = [replace(row, better=3 - row.better) if number < 10 else row for number, row in enumerate(first[:40])]
+    output = workshop.run("paper", tables(), minSamples=10, before=turned)
+    assert output.metrics.monitors.same_labels == 0.75
+    assert decisions(output) == first
