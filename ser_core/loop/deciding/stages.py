@@ -24,7 +24,7 @@ STAGE_OF_CONTROL = {
 CONTROL_OF_STAGE = {stage: control for control, stage in STAGE_OF_CONTROL.items()}
 POLICY_STAGES = (StageKind.SFT, StageKind.PPO)
 _READ_BEFORE = ((StageKind.LABEL, Rule.REFERENCE), (StageKind.RETRAIN, Rule.PAPER))
-"""What reads the kept pairs of the loop before, beside every filter."""
+"""What trains on or leaves out the kept pairs of the loop before. Every filter only compares its labels with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +177,10 @@ def _inputs_in_loop(key: StageKey, loop: LoopSpec, status: SERRunStatus) -> dict
     if key.stage is StageKind.RETRAIN:
         inputs[InputRole.KEPT] = StageKey(key.iteration, StageKind.FILTER)
         inputs[InputRole.BEST] = _best(status)
-    reads_before = key.stage is StageKind.FILTER or (key.stage, loop.rule) in _READ_BEFORE
-    if reads_before and key.iteration > 1:
-        inputs[InputRole.KEPT_BEFORE] = StageKey(key.iteration - 1, StageKind.FILTER)
+    before = StageKey(key.iteration - 1, StageKind.FILTER)
+    is_compared = key.stage is StageKind.FILTER and before in committed(status)  # a run that version 0.1.0 has ended may have forgotten it
+    if key.iteration > 1 and (is_compared or (key.stage, loop.rule) in _READ_BEFORE):
+        inputs[InputRole.KEPT_BEFORE] = before
     return inputs
 
 

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from ser_core.api.stage import InputRole
-from ser_core.api.status import Monitors, StageKind
-from ser_core.loop.deciding.stages import StageKey, job_name
+from ser_core.api.status import Monitors, SERRunStatus, StageKind
+from ser_core.loop.deciding.stages import StageKey, inputs_of, job_name
 
 CHAIN = [("prepare", 0), ("retrain", 0), ("label", 1), ("filter", 1), ("retrain", 1), ("label", 2), ("filter", 2), ("retrain", 2)]
 
@@ -84,6 +84,11 @@ def test_controls_follow_the_loops_in_their_order(make_world):
 )
 def test_inputs_follow_the_table(make_world, rule, stage, iteration, expected):
     assert inputs(make_world(loop={"maxIterations": 2, "rule": rule}).drive(), stage, iteration) == expected
+
+
+def test_a_filter_does_without_the_loop_before_where_the_status_has_forgotten_it(make_world):
+    spec = make_world(loop={"maxIterations": 3}).run.spec
+    assert InputRole.KEPT_BEFORE not in inputs_of(StageKey(2, StageKind.FILTER), spec, SERRunStatus(best_iteration=1))
 
 
 @pytest.mark.parametrize("rule", ["paper", "reference"])
