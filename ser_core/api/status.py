@@ -102,14 +102,13 @@ class Monitors(Record):
     """Mean absolute difference of the two scores of a pair, in logits."""
     confidence: float | None = None
     """Mean confidence of the kept pairs."""
-    as_sure: int = 0
-    """Labelled pairs of the seed, unseen by what labels, of at least the lowest confidence that was kept."""
     right: float | None = None
-    """Share of these that are labelled right: what the confidence claims, measured."""
-    kept_status1: int = 0
-    """Kept pairs that meet Status 1, the easier case."""
-    kept_status2: int = 0
-    """Kept pairs that meet Status 2 alone."""
+    """Of the labelled pairs of the seed that what labels has not seen, and that are at least as sure as the least sure kept one, the share
+    that is labelled right: what the confidence claims, measured."""
+    as_sure: int | None = None
+    """How many such pairs there are; only in the stage's own metrics."""
+    easier: float | None = None
+    """Share of the kept pairs that meet Status 1, the easier case."""
 
 
 class IterationStatus(Record):
@@ -150,7 +149,7 @@ class IterationStatus(Record):
     temperature: float | None = None
     """What score differences are divided by, so that their sigmoid is a probability."""
     monitors: Monitors | None = None
-    """What shows that the loop feeds on its own labels."""
+    """What shows that the loop feeds on its own labels, in three decimals; None: an earlier version has filtered."""
     started_at: Time = ""
     """When the loop's first stage began."""
     finished_at: Time | None = None

@@ -43,7 +43,7 @@ def document(s3):
         "spec": {
             "rewardModel": {"base": f"s3://{BUCKET}/model", "maxLength": 32, "precision": "fp32"},
             "data": {"source": {"uri": f"s3://{BUCKET}/pairs.jsonl", "seedFraction": 0.15, "heldoutFraction": 0.2}},
-            "training": {"epochs": 30, "learningRate": 0.01, "pairsPerStep": 8, "tokensPerBatch": 512},
+            "training": {"epochs": 20, "learningRate": 0.01, "pairsPerStep": 8, "tokensPerBatch": 512},
             "loop": {"maxIterations": 2, "folds": 2, "controls": ["seedOnly"]},  # what compares loops needs two
             "policy": {
                 "base": f"s3://{BUCKET}/policy",

@@ -122,7 +122,7 @@ def _iteration(row: IterationStatus) -> Iterator[Sample]:
         yield Sample("ser_iteration_pairs", ("dropped",), row.labeled - row.kept)
         yield Sample("ser_iteration_kept_ratio", (), row.kept_fraction)
     if row.monitors is not None:
-        yield from _known(_monitored(row.monitors, row.kept))
+        yield from _known(_monitored(row.monitors))
     yield from _known(
         {
             "ser_iteration_gain_ratio": row.gain,
@@ -135,14 +135,14 @@ def _iteration(row: IterationStatus) -> Iterator[Sample]:
     )
 
 
-def _monitored(monitors: Monitors, kept: int) -> Mapping[str, float | None]:
+def _monitored(monitors: Monitors) -> Mapping[str, float | None]:
     return {
         "ser_iteration_same_labels_ratio": monitors.same_labels,
         "ser_iteration_score": monitors.score,
         "ser_iteration_margin": monitors.margin,
         "ser_iteration_confidence_ratio": monitors.confidence,
         "ser_iteration_confidence_right_ratio": monitors.right,
-        "ser_iteration_easier_ratio": monitors.kept_status1 / kept if kept else None,
+        "ser_iteration_easier_ratio": monitors.easier,
     }
 
 

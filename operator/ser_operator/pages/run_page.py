@@ -1,6 +1,6 @@
 """The metrics of the runs in Prometheus' text format. A run is rendered anew only when it has changed: a thousand take a second.
 
-A run has some 210 series. Those of a run that ended long ago are not shown, else they would grow for ever; Prometheus has what they were.
+A run has some 230 series. Those of a run that ended long ago are not shown, else they would grow for ever; Prometheus has what they were.
 """
 
 from collections import Counter, defaultdict

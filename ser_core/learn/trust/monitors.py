@@ -48,10 +48,9 @@ def monitors(score_1: Floats, score_2: Floats, selection: Selection, unseen: Uns
         score=float(np.concatenate((score_1, score_2)).mean()),
         margin=float(np.abs(score_1 - score_2).mean()),
         confidence=float(selection.confidence[kept].mean()) if kept.any() else None,
-        as_sure=0 if sure is None else len(sure),
         right=None if sure is None or not len(sure) else float(sure.mean()),
-        kept_status1=int((selection.status[kept] == 1).sum()),
-        kept_status2=int((selection.status[kept] == 2).sum()),
+        as_sure=None if sure is None else len(sure),
+        easier=float((selection.status[kept] == 1).mean()) if kept.any() else None,
     )
 
 

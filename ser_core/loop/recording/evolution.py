@@ -115,10 +115,11 @@ def _record_policy(status: SERRunStatus, row: StageStatus, metrics: PolicyMetric
 
 
 def _monitors(monitors: Monitors | None) -> Monitors | None:
+    """In few bytes: the manifest of the stage has all of it."""
     if monitors is None:
         return None
-    rounded = {name: ratio(value) for name, value in monitors if isinstance(value, float)}
-    return monitors.model_copy(update=rounded)
+    rounded = {name: round(value, 3) for name, value in monitors if isinstance(value, float)}
+    return monitors.model_copy(update={**rounded, "as_sure": None})
 
 
 def _ratio(value: float | None) -> float | None:

@@ -21,13 +21,18 @@ from ser_core.loop.text import clip
 
 MAX_FAILURES = 8
 OLD_MESSAGE_BYTES = 48
+MAX_BYTES = 32 * 1024
+"""Of a status as it is written."""
+_LESS_NEEDED: tuple[tuple[str, ...], ...] = (("monitors",), ("threshold", "temperature", "agreement", "accuracy_low", "accuracy_high"))
+"""What no decision reads of a loop, in the order in which a status that grows too large does without it. The stages' manifests keep it."""
 
 
 def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
     """``status`` with the committed stages that a later one reads, the live attempt, and the last failures.
 
     Full messages stay with the last iteration and the last failure. What an attempt had stays with the live one, and with the last that may
-    have lacked some. Of stages that only another version knows everything stays.
+    have lacked some. Of stages that only another version knows everything stays. Where all this is still too large, the oldest loops
+    are told with fewer figures, never the last one.
     """
     failures = [row for row in status.stages if row.stage.is_known and row.outcome not in (Outcome.DONE, Outcome.RUNNING)]
     kept = _last_failures(status, failures)
@@ -42,7 +47,18 @@ def trim(spec: SERRunSpec, status: SERRunStatus) -> SERRunStatus:
         elif row in kept:
             shown = row if row is failures[-1] else _shorter(row, OLD_MESSAGE_BYTES)
             stages.append(shown if row is recorded else _without_record(shown))
-    return status.model_copy(update={"stages": tuple(stages)})
+    return _within_its_size(status.model_copy(update={"stages": tuple(stages)}))
+
+
+def _within_its_size(status: SERRunStatus) -> SERRunStatus:
+    """``status`` with as many figures as fit. Only long URIs, many loops and many failures together ask for it."""
+    for names in _LESS_NEEDED:
+        for number, row in enumerate(status.iterations[:-1]):
+            if len(status.model_dump_json(by_alias=True, exclude_none=True).encode()) < MAX_BYTES:
+                return status
+            shorter = row.model_copy(update=dict.fromkeys(names))
+            status = status.model_copy(update={"iterations": (*status.iterations[:number], shorter, *status.iterations[number + 1 :])})
+    return status
 
 
 def _shorter(row: StageStatus, limit: int) -> StageStatus:

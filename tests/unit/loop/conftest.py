@@ -62,10 +62,19 @@ class Results:
     """The metrics of every stage: ``dev`` accuracy by iteration (the last one goes on) and the loop that filters to a Stop."""
 
     def __init__(
-        self, dev=(0.6, 0.7, 0.8, 0.85, 0.9), stop_at=None, heldout=0.75, agreement=0.9, p_value=0.2, notes=(), pairs=75, stopped=""
+        self,
+        dev=(0.6, 0.7, 0.8, 0.85, 0.9),
+        stop_at=None,
+        heldout=0.75,
+        agreement=0.9,
+        p_value=0.2,
+        notes=(),
+        pairs=75,
+        stopped="",
+        loss_gain=None,
     ):
         self.dev, self.stop_at, self.heldout, self.agreement = dev, stop_at, heldout, agreement
-        self.p_value, self.notes, self.pairs, self.stopped = p_value, notes, pairs, stopped
+        self.p_value, self.notes, self.pairs, self.stopped, self.loss_gain = p_value, notes, pairs, stopped, loss_gain
 
     def __call__(self, stage, iteration):
         if stage is StageKind.PREPARE:
@@ -84,7 +93,9 @@ class Results:
                 threshold=8 / 9,
                 agreement=self.agreement,
                 notes=self.notes,
-                monitors=Monitors(same_labels=2 / 3, margin=100 / 3, as_sure=9),
+                monitors=Monitors(
+                    same_labels=2 / 3, score=-100 / 3, margin=100 / 3, confidence=2 / 3, right=2 / 3, as_sure=9, easier=2 / 3
+                ),
             )
         if stage is StageKind.SFT:
             return SupervisedMetrics(steps=7, answers=40, truncated=0, first_loss=3.0, last_loss=2.0)
@@ -101,6 +112,9 @@ class Results:
             dev=evaluation(dev, versus),
             heldout=evaluation(self.heldout),
             notes=self.notes,
+            folds=None if self.loss_gain is None else 4,
+            loss_gain=self.loss_gain if iteration else None,
+            loss_gain_error=None if self.loss_gain is None or not iteration else 1 / 300,
         )
 
 

@@ -27,7 +27,9 @@ def test_stages_run_in_order_and_the_run_completes(make_world):
     assert world.status.phase == "Completed"
     assert [iteration.dev_accuracy for iteration in world.status.iterations] == [0.6, 0.7, 0.8]
     assert [iteration.gain for iteration in world.status.iterations] == [None, 0.1, 0.1]
-    assert world.status.iterations[1].monitors == Monitors(same_labels=0.666667, margin=33.333333, as_sure=9)
+    assert world.status.iterations[1].monitors == Monitors(
+        same_labels=0.667, score=-33.333, margin=33.333, confidence=0.667, right=0.667, easier=0.667
+    )
     assert world.status.reward_model.cut_fraction == 0.2
     assert world.status.best_iteration == 2
     assert world.status.reward_model.uri.endswith("iter-0002/retrain/MANIFEST.json")

@@ -12,8 +12,8 @@ def worst(text):
     return {"reason": "R" * 64, "message": (text * 900)[:900], "node": "n" * 253}
 
 
-@pytest.mark.parametrize("text", ["x", "😀"])
-def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
+@pytest.mark.parametrize(("text", "loss_gain"), [("x", -1 / 3), ("😀", None)])
+def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text, loss_gain):
     results = make_results(
         dev=[0.9, *(0.8 - n / 3000 for n in range(32))],
         heldout=2 / 3,
@@ -21,6 +21,7 @@ def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
         notes=(text * 400,),
         pairs=10_000_000,
         stopped="S" * 64,
+        loss_gain=loss_gain,
     )
     world = make_world(
         results,
@@ -47,6 +48,9 @@ def test_the_worst_of_failures_at_32_iterations(make_world, make_results, text):
     assert world.status.phase == "Completed", world.status.message
     assert len(world.status.iterations) == 33
     assert LIMIT // 2 < largest < LIMIT
+    first, last = world.status.iterations[1], world.status.iterations[-1]
+    assert (first.monitors, first.dev_accuracy is None) == (None, False), "the oldest loop is told with fewer figures"
+    assert (last.monitors is None, last.accuracy_low is None) == (False, False)
 
 
 def test_a_status_remembers_the_last_eight_failures(make_world):

@@ -271,7 +271,7 @@ def test_every_rule_is_watched_without_a_hidden_label(workshop, rule, as_sure, r
     assert found.margin == pytest.approx(0.05 + 0.1 * (PAIRS - 1) / 2)
     assert (found.as_sure, found.right) == (as_sure, right and pytest.approx(right, abs=0.005))
     assert 0.5 < found.confidence < 1.0
-    assert found.kept_status1 > 0
+    assert found.easier > 0
 
 
 def test_labels_are_compared_with_those_of_the_loop_before_on_the_pairs_that_both_have(workshop):

@@ -19,7 +19,7 @@ def watch(unseen=None, same=None, delta=0.3):
 def test_scores_margins_and_the_statuses_of_the_kept_are_counted():
     found = watch(same=0.9)
     assert (found.same_labels, found.score, found.margin) == (0.9, pytest.approx(0.5), pytest.approx(8.2 / 4))
-    assert (found.kept_status1, found.kept_status2, found.as_sure, found.right) == (2, 0, 0, None)
+    assert (found.easier, found.as_sure, found.right) == (1.0, None, None)
 
 
 def test_truth_is_measured_on_the_unseen_pairs_that_are_as_sure_as_the_least_sure_kept_one():
@@ -32,7 +32,7 @@ def test_truth_is_measured_on_the_unseen_pairs_that_are_as_sure_as_the_least_sur
 def test_where_nothing_is_kept_nothing_is_claimed():
     nothing = reference(HIGH * 0, HIGH * 0, ThresholdsSpec())
     found = monitors(HIGH * 0, HIGH * 0, nothing, Unseen(np.array([0.9]), np.array([True])), None)
-    assert (found.confidence, found.as_sure, found.right) == (None, 0, None)
+    assert (found.confidence, found.as_sure, found.right, found.easier) == (None, 0, None, None)
     empty = np.array([])
     assert monitors(empty, empty, nothing, None, None) is None
 
