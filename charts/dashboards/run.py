@@ -159,7 +159,8 @@ def _evolution() -> list[Panel]:
         by_iteration(
             "Labels, confidence and truth",
             "Pairs labelled as in the loop before (one half is a coin; below 0.6 there is an alert), the mean confidence of the kept ones, "
-            "how many of the seed's pairs as sure as these are labelled right by what has not seen them, and the share in Status 1, the easier case.",
+            "how many of the seed's pairs as sure as these are labelled right by what has not seen them, and the share in Status 1, "
+            "the easier case.",
             SHARE,
             Query(of_run("ser_iteration_same_labels_ratio", "iteration"), "same labels", GREEN),
             Query(of_run("ser_iteration_confidence_ratio", "iteration"), "confidence", PURPLE, dashed=True),
