@@ -1,6 +1,6 @@
 """The ladder, in pieces: results are added to benchmarks/science/results.jsonl, one line for each arm of a finished run.
 
-    python -m benchmarks.science run [--minutes 10] [--sets docs-700] [--data DIRECTORY]
+    python -m benchmarks.science run [--minutes 10] [--sets docs-700] [--seeds 0 1] [--data DIRECTORY]
     python -m benchmarks.science table
 
 Interrupted, it goes on where it stopped: each run is a `ser run` whose stages are stored below build/science.
@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmarks.science.cells import cells
+from benchmarks.science.cells import SEEDS, cells
 from benchmarks.science.measure import measure
 from benchmarks.science.rows import append_results, read_results
 from benchmarks.science.sets import ROOT, SETS
@@ -24,13 +24,14 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--minutes", type=float, default=10, help="no cell is begun after that (default: %(default)s)")
     parser.add_argument("--sets", nargs="+", default=["docs-700", "docs-2800"], choices=SETS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[*SEEDS], choices=SEEDS, help="so that two processes take different splits")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder with the files of the other sets")
     arguments = parser.parse_args()
     if arguments.what == "table":
         print("\n".join(tables(read_results())))
         return
     until = time.monotonic() + 60 * arguments.minutes
-    for cell in cells(arguments.sets):
+    for cell in cells(arguments.sets, arguments.seeds):
         done = {(one.data_set, one.budget, one.seed) for one in read_results() if one.arm == cell.rule}
         if (cell.data_set, cell.budget, cell.seed) in done:
             continue

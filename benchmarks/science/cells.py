@@ -33,12 +33,12 @@ class Cell:
         return f"{self.data_set}-{round(100 * self.budget)}-{self.seed}-{self.rule}"
 
 
-def cells(sets: Collection[str]) -> Iterator[Cell]:
+def cells(sets: Collection[str], seeds: Collection[int] = SEEDS) -> Iterator[Cell]:
     """All cells in the order of their worth: the sets at the usual budget first, seed by seed, so that arms can be compared early."""
     for budget in BUDGETS:
         for name in (name for name in SETS if name in sets):
             if budget == BUDGETS[0] or name == "docs-700":
-                for seed in SEEDS:
+                for seed in seeds:
                     for rule in RULES:
                         yield Cell(name, budget, seed, rule)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GROUP = "group"
-MOST_PAIRS = 2_000
+MOST_PAIRS = 1_000
 Row = dict[str, str]
 
 
