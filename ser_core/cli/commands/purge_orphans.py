@@ -30,6 +30,8 @@ def purge_orphans(storage: StorageSpec, older_than: str, place: Place, *, yes: b
     seconds = age_seconds(older_than)
     store, cluster = connect(storage, SOON, stands=True), connect_cluster(place)
     folders = [one for one in run_folders(store) if place.namespace in (None, one.run.namespace)]
+    if not any(one.owner for one in folders):
+        say(f"{storage.uri} holds no run of a cluster; --storage takes what storage.uri of the SERRuns says, whole")
     present = dict(_present(cluster, {one.run.namespace for one in folders}))
     identity = cluster_identity(cluster.authorities(cluster.namespace))
     now = time.time()

@@ -87,6 +87,12 @@ def test_what_is_asked_wrongly_is_told(ser, arguments, told):
     assert told in ended.err
 
 
+@pytest.mark.parametrize("level", ["", "/store/lab", "/store/lab/gone"])
+def test_another_folder_than_the_runs_named_is_told(ser, store, tmp_path, level):
+    ended = ser("purge", "--orphans", "--storage", f"file://{tmp_path}{level}")
+    assert "holds no run of a cluster; --storage takes what storage.uri" in ended.err
+
+
 def test_ages_are_days_or_durations():
     assert (age_seconds("7d"), age_seconds("36h")) == (604_800, 129_600)
     with pytest.raises(SpecError, match="older-than"):
