@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from ser_core.api.immutability import MUTABLE
 from ser_core.api.serrun import LoopSpec, ResourcesSpec, SERRunSpec, TrainingSpec
+from ser_core.api.template import ANSWER, MISPLACED, MISSING, PROMPT
 
 Schema = dict[str, Any]
 
@@ -26,7 +27,8 @@ def add_rules(schema: Schema) -> None:
         "spec": [*_spec_rules(), *_output_rules()],
         "spec.data": [_one_way_rule()],
         "spec.data.source": [_pool_rule()],
-        "spec.policy": _answers_rules(),
+        "spec.rewardModel": _template_rules(),
+        "spec.policy": [*_answers_rules(), *_template_rules()],
         "spec.training": _training_rules(),
         "spec.loop": _loop_rules(),
         "spec.loop.thresholds": [_order_rule()],
@@ -70,6 +72,23 @@ def _answers_rules() -> list[Schema]:
             "message": "rolloutsPerStep is no multiple of answersPerPrompt",
             "messageExpression": values,
             "fieldPath": ".rolloutsPerStep",
+        },
+    ]
+
+
+def _template_rules() -> list[Schema]:
+    text = "self.templateText"
+    once = [f"{text}.indexOf('{part}') == {text}.lastIndexOf('{part}')" for part in (PROMPT, ANSWER)]
+    return [
+        {
+            "rule": f"!has(self.template) || self.template != 'custom' || has({text})",
+            "message": MISSING,
+            "fieldPath": ".templateText",
+        },
+        {
+            "rule": f"!has({text}) || {text}.contains('{PROMPT}') && {text}.endsWith('{ANSWER}') && {' && '.join(once)}",
+            "message": MISPLACED,
+            "fieldPath": ".templateText",
         },
     ]
 

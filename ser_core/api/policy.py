@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.model import Model
+from ser_core.api.template import TemplateKind, TemplateText, refuse_template
 from ser_core.api.uris import DataUri, ModelUri
 
 
@@ -56,6 +57,10 @@ class PolicySpec(Model):
     """LoRA settings of PPO, which then needs no second copy of the policy; null trains all weights."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """As `rewardModel.precision`. Probabilities and values are always computed in fp32."""
+    template: TemplateKind = "reference"
+    """The text in which the policy reads prompts and writes answers, as `rewardModel.template`; the two may differ."""
+    template_text: TemplateText | None = None
+    """The text of template `custom`, as `rewardModel.templateText`."""
     steps: int = Field(default=200, ge=1, le=100_000)
     """PPO steps. A sign of reward hacking ends PPO sooner and keeps the last good policy: answers that grow without limit, get very short
     or hardly vary; a KL that is too large; a falling score by the witness (the seed's reward model, from which PPO does not learn)."""
@@ -87,6 +92,17 @@ class PolicySpec(Model):
     """Optimizer steps in a pass."""
     missing_end_penalty: float = Field(default=1.0, ge=0, le=100)
     """Subtracted from the score of an answer that did not end within `answerTokens`, in logits (N+ sets such scores to -1)."""
+
+    @property
+    def custom_text(self) -> str | None:
+        """The text of template `custom`; None with another one."""
+        text = self.template_text
+        return text if self.template == "custom" else None
+
+    @model_validator(mode="after")
+    def _text_of_the_template(self) -> Self:
+        refuse_template(self.template, self.template_text)
+        return self
 
     @model_validator(mode="after")
     def _answers_to_compare(self) -> Self:

@@ -30,6 +30,7 @@ from ser_core.api.pod_template import PodTemplate
 from ser_core.api.policy import PolicySpec
 from ser_core.api.quantity import quantity
 from ser_core.api.status import SERRunStatus
+from ser_core.api.template import TemplateKind, TemplateText, refuse_template
 from ser_core.api.uris import DataUri, ModelUri, StorageUri
 
 API_VERSION = "ser.dev/v1alpha1"
@@ -72,6 +73,24 @@ class RewardModelSpec(Model):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the trunk; the score head is always fp32. `auto`: bf16 on GPUs that have it and on CPUs with avx512_bf16 or
     amx_bf16, else fp32."""
+    template: TemplateKind = "reference"
+    """The text in which a decoder reads prompt and answer. `reference`: `Question: … Answer: …`, as the paper's code has it. `chat`: by the
+    chat template of the base's tokenizer, system and earlier turns included. `custom`: `templateText`. Encoders read text pairs, and take
+    `reference` alone."""
+    template_text: TemplateText | None = None
+    """The text of template `custom`: any text with `{prompt}` in it and `{answer}` at its end. The tokenizer's begin and end tokens are put
+    around it. A prompt of several turns stands there as `Human: … Assistant: … Human: …`."""
+
+    @property
+    def custom_text(self) -> str | None:
+        """The text of template `custom`; None with another one."""
+        text = self.template_text
+        return text if self.template == "custom" else None
+
+    @model_validator(mode="after")
+    def _text_of_the_template(self) -> Self:
+        refuse_template(self.template, self.template_text)
+        return self
 
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -517,6 +536,11 @@ class SERRunSpec(Model):
             found["policy.base"] = self.policy.base
             found |= {} if self.policy.prompts is None else {"policy.prompts.uri": self.policy.prompts.uri}
         return found
+
+    @property
+    def keeps_turns(self) -> bool:
+        """Whether the tables keep the turns of prompts, which a chat template renders."""
+        return "chat" in (self.reward_model.template, self.policy.template if self.policy else "")
 
     @model_validator(mode="after")
     def _output_beside_inputs(self) -> Self:

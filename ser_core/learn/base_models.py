@@ -8,7 +8,7 @@ import contextlib
 import logging
 import shutil
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,17 @@ from transformers.models.auto import modeling_auto
 from ser_core.api.policy import PolicySpec
 from ser_core.api.serrun import RewardModelSpec
 from ser_core.data.reading.base_model import BaseModel, named
+from ser_core.data.reading.dialogues import turns_of
 from ser_core.data.reading.weight_headers import Tensor
-from ser_core.errors import SpecError
+from ser_core.errors import DataError, SpecError
 from ser_core.learn.compute.bounded import exceeded
+from ser_core.learn.compute.chat_text import chat_text_of, take_template
 from ser_core.learn.compute.fit import Loaded
 from ser_core.learn.compute.parts import heads
 from ser_core.learn.compute.pretrained import FROM_THE_FOLDER_ALONE, last_token, load_without_weights, rows_for_tokens, told_of_the_model
-from ser_core.learn.compute.reference_text import plain_ids
+from ser_core.learn.compute.reference_text import form_of, plain_ids
 from ser_core.learn.policy.generation import encode_prompts
-from ser_core.learn.reward.encoding import Encoder
+from ser_core.learn.reward.encoding import Encoder, reads_pairs
 
 _SCORES = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 _WRITES = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -80,7 +82,12 @@ def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> T
             f"{field}: {spec.base} is a {model.model_type}, {why}",
             "name an encoder or decoder that AutoModelForSequenceClassification supports, for example a bert, llama or qwen3",
         )
-    tried = _try(model, _SCORES, folder, field, lambda tokenizer: Encoder(tokenizer, spec.max_length).rows(["a"], ["b"]))
+
+    def use(tokenizer: Any) -> None:
+        _take_template(tokenizer, spec, field)
+        Encoder(tokenizer, spec.max_length, form_of(spec.template)).rows(["a"], ["b"])
+
+    tried = _try(model, _SCORES, folder, field, use)
     longest = tried.tokenizer.model_max_length
     if spec.max_length <= longest:
         return tried
@@ -108,7 +115,12 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
             f"{field}: {spec.base} is a {model.model_type}, {why}",
             "name a decoder that AutoModelForCausalLM supports, for example a llama or qwen3",
         )
-    tried = _try(model, _WRITES, folder, field, lambda tokenizer: encode_prompts(tokenizer, ["a"], tokens=spec.prompt_tokens))
+
+    def use(tokenizer: Any) -> None:
+        _take_template(tokenizer, spec, field)
+        encode_prompts(tokenizer, ["a"], tokens=spec.prompt_tokens)
+
+    tried = _try(model, _WRITES, folder, field, use)
     if tried.tokenizer.eos_token_id is None and (spec.sft is not None or not _ends(tried, folder)):
         raise _refused(
             f"{field}: its tokenizer has no end-of-sequence token", "set eos_token in its tokenizer_config.json, or name another model"
@@ -161,6 +173,44 @@ def _read_common_texts(tokenizer: Any, field: str) -> int:
 
 def _harmful(field: str, what: str) -> SpecError:
     return _refused(f"{field}: {what}", "name another model: its config.json or tokenizer.json is damaged, or made to do harm")
+
+
+def _take_template(tokenizer: Any, spec: RewardModelSpec | PolicySpec, field: str) -> None:
+    """Give a base's tokenizer the template that is asked for."""
+    text = spec.custom_text
+    if spec.template == "reference":
+        tokenizer.chat_template = None
+        return
+    asked = f"{field.partition('.')[0]}.template {spec.template}"
+    if isinstance(spec, RewardModelSpec) and reads_pairs(tokenizer):
+        raise _refused(
+            f"{asked}: {spec.base} reads prompt and answer as a text pair, since its tokenizer has a CLS and a SEP token",
+            "leave rewardModel.template out, or name a decoder",
+        )
+    with named(asked):
+        take_template(tokenizer, text)
+
+
+def refuse_dialogues(tokenizer: Any, prompts: Iterable[str], field: str) -> None:
+    """Refuse prompts that a chat template does not take, such as those with a system message.
+
+    Args:
+        tokenizer: A tried one (`Tried`).
+        prompts: Rendered prompts; of those with turns of the same roles the first counts.
+        field: Of the specification.
+
+    Raises:
+        DataError: ``BadTurns``.
+    """
+    chat = chat_text_of(tokenizer)
+    if chat is None:
+        return
+    kinds = {tuple(turn.role for turn in turns_of(prompt)): prompt for prompt in prompts}
+    for prompt in kinds.values():
+        try:
+            chat.prompt(prompt), chat.whole(prompt, "a")
+        except DataError as error:
+            raise DataError(f"{field}: {error.message}", reason=error.reason, hint=error.hint) from error
 
 
 def _load(model: BaseModel, tensors: Mapping[str, Tensor], kinds: Mapping[str, Any], folder: Path, field: str) -> tuple[Any, Loaded]:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ser_core.api.stage import FilterMetrics, StageMetrics
+from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.tables import EvaluatedPair, PolicyStep, SupervisedStep, read_table
 from ser_core.learn.trust.agreement import BANDS
 from ser_core.report.ledger import Aligned, Ledger, StageRecord, Trained
@@ -217,7 +218,7 @@ def spread(order: NDArray[np.int64]) -> Iterable[int]:
 def _sample(decision: Mapping[str, Any], pair: Mapping[str, Any]) -> Sample:
     better, worse = decision["better"], 3 - decision["better"]
     return Sample(
-        prompt=pair["prompt"],
+        prompt=unmarked(pair["prompt"]),
         better_answer=pair[f"answer_{better}"],
         worse_answer=pair[f"answer_{worse}"],
         better_score=decision[f"score_{better}"],

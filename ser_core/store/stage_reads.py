@@ -34,13 +34,19 @@ TRAINED = (
 ON_THE_CPU = (StageKind.PREPARE, StageKind.FILTER)
 """Stages that use one thread and no GPU for what they compute."""
 
-_REWARD_MODEL = ("rewardModel.maxLength", "rewardModel.precision", "rewardModel.adapter")
-_POLICY = ("policy.adapter", "policy.precision", "policy.promptTokens", "policy.answerTokens")
+_REWARD_MODEL = (
+    *("rewardModel.maxLength", "rewardModel.precision", "rewardModel.adapter"),
+    *("rewardModel.template", "rewardModel.templateText"),
+)
+_POLICY = (
+    *("policy.adapter", "policy.precision", "policy.promptTokens", "policy.answerTokens"),
+    *("policy.template", "policy.templateText"),
+)
 
 FIELDS: Mapping[StageKind, tuple[str, ...]] = {
     StageKind.PREPARE: (
-        *("rewardModel.base", "rewardModel.revision", "data"),
-        *("policy.base", "policy.revision", "policy.prompts"),
+        *("rewardModel.base", "rewardModel.revision", "rewardModel.template", "data"),
+        *("policy.base", "policy.revision", "policy.template", "policy.prompts"),
     ),
     StageKind.LABEL: ("rewardModel.maxLength", "rewardModel.precision", "training.tokensPerBatch"),
     StageKind.FILTER: ("loop.rule", "loop.folds", "loop.thresholds", "training.pairsPerStep"),
@@ -67,6 +73,8 @@ WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
         "storage": "how stores are reached; what is read there is compared by content",
         "hub": "how the hub is reached; what is read there is compared by commit",
         "rewardModel.maxLength": "only checked against the model, also where prepare is taken over",
+        "rewardModel.templateText": "only checked with the tokenizer, also where prepare is taken over",
+        "policy.templateText": "only checked with the tokenizer, also where prepare is taken over",
         "resources": "only compared with what later stages need, for a warning",
         "policy.promptTokens": "only checked against the model, also where prepare is taken over",
         "policy.answerTokens": "only checked against the model, also where prepare is taken over",

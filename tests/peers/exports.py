@@ -33,14 +33,14 @@ class Export:
         return self.own.encoder.rows([prompt], [answer])[0].tokens.tolist()
 
 
-def reward_model(base: Path, folder: Path) -> Export:
-    load(base, CPU, max_length=200, form=Form.ONE_TEXT).export(folder)
+def reward_model(base: Path, folder: Path, text: str | None = None) -> Export:
+    load(base, CPU, max_length=200, form=Form.ONE_TEXT if text is None else Form.CHAT, template_text=text).export(folder)
     tell_peers(folder, "rewardModel")
     return Export(folder, load(folder, CPU, max_length=200))
 
 
-def decoder(folder: Path, kind: str) -> Export:
-    return reward_model(random_policy(folder / "base", kind), folder / "reward-model")
+def decoder(folder: Path, kind: str, text: str | None = None) -> Export:
+    return reward_model(random_policy(folder / "base", kind), folder / "reward-model", text)
 
 
 def policy(folder: Path, kind: str) -> Path:

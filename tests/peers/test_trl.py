@@ -13,9 +13,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 STILL = {"report_to": "none", "use_cpu": True, "bf16": False, "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1}
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[*KINDS, "custom"])
 def export(request, tmp_path):
-    return decoder(tmp_path, request.param)
+    return decoder(tmp_path, "first", "word: {prompt}\nfoo {answer}") if request.param == "custom" else decoder(tmp_path, request.param)
 
 
 def test_grpo_trainer_gives_the_scores_of_the_run(export, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
+from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.tables import PolicyStep, write_table
 from ser_core.learn.compute.pieces import WholeCopy
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, narrow_frozen, set_up_process
@@ -71,7 +72,15 @@ class _Ppo:
         self._start = start
         self._rewards = self._scorer(InputRole.BEST)
         self._witness = self._scorer(InputRole.WITNESS) if InputRole.WITNESS in context.inputs else None
-        self._policy = load_policy(start, precision, adapter=self._spec.adapter, seed=self._training.seed, cut=self._cut)
+        self._policy = load_policy(
+            start,
+            precision,
+            adapter=self._spec.adapter,
+            seed=self._training.seed,
+            cut=self._cut,
+            template=self._spec.template,
+            template_text=self._spec.custom_text,
+        )
         self._generator = self._make_generator(start)
         self._prompts = self._encoded(training_prompts(context))
         self._heldout_prompts = self._encoded(heldout_prompts(context))
@@ -215,7 +224,7 @@ def _write(folder: Path, history: Sequence[StepMetrics], before: Sequence[Answer
     files = {name: folder / name for name in ("ppo.parquet", "answers.jsonl")}
     write_table(files["ppo.parquet"], PolicyStep, map(_row, history))
     rows = [
-        {"prompt": old.prompt, "before": _without_prompt(old), "after": _without_prompt(new)}
+        {"prompt": unmarked(old.prompt), "before": _without_prompt(old), "after": _without_prompt(new)}
         for old, new in zip(before, after, strict=True)
     ]
     files["answers.jsonl"].write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -4,8 +4,11 @@ Cheap checks come first, so that a wrong spec fails within seconds. Only this st
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from ser_core.api.serrun import SERRunSpec
 from ser_core.data.preparing.preparation import Prepared, prepare_data
@@ -14,7 +17,7 @@ from ser_core.data.preparing.sides import write_sides
 from ser_core.data.reading.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.reading.locations import Access
 from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
-from ser_core.learn.base_models import try_policy, try_reward_model
+from ser_core.learn.base_models import refuse_dialogues, try_policy, try_reward_model
 from ser_core.memory.plan import Models, plans
 from ser_core.memory.words import misfits
 from ser_core.store.probe import probe
@@ -38,24 +41,28 @@ def body(context: StageContext) -> StageOutput:
     tried = try_reward_model(model, spec.reward_model, context.workdir / "model-trial")
     context.reporter.event("model-checked", base=model.location.pinned, model_type=model.model_type, new_parts=list(tried.new))
     policy = None if spec.policy is None else check_policy_base(spec.policy, access, context.workdir / "policy")
-    shapes, warnings = [model.shape(tried.tensors)], tried.warnings
+    shapes, warnings, tokenizers = [model.shape(tried.tensors)], tried.warnings, {"rewardModel.template": tried.tokenizer}
     if spec.policy is not None and policy is not None:
         tried_policy = try_policy(policy, spec.policy, tried, context.workdir / "policy-trial")
         shapes.append(policy.shape(tried_policy.tensors))
         warnings += tried_policy.warnings
+        tokenizers["policy.template"] = tried_policy.tokenizer
         context.reporter.event("policy-checked", base=policy.location.pinned, model_type=policy.model_type)
     misfits = _misfits(spec, Models(*shapes))
     for told in misfits:
         context.reporter.event("does-not-fit", message=told)
     data_folder = context.workdir / "data"
     data_folder.mkdir()
-    prepared = prepare_data(spec.data, spec.data.split_seed, access, data_folder, _kibibytes(context))
+    prepared = prepare_data(spec.data, spec.data.split_seed, access, data_folder, _kibibytes(context), turns=spec.keeps_turns)
     context.reporter.event("data-split", **prepared.metrics.model_dump(mode="json", exclude={"kind"}))
     files = write_sides(prepared, spec.data.split_seed, data_folder)
     prompts = _prompts(spec, access, files["heldout.parquet"], context)
     if prompts is not None:
         files["prompts.parquet"] = data_folder / "prompts.parquet"
         write_table(files["prompts.parquet"], PolicyPrompt, map(PolicyPrompt, prompts.texts))
+    if spec.keeps_turns:
+        for field, tokenizer in tokenizers.items():
+            refuse_dialogues(tokenizer, _prompts_of(files.values()), field)
     for name, base in {"model": model, "policy": policy}.items():
         weights = {} if base is None else base.fetch(context.workdir / name, lambda: context.reporter.progress(0, 1, "files"))
         files |= {f"{name}/{file}": path for file, path in weights.items()}
@@ -75,9 +82,23 @@ def _prompts(spec: SERRunSpec, access: Access, heldout: Path, context: StageCont
     measured_on = [pair.prompt for pair in read_table(heldout, LabeledPair)]
     folder = context.workdir / "data" / "downloads" / "prompts"
     limit = spec.data.max_dropped_fraction
-    found = read_prompts(spec.policy.prompts.uri, access, folder, measured_on, limit, lambda: context.reporter.progress(0, 1, "files"))
+    found = read_prompts(
+        spec.policy.prompts.uri,
+        access,
+        folder,
+        measured_on,
+        limit,
+        lambda: context.reporter.progress(0, 1, "files"),
+        turns=spec.keeps_turns,
+    )
     context.reporter.event("prompts-read", prompts=len(found.texts), dropped=found.provenance["dropped"])
     return found
+
+
+def _prompts_of(tables: Iterable[Path]) -> Iterator[str]:
+    for table in tables:
+        if "prompt" in pq.read_schema(table).names:
+            yield from pq.read_table(table, columns=["prompt"])["prompt"].to_pylist()
 
 
 def _kibibytes(context: StageContext) -> Any:

@@ -154,13 +154,24 @@ class _Retrain:
     @property
     def _form(self) -> Form | None:
         """How rows are made: None, as it has learnt, for a model that has learnt already."""
-        return self._progress.position.form if starts_from(self._context) is InputRole.PREPARED else None
+        if starts_from(self._context) is not InputRole.PREPARED:
+            return None
+        return self._progress.position.form if self._context.spec.spec.reward_model.template == "reference" else Form.CHAT
 
     def _load_stored(self) -> RewardModel:
         """The model as it is stored. Only rank 0 has its files; the other ranks get the weights, or their pieces, from it."""
         settings, device = self._context.spec.spec.reward_model, self._precision.device
         folder = self._context.workdir / MODEL if self._context.rank == 0 else self._start
-        model = load(folder, self._precision, max_length=settings.max_length, frozen=True, form=self._form, together=True)
+        text = settings.custom_text
+        model = load(
+            folder,
+            self._precision,
+            max_length=settings.max_length,
+            frozen=True,
+            form=self._form,
+            template_text=text,
+            together=True,
+        )
         self._context.silent("placing the model")
         if self._in_pieces is not None:
             cut_layers(model.network, numbers_for_all(model.network, device))
@@ -175,7 +186,16 @@ class _Retrain:
         plan = refuse_what_does_not_fit("retrain", self._context.spec.spec, models, processes=processes, gpu_memory=gpu_memory())
         self._in_pieces = kept_in_pieces(plan)
         seed, adapter = self._training.seed, settings.adapter
-        return load(folder, self._precision, max_length=settings.max_length, seed=seed, adapter=adapter, form=self._form, together=True)
+        return load(
+            folder,
+            self._precision,
+            max_length=settings.max_length,
+            seed=seed,
+            adapter=adapter,
+            form=self._form,
+            template_text=settings.custom_text,
+            together=True,
+        )
 
     def _cross_fit(self, number: int) -> None:
         """Train one fold's model without the pairs that it holds back, then score these with it."""

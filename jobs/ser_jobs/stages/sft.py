@@ -37,7 +37,15 @@ def body(context: StageContext) -> StageOutput | None:
     training = context.spec.spec.training
     with process_group():
         context.silent("loading the policy")
-        network, tokenizer = load_causal(base, precision, adapter=policy.adapter, seed=training.seed, together=True)
+        network, tokenizer = load_causal(
+            base,
+            precision,
+            adapter=policy.adapter,
+            seed=training.seed,
+            template=policy.template,
+            template_text=policy.custom_text,
+            together=True,
+        )
         rows = encode_demonstrations(
             tokenizer,
             [pair.prompt for pair in seed],

@@ -9,8 +9,8 @@ from typing import Any
 
 from ser_core.api.serrun import Columns
 from ser_core.data.preparing.corpus import SAMPLE_ROWS
-from ser_core.data.preparing.text import clean, is_usable
-from ser_core.data.reading.dialogues import plain_prompt
+from ser_core.data.preparing.text import clean, clean_prompt, is_usable
+from ser_core.data.reading.dialogues import messages_in_text, parse_messages, plain_prompt, render_prompt
 from ser_core.data.reading.formats import ACCEPTED
 from ser_core.data.reading.json_rows import parse_object
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
@@ -34,6 +34,7 @@ class ScoreRow:
     name: Any
     """The row's own ``id``, if it has one."""
     prompt: str
+    """Its turns marked (`ser_core.data.reading.dialogues`)."""
     answers: tuple[str, ...]
     """One answer, or the two of a pair."""
     better: int | None
@@ -112,7 +113,7 @@ def _to_score_rows(row: Row, layout: Layout | None, file: str) -> list[ScoreRow]
     name = row.fields.get(layout.id if layout else "id")
     try:
         return [
-            ScoreRow(file, row.line, name, clean(prompt), tuple(map(clean, answers)), better)
+            ScoreRow(file, row.line, name, clean_prompt(prompt), tuple(map(clean, answers)), better)
             for prompt, answers, better in _texts(row, layout)
         ]
     except RowError as error:
@@ -123,9 +124,15 @@ def _texts(row: Row, layout: Layout | None) -> list[tuple[str, tuple[str, ...], 
     if layout is None:
         answer = row.fields.get("answer")
         prompt = row.fields.get("prompt")
-        if not isinstance(prompt, str) or not isinstance(answer, str):
-            raise RowError("NotText", "prompt and answer must be text")
-        found: list[tuple[str, tuple[str, ...], int | None]] = [(plain_prompt(prompt), (answer,), None)]
+        if not isinstance(prompt, str | list) or not isinstance(answer, str):
+            raise RowError("NotText", "prompt must be text or messages, and answer text")
+        messages = messages_in_text(prompt) if isinstance(prompt, str) else prompt
+        text = (
+            plain_prompt(prompt)
+            if isinstance(prompt, str) and messages is None
+            else render_prompt(parse_messages("prompt", messages or ()))
+        )
+        found: list[tuple[str, tuple[str, ...], int | None]] = [(text, (answer,), None)]
     else:
         found = [(pair.prompt, (pair.answer_1, pair.answer_2), pair.better or None) for pair in read_pairs(row.fields, layout)]
     if not all(is_usable(text) for prompt, answers, _ in found for text in (prompt, *answers)):

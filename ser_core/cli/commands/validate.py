@@ -45,7 +45,7 @@ class Check:
     warnings: tuple[str, ...] = ()
     error: SERError | None = None
     material: Any = None
-    """What a later check needs of it: the reward model's base, a sample of the data."""
+    """What a later check needs of it: the tried bases, a sample of the data."""
 
 
 def validate(
@@ -119,6 +119,9 @@ def unused(spec: SERRunSpec) -> Iterator[str]:
         yield f"loop.folds is not used: rule {spec.loop.rule} has none"
     if spec.loop.fold_count is None and spec.training.search is not None:
         yield "training.search is not used: only rule calibrated with folds can tell which settings are better"
+    for name, part in (("rewardModel", spec.reward_model), ("policy", spec.policy)):
+        if part is not None and part.template_text is not None and part.custom_text is None:
+            yield f"{name}.templateText is not used: {name}.template is {part.template}"
 
 
 def check_server(run: SERRun, file: Path, place: Place) -> Check:
@@ -171,7 +174,7 @@ def check_model(run: SERRun) -> Check:
             tried.append(trial.try_policy(base, policy, tried[0], folder / "policy-trial"))
     lines = [_found(one) for one in tried]
     memory = check_memory(run.spec, Models(*(one.model.shape(one.tensors) for one in tried)), lines)
-    return Check("model", tuple(lines), (*(warning for one in tried for warning in one.warnings), *memory), material=tried[0])
+    return Check("model", tuple(lines), (*(warning for one in tried for warning in one.warnings), *memory), material=tuple(tried))
 
 
 def _found(tried: "Tried") -> str:
@@ -207,12 +210,13 @@ def check_data(run: SERRun) -> Check:
     from ser_core.data.reading.locations import Access
 
     access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
-    inspected = inspect(run.spec.data, run.spec.data.split_seed, access)
+    inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns)
     metrics = inspected.metrics
     lines = [*_data_lines(metrics)]
     if policy is not None and policy.prompts is not None:
         with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
-            found = read_prompts(policy.prompts.uri, access, Path(folder), (), run.spec.data.max_dropped_fraction, lambda: None)
+            limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
+            found = read_prompts(policy.prompts.uri, access, Path(folder), (), limit, lambda: None, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
     return Check("data", tuple(lines), metrics.warnings, material=inspected.sample)
 
@@ -221,15 +225,19 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
     """A sample of the pairs as the reward model will read them: how many are cut, and one of them."""
     from ser_core.data.preparing.text import ends_shown
     from ser_core.data.reading.base_model import longest_input
+    from ser_core.learn.compute.reference_text import form_of
     from ser_core.learn.reward.sample import Part, TextPair, read_sample
 
-    tried, pairs = (next(check.material for check in checks if check.name == name) for name in ("model", "data"))
+    models, pairs = (next(check.material for check in checks if check.name == name) for name in ("model", "data"))
+    for one, field in zip(models, ("rewardModel.template", "policy.template"), strict=False):
+        _trial().refuse_dialogues(one.tokenizer, [pair.prompt for pair in pairs], field)
+    tried = models[0]
     wanted = run.spec.reward_model.max_length
     length = min(wanted, (longest_input(tried.model.config) or wanted + 1) - 1, tried.tokenizer.model_max_length - 1)
     texts = [
         TextPair(pair.prompt, *((pair.answer_2, pair.answer_1) if pair.better == 2 else (pair.answer_1, pair.answer_2))) for pair in pairs
     ]
-    found = read_sample(texts, tried.tokenizer, length)
+    found = read_sample(texts, tried.tokenizer, length, form_of(run.spec.reward_model.template))
 
     def line(name: str, part: Part, *, at_the_end: bool) -> str:
         cut = f"[{part.lost} tokens cut]" if part.lost else ""

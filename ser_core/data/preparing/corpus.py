@@ -31,6 +31,8 @@ class Corpus:
     """All usable pairs of a run; filled by `read_part`, then only read."""
 
     spool: PairSpool
+    turns: bool = False
+    """Whether prompts keep the marks of their turns."""
     entries: list[Entry] = field(default_factory=list)
     """By position in the spool."""
     tallies: dict[str, Tally] = field(default_factory=dict)
@@ -133,7 +135,7 @@ class PartReader:
                     if isinstance(raw, RowError):
                         raise raw
                     labelled = self._with_label(raw)
-                    pair, remarks = check_pair(labelled, _source_of(row.fields, default_source))
+                    pair, remarks = check_pair(labelled, _source_of(row.fields, default_source), turns=self.corpus.turns)
                     entry = self._entry(pair, row)
                 except RowError as error:
                     dropped = error.at(row.file, row.line)

@@ -15,6 +15,7 @@ from ser_core.data.preparing.splitting import Group, assign, connected_groups
 from ser_core.data.preparing.spool import PairSpool, read_spool
 from ser_core.data.preparing.text import shown
 from ser_core.data.preparing.validation import Entry, Pair, drop_repeats
+from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.rows import BadRow
 from ser_core.data.reading.sources import Source, open_source
@@ -56,20 +57,20 @@ class Inspection:
     """Some pairs of all sides, evenly chosen."""
 
 
-def inspect(data: DataSpec, seed: int, access: Access) -> Inspection:
+def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False) -> Inspection:
     """What `prepare` would find and make of ``data``; writes nothing that stays.
 
     Raises:
         DataError, SpecError, StoreError: As `prepare` would.
     """
     with tempfile.TemporaryDirectory(prefix="ser-inspect-") as folder:
-        prepared = prepare_data(data, seed, access, Path(folder), lambda *_: None)
+        prepared = prepare_data(data, seed, access, Path(folder), lambda *_: None, turns=turns)
         positions = sorted(position for side in prepared.sides.values() for position in side)
         step = -(-len(positions) // SAMPLE_PAIRS)
         return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, positions[::step])))
 
 
-def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress) -> Prepared:
+def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress, *, turns: bool = False) -> Prepared:
     """Read, validate and split.
 
     Args:
@@ -78,6 +79,7 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
         access: How stores and the hub are reached.
         folder: For downloads and the spool.
         progress: Called often.
+        turns: Whether prompts keep the marks of their turns, as a chat template needs them.
 
     Raises:
         DataError: The data cannot be used; the reason says why.
@@ -89,7 +91,7 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
     split_by = data.source.split_by if data.source else "prompt"
     spool_path = folder / "pairs.arrow"
     with PairSpool(spool_path) as spool:
-        corpus = Corpus(spool)
+        corpus = Corpus(spool, turns)
         _read_all(sources, {part: spec.columns for part, spec in given.items()}, split_by, data.max_dropped_fraction, corpus, progress)
     if data.source is None:
         _refuse_leakage(corpus.entries, spool_path)
@@ -142,7 +144,7 @@ def _refuse_leakage(entries: Sequence[Entry], spool: Path) -> None:
     heldout = {entry.prompt for entry in entries if entry.part == "heldout"}
     leaked = {entry.prompt: position for position, entry in enumerate(entries) if entry.part != "heldout" and entry.prompt in heldout}
     if leaked:
-        examples = ", ".join(shown(pair.prompt) for pair in read_spool(spool, sorted(leaked.values())[:3]))
+        examples = ", ".join(shown(unmarked(pair.prompt)) for pair in read_spool(spool, sorted(leaked.values())[:3]))
         raise DataError(
             f"data.heldout shares {len(leaked)} prompts with data.seed or data.unlabeled: {examples}",
             reason="SplitLeakage",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_core.data.preparing.text import clean, is_usable, normal_form
+from ser_core.data.preparing.text import clean, clean_prompt, is_usable, normal_form
 from ser_core.data.preparing.validation import Tally
 from ser_core.data.reading.dialogues import messages_in_text, parse_messages, plain_prompt, render_prompt
 from ser_core.data.reading.locations import Access
@@ -26,7 +26,14 @@ class Prompts:
 
 
 def read_prompts(
-    uri: str, access: Access, folder: Path, heldout: Collection[str], max_dropped_fraction: float, alive: Callable[[], None]
+    uri: str,
+    access: Access,
+    folder: Path,
+    heldout: Collection[str],
+    max_dropped_fraction: float,
+    alive: Callable[[], None],
+    *,
+    turns: bool = False,
 ) -> Prompts:
     """Read the prompts to learn on.
 
@@ -37,6 +44,7 @@ def read_prompts(
         heldout: Prompts to leave out.
         max_dropped_fraction: Share of unusable rows that is allowed.
         alive: Called often.
+        turns: Whether prompts keep the marks of their turns, as a chat template needs them.
 
     Raises:
         DataError: Too many rows are unusable, or nothing is left.
@@ -49,7 +57,7 @@ def read_prompts(
     for row in _rows(source, alive):
         tally.rows += 1
         try:
-            text = _prompt(row)
+            text = _prompt(row, turns)
             normal = normal_form(text)
             _check_new(normal, kept)
         except RowError as error:
@@ -76,16 +84,15 @@ def _rows(source: Source, alive: Callable[[], None]) -> Iterator[Row | BadRow]:
         yield from read_rows(file, detect(file), lambda _: alive(), set(), ("prompt",))
 
 
-def _prompt(row: Row | BadRow) -> str:
+def _prompt(row: Row | BadRow, turns: bool) -> str:
     if isinstance(row, BadRow):
         raise RowError(row.reason, row.detail)
     value = row.fields.get("prompt")
     if not isinstance(value, str | list):
         raise RowError("NoPrompt", "it has no column prompt with text or messages")
     messages = messages_in_text(value) if isinstance(value, str) else value
-    text = clean(
-        plain_prompt(value) if isinstance(value, str) and messages is None else render_prompt(parse_messages("prompt", messages or ()))
-    )
+    said = plain_prompt(value) if isinstance(value, str) and messages is None else render_prompt(parse_messages("prompt", messages or ()))
+    text = clean_prompt(said) if turns else clean(said)
     if not text or not is_usable(text):
         raise RowError("UnusableText", "prompt is empty, or holds a NUL or a lone surrogate")
     return text

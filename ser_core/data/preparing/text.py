@@ -11,6 +11,8 @@ import unicodedata
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _REMOVED = re.compile("[\u200b\u2060\ufeff\u202d\u202e]")
 """Zero-width spaces and direction overrides. Joiners and isolates stay: emoji, Indic, Arabic and Hebrew text need them."""
+_REMOVED_FROM_TURNS = re.compile("[\u200b\ufeff\u202d\u202e]")
+"""The same without the mark in front of a turn (`ser_core.data.reading.dialogues.TURN`)."""
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _WHITE = re.compile(r"[^\S ]\s*| \s+")
 """White space that is no single space."""
@@ -38,6 +40,11 @@ def is_usable(text: str) -> bool:
 def clean(text: str) -> str:
     """Without zero-width spaces, direction overrides and white space at both ends."""
     return (text if text.isascii() else _REMOVED.sub("", text)).strip()
+
+
+def clean_prompt(prompt: str) -> str:
+    """A rendered prompt, cleaned; the marks in front of its turns stay."""
+    return (prompt if prompt.isascii() else _REMOVED_FROM_TURNS.sub("", prompt)).strip()
 
 
 def normal_form(text: str) -> str:

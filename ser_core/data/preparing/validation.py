@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ser_core.data.preparing.text import clean, digest, holds_secrets, holds_special_tokens, is_usable, normal_form
+from ser_core.data.preparing.text import clean, clean_prompt, digest, holds_secrets, holds_special_tokens, is_usable, normal_form
+from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, RowError
 from ser_core.errors import DataError
@@ -27,6 +28,7 @@ class Pair:
     id: str
     """Digest of prompt and answers in their normal form: near duplicates share it, whatever their labels."""
     prompt: str
+    """Its turns are marked where a chat template needs them (`ser_core.data.reading.dialogues`)."""
     answer_1: str
     answer_2: str
     better: int | None
@@ -44,13 +46,13 @@ class Remarks:
     secrets: bool
 
 
-def check_pair(raw: RawPair, source: str) -> tuple[Pair, Remarks]:
-    """A raw pair as a usable one.
+def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair, Remarks]:
+    """A raw pair as a usable one; with ``turns`` those of its prompt stay marked. Its id is the same either way.
 
     Raises:
         RowError: ``InvalidUnicode``, ``TooLarge``, ``EmptyPrompt``, ``EmptyAnswer`` or ``IdenticalAnswers``.
     """
-    before = (raw.prompt, raw.answer_1, raw.answer_2)
+    before = (unmarked(raw.prompt), raw.answer_1, raw.answer_2)
     if not all(map(is_usable, (*before, source))):
         raise RowError("InvalidUnicode", "a lone surrogate or a NUL character")
     prompt, one, other = map(clean, before)
@@ -72,7 +74,8 @@ def check_pair(raw: RawPair, source: str) -> tuple[Pair, Remarks]:
     if normal_one > normal_other:
         one, other, normal_one, normal_other = other, one, normal_other, normal_one
         better = 3 - better if better else better
-    return Pair(digest(normal_prompt, normal_one, normal_other).hex(), prompt, one, other, better, source, raw.weight), remarks
+    kept = clean_prompt(raw.prompt) if turns else prompt
+    return Pair(digest(normal_prompt, normal_one, normal_other).hex(), kept, one, other, better, source, raw.weight), remarks
 
 
 @dataclass(slots=True)

@@ -2,6 +2,9 @@
 
 A prompt of one user turn is that turn's bare text. A longer one reads ``Human: …\\n\\nAssistant: …\\n\\nHuman: …``, with a
 ``System: …`` turn in front where there is one.
+
+A word joiner stands in front of each of several turns (`TURN`). Texts lose theirs when they are read, so the turns can be found again
+(`turns_of`) although a text may hold ``Human:`` itself; without the joiners the prompt is the plain text (`unmarked`).
 """
 
 import ast
@@ -12,7 +15,9 @@ from typing import Any, NamedTuple
 
 from ser_core.data.reading.rows import RowError
 
+TURN = "\u2060"
 _SPEAKERS = {"system": "System", "user": "Human", "assistant": "Assistant"}
+_ROLE_OF = {speaker: role for role, speaker in _SPEAKERS.items()}
 _ROLES = {
     **{role: role for role in _SPEAKERS},
     **dict.fromkeys(("developer",), "system"),
@@ -24,6 +29,7 @@ _KEYS = (("role", "content"), ("from", "value"))
 _MESSAGES_AS_TEXT = re.compile(r"\s*\[\s*\{\s*[\"'](?:role|content|from|value)[\"']\s*:")
 _ANSWER = "\n\nAssistant:"
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
+_ROLE = re.compile(r"(?:\A|(?<=\n\n))(?=(?:System|Human|Assistant):)")
 _FIRST_USER_TURN = re.compile(r"(?:\A|\n\n)Human:[ \n]?(.*?)(?=\n\n(?:Human|Assistant):|\Z)", re.DOTALL)
 
 
@@ -88,14 +94,29 @@ def messages_in_text(text: str) -> list[Any] | None:
     return None
 
 
+def unmarked(prompt: str) -> str:
+    """A rendered prompt as plain text."""
+    return prompt if prompt.isascii() else prompt.replace(TURN, "")
+
+
+def turns_of(prompt: str) -> list[Turn]:
+    """The turns of a rendered prompt; one without marks is one turn of the user."""
+    first, *pieces = prompt.split(TURN)
+    if not pieces:
+        return [Turn("user", prompt)]
+    said = [piece.partition(":") for piece in (*filter(str.strip, [first]), *pieces)]
+    return [Turn(_ROLE_OF[speaker.strip()], text.strip()) for speaker, _, text in said]
+
+
 def plain_prompt(text: str) -> str:
     """A prompt that is written as an HH dialogue up to the answer, as the same prompt is rendered elsewhere; other text as it is."""
+    text = unmarked(text)
     said = text.strip()
     if not said.startswith(("Human:", "System:")) or not (text.startswith("\n\n") or said.endswith("\n\nAssistant:")):
         return text
     said = said.removesuffix("\n\nAssistant:")
     if said.startswith("System:"):
-        return said
+        return _marked(said)
     try:
         return render_prompt(parse_transcript(said))
     except RowError:
@@ -104,11 +125,13 @@ def plain_prompt(text: str) -> str:
 
 def with_system(prompt: str, system: str) -> str:
     """A rendered prompt with a system message in front, unless it stands there."""
-    said = system.strip()
-    if not said or said in prompt:
+    said, plain = unmarked(system).strip(), unmarked(prompt)
+    if not said or said in plain:
         return prompt
-    user = prompt if is_transcript(prompt) else f"Human: {prompt.strip()}"
-    return f"System: {said}\n\n{user}"
+    if prompt != plain:
+        return f"{TURN}System: {said}\n\n{prompt}"
+    user = _marked(plain) if is_transcript(plain) else f"{TURN}Human: {plain.strip()}"
+    return f"{TURN}System: {said}\n\n{user if TURN in user else TURN + user}"
 
 
 def split_transcripts(chosen: str, rejected: str) -> tuple[list[Turn], str, str]:
@@ -150,12 +173,23 @@ def render_prompt(turns: Sequence[Turn]) -> str:
             f"the prompt's turns are {', '.join(spoken[:8]) or 'none'}: user and assistant must alternate, the user first and last",
         )
     if len(turns) == 1:
-        return turns[0].text
-    return "\n\n".join(f"{_SPEAKERS[turn.role]}: {turn.text}" for turn in turns)
+        return unmarked(turns[0].text)
+    return "\n\n".join(f"{TURN}{_SPEAKERS[turn.role]}: {unmarked(turn.text)}" for turn in turns)
+
+
+def _marked(said: str) -> str:
+    """A prompt that is written as turns, with marks where they begin; without, where user and assistant do not alternate."""
+    found = _ROLE.sub(TURN, said)
+    try:
+        render_prompt(turns_of(found))
+    except RowError:
+        return said
+    return found
 
 
 def first_user_turn(prompt: str) -> str:
     """The first thing that the user says in a rendered prompt."""
+    prompt = unmarked(prompt)
     found = _FIRST_USER_TURN.search(prompt) if prompt.startswith(("Human:", "System:")) else None
     return found.group(1).strip() if found else prompt
 

@@ -27,6 +27,7 @@ from ser_core.data.reading.dialogues import (
     render_prompt,
     split_dialogues,
     split_transcripts,
+    unmarked,
     with_system,
 )
 from ser_core.data.reading.rows import RowError
@@ -60,6 +61,7 @@ class RawPair:
     """A pair as its row has it. ``better`` is 1 or 2; 0 for a tie; None when the label is unknown."""
 
     prompt: str
+    """Rendered (`dialogues`), its turns marked."""
     answer_1: str
     answer_2: str
     better: int | None
@@ -114,7 +116,7 @@ def _without_dialogue(prompt: str, first: str, second: str) -> tuple[str, str, s
     if is_transcript(first) and is_transcript(second):
         try:
             turns, one, other = split_transcripts(first, second)
-            if prompt.strip() == render_prompt(turns):
+            if unmarked(prompt).strip() == unmarked(render_prompt(turns)):
                 return prompt, one, other
         except RowError:
             pass
@@ -149,7 +151,7 @@ def _with_implicit_prompt(chosen: str | list[Turn], rejected: str | list[Turn]) 
         end = common_prefix(chosen, rejected)
         if not chosen[:end].strip():
             raise RowError("PromptMismatch", "chosen and rejected have no common beginning, and there is no prompt column")
-        return RawPair(chosen[:end], chosen[end:], rejected[end:], 1)
+        return RawPair(unmarked(chosen[:end]), chosen[end:], rejected[end:], 1)
     if isinstance(chosen, str) or isinstance(rejected, str):
         raise RowError("NotText", "chosen and rejected must both be text or both messages")
     turns, one, other = split_dialogues(chosen, rejected)
@@ -165,7 +167,7 @@ def _joined(prompt: str | list[Turn], turns: list[Turn]) -> str:
             raise RowError("PromptMismatch", "the turns before the last answer differ from the prompt column")
         return render_prompt(turns)
     users = [turn.text for turn in turns if turn.role == "user"]
-    if plain_prompt(prompt).strip() not in (*users, render_prompt(turns)):
+    if unmarked(plain_prompt(prompt)).strip() not in (*users, unmarked(render_prompt(turns))):
         raise RowError("PromptMismatch", "no user turn of the messages is the prompt column's text")
     return render_prompt(turns)
 

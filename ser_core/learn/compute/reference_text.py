@@ -14,8 +14,11 @@ from enum import StrEnum
 from itertools import product
 from typing import Any
 
-_MADE = "{{#- Prompt and answer are tokenised as {form}, control tokens: {before} before, {after} after. -#}}\n"
-_MADE_PATTERN = re.compile(r"\{#- Prompt and answer are tokenised as ([a-z ]+), control tokens: (\d+) before, (\d+) after\. -#\}\n")
+from ser_core.api.template import TemplateKind
+
+_MADE = "{{#- Prompt and answer are tokenised as {form}, control tokens: {before} before, {after} after. #}}\n"
+_MADE_PATTERN = re.compile(r"\{#- Prompt and answer are tokenised as ([a-z ]+), control tokens: (\d+) before, (\d+) after\. -?#\}\n")
+"""The line's end goes with the comment where templates are run (Jinja's ``trim_blocks``)."""
 _TEMPLATE = """\
 {%- set speakers = {'system': 'System', 'user': 'Human', 'assistant': 'Assistant'} -%}
 {%- for message in messages -%}
@@ -24,7 +27,7 @@ _TEMPLATE = """\
 {%- endfor -%}
 {%- set answered = messages[-1]['role'] == 'assistant' -%}
 {%- set asked = messages[:-1] if answered else messages -%}
-{{- BEFORE ~ 'Question: ' -}}
+{{- BEFORE ~ OPENING -}}
 {%- if asked | length == 1 -%}
     {{- asked[0]['content'] -}}
 {%- else -%}
@@ -32,7 +35,7 @@ _TEMPLATE = """\
         {{- ('' if loop.first else '\\n\\n') ~ speakers[message['role']] ~ ': ' ~ message['content'] -}}
     {%- endfor -%}
 {%- endif -%}
-{%- if answered or add_generation_prompt -%}{{- '\\n\\nAnswer:' -}}{%- endif -%}
+{%- if answered or add_generation_prompt -%}{{- ASKING -}}{%- endif -%}
 {%- if answered -%}
     {%- set answer = messages[-1]['content'] -%}
     {{- GAP ~ (answer[1:] if answer[:1] == ' ' else answer) ~ AFTER -}}
@@ -49,6 +52,13 @@ class Form(StrEnum):
     """They are tokenised together, and cut afterwards."""
     TWO_TEXTS = "two texts"
     """Each is tokenised alone, as up to version 0.1.0: tokenizers that put a space before every text then put one before the answer too."""
+    CHAT = "one chat"
+    """They are rendered by a chat template (`chat_text`), tokenised together, and cut afterwards."""
+
+
+def form_of(template: TemplateKind) -> Form:
+    """The form that a base learns with."""
+    return Form.ONE_TEXT if template == "reference" else Form.CHAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,16 @@ def made(template: Any) -> Made | None:
     """How the ids of a model were made, read off its tokenizer's chat template; None: the template is not from here."""
     found = _MADE_PATTERN.match(template) if isinstance(template, str) else None
     return Made(Form(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+def record(how: Made) -> str:
+    """The first line of a template, which renders nothing."""
+    return _MADE.format(form=how.form, before=how.before, after=how.after)
+
+
+def without_record(template: str) -> str:
+    """A template without that line."""
+    return _MADE_PATTERN.sub("", template, count=1) if _MADE_PATTERN.match(template) else template
 
 
 def recorded_form(tokenizer: Any) -> Form:
@@ -140,7 +160,10 @@ def _is_exact(
 
 
 def _template(before: str, gap: str, after: str, how: Made) -> str:
-    body = _TEMPLATE
-    for name, text in (("BEFORE", before), ("GAP", gap), ("AFTER", after)):
-        body = body.replace(name, repr(text))
-    return _MADE.format(form=how.form, before=how.before, after=how.after) + body
+    return record(how) + made_template(before, gap, after, "Question: ", "\n\nAnswer:")
+
+
+def made_template(before: str, gap: str, after: str, opening: str, asking: str) -> str:
+    """The chat template of a text: ``before``, ``opening``, the prompt, ``asking``, ``gap``, the answer, ``after``."""
+    texts = {"BEFORE": before, "GAP": gap, "AFTER": after, "OPENING": opening, "ASKING": asking}
+    return re.sub("|".join(texts), lambda name: repr(texts[name[0]]), _TEMPLATE)

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import torch
 from transformers import GenerationConfig
 
+from ser_core.data.reading.dialogues import unmarked
 from ser_core.errors import DataError
+from ser_core.learn.compute.chat_text import ChatText, chat_text_of
 from ser_core.learn.compute.pieces import WholeCopy
 from ser_core.learn.compute.reference_text import Form, ReferenceText, question, reference_text
 
@@ -17,7 +19,7 @@ TEMPLATE = question("{prompt}")
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt: its text, which the reward model reads, and its token ids (at least one), which the policy reads."""
+    """A prompt: its text, its turns marked, which the reward model reads; and its token ids (at least one), which the policy reads."""
 
     text: str
     tokens: tuple[int, ...]
@@ -132,15 +134,19 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, templat
         tokenizer: The policy's tokenizer.
         texts: Texts of the prompts.
         tokens: Length of the longest prompt, in tokens.
-        template: Text around a prompt; the prompt replaces ``{prompt}``.
+        template: Text around a prompt; the prompt replaces ``{prompt}``. A chat template that the tokenizer learns with takes its place.
 
     Raises:
         DataError: A prompt has no tokens, so the first token of its answer would have no predecessor.
     """
-    start = _start(tokenizer)
+    chat, start = chat_text_of(tokenizer), _start(tokenizer)
     found = []
     for number, text in enumerate(texts):
-        ids = tokenizer(template.replace("{prompt}", text), add_special_tokens=False, verbose=False)["input_ids"]
+        asked = template.replace("{prompt}", unmarked(text)) if chat is None else chat.prompt(text)
+        ids = tokenizer(asked, add_special_tokens=False, verbose=False)["input_ids"]
+        if chat is not None:
+            start = tuple(ids[: len(chat.before)])
+            ids = ids[len(start) :]
         if not start and not ids:
             raise DataError(f"prompt {number} has no tokens", reason="EmptyPrompt", hint="remove this prompt from the data")
         room = tokens - len(start)
@@ -148,8 +154,10 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, templat
     return found
 
 
-def policy_text(tokenizer: Any, form: Form = Form.ONE_TEXT) -> ReferenceText | None:
+def policy_text(tokenizer: Any, form: Form = Form.ONE_TEXT) -> ReferenceText | ChatText | None:
     """The text of prompt, answer and end token whose first ids are those of `encode_prompts`; None: there is no such text."""
+    if (chat := chat_text_of(tokenizer)) is not None:
+        return chat
     end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
     return reference_text(tokenizer, _start(tokenizer), end, form)
 

@@ -14,9 +14,12 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from ser_core.api.adapter import AdapterSpec
+from ser_core.api.template import TemplateKind
+from ser_core.data.reading.base_model import named
 from ser_core.errors import SpecError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.adapters import lora
+from ser_core.learn.compute.chat_text import chat_text_of, take_template
 from ser_core.learn.compute.pieces import Pieces
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen
 from ser_core.learn.compute.pretrained import export, load_network, load_structure, store
@@ -85,7 +88,16 @@ class Policy:
         return ((name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad)
 
 
-def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0, cut: bool = False) -> Policy:
+def load_policy(
+    folder: Path,
+    precision: Precision,
+    *,
+    adapter: AdapterSpec | None = None,
+    seed: int = 0,
+    cut: bool = False,
+    template: TemplateKind = "reference",
+    template_text: str | None = None,
+) -> Policy:
     """Load a policy. Its reference policy is the same model, frozen.
 
     Args:
@@ -94,11 +106,13 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
         adapter: Train a LoRA adapter instead of all weights. Then the reference policy needs no second copy of the model.
         seed: Seed of a new adapter.
         cut: Whether each of several processes keeps a piece of the reference policy alone.
+        template: The text that it reads and writes (`ser_core.api.policy.PolicySpec`).
+        template_text: Its ``templateText``.
 
     Raises:
         SpecError: transformers cannot load the folder as a causal language model, or the model has no end token.
     """
-    network, tokenizer = load_causal(folder, precision, adapter=adapter, seed=seed)
+    network, tokenizer = load_causal(folder, precision, adapter=adapter, seed=seed, template=template, template_text=template_text)
     ends = _end_tokens(network, tokenizer)
     reference, pieces = None, None
     if adapter is None:
@@ -108,7 +122,14 @@ def load_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | No
 
 
 def load_causal(
-    folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0, together: bool = False
+    folder: Path,
+    precision: Precision,
+    *,
+    adapter: AdapterSpec | None = None,
+    seed: int = 0,
+    template: TemplateKind = "reference",
+    template_text: str | None = None,
+    together: bool = False,
 ) -> tuple[Any, Any]:
     """A causal language model to train, on its device, and its tokenizer, whose chat template renders what the policy reads and learns.
 
@@ -121,8 +142,8 @@ def load_causal(
     torch.manual_seed(seed)
     read = load_structure if together and ranks.rank() else load_network
     network, tokenizer = read(AutoModelForCausalLM, folder, "policy.base")
-    text = policy_text(tokenizer)
-    tokenizer.chat_template = None if text is None else text.template
+    take_policy_template(tokenizer, template, template_text)
+    _end_as_the_template_does(network, tokenizer)
     if adapter is not None:
         from peft import get_peft_model
 
@@ -134,12 +155,37 @@ def load_causal(
 def export_stored(stored: Path, folder: Path) -> None:
     """Write a stored adapter of a policy, merged, as a plain model."""
     network, tokenizer = load_network(AutoModelForCausalLM, stored, "policy")
+    _end_as_the_template_does(network, tokenizer)
     export(network, tokenizer, folder, products=products_of(stored))
 
 
-def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
+def take_policy_template(tokenizer: Any, template: TemplateKind, text: str | None) -> None:
+    """Let the chat template of a policy's tokenizer render what the policy reads and learns."""
+    if template != "reference":
+        with named("policy.base"):
+            take_template(tokenizer, text)
+        return
+    tokenizer.chat_template = None
+    found = policy_text(tokenizer)
+    tokenizer.chat_template = None if found is None else found.template
+
+
+def _end_as_the_template_does(network: Any, tokenizer: Any) -> None:
+    """Let an answer end with the control token that a chat template puts behind it, wherever the model is used."""
+    chat = chat_text_of(tokenizer)
+    ends = _configured_ends(network)
+    if chat is not None and chat.end is not None and chat.end not in {*ends, tokenizer.eos_token_id}:
+        own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        network.generation_config.eos_token_id = sorted({*ends, *own, chat.end})
+
+
+def _configured_ends(network: Any) -> set[int]:
     found = getattr(network.generation_config, "eos_token_id", None)
-    ends = set(found if isinstance(found, list) else [] if found is None else [found])
+    return set(found if isinstance(found, list) else [] if found is None else [found])
+
+
+def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
+    ends = _configured_ends(network)
     ends |= set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
     if not ends:
         raise SpecError("policy.base: its tokenizer has no end-of-sequence token", reason="ModelNotSupported", hint="name another model")

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from ser_core.api.policy import SupervisedSpec
 from ser_core.errors import DataError, Interrupted, QualityError
 from ser_core.learn.compute import ranks
+from ser_core.learn.compute.chat_text import ChatText
 from ser_core.learn.compute.distributed import engine_for, training_of_network
 from ser_core.learn.compute.engine import GATHERING
 from ser_core.learn.compute.precision import Precision
@@ -125,6 +126,10 @@ def _answers(tokenizer: Any, prompts: Sequence[Prompt], answers: Sequence[str]) 
         return [(0, (*ids, tokenizer.eos_token_id)) for ids in plain_ids(tokenizer, [f" {answer}" for answer in answers])]
     wholes = plain_ids(tokenizer, [text.whole(prompt.text, answer) for prompt, answer in zip(prompts, answers, strict=True)])
     cuts = [common_beginning(whole, prompt.tokens) for whole, prompt in zip(wholes, prompts, strict=True)]
+    if isinstance(text, ChatText):  # what follows the end of an answer is never written
+        end = () if text.end is not None else (tokenizer.eos_token_id,)
+        behind = len(text.after) - (text.end is not None)
+        wholes = [[*whole[: len(whole) - behind], *end] for whole in wholes]
     return [(len(prompt.tokens) - cut, tuple(whole[cut:])) for whole, prompt, cut in zip(wholes, prompts, cuts, strict=True)]
 
 

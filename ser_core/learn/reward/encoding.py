@@ -1,7 +1,8 @@
 """Prompt and answer as token ids.
 
 Encoders (tokenizers with a CLS and a SEP token) read the two as a text pair. All other models read one text that ends with the
-end-of-sequence token, whose hidden state is scored (`ser_core.learn.compute.reference_text`).
+end-of-sequence token, whose hidden state is scored (`ser_core.learn.compute.reference_text`); or one that a chat template renders
+(`ser_core.learn.compute.chat_text`).
 
 A row that is too long loses the beginning of its prompt first. Only when the answer alone is too long, it loses its end.
 """
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_core.data.reading.dialogues import unmarked
+from ser_core.learn.compute.chat_text import ChatText
 from ser_core.learn.compute.reference_text import Form, plain_ids, question, reference_text
 
 Tokens = NDArray[np.int32]
@@ -53,27 +56,42 @@ class Encoder:
         tokenizer: A transformers tokenizer.
         max_length: Tokens that a row may have, special tokens included.
         form: How prompt and answer become ids where they are no text pair.
+
+    Raises:
+        SpecError: ``ModelNotSupported``: a chat template is asked for, and the tokenizer has none.
     """
 
     def __init__(self, tokenizer: Any, max_length: int, form: Form = Form.ONE_TEXT) -> None:
         self._tokenizer = tokenizer
-        self.reads_pairs = tokenizer.cls_token_id is not None and tokenizer.sep_token_id is not None
-        self._frame = _pair_frame(tokenizer) if self.reads_pairs else _text_frame(tokenizer)
-        text = None if self.reads_pairs else reference_text(tokenizer, self._frame.before, self._frame.after, form)
+        self.reads_pairs = reads_pairs(tokenizer)
+        self._marked = form is Form.CHAT
+        if form is Form.CHAT:
+            self.reads_pairs = False
+            text: Any = ChatText(tokenizer)
+            self._frame = _Frame(text.before, (), text.after)
+        else:
+            self._frame = _pair_frame(tokenizer) if self.reads_pairs else _text_frame(tokenizer)
+            text = None if self.reads_pairs else reference_text(tokenizer, self._frame.before, self._frame.after, form)
         self.chat_template = None if text is None else text.template
         """Renders what a row reads, control tokens included; None: text pairs, and ids that no single text has."""
-        self._text = text if form is Form.ONE_TEXT else None
+        self._text = None if form is Form.TWO_TEXTS else text
         self.max_length = max_length
         self._room = max_length - sum(map(len, (self._frame.before, self._frame.between, self._frame.after)))
 
     def rows(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Row]:
         """One row for each prompt and its answer."""
+        prompts = self._readable(prompts)
         return self._rows(prompts, self._prompts(prompts), answers)
 
     def pairs(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> list[tuple[Row, Row]]:
         """Two rows for each prompt and its two answers."""
+        prompts = self._readable(prompts)
         encoded = self._prompts(prompts)
         return list(zip(self._rows(prompts, encoded, first), self._rows(prompts, encoded, second), strict=True))
+
+    def _readable(self, prompts: Sequence[str]) -> list[str]:
+        """Rendered prompts; the marks of their turns are for chat templates alone."""
+        return list(prompts) if self._marked else list(map(unmarked, prompts))
 
     def _prompts(self, prompts: Sequence[str]) -> list[Tokens]:
         if self.reads_pairs:
@@ -110,6 +128,11 @@ class Encoder:
             truncated=prompt_start > 0 or answer_end < len(answer),
             segments=self._text is None,
         )
+
+
+def reads_pairs(tokenizer: Any) -> bool:
+    """Whether a model with this tokenizer reads prompt and answer as a text pair."""
+    return tokenizer.cls_token_id is not None and tokenizer.sep_token_id is not None
 
 
 def common_beginning(one: Sequence[int] | Tokens, other: Sequence[int] | Tokens) -> int:

@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.adapters import adapt_scorer
+from ser_core.learn.compute.chat_text import take_template
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen
 from ser_core.learn.compute.pretrained import export, last_token, load_network, load_structure, store, told_of_the_model
@@ -75,6 +76,7 @@ def load(
     adapter: AdapterSpec | None = None,
     frozen: bool = False,
     form: Form | None = None,
+    template_text: str | None = None,
     together: bool = False,
 ) -> RewardModel:
     """Load a model from its files.
@@ -88,6 +90,7 @@ def load(
             precision of what lies below it (`narrow_frozen`).
         frozen: Only to score with. Its scores are the same to the last bit, with half of the memory where products are bf16.
         form: How its rows are made; None: as it has learnt, which a base has not.
+        template_text: The ``templateText`` that it is to learn with (`Form.CHAT`); None: none, or what its tokenizer has already.
         together: Whether all processes load it and rank 0 alone reads its weights. They stay in main memory until an engine, `placing` or
             `pieces` takes them.
 
@@ -107,6 +110,8 @@ def load(
     network.config.use_cache = False
     limit = min(_positions(network), tokenizer.model_max_length)
     with told_of_the_model("rewardModel.base", "its tokenizer cannot be used"):
+        if template_text is not None:
+            take_template(tokenizer, template_text)
         encoder = Encoder(tokenizer, min(max_length, limit - 1), recorded_form(tokenizer) if form is None else form)
     tokenizer.chat_template = encoder.chat_template
     if adapter is not None:

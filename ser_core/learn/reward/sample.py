@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.reward.encoding import Encoder, Row
 
 _NO_LIMIT = 1 << 30
@@ -38,17 +39,21 @@ class Sample:
     worse: Part
 
 
-def read_sample(pairs: Sequence[TextPair], tokenizer: Any, max_length: int) -> Sample:
+def read_sample(pairs: Sequence[TextPair], tokenizer: Any, max_length: int, form: Form = Form.ONE_TEXT) -> Sample:
     """Encode pairs as the stages do.
 
     Args:
         pairs: At least one.
         tokenizer: A transformers tokenizer.
         max_length: Tokens that a row may have.
+        form: How rows are made.
+
+    Raises:
+        DataError: ``BadTurns``: the chat template does not take one of the prompts.
     """
     texts = [pair.prompt for pair in pairs], [pair.better for pair in pairs], [pair.worse for pair in pairs]
-    kept = Encoder(tokenizer, max_length).pairs(*texts)
-    whole = Encoder(tokenizer, _NO_LIMIT).pairs(*texts)
+    kept = Encoder(tokenizer, max_length, form).pairs(*texts)
+    whole = Encoder(tokenizer, _NO_LIMIT, form).pairs(*texts)
     lost = [sum(len(long) - len(short) for short, long in zip(*two, strict=True)) for two in zip(kept, whole, strict=True)]
     shown = lost.index(max(lost))
     (better, worse), (whole_better, whole_worse) = kept[shown], whole[shown]

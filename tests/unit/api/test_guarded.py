@@ -17,6 +17,7 @@ HARMLESS = {
     "*.columns*": "columns of a table",
     "*.splitBy": "a column of a table",
     "*.adapter.*": "parts of a model",
+    "*.templateText": "words around what a model reads; no template language",
     "podTemplate.*": "judged item by item (tests/unit/ser_operator/facts/test_pod_template_asks.py)",
     "resources.*.podTemplate.*": "judged item by item (tests/unit/ser_operator/facts/test_pod_template_asks.py)",
     "resources.*.cpu": "an amount; quotas of the namespace bound it",

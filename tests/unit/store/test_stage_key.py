@@ -23,12 +23,20 @@ PREPARE, LABEL, FILTER = (StageKind.PREPARE, 0), (StageKind.LABEL, 2), (StageKin
 SFT, PPO = (StageKind.SFT, 0), (StageKind.PPO, 0)
 
 FULL: dict[str, Any] = {
-    "rewardModel": {"base": "hf://organisation/model", "revision": "main", "adapter": {"rank": 8}},
+    "rewardModel": {
+        "base": "hf://organisation/model",
+        "revision": "main",
+        "adapter": {"rank": 8},
+        "template": "chat",
+        "templateText": "{prompt}\n{answer}",
+    },
     "data": {"source": {"uri": "hf://organisation/data", "columns": {"prompt": "question"}}},
     "policy": {
         "base": "hf://organisation/policy",
         "revision": "main",
         "prompts": {"uri": "hf://organisation/prompts"},
+        "template": "chat",
+        "templateText": "{prompt}\n{answer}",
         "sft": {"epochs": 2},
         "adapter": {"rank": 8},
         "kl": {"target": 6.0},
@@ -51,6 +59,8 @@ DEPENDENTS: dict[str, set[tuple[StageKind, int]]] = {
     "rewardModel.maxLength": {*TRAINED, LABEL, PPO},
     "rewardModel.precision": {*TRAINED, LABEL, PPO},
     "rewardModel.adapter": TRAINED,
+    "rewardModel.template": {PREPARE, *TRAINED},
+    "rewardModel.templateText": TRAINED,
     "data": {PREPARE},
     "training": TRAINED,
     "training.pairsPerStep": {*TRAINED, FILTER},
@@ -66,6 +76,8 @@ DEPENDENTS: dict[str, set[tuple[StageKind, int]]] = {
     "policy.sft": {SFT},
     "policy.adapter": {SFT, PPO},
     "policy.precision": {SFT, PPO},
+    "policy.template": {PREPARE, SFT, PPO},
+    "policy.templateText": {SFT, PPO},
     "policy.promptTokens": {SFT, PPO},
     "policy.answerTokens": {SFT, PPO},
 }
@@ -89,7 +101,17 @@ SCHEMA = SERRunSpec.model_json_schema(by_alias=True)
 FIELDS = [path for path in every_field(SCHEMA, SCHEMA["$defs"]) if not path.startswith("data.") or path.startswith("data.source.")]
 FIELDS += ["data.devFraction", "data.maxDroppedFraction"]
 OTHERS = (7, 9, 99, 0.2, 0.7, 0.52, True, "auto", "fp32", "bf16", "hinge", "best", "none", "previous", "reference", "vllm", "rloo", 64)
-OTHERS += ("hf://organisation/other", "s3://bucket/other", "https://other.example", "other", "2", "2Gi", "2h", ["seedOnly"])
+OTHERS += (
+    "hf://organisation/other",
+    "s3://bucket/other",
+    "{prompt} {answer}",
+    "https://other.example",
+    "other",
+    "2",
+    "2Gi",
+    "2h",
+    ["seedOnly"],
+)
 OTHERS += ("virtual", {"configMap": "other"}, {"schedulerName": "other"}, {"pool": "a100"}, [{"key": "gpu"}], ["q_proj"], [1])
 
 

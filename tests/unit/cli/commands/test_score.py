@@ -103,7 +103,7 @@ def test_a_run_without_a_model_is_refused(ser, writable_run):
     assert (ended.code, "no reward model yet" in ended.err) == (10, True)
 
 
-@pytest.fixture(params=["encoder", "decoder", "decoder of version 0.1.0"])
+@pytest.fixture(params=["encoder", "decoder", "decoder of version 0.1.0", "chat", "custom"])
 def run_of_any_model(request, tmp_path):
     """The decoders put a space before every text."""
     if request.param == "encoder":
@@ -113,9 +113,11 @@ def run_of_any_model(request, tmp_path):
     from ser_core.learn.reward.reward_model import load
 
     (tmp_path / "run").mkdir()
-    earlier = request.param != "decoder"
+    earlier = request.param == "decoder of version 0.1.0"
+    form = {"chat": Form.CHAT, "custom": Form.CHAT, "decoder": Form.ONE_TEXT}.get(request.param, Form.TWO_TEXTS)
+    text = "a {prompt}\nb {answer}" if request.param == "custom" else None
     base = policy(tmp_path / "base", "always")
-    model = load(base, Precision("cpu"), max_length=32, form=Form.TWO_TEXTS if earlier else Form.ONE_TEXT)
+    model = load(base, Precision("cpu"), max_length=32, form=form, template_text=text)
     model.export(tmp_path / "model")
     if earlier:
         (tmp_path / "model" / "chat_template.jinja").write_text((base / "chat_template.jinja").read_text())

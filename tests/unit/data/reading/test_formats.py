@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ser_core.data.preparing.validation import check_pair
+from ser_core.data.reading.dialogues import TURN
 from ser_core.data.reading.formats import Form, RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.readers import detect, read_rows
@@ -29,7 +30,7 @@ def converted(fields):
 
 PAIR = RawPair("What is up?", "the sky", "the floor", 1)
 TURNS = [user("Hi"), assistant("Hello"), user("What is up?")]
-DIALOGUE = RawPair("Human: Hi\n\nAssistant: Hello\n\nHuman: What is up?", "the sky", "the floor", 1)
+DIALOGUE = RawPair(f"{TURN}Human: Hi\n\n{TURN}Assistant: Hello\n\n{TURN}Human: What is up?", "the sky", "the floor", 1)
 HH = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: What is up?\n\nAssistant: "
 
 
@@ -69,7 +70,7 @@ def test_every_form_gives_the_same_pair(fields, pair):
 
 def test_a_system_message_stays_in_front_of_the_prompt():
     fields = {"prompt": [{"role": "system", "content": "Be brief."}, user("Hi")], "chosen": [assistant("a")], "rejected": [assistant("b")]}
-    assert converted(fields).prompt == "System: Be brief.\n\nHuman: Hi"
+    assert converted(fields).prompt == f"{TURN}System: Be brief.\n\n{TURN}Human: Hi"
 
 
 @pytest.mark.parametrize(

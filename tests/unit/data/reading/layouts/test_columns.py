@@ -3,6 +3,7 @@
 import pytest
 
 from ser_core.api.serrun import Columns, FileSpec
+from ser_core.data.reading.dialogues import TURN
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.sources import open_source
@@ -22,7 +23,7 @@ ROW = {"q": "What is up?", "s": "Be brief.", "x": "the sky", "y": "the floor", "
         ({"prompt": "q", "chosen": "x", "rejected": "y"}, RawPair("What is up?", "the sky", "the floor", 1)),
         (
             {"prompt": "q", "system": "s", "chosen": "x", "rejected": "y"},
-            RawPair("System: Be brief.\n\nHuman: What is up?", "the sky", "the floor", 1),
+            RawPair(f"{TURN}System: Be brief.\n\n{TURN}Human: What is up?", "the sky", "the floor", 1),
         ),
         ({"prompt": "q", "response_1": "x", "response_2": "y", "better": "n"}, RawPair("What is up?", "the sky", "the floor", 2)),
         (

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ser_core.data.reading.dialogues import TURN
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.rows import RowError
@@ -17,7 +18,7 @@ def said(role, content):
 USER, SKY, FLOOR = said("user", "What is up?"), said("assistant", "the sky"), said("assistant", "the floor")
 FIRST, SECOND = RawPair("What is up?", "the sky", "the floor", 1), RawPair("What is up?", "the floor", "the sky", 2)
 TIE = RawPair("What is up?", "the sky", "the floor", 0)
-WITH_SYSTEM = RawPair("System: Be brief.\n\nHuman: What is up?", "the sky", "the floor", 1)
+WITH_SYSTEM = RawPair(f"{TURN}System: Be brief.\n\n{TURN}Human: What is up?", "the sky", "the floor", 1)
 HELPSTEER = {"prompt": "What is up?", "response_1": "the floor", "response_2": "the sky", "preference_statement": "…"}
 ARENA = {"id": 1, "model_a": "a", "model_b": "b", "prompt": '["What is up?"]', "response_a": '["the sky"]', "response_b": '["the floor"]'}
 
