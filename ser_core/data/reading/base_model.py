@@ -36,6 +36,8 @@ SETTINGS = (
     "added_tokens.json",
     "chat_template.jinja",
 )
+_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")
+"""Numbers of config.json of which transformers finds only while it computes that they make no sense. Some families have lists."""
 _PACKED = ("F8_", "F6_", "F4")
 """How the types of quantised numbers begin; integers are such too where they are a layer's weight."""
 _INTEGERS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"})
@@ -146,6 +148,7 @@ def _check_files(base: str, revision: str | None, access: Access, folder: Path) 
     if "tokenizer_config.json" in names:
         refuse_remote_code(_read_json(location, "tokenizer_config.json", folder), "tokenizer_config.json")
     refuse_quantisation(config, base)
+    refuse_odd_sizes(config, base)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise _refused("BadModelConfig", f"config.json of {base} has no model_type", "save the model with transformers' save_pretrained")
@@ -213,6 +216,16 @@ def refuse_quantised_numbers(tensors: Mapping[str, Tensor], base: str) -> None:
 
 def _quantised(message: str) -> SpecError:
     return _refused("ModelNotSupported", message, "name the model that it was made from, with weights in bf16, fp16 or fp32")
+
+
+def refuse_odd_sizes(config: Mapping[str, Any], base: str) -> None:
+    """Raise `SpecError` ``BadModelConfig`` when a size in a configuration is no number above zero."""
+    for name in _SIZES:
+        value = config.get(name)
+        if isinstance(value, bool | str) or (isinstance(value, int | float) and not value >= 1):
+            raise _refused(
+                "BadModelConfig", f"config.json of {base}: {name} is {value!r}, expected a number above zero", "copy the model again"
+            )
 
 
 def refuse_remote_code(config: Mapping[str, Any], name: str) -> None:

@@ -85,6 +85,10 @@ def other_width(folder: Path) -> None:
     change_config(folder, hidden_size=72, num_attention_heads=6)
 
 
+def odd_size(folder: Path) -> None:
+    change_config(folder, num_attention_heads=-1)
+
+
 def unmerged_adapter(folder: Path) -> None:
     name = "model.layers.0.self_attn.q_proj.lora_A.default.weight"
     change_weights(folder, lambda weights: {**weights, name: torch.zeros(4, 36)})
@@ -111,6 +115,7 @@ UNFIT = {
     empty_file: ("BadWeights", "it is empty"),
     pickled_shards: ("NoSafetensors", r"names pytorch_model-00001-of-00001\.bin, and only safetensors are loaded"),
     index_without_map: ("MissingShard", "weight_map of .* names no file"),
+    odd_size: ("BadModelConfig", "num_attention_heads is -1, expected a number above zero"),
     quantised: ("ModelNotSupported", "is quantised: config.json says bitsandbytes"),
     quantised_numbers: ("ModelNotSupported", "is quantised: model.* holds I8"),
 }
