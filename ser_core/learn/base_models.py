@@ -27,6 +27,7 @@ from ser_core.data.reading.weight_headers import Tensor
 from ser_core.errors import DataError, SpecError
 from ser_core.learn.compute.bounded import exceeded
 from ser_core.learn.compute.chat_text import chat_text_of, take_template
+from ser_core.learn.compute.control_tokens import ControlTokens
 from ser_core.learn.compute.fit import Loaded
 from ser_core.learn.compute.parts import heads
 from ser_core.learn.compute.pretrained import FROM_THE_FOLDER_ALONE, last_token, load_without_weights, rows_for_tokens, told_of_the_model
@@ -241,6 +242,8 @@ def _warnings(field: str, network: Any, tokenizer: Any, surplus: tuple[str, ...]
     rows = rows_for_tokens(network)
     if rows is not None and last_token(tokenizer) >= rows:
         yield f"{field}: its tokenizer has tokens up to number {last_token(tokenizer)}, its table {rows} rows: rows are added, at random"
+    if found := ControlTokens(tokenizer).read_anyway():
+        yield f"{field}: its tokenizer reads {', '.join(found[:3])} in prompts and answers as control tokens, not as text"
     if surplus:
         yield f"{field}: its weights have more layers than config.json says, which are not used: {', '.join(surplus[:3])}"
 

@@ -12,12 +12,12 @@ from ser_core.api.status import StageKind
 
 ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
     StageKind.PREPARE: 3,
-    StageKind.RETRAIN: 2,
-    StageKind.CONTROL_FULL: 2,
-    StageKind.CONTROL_SEED_ONLY: 2,
-    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 2,
-    StageKind.SFT: 3,
-    StageKind.PPO: 2,
+    StageKind.RETRAIN: 3,
+    StageKind.CONTROL_FULL: 3,
+    StageKind.CONTROL_SEED_ONLY: 3,
+    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 3,
+    StageKind.SFT: 4,
+    StageKind.PPO: 3,
 }
 """Version of what a stage computes. Raised for a stage when equal inputs give it other results than before, and for nothing else: also when
 a default changes, since a field at its default stands in no stage key."""

@@ -25,7 +25,7 @@ def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str])
     warnings = [f"normalised: {', '.join(sorted(notes)[:5])}"] if notes else []
     texts = {
         "cleaned": "pairs held zero-width spaces or direction overrides, which were removed",
-        "special_tokens": "pairs hold special tokens or role markers inside their text; a tokenizer that knows them reads them as such",
+        "special_tokens": "pairs hold special tokens or role markers inside their text, which are read as text",
         "secrets": "pairs hold something like an e-mail address or an access key",
     }
     warnings += [f"{remarks[name]} {text}" for name, text in texts.items() if remarks[name]]

@@ -16,6 +16,7 @@ from jinja2 import TemplateError
 
 from ser_core.data.reading.dialogues import Turn, turns_of
 from ser_core.errors import DataError, SpecError
+from ser_core.learn.compute.control_tokens import control_tokens
 from ser_core.learn.compute.reference_text import Form, Made, made, made_template, plain_ids, record, without_record
 
 DAY = datetime(2024, 7, 26)
@@ -54,7 +55,8 @@ class ChatText:
         length = next(length for length in range(len(ending), -1, -1) if ids[len(ids) - length :] == ending[len(ending) - length :])
         self.after = tuple(ids[len(ids) - length :])
         """Tokens behind the answer."""
-        self.end: int | None = self.after[0] if self.after and self.after[0] in _control_ids(tokenizer) else None
+        control = {one.number for one in control_tokens(tokenizer).values()}
+        self.end: int | None = self.after[0] if self.after and self.after[0] in control else None
         """The control token that ends an answer; None: the template has none there."""
         self.template = record(Made(Form.CHAT, len(self.before), len(self.after))) + self._own
 
@@ -116,11 +118,6 @@ def _made_of(tokenizer: Any, text: str) -> str:
     before = tokenizer.bos_token if begins and not opening.startswith(tokenizer.bos_token) else ""
     gap = " " if asking.endswith(" ") else ""
     return made_template(before, gap, tokenizer.eos_token or "", opening, asking.removesuffix(gap))
-
-
-def _control_ids(tokenizer: Any) -> set[int]:
-    added = tokenizer.added_tokens_decoder.items()
-    return {*tokenizer.all_special_ids, *(number for number, token in added if token.special)}
 
 
 def _refused(what: str) -> SpecError:

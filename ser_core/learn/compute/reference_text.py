@@ -48,8 +48,10 @@ _PROBES = (("a", "b"), ("What's 12 + 7?\n\nHuman: Say", "It's 19.\n\nOr so"), ("
 class Form(StrEnum):
     """How prompt and answer become token ids."""
 
-    ONE_TEXT = "one text"
-    """They are tokenised together, and cut afterwards."""
+    ONE_TEXT = "one text of words"
+    """They are tokenised together, and cut afterwards. Control tokens that stand in them are text (`control_tokens`)."""
+    ONE_TEXT_WITH_CONTROL_TOKENS = "one text"
+    """The same, but control tokens that stand in them count as such."""
     TWO_TEXTS = "two texts"
     """Each is tokenised alone, as up to version 0.1.0: tokenizers that put a space before every text then put one before the answer too."""
     CHAT = "one chat"
@@ -140,7 +142,7 @@ def reference_text(tokenizer: Any, before: Sequence[int], after: Sequence[int], 
     """
     first, last = ("".join(tokenizer.convert_ids_to_tokens(list(ids))) for ids in (before, after))
     # Some tokenizers put a space before a text, but not before one that follows a control token.
-    for lead, gap in product(("", " "), (" ",) if form is Form.ONE_TEXT else (" ", "  ")):
+    for lead, gap in product(("", " "), (" ", "  ") if form is Form.TWO_TEXTS else (" ",)):
         text = ReferenceText(first + lead, gap, last, _template(first + lead, gap, last, Made(form, len(before), len(after))))
         if all(_is_exact(tokenizer, text, prompt, answer, before, after, form) for prompt, answer in _PROBES):
             return text

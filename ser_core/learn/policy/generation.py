@@ -10,6 +10,7 @@ from transformers import GenerationConfig
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.errors import DataError
 from ser_core.learn.compute.chat_text import ChatText, chat_text_of
+from ser_core.learn.compute.control_tokens import ControlTokens
 from ser_core.learn.compute.pieces import WholeCopy
 from ser_core.learn.compute.reference_text import Form, ReferenceText, question, reference_text
 
@@ -128,7 +129,8 @@ def until_end(answer: Sequence[int], ends: Sequence[int]) -> tuple[list[int], bo
 def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, template: str = TEMPLATE) -> list[Prompt]:
     """Encode prompts for the policy.
 
-    A prompt that is too long loses its beginning, but keeps the tokenizer's begin-of-sequence token. No end token is added.
+    Control tokens inside a prompt are text. One that is too long loses its beginning, but keeps the tokenizer's begin-of-sequence token. No
+    end token is added.
 
     Args:
         tokenizer: The policy's tokenizer.
@@ -139,11 +141,11 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, templat
     Raises:
         DataError: A prompt has no tokens, so the first token of its answer would have no predecessor.
     """
-    chat, start = chat_text_of(tokenizer), _start(tokenizer)
+    chat, control, start = chat_text_of(tokenizer), ControlTokens(tokenizer), _start(tokenizer)
     found = []
     for number, text in enumerate(texts):
-        asked = template.replace("{prompt}", unmarked(text)) if chat is None else chat.prompt(text)
-        ids = tokenizer(asked, add_special_tokens=False, verbose=False)["input_ids"]
+        said = control.guarded(text)
+        (ids,) = control.ids([template.replace("{prompt}", unmarked(said)) if chat is None else chat.prompt(said)])
         if chat is not None:
             start = tuple(ids[: len(chat.before)])
             ids = ids[len(start) :]

@@ -15,14 +15,15 @@ import torch
 from safetensors.torch import save_file
 
 from ser_core.api.policy import SupervisedSpec
+from ser_core.data.reading.dialogues import unmarked
 from ser_core.errors import DataError, Interrupted, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.chat_text import ChatText
+from ser_core.learn.compute.control_tokens import ControlTokens
 from ser_core.learn.compute.distributed import engine_for, training_of_network
 from ser_core.learn.compute.engine import GATHERING
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.compute.rate import learning_rate
-from ser_core.learn.compute.reference_text import plain_ids
 from ser_core.learn.compute.saved_tensors import open_saved
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.generation import Prompt, encode_prompts, policy_text
@@ -121,10 +122,12 @@ def encode_demonstrations(
 
 def _answers(tokenizer: Any, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[tuple[int, tuple[int, ...]]]:
     """Ids of the answers, end token included, each with the number of the prompt's last ids that became others before it."""
-    text = policy_text(tokenizer)
+    text, control = policy_text(tokenizer), ControlTokens(tokenizer)
+    asked, said = [control.guarded(prompt.text) for prompt in prompts], list(map(control.guarded, answers))
     if text is None:
-        return [(0, (*ids, tokenizer.eos_token_id)) for ids in plain_ids(tokenizer, [f" {answer}" for answer in answers])]
-    wholes = plain_ids(tokenizer, [text.whole(prompt.text, answer) for prompt, answer in zip(prompts, answers, strict=True)])
+        return [(0, (*ids, tokenizer.eos_token_id)) for ids in control.ids([f" {answer}" for answer in said])]
+    asked = asked if isinstance(text, ChatText) else list(map(unmarked, asked))
+    wholes = control.ids([text.whole(prompt, answer) for prompt, answer in zip(asked, said, strict=True)])
     cuts = [common_beginning(whole, prompt.tokens) for whole, prompt in zip(wholes, prompts, strict=True)]
     if isinstance(text, ChatText):  # what follows the end of an answer is never written
         end = () if text.end is not None else (tokenizer.eos_token_id,)

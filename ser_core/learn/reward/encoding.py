@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.learn.compute.chat_text import ChatText
+from ser_core.learn.compute.control_tokens import ControlTokens
 from ser_core.learn.compute.reference_text import Form, plain_ids, question, reference_text
 
 Tokens = NDArray[np.int32]
@@ -72,6 +73,8 @@ class Encoder:
         else:
             self._frame = _pair_frame(tokenizer) if self.reads_pairs else _text_frame(tokenizer)
             text = None if self.reads_pairs else reference_text(tokenizer, self._frame.before, self._frame.after, form)
+        reads_words = form in (Form.ONE_TEXT, Form.CHAT) or (self.reads_pairs and tokenizer.split_special_tokens)
+        self._control = ControlTokens(tokenizer) if reads_words else None
         self.chat_template = None if text is None else text.template
         """Renders what a row reads, control tokens included; None: text pairs, and ids that no single text has."""
         self._text = None if form is Form.TWO_TEXTS else text
@@ -81,17 +84,20 @@ class Encoder:
     def rows(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Row]:
         """One row for each prompt and its answer."""
         prompts = self._readable(prompts)
-        return self._rows(prompts, self._prompts(prompts), answers)
+        return self._rows(prompts, self._prompts(prompts), self._guarded(answers))
 
     def pairs(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> list[tuple[Row, Row]]:
         """Two rows for each prompt and its two answers."""
         prompts = self._readable(prompts)
         encoded = self._prompts(prompts)
-        return list(zip(self._rows(prompts, encoded, first), self._rows(prompts, encoded, second), strict=True))
+        return list(zip(*(self._rows(prompts, encoded, self._guarded(answers)) for answers in (first, second)), strict=True))
 
     def _readable(self, prompts: Sequence[str]) -> list[str]:
         """Rendered prompts; the marks of their turns are for chat templates alone."""
-        return list(prompts) if self._marked else list(map(unmarked, prompts))
+        return self._guarded(prompts if self._marked else list(map(unmarked, prompts)))
+
+    def _guarded(self, texts: Sequence[str]) -> list[str]:
+        return list(texts) if self._control is None else list(map(self._control.guarded, texts))
 
     def _prompts(self, prompts: Sequence[str]) -> list[Tokens]:
         if self.reads_pairs:
@@ -113,7 +119,8 @@ class Encoder:
         return whole[start:cut], whole[cut:end]
 
     def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
-        return [np.asarray(one, dtype=np.int32) for one in plain_ids(self._tokenizer, texts)]
+        found = plain_ids(self._tokenizer, texts) if self._control is None else self._control.ids(texts)
+        return [np.asarray(one, dtype=np.int32) for one in found]
 
     def _row(self, prompt: Tokens, answer: Tokens) -> Row:
         frame = self._frame

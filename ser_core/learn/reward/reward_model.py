@@ -19,13 +19,14 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.chat_text import take_template
+from ser_core.learn.compute.control_tokens import read_control_tokens_as_text
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen
 from ser_core.learn.compute.pretrained import export, last_token, load_network, load_structure, store, told_of_the_model
 from ser_core.learn.compute.reference_text import Form, recorded_form
 from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.reward.batching import Batch
-from ser_core.learn.reward.encoding import Encoder
+from ser_core.learn.reward.encoding import Encoder, reads_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,8 @@ def load(
     with told_of_the_model("rewardModel.base", "its tokenizer cannot be used"):
         if template_text is not None:
             take_template(tokenizer, template_text)
+        if form is Form.ONE_TEXT and reads_pairs(tokenizer):
+            read_control_tokens_as_text(tokenizer)
         encoder = Encoder(tokenizer, min(max_length, limit - 1), recorded_form(tokenizer) if form is None else form)
     tokenizer.chat_template = encoder.chat_template
     if adapter is not None:

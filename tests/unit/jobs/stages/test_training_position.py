@@ -66,7 +66,7 @@ def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_pat
         name: name for name in ("progress.json", "scores.npy", "state.safetensors", "history.json")
     }
     told = {"folds": 1, "stepsBefore": 3, "answers": 49}
-    new = {"heldBack": [[["seed01", 0.5, 0.0, 3, 2]]], "sampled": [[0.5]], "collapsed": [], "form": "one text"}
+    new = {"heldBack": [[["seed01", 0.5, 0.0, 3, 2]]], "sampled": [[0.5]], "collapsed": [], "form": "one text of words"}
     assert json.loads(files["progress.json"].read_text()) == {**told, **new}
     files["progress.json"].write_text(json.dumps({**told, "margins": {"seed01": 0.5}}))
     assert Position.read(files).held_back == ((PairScores("seed01", 0.5, 0.0, 0, 0),),), "version 0.1.0 kept the margins alone"
