@@ -6,13 +6,16 @@ import pytest
 import torch
 import transformers
 from unit.learn.broken_models import UNFIT, change_config, change_weights, copy_of, pickled_shards
+from unit.learn.compute.test_chat_text import NO_SYSTEM
 
 from ser_core.api.policy import PolicySpec
 from ser_core.api.serrun import HubSpec, RewardModelSpec, StorageSpec
 from ser_core.data.reading.base_model import check_base_model, check_policy_base
+from ser_core.data.reading.dialogues import TURN
 from ser_core.data.reading.locations import Access
-from ser_core.errors import SpecError
-from ser_core.learn.base_models import try_policy, try_reward_model
+from ser_core.errors import DataError, SpecError
+from ser_core.learn.base_models import refuse_dialogues, try_policy, try_reward_model
+from ser_core.learn.compute.chat_text import take_template
 from ser_core.learn.compute.pretrained import told_of_the_model
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.reward.reward_model import load
@@ -63,7 +66,9 @@ def test_weights_that_do_not_fit_are_refused_from_their_headers(breaking, asked,
 
 
 @pytest.mark.parametrize(
-    "breaking", [one for one in UNFIT if one.__name__ not in ("index_without_map", "odd_size", "quantised_numbers")], ids=lambda one: one.__name__
+    "breaking",
+    [one for one in UNFIT if one.__name__ not in ("index_without_map", "odd_size", "quantised_numbers")],
+    ids=lambda one: one.__name__,
 )
 @pytest.mark.parametrize("load_it", [lambda folder, fp32: load(folder, fp32, max_length=32), load_policy], ids=["reward model", "policy"])
 def test_weights_that_do_not_fit_are_refused_when_they_are_loaded(breaking, load_it, qwen, tmp_path, fp32):
@@ -240,3 +245,29 @@ def test_what_transformers_raises_is_told_of_the_model(raised):
 def test_what_is_the_machines_is_passed_on(raised, passed_on):
     with pytest.raises(passed_on), told_of_the_model("policy.base", "cannot load it"):
         raise raised
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "told"),
+    [
+        ("bert", {"template": "chat"}, r"rewardModel\.template chat: file://.* reads prompt and answer as a text pair"),
+        ("bert", {"template": "custom", "template_text": "{prompt} {answer}"}, r"rewardModel\.template custom: .* text pair"),
+        ("qwen", {"template": "chat"}, r"rewardModel\.template chat: its tokenizer has no chat template"),
+    ],
+)
+def test_a_template_that_a_base_cannot_learn_is_refused(model, asked, told, request, tmp_path):
+    spec = RewardModelSpec(base=f"file://{request.getfixturevalue(model)}", max_length=32, **asked)
+    with pytest.raises(SpecError, match=told) as caught:
+        try_reward_model(check_base_model(spec, ACCESS, tmp_path / "files"), spec, tmp_path / "trial")
+    assert (caught.value.reason, bool(caught.value.hint)) == ("ModelNotSupported", True)
+
+
+def test_dialogues_are_tried_once_for_each_order_of_roles(qwen, tmp_path):
+    spec = RewardModelSpec(base=f"file://{qwen}", max_length=32, template="custom", template_text="{prompt} {answer}")
+    tried = try_reward_model(check_base_model(spec, ACCESS, tmp_path / "files"), spec, tmp_path / "trial")
+    with_system = f"{TURN}System: a\n\n{TURN}Human: b"
+    refuse_dialogues(tried.tokenizer, ["a", with_system], "rewardModel.template")
+    tried.tokenizer.chat_template = NO_SYSTEM
+    take_template(tried.tokenizer, None)
+    with pytest.raises(DataError, match=r"rewardModel\.template: the chat template does not take a dialogue of the turns system, user"):
+        refuse_dialogues(tried.tokenizer, ["a", with_system], "rewardModel.template")
