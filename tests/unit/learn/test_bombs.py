@@ -76,3 +76,13 @@ def test_a_bomb_is_refused_within_its_limits(name, small_model, monkeypatch, tmp
         try_reward_model(check_base_model(spec, ACCESS, tmp_path / "checked"), spec, tmp_path / "tried")
     assert caught.value.reason == "ModelNotSupported"
     assert caught.value.message.startswith("rewardModel.base: ")
+
+
+def test_a_chat_template_without_end_is_refused_within_the_same_limits(qwen, monkeypatch, tmp_path):
+    folder = shutil.copytree(qwen, tmp_path / "model")
+    loops = [f"{{% for {name} in range(99999) %}}" for name in "abc"]
+    (folder / "chat_template.jinja").write_text("".join(loops) + "{% endfor %}" * len(loops))
+    monkeypatch.setattr(base_models, "TRIAL_SECONDS", 2)
+    spec = RewardModelSpec(base=f"file://{folder}", max_length=32, template="chat")
+    with pytest.raises(SpecError, match="takes more than 2 s of processor time"):
+        try_reward_model(check_base_model(spec, ACCESS, tmp_path / "checked"), spec, tmp_path / "tried")
