@@ -12,7 +12,7 @@ from typing import NoReturn
 
 _MEMORY = 3
 _POLL_SECONDS = 0.005
-_WALL = 20
+_WALL = 5
 """Times its processor time a child may take: by then it stands still, and the work itself will tell more."""
 
 
