@@ -35,6 +35,9 @@ from ser_core.learn.trust.monitors import Unseen, by_chance, by_probabilities, b
 from ser_core.learn.trust.selection import Evidence, Selection, calibrated, paper, reference
 from ser_jobs.process.context import StageContext, StageOutput
 
+Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Of the first and of the second answers of all labelled pairs."""
+
 
 def body(context: StageContext) -> StageOutput:
     """Write one decision for each labelled pair, and the agreement with the human labels of the pool where there are any.
@@ -45,7 +48,8 @@ def body(context: StageContext) -> StageOutput:
     """
     labels = read_table(context.fetch(InputRole.LABELS, "labels.parquet"), PairScores)
     folds = _fold_margins(context, labels)
-    selection, unseen = _select(context, labels, folds)
+    scores = _scores(labels)
+    selection, unseen = _select(context, labels, scores, folds)
     context.reporter.event("selected", status=selection.learning_status.value, kept=int(selection.kept.sum()), notes=selection.notes)
     decisions = _decisions(labels, selection, _hidden_labels(context))
     files = {"decisions.parquet": context.workdir / "decisions.parquet"}
@@ -69,16 +73,18 @@ def body(context: StageContext) -> StageOutput:
         agreement=agreement["kept"]["agreement"],
         agreement_all=agreement["all"]["agreement"],
         notes=selection.notes,
-        monitors=_monitors(context, labels, selection, unseen),
+        monitors=_monitors(context, labels, scores, selection, unseen),
     )
     return StageOutput(files, metrics)
 
 
-def _select(context: StageContext, labels: Sequence[PairScores], folds: NDArray[np.float64] | None) -> tuple[Selection, Unseen | None]:
+def _select(
+    context: StageContext, labels: Sequence[PairScores], scores: Scores, folds: NDArray[np.float64] | None
+) -> tuple[Selection, Unseen | None]:
     """What the rule makes of the pool, and of the labelled pairs that what labels has not seen."""
     spec = context.spec.spec
     thresholds, minimum = spec.loop.thresholds, spec.training.pairs_per_step
-    score_1, score_2 = _scores(labels)
+    score_1, score_2 = scores
     if spec.loop.rule is Rule.PAPER:
         return paper(score_1, score_2, thresholds), _dev(context)
     if spec.loop.rule is Rule.REFERENCE:
@@ -92,7 +98,7 @@ def _select(context: StageContext, labels: Sequence[PairScores], folds: NDArray[
     return calibrated(score_1, score_2, thresholds, evidence, minimum), by_temperature(evidence.margins)
 
 
-def _scores(labels: Sequence[PairScores]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _scores(labels: Sequence[PairScores]) -> Scores:
     score_1, score_2 = ([pair.score_1 for pair in labels], [pair.score_2 for pair in labels])
     return np.array(score_1, dtype=np.float64), np.array(score_2, dtype=np.float64)
 
@@ -106,9 +112,11 @@ def _dev(context: StageContext) -> Unseen | None:
     return by_probabilities(np.array(chosen, dtype=np.float64), np.array(rejected, dtype=np.float64))
 
 
-def _monitors(context: StageContext, labels: Sequence[PairScores], selection: Selection, unseen: Unseen | None) -> Monitors | None:
+def _monitors(
+    context: StageContext, labels: Sequence[PairScores], scores: Scores, selection: Selection, unseen: Unseen | None
+) -> Monitors | None:
     own = {pair.id: int(better) for pair, better in zip(labels, selection.better, strict=True)}
-    return monitors(*_scores(labels), selection, unseen, same_labels(own, _labels_before(context)))
+    return monitors(*scores, selection, unseen, same_labels(own, _labels_before(context)))
 
 
 def _labels_before(context: StageContext) -> dict[str, int]:

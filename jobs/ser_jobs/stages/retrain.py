@@ -162,14 +162,13 @@ class _Retrain:
         """The model as it is stored. Only rank 0 has its files; the other ranks get the weights, or their pieces, from it."""
         settings, device = self._context.spec.spec.reward_model, self._precision.device
         folder = self._context.workdir / MODEL if self._context.rank == 0 else self._start
-        text = settings.custom_text
         model = load(
             folder,
             self._precision,
             max_length=settings.max_length,
             frozen=True,
             form=self._form,
-            template_text=text,
+            template_text=settings.custom_text,
             together=True,
         )
         self._context.silent("placing the model")

@@ -10,7 +10,7 @@ from typing import Any
 from ser_core.api.serrun import Columns
 from ser_core.data.preparing.corpus import SAMPLE_ROWS
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable
-from ser_core.data.reading.dialogues import messages_in_text, parse_messages, plain_prompt, render_prompt
+from ser_core.data.reading.dialogues import prompt_alone
 from ser_core.data.reading.formats import ACCEPTED
 from ser_core.data.reading.json_rows import parse_object
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
@@ -126,13 +126,7 @@ def _texts(row: Row, layout: Layout | None) -> list[tuple[str, tuple[str, ...], 
         prompt = row.fields.get("prompt")
         if not isinstance(prompt, str | list) or not isinstance(answer, str):
             raise RowError("NotText", "prompt must be text or messages, and answer text")
-        messages = messages_in_text(prompt) if isinstance(prompt, str) else prompt
-        text = (
-            plain_prompt(prompt)
-            if isinstance(prompt, str) and messages is None
-            else render_prompt(parse_messages("prompt", messages or ()))
-        )
-        found: list[tuple[str, tuple[str, ...], int | None]] = [(text, (answer,), None)]
+        found: list[tuple[str, tuple[str, ...], int | None]] = [(prompt_alone(prompt), (answer,), None)]
     else:
         found = [(pair.prompt, (pair.answer_1, pair.answer_2), pair.better or None) for pair in read_pairs(row.fields, layout)]
     if not all(is_usable(text) for prompt, answers, _ in found for text in (prompt, *answers)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable, normal_form
 from ser_core.data.preparing.validation import Tally
-from ser_core.data.reading.dialogues import messages_in_text, parse_messages, plain_prompt, render_prompt
+from ser_core.data.reading.dialogues import prompt_alone
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.readers import detect, read_rows
 from ser_core.data.reading.rows import BadRow, Row, RowError
@@ -90,9 +90,7 @@ def _prompt(row: Row | BadRow, turns: bool) -> str:
     value = row.fields.get("prompt")
     if not isinstance(value, str | list):
         raise RowError("NoPrompt", "it has no column prompt with text or messages")
-    messages = messages_in_text(value) if isinstance(value, str) else value
-    said = plain_prompt(value) if isinstance(value, str) and messages is None else render_prompt(parse_messages("prompt", messages or ()))
-    text = clean_prompt(said) if turns else clean(said)
+    text = (clean_prompt if turns else clean)(prompt_alone(value))
     if not text or not is_usable(text):
         raise RowError("UnusableText", "prompt is empty, or holds a NUL or a lone surrogate")
     return text

@@ -94,6 +94,34 @@ def messages_in_text(text: str) -> list[Any] | None:
     return None
 
 
+def text_or_turns(field: str, value: str | list[Any]) -> str | list[Turn]:
+    """A value as it is read: turns where it holds messages, also as text, else its text.
+
+    Raises:
+        RowError: As `parse_messages`.
+    """
+    messages = messages_in_text(value) if isinstance(value, str) else value
+    return value if isinstance(value, str) and messages is None else parse_messages(field, messages or ())
+
+
+def rendered(said: str | list[Turn]) -> str:
+    """A prompt as every form of it is rendered.
+
+    Raises:
+        RowError: As `render_prompt`.
+    """
+    return plain_prompt(said) if isinstance(said, str) else render_prompt(said)
+
+
+def prompt_alone(value: str | list[Any]) -> str:
+    """A prompt that stands without answers, rendered.
+
+    Raises:
+        RowError: As `parse_messages` and `render_prompt`.
+    """
+    return rendered(text_or_turns("prompt", value))
+
+
 def unmarked(prompt: str) -> str:
     """A rendered prompt as plain text."""
     return prompt if prompt.isascii() else prompt.replace(TURN, "")

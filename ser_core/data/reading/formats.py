@@ -21,12 +21,12 @@ from ser_core.data.reading.dialogues import (
     Turn,
     common_prefix,
     is_transcript,
-    messages_in_text,
-    parse_messages,
     plain_prompt,
     render_prompt,
+    rendered,
     split_dialogues,
     split_transcripts,
+    text_or_turns,
     unmarked,
     with_system,
 )
@@ -87,13 +87,13 @@ def to_pair(fields: Mapping[str, Any], form: Form) -> RawPair:
         RowError: ``MissingField``, ``NotFinite``, ``NotText``, ``BadTurns``, ``PromptMismatch`` or ``BadLabel``.
     """
     names = [name for name in COLUMNS[form] if name != "better"]
-    values = [_side(name, _value(fields, name)) for name in names]
+    values = [text_or_turns(name, _value(fields, name)) for name in names]
     if form is Form.IMPLICIT:
         return _with_implicit_prompt(*values)
     prompt, first, second = values
     better = 1 if form is Form.EXPLICIT else _label(fields, needed=form is Form.LABELED_ANSWERS)
     if isinstance(first, str) and isinstance(second, str):
-        text, one, other = _without_dialogue(plain_prompt(prompt) if isinstance(prompt, str) else render_prompt(prompt), first, second)
+        text, one, other = _without_dialogue(rendered(prompt), first, second)
     elif isinstance(first, str) or isinstance(second, str):
         raise RowError("NotText", f"{names[1]} and {names[2]} must both be text or both messages")
     else:
@@ -138,11 +138,6 @@ def _refuse_not_finite(name: str, value: Any) -> None:
         raise RowError("NotFinite", f"{name} is {value}")
 
 
-def _side(name: str, value: str | list[Any]) -> str | list[Turn]:
-    messages = messages_in_text(value) if isinstance(value, str) else value
-    return value if isinstance(value, str) and messages is None else parse_messages(name, messages or ())
-
-
 def _with_implicit_prompt(chosen: str | list[Turn], rejected: str | list[Turn]) -> RawPair:
     if isinstance(chosen, str) and isinstance(rejected, str):
         if is_transcript(chosen) and is_transcript(rejected):
@@ -161,7 +156,7 @@ def _with_implicit_prompt(chosen: str | list[Turn], rejected: str | list[Turn]) 
 def _joined(prompt: str | list[Turn], turns: list[Turn]) -> str:
     """The prompt column, where the two answers repeat it (or not) before their last turn."""
     if not turns:
-        return plain_prompt(prompt) if isinstance(prompt, str) else render_prompt(prompt)
+        return rendered(prompt)
     if isinstance(prompt, list):
         if prompt != turns:
             raise RowError("PromptMismatch", "the turns before the last answer differ from the prompt column")

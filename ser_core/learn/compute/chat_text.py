@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from ser_core.api.template import ANSWER, PROMPT
 from ser_core.data.reading.dialogues import Turn, turns_of
 from ser_core.errors import DataError, SpecError
 from ser_core.learn.compute.control_tokens import control_tokens
@@ -113,7 +114,7 @@ def _template_of(tokenizer: Any) -> str:
 
 def _made_of(tokenizer: Any, text: str) -> str:
     """A chat template that renders a ``templateText``, between the tokenizer's begin and end tokens."""
-    opening, _, asking = text.removesuffix("{answer}").partition("{prompt}")
+    opening, _, asking = text.removesuffix(ANSWER).partition(PROMPT)
     begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     before = tokenizer.bos_token if begins and not opening.startswith(tokenizer.bos_token) else ""
     gap = " " if asking.endswith(" ") else ""

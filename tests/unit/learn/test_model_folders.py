@@ -111,7 +111,7 @@ def change_weights(change):
     def damage(folder, rng):
         try:
             weights = load_file(folder / WEIGHTS)
-        except Exception:  # noqa: BLE001: damaged before
+        except Exception:  # damaged before
             return
         changed = change(weights, rng.choice(sorted(weights)), rng) if weights else weights
         save_file({name: one.clone().contiguous() for name, one in changed.items()}, folder / WEIGHTS, metadata={"format": "pt"})
@@ -192,7 +192,7 @@ def outcome(base, asked, work, seed, fp32):
         network = tried_and_loaded(folder, work, asked, fp32)
     except SERError as error:
         return "" if error.hint else f"no remedy: {error.message}"
-    except Exception as error:  # noqa: BLE001: this is what is looked for
+    except Exception as error:  # this is what is looked for
         return f"{type(error).__name__}: {error} ({traceback.format_exc(limit=-3)})"
     files = load_file(folder / WEIGHTS)
     strangers = [name for name, one in network.named_parameters() if not is_new(name) and not in_the_files(one, files)]
