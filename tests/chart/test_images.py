@@ -49,7 +49,7 @@ def python(environment, code, **variables):
 def test_the_operator_starts_and_says_what_it_lacks(operator):
     (command,) = entrypoint(OPERATOR)
 
-    ended = subprocess.run([operator / "bin" / command], env={}, cwd="/", capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([operator / "bin" / command], env={}, cwd="/", capture_output=True, text=True, timeout=300)
 
     assert "SER_OPERATOR_IMAGE" in ended.stderr
     assert ended.returncode == 10
@@ -82,7 +82,7 @@ def test_a_stage_starts_by_the_command_of_its_pods(jobs):
     """Its spec is missing, which is a wrong spec (exit code 10)."""
     assert entrypoint(JOBS) == ["python", "-m", "ser_jobs.runtime"]
 
-    ended = subprocess.run([jobs / "bin" / "python", "-m", "ser_jobs.runtime"], env={}, cwd="/", capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([jobs / "bin" / "python", "-m", "ser_jobs.runtime"], env={}, cwd="/", capture_output=True, text=True, timeout=300)
 
     assert ended.returncode == 10, ended.stdout + ended.stderr
     assert "SER_STAGE" in ended.stdout + ended.stderr

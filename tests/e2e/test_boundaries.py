@@ -32,7 +32,7 @@ def make(scenario: Scenario) -> None:
 
 
 def page(address: str) -> str:
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -45,10 +45,10 @@ def test_a_watched_namespace_that_is_deleted_stops_nothing(place: Home, tmp_path
             goes.apply()
             goes.wait_for_end()
             goes.api.delete(f"/api/v1/namespaces/{goes.namespace}")
-            eventually(lambda: goes.api.find(f"/api/v1/namespaces/{goes.namespace}") is None, 60, "the namespace is gone")
+            eventually(lambda: goes.api.find(f"/api/v1/namespaces/{goes.namespace}") is None, 120, "the namespace is gone")
             proxy.cut()  # so that every watch begins anew, and is refused where the Role is gone
             proxy.heal()
-            eventually(lambda: "ser_operator_refused_namespaces 1.0" in operator.page("/metrics"), 30, "it is told that one is refused")
+            eventually(lambda: "ser_operator_refused_namespaces 1.0" in operator.page("/metrics"), 120, "it is told that one is refused")
 
             stays.apply(resources={"label": {"cpu": "1"}})
             stays.wait(lambda status: status.get("stage") == "retrain")
@@ -95,7 +95,7 @@ def test_when_its_time_is_over_nothing_is_left_of_a_run_but_itself(place: Home, 
         scenario.apply(ttlAfterFinished="1s")
         scenario.wait_for_end()
 
-        eventually(lambda: not scenario.jobs() and not scenario.api.items(scenario.collection("pods")), 60, "Jobs and pods are gone")
+        eventually(lambda: not scenario.jobs() and not scenario.api.items(scenario.collection("pods")), 120, "Jobs and pods are gone")
 
         assert scenario.status()["phase"] == "Completed"
         assert scenario.operator.defects() == []

@@ -43,7 +43,7 @@ def command(control_plane, s3):
             "HOME": str(control_plane.folder),
             "KUBECONFIG": str(control_plane.kubeconfig(user)),
         }
-        ended = subprocess.run([*map(str, words)], env=environment, capture_output=True, text=True, timeout=60)
+        ended = subprocess.run([*map(str, words)], env=environment, capture_output=True, text=True, timeout=300)
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     return run

@@ -116,7 +116,7 @@ def preempt(told):
 def page(pod):
     """The metrics of a pod; None when it serves none."""
     try:
-        with urllib.request.urlopen(f"http://{pod['status']['podIP']}:{PROGRESS_PORT}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{pod['status']['podIP']}:{PROGRESS_PORT}/metrics", timeout=60) as answer:
             return answer.read().decode()
     except urllib.error.URLError:
         return None

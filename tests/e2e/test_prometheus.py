@@ -103,7 +103,7 @@ def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_f
         kubeconfig = proxy.kubeconfig(folder, control_plane.token(f"{NAMESPACE}/ser-operator"), NAMESPACE)
         operator = OperatorProcess(kubeconfig, NAMESPACE, folder, resync_seconds=5).start()
         try:
-            with scraping(prometheus, control_plane.api(), NAMESPACE, operator.address(60), [NEIGHBOUR]):
+            with scraping(prometheus, control_plane.api(), NAMESPACE, operator.address(), [NEIGHBOUR]):
                 seen = Scraped(prometheus, NAMESPACE, NAME)
                 kubectl("apply", "--namespace", NAMESPACE, "-f", "-", input=json.dumps(document(s3)))
                 kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Completed", "--timeout=1000s", f"serrun/{NAME}")

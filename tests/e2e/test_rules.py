@@ -22,7 +22,7 @@ MEASURED = [
 
 
 def promtool(*words):
-    ended = subprocess.run([binary("promtool"), *words], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([binary("promtool"), *words], capture_output=True, text=True, timeout=300)
     return ended.returncode, ended.stdout + ended.stderr
 
 

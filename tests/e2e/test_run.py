@@ -164,7 +164,7 @@ def local_run(tmp_path):
         environment = {**os.environ, **credentials}
         ended = subprocess.run([*command, "run", str(file)], env=environment, capture_output=True, text=True, timeout=620)
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
-        said = subprocess.run([*command, "status", "-o", "json", str(file)], env=environment, capture_output=True, text=True, timeout=60)
+        said = subprocess.run([*command, "status", "-o", "json", str(file)], env=environment, capture_output=True, text=True, timeout=300)
         return json.loads(said.stdout)["status"]
 
     return run

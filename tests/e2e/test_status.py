@@ -302,13 +302,13 @@ def test_a_suspended_run_ends_its_job_in_order_and_goes_on_uncharged(place, scen
         if saved.is_set():
             return None
         begun.set()
-        pod.terminating.wait(30)
-        saved.wait(30)
+        pod.terminating.wait(120)
+        saved.wait(120)
         return Outcome(143, last_words)
 
     place.instead[scenario.namespace, "prepare"] = save
     scenario.apply()
-    assert begun.wait(30)
+    assert begun.wait(120)
     scenario.patch({"spec": {"suspend": True}})
     status = scenario.wait(says("Stopping"))
     job = scenario.job(live_job(status))

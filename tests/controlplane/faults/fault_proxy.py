@@ -67,7 +67,7 @@ class FaultProxy:
         ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="fault-proxy", daemon=True)
         self._thread.start()
-        if not ready.wait(10):
+        if not ready.wait(60):
             raise TimeoutError("the fault proxy did not start")
         return self
 

@@ -51,7 +51,7 @@ class Home:
         return Outcome(exit_code, message, delay=self.stage_seconds)
 
 
-def install_crd(plane: ControlPlane, seconds: float = 20) -> None:
+def install_crd(plane: ControlPlane, seconds: float = 60) -> None:
     """Apply the CRD and wait until SERRuns are served."""
     plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "serruns.ser.dev.yaml"))
     deadline = time.monotonic() + seconds

@@ -42,7 +42,7 @@ class Gate:
             self._arrived.append(pod)
             self._changed.notify_all()
 
-    def wait_for_pod(self, timeout: float = 30, count: int = 1) -> StartedPod:
+    def wait_for_pod(self, timeout: float = 120, count: int = 1) -> StartedPod:
         """Wait until so many pods have come here; returns the latest."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._arrived) >= count, timeout):

@@ -101,10 +101,10 @@ class OperatorProcess:
 
     def page(self, path: str) -> str:
         """One of its pages, for example ``/metrics``."""
-        with urllib.request.urlopen(f"http://{self.address()}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.address()}{path}", timeout=60) as answer:
             return str(answer.read().decode())
 
-    def address(self, seconds: float = 10) -> str:
+    def address(self, seconds: float = 60) -> str:
         """Host and port of its pages."""
         deadline = time.monotonic() + seconds
         while True:

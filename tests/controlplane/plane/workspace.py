@@ -68,7 +68,7 @@ class Workspace:
         """Wait for a pod of a Job in this phase."""
         return self.wait(lambda: next((pod for pod in self.pods(job) if pod["status"]["phase"] == phase), None))
 
-    def last_seen(self, pod: Object, seconds: int = 20) -> Object:
+    def last_seen(self, pod: Object, seconds: int = 120) -> Object:
         """Wait until a pod is gone; returns it as it was last."""
         since = {"resourceVersion": pod["metadata"]["resourceVersion"], "timeoutSeconds": str(seconds)}
         for event in self.plane.api().watch(self.path("pods"), since).events():

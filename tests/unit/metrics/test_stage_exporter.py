@@ -117,6 +117,6 @@ def test_the_page_stands_beside_the_progress(spec, tmp_path):
     environment = {"POD_IP": "127.0.0.1", "SER_PROGRESS_PORT": str(port)}
     with progress_server(environment, log.latest, lambda: exposition(spec, STARTED, log.latest(), measured.values())):
         log.progress(3, 10, "pairs")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
             assert values_of(answer.read().decode())["ser_stage_work_done"][0] == 3

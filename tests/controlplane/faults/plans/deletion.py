@@ -8,7 +8,7 @@ from controlplane.faults.fault_proxy import Call
 from controlplane.faults.plans.plan import STAGES, Fault, Plan, eventually, run_to_end
 from controlplane.faults.scenario import Scenario
 
-GONE_SECONDS = 30
+GONE_SECONDS = 120
 QUIET_SECONDS = 3
 """How long nothing may happen after the last of a run is gone."""
 POLICIES = ("Background", "Foreground", "Orphan")
@@ -33,7 +33,7 @@ def deleted(stage: str, policy: str, *, up: bool) -> Fault:
         gate.release()
         scenario.operator.restart_when_dead()
         if policy == "Orphan":
-            eventually(lambda: all("completionTime" in job["status"] for job in scenario.jobs()), 30, "the orphans end")
+            eventually(lambda: all("completionTime" in job["status"] for job in scenario.jobs()), 120, "the orphans end")
         time.sleep(QUIET_SECONDS)
         assert _jobs(scenario) == (before if policy == "Orphan" else {}), "Jobs were created or deleted after the run was gone"
         assert all(not job["metadata"].get("ownerReferences") for job in scenario.jobs())
@@ -59,7 +59,7 @@ def deleted_before_create(policy: str, number: int) -> Fault:
         scenario.proxy.before = delete
         scenario.operator.start()
         scenario.apply()
-        eventually(lambda: len(seen) >= number and _gone(scenario), 60, "the run is gone")
+        eventually(lambda: len(seen) >= number and _gone(scenario), 120, "the run is gone")
         orphans = number - 1 if policy == "Orphan" else 0
         eventually(lambda: len(scenario.jobs()) == orphans, GONE_SECONDS, f"no Job is left: {_left(scenario)}")
         time.sleep(QUIET_SECONDS)

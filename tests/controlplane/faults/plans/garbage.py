@@ -22,7 +22,7 @@ def replaced(status: Mapping[str, object] | None) -> Fault:
 
     def fault(scenario: Scenario) -> None:
         gate, job = _garbled_during_label(scenario, status)
-        eventually(lambda: _mended(scenario, job), 30, "the status is what it was")
+        eventually(lambda: _mended(scenario, job), 120, "the status is what it was")
         before = scenario.proxy.writes().count("patch serruns/status")
         time.sleep(3)
         assert scenario.proxy.writes().count("patch serruns/status") - before <= 2, "writes without end"
@@ -48,7 +48,7 @@ def ended(status: Mapping[str, object]) -> Fault:
         assert scenario.operator.defects() == []
         if status["phase"] == "Failed":
             scenario.patch({"spec": {"reopen": 1}})
-            eventually(lambda: scenario.run()["status"]["phase"] != "Failed", 30, "the run goes on")
+            eventually(lambda: scenario.run()["status"]["phase"] != "Failed", 120, "the run goes on")
             run_to_end(scenario, apply=False)
             assert scenario.job(BYSTANDER) is not None, "a Job of nobody was deleted"
 

@@ -25,7 +25,7 @@ def vanished_result(scenario: Scenario) -> None:
 
     down = threading.Event()
     down.set()
-    run_to_end(scenario, on_stage={"prepare": vanish}, seconds=120, restart=lambda: not down.is_set())
+    run_to_end(scenario, on_stage={"prepare": vanish}, seconds=300, restart=lambda: not down.is_set())
     uid = scenario.run()["metadata"]["uid"]
     assert any(key[0] == uid for key in scenario.stages.reported), "the result was not looked for in report mode"
 
@@ -35,7 +35,7 @@ def deleted_by_hand(kind: str, stage: str) -> Fault:
 
     def fault(scenario: Scenario) -> None:
         act = scenario.delete_job if kind == "job" else scenario.delete_pod
-        run_to_end(scenario, on_stage={stage: act}, seconds=120)
+        run_to_end(scenario, on_stage={stage: act}, seconds=300)
 
     return fault
 
@@ -48,7 +48,7 @@ def killed_pod(stage: str) -> Fault:
             for pod in scenario.pods(job):
                 scenario.kubelet.kill(scenario.namespace, pod["metadata"]["name"])
 
-        run_to_end(scenario, on_stage={stage: act}, seconds=120, charged=range(1, 2))
+        run_to_end(scenario, on_stage={stage: act}, seconds=300, charged=range(1, 2))
 
     return fault
 

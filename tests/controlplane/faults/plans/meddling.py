@@ -22,7 +22,7 @@ def changed_job(change: Mapping[str, object]) -> Fault:
             scenario.api.patch(f"{scenario.collection('jobs', 'apis/batch/v1')}/{job}", {"metadata": dict(change)})
             time.sleep(1)
 
-        run_to_end(scenario, on_stage={"label": meddle}, seconds=60)
+        run_to_end(scenario, on_stage={"label": meddle}, seconds=300)
         assert len(scenario.jobs()) == 5
 
     return fault
@@ -40,9 +40,9 @@ def disowned_job(references: list[Object], *, stays: bool) -> Fault:
         def meddle(job: str) -> None:
             taken.append(scenario.job(job)["metadata"]["uid"])
             scenario.api.patch(f"{scenario.collection('jobs', 'apis/batch/v1')}/{job}", {"metadata": {"ownerReferences": references}})
-            eventually(lambda: any(_attempt(other) == ("label", "2") for other in scenario.jobs()), 30, "another attempt")
+            eventually(lambda: any(_attempt(other) == ("label", "2") for other in scenario.jobs()), 120, "another attempt")
 
-        run_to_end(scenario, on_stage={"label": meddle}, seconds=90, charged=range(2), alone=False)
+        run_to_end(scenario, on_stage={"label": meddle}, seconds=300, charged=range(2), alone=False)
         assert (taken[0] in {job["metadata"]["uid"] for job in scenario.jobs()}) is stays
 
     return fault
@@ -62,7 +62,7 @@ def changed_pod(labels: Mapping[str, object]) -> Fault:
                 scenario.api.patch(f"{scenario.collection('pods')}/{pod['metadata']['name']}", {"metadata": {"labels": dict(labels)}})
             time.sleep(1)
 
-        run_to_end(scenario, on_stage={"label": meddle}, seconds=90)
+        run_to_end(scenario, on_stage={"label": meddle}, seconds=300)
 
     return fault
 

@@ -82,7 +82,7 @@ def unwritable_status(code: int) -> Fault:
         for name in neighbours:
             body = {"apiVersion": API_VERSION, "kind": "SERRun", "metadata": {"name": name}, "spec": dict(SPEC)}
             scenario.api.create(scenario.collection("serruns", f"apis/{API_VERSION}"), body)
-        eventually(lambda: _completed(scenario) == set(neighbours), 60, "the neighbours complete")
+        eventually(lambda: _completed(scenario) == set(neighbours), 120, "the neighbours complete")
         began = time.monotonic()
         time.sleep(QUIET_SECONDS)
         tries = sum(moment > began for moment in refused)

@@ -27,7 +27,7 @@ def run_to_end(
     scenario: Scenario,
     *,
     apply: bool = True,
-    seconds: float = 90,
+    seconds: float = 300,
     on_stage: Mapping[str, Callable[[str], object]] | None = None,
     charged: range = range(1),
     alone: bool = True,

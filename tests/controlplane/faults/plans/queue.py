@@ -11,7 +11,7 @@ from controlplane.kueue.urgent import Urgent
 NAME = "lab"
 QUOTA = {"cpu": "1"}
 STAGES = 5
-SECONDS = 180
+SECONDS = 300
 
 
 def queued(stage: str) -> Fault:

@@ -51,14 +51,14 @@ def taken_name(*, suspended: bool) -> Fault:
         meddle(gate.wait_for_pod(60).labels["job-name"])
         gate.release()
         taken = _next_name(scenario, StageKind.LABEL, 1)
-        stalled = scenario.wait(lambda status: _ready(status).get("reason") == "NameConflict", 30)
+        stalled = scenario.wait(lambda status: _ready(status).get("reason") == "NameConflict", 120)
         assert taken in stalled["message"]
         assert stalled["phase"] == "Waiting"
         uid = scenario.job(taken)["metadata"]["uid"]
         time.sleep(2)
         assert scenario.job(taken)["metadata"]["uid"] == uid
         scenario.delete_job(taken)
-        run_to_end(scenario, apply=False, seconds=90, alone=False)
+        run_to_end(scenario, apply=False, seconds=300, alone=False)
 
     return fault
 
@@ -85,7 +85,7 @@ def foreign_pods(*, owned: bool) -> Fault:
                     scenario.api.patch(f"{scenario.collection('pods')}/garbage-{number}/status", {"status": garbage})
             time.sleep(1)
 
-        run_to_end(scenario, on_stage={"label": meddle}, seconds=120, charged=range(2))
+        run_to_end(scenario, on_stage={"label": meddle}, seconds=300, charged=range(2))
 
     return fault
 

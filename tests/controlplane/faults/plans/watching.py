@@ -17,7 +17,7 @@ def late_watch(seconds: float) -> Fault:
 
     def fault(scenario: Scenario) -> None:
         scenario.proxy.watch_delay = seconds
-        run_to_end(scenario, seconds=60 + 12 * seconds)
+        run_to_end(scenario, seconds=240 + 12 * seconds)
 
     return fault
 
@@ -32,7 +32,7 @@ def lost_deletions(scenario: Scenario) -> None:
 def deaf_watch(scenario: Scenario) -> None:
     """No watch says anything at all: the resync alone moves the run."""
     scenario.proxy.keep_event = lambda event: event.get("type") == "BOOKMARK"
-    run_to_end(scenario, seconds=120)
+    run_to_end(scenario, seconds=300)
 
 
 def lost_connection(scenario: Scenario) -> None:
@@ -42,7 +42,7 @@ def lost_connection(scenario: Scenario) -> None:
         scenario.proxy.cut()
         threading.Timer(10, scenario.proxy.heal).start()
 
-    run_to_end(scenario, seconds=120, on_stage={"retrain": cut})
+    run_to_end(scenario, seconds=300, on_stage={"retrain": cut})
 
 
 def conflict_storm(scenario: Scenario) -> None:
@@ -67,7 +67,7 @@ def conflict_storm(scenario: Scenario) -> None:
 
 def api_server_restart(scenario: Scenario) -> None:
     """The API server is killed and started again in the middle."""
-    run_to_end(scenario, seconds=120, on_stage={"label": lambda _job: scenario.plane.restart("apiserver")})
+    run_to_end(scenario, seconds=300, on_stage={"label": lambda _job: scenario.plane.restart("apiserver")})
 
 
 def gone(stage: str) -> Fault:
@@ -87,12 +87,12 @@ def gone(stage: str) -> Fault:
             for number in range(OTHERS):
                 body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"other-{number}"}}
                 scenario.api.create(scenario.collection("configmaps"), body)
-            scenario.wait(lambda _status: scenario.job(job) is None, 30)
+            scenario.wait(lambda _status: scenario.job(job) is None, 120)
             scenario.plane.restart("apiserver")
             scenario.proxy.heal()
 
         scenario.proxy.keep_event = listen
-        run_to_end(scenario, seconds=150, on_stage={stage: lose}, charged=range(2))
+        run_to_end(scenario, seconds=300, on_stage={stage: lose}, charged=range(2))
         assert expired, "no watch was answered with 410"
 
     return fault

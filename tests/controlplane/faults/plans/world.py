@@ -9,7 +9,7 @@ from ser_core.api.status import StageKind
 
 TIMES = 2
 """How often in a row: the run waits 10 s, then 20 s."""
-SECONDS = 150
+SECONDS = 300
 REPORTED = {"StoreUnavailable": 20, "StoreFull": 20, "StoreAccessDenied": 20, "CorruptObject": 20, "NodeDiskFull": 24}
 """Exit codes of what a stage reports itself."""
 REJECTED = ("UnexpectedAdmissionError", "OutOfcpu", "NodeAffinity")
@@ -84,7 +84,7 @@ def suspended(scenario: Scenario) -> None:
         scenario.patch({"spec": {"suspend": True}})
         _wait_until_answered(scenario, "Suspended")
         scenario.patch({"spec": {"suspend": False}})
-    eventually(lambda: len(gate.pods) >= 10, 60, "the tenth pod")
+    eventually(lambda: len(gate.pods) >= 10, 120, "the tenth pod")
     gate.release()
     run_to_end(scenario, apply=False, seconds=SECONDS)
 

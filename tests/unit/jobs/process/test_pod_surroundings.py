@@ -39,7 +39,7 @@ def test_progress_is_served_while_the_stage_computes(tmp_path, address, host):
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=5)
         log.progress(3, 10, "pairs")
-        with urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=60) as answer:
             assert json.load(answer) == {"step": 3, "total": 10, "unit": "pairs"}
 
     with pytest.raises(urllib.error.URLError):

@@ -63,11 +63,11 @@ def supervise(tmp_path):
             started.append(self)
 
         def ended(self):
-            code = self.process.wait(30)
+            code = self.process.wait(120)
             return code, self.message.read_text() if self.message.exists() else ""
 
         def wait_for(self, name):
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while not (tmp_path / name).exists():
                 assert time.monotonic() < deadline, self.log.read_text()
                 time.sleep(0.02)
@@ -89,7 +89,7 @@ def alive(pid):
 
 
 def gone(pid):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not alive(pid)
