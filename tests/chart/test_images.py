@@ -82,7 +82,9 @@ def test_a_stage_starts_by_the_command_of_its_pods(jobs):
     """Its spec is missing, which is a wrong spec (exit code 10)."""
     assert entrypoint(JOBS) == ["python", "-m", "ser_jobs.runtime"]
 
-    ended = subprocess.run([jobs / "bin" / "python", "-m", "ser_jobs.runtime"], env={}, cwd="/", capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(
+        [jobs / "bin" / "python", "-m", "ser_jobs.runtime"], env={}, cwd="/", capture_output=True, text=True, timeout=300
+    )
 
     assert ended.returncode == 10, ended.stdout + ended.stderr
     assert "SER_STAGE" in ended.stdout + ended.stderr
