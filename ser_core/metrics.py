@@ -162,6 +162,12 @@ POLICY = Group(
         Metric("ser_policy_ended_ratio", "gauge", "Share of answers with an end token.", STAGE),
         Metric("ser_policy_distinct_ratio", "gauge", "Different answers, as a share of all of a step.", STAGE),
         Metric("ser_policy_repeated_ratio", "gauge", "Share of what an answer says that stood in it before, by triples of tokens.", STAGE),
+        Metric(
+            "ser_policy_distinct_triples_ratio",
+            "gauge",
+            "Different triples of tokens, as a share of those of all of a step's answers.",
+            STAGE,
+        ),
         Metric("ser_policy_clipped_ratio", "gauge", "Share of tokens whose probability ratio was clipped.", STAGE),
         Metric("ser_policy_loss", "gauge", "Loss of the policy.", STAGE),
         Metric("ser_policy_value_loss", "gauge", "Loss of the critic; absent where there is none.", STAGE),

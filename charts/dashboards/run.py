@@ -310,10 +310,11 @@ def _policy() -> list[Panel]:
         ),
         lines(
             "Repetition",
-            "Different answers among all of a step, and how much of an answer stood in it before.",
+            "Different answers and different phrases (three tokens) among all of a step, and how much of an answer stood in it before.",
             SHARE,
             Query(newest("ser_policy_distinct_ratio"), "different answers", GREEN),
             Query(newest("ser_policy_repeated_ratio"), "repeated within an answer", VERMILION),
+            Query(newest("ser_policy_distinct_triples_ratio"), "different phrases", BLUE),
         ),
         lines(
             "Shares",

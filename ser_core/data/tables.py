@@ -225,6 +225,8 @@ class PolicyStep:
     """Version 0.1.0 did not write it."""
     repeated: float | None = None
     """Version 0.1.0 did not write it."""
+    distinct_triples: float | None = None
+    """Version 0.1.0 did not write it."""
 
 
 Row = TypeVar("Row")

@@ -63,6 +63,7 @@ class Measurements:
             "ser_policy_ended_ratio": step.ended,
             "ser_policy_distinct_ratio": step.distinct,
             "ser_policy_repeated_ratio": step.repeated,
+            "ser_policy_distinct_triples_ratio": step.distinct_triples,
             "ser_policy_clipped_ratio": step.clipped,
             "ser_policy_loss": step.policy_loss,
             "ser_policy_value_loss": step.value_loss,

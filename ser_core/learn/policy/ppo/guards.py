@@ -75,6 +75,9 @@ class HackingLimits:
     """Smallest share of different answers, as a share of the same in the first window."""
     repeated: float = 0.2
     """Largest rise, over the first window, of the share of token triples that repeat an earlier one of the same answer."""
+    distinct_triples: float = 0.5
+    """Smallest share of different token triples among those of all answers, as a share of the same in the first window. Below it, answers
+    to different prompts are made of the same phrases."""
     kl: float = 50.0
     """Largest KL divergence of a whole answer from the reference policy, in nats."""
     witness_drop: float = 0.5
@@ -126,6 +129,11 @@ def _repetition(now: Sequence[StepMetrics], first: Sequence[StepMetrics], limits
     repeated, before = (_known([step.repeated for step in part]) for part in (now, first))
     if repeated is not None and before is not None and repeated > before + limits.repeated:
         return Sign("AnswersLoop", f"{repeated:.0%} of what an answer says stood in it before, at first it was {before:.0%}")
+    triples, before = (_known([step.distinct_triples for step in part]) for part in (now, first))
+    if triples is not None and before is not None and triples < limits.distinct_triples * before:
+        return Sign(
+            "AnswersGeneric", f"{triples:.0%} of what all answers say is said once, at first it was {before:.0%}: they share phrases"
+        )
     return None
 
 

@@ -59,6 +59,9 @@ class StepMetrics:
     repeated: float | None = None
     """Mean over answers of the share of their token triples that stood before in the same answer (seq-rep-n of Welleck et al. 2020,
     arXiv 1908.04319, with n 3); None: a step of version 0.1.0."""
+    distinct_triples: float | None = None
+    """Different token triples, as a share of those of all answers (distinct-n of Li et al. 2016, arXiv 1510.03055, with n 3); None: no
+    answer has three tokens, or a step of version 0.1.0."""
 
     @property
     def seconds(self) -> float:

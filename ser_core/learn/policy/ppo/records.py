@@ -14,7 +14,7 @@ from ser_core.learn.policy.batches import Sequences
 from ser_core.learn.policy.ppo import arithmetic
 from ser_core.learn.policy.ppo.guards import Action, Ladder
 from ser_core.learn.policy.ppo.metrics import StepMetrics
-from ser_core.learn.policy.ppo.repetition import digest, repeated_triples
+from ser_core.learn.policy.ppo.repetition import digest, repeated_triples, triple_numbers
 from ser_core.learn.policy.ppo.state import PPOState
 
 
@@ -137,6 +137,7 @@ def step_metrics(
         train_seconds=train_seconds,
         distinct=_distinct(rollout, texts, int(answers)),
         repeated=repeated,
+        distinct_triples=_distinct_triples(texts, mask.device),
     )
 
 
@@ -150,6 +151,14 @@ def _distinct(rollout: Rollout, texts: Sequence[Sequence[int]], answers: int) ->
     digests = torch.zeros(answers, dtype=torch.int64)
     digests[torch.from_numpy(rollout.rows)] = torch.tensor([*map(digest, texts)], dtype=torch.int64)
     return len(ranks.total(digests.to(rollout.batch.tokens.device)).unique()) / answers
+
+
+def _distinct_triples(texts: Sequence[Sequence[int]], device: torch.device) -> float | None:
+    mine = torch.tensor([number for text in texts for number in triple_numbers(text)], dtype=torch.int64, device=device)
+    filled = torch.nn.functional.pad(mine, (0, ranks.most(len(mine), str(device)) - len(mine)), value=-1)
+    numbers = ranks.collect(filled)
+    known = numbers[numbers >= 0]
+    return len(known.unique()) / len(known) if len(known) else None
 
 
 def _explained_variance(rollout: Rollout, experience: Experience) -> float | None:

@@ -15,7 +15,7 @@ from ser_core.learn.policy.ppo.settings import Settings
 STEP = """
     step reward score heldout_score kl kl_coefficient entropy answer_tokens ended policy_loss value_loss approximate_kl clipped
     explained_variance policy_gradient_norm critic_gradient_norm updates skipped rolled_back ended_early rate_factor generate_seconds
-    score_seconds train_seconds distinct repeated
+    score_seconds train_seconds distinct repeated distinct_triples
 """
 SETTINGS = Settings(answers_per_step=4, answer_tokens=2, step_kl_limit=None, hacking=HackingLimits(window=2, kl=1e9))
 
@@ -64,7 +64,12 @@ def test_what_is_written_is_read(saved, tmp_path):
 def test_a_step_of_version_0_1_0_has_no_numbers_of_repetition(saved, tmp_path):
     checkpoint.write(saved, tmp_path)
     stored = json.loads((tmp_path / "ppo.json").read_text())
-    older = [{name: value for name, value in step.items() if name not in ("distinct", "repeated")} for step in stored["history"]]
+    older = [
+        {name: value for name, value in step.items() if name not in ("distinct", "repeated", "distinct_triples")}
+        for step in stored["history"]
+    ]
     (tmp_path / "ppo.json").write_text(json.dumps(stored | {"history": older}))
 
-    assert [(step.distinct, step.repeated) for step in checkpoint.read(tmp_path).state.history] == [(None, None)] * 2
+    assert [(step.distinct, step.repeated, step.distinct_triples) for step in checkpoint.read(tmp_path).state.history] == [
+        (None, None, None)
+    ] * 2

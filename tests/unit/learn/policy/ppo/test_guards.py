@@ -54,6 +54,9 @@ def test_a_finite_step_ends_a_row_of_skips_but_forgives_no_roll_back():
         (steps(distinct=[None, 0.9, 0.1, 0.1]), None),  # begun by version 0.1.0
         (steps(repeated=[0.1, 0.1, 0.4, 0.4]), "AnswersLoop"),
         (steps(repeated=[0.1, 0.1, 0.2, 0.3]), None),
+        (steps(distinct_triples=[0.8, 0.8, 0.3, 0.3]), "AnswersGeneric"),
+        (steps(distinct_triples=[0.8, 0.8, 0.4, 0.4]), None),
+        (steps(distinct_triples=[None, 0.8, 0.1, 0.1]), None),
         (steps(witness_score=[1, 1, 0.4, 0.4], score=[0, 0, 1, 1]), "HeldoutScoreFalls"),
         (steps(witness_score=[1, 1, 0.6, 0.6], score=[0, 0, 1, 1]), None),  # a small fall
         (steps(witness_score=[1, 1, 0.4, 0.4], score=[2, 2, 1, 1]), None),  # the learnt score falls with it

@@ -4,7 +4,7 @@ import pytest
 from unit.learn.policy.doubles import END, Judge, Script, Watch, prompts, table
 
 from ser_core.learn.policy.ppo.ppo import align
-from ser_core.learn.policy.ppo.repetition import digest, repeated_triples
+from ser_core.learn.policy.ppo.repetition import digest, repeated_triples, triple_numbers
 from ser_core.learn.policy.ppo.settings import Settings
 
 
@@ -28,6 +28,13 @@ def test_equal_answers_alone_have_one_digest():
     assert 0 <= digest([0]) < 2**63
 
 
+def test_equal_triples_alone_have_one_number():
+    first, second, third = triple_numbers([7, 8, 9, 7, 8])[0], *triple_numbers([7, 8, 9, 8])
+    assert first == second != third
+    assert triple_numbers([7, 8]) == []
+    assert all(0 <= number < 2**63 for number in triple_numbers(range(9)))
+
+
 def test_a_step_counts_its_different_answers():
     watch, policy, critic = Watch(), *table([0.0] * 4)
     script = Script(lambda prompt: [min(len(prompt), 2), END])
@@ -37,3 +44,15 @@ def test_a_step_counts_its_different_answers():
     )  # fmt: skip
     assert watch.metrics[0].distinct == 0.5
     assert watch.metrics[0].repeated == 0.0
+    assert watch.metrics[0].distinct_triples is None
+
+
+def test_a_step_counts_the_phrases_that_its_answers_share():
+    watch, policy, critic = Watch(), *table([0.0] * 4)
+    script = Script(lambda prompt: [1, 2, 1, min(len(prompt), 2), END])
+    align(
+        policy, critic, script, prompts(1, 2, 3, 3), Judge(lambda _, text: float(len(text))),
+        Settings(answers_per_step=4, answer_tokens=5), steps=1, watch=watch,
+    )  # fmt: skip
+    # 1 2 1 in all; 2 1 1 and 1 1 END in one; 2 1 2 and 1 2 END in three.
+    assert watch.metrics[0].distinct_triples == 5 / 12
