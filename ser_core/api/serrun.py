@@ -135,9 +135,10 @@ class FileSpec(Model):
     path: PlaceName | None = None
     """One file or folder below `uri`, such as `data/helpful`; null for all of it."""
     subset: PlaceName | None = None
-    """Only files with this word in their path, as the hub names the configurations of a dataset: `default`, `en`."""
+    """The subset (configuration) that the dataset's card names, such as `default`; without a card files with this word in their path."""
     split: PlaceName | None = None
-    """Only files with this word in their path, such as `train_prefs`; null for those of training."""
+    """The split that the dataset's card names, such as `train_prefs`; without a card files with this word in their path. Null for those
+    of training."""
     columns: Columns | None = None
     """Names of the columns; null where they are known (docs/data-formats.md)."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ser_core.api.serrun import FileSpec
+from ser_core.data.reading.hub.dataset_card import CARD, LONGEST, Subset, default_of, subsets_of
 from ser_core.data.reading.locations import Access, Location, locate
 from ser_core.data.reading.readers import extension_of
 from ser_core.data.reading.rows import DataFile
@@ -54,17 +55,17 @@ def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None
         StoreError: Store or hub cannot be reached.
     """
     location = locate(uri, access, "dataset")
-    chosen, left_out = _one_file_or_shards(uri, location, place)
+    chosen = _one_file_or_shards(uri, location, place)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for name in chosen:
+    for name in chosen.names:
         files.append(DataFile(name, location.fetch(name, folder)))
         alive()
     empty = [file.name for file in files if _size(uri, file) == 0]
     if len(empty) == len(files):
         raise DataError(f"{uri}: {empty[0]} has 0 bytes", reason="DataEmpty", hint="check that the upload or export was complete")
     with_rows = tuple(file for file in files if file.name not in empty)
-    return Source(uri, location.pinned, with_rows, left_out, tuple(_remarks(uri, location, chosen, empty)))
+    return Source(uri, location.pinned, with_rows, chosen.left_out, tuple(_remarks(uri, location, chosen.names, empty)))
 
 
 def _size(uri: str, file: DataFile) -> int:
@@ -87,16 +88,31 @@ def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequenc
         yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
 
 
-def _one_file_or_shards(uri: str, location: Location, place: FileSpec | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    names: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def _one_file_or_shards(uri: str, location: Location, place: FileSpec | None) -> _Chosen:
     names = tuple(location.sizes)
     if len(names) == 1 and uri.rstrip("/").endswith(f"/{names[0]}"):
-        return names, ()
+        return _Chosen(names)
     stray = stray_files(location, names)
-    named = _named(uri, tuple(name for name in names if name not in stray), place)
+    names = tuple(name for name in names if name not in stray)
+    if (place is None or place.path is None) and CARD in names:
+        subsets = subsets_of(location.beginning(CARD, LONGEST))
+        if subsets:
+            return _by_card(uri, tuple(filter(_is_data, names)), subsets, place)
+    return _by_names(uri, names, place)
+
+
+def _by_names(uri: str, names: tuple[str, ...], place: FileSpec | None) -> _Chosen:
+    named = _named(uri, names, place)
     if place is not None and place.path in named:
-        return (place.path,), ()
+        return _Chosen((place.path,))
     if place is not None and place.split is not None:
-        return tuple(name for name in named if _is_data(name)), ()
+        return _Chosen(tuple(name for name in named if _is_data(name)))
     chosen, left_out = choose_train_files(named)
     if not chosen:
         what = (
@@ -106,7 +122,39 @@ def _one_file_or_shards(uri: str, location: Location, place: FileSpec | None) ->
         )
         hint = "name one in data.*.split" if left_out else "name one file, or a folder with .jsonl, .json, .csv or .parquet files"
         raise DataError(f"{uri} holds {what}", reason="DataNotFound", hint=hint)
-    return chosen, left_out
+    return _Chosen(chosen, left_out)
+
+
+def _by_card(uri: str, names: tuple[str, ...], subsets: tuple[Subset, ...], place: FileSpec | None) -> _Chosen:
+    """The files of the subset and split that are meant, as the dataset's card names them."""
+    subset, split = (None, None) if place is None else (place.subset, place.split)
+    one = next((one for one in subsets if one.name == subset), None) if subset else default_of(subsets)
+    if one is None:
+        raise _not_in_card(uri, "subset", subset or "default", [one.name for one in subsets])
+    within = one.files(names)
+    if not one.splits:
+        return _by_names(uri, tuple(within), None if place is None else place.model_copy(update={"subset": None}))
+    wanted = {split} if split else set(_of_training(list(one.splits)))
+    if not wanted or not wanted <= one.splits.keys():
+        raise _not_in_card(uri, "split", split or "train", list(one.splits))
+    found = {name for each in wanted for name in one.files(names, each)}
+    if not found:
+        raise DataError(
+            f"{uri}: no file is as its card names those of the split {', '.join(sorted(wanted))}, but {_some_of(names)}",
+            reason="DataNotFound",
+            hint="name one file or folder in data.*.path: then the card is not used",
+        )
+    return _Chosen(tuple(name for name in names if name in found), () if split else tuple(name for name in within if name not in found))
+
+
+def _not_in_card(uri: str, field: str, value: str, there: Sequence[str]) -> DataError:
+    return DataError(
+        f"{uri} has no {field} {value!r}; its card names {', '.join(there[:20])}", reason="DataNotFound", hint=f"name one in data.*.{field}"
+    )
+
+
+def _some_of(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:5]) or "no data files"
 
 
 def _named(uri: str, names: tuple[str, ...], place: FileSpec | None) -> tuple[str, ...]:
@@ -131,7 +179,7 @@ def _with_word(names: Sequence[str], word: str) -> list[str]:
 
 def _some(uri: str, names: Sequence[str], found: Sequence[str], field: str, value: str) -> tuple[str, ...]:
     if not found:
-        there = ", ".join(sorted(filter(_is_data, names))[:5]) or "no data files"
+        there = _some_of(list(filter(_is_data, names)))
         raise DataError(f"{uri} has no file of the {field} {value!r}, but {there}", reason="DataNotFound", hint=f"correct data.*.{field}")
     return tuple(found)
 
@@ -143,10 +191,15 @@ def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[s
     Files that programs keep for themselves never count: those whose name, or folder's name, begins with a dot or an underscore.
     """
     data = sorted(filter(_is_data, names))
-    words = {name: set(re.split(r"[^a-z]+", name.lower())) for name in data}
-    train = [name for name in data if words[name] & _TRAINING]
-    chosen = train or [name for name in data if not words[name] & _OTHER_SPLITS]
-    return tuple(chosen), tuple(name for name in data if name not in chosen)
+    chosen = set(_of_training(data))
+    return tuple(name for name in data if name in chosen), tuple(name for name in data if name not in chosen)
+
+
+def _of_training(names: Sequence[str]) -> list[str]:
+    """Names with a word of training; where there is none, all but those with a word of another split."""
+    words = {name: set(re.split(r"[^a-z]+", name.lower())) for name in names}
+    train = [name for name in names if words[name] & _TRAINING]
+    return train or [name for name in names if not words[name] & _OTHER_SPLITS]
 
 
 def _is_data(name: str) -> bool:

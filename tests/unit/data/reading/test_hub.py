@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from ser_core.api.serrun import HubSpec, RewardModelSpec, StorageSpec
+from ser_core.api.serrun import FileSpec, HubSpec, RewardModelSpec, StorageSpec
 from ser_core.data.reading.base_model import check_base_model
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import open_source
@@ -20,6 +20,11 @@ FILES = {
         "data/train-00000-of-00002.jsonl": b'{"prompt": "a"}\n',
         "data/train-00001-of-00002.jsonl": b'{"prompt": "b"}\n',
         "data/test-00000-of-00001.jsonl": b'{"prompt": "c"}\n',
+    },
+    "datasets/org/carded": {
+        "README.md": b"---\nconfigs:\n- config_name: judged\n  data_files:\n  - {split: train, path: 'raw/good-*'}\n---\n",
+        "raw/good-1.jsonl": b'{"prompt": "a"}\n',
+        "raw/train.jsonl": b'{"prompt": "b"}\n',
     },
     "models/org/model": {
         "config.json": json.dumps({"model_type": "bert", "max_position_embeddings": 512}).encode(),
@@ -99,6 +104,14 @@ def test_the_train_files_of_a_commit_are_read_and_the_rest_is_named(opened):
     assert [file.path.read_bytes() for file in source.files] == [b'{"prompt": "a"}\n', b'{"prompt": "b"}\n']
     assert source.left_out == ("data/test-00000-of-00001.jsonl",)
     assert source.name_of(source.files[0].name) == "pairs"
+
+
+@pytest.mark.parametrize("subset", [None, "judged"])
+def test_the_files_that_a_datasets_card_names_are_read(endpoint, access, monkeypatch, tmp_path, subset):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    place = FileSpec(uri="hf://org/carded", subset=subset)
+    source = open_source(place.uri, access, tmp_path / "downloads", lambda: None, place)
+    assert [file.name for file in source.files] == ["raw/good-1.jsonl"]
 
 
 @pytest.mark.parametrize(
