@@ -24,6 +24,7 @@ DAY = datetime(2024, 7, 26)
 """What a template takes for today; it is Llama 3's own where nobody says the date."""
 _NOW = re.compile(r"""strftime_now\(\s*(["'])((?:(?!\1)[^\\])*)\1\s*\)""")
 _QUESTION, _ANSWER = "zebra", "giraffe"
+_OTHER_QUESTION = "apple 2"
 _MOST_CHARACTERS = 200_000
 """Length of what a template may make of two words."""
 _FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
@@ -56,6 +57,9 @@ class ChatText:
         length = next(length for length in range(len(ending), -1, -1) if ids[len(ids) - length :] == ending[len(ending) - length :])
         self.after = tuple(ids[len(ids) - length :])
         """Tokens behind the answer."""
+        asked_ids, other_ids = plain_ids(tokenizer, [asked, self.prompt(_OTHER_QUESTION)])
+        self.between = common_ending(asked_ids, other_ids)
+        """Number of tokens between a prompt's text and an answer: the end of its turn, and the header of the answer's."""
         control = {one.number for one in control_tokens(tokenizer).values()}
         self.end: int | None = self.after[0] if self.after and self.after[0] in control else None
         """The control token that ends an answer; None: the template has none there."""
@@ -81,6 +85,12 @@ class ChatText:
                 hint="leave out what it does not take, such as system messages; or set template to reference or custom, which take all",
             ) from error
         return text
+
+
+def common_ending(one: Sequence[int], other: Sequence[int]) -> int:
+    """Number of ids with which both end."""
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return next((length for length, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
 
 
 def chat_text_of(tokenizer: Any) -> ChatText | None:

@@ -4,7 +4,8 @@ Encoders (tokenizers with a CLS and a SEP token) read the two as a text pair. Al
 end-of-sequence token, whose hidden state is scored (`ser_core.learn.compute.reference_text`); or one that a chat template renders
 (`ser_core.learn.compute.chat_text`).
 
-A row that is too long loses the beginning of its prompt first. Only when the answer alone is too long, it loses its end.
+A row that is too long loses the beginning of its prompt first. Only when the answer alone is too long, it loses its end. What a chat
+template puts between the two, the header of the answer's turn, stays in every row.
 """
 
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ class _Frame:
     before: tuple[int, ...]
     between: tuple[int, ...]
     after: tuple[int, ...]
+    asking: int = 0
+    """Tokens at the end of a prompt that stay whatever is cut."""
 
 
 class Encoder:
@@ -69,7 +72,7 @@ class Encoder:
         if form is Form.CHAT:
             self.reads_pairs = False
             text: Any = ChatText(tokenizer)
-            self._frame = _Frame(text.before, (), text.after)
+            self._frame = _Frame(text.before, (), text.after, text.between)
         else:
             self._frame = _pair_frame(tokenizer) if self.reads_pairs else _text_frame(tokenizer)
             text = None if self.reads_pairs else reference_text(tokenizer, self._frame.before, self._frame.after, form)
@@ -124,7 +127,8 @@ class Encoder:
 
     def _row(self, prompt: Tokens, answer: Tokens) -> Row:
         frame = self._frame
-        answer_end = min(len(answer), self._room)
+        asking = min(frame.asking, len(prompt), max(0, self._room - 1))
+        answer_end = min(len(answer), self._room - asking)
         prompt_start = max(0, len(prompt) + answer_end - self._room)
         kept_prompt = len(prompt) - prompt_start
         parts = (frame.before, prompt[prompt_start:], frame.between, answer[:answer_end], frame.after)

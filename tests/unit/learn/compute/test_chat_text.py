@@ -67,6 +67,42 @@ def test_a_row_that_is_too_long_keeps_its_control_tokens_at_both_ends(length, pr
     assert tokens.convert_ids_to_tokens(row.tokens.tolist())[-2:] == ["<|im_end|>", "\n"]
 
 
+HEADER = ["<|im_end|>", "\n", "<|im_start|>", "assistant", "\n"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "kept"),
+    [
+        (" foo" * 30, "good", (" foo" * 4, "good")),
+        (" foo" * 30, " bar" * 30, ("", " bar" * 5)),
+        ("foo", " bar" * 30, ("", " bar" * 5)),
+        ("foo", " bar" * 5, ("", " bar" * 5)),
+    ],
+)
+def test_a_row_that_is_too_long_keeps_the_header_of_the_answers_turn(prompt, answer, kept):
+    tokens = learnt(chat_tokenizer("never"))
+    header = len(tokens.encode("".join(HEADER), add_special_tokens=False))
+    encoder = Encoder(tokens, 1 + 5 + header + 2, Form.CHAT)
+    (row,) = encoder.rows([prompt], [answer])
+    asked, said = tokens.decode(row.tokens[1 : row.second]), tokens.decode(row.tokens[row.second :])
+    assert (asked.replace(" ", ""), said.replace(" ", "")) == (
+        f"{kept[0]}{''.join(HEADER)}".replace(" ", ""),
+        f"{kept[1]}<|im_end|>\n".replace(" ", ""),
+    )
+    assert row.truncated
+
+
+def test_a_header_that_leaves_no_room_is_cut_before_the_answer_is_empty():
+    (row,) = Encoder(learnt(chat_tokenizer("never")), 6, Form.CHAT).rows(["foo"], [" bar" * 30])
+    assert (len(row), len(row) - row.second) == (6, 3)
+
+
+def test_a_template_without_a_header_keeps_what_stands_there():
+    tokens = learnt(chat_tokenizer("never"), "word: {prompt} foo {answer}")
+    (row,) = Encoder(tokens, 7, Form.CHAT).rows(["bar"], [" bad" * 30])
+    assert "foo" in tokens.decode(row.tokens[: row.second])
+
+
 def test_a_policy_is_asked_and_answers_as_the_template_has_it(tokens):
     prompt = render_prompt([Turn(*turn) for turn in TURNS])
     asked = tokens.apply_chat_template(messages(*TURNS), add_generation_prompt=True, return_dict=False)
