@@ -18,22 +18,24 @@ _BASELINE = "baseline.json"
 
 
 class SupervisedProgress(StageWatch):
-    """The `Watch` of a fine-tuning.
+    """The `Watch` of a fine-tuning. A checkpoint holds its state, and a file whose name is the digest of what it learns.
 
     Args:
         context: Shows the progress and keeps the checkpoints.
         total: Number of optimizer steps.
         device: Device of the networks.
+        learns: Digest of the token ids that are learnt (`ser_core.learn.policy.supervised.digest`).
     """
 
-    def __init__(self, context: StageContext, total: int, device: str) -> None:
+    def __init__(self, context: StageContext, total: int, device: str, learns: str) -> None:
         super().__init__(context, device)
         self._total = total
+        self._learnt = f"learnt-{learns}"
         context.reporter.progress(0, total, "steps")
 
     def save(self, state: FineTuningState) -> None:
         """Keep a checkpoint."""
-        self._keep_together(len(state.losses), state.write)
+        self._keep_together(len(state.losses), lambda folder: self._write(state, folder))
 
     def stepped(self, step: int, loss: float) -> None:
         """One more optimizer step is done."""
@@ -41,16 +43,22 @@ class SupervisedProgress(StageWatch):
         self._context.reporter.progress(step, self._total, "steps")
 
     def resume(self) -> FineTuningState | None:
-        """State to go on from; None: there is no checkpoint. All ranks call it together."""
-        self._set_aside_earlier_versions()
+        """State to go on from; None: there is no checkpoint of these token ids. All ranks call it together."""
+        self._set_aside_others()
         files = self._newest()
         return FineTuningState.read(files["state.safetensors"].parent) if files else None
 
-    def _set_aside_earlier_versions(self) -> None:
-        """Up to version 0.1.0 checkpoints of a fine-tuning were pickled, and nothing is unpickled."""
+    def _write(self, state: FineTuningState, folder: Path) -> Mapping[str, Path]:
+        mark = folder / self._learnt
+        mark.write_text("", encoding="ascii")
+        return state.write(folder) | {mark.name: mark}
+
+    def _set_aside_others(self) -> None:
+        """Forget checkpoints that have learnt other token ids, of another template or as an earlier version made them."""
         found = self._context.checkpoints.newest_files()
-        if ranks.anywhere(bool(found) and found != set(FILES), self._device) and self._context.rank == 0:
-            self._context.reporter.event("checkpoint-set-aside", why="an earlier version wrote it; the fine-tuning starts again")
+        if ranks.anywhere(bool(found) and found != {*FILES, self._learnt}, self._device) and self._context.rank == 0:
+            why = "another template or an earlier version made what it has learnt; the fine-tuning starts again"
+            self._context.reporter.event("checkpoint-set-aside", why=why)
             self._context.checkpoints.delete_all()
         ranks.anywhere(False, self._device)  # none looks for a checkpoint before that
 

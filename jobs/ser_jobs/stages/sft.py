@@ -7,7 +7,7 @@ from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
 from ser_core.learn.compute.pretrained import store
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.policy import load_causal
-from ser_core.learn.policy.supervised import count_steps, encode_demonstrations, fine_tune
+from ser_core.learn.policy.supervised import count_steps, digest, encode_demonstrations, fine_tune
 from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.memory_check import kept_in_pieces, refuse_what_does_not_fit
@@ -53,7 +53,7 @@ def body(context: StageContext) -> StageOutput | None:
             prompt_tokens=policy.prompt_tokens,
             answer_tokens=policy.answer_tokens,
         )
-        progress = SupervisedProgress(context, count_steps(len(rows), policy.sft), precision.device)
+        progress = SupervisedProgress(context, count_steps(len(rows), policy.sft), precision.device, digest(rows))
         losses = fine_tune(
             network,
             rows,

@@ -4,6 +4,7 @@ The loss is the negative log-likelihood of the answers' tokens, those of the pro
 as later in PPO. As in the training of a reward model the position in the data is the number of the optimizer step, and dropout is off.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import Sharding
 
 FILES = ("losses.json", "state.safetensors")
-"""Of a checkpoint."""
+"""Of a fine-tuning's state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,14 @@ class FineTuningState:
         """Read what `write` wrote, in all processes (`saved_tensors.open_saved`)."""
         losses = json.loads((folder / "losses.json").read_text(encoding="utf-8"))
         return cls(open_saved(folder, "state.safetensors"), tuple(losses))
+
+
+def digest(rows: Sequence[Demonstration]) -> str:
+    """SHA-256 of the token ids that a fine-tuning reads: another template, tokenizer or length gives another."""
+    found = hashlib.sha256()
+    for row in rows:
+        found.update(json.dumps([row.prompt, row.answer]).encode())
+    return found.hexdigest()
 
 
 class Watch(Protocol):

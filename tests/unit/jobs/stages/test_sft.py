@@ -84,6 +84,17 @@ def test_a_checkpoint_of_an_earlier_version_is_set_aside_and_the_fine_tuning_sta
     assert "checkpoint-set-aside" not in tuning.events.told
 
 
+@pytest.mark.parametrize("changed", [{"template": "custom", "templateText": "ask: {prompt} say: {answer}"}, {"promptTokens": 3}])
+def test_what_was_learnt_in_another_text_is_set_aside_and_the_fine_tuning_starts_again(tuning, changed):
+    with pytest.raises(Interrupted):
+        tuning.run(body, StageKind.SFT, policy=POLICY, stopping=after(tuning, 4))
+
+    tuning.events.shown.clear()
+    tuning.run(body, StageKind.SFT, policy={**POLICY, **changed})
+    assert "checkpoint-set-aside" in tuning.events.told
+    assert [step for step, *_ in tuning.events.shown] == list(range(10))
+
+
 def test_an_adapter_is_stored_beside_a_pointer_to_the_base(tuning, qwen, tmp_path):
     context = tuning.context(StageKind.SFT, policy={**POLICY, "adapter": {"rank": 2, "alpha": 4}})
     output = body(context)
