@@ -18,6 +18,15 @@ class Transient(Exception):
     """An operation failed in a way that may pass. ``args[0]`` says how."""
 
 
+@dataclass(slots=True)
+class Silence:
+    """Operations that share it wait for their store together, once: after one has given up, the others fail like it, at once."""
+
+    since: float | None = None
+    """When the store was first asked in vain; None: it has answered since."""
+    gave_up: StoreError | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Full-jitter exponential backoff below an outer deadline. Clock, sleep and chance are arguments so that tests need no time."""
@@ -31,6 +40,8 @@ class Retry:
     uniform: Callable[[float, float], float] = random.uniform
     retried: Callable[[], None] = lambda: None
     """Told before each further try, in the thread of the caller."""
+    silence: Silence | None = None
+    """Shared with other operations; None: each waits for itself."""
 
     @property
     def try_seconds(self) -> float:
@@ -43,22 +54,31 @@ class Retry:
         Raises:
             StoreError: It still failed at the deadline; the message names ``what``, the tries, the time and the last failure.
         """
-        started, tries = self.clock(), 0
+        silence, tries = self.silence or Silence(), 0
+        if silence.gave_up is not None:
+            raise silence.gave_up
         while True:
             tries += 1
+            started = silence.since = self.clock() if silence.since is None else silence.since
+            answered = True
             try:
                 return operation()
             except Transient as failure:
+                answered = False
                 pause = self.uniform(0, min(self.cap_seconds, self.base_seconds * 2 ** min(tries, 30)))
                 elapsed = self.clock() - started
                 if elapsed + pause > self.deadline_seconds:
-                    raise StoreError(
+                    silence.gave_up = StoreError(
                         f"{what} failed {tries} times in {elapsed:.0f} s: {failure}",
                         reason="StoreUnavailable",
                         hint="check that the store is reachable and healthy; a run continues where it stopped",
-                    ) from failure
+                    )
+                    raise silence.gave_up from failure
                 self.retried()
                 self.sleep(pause)
+            finally:
+                if answered:
+                    silence.since = None
 
 
 def bounded(read: Callable[[], Answer], allowed: Callable[[], float]) -> Answer:

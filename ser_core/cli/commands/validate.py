@@ -4,6 +4,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ from ser_core.cli.views.output import Format, FormatOption, print_data, print_er
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 from ser_core.memory.plan import Models, plans
 from ser_core.memory.words import host_line, memory_line, misfits
+from ser_core.store.retry import Retry, Silence
 
 if TYPE_CHECKING:
     from ser_core.learn.base_models import Tried
@@ -98,8 +100,10 @@ def _chosen(file: Path, place: Place, server: bool, probe: bool | None) -> dict[
 
 
 def _checks_from_here(file: Path) -> dict[str, Callable[[SERRun], Check]]:
+    """Those that ask the store share one deadline: one that falls silent is waited for once."""
+    soon = replace(SOON, silence=Silence())
     takes_over = {"from": check_from} if read_document(file)["spec"].get("from") else {}
-    return takes_over | CHECKS
+    return {name: partial(check, soon=soon) for name, check in (takes_over | CHECKS).items()}
 
 
 def describe(run: SERRun) -> str:
@@ -148,23 +152,23 @@ def _on(nodes: tuple[str, ...]) -> str:
     return f"fits {nodes[0]}{more}" if nodes else "fits no node now"
 
 
-def check_store(run: SERRun) -> Check:
+def check_store(run: SERRun, soon: Retry) -> Check:
     """The store gives the guarantees that commits need: what is written can be read, and of 8 racing writers one wins."""
     from ser_core.store.connect import connect
     from ser_core.store.probe import probe
 
     identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=f"validate-{uuid.uuid4().hex[:8]}")
-    probe(connect(run.spec.storage, SOON), identity)
+    probe(connect(run.spec.storage, soon), identity)
     return Check("store", (f"{run.spec.storage.uri}: can be written, one of 8 racing writers won",))
 
 
-def check_model(run: SERRun) -> Check:
+def check_model(run: SERRun, soon: Retry) -> Check:
     """The base models' files are whole, their weights fit, and transformers can score, or write, with them."""
     from ser_core.data.reading.base_model import check_base_model, check_policy_base
     from ser_core.data.reading.locations import Access
 
     trial = _trial()
-    access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
+    access, policy = Access(run.spec.storage, run.spec.hub, soon), run.spec.policy
     with tempfile.TemporaryDirectory(prefix="ser-validate-") as name:
         folder = Path(name)
         model = check_base_model(run.spec.reward_model, access, folder / "reward")
@@ -203,13 +207,13 @@ def _trial() -> ModuleType:
     return base_models
 
 
-def check_data(run: SERRun) -> Check:
+def check_data(run: SERRun, soon: Retry) -> Check:
     """The data can be read and split."""
     from ser_core.data.preparing.preparation import inspect
     from ser_core.data.preparing.prompts import read_prompts
     from ser_core.data.reading.locations import Access
 
-    access, policy = Access(run.spec.storage, run.spec.hub, SOON), run.spec.policy
+    access, policy = Access(run.spec.storage, run.spec.hub, soon), run.spec.policy
     inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns)
     metrics = inspected.metrics
     lines = [*_data_lines(metrics)]
@@ -266,17 +270,17 @@ def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:
         yield f"dropped {sum(metrics.dropped.values()):,}: {reasons}"
 
 
-def check_from(run: SERRun) -> Check:
+def check_from(run: SERRun, soon: Retry) -> Check:
     """The store holds the run that `spec.from` names. What of it can be taken over is told by the run itself, stage by stage."""
     from ser_core.store.connect import connect
     from ser_core.store.leader import find_leader
 
     identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=f"validate-{uuid.uuid4().hex[:8]}")
-    found = find_leader(connect(run.spec.storage, SOON), identity, run.spec.from_.run if run.spec.from_ else "")
+    found = find_leader(connect(run.spec.storage, soon), identity, run.spec.from_.run if run.spec.from_ else "")
     return Check("from", (f"{found.namespace}/{found.name}, UID {found.uid}",))
 
 
-CHECKS: dict[str, Callable[[SERRun], Check]] = {"store": check_store, "model": check_model, "data": check_data}
+CHECKS: dict[str, Callable[[SERRun, Retry], Check]] = {"store": check_store, "model": check_model, "data": check_data}
 """By name, cheapest first."""
 
 

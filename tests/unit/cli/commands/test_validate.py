@@ -63,6 +63,23 @@ def test_no_check_waits_for_a_silent_store_as_long_as_a_stage_would(ser, serrun,
     }
 
 
+def test_a_silent_store_is_waited_for_once_by_all_checks(ser, serrun, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    waited = []
+    soon = replace(SOON, clock=lambda: sum(waited), sleep=waited.append, uniform=lambda _, longest: longest)
+    monkeypatch.setattr("ser_core.cli.commands.validate.SOON", soon)
+
+    def move(spec):
+        spec["rewardModel"]["base"] = "s3://bucket/model"
+        spec["data"]["source"]["uri"] = "s3://bucket/pairs.jsonl"
+        spec["storage"] = {"uri": "s3://bucket/runs", "endpoint": "http://127.0.0.1:9"}
+
+    ended = ser("validate", serrun(move))
+    assert (ended.code, ended.out.count("failed StoreUnavailable"), ended.err.count("error:")) == (20, 3, 1)
+    assert 0 < sum(waited) <= soon.deadline_seconds
+
+
 def test_all_problems_are_reported_at_once(ser, serrun):
     def break_it(spec):
         spec["rewardModel"]["base"] = "file:///no/such/model"
