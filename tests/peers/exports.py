@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import AutoTokenizer
 from unit.learn.sentencepiece_like import policy as random_policy
 
+from ser_core.api.template import TemplateKind
+from ser_core.data.reading.dialogues import Turn, render_prompt, turns_of
 from ser_core.learn.compute.precision import Precision
-from ser_core.learn.compute.reference_text import Form
+from ser_core.learn.compute.reference_text import form_of
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.scoring import score_rows
@@ -17,6 +20,12 @@ KINDS = ("always", "first", "never")
 """Of tokenizers, as `unit.learn.sentencepiece_like` names them."""
 PROMPTS = ("foo bar?", "What's good?", "a word\n\nof two")
 ANSWERS = ("good word", "it's bad.", "  foo, then\nbar")
+DIALOGUE = render_prompt([Turn("system", "Say foo."), Turn("user", "Is it good?"), Turn("assistant", "bad"), Turn("user", "Human: foo?")])
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for one in messages %}<|{{ one['role'] }}|>\n{{ one['content'] }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+"""That of Zephyr."""
 
 
 @dataclass(frozen=True)
@@ -33,22 +42,36 @@ class Export:
         return self.own.encoder.rows([prompt], [answer])[0].tokens.tolist()
 
 
-def reward_model(base: Path, folder: Path, text: str | None = None) -> Export:
-    load(base, CPU, max_length=200, form=Form.ONE_TEXT if text is None else Form.CHAT, template_text=text).export(folder)
+def reward_model(base: Path, folder: Path, template: TemplateKind = "reference", text: str | None = None) -> Export:
+    load(base, CPU, max_length=200, form=form_of(template), template_text=text).export(folder)
     tell_peers(folder, "rewardModel")
     return Export(folder, load(folder, CPU, max_length=200))
 
 
-def decoder(folder: Path, kind: str, text: str | None = None) -> Export:
-    return reward_model(random_policy(folder / "base", kind), folder / "reward-model", text)
+def decoder(folder: Path, kind: str, template: TemplateKind = "reference", text: str | None = None) -> Export:
+    return reward_model(_base(folder / "base", kind), folder / "reward-model", template, text)
 
 
-def policy(folder: Path, kind: str) -> Path:
-    load_policy(random_policy(folder / "policy-base", kind), CPU).export(folder / "policy")
+def policy(folder: Path, kind: str, template: TemplateKind = "reference") -> Path:
+    load_policy(_base(folder / "policy-base", kind), CPU, template=template).export(folder / "policy")
     tell_peers(folder / "policy", "policy")
     return folder / "policy"
 
 
+def _base(folder: Path, kind: str) -> Path:
+    """A random model with a chat template, which only ``template: chat`` ever sees."""
+    tokens = AutoTokenizer.from_pretrained(random_policy(folder, kind))
+    tokens.chat_template = CHAT_TEMPLATE
+    tokens.save_pretrained(folder)
+    return folder
+
+
 def messages(prompt: str, answer: str | None = None) -> list[dict[str, str]]:
-    said = [{"role": "user", "content": prompt}]
+    """A rendered prompt, and an answer to it, as everybody else writes them."""
+    said = [{"role": turn.role, "content": turn.text} for turn in turns_of(prompt)]
     return said if answer is None else [*said, {"role": "assistant", "content": answer}]
+
+
+def prompt_of(said: list[dict[str, str]]) -> str:
+    """The prompt that `messages` has made these of."""
+    return render_prompt([Turn(one["role"], one["content"]) for one in said])

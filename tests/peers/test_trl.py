@@ -3,7 +3,7 @@
 import statistics
 
 import pytest
-from peers.exports import ANSWERS, KINDS, PROMPTS, decoder, messages, policy
+from peers.exports import ANSWERS, DIALOGUE, KINDS, PROMPTS, decoder, messages, policy, prompt_of
 
 from ser_core.learn.policy.generation import encode_prompts
 
@@ -15,16 +15,27 @@ STILL = {"report_to": "none", "use_cpu": True, "bf16": False, "save_strategy": "
 
 @pytest.fixture(params=[*KINDS, "custom"])
 def export(request, tmp_path):
-    return decoder(tmp_path, "first", "word: {prompt}\nfoo {answer}") if request.param == "custom" else decoder(tmp_path, request.param)
+    custom = request.param == "custom"
+    return decoder(tmp_path, "first", "custom", "word: {prompt}\nfoo {answer}") if custom else decoder(tmp_path, request.param)
 
 
 def test_grpo_trainer_gives_the_scores_of_the_run(export, tmp_path):
+    grpo_gives_the_scores_of_the_run(export, policy(tmp_path, "always"), PROMPTS, tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_grpo_trainer_gives_them_for_dialogues_in_a_chat_template(kind, tmp_path):
+    export, aligned = decoder(tmp_path, kind, "chat"), policy(tmp_path, kind, "chat")
+    grpo_gives_the_scores_of_the_run(export, aligned, (*PROMPTS[:2], DIALOGUE), tmp_path)
+
+
+def grpo_gives_the_scores_of_the_run(export, aligned, asked_for, tmp_path):
     from transformers import AutoTokenizer
 
-    aligned, seen = policy(tmp_path, "always"), []
+    seen = []
 
     def watch(prompts, completions, prompt_ids=None, **_):
-        seen.extend((prompt[0]["content"], answer[0]["content"]) for prompt, answer in zip(prompts, completions, strict=True))
+        seen.extend((prompt_of(prompt), answer[0]["content"]) for prompt, answer in zip(prompts, completions, strict=True))
         return [0.0] * len(prompts)
 
     settings = trl.GRPOConfig(
@@ -34,22 +45,32 @@ def test_grpo_trainer_gives_the_scores_of_the_run(export, tmp_path):
         model=str(aligned),
         reward_funcs=[str(export.folder), watch],
         args=settings,
-        train_dataset=datasets.Dataset.from_list([{"prompt": messages(prompt)} for prompt in PROMPTS * 2]),
+        train_dataset=datasets.Dataset.from_list([{"prompt": messages(prompt)} for prompt in asked_for * 2]),
     )
     trainer.train()
 
     (name,) = (key for key in trainer.state.log_history[0] if key.startswith("rewards/") and key.endswith("/mean") and "watch" not in key)
     assert trainer.state.log_history[0][name] == pytest.approx(statistics.fmean(export.scores(*zip(*seen, strict=True))), abs=1e-5)
     tokens = AutoTokenizer.from_pretrained(aligned)
-    asked = [tokens.apply_chat_template(messages(prompt), add_generation_prompt=True, return_dict=False) for prompt in PROMPTS]
-    assert asked == [list(prompt.tokens) for prompt in encode_prompts(tokens, PROMPTS, tokens=99)]
+    asked = [tokens.apply_chat_template(messages(prompt), add_generation_prompt=True, return_dict=False) for prompt in asked_for]
+    assert asked == [list(prompt.tokens) for prompt in encode_prompts(tokens, asked_for, tokens=99)]
 
 
 @pytest.mark.parametrize("explicit", [True, False])
 def test_reward_trainer_goes_on_from_it_with_the_same_ids(export, tmp_path, explicit):
-    pairs = list(zip(PROMPTS, ANSWERS, ANSWERS[::-1], strict=True))
+    reward_trainer_reads_the_same_ids(export, list(zip(PROMPTS, ANSWERS, ANSWERS[::-1], strict=True)), tmp_path, explicit)
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_reward_trainer_reads_dialogues_in_a_chat_template_with_the_same_ids(kind, tmp_path, explicit):
+    pairs = [(PROMPTS[0], "good", "bad word"), (DIALOGUE, "it's bad.", "foo, then\nbar")]
+    reward_trainer_reads_the_same_ids(decoder(tmp_path, kind, "chat"), pairs, tmp_path, explicit)
+
+
+def reward_trainer_reads_the_same_ids(export, pairs, tmp_path, explicit):
     rows = [
-        {"prompt": messages(prompt), "chosen": messages(prompt, chosen)[1:], "rejected": messages(prompt, rejected)[1:]}
+        {"prompt": messages(prompt), "chosen": messages(prompt, chosen)[-1:], "rejected": messages(prompt, rejected)[-1:]}
         if explicit
         else {"chosen": messages(prompt, chosen), "rejected": messages(prompt, rejected)}
         for prompt, chosen, rejected in pairs
