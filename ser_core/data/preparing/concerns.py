@@ -1,7 +1,8 @@
 """Warnings about data that can be used. Nothing here decides anything."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 SMALL_DEV = 200
 SMALL_SEED = 500
@@ -12,6 +13,31 @@ LABEL_NOISE = 0.3
 SWAPPED = 0.2
 _ENOUGH_PAIRS = 50
 _ENOUGH_REPEATS = 20
+SAME_ANSWER = 0.5
+_ANSWERS_COMPARED = 1000
+
+
+@dataclass(slots=True)
+class Answers:
+    """How often the same text wins or loses, among the first labelled pairs."""
+
+    pairs: int = 0
+    chosen: Counter[int] = field(default_factory=Counter)
+    rejected: Counter[int] = field(default_factory=Counter)
+
+    def add(self, chosen: str, rejected: str) -> None:
+        """Count a labelled pair; of very many the first are enough."""
+        if self.pairs < _ANSWERS_COMPARED:
+            self.pairs += 1
+            self.chosen[hash(chosen)] += 1
+            self.rejected[hash(rejected)] += 1
+
+    def warnings(self) -> Iterator[str]:
+        """One for each side on which most answers are one text."""
+        for side, texts in (("chosen", self.chosen), ("rejected", self.rejected)):
+            most = max(texts.values(), default=0)
+            if self.pairs >= _ENOUGH_REPEATS and most > SAME_ANSWER * self.pairs:
+                yield f"the {side} answer is the same text in {most} of {self.pairs} pairs: a model can know it by heart"
 
 
 def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str]) -> list[str]:

@@ -9,6 +9,8 @@ from itertools import chain, islice
 from typing import Any
 
 from ser_core.api.serrun import Columns
+from ser_core.data.preparing.concerns import Answers
+from ser_core.data.preparing.one_object import refuse_one_object
 from ser_core.data.preparing.spool import PairSpool
 from ser_core.data.preparing.text import digest, is_usable, normal_form, shown
 from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused_questions, scores_contradict
@@ -41,6 +43,7 @@ class Corpus:
     """By part, what its files turned out to be."""
     remarks: Counter[str] = field(default_factory=Counter)
     """Pairs by what is odd about their text; ``longer`` and ``shorter`` count which answer won."""
+    answers: Answers = field(default_factory=Answers)
     notes: set[str] = field(default_factory=set)
     """What was normalised or recognised against its name."""
 
@@ -102,13 +105,25 @@ class PartReader:
         if not sample:
             return str(container) if any_rows else ""
         columns = columns_of(file, container) or tuple(dict.fromkeys(name for row in sample for name in row.fields))
-        layout = find_layout(columns, file.name, self.columns, labels_needed=self.part != "unlabeled")
+        layout = self._layout(file, columns, sample)
         self._check_split_column(columns)
         if self.columns is None:
             refuse_unused_questions(sample, layout, f"data.{self.part}")
+        if any(isinstance(raw, RowError) for raw in _raw_pairs(sample[0], layout)):
+            refuse_one_object(sample)
         self._read_rows(chain(head, rows), layout, file, tally)
         known = f" as of {layout.name}" if layout.name else ""
         return f"{container}, {describe(layout.form, _pairs_of(sample, layout))}{known}"
+
+    def _layout(self, file: DataFile, columns: Iterable[str], sample: list[Row]) -> Layout:
+        try:
+            return find_layout(columns, file.name, self.columns, labels_needed=self.part != "unlabeled")
+        except DataError as error:
+            refuse_one_object(sample)
+            if len(self.source.files) == 1:
+                raise
+            hint = f"{error.hint}; if it is no data, data.{self.part}.path names the file or folder that is"
+            raise DataError(error.message, reason=error.reason, hint=hint) from error
 
     def _check_split_column(self, columns: Iterable[str]) -> None:
         if self.split_by not in ("prompt", "firstTurn", *columns):
@@ -146,8 +161,8 @@ class PartReader:
                     _check_id(row, layout.id, pair.id, ids)
                 betters[labelled.better] += 1
                 self._keep(pair, entry, (name for name in remarks.__slots__ if getattr(remarks, name)))
-        if layout.form is Form.LABELED_ANSWERS:
-            check_labels_vary(betters, file.name, bad_label)
+        if layout.form is Form.LABELED_ANSWERS and not layout.by_scores:
+            check_labels_vary(betters, file.name, bad_label, layout.names)
 
     def _compare_scores(self, row: Row, layout: Layout) -> None:
         contradict = None if layout.form is Form.LABELED_ANSWERS else scores_contradict(row.fields)
@@ -187,6 +202,8 @@ class PartReader:
         self.corpus.spool.append(pair)
         self.corpus.entries.append(entry)
         self.corpus.remarks.update(remarks)
+        if pair.better:
+            self.corpus.answers.add(*((pair.answer_1, pair.answer_2) if pair.better == 1 else (pair.answer_2, pair.answer_1)))
         difference = len(pair.answer_1) - len(pair.answer_2)
         if pair.better and difference != 0:
             self.corpus.remarks["longer" if (difference > 0) == (pair.better == 1) else "shorter"] += 1
@@ -219,7 +236,8 @@ def _pairs_of(rows: Iterable[Row], layout: Layout) -> list[dict[str, Any]]:
 
 def _check_id(row: Row, column: str, pair_id: str, ids: dict[str, str]) -> None:
     name = row.fields.get(column)
-    if name is not None and ids.setdefault(str(name), pair_id) != pair_id:
+    is_missing = name is None or (isinstance(name, float) and math.isnan(name))
+    if not is_missing and ids.setdefault(str(name), pair_id) != pair_id:
         raise DataError(
             f"{row.file}, line {row.line}: {column} {shown(str(name))} belongs to different pairs",
             reason="ConflictingIds",

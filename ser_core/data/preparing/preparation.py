@@ -100,7 +100,7 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
         tally.check(data.max_dropped_fraction)
     entries = [corpus.entries[position] for position in kept]
     groups = connected_groups([entry.id for entry in entries], [(entry.prompt, entry.group) for entry in entries])
-    sides = _sides(data, seed, entries, groups)
+    sides = _sides(data, seed, entries, groups, sum(tally.dropped["Tie"] for tally in corpus.tallies.values()))
     every = {side: _sorted_positions(chosen, entries, kept) for side, chosen in sides.items()}
     positions = {side: [one for one in found if side == "pool" or not corpus.entries[one].is_tie] for side, found in every.items()}
     ties = {side: [one for one in found if side != "pool" and corpus.entries[one].is_tie] for side, found in every.items()}
@@ -152,7 +152,8 @@ def _refuse_leakage(entries: Sequence[Entry], spool: Path) -> None:
         )
 
 
-def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence[Group]) -> dict[str, list[Group]]:
+def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence[Group], tied: int) -> dict[str, list[Group]]:
+    """The groups of each side; ``tied`` counts the ties that were left out before."""
     if data.source is not None:
         sides = assign(groups, {"heldout": data.source.heldout_fraction, "seed": data.source.seed_fraction}, "pool", seed)
     else:
@@ -161,14 +162,19 @@ def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence
     for side, chosen in sides.items():
         count = sum(side == "pool" or not entries[member].is_tie for group in chosen for member in group.members)
         if count < MIN_PAIRS:
-            tied = sum(entry.is_tie for entry in entries)
-            usable = f"{len(entries) - tied} of {len(entries)} usable pairs that are no ties" if tied else f"{len(entries)} usable pairs"
-            raise DataError(
-                f"{side} would have {count} of {usable} in {len(groups)} groups, at least {MIN_PAIRS} are needed",
-                reason="TooFewRows",
-                hint="give more data, other fractions, or a data.source.splitBy that makes smaller groups",
-            )
+            raise _too_few(side, count, entries, tied + sum(entry.is_tie for entry in entries), len(groups))
     return sides
+
+
+def _too_few(side: str, count: int, entries: Sequence[Entry], tied: int, groups: int) -> DataError:
+    labelled = len(entries) - sum(entry.is_tie for entry in entries)
+    usable = f"{labelled} usable pairs" if not tied else f"{labelled} usable pairs that are no ties, besides {tied} ties"
+    more = "give more data, other fractions, or a data.source.splitBy that makes smaller groups"
+    return DataError(
+        f"{side} would have {count} of {usable} in {groups} groups, at least {MIN_PAIRS} are needed",
+        reason="TooFewRows",
+        hint=f"no answer of a tie is better: give pairs with a better answer; or {more}" if tied > labelled else more,
+    )
 
 
 def _groups_of_part(part: str, entries: Sequence[Entry]) -> list[Group]:
@@ -202,6 +208,7 @@ def _metrics(
     warnings += [remark for source in sources.values() for remark in source.remarks]
     warnings += [told for tally in corpus.tallies.values() for told in tally.first_of_each()]
     warnings += text_warnings(corpus.remarks, dropped, corpus.notes)
+    warnings += corpus.answers.warnings()
     warnings += split_warnings(sizes, [len(group.members) for group in groups], split_by)
     warnings += _shared_prompts(corpus.entries)
     if learnt := len(ties["seed"]) + len(ties["dev"]):

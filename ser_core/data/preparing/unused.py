@@ -62,7 +62,11 @@ def _columns(column: str, layout: Layout, field: str, there: Collection[str]) ->
 def scores_contradict(fields: Mapping[str, Any]) -> bool | None:
     """Whether the chosen answer of a row has the lower score; None where there are no scores or they are equal."""
     for names in SCORES:
-        chosen, rejected = (fields.get(name) for name in names)
-        if isinstance(chosen, int | float) and isinstance(rejected, int | float) and chosen != rejected:
-            return bool(chosen < rejected)
+        chosen, rejected = (fields.get(name, "") for name in names)
+        try:
+            one, other = float(chosen), float(rejected)
+        except (TypeError, ValueError):
+            continue
+        if one < other or other < one:
+            return one < other
     return None

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,13 +15,14 @@ _ROWS_AT_ONCE = 8
 """Few: a file may hold one long text once and name it in every row."""
 _BYTES_OF_A_ROW = 8
 """What a row counts at least: one without any value takes no room in a file, but time."""
-_KINDS = {b"PAR1": "parquet", b"ARRO": "arrow", b"\xff\xff\xff\xff": "arrow"}
+COLUMNAR = {b"PAR1": "parquet", b"ARRO": "arrow", b"\xff\xff\xff\xff": "arrow"}
+_NUMBER = {32: pa.int32(), 64: pa.int64()}
 
 
 def columnar_kind(file: DataFile) -> str | None:
     """``parquet`` or ``arrow`` (a file or a stream) by the first bytes; None for text."""
     with file.path.open("rb") as stream:
-        return _KINDS.get(stream.read(4))
+        return COLUMNAR.get(stream.read(4))
 
 
 def column_names(file: DataFile) -> tuple[str, ...]:
@@ -56,14 +57,23 @@ def read_columnar(file: DataFile, position: Position, wanted: Collection[str] | 
 
 def _rows(file: DataFile, batch: pa.RecordBatch, before: int) -> Iterator[Row | BadRow]:
     if batch.nbytes <= MAX_ROW_BYTES:
-        yield from (Row(file.name, before + index, fields) for index, fields in enumerate(batch.to_pylist(), 1))
+        yield from (Row(file.name, before + index, fields) for index, fields in enumerate(_values(batch), 1))
         return
     for index in range(batch.num_rows):
         row = batch.slice(index, 1)
         if row.nbytes > MAX_ROW_BYTES:
             yield BadRow(file.name, before + index + 1, "TooLarge", f"longer than {MAX_ROW_BYTES >> 20} MiB")
         else:
-            yield Row(file.name, before + index + 1, row.to_pylist()[0])
+            yield Row(file.name, before + index + 1, _values(row)[0])
+
+
+def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The fields of every row. Times that Python has no date for are numbers."""
+    try:
+        return list(batch.to_pylist())
+    except (OverflowError, ValueError):
+        columns = [column.view(_NUMBER[column.type.bit_width]) if pa.types.is_temporal(column.type) else column for column in batch.columns]
+        return list(pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pylist())
 
 
 class _Table(Protocol):

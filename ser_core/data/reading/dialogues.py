@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ser_core.data.reading.json_rows import refuse_many_parts
 from ser_core.data.reading.rows import RowError
 
 TURN = "\u2060"
@@ -26,7 +27,12 @@ _ROLES = {
 }
 """What the roles are called elsewhere: ShareGPT, Open Assistant, Gemini."""
 _KEYS = (("role", "content"), ("from", "value"))
-_MESSAGES_AS_TEXT = re.compile(r"\s*\[\s*\{\s*[\"'](?:role|content|from|value)[\"']\s*:")
+_WRAPPED_IN = ("messages", "conversations", "conversation")
+"""Keys of an object that holds nothing but messages."""
+_OBJECTS_AS_TEXT = re.compile(r"\s*\"?\s*(?:\[\s*)?\{(?=.{0,2000}?[\"'](?:role|from)\\?[\"']\s*:)", re.DOTALL)
+_MESSAGES_AS_TEXT = re.compile(r"\s*\"?\[\s*\{\s*\\?[\"'](?:role|content|from|value)\\?[\"']\s*:")
+_MOST_PYTHON = 1 << 20
+"""Longest text that is read as Python, which takes a hundred times its memory."""
 _ANSWER = "\n\nAssistant:"
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
 _ROLE = re.compile(r"(?:\A|(?<=\n\n))(?=(?:System|Human|Assistant):)")
@@ -41,13 +47,18 @@ class Turn(NamedTuple):
 
 
 def is_transcript(text: str) -> bool:
-    """True for an HH dialogue: it begins with ``Human:`` and has an ``Assistant:`` turn."""
-    return text.lstrip().startswith("Human:") and "\n\nAssistant:" in text
+    """True for an HH dialogue: it begins with ``Human:``, or ``System:`` before that, and has an ``Assistant:`` turn."""
+    said = text.lstrip()
+    return said.startswith(("Human:", "System:")) and "\n\nAssistant:" in text and (said[0] == "H" or "\n\nHuman:" in text)
 
 
 def parse_transcript(text: str) -> list[Turn]:
     """Turns of an HH dialogue (`is_transcript`)."""
-    _, *pieces = _HH_TURN.split("\n\n" + text.strip())
+    said = text.strip()
+    if said.startswith("System:"):
+        system, _, rest = said.removeprefix("System:").partition("\n\nHuman:")
+        return [Turn("system", system.strip()), *parse_transcript(f"Human:{rest}")]
+    _, *pieces = _HH_TURN.split("\n\n" + said)
     return [Turn("user" if who == "Human" else "assistant", said.strip()) for who, said in zip(pieces[::2], pieces[1::2], strict=True)]
 
 
@@ -59,7 +70,7 @@ def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
     """
     turns = []
     for message in value:
-        keys = next((keys for keys in _KEYS if isinstance(message, dict) and set(keys) <= message.keys()), None)
+        keys = _keys_of(message) if isinstance(message, dict) else None
         if keys is None:
             raise RowError("NotText", f"{field} has a message without role and content")
         role, content = message[keys[0]], message[keys[1]]
@@ -74,24 +85,58 @@ def _content(field: str, content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        if all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
-            return "".join(part["text"] for part in content)
+        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+        texts = [part for part in parts if isinstance(part, str)]
+        if len(texts) == len(parts):
+            return "".join(texts)
         raise RowError("NotText", f"{field} has a message with a part that is no text")
     raise RowError("NotText", f"{field} has a message whose content is {type(content).__name__}")
 
 
 def messages_in_text(text: str) -> list[Any] | None:
-    """The messages that are written in a text as JSON or as Python writes a list; None for other text."""
-    if _MESSAGES_AS_TEXT.match(text) is None or not text.rstrip().endswith("]"):
+    """The messages that are written in a text as JSON, as Python or as NumPy writes a list; None for other text.
+
+    Raises:
+        RowError: ``NotText``: it begins like messages, and cannot be read; ``TooLarge``.
+    """
+    if _OBJECTS_AS_TEXT.match(text) is None or not text.rstrip().endswith(("]", "}", '"')):
         return None
-    for read in (json.loads, ast.literal_eval):
+    found = messages_in(_read(text.strip()))
+    if found is None and _MESSAGES_AS_TEXT.match(text) and text.rstrip().endswith(("]", ']"')):
+        raise RowError("NotText", f"it begins like messages and is neither a JSON nor a Python list of them: {text.strip()[:40]!r}")
+    return found
+
+
+def messages_in(value: Any) -> list[Any] | None:
+    """A list of messages, one message alone, or an object that holds a list of them, as the list; None for anything else."""
+    if isinstance(value, dict):
+        value = next((value[name] for name in _WRAPPED_IN if name in value), value)
+    if isinstance(value, dict):
+        value = [value]
+    return value if isinstance(value, list) and value and all(map(_is_message, value)) else None
+
+
+def _is_message(value: Any) -> bool:
+    keys = _keys_of(value) if isinstance(value, dict) else None
+    return keys is not None and isinstance(value[keys[0]], str) and isinstance(value[keys[1]], str | list)
+
+
+def _read(text: str) -> Any:
+    """The value that JSON, Python or NumPy has written, also as JSON inside a JSON text; None where none has."""
+    refuse_many_parts(text)
+    python = text if len(text) <= _MOST_PYTHON else ""
+    # NumPy writes its lists without commas; a line break of a text is escaped there, so none of these stands in one.
+    for read, written in ((json.loads, text), (ast.literal_eval, python), (ast.literal_eval, python.replace("}\n {", "},\n {"))):
         try:
-            found = read(text.strip())
+            found = read(written)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        if isinstance(found, list):
-            return found
+        return _read(found) if isinstance(found, str) and len(found) < len(text) else found
     return None
+
+
+def _keys_of(message: dict[str, Any]) -> tuple[str, str] | None:
+    return next((keys for keys in _KEYS if set(keys) <= message.keys()), None)
 
 
 def text_or_turns(field: str, value: str | list[Any]) -> str | list[Turn]:

@@ -14,6 +14,7 @@ transcripts. Optional columns: ``source``, and ``id`` for a row's own name.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -21,6 +22,7 @@ from ser_core.data.reading.dialogues import (
     Turn,
     common_prefix,
     is_transcript,
+    messages_in,
     plain_prompt,
     render_prompt,
     rendered,
@@ -130,7 +132,7 @@ def _value(fields: Mapping[str, Any], name: str) -> Any:
     _refuse_not_finite(name, value)
     if not isinstance(value, str | list | dict):
         raise RowError("NotText", f"{name} is {type(value).__name__}, expected text or messages")
-    return [value] if isinstance(value, dict) else value
+    return (messages_in(value) or [value]) if isinstance(value, dict) else value
 
 
 def _refuse_not_finite(name: str, value: Any) -> None:
@@ -172,6 +174,6 @@ def _label(fields: Mapping[str, Any], *, needed: bool) -> int | None:
     if not needed or value is None or value == "":
         return None
     _refuse_not_finite("better", value)
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or value not in LABELS:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str) or value not in LABELS:
         raise RowError("BadLabel", f"better is {str(value)[:20]!r}, expected 1, 2 or {TIE}")
     return LABELS[value]

@@ -32,7 +32,7 @@ def parse_object(text: str) -> dict[str, Any]:
     Raises:
         RowError: ``MalformedJson``, ``NotAnObject``, ``DuplicateKey`` or ``TooLarge``.
     """
-    _refuse_many_parts(text)
+    refuse_many_parts(text)
     try:
         value = _STRICT.decode(text)
     except json.JSONDecodeError as error:
@@ -44,7 +44,8 @@ def parse_object(text: str) -> dict[str, Any]:
     return _object(value)
 
 
-def _refuse_many_parts(text: str, start: int = 0) -> None:
+def refuse_many_parts(text: str, start: int = 0) -> None:
+    """Raise `RowError` ``TooLarge`` for a JSON text of too many parts."""
     if len(text) - start > MAX_PARTS and sum(text.count(mark, start) for mark in ("{", "[", '":')) > MAX_PARTS:
         raise RowError("TooLarge", f"more than {MAX_PARTS:,} objects, lists and keys")
 
@@ -150,7 +151,7 @@ class _TextWindow:
 
     def _refuse_many_parts(self) -> None:
         try:
-            _refuse_many_parts(self.text, self.start)
+            refuse_many_parts(self.text, self.start)
         except RowError as error:
             raise DataError(
                 f"{self._file.name}, line {self.line}: {error.detail} in one row",

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from ser_core.data.reading.columnar import column_names, columnar_kind, read_columnar
 from ser_core.data.reading.json_rows import parse_object, read_json_array
 from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError
-from ser_core.data.reading.signatures import refuse_other_formats
+from ser_core.data.reading.signatures import HEAD, refuse_inside, refuse_other_formats
 from ser_core.data.reading.streams import Position, compression_of, read_chunks, read_lines, without_bom
 from ser_core.errors import DataError
 
@@ -17,6 +17,7 @@ EXTENSIONS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "c
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _SHORT = {"gzip": ".gz", "zstd": ".zst", None: ""}
 _HEAD_LINES = 20
+_SEPARATED = "write it with commas between the cells, or as .jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,18 @@ def detect(file: DataFile) -> Container:
     refuse_other_formats(file)
     if columnar := columnar_kind(file):
         return Container(columnar, None)
+    refuse_inside(file, next(read_chunks(file, _ignore), b"")[:HEAD])
     compression = compression_of(file)
     lines = islice((line for line in read_lines(file, _ignore, set()) if line is None or line.strip()), _HEAD_LINES)
     first = next(lines, "")
     if first == "":
         return Container("empty", compression)
+    if first is not None and "\r" in first.rstrip("\r"):
+        raise DataError(
+            f"{file.name}, line 1: lines end at CR alone",
+            reason="UnknownFormat",
+            hint="convert the file: tr '\\r' '\\n' < file > converted",
+        )
     promised = extension_of(file.name)[0]
     return Container(_kind_of(first.lstrip() if first is not None else _beginning(file), promised, file), compression)
 
@@ -71,7 +79,7 @@ def _kind_of(start: str, promised: str | None, file: DataFile) -> str:
     raise DataError(
         f"{file.name} is neither JSON Lines, JSON, CSV nor parquet",
         reason="UnknownFormat",
-        hint="accepted: .jsonl, .json and .csv, also as .gz or .zst, and .parquet",
+        hint=_SEPARATED if "\t" in start else "accepted: .jsonl, .json and .csv, also as .gz or .zst, and .parquet",
     )
 
 
@@ -125,6 +133,8 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
             raise DataError(
                 f"{file.name}, line 1: a column name occurs twice: {header}", reason="DuplicateColumn", hint="rename one of them"
             )
+        if len(header) == 1 and ";" in header[0]:
+            raise DataError(f"{file.name}, line 1: no commas, but semicolons", reason="UnknownFormat", hint=_SEPARATED)
         for cells in reader:
             if len(cells) == len(header):
                 yield Row(file.name, reader.line_num, dict(zip(header, cells, strict=True)))

@@ -1,16 +1,18 @@
 """Files that hold no rows as they are: known by their first bytes, each with its own remedy."""
 
+from ser_core.data.reading.columnar import COLUMNAR
 from ser_core.data.reading.rows import DataFile
 from ser_core.errors import DataError
 
+_UNPACK = "unpack it and name the file or folder inside"
 _CONVERT = "write it as .jsonl or .parquet"
 _SIGNATURES = (
     (b"version https://git-lfs", "a Git LFS pointer, not the data", "run git lfs pull where the repository was cloned, then copy it again"),
     (b"\xfd7zXZ\x00", "compressed with xz", "unpack it (xz --decompress), or compress it with gzip or zstd"),
     (b"BZh", "compressed with bzip2", "unpack it (bzip2 --decompress), or compress it with gzip or zstd"),
     (b"\x04\x22\x4d\x18", "compressed with lz4", "unpack it (lz4 --decompress), or compress it with gzip or zstd"),
-    (b"7z\xbc\xaf", "a 7z archive", "unpack it and name the file or folder inside"),
-    (b"Rar!", "a RAR archive", "unpack it and name the file or folder inside"),
+    (b"7z\xbc\xaf", "a 7z archive", _UNPACK),
+    (b"Rar!", "a RAR archive", _UNPACK),
     (b"PK\x03\x04", "a zip archive, such as .zip and .xlsx", "unpack it and name what is inside; write a spreadsheet as .csv or .parquet"),
     (b"PARE", "an encrypted parquet file", "write it without encryption"),
     (b"SQLite format 3", "an SQLite database", _CONVERT),
@@ -27,6 +29,13 @@ _PICKLE = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 _SKIPPABLE = tuple(bytes((number, 0x2A, 0x4D, 0x18)) for number in range(0x50, 0x60))
 
 
+_TAR_AT, _TAR = 257, b"ustar"
+_FEW = 16
+"""A text has fewer bytes of 0 than one of so many."""
+HEAD = 512
+"""Bytes by which a file is known."""
+
+
 def refuse_other_formats(file: DataFile) -> None:
     """Refuse a file whose first bytes say that it is no text and no parquet.
 
@@ -34,10 +43,32 @@ def refuse_other_formats(file: DataFile) -> None:
         DataError: ``UnknownFormat``, with what it is and what to do.
     """
     with file.path.open("rb") as stream:
-        start = stream.read(32)
+        _refuse(file, stream.read(HEAD))
+
+
+def refuse_inside(file: DataFile, start: bytes) -> None:
+    """The same of the first bytes that a compressed file holds, or a plain one that is to be text.
+
+    Raises:
+        DataError: ``UnknownFormat``.
+    """
+    _refuse(file, start)
+    if start.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+        raise _refused(file, "compressed twice", "unpack it once")
+    if start.startswith(tuple(COLUMNAR)):
+        raise _refused(file, "a compressed parquet or Arrow file", "unpack it: these are compressed inside already")
+    if start.count(0) * _FEW > len(start) and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _refused(
+            file, "no text, since it holds many bytes of 0", "write it as .jsonl in UTF-8; of UTF-16: iconv -f UTF-16LE -t UTF-8"
+        )
+
+
+def _refuse(file: DataFile, start: bytes) -> None:
     for signature, what, hint in _SIGNATURES:
         if start.startswith(signature):
             raise _refused(file, what, hint)
+    if start[_TAR_AT:].startswith(_TAR):
+        raise _refused(file, "a tar archive", _UNPACK)
     if start.startswith(_PICKLE):
         raise _refused(file, "a Python pickle, which is never read", _CONVERT)
     if start.startswith(_SKIPPABLE):

@@ -69,7 +69,7 @@ def _given(columns: Columns, present: set[str]) -> Layout | None:
         better = {"better": by_scores(names["score_1"], names["score_2"])(fields)} if scored else {}
         return [renamed(fields, keys) | better]
 
-    return Layout("", frozenset(names.values()), form, pairs, id=names.get("id", ""), weight=weight)
+    return Layout("", frozenset(names.values()), form, pairs, id=names.get("id", ""), weight=weight, by_scores=scored, names=keys)
 
 
 def _weight(names: dict[str, str], present: set[str]) -> Callable[[Fields], float | None] | None:

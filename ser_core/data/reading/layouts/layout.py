@@ -31,6 +31,8 @@ class Layout:
     makes_one_pair: bool = True
     weight: Callable[[Fields], float | None] | None = None
     """How much the row's pair counts beside others; None: all count alike. Raises `RowError`."""
+    by_scores: bool = False
+    """Whether two scores of a row say which answer is better: then it may always be the same one."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Column of the file by column of the form, where the layout does nothing but rename."""
 

@@ -51,6 +51,16 @@ def test_ties_have_a_table_of_their_own_and_stand_in_no_other(prepare, tables, g
     assert ties <= prepared.groups.keys()
 
 
+def test_where_all_pairs_are_ties_the_hint_says_so(refusal, prepare_three, good):
+    rows = labelled(good(40), tied=40)
+    of_one = refusal(rows)
+    with pytest.raises(DataError) as of_three:
+        prepare_three(labelled(good(80)[40:]), labelled(good(120)[80:]), rows)
+    for error in (of_one, of_three.value):
+        assert (error.reason, "40 ties" in error.message) == ("TooFewRows", True)
+    assert of_one.hint.startswith("no answer of a tie is better")
+
+
 def test_without_ties_and_weights_there_is_no_table_of_either(prepare, tables, good):
     assert tables(prepare(labelled(good(200)))).keys() == {"seed.parquet", "dev.parquet", "heldout.parquet", "pool_labels.parquet"}
 

@@ -1,5 +1,7 @@
 """What is not used is told, and the same pair in two forms is the same pair."""
 
+import json
+
 import pytest
 
 from ser_core.data.preparing.prompts import read_prompts
@@ -84,8 +86,10 @@ def test_a_tie_of_the_pool_is_a_pair_without_a_label(prepare_three, good):
     assert (prepared.metrics.pool, prepared.metrics.hidden_labels) == (30, False)
 
 
-def test_scores_that_contradict_the_columns_are_told(prepare, good):
-    warnings = prepare([{**row, "score_chosen": 2.0, "score_rejected": 7.5} for row in good(40)]).metrics.warnings
+@pytest.mark.parametrize("scores", [(2.0, 7.5), ("2.0", "7.5")])
+def test_scores_that_contradict_the_columns_are_told(prepare, good, scores):
+    rows = [{**row, "score_chosen": scores[0], "score_rejected": scores[1]} for row in good(40)]
+    warnings = prepare(rows).metrics.warnings
     assert any("the rejected answer has the higher score in 40 of 40 rows" in warning for warning in warnings)
 
 
@@ -99,3 +103,46 @@ def test_the_hint_for_labels_of_one_side_gives_the_right_pairs(refusal, prepare,
     pairs = read_spool(prepared.spool, range(40))
     chosen = {pair.answer_1 if pair.better == 1 else pair.answer_2 for pair in pairs}
     assert chosen == {row[f"answer_{better}"] for row in rows}
+
+
+def test_the_hint_for_labels_of_one_side_names_the_files_own_columns(refusal, prepare, good):
+    rows = [{"q": row["prompt"], "a": row["chosen"], "b": row["rejected"], "which": 1} for row in good(40)]
+    error = refusal(rows, columns={"prompt": "q", "response_1": "a", "response_2": "b", "better": "which"})
+    assert "columns: {prompt: q, chosen: a, rejected: b}" in error.hint
+
+
+def test_of_two_scores_the_first_may_always_be_higher(prepare, good):
+    rows = [{"q": row["prompt"], "a": row["chosen"], "b": row["rejected"], "x": "4.5", "y": " 1 "} for row in good(40)]
+    columns = {"prompt": "q", "response_1": "a", "response_2": "b", "score_1": "x", "score_2": "y", "weight": "scores"}
+    assert prepare(rows, columns=columns).metrics.dropped == {}
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_an_answer_that_is_nearly_always_the_same_is_told(prepare, good, side):
+    warnings = prepare([{**row, side: "I cannot help."} if number % 4 else row for number, row in enumerate(good(40))]).metrics.warnings
+    assert any(f"the {side} answer is the same text in 30 of 40 pairs" in told for told in warnings)
+    assert not any("same text" in told for told in prepare(good(40)).metrics.warnings)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (lambda rows: {"data": rows}, "whose rows stand in 'data'"),
+        (lambda rows: {name: [row[name] for row in rows] for name in rows[0]}, "whose values are columns"),
+        (lambda rows: {str(number): row for number, row in enumerate(rows)}, "whose values are rows or columns"),
+    ],
+)
+def test_a_file_that_is_one_object_is_told_what_to_write(refusal, good, content, told):
+    error = refusal(json.dumps(content(good(40))).encode(), "pairs.json")
+    assert (error.reason, told in error.message, "lines=True" in error.hint) == ("UnknownFormat", True, True)
+
+
+def test_a_file_of_a_folder_that_is_no_data_can_be_left_out(refusal, prepare, write, good):
+    write(good(40), "some/pairs.jsonl")
+    folder = write(b'{"a": 1}', "some/config.json").parent
+    assert "data.source.path names the file" in refusal(folder).hint
+    assert prepare(folder, path="pairs.jsonl").metrics.rows == 40
+
+
+def test_an_id_that_is_no_number_is_none(prepare, good):
+    assert prepare([{**row, "id": float("nan")} for row in good(40)]).metrics.dropped == {}

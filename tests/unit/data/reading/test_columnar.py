@@ -1,5 +1,7 @@
 """Parquet and Arrow: what is read of them, and that a small file cannot cost much."""
 
+from decimal import Decimal
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -70,3 +72,15 @@ def test_the_columns_of_a_file_without_pairs_are_told(refusal, parquet):
 def test_a_column_that_occurs_twice_is_refused(refusal, tmp_path):
     table = pa.table([["a"], ["b"], ["c"], ["d"]], names=["prompt", "chosen", "rejected", "prompt"])
     assert refusal(arrow(tmp_path / "pairs.arrow", table)).reason == "DuplicateColumn"
+
+
+def test_times_that_python_has_no_date_for_are_read(prepare, parquet, good):
+    late = pa.array([2**55 + number for number in range(40)], pa.timestamp("ms"))
+    assert prepare(parquet({**columns(good(40)), "at": late}), splitBy="at").metrics.rows == 40
+
+
+def test_a_label_that_is_a_decimal_is_a_label(prepare, parquet, good):
+    rows = columns(good(40))
+    labels = pa.array([Decimal(1 + number % 2) for number in range(40)])
+    path = parquet({"prompt": rows["prompt"], "answer_1": rows["chosen"], "answer_2": rows["rejected"], "better": labels})
+    assert prepare(path).metrics.dropped == {}

@@ -1,12 +1,32 @@
 """Files that are no rows are refused for what they are, with a remedy that helps."""
 
 import bz2
+import gzip
+import io
 import lzma
 import pickle
+import tarfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 LINE = b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n'
+
+
+def tar():
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        about = tarfile.TarInfo("pairs.jsonl")
+        about.size = len(LINE)
+        archive.addfile(about, io.BytesIO(LINE))
+    return content.getvalue()
+
+
+def parquet():
+    content = io.BytesIO()
+    pq.write_table(pa.table({"prompt": ["a"]}), content)
+    return content.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -19,9 +39,24 @@ LINE = b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n'
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a Git LFS pointer", "git lfs pull"),
         (pickle.dumps([1]), "a Python pickle", ".jsonl"),
         (b"<!DOCTYPE html><html></html>", "a web page", "download"),
+        (tar(), "a tar archive", "unpack"),
+        (gzip.compress(tar()), "a tar archive", "unpack"),
+        (gzip.compress(gzip.compress(LINE)), "compressed twice", "unpack it once"),
+        (gzip.compress(b"PK\x03\x04rest"), "a zip archive", "unpack"),
+        (gzip.compress(parquet()), "a compressed parquet", "unpack"),
+        (LINE.decode().encode("utf-16-le"), "many bytes of 0", "iconv -f UTF-16LE"),
+        (LINE.replace(b"\n", b"\r") * 3, "lines end at CR alone", "tr '\\r' '\\n'"),
     ],
-    ids=["xz", "bzip2", "zip", "pzstd", "Git LFS pointer", "pickle", "web page"],
+    ids=[
+        *("xz", "bzip2", "zip", "pzstd", "Git LFS pointer", "pickle", "web page", "tar", "tar.gz", "gzip in gzip", "zip in gzip"),
+        *("parquet in gzip", "UTF-16 without a mark", "lines of CR"),
+    ],
 )
 def test_other_files_are_named_with_what_to_do(refusal, content, told, hint):
     error = refusal(content, "pairs.jsonl")
     assert (error.reason, told in error.message, hint in error.hint) == ("UnknownFormat", True, True)
+
+
+@pytest.mark.parametrize(("name", "mark"), [("pairs.csv", ";"), ("pairs.csv", "\t"), ("pairs.tsv", "\t")])
+def test_a_table_without_commas_is_told_so(refusal, name, mark):
+    assert "with commas" in refusal(mark.join(("prompt", "chosen", "rejected")).encode() + b"\na, b; c, d\n", name).hint

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_core.data.reading.dialogues import TURN
+from ser_core.data.reading.dialogues import TURN, unmarked
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.rows import RowError
@@ -241,8 +241,38 @@ def test_the_manual_names_every_set():
         lambda messages: [{"from": {"user": "human", "assistant": "gpt"}[one["role"]], "value": one["content"]} for one in messages],
         lambda messages: [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in messages],
         lambda messages: [{**one, "role": one["role"].capitalize()} for one in messages],
+        lambda messages: [{**one, "content": [one["content"]]} for one in messages],
+        lambda messages: {"messages": messages, "id": 3},
+        lambda messages: json.dumps({"conversations": messages}),
+        lambda messages: json.dumps(json.dumps(messages)),
+        lambda messages: json.dumps([{"id": 1, **one} for one in messages]),
+        lambda messages: f"[{messages[0]!r}\n {messages[1]!r}]",
     ],
-    ids=["JSON text", "Python text", "ShareGPT", "parts", "capitals"],
+    ids=[
+        *("JSON text", "Python text", "ShareGPT", "parts", "capitals", "parts of text", "in an object", "in an object as text"),
+        *("JSON text in JSON text", "another key first", "NumPy's text"),
+    ],
 )
 def test_messages_are_read_in_each_spelling(written):
     assert pairs({"chosen": written([USER, SKY]), "rejected": written([USER, FLOOR])}) == [FIRST]
+
+
+def test_one_message_as_text_is_an_answer():
+    row = {"prompt": "What is up?", "chosen": json.dumps(SKY), "rejected": repr(FLOOR)}
+    assert [(pair.answer_1, pair.answer_2) for pair in pairs(row)] == [(SKY["content"], FLOOR["content"])]
+
+
+@pytest.mark.parametrize("answer", ['{"role": "admin"}', '[{"a": 1}]', "[{role: user}]", '{"role": "user", "content": ...}'])
+def test_what_only_resembles_messages_is_text(answer):
+    assert pairs({"prompt": "Write it.", "chosen": answer, "rejected": "no"})[0].answer_1 == answer
+
+
+def test_what_begins_like_messages_and_cannot_be_read_is_dropped():
+    with pytest.raises(RowError, match="begins like messages"):
+        pairs({"prompt": "a", "chosen": '[{"role": "assistant", "content": "cut "off"}]', "rejected": "b"})
+
+
+def test_a_transcript_may_begin_with_the_system():
+    head = "System: Be brief.\n\nHuman: What is up?\n\nAssistant: "
+    (pair,) = pairs({"chosen": f"{head}the sky", "rejected": f"{head}the floor"})
+    assert (unmarked(pair.prompt), pair.answer_1) == ("System: Be brief.\n\nHuman: What is up?", "the sky")
