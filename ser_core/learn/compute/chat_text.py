@@ -58,12 +58,13 @@ class ChatText:
         self.after = tuple(ids[len(ids) - length :])
         """Tokens behind the answer."""
         asked_ids, other_ids = plain_ids(tokenizer, [asked, self.prompt(_OTHER_QUESTION)])
-        self.between = common_ending(asked_ids, other_ids)
+        learnt = made(tokenizer.chat_template)
+        self.between = common_ending(asked_ids, other_ids) if learnt is None or learnt.form is not Form.CHAT else learnt.between
         """Number of tokens between a prompt's text and an answer: the end of its turn, and the header of the answer's."""
         control = {one.number for one in control_tokens(tokenizer).values()}
         self.end: int | None = self.after[0] if self.after and self.after[0] in control else None
         """The control token that ends an answer; None: the template has none there."""
-        self.template = record(Made(Form.CHAT, len(self.before), len(self.after))) + self._own
+        self.template = record(Made(Form.CHAT, len(self.before), len(self.after), self.between)) + self._own
 
     def prompt(self, prompt: str) -> str:
         """What stands before an answer to a rendered prompt (`ser_core.data.reading.dialogues`)."""

@@ -16,8 +16,10 @@ from typing import Any
 
 from ser_core.api.template import TemplateKind
 
-_MADE = "{{#- Prompt and answer are tokenised as {form}, control tokens: {before} before, {after} after. #}}\n"
-_MADE_PATTERN = re.compile(r"\{#- Prompt and answer are tokenised as ([a-z ]+), control tokens: (\d+) before, (\d+) after\. -?#\}\n")
+_MADE = "{{#- Prompt and answer are tokenised as {form}, control tokens: {before} before, {after} after{between}. #}}\n"
+_MADE_PATTERN = re.compile(
+    r"\{#- Prompt and answer are tokenised as ([a-z ]+), control tokens: (\d+) before, (\d+) after(?:, (\d+) between)?\. -?#\}\n"
+)
 """The line's end goes with the comment where templates are run (Jinja's ``trim_blocks``)."""
 _TEMPLATE = """\
 {%- set speakers = {'system': 'System', 'user': 'Human', 'assistant': 'Assistant'} -%}
@@ -72,17 +74,20 @@ class Made:
     """Control tokens at the beginning of a row."""
     after: int
     """Control tokens at its end."""
+    between: int = 0
+    """Tokens between prompt and answer that stay whatever is cut."""
 
 
 def made(template: Any) -> Made | None:
     """How the ids of a model were made, read off its tokenizer's chat template; None: the template is not from here."""
     found = _MADE_PATTERN.match(template) if isinstance(template, str) else None
-    return Made(Form(found[1]), int(found[2]), int(found[3])) if found else None
+    return Made(Form(found[1]), int(found[2]), int(found[3]), int(found[4] or 0)) if found else None
 
 
 def record(how: Made) -> str:
     """The first line of a template, which renders nothing."""
-    return _MADE.format(form=how.form, before=how.before, after=how.after)
+    between = f", {how.between} between" if how.between else ""
+    return _MADE.format(form=how.form, before=how.before, after=how.after, between=between)
 
 
 def without_record(template: str) -> str:
