@@ -4,7 +4,6 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,7 +102,11 @@ def _checks_from_here(file: Path) -> dict[str, Callable[[SERRun], Check]]:
     """Those that ask the store share one deadline: one that falls silent is waited for once."""
     soon = replace(SOON, silence=Silence())
     takes_over = {"from": check_from} if read_document(file)["spec"].get("from") else {}
-    return {name: partial(check, soon=soon) for name, check in (takes_over | CHECKS).items()}
+    return {name: _within(check, soon) for name, check in (takes_over | CHECKS).items()}
+
+
+def _within(check: Callable[[SERRun, Retry], Check], soon: Retry) -> Callable[[SERRun], Check]:
+    return lambda run: check(run, soon)
 
 
 def describe(run: SERRun) -> str:
