@@ -13,6 +13,11 @@ from controlplane.kueue.process import Kueue, why_not
 NODE = "gpu-node"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests with Kueue come last: their cluster stays until the session ends, and costs processor time as long as it is there."""
+    items.sort(key=lambda item: "queued_place" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """etcd, API server, controllers and scheduler, with one node of 8 GPUs."""
