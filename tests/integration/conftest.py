@@ -1,8 +1,13 @@
-"""A tiny run on real parts: a random BERT, a few hundred separable pairs, a store in a folder."""
+"""A tiny run on real parts: a random BERT, a few hundred separable pairs, a store in a folder.
 
+What imports torch in `ser run` is forked from one process of the session (`warm`), but where a test starts it by `Run.start`.
+"""
+
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,18 +15,26 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ser_core.cli.access.local_executor import SERVER_ENVIRONMENT
+
+WARM = Path(__file__).with_name("warm")
+
 
 @dataclass(frozen=True)
 class Run:
-    """A SERRun file and its store."""
+    """A SERRun file, its store, and where the fork servers of the session are asked for."""
 
     file: Path
     store: Path
+    warm: Path
 
     def ser(self, *arguments, timeout=600):
-        return subprocess.run([sys.executable, "-m", "ser_core.cli.app", *arguments], capture_output=True, text=True, timeout=timeout)
+        """A command of `ser`, whose fork server has imported everything before."""
+        command = [sys.executable, "-P", str(WARM / "ser.py"), str(self.warm), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
 
     def start(self):
+        """`ser run` as a user starts it."""
         command = [sys.executable, "-m", "ser_core.cli.app", "run", str(self.file)]
         # Tests that were started in a shell's background ignore SIGINT, and so would their children.
         heeds_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -41,7 +54,20 @@ class Run:
 
 
 @pytest.fixture(scope="session")
-def make_run(tiny_model, pairs_file):
+def warm():
+    """The socket of the process from which fork servers are forked."""
+    with tempfile.TemporaryDirectory(prefix="ser-warm-") as folder:
+        path = Path(folder, "socket")  # a folder of pytest's may have too long a name for a socket
+        command = [sys.executable, "-P", str(WARM / "server.py"), str(path)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(command, **pipes, env=SERVER_ENVIRONMENT | os.environ, start_new_session=True) as server:
+            assert server.stdout.readline() == b"listening\n"
+            yield path
+            server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def make_run(tiny_model, pairs_file, warm):
     """Makes a run of one loop with a store of its own below a folder; ``edit`` may change the spec."""
 
     def make(folder, edit=lambda spec: None):
@@ -56,15 +82,16 @@ def make_run(tiny_model, pairs_file):
         edit(spec)
         file = folder / "serrun.yaml"
         file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "tiny"}, "spec": spec}))
-        return Run(file, folder / "store")
+        return Run(file, folder / "store", warm)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory, make_run):
-    """A run to which nothing happens, made once."""
+    """A run to which nothing happens, made once, as a user starts it."""
     run = make_run(tmp_path_factory.mktemp("undisturbed"))
-    ended = run.ser("run", str(run.file))
-    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    ended = run.start()
+    said, errors = ended.communicate()
+    assert ended.returncode == 0, said[-2000:] + errors[-2000:]
     return run

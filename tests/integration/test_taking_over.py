@@ -2,11 +2,11 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from integration.conftest import Run
 from integration.test_earlier_version import left  # noqa: F401  a fixture
 from integration.test_kill_at_every_store_operation import Killed, MortalStore, run_once, sigterm_restored  # noqa: F401  a fixture
 
@@ -30,7 +30,7 @@ def follow(leader, name, edit=lambda spec: None, wanted=None):
     edit(document["spec"])
     file = leader.file.with_name(f"{name}.yaml")
     file.write_text(yaml.safe_dump(document))
-    return Run(file, leader.store)
+    return replace(leader, file=file)
 
 
 def manifests(run, name):

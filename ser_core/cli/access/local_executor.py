@@ -27,7 +27,9 @@ from ser_core.errors import NodeDiskFull, SERError, is_disk_full
 from ser_core.loop.deciding.attempt_resources import KILLED
 from ser_core.loop.observed import Action, Leg, ObservedAttempt, StartStage
 
-_SERVER_ENVIRONMENT = {
+SERVER: tuple[str, ...] = (sys.executable, "-m", "ser_jobs.fork_server")
+"""Command line of the server."""
+SERVER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "GOMP_SPINCOUNT": "1000",  # longer spinning made a shared two-core machine 2 to 12 times slower, none a calm one 15 % slower
 }
@@ -73,12 +75,12 @@ class LocalExecutor:
         self._server_log = Path(self._folder.name, "fork-server.log")
         with self._server_log.open("wb") as log:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "ser_jobs.fork_server"],
+                SERVER,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches ser run alone, which then stops the stages in order
-                env=_SERVER_ENVIRONMENT | os.environ,
+                env=SERVER_ENVIRONMENT | os.environ,
             )
         threading.Thread(target=self._listen, daemon=True).start()
         return self
