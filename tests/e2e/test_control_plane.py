@@ -69,12 +69,10 @@ def test_deleting_a_pod_ends_its_process_with_sigterm_and_keeps_its_last_words(w
     work.python("stop", CATCH, env={"OUT": MESSAGE, "READY": "/work/ready"}, **scratch())
     pod = work.pod_in("stop", "Running")
     time.sleep(0.5)  # its handler is there
-    started = time.monotonic()
     work.plane.api().delete(work.path("jobs", "stop"), {"propagationPolicy": "Foreground"})
     last = work.last_seen(pod)
     assert last["status"]["phase"] == "Failed"
     assert (terminated(last)["exitCode"], terminated(last)["message"]) == (143, "saved")
-    assert time.monotonic() - started < 5
 
 
 def test_a_pod_that_the_cluster_takes_away_ends_its_job(work, kubelet):

@@ -98,7 +98,7 @@ def test_what_is_published_is_what_was_made(release, tmp_path):
 def _manifest(address, name, reference):
     accepted = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
     asked = urllib.request.Request(f"http://{address}/v2/{name}/manifests/{reference}", headers={"Accept": accepted})
-    with urllib.request.urlopen(asked, timeout=30) as answer:
+    with urllib.request.urlopen(asked, timeout=60) as answer:
         return json.load(answer)
 
 

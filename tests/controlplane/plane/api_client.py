@@ -40,7 +40,7 @@ class ApiClient:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._certificate = certificate
         self._pool = urllib3.HTTPSConnectionPool(
-            "127.0.0.1", port, maxsize=32, ca_certs=str(certificate), timeout=urllib3.Timeout(connect=10, read=60), retries=False
+            "127.0.0.1", port, maxsize=32, ca_certs=str(certificate), timeout=urllib3.Timeout(connect=60, read=60), retries=False
         )
 
     def get(self, path: str, **query: str) -> Object:

@@ -56,7 +56,7 @@ class OperatorProcess:
             process.send_signal(signal.SIGKILL)
             process.wait()
 
-    def stop(self, seconds: float = 30) -> int | None:
+    def stop(self, seconds: float = 120) -> int | None:
         """SIGTERM; returns the exit code."""
         if self._process is None:
             return None

@@ -84,7 +84,7 @@ class Prometheus:
     def _get(self, path: str, **parameters: object) -> dict[str, Any]:
         url = f"{self.address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise ValueError(f"{parameters['query']}: {error.read().decode()}") from error

@@ -11,7 +11,7 @@ from ser_core.store.file import FileStore
 from ser_core.store.retry import Retry
 from ser_core.store.s3 import S3Store, s3_client
 
-SOON = Retry(deadline_seconds=2, base_seconds=0.01, cap_seconds=0.02)
+PATIENT = Retry(deadline_seconds=60, base_seconds=0.01, cap_seconds=0.02)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ def bucket(s3_endpoint):
 
 @pytest.fixture
 def s3_store(s3_endpoint, bucket):
-    return S3Store(s3_client(s3_endpoint, None, None), bucket, "some/prefix", SOON, part_bytes=5 * 1024 * 1024)
+    return S3Store(s3_client(s3_endpoint, None, None), bucket, "some/prefix", PATIENT, part_bytes=5 * 1024 * 1024)
 
 
 @pytest.fixture(params=["file", "s3"])

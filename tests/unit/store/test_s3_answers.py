@@ -13,6 +13,7 @@ from ser_core.store.retry import Retry
 from ser_core.store.s3 import S3Store, s3_client
 from ser_core.store.s3_answers import Answer, meaning, no_conditional_writes, unanswered
 
+PATIENT = Retry(deadline_seconds=60, base_seconds=0.01, cap_seconds=0.02)
 ONE_SECOND = Retry(deadline_seconds=1, base_seconds=0.01, cap_seconds=0.02)
 NEVER_AGAIN = Retry(sleep=lambda _: pytest.fail("waits for what does not change"))
 
@@ -133,7 +134,7 @@ def test_an_answer_that_does_not_change_is_told_at_once(server, name):
 def test_an_answer_that_may_pass_is_waited_for(server, status, code):
     answers = iter([(status, {}, xml(code) if code else b""), (200, {}, b"")])
     server.answer = lambda: next(answers)
-    opened(server, ONE_SECOND).put("key", b"x")
+    opened(server, PATIENT).put("key", b"x")
     assert server.requests == ["PUT", "PUT"]
 
 

@@ -22,7 +22,7 @@ class SlowStore(FileStore):
         self.gate, self.refuses = threading.Event(), False
 
     def upload(self, key, path):
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         if self.refuses:
             raise StoreError("the store is full", hint="make room")
         super().upload(key, path)

@@ -37,13 +37,13 @@ def test_progress_is_served_while_the_stage_computes(tmp_path, address, host):
     port = free_port()
     with progress_server({"POD_IP": address, "SER_PROGRESS_PORT": str(port)}, log.latest, lambda: b""):
         with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=5)
+            urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=60)
         log.progress(3, 10, "pairs")
         with urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=60) as answer:
             assert json.load(answer) == {"step": 3, "total": 10, "unit": "pairs"}
 
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=5)
+        urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=60)
 
 
 @pytest.mark.parametrize("environment", [{}, {"POD_IP": "203.0.113.1", "SER_PROGRESS_PORT": "9400"}])

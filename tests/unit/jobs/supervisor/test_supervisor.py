@@ -228,7 +228,7 @@ def test_the_supervisor_imports_neither_torch_nor_pydantic():
 @pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
 def test_the_pods_of_a_gang_meet(address):
     port = free_port()
-    meetings = [Meeting("run/0/retrain/1", index, 3, address, port, 20) for index in range(3)]
+    meetings = [Meeting("run/0/retrain/1", index, 3, address, port, 60) for index in range(3)]
     stranger = Meeting("another/0/retrain/1", 1, 3, address, port, 1)
     missing = {}
     threads = [
@@ -238,7 +238,7 @@ def test_the_pods_of_a_gang_meet(address):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join()
 
     assert missing == {0: [], 1: [], 2: [], "stranger": [0]}
 

@@ -55,7 +55,7 @@ def test_an_operator_that_never_saw_anything_can_be_stopped():
     async def start():
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(0.1, stop.set)
-        return await asyncio.wait_for(Engine(Server(10**9), Configuration(), Settings(image="x"))._prime(stop), 10)
+        return await asyncio.wait_for(Engine(Server(10**9), Configuration(), Settings(image="x"))._prime(stop), 60)
 
     assert asyncio.run(start()) is False
 
