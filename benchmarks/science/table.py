@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.science.cells import SEEDS
+from benchmarks.science.cells import SEEDS, cells
 from benchmarks.science.rows import Result
+from benchmarks.science.sets import SETS
 from ser_core.sweep.comparison import compare_arms
 from ser_core.sweep.results import ArmResult, RunResult
 
@@ -22,6 +23,9 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
         for arm in ORDER:
             yield _line(arm, [one for one in found if one.arm == arm], against.get(arm))
         yield f"\n{_missing(found)}\n"
+    planned = dict.fromkeys((cell.data_set, cell.budget) for cell in cells(SETS))
+    absent = [f"{name} at {budget:.0%}" for name, budget in planned if not any((one.data_set, one.budget) == (name, budget) for one in results)]
+    yield f"Not measured yet: {', '.join(absent)}." if absent else "Every set was measured."
 
 
 def _line(arm: str, results: Sequence[Result], difference: str | None) -> str:
@@ -34,7 +38,7 @@ def _line(arm: str, results: Sequence[Result], difference: str | None) -> str:
         *(arm, str(len(results)), f"{mean[0]:.3f}", f"{mean[1]:.3f}"),
         f"{sum(kept) / len(kept):.0f}" if kept else "",
         f"{sum(right) / len(right):.3f}" if right else "",
-        f"{100 * sum(one.length_gap for one in results) / len(results):+.1f}",
+        f"{round(100 * sum(one.length_gap for one in results) / len(results), 1) + 0.0:+.1f}",  # no -0.0
         difference or "",
     )
     return f"| {' | '.join(cells)} |"
@@ -61,5 +65,9 @@ def _run(result: Result) -> RunResult:
 
 def _missing(results: Sequence[Result]) -> str:
     there = {(one.arm, one.seed) for one in results}
-    absent = [f"{arm} of split {', '.join(seeds)}" for arm in ORDER if (seeds := [str(s) for s in SEEDS if (arm, s) not in there])]
-    return f"Missing: {'; '.join(absent)}." if absent else "No cell is missing."
+    arms: dict[str, list[str]] = {}
+    for arm in ORDER:
+        splits = ", ".join(str(seed) for seed in SEEDS if (arm, seed) not in there)
+        arms.setdefault(splits, []).append(arm)
+    told = [f"split {splits} of {'every arm' if len(names) == len(ORDER) else ', '.join(names)}" for splits, names in arms.items() if splits]
+    return f"Missing: {'; '.join(told)}." if told else "No cell is missing."

@@ -1,11 +1,13 @@
 """The ladder's arithmetic; its runs are started by hand (docs/results.md)."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.science.cells import Cell, cells, document
 from benchmarks.science.filters import at_random, oracle
 from benchmarks.science.rows import Result, append_results, read_results
-from benchmarks.science.table import tables
+from benchmarks.science.table import ORDER, tables
 from ser_core.api.serrun import SERRun
 from ser_core.data.tables import Decision
 
@@ -55,9 +57,20 @@ def test_the_table_compares_pair_by_pair_and_names_what_is_missing():
     assert "| paper | 1 | 0.500 | 0.500 |  |  | +0.0 | +25.0 (" in text
     assert "| calibrated | 1 | 0.750 | 0.500 | 10 | 0.800 | +0.0 |  |" in text
     assert "| seed | 1 | 0.500 | 0.500 |  |  | +0.0 |  |" in text  # no split in common
-    assert "seed of split 0, 2, 3, 4" in text
+    assert "Missing: split 0, 2, 3, 4 of seed; split 0, 1, 2, 3, 4 of seedOnly, reference, pseudoLabelOnce, random, oracle, full;" in text
+    assert "Not measured yet: docs-2800 at 15%, ukp at 15%" in text
+
+
+def test_splits_that_every_arm_lacks_are_named_once():
+    found = [result(arm, 0, "01") for arm in ORDER]
+    assert "Missing: split 1, 2, 3, 4 of every arm." in "\n".join(tables(found))
 
 
 @pytest.mark.parametrize("results", [[], [result("seed", 0, "01")]])
 def test_there_may_be_few_results_yet(results):
     assert isinstance("\n".join(tables(results)), str)
+
+
+def test_the_document_holds_the_tables_of_the_committed_results():
+    document = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "\n".join(tables(read_results())) in document
