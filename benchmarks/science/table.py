@@ -24,7 +24,9 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
             yield _line(arm, [one for one in found if one.arm == arm], against.get(arm))
         yield f"\n{_missing(found)}\n"
     planned = dict.fromkeys((cell.data_set, cell.budget) for cell in cells(SETS))
-    absent = [f"{name} at {budget:.0%}" for name, budget in planned if not any((one.data_set, one.budget) == (name, budget) for one in results)]
+    absent = [
+        f"{name} at {budget:.0%}" for name, budget in planned if not any((one.data_set, one.budget) == (name, budget) for one in results)
+    ]
     yield f"Not measured yet: {', '.join(absent)}." if absent else "Every set was measured."
 
 
@@ -69,5 +71,7 @@ def _missing(results: Sequence[Result]) -> str:
     for arm in ORDER:
         splits = ", ".join(str(seed) for seed in SEEDS if (arm, seed) not in there)
         arms.setdefault(splits, []).append(arm)
-    told = [f"split {splits} of {'every arm' if len(names) == len(ORDER) else ', '.join(names)}" for splits, names in arms.items() if splits]
+    told = [
+        f"split {splits} of {'every arm' if len(names) == len(ORDER) else ', '.join(names)}" for splits, names in arms.items() if splits
+    ]
     return f"Missing: {'; '.join(told)}." if told else "No cell is missing."
