@@ -105,6 +105,7 @@ def test_ctrl_c_ends_a_runner_that_only_waits(make_run, tmp_path):
     told = first.communicate()[0]
     assert (second.returncode, first.returncode) == (130, 130)
     assert f"interrupted; to go on: ser run {run.file}" in told
+    assert "set suspend" not in told  # nobody has set that field
 
 
 def test_a_changed_immutable_field_is_refused_by_name(undisturbed):

@@ -3,6 +3,7 @@
 Every reading command starts here.
 """
 
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +39,7 @@ class StoredRun:
     run: SERRun
     storage: StorageSpec
     target: str
-    """What the user named it by, with the options of its cluster; for hints."""
+    """What the user named it by, as a shell reads it, with the options of its cluster; for hints."""
     cluster: Cluster | None = None
     """Where the run lives; None: on this machine."""
 
@@ -78,14 +79,14 @@ def open_run(target: str, place: Place) -> StoredRun:
 
 
 def _local(file: Path) -> StoredRun:
-    wanted = read_serrun(file)
+    wanted, command = read_serrun(file), shlex.quote(str(file))
     name, namespace, storage = wanted.metadata.name, wanted.metadata.namespace, wanted.spec.storage
     run = load_run(connect(storage, SOON), namespace, name)
     folder = folder_of(storage)
     if run is None and folder is not None and not folder.is_dir():
-        hint = f"mount or move it back, if the run was begun; else start it: ser run {file}"
+        hint = f"mount or move it back, if the run was begun; else start it: ser run {command}"
         raise SpecError(f"{storage.uri} does not exist", reason="RunNotFound", hint=hint)
     if run is None:
-        hint = f"start it: ser run {file}; a run on a cluster is read by its name: {name} -n {namespace}"
+        hint = f"start it: ser run {command}; a run on a cluster is read by its name: {name} -n {namespace}"
         raise SpecError(f"{storage.uri} holds no run {namespace}/{name}", reason="RunNotFound", hint=hint)
-    return StoredRun(run, storage, str(file))
+    return StoredRun(run, storage, command)

@@ -27,7 +27,7 @@ def retry(run: Target, namespace: NamespaceOption = None, context: ContextOption
     metadata = stored.run.metadata.model_copy(update={"generation": stored.run.metadata.generation + 1})
     save_run(stored.store, stored.run.model_copy(update={"spec": spec, "metadata": metadata}))
     print(f"{run} reopened")
-    say(f"to go on: ser run {run}")
+    say(f"to go on: ser run {stored.target}")
 
 
 def _more_loops(stored: StoredRun) -> str:

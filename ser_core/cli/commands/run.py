@@ -1,8 +1,10 @@
 """`ser run`: carry a SERRun out on this machine, with the planner and the stages that a cluster uses."""
 
 import os
+import shlex
 import signal
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -23,7 +25,7 @@ from ser_core.cli.views.output import say
 from ser_core.errors import SERError, SpecError
 from ser_core.loop.deciding.faults import SER_RUN_ENDED
 from ser_core.loop.deciding.reopening import reopened
-from ser_core.loop.observed import Observed, ObservedAttempt
+from ser_core.loop.observed import Observed, ObservedAttempt, Plan
 from ser_core.loop.plan import plan
 from ser_core.shown import shown_line
 from ser_core.store.checkpoints import CheckpointStore
@@ -84,7 +86,7 @@ def run_file(path: Path, display: Display) -> int:
     if found is None:
         _tell_of_a_new_folder(wanted)
     with locked(
-        soon, connect(wanted.spec.storage, AT_ONCE), wanted.metadata.namespace, wanted.metadata.name, display.warn, f"ser run {path}"
+        soon, connect(wanted.spec.storage, AT_ONCE), wanted.metadata.namespace, wanted.metadata.name, display.warn, _command(path)
     ) as lock:
         for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
             signal.signal(number, interruption.handle)
@@ -104,7 +106,7 @@ def run_file(path: Path, display: Display) -> int:
 
 def _explain_interruption(run: SERRun, path: Path, saved: SavedRun) -> SERRun:
     """The hint after Ctrl-C. The planner's hint names the field `suspend`, which needs no change here."""
-    status = run.status.model_copy(update={"message": f"interrupted; to go on: ser run {path}"})
+    status = run.status.model_copy(update={"message": f"interrupted; to go on: {_command(path)}"})
     run = run.model_copy(update={"status": status})
     saved.save(run)
     saved.flush()
@@ -137,12 +139,21 @@ def _drive(
             run = run.model_copy(update={"status": planned.status})
             saved.save(run)
         saved.flush()
-        display.show(run, planned)
+        display.show(run, planned if interruption.number is None else _without_hint_of_suspension(planned))
         over = planned.status.has_ended or (planned.status.phase in LEFT_TO_THE_USER and not _live(executor))
         if over and (saved.flush() or interruption.number is not None):
             return run
         for event in executor.wait(_POLL_SECONDS):
             display.stage_event(event)
+
+
+def _command(path: Path) -> str:
+    return f"ser run {shlex.quote(str(path))}"
+
+
+def _without_hint_of_suspension(planned: Plan) -> Plan:
+    """After Ctrl-C the planner's event names the field `suspend`, which nobody has set."""
+    return replace(planned, events=tuple(event for event in planned.events if event.reason != Phase.SUSPENDED))
 
 
 def _suspended(run: SERRun) -> SERRun:

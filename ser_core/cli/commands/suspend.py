@@ -29,7 +29,9 @@ def _set(target: str, place: Place, *, suspend: bool) -> None:
     run, cluster = stored.run, stored.cluster
     if cluster is None:
         how = (
-            "press Ctrl-C in its ser run, or write suspend: true into the file" if suspend else f"ser run {target} goes on where it stopped"
+            "press Ctrl-C in its ser run, or write suspend: true into the file"
+            if suspend
+            else f"ser run {stored.target} goes on where it stopped"
         )
         raise SpecError(f"{target} is a run of this machine, and no operator carries it out", reason="NotOnACluster", hint=how)
     if run.status.has_ended:

@@ -1,6 +1,7 @@
 """`ser validate`: all problems at once, and nothing left behind."""
 
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,12 @@ def test_a_good_run_is_ready(ser, serrun, tmp_path):
     assert ended.out.endswith(f"ready: ser run {file}\n")
     assert "61 rows" in ended.out
     assert "dropped 1: EmptyAnswer 1" in ended.out
+
+
+def test_the_command_that_it_prints_can_be_pasted_into_a_shell(ser, serrun, tmp_path):
+    file = serrun().rename(tmp_path / "my run's.yaml")
+    command = ser("validate", file).out.splitlines()[-1].removeprefix("ready: ")
+    assert shlex.split(command) == ["ser", "run", str(file)]
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
 
 
