@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 from ser_core.api.serrun import Columns
 from ser_core.data.preparing.concerns import Answers
 from ser_core.data.preparing.one_object import refuse_one_object
+from ser_core.data.preparing.one_sided import check_labels_vary
 from ser_core.data.preparing.spool import PairSpool
 from ser_core.data.preparing.text import digest, is_usable, normal_form, shown
 from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused_questions, scores_contradict
-from ser_core.data.preparing.validation import Entry, Pair, Tally, check_labels_vary, check_pair
+from ser_core.data.preparing.validation import Entry, Pair, Tally, check_pair
 from ser_core.data.reading.dialogues import first_user_turn
 from ser_core.data.reading.formats import Form, RawPair, describe
 from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, read_pairs
@@ -111,7 +112,7 @@ class PartReader:
             refuse_unused_questions(sample, layout, f"data.{self.part}")
         if any(isinstance(raw, RowError) for raw in _raw_pairs(sample[0], layout)):
             refuse_one_object(sample)
-        self._read_rows(chain(head, rows), layout, file, tally)
+        self._read_rows(chain(head, rows), layout, file, tally, columns)
         known = f" as of {layout.name}" if layout.name else ""
         return f"{container}, {describe(layout.form, _pairs_of(sample, layout))}{known}"
 
@@ -134,7 +135,7 @@ class PartReader:
                 hint="name one of these, prompt or firstTurn",
             )
 
-    def _read_rows(self, rows: Iterable[Row | BadRow], layout: Layout, file: DataFile, tally: Tally) -> None:
+    def _read_rows(self, rows: Iterable[Row | BadRow], layout: Layout, file: DataFile, tally: Tally, columns: Collection[str]) -> None:
         default_source = self.source.name_of(file.name)
         betters: Counter[int | None] = Counter()
         ids: dict[str, str] = {}
@@ -155,6 +156,7 @@ class PartReader:
                 except RowError as error:
                     dropped = error.at(row.file, row.line)
                     bad_label = bad_label or (dropped if dropped.reason == "BadLabel" else None)
+                    betters[0] += dropped.reason == "Tie"
                     tally.drop(dropped)
                     continue
                 if layout.makes_one_pair:
@@ -162,7 +164,7 @@ class PartReader:
                 betters[labelled.better] += 1
                 self._keep(pair, entry, (name for name in remarks.__slots__ if getattr(remarks, name)))
         if layout.form is Form.LABELED_ANSWERS and not layout.by_scores:
-            check_labels_vary(betters, file.name, bad_label, layout.names)
+            check_labels_vary(betters, file.name, bad_label, layout.names, columns, f"data.{self.part}")
 
     def _compare_scores(self, row: Row, layout: Layout) -> None:
         contradict = None if layout.form is Form.LABELED_ANSWERS else scores_contradict(row.fields)

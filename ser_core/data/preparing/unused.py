@@ -7,6 +7,7 @@ from ser_core.data.preparing.text import normal_form, shown
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs
 from ser_core.data.reading.layouts.layout import Layout
+from ser_core.data.reading.layouts.writing import columns_line, keys_of
 from ser_core.data.reading.rows import Row, RowError
 from ser_core.errors import DataError
 
@@ -14,7 +15,6 @@ QUESTIONS = ("question", "instruction", "input", "query", "system", "system_prom
 """Columns of this name hold a part of what the answers answer."""
 SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen-rating", "rejected-rating"))
 """Columns that say how good the two answers are, as public sets name them."""
-_KEYS = {"answer_1": "response_1", "answer_2": "response_2"}
 LOOKED_AT = frozenset({*QUESTIONS, *(name for names in SCORES for name in names)})
 
 
@@ -51,12 +51,12 @@ def _columns(column: str, layout: Layout, field: str, there: Collection[str]) ->
     """What to write so that the column is used as prompt or system message; without it where there is another prompt."""
     if not layout.names:
         return f"write {field}.columns, with the keys that docs/data-formats.md lists"
-    keys = {_KEYS.get(name, name): own for name, own in layout.names.items() if own in there}
+    keys = keys_of(layout.names, there)
     if column.startswith("system"):
         keys["system"] = column
     elif layout.form is Form.IMPLICIT:
         keys = {"prompt": column} | keys
-    return f"{field}.columns: {{{', '.join(f'{key}: {own}' for key, own in keys.items())}}}"
+    return columns_line(field, keys)
 
 
 def scores_contradict(fields: Mapping[str, Any]) -> bool | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ser_core.data.preparing.text import clean, clean_prompt, digest, holds_secrets, holds_special_tokens, is_usable, normal_form
@@ -172,33 +172,3 @@ def drop_repeats(entries: Sequence[Entry], tallies: dict[str, Tally]) -> list[in
 
 def _drop(entry: Entry, reason: str, detail: str, tallies: dict[str, Tally]) -> None:
     tallies[entry.part].drop(BadRow(entry.file, entry.line, reason, detail))
-
-
-def check_labels_vary(counts: Counter[int | None], name: str, bad_label: BadRow | None, columns: Mapping[str, str]) -> None:
-    """Refuse a labelled file in which the same side always wins: the label column then says nothing.
-
-    Args:
-        counts: Rows by the value of ``better``.
-        name: Name of the file.
-        bad_label: Its first row whose label is neither 1 nor 2; then that is the reason, as where the labels are 0 and 1.
-        columns: Of the file, by column of the form.
-
-    Raises:
-        DataError: ``OneSidedLabels`` or ``BadLabel``.
-    """
-    labelled = counts[1] + counts[2]
-    if labelled >= 20 and (counts[1] == 0 or counts[2] == 0):
-        if bad_label is not None:
-            raise DataError(
-                f"{bad_label.file}, line {bad_label.line}: {bad_label.detail}; all other labels are {1 if counts[1] else 2}",
-                reason="BadLabel",
-                hint="write better as 1 where answer_1 is the better answer, and as 2 where answer_2 is",
-            )
-        side = 1 if counts[1] else 2
-        prompt, better, worse = (columns.get(key, key) for key in ("prompt", f"answer_{side}", f"answer_{3 - side}"))
-        raise DataError(
-            f"{name}: better is {side} in all {labelled} labelled rows",
-            reason="OneSidedLabels",
-            hint=f"check the export; if {better} is always the better one, write columns: "
-            f"{{prompt: {prompt}, chosen: {better}, rejected: {worse}}}",
-        )

@@ -21,9 +21,15 @@ def recognise(names: Collection[str]) -> Recognised:
     Args:
         names: Of all files, relative to the model's URI.
     """
-    for found in (_adapter(names), _one_file(names), _subfolder(names), _training_state(names), _weights_of_others(names)):
+    for found in (_adapter(names), _one_file(names), _subfolder(names), _training_state(names)):
         if found is not None:
             return found
+    if "config.json" not in names and (WEIGHTS in names or INDEX in names):
+        return Recognised(
+            "weights but no config.json", "copy config.json from where the model is; save_pretrained writes it beside the weights"
+        )
+    if (found := _weights_of_others(names)) is not None:
+        return found
     if "config.json" in names:
         return Recognised("no weights", f"copy the model again, with {WEIGHTS} or {INDEX} and its shards")
     return Recognised("no config.json", "name the folder of a transformers model")

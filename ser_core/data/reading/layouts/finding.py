@@ -12,7 +12,9 @@ from ser_core.errors import DataError
 
 
 def _form_itself(form: Form) -> Layout:
-    return Layout("", frozenset(COLUMNS[form]), form, lambda fields: [dict(fields)], names={name: name for name in COLUMNS[form]})
+    return Layout(
+        "", frozenset(COLUMNS[form]), form, lambda fields: [dict(fields)], names={name: name for name in (*COLUMNS[form], "system")}
+    )
 
 
 _LAYOUTS = (*KNOWN, *map(_form_itself, Form))

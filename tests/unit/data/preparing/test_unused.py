@@ -5,7 +5,6 @@ import json
 import pytest
 
 from ser_core.data.preparing.prompts import read_prompts
-from ser_core.data.preparing.spool import read_spool
 
 
 def without_prompt(rows):
@@ -91,24 +90,6 @@ def test_scores_that_contradict_the_columns_are_told(prepare, good, scores):
     rows = [{**row, "score_chosen": scores[0], "score_rejected": scores[1]} for row in good(40)]
     warnings = prepare(rows).metrics.warnings
     assert any("the rejected answer has the higher score in 40 of 40 rows" in warning for warning in warnings)
-
-
-@pytest.mark.parametrize(("better", "hint"), [(1, "chosen: answer_1, rejected: answer_2"), (2, "chosen: answer_2, rejected: answer_1")])
-def test_the_hint_for_labels_of_one_side_gives_the_right_pairs(refusal, prepare, good, better, hint):
-    rows = [{"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"], "better": better} for row in good(40)]
-    error = refusal(rows)
-    assert (error.reason, hint in error.hint) == ("OneSidedLabels", True)
-    columns = dict(part.split(": ") for part in error.hint.split("{")[1].rstrip("}").split(", "))
-    prepared = prepare(rows, columns=columns)
-    pairs = read_spool(prepared.spool, range(40))
-    chosen = {pair.answer_1 if pair.better == 1 else pair.answer_2 for pair in pairs}
-    assert chosen == {row[f"answer_{better}"] for row in rows}
-
-
-def test_the_hint_for_labels_of_one_side_names_the_files_own_columns(refusal, prepare, good):
-    rows = [{"q": row["prompt"], "a": row["chosen"], "b": row["rejected"], "which": 1} for row in good(40)]
-    error = refusal(rows, columns={"prompt": "q", "response_1": "a", "response_2": "b", "better": "which"})
-    assert "columns: {prompt: q, chosen: a, rejected: b}" in error.hint
 
 
 def test_of_two_scores_the_first_may_always_be_higher(prepare, good):

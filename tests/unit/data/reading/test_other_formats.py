@@ -27,6 +27,8 @@ from ser_core.data.reading.other_formats import recognise
         (["config.json", "model.onnx"], "only weights of another framework (model.onnx)", "safetensors"),
         (["config.json", "pytorch_lora.safetensors"], "neither model.safetensors nor", "rename"),
         (["config.json", "tokenizer.json"], "no weights", "copy the model again"),
+        (["model.safetensors", "tokenizer.json"], "weights but no config.json", "copy config.json"),
+        (["model.safetensors.index.json", "model-1.safetensors"], "weights but no config.json", "copy config.json"),
         (["README.md"], "one file alone, README.md", "name the folder"),
         (["README.md", "LICENSE"], "no config.json", "name the folder"),
     ],
