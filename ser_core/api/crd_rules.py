@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ser_core.api.immutability import MUTABLE
-from ser_core.api.serrun import LoopSpec, ResourcesSpec, SERRunSpec, TrainingSpec
+from ser_core.api.serrun import COLUMN_PAIRS, LoopSpec, ResourcesSpec, SERRunSpec, TrainingSpec, pair_wanted
 from ser_core.api.template import ANSWER, MISPLACED, MISSING, PROMPT
 
 Schema = dict[str, Any]
@@ -27,6 +27,7 @@ def add_rules(schema: Schema) -> None:
         "spec": [*_spec_rules(), *_output_rules()],
         "spec.data": [_one_way_rule()],
         "spec.data.source": [_pool_rule()],
+        **{f"spec.data.{name}.columns": _pairs_rules() for name in ("source", *_DATA_FILES)},
         "spec.rewardModel": _template_rules(),
         "spec.policy": [*_answers_rules(), *_template_rules()],
         "spec.training": _training_rules(),
@@ -51,6 +52,10 @@ def _pool_rule() -> Schema:
     values = "'seedFraction %s + heldoutFraction %s leaves no pool: keep the sum below 1'.format([self.seedFraction, self.heldoutFraction])"
     rule = "self.seedFraction + self.heldoutFraction < 1.0"
     return {"rule": rule, "message": message, "messageExpression": values, "fieldPath": ".seedFraction"}
+
+
+def _pairs_rules() -> list[Schema]:
+    return [{"rule": f"has(self.{pair[0]}) == has(self.{pair[1]})", "message": pair_wanted(pair)} for pair in COLUMN_PAIRS]
 
 
 def _one_way_rule() -> Schema:

@@ -6,12 +6,13 @@ Bounds and cross-field rules stand here once; ``ser_core.api.crd`` turns them in
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.amounts import Cpus, Duration, Memory, Pause
 from ser_core.api.forms import (
     LABEL_KEYS,
+    NEW,
     DataKey,
     Endpoint,
     LabelKey,
@@ -97,6 +98,15 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 PlaceName = Annotated[str, Field(min_length=1, max_length=500)]
 
 
+COLUMN_PAIRS = (("chosen", "rejected"), ("response_1", "response_2"), ("score_1", "score_2"))
+"""Keys of `Columns` of which one says nothing without the other."""
+
+
+def pair_wanted(pair: tuple[str, str]) -> str:
+    """What is said where one of two keys that go together is missing."""
+    return f"{pair[0]} and {pair[1]} go together: name both"
+
+
 class Columns(Model):
     """Which column of the data holds what, where the names are others than those of docs/data-formats.md. Other columns are ignored.
 
@@ -125,6 +135,13 @@ class Columns(Model):
     word `scores`, if no column is called so: the difference of the two."""
     id: ColumnName | None = None
     """The row's own name, which must not name two different pairs."""
+
+    @model_validator(mode="after")
+    def _both_of_a_pair(self, info: ValidationInfo) -> Self:
+        for pair in COLUMN_PAIRS if info.context == NEW else ():
+            if len([name for name in pair if getattr(self, name) is None]) == 1:
+                raise ValueError(pair_wanted(pair))
+        return self
 
 
 class FileSpec(Model):

@@ -90,6 +90,8 @@ BAD = [
         0.95,
         "Invalid value: seedFraction 0.95 + heldoutFraction 0.1 leaves no pool: keep the sum below 1",
     ),
+    (4, "spec.data.source.columns", {"rejected": "a"}, "Invalid value: chosen and rejected go together: name both"),
+    (4, "spec.data.source.columns", {"score_1": "a", "better": "b"}, "Invalid value: score_1 and score_2 go together: name both"),
     (4, "spec.data.seed", {"uri": "hf://a/b"}, "spec.data: " + ONE_WAY),
     (4, "spec.data", {}, ONE_WAY),
     (4, "spec.data", {"seed": THREE["seed"]}, ONE_WAY),

@@ -5,6 +5,7 @@ from e2e.serruns import GOOD, collection, merged, nested
 from unit.api.test_crd import SPEC_NODES
 
 from controlplane.cluster import ApiError
+from ser_core.api.serrun import COLUMN_PAIRS
 
 IMMUTABLE = {
     "rewardModel.base": ("hf://a/b", "hf://a/c"),
@@ -168,12 +169,18 @@ def test_an_immutable_field_cannot_be_changed(full, path):
     assert error.value.message == refused(part_of(path))
 
 
-def refusal(path, error, also):
-    """The message. For the field ``also`` without what rloo compares: rloo needs answersPerPrompt, so the server has a second reason."""
-    if path != also:
+ALONE = {f"data.source.columns.{key}": ("data.source.columns", "go together: name both") for pair in COLUMN_PAIRS for key in pair}
+"""Fields that need another one: without it the server has a second reason, of which part and text are told here."""
+RLOO = ("policy.answersPerPrompt", "leaves advantage rloo no answer to compare with")
+
+
+def refusal(path, error, alone):
+    """The first reason of the message, after a check of the second one that a field has ``alone``."""
+    if path not in alone:
         return error.value.message
-    first, _, second = error.value.message.replace("invalid: [", "invalid: ").partition(", spec.policy.answersPerPrompt: ")
-    assert "leaves advantage rloo no answer to compare with" in second
+    part, text = alone[path]
+    first, _, second = error.value.message.replace("invalid: [", "invalid: ").partition(f", spec.{part}: ")
+    assert text in second
     return first
 
 
@@ -181,7 +188,7 @@ def refusal(path, error, also):
 def test_an_immutable_field_cannot_be_added(bare, path):
     with pytest.raises(ApiError) as error:
         bare({"spec": merged(nested(POLICY, "hf://a/b") if path.startswith("policy.") else {}, nested(path, IMMUTABLE[path][0]))})
-    assert refusal(path, error, also="policy.advantage") == refused(part_of(path))
+    assert refusal(path, error, {**ALONE, "policy.advantage": RLOO}) == refused(part_of(path))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +199,7 @@ def test_an_immutable_field_cannot_be_added(bare, path):
 def test_an_immutable_field_cannot_be_removed(full, path):
     with pytest.raises(ApiError) as error:
         full({"spec": nested(path, None)})
-    assert refusal(path, error, also="policy.answersPerPrompt") == refused(part_of(path))
+    assert refusal(path, error, {**ALONE, "policy.answersPerPrompt": RLOO}) == refused(part_of(path))
 
 
 @pytest.mark.parametrize("path", MUTABLE)

@@ -27,6 +27,8 @@ from ser_core.errors import DataError
 
 SAMPLE_ROWS = 100
 """Rows from which the columns of a file are learnt."""
+_NEEDED_ROWS = {"source": 8, "seed": 4, "unlabeled": 2, "heldout": 2}
+"""Two for each of the parts that are split from it."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class PartReader:
         Raises:
             DataError: A file cannot be read, its columns are unknown, or too many rows are unusable.
         """
-        tally = self.corpus.tallies.setdefault(self.part, Tally(f"data.{self.part}"))
+        tally = self.corpus.tallies.setdefault(self.part, Tally(f"data.{self.part}", _NEEDED_ROWS[self.part]))
         kinds: Counter[str] = Counter()
         done = 0
         for file in self.source.files:

@@ -9,7 +9,7 @@ from ser_core.data.preparing.text import clean, clean_prompt, is_usable, normal_
 from ser_core.data.preparing.validation import Tally
 from ser_core.data.reading.dialogues import prompt_alone
 from ser_core.data.reading.locations import Access
-from ser_core.data.reading.readers import detect, read_rows
+from ser_core.data.reading.readers import columns_of, detect, read_rows
 from ser_core.data.reading.rows import BadRow, Row, RowError
 from ser_core.data.reading.sources import Source, open_source
 from ser_core.errors import DataError
@@ -54,10 +54,10 @@ def read_prompts(
     source = _open(uri, access, folder, alive)
     tally = Tally("policy.prompts")
     kept = {normal_form(prompt): "" for prompt in heldout}
-    for row in _rows(source, alive):
+    for row, columns in _rows(source, alive):
         tally.rows += 1
         try:
-            text = _prompt(row, turns)
+            text = _prompt(row, columns, turns)
             normal = normal_form(text)
             _check_new(normal, kept)
         except RowError as error:
@@ -79,17 +79,22 @@ def _open(uri: str, access: Access, folder: Path, alive: Callable[[], None]) -> 
         raise DataError(f"policy.prompts.uri: {error.message}", reason=error.reason, hint=error.hint) from error
 
 
-def _rows(source: Source, alive: Callable[[], None]) -> Iterator[Row | BadRow]:
+def _rows(source: Source, alive: Callable[[], None]) -> Iterator[tuple[Row | BadRow, Collection[str]]]:
+    """Each row with the columns that it has."""
     for file in source.files:
-        yield from read_rows(file, detect(file), lambda _: alive(), set(), ("prompt",))
+        container = detect(file)
+        columns = columns_of(file, container)
+        for row in read_rows(file, container, lambda _: alive(), set(), ("prompt",)):
+            yield row, columns or (row.fields if isinstance(row, Row) else ())
 
 
-def _prompt(row: Row | BadRow, turns: bool) -> str:
+def _prompt(row: Row | BadRow, columns: Collection[str], turns: bool) -> str:
     if isinstance(row, BadRow):
         raise RowError(row.reason, row.detail)
     value = row.fields.get("prompt")
     if not isinstance(value, str | list):
-        raise RowError("NoPrompt", "it has no column prompt with text or messages")
+        there = f", but the columns {', '.join(map(repr, list(columns)[:20]))}" if columns and "prompt" not in columns else ""
+        raise RowError("NoPrompt", f"it has no column prompt with text or messages{there}")
     text = (clean_prompt if turns else clean)(prompt_alone(value))
     if not text or not is_usable(text):
         raise RowError("UnusableText", "prompt is empty, or holds a NUL or a lone surrogate")

@@ -16,7 +16,12 @@ MAX_MALFORMED_FRACTION = 0.001
 REPEATS = frozenset({"Duplicate", "HeldOut", "Tie", "OtherSplit", "SeveralTurns", "NoRanking"})
 """Drops for which nothing is wrong with the row: they do not count towards data.maxDroppedFraction."""
 
-
+_REPAIRS = {
+    "BadLabel": "write the labels that are expected, such as 1, 2 or tie in better; or name the column of the better answers and that of "
+    "the worse ones as chosen and rejected in {part}.columns",
+    "NoPrompt": "rename the column with the prompts to prompt",
+}
+"""What to do about the rows that are dropped for a reason, where it is more than to repair them."""
 _OWN_MARKERS = re.compile(r"\n\n(?:Human|Assistant|System):")
 """Those that a prompt of several turns is rendered with."""
 
@@ -83,6 +88,8 @@ class Tally:
     """Rows read and dropped from one field's data."""
 
     part: str
+    needed: int = 1
+    """Rows with which the part could be used at all."""
     rows: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     first: dict[str, BadRow] = field(default_factory=dict)
@@ -115,7 +122,12 @@ class Tally:
         if unusable > max_fraction * self.rows:
             reason = max((name for name in self.dropped if name not in REPEATS), key=lambda name: (self.dropped[name], name))
             limit = f"{unusable} of {self.rows} rows of {self.part} cannot be used, more than data.maxDroppedFraction {max_fraction:g}"
-            raise self._error(reason, limit, "repair the rows, or raise data.maxDroppedFraction if the rest is enough")
+            raise self._error(reason, limit, self._remedy(reason))
+
+    def _remedy(self, reason: str) -> str:
+        repair = _REPAIRS.get(reason, "repair the rows").format(part=self.part)
+        left = self.rows - self.dropped.total()
+        return f"{repair}; or raise data.maxDroppedFraction, if the {left} rows that are left are enough" if left >= self.needed else repair
 
     def _error(self, reason: str, what: str, hint: str) -> DataError:
         row = self.first[reason]

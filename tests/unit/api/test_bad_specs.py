@@ -52,6 +52,9 @@ def read(tmp_path):
         (3, "spec.training.learningRate", 0, "0: input should be greater than 0"),
         (3, "spec.training.learningRate", -1e-4, "-0.0001: input should be greater than 0"),
         (3, "spec.training.learningRate", 1.5, "1.5: input should be less than or equal to 1"),
+        (4, "spec.data.source.columns", {"chosen": "a"}, "spec.data.source.columns: chosen and rejected go together: name both"),
+        (4, "spec.data.source.columns", {"response_2": "a"}, "response_1 and response_2 go together: name both"),
+        (4, "spec.data.source.columns", {"score_1": "a", "better": "b"}, "score_1 and score_2 go together: name both"),
         (4, "spec.loop.thresholds", {"low": 0.6, "high": 0.5}, "low 0.6 must be below high 0.5"),
         (7, "spec.resources.retrain.gpus", 0.5, "0.5: input should be a valid integer"),
         *(

@@ -170,6 +170,18 @@ def test_34_too_many_missing_fields_are_refused_with_field_line_and_counts(refus
     assert "maxDroppedFraction 0.1" in error.message
 
 
+@pytest.mark.parametrize(("bad", "offered"), [(6, True), (33, False), (40, False)])
+def test_34_more_drops_are_offered_only_where_enough_rows_would_be_left(refusal, good, bad, offered):
+    hint = refusal([{**row, "chosen": None} if n < bad else row for n, row in enumerate(good(40))]).hint
+    assert ("raise data.maxDroppedFraction" in hint, f"the {40 - bad} rows" in hint) == (offered, offered)
+
+
+def test_labels_of_letters_are_told_what_to_write(refusal, good):
+    rows = [{"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"], "better": "A"} for row in good(40)]
+    hint = refusal(rows).hint
+    assert ("1, 2 or tie" in hint, "chosen and rejected in data.source.columns" in hint, "maxDropped" in hint) == (True, True, False)
+
+
 @pytest.mark.parametrize("empty", ["", "  \n\t", "\u200b\u3000"])
 def test_35_an_empty_answer_drops_the_row(prepare, good, empty):
     rows = good(40)

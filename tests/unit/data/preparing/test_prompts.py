@@ -2,7 +2,9 @@
 
 import json
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from ser_core.api.serrun import HubSpec, StorageSpec
 from ser_core.data.preparing.prompts import read_prompts
@@ -40,6 +42,18 @@ def test_unusable_rows_are_borne_up_to_the_limit_and_then_the_first_is_named(rea
     with pytest.raises(DataError, match=r"prompts\.jsonl, line 10: .*1 of 10 rows of policy\.prompts cannot be used") as caught:
         read(*rows, {"question": "x"}, limit=0.05)
     assert caught.value.reason == "NoPrompt"
+
+
+def test_a_file_without_the_column_is_told_of_those_that_are_there(read):
+    with pytest.raises(DataError, match="no column prompt with text or messages, but the columns 'question', 'id';") as caught:
+        read({"question": "x", "id": 1}, {"question": "y", "id": 2})
+    assert caught.value.hint == "rename the column with the prompts to prompt"
+
+
+def test_a_parquet_file_without_the_column_is_told_of_those_that_are_there(access, tmp_path):
+    parquet.write_table(pa.table({"question": ["x", "y"]}), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="but the columns 'question'"):
+        read_prompts(f"file://{tmp_path}/p.parquet", access, tmp_path / "work", (), 0.1, lambda: None)
 
 
 def test_a_file_of_held_out_prompts_alone_is_refused(read):
