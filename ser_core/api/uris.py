@@ -1,6 +1,7 @@
 """The three kinds of URI that a SERRun may hold, and what is wrong with the ones it may not: in Python, and in CEL for the API server."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -55,10 +56,19 @@ def split_hub(uri: str) -> tuple[str, str | None]:
     return repository, revision or None
 
 
+def _expanded(path: str) -> str:
+    try:
+        return f"file://{Path(path).expanduser()}"
+    except RuntimeError:  # no such user
+        return "file:///absolute/path"
+
+
 def _check_file(uri: str) -> None:
     path = uri.removeprefix("file://")
     if not path or "\x00" in path:
         raise ValueError(f"{uri!r} names no file: write file:///absolute/path or file://./path/beside/this/file")
+    if path.startswith("~"):
+        raise ValueError(f"{uri!r} begins with ~, which is not expanded: write {_expanded(path)}")
     if not path.startswith(("/", "./", "../")):
         raise ValueError(f"{uri!r} has a host part {path.split('/')[0]!r}: write file:///{path} or file://./{path}")
 

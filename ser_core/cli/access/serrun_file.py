@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,22 @@ def read_serrun(path: Path) -> SERRun:
     document, lines = _read(path)
     document.pop("status", None)
     _resolve_files(document.get("spec"), path.resolve().parent)
+    return check_document(document, lambda field: f"{shown_line(str(path))}:{_line_of(field, lines)}")
+
+
+def check_document(document: Mapping[str, Any], place: Callable[[FieldPath], str]) -> SERRun:
+    """A SERRun as it stands in a file, checked; ``place`` says where a field was written.
+
+    Raises:
+        SpecError: It is no valid SERRun; the message lists every problem with its place.
+    """
     try:
         # As JSON, and strictly, because that is how the API server reads it: '3' and true are no numbers.
         text = json.dumps(_without_nulls(document), default=str)
         return SERRun.model_validate_json(text, strict=True, by_alias=True, by_name=False, context=NEW)
     except ValidationError as error:
-        raise _spec_error(path, problems(error, SERRun), lines) from error
+        told = "\n".join(f"{place(one.path)}: {one.field}: {one.text}" for one in problems(error, SERRun))
+        raise SpecError(told, reason="InvalidSERRun", hint="docs/serrun.md describes every field") from error
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -183,11 +193,6 @@ def _resolve_files(value: Any, folder: Path) -> None:
             value[key] = f"file://{(folder / inner.removeprefix('file://')).resolve()}"
         else:
             _resolve_files(inner, folder)
-
-
-def _spec_error(path: Path, found: Sequence[Problem], lines: dict[FieldPath, int]) -> SpecError:
-    messages = [f"{shown_line(str(path))}:{_line_of(problem.path, lines)}: {problem.field}: {problem.text}" for problem in found]
-    return SpecError("\n".join(messages), reason="InvalidSERRun", hint="docs/serrun.md describes every field")
 
 
 def _line_of(path: FieldPath, lines: dict[FieldPath, int]) -> int:

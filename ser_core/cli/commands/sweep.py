@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from ser_core.api.serrun import SERRun
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
-from ser_core.cli.access.serrun_file import read_serrun, resolved_document
+from ser_core.cli.access.serrun_file import check_document, resolved_document
 from ser_core.cli.access.stored_run import RunFile, open_run
 from ser_core.cli.access.sweep_results import read_result
 from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
@@ -21,7 +22,7 @@ from ser_core.cli.views.sweep_view import as_data, sweep_view
 from ser_core.errors import SERError, SpecError
 from ser_core.sweep.results import RunResult
 from ser_core.sweep.schedule import may_start
-from ser_core.sweep.settings import read_setting
+from ser_core.sweep.settings import read_setting, told
 from ser_core.sweep.variants import Variant, leaders, variants
 
 LOCAL_SECONDS, CLUSTER_SECONDS = 0.2, 5.0
@@ -59,18 +60,20 @@ def sweep(
     document = resolved_document(file)
     name = str(document["metadata"]["name"])
     wanted = variants(name, document["spec"], [read_setting(text) for text in settings])
-    documents = _write(wanted, document, target)
+    baseline = _baseline(against, wanted)
+    documents = _documents(wanted, document)
     where: SweepRuns
     if place.given:
-        where = ClusterRuns(connect_cluster(place), name)
-        code = _carry_out(wanted, documents, where, parallel or len(wanted), CLUSTER_SECONDS, target)
+        where, at_once, pause = ClusterRuns(connect_cluster(place), name), parallel or len(wanted), CLUSTER_SECONDS
     else:
-        where = LocalRuns(_local_parallel(parallel))
-        code = _carry_out(wanted, documents, where, where.parallel, LOCAL_SECONDS, target)
+        at_once, pause = _local_parallel(parallel), LOCAL_SECONDS
+        where = LocalRuns(at_once)
+    # Whatever is refused is refused before this.
+    _write(wanted, documents, target)
+    code = _carry_out(wanted, documents, where, at_once, pause, target)
     from ser_core.sweep.comparison import compare_arms  # numpy
 
     results = _results(wanted, place, target)
-    baseline = against or wanted[0].arm
     rows = compare_arms(results, baseline)
     missing = [one.name for one in wanted if one.name not in {result.name for result in results}]
     if output is Format.TEXT:
@@ -96,26 +99,40 @@ def _file(target: Path, variant: Variant) -> Path:
     return target / f"{variant.name}.yaml"
 
 
-def _write(wanted: Sequence[Variant], document: Mapping[str, Any], target: Path) -> list[dict[str, Any]]:
-    """A file for each run, checked; each is a SERRun that `ser status`, `ser report` and the like take. Returns what stands in them."""
+def _baseline(against: str | None, wanted: Sequence[Variant]) -> str:
+    arms = list(dict.fromkeys(one.arm for one in wanted))
+    if against is not None and against not in arms:
+        raise SpecError(f"--against {against!r} is no arm of this sweep", reason="NoBaseline", hint=f"there are: {'; '.join(arms)}")
+    return against or arms[0]
+
+
+def _documents(wanted: Sequence[Variant], document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What stands in the file of each run, checked, and from which run it takes stages over.
+
+    Raises:
+        SpecError: A setting makes no valid SERRun; nothing is written yet.
+    """
     documents = [{**document, "metadata": {**document["metadata"], "name": one.name}, "spec": dict(one.spec)} for one in wanted]
-    files = [_file(target, variant) for variant in wanted]
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for file, whole in zip(files, documents, strict=True):
-            _write_file(file, whole)
-        followed = leaders([read_serrun(file).spec for file in files])
-        for file, whole, leader in zip(files, documents, followed, strict=True):
-            if leader is not None:
-                whole["spec"]["from"] = {"run": wanted[leader].name}
-                _write_file(file, whole)
-    except OSError as error:
-        raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --folder") from error
+    runs = [_checked(whole, one) for whole, one in zip(documents, wanted, strict=True)]
+    for whole, leader in zip(documents, leaders([run.spec for run in runs]), strict=True):
+        if leader is not None:
+            whole["spec"]["from"] = {"run": wanted[leader].name}
     return documents
 
 
-def _write_file(file: Path, document: Mapping[str, Any]) -> None:
-    file.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+def _checked(document: Mapping[str, Any], variant: Variant) -> SERRun:
+    return check_document(document, lambda _: f"with {told(variant.settings)}")
+
+
+def _write(wanted: Sequence[Variant], documents: Sequence[Mapping[str, Any]], target: Path) -> None:
+    """A file for each run; each is a SERRun that `ser status`, `ser report` and the like take."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for variant, whole in zip(wanted, documents, strict=True):
+            text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)
+            _file(target, variant).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --folder") from error
 
 
 def _carry_out(

@@ -1,6 +1,7 @@
 """Bad YAML is refused with file, line, field, value and remedy."""
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -131,6 +132,8 @@ def test_a_missing_file_is_named(tmp_path):
     ("line", "remedy"),
     [
         ("rewardModel: {base: model}", "no scheme: expected one of s3://, hf://, file://"),
+        ("storage: {uri: file://~/runs}", f"begins with ~, which is not expanded: write file://{Path.home()}/runs"),
+        ("storage: {uri: file://~nobody-here/runs}", "write file:///absolute/path"),
         ("rewardModel: {base: file://model}", "write file:///model or file://./model"),
         ("data: {source: {uri: http://x/y}}", "scheme 'http'"),
         ("data: {seed: {uri: file:///a}}", "unlabeled, heldout missing"),
