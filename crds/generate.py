@@ -9,13 +9,15 @@ from typing import Any
 
 import yaml
 
-from ser_core.api.crd import bounds, crd, resource_schema, shown_default
+from ser_core.api.crd import Schema, bounds, crd, resource_schema, shown_default, template_crd, template_schema
 from ser_core.metrics import GROUPS, Group
 
 _COMMAND = "make generated"
+_CRD_FOLDERS = ("crds", "charts/ser-operator/files")
 _HEAD = """\
 `null` means the same as leaving a field out. Below a table stand the rules across its fields, as the API server words them when it
 refuses a SERRun. `kubectl explain serrun.spec` shows the same fields."""
+_TEMPLATE_LINK = "How the two are merged: [Templates](operations.md#templates)."
 
 
 _METRICS_HEAD = """\
@@ -32,17 +34,24 @@ at most as many attempts as the status records, `device` a GPU of the pod, and e
 never a label. A run of ten loops has about 230 series."""
 
 
-def crd_text() -> str:
-    """``crds/serruns.ser.dev.yaml``."""
+def crd_text(definition: Schema) -> str:
+    """A CRD as its file in ``crds/``."""
     header = f"# Generated from ser_core/api by: {_COMMAND}\n"
-    return header + yaml.safe_dump(crd(), sort_keys=False, allow_unicode=True, width=120)
+    return header + yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=120)
 
 
 def reference_text() -> str:
     """``docs/serrun.md``: every field of the spec with its meaning, type, bounds and default."""
-    schema = resource_schema()["properties"]["spec"]
+    schema, template = (one["properties"]["spec"] for one in (resource_schema(), template_schema()))
     head = ["# SERRun reference", "", f"Generated from `ser_core/api` by `{_COMMAND}`. `ser run` also takes `file://` URIs.", "", _HEAD, ""]
-    return "\n".join([*head, *_section("spec", schema)]) + "\n"
+    return "\n".join([*head, *_section("spec", schema), *_shared(template)]) + "\n"
+
+
+def _shared(template: Schema) -> Iterator[str]:
+    """What a SERRunTemplate has; the fields inside of these are those of a SERRun."""
+    yield from ("## SERRunTemplate", "", _one_line(template["description"]), _TEMPLATE_LINK, "", "| field | type | |", "|---|---|---|")
+    for name, field in template["properties"].items():
+        yield f"| `{name}` | {_type(field)} | {_one_line(field['description'])} |"
 
 
 def metrics_text() -> str:
@@ -95,8 +104,8 @@ def main() -> int:
     check = parser.parse_args().check
     drifted = False
     texts = {
-        "crds/serruns.ser.dev.yaml": crd_text(),
-        "charts/ser-operator/files/serruns.ser.dev.yaml": crd_text(),
+        **{f"{folder}/serruns.ser.dev.yaml": crd_text(crd()) for folder in _CRD_FOLDERS},
+        **{f"{folder}/serruntemplates.ser.dev.yaml": crd_text(template_crd()) for folder in _CRD_FOLDERS},
         "docs/serrun.md": reference_text(),
         "docs/metrics.md": metrics_text(),
     }

@@ -20,7 +20,7 @@ def faults(resources: Object, pods: Sequence[Object]) -> list[str]:
     """
     found = []
     if "serruns" not in {one["name"] for one in resources.get("resources", ())}:
-        found.append(f"the API server serves no serruns of {API_VERSION}: set crds.enabled, or apply crds/serruns.ser.dev.yaml")
+        found.append(f"the API server serves no serruns of {API_VERSION}: set crds.enabled, or apply what is in crds/")
     if not any(_is_ready(pod) for pod in pods):
         states = ", ".join(f"{pod['metadata']['name']} is {pod.get('status', {}).get('phase')}" for pod in pods) or "it has none"
         found.append(f"no pod of the operator is ready ({states}): see its log and its Events")

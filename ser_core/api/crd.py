@@ -7,7 +7,9 @@ No field is nullable: the API server then drops a null, so the types and the rul
 import json
 from typing import Any
 
-from ser_core.api.crd_rules import Schema, add_rules
+from ser_core.api.crd_rules import Schema, add_rules, add_template_rules
+from ser_core.api.run_template import KIND as TEMPLATE_KIND
+from ser_core.api.run_template import SERRunTemplate
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
 from ser_core.api.server_defaults import keep_server_defaults
 
@@ -30,7 +32,7 @@ _KEPT = (
 _KEPT_MORE = ("minProperties", "maxProperties", "required")
 _OF_EVERY_OBJECT: Schema = {
     "apiVersion": {"type": "string", "description": "Group and version of this schema."},
-    "kind": {"type": "string", "description": "What the object is: a SERRun."},
+    "kind": {"type": "string", "description": "What the object is."},
     "metadata": {"type": "object"},  # the API server describes it, and refuses another description
 }
 _COLUMNS = (
@@ -60,6 +62,23 @@ def resource_schema() -> Schema:
     return schema
 
 
+def template_schema() -> Schema:
+    """The schema of a SERRunTemplate with its rules. Nothing has a default: what it leaves out, the run says, or the run's own default."""
+    full = SERRunTemplate.model_json_schema(by_alias=True)
+    schema = _without_defaults(_structural(full, full.get("$defs", {})))
+    schema["properties"] |= _OF_EVERY_OBJECT
+    schema["required"] = ["spec"]
+    add_template_rules(schema)
+    return schema
+
+
+def _without_defaults(schema: Schema) -> Schema:
+    inner = {key: _without_defaults(schema[key]) for key in ("items",) if key in schema}
+    if "properties" in schema:
+        inner["properties"] = {name: _without_defaults(field) for name, field in schema["properties"].items()}
+    return {key: value for key, value in schema.items() if key != "default"} | inner
+
+
 def bounds(field: Schema) -> str:
     """The numbers that a field takes, for people; empty when all."""
     low = f"{'>' if field.get('exclusiveMinimum') else '≥'} {field['minimum']:g}" if "minimum" in field else ""
@@ -83,37 +102,34 @@ def _explain(field: Schema) -> None:
 
 
 def crd() -> Schema:
-    """The CRD as plain data, ready to be written as YAML."""
+    """The CRD of SERRuns as plain data, ready to be written as YAML."""
     schema = resource_schema()
     _explain(schema["properties"]["spec"])
     keep_server_defaults(schema["properties"]["spec"])
-    group, version = API_VERSION.split("/")
     columns = [{"name": name, "type": kind, "jsonPath": path, "priority": priority} for name, kind, path, priority in _COLUMNS]
+    return _definition(KIND, "ser", schema, {"subresources": {"status": {}}, "additionalPrinterColumns": columns})
+
+
+def template_crd() -> Schema:
+    """The CRD of SERRunTemplates."""
+    schema = template_schema()
+    _explain(schema["properties"]["spec"])
+    return _definition(TEMPLATE_KIND, "sertemplate", schema, {})
+
+
+def _definition(kind: str, short: str, schema: Schema, more: Schema) -> Schema:
+    group, version = API_VERSION.split("/")
+    plural = f"{kind.lower()}s"
+    names = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower(), "shortNames": [short]}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"serruns.{group}"},
+        "metadata": {"name": f"{plural}.{group}"},
         "spec": {
             "group": group,
             "scope": "Namespaced",
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": "serruns",
-                "singular": "serrun",
-                "shortNames": ["ser"],
-                "categories": ["ser"],
-            },
-            "versions": [
-                {
-                    "name": version,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": columns,
-                    "schema": {"openAPIV3Schema": schema},
-                }
-            ],
+            "names": {**names, "categories": ["ser"]},
+            "versions": [{"name": version, "served": True, "storage": True, **more, "schema": {"openAPIV3Schema": schema}}],
         },
     }
 

@@ -33,10 +33,16 @@ def add_rules(schema: Schema) -> None:
         "spec.training": _training_rules(),
         "spec.loop": _loop_rules(),
         "spec.loop.thresholds": [_order_rule()],
-        "spec.storage.caBundleFrom": [{"rule": "has(self.secret) != has(self.configMap)", "message": "give either secret or configMap"}],
     }
     for path, added in rules.items():
         _at(schema, path)["x-kubernetes-validations"] = added
+    add_template_rules(schema)
+
+
+def add_template_rules(schema: Schema) -> None:
+    """Add those of the fields that a SERRunTemplate may have too, in place."""
+    authorities = {"rule": "has(self.secret) != has(self.configMap)", "message": "give either secret or configMap"}
+    _at(schema, "spec.storage.caBundleFrom")["x-kubernetes-validations"] = [authorities]
     for stage in _fields(ResourcesSpec):
         _at(schema, f"spec.resources.{stage}.tolerations")["items"]["x-kubernetes-validations"] = _toleration_rules()
 

@@ -55,13 +55,14 @@ def with_unknown(document: MutableMapping[str, Any], unknown: tuple[Unknown, ...
 
 
 def read_status(document: Document) -> SERRunStatus:
-    """The status that ``document`` holds; an empty one when it cannot be read, unless it says that the run has ended: that is believed."""
+    """The status that ``document`` holds; when it cannot be read, one with the run's template alone, unless it says that the run has ended:
+    that is believed."""
     try:
         return SERRunStatus.model_validate(document)
     except ValidationError:
         unreadable = unreadable_fields(document)
     rest = SERRunStatus.model_validate({name: document[name] for name in document if name not in unreadable})
-    return rest if rest.has_ended else SERRunStatus()
+    return rest if rest.has_ended else SERRunStatus(template=rest.template)
 
 
 def unreadable_fields(document: Document) -> frozenset[str]:

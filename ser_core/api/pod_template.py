@@ -4,6 +4,7 @@ Each key is closed until the administrator opens it (`allow.podTemplate` of the 
 the operator looks only at what the allow-lists judge, and the API server refuses a Job that it does not take (`JobRefused`).
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -54,15 +55,20 @@ class PodTemplate(Model):
         return PodTemplate.model_construct(**{name: _over(getattr(other, name), getattr(self, name)) for name in type(self).model_fields})
 
 
+def written_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of pod templates as they are written: ``below`` with ``above`` over it."""
+    return {**below, **{name: _over(below[name], value) if name in below else value for name, value in above.items()}}
+
+
 def _over(below: Any, above: Any) -> Any:
-    if isinstance(above, dict):
+    if isinstance(below, dict) and isinstance(above, dict):
         return {**below, **above}
-    if isinstance(above, tuple):
-        return (*(one for one in below if not _has(above, one)), *above)
+    if isinstance(below, tuple | list) and isinstance(above, tuple | list):
+        return type(above)((*(one for one in below if not _has(above, one)), *above))
     return below if above is None else above
 
 
-def _has(items: tuple[dict[str, Any], ...], one: dict[str, Any]) -> bool:
+def _has(items: Sequence[Mapping[str, Any]], one: Mapping[str, Any]) -> bool:
     """Whether one of the same name, or at the same place, is among ``items``."""
     key = "mountPath" if "mountPath" in one else "name"
     return key in one and any(item.get(key) == one[key] for item in items)

@@ -438,11 +438,9 @@ class AuthoritiesFrom(Model):
         return self
 
 
-class StorageSpec(Model):
-    """Where everything that the run makes is kept."""
+class StorageAccess(Model):
+    """How the storage is reached, and what is kept in it."""
 
-    uri: StorageUri
-    """`s3://bucket/prefix`, or `file://` (only `ser run`; `file://./x` is relative to the SERRun's own file)."""
     endpoint: Endpoint | None = None
     """URL of an S3-compatible server, without credentials; left out: AWS."""
     region: Region | None = None
@@ -462,6 +460,13 @@ class StorageSpec(Model):
     stages over from keeps all."""
 
 
+class StorageSpec(StorageAccess):
+    """Where everything that the run makes is kept."""
+
+    uri: StorageUri
+    """`s3://bucket/prefix`, or `file://` (only `ser run`; `file://./x` is relative to the SERRun's own file)."""
+
+
 class HubSpec(Model):
     """The model and dataset hub. Only `prepare` reaches it."""
 
@@ -477,6 +482,13 @@ class FromSpec(Model):
     run: Name
     """Its name, which means the newest run of that name, or its UID. It may have been deleted, as long as the store still holds it. Only
     runs of the same namespace and the same `storage.uri` are found."""
+
+
+class TemplateRef(Model):
+    """A SERRunTemplate of the run's namespace (docs/operations.md, Templates)."""
+
+    name: Name
+    """Its name."""
 
 
 class BudgetSpec(Model):
@@ -540,6 +552,9 @@ class SERRunSpec(Model):
     their own end. Logs and data stay in the store (`ser logs`). Ignored by `ser run`."""
     budget: BudgetSpec | None = None
     """What the run may cost."""
+    template_ref: TemplateRef | None = None
+    """The SERRunTemplate whose fields this run has where it names none itself. It is copied into the status before the run starts; what
+    becomes of the template later changes no run that has it. For `ser run` it stands in the same file, as another document."""
     operator_class: LabelValue = ""
     """Which of several operators of the cluster takes the run: the one of this class (`operatorClass` of the chart). It cannot be changed.
     Ignored by `ser run`."""

@@ -30,6 +30,7 @@ NOT_SENT: Mapping[str, Any] = {
     "ttl_after_finished": True,
     "budget": True,
     "operator_class": True,
+    "template_ref": True,
     "reopen": True,
     "retries": True,
     "data": {"split_seed": True},

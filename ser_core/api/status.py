@@ -4,7 +4,7 @@ A later version may have written it: fields and values that are not known here a
 Times are RFC 3339 in UTC with whole seconds (``2026-01-31T12:00:00Z``). Ratios are between 0 and 1.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -290,6 +290,15 @@ class PolicyStatus(Record):
     """The sign of reward hacking that ended PPO early; empty: there was none."""
 
 
+class TemplateStatus(Record):
+    """The SERRunTemplate of the run, as it was when the run began."""
+
+    name: str = Field(max_length=253)
+    """Its name."""
+    spec: dict[str, Any]
+    """Its spec. The run is what its own spec says over this one."""
+
+
 class SERRunStatus(Record):
     """What was observed and decided."""
 
@@ -327,6 +336,8 @@ class SERRunStatus(Record):
     """Attempts that a later decision needs: the committed stages that are still inputs, the live attempt, the last 8 failures."""
     progress: ProgressStatus | None = None
     """How far the running stage is."""
+    template: TemplateStatus | None = None
+    """The copy of the SERRunTemplate that `spec.templateRef` names."""
     image: str = Field(default="", max_length=512)
     """Image of the stages, frozen at the first commit."""
     stage_spec_version: int = 0

@@ -174,17 +174,16 @@ def test_the_command_that_ser_why_names_finds_the_operators_pod():
     assert labels[key] == value
 
 
-def test_the_crd_is_the_generated_one_and_is_kept():
-    generated = yaml.safe_load((ROOT / "crds" / "serruns.ser.dev.yaml").read_text())
+def test_the_crds_are_the_generated_ones_and_are_kept():
+    generated = [yaml.safe_load(file.read_text()) for file in sorted((ROOT / "crds").glob("*.ser.dev.yaml"))]
 
-    crd = the(objects({}), "CustomResourceDefinition")
+    crds = of_kind(objects({}), "CustomResourceDefinition")
 
-    assert crd["spec"] == generated["spec"]
-    assert crd["metadata"]["name"] == generated["metadata"]["name"]
-    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    assert "helm.sh/resource-policy" not in the(objects(MATRIX["everything"]), "CustomResourceDefinition")["metadata"].get(
-        "annotations", {}
-    )
+    assert [one["spec"] for one in crds] == [one["spec"] for one in generated]
+    assert [one["metadata"]["name"] for one in crds] == ["serruns.ser.dev", "serruntemplates.ser.dev"]
+    assert all(one["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for one in crds)
+    for one in of_kind(objects(MATRIX["everything"]), "CustomResourceDefinition"):
+        assert "helm.sh/resource-policy" not in one["metadata"].get("annotations", {})
     assert of_kind(objects({"crds": {"enabled": False}}), "CustomResourceDefinition") == []
     assert not (CHART / "crds").exists()  # Helm would install it once and never again
 

@@ -62,7 +62,8 @@ def test_the_chart_says_where_it_comes_from():
 
 def test_the_example_for_artifact_hub_is_a_serrun():
     (example,) = yaml.safe_load(FILE["annotations"]["artifacthub.io/crdsExamples"])
-    (crd,) = yaml.safe_load(FILE["annotations"]["artifacthub.io/crds"])
+    crd, template = yaml.safe_load(FILE["annotations"]["artifacthub.io/crds"])
 
     SERRun.model_validate(example)
     assert (crd["kind"], f"ser.dev/{crd['version']}") == (example["kind"], example["apiVersion"])
+    assert template["kind"] == "SERRunTemplate"

@@ -88,6 +88,7 @@ IMMUTABLE = {
     "hub.endpoint": ("http://a:1", "http://b:1"),
     "hub.credentialsSecret": ("a", "b"),
     "from.run": ("earlier", "other"),
+    "templateRef.name": ("team", "other"),
     "operatorClass": ("a", "b"),
 }
 REQUIRED = ("rewardModel.base", "data.source.uri", "storage.uri")

@@ -81,7 +81,7 @@ def story(plane, tmp_path_factory, documented):
     pods, logs = tmp_path_factory.mktemp("pods"), tmp_path_factory.mktemp("logs")
     with ProcessKubelet(plane, pods, NODE) as kubelet, KubeletLogs(kubelet, plane.api(), NODE, logs):
         told.readme = follow(documented["readme"])
-        follow("helm uninstall ser-operator --namespace ser-system --wait\nkubectl delete crd serruns.ser.dev")
+        follow("helm uninstall ser-operator --namespace ser-system --wait\nkubectl delete crd serruns.ser.dev serruntemplates.ser.dev")
 
         follow(documented["by hand"])
         told.by_hand = follow("helm test ser-operator --namespace lab")

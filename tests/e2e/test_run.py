@@ -191,7 +191,8 @@ def test_the_operator_needs_exactly_the_rights_that_it_has(completed, control_pl
 
     assert ("secrets", "get") not in granted
     assert refused == set()
-    elsewhere = {("services", "create"), ("services", "get"), ("workloads", "list")}  # used in test_gang.py and test_kueue.py
+    # used in test_gang.py, test_kueue.py and test_run_templates.py
+    elsewhere = {("services", "create"), ("services", "get"), ("workloads", "list"), ("serruntemplates", "get")}
     assert granted - used <= {("serruns/finalizers", "update"), ("jobs", "delete"), ("jobs", "get"), ("events", "list"), *elsewhere}
     assert used - granted == set()
 

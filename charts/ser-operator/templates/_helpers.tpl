@@ -58,6 +58,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* Exactly what operator/rbac.yaml grants. */}}
 {{- define "ser.rules" -}}
 - {apiGroups: [ser.dev], resources: [serruns], verbs: [get, list, watch]}
+- {apiGroups: [ser.dev], resources: [serruntemplates], verbs: [get]}
 - {apiGroups: [ser.dev], resources: [serruns/status], verbs: [patch]}
 - {apiGroups: [ser.dev], resources: [serruns/finalizers], verbs: [update]}
 - {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, delete]}

@@ -48,6 +48,10 @@ class KubernetesApi(Protocol):
         """One SERRun, live; None when it is gone."""
         ...
 
+    async def get_template(self, namespace: str, name: str) -> Object | None:
+        """One SERRunTemplate, live; None when there is none."""
+        ...
+
     async def apply_status(self, run: Object, status: Object) -> Object:
         """Write ``status`` onto the version of ``run`` that was read; 409 when the run has changed since."""
         ...
@@ -125,6 +129,10 @@ class Cluster:
     async def get_run(self, namespace: str, name: str) -> Object | None:
         """One SERRun, live."""
         return await self._get(f"{_RUNS}/namespaces/{namespace}/serruns/{name}")
+
+    async def get_template(self, namespace: str, name: str) -> Object | None:
+        """One SERRunTemplate, live."""
+        return await self._get(f"{_RUNS}/namespaces/{namespace}/serruntemplates/{name}")
 
     async def apply_status(self, run: Object, status: Object) -> Object:
         """Server-side apply, forced, with UID and resourceVersion as preconditions; then without what others have put there.

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from ser_core.api.known_part import read_known, read_status, unreadable_fields
 from ser_core.api.problems import UNKNOWN, problems
+from ser_core.api.run_template import resolved
 from ser_core.api.serrun import Metadata, SERRun, SERRunSpec
 from ser_core.api.status import Phase, SERRunStatus
 from ser_core.errors import SpecError
@@ -25,7 +26,7 @@ UNKNOWN_FIELD, UNKNOWN_STAGE = "SpecUnknownField", "UnknownStage"
 
 
 def read_run(body: Object) -> SERRun:
-    """The run that ``body`` holds.
+    """The run that ``body`` holds, with the copy of its template under its spec.
 
     A status that says that the run has ended is believed. Of a run that has not ended, an unreadable status, or one that the planner cannot
     have written, counts as lost, whoever wrote it: that costs a look at the store, since a committed stage reports again.
@@ -35,13 +36,13 @@ def read_run(body: Object) -> SERRun:
             the operator can carry the run on (reasons `SpecUnknownField`, `UnknownStage`).
     """
     status = read_status(body.get("status") or {})
-    run = SERRun(metadata=_metadata(body), spec=_read_spec(body.get("spec", {})), status=status)
+    run = SERRun(metadata=_metadata(body), spec=_read_spec(resolved(body).get("spec", {})), status=status)
     if status.has_ended:
         return run
     live = live_attempt(status)
     if live is not None and not live.stage.is_known:
         raise SpecError(f"{key_of(live)} runs, {_REMEDY.format('a stage')}", reason=UNKNOWN_STAGE)
-    return run if coherent(run, status) else run.model_copy(update={"status": SERRunStatus()})
+    return run if coherent(run, status) else run.model_copy(update={"status": SERRunStatus(template=status.template)})
 
 
 _REMEDY = f"{{}} that operator {version('ser-operator')} does not know: the run waits for an operator of the version that does"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from ser_core.api.run_template import TEMPLATE_UNUSABLE
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import SERRunStatus
 from ser_core.errors import SpecError
@@ -17,7 +18,7 @@ from ser_core.loop.observed import Action, Observed, ObservedAttempt, Plan, Star
 from ser_core.loop.plan import plan
 from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import KubernetesApi, Object, run_selector
-from ser_operator.cluster.transport import CONFLICT, ApiError
+from ser_operator.cluster.transport import CONFLICT, FORBIDDEN, ApiError
 from ser_operator.facts.allow_lists import judged, refusal, unsupported
 from ser_operator.facts.attempts_from_pods import attempts, have_succeeded, identity_of
 from ser_operator.facts.cache import Cache, RunKey, run_key
@@ -26,6 +27,7 @@ from ser_operator.facts.legs import pods_at_once
 from ser_operator.facts.outdated import is_outdated
 from ser_operator.facts.read_run import read_run, unreadable, write_status
 from ser_operator.facts.reading import deleting_since, owner_uid, uid
+from ser_operator.facts.template_copy import missing_template, unusable, with_copy
 from ser_operator.facts.view import View, ends_unseen, has_ended, live_job, may_be_gone, named, open_jobs, unwatched
 from ser_operator.objects import gang, render
 from ser_operator.objects.overlay import unrestricted
@@ -107,6 +109,7 @@ class Reconciler:
             self._read.pop(key, None)
             return None
         try:
+            body = await self._with_template(body)
             view = await self._cached(body)
             if not has_ended(view) and not unwatched(view) and not may_be_gone(view, self._settings.events_after_seconds):
                 planned = self._plan(view)
@@ -118,7 +121,26 @@ class Reconciler:
             status = unreadable(body, error, self._clock())
             if status is not None:
                 await self._write(body, status)
-            return None
+            return BLOCKED_SECONDS if error.reason == TEMPLATE_UNUSABLE else None
+
+    async def _with_template(self, body: Object) -> Object:
+        """The run, once its status holds the copy of the template that it names.
+
+        Raises:
+            SpecError: The template cannot be used now (reason `TemplateUnusable`).
+        """
+        name = missing_template(body)
+        if name is None:
+            return body
+        try:
+            found = await self._api.get_template(str(body["metadata"]["namespace"]), name)
+        except ApiError as error:
+            if error.code != FORBIDDEN:
+                raise
+            raise unusable(name, "the operator may not read SERRunTemplates: update its role with the chart") from error
+        copied = await self._api.apply_status(body, with_copy(body, name, found))
+        self._cache.put("SERRun", copied)
+        return copied
 
     def _run(self, body: Object) -> SERRun:
         key, version = run_key(body), body["metadata"]["resourceVersion"]
@@ -145,6 +167,8 @@ class Reconciler:
         if body is None or deleting_since(body) is not None:
             return None
         self._cache.put("SERRun", body)
+        if missing_template(body) is not None:
+            raise ApiError(CONFLICT, "its copy of the SERRunTemplate is gone")
         for job in seen.jobs:
             if job["metadata"]["name"] in asked and named(job["metadata"]["name"], current) is None:
                 self._cache.remove("Job", job)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ser_core.api.known_part import read_status
+from ser_core.api.run_template import resolved
 from ser_core.api.serrun import RetriesSpec
 from ser_core.api.status import IterationStatus, Monitors, Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempts import attempts_of, charged
@@ -58,7 +59,8 @@ def _name(body: Object) -> Labels:
 
 
 def _spec(run: Labels, body: Object) -> Iterator[Sample]:
-    spec, loop = at(body, "spec"), at(body, "spec", "loop")
+    spec = at(resolved(body), "spec")
+    loop = at(spec, "loop")
     yield Sample("ser_run_info", (*run, str(at(spec, "rewardModel").get("base", "")), str(spec.get("queueName") or "")), 1)
     if isinstance(most := loop.get("maxIterations"), int):
         yield Sample("ser_run_max_iterations", run, most)

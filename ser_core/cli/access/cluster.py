@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from ser_core.api.problems import problems
+from ser_core.api.run_template import resolved
 from ser_core.api.serrun import API_VERSION, SERRun
 from ser_core.errors import ClusterAccessDenied, ClusterError, SERError, SpecError
 
@@ -79,7 +80,7 @@ class Cluster:
         except _NotFound as error:
             raise self._no_run(name, error) from error
         try:
-            return SERRun.read(body)
+            return SERRun.read(resolved(body))
         except ValidationError as error:
             told = "; ".join(f"{problem.field}: {problem.text}" for problem in problems(error, SERRun))
             raise SpecError(

@@ -1,17 +1,23 @@
-"""Reading a SERRun from a YAML file, with errors that name file, line, field, value and remedy."""
+"""Reading a SERRun from a YAML file, with errors that name file, line, field, value and remedy.
+
+The SERRunTemplate that it names stands in the same file, as another document.
+"""
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from ser_core.api.forms import NEW
+from ser_core.api.model import Model
 from ser_core.api.problems import Problem, problems
+from ser_core.api.run_template import KIND as TEMPLATE_KIND
+from ser_core.api.run_template import SERRunTemplate, merged
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
 from ser_core.errors import SERError, SpecError, StoreAccessDenied
 from ser_core.shown import shown_line
@@ -20,6 +26,7 @@ MAX_BYTES = 1_000_000
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _FIELD = re.compile(r"(?:spec\.)?([A-Za-z]+(?:\.[A-Za-z]+)*)")
 FieldPath = tuple[str | int, ...]
+Validated = TypeVar("Validated", bound=Model)
 
 
 class _Loader(yaml.SafeLoader):
@@ -32,7 +39,7 @@ for _first in "-+.0123456789":
 
 
 def read_serrun(path: Path) -> SERRun:
-    """The SERRun in ``path``. Relative ``file://./…`` and ``file://../…`` URIs are resolved beside the file.
+    """The SERRun in ``path`` over its template. Relative ``file://./…`` and ``file://../…`` URIs are resolved beside the file.
 
     Raises:
         SpecError: The file cannot be read or is no valid SERRun; the message lists every problem with its line.
@@ -40,22 +47,62 @@ def read_serrun(path: Path) -> SERRun:
     document, lines = _read(path)
     document.pop("status", None)
     _resolve_files(document.get("spec"), path.resolve().parent)
-    return check_document(document, lambda field: f"{shown_line(str(path))}:{_line_of(field, lines)}")
+    return check_document(document, _placed(path, lines), read_templates(path))
 
 
-def check_document(document: Mapping[str, Any], place: Callable[[FieldPath], str]) -> SERRun:
-    """A SERRun as it stands in a file, checked; ``place`` says where a field was written.
+def check_document(document: Mapping[str, Any], place: Callable[[FieldPath], str], templates: Sequence[Mapping[str, Any]] = ()) -> SERRun:
+    """A SERRun as it stands in a file, checked, over its template.
+
+    Args:
+        document: The SERRun.
+        place: Where a field was written.
+        templates: The SERRunTemplates that stand beside it.
 
     Raises:
-        SpecError: It is no valid SERRun; the message lists every problem with its place.
+        SpecError: It is no valid SERRun, and the message lists every problem with its place; or there is no template of that name.
     """
+    run = _validated(SERRun, document, place)
+    if run.spec.template_ref is None:
+        return run
+    name = run.spec.template_ref.name
+    template = next((one for one in templates if one["metadata"]["name"] == name), None)
+    if template is None:
+        raise SpecError(
+            f"{place(('spec', 'templateRef', 'name'))}: spec.templateRef.name: the file holds no SERRunTemplate {name!r}",
+            reason="TemplateNotFound",
+            hint="add it to the file as another document, after ---; those of a cluster are read only there",
+        )
+    return _validated(SERRun, {**document, "spec": merged(document["spec"], _without_nulls(template["spec"]))}, place)
+
+
+def read_templates(path: Path) -> list[dict[str, Any]]:
+    """The SERRunTemplates in ``path`` as they are written.
+
+    Raises:
+        SpecError: The file cannot be read, or one of them is no valid SERRunTemplate.
+    """
+    found = []
+    for root in filter(_is_template, _documents(path)):
+        lines: dict[FieldPath, int] = {}
+        _collect_lines(root, (), lines, path)
+        document = _construct(root, path)
+        _validated(SERRunTemplate, document, _placed(path, lines))
+        found.append(document)
+    return found
+
+
+def _validated(model: type[Validated], document: Any, place: Callable[[FieldPath], str]) -> Validated:
     try:
         # As JSON, and strictly, because that is how the API server reads it: '3' and true are no numbers.
         text = json.dumps(_without_nulls(document), default=str)
-        return SERRun.model_validate_json(text, strict=True, by_alias=True, by_name=False, context=NEW)
+        return model.model_validate_json(text, strict=True, by_alias=True, by_name=False, context=NEW)
     except ValidationError as error:
-        told = "\n".join(f"{place(one.path)}: {one.field}: {one.text}" for one in problems(error, SERRun))
+        told = "\n".join(f"{place(one.path)}: {one.field}: {one.text}" for one in problems(error, model))
         raise SpecError(told, reason="InvalidSERRun", hint="docs/serrun.md describes every field") from error
+
+
+def _placed(path: Path, lines: dict[FieldPath, int]) -> Callable[[FieldPath], str]:
+    return lambda field: f"{shown_line(str(path))}:{_line_of(field, lines)}"
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -119,6 +166,18 @@ def _place_of(message: str, path: Path) -> str | None:
 
 
 def _compose(path: Path) -> yaml.Node:
+    """The one document of ``path`` that is no template."""
+    documents = _documents(path)
+    nodes = [node for node in documents if not _is_template(node)]
+    if not nodes:
+        found = "holds no SERRun" if documents else "is empty"
+        raise SpecError(f"{path}:1: {found}", reason="NotASERRun", hint="start with apiVersion and kind, as the files in examples/ do")
+    if len(nodes) != 1:
+        raise SpecError(f"{path} holds {len(nodes)} documents", reason="NotASERRun", hint="one SERRun a file, with its SERRunTemplate")
+    return nodes[0]
+
+
+def _documents(path: Path) -> list[yaml.Node]:
     try:
         content = path.read_bytes()
         if len(content) > MAX_BYTES:
@@ -143,12 +202,12 @@ def _compose(path: Path) -> yaml.Node:
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]
         raise SpecError(f"{where}: no YAML: {problem}", reason="NotYAML", hint="indent with spaces; quote values with : or #") from error
-    nodes = [node for node in documents if node is not None]
-    if not nodes:
-        raise SpecError(f"{path}:1: is empty", reason="NotASERRun", hint="start with apiVersion and kind, as the files in examples/ do")
-    if len(nodes) != 1:
-        raise SpecError(f"{path} holds {len(nodes)} documents", reason="NotASERRun", hint="one SERRun a file")
-    return nodes[0]
+    return [node for node in documents if node is not None]
+
+
+def _is_template(node: yaml.Node) -> bool:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return any((key.value, value.value) == ("kind", TEMPLATE_KIND) for key, value in pairs)
 
 
 def _construct(root: yaml.Node, path: Path) -> Any:

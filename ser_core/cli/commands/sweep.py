@@ -13,7 +13,7 @@ import yaml
 
 from ser_core.api.serrun import SERRun
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
-from ser_core.cli.access.serrun_file import check_document, resolved_document
+from ser_core.cli.access.serrun_file import check_document, read_templates, resolved_document
 from ser_core.cli.access.stored_run import RunFile, open_run
 from ser_core.cli.access.sweep_results import read_result
 from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
@@ -27,6 +27,7 @@ from ser_core.sweep.variants import Variant, leaders, variants
 
 LOCAL_SECONDS, CLUSTER_SECONDS = 0.2, 5.0
 
+Document = Mapping[str, Any]
 Set = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUES", help="Field of the spec and its values; may be repeated.")]
 Parallel = Annotated[
     int | None, typer.Option("--parallel", min=1, help="Runs that live at once; left out: 1, on a cluster all that may start.")
@@ -61,7 +62,8 @@ def sweep(
     name = str(document["metadata"]["name"])
     wanted = variants(name, document["spec"], [read_setting(text) for text in settings])
     baseline = _baseline(against, wanted)
-    documents = _documents(wanted, document)
+    templates = read_templates(file)
+    documents = _documents(wanted, document, templates)
     where: SweepRuns
     if place.given:
         where, at_once, pause = ClusterRuns(connect_cluster(place), name), parallel or len(wanted), CLUSTER_SECONDS
@@ -69,7 +71,7 @@ def sweep(
         at_once, pause = _local_parallel(parallel), LOCAL_SECONDS
         where = LocalRuns(at_once)
     # Whatever is refused is refused before this.
-    _write(wanted, documents, target)
+    _write(wanted, documents, templates, target)
     code = _carry_out(wanted, documents, where, at_once, pause, target)
     from ser_core.sweep.comparison import compare_arms  # numpy
 
@@ -106,30 +108,30 @@ def _baseline(against: str | None, wanted: Sequence[Variant]) -> str:
     return against or arms[0]
 
 
-def _documents(wanted: Sequence[Variant], document: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _documents(wanted: Sequence[Variant], document: Document, templates: Sequence[Document]) -> list[dict[str, Any]]:
     """What stands in the file of each run, checked, and from which run it takes stages over.
 
     Raises:
         SpecError: A setting makes no valid SERRun; nothing is written yet.
     """
     documents = [{**document, "metadata": {**document["metadata"], "name": one.name}, "spec": dict(one.spec)} for one in wanted]
-    runs = [_checked(whole, one) for whole, one in zip(documents, wanted, strict=True)]
+    runs = [_checked(whole, one, templates) for whole, one in zip(documents, wanted, strict=True)]
     for whole, leader in zip(documents, leaders([run.spec for run in runs]), strict=True):
         if leader is not None:
             whole["spec"]["from"] = {"run": wanted[leader].name}
     return documents
 
 
-def _checked(document: Mapping[str, Any], variant: Variant) -> SERRun:
-    return check_document(document, lambda _: f"with {told(variant.settings)}")
+def _checked(document: Document, variant: Variant, templates: Sequence[Document]) -> SERRun:
+    return check_document(document, lambda _: f"with {told(variant.settings)}", templates)
 
 
-def _write(wanted: Sequence[Variant], documents: Sequence[Mapping[str, Any]], target: Path) -> None:
-    """A file for each run; each is a SERRun that `ser status`, `ser report` and the like take."""
+def _write(wanted: Sequence[Variant], documents: Sequence[Document], templates: Sequence[Document], target: Path) -> None:
+    """A file for each run, with the templates; each is a SERRun that `ser status`, `ser report` and the like take."""
     try:
         target.mkdir(parents=True, exist_ok=True)
         for variant, whole in zip(wanted, documents, strict=True):
-            text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump_all([whole, *templates], sort_keys=False, allow_unicode=True)
             _file(target, variant).write_text(text, encoding="utf-8")
     except OSError as error:
         raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --folder") from error

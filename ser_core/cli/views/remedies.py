@@ -90,6 +90,12 @@ REMEDIES = (
         Then.ITSELF,
     ),
     Remedy(
+        ("TemplateUnusable",),
+        "the SERRunTemplate that spec.templateRef names is not there, too large, or not to be read by the operator",
+        "do what the message says: create, shorten or allow it; the run then starts",
+        Then.ITSELF,
+    ),
+    Remedy(
         ("StageImageTooOld",),
         "the spec sets a field that the image of the stages does not know",
         "give the operator an image of the stages of the version that the message names; or leave the field out of another run",

@@ -51,7 +51,7 @@ def reopened_as_lost(run: SERRun) -> SERRunStatus | None:
     A failed Job that is still there is then taken in anew, and its failure with it, so that it may take a second rise.
     """
     status = run.status
-    return SERRunStatus() if status.phase is Phase.FAILED and run.spec.reopen > status.reopened else None
+    return SERRunStatus(template=status.template) if status.phase is Phase.FAILED and run.spec.reopen > status.reopened else None
 
 
 def at_rest(run: SERRun) -> SERRunStatus:

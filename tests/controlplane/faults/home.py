@@ -52,12 +52,14 @@ class Home:
 
 
 def install_crd(plane: ControlPlane, seconds: float = 60) -> None:
-    """Apply the CRD and wait until SERRuns are served."""
-    plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "serruns.ser.dev.yaml"))
+    """Apply the CRDs and wait until SERRuns and SERRunTemplates are served."""
+    for plural in ("serruns", "serruntemplates"):
+        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / f"{plural}.ser.dev.yaml"))
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(ApiError):  # 404, then 429 while the storage begins
-            plane.api().get(f"/apis/{API_VERSION}/serruns")
+            for plural in ("serruns", "serruntemplates"):
+                plane.api().get(f"/apis/{API_VERSION}/{plural}")
             return
         time.sleep(0.05)
     raise TimeoutError("SERRuns are not served")

@@ -32,6 +32,7 @@ HARMLESS = {
     "storage.caBundleFrom.configMap": "a ConfigMap of the run's own namespace, read as certificates",
     "storage.caBundleFrom.key": "a key of what is named beside it",
     "from.run": "looked for in the run's own namespace and storage alone",
+    "templateRef.name": "what it holds is judged as the run's own",
     "operatorClass": "says which operator takes the run, and gives it nothing",
 }
 """Texts of a spec that no list judges, and why."""

@@ -44,6 +44,7 @@ class FakeCluster:
         self.before = self.after = lambda number, what: None
         self.refuse_jobs = None
         self.workloads, self.asked_for_workloads = [], 0
+        self.templates = {}
 
     def stamp(self, thing):
         thing["metadata"]["resourceVersion"] = str(next(self.versions))
@@ -63,6 +64,12 @@ class FakeCluster:
 
     async def get_run(self, namespace, name):
         return copy.deepcopy(self.runs.get((namespace, name)))
+
+    async def get_template(self, namespace, name):
+        found = self.templates.get((namespace, name))
+        if isinstance(found, ApiError):
+            raise found
+        return copy.deepcopy(found)
 
     async def apply_status(self, run, status):
         def effect():

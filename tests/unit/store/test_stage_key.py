@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ser_core.api.run_template import merged
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import InputRole, LabelMetrics, Processes, RetrainMetrics, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
@@ -52,6 +53,7 @@ FULL: dict[str, Any] = {
     "ttlAfterFinished": "1h",
     "budget": {"gpuHours": 5.0},
     "from": {"run": "hh-0"},
+    "templateRef": {"name": "team"},
 }
 DEPENDENTS: dict[str, set[tuple[StageKind, int]]] = {
     "rewardModel.base": {PREPARE},
@@ -256,6 +258,19 @@ def test_threads_count_where_results_depend_on_them(kind, depends):
     stage = StageSpec(run=RUN, stage=kind, iteration=1, attempt=1, spec=SERRunSpec.model_validate(FULL), threads=1)
     other = stage.model_copy(update={"threads": 2})
     assert (stage_key(stage, {}, ALONE).sha256 != stage_key(other, {}, ALONE).sha256) == depends
+
+
+def test_a_run_with_a_template_and_the_same_run_written_out_have_equal_keys():
+    shared = {
+        "resources": {"retrain": {"cpu": "8"}},
+        "storage": {"endpoint": "https://s3.example"},
+        "hub": {"endpoint": "https://hub.example"},
+    }
+    own = {**FULL, "resources": {}, "hub": {}, "storage": {"uri": "s3://bucket/prefix"}}
+    written_out = {**own, "resources": shared["resources"], "hub": shared["hub"], "storage": {**shared["storage"], **own["storage"]}}
+    written_out.pop("templateRef")
+
+    assert keys(SERRunSpec.model_validate(merged(own, shared))) == keys(SERRunSpec.model_validate(written_out))
 
 
 def test_a_later_version_of_an_algorithm_has_another_key(monkeypatch):

@@ -4,6 +4,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from documents import shown
 
 from ser_core.cli.access.serrun_file import located, read_serrun
 from ser_core.errors import DataError, SpecError
@@ -193,3 +194,57 @@ def test_no_bomb_of_aliases_goes_off_however_it_is_hidden(read, text):
 
 def test_an_asterisk_in_a_text_is_no_alias(read):
     assert read("# *a and &b\n" + GOOD + "  hub: {endpoint: 'https://a/*b'}\n").spec.hub.endpoint == "https://a/*b"
+
+
+TEMPLATE = """\
+---
+apiVersion: ser.dev/v1alpha1
+kind: SERRunTemplate
+metadata: {name: team}
+spec:
+  resources: {retrain: {gpus: 2}}
+  storage: {region: eu}
+"""
+NAMED = GOOD + "  templateRef: {name: team}\n"
+
+
+@pytest.mark.parametrize("text", [NAMED + TEMPLATE, TEMPLATE + "---\n" + NAMED], ids=["behind", "before"])
+def test_a_template_stands_in_the_same_file(read, text):
+    spec = read(text).spec
+    assert (spec.resources.retrain.gpus, spec.storage.region, spec.storage.uri) == (2, "eu", "file:///store")
+
+
+def test_the_template_of_the_manual_is_read(read):
+    spec = read(shown("docs/operations.md", "Templates", "yaml").text).spec
+    assert (spec.storage.uri, spec.storage.credentials_secret) == ("s3://my-bucket/ser", "ser-s3")
+    assert (spec.resources.retrain.gpus, spec.queue_name) == (1, "team")
+
+
+def test_the_runs_own_field_wins_over_the_template(read):
+    assert read(NAMED + "  resources: {retrain: {gpus: 4}}\n" + TEMPLATE).spec.resources.retrain.gpus == 4
+
+
+@pytest.mark.parametrize("text", [NAMED, NAMED.replace("team", "other") + TEMPLATE], ids=["none", "another"])
+def test_a_template_that_is_not_in_the_file_is_named_with_a_remedy(read, text):
+    with pytest.raises(SpecError, match=r"serrun\.yaml:8: spec\.templateRef\.name: the file holds no SERRunTemplate") as caught:
+        read(text)
+    assert caught.value.reason == "TemplateNotFound" and "another document, after ---" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("  policy: {base: hf://a/b}", "16: spec.policy: is no field"),
+        ("  queueName: UPPER", "16: spec.queueName"),
+        ("  budget: {gpuHours: -1}", "16: spec.budget.gpuHours"),
+    ],
+)
+def test_a_wrong_template_is_told_with_its_line(read, line, message):
+    with pytest.raises(SpecError) as caught:
+        read(NAMED + TEMPLATE + line + "\n")
+    assert message in caught.value.message
+
+
+def test_two_runs_in_a_file_are_refused_also_beside_a_template(read):
+    with pytest.raises(SpecError, match="holds 2 documents"):
+        read(GOOD + "---\n" + GOOD + TEMPLATE)

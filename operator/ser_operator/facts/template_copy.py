@@ -1,0 +1,51 @@
+"""The copy of a run's SERRunTemplate: when it is made, and what it is. Pure.
+
+It is written into the status before anything else is decided about the run, so a run in flight never sees another version of its template.
+"""
+
+import json
+from typing import Any
+
+from ser_core.api.known_part import read_status
+from ser_core.api.run_template import MAX_BYTES, TEMPLATE_UNUSABLE
+from ser_core.api.status import TemplateStatus
+from ser_core.errors import SpecError
+from ser_operator.facts.read_run import write_status
+from ser_operator.facts.reading import Object, at
+
+
+def missing_template(body: Object) -> str | None:
+    """Name of the SERRunTemplate that a run names and holds no copy of; None: there is nothing to copy."""
+    name = at(body, "spec", "templateRef").get("name")
+    if not name:
+        return None
+    status = read_status(at(body, "status"))
+    stays = status.has_ended and status.observed_generation == at(body, "metadata").get("generation")
+    return None if stays or status.template is not None else str(name)
+
+
+def with_copy(body: Object, name: str, template: Object | None) -> dict[str, Any]:
+    """The status of a run with a copy of its template.
+
+    Args:
+        body: The run.
+        name: Of the template.
+        template: As the API server holds it; None: it does not.
+
+    Raises:
+        SpecError: It is not there or too large (reason `TemplateUnusable`).
+    """
+    if template is None:
+        namespace = at(body, "metadata").get("namespace")
+        raise unusable(name, f"namespace {namespace} holds none of that name: create it there, and the run starts")
+    spec = dict(at(template, "spec"))
+    size = len(json.dumps(spec, ensure_ascii=False).encode())
+    if size > MAX_BYTES:
+        raise unusable(name, f"has {size} bytes, and each of its runs keeps a copy: shorten it to {MAX_BYTES} bytes, and the run starts")
+    before = at(body, "status")
+    return write_status(read_status(before).model_copy(update={"template": TemplateStatus(name=name, spec=spec)}), before)
+
+
+def unusable(name: str, why: str) -> SpecError:
+    """The error of a run that waits for its template."""
+    return SpecError(f"spec.templateRef: SERRunTemplate {name!r}: {why}", reason=TEMPLATE_UNUSABLE)
