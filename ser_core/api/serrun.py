@@ -488,7 +488,7 @@ class TemplateRef(Model):
     """A SERRunTemplate of the run's namespace (docs/operations.md, Templates)."""
 
     name: Name
-    """Its name."""
+    """Name of the SERRunTemplate."""
 
 
 class BudgetSpec(Model):

@@ -294,7 +294,7 @@ class TemplateStatus(Record):
     """The SERRunTemplate of the run, as it was when the run began."""
 
     name: str = Field(max_length=253)
-    """Its name."""
+    """Name of the SERRunTemplate."""
     spec: dict[str, Any]
     """Its spec. The run is what its own spec says over this one."""
 
