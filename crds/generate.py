@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from ser_core.api.crd import Schema, bounds, crd, resource_schema, shown_default, template_crd, template_schema
+from ser_core.api.crd import bounds, crd, resource_schema, shown_default, template_crd, template_schema
+from ser_core.api.crd_rules import Schema
 from ser_core.metrics import GROUPS, Group
 
 _COMMAND = "make generated"
