@@ -194,8 +194,8 @@ def test_an_immutable_field_cannot_be_added(bare, path):
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in IMMUTABLE if path not in (*REQUIRED, POLICY, "policy.prompts.uri", "from.run")]
-    + ["policy", "policy.prompts", "from"],
+    [path for path in IMMUTABLE if path not in (*REQUIRED, POLICY, "policy.prompts.uri", "from.run", "templateRef.name")]
+    + ["policy", "policy.prompts", "from", "templateRef"],
 )
 def test_an_immutable_field_cannot_be_removed(full, path):
     with pytest.raises(ApiError) as error:

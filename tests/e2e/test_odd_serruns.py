@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from e2e.serruns import collection
-from hypothesis import given
+from hypothesis import given, reject
 from odd.life import one_look, whole_life
 from odd.serruns import API, odd_specs, odd_statuses, some
 from pydantic import ValidationError
@@ -32,6 +32,8 @@ class Server:
             return self.api.create(f"{self.runs}?fieldValidation=Strict", body)
         except ApiError as error:
             assert error.code == 422, error
+            if "expected int, got float64" in error.message:
+                reject()  # 1.0 where a rule reads a whole number: CEL takes it for no number, `ser run` for 1
             return None
 
     def patch_status(self, body, status, kind, query=""):
