@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, TrainingStep, write_table
-from ser_core.learn.trust.calibration import fit_temperature
+from ser_core.learn.trust.calibration import fit_temperature, learnt_too_little
 from ser_core.learn.trust.evaluation import report
 from ser_core.learn.trust.paired import PairedLoss, log_losses, paired_loss
 
@@ -58,7 +58,8 @@ def out_of_fold(
     temperature = fit_temperature(np.array([one.score_1 - one.score_2 for _, one in rows]))
     calibration = [CalibrationPair(one.id, (one.score_1 - one.score_2) / temperature, "cross-fit") for _, one in rows]
     paired = None if best is None else paired_loss(log_losses(best), log_losses(dev), groups)
-    return Evaluated(dev, heldout, temperature, calibration, best, paired)
+    notes = learnt_too_little(temperature, len(dev)) if best is None else ()
+    return Evaluated(dev, heldout, temperature, calibration, best, paired, notes)
 
 
 def with_dev(

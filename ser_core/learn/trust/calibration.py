@@ -17,6 +17,10 @@ CROSS_FIT_BELOW = 200
 FOLDS = 4
 MIN_TAIL = 20
 """Fewest calibration pairs that a threshold may rest on: below, a precision of 0.9 is within reach of luck."""
+HESITANT = 0.5
+"""A seed model below this temperature has learnt too little."""
+ENOUGH_TO_SAY = 50
+"""Pairs below which a temperature says nothing of that."""
 
 _TEMPERATURE_RANGE = 100.0
 _HALVINGS = 60
@@ -68,6 +72,19 @@ def fit_temperature(margins: NDArray[np.float64]) -> float:
         slope = float(np.mean(scaled * (sigmoid(scaled * np.exp(middle)) - target)))
         low, high = (middle, high) if slope < 0 else (low, middle)
     return float(scale / np.exp((low + high) / 2))
+
+
+def learnt_too_little(temperature: float, pairs: int) -> tuple[str, ...]:
+    """A note where margins are so small that the training has hardly begun: the answers are told apart far better than they are scored
+    apart. Of few pairs nothing is said.
+    """
+    if temperature >= HESITANT or pairs < ENOUGH_TO_SAY:
+        return ()
+    factor = f"{1 / temperature:.2g}"
+    return (
+        f"its margins are {factor} times too small for how often they are right (temperature {temperature:.2g}): it has learnt too little; "
+        "raise training.epochs or training.learningRate, or let training.search try several",
+    )
 
 
 def folds(ids: Sequence[str], seed: int) -> NDArray[np.int64]:

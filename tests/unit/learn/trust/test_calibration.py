@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_core.errors import QualityError
-from ser_core.learn.trust.calibration import FOLDS, MIN_TAIL, Tail, fit_temperature, folds, lowest_reaching, tails
+from ser_core.learn.trust.calibration import FOLDS, MIN_TAIL, Tail, fit_temperature, folds, learnt_too_little, lowest_reaching, tails
 
 quick = settings(max_examples=40)
 
@@ -127,3 +127,12 @@ def test_higher_precision_never_widens_the_tail(margin, one, other):
 @given(margins, st.randoms())
 def test_tails_do_not_depend_on_the_order_of_the_pairs(margin, random):
     assert tails(np.array(random.sample(list(margin), len(margin)))) == tails(margin)
+
+
+def test_margins_far_too_small_for_how_often_they_are_right_are_told():
+    small = fit_temperature(np.array([0.2] * 45 + [-0.2] * 15))
+    (note,) = learnt_too_little(small, 60)
+    assert "5.3 times too small" in note
+    assert "raise training.epochs" in note
+    assert learnt_too_little(10 * small, 60) == ()
+    assert learnt_too_little(small, 49) == ()
