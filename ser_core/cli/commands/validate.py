@@ -18,6 +18,7 @@ from ser_core.cli.access.node_fit import fits
 from ser_core.cli.access.serrun_file import located, read_document, read_serrun
 from ser_core.cli.access.stored_run import SOON, RunFile
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
+from ser_core.counted import counted
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 from ser_core.memory.plan import Models, plans
 from ser_core.memory.words import host_line, memory_line, misfits
@@ -116,7 +117,7 @@ def describe(run: SERRun) -> str:
     """The run in one line."""
     loop = run.spec.loop
     controls = f", controls {', '.join(loop.controls)}" if loop.controls else ""
-    return f"{run.metadata.name}: rule {loop.rule}, at most {loop.max_iterations} loops{controls}"
+    return f"{run.metadata.name}: rule {loop.rule}, at most {counted(loop.max_iterations, 'loop')}{controls}"
 
 
 def unused(spec: SERRunSpec) -> Iterator[str]:
@@ -190,7 +191,7 @@ def check_model(run: SERRun, soon: Retry) -> Check:
 def _found(tried: "Tried") -> str:
     model = tried.model
     new = f", starts with a new {' and '.join(tried.new)}" if tried.new else ""
-    return f"{model.location.pinned}: {model.model_type}, {len(model.files)} files, {len(tried.tensors)} tensors{new}"
+    return f"{model.location.pinned}: {model.model_type}, {counted(len(model.files), 'file')}, {counted(len(tried.tensors), 'tensor')}{new}"
 
 
 def check_memory(spec: SERRunSpec, models: Models, lines: list[str]) -> Iterator[str]:
@@ -253,7 +254,7 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
         cut = f"[{part.lost} tokens cut]" if part.lost else ""
         return f"{name}: {' '.join(filter(None, (ends_shown(part.text), cut) if at_the_end else (cut, ends_shown(part.text))))}"
 
-    share = f"{found.cut:,} of {found.pairs:,} pairs of a sample ({found.cut / found.pairs:.0%}) are cut"
+    share = f"{found.cut:,} of {counted(found.pairs, 'pair')} of a sample ({found.cut / found.pairs:.0%}) are cut"
     lines = (
         f"{share} to {length} tokens; one pair as the model reads it:",
         line("prompt", found.prompt, at_the_end=False),
@@ -269,7 +270,7 @@ def _passed(checks: Sequence[Check]) -> set[str]:
 
 
 def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:
-    yield f"{metrics.found}: {metrics.rows:,} rows"
+    yield f"{metrics.found}: {counted(metrics.rows, 'row')}"
     yield f"seed {metrics.seed:,} · dev {metrics.dev:,} · pool {metrics.pool:,} · held-out {metrics.heldout:,}"
     if metrics.dropped:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in metrics.dropped.items())

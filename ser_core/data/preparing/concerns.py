@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ser_core.counted import counted
+
 SMALL_DEV = 200
 SMALL_SEED = 500
 SMALL_HELDOUT = 200
@@ -50,11 +52,11 @@ def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str])
     """
     warnings = [f"normalised: {', '.join(sorted(notes)[:5])}"] if notes else []
     texts = {
-        "cleaned": "pairs held zero-width spaces or direction overrides, which were removed",
-        "special_tokens": "pairs hold special tokens or role markers inside their text, which are read as text",
-        "secrets": "pairs hold something like an e-mail address or an access key",
+        "cleaned": "with zero-width spaces or direction overrides, which were removed",
+        "special_tokens": "with special tokens or role markers inside their text, which are read as text",
+        "secrets": "with something like an e-mail address or an access key",
     }
-    warnings += [f"{remarks[name]} {text}" for name, text in texts.items() if remarks[name]]
+    warnings += [f"{counted(remarks[name], 'pair')} {text}" for name, text in texts.items() if remarks[name]]
     return warnings + _length_warning(remarks) + _noise_warning(dropped) + _scores_warning(remarks)
 
 
@@ -96,9 +98,9 @@ def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_b
         share = f"one of {len(group_sizes)} groups by {split_by} holds {largest / total:.0%} of the pairs"
         warnings.append(f"{share}: the sides follow the fractions only roughly")
     if sizes["seed"] + sizes["dev"] < SMALL_SEED:
-        warnings.append(f"the seed has {sizes['seed'] + sizes['dev']} pairs: fewer than {SMALL_SEED} make a weak first model")
+        warnings.append(f"the seed has {counted(sizes['seed'] + sizes['dev'], 'pair')}: fewer than {SMALL_SEED} make a weak first model")
     if sizes["dev"] < SMALL_DEV:
-        warnings.append(f"dev has {sizes['dev']} pairs: with fewer than {SMALL_DEV} its decisions rest on few labels")
+        warnings.append(f"dev has {counted(sizes['dev'], 'pair')}: with fewer than {SMALL_DEV} its decisions rest on few labels")
     if sizes["heldout"] < SMALL_HELDOUT:
-        warnings.append(f"heldout has {sizes['heldout']} pairs: accuracies will have wide intervals")
+        warnings.append(f"heldout has {counted(sizes['heldout'], 'pair')}: accuracies will have wide intervals")
     return warnings

@@ -120,7 +120,7 @@ class PartReader:
 
     def _layout(self, file: DataFile, columns: Iterable[str], sample: list[Row]) -> Layout:
         try:
-            return find_layout(columns, file.name, self.columns, labels_needed=self.part != "unlabeled")
+            return find_layout(columns, file.name, self.columns, labels_needed=self.part != "unlabeled", field=f"data.{self.part}")
         except DataError as error:
             refuse_one_object(sample)
             if len(self.source.files) == 1:
@@ -162,7 +162,7 @@ class PartReader:
                     tally.drop(dropped)
                     continue
                 if layout.makes_one_pair:
-                    _check_id(row, layout.id, pair.id, ids)
+                    _check_id(row, layout.id, pair.id, ids, f"data.{self.part}")
                 betters[labelled.better] += 1
                 self._keep(pair, entry, (name for name in remarks.__slots__ if getattr(remarks, name)))
         if layout.form is Form.LABELED_ANSWERS and not layout.by_scores:
@@ -238,12 +238,12 @@ def _pairs_of(rows: Iterable[Row], layout: Layout) -> list[dict[str, Any]]:
     return found
 
 
-def _check_id(row: Row, column: str, pair_id: str, ids: dict[str, str]) -> None:
+def _check_id(row: Row, column: str, pair_id: str, ids: dict[str, str], field: str) -> None:
     name = row.fields.get(column)
     is_missing = name is None or (isinstance(name, float) and math.isnan(name))
     if not is_missing and ids.setdefault(str(name), pair_id) != pair_id:
         raise DataError(
             f"{row.file}, line {row.line}: {column} {shown(str(name))} belongs to different pairs",
             reason="ConflictingIds",
-            hint="ids must be unique; rename the column if it does not identify the row, or name the others in data.*.columns",
+            hint=f"ids must be unique; rename the column if it does not identify the row, or name the others in {field}.columns",
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from ser_core.api.serrun import Columns, DataSpec, FileSpec
 from ser_core.api.stage import PrepareMetrics
+from ser_core.counted import counted
 from ser_core.data.preparing.concerns import split_warnings, text_warnings
 from ser_core.data.preparing.corpus import Corpus, PartReader
 from ser_core.data.preparing.splitting import Group, assign, connected_groups
@@ -120,7 +121,15 @@ def _open_source(part: str, spec: FileSpec, access: Access, folder: Path, progre
     try:
         return open_source(spec.uri, access, folder / "downloads" / part, lambda: progress(0, 1), spec)
     except DataError as error:
-        raise DataError(f"data.{part}.uri: {error.message}", reason=error.reason, hint=error.hint) from error
+        field = next(
+            (name for name in ("path", "subset", "split") if getattr(spec, name) and f"data.*.{name}" in (error.hint or "")), "uri"
+        )
+        raise DataError(f"data.{part}.{field}: {error.message}", reason=error.reason, hint=_of_part(error.hint or "", part)) from error
+
+
+def _of_part(text: str, part: str) -> str:
+    """What is said of any part's field, said of this part's."""
+    return text.replace("data.*", f"data.{part}")
 
 
 def _read_all(
@@ -204,15 +213,15 @@ def _metrics(
     dropped = sum((tally.dropped for tally in corpus.tallies.values()), Counter[str]())
     sizes = {side: len(members) for side, members in positions.items()}
     left_out = [name for source in sources.values() for name in source.left_out]
-    warnings = [f"{len(left_out)} files of other splits were left out, for example {left_out[0]}"] if left_out else []
-    warnings += [remark for source in sources.values() for remark in source.remarks]
+    warnings = [f"{counted(len(left_out), 'file')} of other splits left out, for example {left_out[0]}"] if left_out else []
+    warnings += [_of_part(remark, part) for part, source in sources.items() for remark in source.remarks]
     warnings += [told for tally in corpus.tallies.values() for told in tally.first_of_each()]
     warnings += text_warnings(corpus.remarks, dropped, corpus.notes)
     warnings += corpus.answers.warnings()
     warnings += split_warnings(sizes, [len(group.members) for group in groups], split_by)
     warnings += _shared_prompts(corpus.entries)
     if learnt := len(ties["seed"]) + len(ties["dev"]):
-        warnings.append(f"{learnt} ties of seed and dev are learnt with target one half; accuracy and calibration leave them out")
+        warnings.append(f"{counted(learnt, 'tie')} of seed and dev, learnt with target one half; accuracy and calibration leave them out")
     found = corpus.found
     return PrepareMetrics(
         found=found["source"] if "source" in found else "; ".join(f"{part}: {text}" for part, text in found.items()),

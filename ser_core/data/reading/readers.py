@@ -17,7 +17,7 @@ EXTENSIONS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "c
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _SHORT = {"gzip": ".gz", "zstd": ".zst", None: ""}
 _HEAD_LINES = 20
-_SEPARATED = "write it with commas between the cells, or as .jsonl"
+_SEPARATED = "its cells are separated by {}: write it with commas between them, or as .jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,12 @@ def _kind_of(start: str, promised: str | None, file: DataFile) -> str:
         return "jsonl"
     if promised is not None and start.isprintable() and promised not in ("parquet", "arrow"):
         return "csv"
+    if "\t" in start:
+        raise DataError(f"{file.name}, line 1: no commas, but tabs", reason="UnknownFormat", hint=_SEPARATED.format("tabs"))
     raise DataError(
-        f"{file.name} is neither JSON Lines, JSON, CSV nor parquet",
+        f"{file.name} is neither JSON Lines, JSON, CSV, parquet nor Arrow",
         reason="UnknownFormat",
-        hint=_SEPARATED if "\t" in start else "accepted: .jsonl, .json and .csv, also as .gz or .zst, and .parquet",
+        hint="accepted: .jsonl, .json and .csv, also as .gz or .zst, .parquet and .arrow",
     )
 
 
@@ -134,7 +136,7 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
                 f"{file.name}, line 1: a column name occurs twice: {header}", reason="DuplicateColumn", hint="rename one of them"
             )
         if len(header) == 1 and ";" in header[0]:
-            raise DataError(f"{file.name}, line 1: no commas, but semicolons", reason="UnknownFormat", hint=_SEPARATED)
+            raise DataError(f"{file.name}, line 1: no commas, but semicolons", reason="UnknownFormat", hint=_SEPARATED.format("semicolons"))
         for cells in reader:
             if len(cells) == len(header):
                 yield Row(file.name, reader.line_num, dict(zip(header, cells, strict=True)))

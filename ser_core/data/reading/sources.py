@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ser_core.api.serrun import FileSpec
+from ser_core.counted import counted
 from ser_core.data.reading.hub.dataset_card import CARD, LONGEST, Subset, default_of, subsets_of
 from ser_core.data.reading.locations import Access, Location, locate
 from ser_core.data.reading.readers import extension_of
@@ -83,7 +84,7 @@ def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequenc
     if len(splits) > 1:
         yield f"{uri}: the splits {', '.join(splits)} are read; data.*.split names one"
     if empty:
-        yield f"{len(empty)} files have 0 bytes, for example {empty[0]}"
+        yield f"{counted(len(empty), 'file')} of 0 bytes left out, for example {empty[0]}"
     if any(name.startswith("_delta_log/") or "/_delta_log/" in name for name in location.sizes):
         yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
 

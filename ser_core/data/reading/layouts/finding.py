@@ -6,8 +6,10 @@ from typing import Any
 
 from ser_core.api.serrun import Columns
 from ser_core.data.reading.formats import ACCEPTED, COLUMNS, Form, RawPair, to_pair
+from ser_core.data.reading.layouts.guessing import corrected, guessed
 from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, renamed, weight_by_scores, weight_in
 from ser_core.data.reading.layouts.public_sets import KNOWN
+from ser_core.data.reading.layouts.writing import columns_line
 from ser_core.errors import DataError
 
 
@@ -27,7 +29,7 @@ _BY_SCORES = "scores"
 _INSTEAD = {"response_1": "answer_1", "response_2": "answer_2"}
 
 
-def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, labels_needed: bool) -> Layout:
+def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, labels_needed: bool, field: str = "data.source") -> Layout:
     """What the columns of a file make.
 
     Args:
@@ -35,6 +37,7 @@ def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, lab
         name: Name of the file, for messages.
         given: Names that the specification gives; None to recognise them.
         labels_needed: True for everything but an unlabeled file.
+        field: Of the specification, for messages.
 
     Raises:
         DataError: ``UnknownColumns`` with the columns found and the accepted forms, ``MissingColumn`` or ``NoLabels``.
@@ -43,11 +46,11 @@ def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, lab
     layout = next((one for one in _LAYOUTS if present >= one.columns), None) if given is None else _given(given, present)
     found = ", ".join(sorted(map(repr, present))[:20])
     if layout is None:
-        what = f"{name} has the columns {found}" if given is None else "the columns that data.*.columns names make no pair"
-        raise DataError(what, reason="UnknownColumns", hint=_hint(present) if given is None else f"name all of one of: {_NAMED}")
+        what = f"{name} has the columns {found}" if given is None else f"the columns that {field}.columns names make no pair"
+        raise DataError(what, reason="UnknownColumns", hint=_hint(present, field) if given is None else f"name all of one of: {_NAMED}")
     if missing := sorted(layout.columns - present):
-        what = f"{name} has the columns {found}, and not {', '.join(map(repr, missing))}, which data.*.columns names"
-        raise DataError(what, reason="MissingColumn", hint="name columns that are there")
+        what = f"{name} has the columns {found}, and not {', '.join(map(repr, missing))}, which {field}.columns names"
+        raise DataError(what, reason="MissingColumn", hint=_correction(given, present, field))
     if layout.form is Form.UNLABELED_ANSWERS and labels_needed:
         raise DataError(
             f"{name} has a prompt and two answers but no labels",
@@ -83,12 +86,21 @@ def _weight(names: dict[str, str], present: set[str]) -> Callable[[Fields], floa
     return None if column is None else weight_in(column)
 
 
-def _hint(present: set[str]) -> str:
+def _correction(given: Columns | None, present: set[str], field: str) -> str:
+    better = None if given is None else corrected(given.model_dump(exclude_none=True), present)
+    return (
+        f"name columns that are there in {field}.columns" if better is None else f"write {columns_line(field, better)}, if these are meant"
+    )
+
+
+def _hint(present: set[str], field: str) -> str:
     if {"message_id", "parent_id", "text"} <= present:
         return "of Open Assistant's data, name the file of trees (oasst_ready.trees.jsonl.gz)"
     if {"prompt", "response", "helpfulness"} <= present:
         return "of HelpSteer2, name the file preference/preference.jsonl.gz"
-    return f"say which column holds what in data.*.columns, or rename columns to one of: {ACCEPTED}"
+    guess = guessed(present)
+    say = f"say which column holds what in {field}.columns" if guess is None else f"write {columns_line(field, guess)}, if they hold that"
+    return f"{say}; or rename columns to one of: {ACCEPTED}"
 
 
 def read_pairs(fields: Fields, layout: Layout) -> list[RawPair]:

@@ -147,7 +147,7 @@ def test_33_invisible_characters_are_removed_and_counted_but_joiners_stay(prepar
     rows[6]["chosen"] = "family \U0001f468\u200d\U0001f469"
     prepared = prepare(rows)
     assert {"zerowidth override", "family \U0001f468\u200d\U0001f469"} <= texts(prepared)
-    assert any(warning.startswith("1 pairs held zero-width") for warning in prepared.metrics.warnings)
+    assert any(warning.startswith("1 pair with zero-width") for warning in prepared.metrics.warnings)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_42_special_tokens_in_the_text_are_counted(prepare, good):
     rows[0]["chosen"] += " <|im_start|>system"
     rows[1]["prompt"] += " [INST]"
     prepared = prepare(rows)
-    assert any(warning.startswith("2 pairs hold special tokens") for warning in prepared.metrics.warnings)
+    assert any(warning.startswith("2 pairs with special tokens") for warning in prepared.metrics.warnings)
 
 
 def answers(rows):
@@ -334,7 +334,7 @@ def test_47_addresses_and_keys_are_counted_and_never_shown(prepare, prepare_thre
     rows = good(80)
     rows[0]["prompt"] = "mail jane.doe@example.org with AKIAABCDEFGHIJKLMNOP"
     rows[1]["chosen"] += " hf_" + "x" * 34
-    assert any(warning.startswith("2 pairs hold something like an e-mail") for warning in prepare(rows).metrics.warnings)
+    assert any(warning.startswith("2 pairs with something like an e-mail") for warning in prepare(rows).metrics.warnings)
     with pytest.raises(DataError) as caught:
         prepare_three(rows[:30], rows[30:60], [*rows[60:], {**rows[0], "chosen": "yet another"}])
     assert "jane" not in caught.value.message

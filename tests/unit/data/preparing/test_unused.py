@@ -75,7 +75,7 @@ def test_ties_leave_the_held_out_part_and_are_told_of_where_they_are_learnt(prep
     learnt = len(prepared.ties["seed"]) + len(prepared.ties["dev"])
     assert dropped == len(prepared.ties["heldout"])
     assert prepared.metrics.seed + prepared.metrics.dev + prepared.metrics.heldout + prepared.metrics.pool + learnt + dropped == 100
-    assert any(f"{learnt} ties of seed and dev are learnt" in told for told in prepared.metrics.warnings)
+    assert any(f"{learnt} ties of seed and dev, learnt" in told for told in prepared.metrics.warnings)
 
 
 def test_a_tie_of_the_pool_is_a_pair_without_a_label(prepare_three, good):

@@ -69,7 +69,7 @@ def test_empty_parts_are_left_out_and_told(prepare, write, good):
     write(b"\n", "out/part-1.jsonl")
     prepared = prepare(write(good(40), "out/part-2.jsonl").parent)
     assert prepared.metrics.rows == 40
-    assert "1 files have 0 bytes, for example part-0.jsonl" in prepared.metrics.warnings
+    assert "1 file of 0 bytes left out, for example part-0.jsonl" in prepared.metrics.warnings
 
 
 def test_a_delta_table_is_told(prepare, write, good):

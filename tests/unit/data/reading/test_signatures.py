@@ -59,4 +59,10 @@ def test_other_files_are_named_with_what_to_do(refusal, content, told, hint):
 
 @pytest.mark.parametrize(("name", "mark"), [("pairs.csv", ";"), ("pairs.csv", "\t"), ("pairs.tsv", "\t")])
 def test_a_table_without_commas_is_told_so(refusal, name, mark):
-    assert "with commas" in refusal(mark.join(("prompt", "chosen", "rejected")).encode() + b"\na, b; c, d\n", name).hint
+    error = refusal(mark.join(("prompt", "chosen", "rejected")).encode() + b"\na, b; c, d\n", name)
+    word = {";": "semicolons", "\t": "tabs"}[mark]
+    assert (f"no commas, but {word}" in error.message, f"separated by {word}: write it with commas" in error.hint) == (True, True)
+
+
+def test_the_accepted_forms_are_all_told(refusal):
+    assert "accepted: .jsonl, .json and .csv, also as .gz or .zst, .parquet and .arrow" in refusal(b"words\n", "pairs").hint

@@ -51,6 +51,40 @@ def test_columns_that_make_no_pair_are_refused(columns, reason):
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("there", "line"),
+    [
+        (("question", "good", "bad"), "{prompt: question, chosen: good, rejected: bad}"),
+        (
+            ("Query", "Response A", "Response B", "score_a", "score_b", "id"),
+            "{prompt: Query, response_1: Response A, response_2: Response B, ",
+        ),
+        (("good", "bad"), "{chosen: good, rejected: bad}"),
+        (("text", "stars"), None),
+    ],
+)
+def test_a_line_is_proposed_where_the_names_sound_like_a_pair(there, line):
+    with pytest.raises(DataError) as caught:
+        find_layout(there, "data.jsonl", None, labels_needed=True, field="data.seed")
+    proposed = f"write data.seed.columns: {line}" if line else "say which column holds what in data.seed.columns"
+    assert proposed in caught.value.hint
+
+
+def test_a_misspelt_column_is_corrected():
+    with pytest.raises(DataError) as caught:
+        find_layout(("question", "good", "bad"), "x", Columns(prompt="question", chosen="god", rejected="bad"), labels_needed=True)
+    assert "write data.source.columns: {prompt: question, chosen: good, rejected: bad}" in caught.value.hint
+
+
+@pytest.mark.parametrize(("place", "field"), [({"path": "nope"}, "path"), ({"split": "dev"}, "split"), ({"subset": "de"}, "subset")])
+def test_a_wrong_place_is_told_with_its_own_field(write, prepare, good, place, field):
+    folder = write(good(40), "some/train.jsonl").parent
+    with pytest.raises(DataError) as caught:
+        prepare(folder, **place)
+    assert caught.value.message.startswith(f"data.source.{field}: ")
+    assert caught.value.hint == f"correct data.source.{field}"
+
+
 NAMES = (
     *(
         "default/train_prefs-00000-of-00001.parquet",
