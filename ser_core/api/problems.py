@@ -11,6 +11,17 @@ from pydantic import BaseModel, ValidationError
 UNKNOWN = frozenset({"extra_forbidden", "enum", "literal_error"})
 """Kinds of the problems that a document of a later version has: a field, or a value of a choice, that is not known here."""
 _SHOWN_CHARACTERS = 80
+_FIELDS = "expected fields, each as name: value on a line of its own, or as {name: value}"
+_LIST = "expected a list, such as [a, b]"
+_WORDS = {
+    "model_type": _FIELDS,
+    "model_attributes_type": _FIELDS,
+    "dict_type": _FIELDS,
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "string_type": "expected text: write a number in quotes",
+}
+"""For pydantic's types of errors whose own words are those of JSON or Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ def _problem(detail: Mapping[str, Any], model: type[BaseModel]) -> Problem:
         return Problem(path, "is missing: it has no default", kind)
     if kind == "value_error":
         return Problem(path, str(detail["ctx"]["error"]), kind)
-    message = detail["msg"][0].lower() + detail["msg"][1:]
+    message = _WORDS.get(kind) or detail["msg"][0].lower() + detail["msg"][1:]
     return Problem(path, f"{shown}: {message}", kind)
 
 

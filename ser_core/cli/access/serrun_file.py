@@ -25,6 +25,7 @@ from ser_core.shown import shown_line
 MAX_BYTES = 1_000_000
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _FIELD = re.compile(r"(?:spec\.)?([A-Za-z]+(?:\.[A-Za-z]+)*)")
+_WHAT: Mapping[type, str] = {list: "a list", str: "text", int: "a number", float: "a number"}
 FieldPath = tuple[str | int, ...]
 Validated = TypeVar("Validated", bound=Model)
 
@@ -135,7 +136,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[FieldPath, int]]:
     document = _construct(root, path)
     if not isinstance(document, dict):
         raise SpecError(
-            f"{path}:1: holds {type(document).__name__}, not a mapping", reason="NotASERRun", hint="start with apiVersion and kind"
+            f"{path}:1: is {_WHAT.get(type(document), 'one value')}, not fields such as name: value",
+            reason="NotASERRun",
+            hint="start with apiVersion and kind",
         )
     for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         if document.get(name) != expected:

@@ -79,7 +79,8 @@ def logs(
 ) -> None:
     """Show the logs of the stages.
 
-    In their order, failed attempts included; --json prints the lines as the stages wrote them.
+    In their order, failed attempts included; --json prints the lines as the stages wrote them. The exit code is 1 where the loop or kind
+    of stage that is asked for has none.
     """
     stored = open_run(run, Place(namespace, context, kubeconfig))
     wanted = lambda log: iteration in (None, log.iteration) and stage in (None, log.stage)  # noqa: E731
@@ -87,6 +88,8 @@ def logs(
     if not found:
         ended = stored.run.status.has_ended
         say("no such stage has written a log" + ("" if ended else " yet" if stored.cluster else " yet; a stage stores it when it ends"))
+        if (iteration, stage) != (None, None):
+            raise typer.Exit(1)
     for log in found:
         _print(log, json_lines=json_lines)
 

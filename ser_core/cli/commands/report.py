@@ -8,10 +8,11 @@ import typer
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.output import say
+from ser_core.counted import counted
 from ser_core.errors import SpecError
 from ser_core.shown import shown_line
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; left out: <name>-report.html here.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write, its folder too; left out: <name>-report.html here.")]
 
 
 def report(
@@ -31,7 +32,7 @@ def report(
     stored = open_run(run, Place(namespace, context, kubeconfig))
     ledger = read_ledger(stored.store, stored.run)
     target = output or Path(f"{stored.run.metadata.name}-report.html")
-    say(f"reading {len(ledger.stages)} stages of {stored.run.metadata.name}")
+    say(f"reading {counted(len(ledger.stages), 'stage')} of {stored.run.metadata.name}")
     try:
         write_report(stored.store, ledger, stored.target, target)
     except OSError as error:

@@ -13,7 +13,8 @@ import typer
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import SOON, StoredRun, open_run
-from ser_core.cli.views.output import say
+from ser_core.cli.views.output import print_warning, say
+from ser_core.counted import counted
 from ser_core.errors import QualityError, SpecError
 from ser_core.shown import shown
 
@@ -54,7 +55,8 @@ def score(
     columns = given.columns if given else None
     with tempfile.TemporaryDirectory(prefix="ser-score-") as name:
         folder = Path(name)
-        rows = read_score_rows(file, columns, Access(stored.storage, spec.hub, SOON), folder / "data")
+        empty: list[str] = []
+        rows = _noting_empty_answers(read_score_rows(file, columns, Access(stored.storage, spec.hub, SOON), folder / "data"), empty)
         first = next(rows)
         model, temperature = load_best(stored, folder / "model")
         count = agreed = labelled = 0
@@ -64,8 +66,19 @@ def score(
             labelled += "agrees" in result
             agreed += result.get("agrees", False)
             if count % TOLD_EVERY == 0:
-                say(f"{count:,} rows")
-    say(f"scored {count:,} rows" + (f"; {agreed / labelled:.1%} of {labelled:,} labels agree" if labelled else ""))
+                say(counted(count, "row"))
+    say(f"scored {counted(count, 'row')}" + (f"; {agreed / labelled:.1%} of {counted(labelled, 'label')} agree" if labelled else ""))
+    if empty:
+        print_warning(
+            f"{counted(len(empty), 'row')} with an empty answer, the first in {empty[0]}: no run learns from one, so its score says little"
+        )
+
+
+def _noting_empty_answers(rows: "Iterator[ScoreRow]", empty: list[str]) -> "Iterator[ScoreRow]":
+    for row in rows:
+        if not all(row.answers):
+            empty.append(f"{row.file}, line {row.line}".removeprefix(", "))
+        yield row
 
 
 def as_json(result: Mapping[str, Any]) -> str:

@@ -34,7 +34,9 @@ Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry r
 Probe = Annotated[
     bool | None,
     typer.Option(
-        "--probe/--no-probe", help="Also check store, model and data from here. Default: yes, but no with --server.", show_default=False
+        "--probe/--no-probe",
+        help="Also check store, model and data from here; of both the last counts. Default: yes, but no with --server.",
+        show_default=False,
     ),
 ]
 

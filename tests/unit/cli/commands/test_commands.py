@@ -123,7 +123,7 @@ def test_logs_can_be_narrowed(ser, stored_run):
 
 def test_an_ended_run_will_not_write_another_log(ser, stored_run):
     ended = ser("logs", stored_run.file, "--iteration", "9")
-    assert "no such stage has written a log\n" in ended.out + ended.err
+    assert (ended.code, "no such stage has written a log\n" in ended.out + ended.err) == (1, True)
 
 
 def test_report_writes_the_page_and_prints_its_name(ser, stored_run, tmp_path):

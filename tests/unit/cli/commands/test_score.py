@@ -49,6 +49,13 @@ def test_answers_from_standard_input_get_the_scores_that_they_have_in_pairs(ser,
     assert [row["score"] for row in found] == [pair["score_1"], pair["score_2"]]
 
 
+def test_an_empty_answer_is_scored_and_told(ser, writable_run):
+    answers = [{"prompt": "what", "answer": text} for text in ("good", " ", "")]
+    ended = ser("score", "-", "--run", writable_run.file, stdin=lines(answers))
+    assert (ended.code, len(ended.out.splitlines())) == (0, 3)
+    assert "2 rows with an empty answer, the first in line 2" in ended.err
+
+
 def test_a_folder_is_scored_as_a_run_reads_it(ser, writable_run, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()

@@ -197,6 +197,7 @@ def test_the_namespace_of_the_file_counts_unless_another_is_given(ser, api, on_c
 def test_without_probe_only_the_spec_is_read(ser, on_cluster):
     assert ser("validate", on_cluster, "--no-probe").out.splitlines()[0].startswith("spec   ok")
     assert len(ser("validate", on_cluster, "--no-probe").out.splitlines()) == 2
+    assert len(ser("validate", on_cluster, "--probe", "--no-probe").out.splitlines()) == 2, "the last counts"
 
 
 @pytest.mark.parametrize(
