@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
+from ser_core.counted import counted
 from ser_core.learn.trust.evaluation import compare
 from ser_core.loop.deciding.stopping import SIGNIFICANT
 from ser_core.report.evidence import Evidence, ModelEvidence
@@ -70,7 +71,7 @@ def _best_sentence(ledger: Ledger, best: Trained) -> str:
     if best.key.iteration:
         return f"The best reward model, that of loop {best.key.iteration}, {share}."
     loops = len(ledger.models) - 1
-    after = f", and none of {loops} loops beat it on the dev pairs" if loops else ""
+    after = f", and none of {counted(loops, 'loop')} beat it on the dev pairs" if loops else ""
     return f"The seed model {share}{after}."
 
 

@@ -387,7 +387,7 @@ REMEDIES = (
     Remedy(
         ("UnknownFormat", "UnknownColumns", "MissingColumn", "UnusedColumn", "DuplicateColumn", "NoLabels", "OneSidedLabels"),
         "a run cannot read data in this form",
-        "name the columns in data.*.columns of another run; or give the data those that docs/data-formats.md lists",
+        "name them in columns, beside the uri of the data, of another run; or give the data those that docs/data-formats.md lists",
     ),
     Remedy(
         ("CorruptArchive", "CorruptFile", "SuspiciousArchive", "InvalidEncoding", "MalformedCsv", "MalformedJson", "TooLarge"),

@@ -177,10 +177,10 @@ def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence
 
 def _too_few(side: str, count: int, entries: Sequence[Entry], tied: int, groups: int) -> DataError:
     labelled = len(entries) - sum(entry.is_tie for entry in entries)
-    usable = f"{labelled} usable pairs" if not tied else f"{labelled} usable pairs that are no ties, besides {tied} ties"
+    usable = f"{counted(labelled, 'usable pair')}" if not tied else f"{counted(labelled, 'usable pair')} besides {counted(tied, 'tie')}"
     more = "give more data, other fractions, or a data.source.splitBy that makes smaller groups"
     return DataError(
-        f"{side} would have {count} of {usable} in {groups} groups, at least {MIN_PAIRS} are needed",
+        f"{side} would have {count} of {usable} in {counted(groups, 'group')}, at least {MIN_PAIRS} are needed",
         reason="TooFewRows",
         hint=f"no answer of a tie is better: give pairs with a better answer; or {more}" if tied > labelled else more,
     )

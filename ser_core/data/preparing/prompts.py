@@ -76,7 +76,8 @@ def _open(uri: str, access: Access, folder: Path, alive: Callable[[], None]) -> 
     try:
         return open_source(uri, access, folder, alive)
     except DataError as error:
-        raise DataError(f"policy.prompts.uri: {error.message}", reason=error.reason, hint=error.hint) from error
+        hint = "name the file itself in policy.prompts.uri" if "data.*" in (error.hint or "") else error.hint
+        raise DataError(f"policy.prompts.uri: {error.message}", reason=error.reason, hint=hint) from error
 
 
 def _rows(source: Source, alive: Callable[[], None]) -> Iterator[tuple[Row | BadRow, Collection[str]]]:

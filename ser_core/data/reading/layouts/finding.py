@@ -52,10 +52,11 @@ def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, lab
         what = f"{name} has the columns {found}, and not {', '.join(map(repr, missing))}, which {field}.columns names"
         raise DataError(what, reason="MissingColumn", hint=_correction(given, present, field))
     if layout.form is Form.UNLABELED_ANSWERS and labels_needed:
+        add = "add a column better with 1 or 2" if given is None else f"name that of the labels in {field}.columns, as better"
         raise DataError(
             f"{name} has a prompt and two answers but no labels",
             reason="NoLabels",
-            hint="add a column better with 1 or 2, or give the file as data.unlabeled",
+            hint=f"{add}, or give the file as data.unlabeled",
         )
     return layout
 

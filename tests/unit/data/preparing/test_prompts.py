@@ -56,6 +56,14 @@ def test_a_parquet_file_without_the_column_is_told_of_those_that_are_there(acces
         read_prompts(f"file://{tmp_path}/p.parquet", access, tmp_path / "work", (), 0.1, lambda: None)
 
 
+def test_prompts_of_other_splits_alone_are_told_with_their_own_field(access, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/test.jsonl").write_text('{"prompt": "x"}\n')
+    with pytest.raises(DataError, match="only other splits than train") as caught:
+        read_prompts(f"file://{tmp_path}/in", access, tmp_path / "work", (), 0.1, lambda: None)
+    assert caught.value.hint == "name the file itself in policy.prompts.uri"
+
+
 def test_a_file_of_held_out_prompts_alone_is_refused(read):
     with pytest.raises(DataError, match="no prompt that is not held out"):
         read({"prompt": "a"}, heldout=["A"])

@@ -76,6 +76,12 @@ def test_a_misspelt_column_is_corrected():
     assert "write data.source.columns: {prompt: question, chosen: good, rejected: bad}" in caught.value.hint
 
 
+def test_named_answers_without_labels_are_told_which_key_to_add():
+    with pytest.raises(DataError) as caught:
+        find_layout(ROW, "x", Columns(prompt="q", response_1="x", response_2="y"), labels_needed=True)
+    assert caught.value.hint == "name that of the labels in data.source.columns, as better, or give the file as data.unlabeled"
+
+
 @pytest.mark.parametrize(("place", "field"), [({"path": "nope"}, "path"), ({"split": "dev"}, "split"), ({"subset": "de"}, "subset")])
 def test_a_wrong_place_is_told_with_its_own_field(write, prepare, good, place, field):
     folder = write(good(40), "some/train.jsonl").parent
