@@ -38,9 +38,8 @@ def write_adapter(network: Any, folder: Path, base: Path, products: torch.dtype 
     folder.mkdir(parents=True)
     (folder / BASE).symlink_to(base.resolve(), target_is_directory=True)
     tensors = {name: weight.detach().to("cpu").contiguous() for name, weight in _own(network).items()}
-    save_file(
-        tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt", "products": str(products or torch.float32).removeprefix("torch.")}
-    )
+    # One entry: safetensors writes several in any order, and equal adapters would have other bytes.
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"products": str(products or torch.float32).removeprefix("torch.")})
     settings = network.peft_config["default"]
     config = {
         "base_model_name_or_path": BASE,

@@ -66,6 +66,13 @@ def test_no_weight_of_the_base_is_stored_again(qwen: Path, fp32: Precision, tmp_
     assert str(tmp_path) not in (folder / "adapter_config.json").read_text()
 
 
+def test_equal_adapters_have_equal_bytes(qwen: Path, fp32: Precision, tmp_path: Path):
+    model = trained(qwen, fp32)
+    for number in range(12):
+        model.store(tmp_path / str(number), base=qwen, half=True)
+    assert len({(tmp_path / str(number) / "adapter_model.safetensors").read_bytes() for number in range(12)}) == 1
+
+
 def test_a_new_adapter_on_a_stored_one_starts_as_on_its_merged_weights(base: Path, fp32: Precision, tmp_path: Path):
     trained(base, fp32).export(tmp_path / "merged")
     first = stored(base, fp32, tmp_path / "stored")
