@@ -4,8 +4,9 @@ Source: https://huggingface.co/docs/hub/datasets-manual-configuration. Cards com
 """
 
 import fnmatch
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -14,6 +15,7 @@ CARD = "README.md"
 LONGEST = 1 << 18
 """Bytes of a card that are read."""
 _MOST_PATTERNS = 10_000
+"""Of a whole card, each subset counted as one more: a few lines of YAML can refer to the same list again and again."""
 _ONLY_SPLIT = "train"
 """Split of files that a card gives to none."""
 
@@ -49,7 +51,7 @@ def subsets_of(card: bytes) -> tuple[Subset, ...]:
         return ()
     try:
         listed = yaml.safe_load(head)["configs"]
-        return tuple(_subset(one) for one in listed if one.get("data_files") or one.get("data_dir"))
+        return tuple(_subsets(one for one in listed if one.get("data_files") or one.get("data_dir")))
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return ()
 
@@ -60,13 +62,18 @@ def default_of(subsets: tuple[Subset, ...]) -> Subset | None:
     return marked[0] if len(marked) == 1 else None
 
 
-def _subset(told: Mapping[str, Any]) -> Subset:
-    splits: dict[str, tuple[str, ...]] = {}
-    for number, (split, pattern) in enumerate(_patterns(told.get("data_files"))):
-        if number == _MOST_PATTERNS:
+def _subsets(listed: Iterable[Mapping[str, Any]]) -> Iterator[Subset]:
+    left = _MOST_PATTERNS
+    for told in listed:
+        patterns = list(islice(_patterns(told.get("data_files")), left))
+        left -= len(patterns) + 1
+        if left < 0:
             raise ValueError("more patterns than a dataset has")
-        splits[split] = (*splits.get(split, ()), pattern)
-    return Subset(str(told.get("config_name", "default")), str(told.get("data_dir") or ""), splits, told.get("default") is True)
+        splits: dict[str, list[str]] = {}
+        for split, pattern in patterns:
+            splits.setdefault(split, []).append(pattern)
+        named = {split: tuple(each) for split, each in splits.items()}
+        yield Subset(str(told.get("config_name", "default")), str(told.get("data_dir") or ""), named, told.get("default") is True)
 
 
 def _patterns(files: Any) -> Iterator[tuple[str, str]]:

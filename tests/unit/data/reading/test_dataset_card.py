@@ -141,3 +141,11 @@ def test_a_card_with_a_byte_order_mark_and_crlf_is_read():
 def test_patterns_of_many_stars_take_no_time():
     (subset,) = subsets_of(("---\nconfigs:\n- data_files: '" + "**/*a*a*a*a*a*a*b/" * 30 + "*'\n---\n").encode())
     assert subset.files(["/".join(["a" * 200] * 60)]) == []
+
+
+def test_a_card_that_refers_to_one_list_again_and_again_says_nothing():
+    files = "\n".join(f"  - {{split: train, path: '{number}.jsonl'}}" for number in range(1000))
+    again = "\n".join("- *one" for _ in range(2000))
+    card = f"---\nfirst: &one\n  config_name: a\n  data_files:\n{files}\nconfigs:\n{again}\n---\n"
+    assert len(subsets_of(card.replace("\n- *one" * 1995, "").encode())) == 5
+    assert subsets_of(card.encode()) == ()
