@@ -121,6 +121,8 @@ def _definition(kind: str, short: str, schema: Schema, more: Schema) -> Schema:
     group, version = API_VERSION.split("/")
     plural = f"{kind.lower()}s"
     names = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower(), "shortNames": [short]}
+    # A category takes the place of a short name of the same letters: with two kinds in it, `kubectl get ser hh` would name both.
+    names |= {"categories": ["ser"]} if kind == KIND else {}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -128,7 +130,7 @@ def _definition(kind: str, short: str, schema: Schema, more: Schema) -> Schema:
         "spec": {
             "group": group,
             "scope": "Namespaced",
-            "names": {**names, "categories": ["ser"]},
+            "names": names,
             "versions": [{"name": version, "served": True, "storage": True, **more, "schema": {"openAPIV3Schema": schema}}],
         },
     }
