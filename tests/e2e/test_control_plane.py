@@ -52,8 +52,8 @@ def end(*_):
     open(os.environ['OUT'], 'w').write('saved')
     sys.exit(143)
 signal.signal(signal.SIGTERM, end)
-open(os.environ['READY'], 'w').close()
-time.sleep(60)
+print('ready', flush=True)
+time.sleep(600)
 """
 
 
@@ -65,10 +65,10 @@ def scratch():
     }
 
 
-def test_deleting_a_pod_ends_its_process_with_sigterm_and_keeps_its_last_words(work):
-    work.python("stop", CATCH, env={"OUT": MESSAGE, "READY": "/work/ready"}, **scratch())
+def test_deleting_a_pod_ends_its_process_with_sigterm_and_keeps_its_last_words(work, kubelet):
+    work.python("stop", CATCH, env={"OUT": MESSAGE})
     pod = work.pod_in("stop", "Running")
-    time.sleep(0.5)  # its handler is there
+    work.wait(lambda: "ready" in kubelet.logs(work.name, pod["metadata"]["name"]))
     work.plane.api().delete(work.path("jobs", "stop"), {"propagationPolicy": "Foreground"})
     last = work.last_seen(pod)
     assert last["status"]["phase"] == "Failed"
