@@ -13,6 +13,7 @@ from ser_core.report import figures, findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.figures import Figure
 from ser_core.report.ledger import Ledger
+from ser_core.report.stored import stored_bytes
 from ser_core.store.port import ObjectStore
 
 LOOPS_SHOWN = 4
@@ -66,6 +67,7 @@ def render(ledger: Ledger, evidence: Evidence, file: str) -> str:
             caveats=[*findings.caveats(ledger), *policy.caveats(ledger)],
             policy=policy.figures(evidence.policy) if evidence.policy else [],
             costs=costs(ledger),
+            stored=stored_bytes(record.manifest for record in ledger.stages.values()),
             evolution=figures.evolution(ledger) if ledger.models else None,
             kept=_kept(evidence),
             trust=_trust(ledger, evidence),
@@ -119,6 +121,7 @@ def _environment() -> Environment:
         "signed": lambda value: f"{value * 100:+.1f}".replace("-", "−"),
         "decimals": lambda value, places=3: "–" if value is None else f"{value:.{places}f}",
         "moment": lambda time: time[:16].replace("T", " "),
+        "megabytes": lambda size: f"{size / 1e6:,.1f}",
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),
         "clip": lambda text, most: text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)",
         "p_text": findings.p_text,

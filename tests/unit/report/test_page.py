@@ -10,6 +10,7 @@ from ser_core.api.status import Phase, SERRunStatus
 from ser_core.report.evidence import Evidence
 from ser_core.report.html import render
 from ser_core.report.ledger import Ledger
+from ser_core.report.stored import stored_bytes
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,12 @@ def test_the_agreement_beside_the_best_accuracy_is_that_of_its_own_loop(ledger, 
     assert f"<dt>agreement</dt><dd>{first * 100:.1f} %<small>kept self-labels of loop 1" in page_of(1)
     assert f"<dt>agreement</dt><dd>{second * 100:.1f} %<small>kept self-labels of loop 2" in page_of(2)
     assert "<dt>agreement</dt>" not in page_of(0)  # the seed model has learned from none
+
+
+def test_what_the_run_stores_is_told_by_kind(page, ledger):
+    stored = stored_bytes(record.manifest for record in ledger.stages.values())
+    assert "<tr><td>reward models</td><td>" in page
+    assert f"<tr><td>together</td><td>{sum(stored.values()) / 1e6:,.1f}</td></tr>" in page
 
 
 def test_equal_ledgers_give_equal_pages(page, ledger, evidence):
