@@ -45,10 +45,11 @@ def read_serrun(path: Path) -> SERRun:
     Raises:
         SpecError: The file cannot be read or is no valid SERRun; the message lists every problem with its line.
     """
-    document, lines = _read(path)
+    roots = _documents(path)
+    document, lines = _read(path, roots)
     document.pop("status", None)
     _resolve_files(document.get("spec"), path.resolve().parent)
-    return check_document(document, _placed(path, lines), read_templates(path))
+    return check_document(document, _placed(path, lines), _templates(path, roots))
 
 
 def check_document(document: Mapping[str, Any], place: Callable[[FieldPath], str], templates: Sequence[Mapping[str, Any]] = ()) -> SERRun:
@@ -82,11 +83,13 @@ def read_templates(path: Path) -> list[dict[str, Any]]:
     Raises:
         SpecError: The file cannot be read, or one of them is no valid SERRunTemplate.
     """
+    return _templates(path, _documents(path))
+
+
+def _templates(path: Path, roots: Sequence[yaml.Node]) -> list[dict[str, Any]]:
     found = []
-    for root in filter(_is_template, _documents(path)):
-        lines: dict[FieldPath, int] = {}
-        _collect_lines(root, (), lines, path)
-        document = _construct(root, path)
+    for root in filter(_is_template, roots):
+        document, lines = _written(root, path)
         _validated(SERRunTemplate, document, _placed(path, lines))
         found.append(document)
     return found
@@ -112,7 +115,7 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         SpecError: The file cannot be read, or holds no SERRun.
     """
-    return _read(path)[0]
+    return _read(path, _documents(path))[0]
 
 
 def resolved_document(path: Path) -> dict[str, Any]:
@@ -128,12 +131,16 @@ def resolved_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[FieldPath, int]]:
-    """The document of a file, and the line of each of its fields."""
-    root = _compose(path)
+def _written(root: yaml.Node, path: Path) -> tuple[Any, dict[FieldPath, int]]:
+    """What a document holds, and the line of each of its fields."""
     lines: dict[FieldPath, int] = {}
     _collect_lines(root, (), lines, path)
-    document = _construct(root, path)
+    return _construct(root, path), lines
+
+
+def _read(path: Path, roots: Sequence[yaml.Node]) -> tuple[dict[str, Any], dict[FieldPath, int]]:
+    """The SERRun among the documents of a file, and the line of each of its fields."""
+    document, lines = _written(_only_run(path, roots), path)
     if not isinstance(document, dict):
         raise SpecError(
             f"{path}:1: is {_WHAT.get(type(document), 'one value')}, not fields such as name: value",
@@ -162,18 +169,17 @@ def located(path: Path) -> Iterator[None]:
 
 def _place_of(message: str, path: Path) -> str | None:
     lines: dict[FieldPath, int] = {}
-    _collect_lines(_compose(path), (), lines, path)
+    _collect_lines(_only_run(path, _documents(path)), (), lines, path)
     named = _FIELD.match(message)
     field = ("spec", *named[1].split(".")) if named else ()
     return f"{path}:{_line_of(field, lines)}" if field[:2] in lines else None
 
 
-def _compose(path: Path) -> yaml.Node:
+def _only_run(path: Path, roots: Sequence[yaml.Node]) -> yaml.Node:
     """The one document of ``path`` that is no template."""
-    documents = _documents(path)
-    nodes = [node for node in documents if not _is_template(node)]
+    nodes = [node for node in roots if not _is_template(node)]
     if not nodes:
-        found = "holds no SERRun" if documents else "is empty"
+        found = "holds no SERRun" if roots else "is empty"
         raise SpecError(f"{path}:1: {found}", reason="NotASERRun", hint="start with apiVersion and kind, as the files in examples/ do")
     if len(nodes) != 1:
         raise SpecError(f"{path} holds {len(nodes)} documents", reason="NotASERRun", hint="one SERRun a file, with its SERRunTemplate")

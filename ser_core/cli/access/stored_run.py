@@ -78,15 +78,20 @@ def open_run(target: str, place: Place) -> StoredRun:
     return _local(Path(target))
 
 
+def run_command(file: Path) -> str:
+    """The command that starts the run of a file or goes on with it, as a shell reads it."""
+    return f"ser run {shlex.quote(str(file))}"
+
+
 def _local(file: Path) -> StoredRun:
-    wanted, command = read_serrun(file), shlex.quote(str(file))
+    wanted = read_serrun(file)
     name, namespace, storage = wanted.metadata.name, wanted.metadata.namespace, wanted.spec.storage
     run = load_run(connect(storage, SOON), namespace, name)
     folder = folder_of(storage)
     if run is None and folder is not None and not folder.is_dir():
-        hint = f"mount or move it back, if the run was begun; else start it: ser run {command}"
+        hint = f"mount or move it back, if the run was begun; else start it: {run_command(file)}"
         raise SpecError(f"{storage.uri} does not exist", reason="RunNotFound", hint=hint)
     if run is None:
-        hint = f"start it: ser run {command}; a run on a cluster is read by its name: {name} -n {namespace}"
+        hint = f"start it: {run_command(file)}; a run on a cluster is read by its name: {name} -n {namespace}"
         raise SpecError(f"{storage.uri} holds no run {namespace}/{name}", reason="RunNotFound", hint=hint)
-    return StoredRun(run, storage, command)
+    return StoredRun(run, storage, shlex.quote(str(file)))

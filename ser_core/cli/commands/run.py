@@ -1,7 +1,6 @@
 """`ser run`: carry a SERRun out on this machine, with the planner and the stages that a cluster uses."""
 
 import os
-import shlex
 import signal
 import uuid
 from dataclasses import replace
@@ -19,7 +18,7 @@ from ser_core.cli.access.local_executor import LocalExecutor
 from ser_core.cli.access.runner import Held, locked
 from ser_core.cli.access.saved_run import SavedRun
 from ser_core.cli.access.serrun_file import located, read_serrun
-from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile
+from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile, run_command
 from ser_core.cli.views.display import Display, choose_display
 from ser_core.cli.views.output import say
 from ser_core.errors import SERError, SpecError
@@ -86,7 +85,7 @@ def run_file(path: Path, display: Display) -> int:
     if found is None:
         _tell_of_a_new_folder(wanted)
     with locked(
-        soon, connect(wanted.spec.storage, AT_ONCE), wanted.metadata.namespace, wanted.metadata.name, display.warn, _command(path)
+        soon, connect(wanted.spec.storage, AT_ONCE), wanted.metadata.namespace, wanted.metadata.name, display.warn, run_command(path)
     ) as lock:
         for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
             signal.signal(number, interruption.handle)
@@ -106,7 +105,7 @@ def run_file(path: Path, display: Display) -> int:
 
 def _explain_interruption(run: SERRun, path: Path, saved: SavedRun) -> SERRun:
     """The hint after Ctrl-C. The planner's hint names the field `suspend`, which needs no change here."""
-    status = run.status.model_copy(update={"message": f"interrupted; to go on: {_command(path)}"})
+    status = run.status.model_copy(update={"message": f"interrupted; to go on: {run_command(path)}"})
     run = run.model_copy(update={"status": status})
     saved.save(run)
     saved.flush()
@@ -145,10 +144,6 @@ def _drive(
             return run
         for event in executor.wait(_POLL_SECONDS):
             display.stage_event(event)
-
-
-def _command(path: Path) -> str:
-    return f"ser run {shlex.quote(str(path))}"
 
 
 def _without_hint_of_suspension(planned: Plan) -> Plan:

@@ -1,6 +1,5 @@
 """`ser validate`: everything that can be wrong with a run before it costs anything. Nothing is trained and nothing is kept."""
 
-import shlex
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from ser_core.api.stage import PrepareMetrics, RunIdentity
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
 from ser_core.cli.access.node_fit import fits
 from ser_core.cli.access.serrun_file import located, read_document, read_serrun
-from ser_core.cli.access.stored_run import SOON, RunFile
+from ser_core.cli.access.stored_run import SOON, RunFile, run_command
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
 from ser_core.counted import counted
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
@@ -86,9 +85,7 @@ def validate(
     if errors:
         raise typer.Exit(errors[0].exit_code)
     if output is Format.TEXT:
-        command = (
-            f"kubectl apply{Place(namespace, context, kubeconfig).options} -f {file}" if server else f"ser run {shlex.quote(str(file))}"
-        )
+        command = f"kubectl apply{Place(namespace, context, kubeconfig).options} -f {file}" if server else run_command(file)
         standard_output().print(f"ready: {command}", soft_wrap=True)
 
 
