@@ -59,11 +59,13 @@ class Arms:
 
     def results(self, base: Path) -> Iterator[Result]:
         """One for each arm."""
-        best = self._ledger.best_model()
+        best, models = self._ledger.best_model(), self._ledger.models
         yield self._stored(self._cell.rule, best, loops=True)
         if self._cell.rule != "calibrated":
             return
-        yield self._stored("seed", self._ledger.models[0])
+        yield self._stored("seed", models[0])
+        yield self._stored("loopOne", models[min(1, len(models) - 1)])
+        yield self._stored("lowestLoss", min(models, key=lambda model: model.metrics.dev.log_loss))
         for name, control in self._ledger.controls.items():
             yield self._stored(name, control)
         yield from self._filters(base)

@@ -79,7 +79,7 @@ class _Retrain:
         """How trainings are spread whose base never is whole; None: it is whole when it scores."""
         self._plan = make_plan(context.spec, self._data, len(self._dev))
         self._fold_models = FoldModels(context)
-        self._deciding = labeled(context) if self._plan.keeps_folds else self._dev
+        self._deciding = labeled(context) if context.spec.spec.loop.fold_count is not None else self._dev
         self._checked = [*_unlabeled(self._deciding), *self._plan.sample]
         evaluated = len(self._checked) + len(self._heldout)
         longest = max(map(self._plan.last_training, self._plan.trials))
@@ -224,13 +224,23 @@ class _Retrain:
         return state.history, sum(pair.better.truncated or pair.worse.truncated for pair in pairs)
 
     def _why_collapsed(self, model: RewardModel, trial: int) -> str:
-        """What is wrong with the trained model, beside its fold models; empty: nothing, or it has none."""
-        if not self._plan.keeps_folds:
+        """What is wrong with the trained model, beside fold models: a control has those of the best reward model. Empty: nothing, or
+        there are none.
+        """
+        if self._context.spec.spec.loop.fold_count is None:
             return ""
-        margins, seed = _margins(self._progress.score_evaluated(model, self._checked, 0)), len(self._data.seed)
-        unseen = {one.id: one for one in self._held_back(trial)}
-        sampled = self._progress.position.sampled[self._plan.of_trial(trial)]
-        return why_collapsed(Fit(margins[:seed], _margins([unseen[one.id] for one in self._data.seed]), margins[seed:], np.array(sampled)))
+        unseen = self._unseen(trial)
+        if any(one.id not in unseen for one in self._deciding):
+            return ""
+        margins, seed = _margins(self._progress.score_evaluated(model, self._checked, 0)), len(self._deciding)
+        sampled = self._progress.position.sampled[self._plan.of_trial(trial)] if self._plan.keeps_folds else ()
+        return why_collapsed(Fit(margins[:seed], np.array([unseen[one.id] for one in self._deciding]), margins[seed:], np.array(sampled)))
+
+    def _unseen(self, trial: int) -> dict[str, float]:
+        """Margin of each labelled pair by a fold model that has not seen it."""
+        if self._plan.keeps_folds:
+            return {one.id: one.score_1 - one.score_2 for one in self._held_back(trial)}
+        return {one.id: one.score_chosen - one.score_rejected for one in self._of_best("dev_scores.parquet") or ()}
 
     def _told_of_collapses(self, why: str) -> tuple[str, ...]:
         """Why the training was repeated, and whether that has helped."""

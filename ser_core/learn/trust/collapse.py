@@ -39,7 +39,7 @@ def why_collapsed(fit: Fit) -> str:
     seen, unseen = float((fit.seen > 0).mean()), float((fit.unseen > 0).mean())
     if seen < unseen - ERRORS * _error(unseen, len(fit.seen)):
         learnt = f"{seen:.3f} of the {len(fit.seen)} labelled pairs that it has learnt"
-        return f"it is right on {learnt}, and its fold models unseen on {unseen:.3f}"
+        return f"it is right on {learnt}, and the fold models unseen on {unseen:.3f}"
     if not len(fit.pool) or len(fit.folds) < 2:
         return ""
     signs = np.sign(fit.folds)
@@ -47,7 +47,7 @@ def why_collapsed(fit: Fit) -> str:
     among = float(np.mean([np.mean(signs[one] == signs[other]) for one, other in combinations(range(len(signs)), 2)]))
     if agreement < among - ERRORS * _error(among, len(fit.pool)):
         shared = f"{agreement:.3f} of {len(fit.pool)} pairs of the pool"
-        return f"it agrees with its fold models on {shared}, and these with each other on {among:.3f}"
+        return f"it agrees with the fold models on {shared}, and these with each other on {among:.3f}"
     return ""
 
 

@@ -83,15 +83,16 @@ def crossed(*gains):
 @pytest.mark.parametrize(
     ("gains", "loop", "reason", "best"),
     [
-        ([(0.02, 0.01), (-0.01, 0.02), (-0.01, 0.02)], {}, None, 1),
+        ([(0.02, 0.01), (-0.01, 0.02), (-0.01, 0.02)], {}, None, 3),
         ([(-0.03, 0.01), (-0.03, 0.01)], {}, "NoGain", 0),
-        ([(-0.03, 0.01), (-0.005, 0.01), (-0.03, 0.01)], {}, None, 0),
+        ([(-0.03, 0.01), (-0.005, 0.01), (-0.03, 0.01)], {}, None, 2),
         ([(-0.03, 0.01)], {"stopping": {"patience": 0}}, "NoGain", 0),
         ([(-0.03, 0.01), (0.001, 0.01)], {"stopping": {"patience": 0, "minGain": 0.5}}, None, 2),
-        ([(0.02, 0.01), (-0.001, 0.01)], {"stopping": {"rollback": "best"}}, "NoGain", 1),
+        ([(0.02, 0.01), (-0.001, 0.01)], {"stopping": {"rollback": "best"}}, None, 2),
+        ([(0.02, 0.01), (-0.011, 0.01)], {"stopping": {"rollback": "best"}}, "NoGain", 1),
         ([(0.02, 0.01)] * 4, {}, "MaxIterations", 4),
     ],
-    ids=["within chance", "worse twice", "worse, but not in a row", "no patience", "minGain ignored", "would repeat", "the end"],
+    ids=["within chance", "worse twice", "worse, but not in a row", "no patience", "minGain ignored", "rolled back within chance", "would repeat", "the end"],
 )
 def test_cross_fitted_models_are_chosen_and_ended_by_the_out_of_fold_log_loss(gains, loop, reason, best):
     rows = crossed(*gains)

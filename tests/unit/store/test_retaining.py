@@ -132,14 +132,15 @@ def test_fold_models_go_with_their_reward_model(run, identity):
     assert unneeded_files({loops(0)[0]: models[loops(0)[0]]}, (), identity)[fold.key] == loops(0)[0]
 
 
-def test_of_cross_fitted_models_the_one_with_the_lowest_log_loss_stays(run):
+@pytest.mark.parametrize(("gains", "stays"), [((-0.01, 0.02), 2), ((0.02, -0.01), 2), ((0.02, -0.03), 1), ((-0.03, -0.03), 0)])
+def test_of_cross_fitted_models_the_latest_stays_that_is_not_worse_by_more_than_chance(run, gains, stays):
     made = run.loops(0.6, 0.8, 0.7)
-    gains = (None, -0.01, 0.02)
+    compared = [{"loss_gain": gain, "loss_gain_error": 0.02} for gain in (None, *gains)]
     models = {
-        key: one.model_copy(update={"metrics": one.metrics.model_copy(update={"loss_gain": gain})})
-        for key, one, gain in zip(loops(0, 1, 2), made, gains, strict=True)
+        key: one.model_copy(update={"metrics": one.metrics.model_copy(update=figures)})
+        for key, one, figures in zip(loops(0, 1, 2), made, compared, strict=True)
     }
-    assert needed(models, wants_policy=False, aligned=True) == set(loops(2))
+    assert needed(models, wants_policy=False, aligned=True) == set(loops(stays))
 
 
 def test_files_of_another_run_are_never_removed(run):

@@ -266,3 +266,18 @@ def test_a_control_learns_every_label_and_says_what_its_dev_numbers_are(workshop
     assert output.metrics.heldout.versus_best is not None
     assert "its dev numbers are of pairs that it has seen" in output.metrics.notes[0]
     assert not any(name.startswith("folds/") for name in output.files)
+
+
+def test_a_control_that_does_not_fit_its_own_pairs_is_trained_again(workshop, seed_model, monkeypatch):
+    fits = []
+
+    def judged(fit):
+        fits.append(fit)
+        return "" if len(fits) > 1 else "too bad"
+
+    monkeypatch.setattr(ser_jobs.stages.retrain, "why_collapsed", judged)
+    workshop.give_output(InputRole.BEST, seed_model)
+    output = workshop.run(retrain.body, StageKind.CONTROL_SEED_ONLY, 0, steps=7, **FOLDS)
+    assert (output.metrics.trainings, output.metrics.notes[0]) == (2, "training 1 collapsed: too bad")
+    assert [(len(one.seen), len(one.unseen), len(one.pool)) for one in fits] == [(BUDGET, BUDGET, 0)] * 2
+    assert fits[0].unseen.tolist() == [pair.score_chosen - pair.score_rejected for pair in table(seed_model, "dev_scores.parquet", EvaluatedPair)]

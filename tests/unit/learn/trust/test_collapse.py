@@ -23,13 +23,13 @@ def test_a_sound_model_passes(model):
 
 def test_a_model_that_has_not_learnt_its_own_pairs_is_named_with_numbers():
     assert why_collapsed(fit(seen=0.58)) == (
-        "it is right on 0.580 of the 100 labelled pairs that it has learnt, and its fold models unseen on 0.800"
+        "it is right on 0.580 of the 100 labelled pairs that it has learnt, and the fold models unseen on 0.800"
     )
 
 
 def test_a_model_that_contradicts_its_folds_on_the_pool_is_named_with_numbers():
     told = why_collapsed(fit(noise=5.0))
-    assert told.startswith("it agrees with its fold models on 0.") and "of 200 pairs of the pool" in told
+    assert told.startswith("it agrees with the fold models on 0.") and "of 200 pairs of the pool" in told
 
 
 def test_models_that_are_all_coins_are_not_told_apart():
