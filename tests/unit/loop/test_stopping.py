@@ -92,7 +92,16 @@ def crossed(*gains):
         ([(0.02, 0.01), (-0.011, 0.01)], {"stopping": {"rollback": "best"}}, "NoGain", 1),
         ([(0.02, 0.01)] * 4, {}, "MaxIterations", 4),
     ],
-    ids=["within chance", "worse twice", "worse, but not in a row", "no patience", "minGain ignored", "rolled back within chance", "would repeat", "the end"],
+    ids=[
+        "within chance",
+        "worse twice",
+        "worse, but not in a row",
+        "no patience",
+        "minGain ignored",
+        "rolled back within chance",
+        "would repeat",
+        "the end",
+    ],
 )
 def test_cross_fitted_models_are_chosen_and_ended_by_the_out_of_fold_log_loss(gains, loop, reason, best):
     rows = crossed(*gains)

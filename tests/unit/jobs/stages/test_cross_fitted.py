@@ -280,4 +280,6 @@ def test_a_control_that_does_not_fit_its_own_pairs_is_trained_again(workshop, se
     output = workshop.run(retrain.body, StageKind.CONTROL_SEED_ONLY, 0, steps=7, **FOLDS)
     assert (output.metrics.trainings, output.metrics.notes[0]) == (2, "training 1 collapsed: too bad")
     assert [(len(one.seen), len(one.unseen), len(one.pool)) for one in fits] == [(BUDGET, BUDGET, 0)] * 2
-    assert fits[0].unseen.tolist() == [pair.score_chosen - pair.score_rejected for pair in table(seed_model, "dev_scores.parquet", EvaluatedPair)]
+    assert fits[0].unseen.tolist() == [
+        pair.score_chosen - pair.score_rejected for pair in table(seed_model, "dev_scores.parquet", EvaluatedPair)
+    ]
