@@ -14,8 +14,7 @@ from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.scoring import score_pairs
 from ser_core.learn.reward.training import TrainingPair, count_steps, train
 
-Labeled = tuple[PoolPair, int]
-"""A pair and the number of its better answer."""
+BANDS = 5
 
 
 def oracle(decisions: Sequence[Decision], truth: Mapping[str, int]) -> dict[str, int]:
@@ -27,6 +26,13 @@ def oracle(decisions: Sequence[Decision], truth: Mapping[str, int]) -> dict[str,
 def at_random(decisions: Sequence[Decision], seed: int) -> dict[str, int]:
     """As many self-labels as the rule kept, any."""
     return _labels(random.Random(seed).sample([*decisions], _kept(decisions)))
+
+
+def precision_by_band(decisions: Sequence[Decision]) -> list[float | None]:
+    """Share of right self-labels in `BANDS` bands of as many pairs each, from the least to the most confident; None: an empty band."""
+    ordered = sorted(decisions, key=lambda one: one.confidence)
+    bands = [ordered[len(ordered) * band // BANDS : len(ordered) * (band + 1) // BANDS] for band in range(BANDS)]
+    return [sum(bool(one.agrees) for one in band) / len(band) if band else None for band in bands]
 
 
 def trained_on(

@@ -12,13 +12,15 @@ import torch
 import yaml
 
 from benchmarks.science.cells import Cell, document
-from benchmarks.science.filters import at_random, evaluated, oracle, trained_on, truth_of
+from benchmarks.science.filters import at_random, evaluated, oracle, precision_by_band, trained_on, truth_of
 from benchmarks.science.rows import Result
-from benchmarks.science.sets import ROOT, SETS, write_model, write_set
+from benchmarks.science.sets import ROOT, SETS, out_of_distribution, write_model, write_set
 from ser_core.cli.access.cluster import Place
 from ser_core.cli.access.stored_run import open_run
 from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PairGroup, PoolPair, read_table
-from ser_core.report.ledger import Ledger, Trained, read_ledger
+from ser_core.learn.compute.precision import Precision
+from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.report.ledger import Ledger, Trained, fetch_model, read_ledger
 from ser_core.store.commit import fetch_outputs
 from ser_core.store.manifest import Manifest
 from ser_core.store.port import ObjectStore
@@ -41,14 +43,15 @@ def measure(cell: Cell, data: Path, folder: Path) -> list[Result]:
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     stored = open_run(str(file), Place())
     with tempfile.TemporaryDirectory(prefix="ser-science-") as place:
-        return list(Arms(cell, read_ledger(stored.store, stored.run), stored.store, Path(place), seconds).results(model))
+        others = [] if SETS[cell.data_set].documentation else out_of_distribution(data)
+        return list(Arms(cell, read_ledger(stored.store, stored.run), stored.store, Path(place), seconds, others).results(model))
 
 
 class Arms:
     """What a finished run says of its arms."""
 
-    def __init__(self, cell: Cell, ledger: Ledger, store: ObjectStore, folder: Path, seconds: float) -> None:
-        self._cell, self._ledger, self._store, self._folder, self._seconds = cell, ledger, store, folder, seconds
+    def __init__(self, cell: Cell, ledger: Ledger, store: ObjectStore, folder: Path, seconds: float, others: Sequence[LabeledPair]) -> None:
+        self._cell, self._ledger, self._store, self._folder, self._seconds, self._others = cell, ledger, store, folder, seconds, others
         assert ledger.prepared is not None
         self._prepared = ledger.prepared.manifest
         heldout = read_table(self._fetch(self._prepared, "heldout.parquet"), LabeledPair)
@@ -60,6 +63,7 @@ class Arms:
     def results(self, base: Path) -> Iterator[Result]:
         """One for each arm."""
         best, models = self._ledger.best_model(), self._ledger.models
+        torch.set_num_threads(1)
         yield self._stored(self._cell.rule, best, loops=True)
         if self._cell.rule != "calibrated":
             return
@@ -78,19 +82,44 @@ class Arms:
         truth = truth_of(read_table(self._fetch(self._prepared, "pool_labels.parquet"), HiddenLabel))
         seed_pairs = [pair for side in ("seed", "dev") for pair in read_table(self._fetch(self._prepared, f"{side}.parquet"), LabeledPair)]
         pool = read_table(self._fetch(self._prepared, "pool.parquet"), PoolPair)
-        torch.set_num_threads(1)
         for name, labels in (("oracle", oracle(decisions, truth)), ("random", at_random(decisions, self._cell.seed))):
             model = trained_on(base, spec, seed_pairs, labels, pool)
             scores = evaluated(model, self._heldout, spec.training.tokens_per_batch)
-            yield self._result(name, scores, kept=[len(labels)], agreement=[_share_right(labels, truth)])
+            right = _share_right(labels, truth)
+            yield self._result(name, scores, kept=[len(labels)], agreement=[right], elsewhere=self._elsewhere(model))
 
     def _stored(self, arm: str, record: Trained, *, loops: bool = False) -> Result:
         scores = read_table(self._fetch(record.manifest, "heldout_scores.parquet"), EvaluatedPair)
         filters = self._ledger.filters if loops else ()
-        return self._result(arm, scores, [one.metrics.kept for one in filters], [one.metrics.agreement for one in filters])
+        decisions = [read_table(self._fetch(one.manifest, "decisions.parquet"), Decision) for one in filters]
+        return self._result(
+            *(arm, scores, [one.metrics.kept for one in filters], [one.metrics.agreement for one in filters]),
+            elsewhere=self._elsewhere_stored(record),
+            bands=[precision_by_band(rows) for rows in decisions],
+        )
+
+    def _elsewhere_stored(self, record: Trained) -> float | None:
+        if not self._others:
+            return None
+        with tempfile.TemporaryDirectory(dir=self._folder) as place:
+            folder, spec = fetch_model(self._store, record, Path(place)), self._ledger.run.spec.reward_model
+            return self._elsewhere(load(folder, Precision("cpu"), max_length=spec.max_length, frozen=True))
+
+    def _elsewhere(self, model: RewardModel) -> float | None:
+        """Accuracy on pairs of another kind than those that were learnt."""
+        if not self._others:
+            return None
+        scores = evaluated(model, self._others, self._ledger.run.spec.training.tokens_per_batch)
+        return float(np.mean([one.score_chosen > one.score_rejected for one in scores]))
 
     def _result(
-        self, arm: str, scores: Sequence[EvaluatedPair], kept: Sequence[int] = (), agreement: Sequence[float | None] = ()
+        self,
+        arm: str,
+        scores: Sequence[EvaluatedPair],
+        kept: Sequence[int] = (),
+        agreement: Sequence[float | None] = (),
+        elsewhere: float | None = None,
+        bands: Sequence[Sequence[float | None]] = (),
     ) -> Result:
         by_id = {one.id: one for one in scores}
         ordered = [by_id[pair.id] for pair in self._heldout]
@@ -105,6 +134,8 @@ class Arms:
             length_gap=float(np.mean(np.sign(margins) * longer > 0) - np.mean(longer > 0)),
             kept=kept,
             agreement=agreement,
+            elsewhere=elsewhere,
+            bands=bands,
             processor_seconds=round(self._seconds, 1) or None,
         )
 

@@ -30,6 +30,10 @@ class Result:
     """Self-labels that each loop kept."""
     agreement: Sequence[float | None] = ()
     """Share of them that are right, by loop."""
+    elsewhere: float | None = None
+    """Accuracy out of distribution: on pairs of LLMBar and MT-bench, which no arm learns from."""
+    bands: Sequence[Sequence[float | None]] = ()
+    """Share of right self-labels of the pool by loop, in five bands of as many pairs each, the surest last."""
     processor_seconds: float | None = None
     """Of the whole run that measured it and its companions."""
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ser_core.data.tables import LabeledPair
+
 ROOT = Path(__file__).parents[2]
 GROUP = "group"
 MOST_PAIRS = 1_000
@@ -77,6 +79,13 @@ def write_set(chosen: DataSet, data: Path, folder: Path) -> Path:
         lines = (json.dumps({**row, GROUP: chosen.group(row)}, ensure_ascii=False) for row in rows)
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return file
+
+
+def out_of_distribution(data: Path) -> list[LabeledPair]:
+    """Pairs of LLMBar and MT-bench."""
+    with gzip.open(data / "ood_bench.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [LabeledPair(f"{number}", row["prompt"], row["chosen"], row["rejected"], row["source"]) for number, row in enumerate(rows)]
 
 
 def write_model(folder: Path) -> Path:

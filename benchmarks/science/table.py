@@ -1,6 +1,7 @@
 """The tables of docs/results.md, from the committed results."""
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from benchmarks.science.cells import SEEDS, cells
 from benchmarks.science.rows import Result
@@ -9,7 +10,7 @@ from ser_core.sweep.comparison import compare_arms
 from ser_core.sweep.results import ArmResult, RunResult
 
 ORDER = ("seed", "seedOnly", "paper", "reference", "pseudoLabelOnce", "random", "loopOne", "lowestLoss", "calibrated", "oracle", "full")
-COLUMNS = ("arm", "splits", "held-out accuracy", "log loss", "kept", "right", "longer answer", "calibrated minus it")
+COLUMNS = ("arm", "splits", "held-out accuracy", "log loss", "kept", "right", "longer answer", "elsewhere", "calibrated minus it")
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
@@ -22,6 +23,7 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
         against = {arm: _against(found, arm) for arm in ORDER if arm != "calibrated"}
         for arm in ORDER:
             yield _line(arm, [one for one in found if one.arm == arm], against.get(arm))
+        yield from _bands([one for one in found if one.arm == "calibrated" and one.bands])
         yield f"\n{_missing(found)}\n"
     planned = dict.fromkeys((cell.data_set, cell.budget) for cell in cells(SETS))
     absent = [
@@ -32,18 +34,31 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
 
 def _line(arm: str, results: Sequence[Result], difference: str | None) -> str:
     if not results:
-        return f"| {arm} | 0 | | | | | | |"
+        return f"| {arm} | 0 |{' |' * (len(COLUMNS) - 2)}"
     mean = [sum(values) / len(results) for values in ([one.accuracy for one in results], [one.log_loss for one in results])]
     kept = [one.kept[0] for one in results if one.kept]
     right = [one.agreement[0] for one in results if one.agreement and one.agreement[0] is not None]
+    elsewhere = [one.elsewhere for one in results if one.elsewhere is not None]
     cells = (
         *(arm, str(len(results)), f"{mean[0]:.3f}", f"{mean[1]:.3f}"),
         f"{sum(kept) / len(kept):.0f}" if kept else "",
         f"{sum(right) / len(right):.3f}" if right else "",
         f"{round(100 * sum(one.length_gap for one in results) / len(results), 1) + 0.0:+.1f}",  # no -0.0
+        f"{sum(elsewhere) / len(elsewhere):.3f}" if elsewhere else "",
         difference or "",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _bands(results: Sequence[Result]) -> Iterator[str]:
+    """Share of right self-labels of calibrated by loop and band of confidence, mean over the splits."""
+    if not results:
+        return
+    yield f"\nRight self-labels of calibrated by band of confidence, a fifth of the pool each, the surest last ({len(results)} splits):\n"
+    for loop in range(min(len(one.bands) for one in results)):
+        of_bands = zip(*(one.bands[loop] for one in results), strict=True)
+        shares = (fmean(share for share in shares if share is not None) for shares in of_bands)
+        yield f"- loop {loop + 1}: {', '.join(f'{share:.3f}' for share in shares)}"
 
 
 def _against(results: Sequence[Result], baseline: str) -> str | None:

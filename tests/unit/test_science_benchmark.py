@@ -1,11 +1,12 @@
 """The ladder's arithmetic; its runs are started by hand (docs/results.md)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.science.cells import Cell, cells, document
-from benchmarks.science.filters import at_random, oracle
+from benchmarks.science.filters import at_random, oracle, precision_by_band
 from benchmarks.science.rows import Result, append_results, read_results
 from benchmarks.science.table import ORDER, tables
 from ser_core.api.serrun import SERRun
@@ -37,6 +38,12 @@ def test_the_random_filter_keeps_as_many_self_labels_whether_right_or_not():
     assert {pair for one in drawn for pair in one} == set(TRUTH)
 
 
+def test_self_labels_are_counted_in_bands_of_confidence():
+    agrees = [one.better == TRUTH[one.id] for one in DECISIONS]
+    told = [replace(one, agrees=right) for one, right in zip(DECISIONS, agrees, strict=True)]
+    assert precision_by_band(told) == [None, 0.0, 1.0, 1.0, 0.0]
+
+
 def test_every_cell_is_a_valid_run(tmp_path):
     wanted = list(cells(["docs-700", "ukp"]))
     assert (len(wanted), wanted[0]) == (3 * 5 * 3 + 5 * 3, Cell("docs-700", 0.15, 0, "calibrated"))
@@ -52,12 +59,17 @@ def test_the_last_line_of_a_place_counts(tmp_path):
 
 def test_the_table_compares_pair_by_pair_and_names_what_is_missing():
     paper, ours = "0011" * 20, "0111" * 20
-    found = [result("paper", 0, paper), result("calibrated", 0, ours, kept=[10], agreement=[0.8]), result("seed", 1, paper)]
+    found = [
+        result("paper", 0, paper),
+        result("calibrated", 0, ours, kept=[10], agreement=[0.8], elsewhere=0.5, bands=[[0.6, 0.9]]),
+        result("seed", 1, paper),
+    ]
     text = "\n".join(tables(found))
-    assert "| paper | 1 | 0.500 | 0.500 |  |  | +0.0 | +25.0 (" in text
-    assert "| calibrated | 1 | 0.750 | 0.500 | 10 | 0.800 | +0.0 |  |" in text
-    assert "| seed | 1 | 0.500 | 0.500 |  |  | +0.0 |  |" in text  # no split in common
+    assert "| paper | 1 | 0.500 | 0.500 |  |  | +0.0 |  | +25.0 (" in text
+    assert "| calibrated | 1 | 0.750 | 0.500 | 10 | 0.800 | +0.0 | 0.500 |  |" in text
+    assert "| seed | 1 | 0.500 | 0.500 |  |  | +0.0 |  |  |" in text  # no split in common
     assert "Missing: split 0, 2, 3, 4 of seed; split 0, 1, 2, 3, 4 of seedOnly, reference, pseudoLabelOnce, random" in text
+    assert "- loop 1: 0.600, 0.900" in text
     assert "Not measured yet: docs-2800 at 15%, ukp at 15%" in text
 
 
