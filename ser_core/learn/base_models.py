@@ -47,6 +47,8 @@ TRIAL_GIGABYTES = 8
 _COMMON_TEXTS = (string.printable, "\ufdfa ﬃ ½ é 日本 🙂", "a" * 100)
 _MOST_TOKENS = 20_000
 """Of such a text; one code point may become 18, each of 3 bytes."""
+_FEWEST_TOKENS = 16
+"""As of ``rewardModel.maxLength``."""
 _PERMUTED = frozenset({"xlnet"})
 """Kinds that transformers lists as language models, and that do not write from left to right."""
 
@@ -90,6 +92,11 @@ def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> T
 
     tried = _try(model, _SCORES, folder, field, use)
     longest = tried.tokenizer.model_max_length
+    if longest <= _FEWEST_TOKENS:
+        raise _refused(
+            f"{field}: its tokenizer allows {longest} tokens (model_max_length), no room for a prompt and an answer",
+            "set model_max_length in its tokenizer_config.json to what the model can read",
+        )
     if spec.max_length <= longest:
         return tried
     cut = f"rewardModel.maxLength {spec.max_length}: its tokenizer allows {longest} (model_max_length), so rows are cut to {longest - 1}"

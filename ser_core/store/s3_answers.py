@@ -40,6 +40,7 @@ _ABSENT = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
 
 RIGHTS = "check the credentials, and that they may read, write, list and delete there"
 ADDRESS = "check that storage.endpoint is the address of the S3 API itself"
+_OTHER_NAME = "storage.endpoint must have a name of the certificate; with a bucket in the host name, storage.addressing: path helps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +173,20 @@ def unanswered(problem: str, what: str) -> StoreError | None:
     told = f"{what}: {problem}"
     other_name = re.search(r"mismatch|not valid for|doesn't match|subjectAltName", problem)
     if other_name or "CERTIFICATE_VERIFY_FAILED" in problem or "certificate verify failed" in problem:
-        name = "storage.endpoint must have a name of the certificate; with a bucket in the host name, storage.addressing: path helps"
-        authority = "name the authority of its certificate in storage.caBundle, on a cluster storage.caBundleFrom"
-        return StoreRefused(told, reason="StoreNotTrusted", hint=name if other_name else authority)
+        return StoreRefused(told, reason="StoreNotTrusted", hint=_OTHER_NAME if other_name else _untrusted(problem))
+    if "PROTOCOL_VERSION" in problem or "UNSUPPORTED_PROTOCOL" in problem or "HANDSHAKE_FAILURE" in problem:
+        return StoreRefused(told, reason="StoreMisaddressed", hint="let the server, or the proxy before it, speak TLS 1.2 or 1.3")
     if "WRONG_VERSION_NUMBER" in problem or "HTTP_REQUEST" in problem or "RECORD_LAYER_FAILURE" in problem:
         return StoreRefused(told, reason="StoreMisaddressed", hint="no TLS is spoken there: http:// in storage.endpoint, or the TLS port")
     if re.search(r"<!doctype html|<html", problem, re.IGNORECASE):
         return StoreRefused(f"{what}: a page of HTML came", reason="StoreMisaddressed", hint=f"this is no answer of S3: {ADDRESS}")
     return None
+
+
+def _untrusted(problem: str) -> str:
+    """What helps where a certificate with the right name is not accepted."""
+    if "has expired" in problem:
+        return "renew the server's certificate; if it is not old, set the clock of this machine (or node) right"
+    if "not yet valid" in problem:
+        return "set the clock of this machine (or node) right, or wait until the server's certificate is valid"
+    return "name the authority of its certificate in storage.caBundle, on a cluster storage.caBundleFrom"

@@ -260,7 +260,8 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
         line("better", found.better, at_the_end=True),
         line("worse", found.worse, at_the_end=True),
     )
-    warnings = (f"{share} to {length} tokens, so the model does not see all of them: rewardModel.maxLength is {wanted}",)
+    why = f"rewardModel.maxLength is {wanted}" if length == wanted else "the model or its tokenizer allows no more"
+    warnings = (f"{share} to {length} tokens, so the model does not see all of them: {why}",)
     return Check("rows", lines, warnings if found.cut > _MANY_CUT * found.pairs else ())
 
 

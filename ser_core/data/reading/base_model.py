@@ -15,7 +15,7 @@ from ser_core.api.policy import PolicySpec
 from ser_core.api.serrun import RewardModelSpec
 from ser_core.data.reading.locations import Access, Location, locate
 from ser_core.data.reading.other_formats import INDEX, WEIGHTS, recognise
-from ser_core.data.reading.weight_headers import Tensor, read_tensors
+from ser_core.data.reading.weight_headers import LFS_POINTER, PULL, Tensor, read_tensors
 from ser_core.errors import SpecError
 from ser_core.memory.shape import ModelShape, model_shape
 
@@ -152,6 +152,8 @@ def _check_files(base: str, revision: str | None, access: Access, folder: Path) 
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise _refused("BadModelConfig", f"config.json of {base} has no model_type", "save the model with transformers' save_pretrained")
+    for name in tokenizer_files(names, base):
+        refuse_pointer(location, name)
     index = _read_json(location, INDEX, folder) if INDEX in names else None
     files = (*settings_files(names), *tokenizer_files(names, base), *weight_files(names, index, base))
     return BaseModel(location, tuple(dict.fromkeys(files)), model_type, config)
@@ -262,6 +264,7 @@ def check_max_length(config: Mapping[str, Any], max_length: int, field: str) -> 
 
 
 def _read_json(location: Location, name: str, folder: Path) -> dict[str, Any]:
+    refuse_pointer(location, name)
     try:
         content = json.loads(location.fetch(name, folder).read_bytes())
     except (ValueError, RecursionError) as error:
@@ -269,6 +272,12 @@ def _read_json(location: Location, name: str, folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _refused("BadModelConfig", f"{name} of {location.pinned} is no JSON object", "copy the model again")
     return content
+
+
+def refuse_pointer(location: Location, name: str) -> None:
+    """Raise `SpecError` ``BadModelConfig`` when a file is what Git keeps in place of a large one."""
+    if location.beginning(name, len(LFS_POINTER)) == LFS_POINTER:
+        raise _refused("BadModelConfig", f"{name} of {location.pinned} is a Git LFS pointer, not the file", PULL)
 
 
 def _unrecognised(reason: str, names: Collection[str], base: str) -> SpecError:

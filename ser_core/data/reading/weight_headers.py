@@ -26,8 +26,11 @@ _BITS = (
 )
 """Bits of a number by type; other types are not checked."""
 _COPY_AGAIN = "copy the model again"
+LFS_POINTER = b"version "
+"""How a file begins that Git LFS has not fetched."""
+PULL = "run git lfs pull where the model was cloned, then copy it again"
 _FOREIGN = (
-    (b"version ", "a Git LFS pointer, not the weights", "run git lfs pull where the model was cloned, then copy it again"),
+    (LFS_POINTER, "a Git LFS pointer, not the weights", PULL),
     (b"GGUF", "a GGUF file", "name the original model: GGUF holds rounded weights for inference"),
     (b"PK\x03\x04", "a zip file, such as torch.save writes", "convert it: save_pretrained of transformers writes safetensors"),
     (b"\x80", "a Python pickle", "convert it: save_pretrained of transformers writes safetensors"),

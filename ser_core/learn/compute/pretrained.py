@@ -14,7 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from ser_core.errors import SERError, SpecError, is_disk_full
-from ser_core.learn.compute.fit import Loaded, refuse_unfit
+from ser_core.learn.compute.fit import Loaded, refuse_not_finite, refuse_unfit
 from ser_core.learn.compute.precision import narrow
 from ser_core.learn.compute.stored_adapter import merge, write_adapter
 from ser_core.store.model_folder import BASE, is_adapter
@@ -38,7 +38,7 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
         options: Of its configuration.
 
     Raises:
-        SpecError: ``kind`` cannot make a network of it, or the weights do not fit that network.
+        SpecError: ``kind`` cannot make a network of it, or the weights do not fit that network or hold NaN.
     """
     if is_adapter(folder):
         with torch.random.fork_rng(devices=[]):  # a head that the base lacks comes from the adapter, so no random number is used up
@@ -62,6 +62,7 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
             **FROM_THE_FOLDER_ALONE,
         )
         refuse_unfit(network, told, field, new_head=kind is AutoModelForSequenceClassification)
+        refuse_not_finite(network, field)
         lengthen(network, tokenizer)
     network.lacking = (*sorted(told["missing_keys"]), *sorted(name for name, *_ in told["mismatched_keys"]))
     return network, tokenizer
@@ -164,6 +165,9 @@ def _is_of_the_machine(error: BaseException) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
+    """Of an error whose own first line says no more than which check it was, that of its cause."""
+    if type(error).__name__ == "StrictDataclassClassValidationError" and error.__cause__ is not None:
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
 

@@ -81,6 +81,22 @@ def test_weights_that_do_not_fit_are_refused_when_they_are_loaded(breaking, load
         assert caught.match(UNFIT[breaking][1])
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("load_it", [lambda folder, fp32: load(folder, fp32, max_length=32), load_policy], ids=["reward model", "policy"])
+def test_weights_that_are_no_numbers_are_refused_when_they_are_loaded(number, load_it, qwen, tmp_path, fp32):
+    folder = copy_of(qwen, tmp_path)
+    name = "model.layers.0.mlp.up_proj.weight"
+    change_weights(folder, lambda weights: {**weights, name: weights[name].index_fill(0, torch.tensor([3]), number)})
+    with pytest.raises(SpecError, match=r"NaN or infinite numbers: model\.layers\.0\.mlp\.up_proj\.weight$"):
+        load_it(folder, fp32)
+
+
+def test_weights_whose_sum_is_too_large_are_numbers(qwen, tmp_path, fp32):
+    folder = copy_of(qwen, tmp_path)
+    change_weights(folder, lambda weights: {**weights, "model.norm.weight": torch.full_like(weights["model.norm.weight"], 3e38)})
+    load(folder, fp32, max_length=32)
+
+
 FAMILIES = {
     "roberta": {},
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
@@ -143,6 +159,22 @@ def pad_beyond_the_table(folder):
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     tokenizer.add_tokens(["<extra>"])
     tokenizer.save_pretrained(folder)
+
+
+def test_a_tokenizer_without_room_for_a_pair_is_refused(qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 0}))
+    with pytest.raises(SpecError, match="allows 0 tokens") as caught:
+        try_reward(folder)
+    assert "model_max_length" in caught.value.hint
+
+
+def test_layers_that_contradict_the_config_are_told_with_both_numbers(qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    change_config(folder, num_hidden_layers=3)
+    with pytest.raises(SpecError, match=r"ValueError: .num_hidden_layers. \(3\) must be equal to the number of .layer_types. \(2\)"):
+        try_reward(folder)
 
 
 def test_tokens_beyond_the_table_get_rows_of_their_own(qwen, tmp_path, fp32, try_reward):

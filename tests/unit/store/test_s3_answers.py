@@ -227,6 +227,9 @@ def test_the_bucket_stands_where_addressing_says(fields, sent_to, path, monkeypa
 
 TLS = {
     "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate": ("StoreNotTrusted", "storage.caBundle"),
+    "certificate verify failed: certificate has expired (_ssl.c:1006)": ("StoreNotTrusted", "renew"),
+    "certificate verify failed: certificate is not yet valid (_ssl.c:1006)": ("StoreNotTrusted", "clock"),
+    "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version": ("StoreMisaddressed", "TLS 1.2"),
     "certificate verify failed: Hostname mismatch, certificate is not valid for 'a'": ("StoreNotTrusted", "storage.endpoint"),
     "SSL validation failed: no appropriate subjectAltName fields were found": ("StoreNotTrusted", "storage.endpoint"),
     "[SSL: WRONG_VERSION_NUMBER] wrong version number": ("StoreMisaddressed", "http://"),

@@ -8,6 +8,7 @@ from ser_core.errors import SpecError
 
 BERT = {"model_type": "bert", "max_position_embeddings": 512}
 WHOLE = {"config.json": BERT, "tokenizer.json": {}, "model.safetensors": {}}
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
 @pytest.fixture
@@ -49,6 +50,8 @@ def test_the_shards_are_those_of_the_index(check):
         ({**WHOLE, "config.json": {"hidden_size": 3}}, "BadModelConfig"),
         ({**WHOLE, "config.json": [1]}, "BadModelConfig"),
         ({**WHOLE, "config.json": "[" * 100_000}, "BadModelConfig"),
+        ({**WHOLE, "config.json": POINTER}, "BadModelConfig"),
+        ({**WHOLE, "tokenizer.json": POINTER}, "BadModelConfig"),
         ({**WHOLE, "config.json": {**BERT, "auto_map": {"AutoModel": "code.Model"}}}, "RemoteCode"),
         ({**WHOLE, "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["code.T", None]}}}, "RemoteCode"),
         (without("tokenizer.json"), "NoTokenizer"),
@@ -68,6 +71,12 @@ def test_a_model_that_cannot_be_used_is_refused(check, files, reason):
         check(files)
     assert (caught.value.reason, bool(caught.value.hint)) == (reason, True)
     assert caught.value.message.startswith("rewardModel.base")
+
+
+def test_a_pointer_in_place_of_a_tokenizer_is_called_one(check):
+    with pytest.raises(SpecError, match=r"tokenizer\.json of .* is a Git LFS pointer") as caught:
+        check({**WHOLE, "tokenizer.json": POINTER})
+    assert "git lfs pull" in caught.value.hint
 
 
 def test_a_missing_folder_is_refused(access, tmp_path):
