@@ -229,6 +229,8 @@ class PolicyEvaluation(Record):
     """Mean length, the end token included."""
     ended: float
     """Share of answers that ended within answerTokens."""
+    distinct: float | None = None
+    """Share of answers that are different ones; None: an earlier version did not count them."""
 
 
 class PolicyMetrics(Record):

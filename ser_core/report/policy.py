@@ -86,9 +86,13 @@ def sentences(ledger: Ledger) -> Iterator[str]:
             f"The witness (the seed's reward model, from which PPO does not learn) gave {before.witness_score:.2f} before and "
             f"{after.witness_score:.2f} after."
         )
+    different = ""
+    if before.distinct is not None and after.distinct is not None:
+        different = f"; {after.distinct * 100:.0f} % are different ones (before {before.distinct * 100:.0f} %)"
     yield (
         f"The KL from the reference policy is {after.kl:.1f} nats. Of the answers, {after.ended * 100:.0f} % end by themselves "
-        f"(before {before.ended * 100:.0f} %), after {after.answer_tokens:.0f} tokens on average (before {before.answer_tokens:.0f})."
+        f"(before {before.ended * 100:.0f} %), after {after.answer_tokens:.0f} tokens on average (before {before.answer_tokens:.0f})"
+        f"{different}."
     )
     if metrics.stopped:
         yield (

@@ -12,10 +12,11 @@ from ser_core.data.tables import PolicyStep, write_table
 from ser_core.learn.compute.pieces import WholeCopy
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
-from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
+from ser_core.learn.policy.alignment import Answer, answer_all, change, summary, why_alike
 from ser_core.learn.policy.generation import CopyGenerator, Generator, Prompt, TransformersGenerator, encode_prompts
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.policy.ppo.critic import Critic, make_critic
+from ser_core.learn.policy.ppo.guards import HackingLimits
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.ppo import Alignment, align
 from ser_core.learn.policy.ppo.settings import Settings
@@ -183,14 +184,16 @@ class _Ppo:
     ) -> PolicyMetrics:
         steps, sign = len(alignment.state.history), alignment.sign
         low, high = change(before, after)
-        notes = [sign.message if sign else "", (self._precision.note or "").replace("rewardModel", "policy"), critic_note]
+        first, last = summary(before), summary(after)
+        alike = why_alike(first, last, HackingLimits())
+        notes = [sign.message if sign else "", alike, (self._precision.note or "").replace("rewardModel", "policy"), critic_note]
         return PolicyMetrics(
             steps=steps,
             kept_step=alignment.state.good.step if sign else steps,
             prompts=len(self._prompts),
             heldout_prompts=len(self._heldout_prompts),
-            before=summary(before),
-            after=summary(after),
+            before=first,
+            after=last,
             change_low=low,
             change_high=high,
             critic=critic,

@@ -19,8 +19,8 @@ from ser_core.report.policy import caveats, sentences
 
 from ..conftest import HOSTILE, Writer, write_run
 
-BEFORE = PolicyEvaluation(score=-0.5, witness_score=-0.25, kl=0, answer_tokens=20, ended=0.5)
-AFTER = PolicyEvaluation(score=1.25, witness_score=0.75, kl=6.5, answer_tokens=24, ended=0.875)
+BEFORE = PolicyEvaluation(score=-0.5, witness_score=-0.25, kl=0, answer_tokens=20, ended=0.5, distinct=1)
+AFTER = PolicyEvaluation(score=1.25, witness_score=0.75, kl=6.5, answer_tokens=24, ended=0.875, distinct=0.75)
 METRICS = PolicyMetrics(
     steps=30,
     kept_step=30,
@@ -140,6 +140,7 @@ def test_the_change_is_told_with_its_interval_and_by_the_model_that_was_not_lear
     assert second == "The witness (the seed's reward model, from which PPO does not learn) gave -0.25 before and 0.75 after."
     assert "6.5 nats" in third
     assert "88 % end by themselves (before 50 %)" in third
+    assert third.endswith("; 75 % are different ones (before 100 %).")
 
 
 def test_a_change_that_may_be_chance_is_called_so(ledger):
@@ -159,7 +160,7 @@ def test_who_judged_is_said(ledger):
 
 def test_the_card_tells_how_to_ask_and_what_was_measured(ledger, evidence):
     card = render_policy_card(ledger, evidence)
-    assert "| this policy | 1.250 | 6.50 | 24.0 | 87.5 % |" in card
+    assert "| this policy | 1.250 | 6.50 | 24.0 | 87.5 % | 75.0 % |" in card
     assert "temperature=0.7" in card
     assert "base_model: org/policy" in card
     assert "hf://org/policy@0123" in card

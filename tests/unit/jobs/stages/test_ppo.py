@@ -13,6 +13,7 @@ from ser_core.api.status import StageKind
 from ser_core.data.tables import PolicyPrompt, PolicyStep, read_table
 from ser_core.errors import Interrupted
 from ser_core.learn.compute.precision import Precision
+from ser_core.learn.policy.alignment import Answer, summary, why_alike
 from ser_core.learn.policy.ppo.guards import HackingLimits
 from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.learn.reward.reward_model import load
@@ -85,7 +86,19 @@ def test_the_answers_stand_side_by_side_and_give_the_means(alignment):
     rows = answers(output)
     assert [row["prompt"] for row in rows] == [pair.prompt for pair in alignment.tables["heldout.parquet"][1]]
     assert sum(row["after"]["score"] for row in rows) / len(rows) == pytest.approx(output.metrics.after.score)
+    assert len({row["after"]["text"] for row in rows}) / len(rows) == output.metrics.after.distinct
     assert sum(row["before"]["witness_score"] for row in rows) / len(rows) == pytest.approx(output.metrics.before.witness_score)
+
+
+def test_a_policy_that_says_the_same_to_different_prompts_is_told():
+    def said(*texts):
+        return summary([Answer("prompt", text, 0.0, None, 0.0, 3, True) for text in texts])
+
+    limits, before = HackingLimits(), said("a", "b", "c", "d")
+    assert why_alike(before, said("a", "b", "a", "b"), limits) == ""
+    assert why_alike(before, said("a", "a", "a", "a"), limits).startswith(
+        "of its answers to held-out prompts 25 % are different ones, before PPO 100 % were"
+    )
 
 
 @pytest.mark.parametrize("question", [2, 7, 13])
