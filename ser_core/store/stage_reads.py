@@ -11,7 +11,7 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 
 ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
-    StageKind.PREPARE: 4,
+    StageKind.PREPARE: 5,
     StageKind.RETRAIN: 3,
     StageKind.CONTROL_FULL: 3,
     StageKind.CONTROL_SEED_ONLY: 3,

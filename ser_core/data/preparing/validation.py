@@ -127,7 +127,9 @@ class Tally:
     def _remedy(self, reason: str) -> str:
         repair = _REPAIRS.get(reason, "repair the rows").format(part=self.part)
         left = self.rows - self.dropped.total()
-        return f"{repair}; or raise data.maxDroppedFraction, if the {left} rows that are left are enough" if left >= self.needed else repair
+        if reason == "BadLabel" or left < self.needed:  # of labels of 0 and 1 only those would be left that are read wrong
+            return repair
+        return f"{repair}; or raise data.maxDroppedFraction, if the {left} rows that are left are enough"
 
     def _error(self, reason: str, what: str, hint: str) -> DataError:
         row = self.first[reason]

@@ -68,7 +68,21 @@ def _rows(file: DataFile, batch: pa.RecordBatch, before: int) -> Iterator[Row | 
 
 
 def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The fields of every row. Times that Python has no date for are numbers."""
+    """The fields of every row. Bytes are text where they can be; times that Python has no date for are numbers."""
+    return [{name: _decoded(value) for name, value in row.items()} for row in _python_values(batch)]
+
+
+def _decoded(value: Any) -> Any:
+    """Some programs write text as bytes. Others keep pictures so: what is no UTF-8 stays as it is."""
+    if isinstance(value, bytes):
+        with contextlib.suppress(UnicodeDecodeError):
+            return value.decode()
+    if isinstance(value, list):
+        return [_decoded(one) for one in value]
+    return {name: _decoded(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def _python_values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     try:
         return list(batch.to_pylist())
     except (OverflowError, ValueError):

@@ -12,10 +12,12 @@ transcripts. Optional columns: ``source``, and ``id`` for a row's own name.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from ser_core.data.reading.dialogues import (
@@ -36,7 +38,10 @@ from ser_core.data.reading.rows import RowError
 
 TIE = "tie"
 """The label of two answers of which none is better."""
-LABELS: Mapping[Any, int] = {1: 1, 2: 2, "1": 1, "2": 2, "1.0": 1, "2.0": 2, TIE: 0}
+LABELS: Mapping[Any, int] = {1: 1, 2: 2, "1": 1, "2": 2, "1.0": 1, "2.0": 2, TIE: 0, "tie (bothbad)": 0, "both_bad": 0}
+"""Their meaning; texts without letter case and white space at both ends. The last two are the arena's."""
+_LETTER = re.compile(r"(?:(?:model|response|answer|assistant)[ _]?)?([ab])")
+"""A label that is one, such as the arena's ``model_a``."""
 ACCEPTED = "prompt, chosen, rejected; chosen, rejected; prompt, answer_1, answer_2, better; for unlabeled also prompt, answer_1, answer_2"
 
 
@@ -82,18 +87,23 @@ def describe(form: Form, rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{form}, text"
 
 
-def to_pair(fields: Mapping[str, Any], form: Form) -> RawPair:
+def to_pair(fields: Mapping[str, Any], form: Form, own: Mapping[str, str] = MappingProxyType({})) -> RawPair:
     """The pair in one row. A ``system`` text stands in front of the prompt.
+
+    Args:
+        fields: The row by columns of the form.
+        form: Which these are.
+        own: Column of the file by column of the form, where the two differ.
 
     Raises:
         RowError: ``MissingField``, ``NotFinite``, ``NotText``, ``BadTurns``, ``PromptMismatch`` or ``BadLabel``.
     """
     names = [name for name in COLUMNS[form] if name != "better"]
-    values = [text_or_turns(name, _value(fields, name)) for name in names]
+    values = [text_or_turns(own.get(name, name), _value(fields, name, own.get(name, name))) for name in names]
     if form is Form.IMPLICIT:
         return _with_implicit_prompt(*values)
     prompt, first, second = values
-    better = 1 if form is Form.EXPLICIT else _label(fields, needed=form is Form.LABELED_ANSWERS)
+    better = 1 if form is Form.EXPLICIT else _label(fields, own, needed=form is Form.LABELED_ANSWERS)
     if isinstance(first, str) and isinstance(second, str):
         text, one, other = _without_dialogue(rendered(prompt), first, second)
     elif isinstance(first, str) or isinstance(second, str):
@@ -125,13 +135,14 @@ def _without_dialogue(prompt: str, first: str, second: str) -> tuple[str, str, s
     return prompt, first, second
 
 
-def _value(fields: Mapping[str, Any], name: str) -> Any:
-    value = fields.get(name)
+def _value(fields: Mapping[str, Any], column: str, name: str) -> Any:
+    value = fields.get(column)
     if value is None:
-        raise RowError("MissingField", f"{name} is {'null' if name in fields else 'missing'}")
+        raise RowError("MissingField", f"{name} is {'null' if column in fields else 'missing'}")
     _refuse_not_finite(name, value)
     if not isinstance(value, str | list | dict):
-        raise RowError("NotText", f"{name} is {type(value).__name__}, expected text or messages")
+        what = "bytes that are no UTF-8" if isinstance(value, bytes) else type(value).__name__
+        raise RowError("NotText", f"{name} is {what}, expected text or messages")
     return (messages_in(value) or [value]) if isinstance(value, dict) else value
 
 
@@ -169,11 +180,29 @@ def _joined(prompt: str | list[Turn], turns: list[Turn]) -> str:
     return render_prompt(turns)
 
 
-def _label(fields: Mapping[str, Any], *, needed: bool) -> int | None:
+def _label(fields: Mapping[str, Any], own: Mapping[str, str], *, needed: bool) -> int | None:
     value = fields.get("better")
     if not needed or value is None or value == "":
         return None
-    _refuse_not_finite("better", value)
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str) or value not in LABELS:
-        raise RowError("BadLabel", f"better is {str(value)[:20]!r}, expected 1, 2 or {TIE}")
-    return LABELS[value]
+    name, *answers = (own.get(column, column) for column in ("better", "answer_1", "answer_2"))
+    _refuse_not_finite(name, value)
+    meaning = None
+    if isinstance(value, str):
+        meaning = _meaning(value, [answer.casefold() for answer in answers])
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        meaning = LABELS.get(value)
+    if meaning is None:
+        raise RowError("BadLabel", f"{name} is {str(value)[:20]!r}, expected 1, 2 or {TIE}, A or B, or the better answer's column")
+    return meaning
+
+
+def _meaning(label: str, answers: Sequence[str]) -> int | None:
+    """Of a label as text: the name of the better answer's column, a word of `LABELS`, or a letter."""
+    text = label.strip().casefold()
+    if text in answers:
+        return answers.index(text) + 1
+    letter = _LETTER.fullmatch(text)
+    if letter is None:
+        return LABELS.get(text)
+    order = "".join(answer[-1:] for answer in answers)
+    return (order if order in ("ab", "ba") else "ab").index(letter[1]) + 1

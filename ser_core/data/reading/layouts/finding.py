@@ -111,4 +111,4 @@ def read_pairs(fields: Fields, layout: Layout) -> list[RawPair]:
         RowError: As of `to_pair`; ``NoRanking``, ``SeveralTurns``, ``OtherSplit`` or ``BadWeight``.
     """
     weight = None if layout.weight is None else layout.weight(fields)
-    return [replace(to_pair(pair, layout.form), weight=weight) for pair in layout.pairs(fields)]
+    return [replace(to_pair(pair, layout.form, layout.names), weight=weight) for pair in layout.pairs(fields)]

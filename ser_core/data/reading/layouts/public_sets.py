@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ser_core.data.reading.dialogues import messages_in, messages_in_text
 from ser_core.data.reading.formats import TIE, Form
 from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, number, renamed
 from ser_core.data.reading.rows import RowError
@@ -84,14 +85,18 @@ def _texts(fields: Fields, column: str) -> list[str]:
 
 
 def _arena_dialogues(fields: Fields) -> list[dict[str, Any]]:
-    winners = {"model_a": 1, "model_b": 2, "tie": TIE, "tie (bothbad)": TIE}
-    first, second = fields.get("conversation_a"), fields.get("conversation_b")
-    if not isinstance(first, list) or not isinstance(second, list):
+    winners = {"model_a": 1, "model_b": 2, "tie": TIE, "tie (bothbad)": TIE, "both_bad": TIE}
+    first, second = (_messages(fields.get(column)) for column in ("conversation_a", "conversation_b"))
+    if first is None or second is None:
         raise RowError("NotText", "conversation_a and conversation_b must be lists of messages")
     if first[:-1] != second[:-1]:
         raise RowError("SeveralTurns", "the two models had different dialogues, and the label is about the whole of them")
     better = _from("winner", winners)(fields)
     return [{"prompt": first[:-1], "answer_1": first[-1:], "answer_2": second[-1:], "better": better}]
+
+
+def _messages(value: Any) -> list[Any] | None:
+    return messages_in_text(value) if isinstance(value, str) else messages_in(value)
 
 
 def _webgpt(fields: Fields) -> list[dict[str, Any]]:
@@ -241,6 +246,11 @@ KNOWN = (
         _arena,
     ),
     Layout("arena conversations", frozenset({"conversation_a", "conversation_b", "winner"}), Form.LABELED_ANSWERS, _arena_dialogues),
+    _renaming(
+        "arena pairs",
+        Form.LABELED_ANSWERS,
+        {"prompt": "prompt", "answer_1": "response_a", "answer_2": "response_b", "better": "winner"},
+    ),
     Layout("WebGPT", frozenset({"question", "answer_0", "answer_1", "score_0", "score_1"}), Form.LABELED_ANSWERS, _webgpt),
     Layout("summarize_from_feedback", frozenset({"info", "summaries", "choice"}), Form.LABELED_ANSWERS, _summaries, frozenset({"split"})),
     Layout("Nectar", frozenset({"prompt", "answers"}), Form.EXPLICIT, _nectar, makes_one_pair=False),

@@ -176,8 +176,8 @@ def test_34_more_drops_are_offered_only_where_enough_rows_would_be_left(refusal,
     assert ("raise data.maxDroppedFraction" in hint, f"the {40 - bad} rows" in hint) == (offered, offered)
 
 
-def test_labels_of_letters_are_told_what_to_write(refusal, good):
-    rows = [{"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"], "better": "A"} for row in good(40)]
+def test_labels_of_other_words_are_told_what_to_write(refusal, good):
+    rows = [{"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"], "better": "yes"} for row in good(40)]
     hint = refusal(rows).hint
     assert ("1, 2 or tie" in hint, "chosen and rejected in data.source.columns" in hint, "maxDropped" in hint) == (True, True, False)
 
@@ -372,6 +372,7 @@ def labelled(values):
 def test_labels_of_0_and_1_are_no_labels_of_one_side(refusal):
     error = refusal(labelled([0, 1] * 40))
     assert (error.reason, "better is '0', expected 1, 2 or tie" in error.message) == ("BadLabel", True)
+    assert "maxDropped" not in error.hint
 
 
 @pytest.mark.parametrize("values", [(1.0, 2.0), ("1.0", "2.0")])

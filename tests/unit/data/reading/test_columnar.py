@@ -84,3 +84,25 @@ def test_a_label_that_is_a_decimal_is_a_label(prepare, parquet, good):
     labels = pa.array([Decimal(1 + number % 2) for number in range(40)])
     path = parquet({"prompt": rows["prompt"], "answer_1": rows["chosen"], "answer_2": rows["rejected"], "better": labels})
     assert prepare(path).metrics.dropped == {}
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()], ids=str)
+def test_texts_and_labels_that_are_written_as_bytes_are_read(prepare, parquet, good, kind):
+    rows = columns(good(40))
+    answers = {"answer_1": rows["chosen"], "answer_2": rows["rejected"], "better": ["AB"[number % 2] for number in range(40)]}
+    as_bytes = {name: pa.array([text.encode() for text in texts], kind) for name, texts in {"prompt": rows["prompt"], **answers}.items()}
+    found = prepare(parquet(as_bytes))
+    as_text = prepare(parquet({"prompt": rows["prompt"], **answers}))
+    assert (found.metrics.dropped, found.sides) == ({}, as_text.sides)
+
+
+def test_messages_that_are_written_as_bytes_are_read(prepare, parquet, good):
+    rows = columns(good(40))
+    said = {name: [[{"role": b"assistant", "content": text.encode()}] for text in rows[name]] for name in ("chosen", "rejected")}
+    assert prepare(parquet({"prompt": rows["prompt"], **said})).metrics.dropped == {}
+
+
+def test_bytes_that_are_no_text_are_called_so(refusal, parquet, good):
+    rows = columns(good(40))
+    error = refusal(parquet({**rows, "chosen": [text.encode() + b"\xff" for text in rows["chosen"]]}))
+    assert (error.reason, "chosen is bytes that are no UTF-8" in error.message) == ("NotText", True)

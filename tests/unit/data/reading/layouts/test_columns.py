@@ -6,6 +6,7 @@ from ser_core.api.serrun import Columns, FileSpec
 from ser_core.data.reading.dialogues import TURN
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
+from ser_core.data.reading.rows import RowError
 from ser_core.data.reading.sources import open_source
 from ser_core.errors import DataError
 
@@ -15,6 +16,40 @@ def read(row, **columns):
 
 
 ROW = {"q": "What is up?", "s": "Be brief.", "x": "the sky", "y": "the floor", "n": 2, "u": 0.1, "v": 0.2, "prompt": "not this"}
+LABELS = {
+    "A": 1,
+    "b": 2,
+    "model_b": 2,
+    "Response A": 1,
+    " 2": 2,
+    "TIE": 0,
+    "x": 1,
+    "Y": 2,
+}
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_label_names_the_better_answer(label):
+    [pair] = read({**ROW, "n": label}, prompt="q", response_1="x", response_2="y", better="n")
+    assert (pair.answer_1, pair.answer_2, pair.better) == ("the sky", "the floor", LABELS[label])
+
+
+@pytest.mark.parametrize(("label", "better"), [("B", 1), ("model_a", 2), ("answer_b", 1)])
+def test_a_letter_is_that_of_the_answers_own_column(label, better):
+    row = {"q": "What is up?", "answer_a": "the floor", "answer_b": "the sky", "n": label}
+    [pair] = read(row, prompt="q", response_1="answer_b", response_2="answer_a", better="n")
+    assert (pair.answer_1, pair.better) == ("the sky", better)
+
+
+@pytest.mark.parametrize("label", [0, True, -1, 0.9, "C", "model_1", "the sky", ["A"]])
+def test_a_label_that_may_mean_either_answer_is_refused_by_the_column_of_the_file(label):
+    with pytest.raises(RowError, match=r"n is .*, expected 1, 2 or tie, A or B"):
+        read({**ROW, "n": label}, prompt="q", response_1="x", response_2="y", better="n")
+
+
+def test_a_missing_text_is_told_by_the_column_of_the_file():
+    with pytest.raises(RowError, match="q is null"):
+        read({**ROW, "q": None}, prompt="q", chosen="x", rejected="y")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ def tree(*replies):
     return {"message_tree_id": "t", "tree_state": "ready_for_export", "prompt": reply("What is up?", "prompter", replies=replies)}
 
 
+def parts(*messages):
+    return [{**one, "content": [{"type": "text", "text": one["content"], "image": None, "mimeType": None}]} for one in messages]
+
+
 SETS = {
     "Anthropic/hh-rlhf": (
         {"chosen": "\n\nHuman: What is up?\n\nAssistant: the sky", "rejected": "\n\nHuman: What is up?\n\nAssistant: the floor"},
@@ -127,6 +131,18 @@ SETS = {
     ),
     "lmsys/lmsys-arena-human-preference-55k": ({**ARENA, "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}, [FIRST]),
     "lmsys/chatbot_arena_conversations": ({"conversation_a": [USER, FLOOR], "conversation_b": [USER, SKY], "winner": "model_b"}, [SECOND]),
+    "lmarena-ai/arena-human-preference-140k": (
+        {"id": "i", "model_a": "m", "winner": "model_b", "conversation_a": parts(USER, FLOOR), "conversation_b": parts(USER, SKY)},
+        [SECOND],
+    ),
+    "lmarena-ai/arena-human-preference-100k": (
+        {"conversation_a": json.dumps([USER, FLOOR]), "conversation_b": json.dumps([USER, SKY]), "winner": "model_b", "turn": 1},
+        [SECOND],
+    ),
+    "wsdm-cup-multilingual-chatbot-arena": (
+        {"id": "i", "prompt": "What is up?", "response_a": "the floor", "response_b": "the sky", "winner": "model_b", "model_a": "m"},
+        [SECOND],
+    ),
     "Intel/orca_dpo_pairs": (
         {"system": "Be brief.", "question": "What is up?", "chosen": "the sky", "rejected": "the floor"},
         [WITH_SYSTEM],
@@ -203,7 +219,9 @@ def test_a_public_set_is_read_as_it_is(name):
         {**HELPSTEER, "response_1": "the sky", "response_2": "the floor", "preference_strength": 0},
         {**ARENA, "winner_model_a": 0, "winner_model_b": 0, "winner_tie": 1},
         {"conversation_a": [USER, SKY], "conversation_b": [USER, FLOOR], "winner": "tie (bothbad)"},
-        {"prompt": "What is up?", "answer_1": "the sky", "answer_2": "the floor", "better": "tie"},
+        {"conversation_a": [USER, SKY], "conversation_b": [USER, FLOOR], "winner": "both_bad"},
+        {"prompt": "What is up?", "response_a": "the sky", "response_b": "the floor", "winner": "tie (bothbad)"},
+        {"prompt": "What is up?", "answer_1": "the sky", "answer_2": "the floor", "better": "Tie"},
     ],
 )
 def test_a_tie_is_no_label(row):
