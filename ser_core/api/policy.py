@@ -9,16 +9,25 @@ from pydantic import Field, model_validator
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.api.model import Model
+from ser_core.api.places import ColumnName, PlaceSpec
 from ser_core.api.template import TemplateKind, TemplateText, refuse_template
-from ser_core.api.uris import DataUri, ModelUri
+from ser_core.api.uris import ModelUri
 
 
-class PromptsSpec(Model):
+class PromptColumns(Model):
+    """Which column holds the prompts, where it is not called `prompt`. Other columns are ignored."""
+
+    prompt: ColumnName
+    """The prompt, as text or messages that end with the user's turn."""
+    system: ColumnName | None = None
+    """A system message, which is put in front of the prompt."""
+
+
+class PromptsSpec(PlaceSpec):
     """Prompts that the policy answers while it learns."""
 
-    uri: DataUri
-    """Rows with a column `prompt` (text or messages; others are ignored): `hf://organisation/dataset[@revision]`, `s3://bucket/key`, or
-    `file://` (only `ser run`)."""
+    columns: PromptColumns | None = None
+    """Names of the columns; null for `prompt`, and `system` where there is one."""
 
 
 class SupervisedSpec(Model):

@@ -27,12 +27,13 @@ from ser_core.api.forms import (
 from ser_core.api.guarded import AllowList, Guarded
 from ser_core.api.known_part import Document, Unknown, read_known, with_unknown
 from ser_core.api.model import Model
+from ser_core.api.places import ColumnName, PlaceSpec
 from ser_core.api.pod_template import PodTemplate
 from ser_core.api.policy import PolicySpec
 from ser_core.api.quantity import quantity
 from ser_core.api.status import SERRunStatus
 from ser_core.api.template import TemplateKind, TemplateText, refuse_template
-from ser_core.api.uris import DataUri, ModelUri, StorageUri
+from ser_core.api.uris import ModelUri, StorageUri
 
 API_VERSION = "ser.dev/v1alpha1"
 KIND = "SERRun"
@@ -94,10 +95,6 @@ class RewardModelSpec(Model):
         return self
 
 
-ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
-PlaceName = Annotated[str, Field(min_length=1, max_length=500)]
-
-
 COLUMN_PAIRS = (("chosen", "rejected"), ("response_1", "response_2"), ("score_1", "score_2"))
 """Keys of `Columns` of which one says nothing without the other."""
 
@@ -144,18 +141,9 @@ class Columns(Model):
         return self
 
 
-class FileSpec(Model):
-    """One data file or dataset."""
+class FileSpec(PlaceSpec):
+    """One data file or dataset with preference pairs."""
 
-    uri: DataUri
-    """Preference pairs: `hf://organisation/dataset[@revision]`, `s3://bucket/key`, or `file://` (only `ser run`)."""
-    path: PlaceName | None = None
-    """One file or folder below `uri`, such as `data/helpful`; null for all of it."""
-    subset: PlaceName | None = None
-    """The subset (configuration) that the dataset's card names, such as `default`; without a card files with this word in their path."""
-    split: PlaceName | None = None
-    """The split that the dataset's card names, such as `train_prefs`; without a card files with this word in their path. Null for those
-    of training."""
     columns: Columns | None = None
     """Names of the columns; null where they are known (docs/data-formats.md)."""
 

@@ -54,6 +54,7 @@ IMMUTABLE = {
     "policy.base": ("hf://a/b", "hf://a/c"),
     "policy.revision": ("v1", "v2"),
     "policy.prompts.uri": ("s3://bucket/a", "s3://bucket/b"),
+    **{f"policy.prompts.{key}": ("a", "b") for key in ("path", "subset", "split", "columns.prompt", "columns.system")},
     "policy.sft.epochs": (2, 3),
     "policy.sft.learningRate": (0.5, 0.4),
     "policy.sft.answersPerStep": (8, 4),
@@ -92,7 +93,7 @@ IMMUTABLE = {
     "operatorClass": ("a", "b"),
 }
 REQUIRED = ("rewardModel.base", "data.source.uri", "storage.uri")
-POLICY = "policy.base"
+IN_A_PART = {"policy.base": "hf://a/b", "policy.prompts.uri": "s3://bucket/a", "policy.prompts.columns.prompt": "a"}
 """Required in a section that may be left out: the other fields of the section cannot be added to a run without it."""
 MUTABLE = {
     "suspend": (True, False),
@@ -185,17 +186,26 @@ def refusal(path, error, alone):
     return first
 
 
+def needed_by(path):
+    """What must be there beside a field of a section that may be left out."""
+    found = {}
+    for needed, value in IN_A_PART.items():
+        if path.startswith(f"{needed.rpartition('.')[0]}."):
+            found = merged(found, nested(needed, value))
+    return found
+
+
 @pytest.mark.parametrize("path", [path for path in IMMUTABLE if path not in REQUIRED])
 def test_an_immutable_field_cannot_be_added(bare, path):
     with pytest.raises(ApiError) as error:
-        bare({"spec": merged(nested(POLICY, "hf://a/b") if path.startswith("policy.") else {}, nested(path, IMMUTABLE[path][0]))})
+        bare({"spec": merged(needed_by(path), nested(path, IMMUTABLE[path][0]))})
     assert refusal(path, error, {**ALONE, "policy.advantage": RLOO}) == refused(part_of(path))
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in IMMUTABLE if path not in (*REQUIRED, POLICY, "policy.prompts.uri", "from.run", "templateRef.name")]
-    + ["policy", "policy.prompts", "from", "templateRef"],
+    [path for path in IMMUTABLE if path not in (*REQUIRED, *IN_A_PART, "from.run", "templateRef.name")]
+    + ["policy", "policy.prompts", "policy.prompts.columns", "from", "templateRef"],
 )
 def test_an_immutable_field_cannot_be_removed(full, path):
     with pytest.raises(ApiError) as error:

@@ -83,7 +83,7 @@ def _prompts(spec: SERRunSpec, access: Access, heldout: Path, context: StageCont
     folder = context.workdir / "data" / "downloads" / "prompts"
     limit = spec.data.max_dropped_fraction
     found = read_prompts(
-        spec.policy.prompts.uri,
+        spec.policy.prompts,
         access,
         folder,
         measured_on,

@@ -226,7 +226,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
     if policy is not None and policy.prompts is not None:
         with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
             limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
-            found = read_prompts(policy.prompts.uri, access, Path(folder), (), limit, lambda: None, turns=turns)
+            found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
     return Check("data", tuple(lines), metrics.warnings, material=inspected.sample)
 

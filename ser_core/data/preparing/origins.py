@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ser_core.api.places import PlaceSpec
 from ser_core.api.serrun import SERRunSpec
 from ser_core.data.reading.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.reading.locations import Access
@@ -52,9 +53,15 @@ def present_origins(spec: SERRunSpec, access: Access, folder: Path, alive: Calla
     found = {field: _of_model(model, folder / "weights" / field, alive) for field, model in models.items()}
     for field, uri in spec.inputs.items():
         if field not in models:
-            _, part, _ = field.split(".")
-            source = open_source(uri, access, folder / "data" / field, alive, getattr(spec.data, part, None))
+            source = open_source(uri, access, folder / "data" / field, alive, _place(spec, field))
             found[field] = _origin(source.pinned, {file.name: sha256_of(file.path) for file in source.files})
+    return found
+
+
+def _place(spec: SERRunSpec, field: str) -> PlaceSpec | None:
+    """What names the files, of a field such as ``data.seed.uri``."""
+    owner, name, _ = field.split(".")
+    found: PlaceSpec | None = getattr(spec.data if owner == "data" else spec.policy, name)
     return found
 
 

@@ -12,6 +12,7 @@ from ser_core.api.stage import PrepareMetrics
 from ser_core.counted import counted
 from ser_core.data.preparing.concerns import split_warnings, text_warnings
 from ser_core.data.preparing.corpus import Corpus, PartReader
+from ser_core.data.preparing.parts import of_part, open_part
 from ser_core.data.preparing.splitting import Group, assign, connected_groups
 from ser_core.data.preparing.spool import PairSpool, read_spool
 from ser_core.data.preparing.text import shown
@@ -19,7 +20,7 @@ from ser_core.data.preparing.validation import Entry, Pair, drop_repeats
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.rows import BadRow
-from ser_core.data.reading.sources import Source, open_source
+from ser_core.data.reading.sources import Source
 from ser_core.errors import DataError
 from ser_core.store.commit import sha256_of
 
@@ -88,7 +89,9 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
         StoreError: Store or hub cannot be reached.
     """
     given = _given(data)
-    sources = {part: _open_source(part, spec, access, folder, progress) for part, spec in given.items()}
+    sources = {
+        part: open_part(f"data.{part}", spec, access, folder / "downloads" / part, lambda: progress(0, 1)) for part, spec in given.items()
+    }
     split_by = data.source.split_by if data.source else "prompt"
     spool_path = folder / "pairs.arrow"
     with PairSpool(spool_path) as spool:
@@ -115,21 +118,6 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
 def _given(data: DataSpec) -> dict[str, FileSpec]:
     given: dict[str, FileSpec | None] = {"source": data.source, "seed": data.seed, "unlabeled": data.unlabeled, "heldout": data.heldout}
     return {part: spec for part, spec in given.items() if spec is not None}
-
-
-def _open_source(part: str, spec: FileSpec, access: Access, folder: Path, progress: Progress) -> Source:
-    try:
-        return open_source(spec.uri, access, folder / "downloads" / part, lambda: progress(0, 1), spec)
-    except DataError as error:
-        field = next(
-            (name for name in ("path", "subset", "split") if getattr(spec, name) and f"data.*.{name}" in (error.hint or "")), "uri"
-        )
-        raise DataError(f"data.{part}.{field}: {error.message}", reason=error.reason, hint=_of_part(error.hint or "", part)) from error
-
-
-def _of_part(text: str, part: str) -> str:
-    """What is said of any part's field, said of this part's."""
-    return text.replace("data.*", f"data.{part}")
 
 
 def _read_all(
@@ -214,7 +202,7 @@ def _metrics(
     sizes = {side: len(members) for side, members in positions.items()}
     left_out = [name for source in sources.values() for name in source.left_out]
     warnings = [f"{counted(len(left_out), 'file')} of other splits left out, for example {left_out[0]}"] if left_out else []
-    warnings += [_of_part(remark, part) for part, source in sources.items() for remark in source.remarks]
+    warnings += [of_part(remark, f"data.{part}") for part, source in sources.items() for remark in source.remarks]
     warnings += [told for tally in corpus.tallies.values() for told in tally.first_of_each()]
     warnings += text_warnings(corpus.remarks, dropped, corpus.notes)
     warnings += corpus.answers.warnings()

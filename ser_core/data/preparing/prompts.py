@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser_core.api.policy import PromptColumns, PromptsSpec
+from ser_core.data.preparing.parts import open_part
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable, normal_form
 from ser_core.data.preparing.validation import Tally
-from ser_core.data.reading.dialogues import prompt_alone
+from ser_core.data.reading.dialogues import prompt_alone, with_system
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.readers import columns_of, detect, read_rows
 from ser_core.data.reading.rows import BadRow, Row, RowError
-from ser_core.data.reading.sources import Source, open_source
+from ser_core.data.reading.sources import Source
 from ser_core.errors import DataError
 from ser_core.store.commit import sha256_of
+
+_FIELD = "policy.prompts"
+_COLUMNS = PromptColumns(prompt="prompt", system="system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class Prompts:
 
 
 def read_prompts(
-    uri: str,
+    spec: PromptsSpec,
     access: Access,
     folder: Path,
     heldout: Collection[str],
@@ -38,7 +43,7 @@ def read_prompts(
     """Read the prompts to learn on.
 
     Args:
-        uri: Rows with a column ``prompt``.
+        spec: Where they are, and in which columns.
         access: How stores and the hub are reached.
         folder: For downloads.
         heldout: Prompts to leave out.
@@ -51,13 +56,16 @@ def read_prompts(
         SpecError: The hub refuses access.
         StoreError: Store or hub cannot be reached.
     """
-    source = _open(uri, access, folder, alive)
-    tally = Tally("policy.prompts")
+    source = open_part(_FIELD, spec, access, folder, alive)
+    names = _COLUMNS if spec.columns is None else spec.columns
+    tally = Tally(_FIELD)
     kept = {normal_form(prompt): "" for prompt in heldout}
-    for row, columns in _rows(source, alive):
+    present: set[str] = set()
+    for row, columns in _rows(source, names, alive):
         tally.rows += 1
+        present.update(columns)
         try:
-            text = _prompt(row, columns, turns)
+            text = _prompt(row, columns, names, turns)
             normal = normal_form(text)
             _check_new(normal, kept)
         except RowError as error:
@@ -65,38 +73,43 @@ def read_prompts(
         else:
             kept[normal] = text
     tally.check(max_dropped_fraction)
+    _check_system(spec, present)
     texts = tuple(filter(None, kept.values()))
     if not texts:
-        message = f"policy.prompts.uri: {uri} holds no prompt that is not held out"
+        message = f"{_FIELD}.uri: {spec.uri} holds no prompt that is not held out"
         raise DataError(message, reason="NoPrompts", hint="give other prompts, or leave the field out")
     return Prompts(texts, _provenance(source, tally))
 
 
-def _open(uri: str, access: Access, folder: Path, alive: Callable[[], None]) -> Source:
-    try:
-        return open_source(uri, access, folder, alive)
-    except DataError as error:
-        hint = "name the file itself in policy.prompts.uri" if "data.*" in (error.hint or "") else error.hint
-        raise DataError(f"policy.prompts.uri: {error.message}", reason=error.reason, hint=hint) from error
+def _check_system(spec: PromptsSpec, present: Collection[str]) -> None:
+    named = None if spec.columns is None else spec.columns.system
+    if named is not None and named not in present:
+        there = ", ".join(map(repr, sorted(present)[:20]))
+        raise DataError(
+            f"{_FIELD}.columns.system: {spec.uri} has the columns {there}, and not {named!r}",
+            reason="MissingColumn",
+            hint=f"name one that is there in {_FIELD}.columns, or leave system out",
+        )
 
 
-def _rows(source: Source, alive: Callable[[], None]) -> Iterator[tuple[Row | BadRow, Collection[str]]]:
+def _rows(source: Source, names: PromptColumns, alive: Callable[[], None]) -> Iterator[tuple[Row | BadRow, Collection[str]]]:
     """Each row with the columns that it has."""
     for file in source.files:
         container = detect(file)
         columns = columns_of(file, container)
-        for row in read_rows(file, container, lambda _: alive(), set(), ("prompt",)):
+        for row in read_rows(file, container, lambda _: alive(), set(), {names.prompt, names.system or names.prompt}):
             yield row, columns or (row.fields if isinstance(row, Row) else ())
 
 
-def _prompt(row: Row | BadRow, columns: Collection[str], turns: bool) -> str:
+def _prompt(row: Row | BadRow, columns: Collection[str], names: PromptColumns, turns: bool) -> str:
     if isinstance(row, BadRow):
         raise RowError(row.reason, row.detail)
-    value = row.fields.get("prompt")
+    value, system = row.fields.get(names.prompt), row.fields.get(names.system) if names.system else None
     if not isinstance(value, str | list):
-        there = f", but the columns {', '.join(map(repr, list(columns)[:20]))}" if columns and "prompt" not in columns else ""
-        raise RowError("NoPrompt", f"it has no column prompt with text or messages{there}")
-    text = (clean_prompt if turns else clean)(prompt_alone(value))
+        there = f", but the columns {', '.join(map(repr, list(columns)[:20]))}" if columns and names.prompt not in columns else ""
+        raise RowError("NoPrompt", f"it has no column {names.prompt} with text or messages{there}")
+    prompt = with_system(prompt_alone(value), system if isinstance(system, str) else "")
+    text = (clean_prompt if turns else clean)(prompt)
     if not text or not is_usable(text):
         raise RowError("UnusableText", "prompt is empty, or holds a NUL or a lone surrogate")
     return text

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ser_core.api.serrun import FileSpec
+from ser_core.api.places import PlaceSpec
 from ser_core.counted import counted
 from ser_core.data.reading.hub.dataset_card import CARD, LONGEST, Subset, default_of, subsets_of
 from ser_core.data.reading.locations import Access, Location, locate
@@ -41,7 +41,7 @@ class Source:
         return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|gz|zst))+$", "", self.uri.partition("@")[0].rstrip("/").rpartition("/")[2])
 
 
-def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None], place: FileSpec | None = None) -> Source:
+def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None], place: PlaceSpec | None = None) -> Source:
     """Find and, where they are not on this machine, download the data files under ``uri``.
 
     Args:
@@ -95,7 +95,7 @@ class _Chosen:
     left_out: tuple[str, ...] = ()
 
 
-def _one_file_or_shards(uri: str, location: Location, place: FileSpec | None) -> _Chosen:
+def _one_file_or_shards(uri: str, location: Location, place: PlaceSpec | None) -> _Chosen:
     names = tuple(location.sizes)
     if len(names) == 1 and uri.rstrip("/").endswith(f"/{names[0]}"):
         return _Chosen(names)
@@ -108,7 +108,7 @@ def _one_file_or_shards(uri: str, location: Location, place: FileSpec | None) ->
     return _by_names(uri, names, place)
 
 
-def _by_names(uri: str, names: tuple[str, ...], place: FileSpec | None) -> _Chosen:
+def _by_names(uri: str, names: tuple[str, ...], place: PlaceSpec | None) -> _Chosen:
     named = _named(uri, names, place)
     if place is not None and place.path in named:
         return _Chosen((place.path,))
@@ -126,7 +126,7 @@ def _by_names(uri: str, names: tuple[str, ...], place: FileSpec | None) -> _Chos
     return _Chosen(chosen, left_out)
 
 
-def _by_card(uri: str, names: tuple[str, ...], subsets: tuple[Subset, ...], place: FileSpec | None) -> _Chosen:
+def _by_card(uri: str, names: tuple[str, ...], subsets: tuple[Subset, ...], place: PlaceSpec | None) -> _Chosen:
     """The files of the subset and split that are meant, as the dataset's card names them."""
     subset, split = (None, None) if place is None else (place.subset, place.split)
     one = next((one for one in subsets if one.name == subset), None) if subset else default_of(subsets)
@@ -158,7 +158,7 @@ def _some_of(names: Sequence[str]) -> str:
     return ", ".join(sorted(names)[:5]) or "no data files"
 
 
-def _named(uri: str, names: tuple[str, ...], place: FileSpec | None) -> tuple[str, ...]:
+def _named(uri: str, names: tuple[str, ...], place: PlaceSpec | None) -> tuple[str, ...]:
     """The files that `path`, `subset` and `split` mean; all where they are left out."""
     if place is None:
         return names

@@ -12,6 +12,7 @@ from ser_core.api.serrun import SERRunSpec
 HARMLESS = {
     "*.revision": "a version of what the URI beside it names",
     "data.*.path": "a part of what the URI beside it names",
+    "policy.prompts.path": "a part of what the URI beside it names",
     "*.subset": "a part of what the URI beside it names",
     "*.split": "a part of what the URI beside it names",
     "*.columns*": "columns of a table",

@@ -6,6 +6,7 @@ import yaml
 from documents import shown
 from unit.data.reading.test_formats import converted
 
+from ser_core.api.policy import PolicySpec
 from ser_core.api.serrun import DataSpec
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
@@ -41,3 +42,8 @@ def test_weights_are_written_as_shown():
     assert read_pairs(row, find_layout(row, "pairs.jsonl", given, labels_needed=True)) == [
         RawPair("What is up?", "the sky", "the floor", 1, 2.5)
     ]
+
+
+def test_the_prompts_of_a_policy_are_written_as_shown():
+    policy = yaml.safe_load(shown("docs/data-formats.md", "The prompts of a policy", "yaml").text)["policy"]
+    assert PolicySpec.model_validate(policy).prompts.columns.prompt == "question"

@@ -35,7 +35,7 @@ FULL: dict[str, Any] = {
     "policy": {
         "base": "hf://organisation/policy",
         "revision": "main",
-        "prompts": {"uri": "hf://organisation/prompts"},
+        "prompts": {"uri": "hf://organisation/prompts", "columns": {"prompt": "question"}},
         "template": "chat",
         "templateText": "{prompt}\n{answer}",
         "sft": {"epochs": 2},

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from ser_core.api.policy import PromptsSpec
 from ser_core.api.serrun import HubSpec, StorageSpec
 from ser_core.data.preparing.prompts import read_prompts
 from ser_core.data.reading.locations import Access
@@ -14,11 +15,11 @@ from ser_core.errors import DataError
 
 @pytest.fixture
 def read(tmp_path):
-    def run(*rows, heldout=(), limit=0.1):
+    def run(*rows, heldout=(), limit=0.1, **spec):
         file = tmp_path / "prompts.jsonl"
         file.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows))
         access = Access(StorageSpec(uri=f"file://{tmp_path}/store"), HubSpec())
-        return read_prompts(f"file://{file}", access, tmp_path / "work", heldout, limit, lambda: None)
+        return read_prompts(PromptsSpec(uri=f"file://{file}", **spec), access, tmp_path / "work", heldout, limit, lambda: None)
 
     return run
 
@@ -47,23 +48,65 @@ def test_unusable_rows_are_borne_up_to_the_limit_and_then_the_first_is_named(rea
 def test_a_file_without_the_column_is_told_of_those_that_are_there(read):
     with pytest.raises(DataError, match="no column prompt with text or messages, but the columns 'question', 'id';") as caught:
         read({"question": "x", "id": 1}, {"question": "y", "id": 2})
-    assert caught.value.hint == "rename the column with the prompts to prompt"
+    assert caught.value.hint == "name the column with the prompts in policy.prompts.columns, as prompt"
 
 
 def test_a_parquet_file_without_the_column_is_told_of_those_that_are_there(access, tmp_path):
     parquet.write_table(pa.table({"question": ["x", "y"]}), tmp_path / "p.parquet")
     with pytest.raises(DataError, match="but the columns 'question'"):
-        read_prompts(f"file://{tmp_path}/p.parquet", access, tmp_path / "work", (), 0.1, lambda: None)
+        read_prompts(PromptsSpec(uri=f"file://{tmp_path}/p.parquet"), access, tmp_path / "work", (), 0.1, lambda: None)
 
 
 def test_prompts_of_other_splits_alone_are_told_with_their_own_field(access, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/test.jsonl").write_text('{"prompt": "x"}\n')
     with pytest.raises(DataError, match="only other splits than train") as caught:
-        read_prompts(f"file://{tmp_path}/in", access, tmp_path / "work", (), 0.1, lambda: None)
-    assert caught.value.hint == "name the file itself in policy.prompts.uri"
+        read_prompts(PromptsSpec(uri=f"file://{tmp_path}/in"), access, tmp_path / "work", (), 0.1, lambda: None)
+    assert caught.value.hint == "name one in policy.prompts.split"
 
 
 def test_a_file_of_held_out_prompts_alone_is_refused(read):
     with pytest.raises(DataError, match="no prompt that is not held out"):
         read({"prompt": "a"}, heldout=["A"])
+
+
+def test_columns_are_named(read):
+    row = {"question": "What is up?", "rules": "Be brief.", "prompt": "not this", "system": "nor this"}
+    assert read(row, columns={"prompt": "question"}).texts == ("What is up?",)
+    assert read(row, columns={"prompt": "question", "system": "rules"}).texts == ("System: Be brief.\n\nHuman: What is up?",)
+
+
+def test_a_named_system_column_that_is_not_there_is_refused(read):
+    with pytest.raises(DataError, match="has the columns 'id', 'question', and not 'rulse'") as caught:
+        read({"question": "x", "id": 1}, columns={"prompt": "question", "system": "rulse"})
+    assert caught.value.reason == "MissingColumn"
+
+
+def test_a_column_without_a_name_is_no_system_message(read):
+    assert read({"": "0", "q": "What is up?"}, columns={"prompt": "q"}).texts == ("What is up?",)
+
+
+def test_a_system_message_stands_in_front_as_in_the_pairs_so_that_held_out_prompts_are_known(read):
+    rows = {"prompt": "What is up?", "system": "Be brief."}, {"prompt": "Why?", "system": None}, {"prompt": "How?", "system": ""}
+    assert read(*rows).texts == ("System: Be brief.\n\nHuman: What is up?", "Why?", "How?")
+    assert read(*rows, heldout=["System: Be brief.\n\nHuman: What is up?"]).texts == ("Why?", "How?")
+
+
+@pytest.mark.parametrize(
+    ("place", "texts"),
+    [({"path": "other"}, ("c",)), ({"split": "test"}, ("b",)), ({"subset": "helpful"}, ("a",)), ({}, ("a",))],
+)
+def test_a_place_is_named_as_that_of_pairs(access, tmp_path, place, texts):
+    for name, text in {"helpful/train": "a", "test": "b", "other/x": "c"}.items():
+        file = tmp_path / "in" / f"{name}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"prompt": text}) + "\n")
+    spec = PromptsSpec(uri=f"file://{tmp_path}/in", **place)
+    assert read_prompts(spec, access, tmp_path / "work", (), 0.1, lambda: None).texts == texts
+
+
+def test_a_wrong_place_is_told_with_its_own_field(access, tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"prompt": "x"}\n')
+    with pytest.raises(DataError, match=r"^policy\.prompts\.split: .* has no file of the split 'tset', but x\.jsonl$") as caught:
+        read_prompts(PromptsSpec(uri=f"file://{tmp_path}", split="tset"), access, tmp_path / "work", (), 0.1, lambda: None)
+    assert caught.value.hint == "correct policy.prompts.split"
