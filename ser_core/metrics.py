@@ -80,6 +80,13 @@ RUNS = Group(
         Metric("ser_run_policy_baseline_score", "gauge", "The same of the policy before the first PPO step.", RUN),
         Metric("ser_run_policy_kl_nats", "gauge", "Mean KL of a whole answer from the reference policy.", RUN),
         Metric("ser_run_policy_steps", "gauge", "PPO steps that the aligned policy has taken.", RUN),
+        Metric(
+            "ser_run_stored_bytes",
+            "gauge",
+            "What the run stores by kind (base models, reward models, fold models, policies, checkpoints, records), as counted when its "
+            "last stage was committed.",
+            (*RUN, "kind"),
+        ),
         Metric("ser_run_control_accuracy_ratio", "gauge", "Held-out accuracy of a control (loop.controls).", (*RUN, "control")),
     ),
 )

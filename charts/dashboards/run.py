@@ -379,6 +379,12 @@ def _stages() -> list[Panel]:
             axis=FEW,
         ),
         lines(
+            "Stored",
+            "What lies in the run's folder by kind, as counted when its last stage was committed.",
+            BYTES,
+            Query(of_run("ser_run_stored_bytes", "kind"), "{{kind}}"),
+        ),
+        lines(
             "GPU memory",
             "Of the fullest GPU of each pod 0: taken by tensors, kept by PyTorch, the most that was taken, and all there is.",
             BYTES,

@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, Tag
 
 from ser_core.api.model import Model, Record
 from ser_core.api.serrun import SERRunSpec
-from ser_core.api.status import LearningStatus, Monitors, StageKind
+from ser_core.api.status import LearningStatus, Monitors, StageKind, StoredBytes
 
 STAGE_SPEC_VERSION: Final = 1
 MAX_RESULT_BYTES = 4096
@@ -292,3 +292,5 @@ class StageResult(Record):
     hint: str = Field(default="", max_length=300)
     checkpoint_step: int | None = None
     """Newest optimizer step that a later attempt can resume from."""
+    stored: StoredBytes | None = None
+    """What the run stores after a stage is done; None: it could not be counted."""

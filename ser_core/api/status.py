@@ -290,6 +290,28 @@ class PolicyStatus(Record):
     """The sign of reward hacking that ended PPO early; empty: there was none."""
 
 
+class StoredBytes(Record):
+    """What a run stores, in bytes by kind, as counted when its last stage was committed."""
+
+    base_models: int = 0
+    """Copies of the models that it began with."""
+    reward_models: int = 0
+    """Those of all loops and controls."""
+    fold_models: int = 0
+    """Those beside them (`loop.folds`)."""
+    policies: int = 0
+    """Of `sft` and `ppo`."""
+    checkpoints: int = 0
+    """Of stages that are not done."""
+    records: int = 0
+    """Tables, manifests and logs."""
+
+    def by_kind(self) -> dict[str, int]:
+        """The kinds of which there is something, in words, the largest first."""
+        found = {name.replace("_", " "): getattr(self, name) for name in StoredBytes.model_fields}
+        return {kind: size for kind, size in sorted(found.items(), key=lambda item: -item[1]) if size}
+
+
 class TemplateStatus(Record):
     """The SERRunTemplate of the run, as it was when the run began."""
 
@@ -336,6 +358,7 @@ class SERRunStatus(Record):
     """Attempts that a later decision needs: the committed stages that are still inputs, the live attempt, the last 8 failures."""
     progress: ProgressStatus | None = None
     """How far the running stage is."""
+    stored: StoredBytes | None = None
     template: TemplateStatus | None = None
     """The copy of the SERRunTemplate that `spec.templateRef` names."""
     image: str = Field(default="", max_length=512)

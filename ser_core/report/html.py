@@ -13,7 +13,6 @@ from ser_core.report import figures, findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.figures import Figure
 from ser_core.report.ledger import Ledger
-from ser_core.report.stored import stored_bytes
 from ser_core.store.port import ObjectStore
 
 LOOPS_SHOWN = 4
@@ -67,7 +66,7 @@ def render(ledger: Ledger, evidence: Evidence, file: str) -> str:
             caveats=[*findings.caveats(ledger), *policy.caveats(ledger)],
             policy=policy.figures(evidence.policy) if evidence.policy else [],
             costs=costs(ledger),
-            stored=stored_bytes(record.manifest for record in ledger.stages.values()),
+            stored=ledger.run.status.stored.by_kind() if ledger.run.status.stored else {},
             evolution=figures.evolution(ledger) if ledger.models else None,
             kept=_kept(evidence),
             trust=_trust(ledger, evidence),

@@ -36,6 +36,12 @@ def test_a_run_evolves_and_says_so(undisturbed):
     assert manifests["iter-0001/filter"]["metrics"]["kept"] > 0
 
 
+def test_its_status_tells_the_bytes_that_lie_in_its_folder(undisturbed):
+    (status,) = (json.loads(path.read_text())["status"] for path in undisturbed.store.glob("default/*/run.json"))
+    folder = [path for path in undisturbed.store.glob("default/*/*/**/*") if path.is_file()]
+    assert sum(status["stored"].values()) == sum(path.stat().st_size for path in folder)
+
+
 def test_a_completed_run_is_left_alone(undisturbed):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.store.rglob("*") if path.is_file()}
     again = undisturbed.ser("run", str(undisturbed.file))

@@ -46,6 +46,7 @@ from ser_core.store.port import ObjectStore
 from ser_core.store.retaining import remove_unneeded, told
 from ser_core.store.retry import Retry
 from ser_core.store.stage_key import stage_key
+from ser_core.store.stored import stored_bytes
 from ser_jobs.process import heartbeat, input_folder, place, stacks
 from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.process.context import StageBody, StageContext, StageOutput
@@ -123,7 +124,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         store = connect(spec.spec.storage, Retry(retried=measurements.store_retried), stands=spec.stage is not StageKind.PREPARE)
         attempt, known = attempt.look(store, folder, log, pulse)
         if known is not None:
-            return known
+            return attempt.with_stored(store, known[0], log), known[1]
         checkpoints = BackgroundCheckpoints(CheckpointStore(store, spec.run, spec.iteration, spec.stage), folder / "checkpoints")
         log.event("started", stage=spec.stage, iteration=spec.iteration, attempt=spec.attempt, threads=spec.threads)
         pulse.silent("importing the stage")
@@ -155,7 +156,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         pulse.silent("removing what nobody needs")
         attempt.remove_leftovers(store, committed.manifest, log)
         attempt.remove_unneeded(store, log)
-        outcome = _outcome(committed)
+        outcome = attempt.with_stored(store, _outcome(committed), log)
         return outcome if committed.won else outcome.model_copy(update={"message": "another attempt committed first"}), EXIT_DONE
     except Exception as error:
         failure = _as_ser_error(error, spec.stage)
@@ -270,6 +271,16 @@ class _Attempt:
             log.event("models-removed", models=[told(one) for one in found.models], bytes=found.bytes)
         if found.kept_for:
             log.event("models-kept", told=f"{', '.join(found.kept_for)} took stages over from this run, so it keeps all its models")
+
+    def with_stored(self, store: ObjectStore, result: StageResult, log: EventLog) -> StageResult:
+        """``result`` of a stage that is done with what the run stores now. A store that fails does not change the rest of it."""
+        if result.manifest is None or self.place.rank != 0:
+            return result
+        try:
+            return result.model_copy(update={"stored": stored_bytes(store, self.spec.run)})
+        except SERError as error:
+            log.event("stored-not-counted", message=error.message)
+            return result
 
     def save_log(self, store: ObjectStore, log: EventLog) -> str | None:
         """Upload the log. A failed upload does not change the attempt's result."""

@@ -84,6 +84,8 @@ def _run(status: SERRunStatus) -> Iterator[Sample]:
     yield Sample("ser_run_accuracy_falls", (), _falls([row.dev_accuracy for row in status.iterations if row.dev_accuracy is not None]))
     if status.progress is not None:
         yield Sample("ser_run_progress_ratio", (), status.progress.percent / 100)
+    stored = status.stored.by_kind() if status.stored is not None else {}
+    yield from (Sample("ser_run_stored_bytes", (kind,), size) for kind, size in stored.items())
     yield from _moment("ser_run_started_timestamp_seconds", (), status.started_at)
     yield from _moment("ser_run_finished_timestamp_seconds", (), status.finished_at)
     yield from _attempts(status)

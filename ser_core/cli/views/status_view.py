@@ -85,7 +85,7 @@ def beside(name: str, value: Text, cells: int = NAME_CELLS, style: str = "dim") 
 
 def _line(name: str, value: Text) -> RenderableType:
     """A line that is not broken, so that a URI can be copied; only sentences are wrapped."""
-    if name in ("message", "by"):
+    if name in ("message", "by", "stored"):
         return beside(name, value)
     return Text.assemble((f"{name:<{NAME_CELLS}}", "dim"), value, no_wrap=True, overflow="ignore")
 
@@ -121,6 +121,10 @@ def _facts(run: SERRun, now: datetime, runner: str) -> Iterable[tuple[str, Text]
         allowed = "" if run.spec.budget is None else f" of {run.spec.budget.gpu_hours:g}"
         yield "GPU-hours", Text(f"{status.gpu_hours:.2f}{allowed}")
     yield "store", Text(run.spec.storage.uri)
+    if status.stored is not None:
+        kinds = status.stored.by_kind()
+        told = ", ".join(f"{kind} {size / 1e6:,.1f}" for kind, size in kinds.items())
+        yield "stored", Text(f"{sum(kinds.values()) / 1e6:,.1f} MB: {told}")
     yield "UID", Text(run.metadata.uid)
 
 

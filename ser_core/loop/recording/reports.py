@@ -75,6 +75,8 @@ def _end_live(run: SERRun, status: SERRunStatus, observed: Observed, now: dateti
     stages = (*(row for row in others if row not in earlier), *rows)
     admitted, hours = round((status.admitted_seconds or 0.0) + taken.seconds, 3), round(status.gpu_hours + taken.gpu_hours, 6)
     status = status.model_copy(update={"stages": stages, "admitted_seconds": admitted, "gpu_hours": hours, "counted": None})
+    if row.outcome is Outcome.DONE and seen is not None and seen.result is not None and seen.result.stored is not None:
+        status = status.model_copy(update={"stored": seen.result.stored})
     if row.outcome is Outcome.DONE and seen is not None and seen.result is not None and seen.result.metrics is not None:
         status, rests_on = record(status, row, seen.result.metrics)
         status = status.model_copy(update={"stages": (*stages[:-1], row.model_copy(update={"message": _joined(row, rests_on)}))})

@@ -22,7 +22,7 @@ from ser_core.loop.text import clip
 MAX_FAILURES = 8
 OLD_MESSAGE_BYTES = 48
 MAX_BYTES = 32 * 1024
-"""Of a status as it is written."""
+"""Of a status as it is written, without the copy of a template: that has a bound of its own, and no figure gives way to it."""
 _LESS_NEEDED: tuple[tuple[str, ...], ...] = (("monitors",), ("threshold", "temperature", "agreement", "accuracy_low", "accuracy_high"))
 """What no decision reads of a loop, in the order in which a status that grows too large does without it. The stages' manifests keep it."""
 
@@ -54,7 +54,7 @@ def _within_its_size(status: SERRunStatus) -> SERRunStatus:
     """``status`` with as many figures as fit. Only long URIs, many loops and many failures together ask for it."""
     for names in _LESS_NEEDED:
         for number, row in enumerate(status.iterations[:-1]):
-            if len(status.model_dump_json(by_alias=True, exclude_none=True).encode()) < MAX_BYTES:
+            if len(status.model_dump_json(by_alias=True, exclude_none=True, exclude={"template"}).encode()) < MAX_BYTES:
                 return status
             shorter = row.model_copy(update=dict.fromkeys(names))
             status = status.model_copy(update={"iterations": (*status.iterations[:number], shorter, *status.iterations[number + 1 :])})

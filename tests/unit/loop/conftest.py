@@ -19,7 +19,7 @@ from ser_core.api.stage import (
     StageResult,
     SupervisedMetrics,
 )
-from ser_core.api.status import LearningStatus, Monitors, StageKind
+from ser_core.api.status import LearningStatus, Monitors, StageKind, StoredBytes
 from ser_core.loop.observed import Leg, Observed, ObservedAttempt, StartStage, StopStage
 from ser_core.loop.plan import plan
 
@@ -194,7 +194,8 @@ class World:
                 digest = f"{len(self.store):064x}"
                 uri = f"{self.uri}/iter-{job.iteration:04d}/{job.stage.value}/MANIFEST.json"
                 ref = ManifestRef(stage=job.stage, iteration=job.iteration, uri=uri, sha256=digest)
-                self.store[key] = StageResult(outcome="done", manifest=ref, metrics=self.results(job.stage, job.iteration))
+                metrics, stored = self.results(job.stage, job.iteration), StoredBytes(**dict.fromkeys(StoredBytes.model_fields, 10**15))
+                self.store[key] = StageResult(outcome="done", manifest=ref, metrics=metrics, stored=stored)
             else:
                 outcome = "superseded"
             told = self.store[key].model_copy(update={"outcome": outcome})

@@ -9,6 +9,15 @@ from ser_core.loop.observed import Leg
 from ser_core.loop.text import write_time
 
 
+def test_the_status_tells_what_the_run_stores_as_the_last_done_stage_counted_it(make_world):
+    world = make_world().at("label", 1)
+    counted = world.status.stored
+    assert counted.records > 0
+    world.end("failed")
+    world.reconcile()
+    assert world.status.stored == counted
+
+
 def test_suspend_stops_the_live_attempt_until_it_is_gone(make_world):
     world = make_world().at("retrain")
     world.change(suspend=True)

@@ -25,6 +25,7 @@ STATUS = {
         {"type": "Ready", "status": "False", "reason": "Running"},
         {"type": "Reconciling", "status": "True", "reason": "Running"},
     ],
+    "stored": {"rewardModels": 2000, "records": 30},
     "progress": {"percent": 40, "step": 4, "total": 10, "unit": "pairs", "updatedAt": "2026-01-31T12:30:00Z"},
     "policy": {"uri": "s3://b/m", "manifestSHA256": "0", "score": 1.5, "baselineScore": 0.5, "kl": 3.0, "steps": 30},
     "controls": [{"control": "seedOnly", "accuracy": 0.6, "accuracyLow": 0.5, "accuracyHigh": 0.7}],

@@ -15,7 +15,7 @@ import yaml
 from unit.cli.views.test_terminal_output import printed
 
 from ser_core.api.serrun import Rule, StorageSpec
-from ser_core.api.status import Outcome, Phase, StageKind, StageStatus
+from ser_core.api.status import Outcome, Phase, StageKind, StageStatus, StoredBytes
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.cli.access.sweep_runs import Ended, LocalRuns
 from ser_core.cli.app import app
@@ -109,6 +109,7 @@ def hh(api, stored_run):
         "controls": (),
         "stages": (failed, waits),
         "gpu_hours": 1.5,
+        "stored": StoredBytes(base_models=1_203_000_000, reward_models=161_000_000, fold_models=322_000_000, records=4_000_000),
         "finished_at": None,
     }
     return api.put_run(named(stored_run.run, "hh", stored_run.run.status.model_copy(update=update)))

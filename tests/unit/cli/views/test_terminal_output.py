@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from ser_core.api.status import ControlStatus, CountedStatus, SERRunStatus
+from ser_core.api.status import ControlStatus, CountedStatus, SERRunStatus, StoredBytes
 from ser_core.cli.access.local_executor import StageEvent
 from ser_core.cli.views.display import JsonDisplay
 from ser_core.cli.views.evolution_view import evolution_view
@@ -44,6 +44,14 @@ def test_status_says_how_much_of_the_deadline_is_used_the_live_attempt_included(
     limited = run.model_copy(update={"spec": run.spec.model_copy(update={"active_deadline": "36h"}), "status": status})
 
     assert "deadline      stages ran for 1 h 10 min of 36h" in printed(status_view(limited, NOW), 100)
+
+
+def test_status_says_what_the_run_stores(run):
+    stored = StoredBytes(base_models=90_000_000, reward_models=1_200_000_000)
+    status = run.status.model_copy(update={"stored": stored})
+
+    told = "stored        1,290.0 MB: reward models 1,200.0, base models 90.0\n"
+    assert told in printed(status_view(run.model_copy(update={"status": status}), NOW), 100)
 
 
 def test_status_of_a_run_that_has_not_begun(run, golden):

@@ -77,6 +77,24 @@ def test_a_store_that_cannot_be_cleaned_does_not_change_the_result(stage, monkey
     assert stage(1)[1] == 0
 
 
+def test_what_the_run_stores_is_reported_with_its_end_also_by_who_only_finds_it_done(stage, tmp_path):
+    store = FileStore(tmp_path / "store")
+    store.put(f"{stage_prefix(RUN, 0, StageKind.RETRAIN)}/attempt-1-a/model/weights", b"12345")
+    for attempt in (1, 2):
+        stored = stage(attempt)[0].stored
+        assert stored.reward_models == 5
+        assert stored.records == sum(entry.size for entry in store.list(f"{FOLDER}/"))
+
+
+def test_a_store_that_cannot_be_counted_does_not_change_the_result(stage, monkeypatch):
+    def refuse(*_):
+        raise runtime.SERError("may not be listed")
+
+    monkeypatch.setattr(runtime, "stored_bytes", refuse)
+    result, code = stage(1)
+    assert (result.outcome, result.stored, code) == ("done", None, 0)
+
+
 def test_the_stored_log_has_the_traceback_of_a_defect(stage, tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "BODIES", {StageKind.LABEL: "no_such_module_of_a_test"})
     result, code = stage(1)
