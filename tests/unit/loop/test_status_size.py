@@ -20,7 +20,9 @@ def worst(text):
 def largest_template(text):
     """The copy of a template of the most bytes that one may have."""
     spec = {"queueName": ""}
-    return TemplateStatus(name="t" * 253, spec={"queueName": (text * MAX_BYTES)[: (MAX_BYTES - len(json.dumps(spec))) // len(text.encode())]})
+    return TemplateStatus(
+        name="t" * 253, spec={"queueName": (text * MAX_BYTES)[: (MAX_BYTES - len(json.dumps(spec))) // len(text.encode())]}
+    )
 
 
 @pytest.mark.parametrize("templated", [False, True])
