@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from ser_core.memory.activations import MicroBatch, forward_bytes
 from ser_core.memory.amounts import Amounts, amounts, most
-from ser_core.memory.scoring import frozen_bytes
+from ser_core.memory.scoring import frozen_bytes, scoring_bytes
+from ser_core.memory.shape import ModelShape
 from ser_core.memory.training import (
     HALF,
     NUMBER,
@@ -13,6 +14,7 @@ from ser_core.memory.training import (
     Training,
     backward_bytes,
     first_that_fits,
+    gathered_bytes,
     gradient_bytes,
     shardings,
     state_bytes,
@@ -21,6 +23,8 @@ from ser_core.memory.training import (
 
 _LOGIT = 12
 """Bytes of each logit where no gradient is computed from it."""
+IN_PIECES = Sharding(1, recompute=True, pieces=True)
+"""Adapters whole, what lies below them always in pieces. Generation, too, makes one layer whole after the other, for each token."""
 ROWS_TOGETHER = 64
 """Answers that transformers generates together."""
 
@@ -31,15 +35,15 @@ class Alignment:
 
     policy: Training
     critic: Training | None
-    """None: there is no critic."""
+    """With all that does not learn of it; None: there is no critic."""
     shares_trunk: bool
-    """Whether the critic's frozen weights are the policy's, where both are whole."""
+    """Whether the critic's frozen weights are the policy's. The pieces of two engines at stage 3 are not shared."""
     reference: int
     """Bytes of the reference policy; 0: it is the policy without its adapter."""
-    scorer: int
-    """Bytes of the reward model; the witness has as many."""
-    scored: float
-    """Bytes of the reward model's forward pass."""
+    scorer: ModelShape
+    """Of the reward model, and of the witness."""
+    scored: MicroBatch
+    """The largest batch of them."""
     prompt_tokens: int
     answer_tokens: int
     answers: int
@@ -55,7 +59,10 @@ def alignment_bytes(alignment: Alignment, sharding: Sharding, processes: int) ->
 
 def choose_alignment(alignment: Alignment, room: float, processes: int) -> tuple[Amounts, Sharding]:
     """The fastest sharding of policy and critic that fits, and what it needs; the one that needs the least where none does."""
-    needs = {sharding: alignment_bytes(alignment, sharding, processes) for sharding in shardings(processes)}
+    possible = [*shardings(processes)]
+    if processes > 1 and alignment.policy.frozen and not alignment.engine:
+        possible.append(IN_PIECES)
+    needs = {sharding: alignment_bytes(alignment, sharding, processes) for sharding in possible}
     chosen = first_that_fits(needs, room)
     return needs[chosen], chosen
 
@@ -63,33 +70,36 @@ def choose_alignment(alignment: Alignment, room: float, processes: int) -> tuple
 def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterator[Amounts]:
     policy, critic = alignment.policy, alignment.critic
     cut = sharding.stage == 3
-    if critic is not None and cut and alignment.shares_trunk:
-        critic = replace(critic, frozen=critic.shape.weights)  # the pieces of two engines are not shared
+    if critic is not None and alignment.shares_trunk and not cut:
+        critic = replace(critic, frozen=0)
     learning = [policy] if critic is None else [policy, critic]
     frozen = amounts(
         {
             "reference policy": alignment.reference / (processes if cut else 1),
-            "reward model and witness": 2 * alignment.scorer / (processes if cut else 1),
+            "reward model and witness": 2 * _scorer_kept(alignment, sharding, processes),
             "generation engine": alignment.engine,
         }
     )
-    states = [state_bytes(one, sharding.stage, processes) for one in learning]
+    states = [state_bytes(one, sharding, processes) for one in learning]
     # At stage 3 an engine keeps its bucket from its first step on.
     buckets = [amounts({"buckets": NUMBER * one.bucket if cut and processes > 1 else 0}) for one in learning]
     held = sum(states, sum(buckets, frozen))
-    whole = frozen + amounts({"weights": NUMBER * policy.trainable + policy.frozen_bytes})
+    alone = amounts({"weights": state_bytes(policy, replace(sharding, stage=min(2, sharding.stage)), processes).parts["weights"]})
     answers = -(-alignment.answers // processes)
-    for weights, rows in ((held, min(ROWS_TOGETHER, answers)), (whole, ROWS_TOGETHER)):  # a step; an evaluation, without the critic
-        yield weights + _generation(alignment, cut=cut, rows=rows)
-        yield weights + amounts({"whole reward model": alignment.scorer if cut else 0, "activations": alignment.scored})
-        yield weights + _forward(alignment, cut=cut)
-        yield weights + _reference(alignment, cut=cut)
+    # A step; an evaluation, without the critic.
+    for weights, rows in ((held, min(ROWS_TOGETHER, answers)), (frozen + alone, ROWS_TOGETHER)):
+        yield weights + _generation(alignment, sharding, rows=rows)
+        yield weights + _scoring(alignment, sharding)
+        yield weights + _forward(alignment, sharding)
+        yield weights + _reference(alignment, sharding)
     # Both networks keep their gradients until both take their step.
     kept = sum((gradient_bytes(one, sharding.stage, processes) for one in learning), held)
     for one in learning:
         yield from (kept + part for part in backward_bytes(one, sharding, processes))
         exchanged = NUMBER * one.bucket if processes > 1 and not sharding.stage else 0
         yield kept + amounts({"gradients": NUMBER * one.trainable / processes if sharding.stage else 0, "buckets": exchanged})
+    if sharding.pieces:
+        return
     # Before the first step the critic is whole beside the policy, which has no moments yet; at the end the policy is whole alone.
     yield frozen + whole_again(policy, sharding.stage, processes)
     if critic is not None:
@@ -97,7 +107,30 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
         yield frozen + cut_policy + whole_again(critic, sharding.stage, processes)
 
 
-def _generation(alignment: Alignment, *, cut: bool, rows: int) -> Amounts:
+def _scorer_kept(alignment: Alignment, sharding: Sharding, processes: int) -> float:
+    """Bytes that a process keeps of a model that scores."""
+    if sharding.pieces:
+        return scoring_bytes(alignment.scorer, alignment.scored, processes).parts["weights"]
+    return _whole_scorer(alignment) / (processes if sharding.stage == 3 else 1)
+
+
+def _whole_scorer(alignment: Alignment) -> float:
+    return frozen_bytes(alignment.scorer, half=alignment.scored.half)
+
+
+def _scoring(alignment: Alignment, sharding: Sharding) -> Amounts:
+    """A forward pass of the reward model."""
+    number = HALF if alignment.scored.half else NUMBER
+    return amounts(
+        {
+            "whole reward model": _whole_scorer(alignment) if sharding.stage == 3 else 0,
+            "gathered layers": number * alignment.scorer.layer if sharding.pieces else 0,
+            "activations": forward_bytes(alignment.scorer, alignment.scored),
+        }
+    )
+
+
+def _generation(alignment: Alignment, sharding: Sharding, *, rows: int) -> Amounts:
     """The weights as they are multiplied, the cache of keys and values, the prompts' forward pass and the logits of one token."""
     if alignment.engine:
         return amounts({})
@@ -108,8 +141,9 @@ def _generation(alignment: Alignment, *, cut: bool, rows: int) -> Amounts:
     tokens = rows * (alignment.prompt_tokens + alignment.answer_tokens)
     return amounts(
         {
-            "whole copy of the policy": copy if cut else 0,
-            "casted copies": 0 if cut else _cached_casts(policy),
+            "whole copy of the policy": copy if sharding.stage == 3 else 0,
+            "gathered layers": gathered_bytes(policy, sharding) if sharding.pieces else 0,
+            "casted copies": 0 if sharding.stage == 3 else _cached_casts(policy),
             "keys and values": 2 * tokens * shape.layers * shape.keys * (HALF if half else NUMBER),
             "activations": forward_bytes(shape, prompts),
             "logits": 3 * NUMBER * rows * shape.vocabulary,
@@ -117,19 +151,17 @@ def _generation(alignment: Alignment, *, cut: bool, rows: int) -> Amounts:
     )
 
 
-def _forward(alignment: Alignment, *, cut: bool) -> Amounts:
+def _forward(alignment: Alignment, sharding: Sharding) -> Amounts:
     """A forward pass of the policy whose activations are not kept."""
     policy = alignment.policy
-    layers = amounts(
-        {"gathered layers": (HALF if policy.narrow else NUMBER) * policy.gathered if cut else 0, "casted copies": _cached_casts(policy)}
-    )
+    layers = amounts({"gathered layers": gathered_bytes(policy, sharding), "casted copies": _cached_casts(policy)})
     return layers + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})
 
 
-def _reference(alignment: Alignment, *, cut: bool) -> Amounts:
+def _reference(alignment: Alignment, sharding: Sharding) -> Amounts:
     """A forward pass of the reference policy, if that is a network of its own."""
     policy = alignment.policy
-    whole = amounts({"whole reference policy": alignment.reference if cut else 0})
+    whole = amounts({"whole reference policy": alignment.reference if sharding.stage == 3 else 0})
     return whole + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})
 
 

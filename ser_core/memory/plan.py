@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ser_core.api.serrun import SERRunSpec, StageResources
-from ser_core.memory.activations import MicroBatch, forward_bytes
+from ser_core.api.policy import PolicySpec
+from ser_core.api.serrun import RewardModelSpec, SERRunSpec, StageResources
+from ser_core.memory.activations import MicroBatch
 from ser_core.memory.alignment import Alignment, choose_alignment
 from ser_core.memory.amounts import GIBIBYTE, Amounts, most, room_of
 from ser_core.memory.host import host_bytes
@@ -91,8 +92,9 @@ def plan(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -
     else:
         needs, sharding = {"retrain": _retrain, "sft": _sft, "ppo": _ppo}[stage](spec, models, room, gpus)
     saved = 1 / wanted.nodes if sharding is not None and sharding.stage else 1.0
-    # Processes of a group get their weights from rank 0; those of `ppo` do not yet.
-    reading = wanted.gpus if stage == "ppo" or (stage == "label" and pieces == 1) else 1
+    # Processes of a group get their weights from rank 0, those of `ppo` only where they hold pieces alone.
+    alone = {"label": pieces == 1, "ppo": sharding is None or not sharding.pieces}
+    reading = wanted.gpus if alone.get(stage) else 1
     host = _host(stage, spec, models, wanted.gpus, reading, saved)
     return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, host, wanted.memory_bytes, sharding, pieces)
 
@@ -139,23 +141,28 @@ def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple
     assert models.reward is not None
     policy, adapted = _policy_training(spec, models.policy), spec.policy.adapter is not None
     batch = reward_batch(spec, rows=1, half=spec.reward_model.precision != "fp32")
-    # A critic whose weights are the policy's own can share them; that of another model cannot.
-    shares = adapted and models.reward.weights == models.policy.weights
-    own = 0 if shares or not adapted else models.reward.weights
-    critic = Training(models.policy, policy.trainable, own, policy.batch, narrow=policy.narrow)
+    below = models.reward.weights if adapted else 0
+    critic = Training(models.policy, policy.trainable, below, policy.batch, narrow=policy.narrow)
     alignment = Alignment(
         policy=policy,
         critic=None if spec.policy.advantage == "rloo" else critic,
-        shares_trunk=shares,
+        shares_trunk=_lies_on_the_policys_base(spec.reward_model, spec.policy) and not spec.loop.starts_from_previous,
         reference=0 if adapted else frozen_bytes(models.policy, half=policy.batch.half, output=models.policy.output),
-        scorer=frozen_bytes(models.reward, half=batch.half),
-        scored=forward_bytes(models.reward, batch),
+        scorer=models.reward,
+        scored=batch,
         prompt_tokens=spec.policy.prompt_tokens,
         answer_tokens=spec.policy.answer_tokens,
         answers=spec.policy.rollouts_per_step,
         engine=VLLM_SHARE * room if spec.policy.generator == "vllm" else 0,
     )
     return choose_alignment(alignment, room, processes)
+
+
+def _lies_on_the_policys_base(reward: RewardModelSpec, policy: PolicySpec) -> bool:
+    """Whether the critic goes on from the reward model's adapter, on weights that are the policy's too: a fine-tuned policy has others."""
+    if reward.adapter is None or policy.adapter is None or policy.sft is not None:
+        return False
+    return (reward.base, reward.revision) == (policy.base, policy.revision) and reward.adapter.rank <= policy.adapter.rank
 
 
 def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, reading: int, saved: float) -> Amounts:

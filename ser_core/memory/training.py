@@ -28,7 +28,8 @@ class Sharding:
         stage: ZeRO stage (Rajbhandari et al. 2020, arXiv 1910.02054): 0 every process has everything, 1 the optimizer is cut into
             pieces, 2 the gradients too, 3 the weights too.
         recompute: Whether the backward pass computes each layer's activations again (gradient checkpointing).
-        pieces: Whether the layers below an adapter stay in pieces when the training is over, and score so.
+        pieces: Whether the layers below an adapter are in pieces also when nothing is trained, and score so. At stage 3 DeepSpeed cuts
+            them while it trains; below, they are in pieces from the beginning (`ser_core.learn.compute.pieces`).
     """
 
     stage: int
@@ -95,7 +96,7 @@ def logits_together(shape: ModelShape, batch: MicroBatch) -> int:
 def training_bytes(training: Training, sharding: Sharding, processes: int) -> Amounts:
     """Bytes of one process, by part, when it needs the most: in a backward pass, in a step of the optimizer, or when the network is made
     whole again at the end."""
-    states = state_bytes(training, sharding.stage, processes)
+    states = state_bytes(training, sharding, processes)
     gradients = gradient_bytes(training, sharding.stage, processes)
     passes = [states + gradients + one for one in backward_bytes(training, sharding, processes)]
     step = amounts(
@@ -121,7 +122,7 @@ def backward_bytes(training: Training, sharding: Sharding, processes: int) -> tu
         {
             "activations": activation_bytes(training.shape, training.batch, recompute=sharding.recompute),
             "casted copies": _casts(training, recompute=sharding.recompute),
-            "gathered layers": (HALF if training.narrow else NUMBER) * training.gathered if sharding.stage == 3 else 0,
+            "gathered layers": gathered_bytes(training, sharding),
         }
     )
     passes = [buckets + layers]
@@ -134,6 +135,13 @@ def backward_bytes(training: Training, sharding: Sharding, processes: int) -> tu
         kept = amounts({name: size * left for name, size in layers.parts.items()})
         passes.append(amounts({"buckets": 2 * bucket, "activations": one * (1 - left)}) + kept)
     return tuple(passes)
+
+
+def gathered_bytes(training: Training, sharding: Sharding) -> float:
+    """Whole weights of layers that are in pieces, while these compute."""
+    if sharding.stage == 3:
+        return (HALF if training.narrow else NUMBER) * training.gathered
+    return (HALF if training.narrow else NUMBER) * training.shape.layer if sharding.pieces else 0
 
 
 def shardings(processes: int, *, frozen: bool = False) -> Iterator[Sharding]:
@@ -168,12 +176,13 @@ def choose_sharding(training: Training, room: float | None, processes: int) -> S
     return first_that_fits({sharding: training_bytes(training, sharding, processes) for sharding in possible}, room)
 
 
-def state_bytes(training: Training, stage: int, processes: int) -> Amounts:
+def state_bytes(training: Training, sharding: Sharding, processes: int) -> Amounts:
     """What stays from step to step. From stage 1 on, the optimizer has a copy of its piece of the weights."""
-    trainable = NUMBER * training.trainable
+    trainable, stage = NUMBER * training.trainable, sharding.stage
+    cut = training.cut_bytes if sharding.pieces and stage < 3 else 0
     return amounts(
         {
-            "weights": (trainable + training.frozen_bytes) / (processes if stage == 3 else 1),
+            "weights": (trainable + training.frozen_bytes - cut) / (processes if stage == 3 else 1) + cut / processes,
             "copies of the optimizer": trainable / processes if stage else 0,
             "moments": 2 * trainable / (processes if stage else 1),
         }

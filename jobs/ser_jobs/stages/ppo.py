@@ -9,7 +9,8 @@ from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.tables import PolicyStep, write_table
-from ser_core.learn.compute.pieces import WholeCopy
+from ser_core.learn.compute.pieces import WholeCopy, cut_layers
+from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.alignment import Answer, answer_all, change, summary, why_alike
@@ -69,7 +70,9 @@ class _Ppo:
         plan = refuse_what_does_not_fit("ppo", context.spec.spec, models, processes=context.world_size, gpu_memory=gpu_memory())
         self._sharding = plan.sharding if plan and plan.sharding else UNSHARDED
         self._cut = self._sharding.stage == 3
-        """Whether models that do not learn are cut into pieces too."""
+        """Whether models that do not learn are cut into pieces too; each is whole while it computes."""
+        self._in_pieces = self._sharding.pieces
+        """Whether layers that do not learn are never whole together."""
         self._start = start
         self._rewards = self._scorer(InputRole.BEST)
         self._witness = self._scorer(InputRole.WITNESS) if InputRole.WITNESS in context.inputs else None
@@ -79,6 +82,7 @@ class _Ppo:
             adapter=self._spec.adapter,
             seed=self._training.seed,
             cut=self._cut,
+            in_pieces=self._in_pieces,
             template=self._spec.template,
             template_text=self._spec.custom_text,
         )
@@ -134,9 +138,12 @@ class _Ppo:
             return None, ""
         best = self._context.fetch_folder(InputRole.BEST, "model")
         vocabulary = self._policy.tokenizer.get_vocab()
-        critic, why = make_critic(best, self._start, self._precision, vocabulary, adapter=self._spec.adapter, seed=self._training.seed)
+        beside = self._policy.network if self._in_pieces else None
+        critic, why = make_critic(
+            best, self._start, self._precision, vocabulary, adapter=self._spec.adapter, seed=self._training.seed, beside=beside
+        )
         self._context.reporter.event("critic", note=why)
-        if self._spec.adapter is not None and not self._cut:
+        if self._spec.adapter is not None and not self._cut and not self._in_pieces:
             share_trunk(self._policy, critic, self._start)
         narrow_frozen(critic.network, self._precision)
         return critic, why
@@ -159,7 +166,10 @@ class _Ppo:
     def _scorer(self, role: InputRole) -> Scorer:
         settings = self._context.spec.spec.reward_model
         folder = self._context.fetch_folder(role, "model")
-        model = load(folder, detect(settings.precision), max_length=settings.max_length, frozen=True)
+        precision = detect(settings.precision)
+        model = load(folder, precision, max_length=settings.max_length, frozen=True, together=self._in_pieces)
+        if self._in_pieces:
+            cut_layers(model.network, numbers_for_all(model.network, precision.device))
         return RewardModelScorer(model, self._training.tokens_per_batch, cut=self._cut)
 
     def _encoded(self, texts: Sequence[str]) -> list[Prompt]:

@@ -13,6 +13,8 @@ Who owns which copy, from the constructor to `close`:
 | after `step` | nothing moves | ranks exchange their pieces | the network's piece is copied from the optimizer's |
 | `tensors` | rank 0 copies all to main memory | each rank copies its piece to main memory | the same |
 | after `close` | all, on every rank, in new parameters | the same | the same; with `Sharding.pieces` frozen layers stay in pieces |
+
+A network whose frozen layers are in pieces already (`pieces.cut_layers`) is trained at the stages 0 to 2, and is as it was afterwards.
 """
 
 import contextlib
@@ -42,7 +44,7 @@ from ser_core.learn.compute.engine import (
     state_tensors,
 )
 from ser_core.learn.compute.parts import computed_by_row, trainable
-from ser_core.learn.compute.pieces import cut_layers, piece_of
+from ser_core.learn.compute.pieces import cut_layers, cut_weights, piece_of
 from ser_core.learn.compute.placing import numbers_for_all, place, replace_weights
 from ser_core.learn.compute.precision import Precision, gpu_memory
 from ser_core.learn.compute.saved_tensors import key_of
@@ -54,11 +56,11 @@ from ser_core.memory.training import Sharding, Training, choose_sharding, logits
 
 def training_of_network(network: Any, batch: MicroBatch, *, logits: bool = False) -> Training:
     """What decides the memory of training a network, which may have an adapter already. ``logits``: whether it is a language model."""
-    sizes = {True: 0, False: 0}
-    for weight in network.parameters():
-        sizes[weight.requires_grad] += weight.numel()
-    shapes = {name.replace(".base_layer.", "."): tuple(weight.shape) for name, weight in network.named_parameters()}
-    shape = model_shape(network.config.to_dict(), shapes)
+    cut, sizes = cut_weights(network), {True: 0, False: 0}
+    shapes = {name: tuple(cut.get(name, weight).shape) for name, weight in network.named_parameters()}
+    for name, weight in network.named_parameters():
+        sizes[weight.requires_grad] += math.prod(shapes[name])
+    shape = model_shape(network.config.to_dict(), {name.replace(".base_layer.", "."): found for name, found in shapes.items()})
     narrow = any(not weight.requires_grad and weight.dtype == torch.bfloat16 for weight in network.parameters())
     return Training(shape, sizes[True], sizes[False], batch, logits_together(shape, batch) if logits else 0, narrow)
 
@@ -208,15 +210,12 @@ class DeepSpeedEngine(ABC):
         Before they are made, everything goes that only training needs: both together may not fit.
         """
         self.drop()
-        if self._sharding.pieces:
-            cut_layers(self._whole, self._full)
-        else:
-            weights = self._whole.parameters()
-            replace_weights(self._whole, {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in weights})
+        weights = self._whole.parameters()
+        replace_weights(self._whole, {id(weight): self._plain(weight) if weight.requires_grad else weight for weight in weights})
 
-    def _full(self, weight: nn.Parameter) -> torch.Tensor:
-        """A whole weight whose memory is its own."""
-        return weight.detach().clone() if weight.requires_grad else weight.detach()
+    def _plain(self, weight: nn.Parameter) -> nn.Parameter:
+        """A parameter of the same numbers in memory of its own."""
+        return nn.Parameter(weight.detach().clone())
 
     @abstractmethod
     def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -248,8 +247,8 @@ class ReplicatedEngine(DeepSpeedEngine):
         """As `Engine` says."""
         return copied(self._weights) if ranks.rank() == 0 else {}
 
-    def _full(self, weight: nn.Parameter) -> torch.Tensor:
-        return weight.detach()
+    def _plain(self, weight: nn.Parameter) -> nn.Parameter:
+        return nn.Parameter(weight.detach())
 
     def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
         restore_moments(self._weights, self.network.optimizer, tensors)
@@ -381,6 +380,15 @@ class ShardedWeightsEngine(ShardedStateEngine):
         """As `Engine` says."""
         self.rest()
         super().drop()
+
+    def close(self) -> None:
+        """As `Engine` says."""
+        self.drop()
+        if self._sharding.pieces:
+            cut_layers(self._whole, self._full)
+        else:
+            weights = self._whole.parameters()
+            replace_weights(self._whole, {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in weights})
 
     def _full(self, weight: nn.Parameter) -> torch.Tensor:
         import deepspeed

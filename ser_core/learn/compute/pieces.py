@@ -1,13 +1,13 @@
 """Networks that do not learn, in several processes: each keeps a piece, and they are whole only while they compute.
 
 `Pieces` makes a whole network whole, and processes then compute what they like. `cut_layers` makes one layer whole after the other, so that
-the network never is; processes then compute in lock step.
+the network never is; processes then compute in lock step. What learns beside such layers, as an adapter does, is whole.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,30 +20,24 @@ from ser_core.learn.compute.precision import Precision, freeze
 
 
 class CutWeight:
-    """A weight that is empty until it is gathered.
+    """This process's piece of a weight.
 
     Args:
-        weight: It has this process's piece alone from here on.
         whole: Its numbers.
         device: Where it computes.
+        held: A piece that is there already; if it is the same, it is this weight's too.
     """
 
-    def __init__(self, weight: nn.Parameter, whole: torch.Tensor, device: torch.device | str) -> None:
-        self._weight = weight
-        self._shape = whole.shape
+    def __init__(self, whole: torch.Tensor, device: torch.device | str, held: torch.Tensor | None = None) -> None:
+        self.shape = whole.shape
         # A copy, which keeps nothing of the whole.
-        self._piece = piece_of(whole, -(-whole.numel() // ranks.count())).clone().to(device)
-        self.release()
+        self.piece = _one_of(piece_of(whole, -(-whole.numel() // ranks.count())).clone().to(device), held)
 
-    def gather(self) -> None:
-        """Make it whole. All processes call it together."""
-        flat = self._piece.new_empty(self._piece.numel() * ranks.count())
-        distributed.all_gather_into_tensor(flat, self._piece)
-        self._weight.data = flat[: self._shape.numel()].view(self._shape)
-
-    def release(self) -> None:
-        """Make it empty again."""
-        self._weight.data = self._piece.new_empty(0)
+    def whole(self) -> torch.Tensor:
+        """All its numbers. All processes call it together."""
+        flat = self.piece.new_empty(self.piece.numel() * ranks.count())
+        distributed.all_gather_into_tensor(flat, self.piece)
+        return flat[: self.shape.numel()].view(self.shape)
 
 
 class Pieces:
@@ -56,63 +50,118 @@ class Pieces:
     """
 
     def __init__(self, network: nn.Module, device: str, *, cut: bool) -> None:
-        self._weights: list[CutWeight] = []
+        self._cut: dict[nn.Parameter, CutWeight] = {}
         if cut and ranks.count() > 1:
-            self._weights = [CutWeight(weight, weight.data, device) for weight in network.parameters()]
+            for weight in network.parameters():
+                self._cut[weight] = CutWeight(weight.data, device)
+                weight.data = _empty(weight)
         network.to(device)
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
         """Inside, the network is whole. All processes enter and leave together; in between each computes what it likes."""
-        for weight in self._weights:
-            weight.gather()
+        for weight, cut in self._cut.items():
+            weight.data = cut.whole()
         try:
             yield
         finally:
-            for weight in self._weights:
-                weight.release()
+            for weight in self._cut:
+                weight.data = _empty(weight)
 
 
-def cut_layers(network: nn.Module, numbers: Numbers) -> None:
+def cut_layers(network: nn.Module, numbers: Numbers, beside: nn.Module | None = None) -> None:
     """Keep pieces of what does not learn in a network's layers; from here on each layer is whole only while it computes.
 
     Embeddings, norms and heads outside of the layers stay whole, as does what learns. Processes compute together from here on, all the same
-    number of batches (`in_pieces`).
+    number of batches (`in_pieces`). For a backward pass, layers have to be computed again there (`engine.recompute_layers`), or it would
+    keep the whole weights of the forward pass.
 
     Args:
-        network: The same in every process. Its weights become new parameters.
+        network: The same in every process. Its weights become new parameters; those in pieces are empty.
         numbers: Where those of its weights come from.
+        beside: Another network in pieces; what does not learn in either, and is the same in both, is held once.
     """
     layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
-    inside = [[id(weight) for weight in layer.parameters() if not weight.requires_grad] for layer in layers]
-    frozen = {weight for layer in inside for weight in layer}
-    cut, weights = {}, {}
-    for weight in network.parameters():
+    inside = {id(weight) for layer in layers for weight in layer.parameters() if not weight.requires_grad}
+    held = {} if beside is None else _held(beside)
+    cut: dict[str, CutWeight] = {}
+    weights = {}
+    for name, weight in network.named_parameters():
         whole = numbers(weight)
+        if id(weight) in inside:
+            cut[name] = CutWeight(whole, whole.device, held.get(name))
+            whole = _empty(whole)
+        elif not weight.requires_grad:
+            whole = _one_of(whole, held.get(name))
         weights[id(weight)] = nn.Parameter(whole, weight.requires_grad)
-        if id(weight) in frozen:
-            cut[id(weight)] = CutWeight(weights[id(weight)], whole, whole.device)
     replace_weights(network, weights)
-    for layer, names in zip(layers, inside, strict=True):
-        own = [cut[name] for name in names]
-        layer.register_forward_pre_hook(partial(_gather, own))
-        layer.register_forward_hook(partial(_release, own), always_call=True)
-    network.in_pieces = True  # type: ignore[assignment]
+    of = {id(weight): cut[name] for name, weight in network.named_parameters() if name in cut}
+    for layer in layers:
+        layer.forward = _while_whole([place for part in layer.modules() for place in _places(part, of)], layer.forward)
+    network.cut_weights = cut  # type: ignore[assignment]
 
 
 def in_pieces(network: nn.Module) -> bool:
     """Whether all processes have to compute the same number of batches with it, at the same time."""
-    return getattr(network, "in_pieces", False)
+    return bool(cut_weights(network))
 
 
-def _gather(weights: Sequence[CutWeight], *_: Any) -> None:
-    for weight in weights:
-        weight.gather()
+def cut_weights(network: nn.Module) -> Mapping[str, CutWeight]:
+    """What `cut_layers` has cut, by the names of the weights."""
+    found: Mapping[str, CutWeight] = getattr(network, "cut_weights", {})
+    return found
 
 
-def _release(weights: Sequence[CutWeight], *_: Any) -> None:
-    for weight in weights:
-        weight.release()
+def _held(network: nn.Module) -> dict[str, torch.Tensor]:
+    """What a process holds of a network's frozen weights, by name."""
+    whole = {name: weight.data for name, weight in network.named_parameters() if not weight.requires_grad}
+    return whole | {name: cut.piece for name, cut in cut_weights(network).items()}
+
+
+def _one_of(own: torch.Tensor, held: torch.Tensor | None) -> torch.Tensor:
+    """The held tensor where both are the same, so that the own one takes no memory."""
+    alike = held is not None and (held.dtype, held.shape) == (own.dtype, own.shape) and torch.equal(held, own)
+    return held if held is not None and alike else own
+
+
+def _empty(whole: torch.Tensor) -> torch.Tensor:
+    return whole.detach().new_empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a module has a weight that is cut."""
+
+    module: nn.Module
+    name: str
+    cut: CutWeight
+    empty: nn.Parameter
+
+    def fill(self) -> None:
+        # A new parameter: a backward pass that has kept it keeps its numbers too.
+        self.module._parameters[self.name] = nn.Parameter(self.cut.whole(), False)
+
+    def clear(self) -> None:
+        self.module._parameters[self.name] = self.empty
+
+
+def _places(module: nn.Module, cut: Mapping[int, CutWeight]) -> Iterator[_Place]:
+    for name, weight in module._parameters.items():
+        if weight is not None and id(weight) in cut:
+            yield _Place(module, name, cut[id(weight)], weight)
+
+
+def _while_whole(places: Sequence[_Place], forward: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*inputs: Any, **named: Any) -> Any:
+        for place in places:
+            place.fill()
+        try:
+            return forward(*inputs, **named)
+        finally:
+            for place in places:
+                place.clear()
+
+    return run
 
 
 class WholeCopy:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
 
 from ser_core.errors import SERError, SpecError, is_disk_full
 from ser_core.learn.compute.fit import Loaded, refuse_not_finite, refuse_unfit
@@ -84,6 +84,9 @@ def load_structure(kind: Any, folder: Path, field: str, **options: Any) -> tuple
             network = kind.from_config(config, dtype=torch.float32, trust_remote_code=False)
         finally:
             parameters_on_meta.remove()
+        if network.can_generate():
+            with contextlib.suppress(OSError):  # it has no file of its own, as for `from_pretrained`
+                network.generation_config = GenerationConfig.from_pretrained(plain, local_files_only=True)
         lengthen(network, tokenizer)
     network.lacking = ()
     return network, tokenizer

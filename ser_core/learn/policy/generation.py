@@ -9,9 +9,10 @@ from transformers import GenerationConfig
 
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.errors import DataError
+from ser_core.learn.compute import ranks
 from ser_core.learn.compute.chat_text import ChatText, chat_text_of
 from ser_core.learn.compute.control_tokens import ControlTokens
-from ser_core.learn.compute.pieces import WholeCopy
+from ser_core.learn.compute.pieces import WholeCopy, in_pieces
 from ser_core.learn.compute.reference_text import Form, ReferenceText, question, reference_text
 
 TEMPLATE = question("{prompt}")
@@ -47,7 +48,8 @@ class TransformersGenerator:
     """``generate`` of transformers: it runs everywhere, and it is slow.
 
     Args:
-        network: The policy's network itself, so that its weights are always the current ones.
+        network: The policy's network itself, so that its weights are always the current ones. With one in pieces all processes generate
+            together, until the longest answer of all of them is written.
         pad_token: Token that prompts are padded with. It can be any token, since padding is masked.
         end_tokens: Tokens that end an answer; the answer keeps its end token.
         device: Device of the network.
@@ -72,9 +74,12 @@ class TransformersGenerator:
         try:
             answers: list[list[int]] = [[] for _ in prompts]
             order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))  # prompts of one length need no padding
-            for start in range(0, len(order), self._rows):
-                chosen = order[start : start + self._rows]
-                for number, answer in zip(chosen, self._together([prompts[one] for one in chosen], tokens, temperature), strict=True):
+            batches = [order[start : start + self._rows] for start in range(0, len(order), self._rows)]
+            if in_pieces(self._network):
+                batches += [[]] * (ranks.most(len(batches), self._device) - len(batches))
+            for chosen in batches:
+                found = self._together([prompts[one] for one in chosen] or [[self._pad]], tokens, temperature)
+                for number, answer in zip(chosen, found, strict=False):
                     answers[number] = answer
             return answers
         finally:
@@ -95,7 +100,9 @@ class TransformersGenerator:
             eos_token_id=list(self._ends),
         )
         with torch.autocast(self._device, dtype=self._autocast, enabled=self._autocast is not None):
-            found = self._network.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
+            found = self._network.generate(
+                input_ids=ids, attention_mask=mask, generation_config=settings, synced_gpus=in_pieces(self._network)
+            )
         answers: list[list[int]] = found[:, width:].tolist()
         return answers
 

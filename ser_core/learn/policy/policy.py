@@ -20,7 +20,8 @@ from ser_core.errors import SpecError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.chat_text import chat_text_of, take_template
-from ser_core.learn.compute.pieces import Pieces
+from ser_core.learn.compute.pieces import Pieces, cut_layers
+from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen
 from ser_core.learn.compute.pretrained import export, load_network, load_structure, store
 from ser_core.learn.compute.stored_adapter import products_of
@@ -95,6 +96,7 @@ def load_policy(
     adapter: AdapterSpec | None = None,
     seed: int = 0,
     cut: bool = False,
+    in_pieces: bool = False,
     template: TemplateKind = "reference",
     template_text: str | None = None,
 ) -> Policy:
@@ -106,13 +108,18 @@ def load_policy(
         adapter: Train a LoRA adapter instead of all weights. Then the reference policy needs no second copy of the model.
         seed: Seed of a new adapter.
         cut: Whether each of several processes keeps a piece of the reference policy alone.
+        in_pieces: Whether what lies below an adapter is never whole (`pieces.cut_layers`). Then all processes load the policy together.
         template: The text that it reads and writes (`ser_core.api.policy.PolicySpec`).
         template_text: Its ``templateText``.
 
     Raises:
         SpecError: transformers cannot load the folder as a causal language model, or the model has no end token.
     """
-    network, tokenizer = load_causal(folder, precision, adapter=adapter, seed=seed, template=template, template_text=template_text)
+    network, tokenizer = load_causal(
+        folder, precision, adapter=adapter, seed=seed, template=template, template_text=template_text, together=in_pieces
+    )
+    if in_pieces:
+        cut_layers(network, numbers_for_all(network, precision.device))
     ends = _end_tokens(network, tokenizer)
     reference, pieces = None, None
     if adapter is None:

@@ -6,9 +6,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ser_core.learn.compute.pieces import Pieces
+from ser_core.learn.compute import ranks
+from ser_core.learn.compute.pieces import Pieces, in_pieces
 from ser_core.learn.policy.batches import micro_batches
-from ser_core.learn.reward.batching import pad
+from ser_core.learn.reward.batching import Shape, pad
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import Scores
 
@@ -29,7 +30,7 @@ class RewardModelScorer:
     answers of a PPO step, filling up would be most of the work.
 
     Args:
-        model: The reward model.
+        model: The reward model. With one in pieces all processes score together.
         tokens_per_batch: Tokens of one batch, padding included.
         cut: Whether each of several processes keeps a piece of the model alone. Then all of them score at the same time.
     """
@@ -44,7 +45,13 @@ class RewardModelScorer:
         rows = self._model.encoder.rows(prompts, answers)
         scores = np.empty(len(rows), dtype=np.float64)
         with torch.no_grad(), self._pieces.whole():
-            for members in micro_batches([len(row) for row in rows], [0] * len(rows), self._budget):
-                batch = pad([rows[member] for member in members], self._model.tokenizer.pad_token_id)
-                scores[members] = self._model.score(batch).double().cpu().numpy()
+            for members in self._batches([len(row) for row in rows]):
+                batch = pad([rows[member] for member in members], self._model.tokenizer.pad_token_id, None if members else Shape(1, 1))
+                scores[members] = self._model.score(batch)[: len(members)].double().cpu().numpy()
         return scores
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Rows of each batch. With a model in pieces all processes have equally many; one without rows fills up."""
+        batches = micro_batches(lengths, [0] * len(lengths), self._budget)
+        idle = ranks.most(len(batches), self._model.precision.device) - len(batches) if in_pieces(self._model.network) else 0
+        return batches + [[]] * idle

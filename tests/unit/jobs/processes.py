@@ -21,7 +21,7 @@ from ser_core.store.manifest import Manifest
 from ser_jobs.process.context import StageContext
 from ser_jobs.process.runtime import BODIES
 
-IN_PIECES = StagePlan("any", 2, 1, False, amounts({}), amounts({}), None, sharding=Sharding(3, recompute=True, pieces=True), pieces=2)
+IN_PIECES = Sharding(3, recompute=True, pieces=True)
 
 
 class Events:
@@ -74,15 +74,16 @@ def process(
     store: Path,
     inputs: Mapping[InputRole, Manifest],
     folder: Path,
-    in_pieces: bool = False,
+    sharding: Sharding | None = None,
 ) -> None:
     """Carry the stage out once for each of ``stops``, at which rank 1 is asked to stop, and save the results.
 
-    ``in_pieces``: whether the stage is told that no GPU holds its model whole.
+    ``sharding``: what the stage is told that its GPUs need, of which there are none.
     """
-    if in_pieces:
+    if sharding is not None:
         stage: Any = importlib.import_module(BODIES[spec.stage])
-        stage.refuse_what_does_not_fit = lambda *_, **__: IN_PIECES
+        plan = StagePlan("any", 2, 1, False, amounts({}), amounts({}), None, sharding, pieces=2)
+        stage.refuse_what_does_not_fit = lambda *_, **__: plan
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     own_store = FileStore(store) if rank == 0 or spec.stage is StageKind.LABEL else OfAnotherRank(store)
     checkpoints = CheckpointStore(own_store, spec.run, spec.iteration, spec.stage)

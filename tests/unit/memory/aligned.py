@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from unit.memory.live_bytes import LiveBytes
 from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer, lora
 from ser_core.learn.compute.distributed import training_of_network
-from ser_core.learn.compute.pieces import Pieces, WholeCopy
+from ser_core.learn.compute.pieces import Pieces, WholeCopy, cut_layers
+from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.generation import CopyGenerator, TransformersGenerator
@@ -25,8 +26,9 @@ from ser_core.learn.policy.policy import Policy
 from ser_core.learn.policy.ppo.critic import Critic, values_of_tokens
 from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
-from ser_core.memory.activations import MicroBatch, forward_bytes
-from ser_core.memory.alignment import Alignment, alignment_bytes
+from ser_core.memory import alignment
+from ser_core.memory.activations import MicroBatch
+from ser_core.memory.alignment import IN_PIECES, Alignment, alignment_bytes
 from ser_core.memory.scoring import frozen_bytes
 from ser_core.memory.training import NUMBER, Sharding
 
@@ -48,6 +50,7 @@ class Case:
 
 
 CASES = [Case(Sharding(0, False)), Case(Sharding(2, True)), Case(Sharding(3, True)), Case(Sharding(3, True), rloo=True)]
+CASES += [Case(IN_PIECES, adapter=True), Case(IN_PIECES, adapter=True, rloo=True)]
 
 
 def network(kind: type, seed: int) -> transformers.PreTrainedModel:
@@ -67,7 +70,7 @@ def on_one_trunk(policy: Any, critic: Any) -> tuple[Any, Any]:
     for name, weight in critic.named_parameters():
         if name in mine and not weight.requires_grad:
             weight.data = mine[name].data
-    return policy, critic
+    return policy, narrow_frozen(critic, HALF)
 
 
 class Scored:
@@ -102,16 +105,13 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
     batch = MicroBatch(TOKENS, LENGTH, half=True)
     learning = training_of_network(own, batch, logits=True)
     critic = None if case.rloo else training_of_network(valued, batch)
-    if critic is not None and case.adapter:
-        critic = replace(critic, frozen=0)
-    frozen = frozen_bytes(learning.shape, half=True)
     planned = Alignment(
         policy=learning,
         critic=critic,
         shares_trunk=case.adapter,
-        reference=0 if case.adapter else frozen + NUMBER * learning.shape.output,
-        scorer=frozen,
-        scored=forward_bytes(learning.shape, batch),
+        reference=0 if case.adapter else frozen_bytes(learning.shape, half=True, output=learning.shape.output),
+        scorer=learning.shape,
+        scored=batch,
         prompt_tokens=PROMPT,
         answer_tokens=ANSWER,
         answers=ROWS,
@@ -121,6 +121,10 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
     for tensor in (tensor for one in networks if one is not None for tensor in one.parameters()):
         counted.know(tensor)
     with counted:
+        if case.sharding.pieces:
+            for one, beside in ((own, None), (judged, None), (watched, None), (valued, own)):
+                cut_layers(one, numbers_for_all(one, "cpu"), beside)
+            counted.most = counted.live  # until then they are in main memory
         pieces = None if reference is None else Pieces(reference, "cpu", cut=cut)
         policy = Policy(own, reference, Numbers(), (END,), HALF, in_chunks=True, reference_pieces=pieces)
         copy = WholeCopy(own, HALF) if cut else None
@@ -159,6 +163,7 @@ def process(rank: int, count: int, port: int, folder: Path) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     set_up_process(threads=1)
     with process_group():
+        alignment.ROWS_TOGETHER = ROWS  # there is no evaluation here, which has more rows than a step
         for case in CASES:
             found = measured(case, count)
             if rank == 1:

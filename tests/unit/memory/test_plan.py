@@ -5,6 +5,7 @@ from unit.memory.sizes import decoder
 
 from ser_core.api.serrun import SERRunSpec
 from ser_core.memory.activations import MicroBatch
+from ser_core.memory.alignment import IN_PIECES
 from ser_core.memory.amounts import GIBIBYTE
 from ser_core.memory.host import host_bytes
 from ser_core.memory.plan import Models, StagePlan, plans
@@ -88,6 +89,32 @@ def test_seventy_billion_with_an_adapter_learn_and_label_on_eight_gpus():
     assert "on 8 GPUs (model in 8 pieces): " in memory_line(labelled)
     assert (labelled.pieces, labelled.host.parts["models while they are loaded"]) == (8, 4 * (shape.weights + shape.output))
     assert "4 GPUs" in remedy(found("label", spec(1, adapter={}), shape), spec(1, adapter={}), Models(shape))
+
+
+def adapted_policy(gpus: int, **policy: object) -> SERRunSpec:
+    """A run of two adapters on one base."""
+    wanted = spec(gpus, adapter={}).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    wanted["policy"] |= {"adapter": {}, **policy}
+    wanted["training"] = {"tokensPerBatch": 1024}
+    return SERRunSpec.model_validate(wanted)
+
+
+def test_seventy_billion_with_adapters_are_aligned_on_sixteen_gpus_and_read_once():
+    shape, wanted = decoder("70B"), adapted_policy(8)
+    aligned = found("ppo", adapted_policy(16), shape)
+    assert aligned.fits
+    assert aligned.sharding == IN_PIECES
+    assert aligned.host.parts["models while they are loaded"] == 4 * (shape.weights + shape.output)
+    assert "16 GPUs" in remedy(found("ppo", wanted, shape), wanted, Models(shape, shape))
+    assert not found("ppo", adapted_policy(16, generator="vllm"), shape).fits
+
+
+def test_a_critic_on_the_policys_base_needs_none_of_its_own():
+    shape, matrices = decoder("70B"), 2 * decoder("70B").matrices
+    alone, tuned, larger = (
+        found("ppo", adapted_policy(4, **policy), shape).needs.parts["weights"] for policy in ({}, {"sft": {}}, {"adapter": {"rank": 8}})
+    )
+    assert min(tuned, larger) - alone > 0.9 * matrices / 4
 
 
 def test_what_fits_whole_is_not_cut():

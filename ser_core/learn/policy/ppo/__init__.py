@@ -9,6 +9,7 @@ These are left out on purpose:
 - *Truncated importance weights.* They correct the difference between the probabilities of a generator and those of the trainer. Here the
   trainer computes the old log-probabilities itself.
 - *Another lambda for the critic* (VC-PPO). It helps where answers have thousands of tokens.
-- *Generation layer by layer.* Where weights are cut into pieces, a whole copy is made to generate with, in the type of the products.
+- *Generation layer by layer, where all weights learn.* Where these are cut into pieces, a whole copy is made to generate with, in the type
+  of the products. What lies below an adapter needs none.
 - *Entropy over the vocabulary.* The mean of ``-log p`` over the sampled tokens is an unbiased estimate of it and costs nothing.
 """

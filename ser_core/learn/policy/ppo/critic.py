@@ -3,7 +3,8 @@
 The critic best starts from the reward model. That needs a causal reward model with the policy's tokens. Any other critic starts from the
 policy, with a new head whose values are zero; such a critic should first learn alone (`Settings.critic_warm_up`).
 
-Where only adapters are trained, the critic can share its frozen weights with the policy: `trunk.share_trunk`.
+Where only adapters are trained, the critic can share its frozen weights with the policy: `trunk.share_trunk`. Where the policy's are in
+pieces, the critic's are too, and those that are the same are held once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,10 +18,13 @@ from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
+from ser_core.learn.compute import ranks
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import heads, without_adapter
-from ser_core.learn.compute.precision import Precision, autocast
-from ser_core.learn.compute.pretrained import load_network
+from ser_core.learn.compute.pieces import cut_layers
+from ser_core.learn.compute.placing import numbers_for_all
+from ser_core.learn.compute.precision import Precision, autocast, narrow_frozen
+from ser_core.learn.compute.pretrained import load_network, load_structure
 from ser_core.learn.compute.stored_adapter import fits_into, go_on_from
 from ser_core.learn.policy.batches import Sequences
 from ser_core.store.model_folder import BASE
@@ -76,6 +80,7 @@ def make_critic(
     *,
     adapter: AdapterSpec | None = None,
     seed: int = 0,
+    beside: Any = None,
 ) -> tuple[Critic, str]:
     """Make the critic from the reward model if possible, else from the policy.
 
@@ -86,6 +91,7 @@ def make_critic(
         vocabulary: The policy's tokens and their ids.
         adapter: Train a LoRA adapter and the head instead of all weights.
         seed: Seed of a new adapter.
+        beside: The policy's network, if that is in pieces: so is the critic's then, and what both have in common is held once.
 
     Returns:
         The critic, and a sentence that says from which model it starts and why.
@@ -94,11 +100,11 @@ def make_critic(
         SpecError: A critic can be made neither from the reward model nor from the policy.
     """
     try:
-        critic = load_critic(reward_model, precision, vocabulary, adapter=adapter, seed=seed)
+        critic = load_critic(reward_model, precision, vocabulary, adapter=adapter, seed=seed, beside=beside)
     except SpecError as error:
         if error.reason != "CriticNotSupported":
             raise
-        critic = critic_from_policy(policy, precision, adapter=adapter, seed=seed)
+        critic = critic_from_policy(policy, precision, adapter=adapter, seed=seed, beside=beside)
         return critic, f"{error.message}; the critic starts from the policy, with values of zero"
     return critic, "the critic starts from the reward model"
 
@@ -110,6 +116,7 @@ def load_critic(
     *,
     adapter: AdapterSpec | None = None,
     seed: int = 0,
+    beside: Any = None,
 ) -> Critic:
     """Make a critic from a reward model as it is stored; the reward head becomes the value head. Arguments as in `make_critic`.
 
@@ -119,7 +126,7 @@ def load_critic(
         SpecError: The reward model's tokens are not the policy's, it is not causal, or its head is more than one linear layer.
     """
     goes_on = adapter is not None and fits_into(folder, adapter.rank)
-    network, tokenizer = load_network(AutoModelForSequenceClassification, folder / BASE if goes_on else folder, "rewardModel", num_labels=1)
+    network, tokenizer = _read(folder / BASE if goes_on else folder, "rewardModel", beside)
     known = tokenizer.get_vocab()
     strange = sorted(token for token, number in vocabulary.items() if known.get(token) != number)
     if strange:
@@ -127,36 +134,54 @@ def load_critic(
     if not isinstance(_head(network), nn.Linear):
         raise _unfit("its head is more than one linear layer")
     network.eval()
-    if not _causal(network):
+    if ranks.anywhere(not _is_without_numbers(network) and not _causal(network), precision.device):
         raise _unfit("a token's hidden state depends on later tokens, so it would know the answer in advance")
-    network = _ready(network, precision, adapter, seed)
+    network = _ready(network, adapter, seed)
     if goes_on:
         go_on_from(network, folder)
-    return Critic(network, True, precision)
+    return Critic(_computing(network, precision, beside), True, precision)
 
 
-def critic_from_policy(folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0) -> Critic:
+def critic_from_policy(
+    folder: Path, precision: Precision, *, adapter: AdapterSpec | None = None, seed: int = 0, beside: Any = None
+) -> Critic:
     """Make a critic from a policy: the policy's trunk with a new head whose values are zero. Arguments as in `make_critic`.
 
     Raises:
         SpecError: transformers has no network with one scalar output for this kind of model.
     """
-    network, _ = load_network(AutoModelForSequenceClassification, folder, "policy.base", num_labels=1)
+    network, _ = _read(folder, "policy.base", beside)
     for weight in _head(network).parameters():
         nn.init.zeros_(weight)
-    return Critic(_ready(network, precision, adapter, seed), False, precision)
+    return Critic(_computing(_ready(network, adapter, seed), precision, beside), False, precision)
 
 
-def _ready(network: Any, precision: Precision, adapter: AdapterSpec | None, seed: int) -> Any:
+def _read(folder: Path, field: str, beside: Any) -> tuple[Any, Any]:
+    """The network with one output, and its tokenizer. Where it will be in pieces, rank 0 alone reads its weights."""
+    read = load_structure if beside is not None and ranks.rank() else load_network
+    return read(AutoModelForSequenceClassification, folder, field, num_labels=1)
+
+
+def _ready(network: Any, adapter: AdapterSpec | None, seed: int) -> Any:
     if adapter is not None:
         torch.manual_seed(seed)
         network = adapt_scorer(network, adapter)
-    return values_of_tokens(network.eval(), precision)
+    return network.eval()
+
+
+def _computing(network: Any, precision: Precision, beside: Any) -> Any:
+    if beside is not None:
+        cut_layers(network, numbers_for_all(narrow_frozen(network, precision), precision.device), beside)
+    return values_of_tokens(network, precision)
 
 
 def _head(network: Any) -> Any:
     found = list(heads(network).values())
     return found[0] if len(found) == 1 else None
+
+
+def _is_without_numbers(network: Any) -> bool:
+    return any(weight.is_meta for weight in network.parameters())
 
 
 def _causal(network: Any) -> bool:

@@ -88,7 +88,7 @@ def align(
     resume: SavedState | None = None,
     sharding: Sharding = UNSHARDED,
 ) -> Alignment:
-    """Train ``policy`` and ``critic`` in place. At the end the policy's network is whole in every process; the critic is of no more use.
+    """Train ``policy`` and ``critic`` in place. At the end the policy's network is a plain one; the critic is of no more use.
 
     Args:
         policy: The policy to align. All processes start from the weights of rank 0.

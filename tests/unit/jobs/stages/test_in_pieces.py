@@ -1,11 +1,13 @@
 """Stages in two processes, on gloo, whose model no process holds whole."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
 from ports import free_port
-from unit.jobs.processes import process
+from unit.jobs.processes import IN_PIECES, process
+from unit.jobs.stages.test_ppo import POLICY
 from unit.learn.processes import together
 
 from ser_core.api.stage import InputRole
@@ -13,6 +15,7 @@ from ser_core.api.status import StageKind
 from ser_core.data.tables import EvaluatedPair, read_table
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import load
+from ser_core.memory import alignment
 from ser_jobs.stages import label, retrain
 
 pytestmark = pytest.mark.timeout(900)
@@ -22,12 +25,14 @@ pytestmark = pytest.mark.timeout(900)
 def by_two(workshop, tmp_path):
     """Carries a stage out by two processes in pieces: undisturbed, then stopped where ``stop_at`` says, then resumed."""
 
-    def run(kind, iteration, stop_at, **settings):
+    def run(kind, iteration, stop_at, sharding=IN_PIECES, **settings):
         workshop.context(kind, iteration).checkpoints.delete_all()
         context = workshop.context(kind, iteration, **settings)
-        arguments = ([None, stop_at, None], context.spec, workshop.folder / "store", dict(context.inputs), tmp_path, True)
+        folder = tmp_path / str(sharding)
+        folder.mkdir()
+        arguments = ([None, stop_at, None], context.spec, workshop.folder / "store", dict(context.inputs), folder, sharding)
         together(process, 2, free_port(), *arguments)
-        return [torch.load(tmp_path / f"results-{rank}.pt", weights_only=False) for rank in range(2)]
+        return [torch.load(folder / f"results-{rank}.pt", weights_only=False) for rank in range(2)]
 
     return run
 
@@ -58,3 +63,21 @@ def test_a_pool_is_labelled_to_the_last_bit_as_by_one_process(workshop, by_two, 
     assert all(stopped.startswith("stopped after") for stopped in (first[1], second[1]))
     for outputs in zip(first[::2], second[::2], strict=True):
         assert {output["labels.parquet"] for output in outputs if output is not None} == {alone}
+
+
+def test_a_policy_is_aligned_to_the_last_bit_as_with_whole_models(workshop, by_two, bert, qwen, tmp_path):
+    """Before and after, and in its steps, each process answers other prompts, whose lengths differ."""
+    for role, base in ((InputRole.BEST, qwen), (InputRole.WITNESS, bert)):
+        load(base, Precision("cpu"), max_length=64, seed=1).export(tmp_path / role.value)
+        workshop.give(role, model=tmp_path / role.value)
+    workshop.give(InputRole.PREPARED, workshop.tables, bert, qwen)
+    settings = {"policy": POLICY | {"adapter": {"rank": 2}, "rolloutsPerStep": 7}}
+    (expected, *_), _ = by_two(StageKind.PPO, 0, 2, replace(alignment.IN_PIECES, pieces=False), **settings)
+    (found, stopped, resumed), others = by_two(StageKind.PPO, 0, 2, alignment.IN_PIECES, **settings)
+
+    assert others == [None, stopped, None]
+    assert stopped == "stopped after PPO step 2"
+    assert expected["metrics"].critic == "rewardModel"
+    assert resumed["model/adapter_model.safetensors"] == found["model/adapter_model.safetensors"]
+    assert (resumed["answers.jsonl"], found["answers.jsonl"]) == (found["answers.jsonl"], expected["answers.jsonl"])
+    assert found["model/adapter_model.safetensors"] == expected["model/adapter_model.safetensors"]

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,11 +13,12 @@ from unit.learn.policy.doubles import END, Watch, prompts
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import Interrupted
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.pieces import WholeCopy
+from ser_core.learn.compute.pieces import WholeCopy, cut_layers, cut_weights
+from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
-from ser_core.learn.policy.generation import CopyGenerator
+from ser_core.learn.policy.generation import CopyGenerator, TransformersGenerator
 from ser_core.learn.policy.policy import Policy, load_policy
 from ser_core.learn.policy.ppo import checkpoint
 from ser_core.learn.policy.ppo.critic import critic_from_policy
@@ -63,6 +64,8 @@ class Case:
     reward: Path
     stage: int = 0
     adapter: bool = False
+    pieces: bool = False
+    """Whether what lies below adapters is never whole, as the models that only score."""
     changes: str = ""
     """Of the settings, by name."""
     recompute: bool = False
@@ -88,6 +91,10 @@ class Outcome:
     stopped: bool
     plain: bool
     """Whether the policy is an ordinary network in the end."""
+    held_once: bool = False
+    """Whether all pieces of the critic are the policy's."""
+    sampled: list[list[int]] = field(default_factory=list)
+    """What the policy answers in the end, prompt by prompt; rank 0 has one prompt more than the others."""
 
 
 class Probe:
@@ -133,14 +140,17 @@ def aligned(case: Case, rank: int = 0) -> Outcome:
     """Align as the case says, in this process's group or alone."""
     precision, cut = Precision("cpu"), case.stage == 3
     adapter = AdapterSpec(rank=2, alpha=4) if case.adapter else None
-    policy = replace(load_policy(case.policy, precision, adapter=adapter, cut=cut), end_tokens=(END,))
-    settings = replace(SETTINGS, **CHANGES[case.changes])
-    critic = critic_from_policy(case.policy, precision, adapter=adapter) if settings.advantage == "gae" else None
+    policy = replace(load_policy(case.policy, precision, adapter=adapter, cut=cut, in_pieces=case.pieces), end_tokens=(END,))
+    settings, beside = replace(SETTINGS, **CHANGES[case.changes]), policy.network if case.pieces else None
+    critic = critic_from_policy(case.policy, precision, adapter=adapter, beside=beside) if settings.advantage == "gae" else None
     if rank and critic is not None:  # a process that starts from other weights gets those of rank 0
         torch.nn.init.ones_(next(weight for name, weight in critic.network.named_parameters() if "score" in name))
     copy = WholeCopy(policy.network, precision) if cut else None
     probe = Probe(policy, copy.network if copy else policy.network)
-    scorer = RewardModelScorer(load(case.reward, precision, max_length=64, frozen=True), 512, cut=cut)
+    judge = load(case.reward, precision, max_length=64, frozen=True, together=case.pieces)
+    if case.pieces:
+        cut_layers(judge.network, numbers_for_all(judge.network, "cpu"))
+    scorer = RewardModelScorer(judge, 64 if case.pieces else 512, cut=cut)
     watch = StopsAfter(stop=case.stop and rank == min(1, ranks.count() - 1))
     history: tuple[StepMetrics, ...] = ()
     try:
@@ -154,13 +164,20 @@ def aligned(case: Case, rank: int = 0) -> Outcome:
             steps=case.steps,
             watch=watch,
             resume=checkpoint.read(case.resume) if case.resume else None,
-            sharding=Sharding(case.stage, case.recompute),
+            sharding=Sharding(case.stage, case.recompute, case.pieces),
         ).state.history
     except Interrupted:
         return Outcome({}, watch.saved[-1], (), probe.found, stopped=True, plain=True)
+    cut_here, of_critic = cut_weights(policy.network), {} if critic is None else cut_weights(critic.network)
     weights = {name: weight.detach().clone() for name, weight in policy.network.named_parameters()}
+    weights |= {name: cut.whole() for name, cut in cut_here.items()}
     plain = all(type(weight) is torch.nn.Parameter and not hasattr(weight, "ds_id") for weight in policy.network.parameters())
-    return Outcome(weights, watch.saved[-1] if watch.saved else None, history, probe.found, stopped=False, plain=plain)
+    held_once = bool(of_critic) and all(one.piece is cut_here[name].piece for name, one in of_critic.items())
+    saved = watch.saved[-1] if watch.saved else None
+    torch.manual_seed(rank)
+    generator = TransformersGenerator(policy.network, pad_token=END, end_tokens=(END,), device="cpu", rows=1)
+    sampled = generator.generate([[3, 4, 5], [6]][: 1 if rank else 2], tokens=5, temperature=1.0)
+    return Outcome(weights, saved, history, probe.found, stopped=False, plain=plain, held_once=held_once, sampled=sampled)
 
 
 def process(rank: int, count: int, port: int, cases: list[Case], folder: Path) -> None:

@@ -19,8 +19,8 @@ from ser_core.learn.policy.ppo import checkpoint
 STAGES = range(4)
 WORDS = {2: "two", 4: "four"}
 CASES = {
-    2: {"whole": STAGES, "adapter": (1, 3), "rloo": (0, 2, 3), "too-far": STAGES, "poisoned": (0, 2, 3)},
-    4: {"whole": (1, 3), "rloo": (3,)},
+    2: {"whole": STAGES, "adapter": (1, 3), "pieces": (1,), "rloo": (0, 2, 3), "too-far": STAGES, "poisoned": (0, 2, 3)},
+    4: {"whole": (1, 3), "rloo": (3,), "pieces": (1,)},
 }
 """ZeRO stages by number of processes and kind of alignment."""
 RESUMED = (0, 3)
@@ -43,10 +43,14 @@ def found(qwen: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     kinds = {"whole": {}, "adapter": {"adapter": True}, "rloo": {"changes": "rloo"}, "too-far": {"changes": "too far"}}
     kinds |= {"poisoned": {"poisoned": True, "steps": 5}}
     alone = {name: aligned(Case(name, qwen, bert, **kind)) for name, kind in kinds.items()}
+    kinds |= {"pieces": {"adapter": True, "pieces": True, "recompute": True}}
+    alone |= {"pieces": alone["adapter"]}
     keep(aligned(Case("one-stopped", qwen, bert, stop=True)), folder / "one-stopped")
     two = [Case(f"two-{name}-{stage}", qwen, bert, stage, **kinds[name]) for name, stages in CASES[2].items() for stage in stages]
     two += [Case(f"two-stopped-{stage}", qwen, bert, stage, stop=True) for stage in RESUMED]
     two += [Case(f"two-resumed-{stage}", qwen, bert, stage, resume=folder / f"two-stopped-{stage}") for stage in RESUMED]
+    two += [Case("two-pieces-stopped", qwen, bert, 1, **kinds["pieces"], stop=True)]
+    two += [Case("two-pieces-resumed", qwen, bert, 1, **kinds["pieces"], resume=folder / "two-pieces-stopped")]
     two += [Case("two-recomputed", qwen, bert, 3, recompute=True), Case("two-from-one", qwen, bert, 3, resume=folder / "one-stopped")]
     four = [Case(f"four-{name}-{stage}", qwen, bert, stage, **kinds[name]) for name, stages in CASES[4].items() for stage in stages]
     four += [Case("four-from-two", qwen, bert, 2, resume=folder / "two-stopped-3")]
@@ -79,7 +83,7 @@ def same_bits(outcome: Outcome, other: Outcome) -> bool:
     return all(torch.equal(weight, other.weights[name]) for name, weight in outcome.weights.items())
 
 
-@pytest.mark.parametrize("name", ["whole", "adapter", "rloo"])
+@pytest.mark.parametrize("name", ["whole", "adapter", "pieces", "rloo"])
 @pytest.mark.parametrize("count", WORDS)
 def test_any_number_of_processes_at_any_stage_ends_with_the_weights_of_one(found: Found, count: int, name: str):
     for stage in CASES[count].get(name, ()):
@@ -88,6 +92,16 @@ def test_any_number_of_processes_at_any_stage_ends_with_the_weights_of_one(found
             assert outcome.plain
             assert_close(outcome, found.alone[name])
             assert same_bits(outcome, outcomes[0])
+
+
+def test_a_base_in_pieces_changes_no_bit_of_what_is_learnt_and_is_held_once(found: Found):
+    for outcome, whole in zip(found.outcomes["two-pieces-1"], found.outcomes["two-adapter-1"], strict=True):
+        assert outcome.held_once
+        assert same_bits(outcome, whole)
+        assert (outcome.copied, outcome.sampled) == (whole.copied, whole.sampled)
+        assert [step.score for step in outcome.history] == [step.score for step in whole.history]
+    for resumed, undisturbed in zip(found.outcomes["two-pieces-resumed"], found.outcomes["two-pieces-1"], strict=True):
+        assert same_bits(resumed, undisturbed)
 
 
 @pytest.mark.parametrize("stage", CASES[2]["too-far"])
