@@ -194,7 +194,7 @@ class RetrainMetrics(Record):
     epochs: int | None = None
     """The epochs that it found."""
     trainings: int = 1
-    """How often it was trained until it fitted its seed and agreed with its fold models."""
+    """One, and one for each training that was repeated since its model had collapsed, fold models included."""
     loss_gain: float | None = None
     """How much lower its out-of-fold log loss is than that of the best reward model before, pair by pair, in nats; None: not compared."""
     loss_gain_error: float | None = None

@@ -13,11 +13,11 @@ from ser_core.learn.compute.pieces import WholeCopy, cut_layers
 from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
-from ser_core.learn.policy.alignment import Answer, answer_all, change, summary, why_alike
+from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
 from ser_core.learn.policy.generation import CopyGenerator, Generator, Prompt, TransformersGenerator, encode_prompts
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.policy.ppo.critic import Critic, make_critic
-from ser_core.learn.policy.ppo.guards import HackingLimits
+from ser_core.learn.policy.ppo.guards import HackingLimits, why_alike
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.ppo import Alignment, align
 from ser_core.learn.policy.ppo.settings import Settings

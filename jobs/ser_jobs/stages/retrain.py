@@ -23,7 +23,7 @@ from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, train
-from ser_core.learn.trust.collapse import Fit, why_collapsed
+from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead
 from ser_core.learn.trust.evaluation import evaluate
 from ser_core.learn.trust.search import best_trial
 from ser_core.memory.training import Sharding
@@ -59,7 +59,7 @@ def body(context: StageContext) -> StageOutput | None:
 
 
 REPEATED = 2
-"""Times that a training which gave a collapsed model is repeated."""
+"""Times that a training which gave a collapsed model is repeated, at most."""
 
 
 class _Retrain:
@@ -97,10 +97,9 @@ class _Retrain:
             self._expect(training)
             history, truncated = self._train(training)
             model = self._load_stored()
-            why = self._why_collapsed(model, trial)
-            if not why or len(self._progress.position.collapsed) == REPEATED:
+            why = why_dead(history, training) or self._why_collapsed(model, trial)
+            if not self._begins_again(why):
                 break
-            self._progress.repeat_training(why)
         found = self._evaluate(model, trial)
         self._progress.finish()
         kept = range(*self._plan.of_trial(trial).indices(len(self._plan.folds))) if self._plan.keeps_folds else ()
@@ -134,10 +133,16 @@ class _Retrain:
         )
 
     def _expect(self, training: TrainingSpec) -> None:
-        """Say how much work it is now that the settings are known, and how often the last training is repeated."""
-        repeated = len(self._progress.position.collapsed) * (self._plan.last_training(training) + len(self._checked))
+        """Say how much work it is now that the settings are known."""
         evaluated = len(self._checked) + len(self._heldout)
-        self._progress.expect(self._plan.cross_fitting() + repeated + self._plan.last_training(training) + evaluated)
+        self._progress.expect(self._plan.cross_fitting() + self._plan.last_training(training) + evaluated)
+
+    def _begins_again(self, why: str) -> bool:
+        """Whether the current training is repeated, because of what is wrong with its model."""
+        if not why or self._progress.position.repeats == REPEATED:
+            return False
+        self._progress.repeat_training(why)
+        return True
 
     def _held_back(self, trial: int) -> list[PairScores]:
         """What the folds of a trial make of the pairs that they have not seen."""
@@ -199,8 +204,12 @@ class _Retrain:
     def _cross_fit(self, number: int) -> None:
         """Train one fold's model without the pairs that it holds back, then score these with it."""
         fold = self._plan.folds[number]
-        model = self._load_to_train(self._fold_models.start_of(fold.number) if self._plan.keeps_folds else self._start)
-        self._fit(model, _encoded(model, fold.seen), fold.steps, fold.training)
+        while True:
+            model = self._load_to_train(self._fold_models.start_of(fold.number) if self._plan.keeps_folds else self._start)
+            state = self._fit(model, _encoded(model, fold.seen), fold.steps, fold.training)
+            why = why_dead(state.history, fold.training)
+            if not self._begins_again(f"of fold {fold.number + 1}: {why}" if why else ""):
+                break
         held_back = [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in fold.held_back]
         scores = self._progress.score_fold(model, [*held_back, *self._plan.sample])
         if self._plan.keeps_folds:
@@ -208,15 +217,10 @@ class _Retrain:
         self._progress.finish_fold(scores[: len(held_back)], _margins(scores[len(held_back) :]).tolist())
 
     def _train(self, training: TrainingSpec) -> tuple[Sequence[TrainingStep], int]:
-        """Train on everything and store the model; returns the steps and the number of truncated pairs.
-
-        A training that is repeated takes the pairs in another order, at half the rate.
-        """
-        times = len(self._progress.position.collapsed)
-        settings = training.model_copy(update={"seed": training.seed + times, "learning_rate": training.learning_rate / 2**times})
+        """Train on everything and store the model; returns the steps and the number of truncated pairs."""
         model = self._load_to_train(self._start)
         pairs = _encoded(model, self._plan.examples)
-        state = self._fit(model, pairs, self._plan.steps_of(training), settings)
+        state = self._fit(model, pairs, self._plan.steps_of(training), training)
         self._context.silent("writing the model")
         if self._context.rank == 0:
             shutil.rmtree(self._context.workdir / MODEL, ignore_errors=True)
@@ -245,13 +249,19 @@ class _Retrain:
     def _told_of_collapses(self, why: str) -> tuple[str, ...]:
         """Why the training was repeated, and whether that has helped."""
         collapsed = self._progress.position.collapsed
-        told = tuple(f"training {number} collapsed: {one}" for number, one in enumerate(collapsed, 1))
-        return (*told, f"it still does not hold after {len(collapsed) + 1} trainings: {why}") if why else told
+        told = tuple(f"a training collapsed and was repeated: {one}" for one in collapsed)
+        return (
+            (*told, f"the reward model still does not hold after {self._progress.position.repeats + 1} trainings: {why}") if why else told
+        )
 
     def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int, training: TrainingSpec) -> TrainingState:
-        """Take the steps of the current training that the position does not have yet; returns the state after the last one."""
-        resume = self._progress.position.training
-        state = train(model, pairs, training, steps=steps, watch=self._progress, resume=resume, sharding=self._in_pieces)
+        """Take the steps of the current training that the position does not have yet; returns the state after the last one.
+
+        A training that is repeated takes the pairs in another order, at half the rate.
+        """
+        resume, times = self._progress.position.training, self._progress.position.repeats
+        settings = training.model_copy(update={"seed": training.seed + times, "learning_rate": training.learning_rate / 2**times})
+        state = train(model, pairs, settings, steps=steps, watch=self._progress, resume=resume, sharding=self._in_pieces)
         self._progress.finish_training(state)
         return state
 

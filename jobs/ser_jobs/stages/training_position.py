@@ -26,7 +26,9 @@ class Position:
         folds: Cross-fit folds that are finished, that is trained and scored.
         held_back: What each finished fold makes of the pairs that it held back; the answer that is labelled better first.
         sampled: Margins of the pool's sample by each finished fold, in the order of the folds.
-        collapsed: Why the last training was repeated, once for each time.
+        collapsed: Why a training was repeated, once for each time.
+        repeats: How often the current training was begun again.
+        thrown_away: Answers that have passed through models which were not kept.
         steps_before: Optimizer steps of the finished folds.
         answers: Answers that have passed through a model. Scores of an unfinished fold do not count: they are not saved.
         training: The newest saved state of the current training, which is that of fold number ``folds`` or, after all folds, the last one.
@@ -39,6 +41,8 @@ class Position:
     held_back: Sequence[Sequence[PairScores]] = ()
     sampled: Sequence[Sequence[float]] = ()
     collapsed: Sequence[str] = ()
+    repeats: int = 0
+    thrown_away: int = 0
     steps_before: int = 0
     answers: int = 0
     training: TrainingState | None = None
@@ -71,13 +75,22 @@ class Position:
             sampled=(*self.sampled, sampled),
             steps_before=self.step,
             answers=self.answers + 2 * (len(held_back) + len(sampled)),
+            repeats=0,
             training=None,
         )
 
     def after_collapse(self, why: str) -> "Position":
-        """The last training gave no usable model: it starts afresh, and what its model has scored is forgotten."""
-        scores = np.full_like(self.scores, np.nan)
-        return replace(self, collapsed=(*self.collapsed, why), steps_before=self.step, scores=scores, training=None)
+        """The current training gave no usable model: it starts afresh, and what its model has scored is forgotten."""
+        learnt = sum(step.pairs for step in self.training.history) if self.training else 0
+        return replace(
+            self,
+            collapsed=(*self.collapsed, why),
+            repeats=self.repeats + 1,
+            thrown_away=self.thrown_away + 2 * learnt + count_known(self.scores),
+            steps_before=self.step,
+            scores=np.full_like(self.scores, np.nan),
+            training=None,
+        )
 
     def with_scores(self, first: int, known: Scores) -> "Position":
         """The evaluation pairs from number ``first`` on have the scores ``known``."""
@@ -94,6 +107,8 @@ class Position:
             "heldBack": scores,
             "sampled": [list(row) for row in self.sampled],
             "collapsed": list(self.collapsed),
+            "repeats": self.repeats,
+            "thrownAway": self.thrown_away,
             "stepsBefore": self.steps_before,
             "answers": self.answers,
             "form": self.form,
@@ -112,6 +127,8 @@ class Position:
             held_back=_held_back(numbers),
             sampled=tuple(map(tuple, numbers.get("sampled", ()))),
             collapsed=tuple(numbers.get("collapsed", ())),
+            repeats=numbers.get("repeats", len(numbers.get("collapsed", ()))),  # once the last training alone was repeated
+            thrown_away=numbers.get("thrownAway", 0),
             steps_before=numbers["stepsBefore"],
             answers=numbers["answers"],
             form=Form(numbers.get("form", Form.TWO_TEXTS)),  # version 0.1.0 did not say

@@ -25,7 +25,7 @@ class TrainingProgress(StageWatch):
 
     Args:
         context: Where progress is shown and checkpoints are kept.
-        total: Pairs that pass through a model in all, as far as that is known.
+        total: Pairs that pass through a model that is kept, as far as that is known.
         evaluated: Evaluation pairs, dev and held-out.
         device: Where models are computed.
     """
@@ -63,12 +63,13 @@ class TrainingProgress(StageWatch):
         self.position = self.position.after_fold(held_back, sampled)
 
     def repeat_training(self, why: str) -> None:
-        """The last training is repeated."""
+        """The current training is repeated."""
         self._context.reporter.event("collapsed", message=why)
         self.position = self.position.after_collapse(why)
+        self._show()
 
     def expect(self, total: int) -> None:
-        """So many pairs pass through a model in all, as it has turned out."""
+        """So many pairs pass through a model that is kept, as it has turned out."""
         self._total = total
         self._show()
 
@@ -134,4 +135,5 @@ class TrainingProgress(StageWatch):
 
     def _show(self, scored: int = 0) -> None:
         """Show the position; ``scored`` are the answers that an unfinished fold has scored."""
-        self._context.reporter.progress((self.position.answers + scored) // 2, self._total, "pairs")
+        total = self._total + self.position.thrown_away // 2
+        self._context.reporter.progress((self.position.answers + scored) // 2, total, "pairs")

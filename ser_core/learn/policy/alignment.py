@@ -11,7 +11,6 @@ from ser_core.api.stage import PolicyEvaluation
 from ser_core.learn.policy.batches import micro_batches, sequences
 from ser_core.learn.policy.generation import Generator, Prompt, until_end
 from ser_core.learn.policy.policy import Policy
-from ser_core.learn.policy.ppo.guards import HackingLimits
 from ser_core.learn.policy.scorers import Scorer
 
 _Z95 = 1.959964
@@ -96,17 +95,6 @@ def summary(answers: Sequence[Answer]) -> PolicyEvaluation:
         answer_tokens=fmean(answer.tokens for answer in answers),
         ended=fmean(answer.ended for answer in answers),
         distinct=len({answer.text for answer in answers}) / len(answers),
-    )
-
-
-def why_alike(before: PolicyEvaluation, after: PolicyEvaluation, limits: HackingLimits) -> str:
-    """What a user should know of a policy that says the same to different prompts; empty: it does not."""
-    if before.distinct is None or after.distinct is None or after.distinct >= limits.distinct * before.distinct:
-        return ""
-    now, then = (f"{100 * share:.0f} %" for share in (after.distinct, before.distinct))
-    return (
-        f"of its answers to held-out prompts {now} are different ones, before PPO {then} were: it says the same to different prompts; "
-        "a lower policy.learningRate or fewer policy.steps leave more of them"
     )
 
 

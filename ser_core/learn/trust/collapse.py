@@ -1,20 +1,35 @@
-"""Whether a trained reward model has fallen apart, by comparison with its fold models. Pure; numpy alone.
+"""Whether a trained reward model has fallen apart, by its own training or by comparison with its fold models. Pure; numpy alone.
+
+Some trainings die: within a few steps the model comes to score all answers alike, and no gradient leads out of there.
 
 Every label trains the reward model, so no held-back pair of its own shows a training that went wrong. Two things do: it must get the pairs
 that it has learnt right at least as often as the fold models get them right unseen, and agree with these on the pool, without labels, at
 least as often as they agree with each other.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ser_core.api.serrun import TrainingSpec
+from ser_core.data.tables import TrainingStep
 
 Floats = NDArray[np.float64]
 
 ERRORS = 3.0
 """Standard errors below what is expected from which on a model counts as collapsed: chance alone does that in one of 700 cases."""
+
+
+CONSTANT = 0.9
+"""Share of the loss of equal scores from which on a training has learnt nothing at its end."""
+VANISHED = 0.01
+"""Share of the largest gradient norm below which a gradient has vanished. Of 69 trainings the one that had died was at 0.001, those that
+had learnt their pairs by heart at 0.003 and more, with a loss near zero, and one that had only begun to learn at 0.8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +47,18 @@ class Fit:
     unseen: Floats
     pool: Floats
     folds: Floats
+
+
+def why_dead(steps: Sequence[TrainingStep], training: TrainingSpec) -> str:
+    """What shows that a training has died, by the last quarter of its steps; empty: nothing, or it had learnt nothing before either."""
+    last = steps[-max(1, len(steps) // 4) :]
+    loss, norm, largest = fmean(one.loss for one in last), fmean(one.gradient_norm for one in last), max(one.gradient_norm for one in steps)
+    equal_scores = math.log(2) if training.loss == "bradley-terry" else training.margin
+    if loss < CONSTANT * equal_scores or norm >= VANISHED * largest:
+        return ""
+    return (
+        f"its loss ended at {loss:.3f}, as of equal scores, and its gradient has vanished (a norm of {norm:.2g} after up to {largest:.2g})"
+    )
 
 
 def why_collapsed(fit: Fit) -> str:

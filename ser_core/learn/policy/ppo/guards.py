@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import fmean
 
+from ser_core.api.stage import PolicyEvaluation
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 
 
@@ -135,6 +136,17 @@ def _repetition(now: Sequence[StepMetrics], first: Sequence[StepMetrics], limits
             "AnswersGeneric", f"{triples:.0%} of what all answers say is said once, at first it was {before:.0%}: they share phrases"
         )
     return None
+
+
+def why_alike(before: PolicyEvaluation, after: PolicyEvaluation, limits: HackingLimits) -> str:
+    """What a user should know of a policy that says the same to different prompts; empty: it does not."""
+    if before.distinct is None or after.distinct is None or after.distinct >= limits.distinct * before.distinct:
+        return ""
+    now, then = (f"{100 * share:.0f} %" for share in (after.distinct, before.distinct))
+    return (
+        f"of its answers to held-out prompts {now} are different ones, before PPO {then} were: it says the same to different prompts; "
+        "a lower policy.learningRate or fewer policy.steps leave more of them"
+    )
 
 
 def _known(shares: Sequence[float | None]) -> float | None:

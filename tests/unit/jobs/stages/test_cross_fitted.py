@@ -195,7 +195,7 @@ def test_a_collapsed_model_is_trained_again_in_another_order_at_half_the_rate_an
     monkeypatch.setattr(ser_jobs.stages.retrain, "train", noted)
     output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
     assert settings == [(0, 0.01)] * 3 + [(1, 0.005)]
-    assert (output.metrics.trainings, output.metrics.notes) == (2, ("training 1 collapsed: too bad",))
+    assert (output.metrics.trainings, output.metrics.notes) == (2, ("a training collapsed and was repeated: too bad",))
     assert workshop.events.shown[-1][0] == workshop.events.shown[-1][1]
 
     workshop.context(StageKind.RETRAIN).checkpoints.delete_all()
@@ -228,7 +228,7 @@ def test_a_model_that_collapses_every_time_is_stored_and_said_to_be_collapsed(wo
     monkeypatch.setattr(ser_jobs.stages.retrain, "why_collapsed", lambda fit: "too bad")
     output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
     assert output.metrics.trainings == 3
-    assert output.metrics.notes[-1] == "it still does not hold after 3 trainings: too bad"
+    assert output.metrics.notes[-1] == "the reward model still does not hold after 3 trainings: too bad"
 
 
 def plan(workshop, groups, folds):
@@ -268,6 +268,22 @@ def test_a_control_learns_every_label_and_says_what_its_dev_numbers_are(workshop
     assert not any(name.startswith("folds/") for name in output.files)
 
 
+def test_a_fold_model_whose_training_died_is_trained_again(workshop, monkeypatch):
+    verdicts, settings = iter(["", "dead", "", ""]), []
+    train = ser_jobs.stages.retrain.train
+
+    def noted(model, pairs, spec, **how):
+        settings.append((spec.seed, spec.learning_rate))
+        return train(model, pairs, spec, **how)
+
+    monkeypatch.setattr(ser_jobs.stages.retrain, "why_dead", lambda steps, training: next(verdicts))
+    monkeypatch.setattr(ser_jobs.stages.retrain, "train", noted)
+    output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
+    assert settings == [(0, 0.01), (0, 0.01), (1, 0.005), (0, 0.01)]
+    assert (output.metrics.trainings, output.metrics.notes) == (2, ("a training collapsed and was repeated: of fold 2: dead",))
+    assert workshop.events.shown[-1][0] == workshop.events.shown[-1][1]
+
+
 def test_a_control_that_does_not_fit_its_own_pairs_is_trained_again(workshop, seed_model, monkeypatch):
     fits = []
 
@@ -278,7 +294,7 @@ def test_a_control_that_does_not_fit_its_own_pairs_is_trained_again(workshop, se
     monkeypatch.setattr(ser_jobs.stages.retrain, "why_collapsed", judged)
     workshop.give_output(InputRole.BEST, seed_model)
     output = workshop.run(retrain.body, StageKind.CONTROL_SEED_ONLY, 0, steps=7, **FOLDS)
-    assert (output.metrics.trainings, output.metrics.notes[0]) == (2, "training 1 collapsed: too bad")
+    assert (output.metrics.trainings, output.metrics.notes[0]) == (2, "a training collapsed and was repeated: too bad")
     assert [(len(one.seen), len(one.unseen), len(one.pool)) for one in fits] == [(BUDGET, BUDGET, 0)] * 2
     assert fits[0].unseen.tolist() == [
         pair.score_chosen - pair.score_rejected for pair in table(seed_model, "dev_scores.parquet", EvaluatedPair)

@@ -13,8 +13,8 @@ from ser_core.api.status import StageKind
 from ser_core.data.tables import PolicyPrompt, PolicyStep, read_table
 from ser_core.errors import Interrupted
 from ser_core.learn.compute.precision import Precision
-from ser_core.learn.policy.alignment import Answer, summary, why_alike
-from ser_core.learn.policy.ppo.guards import HackingLimits
+from ser_core.learn.policy.alignment import Answer, summary
+from ser_core.learn.policy.ppo.guards import HackingLimits, why_alike
 from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.learn.reward.reward_model import load
 from ser_jobs.stages import ppo

@@ -32,6 +32,7 @@ def test_a_collapsed_model_is_forgotten_but_not_its_steps():
     again = trained.after_collapse("bad")
     assert (again.training, again.step, again.answers, again.collapsed) == (None, 2, trained.answers, ("bad",))
     assert np.isnan(again.scores).all()
+    assert (again.repeats, again.thrown_away, again.after_fold([SCORES]).repeats) == (1, 2 * (8 + 8) + 6, 0)
 
 
 def test_scores_of_the_evaluation_count_once():
@@ -46,12 +47,12 @@ def test_scores_of_the_evaluation_count_once():
 
 @pytest.mark.parametrize("state", [STATE, None])
 def test_a_checkpoint_gives_back_the_position(tmp_path, state):
-    position = Position(np.array([[0.5, np.nan]]), 1, ((SCORES,),), ((0.5, -1.0),), ("bad",), 3, 49, state)
+    position = Position(np.array([[0.5, np.nan]]), 1, ((SCORES,),), ((0.5, -1.0),), ("bad",), 1, 12, 3, 49, state)
 
     read = Position.read(position.write(tmp_path))
 
     assert (read.folds, read.held_back, read.step, read.answers) == (1, ((SCORES,),), position.step, 49)
-    assert (read.sampled, read.collapsed) == (((0.5, -1.0),), ("bad",))
+    assert (read.sampled, read.collapsed, read.repeats, read.thrown_away) == (((0.5, -1.0),), ("bad",), 1, 12)
     np.testing.assert_array_equal(read.scores, position.scores)
     assert (read.training is None) == (state is None)
     if state:
@@ -60,13 +61,20 @@ def test_a_checkpoint_gives_back_the_position(tmp_path, state):
 
 
 def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_path):
-    files = Position(np.zeros((1, 2)), 1, ((SCORES,),), ((0.5,),), (), 3, 49, STATE).write(tmp_path)
+    files = Position(np.zeros((1, 2)), 1, ((SCORES,),), ((0.5,),), (), 0, 0, 3, 49, STATE).write(tmp_path)
 
     assert {name: path.name for name, path in files.items()} == {
         name: name for name in ("progress.json", "scores.npy", "state.safetensors", "history.json")
     }
     told = {"folds": 1, "stepsBefore": 3, "answers": 49}
-    new = {"heldBack": [[["seed01", 0.5, 0.0, 3, 2]]], "sampled": [[0.5]], "collapsed": [], "form": "one text of words"}
+    new = {
+        "heldBack": [[["seed01", 0.5, 0.0, 3, 2]]],
+        "sampled": [[0.5]],
+        "collapsed": [],
+        "repeats": 0,
+        "thrownAway": 0,
+        "form": "one text of words",
+    }
     assert json.loads(files["progress.json"].read_text()) == {**told, **new}
     files["progress.json"].write_text(json.dumps({**told, "margins": {"seed01": 0.5}}))
     assert Position.read(files).held_back == ((PairScores("seed01", 0.5, 0.0, 0, 0),),), "version 0.1.0 kept the margins alone"

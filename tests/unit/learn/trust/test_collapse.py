@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from ser_core.learn.trust.collapse import Fit, why_collapsed
+from ser_core.api.serrun import TrainingSpec
+from ser_core.data.tables import TrainingStep
+from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead
 from ser_core.learn.trust.search import best_trial
 
 
@@ -36,6 +38,37 @@ def test_models_that_are_all_coins_are_not_told_apart():
     random = np.random.default_rng(1)
     coins = Fit(random.normal(size=60), random.normal(size=60), random.normal(size=200), random.normal(size=(4, 200)))
     assert why_collapsed(coins) == ""
+
+
+def steps(losses, norms):
+    return [TrainingStep(number, loss, 1e-3, norm, 8, 100) for number, (loss, norm) in enumerate(zip(losses, norms, strict=True), 1)]
+
+
+DEAD = steps([0.7, 0.5, 0.4, 0.7, 0.7, 0.68, 0.7, 0.69], [0.1, 2.0, 5.0, 1.0, 0.01, 0.005, 0.005, 0.005])
+
+
+def test_a_training_that_has_lost_its_gradient_is_named_with_numbers():
+    assert why_dead(DEAD, TrainingSpec()) == (
+        "its loss ended at 0.695, as of equal scores, and its gradient has vanished (a norm of 0.005 after up to 5)"
+    )
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        steps([0.7, 0.4, 0.1, 0.01], [0.1, 5.0, 1.0, 0.01]),
+        steps([0.69, 0.7, 0.69, 0.69], [0.1, 0.1, 0.12, 0.09]),
+        steps([0.69], [0.0]),
+    ],
+    ids=["learnt by heart", "nothing to learn", "no gradient at all"],
+)
+def test_a_training_that_has_learnt_all_or_never_anything_has_not_died(sound):
+    assert why_dead(sound, TrainingSpec()) == ""
+
+
+def test_equal_scores_cost_the_margin_under_hinge():
+    assert why_dead(DEAD, TrainingSpec(loss="hinge", margin=1.0)) == ""
+    assert why_dead(DEAD, TrainingSpec(loss="hinge", margin=0.5)) != ""
 
 
 def test_the_trial_with_the_lowest_log_loss_is_taken_whatever_the_scale_of_its_scores():
