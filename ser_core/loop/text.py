@@ -37,6 +37,11 @@ def lasting(time: float) -> str:
     return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
+def decimals(value: float) -> str:
+    """A number with two decimals; one below 0.1 with its first two digits that are not 0, so that it is not shown as 0.00."""
+    return f"{value:.2g}" if 0 < abs(value) < 0.1 else f"{value:.2f}"
+
+
 def clip(message: str, limit: int = MESSAGE_BYTES) -> str:
     """``message`` on one line, cut to ``limit`` bytes as they stand in JSON, so that the size of the status is bounded."""
     line = " ".join("".join(character if character.isprintable() else " " for character in message).split())

@@ -7,6 +7,7 @@ import numpy as np
 
 from ser_core.api.stage import PolicyMetrics
 from ser_core.data.tables import PolicyStep
+from ser_core.loop.text import decimals
 from ser_core.report.charts import Frame, Point, round_axis
 from ser_core.report.evidence import MAX_POINTS, PolicyEvidence, thinned
 from ser_core.report.figures import Figure
@@ -90,7 +91,7 @@ def sentences(ledger: Ledger) -> Iterator[str]:
     if before.distinct is not None and after.distinct is not None:
         different = f"; {after.distinct * 100:.0f} % are different ones (before {before.distinct * 100:.0f} %)"
     yield (
-        f"The KL from the reference policy is {after.kl:.1f} nats. Of the answers, {after.ended * 100:.0f} % end by themselves "
+        f"The KL from the reference policy is {decimals(after.kl)} nats. Of the answers, {after.ended * 100:.0f} % end by themselves "
         f"(before {before.ended * 100:.0f} %), after {after.answer_tokens:.0f} tokens on average (before {before.answer_tokens:.0f})"
         f"{different}."
     )

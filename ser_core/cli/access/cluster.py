@@ -4,6 +4,7 @@ Objects are plain dicts, as the API server sends them.
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +53,9 @@ class Place:
 
     @property
     def options(self) -> str:
-        """The same as options, with a space before each."""
+        """The same as options of a command, as a shell reads them, with a space before each."""
         named = {"-n": self.namespace, "--context": self.context, "--kubeconfig": self.kubeconfig}
-        return "".join(f" {name} {value}" for name, value in named.items() if value is not None)
+        return "".join(f" {name} {shlex.quote(str(value))}" for name, value in named.items() if value is not None)
 
 
 class Cluster:

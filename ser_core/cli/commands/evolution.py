@@ -8,6 +8,7 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.evolution_view import evolution_view, taken_over_view
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
+from ser_core.cli.views.status_view import SENTENCE_COLUMNS
 from ser_core.loop.deciding.stages import key_of
 
 
@@ -25,7 +26,7 @@ def evolution(
     stored = open_run(run, Place(namespace, context, kubeconfig))
     status, read = stored.run.status, _read(stored)
     if output is Format.TEXT:
-        console = standard_output()
+        console = standard_output(SENTENCE_COLUMNS)
         console.print(evolution_view(status, read.length_rule, console.width))
         if read.taken_over:
             console.print(taken_over_view(read.taken_over))

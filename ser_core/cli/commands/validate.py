@@ -1,5 +1,6 @@
 """`ser validate`: everything that can be wrong with a run before it costs anything. Nothing is trained and nothing is kept."""
 
+import shlex
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -85,7 +86,9 @@ def validate(
     if errors:
         raise typer.Exit(errors[0].exit_code)
     if output is Format.TEXT:
-        command = f"kubectl apply{Place(namespace, context, kubeconfig).options} -f {file}" if server else run_command(file)
+        command = (
+            f"kubectl apply{Place(namespace, context, kubeconfig).options} -f {shlex.quote(str(file))}" if server else run_command(file)
+        )
         standard_output().print(f"ready: {command}", soft_wrap=True)
 
 

@@ -12,6 +12,7 @@ from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
 from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
 from ser_core.cli.views.policy_line import policy_line
 from ser_core.loop.deciding.stopping import cross_fitted
+from ser_core.loop.text import decimals
 
 _COLUMNS = ("loop", "status", "pairs", "kept", "threshold", "agree", "dev", "gain", "held-out", "95 % interval", "T")
 _LEFT_OUT_WHERE_NARROW = frozenset({"pairs", "threshold", "gain", "T"})
@@ -20,7 +21,7 @@ _COLUMNS_NEEDED = 79
 """Of the terminal, for all of the table."""
 _LEGEND = """\
 {threshold}agree: share of kept self-labels that equal the human ones
-{decides} (* best), held-out accuracy informs{temperature}
+{decides} (* best), held-out accuracy informs
 length: the rule "the longer answer wins" · curve: held-out, 95 % interval"""
 
 
@@ -38,9 +39,8 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
     policy = [] if status.policy is None else [Text(f"\npolicy  {policy_line(status.policy)}", no_wrap=True, overflow="ignore")]
     narrow = width < _COLUMNS_NEEDED
     legend = _LEGEND.format(
-        threshold="" if narrow else "threshold: lowest confidence kept\n",
+        threshold="" if narrow else "threshold: lowest confidence kept · T: temperature\n",
         decides="dev: out of fold, its log loss decides" if cross_fitted(status.iterations) else "dev accuracy decides",
-        temperature="" if narrow else " · T: temperature",
     )
     cut = [Text(f"best: {told}\n")] if (told := cut_line(status)) else []
     return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *cut, *chart, *policy)
@@ -107,7 +107,7 @@ def _cells(row: IterationStatus, best: bool) -> tuple[str, ...]:
         "" if row.gain is None else f"{row.gain:+.3f}",
         _number(row.accuracy),
         interval(row.accuracy_low, row.accuracy_high),
-        "" if row.temperature is None else f"{row.temperature:.2f}",
+        "" if row.temperature is None else decimals(row.temperature),
     )
 
 

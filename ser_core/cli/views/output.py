@@ -34,9 +34,9 @@ class Format(StrEnum):
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Form of the output.", show_default=False)]
 
 
-def standard_output() -> Console:
+def standard_output(pipe_columns: int = PIPE_COLUMNS) -> Console:
     """Console for data. Text is printed as it is, without markup or highlighting."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else pipe_columns
     return SafeConsole(width=width, markup=False, highlight=False, emoji=False)
 
 

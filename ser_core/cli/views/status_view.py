@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +16,7 @@ from ser_core.api.status import Condition, Outcome, Phase, SERRunStatus, StageSt
 from ser_core.cli.views.evolution_view import cut_line, interval
 from ser_core.cli.views.policy_line import policy_line
 from ser_core.loop.deciding.stages import key_of, live_attempt
-from ser_core.loop.text import lasting, read_time
+from ser_core.loop.text import decimals, lasting, read_time
 
 PHASE_STYLES = {
     Phase.COMPLETED: "bold green",
@@ -35,6 +36,7 @@ _OUTCOME_STYLES = {
 }
 BAR_CELLS = 20
 NAME_CELLS = 14
+SENTENCE_COLUMNS = 80
 LAST_EVENTS = 10
 
 
@@ -75,12 +77,12 @@ def status_view(run: SERRun, now: datetime, details: Details = Details(), *, ver
 
 
 def beside(name: str, value: Text, cells: int = NAME_CELLS, style: str = "dim") -> RenderableType:
-    """A text of any length, wrapped beside its name, which takes ``cells``."""
+    """A text of any length, wrapped beside its name, which takes ``cells``; both take `SENTENCE_COLUMNS` at most."""
     grid = Table.grid()
     grid.add_column(width=cells, style=style)
     grid.add_column(overflow="fold")
     grid.add_row(name, value)
-    return grid
+    return Constrain(grid, SENTENCE_COLUMNS)
 
 
 def _line(name: str, value: Text) -> RenderableType:
@@ -119,7 +121,7 @@ def _facts(run: SERRun, now: datetime, runner: str) -> Iterable[tuple[str, Text]
         yield "deadline", Text(f"stages ran for {lasting((status.admitted_seconds or 0.0) + counted)} of {run.spec.active_deadline}")
     if status.gpu_hours or run.spec.budget is not None:
         allowed = "" if run.spec.budget is None else f" of {run.spec.budget.gpu_hours:g}"
-        yield "GPU-hours", Text(f"{status.gpu_hours:.2f}{allowed}")
+        yield "GPU-hours", Text(f"{decimals(status.gpu_hours)}{allowed}")
     yield "store", Text(run.spec.storage.uri)
     if status.stored is not None:
         kinds = status.stored.by_kind()

@@ -13,7 +13,7 @@ from ser_core.loop.deciding.stopping import loop_name
 from ser_core.loop.deciding.token_budget import computes_in_batches, halved
 from ser_core.loop.deciding.upcoming import unknown_live, upcoming_attempt
 from ser_core.loop.observed import Observed, Waiting
-from ser_core.loop.text import write_time
+from ser_core.loop.text import decimals, write_time
 
 NOT_ALLOWED = "NotAllowed"
 
@@ -66,7 +66,7 @@ def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed, now: datet
     if strays:
         return Verdict(Phase.RUNNING, "Stopping", f"waiting for {strays[0].job} to end, which no longer belongs to the run")
     if why == BUDGET_EXCEEDED and run.spec.budget is not None:
-        spent = f"{status.gpu_hours:.2f} of {run.spec.budget.gpu_hours:g} GPU-hours"
+        spent = f"{decimals(status.gpu_hours)} of {run.spec.budget.gpu_hours:g} GPU-hours"
         return Verdict(Phase.BUDGET_EXCEEDED, why, f"{spent} are spent: raise budget.gpuHours to go on")
     return Verdict(Phase.SUSPENDED, why, "set suspend to false to go on") if why else None
 

@@ -138,7 +138,7 @@ def test_the_change_is_told_with_its_interval_and_by_the_model_that_was_not_lear
         "(95 % interval of the change +1.50 to +2.00)."
     )
     assert second == "The witness (the seed's reward model, from which PPO does not learn) gave -0.25 before and 0.75 after."
-    assert "6.5 nats" in third
+    assert "6.50 nats" in third
     assert "88 % end by themselves (before 50 %)" in third
     assert third.endswith("; 75 % are different ones (before 100 %).")
 

@@ -166,6 +166,13 @@ def test_with_server_the_cluster_is_asked_and_nothing_is_kept(ser, api, on_clust
     assert body["spec"]["hub"] is None, "the document goes there as it is written"
 
 
+def test_the_command_to_go_on_with_is_quoted_for_a_shell(ser, api, on_cluster):
+    spaced = on_cluster.rename(on_cluster.with_name("my run.yaml"))
+    kubeconfig = api.kubeconfig.rename(api.kubeconfig.with_name("my config"))
+    command = f"ready: kubectl apply --kubeconfig '{kubeconfig}' -f '{spaced}'\n"
+    assert ser("validate", spaced, "--server", "--kubeconfig", kubeconfig).out.endswith(command)
+
+
 def test_what_admission_refuses_is_told_in_its_words(ser, api, on_cluster):
     api.answers[f"{api.runs()}/hh"] = (422, {"message": 'SERRun.ser.dev "hh" is invalid: spec.storage.uri: file:// is for ser run'})
     ended = ser("validate", on_cluster, "--server")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from ser_core.api.status import ControlStatus, CountedStatus, SERRunStatus, StoredBytes
+from ser_core.api.status import ControlStatus, CountedStatus, PolicyStatus, SERRunStatus, StoredBytes
 from ser_core.cli.access.local_executor import StageEvent
 from ser_core.cli.views.display import JsonDisplay
 from ser_core.cli.views.evolution_view import evolution_view
@@ -81,6 +81,23 @@ def test_evolution_with_all_controls_fits_80_columns(run, golden):
     narrow = printed(evolution_view(status, 0.517, 60), 60)
     assert "…" not in narrow
     assert "threshold" not in narrow
+
+
+def test_small_numbers_are_not_shown_as_nothing(run):
+    row = run.status.iterations[-1].model_copy(update={"temperature": 0.0042})
+    policy = PolicyStatus.model_validate(
+        {"uri": "s3://a/b", "manifestSHA256": "0" * 64, "score": 1.2, "baselineScore": 0.1, "kl": 0.0031, "steps": 3}
+    )
+    status = run.status.model_copy(update={"iterations": (row,), "policy": policy, "gpu_hours": 0.0007})
+    told = printed(evolution_view(status, None, 80), 80)
+    assert "0.0042" in told
+    assert "KL 0.0031 nats" in told
+    assert "GPU-hours     0.0007\n" in printed(status_view(run.model_copy(update={"status": status}), NOW), 100)
+
+
+def test_sentences_are_wrapped_at_80_columns_however_wide_the_output_is(run):
+    long = run.model_copy(update={"status": run.status.model_copy(update={"message": "word " * 60})})
+    assert max(len(line) for line in printed(status_view(long, NOW), 200).splitlines() if "word" in line) <= 80
 
 
 def test_evolution_before_the_first_result(golden):
