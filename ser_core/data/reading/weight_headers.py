@@ -99,7 +99,7 @@ def _tensors(location: Location, name: str) -> dict[str, Tensor]:
 
 
 def _header(location: Location, name: str) -> tuple[int, Mapping[str, Any]]:
-    start = location.beginning(name, _LENGTH) if location.sizes.get(name) != 0 else b""
+    start = location.beginning(name, _LENGTH)
     for signature, what, hint in _FOREIGN:
         if start.startswith(signature) and _header_length(start) > _LONGEST:
             raise _damaged(location, name, f"it is {what}", hint)

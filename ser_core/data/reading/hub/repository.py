@@ -48,7 +48,9 @@ class HubRepository:
         return path
 
     def beginning(self, name: str, length: int) -> bytes:
-        """One ranged request."""
+        """One ranged request; none for a file without bytes, of which servers refuse every range."""
+        if self.sizes.get(name) == 0:
+            return b""
         with _explained(f"{name} of {self.pinned}", self.kind, self.hub.endpoint):
             return self.hub.beginning(self._url(name), length)
 

@@ -4,12 +4,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ser_core.api.serrun import DataSpec, HubSpec, RewardModelSpec, SourceSpec, StorageSpec
+from ser_core.api.serrun import DataSpec, FileSpec, HubSpec, RewardModelSpec, SourceSpec, StorageSpec
 from ser_core.data.preparing.preparation import inspect
 from ser_core.data.reading.base_model import check_base_model
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import choose_train_files, open_source
-from ser_core.errors import DataError
+from ser_core.errors import DataError, SpecError
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,55 @@ def test_a_missing_s3_object_and_a_folder_marker_are_refused(s3, bucket):
         with pytest.raises(DataError) as caught:
             inspect(DataSpec(source=SourceSpec(uri=f"s3://data-of-others/{key}")), 0, access)
         assert (caught.value.reason, key in caught.value.message) == ("DataNotFound", True)
+
+
+CARD = b"""\
+---
+configs:
+- config_name: english
+  default: true
+  data_files: [{split: train_prefs, path: "en/*ain.jsonl"}, {split: test_prefs, path: en/test.jsonl}]
+- {config_name: french, data_dir: fr}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("card", "place", "files"),
+    [
+        (CARD, {}, ["en/train.jsonl"]),
+        (CARD, {"split": "test_prefs"}, ["en/test.jsonl"]),
+        (CARD, {"subset": "french"}, ["fr/train.jsonl"]),
+        (CARD, {"path": "fr"}, ["fr/train.jsonl"]),
+        (b"", {}, ["en/train.jsonl", "fr/train.jsonl"]),
+    ],
+)
+def test_the_card_in_a_prefix_names_its_files_as_in_a_folder(s3, bucket, tmp_path, card, place, files):
+    access = Access(StorageSpec(uri="s3://runs/prefix", endpoint=s3), HubSpec())
+    bucket.put_object(Bucket="data-of-others", Key="set/README.md", Body=card)
+    for name in ("en/train", "en/test", "fr/train", "fr/test"):
+        bucket.put_object(Bucket="data-of-others", Key=f"set/{name}.jsonl", Body=b'{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    spec = FileSpec(uri="s3://data-of-others/set", **place)
+    assert [file.name for file in open_source(spec.uri, access, tmp_path / "downloads", lambda: None, spec).files] == files
+
+
+def test_what_the_card_in_a_prefix_does_not_name_is_refused_with_what_it_names(s3, bucket, tmp_path):
+    access = Access(StorageSpec(uri="s3://runs/prefix", endpoint=s3), HubSpec())
+    bucket.put_object(Bucket="data-of-others", Key="other/README.md", Body=CARD)
+    bucket.put_object(Bucket="data-of-others", Key="other/en/train.jsonl", Body=b"{}")
+    spec = FileSpec(uri="s3://data-of-others/other", split="train")
+    with pytest.raises(DataError, match="no split 'train'; its card names train_prefs, test_prefs"):
+        open_source(spec.uri, access, tmp_path / "downloads", lambda: None, spec)
+
+
+@pytest.mark.parametrize(("name", "told"), [("config.json", "is no JSON"), ("model.safetensors", "it is empty")])
+def test_a_model_with_an_empty_file_in_a_prefix_is_refused_by_name(s3, bucket, tmp_path, name, told):
+    for file in ("config.json", "tokenizer.json", "model.safetensors"):
+        content = b"" if file == name else b'{"model_type": "bert"}'
+        bucket.put_object(Bucket="data-of-others", Key=f"models/empty/{file}", Body=content)
+    access = Access(StorageSpec(uri="s3://runs/prefix", endpoint=s3), HubSpec())
+    with pytest.raises(SpecError, match=f"{name} of s3://data-of-others/models/empty .*{told}"):
+        check_base_model(RewardModelSpec(base="s3://data-of-others/models/empty"), access, tmp_path / "model").tensors()
 
 
 def test_a_model_is_read_from_a_prefix(s3, bucket, tmp_path):
