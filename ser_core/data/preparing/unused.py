@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ser_core.data.preparing.text import normal_form, shown
+from ser_core.data.reading.dialogues import messages_in
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs
 from ser_core.data.reading.layouts.layout import Layout
@@ -13,9 +14,15 @@ from ser_core.errors import DataError
 
 QUESTIONS = ("question", "instruction", "input", "query", "system", "system_prompt", "history", "context", "post", "article")
 """Columns of this name hold a part of what the answers answer."""
-SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen-rating", "rejected-rating"))
+DIALOGUES = ("messages", "conversations", "conversation")
+"""Columns that may hold the dialogue before the answers."""
+SCORES = tuple(
+    (form.format(side="chosen", word=word), form.format(side="rejected", word=word))
+    for word in ("score", "rating", "reward")
+    for form in ("{side}_{word}", "{side}-{word}", "{word}_{side}", "{word}-{side}")
+)
 """Columns that say how good the two answers are, as public sets name them."""
-LOOKED_AT = frozenset({*QUESTIONS, *(name for names in SCORES for name in names)})
+LOOKED_AT = frozenset({*QUESTIONS, *DIALOGUES, *(name for names in SCORES for name in names)})
 
 
 def refuse_unused_questions(rows: Sequence[Row], layout: Layout, field: str) -> None:
@@ -38,6 +45,26 @@ def refuse_unused_questions(rows: Sequence[Row], layout: Layout, field: str) -> 
                     reason="UnusedColumn",
                     hint=f"say which columns count: {_columns(column, layout, field, row.fields)}",
                 )
+        _refuse_unused_dialogue(row, layout, field)
+
+
+def _refuse_unused_dialogue(row: Row, layout: Layout, field: str) -> None:
+    """Refuse answers that hold no prompt, beside a dialogue that does."""
+    column = next((name for name in DIALOGUES if name not in layout.used and messages_in(row.fields.get(name)) is not None), None)
+    if column is None or layout.form is not Form.IMPLICIT or not layout.names or _makes_pairs(row, layout):
+        return
+    raise DataError(
+        f"{row.file}, line {row.line}: the column {column!r} is not used, and chosen and rejected hold no prompt",
+        reason="UnusedColumn",
+        hint=f"say which columns count: {_columns(column, layout, field, row.fields)}",
+    )
+
+
+def _makes_pairs(row: Row, layout: Layout) -> bool:
+    try:
+        return bool(read_pairs(row.fields, layout))
+    except RowError:
+        return False
 
 
 def _stands_in_a_prompt(text: str, row: Row, layout: Layout) -> bool:

@@ -52,7 +52,7 @@ def refuse_many_parts(text: str, start: int = 0) -> None:
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise RowError("NotAnObject", f"{type(value).__name__} instead of an object with named fields")
+        raise RowError("NotAnObject", f"{'null' if value is None else type(value).__name__} instead of an object with named fields")
     return value
 
 

@@ -99,6 +99,8 @@ def _hint(present: set[str], field: str) -> str:
         return "of Open Assistant's data, name the file of trees (oasst_ready.trees.jsonl.gz)"
     if {"prompt", "response", "helpfulness"} <= present:
         return "of HelpSteer2, name the file preference/preference.jsonl.gz"
+    if {"prompt", "completion", "label"} <= present:
+        return "of rows with one rated answer each (KTO), write pairs: of each prompt a good answer as chosen and a bad one as rejected"
     guess = guessed(present)
     say = f"say which column holds what in {field}.columns" if guess is None else f"write {columns_line(field, guess)}, if they hold that"
     return f"{say}; or rename columns to one of: {ACCEPTED}"

@@ -23,7 +23,7 @@ _PAIRS = (
 
 def guessed(present: Collection[str]) -> dict[str, str] | None:
     """Keys of ``columns`` for columns whose names sound like a pair; None where they do not."""
-    own = {name.lower().replace("-", "_").replace(" ", "_"): name for name in sorted(present, reverse=True)}
+    own = {name.strip().lower().replace("-", "_").replace(" ", "_"): name for name in sorted(present, reverse=True)}
     found = {key: own[name] for key, names in _MEANT.items() if (name := next((name for name in names if name in own), None))}
     pair = next((keys for keys in _PAIRS if set(keys) <= found.keys()), None)
     return None if pair is None else {key: found[key] for key in pair}

@@ -211,6 +211,9 @@ KNOWN = (
         _distilabel,
         frozenset({"system"}),
     ),
+    _renaming(
+        "OpenAI's preference pairs", Form.EXPLICIT, {"prompt": "input", "chosen": "preferred_output", "rejected": "non_preferred_output"}
+    ),
     _instead_of_prompt("input", "input pairs"),
     _instead_of_prompt("instruction", "instruction pairs"),
     Layout("ShareGPT", frozenset({"conversations", "chosen", "rejected"}), Form.EXPLICIT, _sharegpt),

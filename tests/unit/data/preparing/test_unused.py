@@ -20,6 +20,29 @@ def test_a_column_that_looks_like_the_question_stops_the_run_and_the_hint_helps(
     assert prepare(rows, columns={"prompt": "query", "chosen": "chosen", "rejected": "rejected"}).metrics.rows == 40
 
 
+@pytest.mark.parametrize(
+    "answer", [lambda text: {"role": "assistant", "content": text}, lambda text: [{"role": "assistant", "content": text}]]
+)
+def test_a_dialogue_beside_answers_without_a_prompt_stops_the_run_and_the_hint_helps(refusal, prepare, good, answer):
+    rows = [
+        {"messages": [{"role": "user", "content": row["prompt"]}], "chosen": answer(row["chosen"]), "rejected": answer(row["rejected"])}
+        for row in good(40)
+    ]
+    error = refusal(rows)
+    assert (error.reason, "the column 'messages' is not used" in error.message) == ("UnusedColumn", True)
+    columns = {"prompt": "messages", "chosen": "chosen", "rejected": "rejected"}
+    assert "data.source.columns: {prompt: messages, chosen: chosen, rejected: rejected}" in error.hint
+    assert prepare(rows, columns=columns).metrics.dropped == {}
+
+
+def test_a_dialogue_that_the_answers_repeat_is_no_reason(prepare, good):
+    def whole(row, side):
+        return [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row[side]}]
+
+    rows = [{"messages": whole(row, "chosen"), "chosen": whole(row, "chosen"), "rejected": whole(row, "rejected")} for row in good(40)]
+    assert prepare(rows).metrics.dropped == {}
+
+
 @pytest.mark.parametrize("text", ["", None, "  "])
 def test_an_empty_column_is_no_reason(prepare, good, text):
     assert prepare([{**row, "context": text} for row in good(40)]).metrics.rows == 40
@@ -87,8 +110,11 @@ def test_a_tie_of_the_pool_is_a_pair_without_a_label(prepare_three, good):
 
 
 @pytest.mark.parametrize("scores", [(2.0, 7.5), ("2.0", "7.5")])
-def test_scores_that_contradict_the_columns_are_told(prepare, good, scores):
-    rows = [{**row, "score_chosen": scores[0], "score_rejected": scores[1]} for row in good(40)]
+@pytest.mark.parametrize(
+    "names", [("score_chosen", "score_rejected"), ("chosen-rating", "rejected-rating"), ("chosen_reward", "rejected_reward")]
+)
+def test_scores_that_contradict_the_columns_are_told(prepare, good, scores, names):
+    rows = [{**row, **dict(zip(names, scores, strict=True))} for row in good(40)]
     warnings = prepare(rows).metrics.warnings
     assert any("the rejected answer has the higher score in 40 of 40 rows" in warning for warning in warnings)
 

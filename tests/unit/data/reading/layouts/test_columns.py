@@ -95,6 +95,7 @@ def test_columns_that_make_no_pair_are_refused(columns, reason):
             "{prompt: Query, response_1: Response A, response_2: Response B, ",
         ),
         (("good", "bad"), "{chosen: good, rejected: bad}"),
+        (("Prompt ", "Chosen", "Rejected"), '{prompt: "Prompt ", chosen: Chosen, rejected: Rejected}'),
         (("text", "stars"), None),
     ],
 )
@@ -170,3 +171,9 @@ def test_several_splits_of_training_are_told(write, access, tmp_path):
         write(b"{}", name)
     remarks = open_source(f"file://{tmp_path}/in", access, tmp_path / "d", lambda: None).remarks
     assert ["train_prefs, train_sft are read" in remark for remark in remarks] == [True]
+
+
+def test_answers_that_are_rated_one_by_one_are_told_to_be_paired():
+    with pytest.raises(DataError) as caught:
+        find_layout(("prompt", "completion", "label"), "kto.jsonl", None, labels_needed=True)
+    assert "write pairs" in caught.value.hint

@@ -191,6 +191,14 @@ SETS = {
         tree(reply("the floor", rank=1), reply("the sky", rank=0, replies=[reply("Why?", "prompter", 0, [reply("so", rank=None)])])),
         [FIRST],
     ),
+    "preferred_output of OpenAI": (
+        {
+            "input": {"messages": [USER], "tools": [], "parallel_tool_calls": True},
+            "preferred_output": [SKY],
+            "non_preferred_output": [FLOOR],
+        },
+        [FIRST],
+    ),
     "ShareGPT": (
         {
             "conversations": [{"from": "human", "value": "What is up?"}],
