@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from ser_core.api.endpoints import server
-from ser_core.data.reading.hub.places import Place, goes_through_a_proxy, may_lead, place_of, place_of_host, place_of_name
+from ser_core.data.reading.hub.places import Place, may_lead, place_of, place_of_host, place_of_name
 from ser_core.data.reading.hub.watch import PATIENCE, Flow, Patience, watched
 
 T = TypeVar("T")
@@ -180,15 +180,22 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _place(url: str) -> Place:
-    parts = urlsplit(url)
-    return (place_of_name if goes_through_a_proxy(parts) else place_of_host)(parts.hostname or "")
+    return (place_of_name if _goes_through_a_proxy(url) else place_of_host)(urlsplit(url).hostname or "")
 
 
 def _place_of_peer(url: str, response: Any) -> Place:
     """Where the answer has come from: a name may mean another address by then."""
     stream = response.extensions.get("network_stream")
-    peer = None if stream is None or goes_through_a_proxy(urlsplit(url)) else stream.get_extra_info("server_addr")
+    peer = None if stream is None or _goes_through_a_proxy(url) else stream.get_extra_info("server_addr")
     return Place.INTERNET if not peer else place_of(str(peer[0]))
+
+
+def _goes_through_a_proxy(url: str) -> bool:
+    """Whether the client sends a request for ``url`` to a proxy. It is asked itself, since no two programs read `NO_PROXY` alike."""
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+    client: Any = get_session()
+    return client._transport_for_url(client.build_request("GET", url).url) is not client._transport
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -3,8 +3,6 @@
 import ipaddress
 import socket
 from enum import IntEnum
-from urllib.parse import SplitResult
-from urllib.request import getproxies, proxy_bypass
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -67,10 +65,3 @@ def place_of_name(host: str) -> Place:
         return place_of(host)
     except ValueError:
         return Place.LOOPBACK if host == "localhost" or host.endswith(".localhost") else Place.INTERNET
-
-
-def goes_through_a_proxy(url: SplitResult) -> bool:
-    """Whether the environment names a proxy for ``url`` (`HTTPS_PROXY`, `NO_PROXY`)."""
-    proxies = getproxies()
-    named = proxies.get(url.scheme) or proxies.get("all")
-    return bool(named) and not proxy_bypass(url.hostname or "")
