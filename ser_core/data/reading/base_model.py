@@ -36,6 +36,8 @@ SETTINGS = (
     "added_tokens.json",
     "chat_template.jinja",
 )
+_MOST_BYTES = 64 << 20
+"""Of a file that is no weights. The largest are tokenizers of 35 MB; read as JSON, twenty times its size may be needed."""
 _SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")
 """Numbers of config.json of which transformers finds only while it computes that they make no sense. Some families have lists."""
 _PACKED = ("F8_", "F6_", "F4")
@@ -143,6 +145,8 @@ def _check_files(base: str, revision: str | None, access: Access, folder: Path) 
     if "config.json" not in names:
         raise _unrecognised("ModelNotFound", names, base)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (*settings_files(names), *tokenizer_files(names, base), *(names & {INDEX})):
+        refuse_large(name, location.sizes[name], base)
     config = _read_json(location, "config.json", folder)
     refuse_remote_code(config, "config.json")
     if "tokenizer_config.json" in names:
@@ -265,13 +269,22 @@ def check_max_length(config: Mapping[str, Any], max_length: int, field: str) -> 
 
 def _read_json(location: Location, name: str, folder: Path) -> dict[str, Any]:
     refuse_pointer(location, name)
+    path = location.fetch(name, folder)
+    refuse_large(name, path.stat().st_size, location.pinned)
     try:
-        content = json.loads(location.fetch(name, folder).read_bytes())
+        content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise _refused("BadModelConfig", f"{name} of {location.pinned} is no JSON: {error}", "copy the model again") from error
     if not isinstance(content, dict):
         raise _refused("BadModelConfig", f"{name} of {location.pinned} is no JSON object", "copy the model again")
     return content
+
+
+def refuse_large(name: str, size: int | None, base: str) -> None:
+    """Raise `SpecError` ``BadModelConfig`` when a file that is no weights has more bytes than any model needs. None: it is not told."""
+    if size is not None and size > _MOST_BYTES:
+        told = f"{name} of {base} has {size / 1e6:,.0f} MB, and more than {_MOST_BYTES / 1e6:,.0f} are not read"
+        raise _refused("BadModelConfig", told, "name another model: the file is damaged, or made to do harm")
 
 
 def refuse_pointer(location: Location, name: str) -> None:

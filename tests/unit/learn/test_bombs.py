@@ -1,5 +1,6 @@
 """A model's settings of a few bytes that would take all time or memory are refused within limits, in a process of their own."""
 
+import itertools
 import json
 import os
 import shutil
@@ -26,11 +27,12 @@ def test_work_that_ends_exceeds_nothing_whatever_its_end():
     assert exceeded(lambda: 1 // 0, seconds=60, gigabytes=8) == ""
 
 
-def test_work_that_takes_too_much_is_ended():
-    def for_ever():
-        while True:
-            pass
+def for_ever():
+    while True:
+        pass
 
+
+def test_work_that_takes_too_much_is_ended():
     assert exceeded(for_ever, seconds=1, gigabytes=8) == "more than 1 s of processor time"
     assert exceeded(lambda: bytearray(3 * 10**9), seconds=60, gigabytes=1) == "more than 1 GB of memory"
 
@@ -40,8 +42,21 @@ def test_work_that_the_kernel_kills_took_more_memory_than_there_is():
 
 
 def test_work_that_stands_still_is_ended_and_tells_nothing(monkeypatch):
-    monkeypatch.setattr(bounded, "_WALL", 0)
+    monkeypatch.setattr(bounded, "_STILL_SECONDS", 0)
     assert exceeded(signal.pause, seconds=60, gigabytes=8) == ""
+
+
+def test_work_that_computes_is_waited_for_however_slow_the_machine(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(bounded, "_STILL_SECONDS", 0)
+    monkeypatch.setattr(bounded, "_processor_time", lambda _: next(ticks))
+    assert exceeded(for_ever, seconds=1, gigabytes=8) == "more than 1 s of processor time"
+
+
+def test_the_processor_time_of_a_process_is_what_the_system_says():
+    before = sum(os.times()[:2])
+    taken = bounded._processor_time(os.getpid()) / os.sysconf("SC_CLK_TCK")
+    assert before <= taken + 0.1 <= sum(os.times()[:2]) + 0.2
 
 
 def change(folder, name, **values):
@@ -54,9 +69,16 @@ def growing(times):
     return lambda folder: change(folder, "tokenizer.json", normalizer={"type": "Sequence", "normalizers": [step] * times})
 
 
+def with_tokens(number):
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    tokens = [{"id": 2 + token, "content": f"<{token}>", "special": True, **flags} for token in range(number)]
+    return lambda folder: change(folder, "tokenizer.json", added_tokens=tokens)
+
+
 BOMBS = {
     "a letter becomes a terabyte": (growing(12), 120, 0.25, "to read a few lines of text takes more than 0.25 GB of memory"),
     "a letter becomes a page": (growing(3), 120, 8, r"makes 1\d\d,\d\d\d tokens of a line of text"),
+    "a hundred thousand added tokens": (with_tokens(100_000), 120, 0.1, "to read a few lines of text takes more than 0.1 GB of memory"),
     "a million million layers": (lambda folder: change(folder, "config.json", num_hidden_layers=10**9), 3, 8, "more than 3 s of processor"),
 }
 
