@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ser_core.data.preparing.text import normal_form, shown
-from ser_core.data.reading.dialogues import messages_in
+from ser_core.data.reading.dialogues import is_transcript, messages_in
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs
 from ser_core.data.reading.layouts.layout import Layout
@@ -14,6 +14,8 @@ from ser_core.errors import DataError
 
 QUESTIONS = ("question", "instruction", "input", "query", "system", "system_prompt", "history", "context", "post", "article")
 """Columns of this name hold a part of what the answers answer."""
+MAYBE_QUESTIONS = ("problem", "task", "title", "body", "user", "human", "request", "message", "text", "q")
+"""The same, if several words stand there and the prompt is only what both answers begin with."""
 DIALOGUES = ("messages", "conversations", "conversation")
 """Columns that may hold the dialogue before the answers."""
 SCORES = tuple(
@@ -22,7 +24,8 @@ SCORES = tuple(
     for form in ("{side}_{word}", "{side}-{word}", "{word}_{side}", "{word}-{side}")
 )
 """Columns that say how good the two answers are, as public sets name them."""
-LOOKED_AT = frozenset({*QUESTIONS, *DIALOGUES, *(name for names in SCORES for name in names)})
+_NAMES = (*QUESTIONS, *MAYBE_QUESTIONS)
+LOOKED_AT = frozenset({*_NAMES, *map(str.capitalize, _NAMES), *DIALOGUES, *(name for names in SCORES for name in names)})
 
 
 def refuse_unused_questions(rows: Sequence[Row], layout: Layout, field: str) -> None:
@@ -37,15 +40,27 @@ def refuse_unused_questions(rows: Sequence[Row], layout: Layout, field: str) -> 
         DataError: ``UnusedColumn``, with the line to write.
     """
     for row in rows:
-        for column in QUESTIONS:
-            text = row.fields.get(column) if column not in layout.used else None
-            if isinstance(text, str) and text.strip() and not _stands_in_a_prompt(normal_form(text), row, layout):
+        for column, text in row.fields.items():
+            if (
+                column not in layout.used
+                and _looks_like_a_question(column, text, row, layout)
+                and not _stands_in_a_prompt(normal_form(text), row, layout)
+            ):
                 raise DataError(
                     f"{row.file}, line {row.line}: the column {column!r} is not used, and {shown(text)} does not stand in the prompt",
                     reason="UnusedColumn",
                     hint=f"say which columns count: {_columns(column, layout, field, row.fields)}",
                 )
         _refuse_unused_dialogue(row, layout, field)
+
+
+def _looks_like_a_question(column: str, text: Any, row: Row, layout: Layout) -> bool:
+    name = column.strip().lower()
+    if not isinstance(text, str) or not text.strip():
+        return False
+    chosen = row.fields.get("chosen")
+    guessed = layout.form is Form.IMPLICIT and isinstance(chosen, str) and not is_transcript(chosen)
+    return name in QUESTIONS or (guessed and name in MAYBE_QUESTIONS and " " in text.strip())
 
 
 def _refuse_unused_dialogue(row: Row, layout: Layout, field: str) -> None:

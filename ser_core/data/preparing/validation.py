@@ -20,6 +20,7 @@ _REPAIRS = {
     "BadLabel": "write the labels that are expected, such as 1, 2 or tie in better; or name the column of the better answers and that of "
     "the worse ones as chosen and rejected in {part}.columns",
     "MalformedJson": "write one JSON object on each line (.jsonl), or one list of them (.json)",
+    "PromptMismatch": "name the column with the prompts in {part}.columns, as prompt, if there is one; else repair the rows",
     "NoPrompt": "name the column with the prompts in {part}.columns, as prompt",
 }
 """What to do about the rows that are dropped for a reason, where it is more than to repair them."""

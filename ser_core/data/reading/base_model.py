@@ -200,7 +200,9 @@ def _shards(names: Collection[str], index: Mapping[str, Any], base: str) -> list
             "convert the model: save_pretrained of transformers writes safetensors with an index of their own",
         )
     if missing := [name for name in shards if name not in names]:
-        raise _refused("MissingShard", f"{base}: {INDEX} names {', '.join(missing[:3])}, which is not there", "copy the model again")
+        stray = ", or remove the index, if all weights stand in " + WEIGHTS if WEIGHTS in names else ""
+        told = f"{base}: {INDEX} names {', '.join(missing[:3])}, which is not there"
+        raise _refused("MissingShard", told, f"copy the model again{stray}")
     return shards
 
 

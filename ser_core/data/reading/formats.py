@@ -11,6 +11,7 @@ Texts may be strings, lists of ``{role, content}`` messages (both as TRL defines
 transcripts. Optional columns: ``source``, and ``id`` for a row's own name.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -38,8 +39,8 @@ from ser_core.data.reading.rows import RowError
 
 TIE = "tie"
 """The label of two answers of which none is better."""
-LABELS: Mapping[Any, int] = {1: 1, 2: 2, "1": 1, "2": 2, "1.0": 1, "2.0": 2, TIE: 0, "tie (bothbad)": 0, "both_bad": 0}
-"""Their meaning; texts without letter case and white space at both ends. The last two are the arena's."""
+LABELS: Mapping[Any, int] = {1: 1, 2: 2, TIE: 0, "tie (bothbad)": 0, "both_bad": 0}
+"""Their meaning; words without letter case and white space at both ends. The last two are the arena's."""
 _LETTER = re.compile(r"(?:(?:model|response|answer|assistant)[ _]?)?([ab])")
 """A label that is one, such as the arena's ``model_a``."""
 ACCEPTED = "prompt, chosen, rejected; chosen, rejected; prompt, answer_1, answer_2, better; for unlabeled also prompt, answer_1, answer_2"
@@ -203,6 +204,8 @@ def _meaning(label: str, answers: Sequence[str]) -> int | None:
         return answers.index(text) + 1
     letter = _LETTER.fullmatch(text)
     if letter is None:
+        with contextlib.suppress(ValueError):
+            return LABELS.get(float(text))
         return LABELS.get(text)
     order = "".join(answer[-1:] for answer in answers)
     return (order if order in ("ab", "ba") else "ab").index(letter[1]) + 1

@@ -17,6 +17,8 @@ from ser_core.errors import DataError
 
 _OTHER_SPLITS = frozenset({"test", "tests", "validation", "valid", "val", "dev", "eval", "evaluation", "heldout", "holdout", "testing"})
 _SPLIT_NAME = re.compile(r"train(?:_[a-z]+)?(?=[-.])")
+_ENDING = re.compile(r"(?<=.)(?:sets?|data|splits?|pairs)$")
+"""Of words such as ``trainset`` and ``testdata``."""
 _TRAINING = frozenset({"train", "training"})
 
 
@@ -198,7 +200,7 @@ def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[s
 
 def _of_training(names: Sequence[str]) -> list[str]:
     """Names with a word of training; where there is none, all but those with a word of another split."""
-    words = {name: set(re.split(r"[^a-z]+", name.lower())) for name in names}
+    words = {name: {_ENDING.sub("", word) for word in re.split(r"[^a-z]+", name.lower())} for name in names}
     train = [name for name in names if words[name] & _TRAINING]
     return train or [name for name in names if not words[name] & _OTHER_SPLITS]
 

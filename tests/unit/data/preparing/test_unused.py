@@ -43,6 +43,23 @@ def test_a_dialogue_that_the_answers_repeat_is_no_reason(prepare, good):
     assert prepare(rows).metrics.dropped == {}
 
 
+@pytest.mark.parametrize("name", ["Question", "problem", "title", "Text"])
+def test_where_the_prompt_is_guessed_more_names_stop_the_run(refusal, good, name):
+    rows = [{name: row["query"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in without_prompt(good(40))]
+    assert f"data.source.columns: {{prompt: {name}, chosen: chosen, rejected: rejected}}" in refusal(rows).hint
+
+
+def test_a_word_or_a_column_beside_a_prompt_is_no_question(prepare, good):
+    assert prepare([{**row, "title": "Many words about it", "task": "helpful"} for row in good(40)]).metrics.dropped == {}
+    rows = [{"chosen": f"{row['prompt']} {row['chosen']}", "rejected": f"{row['prompt']} {row['rejected']}"} for row in good(40)]
+    assert prepare([{**row, "task": "helpful"} for row in rows]).metrics.dropped == {}
+
+
+def test_answers_without_a_common_beginning_are_told_to_name_the_prompts(refusal, good):
+    error = refusal([{"chosen": row["chosen"], "rejected": row["rejected"], "subject": row["prompt"]} for row in good(40)])
+    assert (error.reason, "data.source.columns, as prompt" in error.hint) == ("PromptMismatch", True)
+
+
 @pytest.mark.parametrize("text", ["", None, "  "])
 def test_an_empty_column_is_no_reason(prepare, good, text):
     assert prepare([{**row, "context": text} for row in good(40)]).metrics.rows == 40

@@ -101,6 +101,13 @@ def test_a_file_whose_size_nobody_has_told_is_looked_at_once_it_is_here(check, m
         check({**WHOLE, "config.json": {"id2label": dict.fromkeys(range(100))}})
 
 
+def test_a_stray_index_beside_whole_weights_may_be_removed(check):
+    index = {"weight_map": {"a": "gone.safetensors"}}
+    with pytest.raises(SpecError) as caught:
+        check({**WHOLE, "model.safetensors.index.json": index})
+    assert caught.value.hint == "copy the model again, or remove the index, if all weights stand in model.safetensors"
+
+
 def test_a_missing_folder_is_refused(access, tmp_path):
     with pytest.raises(SpecError) as caught:
         check_base_model(RewardModelSpec(base=f"file://{tmp_path}/nothing"), access, tmp_path / "copy")

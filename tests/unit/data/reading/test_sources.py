@@ -20,6 +20,9 @@ from ser_core.errors import DataError, SpecError
         (["part-1.jsonl", "part-2.csv", "README.md", "latest.json"], ["latest.json", "part-1.jsonl", "part-2.csv"]),
         (["one.jsonl", "test.jsonl"], ["one.jsonl"]),
         (["test.jsonl", "dev.jsonl"], []),
+        (["trainset.jsonl", "testset.jsonl"], ["trainset.jsonl"]),
+        (["TrainData/a.jsonl", "EvalSplit/a.jsonl", "dataset/b.jsonl"], ["TrainData/a.jsonl"]),
+        (["pairs.jsonl", "valset.jsonl", "dataset.jsonl"], ["dataset.jsonl", "pairs.jsonl"]),
     ],
 )
 def test_the_train_split_is_chosen_by_words_in_the_names(names, chosen):

@@ -22,6 +22,7 @@ LABELS = {
     "model_b": 2,
     "Response A": 1,
     " 2": 2,
+    "2.00": 2,
     "TIE": 0,
     "x": 1,
     "Y": 2,
