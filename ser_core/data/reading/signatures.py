@@ -1,5 +1,7 @@
 """Files that hold no rows as they are: known by their first bytes, each with its own remedy."""
 
+from codecs import getincrementaldecoder
+
 from ser_core.data.reading.columnar import COLUMNAR
 from ser_core.data.reading.rows import DataFile
 from ser_core.errors import DataError
@@ -11,6 +13,10 @@ _SIGNATURES = (
     (b"\xfd7zXZ\x00", "compressed with xz", "unpack it (xz --decompress), or compress it with gzip or zstd"),
     (b"BZh", "compressed with bzip2", "unpack it (bzip2 --decompress), or compress it with gzip or zstd"),
     (b"\x04\x22\x4d\x18", "compressed with lz4", "unpack it (lz4 --decompress), or compress it with gzip or zstd"),
+    (b"\x5d\x00\x00", "compressed with lzma", "unpack it (xz --format=lzma --decompress), or compress it with gzip or zstd"),
+    (b"\x1f\x9d", "compressed with compress", "unpack it (gzip --decompress), or compress it with gzip or zstd"),
+    (b"x\x9c", "compressed with zlib", "unpack it (zlib-flate -uncompress), or compress it with gzip or zstd"),
+    (b"\xff\x06\x00\x00sNaPpY", "compressed with snappy", "unpack it, or compress it with gzip or zstd"),
     (b"7z\xbc\xaf", "a 7z archive", _UNPACK),
     (b"Rar!", "a RAR archive", _UNPACK),
     (b"PK\x03\x04", "a zip archive, such as .zip and .xlsx", "unpack it and name what is inside; write a spreadsheet as .csv or .parquet"),
@@ -32,6 +38,9 @@ _SKIPPABLE = tuple(bytes((number, 0x2A, 0x4D, 0x18)) for number in range(0x50, 0
 _TAR_AT, _TAR = 257, b"ustar"
 _FEW = 16
 """A text has fewer bytes of 0 than one of so many."""
+_CONTROL = bytes(number for number in range(1, 32) if number not in b"\t\n\v\f\r\x1b")
+_FEW_CONTROL = 32
+"""A text in another encoding has fewer other control characters; of bytes by chance one of ten is."""
 HEAD = 512
 """Bytes by which a file is known."""
 
@@ -57,10 +66,25 @@ def refuse_inside(file: DataFile, start: bytes) -> None:
         raise _refused(file, "compressed twice", "unpack it once")
     if start.startswith(tuple(COLUMNAR)):
         raise _refused(file, "a compressed parquet or Arrow file", "unpack it: these are compressed inside already")
-    if start.count(0) * _FEW > len(start) and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return  # what its decoding refuses as UTF-16
+    if start.count(0) * _FEW > len(start):
         raise _refused(
             file, "no text, since it holds many bytes of 0", "write it as .jsonl in UTF-8; of UTF-16: iconv -f UTF-16LE -t UTF-8"
         )
+    if not _is_utf8(start) and (len(start) - len(start.translate(None, _CONTROL))) * _FEW_CONTROL > len(start):
+        raise _refused(
+            file, "no text, since it holds many control characters", f"unpack or decrypt it, if it is packed or encrypted; else {_CONVERT}"
+        )
+
+
+def _is_utf8(start: bytes) -> bool:
+    """Whether bytes are UTF-8, but for a character that is cut off at their end."""
+    try:
+        getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _refuse(file: DataFile, start: bytes) -> None:

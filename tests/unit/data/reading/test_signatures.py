@@ -5,7 +5,9 @@ import gzip
 import io
 import lzma
 import pickle
+import random
 import tarfile
+import zlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +36,9 @@ def parquet():
     [
         (lzma.compress(LINE), "compressed with xz", "xz --decompress"),
         (bz2.compress(LINE), "compressed with bzip2", "bzip2"),
+        (lzma.compress(LINE, format=lzma.FORMAT_ALONE), "compressed with lzma", "xz --format=lzma"),
+        (zlib.compress(LINE), "compressed with zlib", "zlib-flate"),
+        (random.Random(1).randbytes(400), "many control characters", "unpack or decrypt"),
         (b"PK\x03\x04rest", "a zip archive", "unpack"),
         (b"\x50\x2a\x4d\x18\x04\0\0\0more", "compressed with pzstd", "zstd"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a Git LFS pointer", "git lfs pull"),
@@ -48,7 +53,22 @@ def parquet():
         (LINE.replace(b"\n", b"\r") * 3, "lines end at CR alone", "tr '\\r' '\\n'"),
     ],
     ids=[
-        *("xz", "bzip2", "zip", "pzstd", "Git LFS pointer", "pickle", "web page", "tar", "tar.gz", "gzip in gzip", "zip in gzip"),
+        *(
+            "xz",
+            "bzip2",
+            "lzma",
+            "zlib",
+            "brotli or another without a signature",
+            "zip",
+            "pzstd",
+            "Git LFS pointer",
+            "pickle",
+            "web page",
+            "tar",
+            "tar.gz",
+            "gzip in gzip",
+            "zip in gzip",
+        ),
         *("parquet in gzip", "UTF-16 without a mark", "lines of CR"),
     ],
 )
@@ -66,3 +86,8 @@ def test_a_table_without_commas_is_told_so(refusal, name, mark):
 
 def test_the_accepted_forms_are_all_told(refusal):
     assert "accepted: .jsonl, .json and .csv, also as .gz or .zst, .parquet and .arrow" in refusal(b"words\n", "pairs").hint
+
+
+def test_a_text_with_some_control_characters_is_text(prepare, good):
+    lines = [f"{row['prompt']} \x07\x0c,{row['chosen']},{row['rejected']}\n" for row in good(40)]
+    assert prepare("".join(["prompt,chosen,rejected\n", *lines]).encode(), "pairs.csv").metrics.dropped == {}
