@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import yaml
 
+from benchmarks.science.averaged import average
 from benchmarks.science.cells import Cell, document
 from benchmarks.science.filters import at_random, evaluated, oracle, precision_by_band, trained_on, truth_of
 from benchmarks.science.rows import Result
@@ -72,7 +73,18 @@ class Arms:
         yield self._stored("lowestLoss", min(models, key=lambda model: model.metrics.dev.log_loss))
         for name, control in self._ledger.controls.items():
             yield self._stored(name, control)
+        yield self._averaged(best)
         yield from self._filters(base)
+
+    def _averaged(self, best: Trained) -> Result:
+        with tempfile.TemporaryDirectory(dir=self._folder) as place:
+            names = [name for name in best.manifest.outputs if name.startswith("folds/")]
+            fetch_outputs(self._store, best.manifest, names, Path(place))
+            folder = average(sorted((Path(place) / "folds").iterdir()), Path(place) / "averaged")
+            spec = self._ledger.run.spec
+            model = load(folder, Precision("cpu"), max_length=spec.reward_model.max_length, frozen=True)
+            scores = evaluated(model, self._heldout, spec.training.tokens_per_batch)
+            return self._result("averaged", scores, elsewhere=self._elsewhere(model))
 
     def _filters(self, base: Path) -> Iterator[Result]:
         spec = self._ledger.run.spec

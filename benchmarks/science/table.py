@@ -9,7 +9,20 @@ from benchmarks.science.sets import SETS
 from ser_core.sweep.comparison import compare_arms
 from ser_core.sweep.results import ArmResult, RunResult
 
-ORDER = ("seed", "seedOnly", "paper", "reference", "pseudoLabelOnce", "random", "loopOne", "lowestLoss", "calibrated", "oracle", "full")
+ORDER = (
+    "seed",
+    "seedOnly",
+    "paper",
+    "reference",
+    "pseudoLabelOnce",
+    "random",
+    "loopOne",
+    "lowestLoss",
+    "averaged",
+    "calibrated",
+    "oracle",
+    "full",
+)
 COLUMNS = ("arm", "splits", "held-out accuracy", "log loss", "kept", "right", "longer answer", "elsewhere", "calibrated minus it")
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 

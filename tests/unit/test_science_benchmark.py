@@ -4,7 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from benchmarks.science.averaged import average
 from benchmarks.science.cells import Cell, cells, document
 from benchmarks.science.filters import at_random, oracle, precision_by_band
 from benchmarks.science.rows import Result, append_results, read_results
@@ -42,6 +45,14 @@ def test_self_labels_are_counted_in_bands_of_confidence():
     agrees = [one.better == TRUTH[one.id] for one in DECISIONS]
     told = [replace(one, agrees=right) for one, right in zip(DECISIONS, agrees, strict=True)]
     assert precision_by_band(told) == [None, 0.0, 1.0, 1.0, 0.0]
+
+
+def test_adapters_are_averaged_number_by_number(tmp_path):
+    for name, value in (("a", 1.0), ("b", 3.0)):
+        (tmp_path / name).mkdir()
+        save_file({"head": torch.full((2,), value)}, tmp_path / name / "adapter_model.safetensors")
+    made = average([tmp_path / "a", tmp_path / "b"], tmp_path / "mean")
+    assert load_file(made / "adapter_model.safetensors")["head"].tolist() == [2.0, 2.0]
 
 
 def test_every_cell_is_a_valid_run(tmp_path):
