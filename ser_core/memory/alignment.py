@@ -27,6 +27,8 @@ IN_PIECES = Sharding(1, recompute=True, pieces=True)
 """Adapters whole, what lies below them always in pieces. Generation, too, makes one layer whole after the other, for each token."""
 ROWS_TOGETHER = 64
 """Answers that transformers generates together."""
+ROWS_IN_PIECES = 16
+"""The same with a policy in pieces: what it is cut for is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
     alone = amounts({"weights": state_bytes(policy, replace(sharding, stage=min(2, sharding.stage)), processes).parts["weights"]})
     answers = -(-alignment.answers // processes)
     # A step; an evaluation, without the critic.
-    for weights, rows in ((held, min(ROWS_TOGETHER, answers)), (frozen + alone, ROWS_TOGETHER)):
+    most_rows = ROWS_IN_PIECES if sharding.pieces else ROWS_TOGETHER
+    for weights, rows in ((held, min(most_rows, answers)), (frozen + alone, most_rows)):
         yield weights + _generation(alignment, sharding, rows=rows)
         yield weights + _scoring(alignment, sharding)
         yield weights + _forward(alignment, sharding)
@@ -99,6 +102,8 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
         exchanged = NUMBER * one.bucket if processes > 1 and not sharding.stage else 0
         yield kept + amounts({"gradients": NUMBER * one.trainable / processes if sharding.stage else 0, "buckets": exchanged})
     if sharding.pieces:
+        tables = [_table(policy), NUMBER * alignment.scorer.embeddings]
+        yield kept + amounts({"gathered embeddings": max(tables)})
         return
     # Before the first step the critic is whole beside the policy, which has no moments yet; at the end the policy is whole alone.
     yield frozen + whole_again(policy, sharding.stage, processes)
@@ -116,6 +121,11 @@ def _scorer_kept(alignment: Alignment, sharding: Sharding, processes: int) -> fl
 
 def _whole_scorer(alignment: Alignment) -> float:
     return frozen_bytes(alignment.scorer, half=alignment.scored.half)
+
+
+def _table(training: Training) -> float:
+    """Bytes of the embeddings, if these are cut."""
+    return 0 if training.logits and not training.shape.output else NUMBER * training.shape.embeddings
 
 
 def _scoring(alignment: Alignment, sharding: Sharding) -> Amounts:
@@ -139,16 +149,18 @@ def _generation(alignment: Alignment, sharding: Sharding, *, rows: int) -> Amoun
     copy = frozen_bytes(shape, half=half, output=shape.output) + NUMBER * (policy.trainable if policy.frozen else 0)
     prompts = MicroBatch(rows * alignment.prompt_tokens, alignment.prompt_tokens, half)
     tokens = rows * (alignment.prompt_tokens + alignment.answer_tokens)
-    return amounts(
+    kept = amounts(
         {
             "whole copy of the policy": copy if sharding.stage == 3 else 0,
-            "gathered layers": gathered_bytes(policy, sharding) if sharding.pieces else 0,
             "casted copies": 0 if sharding.stage == 3 else _cached_casts(policy),
             "keys and values": 2 * tokens * shape.layers * shape.keys * (HALF if half else NUMBER),
-            "activations": forward_bytes(shape, prompts),
-            "logits": 3 * NUMBER * rows * shape.vocabulary,
         }
     )
+    computed = {"activations": forward_bytes(shape, prompts), "logits": 3 * NUMBER * rows * shape.vocabulary}
+    if not sharding.pieces:
+        return kept + amounts(computed)
+    layers = amounts({"gathered layers": gathered_bytes(policy, sharding), **computed})
+    return kept + most((layers, amounts({"gathered embeddings": _table(policy)})))
 
 
 def _forward(alignment: Alignment, sharding: Sharding) -> Amounts:

@@ -1,7 +1,7 @@
 """Bytes of a network that only scores: its matrices are kept as they are multiplied."""
 
 from ser_core.memory.activations import MicroBatch, forward_bytes
-from ser_core.memory.amounts import Amounts, amounts
+from ser_core.memory.amounts import Amounts, amounts, most
 from ser_core.memory.shape import ModelShape
 from ser_core.memory.training import HALF, NUMBER
 
@@ -18,14 +18,14 @@ def scoring_bytes(shape: ModelShape, batch: MicroBatch, pieces: int) -> Amounts:
     Args:
         shape: Of the model.
         batch: The largest.
-        pieces: Into how many its layers are cut; each is whole while it computes. 1: all are whole.
+        pieces: Into how many layers and embeddings are cut; each is whole while it computes. 1: all are whole.
     """
     number = HALF if batch.half else NUMBER
-    cut = number * shape.matrices if pieces > 1 else 0
-    return amounts(
-        {
-            "weights": frozen_bytes(shape, half=batch.half) - cut + cut / pieces,
-            "gathered layers": number * shape.layer if cut else 0,
-            "activations": forward_bytes(shape, batch),
-        }
+    weights, computing = frozen_bytes(shape, half=batch.half), amounts({"activations": forward_bytes(shape, batch)})
+    if pieces == 1:
+        return amounts({"weights": weights}) + computing
+    cut = number * shape.matrices + NUMBER * shape.embeddings
+    whole = most(
+        (amounts({"gathered embeddings": NUMBER * shape.embeddings}), amounts({"gathered layers": number * shape.layer}) + computing)
     )
+    return amounts({"weights": weights - cut + cut / pieces}) + whole

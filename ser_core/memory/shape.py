@@ -53,6 +53,11 @@ class ModelShape:
     reworks_logits: bool = False
     """Whether a language model changes what its output layer computes, so that it cannot compute a few tokens at a time."""
 
+    @property
+    def embeddings(self) -> int:
+        """Numbers in the table of embeddings."""
+        return min(self.vocabulary * self.hidden, self.weights - self.matrices)
+
 
 def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
     """The sizes of a model.

@@ -66,8 +66,9 @@ class Training:
 
     @property
     def cut_bytes(self) -> int:
-        """Of them, those of the layers' matrices."""
-        return (HALF if self.narrow else NUMBER) * min(self.shape.matrices, self.frozen)
+        """Of them, those of the layers' matrices, and of the embeddings where no output layer shares them."""
+        embeddings = 0 if self.logits and not self.shape.output else NUMBER * self.shape.embeddings
+        return (HALF if self.narrow else NUMBER) * self.shape.matrices + embeddings if self.frozen else 0
 
     @property
     def bucket(self) -> int:
@@ -193,14 +194,12 @@ def closing(training: Training, sharding: Sharding, processes: int) -> Amounts:
     """After a training in several processes: what DeepSpeed holds of the weights, and what takes their place."""
     if not sharding.pieces:
         return whole_again(training, sharding.stage, processes)
-    trained, cut = NUMBER * training.trainable, training.cut_bytes
-    return amounts(
-        {
-            "weights": trained + training.frozen_bytes - cut + cut / processes,
-            "pieces of the weights": (trained + training.frozen_bytes) / processes,
-            "gathered layers": NUMBER * min(training.shape.vocabulary * training.shape.hidden, training.frozen),
-        }
-    )
+    trained, cut, shape = NUMBER * training.trainable, training.cut_bytes, training.shape
+    pieces = amounts({"pieces of the weights": (trained + training.frozen_bytes) / processes})
+    # The first weight is the table of embeddings; it is copied before it is cut. The last one that is large is an output layer.
+    last = NUMBER * (shape.output or shape.embeddings) if training.logits else 0
+    first = amounts({"gathered layers": 2 * NUMBER * shape.embeddings})
+    return pieces + most((first, amounts({"weights": trained + training.frozen_bytes - cut + cut / processes, "gathered layers": last})))
 
 
 def whole_again(training: Training, stage: int, processes: int) -> Amounts:

@@ -25,6 +25,7 @@ from ser_core.learn.policy.ppo.trunk import share_trunk
 from ser_core.learn.policy.scorers import RewardModelScorer, Scorer
 from ser_core.learn.policy.vllm_generation import VllmGenerator
 from ser_core.learn.reward.reward_model import load
+from ser_core.memory.alignment import ROWS_IN_PIECES, ROWS_TOGETHER
 from ser_core.memory.training import UNSHARDED
 from ser_core.store.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
@@ -160,6 +161,7 @@ class _Ppo:
             end_tokens=policy.end_tokens,
             device=self._precision.device,
             autocast=self._precision.autocast,
+            rows=ROWS_IN_PIECES if self._in_pieces else ROWS_TOGETHER,
         )
         return generator if copy is None else CopyGenerator(copy, generator)
 

@@ -30,8 +30,7 @@ class CutWeight:
 
     def __init__(self, whole: torch.Tensor, device: torch.device | str, held: torch.Tensor | None = None) -> None:
         self.shape = whole.shape
-        # A copy, which keeps nothing of the whole.
-        self.piece = _one_of(piece_of(whole, -(-whole.numel() // ranks.count())).clone().to(device), held)
+        self.piece = _one_of(piece_of(whole, -(-whole.numel() // ranks.count())).to(device), held)
 
     def whole(self) -> torch.Tensor:
         """All its numbers. All processes call it together."""
@@ -70,35 +69,43 @@ class Pieces:
 
 
 def cut_layers(network: nn.Module, numbers: Numbers, beside: nn.Module | None = None) -> None:
-    """Keep pieces of what does not learn in a network's layers; from here on each layer is whole only while it computes.
+    """Keep pieces of what does not learn in a network's layers and its embeddings; from here on each is whole only while it computes.
 
-    Embeddings, norms and heads outside of the layers stay whole, as does what learns. Processes compute together from here on, all the same
-    number of batches (`in_pieces`). For a backward pass, layers have to be computed again there (`engine.recompute_layers`), or it would
-    keep the whole weights of the forward pass.
+    Norms and heads outside of the layers stay whole, with embeddings that a head shares, and what learns. Processes compute together from
+    here on, all the same number of batches (`in_pieces`). For a backward pass, layers have to be computed again there
+    (`engine.recompute_layers`), or it would keep the whole weights of the forward pass.
 
     Args:
         network: The same in every process. Its weights become new parameters; those in pieces are empty.
         numbers: Where those of its weights come from.
         beside: Another network in pieces; what does not learn in either, and is the same in both, is held once.
     """
-    layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
+    layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)] + _embeddings(network)
     inside = {id(weight) for layer in layers for weight in layer.parameters() if not weight.requires_grad}
     held = {} if beside is None else _held(beside)
     cut: dict[str, CutWeight] = {}
     weights = {}
     for name, weight in network.named_parameters():
-        whole = numbers(weight)
-        if id(weight) in inside:
-            cut[name] = CutWeight(whole, whole.device, held.get(name))
-            whole = _empty(whole)
-        elif not weight.requires_grad:
-            whole = _one_of(whole, held.get(name))
+        own = numbers(weight)
+        whole = own if weight.requires_grad else _one_of(own, held.get(name))
+        if id(weight) in inside and whole is own:
+            cut[name] = CutWeight(own, own.device, held.get(name))
+            whole = _empty(own)
         weights[id(weight)] = nn.Parameter(whole, weight.requires_grad)
     replace_weights(network, weights)
     of = {id(weight): cut[name] for name, weight in network.named_parameters() if name in cut}
     for layer in layers:
         layer.forward = _while_whole([place for part in layer.modules() for place in _places(part, of)], layer.forward)
     network.cut_weights = cut  # type: ignore[assignment]
+
+
+def _embeddings(network: Any) -> list[nn.Module]:
+    """The table of embeddings, if no other part of the network has its weights too."""
+    with contextlib.suppress(NotImplementedError):  # CANINE has no such table
+        table = network.get_input_embeddings()
+        users = [part for part in network.modules() if any(weight is table.weight for weight in part._parameters.values())]
+        return users if len(users) == 1 else []
+    return []
 
 
 def in_pieces(network: nn.Module) -> bool:
@@ -205,7 +212,6 @@ def gathered(*weights: nn.Parameter) -> contextlib.AbstractContextManager[Any]:
 
 
 def piece_of(value: torch.Tensor, length: int) -> torch.Tensor:
-    """This process's ``length`` numbers of a tensor, which is padded so that all processes have as many."""
-    padded = value.new_zeros(length * ranks.count())
-    padded[: value.numel()] = value.flatten()
-    return padded.narrow(0, length * ranks.rank(), length)
+    """A copy of this process's ``length`` numbers of a tensor, which is padded so that all processes have as many."""
+    own = value.flatten()[length * ranks.rank() : length * (ranks.rank() + 1)]
+    return nn.functional.pad(own, (0, length - own.numel())) if own.numel() < length else own.clone()

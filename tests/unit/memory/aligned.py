@@ -99,12 +99,14 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
     own, counted = network(transformers.LlamaForCausalLM, 0), LiveBytes()
     reference = None if case.adapter else freeze(network(transformers.LlamaForCausalLM, 0), HALF)
     judged, watched = (freeze(network(transformers.LlamaForSequenceClassification, seed), HALF) for seed in (1, 3))
-    valued = network(transformers.LlamaForSequenceClassification, 2)
+    valued: Any = network(transformers.LlamaForSequenceClassification, 2)
     if case.adapter:
         own, valued = on_one_trunk(own, valued)
+    if case.rloo:
+        valued = None
     batch = MicroBatch(TOKENS, LENGTH, half=True)
     learning = training_of_network(own, batch, logits=True)
-    critic = None if case.rloo else training_of_network(valued, batch)
+    critic = None if valued is None else training_of_network(valued, batch)
     planned = Alignment(
         policy=learning,
         critic=critic,
@@ -117,13 +119,14 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
         answers=ROWS,
         engine=0,
     )
-    networks = (own, reference, judged, watched, None if case.rloo else valued)
+    networks = (own, reference, judged, watched, valued)
     for tensor in (tensor for one in networks if one is not None for tensor in one.parameters()):
         counted.know(tensor)
     with counted:
         if case.sharding.pieces:
-            for one, beside in ((own, None), (judged, None), (watched, None), (valued, own)):
-                cut_layers(one, numbers_for_all(one, "cpu"), beside)
+            for one in networks:
+                if one is not None:
+                    cut_layers(one, numbers_for_all(one, "cpu"), own if one is valued else None)
             counted.most = counted.live  # until then they are in main memory
         pieces = None if reference is None else Pieces(reference, "cpu", cut=cut)
         policy = Policy(own, reference, Numbers(), (END,), HALF, in_chunks=True, reference_pieces=pieces)
@@ -135,7 +138,7 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
         witness = Scored(watched, cut=cut)
         align(
             policy,
-            None if case.rloo else Critic(values_of_tokens(valued, HALF), False, HALF),
+            None if valued is None else Critic(values_of_tokens(valued, HALF), False, HALF),
             CopyGenerator(copy, sampled) if copy else sampled,
             prompts(*[PROMPT] * 4),
             scorer,
@@ -163,7 +166,7 @@ def process(rank: int, count: int, port: int, folder: Path) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     set_up_process(threads=1)
     with process_group():
-        alignment.ROWS_TOGETHER = ROWS  # there is no evaluation here, which has more rows than a step
+        alignment.ROWS_TOGETHER = alignment.ROWS_IN_PIECES = ROWS  # there is no evaluation here, which has more rows than a step
         for case in CASES:
             found = measured(case, count)
             if rank == 1:

@@ -88,7 +88,7 @@ def test_seventy_billion_with_an_adapter_learn_and_label_on_eight_gpus():
     assert labelled.fits
     assert "on 8 GPUs (model in 8 pieces): " in memory_line(labelled)
     assert (labelled.pieces, labelled.host.parts["models while they are loaded"]) == (8, 4 * (shape.weights + shape.output))
-    assert "4 GPUs" in remedy(found("label", spec(1, adapter={}), shape), spec(1, adapter={}), Models(shape))
+    assert "2 GPUs" in remedy(found("label", spec(1, adapter={}), shape), spec(1, adapter={}), Models(shape))
 
 
 def adapted_policy(gpus: int, **policy: object) -> SERRunSpec:
@@ -99,13 +99,13 @@ def adapted_policy(gpus: int, **policy: object) -> SERRunSpec:
     return SERRunSpec.model_validate(wanted)
 
 
-def test_seventy_billion_with_adapters_are_aligned_on_sixteen_gpus_and_read_once():
-    shape, wanted = decoder("70B"), adapted_policy(8)
-    aligned = found("ppo", adapted_policy(16), shape)
+def test_seventy_billion_with_adapters_are_aligned_on_eight_gpus_and_read_once():
+    shape, tuned = decoder("70B"), adapted_policy(8, sft={})
+    aligned = found("ppo", adapted_policy(8), shape)
     assert aligned.fits
     assert aligned.sharding == IN_PIECES
     assert aligned.host.parts["models while they are loaded"] == 4 * (shape.weights + shape.output)
-    assert "16 GPUs" in remedy(found("ppo", wanted, shape), wanted, Models(shape, shape))
+    assert "16 GPUs" in remedy(found("ppo", tuned, shape), tuned, Models(shape, shape))
     assert not found("ppo", adapted_policy(16, generator="vllm"), shape).fits
 
 
