@@ -156,7 +156,7 @@ def main() -> None:
     """Write ``pairs.jsonl``, ``model/`` and ``policy/`` into the folder given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pairs", type=int, default=700, help="number of preference pairs (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=1660, help="number of preference pairs (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     items = list(documented(Path(sysconfig.get_path("stdlib"))))
