@@ -67,7 +67,7 @@ def _bands(results: Sequence[Result]) -> Iterator[str]:
     """Share of right self-labels of calibrated by loop and band of confidence, mean over the splits."""
     if not results:
         return
-    yield f"\nRight self-labels of calibrated by band of confidence, a fifth of the pool each, the surest last ({len(results)} splits):\n"
+    yield f"\nSelf-labels of calibrated that equal the human ones, by fifths of the pool, the surest last ({len(results)} splits):\n"
     for loop in range(min(len(one.bands) for one in results)):
         of_bands = zip(*(one.bands[loop] for one in results), strict=True)
         shares = (fmean(share for share in shares if share is not None) for shares in of_bands)

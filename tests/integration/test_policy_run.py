@@ -51,7 +51,7 @@ def test_the_pipeline_ends_with_an_aligned_policy(aligned):
 
 
 def test_everything_that_reads_a_run_shows_the_policy(aligned, tmp_path):
-    assert "held-out score " in aligned.ser("evolution", str(aligned.file)).stdout
+    assert "held-out prompts: score " in aligned.ser("evolution", str(aligned.file)).stdout
     report = tmp_path / "report.html"
     assert aligned.ser("report", str(aligned.file), "--output", str(report)).returncode == 0
     assert "<h3>KL from the reference policy</h3>" in report.read_text()

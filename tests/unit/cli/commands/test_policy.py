@@ -38,7 +38,7 @@ def serrun(tmp_path, small_model, qwen):
 
 
 def test_one_line_tells_what_ppo_reached_and_what_stopped_it():
-    assert policy_line(ALIGNED) == "held-out score -0.500 → 1.250, KL 6.54 nats, 30 PPO steps"
+    assert policy_line(ALIGNED) == "held-out prompts: score -0.500 → 1.250, KL 6.54 nats, 30 PPO steps"
     assert policy_line(ALIGNED.model_copy(update={"stopped": "PolicyTooFar"})).endswith(", stopped by PolicyTooFar")
 
 
