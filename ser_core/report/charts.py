@@ -1,5 +1,6 @@
 """SVG charts made by hand: a frame with axes, and marks in its coordinates. Every text is escaped; colours are CSS classes of the page."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,13 @@ def round_axis(label: str, values: Sequence[float], form: Callable[[float], str]
     last = max(last, first + 1)
     ticks = [round(tick * step, 10) for tick in range(first, last + 1)]
     return Axis(label, ticks[0], ticks[-1], ticks, form)
+
+
+def count_axis(label: str, highest: float, steps: int = 5) -> Axis:
+    """An axis of whole numbers from 0 on."""
+    step = next(factor * 10**power for power in itertools.count() for factor in (1, 2, 5) if factor * 10**power * steps >= highest)
+    ticks = [float(step * tick) for tick in range(max(1, math.ceil(highest / step)) + 1)]
+    return Axis(label, ticks[0], ticks[-1], ticks, "{:,.0f}".format)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TypeVar
 from markupsafe import Markup
 
 from ser_core.learn.trust.evaluation import wilson
-from ser_core.report.charts import Axis, Frame, percent, round_axis
+from ser_core.report.charts import Axis, Frame, count_axis, percent, round_axis
 from ser_core.report.evidence import MAX_POINTS, Evidence, LoopEvidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 
@@ -69,7 +69,7 @@ def evolution(ledger: Ledger) -> Figure:
 def kept(loop: LoopEvidence, highest: int) -> Figure:
     """Self-labels by confidence: kept on dropped. ``highest``: pairs at the top of the axis, the same in all loops."""
     bands = [band for band in loop.bands if band.labeled]
-    top = round_axis("pairs", [0, highest], "{:,.0f}".format, 4)
+    top = count_axis("pairs", highest, 4)
     middles = [place + 0.5 for place in range(len(bands))]
     places = Axis("confidence of the self-label", 0, len(bands) or 1, middles, lambda tick: bands[int(tick)].name)
     frame = Frame(places, top)
@@ -155,7 +155,7 @@ def training_loss(models: Sequence[ModelEvidence]) -> Figure:
     drawn = every([model for model in models if model.losses], COLOURS)
     points = [point for model in drawn for point in model.losses] or [(0.0, 0.0)]
     frame = Frame(
-        round_axis("optimizer step", [0, *(step for step, _ in points)], "{:,.0f}".format),
+        count_axis("optimizer step", max((step for step, _ in points), default=0)),
         round_axis("loss", [0, *(loss for _, loss in points)]),
     )
     marks = [frame.line(model.losses, f"c{number} thin") for number, model in enumerate(drawn)]

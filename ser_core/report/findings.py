@@ -7,7 +7,7 @@ from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
 from ser_core.counted import counted
 from ser_core.learn.trust.evaluation import compare
-from ser_core.loop.deciding.stopping import SIGNIFICANT
+from ser_core.loop.deciding.stopping import SIGNIFICANT, loss_change
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 
@@ -16,6 +16,9 @@ CONTROLS = {
     "seedOnly": "trained on the seed alone, for as many steps",
     "pseudoLabelOnce": "all pairs labelled once, unfiltered",
 }
+
+
+APART = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,19 @@ def _best_sentence(ledger: Ledger, best: Trained) -> str:
     heldout = best.metrics.heldout
     share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)})"
     if best.key.iteration:
-        return f"The best reward model, that of loop {best.key.iteration}, {share}."
+        return f"The best reward model, that of loop {best.key.iteration}, {share}.{_chosen_by(best)}"
     loops = len(ledger.models) - 1
     after = f", and none of {counted(loops, 'loop')} beat it on the dev pairs" if loops else ""
     return f"The seed model {share}{after}."
+
+
+def _chosen_by(best: Trained) -> str:
+    """What the choice of a cross-fitted model rests on."""
+    metrics = best.metrics
+    if metrics.loss_gain is None:
+        return ""
+    change = loss_change(metrics.loss_gain, metrics.loss_gain_error or 0.0)
+    return f" It was chosen by {metrics.dev.pairs:,} labels: its out-of-fold log loss is {change} than that of the best model before it."
 
 
 def _contrast_sentence(contrast: Contrast) -> str:
@@ -92,9 +104,11 @@ def _length_sentence(heldout: Evaluation) -> str:
 
 
 def gap_closed(found: tuple[Contrast, ...]) -> float | None:
-    """Share of the way from the seed model to all labels that the loops covered; None unless both ends were measured and lie apart."""
+    """Share of the way from the seed model to all labels that the loops covered; None unless both ends were measured and lie apart by two
+    points: of a shorter way any share is chance.
+    """
     by_name = {contrast.name: contrast.accuracy for contrast in found}
-    if not {"seed", "full"} <= by_name.keys() or by_name["full"] <= by_name["seed"]:
+    if not {"seed", "full"} <= by_name.keys() or by_name["full"] < by_name["seed"] + APART:
         return None
     seed = next(contrast for contrast in found if contrast.name == "seed")
     return seed.difference / (by_name["full"] - by_name["seed"])

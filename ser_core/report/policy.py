@@ -8,7 +8,7 @@ import numpy as np
 from ser_core.api.stage import PolicyMetrics
 from ser_core.data.tables import PolicyStep
 from ser_core.loop.text import decimals
-from ser_core.report.charts import Frame, Point, round_axis
+from ser_core.report.charts import Frame, Point, count_axis, round_axis
 from ser_core.report.evidence import MAX_POINTS, PolicyEvidence, thinned
 from ser_core.report.figures import Figure
 from ser_core.report.ledger import Ledger
@@ -34,7 +34,7 @@ def _scores(evidence: PolicyEvidence) -> Figure:
     lines = {colour: line for colour, line in lines.items() if line[1]}
     ends = [(0.0, metrics.before.score, "before"), (float(metrics.kept_step), metrics.after.score, "after")]
     values = [value for _, points in lines.values() for _, value in points] + [score for _, score, _ in ends]
-    frame = Frame(round_axis("PPO step", [0, len(steps)], "{:,.0f}".format), round_axis("mean score (logits)", values))
+    frame = Frame(count_axis("PPO step", len(steps)), round_axis("mean score (logits)", values))
     marks = [frame.line(points, colour) for colour, (_, points) in lines.items()]
     marks += [
         frame.dot((x, score), "c0 hollow", f"{name}, {metrics.heldout_prompts} held-out prompts: {score:.3f}", 5) for x, score, name in ends
@@ -60,7 +60,7 @@ def _averaged(steps: Sequence[PolicyStep]) -> str:
 
 def _one_line(title: str, points: Sequence[Point], label: str, steps: str, caption: str) -> Figure:
     frame = Frame(
-        round_axis(steps, [0, *(x for x, _ in points)], "{:,.0f}".format),
+        count_axis(steps, max((x for x, _ in points), default=0)),
         round_axis(label, [0.0, *(y for _, y in points)]),
     )
     return Figure(title, frame.draw(f"{title} by step", [frame.line(points, "c0")]), caption)

@@ -11,6 +11,7 @@ from ser_core.api.stage import RetrainMetrics
 from ser_core.api.status import IterationStatus, LearningStatus
 
 SIGNIFICANT = 0.05
+Z95 = 1.96
 _DIGITS = 6
 
 
@@ -121,6 +122,12 @@ def _wanted(stopping: StoppingSpec, last: IterationStatus) -> str:
     return f"gained {f'less than minGain {stopping.min_gain:g}' if stopping.min_gain else 'nothing'} on dev"
 
 
+def loss_change(gain: float, error: float) -> str:
+    """A difference of out-of-fold log losses in words, and whether it is more than chance gives once in twenty."""
+    verdict = "significant" if abs(gain) > Z95 * error else "not significant"
+    return f"{'lower' if gain >= 0 else 'higher'} by {abs(gain):.4f} ± {error:.4f} ({verdict})"
+
+
 def evidence(metrics: RetrainMetrics, best_before: IterationStatus | None) -> str:
     """What a decision on this reward model rests on: pairs, interval, difference, and whether that is more than chance.
 
@@ -134,7 +141,7 @@ def evidence(metrics: RetrainMetrics, best_before: IterationStatus | None) -> st
     change = ratio(dev.accuracy - best_before.dev_accuracy)
     text += f"; {f'{change:+.4f} against' if change else 'the same as'} {loop_name(best_before)}"
     if metrics.loss_gain is not None:
-        return f"{text}, log loss {dev.log_loss:.4f}, lower by {metrics.loss_gain:.4f} ± {metrics.loss_gain_error or 0.0:.4f}"
+        return f"{text}, log loss {dev.log_loss:.4f}, {loss_change(metrics.loss_gain, metrics.loss_gain_error or 0.0)}"
     if not change and best_before.dev_loss is not None:
         text += f", log loss {dev.log_loss:.4f} against {best_before.dev_loss:.4f}"
     if dev.versus_best is None:

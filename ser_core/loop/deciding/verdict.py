@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ser_core.api.serrun import SERRun
-from ser_core.api.status import Phase, PolicyStatus, SERRunStatus, StageStatus
+from ser_core.api.status import IterationStatus, Phase, PolicyStatus, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt, tries
 from ser_core.loop.deciding.faults import Fault, fault_of, held_by_queue, stalls_at_once
 from ser_core.loop.deciding.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
@@ -100,7 +100,7 @@ def _pausing(upcoming: StageStatus, last: StageStatus, until: datetime, *, begun
 def _summary(run: SERRun, status: SERRunStatus) -> str:
     """Which reward model is the best, why the loops ended and on what evidence, what the policy reached, and what was left out."""
     best = status.iterations[status.best_iteration or 0]
-    parts = [f"best reward model: {loop_name(best)}, held-out accuracy {best.accuracy or 0.0:.4f}"]
+    parts = [f"best reward model: {loop_name(best)}, {_heldout(status.iterations[0], best)}"]
     ended = loops_ended(run.spec.loop, status)
     if ended is not None:
         said = committed(status).get(ending_stage(status))
@@ -109,6 +109,17 @@ def _summary(run: SERRun, status: SERRunStatus) -> str:
         parts.append(_policy_summary(status.policy))
     parts += [f"control {control.value} left out: the pool was never labelled" for control in skipped_controls(run.spec.loop, status)]
     return "; ".join(parts)
+
+
+def _heldout(seed: IterationStatus, best: IterationStatus) -> str:
+    """Held-out accuracy with its interval, and that of the seed model where it is another one."""
+    text = f"held-out accuracy {best.accuracy or 0.0:.4f}"
+    if best.accuracy_low is not None and best.accuracy_high is not None:
+        text += f" (95 % interval {best.accuracy_low:.3f} to {best.accuracy_high:.3f})"
+    if best.iteration == seed.iteration or best.accuracy is None or seed.accuracy is None:
+        return text
+    behind = ", which is more: see ser report" if seed.accuracy > best.accuracy else ""
+    return f"{text}, the seed model's {seed.accuracy:.4f}{behind}"
 
 
 def _policy_summary(policy: PolicyStatus) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from ser_core.api.serrun import LoopSpec, StoppingSpec
+from ser_core.api.stage import RetrainMetrics
 from ser_core.api.status import IterationStatus
 from ser_core.loop.deciding import stopping
 
@@ -124,6 +125,34 @@ def test_the_message_says_what_the_decision_rests_on(make_world, make_results, p
     assert (
         f"dev accuracy 0.7500 on 120 pairs, 95 % interval 0.700 to 0.800; -0.0500 against the seed model {verdict}" in world.status.message
     )
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "said"),
+    [
+        (0.0059, 0.0137, "lower by 0.0059 ± 0.0137 (not significant)"),
+        (-0.004, 0.001, "higher by 0.0040 ± 0.0010 (significant)"),
+    ],
+)
+def test_a_difference_of_log_losses_that_may_be_chance_is_called_so(gain, error, said):
+    assert stopping.loss_change(gain, error) == said
+
+
+@pytest.mark.parametrize(
+    ("heldout", "said"), [((0.7, 0.8), "the seed model's 0.7000; "), ((0.8, 0.7), "the seed model's 0.8000, which is more: ")]
+)
+def test_the_end_tells_the_interval_and_what_the_seed_model_reached(make_world, make_results, heldout, said):
+    results = make_results(dev=(0.6, 0.7))
+
+    def measured(stage, iteration):
+        metrics = results(stage, iteration)
+        if not isinstance(metrics, RetrainMetrics):
+            return metrics
+        return metrics.model_copy(update={"heldout": metrics.heldout.model_copy(update={"accuracy": heldout[iteration]})})
+
+    message = make_world(measured, loop={"maxIterations": 1}).drive().status.message
+    assert f"held-out accuracy {heldout[1]:.4f} (95 % interval " in message
+    assert said in message
 
 
 def test_no_decision_reads_heldout_or_agreement(make_world, make_results):

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from ser_core.report.charts import HEIGHT, Axis, Frame, percent, round_axis
+from ser_core.report.charts import HEIGHT, Axis, Frame, count_axis, percent, round_axis
 from ser_core.report.figures import every
 
 
@@ -16,6 +16,11 @@ def test_a_round_axis_covers_its_values_with_few_ticks(values):
     assert max(values) <= axis.high
     assert 2 <= len(axis.ticks) <= 8
     assert (axis.ticks[0], axis.ticks[-1]) == pytest.approx((axis.low, axis.high))
+
+
+@pytest.mark.parametrize(("highest", "ticks"), [(0, [0, 1]), (2, [0, 1, 2]), (12, [0, 5, 10, 15]), (24, [0, 5, 10, 15, 20, 25])])
+def test_counts_have_whole_ticks(highest, ticks):
+    assert count_axis("steps", highest).ticks == ticks
 
 
 def test_values_lie_between_the_ends_of_the_axes():

@@ -50,6 +50,7 @@ def test_the_gap_is_measured_only_between_two_ends(ledger):
     assert gap_closed((seed, FULL)) == pytest.approx(0.5)
     assert gap_closed((seed,)) is None
     assert gap_closed((seed, dataclasses.replace(FULL, accuracy=0.7))) is None
+    assert gap_closed((seed, dataclasses.replace(FULL, accuracy=seed.accuracy + 0.01))) is None, "of so short a way any share is chance"
 
 
 def test_notes_of_the_stages_are_handed_on(ledger):
@@ -64,3 +65,11 @@ def test_pairs_that_were_cut_are_told(ledger):
     cut = ledger.models[0].metrics.model_copy(update={"truncated": 9})
     stages = {key: dataclasses.replace(one, metrics=cut) if key == ledger.models[0].key else one for key, one in ledger.stages.items()}
     assert f"{ledger.models[0].key}: 9 of 90 training pairs were cut to rewardModel.maxLength." in list(caveats(Ledger(ledger.run, stages)))
+
+
+def test_what_a_cross_fitted_model_was_chosen_by_is_told(ledger):
+    stages = dict(ledger.stages)
+    compared = {"loss_gain": 0.0059, "loss_gain_error": 0.0137}
+    stages[ledger.best.key] = dataclasses.replace(ledger.best, metrics=ledger.best.metrics.model_copy(update=compared))
+    (first, *_) = headline(dataclasses.replace(ledger, stages=stages), ())
+    assert first.endswith("its out-of-fold log loss is lower by 0.0059 ± 0.0137 (not significant) than that of the best model before it.")
