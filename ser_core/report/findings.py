@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
 from ser_core.counted import counted
+from ser_core.learn.trust.enough_pairs import size_warnings
 from ser_core.learn.trust.evaluation import compare
 from ser_core.loop.deciding.stopping import SIGNIFICANT, loss_change
 from ser_core.report.evidence import Evidence, ModelEvidence
@@ -125,7 +126,8 @@ def caveats(ledger: Ledger) -> Iterator[str]:
     yield "Held-out labels and hidden labels of the pool were read for this report only; no decision rests on them."
     yield from (f"{record.key}: {looked.told}." for record in ledger.stages.values() if (looked := record.manifest.take_over) is not None)
     if ledger.prepared is not None:
-        yield from (f"data: {warning}" for warning in ledger.prepared.metrics.warnings)
+        found = ledger.prepared.metrics
+        yield from (f"data: {warning}" for warning in (*found.warnings, *size_warnings(ledger.run.spec, found)))
     for record in ledger.filters:
         yield from (f"{record.key}: {note}" for note in record.metrics.notes)
     for trained in (*ledger.models, *ledger.controls.values()):

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ser_core.api.model import Model
+from ser_core.api.serrun import SERRun
 from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import IterationStatus, PolicyStatus
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
@@ -53,7 +54,7 @@ def diff_view(compared: RunsCompared) -> RenderableType:
         sections.append(Text.assemble((letter, "bold"), head))
     sections += [Text("\nSpec", style="bold"), _spec_table(compared.differences)]
     if any(compared.budgets):
-        sections += [Text("\nLabel budget", style="bold"), _budget_table(compared.budgets)]
+        sections += [Text("\nLabel budget", style="bold"), _budget_table(compared)]
     if compared.loops:
         sections += [Text("\nLoops", style="bold"), _loop_table(compared.loops)]
     policies = (compared.a.status.policy, compared.b.status.policy)
@@ -77,18 +78,19 @@ def _shown(value: Any) -> str:
     return "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _budget_table(budgets: tuple[PrepareMetrics | None, PrepareMetrics | None]) -> Table:
+def _budget_table(compared: RunsCompared) -> Table:
     table = plain_table("", "a", "b")
-    columns = zip(*map(_budget, budgets), strict=True)
+    columns = zip(*map(_budget, (compared.a, compared.b), compared.budgets), strict=True)
     for name, cells in zip(("labels that decide", "pool without labels", "held-out, to report"), columns, strict=True):
         table.add_row(name, *cells)
     return table
 
 
-def _budget(made: PrepareMetrics | None) -> tuple[str, str, str]:
+def _budget(run: SERRun, made: PrepareMetrics | None) -> tuple[str, str, str]:
     if made is None:
         return "–", "–", "–"
-    return f"{made.seed + made.dev:,} (seed {made.seed:,}, dev {made.dev:,})", f"{made.pool:,}", f"{made.heldout:,}"
+    parts = f"seed {made.seed:,}, dev {made.dev:,}" if run.spec.loop.fold_count is None else "the whole seed"
+    return f"{made.seed + made.dev:,} ({parts})", f"{made.pool:,}", f"{made.heldout:,}"
 
 
 def _loop_table(loops: tuple[LoopPair, ...]) -> Table:

@@ -221,6 +221,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
     from ser_core.data.preparing.preparation import inspect
     from ser_core.data.preparing.prompts import read_prompts
     from ser_core.data.reading.locations import Access
+    from ser_core.learn.trust.enough_pairs import size_warnings
 
     access, policy = Access(run.spec.storage, run.spec.hub, soon), run.spec.policy
     inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns)
@@ -231,7 +232,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
             limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
             found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
-    return Check("data", tuple(lines), metrics.warnings, material=inspected.sample)
+    return Check("data", tuple(lines), (*metrics.warnings, *size_warnings(run.spec, metrics)), material=inspected.sample)
 
 
 def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from ser_core.counted import counted
 
-SMALL_DEV = 200
 SMALL_SEED = 500
 SMALL_HELDOUT = 200
 DOMINANT_GROUP = 0.2
@@ -99,8 +98,6 @@ def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_b
         warnings.append(f"{share}: the sides follow the fractions only roughly")
     if sizes["seed"] + sizes["dev"] < SMALL_SEED:
         warnings.append(f"the seed has {counted(sizes['seed'] + sizes['dev'], 'pair')}: fewer than {SMALL_SEED} make a weak first model")
-    if sizes["dev"] < SMALL_DEV:
-        warnings.append(f"dev has {counted(sizes['dev'], 'pair')}: with fewer than {SMALL_DEV} its decisions rest on few labels")
     if sizes["heldout"] < SMALL_HELDOUT:
         warnings.append(f"heldout has {counted(sizes['heldout'], 'pair')}: accuracies will have wide intervals")
     return warnings

@@ -56,6 +56,7 @@ def test_the_gap_is_measured_only_between_two_ends(ledger):
 def test_notes_of_the_stages_are_handed_on(ledger):
     notes = list(caveats(ledger))
     assert "data: few pairs" in notes
+    assert "data: 120 labels decide, seed and dev part together: fewer than 200 are few for a decision" in notes
     assert "filter of loop 1: not significant: 18 of 20 calibration pairs are right" in notes
     assert not any(note.startswith("The run is") for note in notes)
     assert next(caveats(with_status(ledger, phase=Phase.FAILED, message="no disk"))) == "The run is Failed: no disk."

@@ -43,6 +43,14 @@ def test_a_good_run_is_ready(ser, serrun, tmp_path):
     assert "dropped 1: EmptyAnswer 1" in ended.out
 
 
+def test_a_run_that_no_loop_can_train_is_told(ser, serrun):
+    told = ser("validate", serrun()).err
+    assert "warning: training.pairsPerStep is 64 and of the pool's 30 pairs a loop keeps at most 18: " in told
+    assert "warning: 18 labels decide" in told
+    assert "dev has" not in told
+    assert "loop.thresholds.minSamples is 600" in ser("validate", serrun(lambda spec: spec.update(loop={"rule": "paper"}))).err
+
+
 def test_the_command_that_it_prints_can_be_pasted_into_a_shell(ser, serrun, tmp_path):
     file = serrun().rename(tmp_path / "my run's.yaml")
     command = ser("validate", file).out.splitlines()[-1].removeprefix("ready: ")

@@ -1,0 +1,59 @@
+"""Warnings about the numbers of pairs, by rule: labels that decide, and what a loop can keep of the pool. Nothing here decides anything.
+
+`prepare` does not know the rule, since runs of different rules share what it made: whoever tells its warnings adds these.
+"""
+
+import math
+from collections.abc import Iterator
+
+from ser_core.api.serrun import Rule, SERRunSpec
+from ser_core.api.stage import PrepareMetrics
+from ser_core.counted import counted
+from ser_core.learn.trust.confident import SHARE
+
+_FEW_LABELS = 200
+_USUAL_SHARE = 0.08
+"""Of the pool, as `thresholds.minSamples` in docs/results.md."""
+
+
+def size_warnings(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
+    """What the numbers of pairs say about a run before it trains anything.
+
+    Args:
+        spec: The run's specification.
+        sizes: Pairs of each part.
+    """
+    yield from _few_labels(spec, sizes)
+    if spec.loop.rule is Rule.PAPER:
+        yield from _paper_never_trains(spec, sizes.pool)
+    if spec.loop.rule is Rule.CALIBRATED:
+        yield from _keeps_less_than_a_step(spec, sizes.pool)
+
+
+def _few_labels(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
+    labels = sizes.seed + sizes.dev
+    if spec.loop.fold_count is not None and labels < _FEW_LABELS:
+        yield f"{counted(labels, 'label')} decide, seed and dev part together: fewer than {_FEW_LABELS} are few for a decision"
+    if spec.loop.fold_count is None and sizes.dev < _FEW_LABELS:
+        yield f"dev has {counted(sizes.dev, 'pair')}: with fewer than {_FEW_LABELS} its decisions rest on few labels"
+
+
+def _paper_never_trains(spec: SERRunSpec, pool: int) -> Iterator[str]:
+    wanted = spec.loop.thresholds.min_samples
+    if wanted > pool:
+        usual = max(1, round(_USUAL_SHARE * pool))
+        yield (
+            f"loop.thresholds.minSamples is {wanted:,} and the pool has {counted(pool, 'pair')}: no status can have so many, and loop 1 "
+            f"ends the run with NothingTrusted; write minSamples: {usual} ({_USUAL_SHARE:.0%} of the pool), or give a larger pool"
+        )
+
+
+def _keeps_less_than_a_step(spec: SERRunSpec, pool: int) -> Iterator[str]:
+    step, share = spec.training.pairs_per_step, 1.0 if spec.loop.fold_count is None else SHARE
+    most = round(share * pool)
+    if most < step:
+        yield (
+            f"training.pairsPerStep is {step:,} and of the pool's {counted(pool, 'pair')} a loop keeps at most {most:,}: loop 1 "
+            f"ends the run with NothingTrusted; write pairsPerStep: {max(1, most // 2)}, "
+            f"or give a pool of at least {math.ceil(step / share):,} pairs"
+        )

@@ -1,0 +1,52 @@
+"""Warnings about the numbers of pairs: they follow the rule, and their remedies work."""
+
+import re
+
+import pytest
+
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.stage import PrepareMetrics
+from ser_core.learn.trust.enough_pairs import size_warnings
+
+
+def warnings(loop, *, pool=1000, seed=400, dev=200, training=None):
+    spec = {
+        "rewardModel": {"base": "hf://a/b"},
+        "data": {"source": {"uri": "file:///d", "seedFraction": 0.1}},
+        "loop": loop,
+        "training": training or {},
+        "storage": {"uri": "file:///s"},
+    }
+    sizes = PrepareMetrics(found="jsonl", rows=9, seed=seed, dev=dev, pool=pool, heldout=9, hidden_labels=True)
+    return list(size_warnings(SERRunSpec.model_validate(spec), sizes))
+
+
+@pytest.mark.parametrize("loop", [{"rule": "calibrated"}, {"rule": "paper"}, {"rule": "reference"}])
+def test_enough_pairs_of_every_part_are_no_warning(loop):
+    assert warnings(loop) == []
+
+
+@pytest.mark.parametrize(("loop", "kept", "enough"), [({}, 27, 107), ({"thresholds": {"targetPrecision": 0.8}}, 45, 64)])
+def test_a_pool_of_which_less_than_a_step_can_be_kept_is_told_with_remedies_that_work(loop, kept, enough):
+    (told,) = warnings(loop, pool=45)
+    assert told.startswith(f"training.pairsPerStep is 64 and of the pool's 45 pairs a loop keeps at most {kept}: ")
+    assert "NothingTrusted" in told
+    assert f"at least {enough} pairs" in told
+    assert warnings(loop, pool=enough) == []
+    assert warnings(loop, pool=enough - 2) != []
+    assert warnings(loop, pool=45, training={"pairsPerStep": int(re.search(r"write pairsPerStep: (\d+)", told)[1])}) == []
+
+
+def test_a_status_of_rule_paper_that_the_pool_cannot_fill_is_told_with_a_remedy_that_works():
+    (told,) = warnings({"rule": "paper"}, pool=599)
+    assert told.startswith("loop.thresholds.minSamples is 600 and the pool has 599 pairs: ")
+    least = int(re.search(r"write minSamples: (\d+)", told)[1])
+    assert warnings({"rule": "paper", "thresholds": {"minSamples": least}}, pool=599) == []
+    assert warnings({"rule": "paper"}, pool=600) == []
+
+
+def test_with_folds_all_labels_of_the_seed_decide_and_else_the_dev_part():
+    assert warnings({}, seed=150, dev=50) == []
+    assert warnings({}, seed=22, dev=8) == ["30 labels decide, seed and dev part together: fewer than 200 are few for a decision"]
+    for loop in ({"rule": "reference"}, {"thresholds": {"targetPrecision": 0.8}}):
+        assert warnings(loop, dev=8) == ["dev has 8 pairs: with fewer than 200 its decisions rest on few labels"]
