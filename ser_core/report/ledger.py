@@ -58,6 +58,8 @@ class Ledger:
 
     run: SERRun
     stages: Mapping[StageKey, StageRecord[StageMetrics]]
+    next_step: str = ""
+    """What makes the run go on, for hints; empty: nobody has said it."""
 
     @property
     def prepared(self) -> StageRecord[PrepareMetrics] | None:
@@ -110,7 +112,7 @@ class Ledger:
         """
         if self.best is None:
             what = f"run {self.run.metadata.name} has no reward model yet: it is {self.run.status.phase}"
-            raise SpecError(what, reason="NoRewardModel", hint="continue it with ser run")
+            raise SpecError(what, reason="NoRewardModel", hint=self.next_step or None)
         return self.best
 
     def aligned_policy(self) -> Aligned:
@@ -121,9 +123,9 @@ class Ledger:
         """
         if self.policy is None:
             wants = self.run.spec.policy is not None
-            what = f"run {self.run.metadata.name} has no aligned policy{'' if wants else ': its spec.policy is null'}"
-            hint = "continue it with ser run" if wants else "make a run with spec.policy"
-            raise SpecError(what, reason="NoPolicy", hint=hint)
+            why = f" yet: it is {self.run.status.phase}" if wants else ": its spec.policy is null"
+            hint = self.next_step if wants else "make a run with spec.policy"
+            raise SpecError(f"run {self.run.metadata.name} has no aligned policy{why}", reason="NoPolicy", hint=hint or None)
         return self.policy
 
     def _of(self, kind: type[Kind]) -> Iterator[StageRecord[Kind]]:
@@ -137,9 +139,14 @@ def identity(run: SERRun) -> RunIdentity:
     return RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=run.metadata.uid)
 
 
-def read_ledger(store: ObjectStore, run: SERRun) -> Ledger:
+def read_ledger(store: ObjectStore, run: SERRun, next_step: str = "") -> Ledger:
     """Read all manifests of a run, each compared with what the run's status says of it. The chain ends at the first stage that is not
     committed.
+
+    Args:
+        store: The run's store.
+        run: The run.
+        next_step: What makes it go on, for hints.
 
     Raises:
         StoreError: The store cannot be read, or a manifest is damaged, another one than was committed (``InputChanged``) or deleted
@@ -149,7 +156,7 @@ def read_ledger(store: ObjectStore, run: SERRun) -> Ledger:
     verified = _verify(store, run, stages)
     if records_all(run.status):  # what the status of an ended run does not know, somebody has put there since
         stages = {key: record for key, record in stages.items() if key in verified}
-    return Ledger(run, stages)
+    return Ledger(run, stages, next_step)
 
 
 def _verify(store: ObjectStore, run: SERRun, stages: Mapping[StageKey, StageRecord[StageMetrics]]) -> set[StageKey]:

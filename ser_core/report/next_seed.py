@@ -63,7 +63,7 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
     prepared = ledger.prepared
     if prepared is None or not ledger.filters:
         what = f"run {ledger.run.metadata.name} has labelled no pair of its pool yet: it is {ledger.run.status.phase}"
-        raise SpecError(what, reason="NoLabels", hint="continue it with ser run until its first loop has labelled")
+        raise SpecError(what, reason="NoLabels", hint=ledger.next_step or None)
     ties = [name for name in ("ties.parquet",) if name in prepared.manifest.outputs]
     parts = _fetch(store, prepared, copies, "seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet", *ties)
     chosen = _chosen(store, ledger, wanted, parts["pool.parquet"], copies)

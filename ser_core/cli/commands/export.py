@@ -7,6 +7,7 @@ import typer
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.views.next_step import how_it_goes_on
 from ser_core.cli.views.output import say
 from ser_core.counted import counted
 from ser_core.errors import SpecError
@@ -35,7 +36,7 @@ def export(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new folder")
     stored = open_run(run, Place(namespace, context, kubeconfig))
-    ledger = read_ledger(stored.store, stored.run)
+    ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
     try:
         names = (export_policy if policy else export_model)(stored.store, ledger, folder)
     except OSError as error:

@@ -5,6 +5,7 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
+from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stopping import ending
 from ser_core.store.run_object import save_run
 
@@ -41,7 +42,7 @@ def _more_loops(stored: StoredRun) -> str:
 
 def _refuse_unless_failed(stored: StoredRun) -> None:
     status, metadata = stored.run.status, stored.run.metadata
-    if status.phase is not Phase.FAILED or stored.run.spec.reopen > status.reopened:
+    if status.phase is not Phase.FAILED or is_reopened(stored.run):
         phase = "reopened already" if status.phase is Phase.FAILED else status.phase.value
         hint = {
             Phase.COMPLETED: _more_loops(stored),

@@ -1,6 +1,7 @@
 """`ser run`: carry a SERRun out on this machine, with the planner and the stages that a cluster uses."""
 
 import os
+import shlex
 import signal
 import uuid
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ser_core.cli.access.saved_run import SavedRun
 from ser_core.cli.access.serrun_file import located, read_serrun
 from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile, run_command
 from ser_core.cli.views.display import Display, choose_display
+from ser_core.cli.views.next_step import next_step
 from ser_core.cli.views.output import say
 from ser_core.errors import SERError, SpecError
 from ser_core.loop.deciding.faults import SER_RUN_ENDED
@@ -81,7 +83,7 @@ def run_file(path: Path, display: Display) -> int:
     with located(path):
         found = _stored(soon, wanted, path)
     if found is not None and _is_over(found):
-        return _ended_before(found, display)
+        return _ended_before(found, path, display)
     if found is None:
         _tell_of_a_new_folder(wanted)
     with locked(
@@ -92,14 +94,14 @@ def run_file(path: Path, display: Display) -> int:
         with located(path):
             run = _stored(soon, wanted, path) or _begun(soon, wanted)
         if _is_over(run):  # by the one that was waited for
-            return _ended_before(run, display)
+            return _ended_before(run, path, display)
         with LocalExecutor(run.metadata.uid[:12]) as executor, display:
             saved = SavedRun(connect(wanted.spec.storage, AT_ONCE, stands=True), display.warn)
             run = _drive(run, path, store, saved, executor, display, interruption, lock)
         interrupted = interruption.number is not None and not run.status.has_ended
         if interrupted:
             run = _explain_interruption(run, path, saved)
-        display.ended(run, store)
+        display.ended(run, store, _hint(run, path))
     return 128 + interruption.number if interruption.number is not None and interrupted else _exit_code(run)
 
 
@@ -242,9 +244,13 @@ def _is_over(run: SERRun) -> bool:
     return run.status.has_ended and reopened(run, datetime.now(UTC)) is None
 
 
-def _ended_before(run: SERRun, display: Display) -> int:
-    display.ended_before(run)
+def _ended_before(run: SERRun, path: Path, display: Display) -> int:
+    display.ended_before(run, _hint(run, path))
     return _exit_code(run)
+
+
+def _hint(run: SERRun, path: Path) -> str:
+    return next_step(run, shlex.quote(str(path)), on_cluster=False)
 
 
 def _exit_code(run: SERRun) -> int:

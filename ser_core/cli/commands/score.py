@@ -13,6 +13,7 @@ import typer
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import SOON, StoredRun, open_run
+from ser_core.cli.views.next_step import how_it_goes_on
 from ser_core.cli.views.output import print_warning, say
 from ser_core.counted import counted
 from ser_core.errors import QualityError, SpecError
@@ -111,7 +112,7 @@ def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
         raise SpecError(
             f"{error.name} is not installed", reason="MissingPackage", hint="in a checkout of this project: pip install '.[jobs]'"
         ) from error
-    ledger = read_ledger(stored.store, stored.run)
+    ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
     best = ledger.best_model()
     set_up_process(len(os.sched_getaffinity(0)))
     spec = stored.run.spec.reward_model

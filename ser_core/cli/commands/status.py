@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from rich.live import Live
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.runner import look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
+from ser_core.cli.views.next_step import next_step
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, standard_output
 from ser_core.cli.views.runner_line import runner_line
 from ser_core.cli.views.status_view import Details, status_view
@@ -84,12 +86,13 @@ def _look_again(stored: StoredRun, target: str, place: Place) -> StoredRun:
 
 
 def _view(stored: StoredRun, *, verbose: bool) -> RenderableType:
-    details = Details()
+    details = Details(next_step=next_step(stored.run, stored.target, on_cluster=stored.cluster is not None))
     if stored.cluster is None:
         metadata = stored.run.metadata
         with contextlib.suppress(StoreError):  # the run itself could be read
-            details = Details(runner=runner_line(stored.run, look(stored.store, metadata.namespace, metadata.name), stored.target))
+            runner = runner_line(stored.run, look(stored.store, metadata.namespace, metadata.name), stored.target)
+            details = replace(details, runner=runner)
     elif verbose:
         uid = stored.run.metadata.uid
-        details = Details(tuple(stored.cluster.pods(uid)), tuple(stored.cluster.events(uid)))
+        details = replace(details, pods=tuple(stored.cluster.pods(uid)), events=tuple(stored.cluster.events(uid)))
     return status_view(stored.run, datetime.now(UTC), details, verbose=verbose)

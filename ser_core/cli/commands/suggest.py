@@ -10,6 +10,7 @@ import yaml
 from ser_core.api.serrun import DataSpec
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.views.next_step import how_it_goes_on
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
 
@@ -40,7 +41,7 @@ def suggest(
     folder = (output or Path(f"{stored.run.metadata.name}-next")).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new --output")
-    ledger = read_ledger(stored.store, stored.run)
+    ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
     try:
         with tempfile.TemporaryDirectory(prefix="ser-suggest-") as copies:
             found = write_next_seed(stored.store, ledger, pairs, folder, Path(copies))

@@ -16,6 +16,7 @@ from ser_core.cli.views.output import Format, FormatOption, print_data, standard
 from ser_core.cli.views.remedies import Remedy, Then, remedy_of
 from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
+from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 
 _NAME_CELLS = 10
@@ -82,7 +83,7 @@ def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, tar
     status = run.status
     if on_cluster and status.observed_generation < run.metadata.generation:
         return _unseen(run, events)
-    if not status.conditions or (not on_cluster and status.phase is Phase.FAILED and run.spec.reopen > status.reopened):
+    if not status.conditions or (not on_cluster and is_reopened(run)):
         begun = "the run was reopened, and no ser run has gone on with it yet" if status.conditions else "the run has not begun"
         return Why(begun, status.message or "no stage was ever started", f"start it: ser run {target}")
     if status.phase is Phase.COMPLETED:

@@ -49,12 +49,12 @@ class Display(Protocol):
         """Something that the user should know."""
         ...
 
-    def ended_before(self, run: SERRun) -> None:
-        """The run had ended when `ser run` was called."""
+    def ended_before(self, run: SERRun, hint: str) -> None:
+        """The run had ended when `ser run` was called; ``hint`` says what can be done."""
         ...
 
-    def ended(self, run: SERRun, store: ObjectStore) -> None:
-        """The run has ended or waits."""
+    def ended(self, run: SERRun, store: ObjectStore, hint: str) -> None:
+        """The run has ended or waits; ``hint`` says what can be done, if something must be."""
         ...
 
 
@@ -104,13 +104,17 @@ class JsonDisplay:
         """One warning line."""
         _line("warning", message=message)
 
-    def ended_before(self, run: SERRun) -> None:
+    def ended_before(self, run: SERRun, hint: str) -> None:
         """One line with the phase."""
-        _line("ended", phase=run.status.phase, message=run.status.message)
+        _ended(run, hint)
 
-    def ended(self, run: SERRun, store: ObjectStore) -> None:
+    def ended(self, run: SERRun, store: ObjectStore, hint: str) -> None:
         """One line with the phase."""
-        _line("ended", phase=run.status.phase, message=run.status.message)
+        _ended(run, hint)
+
+
+def _ended(run: SERRun, hint: str) -> None:
+    _line("ended", phase=run.status.phase, message=run.status.message, **({"hint": hint} if hint else {}))
 
 
 def _line(name: str, **fields: Any) -> None:
@@ -169,15 +173,14 @@ class LiveDisplay:
         """One line above the table."""
         self._console.print("[yellow]warning[/]: ", Text(message), sep="")
 
-    def ended_before(self, run: SERRun) -> None:
+    def ended_before(self, run: SERRun, hint: str) -> None:
         """The table, and what can be done with a run that has ended."""
         self._console.print(evolution_table(run.status))
         self._console.print(Text(f"{run.metadata.name} had ended before: {run.status.phase}. {run.status.message}"))
-        if run.status.phase is Phase.FAILED:
-            self._console.print("To let it go on once the cause is gone: `ser why`, then `ser retry`.")
+        self._hint(hint)
         self._console.print("To run it anew: another metadata.name, or `ser purge` first.")
 
-    def ended(self, run: SERRun, store: ObjectStore) -> None:
+    def ended(self, run: SERRun, store: ObjectStore, hint: str) -> None:
         """The final table, the outcome and where the result lies."""
         self._console.print(evolution_table(run.status))
         self._console.print(Text(f"{run.status.phase} after {time.monotonic() - self._started:.0f} s: {run.status.message}"))
@@ -185,6 +188,11 @@ class LiveDisplay:
             self._console.print(Text(f"best reward model: {run.status.reward_model.uri}"))
         if run.status.policy is not None:
             self._console.print(Text(f"policy: {policy_line(run.status.policy)}; {run.status.policy.uri}"))
+        self._hint(hint)
+
+    def _hint(self, hint: str) -> None:
+        if hint:
+            self._console.print(Text.assemble(("hint", "bold cyan"), f": {hint}"), soft_wrap=True)
 
 
 def _title(stage: StageStatus) -> str:

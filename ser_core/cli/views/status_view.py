@@ -47,6 +47,8 @@ class Details:
     pods: tuple[Mapping[str, Any], ...] = ()
     events: tuple[Mapping[str, Any], ...] = ()
     runner: str = ""
+    next_step: str = ""
+    """What the user does about it; empty: nothing."""
 
 
 def status_view(run: SERRun, now: datetime, details: Details = Details(), *, verbose: bool = False) -> RenderableType:
@@ -60,7 +62,7 @@ def status_view(run: SERRun, now: datetime, details: Details = Details(), *, ver
     """
     status = run.status
     sections: list[RenderableType] = [Text(f"SERRun {run.metadata.namespace}/{run.metadata.name}", style="bold")]
-    sections += [_line(name, value) for name, value in _facts(run, now, details.runner)]
+    sections += [_line(name, value) for name, value in _facts(run, now, details)]
     conditions = [condition for condition in status.conditions if verbose or condition.status == "True"]
     if conditions:
         sections += [_title("Conditions"), _conditions(conditions, status)]
@@ -96,13 +98,15 @@ def _title(name: str) -> Text:
     return Text(f"\n{name}", style="bold")
 
 
-def _facts(run: SERRun, now: datetime, runner: str) -> Iterable[tuple[str, Text]]:
+def _facts(run: SERRun, now: datetime, details: Details) -> Iterable[tuple[str, Text]]:
     status, loop = run.status, run.spec.loop
     yield "phase", Text(status.phase.value, style=PHASE_STYLES.get(status.phase, ""))
     if status.message:
         yield "message", Text(status.message)
-    if runner:
-        yield "by", Text(runner)
+    if details.next_step:
+        yield "next", Text(details.next_step)
+    if details.runner:
+        yield "by", Text(details.runner)
     if status.waiting_since and status.phase in (Phase.QUEUED, Phase.WAITING):
         yield "waiting", Text(f"for {elapsed(status.waiting_since, None, now)}, since {status.waiting_since}")
     yield from _live(status, now)

@@ -27,6 +27,11 @@ INVALID_SPEC = "InvalidSpec"
 _NO_LOOP_MORE = "a larger maxIterations adds no loop"
 
 
+def is_reopened(run: SERRun) -> bool:
+    """Whether a failed run was told to go on (`ser retry`), and no plan has been made since."""
+    return run.status.phase is Phase.FAILED and run.spec.reopen > run.status.reopened
+
+
 def reopened(run: SERRun, now: datetime) -> SERRunStatus | None:
     """The status of an ended run that goes on; None: it stays as it is, as one does that only another version can have ended."""
     status = run.status
@@ -50,8 +55,7 @@ def reopened_as_lost(run: SERRun) -> SERRunStatus | None:
 
     A failed Job that is still there is then taken in anew, and its failure with it, so that it may take a second rise.
     """
-    status = run.status
-    return SERRunStatus(template=status.template) if status.phase is Phase.FAILED and run.spec.reopen > status.reopened else None
+    return SERRunStatus(template=run.status.template) if is_reopened(run) else None
 
 
 def at_rest(run: SERRun) -> SERRunStatus:

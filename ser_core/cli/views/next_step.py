@@ -1,0 +1,31 @@
+"""What a user does about a run that has failed, in one line."""
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import Phase
+from ser_core.cli.access.stored_run import StoredRun
+from ser_core.cli.views.remedies import Then, remedy_of
+from ser_core.loop.deciding.reopening import is_reopened
+
+
+def next_step(run: SERRun, target: str, *, on_cluster: bool) -> str:
+    """What to do; empty: the run has not failed.
+
+    Args:
+        run: The run.
+        target: What the user named it by.
+        on_cluster: Whether an operator carries it out, or `ser run`.
+    """
+    if run.status.phase is not Phase.FAILED:
+        return ""
+    if is_reopened(run):
+        return f"the run is reopened, and {'the operator' if on_cluster else f'ser run {target}'} goes on with it"
+    why = f"what was wrong and what to do: ser why {target}"
+    reason = next((condition.reason for condition in run.status.conditions if condition.type == "Ready"), "")
+    needs_retry = remedy_of(reason, None).then is Then.RETRY
+    return f"nothing is tried until ser retry {target}; {why}" if needs_retry else why
+
+
+def how_it_goes_on(stored: StoredRun) -> str:
+    """The hint where a run has not computed yet what is asked for."""
+    step = next_step(stored.run, stored.target, on_cluster=stored.cluster is not None)
+    return step or f"how far it is, and how it goes on: ser why {stored.target}"
