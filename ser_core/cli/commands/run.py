@@ -77,9 +77,19 @@ def run_file(path: Path, display: Display) -> int:
         StoreError: The store cannot be used.
         SERError: Another `ser run` has taken the run over, since this one was frozen (reason `LockLost`).
     """
+    interruption = Interruption()
+    try:
+        return _run(path, display, interruption)
+    except KeyboardInterrupt:
+        if interruption.number is None:  # while it waited for another ser run: nothing was begun
+            raise
+        display.warn(f"ended at once; to go on: {run_command(path)}")
+        return 128 + interruption.number
+
+
+def _run(path: Path, display: Display, interruption: Interruption) -> int:
     wanted = read_serrun(path)
     store, soon = connect(wanted.spec.storage), connect(wanted.spec.storage, SOON)
-    interruption = Interruption()
     with located(path):
         found = _stored(soon, wanted, path)
     if found is not None and _is_over(found):
@@ -98,20 +108,8 @@ def run_file(path: Path, display: Display) -> int:
         with LocalExecutor(run.metadata.uid[:12]) as executor, display:
             saved = SavedRun(connect(wanted.spec.storage, AT_ONCE, stands=True), display.warn)
             run = _drive(run, path, store, saved, executor, display, interruption, lock)
-        interrupted = interruption.number is not None and not run.status.has_ended
-        if interrupted:
-            run = _explain_interruption(run, path, saved)
         display.ended(run, store, _hint(run, path))
-    return 128 + interruption.number if interruption.number is not None and interrupted else _exit_code(run)
-
-
-def _explain_interruption(run: SERRun, path: Path, saved: SavedRun) -> SERRun:
-    """The hint after Ctrl-C. The planner's hint names the field `suspend`, which needs no change here."""
-    status = run.status.model_copy(update={"message": f"interrupted; to go on: {run_command(path)}"})
-    run = run.model_copy(update={"status": status})
-    saved.save(run)
-    saved.flush()
-    return run
+    return 128 + interruption.number if interruption.number is not None and not run.status.has_ended else _exit_code(run)
 
 
 def _drive(
@@ -134,13 +132,15 @@ def _drive(
             run = _reread(run, path, display)
         asked = _suspended(run) if interruption.number is not None else run
         planned = plan(asked, Observed(before + executor.observe(), threads=threads), datetime.now(UTC))
+        if asked.spec.suspend != run.spec.suspend:
+            planned = _told_as_interruption(planned, path)
         for action in planned.actions:
             executor.carry_out(action)
         if planned.status != run.status:
             run = run.model_copy(update={"status": planned.status})
             saved.save(run)
         saved.flush()
-        display.show(run, planned if interruption.number is None else _without_hint_of_suspension(planned))
+        display.show(run, planned)
         over = planned.status.has_ended or (planned.status.phase in LEFT_TO_THE_USER and not _live(executor))
         if over and (saved.flush() or interruption.number is not None):
             return run
@@ -148,9 +148,14 @@ def _drive(
             display.stage_event(event)
 
 
-def _without_hint_of_suspension(planned: Plan) -> Plan:
-    """After Ctrl-C the planner's event names the field `suspend`, which nobody has set."""
-    return replace(planned, events=tuple(event for event in planned.events if event.reason != Phase.SUSPENDED))
+def _told_as_interruption(planned: Plan, path: Path) -> Plan:
+    """After Ctrl-C the planner's texts name the field `suspend`, which nobody has set."""
+    if planned.status.phase is not Phase.SUSPENDED:
+        return planned
+    before, told = planned.status, {"message": f"interrupted; to go on: {run_command(path)}"}
+    conditions = tuple(one.model_copy(update=told) if one.message == before.message else one for one in before.conditions)
+    status = before.model_copy(update=told | {"conditions": conditions})
+    return replace(planned, status=status, events=tuple(event for event in planned.events if event.reason != Phase.SUSPENDED))
 
 
 def _suspended(run: SERRun) -> SERRun:

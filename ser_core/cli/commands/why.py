@@ -98,7 +98,9 @@ def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, tar
     exit_code = failed.exit_code if failed is not None and status.phase is Phase.FAILED else None
     remedy = remedy_of(reason, exit_code)
     fix = _filled(remedy, run, on_cluster=on_cluster)
-    return Why(remedy.cause, f"{reason}: {status.message}", f"{fix}{_then(run, target, remedy.then, on_cluster=on_cluster)}")
+    interrupted = status.phase is Phase.SUSPENDED and not on_cluster and not run.spec.suspend
+    cause = "ser run was interrupted, by Ctrl-C or SIGTERM" if interrupted else remedy.cause
+    return Why(cause, f"{reason}: {status.message}", f"{fix}{_then(run, target, remedy.then, on_cluster=on_cluster)}")
 
 
 def _unseen(run: SERRun, events: Sequence[Mapping[str, Any]]) -> Why:

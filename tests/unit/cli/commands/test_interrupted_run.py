@@ -1,0 +1,84 @@
+"""Ctrl-C to `ser run`, once and twice: what it leaves behind says how the run goes on, and names no field that nobody has set."""
+
+import json
+import signal
+
+import pytest
+import yaml
+
+from ser_core.api.serrun import StorageSpec
+from ser_core.cli.commands import run as command
+from ser_core.store.connect import connect
+from ser_core.store.run_object import load_run
+
+
+class Pressed:
+    """An executor during whose first wait Ctrl-C is pressed; ``TWICE``: and again while its processes end."""
+
+    TWICE = False
+    numbers = ()
+
+    def __init__(self, run):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.TWICE:
+            signal.raise_signal(signal.SIGINT)
+
+    def observe(self):
+        return ()
+
+    def carry_out(self, action):
+        pass
+
+    def wait(self, seconds):
+        signal.raise_signal(signal.SIGINT)
+        return []
+
+
+class PressedTwice(Pressed):
+    TWICE = True
+
+
+@pytest.fixture
+def file(tmp_path):
+    spec = {
+        "rewardModel": {"base": "file://./model", "maxLength": 32},
+        "data": {"source": {"uri": "file://./pairs.jsonl", "seedFraction": 0.3}},
+        "storage": {"uri": f"file://{tmp_path}/store"},
+    }
+    file = tmp_path / "serrun.yaml"
+    file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "small"}, "spec": spec}))
+    return file
+
+
+@pytest.fixture(params=[Pressed, PressedTwice], ids=["once", "twice"])
+def interrupted(request, ser, file, monkeypatch):
+    """A run that was begun and interrupted."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(command, "LocalExecutor", request.param)
+    try:
+        yield ser("run", file, "--json")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_the_stored_status_says_how_it_goes_on(interrupted, file, tmp_path):
+    assert interrupted.code == 130
+    status = load_run(connect(StorageSpec(uri=f"file://{tmp_path}/store")), "default", "small").status
+    told = {status.message, *(condition.message for condition in status.conditions if condition.message)}
+    assert told == {f"interrupted; to go on: ser run {file}"}
+
+
+def test_the_last_line_names_the_command_that_goes_on(interrupted, file):
+    assert json.loads(interrupted.out.splitlines()[-1])["message"].endswith(f"; to go on: ser run {file}")
+
+
+def test_why_names_the_interruption(interrupted, ser, file):
+    cause, evidence, fix = ser("why", file).out.splitlines()
+    assert cause.endswith("ser run was interrupted, by Ctrl-C or SIGTERM")
+    assert evidence.endswith(f"interrupted; to go on: ser run {file}") and fix.endswith(f"ser run {file}")
