@@ -12,6 +12,13 @@ from ser_core.errors import SpecError
 
 MOST_VALUES = 1000
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
+NO_ARMS = {
+    "storage": "the runs of a sweep take stages over from each other, so they have one store",
+    "from": "the sweep chooses from which run each takes stages over",
+    "metadata": "the sweep names its runs after metadata.name of the file",
+    "suspend": "a suspended run does not end",
+}
+"""Fields that no `--set` may name, and why."""
 _HINT = "write --set training.seed=0..4, or --set loop.rule=paper,calibrated"
 
 
@@ -35,6 +42,10 @@ def read_setting(text: str) -> Setting:
     path = path.strip().removeprefix("spec.")
     if not equals or not re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*", path):
         raise SpecError(f"--set {text!r}: no field and values", reason="BadSetting", hint=_HINT)
+    if (name := path.partition(".")[0]) in NO_ARMS:
+        raise SpecError(
+            f"--set {text!r}: {NO_ARMS[name]}", reason="BadSetting", hint=f"leave it out: {name} of the file holds for all runs"
+        )
     try:
         listed = yaml.safe_load(f"[{values}]")
     except yaml.YAMLError as error:

@@ -14,7 +14,8 @@ from ser_core.sweep.words import note
 def sweep_view(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> RenderableType:
     """The arms by number, then a row for each, bold where it differs from the baseline by more than chance. The table fits 80 columns."""
     arms = [Text.assemble((f"{number:>3}", "bold"), f"  {row.arm}") for number, row in enumerate(rows, 1)]
-    table = plain_table("arm", "runs", "held-out", "sd", "log loss", "− base", "95 % interval", "p")
+    compared = len(rows) > 1
+    table = plain_table("arm", "runs", "held-out", "sd", "log loss", *(("− base", "95 % interval", "p") if compared else ()))
     for number, row in enumerate(rows, 1):
         one = row.difference
         table.add_row(
@@ -23,7 +24,7 @@ def sweep_view(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str])
             f"{row.accuracy:.3f}",
             "" if row.deviation is None else f"{row.deviation:.3f}",
             f"{row.log_loss:.3f}",
-            *(("", "", "") if one is None else (f"{one.mean:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", shown_p(one.p_holm))),
+            *(() if one is None else (f"{one.mean:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", shown_p(one.p_holm))),
             style="bold" if one is not None and one.significant else None,
         )
     return Group(*arms, Text(), table, Text(f"\n{note(rows, baseline, missing)}", style="dim"))

@@ -1,10 +1,13 @@
 """The numbers of a sweep against plain arithmetic, and what chance makes of them."""
 
+import io
 from statistics import fmean
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from ser_core.cli.views.sweep_view import sweep_view
 from ser_core.errors import SpecError
 from ser_core.report.sweep_page import render
 from ser_core.sweep.comparison import compare_arms
@@ -82,3 +85,12 @@ def test_the_page_holds_the_table_and_no_markup_of_a_name():
     page = render("hh", rows, "<b>", ["hh-x"])
     assert "&lt;b&gt;" in page and "<b>" not in page
     assert "Missing: hh-x." in page
+
+
+def test_one_arm_has_no_baseline():
+    rows = compare_arms([result("as in the file", 0, draws(0.5))], "as in the file")
+    page = render("hh", rows, "as in the file", [])
+    assert ">1 arm.<" in page and "baseline" not in page
+    console = Console(file=io.StringIO(), width=80)
+    console.print(sweep_view(rows, "as in the file", []))
+    assert "base" not in console.file.getvalue()

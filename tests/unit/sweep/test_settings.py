@@ -32,6 +32,14 @@ def test_what_is_no_setting_is_refused_with_an_example(text):
     assert (refused.value.reason, text in refused.value.message) == ("BadSetting", True)
 
 
+@pytest.mark.parametrize("text", ["storage.uri=file://a,file://b", "spec.from.run=a", "metadata.labels.x=1", "suspend=true,false"])
+def test_what_makes_no_arm_is_refused_with_its_reason(text):
+    field = text.removeprefix("spec.").partition(".")[0].partition("=")[0]
+    with pytest.raises(SpecError) as refused:
+        read_setting(text)
+    assert (refused.value.reason, refused.value.hint) == ("BadSetting", f"leave it out: {field} of the file holds for all runs")
+
+
 def test_a_field_is_set_wherever_it_is_and_null_takes_it_out():
     spec = {"loop": {"rule": "paper"}}
     assert with_value(spec, "loop.stopping.patience", 2) == {"loop": {"rule": "paper", "stopping": {"patience": 2}}}
