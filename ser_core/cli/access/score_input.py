@@ -1,7 +1,8 @@
-"""The rows that `ser score` reads: pairs or single answers, from whatever a run reads or from standard input."""
+"""The rows that `ser score` reads: pairs or single answers, from whatever a run reads; standard input is read like a file."""
 
+import shutil
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.layouts.layout import Layout
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.readers import detect, read_rows
-from ser_core.data.reading.rows import BadRow, Row, RowError
+from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.sources import open_source
 from ser_core.errors import DataError
 
@@ -47,10 +48,10 @@ def read_score_rows(file: str, columns: Columns | None, access: Access, folder: 
     Every row becomes a result, so nothing is dropped here.
 
     Args:
-        file: A file or folder of this machine, or a URI, as a run's data; ``-`` is standard input in JSON Lines.
+        file: A file or folder of this machine, or a URI, as a run's data; ``-`` is standard input, whose JSON Lines are read as they come.
         columns: Names of the columns, as the run's specification gives them; where they are not there, others are recognised.
         access: How stores and the hub are reached.
-        folder: For downloads.
+        folder: For downloads, and for standard input that is no JSON Lines.
 
     Raises:
         DataError: The file or a row cannot be used; with file and line.
@@ -76,7 +77,7 @@ def read_score_rows(file: str, columns: Columns | None, access: Access, folder: 
 def _parts(file: str, access: Access, folder: Path) -> Iterator[tuple[str, Iterator[Row | BadRow], int]]:
     """Of each file: its name where there are several, its rows, and how many rows tell the columns (of a pipe one: no other is awaited)."""
     if file == STANDARD_INPUT:
-        yield "", _standard_input(), 1
+        yield _standard_input(folder)
         return
     source = open_source(file if "://" in file else f"file://{Path(file).absolute()}", access, folder, lambda: None)
     for one in source.files:
@@ -84,16 +85,31 @@ def _parts(file: str, access: Access, folder: Path) -> Iterator[tuple[str, Itera
         yield name, iter(read_rows(one, detect(one), lambda _position: None, set())), SAMPLE_ROWS
 
 
-def _standard_input() -> Iterator[Row | BadRow]:
-    for number, line in enumerate(sys.stdin.buffer, 1):
+def _standard_input(folder: Path) -> tuple[str, Iterator[Row | BadRow], int]:
+    """Its one part, as of `_parts`. JSON Lines are a stream, whose rows are scored as they come; all else becomes a file first."""
+    stream, blank = sys.stdin.buffer, 0
+    while (first := stream.readline()) and not first.strip():
+        blank += 1
+    if first.lstrip().startswith(b"{"):
+        return "", _json_lines(chain([first], stream), blank + 1), 1
+    folder.mkdir(parents=True, exist_ok=True)
+    file = DataFile("standard input", folder / "standard-input")
+    with file.path.open("wb") as copy:
+        copy.write(b"\n" * blank + first)
+        shutil.copyfileobj(stream, copy)
+    return "", iter(read_rows(file, detect(file, nameless=True), lambda _position: None, set())), SAMPLE_ROWS
+
+
+def _json_lines(lines: Iterable[bytes], number: int) -> Iterator[Row | BadRow]:
+    for line_number, line in enumerate(lines, number):
         if not line.strip():
             continue
         try:
-            yield Row("standard input", number, parse_object(line.rstrip(b"\r\n").decode()))
+            yield Row("standard input", line_number, parse_object(line.rstrip(b"\r\n").decode()))
         except UnicodeDecodeError:
-            yield BadRow("standard input", number, "InvalidEncoding", "the line is not UTF-8")
+            yield BadRow("standard input", line_number, "InvalidEncoding", "the line is not UTF-8")
         except RowError as error:
-            yield error.at("standard input", number)
+            yield error.at("standard input", line_number)
 
 
 def _layout(present: Collection[str], name: str, columns: Columns | None) -> Layout | None:
@@ -122,8 +138,10 @@ def _to_score_rows(row: Row, layout: Layout | None, file: str) -> list[ScoreRow]
 
 def _texts(row: Row, layout: Layout | None) -> list[tuple[str, tuple[str, ...], int | None]]:
     if layout is None:
-        answer = row.fields.get("answer")
-        prompt = row.fields.get("prompt")
+        for name in ("prompt", "answer"):
+            if name not in row.fields:
+                raise RowError("MissingColumn", f"{name} is missing")
+        prompt, answer = row.fields["prompt"], row.fields["answer"]
         if not isinstance(prompt, str | list) or not isinstance(answer, str):
             raise RowError("NotText", "prompt must be text or messages, and answer text")
         found: list[tuple[str, tuple[str, ...], int | None]] = [(prompt_alone(prompt), (answer,), None)]

@@ -23,9 +23,10 @@ from ser_core.errors import SERError, SpecError, StoreAccessDenied
 from ser_core.shown import shown_line
 
 MAX_BYTES = 1_000_000
+_ANOTHER_FILE = "give the YAML file of a SERRun, which starts with apiVersion and kind; a file of pairs is named in it, as data.source.uri"
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _FIELD = re.compile(r"(?:spec\.)?([A-Za-z]+(?:\.[A-Za-z]+)*)")
-_WHAT: Mapping[type, str] = {list: "a list", str: "text", int: "a number", float: "a number"}
+_WHAT: Mapping[type, str] = {dict: "other fields", list: "a list", str: "text", int: "a number", float: "a number"}
 FieldPath = tuple[str | int, ...]
 Validated = TypeVar("Validated", bound=Model)
 
@@ -141,12 +142,9 @@ def _written(root: yaml.Node, path: Path) -> tuple[Any, dict[FieldPath, int]]:
 def _read(path: Path, roots: Sequence[yaml.Node]) -> tuple[dict[str, Any], dict[FieldPath, int]]:
     """The SERRun among the documents of a file, and the line of each of its fields."""
     document, lines = _written(_only_run(path, roots), path)
-    if not isinstance(document, dict):
-        raise SpecError(
-            f"{path}:1: is {_WHAT.get(type(document), 'one value')}, not fields such as name: value",
-            reason="NotASERRun",
-            hint="start with apiVersion and kind",
-        )
+    if not isinstance(document, dict) or document.keys().isdisjoint(("apiVersion", "kind")):
+        what = _WHAT.get(type(document), "one value")
+        raise SpecError(f"{path}:1: no SERRun, but {what}", reason="NotASERRun", hint=_ANOTHER_FILE)
     for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         if document.get(name) != expected:
             where = f"{path}:{lines.get((name,), 1)}"
@@ -203,13 +201,16 @@ def _documents(path: Path) -> list[yaml.Node]:
             f"{path}: {(error.strerror or 'cannot be read').lower()}", reason="UnreadableFile", hint="give the path of a SERRun's YAML file"
         ) from error
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path} is no UTF-8 text (byte {error.start})", reason="UnreadableFile", hint="save it as UTF-8") from error
+        hint = "save it as UTF-8" if b"apiVersion" in content.replace(b"\0", b"") else _ANOTHER_FILE
+        raise SpecError(f"{path} is no UTF-8 text (byte {error.start})", reason="UnreadableFile", hint=hint) from error
     except RecursionError as error:
         raise SpecError(f"{path}: nested too deep", reason="NotYAML", hint="a SERRun has at most six levels") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]
+        if "apiVersion" not in text:
+            raise SpecError(f"{where}: no SERRun, and no YAML: {problem}", reason="NotYAML", hint=_ANOTHER_FILE) from error
         raise SpecError(f"{where}: no YAML: {problem}", reason="NotYAML", hint="indent with spaces; quote values with : or #") from error
     return [node for node in documents if node is not None]
 

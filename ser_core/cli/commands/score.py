@@ -56,8 +56,8 @@ def score(
     columns = given.columns if given else None
     with tempfile.TemporaryDirectory(prefix="ser-score-") as name:
         folder = Path(name)
-        empty: list[str] = []
-        rows = _noting_empty_answers(read_score_rows(file, columns, Access(stored.storage, spec.hub, SOON), folder / "data"), empty)
+        empty: dict[str, list[str]] = {"prompt": [], "answer": []}
+        rows = _noting_empty_texts(read_score_rows(file, columns, Access(stored.storage, spec.hub, SOON), folder / "data"), empty)
         first = next(rows)
         model, temperature = load_best(stored, folder / "model")
         count = agreed = labelled = 0
@@ -69,16 +69,20 @@ def score(
             if count % TOLD_EVERY == 0:
                 say(counted(count, "row"))
     say(f"scored {counted(count, 'row')}" + (f"; {agreed / labelled:.1%} of {counted(labelled, 'label')} agree" if labelled else ""))
-    if empty:
-        print_warning(
-            f"{counted(len(empty), 'row')} with an empty answer, the first in {empty[0]}: no run learns from one, so its score says little"
-        )
+    for name, places in empty.items():
+        if places:
+            what = f"{counted(len(places), 'row')} with an empty {name}, the first in {places[0]}"
+            print_warning(f"{what}: no run learns from one, so its score says little")
 
 
-def _noting_empty_answers(rows: "Iterator[ScoreRow]", empty: list[str]) -> "Iterator[ScoreRow]":
+def _noting_empty_texts(rows: "Iterator[ScoreRow]", empty: dict[str, list[str]]) -> "Iterator[ScoreRow]":
+    """The rows; those with an empty prompt or answer are noted under its name."""
     for row in rows:
+        place = f"{row.file}, line {row.line}".removeprefix(", ")
+        if not row.prompt:
+            empty["prompt"].append(place)
         if not all(row.answers):
-            empty.append(f"{row.file}, line {row.line}".removeprefix(", "))
+            empty["answer"].append(place)
         yield row
 
 

@@ -36,7 +36,9 @@ def parse_object(text: str) -> dict[str, Any]:
     try:
         value = _STRICT.decode(text)
     except json.JSONDecodeError as error:
-        raise RowError("MalformedJson", f"{error.msg.removesuffix(' at')} at character {error.pos + 1}") from error
+        nothing = error.msg == "Expecting value" and not text[: error.pos].strip()
+        what = "no JSON: a row begins with {" if nothing else f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
+        raise RowError("MalformedJson", what) from error
     except RecursionError as error:
         raise RowError("TooLarge", "nested too deeply") from error
     except ValueError as error:  # Python's limit on the digits of an integer

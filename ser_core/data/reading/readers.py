@@ -38,8 +38,12 @@ def extension_of(name: str) -> tuple[str | None, str | None]:
     return EXTENSIONS.get(path.with_suffix("").suffix if compression else path.suffix), compression
 
 
-def detect(file: DataFile) -> Container:
+def detect(file: DataFile, *, nameless: bool = False) -> Container:
     """What ``file`` is, by its content.
+
+    Args:
+        file: The file.
+        nameless: Whether its name says nothing; then commas make it CSV.
 
     Raises:
         DataError: It is none of the known kinds.
@@ -59,8 +63,9 @@ def detect(file: DataFile) -> Container:
             reason="UnknownFormat",
             hint="convert the file: tr '\\r' '\\n' < file > converted",
         )
-    promised = extension_of(file.name)[0]
-    return Container(_kind_of(first.lstrip() if first is not None else _beginning(file), promised, file), compression)
+    start = first.lstrip() if first is not None else _beginning(file)
+    promised = ("csv" if "," in start else None) if nameless else extension_of(file.name)[0]
+    return Container(_kind_of(start, promised, file), compression)
 
 
 def _beginning(file: DataFile) -> str:

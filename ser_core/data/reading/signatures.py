@@ -8,6 +8,7 @@ from ser_core.errors import DataError
 
 _UNPACK = "unpack it and name the file or folder inside"
 _CONVERT = "write it as .jsonl or .parquet"
+_ROWS = "name a file of rows: .jsonl, .json, .csv, .parquet or .arrow"
 _SIGNATURES = (
     (b"version https://git-lfs", "a Git LFS pointer, not the data", "run git lfs pull where the repository was cloned, then copy it again"),
     (b"\xfd7zXZ\x00", "compressed with xz", "unpack it (xz --decompress), or compress it with gzip or zstd"),
@@ -26,7 +27,10 @@ _SIGNATURES = (
     (b"\x93NUMPY", "a NumPy array", _CONVERT),
     (b"Obj\x01", "an Avro file", _CONVERT),
     (b"ORC", "an ORC file", _CONVERT),
-    (b"%PDF", "a PDF file", _CONVERT),
+    (b"%PDF", "a PDF file", _ROWS),
+    (b"\x89PNG", "a PNG image", _ROWS),
+    (b"\xff\xd8\xff", "a JPEG image", _ROWS),
+    (b"\x7fELF", "a program (ELF)", _ROWS),
     (b"<!DOCTYPE", "a web page", "download the data again; a page in their place often says that a login is missing"),
     (b"<!doctype", "a web page", "download the data again; a page in their place often says that a login is missing"),
     (b"<html", "a web page", "download the data again; a page in their place often says that a login is missing"),

@@ -34,7 +34,7 @@ def ser(monkeypatch, capsys):
 
     def call(*arguments, stdin="", program="ser"):
         monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin if isinstance(stdin, bytes) else stdin.encode())))
         with pytest.raises(SystemExit) as ended:
             app.main()
         captured = capsys.readouterr()

@@ -99,6 +99,22 @@ def test_what_is_no_serrun_is_refused(read, text, reason):
     assert caught.value.reason == reason
 
 
+ROW = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'
+
+
+@pytest.mark.parametrize("data", [ROW, ROW * 2, f"[{ROW}]", "prompt,chosen\na,b\n", 'prompt,chosen\n"a: b",c\n', b"\x1f\x8b\x08"])
+def test_data_in_place_of_a_serrun_is_told_where_it_belongs(read, data):
+    with pytest.raises(SpecError) as caught:
+        read(data)
+    assert "data.source.uri" in caught.value.hint
+
+
+def test_a_broken_serrun_is_told_how_to_write_yaml(read):
+    with pytest.raises(SpecError, match="no YAML") as caught:
+        read(GOOD + "\tx: 1")
+    assert "indent with spaces" in caught.value.hint
+
+
 def test_an_empty_file_says_what_to_begin_with(read):
     with pytest.raises(SpecError, match=r"serrun\.yaml:1: is empty") as caught:
         read("# nothing yet\n")

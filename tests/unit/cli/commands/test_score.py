@@ -1,13 +1,21 @@
 """`ser score` on a small real model: what goes in, what comes out, what is refused."""
 
+import csv
+import gzip
+import io
 import json
+import os
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from unit.conftest import write_run
 from unit.learn.sentencepiece_like import policy
 
+from ser_core.cli.access.score_input import read_score_rows
 from ser_core.cli.commands.score import as_json
 
 ROWS = [
@@ -78,6 +86,75 @@ def test_an_id_that_json_does_not_know_is_written_as_text(name):
     assert json.loads(as_json({"id": name})) == {"id": str(name)}
 
 
+def csv_of(rows):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def parquet_of(rows):
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
+
+
+FORMS = {
+    "JSON array": lambda rows: json.dumps(rows, indent=1).encode(),
+    "byte order mark": lambda rows: b"\xef\xbb\xbf" + lines(rows).encode(),
+    "gzip": lambda rows: gzip.compress(lines(rows).encode()),
+    "CSV": csv_of,
+    "CSV in gzip": lambda rows: gzip.compress(csv_of(rows)),
+    "parquet": parquet_of,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_standard_input_may_have_any_form_of_a_file(ser, writable_run, form):
+    rows = [{name: row[name] for name in ("prompt", "chosen", "rejected")} for row in ROWS[:2]]
+    expected = results(ser("score", "-", "--run", writable_run.file, stdin=lines(rows)))
+    found = results(ser("score", "-", "--run", writable_run.file, stdin=FORMS[form](rows)))
+    assert [row["score_1"] for row in found] == pytest.approx([row["score_1"] for row in expected])
+
+
+def test_json_lines_on_standard_input_are_read_as_they_come(monkeypatch, tmp_path):
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        os.write(writing, f"\n{lines(ROWS[:1])}".encode())
+        rows = read_score_rows("-", None, None, tmp_path)
+        assert next(rows).line == 2  # no end of the stream is awaited
+        os.write(writing, lines(ROWS[1:2]).encode())
+        os.close(writing)
+        assert [row.line for row in rows] == [3]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a PNG image"),
+        (b"not json\n", "is neither JSON Lines, JSON, CSV, parquet nor Arrow"),
+        (lines(ROWS).encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
+    ],
+)
+def test_standard_input_that_holds_no_rows_is_told_like_a_file(ser, writable_run, content, told):
+    ended = ser("score", "-", "--run", writable_run.file, stdin=content)
+    assert (ended.code, "standard input" in ended.err) == (11, True)
+    assert told in ended.err
+
+
+def test_a_single_answer_without_a_column_is_told_which(ser, writable_run):
+    rows = [{"prompt": "what", "answer": "good"}, {"prompt": "what"}]
+    assert "standard input, line 2: answer is missing" in ser("score", "-", "--run", writable_run.file, stdin=lines(rows)).err
+
+
+@pytest.mark.parametrize(("prompt", "named"), [(" ", "prompt"), ("what", None)])
+def test_an_empty_prompt_is_scored_and_told(ser, writable_run, prompt, named):
+    ended = ser("score", "-", "--run", writable_run.file, stdin=lines([{"prompt": prompt, "answer": "good"}]))
+    assert (f"1 row with an empty {named}, the first in line 1" in ended.err) == (named is not None)
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -85,6 +162,7 @@ def test_an_id_that_json_does_not_know_is_written_as_text(name):
         ("{broken", "in double quotes at character"),
         ('{"prompt": "wh', "string starting at character"),
         ('["no object"]', "list instead of"),
+        ("not json", "no JSON"),
     ],
 )
 def test_a_bad_row_is_named_by_its_line(ser, writable_run, bad, reason):
