@@ -57,6 +57,7 @@ def test_the_same_command_shows_the_table_at_once_when_all_have_ended(swept):
     run, table = swept
     again = run.ser("sweep", str(run.file), *ARMS, "--against", "loop.rule=paper")
     assert again.returncode == 0, again.stderr
+    assert f"{NAMES[0]}: had ended before (1 of 4)" in again.stderr
     assert "loop.rule=calibrated" in again.stdout and "baseline: loop.rule=paper" in " ".join(again.stdout.split())
     assert (run.file.with_name("serrun-sweep") / "sweep.html").read_text().startswith("<!doctype html>")
     difference = table["arms"][1]["difference"]["mean"]

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ser_core.api.status import Phase
+from ser_core.cli.access.begun_run import begun_run, is_over
 from ser_core.cli.access.cluster import Cluster
-from ser_core.errors import SpecError
+from ser_core.cli.access.serrun_file import read_serrun
+from ser_core.cli.access.stored_run import SOON
+from ser_core.errors import SERError, SpecError
+from ser_core.store.connect import connect
 
 SWEEP = "ser.dev/sweep"
 """Label of the SERRuns of one sweep: the name in its file."""
+STARTED, GOES_ON, HAD_ENDED = "started", "goes on", "had ended before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,8 @@ class Ended:
 class SweepRuns(Protocol):
     """Where runs are carried out."""
 
-    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> None:
-        """Begin a run, or go on with it."""
+    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> str:
+        """Begin a run, or go on with it; returns what is done with it, for people."""
 
     def ended(self) -> list[Ended]:
         """The runs that have ended since the last call."""
@@ -47,8 +52,9 @@ class LocalRuns:
     parallel: int
     _live: dict[int, tuple[subprocess.Popen[bytes], Path]] = field(default_factory=dict)
 
-    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> None:
+    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> str:
         """Begin or continue a run. Shares are equal, since the number of threads is part of what results depend on."""
+        begins = _what_is_done_with(file)
         log = file.with_suffix(".log")
         mine = os.sched_getaffinity(0)
         with log.open("wb") as output:
@@ -60,6 +66,7 @@ class LocalRuns:
             finally:
                 os.sched_setaffinity(0, mine)
         self._live[number] = (process, log)
+        return begins
 
     def _share(self, processors: list[int]) -> set[int]:
         taken: list[set[int]] = [os.sched_getaffinity(process.pid) for process, _ in self._live.values() if process.poll() is None]
@@ -83,6 +90,15 @@ class LocalRuns:
             process.wait()
 
 
+def _what_is_done_with(file: Path) -> str:
+    try:
+        wanted = read_serrun(file)
+        run = begun_run(connect(wanted.spec.storage, SOON), wanted, file)
+    except SERError:  # ser run will say it
+        return STARTED
+    return STARTED if run is None else HAD_ENDED if is_over(run) else GOES_ON
+
+
 @dataclass
 class ClusterRuns:
     """SERRuns with one label."""
@@ -91,7 +107,7 @@ class ClusterRuns:
     sweep: str
     _live: dict[int, str] = field(default_factory=dict)
 
-    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> None:
+    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> str:
         """Create the SERRun, unless it is there from an earlier call.
 
         Raises:
@@ -108,6 +124,7 @@ class ClusterRuns:
                 hint="write another metadata.name into the file",
             )
         self._live[number] = name
+        return STARTED if label is None else HAD_ENDED if self.cluster.run(name).status.has_ended else GOES_ON
 
     def ended(self) -> list[Ended]:
         """The runs that have ended since the last call."""

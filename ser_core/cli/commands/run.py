@@ -11,10 +11,10 @@ from types import FrameType
 
 import typer
 
-from ser_core.api.immutability import forbidden_changes, refuse_changes, with_earlier_defaults
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import RunIdentity, StageResult
 from ser_core.api.status import Outcome, Phase, StageStatus
+from ser_core.cli.access.begun_run import begun_run, is_over, with_spec
 from ser_core.cli.access.local_executor import LocalExecutor
 from ser_core.cli.access.runner import Held, locked
 from ser_core.cli.access.saved_run import SavedRun
@@ -23,18 +23,16 @@ from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile, run_command
 from ser_core.cli.views.display import Display, choose_display
 from ser_core.cli.views.next_step import next_step
 from ser_core.cli.views.output import say
-from ser_core.errors import SERError, SpecError
+from ser_core.errors import SERError
 from ser_core.loop.deciding.faults import SER_RUN_ENDED
-from ser_core.loop.deciding.reopening import reopened
 from ser_core.loop.observed import Observed, ObservedAttempt, Plan
 from ser_core.loop.plan import plan
-from ser_core.shown import shown_line
 from ser_core.store.checkpoints import CheckpointStore
 from ser_core.store.connect import connect, folder_of
 from ser_core.store.leader import find_leader
 from ser_core.store.port import ObjectStore
 from ser_core.store.retry import Retry
-from ser_core.store.run_object import create_run, load_run
+from ser_core.store.run_object import create_run
 
 EXIT_SUSPENDED = 75
 """Exit code of a run that waits for the user: suspended, or out of budget (EX_TEMPFAIL of sysexits.h)."""
@@ -91,8 +89,8 @@ def _run(path: Path, display: Display, interruption: Interruption) -> int:
     wanted = read_serrun(path)
     store, soon = connect(wanted.spec.storage), connect(wanted.spec.storage, SOON)
     with located(path):
-        found = _stored(soon, wanted, path)
-    if found is not None and _is_over(found):
+        found = begun_run(soon, wanted, path)
+    if found is not None and is_over(found):
         return _ended_before(found, path, display)
     if found is None:
         _tell_of_a_new_folder(wanted)
@@ -102,8 +100,8 @@ def _run(path: Path, display: Display, interruption: Interruption) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
             signal.signal(number, interruption.handle)
         with located(path):
-            run = _stored(soon, wanted, path) or _begun(soon, wanted)
-        if _is_over(run):  # by the one that was waited for
+            run = begun_run(soon, wanted, path) or _begun(soon, wanted)
+        if is_over(run):  # by the one that was waited for
             return _ended_before(run, path, display)
         with LocalExecutor(run.metadata.uid[:12]) as executor, display:
             saved = SavedRun(connect(wanted.spec.storage, AT_ONCE, stands=True), display.warn)
@@ -187,23 +185,6 @@ def _taken_away(run: SERRun, stage: StageStatus, store: ObjectStore) -> Observed
     )
 
 
-def _stored(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun | None:
-    """The run that stands in the store, with the mutable fields of the file; None: it was never begun."""
-    run = load_run(store, wanted.metadata.namespace, wanted.metadata.name)
-    if run is None:
-        return None
-    wanted = _as_stored(run, wanted)
-    changes = forbidden_changes(run.spec, wanted.spec, run.status)
-    if changes:
-        held = f"{wanted.spec.storage.uri} holds a run {run.metadata.namespace}/{run.metadata.name} ({run.status.phase})"
-        raise SpecError(
-            f"{shown_line(str(path))}: {held} that was started with another spec:" + "".join(f"\n  {change}" for change in changes),
-            reason="ImmutableField",
-            hint=f"to begin anew: ser purge {path}; to keep the old run: write another storage.uri or metadata.name",
-        )
-    return _with_spec(run, wanted)
-
-
 def _begun(store: ObjectStore, wanted: SERRun) -> SERRun:
     """A new run."""
     metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
@@ -218,24 +199,9 @@ def _tell_of_a_new_folder(wanted: SERRun) -> None:
         say(f"storage.uri: {folder} does not exist, and is made for a new run")
 
 
-def _as_stored(run: SERRun, wanted: SERRun) -> SERRun:
-    """``wanted`` with what stands in the stored run alone: what `ser retry` has raised, and the defaults of the version that began it."""
-    spec = wanted.spec.model_copy(update={"reopen": max(run.spec.reopen, wanted.spec.reopen)})
-    return wanted.model_copy(update={"spec": with_earlier_defaults(run.spec, spec)})
-
-
-def _with_spec(run: SERRun, wanted: SERRun) -> SERRun:
-    wanted = _as_stored(run, wanted)
-    if run.spec == wanted.spec:
-        return run
-    refuse_changes(run.spec, wanted.spec, run.status)
-    metadata = run.metadata.model_copy(update={"generation": run.metadata.generation + 1})
-    return run.model_copy(update={"metadata": metadata, "spec": wanted.spec})
-
-
 def _reread(run: SERRun, path: Path, display: Display) -> SERRun:
     try:
-        return _with_spec(run, read_serrun(path))
+        return with_spec(run, read_serrun(path))
     except SERError as error:
         display.warn(f"change of {path} ignored: {error.message}")
         return run
@@ -243,10 +209,6 @@ def _reread(run: SERRun, path: Path, display: Display) -> SERRun:
 
 def _live(executor: LocalExecutor) -> bool:
     return any(attempt.state == "running" for attempt in executor.observe())
-
-
-def _is_over(run: SERRun) -> bool:
-    return run.status.has_ended and reopened(run, datetime.now(UTC)) is None
 
 
 def _ended_before(run: SERRun, path: Path, display: Display) -> int:

@@ -162,9 +162,9 @@ def _carry_out(
     code = 0
     while len(ended) < len(wanted):
         for number in may_start(follows, started, ended, parallel):
-            say(f"{names[number]}: started ({len(started) + 1} of {len(wanted)})")
-            where.start(number, names[number], _file(target, wanted[number]), documents[number])
+            begins = where.start(number, names[number], _file(target, wanted[number]), documents[number])
             started.append(number)
+            say(f"{names[number]}: {begins} ({len(started)} of {len(wanted)})")
         for end in where.ended():
             say(f"{names[end.number]}: {end.told}")
             ended.append(end.number)

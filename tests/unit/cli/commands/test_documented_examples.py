@@ -195,6 +195,7 @@ def test_sweep(said, monkeypatch):
     class AtOnce(LocalRuns):
         def start(self, number, name, file, document):
             self._live[number] = name
+            return "started"
 
         def ended(self):
             over, self._live = list(self._live), {}

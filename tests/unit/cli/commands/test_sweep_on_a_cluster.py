@@ -46,9 +46,9 @@ def test_runs_are_created_with_the_label_of_the_sweep_and_the_second_follows_the
 
 
 def test_the_same_command_creates_nothing_again(ser, cluster, file):
-    ser("sweep", file, *ARMS)
+    assert "hh-seed0: started (1 of 2)" in ser("sweep", file, *ARMS).err
     before = len(posted(cluster))
-    ser("sweep", file, *ARMS)
+    assert "hh-seed0: had ended before (1 of 2)" in ser("sweep", file, *ARMS).err
     assert len(posted(cluster)) == before == 2
 
 
