@@ -12,6 +12,10 @@ BUDGETS = (0.15, 0.05, 0.3)
 HELDOUT = 0.25
 PAPER_SHARE = 0.08
 """Of the pool: `minSamples` of rule paper, whose 600 pairs are meant for pools of the paper's size."""
+DEV = 0.02
+"""Dev part of paper and reference, which decide by fixed thresholds: nearly every label trains."""
+FEWEST_DEV = 2
+"""Pairs that it needs; where there would be fewer, it gets one to spare."""
 LOOPS = 2
 RULES = ("calibrated", "paper", "reference")
 """A run of rule calibrated also gives the arms seed and the controls, and the two filters are trained beside it."""
@@ -56,6 +60,8 @@ def document(cell: Cell, pairs: Path, count: int, model: Path, store: Path) -> d
     chosen: DataSet = SETS[cell.data_set]
     pool = count * (1 - HELDOUT - cell.budget)
     own_rule = cell.rule == "calibrated"
+    labels = count * cell.budget
+    dev = DEV if DEV * labels >= FEWEST_DEV else round((FEWEST_DEV + 1) / labels, 4)
     loop: dict[str, Any] = {"rule": cell.rule, "maxIterations": LOOPS}
     loop |= {"controls": ["full", "seedOnly", "pseudoLabelOnce"]} if own_rule else {"thresholds": {"minSamples": round(PAPER_SHARE * pool)}}
     return {
@@ -72,7 +78,7 @@ def document(cell: Cell, pairs: Path, count: int, model: Path, store: Path) -> d
             "data": {
                 "source": {"uri": f"file://{pairs}", "seedFraction": cell.budget, "heldoutFraction": HELDOUT, "splitBy": GROUP},
                 "splitSeed": cell.seed,
-                "devFraction": 0.25 if own_rule else 0.02,  # paper and reference decide by fixed thresholds: nearly every label trains
+                "devFraction": 0.25 if own_rule else dev,
             },
             "training": {"epochs": 4, "learningRate": 1e-3, "pairsPerStep": 8, "tokensPerBatch": 2048, "seed": cell.seed},
             "loop": loop,

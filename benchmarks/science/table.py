@@ -6,6 +6,7 @@ from statistics import fmean
 from benchmarks.science.cells import SEEDS, cells
 from benchmarks.science.rows import Result
 from benchmarks.science.sets import SETS
+from ser_core.counted import counted
 from ser_core.sweep.comparison import compare_arms
 from ser_core.sweep.results import ArmResult, RunResult
 
@@ -67,7 +68,8 @@ def _bands(results: Sequence[Result]) -> Iterator[str]:
     """Share of right self-labels of calibrated by loop and band of confidence, mean over the splits."""
     if not results:
         return
-    yield f"\nSelf-labels of calibrated that equal the human ones, by fifths of the pool, the surest last ({len(results)} splits):\n"
+    splits = counted(len(results), "split")
+    yield f"\nSelf-labels of calibrated that equal the human ones, by fifths of the pool, the surest last ({splits}):\n"
     for loop in range(min(len(one.bands) for one in results)):
         of_bands = zip(*(one.bands[loop] for one in results), strict=True)
         shares = (fmean(share for share in shares if share is not None) for shares in of_bands)
