@@ -80,10 +80,8 @@ class Arms:
         with tempfile.TemporaryDirectory(dir=self._folder) as place:
             names = [name for name in best.manifest.outputs if name.startswith("folds/")]
             fetch_outputs(self._store, best.manifest, names, Path(place))
-            folder = average(sorted((Path(place) / "folds").iterdir()), Path(place) / "averaged")
-            spec = self._ledger.run.spec
-            model = load(folder, Precision("cpu"), max_length=spec.reward_model.max_length, frozen=True)
-            scores = evaluated(model, self._heldout, spec.training.tokens_per_batch)
+            model = self._loaded(average(sorted((Path(place) / "folds").iterdir()), Path(place) / "averaged"))
+            scores = evaluated(model, self._heldout, self._ledger.run.spec.training.tokens_per_batch)
             return self._result("averaged", scores, elsewhere=self._elsewhere(model))
 
     def _filters(self, base: Path) -> Iterator[Result]:
@@ -105,7 +103,10 @@ class Arms:
         filters = self._ledger.filters if loops else ()
         decisions = [read_table(self._fetch(one.manifest, "decisions.parquet"), Decision) for one in filters]
         return self._result(
-            *(arm, scores, [one.metrics.kept for one in filters], [one.metrics.agreement for one in filters]),
+            arm,
+            scores,
+            kept=[one.metrics.kept for one in filters],
+            agreement=[one.metrics.agreement for one in filters],
             elsewhere=self._elsewhere_stored(record),
             bands=[precision_by_band(rows) for rows in decisions],
         )
@@ -114,8 +115,10 @@ class Arms:
         if not self._others:
             return None
         with tempfile.TemporaryDirectory(dir=self._folder) as place:
-            folder, spec = fetch_model(self._store, record, Path(place)), self._ledger.run.spec.reward_model
-            return self._elsewhere(load(folder, Precision("cpu"), max_length=spec.max_length, frozen=True))
+            return self._elsewhere(self._loaded(fetch_model(self._store, record, Path(place))))
+
+    def _loaded(self, folder: Path) -> RewardModel:
+        return load(folder, Precision("cpu"), max_length=self._ledger.run.spec.reward_model.max_length, frozen=True)
 
     def _elsewhere(self, model: RewardModel) -> float | None:
         """Accuracy on pairs of another kind than those that were learnt."""
