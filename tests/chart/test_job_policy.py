@@ -4,15 +4,19 @@ import re
 
 import pytest
 from chart.rendering import objects, of_kind, the
+from pydantic.alias_generators import to_snake
 
 from ser_operator.allow import Allow
 
 POLICY, BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 
 
+JOBS, SERVICES = "ser-operator.ser-system", "ser-operator.ser-system.services"
+
+
 def expression(values, name):
     """The regular expression of a list, for the namespace `lab`."""
-    (found,) = [one["expression"] for one in the(objects(values), POLICY)["spec"]["variables"] if one["name"] == name]
+    (found,) = [one["expression"] for one in the(objects(values), POLICY, JOBS)["spec"]["variables"] if one["name"] == name]
     text, _ = found.split(".replace('{namespace}', request.namespace)")
     return text.strip('"').replace("\\\\", "\\").replace("{namespace}", "lab")
 
@@ -20,7 +24,8 @@ def expression(values, name):
 def test_it_can_be_turned_off_and_is_on_by_default():
     assert of_kind(objects({"rbac": {"jobPolicy": False}}), POLICY) == []
     found = objects({})
-    assert the(found, BINDING)["spec"]["policyName"] == the(found, POLICY)["metadata"]["name"]
+    for name in (JOBS, SERVICES):
+        assert the(found, BINDING, name)["spec"]["policyName"] == the(found, POLICY, name)["metadata"]["name"]
 
 
 @pytest.mark.parametrize(
@@ -37,31 +42,44 @@ def test_it_can_be_turned_off_and_is_on_by_default():
     ],
 )
 def test_patterns_mean_what_they_mean_to_the_operator(pattern, matched, other):
-    found = expression({"allow": {"secrets": [pattern]}}, "secrets")
+    found = expression({"allow": {"secrets": [pattern]}}, "secretsAllowed")
     assert re.search(found, matched)
     assert other is None or not re.search(found, other)
 
 
-def test_forbidden_names_stand_apart_and_an_empty_list_matches_none():
+def test_forbidden_names_stand_apart_in_any_case_and_an_empty_list_matches_none():
     values = {"allow": {"secrets": ["*", "!ser-admin"]}}
-    assert re.search(expression(values, "secretsForbidden"), "ser-admin")
+    assert re.search(expression(values, "secretsForbidden"), "ser-Admin")
     assert not re.search(expression(values, "secretsForbidden"), "ser-s3")
-    assert not re.search(expression({"allow": {"secrets": []}}, "secrets"), "ser-s3")
+    assert not re.search(expression({"allow": {"secrets": []}}, "secretsAllowed"), "ser-s3")
 
 
 def test_a_list_that_is_left_out_is_the_operators_own():
-    defaults = {"secrets": Allow().secrets, "accounts": ("ser-stage", *Allow().pod_template.service_accounts)}
-    for name, patterns in defaults.items():
-        assert expression({"allow": None}, name) == expression({"allow": {"secrets": list(patterns)}}, "secrets")
+    own, template = Allow(), Allow().pod_template
+    rest = {name: getattr(own, to_snake(name)) for name in ("secrets", "priorityClasses", "tolerations", "nodeSelectors")}
+    inner = ("labels", "annotations", "volumes", "runtimeClasses", "schedulers", "affinity", "topologyKeys", "resourceClaims", "resources")
+    closed = {name: getattr(template, to_snake(name)) for name in inner}
+    more = {"serviceAccounts": ("ser-stage", *template.service_accounts), "queues": ("default", *own.queues)}
+    for name, patterns in {**rest, **closed, **more}.items():
+        for half in ("Allowed", "Forbidden"):
+            assert expression({"allow": None}, name + half) == expression({"allow": {"secrets": list(patterns)}}, f"secrets{half}")
 
 
-def test_the_earlier_name_of_the_list_and_the_charts_own_accounts_and_pull_secrets_count():
+@pytest.mark.parametrize(("allow", "told"), [(None, "16 pods and 64 GPUs"), ({"nodes": 2, "gpus": 0}, "2 pods and 0 GPUs")])
+def test_the_caps_are_the_operators(allow, told):
+    assert told in str(the(objects({"allow": allow}), POLICY, JOBS)["spec"]["validations"])
+    assert (Allow().nodes, Allow().gpus) == (16, 64)
+
+
+def test_the_earlier_name_of_the_list_and_what_the_chart_itself_gives_stages_count():
     values = {
         "settings": {"allowedSecrets": ["old-*"]},
         "imagePullSecrets": [{"name": "pull"}],
-        "stages": {"serviceAccount": {"name": "theirs"}},
+        "stages": {"serviceAccount": {"name": "theirs"}, "defaultQueue": "ours"},
+        "allow": {"queues": []},
     }
-    assert re.search(expression(values, "secrets"), "old-1")
-    assert not re.search(expression(values, "secrets"), "ser-s3")
-    assert re.search(expression(values, "pullSecrets"), "pull")
-    assert re.search(expression(values, "accounts"), "theirs")
+    assert re.search(expression(values, "secretsAllowed"), "old-1")
+    assert not re.search(expression(values, "secretsAllowed"), "ser-s3")
+    assert re.search(expression(values, "pullSecretsAllowed"), "pull")
+    assert re.search(expression(values, "serviceAccountsAllowed"), "theirs")
+    assert re.search(expression(values, "queuesAllowed"), "ours")

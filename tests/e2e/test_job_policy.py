@@ -9,14 +9,37 @@ import yaml
 from chart.rendering import objects
 
 from controlplane.cluster import ApiError
+from ser_core.api.serrun import SERRun
+from ser_operator.objects import gang
+from ser_operator.objects.render import owner
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "jobs").glob("*.yaml"))
 OPERATOR = "ser-system/ser-operator"
 VALUES = {
     "clusterWide": True,
     "imagePullSecrets": [{"name": "pull"}],
-    "allow": {"secrets": ["ser-*", "of-{namespace}", "!ser-admin"], "podTemplate": {"serviceAccounts": ["cloud"]}},
+    "stages": {"gpu": {"nodeSelector": {"pool": "gpu"}, "tolerations": [{"key": "gpu-nodes", "operator": "Exists"}]}},
+    "allow": {
+        "secrets": ["ser-*", "of-{namespace}", "!ser-admin"],
+        "queues": ["team"],
+        "nodeSelectors": ["gpu=*", "zone=a"],
+        "nodes": 4,
+        "gpus": 32,
+        "podTemplate": {
+            "labels": ["team"],
+            "annotations": ["sidecar.istio.io/inject"],
+            "volumes": ["persistentVolumeClaim/models"],
+            "serviceAccounts": ["cloud"],
+            "runtimeClasses": ["gvisor"],
+            "schedulers": ["volcano"],
+            "affinity": ["nodeAffinity"],
+            "topologyKeys": ["zone"],
+            "resourceClaims": ["mig"],
+            "resources": ["rdma/*"],
+        },
+    },
 }
+"""What the golden Jobs ask for, and no more."""
 PLACES = {
     "ServiceAccount": "/api/v1/namespaces/ser-system/serviceaccounts",
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
@@ -24,7 +47,21 @@ PLACES = {
     "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
 }
+CHOSEN = {"key": "pool", "operator": "In", "values": ["admin"]}
+NODES = {
+    "affinity": {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [CHOSEN]}]}}
+    }
+}
+PODS = {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}}}
+SPREAD = {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "ScheduleAnyway"}]}
+CLAIM = {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Ti"}}}}}
 SECRET = {"secretKeyRef": {"name": "admin", "key": "k"}}
+SPEC = {
+    "rewardModel": {"base": "hf://org/model"},
+    "data": {"source": {"uri": "hf://org/data"}},
+    "storage": {"uri": "s3://bucket/runs"},
+}
 PLAIN = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
 
 
@@ -38,9 +75,10 @@ def create(control_plane):
     for one in named:
         api.create(PLACES[one["kind"]], one)
 
-    def send(job, user=OPERATOR):
-        path = f"/apis/batch/v1/namespaces/{job['metadata']['namespace']}/jobs?dryRun=All&fieldValidation=Strict"
-        return control_plane.api(user).create(path, job)
+    def send(one, user=OPERATOR):
+        group = "api/v1" if one["kind"] == "Service" else "apis/batch/v1"
+        path = f"/{group}/namespaces/{one['metadata']['namespace']}/{one['kind'].lower()}s?dryRun=All&fieldValidation=Strict"
+        return control_plane.api(user).create(path, one)
 
     hostile = yaml.safe_load(GOLDEN[0].read_text())
     hostile["metadata"]["namespace"] = "ser-system"
@@ -108,6 +146,22 @@ def test_every_job_of_the_operator_is_taken(create, namespace, golden):
         (lambda pod: pod["containers"][0].pop("securityContext"), "no privileges"),
         (lambda pod: pod["containers"][0]["securityContext"]["capabilities"].update(add=["NET_ADMIN"]), "no privileges"),
         (lambda pod: pod.update(initContainers=[{"name": "x", "image": "x"}]), "no privileges"),
+        (lambda pod: pod["volumes"].append({"name": "x", "persistentVolumeClaim": {"claimName": "of-others"}}), "volumes must be"),
+        (lambda pod: pod["volumes"].append({"name": "x", "ephemeral": CLAIM}), "volumes must be"),
+        (lambda pod: pod.update(priorityClassName="system-node-critical"), "PriorityClass must be"),
+        (lambda pod: pod.update(tolerations=[{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]), "taints"),
+        (lambda pod: pod.update(tolerations=[{"operator": "Exists"}]), "taints"),
+        (lambda pod: pod.update(nodeSelector={"node-role.kubernetes.io/control-plane": ""}), "nodeSelector"),
+        (lambda pod: pod.update(NODES), "affinity"),
+        (lambda pod: pod.update(PODS), "affinity"),
+        (lambda pod: pod.update(SPREAD), "topologySpreadConstraints"),
+        (lambda pod: pod.update(schedulerName="mine"), "scheduler"),
+        (lambda pod: pod.update(runtimeClassName="runc"), "RuntimeClass"),
+        (lambda pod: pod.update(resourceClaims=[{"name": "x", "resourceClaimName": "others"}]), "resource claims"),
+        (lambda pod: pod["containers"][0].update(resources={"limits": {"smarter-devices/fuse": "1"}}), "resources must be"),
+        (lambda pod: pod["containers"][0].update(resources={"limits": {"nvidia.com/gpu": "33"}}), "32 GPUs"),
+        (lambda pod: pod["containers"][0]["securityContext"].update(appArmorProfile={"type": "Unconfined"}), "AppArmor"),
+        (lambda pod: pod["securityContext"].update(sysctls=[{"name": "kernel.msgmax", "value": "1"}]), "AppArmor"),
     ],
 )
 def test_a_stolen_token_gets_no_more_than_a_stage_has(create, job, change, told):
@@ -115,12 +169,60 @@ def test_a_stolen_token_gets_no_more_than_a_stage_has(create, job, change, told)
     assert told in refused(create, job)
 
 
-def test_a_job_without_run_or_outside_the_network_policies_is_refused(create, job):
-    ownerless = copy.deepcopy(job)
-    del ownerless["metadata"]["ownerReferences"]
-    assert "a SERRun must control it" in refused(create, ownerless)
-    del job["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]
-    assert "ser-stage" in refused(create, job)
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda job: job["metadata"].pop("ownerReferences"), "a SERRun must control it"),
+        (lambda job: job["metadata"]["labels"].update({"kueue.x-k8s.io/queue-name": "others"}), "allow.queues"),
+        (lambda job: job["metadata"]["labels"].update({"kueue.x-k8s.io/priority-class": "system-first"}), "allow.priorityClasses"),
+        (lambda job: job["spec"].update(parallelism=5, completions=5), "4 pods"),
+        (
+            lambda job: job["spec"].update(manualSelector=True, selector={"matchLabels": job["spec"]["template"]["metadata"]["labels"]}),
+            "selector",
+        ),
+        (lambda job: job["spec"]["template"]["metadata"]["labels"].pop("app.kubernetes.io/name"), "ser-stage"),
+        (lambda job: job["spec"]["template"]["metadata"]["labels"].update(role="database-client"), "allow.podTemplate.labels"),
+        (
+            lambda job: job["spec"]["template"]["metadata"].update(annotations={"iam.amazonaws.com/role": "x"}),
+            "allow.podTemplate.annotations",
+        ),
+    ],
+)
+def test_nor_a_job_that_is_not_as_the_operators(create, job, change, told):
+    change(job)
+    assert told in refused(create, job)
+
+
+def test_what_the_chart_itself_gives_stages_with_gpus_is_taken(create, job):
+    pod = job["spec"]["template"]["spec"]
+    pod.update(nodeSelector={"pool": "gpu"}, tolerations=[{"key": "gpu-nodes", "operator": "Exists"}])
+    assert create(job)["kind"] == "Job"
+
+
+@pytest.fixture
+def service(namespace):
+    run = SERRun.model_validate({"metadata": {"name": "hh", "namespace": namespace, "uid": "5f2c"}, "spec": SPEC})
+    return gang.service(run, owner(run))
+
+
+def test_the_service_of_a_gang_is_taken(create, service):
+    assert create(service)["kind"] == "Service"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda one: one["metadata"].pop("ownerReferences"), "a SERRun must control it"),
+        (lambda one: one["spec"].update(type="LoadBalancer", clusterIP="", ports=[{"port": 443}]), "headless"),
+        (lambda one: one["spec"].update(clusterIP="", ports=[{"port": 443}]), "headless"),
+        (lambda one: one["spec"].update(externalIPs=["192.0.2.1"], ports=[{"port": 443}]), "headless"),
+        (lambda one: one["spec"].update(selector={"app": "database"}), "headless"),
+        (lambda one: one["spec"].pop("selector"), "headless"),
+    ],
+)
+def test_no_other_service_is(create, service, change, told):
+    change(service)
+    assert told in refused(create, service)
 
 
 def test_a_secret_of_the_own_namespace_by_pattern_is_taken_and_nobody_else_is_judged(create, job):
