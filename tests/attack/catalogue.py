@@ -37,6 +37,16 @@ def attacks(text: str) -> list[Attack]:
     return found
 
 
+def kind_of(test: str, rows: list[Attack]) -> str:
+    """Of a test as pytest reports it; one of two rows counts for the first; a row may name it, or its whole file."""
+    name = test.partition("[")[0]
+    for wanted in (name, name.partition("::")[0]):
+        for row in rows:
+            if wanted in row.here:
+                return row.kind
+    raise LookupError(f"{test} is of no row")
+
+
 def named_in(text: str) -> tuple[str, ...]:
     """The tests that a text names."""
     return tuple(f"{path}::{name}" if name else path for path, name in _TEST.findall(text))

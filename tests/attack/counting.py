@@ -1,28 +1,31 @@
-"""Counts by kind how the attacks ended."""
+"""A plugin of pytest that writes down how each attack ends, a line at a time: what follows may kill the process."""
 
-from collections import Counter
+import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ser_core.errors import SERError
 
-ENDS = ("refused", "told", "broke")
-"""An error of ours named it; it went on, and what was to be seen was seen; the test failed."""
+ENDS = ("refused", "told", "broke", "skipped")
+"""An error of ours named it; it went on, and what was to be seen was seen; the test failed; this machine cannot try it."""
+STARTED = "started"
+RESULTS = "SER_ATTACK_RESULTS"
+"""The file that the lines go to."""
 
 
 class Counting:
-    """A plugin of pytest.
+    """Writes ``{"test", "end", "why"}`` to a file.
 
     Args:
-        kinds: Of each test file, or test, that is run.
+        results: The file.
     """
 
-    def __init__(self, kinds: dict[str, str]) -> None:
-        self.ends: Counter[tuple[str, str]] = Counter()
-        self.broken: list[str] = []
-        self._kinds = kinds
+    def __init__(self, results: Path) -> None:
+        self._results = results
         self._refusals = 0
 
     @pytest.hookimpl(wrapper=True)
@@ -40,13 +43,29 @@ class Counting:
         finally:
             SERError.__init__ = made  # type: ignore[method-assign]
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._write(nodeid, STARTED)
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
-            self.ends[self._kind(report.nodeid), "broke"] += 1
-            self.broken.append(report.nodeid)
-        elif report.when == "call" and report.passed:
-            self.ends[self._kind(report.nodeid), "refused" if self._refusals else "told"] += 1
+            self._write(report.nodeid, "broke", _last_line(report))
+        elif report.skipped:
+            self._write(report.nodeid, "skipped")
+        elif report.when == "call":
+            self._write(report.nodeid, "refused" if self._refusals else "told")
 
-    def _kind(self, test: str) -> str:
-        name = test.partition("[")[0]
-        return self._kinds.get(name) or self._kinds[name.partition("::")[0]]
+    def _write(self, test: str, end: str, why: str = "") -> None:
+        with self._results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"test": test, "end": end, "why": why}) + "\n")
+
+
+def _last_line(report: Any) -> str:
+    """What the test failed with, without the frames."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return next(iter(str(crash.message if crash else report.longrepr).splitlines()), "")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """As ``-p attack.counting``."""
+    if path := os.environ.get(RESULTS):
+        config.pluginmanager.register(Counting(Path(path)))

@@ -1,15 +1,10 @@
 """docs/security.md promises nothing without a test, and `make attack` tries what it names."""
 
 import ast
-import contextlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from attack.catalogue import MANUAL, Attack, attacks, named_in
-from attack.counting import Counting
-
-from ser_core.errors import SpecError
 
 ROWS = attacks(MANUAL.read_text(encoding="utf-8"))
 KINDS = {"specs", "models and hubs", "data files and archives", "stores and manifests", "terminals", "policies", "clusters"}
@@ -46,17 +41,3 @@ def test_a_row_is_read_with_its_kind_and_those_of_its_tests_that_need_no_cluster
     )
     assert attacks(text) == [Attack("specs", "a", ("tests/e2e/a.py", "tests/x/b.py::test_c"))]
     assert attacks(text)[0].here == ("tests/x/b.py::test_c",)
-
-
-def test_ends_are_counted_by_kind():
-    counting = Counting({"tests/a.py": "specs"})
-    for name, refuses, failed in (("refused", True, False), ("told", False, False), ("broke", True, True)):
-        call = counting.pytest_runtest_call(None)
-        next(call)
-        if refuses:
-            SpecError("no")
-        with contextlib.suppress(StopIteration):
-            call.send(None)
-        counting.pytest_runtest_logreport(SimpleNamespace(nodeid=f"tests/a.py::{name}[1]", when="call", failed=failed, passed=not failed))
-    assert counting.ends == {("specs", "refused"): 1, ("specs", "told"): 1, ("specs", "broke"): 1}
-    assert counting.broken == ["tests/a.py::broke[1]"]
