@@ -188,5 +188,5 @@ def _again(run: SERRun, target: str, then: Then, *, on_cluster: bool) -> str:
     if then is Then.ANEW:
         name = f"-n {run.metadata.namespace} {run.metadata.name}"
         anew = f"kubectl delete serrun {name} and apply it again" if on_cluster else f"ser purge {target} and {start}"
-        return f"a started run keeps that field, so give the new one another metadata.name, or {anew}"
+        return f"a started run keeps this, so give the new one another metadata.name, or {anew}"
     return f"then ser retry {target}{f' and {start}' if start else ''}"

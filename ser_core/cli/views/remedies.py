@@ -13,7 +13,7 @@ class Then(StrEnum):
 
     ITSELF = "nothing: the run sees it"
     RETRY = "ser retry"
-    ANEW = "another run, since a started one keeps that field"
+    ANEW = "another run, since a started one keeps this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,14 @@ REMEDIES = (
     ),
     Remedy(
         ("StageImageTooOld",),
-        "the spec sets a field that the image of the stages does not know",
-        "give the operator an image of the stages of the version that the message names; or leave the field out of another run",
+        "the spec sets a field that the stage image does not know",
+        "give the operator a stage image of the version that the message names; or leave the field out of another run",
     ),
-    Remedy(("NameConflict",), "a Job that is not the run's has the name of its next one", "delete that Job"),
+    Remedy(
+        ("NameConflict",),
+        "a Job or Service that is not the run's has the name of its next one",
+        "delete what the message names; the run then goes on",
+    ),
     Remedy(("JobRefused",), "the API server refuses the stage's Job", "correct what its message names; it is tried again every 30 s"),
     Remedy(
         ("NotSupported",),
@@ -164,7 +168,7 @@ REMEDIES = (
             "BackOff",
         ),
         "the node cannot pull the stage image",
-        "ask the administrator to correct the operator's image (until the run's first commit) or pull Secret: a new Job uses it",
+        "ask the administrator to correct the stage image (until the run's first commit) or the pull Secret: a new Job uses it",
     ),
     Remedy(
         (
@@ -242,6 +246,7 @@ REMEDIES = (
         ("StoreUnavailable", "StoreError"),
         "the object store does not answer",
         "check that storage.endpoint is right and that the pods can reach it; the run tries again by itself",
+        here="check that this machine reaches storage.endpoint, or the folder of storage.uri; the run tries again by itself",
     ),
     Remedy(("StoreFull",), "the store has no space left", "free some; the run tries again by itself"),
     Remedy(
@@ -252,8 +257,8 @@ REMEDIES = (
     Remedy(
         ("StoreAccessDenied",),
         "the store refuses the credentials",
-        "put keys that may read, write, list and delete there into storage.credentialsSecret; the next attempt reads them",
-        here="put keys that may read, write, list and delete there into the AWS environment or files",
+        "put keys that may read, write, list and delete there into storage.credentialsSecret; if it names none, make a new run that does",
+        here="make a folder writable; for a bucket put keys that may read, write, list and delete there into the AWS environment or files",
     ),
     Remedy(
         ("StoreMisaddressed",),
@@ -317,21 +322,26 @@ REMEDIES = (
             "NoSafetensors",
             "RemoteCode",
             "ModelNotSupported",
-            "CriticNotSupported",
         ),
         "the base model cannot be used as it is",
         "do what the message says to the files of the model; or name another model in another run",
     ),
     Remedy(
         ("MissingPackage",),
-        "the image of the stages lacks a package that the spec needs",
-        "let the operator's image have what the message names",
+        "the stage image lacks a package that the spec needs",
+        "ask the administrator for a stage image that has what the message names",
         here="install what the message names",
     ),
     Remedy(
         ("GeneratorRefused", "GeneratorOutOfStep"),
         "vLLM cannot sample this policy's answers, or it used other weights than the current ones",
         "use policy.generator: transformers",
+        Then.ANEW,
+    ),
+    Remedy(
+        ("CriticNotSupported",),
+        "neither the reward model nor the policy can be the critic of PPO",
+        "use policy.advantage: rloo, which needs none",
         Then.ANEW,
     ),
     Remedy(("MaxLengthTooLarge",), "rewardModel.maxLength is longer than the model can read", "lower rewardModel.maxLength", Then.ANEW),
@@ -342,11 +352,17 @@ REMEDIES = (
         Then.ANEW,
         here="set hub.endpoint, or HF_ENDPOINT, to an https:// one, or unset HF_TOKEN",
     ),
-    Remedy(("HubClientMissing",), "the stage image lacks huggingface_hub", "use the stage image of this version"),
+    Remedy(
+        ("HubClientMissing",),
+        "huggingface_hub is not installed where the stages run",
+        "let the stage image be that of the operator's version",
+        here="install what the message names",
+    ),
     Remedy(
         ("HubAccessDenied",),
         "the hub refuses access: the model or data set is gated or private",
-        "accept its conditions, and put HF_TOKEN into hub.credentialsSecret",
+        "accept its conditions, and put HF_TOKEN into what hub.credentialsSecret names; if it names nothing, make a new run that does",
+        here="accept its conditions, and set HF_TOKEN to a token of that account",
     ),
     Remedy(
         ("HubRedirectRefused",),
@@ -357,8 +373,9 @@ REMEDIES = (
     ),
     Remedy(
         ("HubUnavailable",),
-        "the hub cannot be reached from the stage's pod, is too slow or too busy, or sends other files than it declares",
+        "the hub cannot be reached from the stage, is too slow or too busy, or sends other files than it declares",
         "let the stage prepare reach it: the run tries again by itself; or set hub.endpoint to a mirror in another run",
+        here="see whether this machine reaches it: the run tries again by itself; or end ser run and set HF_ENDPOINT to a mirror",
     ),
     Remedy(
         ("UnevenShares",),
@@ -418,14 +435,21 @@ REMEDIES = (
         "remove them from one side; or give one data.source, which is split without leaks, in another run",
     ),
     Remedy(
-        ("TooFewRows", "NoPairs", "NoCalibrationPairs", "NoEvaluationPairs"),
+        ("TooFewRows",),
         "too few pairs are left for one of the parts",
         "add data to the files; or give other fractions in spec.data in another run",
     ),
     Remedy(
+        ("NoPairs", "NoCalibrationPairs", "NoEvaluationPairs"),
+        "one of the parts has no pairs, and the split is committed",
+        "add data to the files, or give other fractions in spec.data",
+        Then.ANEW,
+    ),
+    Remedy(
         ("TooFewGroups",),
-        "all labelled pairs are in one group, so that no fold of them can be held back",
-        "add seed pairs of other groups to the files; or give another data.source.splitBy in another run",
+        "all labelled pairs are in one group, so that no fold of them can be held back, and the split is committed",
+        "add seed pairs of other groups to the files, or give another data.source.splitBy",
+        Then.ANEW,
     ),
     Remedy(
         ("NoHiddenLabels",),

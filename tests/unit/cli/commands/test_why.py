@@ -334,7 +334,7 @@ def event(reason, message):
             "resources.prepare",
         ),
         (JOB, [scheduled("SchedulingGated", "Scheduling is blocked")], [], "something holds the pod back", "schedulingGates"),
-        (JOB, [container("ErrImagePull", "not found")], [], "cannot pull the stage image", "operator's image"),
+        (JOB, [container("ErrImagePull", "not found")], [], "cannot pull the stage image", "correct the stage image"),
         (
             JOB,
             [container("CreateContainerConfigError", 'secret "ser-s3" not found')],

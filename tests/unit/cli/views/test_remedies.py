@@ -119,3 +119,20 @@ def test_a_failed_run_is_told_a_command_that_makes_it_go_on(remedy, here):
         wanted = start if here else "ser retry hh -n lab"
     assert wanted in fix
     assert "stays failed" not in fix
+
+
+STAGES = ("ser_core/data", "ser_core/store", "ser_core/learn", "jobs/ser_jobs/stages")
+OF_A_CLUSTER = ("Secret", "pod", "operator", "image", "kubectl", "administrator")
+
+
+def named_by_the_stages():
+    """Every reason that a stage of `ser run` can end with, and more: all names and texts in the code of the stages."""
+    for path in (path for folder in STAGES for path in Path(folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            yield node.id if isinstance(node, ast.Name) else node.value if isinstance(node, ast.Constant) else None
+
+
+@pytest.mark.parametrize("reason", sorted(set(named_by_the_stages()) & REMEDY_OF.keys(), key=str))
+def test_a_run_of_this_machine_is_told_to_change_nothing_that_only_a_cluster_has(reason):
+    remedy = REMEDY_OF[reason]
+    assert [word for word in OF_A_CLUSTER if word in (remedy.here or remedy.fix)] == []

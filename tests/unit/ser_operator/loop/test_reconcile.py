@@ -310,6 +310,8 @@ def test_a_foreign_job_with_our_name_is_neither_adopted_nor_deleted(operator):
     assert (operator.condition("Stalled").status, operator.condition("Stalled").reason) == ("True", "NameConflict")
     assert name in operator.status.message
     assert "deletionTimestamp" not in foreign["metadata"]
+    del operator.cluster.jobs[name]
+    assert operator.drive().status.phase is Phase.COMPLETED
 
 
 def test_a_refused_job_waits_in_the_words_of_the_api_server_without_a_hot_loop(operator):
@@ -523,6 +525,8 @@ def test_a_service_of_somebody_else_is_not_taken(operator):
     assert operator.condition("Stalled").reason == "NameConflict"
     assert name in operator.status.message
     assert len(operator.cluster.creates) == 1
+    del operator.cluster.services[name]
+    assert operator.drive().status.phase is Phase.COMPLETED
 
 
 def test_a_spec_that_passed_admission_but_is_unusable_fails_once_with_its_fields(operator):
