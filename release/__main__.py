@@ -47,7 +47,7 @@ def make(arguments: argparse.Namespace) -> None:
             print(built.told, look(one, image), sep="; ", flush=True)
             archive = arguments.output / archive_name(image, platform)
             one.save(image.tagged, archive)
-        write_bill(archive)
+        write_bill(archive, image)
         write_base(archive, built.base)
     package(arguments.output)
     write_checksums(arguments.output)

@@ -6,8 +6,10 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from images.builder import CannotBuild
 from images.context import VERSION
 from release.bill import bill, wanted
+from release.contents import defects
 from release.layers import digest, files
 from release.shipped import Image
 
@@ -27,10 +29,16 @@ def archives(output: Path) -> dict[str, list[Path]]:
     return dict(found)
 
 
-def write_bill(archive: Path) -> None:
-    """Write down beside an archive what is in it."""
-    name = archive.name.partition(f"-{VERSION}-")[0]
-    content = bill(name, VERSION, digest(archive), files(archive, wanted))
+def write_bill(archive: Path, image: Image) -> None:
+    """Write down beside an archive what is in it.
+
+    Raises:
+        CannotBuild: It has a package that is not in its lock, or whose licence is not known.
+    """
+    found = files(archive, wanted)
+    content = bill(image.name, VERSION, digest(archive), found)
+    if wrong := list(defects(found, image.lock.read_text())):
+        raise CannotBuild(f"{archive.name} is not to be released: {'; '.join(wrong)}")
     archive.with_name(archive.name.replace(".oci.tar", ".cdx.json")).write_text(json.dumps(content, indent=1))
 
 
@@ -47,11 +55,22 @@ def without_digest(output: Path) -> list[str]:
     return [path.name for paths in archives(output).values() for path in paths if path.name not in pinned]
 
 
+def damaged(output: Path) -> list[str]:
+    """Files of a release that are not as they were made, missing, or not named by its checksums."""
+    written = output / CHECKSUMS
+    known = set(written.read_text().splitlines()) if written.exists() else set()
+    return sorted({line.split()[-1] for line in known ^ set(_checksums(output))})
+
+
 def write_checksums(output: Path) -> None:
     """For ``sha256sum --check``."""
-    lines = []
+    (output / CHECKSUMS).write_text("".join(f"{line}\n" for line in _checksums(output)))
+
+
+def _checksums(output: Path) -> list[str]:
+    found = []
     for path in sorted(output.iterdir()):
         if path.is_file() and path.name not in {CHECKSUMS, DIGESTS}:
             with path.open("rb") as file:
-                lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
-    (output / CHECKSUMS).write_text("".join(lines))
+                found.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}")
+    return found

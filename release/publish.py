@@ -7,7 +7,7 @@ from pathlib import Path
 from images.builder import Builder, CannotBuild
 from images.context import VERSION
 from release.chart import helm
-from release.files import BASES, DIGESTS, archives, without_digest
+from release.files import BASES, CHECKSUMS, DIGESTS, archives, damaged, without_digest
 
 _LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost)(:\d+)?(/|$)")
 
@@ -23,8 +23,10 @@ def publish(output: Path, registry: str) -> list[str]:
         References by digest, which is what is to be signed and deployed.
 
     Raises:
-        CannotBuild: An image's base is not known by a digest.
+        CannotBuild: An image's base is not known by a digest, or a file is not as it was made.
     """
+    if changed := damaged(output):
+        raise CannotBuild(f"{', '.join(changed)} in {output} is not what {CHECKSUMS} says: make release again")
     if (free := without_digest(output)) and not _LOOPBACK.match(registry):
         raise CannotBuild(f"{BASES} has no digest of the base of {', '.join(free)}: make release BASES=registry")
     pushed = [_push_images(output, registry, name) for name in archives(output)]

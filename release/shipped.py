@@ -15,6 +15,7 @@ class Image:
         dockerfile: What it is built from, as it is.
         base: The Dockerfile's argument that names the base image.
         modules: Must be importable in it.
+        lock: What of Python is installed in it.
         start: The words that it starts with.
         gigabytes: Of disk that its build takes for a while.
     """
@@ -23,6 +24,7 @@ class Image:
     dockerfile: Path
     base: str
     modules: tuple[str, ...]
+    lock: Path
     start: tuple[str, ...]
     gigabytes: int
 
@@ -32,12 +34,21 @@ class Image:
         return f"localhost/{self.name}:{VERSION}"
 
 
-OPERATOR = Image("ser-operator", ROOT / "operator" / "Dockerfile", "PYTHON_IMAGE", ("ser_operator.main", "kopf"), ("ser-operator",), 3)
+OPERATOR = Image(
+    "ser-operator",
+    ROOT / "operator" / "Dockerfile",
+    "PYTHON_IMAGE",
+    ("ser_operator.main", "kopf"),
+    ROOT / "locks" / "operator.txt",
+    ("ser-operator",),
+    3,
+)
 STAGES = Image(
     "ser-jobs",
     ROOT / "jobs" / "Dockerfile",
     "CUDA_IMAGE",
     ("torch", "deepspeed", "transformers", "peft", "ser_jobs.runtime"),
+    ROOT / "locks" / "stages.txt",
     ("python", "-m", "ser_jobs.runtime"),
     30,
 )

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +22,7 @@ from images.registry import registry
 from release import __main__ as command
 from release import build, layers
 from release.chart import helm
-from release.files import BASES, CHECKSUMS, DIGESTS, archive_name, write_base
+from release.files import BASES, CHECKSUMS, DIGESTS, archive_name, write_base, write_bill, write_checksums
 from release.publish import publish
 from release.shipped import OPERATOR, STAGES
 
@@ -108,8 +109,28 @@ def test_a_release_whose_bases_have_no_digest_is_not_published(tmp_path):
         archive.touch()
     write_base(archives[0], f"docker.io/library/python@sha256:{'0' * 64}")
     write_base(archives[1], "docker.io/library/python:3.12-slim")
+    write_checksums(tmp_path)
     with pytest.raises(CannotBuild, match=rf"no digest of the base of {archives[1].name}: make release BASES=registry"):
         publish(tmp_path, "registry.example/ser")
+
+
+def test_what_is_not_as_it_was_made_is_not_published(tmp_path):
+    for name in ("changed", "gone", "as it was"):
+        (tmp_path / name).write_text(name)
+    write_checksums(tmp_path)
+    (tmp_path / "changed").write_text("x")
+    (tmp_path / "gone").unlink()
+    (tmp_path / "new").touch()
+    with pytest.raises(CannotBuild, match=f"changed, gone, new in {tmp_path} is not what SHA256SUMS says"):
+        publish(tmp_path, "127.0.0.1:5000/ser")
+
+
+def test_an_image_with_a_package_that_is_not_in_its_lock_is_no_release(release, tmp_path):
+    (archive,) = release.glob("*.oci.tar")
+    other = replace(OPERATOR, lock=tmp_path / "lock.txt")
+    other.lock.write_text("".join(line for line in OPERATOR.lock.read_text().splitlines(keepends=True) if not line.startswith("kopf==")))
+    with pytest.raises(CannotBuild, match=rf"^{archive.name} is not to be released: kopf [\d.]+ is not in its lock \(no version\)$"):
+        write_bill(archive, other)
 
 
 @pytest.mark.parametrize("image", [OPERATOR, STAGES], ids=lambda image: image.name)
@@ -173,6 +194,13 @@ def test_every_step_of_the_workflow_is_a_target_of_make_or_cannot_be_run_elsewhe
         "Release as files": ["sudo", "make", "release"],
         "Push images and chart": ["sudo", "make", "publish"],
     }
+
+
+def test_what_the_workflow_uses_of_others_is_named_by_commit():
+    """A tag can be moved to other code, which would sign with the workflow's identity."""
+    used = [step["uses"] for step in WORKFLOW["jobs"]["release"]["steps"] if "uses" in step]
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one)] == []
 
 
 @pytest.mark.parametrize("step", ["Release as files", "Push images and chart"])
