@@ -35,15 +35,14 @@ class Group:
     """Some of a loop's self-labels: a band of confidence, or a status."""
 
     name: str
-    low: float
-    high: float
-    """Confidence from ``low`` to ``high``."""
     labeled: int
     kept: int
     known: int
     """Pairs whose human label is known."""
     agreeing: int
     """Of these, the self-labels that equal it."""
+    confidence: float | None
+    """Their mean confidence; None where no human label is known."""
 
     @property
     def agreement(self) -> float | None:
@@ -182,18 +181,19 @@ def thinned(steps: NDArray[np.int64], losses: NDArray[np.float64]) -> tuple[tupl
 def _bands(decisions: pa.Table) -> tuple[Group, ...]:
     confidence = decisions["confidence"].to_numpy()
     place = np.clip(np.searchsorted(BANDS, confidence, side="right") - 1, 0, len(BANDS) - 2)
-    return tuple(_group(decisions, place == band, f"{low:g}–{high:g}", low, high) for band, (low, high) in enumerate(pairwise(BANDS)))
+    return tuple(_group(decisions, place == band, f"{low:g}–{high:g}") for band, (low, high) in enumerate(pairwise(BANDS)))
 
 
 def _statuses(decisions: pa.Table) -> tuple[Group, ...]:
     status = decisions["status"].to_numpy()
-    return tuple(_group(decisions, status == value, name, 0.5, 1.0) for value, name in ((1, "Status 1"), (2, "Status 2"), (0, "neither")))
+    return tuple(_group(decisions, status == value, name) for value, name in ((1, "Status 1"), (2, "Status 2"), (0, "neither")))
 
 
-def _group(decisions: pa.Table, chosen: NDArray[np.bool_], name: str, low: float, high: float) -> Group:
-    part = decisions.select(["kept", "agrees"]).filter(pa.array(chosen))
-    known = part["agrees"].drop_null()
-    return Group(name, low, high, part.num_rows, _count(part["kept"]), len(known), _count(known))
+def _group(decisions: pa.Table, chosen: NDArray[np.bool_], name: str) -> Group:
+    part = decisions.select(["confidence", "kept", "agrees"]).filter(pa.array(chosen))
+    known = part.filter(pc.is_valid(part["agrees"]))
+    confidence = pc.mean(known["confidence"]).as_py()
+    return Group(name, part.num_rows, _count(part["kept"]), known.num_rows, _count(known["agrees"]), confidence)
 
 
 def _count(flags: pa.ChunkedArray) -> int:

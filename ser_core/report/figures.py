@@ -89,11 +89,13 @@ def agreement(loops: Sequence[LoopEvidence]) -> Figure | None:
     """Agreement by confidence, one line a loop; None when no human label of the pool is known."""
     series = {
         f"loop {loop.record.key.iteration}": [
-            ((band.low + band.high) / 2, band.agreement, band.known) for band in loop.bands if band.agreement is not None
+            (band.confidence, band.agreement, band.known)
+            for band in loop.bands
+            if band.confidence is not None and band.agreement is not None
         ]
         for loop in loops
     }
-    caption = "Confidence as the rule computes it."
+    caption = "Confidence as the rule computes it, the mean of each band."
     return _reliability("Agreement by confidence", "agreement", series, caption)
 
 

@@ -27,6 +27,8 @@ AFTER_ITS_END = {"Stage done"}
 WHILE_NONE_WAITS = {"Every run"}
 """Panels of the fleet that have an empty column at a moment at which no run waits for the world."""
 _OPERATOR_PORT = 8080
+_PATIENCE = 120
+"""Seconds."""
 _SHORTEST = "2s"
 """Time over which a rate is taken where no board is drawn."""
 
@@ -109,7 +111,18 @@ class Scraped:
 
     def last(self, expression: str) -> float:
         """The last moment at which an expression had a value."""
-        return max(float(moment) for one in self._range(expression) for moment, _ in one["values"])
+        moments = [float(moment) for one in self._range(expression) for moment, _ in one["values"]]
+        assert moments, f"{expression} never had a value; last scrapes: {self.prometheus.targets()}; scraped: {self._scraped()}"
+        return max(moments)
+
+    def now(self, expression: str) -> None:
+        """Wait until an expression has a value: an operator that has just been replaced is scraped a moment later."""
+        deadline = time.monotonic() + _PATIENCE
+        while not self.prometheus.query(expression):
+            assert time.monotonic() < deadline, (
+                f"{expression} has no value; last scrapes: {self.prometheus.targets()}; scraped: {self._scraped()}"
+            )
+            time.sleep(0.2)
 
     def holds(self, expression: str, moment: float) -> bool:
         """Whether an expression has a value at a moment."""
@@ -120,6 +133,11 @@ class Scraped:
         variables = {"namespace": self.namespace, "run": self.run}
         moment = Moment(self.prometheus.address, self.start, end or self._end(), self.scrape, variables)
         return draw(board, moment, picture, mode)
+
+    def _scraped(self) -> dict[str, str]:
+        """The share of scrapes of each pod that brought something."""
+        age = f"{time.time() - self.start:.0f}s"
+        return {one["metric"].get("pod", ""): one["value"][1] for one in self.prometheus.query(f"avg_over_time(up[{age}])")}
 
     def _range(self, expression: str) -> list[dict[str, Any]]:
         filled = expression.replace("$namespace", self.namespace).replace("$run", self.run).replace("$__rate_interval", _SHORTEST)

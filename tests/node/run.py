@@ -77,7 +77,8 @@ class Run:
 
     def execute(self, pod: Object, code: str) -> str:
         """Run Python in a pod's container; returns what it prints."""
-        return self.cluster.plane.kubectl("exec", "--namespace", LAB, pod["metadata"]["name"], "--", "python", "-c", code).stdout
+        command = ("exec", "--namespace", LAB, pod["metadata"]["name"], "--", "python", "-c", code)
+        return self.cluster.plane.kubectl(*command, timeout=PATIENCE).stdout
 
     def why(self) -> dict[str, str]:
         """`ser why`: cause, evidence, fix."""

@@ -9,6 +9,8 @@ from node import images
 from node.machine.cluster import Cluster
 
 PORT = 8000
+_PATIENCE = 300
+"""Seconds."""
 _SERVE = f"import http.server; http.server.test(http.server.SimpleHTTPRequestHandler, port={PORT}, bind='0.0.0.0')"
 
 
@@ -28,6 +30,7 @@ class Stranger:
         if cluster.plane.api().find(f"/api/v1/namespaces/{namespace}") is None:
             self._kubectl("create", "namespace", namespace)
         container = {"name": "main", "image": images.STAGES, "command": ["python", "-c", _SERVE], "workingDir": "/tmp"}
+        container["resources"] = {"requests": {"cpu": "100m"}}  # one that asks for nothing stands still beside the stages
         container["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         restricted = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
         spec = {
@@ -41,8 +44,16 @@ class Stranger:
 
     def pod(self) -> Object:
         """The pod, once it runs and serves."""
-        self._kubectl("wait", "--namespace", self._namespace, "--for=condition=Ready", "--timeout=300s", f"pod/{self._name}", timeout=320)
-        deadline = time.monotonic() + 60
+        self._kubectl(
+            "wait",
+            "--namespace",
+            self._namespace,
+            "--for=condition=Ready",
+            f"--timeout={_PATIENCE}s",
+            f"pod/{self._name}",
+            timeout=_PATIENCE + 20,
+        )
+        deadline = time.monotonic() + _PATIENCE
         while "Serving" not in self._kubectl("logs", "--namespace", self._namespace, self._name).stdout:
             assert time.monotonic() < deadline, "the stranger does not serve"
             time.sleep(0.2)
@@ -50,4 +61,5 @@ class Stranger:
 
     def look(self, program: str) -> Any:
         """What a program of `node.looks` finds in it."""
-        return json.loads(self._kubectl("exec", "--namespace", self._namespace, self._name, "--", "python", "-c", program).stdout)
+        command = ("exec", "--namespace", self._namespace, self._name, "--", "python", "-c", program)
+        return json.loads(self._kubectl(*command, timeout=_PATIENCE).stdout)

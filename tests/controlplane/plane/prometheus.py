@@ -69,9 +69,18 @@ class Prometheus:
 
     def scrape(self, pods: Mapping[str, str]) -> None:
         """From now on scrape these, and nothing else: ``host:port`` and the name of the pod there."""
+        told = json.dumps([{"targets": [address], "labels": {"pod": pod}} for address, pod in pods.items()])
+        if self._targets.exists() and self._targets.read_text() == told:
+            return  # Prometheus reads the file anew at each write
         partial = self._targets.with_suffix(".partial")
-        partial.write_text(json.dumps([{"targets": [address], "labels": {"pod": pod}} for address, pod in pods.items()]))
+        partial.write_text(told)
         partial.replace(self._targets)
+
+    def targets(self) -> dict[str, str]:
+        """What was wrong with the last scrape of each pod; empty where nothing was."""
+        return {
+            one["labels"].get("pod", one["scrapeUrl"]): one["lastError"] for one in self._get("targets", state="active")["activeTargets"]
+        }
 
     def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
         """Result of an instant query, at a time in seconds since the epoch."""
@@ -87,4 +96,4 @@ class Prometheus:
             with urllib.request.urlopen(url, timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
-            raise ValueError(f"{parameters['query']}: {error.read().decode()}") from error
+            raise ValueError(f"{path} {parameters}: {error.read().decode()}") from error

@@ -35,6 +35,7 @@ def pictures(tmp_path_factory):
 
 def test_every_panel_of_the_run_has_data(whole, scraped, pictures):
     whole.end()
+    scraped.now(f'ser_run_phase{{run="{whole.name}", phase="Completed"}}')
 
     only_one_loop = {"Labels, confidence and truth"}  # no labels of a loop before
     assert not faults(scraped.drawn("ser-run", pictures / "node-run.png"), AFTER_ITS_END | only_one_loop)

@@ -77,6 +77,19 @@ def test_bands_and_statuses_account_for_every_pair(evidence):
         assert loop.statuses[0].labeled == metrics.status1
 
 
+def test_a_band_stands_at_the_mean_confidence_of_its_pairs(evidence):
+    (loop, *_) = evidence.loops
+    drawn = [band for band in loop.bands if band.known]
+    lows = [float(band.name.partition("–")[0]) for band in drawn]
+    highs = [float(band.name.partition("–")[2]) for band in drawn]
+
+    assert drawn
+    assert all(low <= band.confidence <= high for low, band, high in zip(lows, drawn, highs, strict=True))
+    assert sum(band.confidence * band.known for band in drawn) == pytest.approx(
+        sum(s.confidence * s.known for s in loop.statuses if s.known)
+    )
+
+
 def test_samples_are_kept_and_dropped_pairs_from_most_to_least_confident(evidence):
     assert [sample.kept for sample in evidence.samples] == [True] * 4 + [False] * 4
     confidences = [sample.confidence for sample in evidence.samples]
