@@ -27,7 +27,7 @@ class PromptsSpec(PlaceSpec):
     """Prompts that the policy answers while it learns."""
 
     columns: PromptColumns | None = None
-    """Names of the columns; null for `prompt`, and `system` where there is one."""
+    """Names of the columns; null for `prompt`, and `system` where there is one, or for what pairs answer."""
 
 
 class SupervisedSpec(Model):

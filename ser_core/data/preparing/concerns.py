@@ -3,8 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ser_core.counted import counted
+from ser_core.data.reading.layouts.layout import LEAST_WEIGHT, MOST_WEIGHT, Layout
+from ser_core.data.reading.layouts.writing import columns_line, keys_of
+from ser_core.data.reading.rows import Row
 
 SMALL_SEED = 500
 SMALL_HELDOUT = 200
@@ -16,6 +20,14 @@ _ENOUGH_PAIRS = 50
 _ENOUGH_REPEATS = 20
 SAME_ANSWER = 0.5
 _ANSWERS_COMPARED = 1000
+STRENGTHS = ("margin", "weight", "strength", "preference_strength")
+"""Columns that say how much better the better answer is."""
+SCORES = tuple(
+    (form.format(side="chosen", word=word), form.format(side="rejected", word=word))
+    for word in ("score", "rating", "reward")
+    for form in ("{side}_{word}", "{side}-{word}", "{word}_{side}", "{word}-{side}")
+)
+"""Columns that say how good the two answers are, as public sets name them."""
 
 
 @dataclass(slots=True)
@@ -55,6 +67,8 @@ def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str])
         "special_tokens": "with special tokens or role markers inside their text, which are read as text",
         "secrets": "with something like an e-mail address or an access key",
     }
+    if remarks["prompt_twice"] >= _ENOUGH_REPEATS:
+        texts["prompt_twice"] = "whose answers both begin with the whole prompt, which is read twice: remove it from the answers"
     warnings += [f"{counted(remarks[name], 'pair')} {text}" for name, text in texts.items() if remarks[name]]
     return warnings + _length_warning(remarks) + _noise_warning(dropped) + _scores_warning(remarks)
 
@@ -101,3 +115,46 @@ def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_b
     if sizes["heldout"] < SMALL_HELDOUT:
         warnings.append(f"heldout has {counted(sizes['heldout'], 'pair')}: accuracies will have wide intervals")
     return warnings
+
+
+def unused_strengths(rows: Sequence[Row], layout: Layout, field: str) -> list[str]:
+    """What is said of columns with the strength of the preference that nothing reads.
+
+    Args:
+        rows: The first rows of the file.
+        layout: How they are read.
+        field: Of the specification, such as ``data.source``.
+    """
+    return [_of_strength(column, numbers, rows[0], layout, field) for column, numbers in _strengths(rows, layout)]
+
+
+def _strengths(rows: Sequence[Row], layout: Layout) -> Iterator[tuple[str, list[float]]]:
+    for column in STRENGTHS:
+        try:
+            numbers = [float(value) for row in rows if (value := row.fields.get(column)) not in (None, "")]
+        except (TypeError, ValueError):
+            continue
+        if numbers and column not in layout.used:
+            yield column, numbers
+
+
+def _of_strength(column: str, numbers: Sequence[float], row: Row, layout: Layout, field: str) -> str:
+    said = f"the column {column!r} of {row.file} is not used"
+    if not all(LEAST_WEIGHT <= number <= MOST_WEIGHT for number in numbers):
+        return f"{said}: a loss with margins is not known here, and weights must be above zero, which not all of its numbers are"
+    if not layout.names:
+        return f"{said}: {field}.columns, with a weight among its keys, lets it weigh the pairs"
+    return f"{said}: to let it weigh the pairs, write {columns_line(field, keys_of(layout.names, row.fields) | {'weight': column})}"
+
+
+def scores_contradict(fields: Mapping[str, Any]) -> bool | None:
+    """Whether the chosen answer of a row has the lower score; None where there are no scores or they are equal."""
+    for names in SCORES:
+        chosen, rejected = (fields.get(name, "") for name in names)
+        try:
+            one, other = float(chosen), float(rejected)
+        except (TypeError, ValueError):
+            continue
+        if one < other or other < one:
+            return one < other
+    return None

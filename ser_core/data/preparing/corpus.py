@@ -9,12 +9,12 @@ from itertools import chain, islice
 from typing import Any
 
 from ser_core.api.serrun import Columns
-from ser_core.data.preparing.concerns import Answers
+from ser_core.data.preparing.concerns import SCORES, STRENGTHS, Answers, scores_contradict, unused_strengths
 from ser_core.data.preparing.one_object import refuse_one_object
 from ser_core.data.preparing.one_sided import check_labels_vary
 from ser_core.data.preparing.spool import PairSpool
 from ser_core.data.preparing.text import digest, is_usable, normal_form, shown
-from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused_questions, scores_contradict
+from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused_questions
 from ser_core.data.preparing.validation import Entry, Pair, Tally, check_pair
 from ser_core.data.reading.dialogues import first_user_turn
 from ser_core.data.reading.formats import Form, RawPair, describe
@@ -49,6 +49,8 @@ class Corpus:
     answers: Answers = field(default_factory=Answers)
     notes: set[str] = field(default_factory=set)
     """What was normalised or recognised against its name."""
+    told: list[str] = field(default_factory=list)
+    """What else is to be told of the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,8 @@ class PartReader:
         self.corpus.found[self.part] = count + " and ".join(kind for kind, _ in kinds.most_common() if kind)
 
     def _wanted(self) -> set[str]:
-        given = self.columns.model_dump(exclude_none=True).values() if self.columns else ()
-        return {*USED_COLUMNS, *LOOKED_AT, self.split_by, *given}
+        given = self.columns.model_dump(exclude_none=True).values() if self.columns else (*LOOKED_AT, *STRENGTHS)
+        return {*USED_COLUMNS, *chain(*SCORES), self.split_by, *given}
 
     def _note_name(self, file: DataFile, container: Container) -> None:
         kind, compression = extension_of(file.name)
@@ -112,6 +114,7 @@ class PartReader:
         self._check_split_column(columns)
         if self.columns is None:
             refuse_unused_questions(sample, layout, f"data.{self.part}")
+            self.corpus.told += unused_strengths(sample, layout, f"data.{self.part}")
         if any(isinstance(raw, RowError) for raw in _raw_pairs(sample[0], layout)):
             refuse_one_object(sample)
         self._read_rows(chain(head, rows), layout, file, tally, columns)

@@ -104,7 +104,7 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
         tally.check(data.max_dropped_fraction)
     entries = [corpus.entries[position] for position in kept]
     groups = connected_groups([entry.id for entry in entries], [(entry.prompt, entry.group) for entry in entries])
-    sides = _sides(data, seed, entries, groups, sum(tally.dropped["Tie"] for tally in corpus.tallies.values()))
+    sides = _sides(data, seed, entries, groups, sum((tally.dropped for tally in corpus.tallies.values()), Counter()))
     every = {side: _sorted_positions(chosen, entries, kept) for side, chosen in sides.items()}
     positions = {side: [one for one in found if side == "pool" or not corpus.entries[one].is_tie] for side, found in every.items()}
     ties = {side: [one for one in found if side != "pool" and corpus.entries[one].is_tie] for side, found in every.items()}
@@ -149,8 +149,8 @@ def _refuse_leakage(entries: Sequence[Entry], spool: Path) -> None:
         )
 
 
-def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence[Group], tied: int) -> dict[str, list[Group]]:
-    """The groups of each side; ``tied`` counts the ties that were left out before."""
+def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence[Group], dropped: Counter[str]) -> dict[str, list[Group]]:
+    """The groups of each side."""
     if data.source is not None:
         sides = assign(groups, {"heldout": data.source.heldout_fraction, "seed": data.source.seed_fraction}, "pool", seed)
     else:
@@ -159,16 +159,18 @@ def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence
     for side, chosen in sides.items():
         count = sum(side == "pool" or not entries[member].is_tie for group in chosen for member in group.members)
         if count < MIN_PAIRS:
-            raise _too_few(side, count, entries, tied + sum(entry.is_tie for entry in entries), len(groups))
+            raise _too_few(side, count, entries, dropped, len(groups))
     return sides
 
 
-def _too_few(side: str, count: int, entries: Sequence[Entry], tied: int, groups: int) -> DataError:
-    labelled = len(entries) - sum(entry.is_tie for entry in entries)
+def _too_few(side: str, count: int, entries: Sequence[Entry], dropped: Counter[str], groups: int) -> DataError:
+    ties = sum(entry.is_tie for entry in entries)
+    labelled, tied = len(entries) - ties, dropped["Tie"] + ties
+    left_out = f"; dropped: {', '.join(f'{reason} {rows}' for reason, rows in dropped.most_common())}" if dropped else ""
     usable = f"{counted(labelled, 'usable pair')}" if not tied else f"{counted(labelled, 'usable pair')} besides {counted(tied, 'tie')}"
     more = "give more data, other fractions, or a data.source.splitBy that makes smaller groups"
     return DataError(
-        f"{side} would have {count} of {usable} in {counted(groups, 'group')}, at least {MIN_PAIRS} are needed",
+        f"{side} would have {count} of {usable} in {counted(groups, 'group')}, at least {MIN_PAIRS} are needed{left_out}",
         reason="TooFewRows",
         hint=f"no answer of a tie is better: give pairs with a better answer; or {more}" if tied > labelled else more,
     )
@@ -204,7 +206,7 @@ def _metrics(
     warnings = [f"{counted(len(left_out), 'file')} of other splits left out, for example {left_out[0]}"] if left_out else []
     warnings += [of_part(remark, f"data.{part}") for part, source in sources.items() for remark in source.remarks]
     warnings += [told for tally in corpus.tallies.values() for told in tally.first_of_each()]
-    warnings += text_warnings(corpus.remarks, dropped, corpus.notes)
+    warnings += [*text_warnings(corpus.remarks, dropped, corpus.notes), *corpus.told[:5]]
     warnings += corpus.answers.warnings()
     warnings += split_warnings(sizes, [len(group.members) for group in groups], split_by)
     warnings += _shared_prompts(corpus.entries)

@@ -1,18 +1,25 @@
 """The prompts of a policy, from a data file of their own."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from ser_core.api.policy import PromptColumns, PromptsSpec
+from ser_core.data.preparing.corpus import SAMPLE_ROWS
 from ser_core.data.preparing.parts import open_part
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable, normal_form
+from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused
 from ser_core.data.preparing.validation import Tally
-from ser_core.data.reading.dialogues import prompt_alone, with_system
+from ser_core.data.reading.dialogues import is_transcript, parse_transcript, prompt_alone, with_system
+from ser_core.data.reading.formats import system_of
+from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, read_pairs
+from ser_core.data.reading.layouts.writing import columns_line
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.readers import columns_of, detect, read_rows
-from ser_core.data.reading.rows import BadRow, Row, RowError
+from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.sources import Source
 from ser_core.errors import DataError
 from ser_core.store.commit import sha256_of
@@ -57,21 +64,17 @@ def read_prompts(
         StoreError: Store or hub cannot be reached.
     """
     source = open_part(_FIELD, spec, access, folder, alive)
-    names = _COLUMNS if spec.columns is None else spec.columns
     tally = Tally(_FIELD)
     kept = {normal_form(prompt): "" for prompt in heldout}
     present: set[str] = set()
-    for row, columns in _rows(source, names, alive):
+    for row, prompt in chain.from_iterable(_prompts_of(file, spec, alive, present) for file in source.files):
         tally.rows += 1
-        present.update(columns)
         try:
-            text = _prompt(row, columns, names, turns)
-            normal = normal_form(text)
-            _check_new(normal, kept)
+            text = _usable(prompt, turns)
+            _check_new(normal := normal_form(text), kept)
+            kept[normal] = text
         except RowError as error:
             tally.drop(error.at(row.file, row.line))
-        else:
-            kept[normal] = text
     tally.check(max_dropped_fraction)
     _check_system(spec, present)
     texts = tuple(filter(None, kept.values()))
@@ -79,6 +82,71 @@ def read_prompts(
         message = f"{_FIELD}.uri: {spec.uri} holds no prompt that is not held out"
         raise DataError(message, reason="NoPrompts", hint="give other prompts, or leave the field out")
     return Prompts(texts, _provenance(source, tally))
+
+
+def _prompts_of(
+    file: DataFile, spec: PromptsSpec, alive: Callable[[], None], present: set[str]
+) -> Iterator[tuple[Row | BadRow, str | RowError]]:
+    """Each row with its prompt, several times where it has several, or with what is wrong; ``present`` gets the columns."""
+    container = detect(file)
+    columns = columns_of(file, container)
+    rows = read_rows(file, container, lambda _: alive(), set(), _wanted(spec, columns))
+    head = list(islice(rows, SAMPLE_ROWS))
+    sample = [row for row in head if isinstance(row, Row)]
+    present.update(columns or ())
+    reader = _reader(spec, columns or dict.fromkeys(name for row in sample for name in row.fields), sample, file.name)
+    for row in chain(head, rows):
+        present.update(row.fields if isinstance(row, Row) else ())
+        try:
+            yield from ((row, prompt) for prompt in dict.fromkeys(reader(row)))
+        except RowError as error:
+            yield row, error
+
+
+def _wanted(spec: PromptsSpec, there: Collection[str] | None) -> set[str]:
+    """Columns that are decoded where the format allows a choice."""
+    names = _COLUMNS if spec.columns is None else spec.columns
+    named = {name for name in (names.prompt, names.system) if name}
+    if spec.columns is not None:
+        return named
+    return named.union(LOOKED_AT, () if there is not None and names.prompt in there else USED_COLUMNS)
+
+
+Reader = Callable[[Row | BadRow], list[str]]
+"""The prompts of a row, rendered. Raises `RowError`."""
+
+
+def _reader(spec: PromptsSpec, there: Collection[str], sample: Sequence[Row], file: str) -> Reader:
+    """How the rows of a file are read: their column with prompts; of pairs that have none, what their answers answer.
+
+    Raises:
+        DataError: ``UnusedColumn``.
+    """
+    names = _COLUMNS if spec.columns is None else spec.columns
+    layout = None
+    if spec.columns is None and not any(isinstance(row.fields.get(names.prompt), str | list) for row in sample):
+        with contextlib.suppress(DataError):
+            layout = find_layout(there, file, None, labels_needed=False, field=_FIELD)
+
+    def read(row: Row | BadRow) -> list[str]:
+        if isinstance(row, BadRow):
+            raise RowError(row.reason, row.detail)
+        return [_prompt(row, there, names)] if layout is None else [pair.prompt for pair in read_pairs(row.fields, layout)]
+
+    used = layout.used if layout else frozenset(filter(None, (names.prompt, names.system)))
+    for row in sample if spec.columns is None else ():
+        refuse_unused(row, used, lambda row=row: read(row), lambda column, row=row: _line(column, row, there))  # type: ignore[misc]
+    return read
+
+
+def _line(column: str, row: Row, there: Collection[str]) -> str:
+    """What to write so that a column is used as system message or prompt; without it where there is another prompt."""
+    keys, text = {"prompt": "prompt"}, isinstance(row.fields[column], str)
+    if "prompt" not in there:
+        return columns_line(_FIELD, {"prompt": column})
+    if column.strip().lower().startswith("system") and text:
+        return columns_line(_FIELD, keys | {"system": column})
+    return f"{columns_line(_FIELD, keys | ({'system': 'system'} if 'system' in there else {}))}, which leaves it out"
 
 
 def _check_system(spec: PromptsSpec, present: Collection[str]) -> None:
@@ -92,23 +160,19 @@ def _check_system(spec: PromptsSpec, present: Collection[str]) -> None:
         )
 
 
-def _rows(source: Source, names: PromptColumns, alive: Callable[[], None]) -> Iterator[tuple[Row | BadRow, Collection[str]]]:
-    """Each row with the columns that it has."""
-    for file in source.files:
-        container = detect(file)
-        columns = columns_of(file, container)
-        for row in read_rows(file, container, lambda _: alive(), set(), {names.prompt, names.system or names.prompt}):
-            yield row, columns or (row.fields if isinstance(row, Row) else ())
-
-
-def _prompt(row: Row | BadRow, columns: Collection[str], names: PromptColumns, turns: bool) -> str:
-    if isinstance(row, BadRow):
-        raise RowError(row.reason, row.detail)
-    value, system = row.fields.get(names.prompt), row.fields.get(names.system) if names.system else None
+def _prompt(row: Row, columns: Collection[str], names: PromptColumns) -> str:
+    value = row.fields.get(names.prompt)
     if not isinstance(value, str | list):
         there = f", but the columns {', '.join(map(repr, list(columns)[:20]))}" if columns and names.prompt not in columns else ""
         raise RowError("NoPrompt", f"it has no column {names.prompt} with text or messages{there}")
-    prompt = with_system(prompt_alone(value), system if isinstance(system, str) else "")
+    if isinstance(value, str) and value.startswith("\n\n") and is_transcript(value) and parse_transcript(value)[-1].text:
+        raise RowError("BadTurns", f"{names.prompt} is a dialogue that ends with an answer; a prompt ends with the user's turn")
+    return with_system(prompt_alone(value), system_of(row.fields, names.system) if names.system else "")
+
+
+def _usable(prompt: str | RowError, turns: bool) -> str:
+    if isinstance(prompt, RowError):
+        raise prompt
     text = (clean_prompt if turns else clean)(prompt)
     if not text or not is_usable(text):
         raise RowError("UnusableText", "prompt is empty, or holds a NUL or a lone surrogate")

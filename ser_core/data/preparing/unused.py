@@ -1,10 +1,10 @@
-"""Columns that are not used although they look like a part of the question, or contradict the labels: told before anything is trained."""
+"""Columns that are not used although they look like a part of the question: told before anything is trained."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ser_core.data.preparing.text import normal_form, shown
-from ser_core.data.reading.dialogues import is_transcript, messages_in
+from ser_core.data.reading.dialogues import is_transcript, messages_in, parse_messages
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs
 from ser_core.data.reading.layouts.layout import Layout
@@ -12,24 +12,26 @@ from ser_core.data.reading.layouts.writing import columns_line, keys_of
 from ser_core.data.reading.rows import Row, RowError
 from ser_core.errors import DataError
 
-QUESTIONS = ("question", "instruction", "input", "query", "system", "system_prompt", "history", "context", "post", "article")
-"""Columns of this name hold a part of what the answers answer."""
+QUESTIONS = (
+    *("question", "instruction", "instructions", "input", "query", "history", "context", "post", "article", "passage", "document"),
+    *("dialogue", "user_prompt", "system", "system_prompt", "system_message"),
+)
+"""Columns of this name hold a part of what the answers answer: texts, or lists of them."""
 MAYBE_QUESTIONS = ("problem", "task", "title", "body", "user", "human", "request", "message", "text", "q")
 """The same, if several words stand there and the prompt is only what both answers begin with."""
 DIALOGUES = ("messages", "conversations", "conversation")
 """Columns that may hold the dialogue before the answers."""
-SCORES = tuple(
-    (form.format(side="chosen", word=word), form.format(side="rejected", word=word))
-    for word in ("score", "rating", "reward")
-    for form in ("{side}_{word}", "{side}-{word}", "{word}_{side}", "{word}-{side}")
-)
-"""Columns that say how good the two answers are, as public sets name them."""
-_NAMES = (*QUESTIONS, *MAYBE_QUESTIONS)
-LOOKED_AT = frozenset({*_NAMES, *map(str.capitalize, _NAMES), *DIALOGUES, *(name for names in SCORES for name in names)})
+NEVER_READ = ("tools", "functions", "images", "chat_template_kwargs")
+"""Columns that other trainers render into the prompt, or show to the model."""
+_NAMES = (*QUESTIONS, *MAYBE_QUESTIONS, *DIALOGUES, *NEVER_READ)
+LOOKED_AT = frozenset({*_NAMES, *map(str.capitalize, _NAMES)})
+"""All of these, as they may be written."""
+Prompts = Callable[[], Sequence[str]]
+"""The prompts that are made of a row. Raises `RowError`."""
 
 
 def refuse_unused_questions(rows: Sequence[Row], layout: Layout, field: str) -> None:
-    """Refuse a file with a text that looks like a part of the question and is not a part of any prompt.
+    """Refuse a file of pairs with something that looks like a part of the question and is not a part of any prompt.
 
     Args:
         rows: The first rows of the file.
@@ -40,27 +42,81 @@ def refuse_unused_questions(rows: Sequence[Row], layout: Layout, field: str) -> 
         DataError: ``UnusedColumn``, with the line to write.
     """
     for row in rows:
-        for column, text in row.fields.items():
-            if (
-                column not in layout.used
-                and _looks_like_a_question(column, text, row, layout)
-                and not _stands_in_a_prompt(normal_form(text), row, layout)
-            ):
-                raise DataError(
-                    f"{row.file}, line {row.line}: the column {column!r} is not used, and {shown(text)} does not stand in the prompt",
-                    reason="UnusedColumn",
-                    hint=f"say which columns count: {_columns(column, layout, field, row.fields)}",
-                )
+        refuse_unused(
+            row,
+            layout.used,
+            lambda row=row: [pair.prompt for pair in read_pairs(row.fields, layout)],  # type: ignore[misc]
+            lambda column, row=row: _columns(column, layout, field, row.fields),  # type: ignore[misc]
+            guessed=_is_guessed(row, layout),
+        )
         _refuse_unused_dialogue(row, layout, field)
 
 
-def _looks_like_a_question(column: str, text: Any, row: Row, layout: Layout) -> bool:
+def refuse_unused(row: Row, used: Collection[str], prompts: Prompts, line: Callable[[str], str], *, guessed: bool = False) -> None:
+    """Refuse a row with something that looks like a part of the question and is not a part of any prompt.
+
+    Args:
+        row: The row.
+        used: Its columns that are used.
+        prompts: What is made of it.
+        line: What to write about a column.
+        guessed: Whether the prompt is only what two plain texts begin with.
+
+    Raises:
+        DataError: ``UnusedColumn``.
+    """
+    for column, value in row.fields.items():
+        if column in used:
+            continue
+        if column.strip().lower() in NEVER_READ and value not in (None, "", [], {}):
+            what = f"the column {column!r} is not used: models here read neither tools nor pictures nor settings of a template"
+        elif (missed := _missed(_asked(column, value, guessed), prompts)) is not None:
+            what = f"the column {column!r} is not used, and {shown(missed)} does not stand in the prompt"
+        else:
+            continue
+        raise DataError(f"{row.file}, line {row.line}: {what}", reason="UnusedColumn", hint=f"say which columns count: {line(column)}")
+
+
+def _asked(column: str, value: Any, guessed: bool) -> Iterator[str]:
+    """The texts in a column that look like a part of the question."""
     name = column.strip().lower()
-    if not isinstance(text, str) or not text.strip():
-        return False
+    if name in QUESTIONS or (name in DIALOGUES and messages_in(value) is not None):
+        yield from _texts(value)
+    elif guessed and name in MAYBE_QUESTIONS and isinstance(value, str) and " " in value.strip():
+        yield value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    messages = messages_in(value)
+    if isinstance(value, str):
+        yield value
+    elif messages is not None:
+        yield from _said_to_the_model(messages)
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _said_to_the_model(messages: list[Any]) -> list[str]:
+    try:
+        return [turn.text for turn in parse_messages("", messages) if turn.role != "assistant"]
+    except RowError:
+        return []
+
+
+def _missed(texts: Iterator[str], prompts: Prompts) -> str | None:
+    """The first text that stands in no prompt; None where all do, and of a row that makes none."""
+    asked = [text for text in texts if text.strip()]
+    try:
+        made = [normal_form(prompt) for prompt in prompts()] if asked else []
+    except RowError:
+        return None
+    return next((text for text in asked if not any(normal_form(text) in prompt for prompt in made)), None)
+
+
+def _is_guessed(row: Row, layout: Layout) -> bool:
     chosen = row.fields.get("chosen")
-    guessed = layout.form is Form.IMPLICIT and isinstance(chosen, str) and not is_transcript(chosen)
-    return name in QUESTIONS or (guessed and name in MAYBE_QUESTIONS and " " in text.strip())
+    return layout.form is Form.IMPLICIT and isinstance(chosen, str) and not is_transcript(chosen)
 
 
 def _refuse_unused_dialogue(row: Row, layout: Layout, field: str) -> None:
@@ -82,33 +138,25 @@ def _makes_pairs(row: Row, layout: Layout) -> bool:
         return False
 
 
-def _stands_in_a_prompt(text: str, row: Row, layout: Layout) -> bool:
-    try:
-        return any(text in normal_form(pair.prompt) for pair in read_pairs(row.fields, layout))
-    except RowError:
-        return True
-
-
-def _columns(column: str, layout: Layout, field: str, there: Collection[str]) -> str:
+def _columns(column: str, layout: Layout, field: str, row: Mapping[str, Any]) -> str:
     """What to write so that the column is used as prompt or system message; without it where there is another prompt."""
     if not layout.names:
         return f"write {field}.columns, with the keys that docs/data-formats.md lists"
-    keys = keys_of(layout.names, there)
-    if column.startswith("system"):
-        keys["system"] = column
-    elif layout.form is Form.IMPLICIT:
-        keys = {"prompt": column} | keys
-    return columns_line(field, keys)
+    keys, value, name = keys_of(layout.names, row), row[column], column.strip().lower()
+    without = f"{columns_line(field, keys)}, which leaves it out"
+    if name.startswith("system") and isinstance(value, str):
+        return columns_line(field, keys | {"system": column})
+    if name in NEVER_READ or not (isinstance(value, str) or messages_in(value) is not None):
+        return without
+    if layout.form is Form.IMPLICIT:
+        return columns_line(field, {"prompt": column} | keys)
+    if name in DIALOGUES and _ends_with_the_user(value):
+        return f"{columns_line(field, keys | {'prompt': column})}, or {without}"
+    return without
 
 
-def scores_contradict(fields: Mapping[str, Any]) -> bool | None:
-    """Whether the chosen answer of a row has the lower score; None where there are no scores or they are equal."""
-    for names in SCORES:
-        chosen, rejected = (fields.get(name, "") for name in names)
-        try:
-            one, other = float(chosen), float(rejected)
-        except (TypeError, ValueError):
-            continue
-        if one < other or other < one:
-            return one < other
-    return None
+def _ends_with_the_user(value: Any) -> bool:
+    try:
+        return parse_messages("", messages_in(value) or ())[-1].role == "user"
+    except RowError:
+        return False

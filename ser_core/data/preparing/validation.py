@@ -51,6 +51,8 @@ class Remarks:
     cleaned: bool
     special_tokens: bool
     secrets: bool
+    prompt_twice: bool
+    """Both answers begin with the prompt."""
 
 
 def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair, Remarks]:
@@ -76,6 +78,7 @@ def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair,
         cleaned=(prompt, one, other) != tuple(map(str.strip, before)),
         special_tokens=any(map(holds_special_tokens, (one, other))) or holds_special_tokens(_OWN_MARKERS.sub("", prompt)),
         secrets=any(map(holds_secrets, (prompt, one, other))),
+        prompt_twice=normal_one.startswith(normal_prompt) and normal_other.startswith(normal_prompt),
     )
     better = raw.better
     if normal_one > normal_other:

@@ -27,6 +27,8 @@ _ROLES = {
 }
 """What the roles are called elsewhere: ShareGPT, Open Assistant, Gemini."""
 _KEYS = (("role", "content"), ("from", "value"))
+_UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+"""What a message may say beside its content; chat templates render it, each in its own way."""
 _WRAPPED_IN = ("messages", "conversations", "conversation")
 """Keys of an object that holds nothing but messages."""
 _OBJECTS_AS_TEXT = re.compile(r"\s*\"?\s*(?:\[\s*)?\{(?=.{0,2000}?[\"'](?:role|from)\\?[\"']\s*:)", re.DOTALL)
@@ -77,6 +79,8 @@ def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
         known = _ROLES.get(role.lower()) if isinstance(role, str) else None
         if known is None:
             raise RowError("BadTurns", f"{field} has a turn of role {str(role)[:20]!r}, expected system, user or assistant")
+        if unread := next((key for key in _UNREAD if message.get(key)), None):
+            raise RowError("NotText", f"{field} has a message with {unread}, which is not read: write it into the content, or leave it out")
         turns.append(Turn(known, _content(field, content).strip()))
     return turns
 

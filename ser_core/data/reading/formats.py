@@ -112,15 +112,16 @@ def to_pair(fields: Mapping[str, Any], form: Form, own: Mapping[str, str] = Mapp
     else:
         turns, one, other = split_dialogues(first, second)
         text = _joined(prompt, turns)
-    return RawPair(with_system(text, _system(fields)), one, other, better)
+    return RawPair(with_system(text, system_of(fields, "system")), one, other, better)
 
 
-def _system(fields: Mapping[str, Any]) -> str:
-    value = fields.get("system")
+def system_of(fields: Mapping[str, Any], column: str) -> str:
+    """The system message in a column; empty where there is none. Raises `RowError` ``NotText``."""
+    value = fields.get(column)
     if value is None or isinstance(value, float):
         return ""
     if not isinstance(value, str):
-        raise RowError("NotText", f"system is {type(value).__name__}, expected text")
+        raise RowError("NotText", f"{column} is {type(value).__name__}, expected text")
     return value
 
 

@@ -110,3 +110,56 @@ def test_a_wrong_place_is_told_with_its_own_field(access, tmp_path):
     with pytest.raises(DataError, match=r"^policy\.prompts\.split: .* has no file of the split 'tset', but x\.jsonl$") as caught:
         read_prompts(PromptsSpec(uri=f"file://{tmp_path}", split="tset"), access, tmp_path / "work", (), 0.1, lambda: None)
     assert caught.value.hint == "correct policy.prompts.split"
+
+
+def hh(side):
+    return f"\n\nHuman: What is up?\n\nAssistant: {side}"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"chosen": hh("yes"), "rejected": hh("no")},
+        {side: [{"role": "user", "content": "What is up?"}, {"role": "assistant", "content": side}] for side in ("chosen", "rejected")},
+        {"instruction": "What is up?", "input": "", "chosen": "yes", "rejected": "no"},
+        {"question": "What is up?", "system": "", "chosen": "yes", "rejected": "no"},
+        {"prompt": "What is up?", "prompt_id": "1", "messages": [{"role": "user", "content": "What is up?"}]},
+    ],
+)
+def test_pairs_give_the_prompts_that_their_answers_answer(read, row):
+    assert read(row).texts == ("What is up?",)
+
+
+@pytest.mark.parametrize("value", [hh("yes"), [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "yes"}]])
+def test_a_dialogue_that_ends_with_an_answer_is_no_prompt(read, value):
+    with pytest.raises(DataError) as caught:
+        read({"chosen": value}, columns={"prompt": "chosen"})
+    assert caught.value.reason == "BadTurns"
+
+
+@pytest.mark.parametrize("system", [[{"role": "system", "content": "Be brief."}], {"content": "Be brief."}, 3])
+def test_a_system_message_that_is_no_text_is_never_lost(read, system):
+    with pytest.raises(DataError, match=r"system is (list|dict|int), expected text") as caught:
+        read({"prompt": "What is up?", "system": system})
+    assert caught.value.reason == "NotText"
+
+
+@pytest.mark.parametrize(
+    ("row", "columns", "texts"),
+    [
+        (
+            {"prompt": "Why?", "system_prompt": "Be brief."},
+            {"prompt": "prompt", "system": "system_prompt"},
+            "System: Be brief.\n\nHuman: Why?",
+        ),
+        ({"prompt": "Why?", "context": "It is noon."}, {"prompt": "prompt"}, "Why?"),
+        ({"prompt": "Why?", "system": "", "tools": [{"name": "clock"}]}, {"prompt": "prompt", "system": "system"}, "Why?"),
+        ({"chosen": "So it is", "rejected": "So no", "query": "Why?"}, {"prompt": "query"}, "Why?"),
+    ],
+)
+def test_what_is_not_used_stops_the_run_and_the_line_helps(read, row, columns, texts):
+    with pytest.raises(DataError) as caught:
+        read(row)
+    line = ", ".join(f"{key}: {column}" for key, column in columns.items())
+    assert (caught.value.reason, f"policy.prompts.columns: {{{line}}}" in caught.value.hint) == ("UnusedColumn", True)
+    assert read(row, columns=columns).texts == (texts,)

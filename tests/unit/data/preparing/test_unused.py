@@ -171,3 +171,74 @@ def test_a_file_of_a_folder_that_is_no_data_can_be_left_out(refusal, prepare, wr
 
 def test_an_id_that_is_no_number_is_none(prepare, good):
     assert prepare([{**row, "id": float("nan")} for row in good(40)]).metrics.dropped == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("history", [["Is it noon?", "Yes."]], "Is it noon?"),
+        ("context", ["It is noon.", "It rains."], "It is noon."),
+        ("passage", "It is noon.", "It is noon."),
+        ("document", {"title": "Noon", "body": "It is noon."}, "Noon"),
+        ("messages", [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it?"}], "Be brief."),
+        ("tools", [{"name": "clock"}], "neither tools nor pictures"),
+        ("images", ["noon.png"], "neither tools nor pictures"),
+        ("chat_template_kwargs", {"enable_thinking": False}, "neither tools nor pictures"),
+    ],
+)
+def test_what_belongs_to_the_question_stops_the_run_whatever_its_form(refusal, prepare, good, column, value, said):
+    error = refusal([{**row, column: value} for row in good(40)])
+    assert (error.reason, f"the column {column!r} is not used" in error.message, said in error.message) == ("UnusedColumn", True, True)
+    assert "data.source.columns: {prompt: prompt, chosen: chosen, rejected: rejected}, which leaves it out" in error.hint
+    rows = [{**row, column: value} for row in good(40)]
+    assert prepare(rows, columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}).metrics.rows == 40
+
+
+@pytest.mark.parametrize("value", [[], None, {}, [[]], [""]])
+@pytest.mark.parametrize("column", ["history", "tools", "messages"])
+def test_an_empty_list_is_no_reason(prepare, good, column, value):
+    if column != "tools" or not value:
+        assert prepare([{**row, column: value} for row in good(40)]).metrics.rows == 40
+
+
+def test_a_dialogue_that_leads_to_the_prompt_can_be_named_in_its_place(refusal, prepare, good):
+    said = [{"role": "user", "content": "Is it noon?"}, {"role": "assistant", "content": "Yes."}]
+    rows = [{**row, "messages": [*said, {"role": "user", "content": row["prompt"]}]} for row in good(40)]
+    columns = {"prompt": "messages", "chosen": "chosen", "rejected": "rejected"}
+    assert "data.source.columns: {prompt: messages, chosen: chosen, rejected: rejected}, or " in refusal(rows).hint
+    assert prepare(rows, columns=columns).metrics.dropped == {}
+
+
+@pytest.mark.parametrize("column", ["margin", "weight", "strength"])
+def test_a_strength_that_nobody_named_is_told_and_the_line_helps(prepare, good, column):
+    rows = [{**row, column: 0.5 + number % 3} for number, row in enumerate(good(40))]
+    line = f"data.source.columns: {{prompt: prompt, chosen: chosen, rejected: rejected, weight: {column}}}"
+    assert [one for one in prepare(rows).metrics.warnings if line in one]
+    named = prepare(rows, columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "weight": column})
+    assert not [one for one in named.metrics.warnings if "not used" in one]
+
+
+def test_a_margin_that_cannot_be_a_weight_is_told_without_that_line(prepare, good):
+    warnings = prepare([{**row, "margin": number % 3} for number, row in enumerate(good(40))]).metrics.warnings
+    (told,) = (one for one in warnings if "'margin'" in one)
+    assert ("above zero" in told, "write" in told) == (True, False)
+
+
+def test_a_strength_in_words_is_nothing_to_tell(prepare, good):
+    assert not [one for one in prepare([{**row, "strength": "strong"} for row in good(40)]).metrics.warnings if "not used" in one]
+
+
+def test_answers_that_begin_with_their_prompt_are_told(prepare, good):
+    rows = [{**row, "chosen": f"{row['prompt']} {row['chosen']}", "rejected": f"{row['prompt']} {row['rejected']}"} for row in good(40)]
+    assert [one for one in prepare(rows).metrics.warnings if one.startswith("40 pairs whose answers both begin with the whole prompt")]
+
+
+def test_parts_that_all_are_dropped_are_named_where_too_few_are_left(refusal, good):
+    def dialogue(row, side):
+        return [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row[side]}] * 2
+
+    rows = [
+        {"conversation_a": dialogue(row, "chosen"), "conversation_b": dialogue(row, "rejected"), "winner": "model_a"} for row in good(40)
+    ]
+    error = refusal(rows)
+    assert (error.reason, error.message.endswith("; dropped: SeveralTurns 40")) == ("TooFewRows", True)
