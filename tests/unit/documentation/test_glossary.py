@@ -13,7 +13,7 @@ TEXTS = [
     *(document for document in DOCUMENTS if document != GLOSSARY),
     *(
         path
-        for folder in ("ser_core", "operator", "crds")
+        for folder in ("ser_core", "operator", "crds", "charts", "examples")
         for path in sorted((ROOT / folder).rglob("*"))
         if path.suffix in (".py", ".j2", ".yaml")
     ),

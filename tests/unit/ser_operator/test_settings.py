@@ -80,6 +80,23 @@ def test_every_setting_stands_in_the_manual(field):
     assert f"SER_OPERATOR_{field.upper()}" in MANUAL or f"_{field.upper()}`" in MANUAL
 
 
+def defaults_in_the_manual():
+    """Field and default of each row of the table, where it says the default itself."""
+    for names, default in re.findall(r"^\| (`SER_OPERATOR_[^|]*) \| ([^|]*) \|", MANUAL, re.MULTILINE):
+        fields = [name.removeprefix("SER_OPERATOR").lstrip("_").lower() for name in names.strip("`").split("`, `")]
+        if default != "required" and not default.startswith("as the chart's") and not fields[0].startswith("allowed_"):
+            yield from zip(fields, default.split(", ") if len(fields) > 1 else [default], strict=True)
+
+
+@pytest.mark.parametrize(("field", "default"), defaults_in_the_manual())
+def test_every_default_in_the_manual_is_that_of_the_operator(field, default):
+    text = {"none": "", "empty": "", "all": ""}.get(default, default.strip("`"))
+
+    told = from_environment({"SER_OPERATOR_IMAGE": "x", f"SER_OPERATOR_{field.upper()}": text})
+
+    assert told == Settings(image="x")
+
+
 @pytest.mark.parametrize("label", [labels.RUN, labels.RUN_UID, labels.ITERATION, labels.STAGE, labels.ATTEMPT, labels.MODE, labels.QUEUE])
 def test_every_label_stands_in_the_manual(label):
     assert f"`{label}`" in MANUAL
