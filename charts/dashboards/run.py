@@ -260,9 +260,7 @@ def _policy() -> list[Panel]:
             COUNT,
             Query(newest("ser_run_policy_score"), "score"),
         ),
-        number(
-            "Score before", "The same of the policy before its first step.", COUNT, Query(newest("ser_run_policy_baseline_score"), "score")
-        ),
+        number("Score before", "The same of the policy before PPO.", COUNT, Query(newest("ser_run_policy_baseline_score"), "score")),
         number(
             "Final distance",
             "Mean KL of a whole answer from the reference policy, in nats.",
