@@ -40,6 +40,8 @@ _MOST_BYTES = 64 << 20
 """Of a file that is no weights. The largest are tokenizers of 35 MB; read as JSON, twenty times its size may be needed."""
 _SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")
 """Numbers of config.json of which transformers finds only while it computes that they make no sense. Some families have lists."""
+_OWN_IMPLEMENTATIONS = (None, "eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm")
+"""What transformers computes attention and experts by itself."""
 _PACKED = ("F8_", "F6_", "F4")
 """How the types of quantised numbers begin; integers are such too where they are a layer's weight."""
 _INTEGERS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"})
@@ -244,6 +246,22 @@ def refuse_remote_code(config: Mapping[str, Any], name: str) -> None:
             f"{name} has auto_map: the model needs Python code of its own, which is never run",
             "use a model that transformers knows",
         )
+    for key, value in _implementations(config):
+        if value not in _OWN_IMPLEMENTATIONS:
+            raise _refused(
+                "RemoteCode",
+                f"{name} has {key} {str(value)[:100]!r}: code that transformers would fetch, which is never run",
+                f"remove {key} from it",
+            )
+
+
+def _implementations(config: Any) -> Iterator[tuple[str, Any]]:
+    """What a configuration, or a part of it, says computes its layers; transformers takes a hub's kernels for it too."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if key.strip("_").removesuffix("_internal") in ("attn_implementation", "experts_implementation"):
+            yield from ((key, one) for one in (value.values() if isinstance(value, dict) else [value]))
+        else:
+            yield from _implementations(value)
 
 
 def longest_input(config: Mapping[str, Any]) -> int | None:

@@ -7,14 +7,15 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ser_core.data.reading.arrow_messages import unpacked_bytes
+from ser_core.data.reading.arrow_weight import BYTES_OF_A_VALUE, weight
 from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row
 from ser_core.data.reading.streams import Position, refuse_expansion
 from ser_core.errors import DataError
 
 _ROWS_AT_ONCE = 8
 """Few: a file may hold one long text once and name it in every row."""
-_BYTES_OF_A_ROW = 8
-"""What a row counts at least: one without any value takes no room in a file, but time."""
+_ARROW_FILE = b"ARROW1"
 COLUMNAR = {b"PAR1": "parquet", b"ARRO": "arrow", b"\xff\xff\xff\xff": "arrow"}
 _NUMBER = {32: pa.int32(), 64: pa.int64()}
 
@@ -45,9 +46,9 @@ def read_columnar(file: DataFile, position: Position, wanted: Collection[str] | 
     size = file.path.stat().st_size
     with _opened(file) as table:
         columns = [name for name in table.names if wanted is None or name in wanted]
-        refuse_expansion(file, table.declared_bytes(columns) + _BYTES_OF_A_ROW * table.rows, size)
+        refuse_expansion(file, table.declared_bytes(columns) + BYTES_OF_A_VALUE * table.rows, size)
         for batch in table.batches(columns):
-            decoded += batch.nbytes + _BYTES_OF_A_ROW * batch.num_rows
+            decoded += weight(batch)
             refuse_expansion(file, decoded, size)
             for row in _rows(file, batch, number):
                 number += 1
@@ -56,12 +57,12 @@ def read_columnar(file: DataFile, position: Position, wanted: Collection[str] | 
 
 
 def _rows(file: DataFile, batch: pa.RecordBatch, before: int) -> Iterator[Row | BadRow]:
-    if batch.nbytes <= MAX_ROW_BYTES:
+    if weight(batch) <= MAX_ROW_BYTES:
         yield from (Row(file.name, before + index, fields) for index, fields in enumerate(_values(batch), 1))
         return
     for index in range(batch.num_rows):
         row = batch.slice(index, 1)
-        if row.nbytes > MAX_ROW_BYTES:
+        if weight(row) > MAX_ROW_BYTES:
             yield BadRow(file.name, before + index + 1, "TooLarge", f"longer than {MAX_ROW_BYTES >> 20} MiB")
         else:
             yield Row(file.name, before + index + 1, _values(row)[0])
@@ -96,7 +97,7 @@ class _Table(Protocol):
     """How many there are, as far as the file tells; else 0."""
 
     def declared_bytes(self, columns: Collection[str]) -> int:
-        """What the file says that these columns hold without compression."""
+        """What the file says that is decoded for these columns."""
         ...
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]: ...
@@ -113,7 +114,7 @@ class _Parquet:
         groups = (about.row_group(number) for number in range(about.num_row_groups))
         chunks = (group.column(number) for group in groups for number in range(group.num_columns))
         return sum(
-            chunk.total_uncompressed_size
+            chunk.total_uncompressed_size + BYTES_OF_A_VALUE * chunk.num_values
             for chunk in chunks
             if any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns)
         )
@@ -123,21 +124,34 @@ class _Parquet:
 
 
 class _Arrow:
-    def __init__(self, opened: pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader) -> None:
-        self.names = opened.schema.names
+    """A stream, or a file, which is a stream between a mark and a list of its batches."""
+
+    def __init__(self, mapped: pa.MemoryMappedFile) -> None:
+        self._mapped = mapped
+        is_file = mapped.read(len(_ARROW_FILE)) == _ARROW_FILE
+        mapped.seek(0)
+        self._listed = pa.ipc.open_file(mapped).num_record_batches if is_file else None
+        self._start = 8 if is_file else 0
+        self.names = self._stream().schema.names
         self.rows = 0
-        self._opened = opened
 
     def declared_bytes(self, _columns: Collection[str]) -> int:
-        return 0
+        self._mapped.seek(self._start)
+        return sum(unpacked_bytes(self._mapped))
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        opened = self._opened
-        whole = map(opened.get_batch, range(opened.num_record_batches)) if isinstance(opened, pa.ipc.RecordBatchFileReader) else opened
-        for batch in whole:
+        found = 0
+        for batch in self._stream():
+            found += 1
             chosen = batch.select(columns)
             chosen.validate(full=True)  # offsets are read as they stand in the file
             yield from (chosen.slice(start, _ROWS_AT_ONCE) for start in range(0, chosen.num_rows, _ROWS_AT_ONCE))
+        if self._listed not in (None, found):
+            raise pa.ArrowInvalid(f"it lists {self._listed} batches and holds {found}")
+
+    def _stream(self) -> pa.ipc.RecordBatchStreamReader:
+        self._mapped.seek(self._start)
+        return pa.ipc.open_stream(self._mapped)
 
 
 @contextlib.contextmanager
@@ -159,7 +173,4 @@ def _opened(file: DataFile) -> Iterator[_Table]:
 def _table(file: DataFile, stack: contextlib.ExitStack) -> _Table:
     if columnar_kind(file) == "parquet":
         return _Parquet(stack.enter_context(pq.ParquetFile(file.path)))
-    mapped = stack.enter_context(pa.memory_map(str(file.path)))
-    start = mapped.read(6)
-    mapped.seek(0)
-    return _Arrow(stack.enter_context(pa.ipc.open_file(mapped) if start == b"ARROW1" else pa.ipc.open_stream(mapped)))
+    return _Arrow(stack.enter_context(pa.memory_map(str(file.path))))

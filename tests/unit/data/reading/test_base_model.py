@@ -57,6 +57,9 @@ def test_the_shards_are_those_of_the_index(check):
         ({**WHOLE, "tokenizer.json": POINTER}, "BadModelConfig"),
         ({**WHOLE, "config.json": {**BERT, "auto_map": {"AutoModel": "code.Model"}}}, "RemoteCode"),
         ({**WHOLE, "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["code.T", None]}}}, "RemoteCode"),
+        ({**WHOLE, "config.json": {**BERT, "attn_implementation": "kernels-community/flash-attn"}}, "RemoteCode"),
+        ({**WHOLE, "config.json": {**BERT, "_attn_implementation": {"": "sdpa", "text_config": "some/kernel@main"}}}, "RemoteCode"),
+        ({**WHOLE, "config.json": {**BERT, "text_config": {"experts_implementation": "flash_attention_3"}}}, "RemoteCode"),
         (without("tokenizer.json"), "NoTokenizer"),
         ({**without("tokenizer.json"), "vocab.json": {}}, "NoTokenizer"),
         (without("model.safetensors"), "NoSafetensors"),
@@ -133,6 +136,10 @@ def test_a_max_length_beyond_the_positions_is_refused_with_both_values(check):
 )
 def test_positions_are_counted_as_the_model_does(config, longest):
     assert longest_input(config) == longest
+
+
+def test_an_implementation_of_transformers_itself_may_be_named(check):
+    assert check({**WHOLE, "config.json": {**BERT, "_attn_implementation": None, "attn_implementation": "sdpa"}}).model_type == "bert"
 
 
 def test_a_configuration_that_says_nothing_of_quantisation_is_none(check):
