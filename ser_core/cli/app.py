@@ -59,7 +59,7 @@ app.command(epilog=_examples("ser report serrun.yaml -o report.html", "ser repor
 app.command(
     epilog=_examples(
         "ser sweep serrun.yaml --set training.seed=0..4 --set loop.rule=paper,calibrated",
-        "ser sweep serrun.yaml --set loop.controls=[],[full] -n lab --parallel 3",
+        "ser sweep serrun.yaml --set 'loop.controls=[],[full]' -n lab --parallel 3",
     )
 )(sweep)
 app.command(epilog=_examples("ser logs serrun.yaml", "ser logs hh -n lab --iteration 1 --stage retrain"))(logs)

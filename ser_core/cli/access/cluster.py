@@ -126,7 +126,9 @@ class Cluster:
         try:
             items = self._items(f"{_RUNS}/namespaces/{namespace}/serruns")
         except _NotFound as error:
-            raise SpecError("the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD first") from error
+            raise SpecError(
+                "the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD: docs/install.md"
+            ) from error
         wanted = {str(((item.get("spec") or {}).get("from") or {}).get("run", "")) for item in items}
         return {str(item["metadata"]["uid"]) for item in items}, wanted - {""}
 
@@ -184,7 +186,7 @@ class Cluster:
     def _no_run(self, name: str, error: SERError) -> SpecError:
         if _UNKNOWN_KIND in error.message:
             return SpecError(
-                "the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD: docs/operations.md"
+                "the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD: docs/install.md"
             )
         try:
             names = self.run_names()

@@ -20,7 +20,7 @@ from ser_core.store.port import ObjectStore
 from ser_core.store.retry import Retry
 from ser_core.store.run_object import load_run
 
-RunFile = Annotated[Path, typer.Argument(metavar="SERRUN.YAML", help="The file that the run was started with.", show_default=False)]
+RunFile = Annotated[Path, typer.Argument(metavar="SERRUN.YAML", help="The SERRun file.", show_default=False)]
 Target = Annotated[
     str, typer.Argument(metavar="RUN", help="Name of a run on a cluster, or the SERRun file of a run of this machine.", show_default=False)
 ]

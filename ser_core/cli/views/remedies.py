@@ -350,7 +350,7 @@ REMEDIES = (
         "the hub's endpoint is http://, and a token would be read on its way",
         "set hub.endpoint to an https:// one, or leave hub.credentialsSecret out",
         Then.ANEW,
-        here="set hub.endpoint, or HF_ENDPOINT, to an https:// one, or unset HF_TOKEN",
+        here="set hub.endpoint, or HF_ENDPOINT, to an https:// one; or have no token: unset HF_TOKEN, and hf auth logout",
     ),
     Remedy(
         ("HubClientMissing",),

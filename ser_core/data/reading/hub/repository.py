@@ -80,7 +80,7 @@ def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None, pa
         raise SpecError(
             f"{uri}: {endpoint!r} would get the token of the hub in clear",
             reason="TokenInClear",
-            hint="give an https:// endpoint, or no token: unset HF_TOKEN, or leave hub.credentialsSecret out",
+            hint="give an https:// endpoint, or no token: unset HF_TOKEN, hf auth logout, or leave hub.credentialsSecret out",
         )
     at = f"/revision/{quote(revision or in_uri or '', safe='')}" if revision or in_uri else ""
     asked = Hub(endpoint, patience)

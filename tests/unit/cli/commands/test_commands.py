@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,13 +12,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
 
 from controlplane.faults.scenario import SPEC
 from ser_core import errors
 from ser_core.api.status import SERRunStatus
 from ser_core.cli.access.runner import this_process
 from ser_core.cli.access.stored_run import SOON
-from ser_core.cli.app import EXIT_USAGE
+from ser_core.cli.app import EXIT_USAGE, app
 from ser_core.cli.commands.run import EXIT_SUSPENDED
 
 COMMANDS = (
@@ -53,6 +55,34 @@ def test_every_command_says_first_what_it_does_and_ends_with_an_example(ser, com
     shown = ser(command, "--help").out
     assert shown.splitlines()[2].strip().endswith(".")
     assert f"  ser {command} " in shown[shown.index("Example") :]
+
+
+SHELL_WORDS = ("&&", "|", ">")
+
+
+def examples_of(ser, command):
+    shown = ser(command, "--help").out
+    return shown[shown.index("Example") :].partition("\n")[2]
+
+
+def example_lines(words):
+    """The command lines of an example, without what other programs do."""
+    for command in " ".join("\n" if word in SHELL_WORDS else shlex.quote(word) for word in words).splitlines():
+        if command.split()[:1] == ["ser"]:
+            yield shlex.split(command)[1:]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_example_of_the_help_is_a_command_line_that_is_taken(ser, command):
+    program = get_command(app)
+    for name, *words in (line for example in examples_of(ser, command).splitlines() for line in example_lines(shlex.split(example))):
+        taken = program.commands[name]
+        taken.make_parser(taken.context_class(taken)).parse_args(words)
+
+
+def test_no_shell_changes_an_example_of_the_help(ser):
+    """Of zsh: what stands in brackets is a pattern, and one that matches no file is an error."""
+    assert [command for command in COMMANDS if re.search(r"[\[{?*]", re.sub(r"'[^']*'", "", examples_of(ser, command)))] == []
 
 
 def test_status_needs_no_heavy_library():

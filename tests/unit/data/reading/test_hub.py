@@ -151,6 +151,18 @@ def test_a_token_is_not_sent_in_clear_but_to_this_machine(by, endpoint, tmp_path
     assert open_source("hf://org/pairs", here, tmp_path, lambda: None).pinned == f"hf://org/pairs@{COMMIT}"
 
 
+def test_a_token_that_was_stored_by_a_login_is_not_sent_in_clear_either_and_the_hint_knows_of_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    stored = tmp_path / "token"
+    stored.write_text("hf_secret")
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(stored))
+    access = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint="http://hub.example"))
+
+    with pytest.raises(SpecError, match="in clear") as caught:
+        open_source("hf://org/pairs", access, tmp_path, lambda: None)
+    assert "hf auth logout" in caught.value.hint
+
+
 def test_only_the_files_that_a_model_needs_are_copied(endpoint, tmp_path):
     access = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint=endpoint))
     model = check_base_model(RewardModelSpec(base="hf://org/model", max_length=512), access, tmp_path / "model")
