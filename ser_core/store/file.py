@@ -124,6 +124,7 @@ class FileStore:
     def abandon(self, prefix: str) -> int:
         """Remove temporary files below ``prefix``."""
         folder = self._path(prefix.rstrip("/"))
+        _refuse_elsewhere(folder)
         with _explained(folder):
             found = [path for path in folder.rglob(f"{_TEMPORARY}*") if path.is_file()]
             for path in found:
@@ -133,6 +134,7 @@ class FileStore:
     def delete(self, key: str) -> None:
         """Remove ``key``, and the folders that it leaves empty."""
         target = self._path(key)
+        _refuse_elsewhere(target.parent)
         with _explained(target):
             target.unlink(missing_ok=True)
             for folder in target.parents:
@@ -168,6 +170,16 @@ class FileStore:
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _refuse_elsewhere(folder: Path) -> None:
+    """Nothing is deleted through a link: who may write to a store could lay one to what another user has elsewhere."""
+    place = Path(os.path.realpath(folder))
+    if place != folder:
+        raise StoreAccessDenied(
+            f"{folder} is reached by a link, and lies at {place}: nothing is deleted there",
+            hint="remove the link, or delete by hand what lies there",
+        )
 
 
 def _write(path: Path, data: bytes) -> None:

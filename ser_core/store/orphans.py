@@ -90,6 +90,7 @@ def delete_folder(store: ObjectStore, run: RunIdentity) -> bool:
     Returns False, with nothing deleted, when another run has begun to use its files.
     """
     mark, owner = purge_mark(run.namespace, run.name), owner_key(run)
+    store.delete(mark)  # where nothing may be deleted nothing is to be marked
     store.put(mark, b"")
     used = followers_of(store, run)
     for entry in [] if used else list(store.list(f"{run_prefix(run)}/")):

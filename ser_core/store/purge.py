@@ -44,6 +44,7 @@ def purge(store: ObjectStore, namespace: str, name: str, together: Together = ()
         SpecError: Runs that are not purged ``together`` with it use its files (``HasFollowers``); nothing was deleted.
     """
     mark = purge_mark(namespace, name)
+    store.delete(mark)  # where nothing may be deleted nothing is to be marked
     store.put(mark, b"")
     try:
         refuse_followed(store, namespace, name, together)
