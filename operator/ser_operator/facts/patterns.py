@@ -1,5 +1,6 @@
 """Whether a value of a SERRun matches a pattern of an allow-list. Values are taken apart first, as those do who use them. Pure."""
 
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -15,8 +16,29 @@ def is_allowed(value: str, patterns: Iterable[str], by: AllowList) -> bool:
     forbidden, allowed = ([one.removeprefix("!") for one in given if one.startswith("!") is no] for no in (True, False))
     if by is AllowList.TOLERATIONS and value == EVERY_TAINT and forbidden:
         return False  # it tolerates those too
+    if not _any(value, allowed, by):
+        return False
     # A hub, for one, takes a name in any case.
-    return _any(value, allowed, by) and not (_any(value, forbidden, by) or _any(value.lower(), [one.lower() for one in forbidden], by))
+    anycase = (value.lower(), [one.lower() for one in forbidden])
+    return not any(_any(text, those, by) or _reaches(text, those, by) for text, those in ((value, forbidden), anycase))
+
+
+def _reaches(uri: str, forbidden: Iterable[str], by: AllowList) -> bool:
+    """Whether what ``uri`` names is, holds or lies in what is forbidden, although its letters are others."""
+    if by is AllowList.READ and uri.startswith("hf://"):
+        return any(_any(uri, [pattern.replace("hf://datasets/", "hf://", 1)], by) for pattern in forbidden)
+    if by not in (AllowList.READ, AllowList.WRITE) or not uri.startswith("s3://"):
+        return False
+    folder = f"s3://{'/'.join(part for part in uri.removeprefix('s3://').split('/') if part not in ('', '.'))}/"
+    return any(
+        fnmatchcase(folder, pattern) or fnmatchcase(folder[:-1], pattern) or (by is AllowList.READ and _literal(pattern).startswith(folder))
+        for pattern in forbidden
+    )
+
+
+def _literal(pattern: str) -> str:
+    """What every text that a pattern matches begins with."""
+    return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
 
 
 def _any(value: str, patterns: Iterable[str], by: AllowList) -> bool:

@@ -49,10 +49,27 @@ def test_endpoints_are_compared_as_urls(endpoint, pattern, allowed):
         ("s3://bucket", ["s3://bucket/*"], False),
         ("s3://bucket/a", [], False),
         ("s3://bucket/a", ["!s3://other/*"], False),
+        ("s3://bucket/secret", ["s3://*", "!s3://bucket/secret/*"], False),
+        ("s3://bucket/a/./secret/x", ["s3://*", "!s3://bucket/a/secret/*"], False),
+        ("s3://bucket/./SECRET/.", ["s3://*", "!s3://bucket/secret/*"], False),
+        ("s3://bucket", ["s3://*", "!s3://bucket/secret/*"], False),
+        ("s3://bucket/a", ["s3://*", "!s3://bucket/a/b/*.jsonl"], False),
+        ("s3://bucket/a", ["s3://*", "!s3://bucket/ab/*"], True),
+        ("s3://bucket/a", ["s3://*", "!s3://*secret*"], True),
+        ("s3://other", ["s3://*", "!s3://bucket/secret/*"], True),
+        ("hf://org/secret", ["hf://*", "!hf://datasets/org/secret"], False),
+        ("hf://datasets/org/secret@main", ["hf://*", "!hf://datasets/org/*"], False),
+        ("hf://org/open", ["hf://*", "!hf://datasets/org/secret"], True),
     ],
 )
 def test_what_is_read_is_compared_by_what_it_names(uri, patterns, allowed):
     assert is_allowed(uri, patterns, AllowList.READ) is allowed
+
+
+@pytest.mark.parametrize(("uri", "allowed"), [("s3://bucket", True), ("s3://bucket/secret", False), ("s3://bucket/secret/a", False)])
+def test_a_run_may_be_stored_above_what_is_forbidden_and_not_in_it(uri, allowed):
+    """It writes to a folder of its namespace and name there, and to no other."""
+    assert is_allowed(uri, ["s3://*", "!s3://bucket/secret/*"], AllowList.WRITE) is allowed
 
 
 @pytest.mark.parametrize(("patterns", "allowed"), [(["*"], True), (["*", "!node-role.kubernetes.io/*"], False), (["gpu"], False)])
