@@ -59,15 +59,19 @@ def refuse_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) -> No
 def forbidden_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) -> list[str]:
     """One sentence for each field that `refuse_changes` refuses, with both values."""
     before, after = (spec.model_dump(mode="json", by_alias=True) for spec in (old, new))
-    raised = new.loop.max_iterations > old.loop.max_iterations
-    if raised and not iterations_are_final(status):
+    raised, final = new.loop.max_iterations > old.loop.max_iterations, iterations_are_final(status)
+    if raised:
         after["loop"]["maxIterations"] = before["loop"]["maxIterations"]
     if new.training.tokens_per_batch < old.training.tokens_per_batch:
         after["training"]["tokensPerBatch"] = before["training"]["tokensPerBatch"]
     if new.suspend:
         after["queueName"] = before["queueName"]  # no Job waits in the old queue then
     fixed = [name for name in before if name not in MUTABLE or (name == "reopen" and new.reopen < old.reopen)]
-    return [text for name in fixed for text in _differences(f"spec.{name}", before[name], after[name])]
+    changes = [text for name in fixed for text in _differences(f"spec.{name}", before[name], after[name])]
+    most = f"spec.loop.maxIterations was {old.loop.max_iterations} and cannot become {new.loop.max_iterations}"
+    return (
+        [*changes, f"{most}, since the policy has begun: a new run with spec.from goes on with the loops"] if raised and final else changes
+    )
 
 
 def _differences(path: str, before: Any, after: Any) -> list[str]:

@@ -1,7 +1,10 @@
 """The `ser` command. Heavy libraries are imported inside the commands that need them: `ser --help` and `ser status` start at once."""
 
+import errno
+import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,13 +77,19 @@ app.command(epilog=_examples("ser purge serrun.yaml", "ser purge serrun.yaml fol
 
 _UsageError: Any = typer.BadParameter.__base__  # typer brings its own copy of click, under a private name
 EXIT_USAGE = 2
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def main() -> None:
     """Entry point of `ser`: an expected error becomes two lines on standard error and its exit code, never a traceback."""
     program = "kubectl ser" if Path(sys.argv[0]).name == "kubectl-ser" else "ser"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may not know every sign of a text
     try:
-        sys.exit(app(prog_name=program, standalone_mode=False))
+        code = app(prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code)
     except SERError as error:
         print_error(error)
         sys.exit(error.exit_code)
@@ -90,6 +99,14 @@ def main() -> None:
     except _UsageError as error:
         _print_usage_error(error, program)
         sys.exit(EXIT_USAGE)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries to write the rest once more
+        print_error(
+            SERError(f"the output cannot be written: {error.strerror}", hint="free some space where it goes, and where temporary files go")
+        )
+        sys.exit(1)
 
 
 def _print_usage_error(error: Any, program: str) -> None:

@@ -85,7 +85,8 @@ def _chosen_by(best: Trained) -> str:
     if metrics.loss_gain is None:
         return ""
     change = loss_change(metrics.loss_gain, metrics.loss_gain_error or 0.0)
-    return f" It was chosen by {metrics.dev.pairs:,} labels: its out-of-fold log loss is {change} than that of the best model before it."
+    chosen = f"It was chosen by {metrics.dev.pairs:,} labels: its out-of-fold log loss is {change} than that of the best model before it."
+    return f" {chosen} A later loop is taken unless it is clearly worse."
 
 
 def _contrast_sentence(contrast: Contrast) -> str:

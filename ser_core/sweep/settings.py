@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ser_core.errors import SpecError
+from ser_core.yaml_text import Loader
 
 MOST_VALUES = 1000
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -47,7 +48,7 @@ def read_setting(text: str) -> Setting:
             f"--set {text!r}: {NO_ARMS[name]}", reason="BadSetting", hint=f"leave it out: {name} of the file holds for all runs"
         )
     try:
-        listed = yaml.safe_load(f"[{values}]")
+        listed = yaml.load(f"[{values}]", Loader)
     except yaml.YAMLError as error:
         raise SpecError(f"--set {text!r}: the values are no YAML", reason="BadSetting", hint=_HINT) from error
     found = tuple(value for one in listed for value in _expanded(one, text))

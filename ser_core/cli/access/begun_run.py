@@ -1,5 +1,6 @@
 """The run that a SERRun file means, with what the file has changed since: what `ser run` goes on with."""
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def begun_run(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun | None:
         raise SpecError(
             f"{shown_line(str(path))}: {held} that was started with another spec:" + "".join(f"\n  {change}" for change in changes),
             reason="ImmutableField",
-            hint=f"to begin anew: ser purge {path}; to keep the old run: write another storage.uri or metadata.name",
+            hint=f"to begin anew: ser purge {shlex.quote(str(path))}; to keep the old run: write another storage.uri or metadata.name",
         )
     return with_spec(run, wanted)
 

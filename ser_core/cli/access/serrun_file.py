@@ -21,23 +21,14 @@ from ser_core.api.run_template import SERRunTemplate, merged
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
 from ser_core.errors import SERError, SpecError, StoreAccessDenied
 from ser_core.shown import shown_line
+from ser_core.yaml_text import Loader
 
 MAX_BYTES = 1_000_000
 _ANOTHER_FILE = "give the YAML file of a SERRun, which starts with apiVersion and kind; a file of pairs is named in it, as data.source.uri"
-_FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _FIELD = re.compile(r"(?:spec\.)?([A-Za-z]+(?:\.[A-Za-z]+)*)")
 _WHAT: Mapping[type, str] = {dict: "other fields", list: "a list", str: "text", int: "a number", float: "a number"}
 FieldPath = tuple[str | int, ...]
 Validated = TypeVar("Validated", bound=Model)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, except that ``1e-4`` is a number, as in YAML 1.2."""
-
-
-_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-for _first in "-+.0123456789":
-    _Loader.yaml_implicit_resolvers.setdefault(_first, []).insert(0, ("tag:yaml.org,2002:float", _FLOAT))
 
 
 def read_serrun(path: Path) -> SERRun:
@@ -193,9 +184,9 @@ def _documents(path: Path) -> list[yaml.Node]:
             )
         text = content.decode("utf-8-sig")
         # Of a kilobyte of them a gigabyte of values can be made.
-        if any(isinstance(token, yaml.AnchorToken | yaml.AliasToken) for token in yaml.scan(text, Loader=_Loader)):
+        if any(isinstance(token, yaml.AnchorToken | yaml.AliasToken) for token in yaml.scan(text, Loader=Loader)):
             raise SpecError(f"{path} uses YAML anchors or aliases", hint="write the values out")
-        documents = list(yaml.compose_all(text, Loader=_Loader))
+        documents = list(yaml.compose_all(text, Loader=Loader))
     except OSError as error:
         raise SpecError(
             f"{path}: {(error.strerror or 'cannot be read').lower()}", reason="UnreadableFile", hint="give the path of a SERRun's YAML file"
@@ -222,7 +213,7 @@ def _is_template(node: yaml.Node) -> bool:
 
 def _construct(root: yaml.Node, path: Path) -> Any:
     try:
-        return _Loader("").construct_document(root)
+        return Loader("").construct_document(root)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = f"{path}:{mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else str(path)
         problem = getattr(error, "problem", None) or str(error).split(";")[0]

@@ -7,7 +7,7 @@ import typer
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
-from ser_core.cli.views.next_step import how_it_goes_on
+from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import say
 from ser_core.counted import counted
 from ser_core.errors import SpecError
@@ -41,5 +41,6 @@ def export(
         names = (export_policy if policy else export_model)(stored.store, ledger, folder)
     except OSError as error:
         raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another folder") from error
+    warn_of_a_run_that_goes_on(stored.run)
     say(f"{counted(len(names), 'file')} of {'the policy' if policy else 'the best reward model'}, and README.md")
     print(shown_line(str(folder)))

@@ -7,6 +7,7 @@ import typer
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.views.next_step import warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import say
 from ser_core.counted import counted
 from ser_core.errors import SpecError
@@ -37,4 +38,5 @@ def report(
         write_report(stored.store, ledger, stored.target, target)
     except OSError as error:
         raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
+    warn_of_a_run_that_goes_on(stored.run)
     print(shown_line(str(target)))

@@ -24,6 +24,7 @@ from ser_core.cli.views.display import Display, choose_display
 from ser_core.cli.views.next_step import next_step
 from ser_core.cli.views.output import say
 from ser_core.errors import SERError
+from ser_core.loop.deciding.attempts import without_pauses
 from ser_core.loop.deciding.faults import SER_RUN_ENDED
 from ser_core.loop.observed import Observed, ObservedAttempt, Plan
 from ser_core.loop.plan import plan
@@ -47,12 +48,18 @@ class Interruption:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._told = False
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Signal handler."""
         if self.number is not None:
             raise KeyboardInterrupt
         self.number = number
+
+    def is_new(self) -> bool:
+        """Whether there is one that nobody has been told of yet."""
+        new, self._told = self.number is not None and not self._told, self.number is not None
+        return new
 
 
 def run(file: RunFile, as_json: JsonLines = False) -> None:
@@ -100,7 +107,8 @@ def _run(path: Path, display: Display, interruption: Interruption) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
             signal.signal(number, interruption.handle)
         with located(path):
-            run = begun_run(soon, wanted, path) or _begun(soon, wanted)
+            begun = begun_run(soon, wanted, path)
+            run = _begun(soon, wanted) if begun is None else begun.model_copy(update={"status": without_pauses(begun.status)})
         if is_over(run):  # by the one that was waited for
             return _ended_before(run, path, display)
         with LocalExecutor(run.metadata.uid[:12]) as executor, display:
@@ -128,6 +136,8 @@ def _drive(
         if path.exists() and path.stat().st_mtime_ns != read_at:
             read_at = path.stat().st_mtime_ns
             run = _reread(run, path, display)
+        if interruption.is_new():
+            display.warn("interrupted: what runs saves a checkpoint and ends; Ctrl-C again ends it at once")
         asked = _suspended(run) if interruption.number is not None else run
         planned = plan(asked, Observed(before + executor.observe(), threads=threads), datetime.now(UTC))
         if asked.spec.suspend != run.spec.suspend:

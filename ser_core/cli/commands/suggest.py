@@ -10,7 +10,7 @@ import yaml
 from ser_core.api.serrun import DataSpec
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
-from ser_core.cli.views.next_step import how_it_goes_on
+from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
 
@@ -47,6 +47,7 @@ def suggest(
             found = write_next_seed(stored.store, ledger, pairs, folder, Path(copies))
     except OSError as error:
         raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
+    warn_of_a_run_that_goes_on(stored.run)
     say(f'{found.to_label} pairs to label: write 1, 2 or tie into "better" of {folder / SEED / TO_LABEL}')
     say(f"beside them: {found.seed} pairs labelled before, {found.unlabeled} of the pool, {found.heldout} held out")
     if found.drops_weights:

@@ -99,8 +99,18 @@ def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, tar
     remedy = remedy_of(reason, exit_code)
     fix = _filled(remedy, run, on_cluster=on_cluster)
     interrupted = status.phase is Phase.SUSPENDED and not on_cluster and not run.spec.suspend
-    cause = "ser run was interrupted, by Ctrl-C or SIGTERM" if interrupted else remedy.cause
-    return Why(cause, f"{reason}: {status.message}", f"{fix}{_then(run, target, remedy.then, on_cluster=on_cluster)}")
+    told = Why(remedy.cause, f"{reason}: {status.message}", f"{fix}{_then(run, target, remedy.then, on_cluster=on_cluster)}")
+    return _interrupted(told, run, failed) if interrupted else told
+
+
+def _interrupted(told: Why, run: SERRun, failed: StageStatus | None) -> Why:
+    """The answer after Ctrl-C. What the run waited for until then is still there."""
+    cause = "ser run was interrupted, by Ctrl-C or SIGTERM"
+    if failed is None or failed.outcome is Outcome.INTERRUPTED or failed != run.status.stages[-1]:
+        return replace(told, cause=cause)
+    remedy = remedy_of(failed.reason, failed.exit_code)
+    fix = f"{_filled(remedy, run, on_cluster=False)}; then {told.fix}"
+    return Why(f"{cause}; before, {remedy.cause}", f"{told.evidence}; {failed.reason}: {failed.message}", fix)
 
 
 def _unseen(run: SERRun, events: Sequence[Mapping[str, Any]]) -> Why:

@@ -1,8 +1,9 @@
-"""What a user does about a run that has failed, in one line."""
+"""What a user does about a run that has failed or goes on, in one line."""
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase
 from ser_core.cli.access.stored_run import StoredRun
+from ser_core.cli.views.output import print_warning
 from ser_core.cli.views.remedies import Then, remedy_of
 from ser_core.loop.deciding.reopening import is_reopened
 
@@ -23,6 +24,12 @@ def next_step(run: SERRun, target: str, *, on_cluster: bool) -> str:
     reason = next((condition.reason for condition in run.status.conditions if condition.type == "Ready"), "")
     needs_retry = remedy_of(reason, None).then is Then.RETRY
     return f"nothing is tried until ser retry {target}; {why}" if needs_retry else why
+
+
+def warn_of_a_run_that_goes_on(run: SERRun) -> None:
+    """Say that later loops may bring something else."""
+    if not run.status.has_ended:
+        print_warning(f"the run has not ended (phase {run.status.phase}): this is what it has so far")
 
 
 def how_it_goes_on(stored: StoredRun) -> str:

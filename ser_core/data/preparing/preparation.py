@@ -168,7 +168,8 @@ def _too_few(side: str, count: int, entries: Sequence[Entry], dropped: Counter[s
     labelled, tied = len(entries) - ties, dropped["Tie"] + ties
     left_out = f"; dropped: {', '.join(f'{reason} {rows}' for reason, rows in dropped.most_common())}" if dropped else ""
     usable = f"{counted(labelled, 'usable pair')}" if not tied else f"{counted(labelled, 'usable pair')} besides {counted(tied, 'tie')}"
-    more = "give more data, other fractions, or a data.source.splitBy that makes smaller groups"
+    group = "pairs that share a prompt or one of its values are one"
+    more = f"give more data, other fractions, or a data.source.splitBy that makes smaller groups: {group}"
     return DataError(
         f"{side} would have {count} of {usable} in {counted(groups, 'group')}, at least {MIN_PAIRS} are needed{left_out}",
         reason="TooFewRows",

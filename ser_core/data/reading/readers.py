@@ -142,11 +142,13 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
             )
         if len(header) == 1 and ";" in header[0]:
             raise DataError(f"{file.name}, line 1: no commas, but semicolons", reason="UnknownFormat", hint=_SEPARATED.format("semicolons"))
+        begins = reader.line_num + 1
         for cells in reader:
             if len(cells) == len(header):
-                yield Row(file.name, reader.line_num, dict(zip(header, cells, strict=True)))
+                yield Row(file.name, begins, dict(zip(header, cells, strict=True)))
             elif cells:
-                yield BadRow(file.name, reader.line_num, "MalformedRow", f"{len(cells)} cells under {len(header)} columns")
+                yield BadRow(file.name, begins, "MalformedRow", f"{len(cells)} cells under {len(header)} columns")
+            begins = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
             f"{file.name}, line {reader.line_num}: {error}",

@@ -99,7 +99,7 @@ def not_utf8(file: DataFile, where: str, byte: int) -> DataError:
     return DataError(
         f"{file.name}, {where}: byte 0x{byte:02x} is not UTF-8",
         reason="InvalidEncoding",
-        hint="convert the file, for example: iconv -f ISO-8859-1 -t UTF-8",
+        hint="convert the file, for example of Windows: iconv -f WINDOWS-1252 -t UTF-8 OLD_FILE > NEW_FILE",
     )
 
 
@@ -113,7 +113,7 @@ def without_bom(file: DataFile, chunk: bytes, notes: set[str]) -> bytes:
         raise DataError(
             f"{file.name}, line 1, byte offset 0: a UTF-16 byte order mark",
             reason="InvalidEncoding",
-            hint="convert the file: iconv -f UTF-16 -t UTF-8",
+            hint="convert the file: iconv -f UTF-16 -t UTF-8 OLD_FILE > NEW_FILE",
         )
     if chunk.startswith(_UTF8_BOM):
         notes.add("a byte order mark")

@@ -107,6 +107,16 @@ def faults_of_the_world(rows: Sequence[StageStatus]) -> tuple[StageStatus, ...]:
     return tuple(found)
 
 
+def without_pauses(status: SERRunStatus) -> SERRunStatus:
+    """``status`` of a run that a person has started again: whether the world is back is tried at once."""
+    return status.model_copy(update={"stages": tuple(map(_looked_at, status.stages))})
+
+
+def _looked_at(row: StageStatus) -> StageStatus:
+    ended = row.outcome not in (Outcome.RUNNING, Outcome.DONE)
+    return row.model_copy(update={"forgiven": True}) if ended and fault_of(row) is Fault.WORLD else row
+
+
 def counted(row: StageStatus, rows: Sequence[StageStatus]) -> bool:
     """Whether forgetting ``row`` could change a decision about its stage, whose attempts are ``rows``."""
     return row in charged(rows) or row in faults_of_the_world(rows)[-_REMEMBERED:] or row is rows[-1]

@@ -69,7 +69,9 @@ def test_iterations_of_an_ended_run_may_be_raised(phase):
 
 @pytest.mark.parametrize("status", [{"stage": "sft"}, {"stage": "ppo"}, {"policy": POLICY}])
 def test_iterations_cannot_be_raised_once_the_policy_has_begun(status):
-    with pytest.raises(SpecError, match=r"spec\.loop\.maxIterations was 4 and cannot become 5"):
+    with pytest.raises(
+        SpecError, match=r"^spec\.loop\.maxIterations was 4 and cannot become 5, since the policy has begun: [^;]*spec\.from[^;]*$"
+    ):
         refuse_changes(spec(), spec(loop={"maxIterations": 5}), SERRunStatus.model_validate(status))
 
 

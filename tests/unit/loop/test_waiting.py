@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from ser_core.api.status import Phase
+from ser_core.loop.deciding.attempts import without_pauses
 from ser_core.loop.observed import Progress, Waiting
 
 
@@ -139,3 +140,19 @@ def test_progress_of_an_earlier_stage_is_dropped(make_world):
     plan_with(world, progress=None)
 
     assert world.status.progress is None
+
+
+def test_a_run_that_a_person_has_started_again_does_not_sit_a_pause_out(make_world):
+    world = make_world().at("retrain")
+    for _ in range(4):
+        world.settle(outcome="failed", exit_code=20, reason="StoreUnavailable")
+        world.wait(600)
+        world.reconcile()
+    world.settle(outcome="failed", exit_code=20, reason="StoreUnavailable")
+    world.reconcile()
+    assert (world.status.phase, world.live()) == ("Waiting", [])
+
+    world.run = world.run.model_copy(update={"status": without_pauses(world.status)})
+    world.reconcile()
+
+    assert [row.attempt for row in world.live()] == [6]

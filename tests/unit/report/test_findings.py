@@ -73,4 +73,7 @@ def test_what_a_cross_fitted_model_was_chosen_by_is_told(ledger):
     compared = {"loss_gain": 0.0059, "loss_gain_error": 0.0137}
     stages[ledger.best.key] = dataclasses.replace(ledger.best, metrics=ledger.best.metrics.model_copy(update=compared))
     (first, *_) = headline(dataclasses.replace(ledger, stages=stages), ())
-    assert first.endswith("its out-of-fold log loss is lower by 0.0059 ± 0.0137 (not significant) than that of the best model before it.")
+    assert first.endswith(
+        "its out-of-fold log loss is lower by 0.0059 ± 0.0137 (not significant) than that of the best model before it. "
+        "A later loop is taken unless it is clearly worse."
+    )

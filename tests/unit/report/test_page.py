@@ -1,6 +1,7 @@
 """The page needs nothing else, tells the numbers, and takes data for text."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -114,3 +115,20 @@ def test_a_run_that_has_only_begun_has_a_page(ledger):
     page = render(Ledger(run, {}), Evidence((), {}, (), (), {}), "serrun.yaml")
     assert "No reward model has been evaluated yet" in page
     assert "<svg" not in page
+
+
+def test_controls_have_no_dev_accuracy_where_that_of_loops_is_out_of_fold(ledger, evidence):
+    folds = {
+        key: replace(one, metrics=one.metrics.model_copy(update={"folds": 2}))
+        for key, one in ledger.stages.items()
+        if key == ledger.models[0].key
+    }
+
+    (told,) = dev_of_full(render(ledger, evidence, "serrun.yaml"))
+    (left_out,) = dev_of_full(render(replace(ledger, stages={**ledger.stages, **folds}), evidence, "serrun.yaml"))
+
+    assert (bool(told), left_out) == (True, "")
+
+
+def dev_of_full(page):
+    return re.findall(r"<tr><td>full</td><td>[^<]*</td><td>[^<]*</td><td>([^<]*)</td>", page)

@@ -13,7 +13,7 @@ from ser_core.sweep.settings import read_setting, told, with_value
         ("training.seed=7", "training.seed", (7,)),
         ("training.seed=0..1, 5", "training.seed", (0, 1, 5)),
         ("spec.loop.rule=paper,calibrated", "loop.rule", ("paper", "calibrated")),
-        ("training.learningRate=2.0e-5,1.0e-3", "training.learningRate", (2e-5, 1e-3)),
+        ("training.learningRate=2.0e-5,1e-3", "training.learningRate", (2e-5, 1e-3)),
         ("loop.controls=[],[full, seedOnly]", "loop.controls", ([], ["full", "seedOnly"])),
         ("rewardModel.adapter=null,{rank: 4}", "rewardModel.adapter", (None, {"rank": 4})),
     ],

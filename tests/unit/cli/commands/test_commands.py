@@ -225,7 +225,7 @@ def test_another_spec_over_an_older_run_says_what_differs_and_what_to_do(ser, st
     document = yaml.safe_load(stored_run.file.read_text())
     document["spec"]["training"] = {"seed": 5}
     document["spec"]["loop"]["rule"] = "paper"
-    other = tmp_path / "serrun.yaml"
+    other = tmp_path / "another run.yaml"
     other.write_text(yaml.safe_dump(document))
 
     ended = ser("run", other)
@@ -235,7 +235,7 @@ def test_another_spec_over_an_older_run_says_what_differs_and_what_to_do(ser, st
         f"error: {other}: {stored_run.run.spec.storage.uri} holds a run default/small (Completed) that was started with another spec:\n"
         "  spec.training.seed was 0 and cannot become 5\n"
         "  spec.loop.rule was 'calibrated' and cannot become 'paper'\n"
-        f"hint: to begin anew: ser purge {other}; to keep the old run: write another storage.uri or metadata.name\n"
+        f"hint: to begin anew: ser purge '{other}'; to keep the old run: write another storage.uri or metadata.name\n"
     )
 
 

@@ -82,3 +82,18 @@ def test_why_names_the_interruption(interrupted, ser, file):
     cause, evidence, fix = ser("why", file).out.splitlines()
     assert cause.endswith("ser run was interrupted, by Ctrl-C or SIGTERM")
     assert evidence.endswith(f"interrupted; to go on: ser run {file}") and fix.endswith(f"ser run {file}")
+
+
+def test_an_interruption_is_told_once():
+    asked = command.Interruption()
+    before = asked.is_new()
+    asked.handle(signal.SIGINT, None)
+
+    assert (before, asked.is_new(), asked.is_new()) == (False, True, False)
+
+
+def test_what_the_second_ctrl_c_does_is_said_at_the_first(interrupted):
+    warnings = [event["message"] for event in map(json.loads, interrupted.out.splitlines()) if event["event"] == "warning"]
+    assert [text for text in warnings if "Ctrl-C again" in text] == [
+        "interrupted: what runs saves a checkpoint and ends; Ctrl-C again ends it at once"
+    ]

@@ -365,3 +365,13 @@ def test_what_the_cluster_makes_a_stage_wait_for_goes_through_the_planner(job, p
     assert cause in why.cause
     assert wait.message in why.evidence
     assert fix in why.fix
+
+
+def test_after_ctrl_c_the_fault_that_the_run_waited_for_is_still_told():
+    full = row(Outcome.FAILED, exit_code=20, reason="StoreFull", message="No space left on device")
+    answer = told(run_of(Phase.SUSPENDED, "Suspended", "interrupted", stages=(full,)), on_cluster=False)
+
+    assert answer.cause == f"ser run was interrupted, by Ctrl-C or SIGTERM; before, {remedy_of('StoreFull', 20).cause}"
+    assert "No space left on device" in answer.evidence
+    assert answer.fix.endswith(": ser run hh.yaml")
+    assert remedy_of("StoreFull", 20).fix in answer.fix or remedy_of("StoreFull", 20).here in answer.fix

@@ -149,7 +149,7 @@ def test_rows_know_their_lines(write):
 
     assert where("x.jsonl", as_lines().replace(b"\n", b"\n\n")) == [1, 3]
     assert where("x.json", json.dumps(ROWS, indent=2).encode()) == [2, 7]
-    assert where("x.csv", CSV) == [3, 4]
+    assert where("x.csv", CSV) == [2, 4]  # the first row stands on two lines
 
 
 def test_a_json_array_larger_than_one_chunk_is_streamed(write):

@@ -1,0 +1,29 @@
+"""What `ser` does where its output cannot be written, or not in every sign."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+STAND_IN = "import sys; from ser_core.cli import app; app.app = lambda **_: print(sys.argv[1] * 100_000); app.main()"
+
+
+def ended(output, **environment):
+    words = [sys.executable, "-c", STAND_IN, "–"]
+    return subprocess.run(words, stdout=output, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, check=False)
+
+
+def test_a_full_disk_is_an_error_in_two_lines():
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        told = ended(full)
+
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[0] == "error: the output cannot be written: No space left on device"
+    assert len(told.stderr.splitlines()) == 2
+
+
+def test_a_terminal_that_does_not_know_a_sign_gets_another():
+    told = ended(subprocess.PIPE, PYTHONIOENCODING="ascii")
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith("???")
