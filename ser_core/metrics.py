@@ -54,7 +54,7 @@ RUNS = Group(
         Metric("ser_run_learning_status", "gauge", "State: where the run stands in the curriculum.", (*RUN, "learning_status")),
         Metric("ser_run_iteration", "gauge", "Number of the current loop; 0 is the seed model.", RUN),
         Metric("ser_run_max_iterations", "gauge", "Loops that the run may take (loop.maxIterations).", RUN),
-        Metric("ser_run_best_iteration", "gauge", "Loop of the best reward model so far, by dev accuracy.", RUN),
+        Metric("ser_run_best_iteration", "gauge", "Loop of the best reward model so far.", RUN),
         Metric("ser_run_cut_ratio", "gauge", "Share of the best reward model's training pairs that lost tokens to maxLength.", RUN),
         Metric("ser_run_accuracy_falls", "gauge", "Newest loops in a row that each have a lower dev accuracy than the one before.", RUN),
         Metric("ser_run_progress_ratio", "gauge", "Done share of the running stage, in the coarse steps of the status.", RUN),

@@ -50,7 +50,7 @@ def run() -> Dashboard:
 
 
 def _now() -> list[Panel]:
-    best = "The loop of the best reward model so far, by dev accuracy."
+    best = "The loop of the best reward model so far."
     return [
         word("Phase", "The phase of the run.", "phase", of_run("ser_run_phase", "phase")),
         word("Stage", "The stage that runs or is next; none once the run has ended.", "stage", of_run("ser_run_stage", "stage")),

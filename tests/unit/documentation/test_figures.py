@@ -1,0 +1,136 @@
+"""Figures of the manual are those of the code: each sentence is made of the code's own number, and must stand in its page."""
+
+import re
+from datetime import timedelta
+
+import pytest
+import yaml
+from documents import ROOT
+
+from ser_core.api.run_template import MAX_BYTES
+from ser_core.cli.access.stored_run import SOON
+from ser_core.cli.commands.run import EXIT_SUSPENDED
+from ser_core.data.reading.hub.watch import Patience
+from ser_core.learn.policy.ppo.guards import HackingLimits
+from ser_core.learn.policy.ppo.settings import Settings
+from ser_core.learn.trust import calibration, chance, collapse, confident, evaluation, selection, suggestion
+from ser_core.loop.deciding import attempts, spent
+from ser_core.loop.recording import trimming, waiting_time
+from ser_core.memory import alignment, plan, training
+from ser_core.memory.amounts import GIBIBYTE
+from ser_core.store import probe, run_lock
+from ser_core.store.retry import Retry
+from ser_jobs.stages import policy_inputs, retrain, training_data
+from ser_jobs.supervisor import silence, supervisor
+from ser_operator.cluster import glances
+from ser_operator.facts import haste, leftovers, waiting
+from ser_operator.loop import reconcile
+from ser_operator.pages import run_page
+
+HUB, HACKING, PAUSE = Patience(), HackingLimits(), attempts.FIRST_PAUSE.seconds
+WORDS = {1: "one", 2: "two", 3: "three", 5: "five", 8: "eight", 10: "ten", 20: "twenty"}
+POWERS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def word(number):
+    return WORDS[int(number)]
+
+
+def minutes(time):
+    return int(time / timedelta(minutes=1))
+
+
+FIGURES = {
+    "operations.md": (
+        f"after {PAUSE} s, then {2 * PAUSE} s, up to {minutes(attempts.LONGEST_PAUSE)} minutes",
+        f"An attempt that has lasted {minutes(attempts.RECOVERED_AFTER)} minutes",
+        f"of one that runs every {word(minutes(spent.COUNTED_EVERY))} minutes",
+        "After an hour the condition" if timedelta(hours=1) == waiting_time.STALLED_AFTER else "",
+        f"has not ended {word(minutes(waiting.STUCK_AFTER))} minutes after its grace period",
+        f"tried again every {reconcile.BLOCKED_SECONDS:.0f} s",
+        f"{word(minutes(leftovers.KEPT_AFTER_STAGE)).capitalize()} minutes after the end of a stage its Job and pods are deleted",
+        f"after the end of the run, {leftovers.KEPT_AFTER_RUN.days} days by default",
+        f"repeats a request to the store for {word(Retry().deadline_seconds / 60)} minutes",
+        f"{word(HUB.tries)} times in all and with at most {word(HUB.longest_wait / 60)} minutes between",
+        "A minute of silence, or one that brings less than 1 MiB" if (HUB.silence, HUB.window, HUB.least) == (60, 60, 2**20) else "",
+        f"{plan.VLLM_SHARE:.0%} of the GPU's memory".replace("%", " %"),
+        f"a process generates {alignment.ROWS_IN_PIECES} answers together, not {alignment.ROWS_TOGETHER}",
+        f"at most 2{str(training.LARGEST_LOGITS.bit_length() - 1).translate(POWERS)} of them together",
+        f"larger than {MAX_BYTES // 1024} KiB",
+        f"left out it is {plan.ASSUMED_GPU // GIBIBYTE}Gi",
+        "about once a minute" if glances.EVENTS_SECONDS == 60 else "",
+    ),
+    "architecture.md": (
+        f"written anew every {word(run_lock.BEAT_SECONDS)} seconds",
+        "elsewhere by a minute of silence" if run_lock.STALE_SECONDS == 60 else "",
+        f"the last {word(trimming.MAX_FAILURES)} failures",
+        "A reconcile waits up to a second" if haste.SOON_SECONDS == 1 else "",
+        f"{silence.STEPS_MISSED} × the median step",
+        "nine tenths of the grace period" if supervisor.RESERVE == 0.1 else "",
+    ),
+    "method.md": (
+        f"The {confident.SHARE:.0%} of the pool with the largest c are kept".replace("%", " %"),
+        f"at least {calibration.MIN_TAIL} pairs",
+        f"a prior on b worth {word(chance.LENGTH_PRIOR)} pairs",
+        f"both clipped to [{selection.WEIGHT_RANGE[0]:g}, {selection.WEIGHT_RANGE[1]:g}]",
+        f"A seed model of at least {calibration.ENOUGH_TO_SAY} pairs with T < ½" if calibration.HESITANT == 0.5 else "",
+        f"fewer than {calibration.CROSS_FIT_BELOW} dev pairs",
+        f"at least {collapse.CONSTANT} of that of equal scores while its gradient is below a hundredth"
+        if collapse.VANISHED == 0.01
+        else "",
+        f"agree with them on {training_data.SAMPLE} pairs of the pool",
+        f"both less {word(collapse.ERRORS)} standard errors",
+        "at half the rate, twice at most" if retrain.REPEATED == 2 else "",
+        f"{word(evaluation.BINS)} equally filled bins",
+        f"{word(suggestion.LOOKED_AT)} for each one wanted",
+        f"up to {policy_inputs.HELDOUT_PROMPTS} held-out prompts",
+        f"clipped to ± {Settings().score_clip:g} logits",
+        f"γ {Settings().discount:g}, λ {Settings().advantage_decay:g}",
+        f"grow to {word(HACKING.length_factor)} times their length, or shrink to a tenth of it" if HACKING.collapse == 0.1 else "",
+        "a fifth more of an answer's token triples" if HACKING.repeated == 0.2 else "",
+        "only half as many of them" if HACKING.distinct == HACKING.distinct_triples == 0.5 else "",
+        f"larger than {HACKING.kl:g} nats",
+        "falls by half a logit from its best" if HACKING.witness_drop == 0.5 else "",
+    ),
+    "cli.md": (
+        f"commands report it after {SOON.deadline_seconds:.0f} s",
+        f"({probe.WRITERS} writers race for one object)",
+        f"| {EXIT_SUSPENDED} | `ser run`: the run is suspended",
+        "within a minute of its last sign elsewhere" if run_lock.STALE_SECONDS == 60 else "",
+    ),
+    "metrics.md": (
+        f"{run_page.SHOWN_AFTER_END.days} days after its end",
+        f"the {run_page.MOST_ENDED} that ended last",
+    ),
+    "runbooks.md": (f"every {minutes(attempts.LONGEST_PAUSE)} minutes at the latest",),
+}
+ALERTS = yaml.safe_load((ROOT / "charts/ser-operator/values.yaml").read_text())["monitoring"]["prometheusRule"]["alerts"]
+RUNBOOKS = {
+    "SERRunWaiting": ("For more than half an hour", 1800),
+    "SERRunFailed": ("ends a day after the run", 86400),
+    "SERRunNoProgress": ("for 30 minutes it has finished none", 1800),
+    "SERRunAccuracyFell": ("fell in two or more loops in a row", 2),
+    "SERRunLabelsUnsteady": ("fewer than 60 % of the pairs", 0.6),
+    "SERRunStoreErrors": ("more than ten requests in ten minutes", 10),
+    "SEROperatorNotReconciling": ("for 20 minutes", 1200),
+    "SEROperatorErrors": ("More than one reconcile in ten fails", 0.1),
+    "SEROperatorSlow": ("more than five seconds", 5),
+}
+
+
+def flat(text):
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize(("page", "sentence"), [(page, one) for page, sentences in FIGURES.items() for one in sentences])
+def test_the_page_says_the_codes_figure(page, sentence):
+    assert sentence, f"the code has another figure than {page}"
+    assert sentence in flat((ROOT / "docs" / page).read_text())
+
+
+@pytest.mark.parametrize("alert", RUNBOOKS)
+def test_the_runbook_says_the_alerts_threshold(alert):
+    sentence, threshold = RUNBOOKS[alert]
+    section = (ROOT / "docs" / "runbooks.md").read_text().split(f"### {alert}\n")[1].split("\n###")[0]
+    assert ALERTS[alert]["threshold"] == threshold
+    assert sentence in flat(section)
