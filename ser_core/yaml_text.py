@@ -4,7 +4,12 @@ import re
 
 import yaml
 
-_FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_FLOAT = re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
+_DEEPEST = 100
+_LONGEST_NUMBER = 100
+_OF_A_NUMBER = re.compile(r"[-+0-9a-fA-FxX._:]+")
+_BEGINS = (yaml.FlowMappingStartToken, yaml.FlowSequenceStartToken, yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken)
+_ENDS = (yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken, yaml.BlockEndToken)
 
 
 class Loader(yaml.SafeLoader):
@@ -14,3 +19,28 @@ class Loader(yaml.SafeLoader):
 Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 for _first in "-+.0123456789":
     Loader.yaml_implicit_resolvers.setdefault(_first, []).insert(0, ("tag:yaml.org,2002:float", _FLOAT))
+
+
+def harm(text: str) -> tuple[str, str] | None:
+    """What of a YAML text would take far more memory or time than its size tells, and the remedy; None: nothing.
+
+    Raises:
+        yaml.YAMLError: It is no YAML.
+    """
+    depth = 0
+    for token in yaml.scan(text, Loader=Loader):
+        depth += isinstance(token, _BEGINS) - isinstance(token, _ENDS)
+        if isinstance(token, yaml.AnchorToken | yaml.AliasToken):  # of a kilobyte of them a gigabyte of values can be made
+            return "uses YAML anchors or aliases", "write the values out"
+        if depth > _DEEPEST:  # the scanner's time goes with the square
+            return "is nested too deep", "a SERRun has at most six levels"
+        if isinstance(token, yaml.ScalarToken) and token.plain and _is_long_number(token.value):  # as does that of numbers to the base 60
+            return (
+                f"holds a number of {len(token.value)} characters",
+                f"write it with at most {_LONGEST_NUMBER}, or in quotes if it is a text",
+            )
+    return None
+
+
+def _is_long_number(text: str) -> bool:
+    return len(text) > _LONGEST_NUMBER and _OF_A_NUMBER.fullmatch(text) is not None

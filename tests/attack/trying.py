@@ -45,7 +45,7 @@ def tried(tests: list[str], folder: Path, limit: float = LIMIT) -> list[End]:
         limit: Seconds that may pass without the end of a test.
     """
     name = re.sub(r"\W+", "-", tests[0].partition("::")[0].removesuffix(".py"))
-    results, log = folder / f"{name}.jsonl", folder / f"{name}.log"
+    results, log = folder.resolve() / f"{name}.jsonl", folder / f"{name}.log"  # a test may change into another folder
     results.write_text("")
     words = [sys.executable, "-m", "pytest", "--timeout=0", "--tb=short", "-p", "attack.counting", *tests]
     with log.open("wb") as file:

@@ -21,7 +21,7 @@ from ser_core.api.run_template import SERRunTemplate, merged
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
 from ser_core.errors import SERError, SpecError, StoreAccessDenied
 from ser_core.shown import shown_line
-from ser_core.yaml_text import Loader
+from ser_core.yaml_text import Loader, harm
 
 MAX_BYTES = 1_000_000
 _ANOTHER_FILE = "give the YAML file of a SERRun, which starts with apiVersion and kind; a file of pairs is named in it, as data.source.uri"
@@ -183,9 +183,8 @@ def _documents(path: Path) -> list[yaml.Node]:
                 f"{path} has {len(content)} bytes: at most {MAX_BYTES}", hint="a SERRun is a page of text; is this the right file?"
             )
         text = content.decode("utf-8-sig")
-        # Of a kilobyte of them a gigabyte of values can be made.
-        if any(isinstance(token, yaml.AnchorToken | yaml.AliasToken) for token in yaml.scan(text, Loader=Loader)):
-            raise SpecError(f"{path} uses YAML anchors or aliases", hint="write the values out")
+        if (found := harm(text)) is not None:
+            raise SpecError(f"{path} {found[0]}", hint=found[1])
         documents = list(yaml.compose_all(text, Loader=Loader))
     except OSError as error:
         raise SpecError(

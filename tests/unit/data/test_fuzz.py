@@ -8,7 +8,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from odd.serruns import some as some_of
 from unit.data.reading.layouts.test_public_sets import SETS
@@ -33,6 +33,7 @@ values = some.recursive(
 
 
 @some_of(30)
+@example("nvidia/HelpSteer2 preference", {"split": {"text": "train"}})
 @given(some.sampled_from(sorted(SETS)), some.dictionaries(some.sampled_from(sorted(USED_COLUMNS)), values, max_size=6))
 def test_a_row_with_any_values_makes_pairs_or_says_why_not(name, odd):
     row = {**SETS[name][0], **odd}

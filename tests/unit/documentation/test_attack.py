@@ -1,5 +1,7 @@
 """`make attack` counts right, and ends whatever the attacks do to its processes."""
 
+from pathlib import Path
+
 import pytest
 from attack import __main__ as command
 from attack.catalogue import attacks, kind_of
@@ -77,6 +79,12 @@ def test_an_attack_without_end_is_ended_and_counted(file, tmp_path):
     long_ago = 'os.utime(os.environ["SER_ATTACK_RESULTS"], (0, 0))'
     last = tried(file(f"{TESTS}\n\ndef test_hangs():\n    {long_ago}\n    time.sleep(10**6)\n"), tmp_path)[-1]
     assert last == End("test_it.py::test_hangs", "broke", "it had no end; the rest of the file was not tried")
+
+
+def test_a_test_that_changes_the_folder_is_counted(file, tmp_path):
+    (tmp_path / "log").mkdir()
+    found = tried(file(TESTS + "\n\ndef test_moves():\n    os.chdir('/')\n"), Path("log"))
+    assert found[-1] == End("test_it.py::test_moves", "told", "")
 
 
 def test_a_file_that_cannot_be_read_is_counted(file, tmp_path):

@@ -53,7 +53,7 @@ def _by_sign(column: str) -> Callable[[Fields], Any]:
 def _train_only(better: Callable[[Fields], Any]) -> Callable[[Fields], Any]:
     def of_training(fields: Fields) -> Any:
         split = fields.get("split", "train")
-        if split not in _TRAINING:
+        if not isinstance(split, str) or split not in _TRAINING:
             raise RowError("OtherSplit", f"the row belongs to the split {str(split)[:20]!r}")
         return better(fields)
 

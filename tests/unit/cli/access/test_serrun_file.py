@@ -208,6 +208,29 @@ def test_no_bomb_of_aliases_goes_off_however_it_is_hidden(read, text):
         read(GOOD + text)
 
 
+@pytest.mark.parametrize("size", [600, 400_000])
+@pytest.mark.parametrize(
+    ("piece", "told"),
+    [
+        ("[", "is nested too deep"),
+        ("{a: ", "is nested too deep"),
+        ("? ", "is nested too deep"),
+        ("1", "holds a number of"),
+        ("1:", "holds a number of"),
+        ("0x1", "holds a number of"),
+        ("1:1.", "holds a number of"),
+    ],
+)
+def test_a_text_that_takes_more_time_than_its_size_tells_is_refused(read, piece, told, size):
+    with pytest.raises(SpecError, match=told) as caught:
+        read(f"{GOOD}  x: {'' if piece != '? ' else chr(10) + '    '}{piece * (size // len(piece))}{'1' if piece.endswith(':') else ''}\n")
+    assert caught.value.hint
+
+
+def test_a_long_text_of_digits_in_quotes_is_a_text(read):
+    assert read(GOOD.replace("{name: hh}", f"{{name: hh, labels: {{a: '{'1' * 63}'}}, annotations: {{b: '{'1' * 200}'}}}}"))
+
+
 def test_an_asterisk_in_a_text_is_no_alias(read):
     assert read("# *a and &b\n" + GOOD + "  hub: {endpoint: 'https://a/*b'}\n").spec.hub.endpoint == "https://a/*b"
 
