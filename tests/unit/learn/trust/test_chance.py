@@ -25,9 +25,10 @@ def test_slope_and_length_are_found_again(slope, length):
     assert (found.slope, found.length) == (pytest.approx(slope, rel=0.1), pytest.approx(length, abs=0.06))
 
 
-def test_few_pairs_say_little_of_the_length():
-    margins, differences = world(30, 1.0, 0.0, seed=4)
-    assert abs(fit_chance(margins, differences).length) < 0.8
+def test_of_few_pairs_the_length_is_held_back_by_the_differences_of_ten():
+    length = fit_chance(np.array([1.0, -1.0] * 15), np.full(30, 2.0)).length
+    right = 31 / 32
+    assert 10 * 2.0**2 * length == pytest.approx(30 * 2.0 * (right - sigmoid(np.array(2.0 * length))), rel=1e-6)
 
 
 def test_a_chance_is_that_of_the_other_answer_turned_over():
