@@ -49,7 +49,7 @@ def _refuse_unless_failed(stored: StoredRun) -> None:
             Phase.SUSPENDED: f"let it go on: ser resume {stored.target}"
             if stored.cluster is not None
             else f"remove suspend: true from {stored.target}, if it is there, then ser run {stored.target}",
-            Phase.BUDGET_EXCEEDED: "raise budget.gpuHours, and it goes on",
+            Phase.BUDGET_EXCEEDED: f"raise budget.gpuHours, and {'it' if stored.cluster else f'ser run {stored.target}'} goes on",
             Phase.FAILED: f"ser run {stored.target}" if stored.cluster is None else f"watch it: ser status {stored.target} --watch",
         }.get(status.phase, f"why it does not get further: ser why {stored.target}")
         raise SpecError(

@@ -185,6 +185,8 @@ def _then(run: SERRun, target: str, then: Then, *, on_cluster: bool) -> str:
         return f": ser resume {target}"
     if run.status.phase is Phase.SUSPENDED:
         return f": {f'remove suspend: true from {target}, then ' if run.spec.suspend else ''}ser run {target}"
+    if run.status.phase is Phase.BUDGET_EXCEEDED and not on_cluster:
+        return f": ser run {target}"
     return ""
 
 

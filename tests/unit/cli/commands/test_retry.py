@@ -50,3 +50,8 @@ def test_what_has_not_failed_is_not_retried(ser, api, stored_run, phase, hint):
     assert (answer.code, answer.out) == (10, "")
     assert f"has not failed ({phase}): there is nothing to retry" in answer.err
     assert hint in answer.err
+
+
+def test_out_of_budget_a_run_of_this_machine_goes_on_by_ser_run(ser, stored_run):
+    in_phase(stored_run, Phase.BUDGET_EXCEEDED)
+    assert f"raise budget.gpuHours, and ser run {stored_run.file} goes on" in ser("retry", stored_run.file).err

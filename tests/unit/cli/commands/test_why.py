@@ -375,3 +375,8 @@ def test_after_ctrl_c_the_fault_that_the_run_waited_for_is_still_told():
     assert "No space left on device" in answer.evidence
     assert answer.fix.endswith(": ser run hh.yaml")
     assert remedy_of("StoreFull", 20).fix in answer.fix or remedy_of("StoreFull", 20).here in answer.fix
+
+
+def test_out_of_budget_a_run_of_this_machine_goes_on_by_ser_run():
+    spent = run_of(Phase.BUDGET_EXCEEDED, "BudgetExceeded", "8.00 of 8 are spent")
+    assert explain(spent, (), NOW, "hh.yaml", on_cluster=False).fix.endswith("goes on from its checkpoint: ser run hh.yaml")
