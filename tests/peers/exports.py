@@ -1,9 +1,10 @@
 """Reward models and a policy as `ser export` writes them, and how they read."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, set_seed
 from unit.learn.sentencepiece_like import policy as random_policy
 
 from ser_core.api.template import TemplateKind
@@ -48,8 +49,19 @@ def reward_model(base: Path, folder: Path, template: TemplateKind = "reference",
     return Export(folder, load(folder, CPU, max_length=200))
 
 
-def decoder(folder: Path, kind: str, template: TemplateKind = "reference", text: str | None = None) -> Export:
-    return reward_model(_base(folder / "base", kind), folder / "reward-model", template, text)
+def decoder(folder: Path, kind: str, template: TemplateKind = "reference", text: str | None = None, *, wide: bool = False) -> Export:
+    base = _base(folder / "base", kind)
+    return reward_model(widened(base, folder / "wide") if wide else base, folder / "reward-model", template, text)
+
+
+def widened(base: Path, folder: Path) -> Path:
+    """A random model of the same kind with attention heads of 64 numbers, which vLLM's CPU engine has a kernel for."""
+    shutil.copytree(base, folder)
+    found = AutoConfig.from_pretrained(base)
+    config = type(found).from_pretrained(base, hidden_size=128, num_attention_heads=2, num_key_value_heads=2)
+    set_seed(1)
+    (AutoModelForCausalLM if "CausalLM" in found.architectures[0] else AutoModel).from_config(config).save_pretrained(folder)
+    return folder
 
 
 def policy(folder: Path, kind: str, template: TemplateKind = "reference") -> Path:

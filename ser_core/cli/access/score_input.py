@@ -11,8 +11,9 @@ from typing import Any
 from ser_core.api.serrun import Columns
 from ser_core.data.preparing.corpus import SAMPLE_ROWS
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable
-from ser_core.data.reading.dialogues import prompt_alone
-from ser_core.data.reading.formats import ACCEPTED
+from ser_core.data.preparing.unused import refuse_unused
+from ser_core.data.reading.dialogues import answer_alone, messages_in, prompt_alone, with_system
+from ser_core.data.reading.formats import ACCEPTED, system_of
 from ser_core.data.reading.json_rows import parse_object
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.layouts.layout import Layout
@@ -63,9 +64,12 @@ def read_score_rows(file: str, columns: Columns | None, access: Access, folder: 
         head = list(islice(rows, sample))
         present = dict.fromkeys(column for row in head if isinstance(row, Row) for column in row.fields)
         layout = _layout(present, name, columns) if present else None
+        system = columns.system if columns is not None and columns.system in present else "system"
+        for row in head if columns is None else ():
+            _refuse_unused(row, layout)
         for row in chain(head, rows):
             found = True
-            read = row if isinstance(row, BadRow) else _to_score_rows(row, layout, name)
+            read = row if isinstance(row, BadRow) else _to_score_rows(row, layout, name, system)
             if isinstance(read, BadRow):
                 what = f"{read.file}, line {read.line}: {read.detail}"
                 raise DataError(what, reason=read.reason, hint="repair or remove the row")
@@ -124,27 +128,39 @@ def _layout(present: Collection[str], name: str, columns: Columns | None) -> Lay
         raise DataError(error.message, reason=error.reason, hint=hint) from error
 
 
-def _to_score_rows(row: Row, layout: Layout | None, file: str) -> list[ScoreRow] | BadRow:
+def _refuse_unused(row: Row | BadRow, layout: Layout | None) -> None:
+    """Refuse a row with a part of the question that would not be read; a run that was told which columns count has decided that."""
+    if isinstance(row, Row):
+        refuse_unused(
+            row,
+            layout.used if layout else ("prompt", "answer", "system"),
+            lambda: [prompt for prompt, *_ in _texts(row, layout, "system")],
+            lambda column: f"write it into the prompt, or take {column} out",
+        )
+
+
+def _to_score_rows(row: Row, layout: Layout | None, file: str, system: str) -> list[ScoreRow] | BadRow:
     """A row's one pair or answer; several pairs where its answers are ranked."""
     name = row.fields.get(layout.id if layout else "id")
     try:
         return [
             ScoreRow(file, row.line, name, clean_prompt(prompt), tuple(map(clean, answers)), better)
-            for prompt, answers, better in _texts(row, layout)
+            for prompt, answers, better in _texts(row, layout, system)
         ]
     except RowError as error:
         return error.at(row.file, row.line)
 
 
-def _texts(row: Row, layout: Layout | None) -> list[tuple[str, tuple[str, ...], int | None]]:
+def _texts(row: Row, layout: Layout | None, system: str) -> list[tuple[str, tuple[str, ...], int | None]]:
     if layout is None:
         for name in ("prompt", "answer"):
             if name not in row.fields:
                 raise RowError("MissingColumn", f"{name} is missing")
-        prompt, answer = row.fields["prompt"], row.fields["answer"]
-        if not isinstance(prompt, str | list) or not isinstance(answer, str):
-            raise RowError("NotText", "prompt must be text or messages, and answer text")
-        found: list[tuple[str, tuple[str, ...], int | None]] = [(prompt_alone(prompt), (answer,), None)]
+        prompt, answer = (messages_in(value) or value for value in (row.fields["prompt"], row.fields["answer"]))
+        if not isinstance(prompt, str | list) or not isinstance(answer, str | list):
+            raise RowError("NotText", "prompt and answer must be text or messages")
+        asked = with_system(prompt_alone(prompt), system_of(row.fields, system))
+        found: list[tuple[str, tuple[str, ...], int | None]] = [(asked, (answer_alone(answer),), None)]
     else:
         found = [(pair.prompt, (pair.answer_1, pair.answer_2), pair.better or None) for pair in read_pairs(row.fields, layout)]
     if not all(is_usable(text) for prompt, answers, _ in found for text in (prompt, *answers)):

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 _MANY_CUT = 0.1
 """Share of cut pairs above which it is a warning."""
+_MANY_UNKNOWN = 0.5
+"""The same of tokens that stand for unknown text."""
+_MANY_ALIKE = 0.1
+"""The same of pairs whose answers are the same tokens."""
 
 Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
 Probe = Annotated[
@@ -265,8 +269,16 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
         line("worse", found.worse, at_the_end=True),
     )
     why = f"rewardModel.maxLength is {wanted}" if length == wanted else "the model or its tokenizer allows no more"
-    warnings = (f"{share} to {length} tokens, so the model does not see all of them: {why}",)
-    return Check("rows", lines, warnings if found.cut > _MANY_CUT * found.pairs else ())
+    warnings = []
+    if found.cut > _MANY_CUT * found.pairs:
+        warnings.append(f"{share} to {length} tokens, so the model does not see all of them: {why}")
+    if found.unknown > _MANY_UNKNOWN:
+        unknown = f"{found.unknown:.0%} of the tokens of a sample are {tried.tokenizer.unk_token}"
+        warnings.append(f"{unknown}, text that the tokenizer of rewardModel.base does not know: take a base of the language of the data")
+    if found.alike > _MANY_ALIKE * found.pairs:
+        alike = f"of {found.alike:,} of {counted(found.pairs, 'pair')} of a sample the two answers are the same tokens"
+        warnings.append(f"{alike}: the model cannot tell them apart")
+    return Check("rows", lines, tuple(warnings))
 
 
 def _passed(checks: Sequence[Check]) -> set[str]:

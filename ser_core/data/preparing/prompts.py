@@ -135,8 +135,12 @@ def _reader(spec: PromptsSpec, there: Collection[str], sample: Sequence[Row], fi
 
     used = layout.used if layout else frozenset(filter(None, (names.prompt, names.system)))
     for row in sample if spec.columns is None else ():
-        refuse_unused(row, used, lambda row=row: read(row), lambda column, row=row: _line(column, row, there))  # type: ignore[misc]
+        refuse_unused(row, used, lambda row=row: read(row), lambda column, row=row: _hint(column, row, there))  # type: ignore[misc]
     return read
+
+
+def _hint(column: str, row: Row, there: Collection[str]) -> str:
+    return f"say which columns count: {_line(column, row, there)}"
 
 
 def _line(column: str, row: Row, there: Collection[str]) -> str:

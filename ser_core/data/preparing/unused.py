@@ -46,20 +46,20 @@ def refuse_unused_questions(rows: Sequence[Row], layout: Layout, field: str) -> 
             row,
             layout.used,
             lambda row=row: [pair.prompt for pair in read_pairs(row.fields, layout)],  # type: ignore[misc]
-            lambda column, row=row: _columns(column, layout, field, row.fields),  # type: ignore[misc]
+            lambda column, row=row: _hint(column, layout, field, row.fields),  # type: ignore[misc]
             guessed=_is_guessed(row, layout),
         )
         _refuse_unused_dialogue(row, layout, field)
 
 
-def refuse_unused(row: Row, used: Collection[str], prompts: Prompts, line: Callable[[str], str], *, guessed: bool = False) -> None:
+def refuse_unused(row: Row, used: Collection[str], prompts: Prompts, hint: Callable[[str], str], *, guessed: bool = False) -> None:
     """Refuse a row with something that looks like a part of the question and is not a part of any prompt.
 
     Args:
         row: The row.
         used: Its columns that are used.
         prompts: What is made of it.
-        line: What to write about a column.
+        hint: What to do about a column.
         guessed: Whether the prompt is only what two plain texts begin with.
 
     Raises:
@@ -74,7 +74,7 @@ def refuse_unused(row: Row, used: Collection[str], prompts: Prompts, line: Calla
             what = f"the column {column!r} is not used, and {shown(missed)} does not stand in the prompt"
         else:
             continue
-        raise DataError(f"{row.file}, line {row.line}: {what}", reason="UnusedColumn", hint=f"say which columns count: {line(column)}")
+        raise DataError(f"{row.file}, line {row.line}: {what}", reason="UnusedColumn", hint=hint(column))
 
 
 def _asked(column: str, value: Any, guessed: bool) -> Iterator[str]:
@@ -127,7 +127,7 @@ def _refuse_unused_dialogue(row: Row, layout: Layout, field: str) -> None:
     raise DataError(
         f"{row.file}, line {row.line}: the column {column!r} is not used, and chosen and rejected hold no prompt",
         reason="UnusedColumn",
-        hint=f"say which columns count: {_columns(column, layout, field, row.fields)}",
+        hint=_hint(column, layout, field, row.fields),
     )
 
 
@@ -136,6 +136,10 @@ def _makes_pairs(row: Row, layout: Layout) -> bool:
         return bool(read_pairs(row.fields, layout))
     except RowError:
         return False
+
+
+def _hint(column: str, layout: Layout, field: str, row: Mapping[str, Any]) -> str:
+    return f"say which columns count: {_columns(column, layout, field, row)}"
 
 
 def _columns(column: str, layout: Layout, field: str, row: Mapping[str, Any]) -> str:

@@ -171,6 +171,20 @@ def prompt_alone(value: str | list[Any]) -> str:
     return rendered(text_or_turns("prompt", value))
 
 
+def answer_alone(value: str | list[Any]) -> str:
+    """An answer that stands without its prompt.
+
+    Raises:
+        RowError: As `parse_messages`; ``BadTurns`` for anything but one turn of the assistant.
+    """
+    said = text_or_turns("answer", value)
+    if isinstance(said, str):
+        return said
+    if [turn.role for turn in said] != ["assistant"]:
+        raise RowError("BadTurns", "answer is not one turn of the assistant: give the turns before it as prompt")
+    return said[0].text
+
+
 def unmarked(prompt: str) -> str:
     """A rendered prompt as plain text."""
     return prompt if prompt.isascii() else prompt.replace(TURN, "")

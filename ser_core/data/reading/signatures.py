@@ -27,6 +27,7 @@ _SIGNATURES = (
     (b"\x93NUMPY", "a NumPy array", _CONVERT),
     (b"Obj\x01", "an Avro file", _CONVERT),
     (b"ORC", "an ORC file", _CONVERT),
+    (b"FEA1", "a Feather file of version 1", "write it as .jsonl, .parquet or .arrow"),
     (b"%PDF", "a PDF file", _ROWS),
     (b"\x89PNG", "a PNG image", _ROWS),
     (b"\xff\xd8\xff", "a JPEG image", _ROWS),

@@ -75,6 +75,39 @@ def test_a_folder_is_scored_as_a_run_reads_it(ser, writable_run, tmp_path):
     assert found[0]["score_1"] == found[1]["score_1"]
 
 
+@pytest.mark.parametrize(
+    ("row", "same"),
+    [
+        ({"prompt": "What?", "system": "Be brief."}, {"prompt": "System: Be brief.\n\nHuman: What?"}),
+        ({"answer": [{"role": "assistant", "content": "yes"}]}, {}),
+        ({"answer": {"role": "assistant", "content": "yes"}}, {}),
+        (
+            {"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}]},
+            {"prompt": "System: Be brief.\n\nHuman: What?"},
+        ),
+        ({"question": "what?", "context": ""}, {}),
+    ],
+)
+def test_a_single_answer_may_have_every_form_that_pairs_have(ser, writable_run, row, same):
+    plain = {"prompt": "What?", "answer": "yes"}
+    one, other = results(ser("score", "-", "--run", writable_run.file, stdin=lines([plain | row, plain | same])))
+    assert one["score"] == other["score"]
+
+
+@pytest.mark.parametrize("answers", [{"answer": "yes"}, {"chosen": "yes", "rejected": "no"}])
+@pytest.mark.parametrize(("column", "value"), [("context", "It is noon."), ("tools", [{"name": "clock"}]), ("history", [["Hi", "Hello"]])])
+def test_a_part_of_the_question_that_is_not_read_is_refused(ser, writable_run, answers, column, value):
+    ended = ser("score", "-", "--run", writable_run.file, stdin=json.dumps({"prompt": "What?", **answers, column: value}))
+    assert (ended.code, f"the column {column!r} is not used" in ended.err) == (11, True)
+    assert f"write it into the prompt, or take {column} out" in ended.err
+
+
+def test_a_dialogue_is_no_answer(ser, writable_run):
+    said = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "yes"}]
+    ended = ser("score", "-", "--run", writable_run.file, stdin=json.dumps({"prompt": "What?", "answer": said}))
+    assert (ended.code, "not one turn of the assistant" in ended.err) == (11, True)
+
+
 @pytest.mark.parametrize("name", ["\ud800", float("nan"), {"a": [1]}, 7, True])
 def test_any_id_is_printed(ser, writable_run, name):
     (found,) = results(ser("score", "-", "--run", writable_run.file, stdin=json.dumps({**ROWS[0], "id": name}) + "\n"))

@@ -230,3 +230,13 @@ def test_fields_that_the_rule_does_not_use_are_named(data, loop, named):
     spec = {"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://a/c"}, **data}, "loop": loop, "training": training}
     told = list(unused(SERRunSpec.model_validate({**spec, "storage": {"uri": "s3://bucket/p"}})))
     assert [line.split()[0] for line in told] == named
+
+
+def test_text_that_the_tokenizer_does_not_know_is_told(ser, serrun, tmp_path):
+    file = serrun()
+    rows = [{"prompt": f"ж ж ж {number}", "chosen": f"ъ ъ ъ {number}", "rejected": f"ю ю ю {number}"} for number in range(60)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ended = ser("validate", file)
+    assert ended.code == 0, ended.err
+    assert "% of the tokens of a sample are [UNK], text that the tokenizer of rewardModel.base does not know" in ended.err
+    assert "of 60 of 60 pairs of a sample the two answers are the same tokens: the model cannot tell them apart" in ended.err

@@ -27,3 +27,14 @@ def test_what_is_shown_is_what_the_model_reads(tokenizer):
     (row,) = Encoder(tokenizer, 64).rows(["a b"], ["c d"])
     assert f"{found.prompt.text} {found.better.text}" == tokenizer.decode(row.tokens)
     assert (found.cut, found.prompt.lost, found.better.lost, found.worse.lost) == (0, 0, 0, 0)
+
+
+def test_text_that_the_tokenizer_does_not_know_is_counted(tokenizer):
+    assert read_sample([TextPair("good", "good", "bad")], tokenizer, 64).unknown == 0
+    found = read_sample([TextPair("ж", "ъ", "ю"), TextPair("good", "good", "bad")], tokenizer, 64)
+    assert (0 < found.unknown < 1, found.alike) == (True, 1)
+
+
+def test_of_a_text_of_megabytes_only_what_is_needed_is_tokenised(tokenizer):
+    found = read_sample([TextPair("question " * 10**6, "good " * 10**6, "bad")], tokenizer, 64)
+    assert (found.cut, found.prompt.lost + found.better.lost > 20_000, found.better.lost < 100_000) == (1, True, True)
