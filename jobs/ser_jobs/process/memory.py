@@ -6,6 +6,7 @@ import sys
 from ser_core.api.status import StageKind
 from ser_core.errors import OutOfMemory
 from ser_core.loop.deciding.stages import resource_kind
+from ser_core.loop.deciding.token_budget import computes_in_batches
 from ser_jobs.process.control_group import peak_bytes
 
 
@@ -29,6 +30,8 @@ def out_of_memory_of_container(rank: int, stage: StageKind) -> OutOfMemory:
 
 
 def _remedy(stage: StageKind, field: str) -> str:
+    if not computes_in_batches(stage):
+        return f"raise resources.{resource_kind(stage)}.{field}"
     return f"raise resources.{resource_kind(stage)}.{field}, or lower training.tokensPerBatch; in another run also rewardModel.maxLength"
 
 

@@ -18,6 +18,7 @@ from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
+from ser_core.loop.deciding.token_budget import computes_in_batches
 
 _NAME_CELLS = 10
 
@@ -173,6 +174,8 @@ def _filled(remedy: Remedy, run: SERRun, *, on_cluster: bool) -> str:
     live = live_attempt(run.status)
     stage = live.stage if live is not None else run.status.stage
     fix = remedy.fix if on_cluster or not remedy.here else remedy.here
+    if stage is not None and not computes_in_batches(stage):
+        fix = remedy.without_batches or fix
     tokens = min(run.spec.training.tokens_per_batch, CPU_TOKENS_PER_BATCH)
     return fix.replace("{resources}", resource_kind(stage) if stage is not None else "<stage>").replace("{tokens}", str(tokens))
 

@@ -26,7 +26,11 @@ class Remedy:
     then: Then = Then.RETRY
     here: str = ""
     """The fix of a run of this machine, where it is another."""
+    without_batches: str = ""
+    """The fix of a stage to which training.tokensPerBatch is nothing, where it is another."""
 
+
+_ONLY_MEMORY = "raise resources.{resources}.memory, or close other programs if it is a run of your own machine; the run then goes on"
 
 REMEDIES = (
     # The run itself (ser_core.loop)
@@ -223,6 +227,7 @@ REMEDIES = (
         "raise resources.{resources}.memory or gpus, or lower training.tokensPerBatch further; the run then goes on",
         Then.ITSELF,
         here="lower training.tokensPerBatch below what the message names, or close other programs",
+        without_batches=_ONLY_MEMORY,
     ),
     Remedy(
         ("Killed",),
@@ -230,6 +235,7 @@ REMEDIES = (
         "raise resources.{resources}.memory, or lower training.tokensPerBatch; the run then goes on",
         Then.ITSELF,
         here="lower training.tokensPerBatch (on a CPU below {tokens}), or close other programs",
+        without_batches=_ONLY_MEMORY,
     ),
     Remedy(
         ("StageHung",),

@@ -380,3 +380,11 @@ def test_after_ctrl_c_the_fault_that_the_run_waited_for_is_still_told():
 def test_out_of_budget_a_run_of_this_machine_goes_on_by_ser_run():
     spent = run_of(Phase.BUDGET_EXCEEDED, "BudgetExceeded", "8.00 of 8 are spent")
     assert explain(spent, (), NOW, "hh.yaml", on_cluster=False).fix.endswith("goes on from its checkpoint: ser run hh.yaml")
+
+
+@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize("reason", ["OutOfMemory", "Killed"])
+def test_a_stage_without_batches_that_lacks_memory_is_told_of_no_batch(reason, here):
+    run = run_of(Phase.FAILED, reason, "told", stage=StageKind.PREPARE)
+    fix = explain(run, (), NOW, "hh.yaml" if here else "hh", on_cluster=not here).fix
+    assert ("resources.prepare.memory" in fix, "tokensPerBatch" in fix) == (True, False)

@@ -26,3 +26,8 @@ def test_the_peak_is_that_of_this_process():
 @pytest.mark.parametrize("stage", list(StageKind))
 def test_every_stage_has_memory_of_its_own_to_raise(stage):
     assert "the kernel killed rank 3" in out_of_memory_of_container(3, stage).message
+
+
+@pytest.mark.parametrize("stage", [StageKind.PREPARE, StageKind.FILTER])
+def test_a_stage_without_batches_is_told_of_memory_alone(stage):
+    assert out_of_memory("", stage).hint == f"raise resources.{stage}.memory"
