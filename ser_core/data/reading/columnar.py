@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from ser_core.data.reading.arrow_messages import unpacked_bytes
 from ser_core.data.reading.arrow_weight import BYTES_OF_A_VALUE, weight
-from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row
+from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, first_repeated
 from ser_core.data.reading.streams import Position, refuse_expansion
 from ser_core.errors import DataError
 
@@ -159,10 +159,8 @@ def _opened(file: DataFile) -> Iterator[_Table]:
     try:
         with contextlib.ExitStack() as stack:
             table = _table(file, stack)
-            if twice := sorted({name for name in table.names if table.names.count(name) > 1}):
-                raise DataError(
-                    f"{file.name}: a column name occurs twice: {', '.join(map(repr, twice))}", reason="DuplicateColumn", hint="rename one"
-                )
+            if (twice := first_repeated(table.names)) is not None:
+                raise DataError(f"{file.name}: a column name occurs twice: {twice!r}", reason="DuplicateColumn", hint="rename one")
             yield table
     except UnicodeDecodeError as error:
         raise DataError(f"{file.name}: {error}", reason="InvalidEncoding", hint="write text columns as UTF-8") from error

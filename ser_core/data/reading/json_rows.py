@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError
+from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError, first_repeated
 from ser_core.data.reading.streams import Position, not_utf8, read_chunks, without_bom
 from ser_core.errors import DataError
 
@@ -16,9 +16,7 @@ MAX_PARTS = 500_000
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RowError("DuplicateKey", f"key {twice!r} occurs twice")
+        raise RowError("DuplicateKey", f"key {first_repeated(name for name, _ in pairs)!r} occurs twice")
     return fields
 
 

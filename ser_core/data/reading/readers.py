@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from ser_core.data.reading.columnar import column_names, columnar_kind, read_columnar
 from ser_core.data.reading.json_rows import parse_object, read_json_array
-from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError
+from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError, first_repeated
 from ser_core.data.reading.signatures import HEAD, refuse_inside, refuse_other_formats
 from ser_core.data.reading.streams import Position, compression_of, read_chunks, read_lines, without_bom
 from ser_core.errors import DataError
@@ -136,9 +136,9 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
     reader = csv.reader(_csv_lines(file, position, notes), strict=True)
     try:
         header = next(reader)
-        if len(set(header)) != len(header):
+        if (twice := first_repeated(header)) is not None:
             raise DataError(
-                f"{file.name}, line 1: a column name occurs twice: {header}", reason="DuplicateColumn", hint="rename one of them"
+                f"{file.name}, line 1: a column name occurs twice: {twice!r}", reason="DuplicateColumn", hint="rename one of them"
             )
         if len(header) == 1 and ";" in header[0]:
             raise DataError(f"{file.name}, line 1: no commas, but semicolons", reason="UnknownFormat", hint=_SEPARATED.format("semicolons"))

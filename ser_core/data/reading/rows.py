@@ -1,6 +1,6 @@
 """A row of a data file before anything is known about its meaning, and what it means to drop one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,3 +48,13 @@ class RowError(Exception):
     def at(self, file: str, line: int) -> BadRow:
         """The dropped row."""
         return BadRow(file, line, self.reason, self.detail)
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """The first name that stands there a second time; None: each stands there once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

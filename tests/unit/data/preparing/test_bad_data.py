@@ -392,3 +392,15 @@ def test_a_long_text_is_compared_as_a_short_one_and_takes_little_memory():
     tracemalloc.stop()
     assert normal == " ".join(text.casefold().split()).replace("\u3000", " ")
     assert peak < 12 * len(text)
+
+
+def test_31_of_half_a_million_keys_the_one_that_occurs_twice_is_found_at_once(prepare, good):
+    """Looked for pair by pair it took hours."""
+    keys = ", ".join(f'"k{number}": 1' for number in range(400_000))
+    rows = "".join(json.dumps(row) + "\n" for row in good(40))
+    assert prepare(f'{rows}{{{keys}, "k399999": 1}}\n'.encode()).metrics.dropped == {"DuplicateKey": 1}
+
+
+def test_30_a_header_of_which_a_name_occurs_twice_is_not_printed_whole(refusal):
+    error = refusal(f"{','.join(f'c{number}' for number in range(100_000))},c7\n".encode(), "data.csv")
+    assert (error.reason, error.message) == ("DuplicateColumn", "data.csv, line 1: a column name occurs twice: 'c7'")
