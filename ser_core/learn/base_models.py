@@ -217,6 +217,7 @@ def refuse_dialogues(tokenizer: Any, prompts: Iterable[str], field: str) -> None
     for prompt in kinds.values():
         try:
             chat.prompt(prompt), chat.whole(prompt, "a")
+            chat.refuse_what_it_leaves_out(prompt)
         except DataError as error:
             raise DataError(f"{field}: {error.message}", reason=error.reason, hint=error.hint) from error
 

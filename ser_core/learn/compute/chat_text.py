@@ -25,6 +25,9 @@ DAY = datetime(2024, 7, 26)
 _NOW = re.compile(r"""strftime_now\(\s*(["'])((?:(?!\1)[^\\])*)\1\s*\)""")
 _QUESTION, _ANSWER = "zebra", "giraffe"
 _OTHER_QUESTION = "apple 2"
+_TIMES = 8
+"""A template that draws a number is found out with so many renderings, almost always."""
+_LEAVE_OUT = "leave out what it does not take, such as system messages; or set template to reference or custom, which take all"
 _MOST_CHARACTERS = 200_000
 """Length of what a template may make of two words."""
 _FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
@@ -49,6 +52,8 @@ class ChatText:
         for part, text, where in (("question", _QUESTION, asked), ("question", _QUESTION, whole), ("answer", _ANSWER, whole)):
             if text not in where:
                 raise _refused(f"its chat template does not render the {part}")
+        if len({whole, *(self.whole(probe, _ANSWER) for _ in range(_TIMES))}) > 1:
+            raise _refused("its chat template makes another text of the same dialogue each time")
         if len(whole) > _MOST_CHARACTERS:
             raise _refused(f"its chat template makes {len(whole):,} characters of two words")
         ids, ending = plain_ids(tokenizer, [whole, whole.rpartition(_ANSWER)[2]])
@@ -83,9 +88,23 @@ class ChatText:
             raise DataError(
                 f"the chat template does not take a dialogue of the turns {roles}: {str(error)[:200]}",
                 reason="BadTurns",
-                hint="leave out what it does not take, such as system messages; or set template to reference or custom, which take all",
+                hint=_LEAVE_OUT,
             ) from error
         return text
+
+    def refuse_what_it_leaves_out(self, prompt: str) -> None:
+        """Refuse a prompt with a turn of which the template says nothing, such as a system message.
+
+        Raises:
+            DataError: ``BadTurns``.
+        """
+        probe = [Turn(turn.role, f"{_QUESTION} {number}.") for number, turn in enumerate(turns_of(prompt))]
+        text = self._render(probe, asks=True)
+        lost = next((turn.role for turn in probe if turn.text not in text), None)
+        if lost is not None:
+            roles = ", ".join(turn.role for turn in probe[:8])
+            message = f"the chat template leaves a turn of the {lost} out of a dialogue of the turns {roles}"
+            raise DataError(message, reason="BadTurns", hint=_LEAVE_OUT)
 
 
 def common_ending(one: Sequence[int], other: Sequence[int]) -> int:

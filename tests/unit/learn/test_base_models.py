@@ -303,3 +303,8 @@ def test_dialogues_are_tried_once_for_each_order_of_roles(qwen, tmp_path):
     take_template(tried.tokenizer, None)
     with pytest.raises(DataError, match=r"rewardModel\.template: the chat template does not take a dialogue of the turns system, user"):
         refuse_dialogues(tried.tokenizer, ["a", with_system], "rewardModel.template")
+    tried.tokenizer.chat_template = "{% for one in messages if one.role != 'system' %}{{ one.content }}{% endfor %}"
+    take_template(tried.tokenizer, None)
+    refuse_dialogues(tried.tokenizer, ["a"], "rewardModel.template")
+    with pytest.raises(DataError, match=r"leaves a turn of the system out of a dialogue of the turns system, user$"):
+        refuse_dialogues(tried.tokenizer, ["a", with_system], "rewardModel.template")
