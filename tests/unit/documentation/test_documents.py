@@ -52,3 +52,5 @@ def test_the_files_of_the_operator_are_those_that_are_listed():
 def test_every_test_that_is_named_exists(document):
     named_tests = re.findall(r"`(tests/[\w./-]+)`", document.read_text())
     assert [name for name in named_tests if not (ROOT / name).exists()] == []
+    shortened = re.findall(r"`((?:\w+/)*test_\w+\.py)`", document.read_text())
+    assert [name for name in shortened if not any(ROOT.glob(f"tests/**/{name.removeprefix('tests/')}"))] == []
