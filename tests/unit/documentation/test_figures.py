@@ -12,6 +12,8 @@ from controlplane.plane import build
 from ser_core.api.run_template import MAX_BYTES
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.commands.run import EXIT_SUSPENDED
+from ser_core.data.preparing import concerns, preparation, validation
+from ser_core.data.reading import json_rows, rows
 from ser_core.data.reading.hub.watch import Patience
 from ser_core.learn.policy.ppo.guards import HackingLimits
 from ser_core.learn.policy.ppo.settings import Settings
@@ -103,6 +105,14 @@ FIGURES = {
     "metrics.md": (
         f"{run_page.SHOWN_AFTER_END.days} days after its end",
         f"the {run_page.MOST_ENDED} that ended last",
+    ),
+    "data-formats.md": (
+        f"over {rows.MAX_ROW_BYTES >> 20} MiB, more than {json_rows.MAX_PARTS:,} objects, lists and keys",
+        f"{validation.MAX_MALFORMED_FRACTION:.1%} of them are malformed JSON".replace("%", " %"),
+        f"a sample of {preparation.SAMPLE_PAIRS} pairs",
+        "more than a fifth of the rows" if concerns.SWAPPED == 0.2 else "",
+        "of more than half of the pairs" if concerns.SAME_ANSWER == 0.5 else "",
+        f"Every part needs {word(preparation.MIN_PAIRS)} pairs",
     ),
     "runbooks.md": (f"every {minutes(attempts.LONGEST_PAUSE)} minutes at the latest",),
 }
