@@ -15,7 +15,7 @@ import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
@@ -102,7 +102,8 @@ def to_pair(fields: Mapping[str, Any], form: Form, own: Mapping[str, str] = Mapp
     names = [name for name in COLUMNS[form] if name != "better"]
     values = [text_or_turns(own.get(name, name), _value(fields, name, own.get(name, name))) for name in names]
     if form is Form.IMPLICIT:
-        return _with_implicit_prompt(*values)
+        pair = _with_implicit_prompt(*values)
+        return replace(pair, prompt=with_system(pair.prompt, system_of(fields, "system")))
     prompt, first, second = values
     better = 1 if form is Form.EXPLICIT else _label(fields, own, needed=form is Form.LABELED_ANSWERS)
     if isinstance(first, str) and isinstance(second, str):

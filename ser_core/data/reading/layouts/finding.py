@@ -43,7 +43,7 @@ def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, lab
         DataError: ``UnknownColumns`` with the columns found and the accepted forms, ``MissingColumn`` or ``NoLabels``.
     """
     present = set(columns)
-    layout = next((one for one in _LAYOUTS if present >= one.columns), None) if given is None else _given(given, present)
+    layout = next((one for one in _LAYOUTS if present >= one.columns), None) if given is None else _given(given, present, field)
     found = ", ".join(sorted(map(repr, present))[:20])
     if layout is None:
         what = f"{name} has the columns {found}" if given is None else f"the columns that {field}.columns names make no pair"
@@ -61,7 +61,7 @@ def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, lab
     return layout
 
 
-def _given(columns: Columns, present: set[str]) -> Layout | None:
+def _given(columns: Columns, present: set[str], field: str) -> Layout | None:
     names = columns.model_dump(exclude_none=True)
     weight = _weight(names, present)
     keys = {_INSTEAD.get(key, key): column for key, column in names.items() if not key.startswith("score")}
@@ -70,12 +70,30 @@ def _given(columns: Columns, present: set[str]) -> Layout | None:
     form = next((form for form, needed in COLUMNS.items() if there >= set(needed)), None)
     if form is None:
         return None
+    _refuse_two_ways(names, form, by_weight=weight is not None and "weight" not in names, field=field)
 
     def pairs(fields: Fields) -> list[dict[str, Any]]:
         better = {"better": by_scores(names["score_1"], names["score_2"])(fields)} if scored else {}
         return [renamed(fields, keys) | better]
 
     return Layout("", frozenset(names.values()), form, pairs, id=names.get("id", ""), weight=weight, by_scores=scored, names=keys)
+
+
+def _refuse_two_ways(names: dict[str, str], form: Form, *, by_weight: bool, field: str) -> None:
+    """Refuse columns that say twice which answer is better: one of the two would not be read."""
+    if form is Form.LABELED_ANSWERS:
+        unread = ["better"] if "score_1" in names else []
+    elif form in (Form.EXPLICIT, Form.IMPLICIT):
+        unread = ["response_1", "response_2", "better", *(() if by_weight else ("score_1", "score_2"))]
+    else:
+        unread = []
+    if twice := [key for key in unread if key in names]:
+        read = "score_1 and score_2" if form is Form.LABELED_ANSWERS else "chosen and rejected"
+        raise DataError(
+            f"{field}.columns names {read}, which say which answer is better, and also {', '.join(twice)}",
+            reason="UnusedColumn",
+            hint=f"leave out {', '.join(twice)}, or {read}",
+        )
 
 
 def _weight(names: dict[str, str], present: set[str]) -> Callable[[Fields], float | None] | None:
@@ -88,6 +106,8 @@ def _weight(names: dict[str, str], present: set[str]) -> Callable[[Fields], floa
 
 
 def _correction(given: Columns | None, present: set[str], field: str) -> str:
+    if given is not None and given.weight == _BY_SCORES and given.score_1 is None:
+        return f"name score_1 and score_2 in {field}.columns, whose difference is then the weight; or a column of weights that is there"
     better = None if given is None else corrected(given.model_dump(exclude_none=True), present)
     return (
         f"name columns that are there in {field}.columns" if better is None else f"write {columns_line(field, better)}, if these are meant"

@@ -6,6 +6,7 @@ import pytest
 
 from ser_core.api.policy import PromptsSpec
 from ser_core.data.preparing.prompts import read_prompts
+from ser_core.data.preparing.spool import read_spool
 
 
 def without_prompt(rows):
@@ -242,3 +243,48 @@ def test_parts_that_all_are_dropped_are_named_where_too_few_are_left(refusal, go
     ]
     error = refusal(rows)
     assert (error.reason, error.message.endswith("; dropped: SeveralTurns 40")) == ("TooFewRows", True)
+
+
+def implicit(row, form):
+    if form == "text":
+        return {side: f"So it is {row['prompt']}: {row[side]}" for side in ("chosen", "rejected")}
+    return {
+        side: [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row[side]}] for side in ("chosen", "rejected")
+    }
+
+
+@pytest.mark.parametrize("form", ["text", "messages"])
+@pytest.mark.parametrize("column", ["system", "system_prompt"])
+def test_a_system_message_stands_in_front_of_a_prompt_that_the_answers_share(refusal, prepare, good, form, column):
+    rows = [{**implicit(row, form), column: "Be brief."} for row in good(40)]
+    columns = {"chosen": "chosen", "rejected": "rejected", "system": column}
+    if column != "system":
+        assert f"data.source.columns: {{chosen: chosen, rejected: rejected, system: {column}}}" in refusal(rows).hint
+    found = prepare(rows, columns=None if column == "system" else columns)
+    pairs = read_spool(found.spool, found.sides["seed"])
+    assert all(pair.prompt.startswith("System: Be brief.\n\nHuman: ") for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"chosen": "chosen", "rejected": "rejected", "better": "label"}, "leave out better, or chosen and rejected"),
+        (
+            {"chosen": "chosen", "rejected": "rejected", "score_1": "s1", "score_2": "s2"},
+            "leave out score_1, score_2, or chosen and rejected",
+        ),
+        (
+            {"response_1": "chosen", "response_2": "rejected", "better": "label", "score_1": "s1", "score_2": "s2"},
+            "leave out better, or score_1 and score_2",
+        ),
+        ({"chosen": "chosen", "rejected": "rejected", "weight": "scores"}, "name score_1 and score_2 in data.source.columns"),
+    ],
+)
+def test_columns_of_which_one_would_not_be_read_are_refused(refusal, good, columns, told):
+    rows = [{**row, "label": 1, "s1": 2, "s2": 1} for row in good(40)]
+    assert told in refusal(rows, columns={"prompt": "prompt", **columns}).hint
+
+
+def test_scores_beside_the_better_answer_may_weigh(prepare, good):
+    columns = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "score_1": "s1", "score_2": "s2", "weight": "scores"}
+    assert prepare([{**row, "s1": 2, "s2": 1} for row in good(40)], columns=columns).metrics.dropped == {}
