@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ser_core.data.preparing.text import normal_form, shown
-from ser_core.data.reading.dialogues import is_transcript, messages_in, parse_messages
+from ser_core.data.reading.dialogues import is_transcript, messages_in, messages_in_text, parse_messages
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs
 from ser_core.data.reading.layouts.layout import Layout
@@ -80,21 +80,29 @@ def refuse_unused(row: Row, used: Collection[str], prompts: Prompts, hint: Calla
 def _asked(column: str, value: Any, guessed: bool) -> Iterator[str]:
     """The texts in a column that look like a part of the question."""
     name = column.strip().lower()
-    if name in QUESTIONS or (name in DIALOGUES and messages_in(value) is not None):
+    if name in QUESTIONS or (name in DIALOGUES and _messages(value) is not None):
         yield from _texts(value)
     elif guessed and name in MAYBE_QUESTIONS and isinstance(value, str) and " " in value.strip():
         yield value
 
 
 def _texts(value: Any) -> Iterator[str]:
-    messages = messages_in(value)
-    if isinstance(value, str):
-        yield value
-    elif messages is not None:
+    messages = _messages(value)
+    if messages is not None:
         yield from _said_to_the_model(messages)
+    elif isinstance(value, str):
+        yield value
     elif isinstance(value, list | dict):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _texts(inner)
+
+
+def _messages(value: Any) -> list[Any] | None:
+    """The messages that a value holds, also as text; None for anything else."""
+    try:
+        return messages_in_text(value) if isinstance(value, str) else messages_in(value)
+    except RowError:
+        return None
 
 
 def _said_to_the_model(messages: list[Any]) -> list[str]:
@@ -161,6 +169,6 @@ def _columns(column: str, layout: Layout, field: str, row: Mapping[str, Any]) ->
 
 def _ends_with_the_user(value: Any) -> bool:
     try:
-        return parse_messages("", messages_in(value) or ())[-1].role == "user"
+        return parse_messages("", _messages(value) or ())[-1].role == "user"
     except RowError:
         return False

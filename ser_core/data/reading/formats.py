@@ -146,6 +146,8 @@ def _value(fields: Mapping[str, Any], column: str, name: str) -> Any:
     if not isinstance(value, str | list | dict):
         what = "bytes that are no UTF-8" if isinstance(value, bytes) else type(value).__name__
         raise RowError("NotText", f"{name} is {what}, expected text or messages")
+    if isinstance(value, dict) and value.get("tools"):
+        raise RowError("NotText", f"{name} comes with tools, which are not read: leave them out, if the answers do not need them")
     return (messages_in(value) or [value]) if isinstance(value, dict) else value
 
 

@@ -182,6 +182,8 @@ def test_an_id_that_is_no_number_is_none(prepare, good):
         ("passage", "It is noon.", "It is noon."),
         ("document", {"title": "Noon", "body": "It is noon."}, "Noon"),
         ("messages", [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it?"}], "Be brief."),
+        ("messages", '[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it?"}]', "Be brief."),
+        ("history", '[{"role": "user", "content": "Is it noon?"}, {"role": "assistant", "content": "Yes."}]', "Is it noon?"),
         ("tools", [{"name": "clock"}], "neither tools nor pictures"),
         ("images", ["noon.png"], "neither tools nor pictures"),
         ("chat_template_kwargs", {"enable_thinking": False}, "neither tools nor pictures"),
@@ -288,3 +290,34 @@ def test_columns_of_which_one_would_not_be_read_are_refused(refusal, good, colum
 def test_scores_beside_the_better_answer_may_weigh(prepare, good):
     columns = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "score_1": "s1", "score_2": "s2", "weight": "scores"}
     assert prepare([{**row, "s1": 2, "s2": 1} for row in good(40)], columns=columns).metrics.dropped == {}
+
+
+@pytest.mark.parametrize(
+    "said", [{"tool_calls": [{"name": "clock"}]}, {"reasoning_content": "It is noon."}, {"function_call": {"name": "clock"}}]
+)
+def test_what_a_message_says_beside_its_content_is_never_lost(refusal, good, said):
+    rows = [
+        {
+            **row,
+            "chosen": [{"role": "assistant", "content": row["chosen"], **said}],
+            "rejected": [{"role": "assistant", "content": row["rejected"]}],
+        }
+        for row in good(40)
+    ]
+    error = refusal(rows)
+    assert (error.reason, f"chosen has a message with {next(iter(said))}, which is not read" in error.message) == ("NotText", True)
+
+
+def test_tools_inside_an_input_are_never_lost(refusal, prepare, good):
+    def rows(tools):
+        return [
+            {
+                "input": {"messages": [{"role": "user", "content": row["prompt"]}], "tools": tools},
+                "preferred_output": [{"role": "assistant", "content": row["chosen"]}],
+                "non_preferred_output": [{"role": "assistant", "content": row["rejected"]}],
+            }
+            for row in good(40)
+        ]
+
+    assert prepare(rows([])).metrics.dropped == {}
+    assert "input comes with tools, which are not read" in refusal(rows([{"type": "function"}])).message
