@@ -404,3 +404,12 @@ def test_31_of_half_a_million_keys_the_one_that_occurs_twice_is_found_at_once(pr
 def test_30_a_header_of_which_a_name_occurs_twice_is_not_printed_whole(refusal):
     error = refusal(f"{','.join(f'c{number}' for number in range(100_000))},c7\n".encode(), "data.csv")
     assert (error.reason, error.message) == ("DuplicateColumn", "data.csv, line 1: a column name occurs twice: 'c7'")
+
+
+@pytest.mark.parametrize("white", [" ", "\n", "\t \n"], ids=repr)
+def test_32_a_text_of_white_space_is_looked_at_once(prepare, good, white):
+    """As messages that are written in a text it was tried in every division, which took hours."""
+    rows = [{**row, "prompt": f"{row['prompt']}{white * 3_000_000}x"} for row in good(2)] + [
+        {**good(1)[0], "prompt": white * 3_000_000 + "x"}
+    ]
+    assert prepare(lines([*good(40), *rows])).metrics.rows == 43
