@@ -7,6 +7,8 @@ import yaml
 _FLOAT = re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
 _DEEPEST = 100
 _LONGEST_NUMBER = 100
+_MOST_DIGITS = 4000
+"""Python writes out whole numbers of 4300; they are refused with the field that they stand in."""
 _OF_A_NUMBER = re.compile(r"[-+0-9a-fA-FxX._:]+")
 _BEGINS = (yaml.FlowMappingStartToken, yaml.FlowSequenceStartToken, yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken)
 _ENDS = (yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken, yaml.BlockEndToken)
@@ -37,10 +39,11 @@ def harm(text: str) -> tuple[str, str] | None:
         if isinstance(token, yaml.ScalarToken) and token.plain and _is_long_number(token.value):  # as does that of numbers to the base 60
             return (
                 f"holds a number of {len(token.value)} characters",
-                f"write it with at most {_LONGEST_NUMBER}, or in quotes if it is a text",
+                "write it shorter, or in quotes if it is a text",
             )
     return None
 
 
 def _is_long_number(text: str) -> bool:
-    return len(text) > _LONGEST_NUMBER and _OF_A_NUMBER.fullmatch(text) is not None
+    longest = _MOST_DIGITS if text.isdecimal() else _LONGEST_NUMBER
+    return len(text) > longest and _OF_A_NUMBER.fullmatch(text) is not None
