@@ -1,8 +1,9 @@
 """Bytes that a model keeps for its backward pass.
 
 Counted from the tensors that autograd keeps of transformers' models (tests/unit/memory counts them again). For each token a layer keeps
-``hidden * h + attention * a + intermediate * i`` bytes, where h, a and i are the model's widths. Kinds of models whose attention no fused
-kernel computes also keep ``matrix`` bytes for each head and each token of the row.
+``hidden * h + attention * a + intermediate * i`` bytes, where h, a and i are the model's widths, and the mask of its row, a number for each
+token. Kinds of models whose attention no fused kernel computes keep ``matrix`` bytes for each head and each token of the row in its place;
+those that compare places keep ``places`` bytes for each head.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ class Kept:
     attention: float
     intermediate: float
     matrix: float = 0
+    places: float = 0
 
 
 _GATED = Kept(26, 8, 8), Kept(25, 16, 16)
@@ -40,13 +42,14 @@ _KEPT: dict[str, tuple[Kept, Kept]] = {
     "phi3": (Kept(26, 8, 8), Kept(37, 16, 16)),
     "olmo2": (Kept(34, 17, 8), Kept(33, 24, 16)),
     "qwen3": (Kept(27, 20, 8), Kept(25, 32, 16)),
-    "gemma2": (Kept(26, 8, 8, 16), Kept(25, 16, 16, 16)),
+    "gemma2": (Kept(43, 8, 8, 8), Kept(42, 16, 16, 8)),
     "gemma3_text": (Kept(43, 24, 8), Kept(41, 32, 16)),
-    "deberta-v2": (Kept(17, 8, 4, 36), Kept(17, 16, 8, 68)),
+    "deberta-v2": (Kept(17, 8, 4, 1, 3020), Kept(17, 16, 8, 1, 6050)),
 }
 """By model type, in bf16 and in fp32."""
 _OTHERS = Kept(58, 24, 10), Kept(56, 32, 20)
 """For other model types the largest: rather a GPU too many than a run that ends for want of memory."""
+_HALF, _NUMBER = 2, 4
 _WHOLE_MODEL = 9
 """Bytes for each hidden unit and token around the layers: the last norm."""
 _RESIDUAL = 4
@@ -69,7 +72,8 @@ def layer_bytes(shape: ModelShape, batch: MicroBatch) -> float:
     """Bytes that one layer keeps for each token."""
     kept = _KEPT.get(shape.model_type, _OTHERS)[0 if batch.half else 1]
     widths = kept.hidden * shape.hidden + kept.attention * shape.attention + kept.intermediate * shape.intermediate
-    return widths + kept.matrix * shape.heads * batch.length
+    row = kept.matrix * shape.heads or (_HALF if batch.half else _NUMBER)
+    return widths + kept.places * shape.heads + row * batch.length
 
 
 def activation_bytes(shape: ModelShape, batch: MicroBatch, *, recompute: bool) -> float:

@@ -13,6 +13,7 @@ from ser_core.memory.training import (
     Sharding,
     Training,
     backward_bytes,
+    closing,
     first_that_fits,
     gathered_bytes,
     gradient_bytes,
@@ -25,6 +26,8 @@ _LOGIT = 12
 """Bytes of each logit where no gradient is computed from it."""
 IN_PIECES = Sharding(1, recompute=True, pieces=True)
 """Adapters whole, what lies below them always in pieces. Generation, too, makes one layer whole after the other, for each token."""
+ALL_IN_PIECES = Sharding(3, recompute=True, pieces=True)
+"""The same where all weights learn."""
 ROWS_TOGETHER = 64
 """Answers that transformers generates together."""
 ROWS_IN_PIECES = 16
@@ -61,9 +64,9 @@ def alignment_bytes(alignment: Alignment, sharding: Sharding, processes: int) ->
 
 def choose_alignment(alignment: Alignment, room: float, processes: int) -> tuple[Amounts, Sharding]:
     """The fastest sharding of policy and critic that fits, and what it needs; the one that needs the least where none does."""
-    possible = [*shardings(processes)]
-    if processes > 1 and alignment.policy.frozen and not alignment.engine:
-        possible.append(IN_PIECES)
+    possible = [one for one in shardings(processes) if not one.pieces]
+    if processes > 1 and not alignment.engine:
+        possible.append(IN_PIECES if alignment.policy.frozen else ALL_IN_PIECES)
     needs = {sharding: alignment_bytes(alignment, sharding, processes) for sharding in possible}
     chosen = first_that_fits(needs, room)
     return needs[chosen], chosen
@@ -77,7 +80,7 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
     learning = [policy] if critic is None else [policy, critic]
     frozen = amounts(
         {
-            "reference policy": alignment.reference / (processes if cut else 1),
+            "reference policy": _reference_kept(alignment, sharding, processes),
             "reward model and witness": 2 * _scorer_kept(alignment, sharding, processes),
             "generation engine": alignment.engine,
         }
@@ -104,12 +107,22 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
     if sharding.pieces:
         tables = [_table(policy), NUMBER * alignment.scorer.embeddings]
         yield kept + amounts({"gathered embeddings": max(tables)})
+        if cut:
+            yield frozen + closing(policy, sharding, processes)
         return
     # Before the first step the critic is whole beside the policy, which has no moments yet; at the end the policy is whole alone.
     yield frozen + whole_again(policy, sharding.stage, processes)
     if critic is not None:
         cut_policy = amounts({name: size for name, size in states[0].parts.items() if name != "moments"})
         yield frozen + cut_policy + whole_again(critic, sharding.stage, processes)
+
+
+def _reference_kept(alignment: Alignment, sharding: Sharding, processes: int) -> float:
+    """Bytes that a process keeps of the reference policy."""
+    if not sharding.pieces:
+        return alignment.reference / (processes if sharding.stage == 3 else 1)
+    cut = replace(alignment.policy, narrow=alignment.policy.batch.half).cut_bytes if alignment.reference else 0
+    return alignment.reference - cut + cut / processes
 
 
 def _scorer_kept(alignment: Alignment, sharding: Sharding, processes: int) -> float:
@@ -133,7 +146,7 @@ def _scoring(alignment: Alignment, sharding: Sharding) -> Amounts:
     number = HALF if alignment.scored.half else NUMBER
     return amounts(
         {
-            "whole reward model": _whole_scorer(alignment) if sharding.stage == 3 else 0,
+            "whole reward model": _whole_scorer(alignment) if sharding.stage == 3 and not sharding.pieces else 0,
             "gathered layers": number * alignment.scorer.layer if sharding.pieces else 0,
             "activations": forward_bytes(alignment.scorer, alignment.scored),
         }
@@ -151,7 +164,7 @@ def _generation(alignment: Alignment, sharding: Sharding, *, rows: int) -> Amoun
     tokens = rows * (alignment.prompt_tokens + alignment.answer_tokens)
     kept = amounts(
         {
-            "whole copy of the policy": copy if sharding.stage == 3 else 0,
+            "whole copy of the policy": copy if sharding.stage == 3 and not sharding.pieces else 0,
             "casted copies": 0 if sharding.stage == 3 else _cached_casts(policy),
             "keys and values": 2 * tokens * shape.layers * shape.keys * (HALF if half else NUMBER),
         }
@@ -159,24 +172,31 @@ def _generation(alignment: Alignment, sharding: Sharding, *, rows: int) -> Amoun
     computed = {"activations": forward_bytes(shape, prompts), "logits": 3 * NUMBER * rows * shape.vocabulary}
     if not sharding.pieces:
         return kept + amounts(computed)
-    layers = amounts({"gathered layers": gathered_bytes(policy, sharding), **computed})
+    layers = amounts({"gathered layers": gathered_bytes(policy, sharding), "casted copies": _casts_of_a_pass(policy), **computed})
     return kept + most((layers, amounts({"gathered embeddings": _table(policy)})))
 
 
 def _forward(alignment: Alignment, sharding: Sharding) -> Amounts:
     """A forward pass of the policy whose activations are not kept."""
     policy = alignment.policy
-    layers = amounts({"gathered layers": gathered_bytes(policy, sharding), "casted copies": _cached_casts(policy)})
+    layers = amounts({"gathered layers": gathered_bytes(policy, sharding), "casted copies": _casts_of_a_pass(policy)})
     return layers + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})
 
 
 def _reference(alignment: Alignment, sharding: Sharding) -> Amounts:
     """A forward pass of the reference policy, if that is a network of its own."""
     policy = alignment.policy
-    whole = amounts({"whole reference policy": alignment.reference if sharding.stage == 3 else 0})
-    return whole + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})
+    layer = (HALF if policy.batch.half else NUMBER) * policy.shape.layer if sharding.pieces and alignment.reference else 0
+    whole = alignment.reference if sharding.stage == 3 and not sharding.pieces else 0
+    gathered = amounts({"whole reference policy": whole, "gathered layers": layer})
+    return gathered + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})
+
+
+def _casts_of_a_pass(training: Training) -> float:
+    """Bytes of a matrix that learns, as it is multiplied: one at a time."""
+    return HALF * training.shape.largest if training.batch.half and not training.frozen else 0
 
 
 def _cached_casts(training: Training) -> float:
-    """Without a backward pass, autocast keeps what it has converted of weights that learn until the pass is over."""
+    """While it generates, autocast keeps what it has converted of weights that learn."""
     return HALF * (training.shape.matrices + training.shape.output) if training.batch.half and not training.frozen else 0

@@ -1,5 +1,7 @@
 """Bytes of a pod's main memory: what its processes hold there beside what is on their GPUs."""
 
+from dataclasses import dataclass
+
 from ser_core.memory.amounts import GIBIBYTE, Amounts, amounts, most
 from ser_core.memory.shape import ModelShape
 from ser_core.memory.training import NUMBER
@@ -8,19 +10,42 @@ _LIBRARIES = 2 * GIBIBYTE
 """Of one process: torch, CUDA's part and the data. Assumed."""
 _SAVED = 3 * NUMBER
 """Bytes of each weight that learns, in a checkpoint: itself and its two moments."""
+LARGEST_FILE = 4 * GIBIBYTE
+"""Bytes of a model's file, which its writer holds."""
 
 
-def host_bytes(loaded: ModelShape, *, learning: float, fall_back: int, in_pod: int, reading: int) -> Amounts:
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What the processes of a pod read.
+
+    Attributes:
+        model: The largest.
+        readers: Processes that read it: all, or the first, which gives it to the others.
+        whole: Of another model, which each process holds whole and in fp32; 0: there is none.
+    """
+
+    model: ModelShape
+    readers: int
+    whole: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Weights are read one after the other, and each is copied once: lengthened, or made what is computed with."""
+        own = self.model.weights + self.model.output if self.model.has_experts else 2 * self.model.largest
+        return NUMBER * (self.readers * own + self.whole)
+
+
+def host_bytes(loading: Loading, *, learning: float, fall_back: float, in_pod: int) -> Amounts:
     """Bytes of the pod that needs the most, which is that of rank 0.
 
     Args:
-        loaded: The largest model of the stage. Who reads it holds it whole, in fp32, until the GPUs have what they need.
+        loading: What is read.
         learning: Numbers that learn and that processes of the pod save; 0: nothing is saved.
-        fall_back: Those of them that rank 0 keeps copies of from step to step.
+        fall_back: Those of them that processes of the pod keep copies of from step to step.
         in_pod: Processes of one pod.
-        reading: Those of them that read the model: all, or the first, which gives it to the others.
     """
     libraries = amounts({"libraries": in_pod * _LIBRARIES})
-    loading = amounts({"models while they are loaded": reading * NUMBER * (loaded.weights + loaded.output)})
+    loaded = amounts({"models while they are loaded": loading.bytes})
     steps = amounts({"a checkpoint while it is saved": _SAVED * learning, "weights to fall back on": NUMBER * fall_back})
-    return libraries + most((loading, steps))
+    written = amounts({"a file while it is written": min(LARGEST_FILE, NUMBER * learning)})
+    return libraries + most((loaded, steps, written))

@@ -8,7 +8,7 @@ from ser_core.api.serrun import RewardModelSpec, SERRunSpec, StageResources
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.alignment import Alignment, choose_alignment
 from ser_core.memory.amounts import GIBIBYTE, Amounts, most, room_of
-from ser_core.memory.host import host_bytes
+from ser_core.memory.host import Loading, host_bytes
 from ser_core.memory.scoring import frozen_bytes, scoring_bytes
 from ser_core.memory.shape import ModelShape
 from ser_core.memory.training import (
@@ -91,11 +91,10 @@ def plan(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -
         needs, pieces = _label(spec, models, room, wanted.gpus)
     else:
         needs, sharding = {"retrain": _retrain, "sft": _sft, "ppo": _ppo}[stage](spec, models, room, gpus)
-    saved = 1 / wanted.nodes if sharding is not None and sharding.stage else 1.0
-    # Processes of a group get their weights from rank 0, those of `ppo` only where they hold pieces alone.
-    alone = {"label": pieces == 1, "ppo": sharding is None or not sharding.pieces}
-    reading = wanted.gpus if alone.get(stage) else 1
-    host = _host(stage, spec, models, wanted.gpus, reading, saved)
+    loading = _loading(stage, spec, models, wanted.gpus, whole=not (sharding.pieces if sharding is not None else pieces > 1))
+    # From stage 1 on each process saves what it owns; at stage 3 it also falls back on that alone.
+    saved, kept = (1 / wanted.nodes if sharding is not None and sharding.stage >= least else 1.0 for least in (1, 3))
+    host = _host(stage, spec, models, wanted.gpus, loading, saved, kept)
     return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, host, wanted.memory_bytes, sharding, pieces)
 
 
@@ -117,7 +116,7 @@ def _retrain(spec: SERRunSpec, models: Models, room: float, processes: int) -> t
     training = training_of(models.reward, spec.reward_model.adapter, batch)
     needs = {
         sharding: most((training_bytes(training, sharding, processes), _scoring(spec, models.reward, processes if sharding.pieces else 1)))
-        for sharding in shardings(processes, frozen=training.frozen > 0)
+        for sharding in shardings(processes)
     }
     sharding = first_that_fits(needs, room)
     return needs[sharding], sharding
@@ -165,9 +164,19 @@ def _lies_on_the_policys_base(reward: RewardModelSpec, policy: PolicySpec) -> bo
     return (reward.base, reward.revision) == (policy.base, policy.revision) and reward.adapter.rank <= policy.adapter.rank
 
 
-def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, reading: int, saved: float) -> Amounts:
+def _loading(stage: str, spec: SERRunSpec, models: Models, in_pod: int, *, whole: bool) -> Loading:
+    """What a pod reads, ``whole`` saying whether each process of the stage holds whole models. Those of a group get weights from rank 0."""
     own = {"label": (models.reward,), "retrain": (models.reward,), "sft": (models.policy,), "ppo": (models.reward, models.policy)}[stage]
-    loaded = max((shape for shape in own if shape is not None), key=lambda shape: shape.weights + shape.output)
+    largest = max((shape for shape in own if shape is not None), key=lambda shape: shape.weights + shape.output)
+    critic = 0
+    if stage == "ppo" and whole and spec.policy is not None and spec.policy.advantage == "gae":
+        assert models.reward is not None
+        critic = in_pod * models.reward.weights  # it is compared with the policy
+    return Loading(largest, in_pod if stage == "label" and whole else 1, critic)
+
+
+def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, loading: Loading, saved: float, kept: float) -> Amounts:
+    """``saved``, ``kept``: the share of what learns that processes of a pod save, and keep to fall back on."""
     learning = fall_back = 0
     if stage == "retrain":
         assert models.reward is not None
@@ -178,7 +187,7 @@ def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, reading: in
         networks = 2 if stage == "ppo" and spec.policy.advantage != "rloo" else 1
         learning = networks * _policy_training(spec, models.policy).trainable
         fall_back = learning if stage == "ppo" else 0
-    return host_bytes(loaded, learning=saved * learning, fall_back=fall_back, in_pod=in_pod, reading=reading)
+    return host_bytes(loading, learning=saved * learning, fall_back=kept * fall_back, in_pod=in_pod)
 
 
 def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:

@@ -11,6 +11,7 @@ Tensors = Mapping[str, tuple[int, ...]]
 
 _LAYER = re.compile(r"^(.*?)\.(\d+)\.")
 _OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out|output_projection)\.")
+_EXPERT = re.compile(r"\.experts\.\d+\.")
 _ADAPTER = re.compile(r"\.lora_|\.modules_to_save\.|\.score\.|\.classifier\.")
 _NAMES = {
     "hidden": ("hidden_size", "n_embd", "d_model", "dim"),
@@ -50,6 +51,10 @@ class ModelShape:
     keys: int
     """Width of all keys together, and of all values."""
     vocabulary: int
+    largest: int
+    """Numbers in the largest tensor."""
+    has_experts: bool
+    """Whether its files have a tensor for each expert, of which transformers makes one."""
     reworks_logits: bool = False
     """Whether a language model changes what its output layer computes, so that it cannot compute a few tokens at a time."""
 
@@ -89,6 +94,8 @@ def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
         heads=heads,
         keys=head * (_size(text, "keys") or heads),
         vocabulary=text["vocab_size"] if isinstance(text.get("vocab_size"), int) else 0,
+        largest=max(map(math.prod, own.values()), default=0),
+        has_experts=any(_EXPERT.search(name) for name in own),
         reworks_logits=any(text.get(name) not in (None, 1.0) for name in _REWORKED),
     )
 

@@ -28,8 +28,8 @@ class Sharding:
         stage: ZeRO stage (Rajbhandari et al. 2020, arXiv 1910.02054): 0 every process has everything, 1 the optimizer is cut into
             pieces, 2 the gradients too, 3 the weights too.
         recompute: Whether the backward pass computes each layer's activations again (gradient checkpointing).
-        pieces: Whether the layers below an adapter are in pieces also when nothing is trained, and score so. At stage 3 DeepSpeed cuts
-            them while it trains; below, they are in pieces from the beginning (`ser_core.learn.compute.pieces`).
+        pieces: Whether layers are in pieces also when nothing is trained, and score so: those below an adapter, or all. At stage 3
+            DeepSpeed cuts them while it trains; below, they are in pieces from the beginning (`ser_core.learn.compute.pieces`).
     """
 
     stage: int
@@ -38,7 +38,7 @@ class Sharding:
 
     def __str__(self) -> str:
         again = ", activations computed again" if self.recompute else ""
-        return f"ZeRO-{self.stage}{again}{', frozen layers always in pieces' if self.pieces else ''}"
+        return f"ZeRO-{self.stage}{again}{', layers always in pieces' if self.pieces else ''}"
 
 
 UNSHARDED = Sharding(0, recompute=False)
@@ -68,7 +68,8 @@ class Training:
     def cut_bytes(self) -> int:
         """Of them, those of the layers' matrices, and of the embeddings where no output layer shares them."""
         embeddings = 0 if self.logits and not self.shape.output else NUMBER * self.shape.embeddings
-        return (HALF if self.narrow else NUMBER) * self.shape.matrices + embeddings if self.frozen else 0
+        has_own = self.frozen or self.trainable > self.shape.matrices  # an adapter on weights of another network has none
+        return (HALF if self.narrow else NUMBER) * self.shape.matrices + embeddings if has_own else 0
 
     @property
     def bucket(self) -> int:
@@ -145,15 +146,13 @@ def gathered_bytes(training: Training, sharding: Sharding) -> float:
     return (HALF if training.narrow else NUMBER) * training.shape.layer if sharding.pieces else 0
 
 
-def shardings(processes: int, *, frozen: bool = False) -> Iterator[Sharding]:
+def shardings(processes: int) -> Iterator[Sharding]:
     """All that can be chosen, the fastest first: cutting optimizer and gradients costs little, computing again a third, cutting weights
-    the most. Stage 3 always computes again: else each layer's weights, once gathered and cast, would be kept for its backward pass.
-    ``frozen``: whether there is something below an adapter that can stay in pieces."""
+    the most. Stage 3 always computes again: else each layer's weights, once gathered and cast, would be kept for its backward pass."""
     stages = range(3) if processes > 1 else range(1)
     yield from (Sharding(stage, recompute) for recompute, stage in product((False, True), stages))
     if processes > 1:
         yield Sharding(3, recompute=True)
-    if processes > 1 and frozen:
         yield Sharding(3, recompute=True, pieces=True)
 
 
@@ -173,8 +172,7 @@ def choose_sharding(training: Training, room: float | None, processes: int) -> S
     """
     if room is None:
         return Sharding(0, recompute=False)
-    possible = shardings(processes, frozen=training.frozen > 0)
-    return first_that_fits({sharding: training_bytes(training, sharding, processes) for sharding in possible}, room)
+    return first_that_fits({sharding: training_bytes(training, sharding, processes) for sharding in shardings(processes)}, room)
 
 
 def state_bytes(training: Training, sharding: Sharding, processes: int) -> Amounts:

@@ -36,18 +36,18 @@ class FoldModels:
         return self._checkpoints(training).newest_step() is not None
 
     def keep(self, training: int, fold: int, model: RewardModel) -> None:
-        """Keep a trained model, so that no later attempt trains it again. It is safe when this returns.
+        """Keep a trained model, so that no later attempt trains it again. It is safe when this returns. All processes call it together.
 
         Args:
             training: Number of the training in the plan.
             fold: The fold that it holds back.
             model: What it has made.
         """
-        if self._context.rank:
-            return
         self._context.silent("keeping a fold's model")
         folder = self._context.workdir / "trained" / str(training)
         model.store(folder, base=self.start_of(fold), half=not is_trained_on(self._context))
+        if self._context.rank:
+            return
         archive = self._context.workdir / _ARCHIVE
         with tarfile.open(archive, "w") as packed:
             for name, path in model_files(folder.parent, folder.name).items():

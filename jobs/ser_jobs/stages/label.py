@@ -22,7 +22,7 @@ from ser_core.data.tables import Decision, FoldScores, PairScores, PoolPair, rea
 from ser_core.errors import Interrupted, ObjectNotFound
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.pieces import cut_layers
-from ser_core.learn.compute.placing import numbers_for_all
+from ser_core.learn.compute.placing import numbers_for_all, place
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.reward.batching import deal
@@ -148,9 +148,11 @@ def _pieces(context: StageContext) -> int:
 def _load(context: StageContext, folder: str, precision: Precision, *, in_pieces: bool) -> RewardModel:
     files = context.fetch_folder(InputRole.LABELER, folder)
     context.silent("loading the model")
-    model = load(files, precision, max_length=context.spec.spec.reward_model.max_length, frozen=True, together=in_pieces)
+    model = load(files, precision, max_length=context.spec.spec.reward_model.max_length, frozen=True, together=True)
     if in_pieces:
         cut_layers(model.network, numbers_for_all(model.network, precision.device))
+    else:
+        place(model.network, precision.device)
     return model
 
 

@@ -9,10 +9,11 @@ from ser_core.api.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.tables import PolicyStep, write_table
-from ser_core.learn.compute.pieces import WholeCopy, cut_layers
+from ser_core.learn.compute.pieces import cut_layers
 from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, detect, gpu_memory, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.compute.whole_copy import WholeCopy
 from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
 from ser_core.learn.policy.generation import CopyGenerator, Generator, Prompt, TransformersGenerator, encode_prompts
 from ser_core.learn.policy.policy import load_policy
@@ -70,10 +71,10 @@ class _Ppo:
         models = {"reward": context.fetch_folder(InputRole.BEST, "model"), "policy": start}
         plan = refuse_what_does_not_fit("ppo", context.spec.spec, models, processes=context.world_size, gpu_memory=gpu_memory())
         self._sharding = plan.sharding if plan and plan.sharding else UNSHARDED
-        self._cut = self._sharding.stage == 3
-        """Whether models that do not learn are cut into pieces too; each is whole while it computes."""
         self._in_pieces = self._sharding.pieces
-        """Whether layers that do not learn are never whole together."""
+        """Whether layers are never whole together: those that do not learn, or all."""
+        self._cut = self._sharding.stage == 3 and not self._in_pieces
+        """Whether models that do not learn are cut into pieces too; each is whole while it computes."""
         self._start = start
         self._rewards = self._scorer(InputRole.BEST)
         self._witness = self._scorer(InputRole.WITNESS) if InputRole.WITNESS in context.inputs else None
@@ -121,11 +122,11 @@ class _Ppo:
         if context.rank == 0 and alignment.sign is not None:
             context.reporter.event("stopped", reason=alignment.sign.reason, message=alignment.sign.message)
         after = self._answers()
+        context.silent("writing the policy")
+        self._policy.store(context.workdir / MODEL, base=self._start)
         progress.finish()
         if context.rank > 0:
             return None
-        context.silent("writing the policy")
-        self._policy.store(context.workdir / MODEL, base=self._start)
         return StageOutput(
             _write(context.workdir, alignment.state.history, progress.baseline, after),
             self._metrics(alignment, progress.baseline, after, made_of, critic_note),
@@ -146,7 +147,8 @@ class _Ppo:
         self._context.reporter.event("critic", note=why)
         if self._spec.adapter is not None and not self._cut and not self._in_pieces:
             share_trunk(self._policy, critic, self._start)
-        narrow_frozen(critic.network, self._precision)
+        if not self._in_pieces:
+            narrow_frozen(critic.network, self._precision)
         return critic, why
 
     def _make_generator(self, start: Path) -> Generator:
@@ -169,7 +171,7 @@ class _Ppo:
         settings = self._context.spec.spec.reward_model
         folder = self._context.fetch_folder(role, "model")
         precision = detect(settings.precision)
-        model = load(folder, precision, max_length=settings.max_length, frozen=True, together=self._in_pieces)
+        model = load(folder, precision, max_length=settings.max_length, frozen=True, together=True)
         if self._in_pieces:
             cut_layers(model.network, numbers_for_all(model.network, precision.device))
         return RewardModelScorer(model, self._training.tokens_per_batch, cut=self._cut)

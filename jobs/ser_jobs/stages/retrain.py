@@ -224,7 +224,7 @@ class _Retrain:
         self._context.silent("writing the model")
         if self._context.rank == 0:
             shutil.rmtree(self._context.workdir / MODEL, ignore_errors=True)
-            model.store(self._context.workdir / MODEL, base=self._start, half=not is_trained_on(self._context))
+        model.store(self._context.workdir / MODEL, base=self._start, half=not is_trained_on(self._context))
         return state.history, sum(pair.better.truncated or pair.worse.truncated for pair in pairs)
 
     def _why_collapsed(self, model: RewardModel, trial: int) -> str:

@@ -3,8 +3,8 @@
 from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
+from ser_core.learn.compute.exports import store
 from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
-from ser_core.learn.compute.pretrained import store
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.policy import load_causal
 from ser_core.learn.policy.supervised import count_steps, digest, encode_demonstrations, fine_tune
@@ -65,11 +65,11 @@ def body(context: StageContext) -> StageOutput | None:
             resume=progress.resume(),
             sharding=kept_in_pieces(plan),
         )
+        context.silent("writing the policy")
+        store(network, tokenizer, context.workdir / MODEL, base=base, products=precision.autocast, half=False)  # PPO trains on it
         progress.finish()
     if context.rank > 0:
         return None
-    context.silent("writing the policy")
-    store(network, tokenizer, context.workdir / MODEL, base=base, products=precision.autocast, half=False)  # PPO trains on it
     metrics = SupervisedMetrics(
         steps=len(losses),
         answers=len(rows),

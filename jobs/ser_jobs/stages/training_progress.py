@@ -117,21 +117,26 @@ class TrainingProgress(StageWatch):
     def _score_alone(self, model: RewardModel, pairs: Sequence[PoolPair], known: Scores, keep: Callable[[], None]) -> list[PairScores]:
         def after_batch(_answers: int) -> None:
             keep()
-            if self._stopped_in(model):
-                self._keep_own(self.position.step, self.position.write)
+            if self._in_any(self.stopping(), model):
+                self._keep_scores(model)
                 if in_pieces(model.network):
                     ranks.anywhere(False, self._device)  # the end of one may be the end of all
                 raise Interrupted(
                     f"stopped while scoring, after optimizer step {self.position.step}", hint="start it again to go on from there"
                 )
-            if self.checkpoint_due():
-                self._keep_own(self.position.step, self.position.write)
+            if self._in_any(self.checkpoint_due(), model):
+                self._keep_scores(model)
 
         return score_pairs(model, pairs, self._context.spec.spec.training.tokens_per_batch, known, after_batch)[0]
 
-    def _stopped_in(self, model: RewardModel) -> bool:
-        """Whether to stop scoring with a model; processes that score together stop together."""
-        return ranks.anywhere(self.stopping(), self._device) if in_pieces(model.network) else self.stopping()
+    def _in_any(self, wanted: bool, model: RewardModel) -> bool:
+        """Whether it is wanted; processes that score together with a model do the same."""
+        return ranks.anywhere(wanted, self._device) if in_pieces(model.network) else wanted
+
+    def _keep_scores(self, model: RewardModel) -> None:
+        """Keep a checkpoint between two batches. A model in pieces has learnt in all processes, and each has its own of it."""
+        keep = self._keep_together if in_pieces(model.network) else self._keep_own
+        keep(self.position.step, self.position.write)
 
     def _show(self, scored: int = 0) -> None:
         """Show the position; ``scored`` are the answers that an unfinished fold has scored."""

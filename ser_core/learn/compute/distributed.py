@@ -12,7 +12,7 @@ Who owns which copy, from the constructor to `close`:
 | gradients | all, summed at the last micro-batch | ZeRO 1: all until the step, ZeRO 2: a piece | a piece |
 | after `step` | nothing moves | ranks exchange their pieces | the network's piece is copied from the optimizer's |
 | `tensors` | rank 0 copies all to main memory | each rank copies its piece to main memory | the same |
-| after `close` | all, on every rank, in new parameters | the same | the same; with `Sharding.pieces` frozen layers stay in pieces |
+| after `close` | all, on every rank, in new parameters | the same | the same; with `Sharding.pieces` layers stay in pieces |
 
 A network whose frozen layers are in pieces already (`pieces.cut_layers`) is trained at the stages 0 to 2, and is as it was afterwards.
 """
@@ -44,10 +44,11 @@ from ser_core.learn.compute.engine import (
     state_tensors,
 )
 from ser_core.learn.compute.parts import computed_by_row, trainable
-from ser_core.learn.compute.pieces import cut_layers, cut_weights, piece_of
+from ser_core.learn.compute.pieces import cut_all, cut_layers, cut_weights, piece_of
 from ser_core.learn.compute.placing import numbers_for_all, place, replace_weights
 from ser_core.learn.compute.precision import Precision, gpu_memory
 from ser_core.learn.compute.saved_tensors import key_of
+from ser_core.learn.compute.unread import release
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.amounts import room_of
 from ser_core.memory.shape import model_shape
@@ -182,19 +183,23 @@ class DeepSpeedEngine(ABC):
     def weights(self) -> dict[str, torch.Tensor]:
         """As `Engine` says."""
 
+    def own(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """As `Engine` says."""
+        return dict(weights) if ranks.rank() == 0 else {}
+
     def put_back(self, weights: Mapping[str, torch.Tensor]) -> None:
         """As `Engine` says. Moments that are zero are those of a new optimizer."""
         for name, weight in self._weights.items():
-            self._overwrite(weight, weights.get(name))
+            self._overwrite(name, weight, weights)
         optimizer = self.network.optimizer
         for state in getattr(optimizer, "optimizer", optimizer).state.values():
             for number in state.values():
                 number.zero_()
 
-    def _overwrite(self, weight: nn.Parameter, value: torch.Tensor | None) -> None:
+    def _overwrite(self, name: str, weight: nn.Parameter, values: Mapping[str, torch.Tensor]) -> None:
         """Give all ranks the value that rank 0 has."""
-        if value is not None:
-            weight.data.copy_(value)
+        if name in values:
+            weight.data.copy_(values[name])
         ranks.spread([weight])
 
     def drop(self) -> None:
@@ -355,6 +360,7 @@ class ShardedWeightsEngine(ShardedStateEngine):
         replace_weights(network, {id(old): new for old, new in zip(before, weights, strict=True)})
         for old, new in zip(before, weights, strict=True):
             new.data = numbers(old)
+            release(old)
             if new is weights[0]:
                 deepspeed.zero.Init(module=nn.ParameterList([new]), config_dict_or_path=dict(config), dtype=torch.float32)
             else:
@@ -369,12 +375,39 @@ class ShardedWeightsEngine(ShardedStateEngine):
         self.rest()
         super().put_back(weights)
 
-    def _overwrite(self, weight: nn.Parameter, value: torch.Tensor | None) -> None:
+    def weights(self) -> dict[str, torch.Tensor]:
+        """As `Engine` says."""
+        found = {name: self._owned(weight, moments=False) for name, weight in self._weights.items()}
+        return {
+            key_of(name, start, len(owned["weight"]), shape): owned["weight"].detach().to("cpu", copy=True)
+            for name, (start, shape, owned) in found.items()
+            if owned
+        }
+
+    def own(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """As `Engine` says."""
+        places = {name: self._place(weight) for name, weight in self._weights.items()}
+        wholes = ((name, weights[name], start, count) for name, (start, count) in places.items() if count)
+        return {
+            key_of(name, start, count, whole.shape): whole.flatten()[start : start + count].clone() for name, whole, start, count in wholes
+        }
+
+    def _overwrite(self, name: str, weight: Any, values: Mapping[str, torch.Tensor]) -> None:
+        """Put the pieces of all ranks together, and cut the weight again."""
         import deepspeed
 
+        start, count = self._place(weight)
+        piece = torch.zeros(weight.ds_tensor.numel(), device=self._device)
+        if count:
+            piece[:count] = values[key_of(name, start, count, weight.ds_shape)].flatten()
+        whole = ranks.collect(piece).flatten()[: weight.ds_numel].view(weight.ds_shape)
         with deepspeed.zero.GatheredParameters([weight], modifier_rank=0):
-            if value is not None:
-                weight.data.copy_(value)
+            weight.data.copy_(whole)
+
+    def _place(self, weight: Any) -> tuple[int, int]:
+        """Number of the first of a weight's numbers that this rank owns, and how many it owns."""
+        length = weight.ds_tensor.numel()
+        return length * ranks.rank(), max(0, min(length, weight.ds_numel - length * ranks.rank()))  # the last pieces are padded
 
     def drop(self) -> None:
         """As `Engine` says."""
@@ -385,7 +418,8 @@ class ShardedWeightsEngine(ShardedStateEngine):
         """As `Engine` says."""
         self.drop()
         if self._sharding.pieces:
-            cut_layers(self._whole, self._full)
+            learnt_all = all(weight.requires_grad for weight in self._whole.parameters())
+            (cut_all if learnt_all else cut_layers)(self._whole, self._full)
         else:
             weights = self._whole.parameters()
             replace_weights(self._whole, {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in weights})
@@ -399,10 +433,8 @@ class ShardedWeightsEngine(ShardedStateEngine):
     def _owned(self, weight: Any, *, moments: bool) -> tuple[int, Sequence[int], dict[str, torch.Tensor]]:
         from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
 
-        length = weight.ds_tensor.numel()
-        start = length * ranks.rank()
-        count = min(length, weight.ds_numel - start)  # the last pieces are padded
-        if count <= 0:
+        start, count = self._place(weight)
+        if not count:
             return 0, weight.ds_shape, {}
         owned = {"weight": safe_get_local_fp32_param(weight)}
         owned |= {moment: safe_get_local_optimizer_state(weight, moment) for moment in MOMENTS if moments}

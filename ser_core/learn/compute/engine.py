@@ -12,7 +12,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.parts import trainable
+from ser_core.learn.compute.parts import learning, trainable
+from ser_core.learn.compute.pieces import cut_weights
+from ser_core.learn.compute.saved_tensors import key_of
+from ser_core.learn.compute.unread import overwrite
 
 LARGEST_GRADIENT_NORM = 1.0
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -69,11 +72,16 @@ class Engine(Protocol):
         ...
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The weights by name, without a prefix, as copies in main memory; on rank 0, nothing on the others."""
+        """The weights by name, without a prefix, as copies in main memory: on rank 0, nothing on the others. Where weights are cut,
+        each process has the pieces that it owns (`saved_tensors.key_of`)."""
+        ...
+
+    def own(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Of weights that all processes have, by name: what `weights` would have returned."""
         ...
 
     def put_back(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Go on from other weights, as `weights` returned them; the optimizer starts anew. Rank 0 alone needs to have them."""
+        """Go on from other weights, as `weights` returned them; the optimizer starts anew."""
         ...
 
     def drop(self) -> None:
@@ -109,9 +117,9 @@ def moved(tensors: Mapping[str, torch.Tensor]) -> list[str]:
 
 
 def restore_weights(weights: Mapping[str, nn.Parameter], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy weights back into a model."""
+    """Copy weights back into a model, into those without numbers when they get some."""
     for name, weight in weights.items():
-        weight.data.copy_(tensors[f"weight/{name}"])
+        overwrite(weight, partial(tensors.__getitem__, f"weight/{name}"))
 
 
 def restore_moments(weights: Mapping[str, nn.Parameter], optimizer: Any, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -178,6 +186,10 @@ class LocalEngine:
         """As `Engine` says."""
         return copied(self._weights)
 
+    def own(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """As `Engine` says."""
+        return dict(weights)
+
     def put_back(self, weights: Mapping[str, torch.Tensor]) -> None:
         """As `Engine` says."""
         self._optimizer.state.clear()
@@ -198,11 +210,15 @@ def copied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
 
 
-def whole_weights(network: Any) -> dict[str, torch.Tensor]:
-    """What a training has made of a plain network, as an engine gives it, without moments: on rank 0, in main memory."""
+def trained_weights(network: Any) -> dict[str, torch.Tensor]:
+    """What a training has made of a network, as an engine gives it, without moments, in main memory: on rank 0, and of weights that are in
+    pieces each process's."""
+    learnt, cut = learning(network), cut_weights(network)
+    pieces = ((f"weight/{name}", cut[name]) for name in learnt if name in cut)
+    found = {key_of(name, one.start, len(one.own), one.shape): one.own.to("cpu") for name, one in pieces if len(one.own)}
     if ranks.rank():
-        return {}
-    return {f"weight/{name}": weight.detach().to("cpu") for name, weight in trainable(network)}
+        return found
+    return found | {f"weight/{name}": weight.detach().to("cpu") for name, weight in learnt.items() if name not in cut}
 
 
 def state_tensors(weights: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -72,14 +72,14 @@ def refuse_unfit(network: Any, told: Mapping[str, Any], field: str, *, new_head:
     return Loaded(tuple(sorted(new)), tuple(sorted(_surplus_layers(network, unexpected))))
 
 
-def refuse_not_finite(network: Any, field: str) -> None:
-    """Refuse a network whose weights hold NaN or infinite numbers: all its scores would.
+def refuse_not_finite(weights: Mapping[str, Any], field: str) -> None:
+    """Refuse weights that hold NaN or infinite numbers: all scores would.
 
     Raises:
         SpecError: ``ModelNotSupported``, with names of the tensors.
     """
     # A sum is finite where all its terms are, and needs no memory; one that is not may still be too large a sum.
-    suspect = {name: weight for name, weight in network.named_parameters() if not weight.sum().isfinite()}
+    suspect = {name: weight for name, weight in weights.items() if not weight.sum().isfinite()}
     if bad := [name for name, weight in suspect.items() if not weight.isfinite().all()]:
         raise _refused(
             f"{field}: its weights hold NaN or infinite numbers: {_some(bad)}",

@@ -28,3 +28,8 @@ def computed_by_row(network: Any) -> list[nn.Module]:
 def trainable(network: Any) -> Iterator[tuple[str, nn.Parameter]]:
     """Names and weights that training changes."""
     return ((name, weight) for name, weight in network.named_parameters() if weight.requires_grad)
+
+
+def learning(network: Any) -> dict[str, nn.Parameter]:
+    """What a training changes, or has changed, by name: all weights, where none is left to learn (`pieces.cut_all`)."""
+    return dict(trainable(network)) or dict(network.named_parameters())

@@ -6,7 +6,6 @@ the network never is; processes then compute in lock step. What learns beside su
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,8 @@ from torch import distributed, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.placing import Numbers, replace_weights
-from ser_core.learn.compute.precision import Precision, freeze
+from ser_core.learn.compute.placing import Numbers, numbers_for_all, place, replace_weights
+from ser_core.learn.compute.unread import give
 
 
 class CutWeight:
@@ -30,7 +29,14 @@ class CutWeight:
 
     def __init__(self, whole: torch.Tensor, device: torch.device | str, held: torch.Tensor | None = None) -> None:
         self.shape = whole.shape
+        self.start = -(-whole.numel() // ranks.count()) * ranks.rank()
+        """Number of the first of its numbers that this process has."""
         self.piece = _one_of(piece_of(whole, -(-whole.numel() // ranks.count())).to(device), held)
+
+    @property
+    def own(self) -> torch.Tensor:
+        """The numbers that this process has, flat, without padding."""
+        return self.piece[: max(0, self.shape.numel() - self.start)]
 
     def whole(self) -> torch.Tensor:
         """All its numbers. All processes call it together."""
@@ -43,18 +49,22 @@ class Pieces:
     """A frozen network whose weights are cut into as many pieces as there are processes.
 
     Args:
-        network: Frozen; the same in every process. Its weights may be of several types.
+        network: Frozen; the same in every process, or rank 0 alone reads it (`placing`). Its weights may be of several types.
         device: Where it computes.
         cut: Whether it is cut at all; if not, it stays whole, and `whole` changes nothing.
     """
 
     def __init__(self, network: nn.Module, device: str, *, cut: bool) -> None:
         self._cut: dict[nn.Parameter, CutWeight] = {}
-        if cut and ranks.count() > 1:
-            for weight in network.parameters():
-                self._cut[weight] = CutWeight(weight.data, device)
-                weight.data = _empty(weight)
-        network.to(device)
+        if not cut or ranks.count() == 1:
+            place(network, device)
+            return
+        numbers, weights = numbers_for_all(network, device), {}
+        for weight in network.parameters():
+            piece = CutWeight(numbers(weight), device)
+            weights[id(weight)] = nn.Parameter(_empty(piece.piece), False)
+            self._cut[weights[id(weight)]] = piece
+        replace_weights(network, weights)
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
@@ -94,6 +104,7 @@ def cut_layers(network: nn.Module, numbers: Numbers, beside: nn.Module | None = 
         weights[id(weight)] = nn.Parameter(whole, weight.requires_grad)
     replace_weights(network, weights)
     of = {id(weight): cut[name] for name, weight in network.named_parameters() if name in cut}
+    network.uncut_forwards = [(layer, vars(layer).get("forward")) for layer in layers]  # type: ignore[assignment]
     for layer in layers:
         layer.forward = _while_whole([place for part in layer.modules() for place in _places(part, of)], layer.forward)
     network.cut_weights = cut  # type: ignore[assignment]
@@ -108,9 +119,32 @@ def _embeddings(network: Any) -> list[nn.Module]:
     return []
 
 
+def cut_all(network: nn.Module, numbers: Numbers) -> None:
+    """`cut_layers` of a network of which all weights will learn, or have learnt: until then none does."""
+    cut_layers(network.requires_grad_(False), numbers)
+
+
+def learn_all(network: nn.Module) -> None:
+    """Let all weights learn of a network that `cut_all` has cut: it is not in pieces any more, and its weights are read from their pieces
+    when an engine takes them. All processes call it together."""
+    for layer, forward in network.uncut_forwards:  # type: ignore[union-attr]
+        del layer.forward
+        if forward is not None:
+            layer.forward = forward
+    cut, weights = cut_weights(network), {}
+    for name, weight in network.requires_grad_(True).named_parameters():
+        weights[id(weight)] = weight
+        if name in cut:
+            weights[id(weight)] = nn.Parameter(torch.empty(cut[name].shape, dtype=weight.dtype, device="meta"))
+            give(weights[id(weight)], cut[name].whole)
+    replace_weights(network, weights)
+    network.cut_weights = {}  # type: ignore[assignment]
+
+
 def in_pieces(network: nn.Module) -> bool:
-    """Whether all processes have to compute the same number of batches with it, at the same time."""
-    return bool(cut_weights(network))
+    """Whether all processes have to compute the same number of batches with it, at the same time: it is in pieces, or in those of an
+    engine."""
+    return bool(cut_weights(network)) or any(hasattr(weight, "ds_id") for weight in network.parameters())
 
 
 def cut_weights(network: nn.Module) -> Mapping[str, CutWeight]:
@@ -160,55 +194,15 @@ def _places(module: nn.Module, cut: Mapping[int, CutWeight]) -> Iterator[_Place]
 
 def _while_whole(places: Sequence[_Place], forward: Callable[..., Any]) -> Callable[..., Any]:
     def run(*inputs: Any, **named: Any) -> Any:
-        for place in places:
-            place.fill()
+        for spot in places:
+            spot.fill()
         try:
             return forward(*inputs, **named)
         finally:
-            for place in places:
-                place.clear()
+            for spot in places:
+                spot.clear()
 
     return run
-
-
-class WholeCopy:
-    """A copy of a network that learns, to generate with: made before each use, and of its current weights.
-
-    Its matrices have the type in which they are multiplied. So it takes half of the network's memory where products are bf16.
-
-    Args:
-        network: Not yet in an engine.
-        precision: Its device and arithmetic.
-    """
-
-    def __init__(self, network: nn.Module, precision: Precision) -> None:
-        self._source = network
-        empty = {id(weight): nn.Parameter(torch.empty(0, device=precision.device), False) for weight in network.parameters()}
-        self.network: Any = freeze(deepcopy(network, empty), precision)
-        """Without weights outside of `filled`."""
-
-    @contextlib.contextmanager
-    def filled(self) -> Iterator[None]:
-        """Inside, the copy has the weights that the network has now. All processes enter together."""
-        for weight, own in zip(self._source.parameters(), self.network.parameters(), strict=True):
-            with gathered(weight):
-                own.data = weight.detach().to(own.dtype, copy=True)
-        try:
-            yield
-        finally:
-            for own in self.network.parameters():
-                own.data = own.data.new_empty(0)
-
-
-def gathered(*weights: nn.Parameter) -> contextlib.AbstractContextManager[Any]:
-    """Context in which weights are whole, also those that an engine has cut. All processes enter together."""
-    cut = [weight for weight in weights if hasattr(weight, "ds_id")]
-    if not cut:
-        return contextlib.nullcontext()
-    import deepspeed
-
-    gathering: contextlib.AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(cut)
-    return gathering
 
 
 def piece_of(value: torch.Tensor, length: int) -> torch.Tensor:

@@ -1,7 +1,7 @@
-"""How a network gets to the devices of all processes when rank 0 alone has read its weights.
+"""How a network gets to the devices of all processes when rank 0 alone reads its weights.
 
-A process that reads weights holds all of them, in fp32. The others make the network without numbers (`pretrained.load_structure`).
-What they need of each weight comes from rank 0, one weight after the other: the whole of it, or a piece.
+The others make the network without numbers (`pretrained.load_structure`). What they need of each weight comes from rank 0, one weight after
+the other: the whole of it, or a piece. Rank 0 reads a weight then (`unread`), so it does not hold all of them either.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ser_core.learn.compute import ranks
+from ser_core.learn.compute.unread import source_of
 
 Numbers = Callable[[nn.Parameter], torch.Tensor]
 """All numbers of a weight, on the device, in memory of their own. All processes ask for the same weights in the same order."""
@@ -30,7 +31,7 @@ def numbers_for_all(network: nn.Module, device: str) -> Numbers:
     """Numbers of a network's weights, wherever they are now. Its buffers get to the device at once. All processes call it together.
 
     Args:
-        network: The same in all processes, or with numbers on rank 0 alone.
+        network: The same in all processes, or one whose numbers rank 0 alone has, or reads.
         device: Where they are needed.
     """
     given = _is_rank_0_s_alone(network, device)
@@ -48,7 +49,11 @@ def numbers_for_all(network: nn.Module, device: str) -> Numbers:
 
     def numbers(weight: nn.Parameter) -> torch.Tensor:
         empty = partial(torch.empty, weight.shape, dtype=kinds[id(weight)], device=device)
-        found = empty() if weight.is_meta else weight.data.to(device).contiguous()
+        source = source_of(weight)
+        if source is not None:
+            found = source().to(device, weight.dtype, copy=True).contiguous()
+        else:
+            found = empty() if weight.is_meta else weight.data.to(device).contiguous()
         if given:
             ranks.spread([found])
         return found

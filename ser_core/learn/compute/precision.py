@@ -76,11 +76,11 @@ def detect(requested: Literal["auto", "fp32", "bf16"]) -> Precision:
 def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
     """Context in which a network computes its matrix products.
 
-    In training each weight is used once, and a converted copy of it would outlive the piece that ZeRO gathers.
+    A pass uses each weight once, and a converted copy of it would outlive the pieces of it that were gathered.
     """
     if precision.autocast is None:
         return contextlib.nullcontext()
-    return torch.autocast(precision.device, dtype=precision.autocast, cache_enabled=not torch.is_grad_enabled())
+    return torch.autocast(precision.device, dtype=precision.autocast, cache_enabled=False)
 
 
 def freeze(network: Any, precision: Precision) -> Any:
@@ -110,11 +110,20 @@ def narrow(network: Any, products: torch.dtype) -> None:
     That is the case for matrices that are multiplied in this type anyhow, and for numbers that it expresses exactly, as those of a base
     that came in it. Loaded as fp32 again, the network computes the same bits under autocast.
     """
-    multiplied = {id(weight) for weight in _multiplied(network)} | {id(weight) for weight in _output(network)}
+    multiplied = multiplied_in(network)
     for weight in network.parameters():
-        rounded = weight.data.to(products)
-        if id(weight) in multiplied or torch.equal(rounded.to(weight.dtype), weight.data):
-            weight.data = rounded
+        weight.data = narrowed(weight.data, products, multiplied=id(weight) in multiplied)
+
+
+def multiplied_in(network: Any) -> set[int]:
+    """The weights of a network that are multiplied in the type of its products, by their ``id``."""
+    return {id(weight) for weight in _multiplied(network)} | {id(weight) for weight in _output(network)}
+
+
+def narrowed(numbers: torch.Tensor, products: torch.dtype, *, multiplied: bool) -> torch.Tensor:
+    """A weight as `narrow` keeps it."""
+    rounded = numbers.to(products)
+    return rounded if multiplied or torch.equal(rounded.to(numbers.dtype), numbers) else numbers
 
 
 def _multiplied(network: Any) -> Iterator[torch.Tensor]:

@@ -1,8 +1,7 @@
-"""How models and tokenizers are read and written."""
+"""How models and tokenizers are read."""
 
 import contextlib
 import errno
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,18 +13,28 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
 
 from ser_core.errors import SERError, SpecError, is_disk_full
+from ser_core.learn.compute import ranks, unread
 from ser_core.learn.compute.fit import Loaded, refuse_not_finite, refuse_unfit
-from ser_core.learn.compute.precision import narrow
-from ser_core.learn.compute.stored_adapter import merge, write_adapter
+from ser_core.learn.compute.parts import heads
+from ser_core.learn.compute.placing import replace_weights
+from ser_core.learn.compute.stored_adapter import merge
 from ser_core.store.model_folder import BASE, is_adapter
 
 FROM_THE_FOLDER_ALONE: Mapping[str, bool] = MappingProxyType({"local_files_only": True, "trust_remote_code": False})
 """Options of every ``from_pretrained``: no hub, and none of a model's own code. Without a plain no transformers asks on a terminal."""
+_LOADING: Mapping[str, Any] = MappingProxyType(
+    {
+        "dtype": torch.float32,
+        "ignore_mismatched_sizes": True,  # `refuse_unfit` refuses them by name
+        "output_loading_info": True,
+        **FROM_THE_FOLDER_ALONE,
+    }
+)
 _OF_THE_MACHINE = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT})
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc")
 
 
-def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[Any, Any]:
+def load_network(kind: Any, folder: Path, field: str, *, in_files: bool = False, **options: Any) -> tuple[Any, Any]:
     """An fp32 network and its tokenizer. The network has a row of embeddings for every token.
 
     A stored adapter is merged into its base, in fp32 and on the CPU. The network's attribute ``lacking`` has the names of the weights that
@@ -35,6 +44,8 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
         kind: An auto class of transformers.
         folder: Where they are.
         field: Of the specification, for messages.
+        in_files: Whether its matrices stay in their files until they are placed (`unread`). All are read at once where transformers makes
+            them of several tensors, as those of a mixture of experts.
         options: Of its configuration.
 
     Raises:
@@ -42,7 +53,7 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
     """
     if is_adapter(folder):
         with torch.random.fork_rng(devices=[]):  # a head that the base lacks comes from the adapter, so no random number is used up
-            network, _ = load_network(kind, folder / BASE, field, **options)
+            network, _ = load_network(kind, folder / BASE, field, in_files=in_files, **options)
         merge(network, folder)
         with told_of_the_model(field, "its tokenizer cannot be loaded"):
             tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
@@ -52,20 +63,55 @@ def load_network(kind: Any, folder: Path, field: str, **options: Any) -> tuple[A
     with told_of_the_model(field, f"{kind.__name__} cannot load it"):
         tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_THE_FOLDER_ALONE)
         config = AutoConfig.from_pretrained(folder, **FROM_THE_FOLDER_ALONE, **options)
-        network, told = kind.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # they are refused by name in the next line
-            output_loading_info=True,
-            **FROM_THE_FOLDER_ALONE,
-        )
+        before = torch.random.get_rng_state()
+        found = _in_files(kind, folder, config, field) if in_files else None
+        if found is None:
+            torch.random.set_rng_state(before)
+            found = kind.from_pretrained(folder, config=config, use_safetensors=True, **_LOADING)
+        network, told = found
         refuse_unfit(network, told, field, new_head=kind is AutoModelForSequenceClassification)
-        refuse_not_finite(network, field)
+        refuse_not_finite({name: weight for name, weight in network.named_parameters() if not weight.is_meta}, field)
+        if kind is AutoModelForSequenceClassification:
+            read_now(network, *(weight for head in heads(network).values() for weight in head.parameters()))  # an adapter copies them
         lengthen(network, tokenizer)
     network.lacking = (*sorted(told["missing_keys"]), *sorted(name for name, *_ in told["mismatched_keys"]))
     return network, tokenizer
+
+
+def _in_files(kind: Any, folder: Path, config: Any, field: str) -> tuple[Any, Mapping[str, Any]] | None:
+    """What ``from_pretrained`` returns, its matrices unread; None: transformers makes other matrices of those in the files."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        chosen = type(kind.from_config(config, trust_remote_code=False))
+    tensors = unread.tensors_in(folder)
+    network, told = chosen.from_pretrained(None, config=config, state_dict=dict(tensors), **_LOADING)
+
+    def finite(name: str, numbers: torch.Tensor) -> torch.Tensor:
+        refuse_not_finite({name: numbers}, field)
+        return numbers
+
+    if not unread.take_sources(network, list(tensors.values()), finite):
+        return None
+    _configure_generation(network, folder)
+    return network, told
+
+
+def _configure_generation(network: Any, folder: Path) -> None:
+    if network.can_generate():
+        with contextlib.suppress(OSError):  # it has no file of its own, as for `from_pretrained`
+            network.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+
+
+def read_now(network: Any, *weights: nn.Parameter) -> None:
+    """Read some of a network's weights that are in files."""
+    read = unread.unread(iter(weights))
+    replace_weights(network, {id(weight): read.get(id(weight), weight) for weight in network.parameters()})
+
+
+def read_model(kind: Any, folder: Path, field: str, *, together: bool, **options: Any) -> tuple[Any, Any]:
+    """`load_network`; with ``together`` all processes call it, and rank 0 reads the weights when they are placed (`placing`)."""
+    if together and ranks.rank():
+        return load_structure(kind, folder, field, **options)
+    return load_network(kind, folder, field, in_files=together, **options)
 
 
 def load_structure(kind: Any, folder: Path, field: str, **options: Any) -> tuple[Any, Any]:
@@ -84,9 +130,7 @@ def load_structure(kind: Any, folder: Path, field: str, **options: Any) -> tuple
             network = kind.from_config(config, dtype=torch.float32, trust_remote_code=False)
         finally:
             parameters_on_meta.remove()
-        if network.can_generate():
-            with contextlib.suppress(OSError):  # it has no file of its own, as for `from_pretrained`
-                network.generation_config = GenerationConfig.from_pretrained(plain, local_files_only=True)
+        _configure_generation(network, plain)
         lengthen(network, tokenizer)
     network.lacking = ()
     return network, tokenizer
@@ -124,10 +168,7 @@ def load_without_weights(
             config=config,
             state_dict=dict(tensors),
             device_map={"": "meta"},
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **FROM_THE_FOLDER_ALONE,
+            **_LOADING,
         )
         return network, refuse_unfit(network, told, field, new_head=new_head)
 
@@ -195,47 +236,11 @@ def lengthen(network: Any, tokenizer: Any) -> None:
         return
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        network.resize_token_embeddings(last_token(tokenizer) + 1, mean_resizing=False)
+        add_rows(network, last_token(tokenizer) + 1)
 
 
-def store(network: Any, tokenizer: Any, folder: Path, *, base: Path, products: torch.dtype | None, half: bool) -> None:
-    """Write a trained model as it is kept in a store: an adapter as an adapter, all weights as a plain model.
-
-    Args:
-        network: After its training; without an adapter and with ``half`` it can only be used to compute with afterwards.
-        tokenizer: Its tokenizer.
-        folder: A new folder.
-        base: Folder that the network was loaded from.
-        products: Type of the products that it was trained with; None: fp32.
-        half: Whether nothing trains on it later, so that it is kept as it is computed (`precision.narrow`).
-    """
-    if hasattr(network, "peft_config"):
-        write_adapter(network, folder, base, products)
-        tokenizer.save_pretrained(folder)
-    else:
-        export(network, tokenizer, folder, products=products if half else None)
-
-
-def export(network: Any, tokenizer: Any, folder: Path, *, products: torch.dtype | None = None) -> None:
-    """Write a plain transformers model and its tokenizer, adapter merged, in safetensors. Ends the training of an adapter.
-
-    Args:
-        network: The network.
-        tokenizer: Its tokenizer.
-        folder: A new folder.
-        products: Type of the products that the network is computed with: it is kept as `precision.narrow` says. None: in fp32.
-    """
-    # What an adapter has learnt would be lost in the rounding of bf16.
-    network = network.float().merge_and_unload() if hasattr(network, "merge_and_unload") else network
-    if products is not None:
-        narrow(network, products)
-    network.save_pretrained(folder)
-    if products is not None:
-        _loads_as_fp32(folder / "config.json")
-    tokenizer.save_pretrained(folder)
-
-
-def _loads_as_fp32(path: Path) -> None:
-    """Let transformers load an export of several types without rounding what is not bf16."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(config | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+def add_rows(network: Any, rows: int) -> None:
+    """Give a network's table of embeddings that many rows, and its output layer. New ones come from torch's generator."""
+    tables = (network.get_input_embeddings(), network.get_output_embeddings())
+    read_now(network, *(weight for table in tables if table is not None for weight in table.parameters()))
+    network.resize_token_embeddings(rows, mean_resizing=False)

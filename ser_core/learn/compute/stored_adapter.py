@@ -9,6 +9,7 @@
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ser_core.errors import SpecError
 from ser_core.learn.compute.parts import without_adapter
+from ser_core.learn.compute.unread import add, overwrite
 from ser_core.store.model_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, is_adapter
 
 _PREFIX = "base_model.model."
@@ -65,7 +67,7 @@ def products_of(folder: Path) -> torch.dtype | None:
 
 
 def merge(network: Any, folder: Path) -> None:
-    """Add a stored adapter to the fp32 weights of the network that it lies on.
+    """Add a stored adapter to the fp32 weights of the network that it lies on; to those that are in files, when they are read.
 
     Raises:
         SpecError: The network has other parts (``ModelNotSupported``).
@@ -77,9 +79,10 @@ def merge(network: Any, folder: Path) -> None:
                 part = name.removeprefix(_PREFIX)
                 if name.endswith(_DOWN):
                     up = tensors[name.removesuffix(_DOWN) + _UP]
-                    _add(network.get_submodule(part.removesuffix(_DOWN)), up @ tensor * (config["lora_alpha"] / config["r"]))
+                    layer = network.get_submodule(part.removesuffix(_DOWN))
+                    add(layer.weight, partial(_difference, layer, up, tensor, config["lora_alpha"] / config["r"]))
                 elif not name.endswith(_UP):
-                    network.get_parameter(part).copy_(tensor)
+                    overwrite(network.get_parameter(part), tensor.clone)
     except AttributeError as error:
         raise SpecError(
             f"the adapter in {folder} does not lie on a {type(network).__name__}: {error}",
@@ -127,8 +130,9 @@ def _settings(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _add(layer: Any, difference: torch.Tensor) -> None:
-    layer.weight.add_(difference.T if isinstance(layer, Conv1D) else difference)
+def _difference(layer: Any, up: torch.Tensor, down: torch.Tensor, scale: float) -> torch.Tensor:
+    difference = up @ down * scale
+    return difference.T if isinstance(layer, Conv1D) else difference
 
 
 def _own(network: Any) -> dict[str, torch.Tensor]:

@@ -77,11 +77,12 @@ def _divergences(policy: Policy, prompts: Sequence[Prompt], answers: Sequence[li
     device = policy.precision.device
     found = [0.0] * len(prompts)
     lengths = [len(prompt.tokens) for prompt in prompts], [len(answer) for answer in answers]
-    for members in micro_batches(*lengths, policy.precision.batch_tokens(budget)):
-        batch = sequences([prompts[row].tokens for row in members], [answers[row] for row in members], device)
-        ratios = policy.log_probabilities(batch, temperature) - policy.reference_log_probabilities(batch, temperature)
-        for row, divergence in zip(members, ratios.sum(-1).tolist(), strict=True):
-            found[row] = divergence
+    with policy.reference_at_hand():
+        for members in micro_batches(*lengths, policy.precision.batch_tokens(budget)):
+            batch = sequences([prompts[row].tokens for row in members], [answers[row] for row in members], device)
+            ratios = policy.log_probabilities(batch, temperature) - policy.reference_log_probabilities(batch, temperature)
+            for row, divergence in zip(members, ratios.sum(-1).tolist(), strict=True):
+                found[row] = divergence
     return found
 
 

@@ -12,8 +12,9 @@ from ser_core.errors import DataError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.chat_text import ChatText, chat_text_of
 from ser_core.learn.compute.control_tokens import ControlTokens
-from ser_core.learn.compute.pieces import WholeCopy, in_pieces
+from ser_core.learn.compute.pieces import in_pieces
 from ser_core.learn.compute.reference_text import Form, ReferenceText, question, reference_text
+from ser_core.learn.compute.whole_copy import WholeCopy
 
 TEMPLATE = question("{prompt}")
 """The text before an answer, the same as the reward model reads."""
@@ -99,10 +100,9 @@ class TransformersGenerator:
             pad_token_id=self._pad,
             eos_token_id=list(self._ends),
         )
-        with torch.autocast(self._device, dtype=self._autocast, enabled=self._autocast is not None):
-            found = self._network.generate(
-                input_ids=ids, attention_mask=mask, generation_config=settings, synced_gpus=in_pieces(self._network)
-            )
+        together = in_pieces(self._network)
+        with torch.autocast(self._device, dtype=self._autocast, enabled=self._autocast is not None, cache_enabled=not together):
+            found = self._network.generate(input_ids=ids, attention_mask=mask, generation_config=settings, synced_gpus=together)
         answers: list[list[int]] = found[:, width:].tolist()
         return answers
 

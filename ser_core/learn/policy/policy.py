@@ -17,13 +17,13 @@ from ser_core.api.adapter import AdapterSpec
 from ser_core.api.template import TemplateKind
 from ser_core.data.reading.base_model import named
 from ser_core.errors import SpecError
-from ser_core.learn.compute import ranks
-from ser_core.learn.compute.adapters import lora
+from ser_core.learn.compute.adapters import adapted, lora
 from ser_core.learn.compute.chat_text import chat_text_of, take_template
-from ser_core.learn.compute.pieces import Pieces, cut_layers
-from ser_core.learn.compute.placing import numbers_for_all
+from ser_core.learn.compute.exports import export, store
+from ser_core.learn.compute.pieces import Pieces, cut_all, cut_layers
+from ser_core.learn.compute.placing import numbers_for_all, place
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen
-from ser_core.learn.compute.pretrained import export, load_network, load_structure, store
+from ser_core.learn.compute.pretrained import read_model
 from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.policy.batches import Sequences
 from ser_core.learn.policy.generation import policy_text
@@ -78,7 +78,7 @@ class Policy:
         export(self.network, self.tokenizer, folder)
 
     def store(self, folder: Path, *, base: Path) -> None:
-        """Write the policy as it is kept in a store (`pretrained.store`); ``base`` is the folder that it was loaded from.
+        """Write the policy as it is kept in a store (`exports.store`); ``base`` is the folder that it was loaded from.
 
         Nothing trains on it later.
         """
@@ -100,7 +100,7 @@ def load_policy(
     template: TemplateKind = "reference",
     template_text: str | None = None,
 ) -> Policy:
-    """Load a policy. Its reference policy is the same model, frozen.
+    """Load a policy; all processes do it together. Its reference policy is the same model, frozen.
 
     Args:
         folder: Folder of a causal language model with its tokenizer, weights in safetensors; or of a stored adapter of one.
@@ -108,7 +108,7 @@ def load_policy(
         adapter: Train a LoRA adapter instead of all weights. Then the reference policy needs no second copy of the model.
         seed: Seed of a new adapter.
         cut: Whether each of several processes keeps a piece of the reference policy alone.
-        in_pieces: Whether what lies below an adapter is never whole (`pieces.cut_layers`). Then all processes load the policy together.
+        in_pieces: Whether layers are never whole together, neither the policy's nor its reference's: those below an adapter, or all.
         template: The text that it reads and writes (`ser_core.api.policy.PolicySpec`).
         template_text: Its ``templateText``.
 
@@ -116,15 +116,21 @@ def load_policy(
         SpecError: transformers cannot load the folder as a causal language model, or the model has no end token.
     """
     network, tokenizer = load_causal(
-        folder, precision, adapter=adapter, seed=seed, template=template, template_text=template_text, together=in_pieces
+        folder, precision, adapter=adapter, seed=seed, template=template, template_text=template_text, together=True
     )
     if in_pieces:
-        cut_layers(network, numbers_for_all(network, precision.device))
+        cut_network = cut_all if adapter is None else cut_layers
+        cut_network(network, numbers_for_all(network, precision.device))
+    else:
+        place(network, precision.device)
     ends = _end_tokens(network, tokenizer)
     reference, pieces = None, None
     if adapter is None:
-        reference = freeze(load_network(AutoModelForCausalLM, folder, "policy.base")[0], precision).eval()
-        pieces = Pieces(reference, precision.device, cut=cut)
+        reference = freeze(read_model(AutoModelForCausalLM, folder, "policy.base", together=True)[0], precision).eval()
+        if in_pieces:
+            cut_layers(reference, numbers_for_all(reference, precision.device))
+        else:
+            pieces = Pieces(reference, precision.device, cut=cut)
     return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network, precision), pieces)
 
 
@@ -140,28 +146,25 @@ def load_causal(
 ) -> tuple[Any, Any]:
     """A causal language model to train, on its device, and its tokenizer, whose chat template renders what the policy reads and learns.
 
-    Arguments as in `load_policy`; with ``together`` rank 0 alone reads its weights, and an engine takes them from main memory (`placing`).
+    Arguments as in `load_policy`; with ``together`` rank 0 alone reads its weights, when an engine takes them (`placing`).
     What lies below an adapter is `narrow_frozen` before it gets there: its device may have no room for it in fp32.
 
     Raises:
         SpecError: transformers cannot load the folder as a causal language model.
     """
     torch.manual_seed(seed)
-    read = load_structure if together and ranks.rank() else load_network
-    network, tokenizer = read(AutoModelForCausalLM, folder, "policy.base")
+    network, tokenizer = read_model(AutoModelForCausalLM, folder, "policy.base", together=together)
     take_policy_template(tokenizer, template, template_text)
     _end_as_the_template_does(network, tokenizer)
     if adapter is not None:
-        from peft import get_peft_model
-
-        network = get_peft_model(network, lora(adapter, "CAUSAL_LM"))
+        network = adapted(network, lora(adapter, "CAUSAL_LM"))
     network = narrow_frozen(network, precision).eval()
     return network if together else network.to(precision.device), tokenizer
 
 
 def export_stored(stored: Path, folder: Path) -> None:
     """Write a stored adapter of a policy, merged, as a plain model."""
-    network, tokenizer = load_network(AutoModelForCausalLM, stored, "policy")
+    network, tokenizer = read_model(AutoModelForCausalLM, stored, "policy", together=True)
     _end_as_the_template_does(network, tokenizer)
     export(network, tokenizer, folder, products=products_of(stored))
 

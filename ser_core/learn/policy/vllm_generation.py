@@ -14,7 +14,7 @@ import torch
 
 from ser_core.errors import SpecError
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.pieces import gathered
+from ser_core.learn.compute.whole_copy import gathered
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.policy import Policy
 from ser_core.memory.plan import VLLM_SHARE

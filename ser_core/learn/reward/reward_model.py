@@ -16,13 +16,13 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
-from ser_core.learn.compute import ranks
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.chat_text import take_template
 from ser_core.learn.compute.control_tokens import read_control_tokens_as_text
+from ser_core.learn.compute.exports import export, store
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen
-from ser_core.learn.compute.pretrained import export, last_token, load_network, load_structure, store, told_of_the_model
+from ser_core.learn.compute.pretrained import add_rows, last_token, read_model, told_of_the_model
 from ser_core.learn.compute.reference_text import Form, recorded_form
 from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.reward.batching import Batch
@@ -58,7 +58,7 @@ class RewardModel:
         export(self.network, self.tokenizer, folder)
 
     def store(self, folder: Path, *, base: Path, half: bool) -> None:
-        """Write the model as it is kept in a store (`pretrained.store`).
+        """Write the model as it is kept in a store (`exports.store`).
 
         Args:
             folder: A new folder.
@@ -92,18 +92,17 @@ def load(
         frozen: Only to score with. Its scores are the same to the last bit, with half of the memory where products are bf16.
         form: How its rows are made; None: as it has learnt, which a base has not.
         template_text: The ``templateText`` that it is to learn with (`Form.CHAT`); None: none, or what its tokenizer has already.
-        together: Whether all processes load it and rank 0 alone reads its weights. They stay in main memory until an engine, `placing` or
-            `pieces` takes them.
+        together: Whether all processes load it and rank 0 alone reads its weights: when an engine, `placing` or `pieces` takes them.
 
     Raises:
         SpecError: transformers cannot make a sequence-classification model of it.
     """
     torch.manual_seed(seed)
-    read = load_structure if together and ranks.rank() else load_network
-    network, tokenizer = read(
+    network, tokenizer = read_model(
         AutoModelForSequenceClassification,
         folder,
         "rewardModel.base",
+        together=together,
         num_labels=1,
         problem_type="regression",  # pipelines then return the logit itself, not its sigmoid
     )
@@ -128,7 +127,7 @@ def load(
 def export_stored(stored: Path, folder: Path) -> None:
     """Write a stored adapter of a reward model, merged, as the plain model whose scores were evaluated."""
     products = products_of(stored)
-    model = load(stored, Precision("cpu", products), max_length=1 << 30)
+    model = load(stored, Precision("cpu", products), max_length=1 << 30, together=True)
     export(model.network, model.tokenizer, folder, products=products)
 
 
@@ -137,7 +136,7 @@ def _separate_padding(network: Any, tokenizer: Any) -> None:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
         if last_token(tokenizer) >= network.get_input_embeddings().num_embeddings:
-            network.resize_token_embeddings(last_token(tokenizer) + 1, mean_resizing=False)
+            add_rows(network, last_token(tokenizer) + 1)
     tokenizer.padding_side = "right"
     network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     network.config.pad_token_id = tokenizer.pad_token_id

@@ -19,7 +19,7 @@ from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.distributed import engine_for, training_of_network
-from ser_core.learn.compute.engine import GATHERING, whole_weights
+from ser_core.learn.compute.engine import GATHERING, trained_weights
 from ser_core.learn.compute.rate import learning_rate
 from ser_core.learn.compute.saved_tensors import open_saved
 from ser_core.learn.reward.batching import pad, pairs_of_step, shares, steps_per_epoch
@@ -116,8 +116,8 @@ def train(
         sharding: How it is spread; None: as the memory of this machine needs it.
 
     Returns:
-        The state after the last step, on rank 0 with the weights alone, on the others without tensors; its history has one row for each
-        optimizer step, those before ``resume`` included.
+        The state after the last step, on rank 0 with the weights alone, on the others without tensors but for pieces of weights that
+        stay in pieces; its history has one row for each optimizer step, those before ``resume`` included.
 
     Raises:
         QualityError: The loss or its gradient is not finite.
@@ -167,7 +167,7 @@ def train(
             watch.save(TrainingState(engine.tensors(), tuple(history)))
     watch.silent(GATHERING)
     engine.close()
-    return TrainingState(whole_weights(model.network), tuple(history))
+    return TrainingState(trained_weights(model.network), tuple(history))
 
 
 def _batch(model: RewardModel, spec: TrainingSpec) -> MicroBatch:

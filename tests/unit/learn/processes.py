@@ -17,7 +17,7 @@ from ser_core.api.policy import SupervisedSpec
 from ser_core.errors import SERError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.parts import trainable
-from ser_core.learn.compute.pieces import cut_layers
+from ser_core.learn.compute.pieces import cut_layers, cut_weights
 from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
@@ -59,7 +59,7 @@ class Case:
     together: bool = False
     """Whether rank 0 alone reads the weights."""
     pieces: bool = False
-    """Whether frozen layers are in pieces in the end."""
+    """Whether layers are in pieces in the end: the frozen ones, or all."""
 
     @property
     def precision(self) -> Precision:
@@ -197,6 +197,8 @@ def trained(case: Case, rank: int = 0) -> Outcome:
     with torch.no_grad():
         scores = case.scores(model)
     weights = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    if not dict(trainable(network)):
+        weights |= {name: cut.whole() for name, cut in cut_weights(network).items()}
     plain = all(type(weight) is torch.nn.Parameter and not hasattr(weight, "ds_id") for weight in network.parameters())
     return Outcome(state, watch.saved[-1] if watch.saved else None, weights, scores, None, plain)
 

@@ -17,10 +17,11 @@ from unit.memory.live_bytes import LiveBytes
 from ser_core.api.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer, lora
 from ser_core.learn.compute.distributed import training_of_network
-from ser_core.learn.compute.pieces import Pieces, WholeCopy, cut_layers
+from ser_core.learn.compute.pieces import Pieces, cut_all, cut_layers
 from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.compute.whole_copy import WholeCopy
 from ser_core.learn.policy.generation import CopyGenerator, TransformersGenerator
 from ser_core.learn.policy.policy import Policy
 from ser_core.learn.policy.ppo.critic import Critic, values_of_tokens
@@ -28,7 +29,7 @@ from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.memory import alignment
 from ser_core.memory.activations import MicroBatch
-from ser_core.memory.alignment import IN_PIECES, Alignment, alignment_bytes
+from ser_core.memory.alignment import ALL_IN_PIECES, IN_PIECES, Alignment, alignment_bytes
 from ser_core.memory.scoring import frozen_bytes
 from ser_core.memory.training import NUMBER, Sharding
 
@@ -50,7 +51,7 @@ class Case:
 
 
 CASES = [Case(Sharding(0, False)), Case(Sharding(2, True)), Case(Sharding(3, True)), Case(Sharding(3, True), rloo=True)]
-CASES += [Case(IN_PIECES, adapter=True), Case(IN_PIECES, adapter=True, rloo=True)]
+CASES += [Case(IN_PIECES, adapter=True), Case(IN_PIECES, adapter=True, rloo=True), Case(ALL_IN_PIECES), Case(ALL_IN_PIECES, rloo=True)]
 
 
 def network(kind: type, seed: int) -> transformers.PreTrainedModel:
@@ -93,9 +94,10 @@ class Scored:
 def measured(case: Case, processes: int) -> tuple[float, float]:
     """Bytes that were planned, and the most that lived at once, in two steps and their end.
 
-    Rank 0 keeps weights in main memory, which a GPU would not: they are left out, and with several processes another rank is measured.
+    Weights to fall back on are in main memory, not on a GPU: they are left out. Rank 0 has them, which is not measured where there is
+    another; at stage 3 each has its pieces.
     """
-    cut = case.sharding.stage == 3 and processes > 1
+    cut = case.sharding.stage == 3 and processes > 1 and not case.sharding.pieces
     own, counted = network(transformers.LlamaForCausalLM, 0), LiveBytes()
     reference = None if case.adapter else freeze(network(transformers.LlamaForCausalLM, 0), HALF)
     judged, watched = (freeze(network(transformers.LlamaForSequenceClassification, seed), HALF) for seed in (1, 3))
@@ -125,10 +127,12 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
     with counted:
         if case.sharding.pieces:
             for one in networks:
-                if one is not None:
+                if one is not None and all(weight.requires_grad for weight in one.parameters()):
+                    cut_all(one, numbers_for_all(one, "cpu"))
+                elif one is not None:
                     cut_layers(one, numbers_for_all(one, "cpu"), own if one is valued else None)
             counted.most = counted.live  # until then they are in main memory
-        pieces = None if reference is None else Pieces(reference, "cpu", cut=cut)
+        pieces = None if reference is None or case.sharding.pieces else Pieces(reference, "cpu", cut=cut)
         policy = Policy(own, reference, Numbers(), (END,), HALF, in_chunks=True, reference_pieces=pieces)
         copy = WholeCopy(own, HALF) if cut else None
         sampled = TransformersGenerator(
@@ -157,7 +161,8 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
             sharding=case.sharding,
         )
     kept = sum(NUMBER * one.trainable for one in (learning, critic) if one is not None)
-    return alignment_bytes(planned, case.sharding, processes).total, counted.most - (kept if processes == 1 else 0)
+    here = {1: kept, 2: kept / processes if case.sharding.stage == 3 else 0}[processes]
+    return alignment_bytes(planned, case.sharding, processes).total, counted.most - here
 
 
 def process(rank: int, count: int, port: int, folder: Path) -> None:

@@ -58,7 +58,7 @@ def make(family: str) -> Any:
     return network
 
 
-def kept_bytes(network_of: Callable[[], Any], *, half: bool) -> float:
+def kept_bytes(network_of: Callable[[], Any], *, half: bool, length: int = LENGTH) -> float:
     """Bytes that autograd keeps of a forward pass, copies of weights left out."""
     with FakeTensorMode():
         network = network_of()
@@ -72,7 +72,7 @@ def kept_bytes(network_of: Callable[[], Any], *, half: bool) -> float:
                 found[id(storage)] = storage
             return tensor
 
-        ids = torch.randint(1, 100, (ROWS, LENGTH))
+        ids = torch.randint(1, 100, (ROWS, length))
         with (
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
             torch.autocast("cpu", dtype=torch.bfloat16, enabled=half, cache_enabled=False),

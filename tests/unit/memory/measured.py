@@ -28,6 +28,7 @@ from ser_core.memory.training import Sharding, training_bytes
 
 ROWS, LENGTH, SHORT = 4, 90, 20
 CASES = [Sharding(stage, recompute) for stage in range(4) for recompute in (False, True) if recompute or stage < 3]
+CASES += [Sharding(3, recompute=True, pieces=True)]
 
 KINDS = {"reward": 0, "policy": 100 * 600, "adapter": 100 * 600}
 """What is trained, an adapter being a policy's, with the numbers of logits computed together: a hundred tokens of the whole vocabulary."""
@@ -92,11 +93,6 @@ def scored(processes: int) -> tuple[float, float]:
     return scoring_bytes(shape, batch, processes).total, counted.most
 
 
-def cases(kind: str) -> list[Sharding]:
-    """What is measured of a kind."""
-    return [*CASES, Sharding(3, recompute=True, pieces=True)] if kind == "adapter" else CASES
-
-
 def process(rank: int, count: int, port: int, folder: Path) -> None:
     """Measure all cases together with the others; rank 0 writes them down."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
@@ -104,7 +100,7 @@ def process(rank: int, count: int, port: int, folder: Path) -> None:
     set_up_process(threads=1)
     with process_group():
         for kind, logits in KINDS.items():
-            for sharding in cases(kind):
+            for sharding in CASES:
                 found = measured(sharding, count, kind, logits)
                 if rank == 0:
                     (folder / f"{kind}-{count}-{sharding}.json").write_text(json.dumps(found), encoding="utf-8")

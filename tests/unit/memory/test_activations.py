@@ -9,9 +9,10 @@ from ser_core.memory.shape import model_shape
 
 @pytest.mark.parametrize("half", [True, False], ids=["bf16", "fp32"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_planned_activations_are_those_that_are_kept(family: str, half: bool):
+@pytest.mark.parametrize("length", [LENGTH, 4 * LENGTH], ids=["usual rows", "long rows"])
+def test_the_planned_activations_are_those_that_are_kept(family: str, length: int, half: bool):
     network = make(family)
     shape = model_shape(network.config.to_dict(), {name: tuple(part.shape) for name, part in network.named_parameters()})
-    planned = activation_bytes(shape, MicroBatch(ROWS * LENGTH, LENGTH, half), recompute=False)
-    kept = kept_bytes(lambda: make(family), half=half)
+    planned = activation_bytes(shape, MicroBatch(ROWS * length, length, half), recompute=False)
+    kept = kept_bytes(lambda: make(family), half=half, length=length)
     assert 0.95 * kept <= planned <= 1.15 * kept

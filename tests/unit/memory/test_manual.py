@@ -13,11 +13,9 @@ _MANUAL = Path(__file__).parents[3] / "docs/operations.md"
 _HEAD = "| model | `label` | `retrain` | with adapter | `sft` | with adapter | `ppo` | with adapter |"
 _COLUMNS = [("label", False), *((stage, adapted) for stage in ("retrain", "sft", "ppo") for adapted in (False, True))]
 _TOKENS = {"ppo": 1024}
-_LIBRARIES = 2 * GIBIBYTE
-"""Of each process."""
 
 
-def planned(size: str, stage: str, adapted: bool, gpus: int) -> StagePlan | None:
+def planned(size: str, stage: str, adapted: bool, gpus: int) -> StagePlan:
     """The plan of a stage with what the manual says above its table."""
     shape, adapter = decoder(size), {} if adapted else None
     spec = SERRunSpec.model_validate(
@@ -29,27 +27,32 @@ def planned(size: str, stage: str, adapted: bool, gpus: int) -> StagePlan | None
             "storage": {"uri": "s3://bucket/runs"},
         }
     )
-    return plan(stage, spec, Models(shape, shape), spec.resources.ppo.model_copy(update={"gpus": gpus}))
+    pods = spec.resources.ppo.model_copy(update={"gpus": min(8, gpus), "nodes": max(1, gpus // 8)})
+    found = plan(stage, spec, Models(shape, shape), pods)
+    assert found is not None
+    return found
 
 
-def cell(size: str, stage: str, adapted: bool) -> str:
-    """The smallest number of GPUs of 80 GiB that is enough; else what each would have to have."""
-    tried = [found for gpus in (1, 2, 4, 8, 16, 32) if (found := planned(size, stage, adapted, gpus)) is not None]
-    enough = next((one.gpus for one in tried if one.fits), None)
-    return str(enough) if enough else f"{min(one.needs.total for one in tried) / GIBIBYTE:.0f} GiB"
+def enough(size: str, stage: str, adapted: bool) -> int:
+    """The smallest number of GPUs of 80 GiB that is enough, in pods of at most 8."""
+    return next(gpus for gpus in (1, 2, 4, 8, 16, 32, 64) if planned(size, stage, adapted, gpus).fits)
 
 
 @pytest.mark.parametrize("size", ["7B", "8B", "13B", "70B"])
 def test_the_manual_says_what_is_planned(size: str):
     _, _, table = _MANUAL.read_text(encoding="utf-8").partition(_HEAD)
     row = next(line for line in table.splitlines() if line.startswith(f"| {size} "))
-    assert [part.strip() for part in row.strip("|").split("|")] == [size, *(cell(size, *column) for column in _COLUMNS)]
+    assert [part.strip() for part in row.strip("|").split("|")] == [size, *(str(enough(size, *column)) for column in _COLUMNS)]
 
 
 def test_the_manual_says_what_main_memory_is_planned():
     manual = _MANUAL.read_text(encoding="utf-8").replace("\n", " ")
-    of_all, of_one = planned("8B", "label", False, 8), planned("70B", "label", True, 2)
-    assert of_all is not None
-    assert of_one is not None
-    assert f"8 processes with 8B take {of_all.host.total / GIBIBYTE:.0f} GiB" in manual
-    assert f"main memory of {(of_one.host.total - 2 * _LIBRARIES) / GIBIBYTE:.0f} GiB beside the libraries" in manual
+    critics, read, retrain, ppo = (
+        {name: f"{size / GIBIBYTE:.0f} GiB" for name, size in planned(*case).host.parts.items()}
+        for case in (("8B", "ppo", True, 8), ("70B", "label", True, 2), ("70B", "retrain", False, 32), ("70B", "ppo", False, 64))
+    )
+    loading, saving, kept = "models while they are loaded", "a checkpoint while it is saved", "weights to fall back on"
+    assert f"8 processes with 8B take {critics[loading]}" in manual
+    assert f"To read 70B takes {read[loading]}" in manual
+    assert f"takes {retrain[saving]} in each pod of `retrain` on 32 GPUs" in manual
+    assert f"{ppo[saving]} in each of `ppo` on 64, where the weights to fall back on take another {ppo[kept]}" in manual

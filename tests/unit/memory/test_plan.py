@@ -1,5 +1,7 @@
 """What runs of the paper's sizes need."""
 
+from dataclasses import replace
+
 import pytest
 from unit.memory.sizes import decoder
 
@@ -7,7 +9,7 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.alignment import IN_PIECES
 from ser_core.memory.amounts import GIBIBYTE
-from ser_core.memory.host import host_bytes
+from ser_core.memory.host import Loading, host_bytes
 from ser_core.memory.plan import Models, StagePlan, plans
 from ser_core.memory.shape import ModelShape
 from ser_core.memory.training import Sharding, training_bytes, training_of
@@ -70,13 +72,23 @@ def with_memory(wanted: SERRunSpec, memory: str) -> SERRunSpec:
     return wanted.model_copy(update={"resources": wanted.resources.model_copy(update={"retrain": smaller})})
 
 
-def test_who_reads_a_model_holds_it_in_main_memory_and_a_group_reads_it_once():
+def loaded(stage: StagePlan) -> float:
+    return stage.host.parts["models while they are loaded"]
+
+
+def test_a_model_is_read_weight_by_weight_by_one_process_of_a_group_or_by_each_that_labels_alone():
     shape, adapted = decoder("8B"), spec(8, adapter={})
-    loaded = {stage: found(stage, adapted, shape).host.parts["models while they are loaded"] for stage in ("label", "retrain", "ppo")}
-    assert loaded == {stage: count * 4 * (shape.weights + shape.output) for stage, count in (("label", 8), ("retrain", 1), ("ppo", 8))}
+    table = 4 * 128256 * 4096
+    assert (loaded(found("label", adapted, shape)), loaded(found("retrain", adapted, shape))) == (16 * table, 2 * table)
+    assert loaded(found("ppo", adapted_policy(8), shape)) == 2 * table + 8 * 4 * shape.weights, "critics are whole"
     stage = found("label", adapted, shape)
-    assert host_line(stage).startswith("stage label: 255 GiB of main memory a pod: models while they are loaded 239, libraries 16")
+    assert host_line(stage).startswith("stage label: 47 GiB of main memory a pod: models while they are loaded 31, libraries 16")
     assert stage.pod_holds_it, "nobody said how much there is"
+
+
+def test_a_mixture_of_experts_is_read_whole():
+    shape = replace(decoder("8B"), has_experts=True)
+    assert loaded(found("retrain", spec(8, adapter={}), shape)) == 4 * (shape.weights + shape.output)
 
 
 def test_seventy_billion_with_an_adapter_learn_and_label_on_eight_gpus():
@@ -87,7 +99,7 @@ def test_seventy_billion_with_an_adapter_learn_and_label_on_eight_gpus():
     assert "always in pieces" in memory_line(trained)
     assert labelled.fits
     assert "on 8 GPUs (model in 8 pieces): " in memory_line(labelled)
-    assert (labelled.pieces, labelled.host.parts["models while they are loaded"]) == (8, 4 * (shape.weights + shape.output))
+    assert (labelled.pieces, loaded(labelled)) == (8, 2 * 4 * shape.largest)
     assert "2 GPUs" in remedy(found("label", spec(1, adapter={}), shape), spec(1, adapter={}), Models(shape))
 
 
@@ -104,9 +116,20 @@ def test_seventy_billion_with_adapters_are_aligned_on_eight_gpus_and_read_once()
     aligned = found("ppo", adapted_policy(8), shape)
     assert aligned.fits
     assert aligned.sharding == IN_PIECES
-    assert aligned.host.parts["models while they are loaded"] == 4 * (shape.weights + shape.output)
+    assert loaded(aligned) == 2 * 4 * shape.largest
     assert "16 GPUs" in remedy(found("ppo", tuned, shape), tuned, Models(shape, shape))
     assert not found("ppo", adapted_policy(16, generator="vllm"), shape).fits
+
+
+def test_all_weights_of_seventy_billion_learn_where_no_process_holds_them():
+    shape, wanted = decoder("70B"), spec(8)
+    pods = wanted.resources.retrain.model_copy(update={"nodes": 8})
+    wanted = wanted.model_copy(update={"resources": wanted.resources.model_copy(update={"retrain": pods, "ppo": pods})})
+    for stage in ("retrain", "ppo"):
+        trained = found(stage, wanted, shape)
+        assert trained.sharding == Sharding(3, recompute=True, pieces=True)
+        assert max(trained.needs.parts.values()) < 4 * shape.weights / 4
+    assert "32 GPUs" in remedy(found("retrain", spec(8), shape), spec(8), Models(shape, shape))
 
 
 def test_a_critic_on_the_policys_base_needs_none_of_its_own():
@@ -143,7 +166,7 @@ def test_a_pod_without_the_memory_is_told_of_and_the_remedy_helps():
 def test_what_is_kept_in_main_memory_while_an_alignment_learns_can_be_the_most():
     """Copies of all weights, and a checkpoint with their moments."""
     shape = decoder("8B")
-    found = host_bytes(shape, learning=2 * shape.weights, fall_back=2 * shape.weights, in_pod=1, reading=1)
+    found = host_bytes(Loading(shape, readers=1), learning=2 * shape.weights, fall_back=2 * shape.weights, in_pod=1)
     assert found.parts["a checkpoint while it is saved"] == 24 * shape.weights
     assert found.parts["weights to fall back on"] == 8 * shape.weights
 

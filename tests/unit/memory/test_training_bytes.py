@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from ports import free_port
 from unit.learn.processes import together
-from unit.memory.measured import KINDS, cases, measured, process
+from unit.memory.measured import CASES, KINDS, measured, process
 
 from ser_core.memory.training import Sharding
 
 pytestmark = pytest.mark.timeout(900)
-SHARDED = [(kind, case) for kind in KINDS for case in cases(kind)]
+SHARDED = [(kind, case) for kind in KINDS for case in CASES]
 
 
 @pytest.fixture(scope="module")

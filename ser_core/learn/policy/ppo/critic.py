@@ -18,13 +18,12 @@ from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import SpecError
-from ser_core.learn.compute import ranks
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import heads, without_adapter
-from ser_core.learn.compute.pieces import cut_layers
+from ser_core.learn.compute.pieces import cut_all, cut_layers
 from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, autocast, narrow_frozen
-from ser_core.learn.compute.pretrained import load_network, load_structure
+from ser_core.learn.compute.pretrained import read_model
 from ser_core.learn.compute.stored_adapter import fits_into, go_on_from
 from ser_core.learn.policy.batches import Sequences
 from ser_core.store.model_folder import BASE
@@ -91,7 +90,7 @@ def make_critic(
         vocabulary: The policy's tokens and their ids.
         adapter: Train a LoRA adapter and the head instead of all weights.
         seed: Seed of a new adapter.
-        beside: The policy's network, if that is in pieces: so is the critic's then, and what both have in common is held once.
+        beside: The policy's network, if that is in pieces: so is the critic's then, and what lies below both adapters is held once.
 
     Returns:
         The critic, and a sentence that says from which model it starts and why.
@@ -133,13 +132,13 @@ def load_critic(
         raise _unfit(f"{len(strange)} of the policy's {len(vocabulary)} tokens have another id in it, such as {strange[0]!r}")
     if not isinstance(_head(network), nn.Linear):
         raise _unfit("its head is more than one linear layer")
-    network.eval()
-    if ranks.anywhere(not _is_without_numbers(network) and not _causal(network), precision.device):
-        raise _unfit("a token's hidden state depends on later tokens, so it would know the answer in advance")
     network = _ready(network, adapter, seed)
     if goes_on:
         go_on_from(network, folder)
-    return Critic(_computing(network, precision, beside), True, precision)
+    _place(network, adapter, precision, beside)
+    if not _causal(network, precision if beside is not None else Precision("cpu")):
+        raise _unfit("a token's hidden state depends on later tokens, so it would know the answer in advance")
+    return Critic(values_of_tokens(network, precision), True, precision)
 
 
 def critic_from_policy(
@@ -153,13 +152,14 @@ def critic_from_policy(
     network, _ = _read(folder, "policy.base", beside)
     for weight in _head(network).parameters():
         nn.init.zeros_(weight)
-    return Critic(_computing(_ready(network, adapter, seed), precision, beside), False, precision)
+    network = _ready(network, adapter, seed)
+    _place(network, adapter, precision, beside)
+    return Critic(values_of_tokens(network, precision), False, precision)
 
 
 def _read(folder: Path, field: str, beside: Any) -> tuple[Any, Any]:
     """The network with one output, and its tokenizer. Where it will be in pieces, rank 0 alone reads its weights."""
-    read = load_structure if beside is not None and ranks.rank() else load_network
-    return read(AutoModelForSequenceClassification, folder, field, num_labels=1)
+    return read_model(AutoModelForSequenceClassification, folder, field, together=beside is not None, num_labels=1)
 
 
 def _ready(network: Any, adapter: AdapterSpec | None, seed: int) -> Any:
@@ -169,10 +169,13 @@ def _ready(network: Any, adapter: AdapterSpec | None, seed: int) -> Any:
     return network.eval()
 
 
-def _computing(network: Any, precision: Precision, beside: Any) -> Any:
-    if beside is not None:
+def _place(network: Any, adapter: AdapterSpec | None, precision: Precision, beside: Any) -> None:
+    if beside is None:
+        return
+    if adapter is None:
+        cut_all(network, numbers_for_all(network, precision.device))
+    else:
         cut_layers(network, numbers_for_all(narrow_frozen(network, precision), precision.device), beside)
-    return values_of_tokens(network, precision)
 
 
 def _head(network: Any) -> Any:
@@ -180,14 +183,10 @@ def _head(network: Any) -> Any:
     return found[0] if len(found) == 1 else None
 
 
-def _is_without_numbers(network: Any) -> bool:
-    return any(weight.is_meta for weight in network.parameters())
-
-
-def _causal(network: Any) -> bool:
-    tokens = torch.tensor([[1, 2], [1, 3]])
-    with torch.no_grad():
-        first = network.base_model(input_ids=tokens).last_hidden_state[:, 0]
+def _causal(network: Any, precision: Precision) -> bool:
+    tokens = torch.tensor([[1, 2], [1, 3]], device=precision.device)
+    with torch.no_grad(), autocast(precision):
+        first = without_adapter(network).base_model(input_ids=tokens).last_hidden_state[:, 0]
     return torch.allclose(first[0], first[1], atol=1e-5)
 
 

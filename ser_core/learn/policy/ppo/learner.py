@@ -10,6 +10,7 @@ from ser_core.learn.compute import ranks
 from ser_core.learn.compute.distributed import engine_for, training_of_network
 from ser_core.learn.compute.engine import AdamSettings
 from ser_core.learn.compute.parts import trainable
+from ser_core.learn.compute.pieces import in_pieces, learn_all
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.ppo.state import GoodWeights, PPOState, SavedState
 from ser_core.memory.activations import MicroBatch
@@ -31,15 +32,18 @@ class Learner:
     """One network in training. With several processes every method is collective.
 
     Args:
-        network: Plain; all processes get the weights of rank 0.
+        network: Plain, and all processes get the weights of rank 0; or in pieces (`pieces.cut_all`).
         rate: Learning rate.
         how: What it has in common with the other.
         tensors: Of a checkpoint, as `Engine.tensors` returned them.
     """
 
     def __init__(self, network: Any, rate: float, how: HowToLearn, tensors: Mapping[str, torch.Tensor] | None = None) -> None:
-        network.to(how.precision.device)
-        ranks.spread(weight for _, weight in trainable(network))
+        if in_pieces(network) and not dict(trainable(network)):
+            learn_all(network)
+        else:
+            network.to(how.precision.device)
+            ranks.spread(weight for _, weight in trainable(network))
         sizes = training_of_network(network, how.batch)
         self.engine = engine_for(network, rate, tensors, sizes, how.precision, how.sharding, how.adam)
         self._rate = rate
@@ -65,6 +69,11 @@ class Learners:
     def good_weights(self, step: int) -> GoodWeights:
         """Copies of the current weights, which are those after ``step``."""
         return GoodWeights(step, self.policy.engine.weights(), {} if self.critic is None else self.critic.engine.weights())
+
+    def own(self, good: GoodWeights) -> GoodWeights:
+        """What this process keeps of good weights that all have."""
+        critic = {} if self.critic is None else self.critic.engine.own(good.critic)
+        return GoodWeights(good.step, self.policy.engine.own(good.policy), critic)
 
     def fall_back(self, good: GoodWeights) -> None:
         """Put the good weights back; the optimizers start anew, because their moments belong to other weights."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.engine import GATHERING, AdamSettings
-from ser_core.learn.compute.parts import trainable
+from ser_core.learn.compute.parts import learning
 from ser_core.learn.policy.batches import Sequences, micro_batches, minibatches, prompts_of_step, sequences
 from ser_core.learn.policy.generation import Generator, Prompt, until_end
 from ser_core.learn.policy.policy import Policy
@@ -110,7 +110,7 @@ def align(
     """
     networks = [trained.network for trained in (policy, critic) if trained is not None]
     if resume is not None:
-        checkpoint.refuse_if_incomplete(resume, *(dict(trainable(network)).keys() for network in networks))
+        checkpoint.refuse_if_incomplete(resume, *(learning(network).keys() for network in networks))
     longest = max(len(prompt.tokens) for prompt in prompts) + settings.answer_tokens
     budget = max(longest, policy.precision.batch_tokens(settings.tokens_per_batch))
     adam = AdamSettings(settings.adam_epsilon, settings.largest_gradient_norm)
@@ -351,8 +351,7 @@ class _Loop:
     def resumed(self, state: PPOState) -> PPOState:
         """The state of a checkpoint, whose weights the engines have already."""
         state.random.restore(self.settings.seed, len(state.history))
-        policy, critic = (dict(weights) if ranks.rank() == 0 else {} for weights in (state.good.policy, state.good.critic))
-        return replace(state, good=replace(state.good, policy=policy, critic=critic), random=RandomStates.current(self.device))
+        return replace(state, good=self.learners.own(state.good), random=RandomStates.current(self.device))
 
     def save(self, state: PPOState) -> None:
         """Keep a checkpoint."""

@@ -39,7 +39,7 @@ class ScoreMoments:
 
 @dataclass(frozen=True, slots=True)
 class GoodWeights:
-    """Weights that the run falls back to when a later step goes wrong: copies in main memory, on rank 0 alone."""
+    """Weights that the run falls back to when a later step goes wrong: copies in main memory, as `Engine.weights` says."""
 
     step: int
     """The PPO step after which they were copied; 0: before the first step."""

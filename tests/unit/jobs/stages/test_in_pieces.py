@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from ports import free_port
+from safetensors.torch import load as tensors
 from unit.jobs.processes import IN_PIECES, process
 from unit.jobs.stages.test_ppo import POLICY
 from unit.learn.processes import together
@@ -16,7 +17,7 @@ from ser_core.data.tables import EvaluatedPair, read_table
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import load
 from ser_core.memory import alignment
-from ser_jobs.stages import label, retrain
+from ser_jobs.stages import label, retrain, sft
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -37,8 +38,9 @@ def by_two(workshop, tmp_path):
     return run
 
 
-def test_an_adapter_is_trained_stopped_while_it_scores_and_resumed(workshop, by_two):
-    settings = {"adapter": {"rank": 2}, "epochs": 1}
+@pytest.mark.parametrize("adapter", [{"rank": 2}, None], ids=["adapter", "all weights"])
+def test_a_model_is_trained_stopped_while_it_scores_and_resumed(workshop, by_two, adapter):
+    settings = {"adapter": adapter, "epochs": 1}
     alone = workshop.run(retrain.body, StageKind.RETRAIN, 0, **settings)
     last, total, _ = workshop.events.shown[-1]
     assert last == total
@@ -54,6 +56,21 @@ def test_an_adapter_is_trained_stopped_while_it_scores_and_resumed(workshop, by_
         assert pair.score_chosen == pytest.approx(expected.score_chosen, abs=1e-2)
 
 
+def test_a_policy_is_fine_tuned_stopped_and_resumed(workshop, by_two, bert, qwen):
+    workshop.give(InputRole.PREPARED, workshop.tables, bert, qwen)
+    settings = {"policy": POLICY | {"sft": {"epochs": 2, "answersPerStep": 4}}}
+    alone = workshop.run(sft.body, StageKind.SFT, 0, **settings).files["model/model.safetensors"].read_bytes()
+    (whole, stopped, resumed), others = by_two(StageKind.SFT, 0, 2, **settings)
+
+    assert others == [None, stopped, None]
+    assert stopped.startswith("stopped after step 2")
+    assert [name for name in whole if name not in ("metrics", "shown") and resumed[name] != whole[name]] == []
+    expected = tensors(alone)
+    found = tensors(whole["model/model.safetensors"])
+    assert found.keys() == expected.keys()
+    assert all(torch.allclose(found[name], weight, rtol=0, atol=1e-5) for name, weight in expected.items())
+
+
 def test_a_pool_is_labelled_to_the_last_bit_as_by_one_process(workshop, by_two, bert, tmp_path):
     load(bert, Precision("cpu"), max_length=64, seed=2).export(tmp_path / "labeler")
     workshop.give(InputRole.LABELER, model=tmp_path / "labeler")
@@ -65,19 +82,21 @@ def test_a_pool_is_labelled_to_the_last_bit_as_by_one_process(workshop, by_two, 
         assert {output["labels.parquet"] for output in outputs if output is not None} == {alone}
 
 
-def test_a_policy_is_aligned_to_the_last_bit_as_with_whole_models(workshop, by_two, bert, qwen, tmp_path):
+@pytest.mark.parametrize("adapter", [{"rank": 2}, None], ids=["adapter", "all weights"])
+def test_a_policy_is_aligned_to_the_last_bit_as_with_whole_models(workshop, by_two, bert, qwen, tmp_path, adapter):
     """Before and after, and in its steps, each process answers other prompts, whose lengths differ."""
     for role, base in ((InputRole.BEST, qwen), (InputRole.WITNESS, bert)):
         load(base, Precision("cpu"), max_length=64, seed=1).export(tmp_path / role.value)
         workshop.give(role, model=tmp_path / role.value)
     workshop.give(InputRole.PREPARED, workshop.tables, bert, qwen)
-    settings = {"policy": POLICY | {"adapter": {"rank": 2}, "rolloutsPerStep": 7}}
-    (expected, *_), _ = by_two(StageKind.PPO, 0, 2, replace(alignment.IN_PIECES, pieces=False), **settings)
-    (found, stopped, resumed), others = by_two(StageKind.PPO, 0, 2, alignment.IN_PIECES, **settings)
+    settings = {"policy": POLICY | {"adapter": adapter, "rolloutsPerStep": 7}}
+    sharding = alignment.IN_PIECES if adapter else alignment.ALL_IN_PIECES
+    (expected, *_), _ = by_two(StageKind.PPO, 0, 2, replace(sharding, pieces=False), **settings)
+    (found, stopped, resumed), others = by_two(StageKind.PPO, 0, 2, sharding, **settings)
 
     assert others == [None, stopped, None]
     assert stopped == "stopped after PPO step 2"
     assert expected["metrics"].critic == "rewardModel"
-    assert resumed["model/adapter_model.safetensors"] == found["model/adapter_model.safetensors"]
-    assert (resumed["answers.jsonl"], found["answers.jsonl"]) == (found["answers.jsonl"], expected["answers.jsonl"])
-    assert found["model/adapter_model.safetensors"] == expected["model/adapter_model.safetensors"]
+    for name in (one for one in expected if one.startswith("model/") or one == "answers.jsonl"):
+        assert resumed[name] == found[name], name
+        assert found[name] == expected[name], name

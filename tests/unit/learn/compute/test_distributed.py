@@ -74,6 +74,9 @@ def cases_of_two(bert: Path, qwen: Path, folder: Path) -> list[Case]:
             "two-pieces-resumed", qwen, 3, adapter=True, recompute=True, together=True, pieces=True, resume=folder / "one-adapter-stopped"
         ),
         FineTuning("two-policy-pieces", qwen, 3, adapter=True, recompute=True, together=True, pieces=True),
+        *(Case(f"two-all-{pieces}", qwen, 3, recompute=True, together=True, pieces=pieces) for pieces in (False, True)),
+        Case("two-all-resumed", bert, 3, recompute=True, together=True, pieces=True, resume=folder / "one-stopped"),
+        *(FineTuning(f"two-policy-all-{pieces}", qwen, 3, recompute=True, together=True, pieces=pieces) for pieces in (False, True)),
         *(
             Scoring(f"two-scored-{base.name}-{half}", base, half=half)
             for base in (bert, qwen, folder / "adapted")
@@ -267,6 +270,29 @@ def test_a_training_with_its_base_in_pieces_goes_on_from_one_of_one_process(foun
     expected = trained(Case("undisturbed", qwen, adapter=True)).scores
     for outcome in found.outcomes[2]["two-pieces-resumed"]:
         torch.testing.assert_close(outcome.scores, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["two-all", "two-policy-all"])
+def test_a_model_of_which_all_weights_learn_is_never_whole_and_ends_with_the_same_bits(found: Found, name: str):
+    for outcome, other in zip(found.outcomes[2][f"{name}-True"], found.outcomes[2][f"{name}-False"], strict=True):
+        assert outcome.weights.keys() == other.weights.keys()
+        assert same_bits(outcome, other)
+        assert torch.equal(outcome.scores, other.scores)
+
+
+def test_what_processes_have_of_a_model_in_pieces_is_all_that_a_training_has_made(found: Found, tmp_path: Path):
+    outcomes = found.outcomes[2]["two-all-True"]
+    for rank, outcome in enumerate(outcomes):
+        keep(outcome.state, tmp_path / f"rank-{rank}" if rank else tmp_path)
+    saved = TrainingState.read(tmp_path).tensors
+    assert {name: torch.equal(saved[f"weight/{name}"], weight) for name, weight in outcomes[0].weights.items()} == dict.fromkeys(
+        outcomes[0].weights, True
+    )
+
+
+def test_a_training_in_pieces_goes_on_from_one_of_one_process(found: Found, bert: Path):
+    for outcome in found.outcomes[2]["two-all-resumed"]:
+        assert_close(outcome, trained(Case("undisturbed", bert)))
 
 
 @pytest.mark.parametrize("half", [False, True])

@@ -13,10 +13,11 @@ from unit.learn.policy.doubles import END, Watch, prompts
 from ser_core.api.adapter import AdapterSpec
 from ser_core.errors import Interrupted
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.pieces import WholeCopy, cut_layers, cut_weights
+from ser_core.learn.compute.pieces import cut_layers, cut_weights
 from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.compute.whole_copy import WholeCopy
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.generation import CopyGenerator, TransformersGenerator
 from ser_core.learn.policy.policy import Policy, load_policy
@@ -65,7 +66,7 @@ class Case:
     stage: int = 0
     adapter: bool = False
     pieces: bool = False
-    """Whether what lies below adapters is never whole, as the models that only score."""
+    """Whether layers are never whole together: those below adapters, or all; and those of models that only score."""
     changes: str = ""
     """Of the settings, by name."""
     recompute: bool = False
@@ -138,7 +139,7 @@ class Varied:
 
 def aligned(case: Case, rank: int = 0) -> Outcome:
     """Align as the case says, in this process's group or alone."""
-    precision, cut = Precision("cpu"), case.stage == 3
+    precision, cut = Precision("cpu"), case.stage == 3 and not case.pieces
     adapter = AdapterSpec(rank=2, alpha=4) if case.adapter else None
     policy = replace(load_policy(case.policy, precision, adapter=adapter, cut=cut, in_pieces=case.pieces), end_tokens=(END,))
     settings, beside = replace(SETTINGS, **CHANGES[case.changes]), policy.network if case.pieces else None

@@ -19,8 +19,8 @@ from ser_core.learn.policy.ppo import checkpoint
 STAGES = range(4)
 WORDS = {2: "two", 4: "four"}
 CASES = {
-    2: {"whole": STAGES, "adapter": (1, 3), "pieces": (1,), "rloo": (0, 2, 3), "too-far": STAGES, "poisoned": (0, 2, 3)},
-    4: {"whole": (1, 3), "rloo": (3,), "pieces": (1,)},
+    2: {"whole": STAGES, "adapter": (1, 3), "pieces": (1,), "rloo": (0, 2, 3), "too-far": STAGES, "poisoned": (0, 2, 3), "all": (3,)},
+    4: {"whole": (1, 3), "rloo": (3,), "pieces": (1,), "all": (3,)},
 }
 """ZeRO stages by number of processes and kind of alignment."""
 RESUMED = (0, 3)
@@ -44,13 +44,17 @@ def found(qwen: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     kinds |= {"poisoned": {"poisoned": True, "steps": 5}}
     alone = {name: aligned(Case(name, qwen, bert, **kind)) for name, kind in kinds.items()}
     kinds |= {"pieces": {"adapter": True, "pieces": True, "recompute": True}}
-    alone |= {"pieces": alone["adapter"]}
+    kinds |= {"all": {"pieces": True, "recompute": True}, "poisoned-all": {"poisoned": True, "steps": 5, "pieces": True, "recompute": True}}
+    alone |= {"pieces": alone["adapter"], "all": alone["whole"]}
     keep(aligned(Case("one-stopped", qwen, bert, stop=True)), folder / "one-stopped")
     two = [Case(f"two-{name}-{stage}", qwen, bert, stage, **kinds[name]) for name, stages in CASES[2].items() for stage in stages]
     two += [Case(f"two-stopped-{stage}", qwen, bert, stage, stop=True) for stage in RESUMED]
     two += [Case(f"two-resumed-{stage}", qwen, bert, stage, resume=folder / f"two-stopped-{stage}") for stage in RESUMED]
     two += [Case("two-pieces-stopped", qwen, bert, 1, **kinds["pieces"], stop=True)]
     two += [Case("two-pieces-resumed", qwen, bert, 1, **kinds["pieces"], resume=folder / "two-pieces-stopped")]
+    two += [Case("two-all-stopped", qwen, bert, 3, **kinds["all"], stop=True)]
+    two += [Case("two-all-resumed", qwen, bert, 3, **kinds["all"], resume=folder / "two-all-stopped")]
+    two += [Case("two-poisoned-all", qwen, bert, 3, **kinds["poisoned-all"])]
     two += [Case("two-recomputed", qwen, bert, 3, recompute=True), Case("two-from-one", qwen, bert, 3, resume=folder / "one-stopped")]
     four = [Case(f"four-{name}-{stage}", qwen, bert, stage, **kinds[name]) for name, stages in CASES[4].items() for stage in stages]
     four += [Case("four-from-two", qwen, bert, 2, resume=folder / "two-stopped-3")]
@@ -83,7 +87,7 @@ def same_bits(outcome: Outcome, other: Outcome) -> bool:
     return all(torch.equal(weight, other.weights[name]) for name, weight in outcome.weights.items())
 
 
-@pytest.mark.parametrize("name", ["whole", "adapter", "pieces", "rloo"])
+@pytest.mark.parametrize("name", ["whole", "adapter", "pieces", "all", "rloo"])
 @pytest.mark.parametrize("count", WORDS)
 def test_any_number_of_processes_at_any_stage_ends_with_the_weights_of_one(found: Found, count: int, name: str):
     for stage in CASES[count].get(name, ()):
@@ -102,6 +106,15 @@ def test_a_base_in_pieces_changes_no_bit_of_what_is_learnt_and_is_held_once(foun
         assert [step.score for step in outcome.history] == [step.score for step in whole.history]
     for resumed, undisturbed in zip(found.outcomes["two-pieces-resumed"], found.outcomes["two-pieces-1"], strict=True):
         assert same_bits(resumed, undisturbed)
+
+
+def test_networks_of_which_all_weights_learn_are_never_whole_and_end_with_the_same_bits(found: Found):
+    for outcome, whole in zip(found.outcomes["two-all-3"], found.outcomes["two-recomputed"], strict=True):
+        assert same_bits(outcome, whole)
+        assert (outcome.copied, outcome.sampled) == (whole.copied, whole.sampled)
+    for name, undisturbed in (("two-all-resumed", "two-all-3"), ("two-poisoned-all", "two-poisoned-3")):
+        for outcome, other in zip(found.outcomes[name], found.outcomes[undisturbed], strict=True):
+            assert same_bits(outcome, other)
 
 
 @pytest.mark.parametrize("stage", CASES[2]["too-far"])
