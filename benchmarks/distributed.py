@@ -21,7 +21,7 @@ import torch
 import transformers
 
 from benchmarks.reward_model import MODEL, Quiet, processor, rows_of, synthetic_pairs
-from ser_core.api.serrun import TrainingSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group

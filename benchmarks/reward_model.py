@@ -28,7 +28,7 @@ import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from ser_core.api.serrun import TrainingSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import PoolPair, TrainingStep
 from ser_core.learn.compute.precision import Precision, resolve
 from ser_core.learn.reward.batching import Shape, micro_batches, pairs_of_step, scoring_batches

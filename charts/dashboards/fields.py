@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, FieldCol
 
 from dashboards.colours import GREEN, VERMILION
 from dashboards.queries import Query
-from ser_core.api.serrun import MAX_ITERATIONS
+from ser_core.api.spec.loop import MAX_ITERATIONS
 
 
 def option(name: str, value: object) -> DynamicConfigValue:

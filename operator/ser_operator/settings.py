@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from ser_core.api.amounts import Memory
-from ser_core.api.forms import LabelKey, LabelValue, QueueName
 from ser_core.api.model import Model
-from ser_core.api.serrun import Toleration
+from ser_core.api.spec.resources import Toleration
+from ser_core.api.values.amounts import Memory
+from ser_core.api.values.forms import LabelKey, LabelValue, QueueName
 from ser_core.errors import SpecError
 from ser_operator.allow import Allow
 

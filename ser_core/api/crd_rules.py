@@ -8,8 +8,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from ser_core.api.immutability import MUTABLE
-from ser_core.api.serrun import COLUMN_PAIRS, LoopSpec, ResourcesSpec, SERRunSpec, TrainingSpec, pair_wanted
-from ser_core.api.template import ANSWER, MISPLACED, MISSING, PROMPT
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.data import COLUMN_PAIRS, pair_wanted
+from ser_core.api.spec.loop import LoopSpec
+from ser_core.api.spec.resources import ResourcesSpec
+from ser_core.api.spec.template import ANSWER, MISPLACED, MISSING, PROMPT
+from ser_core.api.spec.training import TrainingSpec
 
 Schema = dict[str, Any]
 

@@ -10,12 +10,14 @@ The run is its own spec over the template's, and nothing else of the project ask
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ser_core.api.amounts import Duration
-from ser_core.api.forms import QueueName
 from ser_core.api.model import Model
-from ser_core.api.pod_template import PodTemplate, written_over
-from ser_core.api.serrun import BudgetSpec, HubSpec, Metadata, ResourcesSpec, RetriesSpec, StorageAccess
+from ser_core.api.serrun import BudgetSpec, Metadata, RetriesSpec
 from ser_core.api.server_defaults import VALUES
+from ser_core.api.spec.pod_template import PodTemplate, written_over
+from ser_core.api.spec.resources import ResourcesSpec
+from ser_core.api.spec.storage import HubSpec, StorageAccess
+from ser_core.api.values.amounts import Duration
+from ser_core.api.values.forms import QueueName
 
 KIND = "SERRunTemplate"
 TEMPLATE_UNUSABLE = "TemplateUnusable"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ser_core.api.model import unknown_fields
 from ser_core.api.problems import UNKNOWN, problems
-from ser_core.api.serrun import ResourcesSpec, StageResources
+from ser_core.api.spec.resources import ResourcesSpec, StageResources
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import StageKind
 from ser_core.errors import SpecError

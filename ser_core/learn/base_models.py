@@ -19,8 +19,8 @@ from torch import nn
 from transformers import AutoTokenizer
 from transformers.models.auto import modeling_auto
 
-from ser_core.api.policy import PolicySpec
-from ser_core.api.serrun import RewardModelSpec
+from ser_core.api.spec.policy import PolicySpec
+from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading.base_model import BaseModel, named
 from ser_core.data.reading.dialogues import turns_of
 from ser_core.data.reading.weight_headers import Tensor

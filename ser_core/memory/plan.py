@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ser_core.api.policy import PolicySpec
-from ser_core.api.serrun import RewardModelSpec, SERRunSpec, StageResources
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.policy import PolicySpec
+from ser_core.api.spec.resources import StageResources
+from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.alignment import Alignment, choose_alignment
 from ser_core.memory.amounts import GIBIBYTE, Amounts, most, room_of

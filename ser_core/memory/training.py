@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.memory.activations import MicroBatch, activation_bytes, layer_bytes
 from ser_core.memory.amounts import Amounts, amounts, most
 from ser_core.memory.shape import ModelShape

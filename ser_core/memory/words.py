@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterator
 
-from ser_core.api.adapter import AdapterSpec
-from ser_core.api.serrun import SERRunSpec, StageResources
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.adapter import AdapterSpec
+from ser_core.api.spec.resources import StageResources
 from ser_core.memory.amounts import GIBIBYTE
 from ser_core.memory.plan import Models, StagePlan, plan
 

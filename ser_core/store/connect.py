@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ser_core.api.serrun import StorageSpec
-from ser_core.api.uris import split_s3
+from ser_core.api.spec.storage import StorageSpec
+from ser_core.api.values.uris import split_s3
 from ser_core.store.file import FileStore
 from ser_core.store.port import ObjectStore
 from ser_core.store.retry import Retry

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ser_core.api.immutability import EARLIER_THRESHOLDS
-from ser_core.api.serrun import Rule, SERRunSpec
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.loop import Rule
 from ser_core.api.stage import InputRole, Processes, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.store.manifest import Manifest, StageKeyRecord

@@ -26,8 +26,8 @@ from e2e.serruns import GOOD, GOOD_WITH_POLICY, changed, collection
 from pydantic import ValidationError
 
 from controlplane.cluster import ApiError
-from ser_core.api.forms import NEW
 from ser_core.api.serrun import SERRun
+from ser_core.api.values.forms import NEW
 
 UNKNOWN = 'SERRun in version "v1alpha1" cannot be handled as a SERRun: strict decoding error: unknown field "{path}"'
 UNFINISHED = (

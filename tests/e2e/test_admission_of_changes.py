@@ -5,7 +5,7 @@ from e2e.serruns import GOOD, collection, merged, nested
 from unit.api.test_crd import SPEC_NODES
 
 from controlplane.cluster import ApiError
-from ser_core.api.serrun import COLUMN_PAIRS
+from ser_core.api.spec.data import COLUMN_PAIRS
 
 IMMUTABLE = {
     "rewardModel.base": ("hf://a/b", "hf://a/c"),

@@ -12,8 +12,8 @@ from unit.odd.test_odd_serruns import SPEC, known_statuses
 
 from controlplane.cluster import ApiError
 from controlplane.plane.api_client import APPLY
-from ser_core.api.forms import NEW
 from ser_core.api.serrun import SERRun
+from ser_core.api.values.forms import NEW
 
 COLLECTIONS = {"Job": "/apis/batch/v1/namespaces/{}/jobs", "Service": "/api/v1/namespaces/{}/services"}
 NUMBERS = itertools.count()

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from ser_core.api.serrun import StorageSpec
+from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.stage import StageSpec
 from ser_core.store.connect import connect
 from ser_core.store.manifest import Manifest

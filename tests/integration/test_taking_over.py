@@ -10,7 +10,7 @@ import yaml
 from integration.test_earlier_version import left  # noqa: F401  a fixture
 from integration.test_kill_at_every_store_operation import Killed, MortalStore, run_once, sigterm_restored  # noqa: F401  a fixture
 
-from ser_core.api.serrun import StorageSpec
+from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.stage import RunIdentity, StageSpec
 from ser_core.store.commit import find_manifest
 from ser_core.store.connect import connect

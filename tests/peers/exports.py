@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, set_seed
 from unit.learn.sentencepiece_like import policy as random_policy
 
-from ser_core.api.template import TemplateKind
+from ser_core.api.spec.template import TemplateKind
 from ser_core.data.reading.dialogues import Turn, render_prompt, turns_of
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.compute.reference_text import form_of

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ser_core.api.serrun import Rule
+from ser_core.api.spec.loop import Rule
 from ser_core.api.stage import FilterMetrics, InputRole, RetrainMetrics
 from ser_core.api.status import Monitors
 from ser_core.data.tables import (

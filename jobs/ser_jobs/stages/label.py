@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ser_core.api.serrun import Rule
+from ser_core.api.spec.loop import Rule
 from ser_core.api.stage import InputRole, LabelMetrics
 from ser_core.data.tables import Decision, FoldScores, PairScores, PoolPair, read_table, write_table
 from ser_core.errors import Interrupted, ObjectNotFound

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ser_core.api.policy import PolicySpec
+from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.stage import InputRole
 from ser_core.data.tables import LabeledPair, PolicyPrompt, PoolPair, read_table
 from ser_core.errors import DataError, SpecError

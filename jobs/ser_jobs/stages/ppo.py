@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_core.api.policy import PolicySpec
+from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.tables import PolicyStep, write_table

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.api.serrun import TrainingSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.stage import InputRole, RetrainMetrics
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, read_table
 from ser_core.errors import DataError

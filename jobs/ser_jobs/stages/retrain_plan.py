@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_core.api.serrun import Rule, TrainingSpec
+from ser_core.api.spec.loop import Rule
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.tables import PoolPair

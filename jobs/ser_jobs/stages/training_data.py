@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from ser_core.api.serrun import Rule, TrainingSpec
+from ser_core.api.spec.loop import Rule
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.stage import InputRole, RetrainMetrics
 from ser_core.api.status import StageKind
 from ser_core.data.tables import (

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from glob import escape
 from typing import Any
 
-from ser_core.api.endpoints import server
 from ser_core.api.guarded import AllowList, Asked, asked
-from ser_core.api.pod_template import PodTemplate
 from ser_core.api.serrun import SERRun
+from ser_core.api.spec.pod_template import PodTemplate
+from ser_core.api.values.endpoints import server
 from ser_core.loop.observed import Waiting
 from ser_operator.allow import Allow
 from ser_operator.facts.patterns import is_allowed

@@ -8,8 +8,8 @@ metrics come by once more. The Job of the last failed attempt stays longer, so t
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from ser_core.api.amounts import duration_seconds
 from ser_core.api.serrun import SERRun
+from ser_core.api.values.amounts import duration_seconds
 from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Plan
 from ser_operator.facts.attempts_from_pods import identity_of, is_held

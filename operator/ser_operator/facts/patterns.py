@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from ser_core.api.endpoints import server
 from ser_core.api.guarded import AllowList
-from ser_core.api.serrun import EVERY_TAINT
-from ser_core.api.uris import split_hub
+from ser_core.api.spec.resources import EVERY_TAINT
+from ser_core.api.values.endpoints import server
+from ser_core.api.values.uris import split_hub
 
 
 def is_allowed(value: str, patterns: Iterable[str], by: AllowList) -> bool:

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ser_core.api.guarded import AllowList, Asked
-from ser_core.api.pod_template import PodTemplate
+from ser_core.api.spec.pod_template import PodTemplate
 from ser_operator.objects import labels
 from ser_operator.objects.overlay import OWN_FOLDERS, OWN_VOLUMES
 

@@ -8,7 +8,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from ser_core.api.serrun import SERRun, StageResources
+from ser_core.api.serrun import SERRun
+from ser_core.api.spec.resources import StageResources
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import StageKind
 from ser_operator.objects import labels

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ser_core.api.pod_template import PodTemplate
+from ser_core.api.spec.pod_template import PodTemplate
 from ser_operator.settings import Settings
 
 Object = dict[str, Any]

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ser_core.api.serrun import SERRun, StageResources
+from ser_core.api.serrun import SERRun
+from ser_core.api.spec.resources import StageResources
 from ser_operator.objects import labels
 from ser_operator.settings import Settings
 

@@ -10,8 +10,9 @@ from importlib.metadata import version
 from typing import Any
 
 from ser_core.api.cluster_identity import CLUSTER
-from ser_core.api.pod_template import PodTemplate
-from ser_core.api.serrun import API_VERSION, KIND, SERRun, StageResources
+from ser_core.api.serrun import API_VERSION, KIND, SERRun
+from ser_core.api.spec.pod_template import PodTemplate
+from ser_core.api.spec.resources import StageResources
 from ser_core.api.stage import StageSpec
 from ser_core.api.stage_wire import STAGE, STARTED_BY, write_stage_spec
 from ser_core.api.status import StageKind

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ser_core.api.quantity import quantity
-from ser_core.api.serrun import SERRunSpec, StageResources, Toleration
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.resources import StageResources, Toleration
+from ser_core.api.values.quantity import quantity
 
 GPU = "nvidia.com/gpu"
 _OF_POLICY = ("sft", "ppo")

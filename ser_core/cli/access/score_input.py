@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ser_core.api.serrun import Columns
+from ser_core.api.spec.data import Columns
 from ser_core.data.preparing.corpus import SAMPLE_ROWS
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable
 from ser_core.data.preparing.unused import refuse_unused

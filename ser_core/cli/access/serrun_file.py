@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from ser_core.api.forms import NEW
 from ser_core.api.model import Model
 from ser_core.api.problems import Problem, problems
 from ser_core.api.run_template import KIND as TEMPLATE_KIND
 from ser_core.api.run_template import SERRunTemplate, merged
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
+from ser_core.api.values.forms import NEW
 from ser_core.errors import SERError, SpecError, StoreAccessDenied
 from ser_core.shown import shown_line
 from ser_core.yaml_text import Loader, harm

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from ser_core.api.serrun import SERRun, StorageSpec
+from ser_core.api.serrun import SERRun
+from ser_core.api.spec.storage import StorageSpec
 from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.errors import SpecError

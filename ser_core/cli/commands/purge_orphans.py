@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from ser_core.api.amounts import duration_seconds
 from ser_core.api.cluster_identity import cluster_identity
 from ser_core.api.problems import problems
-from ser_core.api.serrun import StorageSpec
+from ser_core.api.spec.storage import StorageSpec
+from ser_core.api.values.amounts import duration_seconds
 from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.views.output import say

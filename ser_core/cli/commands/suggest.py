@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ser_core.api.serrun import DataSpec
+from ser_core.api.spec.data import DataSpec
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on

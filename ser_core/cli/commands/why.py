@@ -7,7 +7,9 @@ from typing import Any
 
 from rich.text import Text
 
-from ser_core.api.serrun import CPU_TOKENS_PER_BATCH, Rule, SERRun, SERRunSpec
+from ser_core.api.serrun import SERRun, SERRunSpec
+from ser_core.api.spec.loop import Rule
+from ser_core.api.spec.training import CPU_TOKENS_PER_BATCH
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.runner import Seen, look

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
-from ser_core.api.serrun import Columns
+from ser_core.api.spec.data import Columns
 from ser_core.data.preparing.concerns import SCORES, STRENGTHS, Answers, scores_contradict, unused_strengths
 from ser_core.data.preparing.one_object import refuse_one_object
 from ser_core.data.preparing.one_sided import check_labels_vary

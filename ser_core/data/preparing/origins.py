@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ser_core.api.places import PlaceSpec
 from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.places import PlaceSpec
 from ser_core.data.reading.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import open_source

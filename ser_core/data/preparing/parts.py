@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ser_core.api.places import PlaceSpec
+from ser_core.api.spec.places import PlaceSpec
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import Source, open_source
 from ser_core.errors import DataError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_core.api.serrun import Columns, DataSpec, FileSpec
+from ser_core.api.spec.data import Columns, DataSpec, FileSpec
 from ser_core.api.stage import PrepareMetrics
 from ser_core.counted import counted
 from ser_core.data.preparing.concerns import split_warnings, text_warnings

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ser_core.api.policy import PromptColumns, PromptsSpec
+from ser_core.api.spec.policy import PromptColumns, PromptsSpec
 from ser_core.data.preparing.corpus import SAMPLE_ROWS
 from ser_core.data.preparing.parts import open_part
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable, normal_form

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ser_core.api.policy import PolicySpec
-from ser_core.api.serrun import RewardModelSpec
+from ser_core.api.spec.policy import PolicySpec
+from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading.locations import Access, Location, locate
 from ser_core.data.reading.other_formats import INDEX, WEIGHTS, recognise
 from ser_core.data.reading.weight_headers import LFS_POINTER, PULL, Tensor, read_tensors

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ser_core.api.serrun import HubSpec, StorageSpec
-from ser_core.api.uris import split_s3
+from ser_core.api.spec.storage import HubSpec, StorageSpec
+from ser_core.api.values.uris import split_s3
 from ser_core.data.reading.hub.repository import Kind, open_repository
 from ser_core.errors import DataError, SERError, SpecError
 from ser_core.store.connect import connect

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ser_core.api.places import PlaceSpec
+from ser_core.api.spec.places import PlaceSpec
 from ser_core.counted import counted
 from ser_core.data.reading.hub.dataset_card import CARD, LONGEST, Subset, default_of, subsets_of
 from ser_core.data.reading.locations import Access, Location, locate

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.parts import heads
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from ser_core.api.template import ANSWER, PROMPT
+from ser_core.api.spec.template import ANSWER, PROMPT
 from ser_core.data.reading.dialogues import Turn, turns_of
 from ser_core.errors import DataError, SpecError
 from ser_core.learn.compute.control_tokens import control_tokens

@@ -17,7 +17,7 @@ import transformers
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from ser_core.api.serrun import CPU_TOKENS_PER_BATCH
+from ser_core.api.spec.training import CPU_TOKENS_PER_BATCH
 from ser_core.learn.compute.parts import without_adapter
 
 _CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})

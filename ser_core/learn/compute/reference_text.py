@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import product
 from typing import Any
 
-from ser_core.api.template import TemplateKind
+from ser_core.api.spec.template import TemplateKind
 
 _MADE = "{{#- Prompt and answer are tokenised as {form}, control tokens: {before} before, {after} after{between}. #}}\n"
 _MADE_PATTERN = re.compile(

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from ser_core.api.adapter import AdapterSpec
-from ser_core.api.template import TemplateKind
+from ser_core.api.spec.adapter import AdapterSpec
+from ser_core.api.spec.template import TemplateKind
 from ser_core.data.reading.base_model import named
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import adapted, lora
@@ -109,7 +109,7 @@ def load_policy(
         seed: Seed of a new adapter.
         cut: Whether each of several processes keeps a piece of the reference policy alone.
         in_pieces: Whether layers are never whole together, neither the policy's nor its reference's: those below an adapter, or all.
-        template: The text that it reads and writes (`ser_core.api.policy.PolicySpec`).
+        template: The text that it reads and writes (`ser_core.api.spec.policy.PolicySpec`).
         template_text: Its ``templateText``.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import save_file
 
-from ser_core.api.policy import SupervisedSpec
+from ser_core.api.spec.policy import SupervisedSpec
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.errors import DataError, Interrupted, QualityError
 from ser_core.learn.compute import ranks

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.chat_text import take_template
 from ser_core.learn.compute.control_tokens import read_control_tokens_as_text

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from safetensors.torch import save_file
 
-from ser_core.api.serrun import TrainingSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks

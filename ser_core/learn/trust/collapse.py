@@ -16,7 +16,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.api.serrun import TrainingSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import TrainingStep
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.api.serrun import Rule, ThresholdsSpec
+from ser_core.api.spec.loop import Rule, ThresholdsSpec
 from ser_core.learn.trust.chance import Chance, fit_chance
 from ser_core.learn.trust.selection import (
     Flags,

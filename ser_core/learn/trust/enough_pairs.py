@@ -6,7 +6,8 @@
 import math
 from collections.abc import Iterator
 
-from ser_core.api.serrun import Rule, SERRunSpec
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.loop import Rule
 from ser_core.api.stage import PrepareMetrics
 from ser_core.counted import counted
 from ser_core.learn.trust.confident import SHARE

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.api.serrun import ThresholdsSpec
+from ser_core.api.spec.loop import ThresholdsSpec
 from ser_core.learn.trust.calibration import MIN_TAIL, Tail
 from ser_core.learn.trust.evaluation import wilson
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from decimal import InvalidOperation
 
-from ser_core.api.quantity import quantity
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import AttemptResources, StageStatus
+from ser_core.api.values.quantity import quantity
 from ser_core.errors import RendezvousTimeout
 from ser_core.loop.deciding.stages import StageKey, resources
 from ser_core.loop.deciding.token_budget import computes_in_batches, halved, ran_out_of_memory, tokens_of

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from ser_core.api.amounts import duration_seconds
 from ser_core.api.serrun import RetriesSpec
 from ser_core.api.status import Outcome, SERRunStatus, StageStatus
+from ser_core.api.values.amounts import duration_seconds
 from ser_core.errors import RendezvousTimeout, StageHung
 from ser_core.loop.deciding.ends import found_nothing
 from ser_core.loop.deciding.faults import Fault, fault_of, starts_again_at_once

@@ -3,7 +3,7 @@
 The `filter` stage counts; these functions decide. They see no pair, no score and no label.
 """
 
-from ser_core.api.serrun import Rule
+from ser_core.api.spec.loop import Rule
 from ser_core.api.status import LearningStatus
 
 

@@ -3,9 +3,9 @@
 import math
 from datetime import datetime
 
-from ser_core.api.amounts import duration_seconds
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase, SERRunStatus
+from ser_core.api.values.amounts import duration_seconds
 from ser_core.loop.deciding.spent import NOTHING, Spent
 from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.text import read_time, write_time

@@ -4,12 +4,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from ser_core.api.amounts import MOST_CPUS
-from ser_core.api.policy import PolicySpec
-from ser_core.api.quantity import quantity
-from ser_core.api.serrun import Control, LoopSpec, Rule, SERRun, SERRunSpec, StageResources
+from ser_core.api.serrun import SERRun, SERRunSpec
+from ser_core.api.spec.loop import Control, LoopSpec, Rule
+from ser_core.api.spec.policy import PolicySpec
+from ser_core.api.spec.resources import StageResources
 from ser_core.api.stage import InputRole, ManifestRef, Processes, RunIdentity, StageSpec
 from ser_core.api.status import LearningStatus, Outcome, SERRunStatus, StageKind, StageStatus
+from ser_core.api.values.amounts import MOST_CPUS
+from ser_core.api.values.quantity import quantity
 from ser_core.loop.deciding.stopping import Ending, ending, rolls_back
 from ser_core.loop.deciding.token_budget import halved, with_half_batches
 

@@ -6,7 +6,7 @@ Held-out accuracy and the agreement with hidden labels stand in the same records
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ser_core.api.serrun import LoopSpec, Rule, StoppingSpec
+from ser_core.api.spec.loop import LoopSpec, Rule, StoppingSpec
 from ser_core.api.stage import RetrainMetrics
 from ser_core.api.status import IterationStatus, LearningStatus
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from ser_core.api.serrun import CPU_TOKENS_PER_BATCH, MIN_TOKENS_PER_BATCH, SERRunSpec
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.training import CPU_TOKENS_PER_BATCH, MIN_TOKENS_PER_BATCH
 from ser_core.api.status import StageKind, StageStatus
 from ser_core.errors import OutOfMemory
 

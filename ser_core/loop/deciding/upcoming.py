@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from ser_core.api.serrun import SERRun, SERRunSpec, StageResources
+from ser_core.api.serrun import SERRun, SERRunSpec
+from ser_core.api.spec.resources import StageResources
 from ser_core.api.status import SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempt_resources import attempt_resources
 from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt

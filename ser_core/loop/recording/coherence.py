@@ -7,9 +7,10 @@ each stage and no work: a committed stage reports itself again.
 
 from collections.abc import Iterator
 
-from ser_core.api.amounts import MEMORY
-from ser_core.api.serrun import Control, SERRun
+from ser_core.api.serrun import SERRun
+from ser_core.api.spec.loop import Control
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus, Time
+from ser_core.api.values.amounts import MEMORY
 from ser_core.loop.deciding.stages import POLICY_STAGES, PPO, PREPARE, committed, inputs_of, job_name, key_of, live_attempt, next_stage
 from ser_core.loop.deciding.stopping import best
 from ser_core.loop.text import read_time

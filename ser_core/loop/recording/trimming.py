@@ -1,6 +1,7 @@
 """What the status forgets. It must stay far below the size that an API server takes, whatever happened to the run."""
 
-from ser_core.api.serrun import Control, SERRunSpec
+from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.loop import Control
 from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.deciding.attempt_resources import may_have_lacked
 from ser_core.loop.deciding.attempts import attempts_of, counted

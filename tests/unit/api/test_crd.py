@@ -6,7 +6,9 @@ import pytest
 
 from ser_core.api.crd import crd
 from ser_core.api.immutability import MUTABLE
-from ser_core.api.serrun import LoopSpec, SERRun, SERRunSpec, TrainingSpec
+from ser_core.api.serrun import SERRun, SERRunSpec
+from ser_core.api.spec.loop import LoopSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.status import Condition
 
 SCHEMA = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]

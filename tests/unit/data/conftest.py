@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ser_core.api.serrun import DataSpec, FileSpec, HubSpec, SourceSpec, StorageSpec
+from ser_core.api.spec.data import DataSpec, FileSpec, SourceSpec
+from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.preparing.preparation import Prepared, prepare_data
 from ser_core.data.reading.locations import Access
 from ser_core.errors import DataError

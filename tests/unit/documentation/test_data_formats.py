@@ -6,8 +6,8 @@ import yaml
 from documents import shown
 from unit.data.reading.test_formats import converted
 
-from ser_core.api.policy import PolicySpec
-from ser_core.api.serrun import DataSpec
+from ser_core.api.spec.data import DataSpec
+from ser_core.api.spec.policy import PolicySpec
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 

@@ -12,8 +12,8 @@ import torch
 from torch import distributed, multiprocessing
 from unit.learn.reward.test_training import SPEC, Watch, pairs_of
 
-from ser_core.api.adapter import AdapterSpec
-from ser_core.api.policy import SupervisedSpec
+from ser_core.api.spec.adapter import AdapterSpec
+from ser_core.api.spec.policy import SupervisedSpec
 from ser_core.errors import SERError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.parts import trainable

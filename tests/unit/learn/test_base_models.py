@@ -8,8 +8,9 @@ import transformers
 from unit.learn.broken_models import UNFIT, change_config, change_weights, copy_of, pickled_shards
 from unit.learn.compute.test_chat_text import NO_SYSTEM
 
-from ser_core.api.policy import PolicySpec
-from ser_core.api.serrun import HubSpec, RewardModelSpec, StorageSpec
+from ser_core.api.spec.policy import PolicySpec
+from ser_core.api.spec.reward_model import RewardModelSpec
+from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.reading.base_model import check_base_model, check_policy_base
 from ser_core.data.reading.dialogues import TURN
 from ser_core.data.reading.locations import Access

@@ -10,7 +10,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ser_core.api.serrun import HubSpec, RewardModelSpec, StorageSpec
+from ser_core.api.spec.reward_model import RewardModelSpec
+from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.reading.base_model import check_base_model
 from ser_core.data.reading.locations import Access
 from ser_core.errors import SpecError

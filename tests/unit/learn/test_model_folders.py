@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ser_core.api.policy import PolicySpec
-from ser_core.api.serrun import HubSpec, RewardModelSpec, StorageSpec
+from ser_core.api.spec.policy import PolicySpec
+from ser_core.api.spec.reward_model import RewardModelSpec
+from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.reading.base_model import check_base_model, check_policy_base
 from ser_core.data.reading.locations import Access
 from ser_core.errors import SERError

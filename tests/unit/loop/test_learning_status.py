@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.api.serrun import Rule
+from ser_core.api.spec.loop import Rule
 from ser_core.loop.deciding.learning_status import decide
 
 

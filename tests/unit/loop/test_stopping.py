@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.api.serrun import LoopSpec, StoppingSpec
+from ser_core.api.spec.loop import LoopSpec, StoppingSpec
 from ser_core.api.stage import RetrainMetrics
 from ser_core.api.status import IterationStatus
 from ser_core.loop.deciding import stopping

@@ -14,7 +14,7 @@ from torch import distributed
 from unit.learn.policy.doubles import END, Numbers, Watch, prompts
 from unit.memory.live_bytes import LiveBytes
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer, lora
 from ser_core.learn.compute.distributed import training_of_network
 from ser_core.learn.compute.pieces import Pieces, cut_all, cut_layers

@@ -10,7 +10,7 @@ import torch
 from torch import distributed
 from unit.memory.live_bytes import LiveBytes
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.distributed import engine_for, training_of_network
 from ser_core.learn.compute.pieces import cut_layers
 from ser_core.learn.compute.placing import numbers_for_all

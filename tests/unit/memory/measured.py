@@ -12,7 +12,7 @@ from peft import get_peft_model
 from torch import distributed
 from unit.memory.live_bytes import LiveBytes
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.distributed import distributed_engine, training_of_network
 from ser_core.learn.compute.engine import Engine, LocalEngine

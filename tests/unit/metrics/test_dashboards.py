@@ -8,7 +8,7 @@ import pytest
 
 from dashboards import colours
 from dashboards.__main__ import FOLDER, texts
-from ser_core.api.serrun import MAX_ITERATIONS
+from ser_core.api.spec.loop import MAX_ITERATIONS
 from ser_core.metrics import METRICS
 
 ROOT = Path(__file__).parents[3]

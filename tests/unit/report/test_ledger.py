@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from ser_core.api.serrun import SERRun, StorageSpec
+from ser_core.api.serrun import SERRun
+from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.status import SERRunStatus
 from ser_core.errors import CorruptObject, SpecError
 from ser_core.report.evidence import MAX_POINTS, read_evidence, spread, thinned

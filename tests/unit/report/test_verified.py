@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from ser_core.api.serrun import StorageSpec
+from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.stage import ManifestRef
 from ser_core.api.status import StageKind
 from ser_core.cli.access.stored_run import StoredRun

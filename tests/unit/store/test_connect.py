@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.api.serrun import StorageSpec
+from ser_core.api.spec.storage import StorageSpec
 from ser_core.errors import SpecError
 from ser_core.store.connect import connect
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ser_core.api.serrun import StorageSpec
+from ser_core.api.spec.storage import StorageSpec
 from ser_core.errors import BucketNotFound, ObjectNotFound, SpecError, StoreAccessDenied, StoreError, StoreRefused
 from ser_core.store.connect import connect
 from ser_core.store.retry import Retry

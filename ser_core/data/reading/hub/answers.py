@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from ser_core.api.endpoints import server
+from ser_core.api.values.endpoints import server
 from ser_core.data.reading.hub.places import Place, may_lead, place_of, place_of_host, place_of_name
 from ser_core.data.reading.hub.watch import PATIENCE, Flow, Patience, watched
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ser_core.api.endpoints import server
-from ser_core.api.serrun import HubSpec
-from ser_core.api.uris import split_hub
+from ser_core.api.spec.storage import HubSpec
+from ser_core.api.values.endpoints import server
+from ser_core.api.values.uris import split_hub
 from ser_core.data.reading.hub.answers import Declared, Differs, Hub, LedAstray, Refused
 from ser_core.data.reading.hub.watch import PATIENCE, Patience, TooSlow
 from ser_core.errors import DataError, SERError, SpecError, StoreError, is_disk_full

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ser_core.api.serrun import Columns
+from ser_core.api.spec.data import Columns
 from ser_core.data.reading.formats import ACCEPTED, COLUMNS, Form, RawPair, to_pair
 from ser_core.data.reading.layouts.guessing import corrected, guessed
 from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, renamed, weight_by_scores, weight_in

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import heads, without_adapter

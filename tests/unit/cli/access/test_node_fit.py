@@ -2,8 +2,8 @@
 
 import pytest
 
-from ser_core.api.quantity import quantity
 from ser_core.api.serrun import SERRunSpec
+from ser_core.api.values.quantity import quantity
 from ser_core.cli.access.node_fit import fits
 
 SPEC = {

@@ -14,7 +14,8 @@ import typer
 import yaml
 from unit.cli.views.test_terminal_output import printed
 
-from ser_core.api.serrun import Rule, StorageSpec
+from ser_core.api.spec.loop import Rule
+from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.status import Outcome, Phase, StageKind, StageStatus, StoredBytes
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.cli.access.sweep_runs import Ended, LocalRuns

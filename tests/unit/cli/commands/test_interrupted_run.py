@@ -6,7 +6,7 @@ import signal
 import pytest
 import yaml
 
-from ser_core.api.serrun import StorageSpec
+from ser_core.api.spec.storage import StorageSpec
 from ser_core.cli.commands import run as command
 from ser_core.store.connect import connect
 from ser_core.store.run_object import load_run

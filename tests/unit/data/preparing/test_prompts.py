@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from ser_core.api.policy import PromptsSpec
-from ser_core.api.serrun import HubSpec, StorageSpec
+from ser_core.api.spec.policy import PromptsSpec
+from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.preparing.prompts import read_prompts
 from ser_core.data.reading.locations import Access
 from ser_core.errors import DataError

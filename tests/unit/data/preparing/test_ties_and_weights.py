@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.api.serrun import Columns
+from ser_core.api.spec.data import Columns
 from ser_core.data.preparing.sides import write_sides
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.rows import RowError

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ser_core.api.policy import PromptsSpec
+from ser_core.api.spec.policy import PromptsSpec
 from ser_core.data.preparing.prompts import read_prompts
 from ser_core.data.preparing.spool import read_spool
 

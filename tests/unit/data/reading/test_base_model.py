@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from ser_core.api.serrun import RewardModelSpec
+from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading import base_model
 from ser_core.data.reading.base_model import check_base_model, longest_input
 from ser_core.data.reading.locations import LocalFolder

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.api.serrun import FileSpec
+from ser_core.api.spec.data import FileSpec
 from ser_core.data.reading.hub.dataset_card import subsets_of
 from ser_core.data.reading.sources import open_source
 from ser_core.errors import DataError

@@ -7,7 +7,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from ser_core.api.serrun import FileSpec, HubSpec, RewardModelSpec, StorageSpec
+from ser_core.api.spec.data import FileSpec
+from ser_core.api.spec.reward_model import RewardModelSpec
+from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.reading.base_model import check_base_model
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import open_source

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ser_core.api.serrun import HubSpec
+from ser_core.api.spec.storage import HubSpec
 from ser_core.data.reading.hub import answers
 from ser_core.data.reading.hub.answers import Hub, seconds_to_wait
 from ser_core.data.reading.hub.places import Place, may_lead, place_of, place_of_host, place_of_name

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from huggingface_hub.utils import close_session
 
-from ser_core.api.serrun import HubSpec
+from ser_core.api.spec.storage import HubSpec
 from ser_core.data.reading.hub.repository import open_repository
 from ser_core.errors import SpecError
 

@@ -4,7 +4,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ser_core.api.serrun import DataSpec, FileSpec, HubSpec, RewardModelSpec, SourceSpec, StorageSpec
+from ser_core.api.spec.data import DataSpec, FileSpec, SourceSpec
+from ser_core.api.spec.reward_model import RewardModelSpec
+from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.preparing.preparation import inspect
 from ser_core.data.reading.base_model import check_base_model
 from ser_core.data.reading.locations import Access

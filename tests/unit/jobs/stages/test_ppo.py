@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ser_core.api.policy import PolicySpec
+from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import PolicyPrompt, PolicyStep, read_table

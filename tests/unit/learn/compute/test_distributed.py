@@ -12,7 +12,7 @@ import torch
 from ports import free_port
 from unit.learn.processes import RATE, Case, FineTuning, Outcome, Scoring, before, keep, process, together, trained
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.training import TrainingState

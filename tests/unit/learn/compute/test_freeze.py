@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from unit.learn.processes import StopsAfter, demonstrations
 from unit.learn.reward.test_training import SPEC, pairs_of
 
-from ser_core.api.adapter import AdapterSpec
-from ser_core.api.policy import SupervisedSpec
+from ser_core.api.spec.adapter import AdapterSpec
+from ser_core.api.spec.policy import SupervisedSpec
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy import policy
 from ser_core.learn.policy.batches import sequences

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.batches import sequences

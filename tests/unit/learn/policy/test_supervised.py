@@ -9,7 +9,7 @@ import torch
 from unit.learn.processes import FineTuning, StopsAfter, demonstrations
 from unit.learn.watches import Answers
 
-from ser_core.api.policy import SupervisedSpec
+from ser_core.api.spec.policy import SupervisedSpec
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.policy import load_causal

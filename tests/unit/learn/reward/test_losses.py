@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ser_core.api.serrun import TrainingSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.learn.reward.encoding import Row
 from ser_core.learn.reward.losses import bradley_terry, centering, hinge
 from ser_core.learn.reward.training import TrainingPair, pair_losses

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.batching import pad

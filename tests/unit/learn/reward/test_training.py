@@ -7,8 +7,8 @@ import pytest
 import torch
 from unit.learn.watches import Answers, kept
 
-from ser_core.api.adapter import AdapterSpec
-from ser_core.api.serrun import TrainingSpec
+from ser_core.api.spec.adapter import AdapterSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute.precision import Precision

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ser_core.api.serrun import TrainingSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead
 from ser_core.learn.trust.search import best_trial

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ser_core.api.serrun import ThresholdsSpec
+from ser_core.api.spec.loop import ThresholdsSpec
 from ser_core.errors import QualityError
 from ser_core.learn.trust.confident import FoldEvidence, accord, most_confident, own_labels
 

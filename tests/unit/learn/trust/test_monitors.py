@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ser_core.api.serrun import ThresholdsSpec
+from ser_core.api.spec.loop import ThresholdsSpec
 from ser_core.learn.trust.confident import FoldEvidence
 from ser_core.learn.trust.monitors import Unseen, by_chance, by_probabilities, by_temperature, monitors, same_labels
 from ser_core.learn.trust.selection import reference

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_core.api.serrun import ThresholdsSpec
+from ser_core.api.spec.loop import ThresholdsSpec
 from ser_core.errors import QualityError
 from ser_core.learn.trust.selection import Evidence, calibrated, length_balance, paper, reference
 

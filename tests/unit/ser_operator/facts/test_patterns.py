@@ -2,8 +2,8 @@
 
 import pytest
 
-from ser_core.api.endpoints import server
 from ser_core.api.guarded import AllowList
+from ser_core.api.values.endpoints import server
 from ser_operator.facts.patterns import is_allowed
 
 ENDPOINTS = [

@@ -6,7 +6,7 @@ import pytest
 from unit.ser_operator.objects.test_render import GPU, rendered, run
 from unit.ser_operator.objects.test_render import POD_TEMPLATE as WHOLE
 
-from ser_core.api.pod_template import PodTemplate
+from ser_core.api.spec.pod_template import PodTemplate
 from ser_core.api.status import StageKind
 from ser_operator.objects.overlay import unrestricted
 from ser_operator.settings import Settings

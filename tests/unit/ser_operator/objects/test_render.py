@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ser_core.api.serrun import SERRun, Toleration
+from ser_core.api.serrun import SERRun
+from ser_core.api.spec.resources import Toleration
 from ser_core.api.stage import ManifestRef, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import StageKey, job_name

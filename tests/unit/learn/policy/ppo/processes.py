@@ -10,7 +10,7 @@ import torch
 from torch import distributed
 from unit.learn.policy.doubles import END, Watch, prompts
 
-from ser_core.api.adapter import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import Interrupted
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.pieces import cut_layers, cut_weights

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ser_core.api.model import Model
-from ser_core.api.uris import DataUri
+from ser_core.api.values.uris import DataUri
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 PlaceName = Annotated[str, Field(min_length=1, max_length=500)]

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from ser_core.api.forms import Form, Limit
-from ser_core.api.quantity import quantity
+from ser_core.api.values.forms import Form, Limit
+from ser_core.api.values.quantity import quantity
 
 LONGEST_HOURS = 87_600
 """Ten years. Who means "never" leaves the field out; much longer durations reach beyond what calendars can count."""

@@ -7,11 +7,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ser_core.api.adapter import AdapterSpec
 from ser_core.api.model import Model
-from ser_core.api.places import ColumnName, PlaceSpec
-from ser_core.api.template import TemplateKind, TemplateText, refuse_template
-from ser_core.api.uris import ModelUri
+from ser_core.api.spec.adapter import AdapterSpec
+from ser_core.api.spec.places import ColumnName, PlaceSpec
+from ser_core.api.spec.template import TemplateKind, TemplateText, refuse_template
+from ser_core.api.values.uris import ModelUri
 
 
 class PromptColumns(Model):
