@@ -12,10 +12,10 @@ from ser_core.api.status import StageKind
 
 ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
     StageKind.PREPARE: 5,
-    StageKind.RETRAIN: 3,
-    StageKind.CONTROL_FULL: 3,
-    StageKind.CONTROL_SEED_ONLY: 3,
-    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 3,
+    StageKind.RETRAIN: 4,
+    StageKind.CONTROL_FULL: 4,
+    StageKind.CONTROL_SEED_ONLY: 4,
+    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 4,
     StageKind.SFT: 4,
     StageKind.PPO: 3,
 }

@@ -67,3 +67,16 @@ def test_a_paired_loss_is_worse_only_beyond_one_error_and_groups_widen_it():
     assert worse.gain < -worse.error
     assert not same.gain < -same.error
     assert paired_loss(before, {}, {}).groups == 0
+
+
+@pytest.mark.parametrize("groups", [2, 3, 8, 15, 60])
+def test_of_few_groups_too_a_paired_loss_that_is_chance_is_called_significant_one_time_in_twenty(groups):
+    random = np.random.default_rng(groups)
+    before, place = {f"p{number}": 0.6 for number in range(2 * groups)}, {f"p{number}": f"g{number // 2}" for number in range(2 * groups)}
+    called = 0
+    for _ in range(2000):
+        shift = np.repeat(random.normal(size=groups), 2)
+        found = paired_loss(before, {pair: 0.6 + shift[number] for number, pair in enumerate(before)}, place)
+        called += abs(found.gain) > 1.96 * found.error
+
+    assert called / 2000 == pytest.approx(0.05, abs=0.015)
