@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_core.api.serrun import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.generation import TransformersGenerator
 from ser_core.learn.policy.policy import Policy, load_policy

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from ser_core.api.serrun import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.generation import until_end

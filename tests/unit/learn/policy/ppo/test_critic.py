@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from unit.learn.policy.doubles import prompts
 
-from ser_core.api.serrun import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.batches import sequences

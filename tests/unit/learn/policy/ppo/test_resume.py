@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from unit.learn.policy.doubles import Watch, prompts
 
-from ser_core.api.serrun import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import Interrupted, SpecError
 from ser_core.learn.policy.ppo import checkpoint
 from ser_core.learn.policy.ppo.guards import HackingLimits

@@ -6,7 +6,7 @@ import pytest
 import torch
 from unit.learn.policy.doubles import Judge, Watch, prompts
 
-from ser_core.api.serrun import AdapterSpec
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
