@@ -10,7 +10,8 @@ SECONDS, MEGABYTES = 5, 300
 PREPARE = """
 import resource, sys, time
 from pathlib import Path
-from ser_core.api.serrun import DataSpec, HubSpec, SourceSpec, StorageSpec
+from ser_core.api.spec.data import DataSpec, SourceSpec
+from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.preparing.preparation import inspect
 from ser_core.data.reading.locations import Access
 
