@@ -79,10 +79,14 @@ def load_network(kind: Any, folder: Path, field: str, *, in_files: bool = False,
 
 
 def _in_files(kind: Any, folder: Path, config: Any, field: str) -> tuple[Any, Mapping[str, Any]] | None:
-    """What ``from_pretrained`` returns, its matrices unread; None: transformers makes other matrices of those in the files."""
+    """What ``from_pretrained`` returns, its matrices unread; None: transformers makes other matrices of those in the files, or knows why
+    there are none.
+    """
+    tensors = unread.tensors_in(folder)
+    if not tensors:
+        return None
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         chosen = type(kind.from_config(config, trust_remote_code=False))
-    tensors = unread.tensors_in(folder)
     network, told = chosen.from_pretrained(None, config=config, state_dict=dict(tensors), **_LOADING)
 
     def finite(name: str, numbers: torch.Tensor) -> torch.Tensor:

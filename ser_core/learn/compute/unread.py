@@ -56,11 +56,13 @@ class InFile:
 
 
 def tensors_in(folder: Path) -> dict[str, InFile]:
-    """Those of a model's files, by name; none where the files have other names than transformers gives them."""
+    """Those of a model's files, by name; none where the files have other names than transformers gives them, or are no safetensors."""
     names = [_WEIGHTS]
     if not (folder / _WEIGHTS).is_file():
         index = folder / _INDEX
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())) if index.is_file() else []
+        if not all(Path(name).name == name and name.endswith(".safetensors") for name in names):
+            return {}  # transformers says what is wrong with it
     found: dict[str, InFile] = {}
     for name in names:
         with safe_open(folder / name, framework="pt") as file:
