@@ -59,7 +59,7 @@ def refuse_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) -> No
 def forbidden_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) -> list[str]:
     """One sentence for each field that `refuse_changes` refuses, with both values."""
     before, after = (spec.model_dump(mode="json", by_alias=True) for spec in (old, new))
-    raised, final = new.loop.max_iterations > old.loop.max_iterations, iterations_are_final(status)
+    raised = new.loop.max_iterations > old.loop.max_iterations
     if raised:
         after["loop"]["maxIterations"] = before["loop"]["maxIterations"]
     if new.training.tokens_per_batch < old.training.tokens_per_batch:
@@ -68,14 +68,18 @@ def forbidden_changes(old: SERRunSpec, new: SERRunSpec, status: SERRunStatus) ->
         after["queueName"] = before["queueName"]  # no Job waits in the old queue then
     fixed = [name for name in before if name not in MUTABLE or (name == "reopen" and new.reopen < old.reopen)]
     changes = [text for name in fixed for text in _differences(f"spec.{name}", before[name], after[name])]
-    most = f"spec.loop.maxIterations was {old.loop.max_iterations} and cannot become {new.loop.max_iterations}"
-    return (
-        [*changes, f"{most}, since the policy has begun: a new run with spec.from goes on with the loops"] if raised and final else changes
-    )
+    if raised and iterations_are_final(status):
+        most = _refused("spec.loop.maxIterations", old.loop.max_iterations, new.loop.max_iterations)
+        changes.append(f"{most}, since the policy has begun: a new run with spec.from goes on with the loops")
+    return changes
 
 
 def _differences(path: str, before: Any, after: Any) -> list[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         names = [*before, *(name for name in after if name not in before)]
         return [text for name in names for text in _differences(f"{path}.{name}", before.get(name), after.get(name))]
-    return [] if before == after else [f"{path} was {before!r} and cannot become {after!r}"]
+    return [] if before == after else [_refused(path, before, after)]
+
+
+def _refused(path: str, before: Any, after: Any) -> str:
+    return f"{path} was {before!r} and cannot become {after!r}"

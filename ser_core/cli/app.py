@@ -26,7 +26,7 @@ from ser_core.cli.commands.sweep import sweep
 from ser_core.cli.commands.validate import validate
 from ser_core.cli.commands.why import why
 from ser_core.cli.views.output import print_error, say
-from ser_core.errors import SERError
+from ser_core.errors import SERError, is_disk_full
 
 
 def _examples(*lines: str) -> str:
@@ -77,7 +77,6 @@ app.command(epilog=_examples("ser purge serrun.yaml", "ser purge serrun.yaml fol
 
 _UsageError: Any = typer.BadParameter.__base__  # typer brings its own copy of click, under a private name
 EXIT_USAGE = 2
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def main() -> None:
@@ -100,7 +99,7 @@ def main() -> None:
         _print_usage_error(error, program)
         sys.exit(EXIT_USAGE)
     except OSError as error:
-        if error.errno not in _FULL:
+        if not (is_disk_full(error) or error.errno == errno.EFBIG):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries to write the rest once more
         print_error(

@@ -25,6 +25,14 @@ def purge_mark(namespace: str, name: str) -> str:
     return f"{namespace}/{name}/PURGE"
 
 
+def put_purge_mark(store: ObjectStore, namespace: str, name: str) -> str:
+    """Say that a name's runs are being purged; returns the mark's key. Where nothing may be deleted nothing is marked."""
+    mark = purge_mark(namespace, name)
+    store.delete(mark)
+    store.put(mark, b"")
+    return mark
+
+
 def lie_outside(namespace: str, outputs: Mapping[str, OutputFile]) -> bool:
     """Whether some output lies in no run's folder of a namespace: then somebody has changed the manifest."""
     places = [part.key.split("/") for part in outputs.values()]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ser_core.api.stage import RunIdentity
 from ser_core.errors import ObjectNotFound
-from ser_core.store.followers import followers_of, purge_mark
+from ser_core.store.followers import followers_of, put_purge_mark
 from ser_core.store.leader import leader_key
 from ser_core.store.manifest import run_prefix
 from ser_core.store.owner import owner_key, owner_of
@@ -89,9 +89,7 @@ def delete_folder(store: ObjectStore, run: RunIdentity) -> bool:
 
     Returns False, with nothing deleted, when another run has begun to use its files.
     """
-    mark, owner = purge_mark(run.namespace, run.name), owner_key(run)
-    store.delete(mark)  # where nothing may be deleted nothing is to be marked
-    store.put(mark, b"")
+    mark, owner = put_purge_mark(store, run.namespace, run.name), owner_key(run)
     used = followers_of(store, run)
     for entry in [] if used else list(store.list(f"{run_prefix(run)}/")):
         if entry.key != owner:

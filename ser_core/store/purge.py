@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ser_core.errors import SpecError
-from ser_core.store.followers import followers, purge_mark
+from ser_core.store.followers import followers, put_purge_mark
 from ser_core.store.port import ObjectStore
 
 Together = Collection[tuple[str, str]]
@@ -43,9 +43,7 @@ def purge(store: ObjectStore, namespace: str, name: str, together: Together = ()
     Raises:
         SpecError: Runs that are not purged ``together`` with it use its files (``HasFollowers``); nothing was deleted.
     """
-    mark = purge_mark(namespace, name)
-    store.delete(mark)  # where nothing may be deleted nothing is to be marked
-    store.put(mark, b"")
+    mark = put_purge_mark(store, namespace, name)
     try:
         refuse_followed(store, namespace, name, together)
     except SpecError:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from ser_core.api.model import Model
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.api.spec.places import ColumnName, PlaceSpec
-from ser_core.api.spec.template import TemplateKind, TemplateText, refuse_template
+from ser_core.api.spec.template import Templated, TemplateKind, TemplateText
 from ser_core.api.values.uris import ModelUri
 
 
@@ -50,7 +50,7 @@ class KlSpec(Model):
     """Wanted KL of a whole answer, in nats: the coefficient adapts to it (arXiv 1909.08593, section 2.2). Left out, it is fixed."""
 
 
-class PolicySpec(Model):
+class PolicySpec(Templated):
     """A policy that is aligned with the best reward model by PPO once the loops have ended, before the controls."""
 
     base: ModelUri
@@ -101,17 +101,6 @@ class PolicySpec(Model):
     """Optimizer steps in a pass."""
     missing_end_penalty: float = Field(default=1.0, ge=0, le=100)
     """Subtracted from the score of an answer that did not end within `answerTokens`, in logits (N+ sets such scores to -1)."""
-
-    @property
-    def custom_text(self) -> str | None:
-        """The text of template `custom`; None with another one."""
-        text = self.template_text
-        return text if self.template == "custom" else None
-
-    @model_validator(mode="after")
-    def _text_of_the_template(self) -> Self:
-        refuse_template(self.template, self.template_text)
-        return self
 
     @model_validator(mode="after")
     def _answers_to_compare(self) -> Self:

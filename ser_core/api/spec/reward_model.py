@@ -1,16 +1,15 @@
 """The reward model that is evolved."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from ser_core.api.model import Model
 from ser_core.api.spec.adapter import AdapterSpec
-from ser_core.api.spec.template import TemplateKind, TemplateText, refuse_template
+from ser_core.api.spec.template import Templated, TemplateKind, TemplateText
 from ser_core.api.values.uris import ModelUri
 
 
-class RewardModelSpec(Model):
+class RewardModelSpec(Templated):
     """The model that is evolved."""
 
     base: ModelUri
@@ -31,14 +30,3 @@ class RewardModelSpec(Model):
     template_text: TemplateText | None = None
     """The text of template `custom`: any text with `{prompt}` in it and `{answer}` at its end. The tokenizer's begin and end tokens are put
     around it. A prompt of several turns stands there as `Human: … Assistant: … Human: …`."""
-
-    @property
-    def custom_text(self) -> str | None:
-        """The text of template `custom`; None with another one."""
-        text = self.template_text
-        return text if self.template == "custom" else None
-
-    @model_validator(mode="after")
-    def _text_of_the_template(self) -> Self:
-        refuse_template(self.template, self.template_text)
-        return self

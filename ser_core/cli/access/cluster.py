@@ -126,9 +126,7 @@ class Cluster:
         try:
             items = self._items(f"{_RUNS}/namespaces/{namespace}/serruns")
         except _NotFound as error:
-            raise SpecError(
-                "the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD: docs/install.md"
-            ) from error
+            raise _not_installed() from error
         wanted = {str(((item.get("spec") or {}).get("from") or {}).get("run", "")) for item in items}
         return {str(item["metadata"]["uid"]) for item in items}, wanted - {""}
 
@@ -185,9 +183,7 @@ class Cluster:
 
     def _no_run(self, name: str, error: SERError) -> SpecError:
         if _UNKNOWN_KIND in error.message:
-            return SpecError(
-                "the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD: docs/install.md"
-            )
+            return _not_installed()
         try:
             names = self.run_names()
         except ClusterError:  # a user who may read one run need not be allowed to list them
@@ -237,6 +233,10 @@ class Cluster:
                 what, reason="NoApiServer", hint="check the server in the kubeconfig, and whether a proxy answers in its place"
             )
         return answer
+
+
+def _not_installed() -> SpecError:
+    return SpecError("the cluster knows no SERRuns", reason="NotInstalled", hint="install the operator and its CRD: docs/install.md")
 
 
 class _NotFound(ClusterError):

@@ -113,8 +113,12 @@ def without_pauses(status: SERRunStatus) -> SERRunStatus:
 
 
 def _looked_at(row: StageStatus) -> StageStatus:
-    ended = row.outcome not in (Outcome.RUNNING, Outcome.DONE)
-    return row.model_copy(update={"forgiven": True}) if ended and fault_of(row) is Fault.WORLD else row
+    return forgiven(row) if fault_of(row) is Fault.WORLD else row
+
+
+def forgiven(row: StageStatus) -> StageStatus:
+    """``row`` as one that decides nothing any more, if it has ended without what it was for."""
+    return row if row.outcome in (Outcome.DONE, Outcome.RUNNING) else row.model_copy(update={"forgiven": True})
 
 
 def counted(row: StageStatus, rows: Sequence[StageStatus]) -> bool:

@@ -16,7 +16,7 @@ from datetime import datetime
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempt_resources import attempt_resources, has_what_was_lacking, may_have_lacked
-from ser_core.loop.deciding.attempts import attempts_of
+from ser_core.loop.deciding.attempts import attempts_of, forgiven
 from ser_core.loop.deciding.limits import DEADLINE_EXCEEDED, why_to_stop, with_admitted_time
 from ser_core.loop.deciding.stages import committed, inputs_of, key_of, next_stage
 from ser_core.loop.deciding.stopping import ending
@@ -43,7 +43,7 @@ def reopened(run: SERRun, now: datetime) -> SERRunStatus | None:
     return _with_its_inputs(run).model_copy(
         update={
             "phase": Phase.RUNNING if status.started_at else Phase.PENDING,
-            "stages": tuple(map(_forgiven, status.stages)),
+            "stages": tuple(map(forgiven, status.stages)),
             "finished_at": None,
             "suspended_seconds": status.suspended_seconds + max(0, int((now - ended).total_seconds())),
         }
@@ -94,10 +94,6 @@ def _failed_attempt(run: SERRun) -> StageStatus | None:
     key = next_stage(run.spec, run.status)
     rows = attempts_of(run.status, key) if key is not None else ()
     return next((row for row in reversed(rows) if row.outcome is Outcome.FAILED and not row.forgiven), None)
-
-
-def _forgiven(row: StageStatus) -> StageStatus:
-    return row if row.outcome in (Outcome.DONE, Outcome.RUNNING) else row.model_copy(update={"forgiven": True})
 
 
 def _with_record(run: SERRun, row: StageStatus) -> StageStatus:
