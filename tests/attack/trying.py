@@ -16,6 +16,7 @@ from attack.counting import RESULTS, STARTED
 LIMIT = 3600.0
 """Seconds without the end of a test after which the process is ended. The longest takes minutes."""
 _POLL = 0.2
+_TESTS = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ def tried(tests: list[str], folder: Path, limit: float = LIMIT) -> list[End]:
     results, log = folder.resolve() / f"{name}.jsonl", folder / f"{name}.log"  # a test may change into another folder
     results.write_text("")
     words = [sys.executable, "-m", "pytest", "--timeout=0", "--tb=short", "-p", "attack.counting", *tests]
+    search = os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH")]))
     with log.open("wb") as file:
         process = subprocess.Popen(
             words,
-            env={**os.environ, RESULTS: str(results)},
+            env={**os.environ, "PYTHONPATH": search, RESULTS: str(results)},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
