@@ -1,5 +1,6 @@
 """`make attack`: every attack of docs/security.md that needs no cluster, with more examples, and how each kind ended."""
 
+import signal
 import sys
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ FOLDER = Path("build/attack")
 
 
 def main() -> int:
-    """Try them all, file by file. Returns 1 when one broke something, 130 after Ctrl-C."""
+    """Try them all, file by file. Returns 1 when one broke something, 130 after Ctrl-C or SIGTERM."""
     rows = attacks(MANUAL.read_text(encoding="utf-8"))
     files = by_file([test for row in rows for test in dict.fromkeys(row.here)])
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -55,4 +56,5 @@ def _table(rows: list[Attack], found: list[End]) -> Table:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # make sends it, and the tests of now run in a session of their own
     sys.exit(main())

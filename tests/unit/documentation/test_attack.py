@@ -1,5 +1,10 @@
 """`make attack` counts right, and ends whatever the attacks do to its processes."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -114,3 +119,26 @@ def test_the_command_prints_counts_and_no_traceback(file, tmp_path, monkeypatch,
     assert "1 refused, 1 told, 1 broke, 1 skipped" in printed
     assert "broke: tests/test_it.py::test_broke: AssertionError: it got in" in printed
     assert "Traceback" not in printed
+
+
+def test_sigterm_ends_what_is_being_tried(tmp_path):
+    for folder in ("docs", "tests"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "docs" / "security.md").write_text(MANUAL.replace("tests/x/a.py", "tests/test_it.py"))
+    (tmp_path / "tests" / "test_it.py").write_text(
+        "import os, pathlib, time\n\ndef test_it():\n    pathlib.Path('pid').write_text(f'{os.getpid()}\\n')\n    time.sleep(10**6)\n"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-m", "attack"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stdout=subprocess.PIPE
+    )
+    pid, deadline = tmp_path / "pid", time.monotonic() + 120
+    while not pid.exists() or not pid.read_text().endswith("\n"):
+        assert time.monotonic() < deadline and command.poll() is None
+        time.sleep(0.05)
+
+    command.send_signal(signal.SIGTERM)
+    command.communicate(timeout=120)
+
+    assert command.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
