@@ -37,9 +37,9 @@ from ser_core.data.tables import TrainingStep
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, train
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.commit import read_manifest
-from ser_core.store.connect import connect
+from ser_core.store.objects.connect import connect
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.commit import read_manifest
 from ser_jobs.process import heartbeat
 from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.process.context import StageContext

@@ -19,9 +19,9 @@ from ser_core.data.reading.weight_headers import shape_of_folder
 from ser_core.data.tables import LabeledPair, PoolPair, write_table
 from ser_core.memory.plan import Models, plan
 from ser_core.memory.shape import ModelShape
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.file import FileStore
-from ser_core.store.manifest import Manifest, OutputFile
+from ser_core.store.objects.file import FileStore
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.manifest import Manifest, OutputFile
 from ser_jobs.process.context import StageContext
 
 _RUN = RunIdentity(namespace="benchmark", name="gpu", uid="gpu")

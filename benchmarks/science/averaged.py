@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from ser_core.store.model_folder import ADAPTER_WEIGHTS
+from ser_core.store.stages.model_folder import ADAPTER_WEIGHTS
 
 
 def average(folders: Sequence[Path], target: Path) -> Path:

@@ -22,9 +22,9 @@ from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPa
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.report.ledger import Ledger, Trained, fetch_model, read_ledger
-from ser_core.store.commit import fetch_outputs
-from ser_core.store.manifest import Manifest
-from ser_core.store.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.stages.commit import fetch_outputs
+from ser_core.store.stages.manifest import Manifest
 
 
 def measure(cell: Cell, data: Path, folder: Path) -> list[Result]:

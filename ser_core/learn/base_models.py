@@ -26,14 +26,14 @@ from ser_core.data.reading.dialogues import turns_of
 from ser_core.data.reading.weight_headers import Tensor
 from ser_core.errors import DataError, SpecError
 from ser_core.learn.compute.bounded import exceeded
-from ser_core.learn.compute.chat_text import chat_text_of, take_template
-from ser_core.learn.compute.control_tokens import ControlTokens
-from ser_core.learn.compute.fit import Loaded
 from ser_core.learn.compute.parts import heads
-from ser_core.learn.compute.pretrained import FROM_THE_FOLDER_ALONE, last_token, load_without_weights, rows_for_tokens, told_of_the_model
-from ser_core.learn.compute.reference_text import form_of, plain_ids
 from ser_core.learn.policy.generation import encode_prompts
 from ser_core.learn.reward.encoding import Encoder, reads_pairs
+from ser_core.learn.text.chat_text import chat_text_of, take_template
+from ser_core.learn.text.control_tokens import ControlTokens
+from ser_core.learn.text.reference_text import form_of, plain_ids
+from ser_core.learn.weights.fit import Loaded
+from ser_core.learn.weights.pretrained import FROM_THE_FOLDER_ALONE, last_token, load_without_weights, rows_for_tokens, told_of_the_model
 
 _SCORES = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 _WRITES = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

@@ -21,8 +21,8 @@ from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.tables import EvaluatedPair, PolicyStep, SupervisedStep, read_table
 from ser_core.learn.trust.agreement import BANDS
 from ser_core.report.ledger import Aligned, Ledger, StageRecord, Trained
-from ser_core.store.commit import fetch_outputs
-from ser_core.store.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.stages.commit import fetch_outputs
 
 SAMPLES = 4
 """Kept and dropped pairs each that are shown."""

@@ -13,7 +13,7 @@ from ser_core.report import figures, findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.figures import Figure
 from ser_core.report.ledger import Ledger
-from ser_core.store.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore
 
 LOOPS_SHOWN = 4
 TEXT_SHOWN = 1200

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ser_core.errors import SpecError
-from ser_core.learn.compute.reference_text import Made, made
+from ser_core.learn.text.reference_text import Made, made
 
 CHAT_TEMPLATE, TOKENIZER, CONFIG = "chat_template.jinja", "tokenizer_config.json", "config.json"
 _MORE_TEMPLATES = "additional_chat_templates"
@@ -49,10 +49,10 @@ def _template_of_an_earlier_version(model: Path, kind: Literal["rewardModel", "p
     try:
         from transformers import AutoTokenizer
 
-        from ser_core.learn.compute.pretrained import FROM_THE_FOLDER_ALONE
-        from ser_core.learn.compute.reference_text import Form
         from ser_core.learn.policy.generation import policy_text
         from ser_core.learn.reward.encoding import Encoder
+        from ser_core.learn.text.reference_text import Form
+        from ser_core.learn.weights.pretrained import FROM_THE_FOLDER_ALONE
     except ModuleNotFoundError as error:
         raise SpecError(
             f"the chat template of a model of version 0.1.0 cannot be made: {error.name} is not installed",

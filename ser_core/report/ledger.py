@@ -22,9 +22,9 @@ from ser_core.api.status import StageKind
 from ser_core.errors import SpecError, StoreError
 from ser_core.loop.deciding.stages import CONTROL_OF_STAGE, POLICY_STAGES, PREPARE, StageKey
 from ser_core.loop.recording.digests import recorded_digests, records_all, short_digest
-from ser_core.store.commit import fetch_outputs, find_manifest
-from ser_core.store.manifest import Manifest, manifest_key
-from ser_core.store.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.stages.commit import fetch_outputs, find_manifest
+from ser_core.store.stages.manifest import Manifest, manifest_key
 
 Metrics_co = TypeVar("Metrics_co", bound=StageMetrics, covariant=True)
 Kind = TypeVar("Kind", PrepareMetrics, LabelMetrics, FilterMetrics, RetrainMetrics, SupervisedMetrics, PolicyMetrics)

@@ -11,13 +11,13 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ser_core.errors import SpecError
-from ser_core.learn.compute.reference_text import Made
+from ser_core.learn.text.reference_text import Made
 from ser_core.report import findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.learnt_text import how_made, reads_pairs, tell_peers
 from ser_core.report.ledger import Ledger, fetch_model
-from ser_core.store.model_folder import is_adapter
-from ser_core.store.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.stages.model_folder import is_adapter
 
 
 @dataclass(frozen=True, slots=True)

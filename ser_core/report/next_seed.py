@@ -21,8 +21,8 @@ from ser_core.learn.trust.selection import Floats
 from ser_core.learn.trust.suggestion import most_useful, spread, usefulness
 from ser_core.loop.deciding.stages import StageKey
 from ser_core.report.ledger import Ledger, StageRecord
-from ser_core.store.commit import fetch_outputs
-from ser_core.store.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.stages.commit import fetch_outputs
 
 SEED, TO_LABEL, LABELED, TIES = "seed", "to-label.jsonl", "labeled.jsonl", "ties.jsonl"
 UNLABELED, HELDOUT = "unlabeled.jsonl", "heldout.jsonl"

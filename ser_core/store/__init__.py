@@ -1,1 +1,1 @@
-"""The object store port, its file and S3 adapters, manifests and the commit protocol."""
+"""What is stored: `objects` (the store), `stages` (the commit protocol), `runs`."""

@@ -11,7 +11,7 @@ from typing import Any
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.status import StageKind
 from ser_core.errors import SpecError
-from ser_core.store.stage_key import fields_read
+from ser_core.store.stages.stage_key import fields_read
 from ser_core.sweep.settings import Setting, told, with_value
 
 REPETITIONS = ("training.seed", "data.splitSeed")

@@ -11,7 +11,7 @@ from controlplane.faults.scenario import ROOT
 from controlplane.plane.operator_process import OperatorProcess
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import SERRunStatus
-from ser_core.store.manifest import Manifest
+from ser_core.store.stages.manifest import Manifest
 
 NAME, SECRET, BUCKET = "tiny", "ser-s3", "runs"
 TIMES = ("startedAt", "finishedAt", "lastTransitionTime")

@@ -42,7 +42,7 @@ class Run:
 
     def manifests(self):
         """Every manifest of the run by its place, without UID, attempt, writer and times."""
-        from ser_core.store.manifest import Manifest
+        from ser_core.store.stages.manifest import Manifest
 
         found = sorted(self.store.glob("default/*/*/iter-*/*/MANIFEST.json"))
         return {"/".join(path.parts[-3:-1]): Manifest.model_validate_json(path.read_bytes()).comparable() for path in found}

@@ -7,7 +7,7 @@ import pytest
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.scoring import score_rows
-from ser_core.store.manifest import Manifest
+from ser_core.store.stages.manifest import Manifest
 
 ADAPTER = {"rank": 4, "alpha": 8}
 

@@ -12,9 +12,9 @@ import pytest
 
 from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.stage import StageSpec
-from ser_core.store.connect import connect
-from ser_core.store.manifest import Manifest
-from ser_core.store.run_object import load_run
+from ser_core.store.objects.connect import connect
+from ser_core.store.runs.run_object import load_run
+from ser_core.store.stages.manifest import Manifest
 from ser_jobs.process import runtime
 
 STAGES = [

@@ -7,8 +7,8 @@ from ser_core.api.stage import RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.tables import LabeledPair, PolicyPrompt, PoolPair, read_table
 from ser_core.errors import DataError, SpecError
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.connect import connect
+from ser_core.store.objects.connect import connect
+from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.prepare import body
 

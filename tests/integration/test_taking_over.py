@@ -12,11 +12,11 @@ from integration.test_kill_at_every_store_operation import Killed, MortalStore, 
 
 from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.stage import RunIdentity, StageSpec
-from ser_core.store.commit import find_manifest
-from ser_core.store.connect import connect
-from ser_core.store.manifest import Manifest
-from ser_core.store.run_object import load_run
-from ser_core.store.stage_reads import ALGORITHM
+from ser_core.store.objects.connect import connect
+from ser_core.store.runs.run_object import load_run
+from ser_core.store.stages.commit import find_manifest
+from ser_core.store.stages.manifest import Manifest
+from ser_core.store.stages.stage_reads import ALGORITHM
 from ser_jobs.process import runtime
 
 FILTER, CONTROL = "iter-0001/filter", "iter-0000/control-pseudo-label-once"

@@ -10,10 +10,10 @@ from unit.learn.sentencepiece_like import policy as random_policy
 from ser_core.api.spec.template import TemplateKind
 from ser_core.data.reading.dialogues import Turn, render_prompt, turns_of
 from ser_core.learn.compute.precision import Precision
-from ser_core.learn.compute.reference_text import form_of
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.scoring import score_rows
+from ser_core.learn.text.reference_text import form_of
 from ser_core.report.learnt_text import tell_peers
 
 CPU = Precision("cpu")

@@ -10,7 +10,7 @@ import yaml
 
 from controlplane.cluster import S3Server
 from controlplane.faults.scenario import ROOT
-from ser_core.store.manifest import Manifest
+from ser_core.store.stages.manifest import Manifest
 from skew.cluster import apply_crd, at, operated, skew_cluster
 from skew.trees import COMMITS, later_tree, python_path, tree_of
 

@@ -25,10 +25,10 @@ from ser_core.api.status import (
 )
 from ser_core.data.tables import Decision, EvaluatedPair, PairScores, PoolPair, TrainingStep, write_table
 from ser_core.learn.trust.evaluation import evaluate, report
-from ser_core.store.commit import commit, upload_outputs
-from ser_core.store.connect import connect
-from ser_core.store.manifest import Manifest, stage_prefix
-from ser_core.store.run_object import save_run
+from ser_core.store.objects.connect import connect
+from ser_core.store.runs.run_object import save_run
+from ser_core.store.stages.commit import commit, upload_outputs
+from ser_core.store.stages.manifest import Manifest, stage_prefix
 
 HOSTILE = '<script>alert("x")</script><img src=http://evil.example/x onerror=alert(1)>'
 POOL, HELDOUT = 300, 200

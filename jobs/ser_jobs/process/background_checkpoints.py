@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from ser_core.store.checkpoints import CheckpointStore, Together
+from ser_core.store.stages.checkpoints import CheckpointStore, Together
 
 
 class BackgroundCheckpoints(CheckpointStore):

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from ser_core.api.stage import InputRole, StageMetrics, StageSpec
 from ser_core.errors import SpecError
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.commit import fetch_outputs
-from ser_core.store.manifest import Manifest, OutputFile
-from ser_core.store.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.commit import fetch_outputs
+from ser_core.store.stages.manifest import Manifest, OutputFile
 from ser_jobs.process.input_folder import locked
 from ser_jobs.process.metrics_exporter import Measurements
 

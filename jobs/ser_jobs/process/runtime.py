@@ -36,17 +36,17 @@ from ser_core.api.stage import (
 from ser_core.api.stage_wire import STAGE, STARTED_BY, read_stage_spec
 from ser_core.api.status import StageKind
 from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, NodeDiskFull, SERError, SpecError, is_disk_full
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.commit import Committed, commit, find_manifest, read_manifest, upload_outputs
-from ser_core.store.connect import connect
-from ser_core.store.leftovers import Leftovers, remove_leftovers
-from ser_core.store.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver, stage_prefix
-from ser_core.store.owner import mark_owner
-from ser_core.store.port import ObjectStore
-from ser_core.store.retaining import remove_unneeded, told
-from ser_core.store.retry import Retry
-from ser_core.store.stage_key import stage_key
-from ser_core.store.stored import stored_bytes
+from ser_core.store.objects.connect import connect
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.objects.retry import Retry
+from ser_core.store.runs.leftovers import Leftovers, remove_leftovers
+from ser_core.store.runs.owner import mark_owner
+from ser_core.store.runs.retaining import remove_unneeded, told
+from ser_core.store.runs.stored import stored_bytes
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.commit import Committed, commit, find_manifest, read_manifest, upload_outputs
+from ser_core.store.stages.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver, stage_prefix
+from ser_core.store.stages.stage_key import stage_key
 from ser_jobs.process import heartbeat, input_folder, place, stacks
 from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.process.context import StageBody, StageContext, StageOutput

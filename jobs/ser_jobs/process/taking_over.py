@@ -1,7 +1,7 @@
 """Taking over: a committed stage of the run that `spec.from` names is committed here too, when both stage keys are equal.
 
 Nothing is copied: the new manifest names the leader's files, after a back-reference has been written into the leader's folder
-(`ser_core.store.followers`).
+(`ser_core.store.runs.followers`).
 """
 
 import json
@@ -16,13 +16,13 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import InputRole, ManifestRef, Processes, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject, ObjectNotFound, StoreError
-from ser_core.store.commit import fetch_outputs, find_manifest
-from ser_core.store.followers import lie_outside, refer_back
-from ser_core.store.leader import leader_of
-from ser_core.store.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver
-from ser_core.store.port import ObjectStore
-from ser_core.store.run_object import load_run
-from ser_core.store.stage_key import differences, stage_key
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.runs.followers import lie_outside, refer_back
+from ser_core.store.runs.leader import leader_of
+from ser_core.store.runs.run_object import load_run
+from ser_core.store.stages.commit import fetch_outputs, find_manifest
+from ser_core.store.stages.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver
+from ser_core.store.stages.stage_key import differences, stage_key
 from ser_jobs.process.place import Place
 
 _PROVENANCE = "provenance.json"

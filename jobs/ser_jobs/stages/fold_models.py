@@ -7,9 +7,9 @@ from pathlib import Path
 from ser_core.api.stage import InputRole
 from ser_core.errors import CorruptObject
 from ser_core.learn.reward.reward_model import RewardModel
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.manifest import OutputFile
-from ser_core.store.model_folder import ADAPTER_CONFIG, BASE, FOLDS, MODEL
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.manifest import OutputFile
+from ser_core.store.stages.model_folder import ADAPTER_CONFIG, BASE, FOLDS, MODEL
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.model_output import base_files, model_files
 from ser_jobs.stages.training_data import is_trained_on, starts_from

@@ -28,9 +28,9 @@ from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.reward.batching import deal
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.scoring import Scores, score_pairs
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.model_folder import FOLDS, MODEL
-from ser_core.store.shards import Shard, ShardResult, ShardStore
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.model_folder import FOLDS, MODEL
+from ser_core.store.stages.shards import Shard, ShardResult, ShardStore
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.checkpoint_interval import CheckpointInterval
 from ser_jobs.stages.memory_check import refuse_what_does_not_fit

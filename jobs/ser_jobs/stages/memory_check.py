@@ -9,7 +9,7 @@ from ser_core.errors import OutOfMemory
 from ser_core.memory.plan import Models, StagePlan, plan
 from ser_core.memory.training import Sharding
 from ser_core.memory.words import memory_line, remedy
-from ser_core.store.model_folder import root
+from ser_core.store.stages.model_folder import root
 
 
 def refuse_what_does_not_fit(

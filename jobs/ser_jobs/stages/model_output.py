@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ser_core.api.stage import InputRole
-from ser_core.store.manifest import OutputFile
-from ser_core.store.model_folder import BASE, MODEL, is_adapter
+from ser_core.store.stages.manifest import OutputFile
+from ser_core.store.stages.model_folder import BASE, MODEL, is_adapter
 from ser_jobs.process.context import StageContext
 
 

@@ -28,7 +28,7 @@ from ser_core.learn.policy.vllm_generation import VllmGenerator
 from ser_core.learn.reward.reward_model import load
 from ser_core.memory.alignment import ROWS_IN_PIECES, ROWS_TOGETHER
 from ser_core.memory.training import UNSHARDED
-from ser_core.store.model_folder import MODEL
+from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.memory_check import refuse_what_does_not_fit
 from ser_jobs.stages.model_output import base_files, model_files

@@ -20,7 +20,7 @@ from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_ta
 from ser_core.learn.base_models import refuse_dialogues, try_policy, try_reward_model
 from ser_core.memory.plan import Models, plans
 from ser_core.memory.words import misfits
-from ser_core.store.probe import probe
+from ser_core.store.objects.probe import probe
 from ser_jobs.process.context import StageContext, StageOutput
 
 

@@ -3,12 +3,12 @@
 from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
-from ser_core.learn.compute.exports import store
 from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.policy import load_causal
 from ser_core.learn.policy.supervised import count_steps, digest, encode_demonstrations, fine_tune
-from ser_core.store.model_folder import MODEL
+from ser_core.learn.weights.exports import store
+from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.stages.memory_check import kept_in_pieces, refuse_what_does_not_fit
 from ser_jobs.stages.model_output import base_files, model_files

@@ -8,7 +8,7 @@ import torch
 
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.process_group import agree_on_the_step
-from ser_core.store.checkpoints import Together
+from ser_core.store.stages.checkpoints import Together
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.checkpoint_interval import CheckpointInterval
 

@@ -109,7 +109,7 @@ def starts_from(context: StageContext) -> InputRole:
 
 
 def is_trained_on(context: StageContext) -> bool:
-    """Whether a later stage may train on the weights of this one. The seed model is one for all rules (`ser_core.store.stage_key`)."""
+    """Whether a later stage may train on the weights of this one. The seed model is one for all rules (`ser_core.store.stages`)."""
     if context.spec.stage is not StageKind.RETRAIN:
         return False
     return context.spec.iteration == 0 or context.spec.spec.loop.starts_from_previous

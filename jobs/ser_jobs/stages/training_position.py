@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ser_core.data.tables import PairScores
-from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.reward.scoring import Scores
 from ser_core.learn.reward.training import TrainingState
+from ser_core.learn.text.reference_text import Form
 
 
 @dataclass(frozen=True, slots=True)

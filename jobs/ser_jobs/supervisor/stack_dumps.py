@@ -56,8 +56,8 @@ def upload(files: Mapping[int, Path]) -> str | None:
 def _upload(files: Mapping[int, Path]) -> str:
     # Imported only here: a healthy stage does not need it, and the supervisor must start fast.
     from ser_core.api.stage import StageSpec
-    from ser_core.store.connect import connect
-    from ser_core.store.manifest import stage_prefix
+    from ser_core.store.objects.connect import connect
+    from ser_core.store.stages.manifest import stage_prefix
     from ser_jobs.process.credentials import load_credentials
 
     spec = StageSpec.model_validate_json(os.environ["SER_STAGE"])

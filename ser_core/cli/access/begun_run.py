@@ -9,8 +9,8 @@ from ser_core.api.serrun import SERRun
 from ser_core.errors import SpecError
 from ser_core.loop.deciding.reopening import reopened
 from ser_core.shown import shown_line
-from ser_core.store.port import ObjectStore
-from ser_core.store.run_object import load_run
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.runs.run_object import load_run
 
 
 def begun_run(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun | None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ser_core.errors import ObjectNotFound, SERError, StoreError
 from ser_core.loop.text import lasting
-from ser_core.store.port import ObjectStore
-from ser_core.store.run_lock import BEAT_SECONDS, STALE_SECONDS, Holder, Process, RunLock, lock_key, read_holder
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.runs.run_lock import BEAT_SECONDS, STALE_SECONDS, Holder, Process, RunLock, lock_key, read_holder
 
 _POLL_SECONDS = 0.5
 _DEAD = "ZX"

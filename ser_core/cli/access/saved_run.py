@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from ser_core.api.serrun import SERRun
 from ser_core.errors import StoreError
-from ser_core.store.port import ObjectStore
-from ser_core.store.run_object import save_run
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.runs.run_object import save_run
 
 PAUSE_SECONDS = 10.0
 """Between two tries. Nothing hangs on the saved state: a run whose state is old is continued where its manifests say."""

@@ -16,10 +16,10 @@ from ser_core.api.spec.storage import StorageSpec
 from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.errors import SpecError
-from ser_core.store.connect import connect, folder_of
-from ser_core.store.port import ObjectStore
-from ser_core.store.retry import Retry
-from ser_core.store.run_object import load_run
+from ser_core.store.objects.connect import connect, folder_of
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.objects.retry import Retry
+from ser_core.store.runs.run_object import load_run
 
 RunFile = Annotated[Path, typer.Argument(metavar="SERRUN.YAML", help="The SERRun file.", show_default=False)]
 Target = Annotated[

@@ -17,7 +17,7 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
     """
     from ser_core.data.tables import EvaluatedPair, PairGroup, read_table
     from ser_core.report.ledger import read_ledger
-    from ser_core.store.commit import fetch_outputs
+    from ser_core.store.stages.commit import fetch_outputs
 
     if stored.run.status.phase is not Phase.COMPLETED:
         return None

@@ -15,7 +15,7 @@ from ser_core.cli.access.cluster import Cluster
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON
 from ser_core.errors import SERError, SpecError
-from ser_core.store.connect import connect
+from ser_core.store.objects.connect import connect
 
 SWEEP = "ser.dev/sweep"
 """Label of the SERRuns of one sweep: the name in its file."""

@@ -26,7 +26,7 @@ from ser_core.cli.access.stored_run import JsonLines, StoredRun, Target, open_ru
 from ser_core.cli.views.output import print_warning, say, standard_output
 from ser_core.errors import ClusterError, SpecError, StoreError
 from ser_core.shown import shown
-from ser_core.store.manifest import stage_prefix
+from ser_core.store.stages.manifest import stage_prefix
 
 IterationOption = Annotated[
     int | None,

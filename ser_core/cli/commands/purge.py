@@ -13,13 +13,13 @@ from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.commands.purge_orphans import purge_orphans, storage_of
 from ser_core.cli.views.output import print_warning, say
 from ser_core.errors import SpecError
-from ser_core.store.connect import connect
-from ser_core.store.followers import followers
-from ser_core.store.port import ObjectStore
-from ser_core.store.purge import Stored, Together, refuse_followed, stored
-from ser_core.store.purge import purge as purge_run
-from ser_core.store.run_lock import STALE_SECONDS
-from ser_core.store.run_object import load_run, run_key
+from ser_core.store.objects.connect import connect
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.runs.followers import followers
+from ser_core.store.runs.purge import Stored, Together, refuse_followed, stored
+from ser_core.store.runs.purge import purge as purge_run
+from ser_core.store.runs.run_lock import STALE_SECONDS
+from ser_core.store.runs.run_object import load_run, run_key
 
 RunFiles = Annotated[
     list[Path] | None, typer.Argument(metavar="SERRUN.YAML...", help="The files that the runs were started with.", show_default=False)

@@ -14,10 +14,10 @@ from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.views.output import say
 from ser_core.errors import ClusterAccessDenied, SpecError
-from ser_core.store.connect import connect
-from ser_core.store.manifest import run_prefix
-from ser_core.store.orphans import Present, RunFolder, delete_folder, run_folders, why_kept
-from ser_core.store.port import ObjectStore
+from ser_core.store.objects.connect import connect
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.runs.orphans import Present, RunFolder, delete_folder, run_folders, why_kept
+from ser_core.store.stages.manifest import run_prefix
 
 
 def purge_orphans(storage: StorageSpec, older_than: str, place: Place, *, yes: bool) -> None:

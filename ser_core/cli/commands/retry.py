@@ -7,7 +7,7 @@ from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
 from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stopping import ending
-from ser_core.store.run_object import save_run
+from ser_core.store.runs.run_object import save_run
 
 
 def retry(run: Target, namespace: NamespaceOption = None, context: ContextOption = None, kubeconfig: KubeconfigOption = None) -> None:

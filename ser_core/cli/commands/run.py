@@ -28,12 +28,12 @@ from ser_core.loop.deciding.attempts import without_pauses
 from ser_core.loop.deciding.faults import SER_RUN_ENDED
 from ser_core.loop.observed import Observed, ObservedAttempt, Plan
 from ser_core.loop.plan import plan
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.connect import connect, folder_of
-from ser_core.store.leader import find_leader
-from ser_core.store.port import ObjectStore
-from ser_core.store.retry import Retry
-from ser_core.store.run_object import create_run
+from ser_core.store.objects.connect import connect, folder_of
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.objects.retry import Retry
+from ser_core.store.runs.leader import find_leader
+from ser_core.store.runs.run_object import create_run
+from ser_core.store.stages.checkpoints import CheckpointStore
 
 EXIT_SUSPENDED = 75
 """Exit code of a run that waits for the user: suspended, or out of budget (EX_TEMPFAIL of sysexits.h)."""

@@ -22,7 +22,7 @@ from ser_core.counted import counted
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 from ser_core.memory.plan import Models, plans
 from ser_core.memory.words import host_line, memory_line, misfits
-from ser_core.store.retry import Retry, Silence
+from ser_core.store.objects.retry import Retry, Silence
 
 if TYPE_CHECKING:
     from ser_core.learn.base_models import Tried
@@ -167,8 +167,8 @@ def _on(nodes: tuple[str, ...]) -> str:
 
 def check_store(run: SERRun, soon: Retry) -> Check:
     """The store gives the guarantees that commits need: what is written can be read, and of 8 racing writers one wins."""
-    from ser_core.store.connect import connect
-    from ser_core.store.probe import probe
+    from ser_core.store.objects.connect import connect
+    from ser_core.store.objects.probe import probe
 
     identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=f"validate-{uuid.uuid4().hex[:8]}")
     probe(connect(run.spec.storage, soon), identity)
@@ -243,8 +243,8 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
     """A sample of the pairs as the reward model will read them: how many are cut, and one of them."""
     from ser_core.data.preparing.text import ends_shown
     from ser_core.data.reading.base_model import longest_input
-    from ser_core.learn.compute.reference_text import form_of
     from ser_core.learn.reward.sample import Part, TextPair, read_sample
+    from ser_core.learn.text.reference_text import form_of
 
     models, pairs = (next(check.material for check in checks if check.name == name) for name in ("model", "data"))
     for one, field in zip(models, ("rewardModel.template", "policy.template"), strict=False):
@@ -295,8 +295,8 @@ def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:
 
 def check_from(run: SERRun, soon: Retry) -> Check:
     """The store holds the run that `spec.from` names. What of it can be taken over is told by the run itself, stage by stage."""
-    from ser_core.store.connect import connect
-    from ser_core.store.leader import find_leader
+    from ser_core.store.objects.connect import connect
+    from ser_core.store.runs.leader import find_leader
 
     identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=f"validate-{uuid.uuid4().hex[:8]}")
     found = find_leader(connect(run.spec.storage, soon), identity, run.spec.from_.run if run.spec.from_ else "")

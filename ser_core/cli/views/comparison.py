@@ -137,7 +137,7 @@ def _results(stored: StoredRun) -> _Results:
 
 def _right(stored: StoredRun, record: Any, folder: Path) -> dict[str, bool]:
     from ser_core.data.tables import EvaluatedPair, read_table
-    from ser_core.store.commit import fetch_outputs
+    from ser_core.store.stages.commit import fetch_outputs
 
     name = "heldout_scores.parquet"
     path = fetch_outputs(stored.store, record.manifest, [name], folder / str(record.key.iteration))[name]

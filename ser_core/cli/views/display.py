@@ -21,7 +21,7 @@ from ser_core.cli.views.policy_line import policy_line
 from ser_core.cli.views.terminal import SafeConsole
 from ser_core.loop.observed import Plan
 from ser_core.shown import shown
-from ser_core.store.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore
 
 _SECONDS_BETWEEN_PROGRESS = 10.0
 

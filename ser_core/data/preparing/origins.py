@@ -14,8 +14,8 @@ from ser_core.api.spec.places import PlaceSpec
 from ser_core.data.reading.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import open_source
-from ser_core.store.commit import sha256_of
-from ser_core.store.manifest import OutputFile
+from ser_core.store.stages.commit import sha256_of
+from ser_core.store.stages.manifest import OutputFile
 
 _MODELS = {"baseModel": ("rewardModel.base", "model"), "policy": ("policy.base", "policy")}
 """In the provenance: field of the spec, and folder of the outputs."""

@@ -22,7 +22,7 @@ from ser_core.data.reading.locations import Access
 from ser_core.data.reading.rows import BadRow
 from ser_core.data.reading.sources import Source
 from ser_core.errors import DataError
-from ser_core.store.commit import sha256_of
+from ser_core.store.stages.commit import sha256_of
 
 MIN_PAIRS = 2
 """Pairs that every side needs."""

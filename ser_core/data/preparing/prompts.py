@@ -22,7 +22,7 @@ from ser_core.data.reading.readers import columns_of, detect, read_rows
 from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.sources import Source
 from ser_core.errors import DataError
-from ser_core.store.commit import sha256_of
+from ser_core.store.stages.commit import sha256_of
 
 _FIELD = "policy.prompts"
 _COLUMNS = PromptColumns(prompt="prompt", system="system")

@@ -10,9 +10,9 @@ from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.api.values.uris import split_s3
 from ser_core.data.reading.hub.repository import Kind, open_repository
 from ser_core.errors import DataError, SERError, SpecError
-from ser_core.store.connect import connect
-from ser_core.store.port import ObjectStore
-from ser_core.store.retry import Retry
+from ser_core.store.objects.connect import connect
+from ser_core.store.objects.port import ObjectStore
+from ser_core.store.objects.retry import Retry
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What computes: engines of one or several processes, precision, loading, adapters. Knows no reward model and no policy."""
+"""What computes: engines of one or several processes, precision, adapters. Knows no reward model and no policy."""

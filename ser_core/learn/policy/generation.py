@@ -10,11 +10,11 @@ from transformers import GenerationConfig
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.errors import DataError
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.chat_text import ChatText, chat_text_of
-from ser_core.learn.compute.control_tokens import ControlTokens
 from ser_core.learn.compute.pieces import in_pieces
-from ser_core.learn.compute.reference_text import Form, ReferenceText, question, reference_text
 from ser_core.learn.compute.whole_copy import WholeCopy
+from ser_core.learn.text.chat_text import ChatText, chat_text_of
+from ser_core.learn.text.control_tokens import ControlTokens
+from ser_core.learn.text.reference_text import Form, ReferenceText, question, reference_text
 
 TEMPLATE = question("{prompt}")
 """The text before an answer, the same as the reward model reads."""

@@ -18,16 +18,16 @@ from ser_core.api.spec.template import TemplateKind
 from ser_core.data.reading.base_model import named
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import adapted, lora
-from ser_core.learn.compute.chat_text import chat_text_of, take_template
-from ser_core.learn.compute.exports import export, store
 from ser_core.learn.compute.pieces import Pieces, cut_all, cut_layers
 from ser_core.learn.compute.placing import numbers_for_all, place
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen
-from ser_core.learn.compute.pretrained import read_model
-from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.policy.batches import Sequences
 from ser_core.learn.policy.generation import policy_text
 from ser_core.learn.policy.log_probabilities import log_probabilities, passes_logits_on
+from ser_core.learn.text.chat_text import chat_text_of, take_template
+from ser_core.learn.weights.exports import export, store
+from ser_core.learn.weights.pretrained import read_model
+from ser_core.learn.weights.stored_adapter import products_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,6 @@ from ser_core.api.spec.policy import SupervisedSpec
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.errors import DataError, Interrupted, QualityError
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.chat_text import ChatText
-from ser_core.learn.compute.control_tokens import ControlTokens
 from ser_core.learn.compute.distributed import engine_for, training_of_network
 from ser_core.learn.compute.engine import GATHERING
 from ser_core.learn.compute.precision import Precision
@@ -31,6 +29,8 @@ from ser_core.learn.policy.generation import Prompt, encode_prompts, policy_text
 from ser_core.learn.policy.log_probabilities import log_probabilities, passes_logits_on
 from ser_core.learn.reward.batching import pairs_of_step, shares, steps_per_epoch
 from ser_core.learn.reward.encoding import common_beginning
+from ser_core.learn.text.chat_text import ChatText
+from ser_core.learn.text.control_tokens import ControlTokens
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import Sharding
 

@@ -1,8 +1,8 @@
 """Prompt and answer as token ids.
 
 Encoders (tokenizers with a CLS and a SEP token) read the two as a text pair. All other models read one text that ends with the
-end-of-sequence token, whose hidden state is scored (`ser_core.learn.compute.reference_text`); or one that a chat template renders
-(`ser_core.learn.compute.chat_text`).
+end-of-sequence token, whose hidden state is scored (`ser_core.learn.text.reference_text`); or one that a chat template renders
+(`ser_core.learn.text.chat_text`).
 
 A row that is too long loses the beginning of its prompt first. Only when the answer alone is too long, it loses its end. What a chat
 template puts between the two, the header of the answer's turn, stays in every row.
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.data.reading.dialogues import unmarked
-from ser_core.learn.compute.chat_text import ChatText
-from ser_core.learn.compute.control_tokens import ControlTokens
-from ser_core.learn.compute.reference_text import Form, plain_ids, question, reference_text
+from ser_core.learn.text.chat_text import ChatText
+from ser_core.learn.text.control_tokens import ControlTokens
+from ser_core.learn.text.reference_text import Form, plain_ids, question, reference_text
 
 Tokens = NDArray[np.int32]
 

@@ -17,16 +17,16 @@ from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer
-from ser_core.learn.compute.chat_text import take_template
-from ser_core.learn.compute.control_tokens import read_control_tokens_as_text
-from ser_core.learn.compute.exports import export, store
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen
-from ser_core.learn.compute.pretrained import add_rows, last_token, read_model, told_of_the_model
-from ser_core.learn.compute.reference_text import Form, recorded_form
-from ser_core.learn.compute.stored_adapter import products_of
 from ser_core.learn.reward.batching import Batch
 from ser_core.learn.reward.encoding import Encoder, reads_pairs
+from ser_core.learn.text.chat_text import take_template
+from ser_core.learn.text.control_tokens import read_control_tokens_as_text
+from ser_core.learn.text.reference_text import Form, recorded_form
+from ser_core.learn.weights.exports import export, store
+from ser_core.learn.weights.pretrained import add_rows, last_token, read_model, told_of_the_model
+from ser_core.learn.weights.stored_adapter import products_of
 
 
 @dataclass(frozen=True, slots=True)

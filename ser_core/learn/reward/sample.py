@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ser_core.data.reading.dialogues import TURN
-from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.reward.encoding import Encoder, Row
+from ser_core.learn.text.reference_text import Form
 
 _NO_LIMIT = 1 << 30
 _MOST_CHARACTERS = 100_000

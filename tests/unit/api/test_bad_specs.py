@@ -8,7 +8,7 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.api.values.amounts import duration_seconds
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.errors import SpecError
-from ser_core.store.connect import connect
+from ser_core.store.objects.connect import connect
 
 GOOD = {
     "apiVersion": "ser.dev/v1alpha1",

@@ -22,8 +22,9 @@ from ser_core.loop.deciding import attempts, spent
 from ser_core.loop.recording import trimming, waiting_time
 from ser_core.memory import alignment, plan, training
 from ser_core.memory.amounts import GIBIBYTE
-from ser_core.store import probe, run_lock
-from ser_core.store.retry import Retry
+from ser_core.store.objects import probe
+from ser_core.store.objects.retry import Retry
+from ser_core.store.runs import run_lock
 from ser_jobs.stages import policy_inputs, retrain, training_data
 from ser_jobs.supervisor import silence, supervisor
 from ser_operator.cluster import glances

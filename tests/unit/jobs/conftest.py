@@ -12,10 +12,10 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import InputRole, LabelMetrics, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.tables import HiddenLabel, LabeledPair, PoolPair, write_table
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.commit import upload_outputs
-from ser_core.store.file import FileStore
-from ser_core.store.manifest import Manifest
+from ser_core.store.objects.file import FileStore
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.commit import upload_outputs
+from ser_core.store.stages.manifest import Manifest
 from ser_jobs.process.context import StageBody, StageContext, StageOutput
 
 RUN = RunIdentity(namespace="default", name="run", uid="uid-1")

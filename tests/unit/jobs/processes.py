@@ -15,9 +15,9 @@ from ser_core.learn.compute.process_group import process_group
 from ser_core.memory.amounts import amounts
 from ser_core.memory.plan import StagePlan
 from ser_core.memory.training import Sharding
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.file import FileStore
-from ser_core.store.manifest import Manifest
+from ser_core.store.objects.file import FileStore
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.manifest import Manifest
 from ser_jobs.process.context import StageContext
 from ser_jobs.process.runtime import BODIES
 

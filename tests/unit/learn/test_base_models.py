@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from unit.learn.broken_models import UNFIT, change_config, change_weights, copy_of, pickled_shards
-from unit.learn.compute.test_chat_text import NO_SYSTEM
+from unit.learn.text.test_chat_text import NO_SYSTEM
 
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
@@ -16,11 +16,11 @@ from ser_core.data.reading.dialogues import TURN
 from ser_core.data.reading.locations import Access
 from ser_core.errors import DataError, SpecError
 from ser_core.learn.base_models import refuse_dialogues, try_policy, try_reward_model
-from ser_core.learn.compute.chat_text import take_template
-from ser_core.learn.compute.pretrained import told_of_the_model
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.scoring import score_rows
+from ser_core.learn.text.chat_text import take_template
+from ser_core.learn.weights.pretrained import told_of_the_model
 
 ACCESS = Access(StorageSpec(uri="file:///nowhere"), HubSpec())
 SMALL = {

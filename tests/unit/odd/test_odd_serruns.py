@@ -14,7 +14,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.commands.validate import describe
 from ser_core.errors import SERError, SpecError
-from ser_core.store.connect import connect
+from ser_core.store.objects.connect import connect
 from ser_operator.facts.read_run import write_status
 
 RETRAIN = {"gpus": 2, "cpu": "4", "memory": "16Gi"}

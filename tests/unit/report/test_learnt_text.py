@@ -6,8 +6,8 @@ import pytest
 from transformers import AutoTokenizer
 from unit.learn.sentencepiece_like import policy
 
-from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.policy.generation import encode_prompts
+from ser_core.learn.text.reference_text import Form
 from ser_core.report.learnt_text import how_made, tell_peers
 
 

@@ -10,7 +10,7 @@ from ser_core.api.status import SERRunStatus
 from ser_core.errors import CorruptObject, SpecError
 from ser_core.report.evidence import MAX_POINTS, read_evidence, spread, thinned
 from ser_core.report.ledger import read_ledger
-from ser_core.store.connect import connect
+from ser_core.store.objects.connect import connect
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from ser_core.errors import CorruptObject, StoreError
 from ser_core.loop.deciding.stages import StageKey
 from ser_core.loop.recording.digests import recorded_digests, short_digest
 from ser_core.report.ledger import fetch_model, read_ledger
-from ser_core.store.connect import connect
-from ser_core.store.manifest import manifest_key
+from ser_core.store.objects.connect import connect
+from ser_core.store.stages.manifest import manifest_key
 
 RETRAIN, FILTER, CONTROL = StageKind.RETRAIN, StageKind.FILTER, StageKind.CONTROL_FULL
 

@@ -23,10 +23,10 @@ from ser_core.learn.compute.parts import heads, without_adapter
 from ser_core.learn.compute.pieces import cut_all, cut_layers
 from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, autocast, narrow_frozen
-from ser_core.learn.compute.pretrained import read_model
-from ser_core.learn.compute.stored_adapter import fits_into, go_on_from
 from ser_core.learn.policy.batches import Sequences
-from ser_core.store.model_folder import BASE
+from ser_core.learn.weights.pretrained import read_model
+from ser_core.learn.weights.stored_adapter import fits_into, go_on_from
+from ser_core.store.stages.model_folder import BASE
 
 
 @dataclass(frozen=True, slots=True)

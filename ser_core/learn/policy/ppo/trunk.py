@@ -14,9 +14,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from ser_core.learn.compute.precision import narrow_frozen
-from ser_core.learn.compute.pretrained import load_network
 from ser_core.learn.policy.policy import Policy
 from ser_core.learn.policy.ppo.critic import Critic
+from ser_core.learn.weights.pretrained import load_network
 
 _SPARE_RANK = 4
 """More singular vectors than wanted, for the accuracy of the wanted ones (arXiv 0909.4061)."""

@@ -14,8 +14,8 @@ from ser_core.cli.access.runner import Held, is_alive, locked, look, seen, this_
 from ser_core.cli.commands.why import Why, carried_out
 from ser_core.cli.views.runner_line import runner_line
 from ser_core.errors import SERError
-from ser_core.store.file import FileStore
-from ser_core.store.run_lock import STALE_SECONDS, Holder, Process, RunLock, lock_key, read_holder
+from ser_core.store.objects.file import FileStore
+from ser_core.store.runs.run_lock import STALE_SECONDS, Holder, Process, RunLock, lock_key, read_holder
 
 HERE = Holder(
     token="1", host="laptop", place="boot/1", user=7, processes=(Process(number=4711, started=1), Process(number=4712, started=2))

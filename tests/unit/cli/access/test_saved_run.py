@@ -5,8 +5,8 @@ import pytest
 from ser_core.api.serrun import SERRun
 from ser_core.cli.access.saved_run import PAUSE_SECONDS, SavedRun
 from ser_core.errors import StoreAccessDenied, StoreError
-from ser_core.store.file import FileStore
-from ser_core.store.run_object import load_run
+from ser_core.store.objects.file import FileStore
+from ser_core.store.runs.run_object import load_run
 
 SPEC = {"rewardModel": {"base": "hf://o/m"}, "data": {"source": {"uri": "hf://o/d"}}, "storage": {"uri": "s3://bucket/r"}}
 

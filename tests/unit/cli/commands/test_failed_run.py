@@ -6,8 +6,8 @@ import pytest
 
 from ser_core.api.status import Phase
 from ser_core.report.ledger import Ledger
-from ser_core.store.connect import connect
-from ser_core.store.run_object import save_run
+from ser_core.store.objects.connect import connect
+from ser_core.store.runs.run_object import save_run
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from unit.report.test_verified import RETRAIN, Copy
 
 from ser_core.loop.deciding.stages import StageKey
-from ser_core.store.run_object import save_run
+from ser_core.store.runs.run_object import save_run
 
 
 @pytest.mark.parametrize("command", ["export", "report", "score", "evolution", "diff"])

@@ -8,8 +8,8 @@ import yaml
 
 from ser_core.api.spec.storage import StorageSpec
 from ser_core.cli.commands import run as command
-from ser_core.store.connect import connect
-from ser_core.store.run_object import load_run
+from ser_core.store.objects.connect import connect
+from ser_core.store.runs.run_object import load_run
 
 
 class Pressed:

@@ -8,8 +8,8 @@ from ser_core.api.cluster_identity import cluster_identity
 from ser_core.api.stage import RunIdentity
 from ser_core.cli.commands.purge_orphans import age_seconds
 from ser_core.errors import SpecError
-from ser_core.store.file import FileStore
-from ser_core.store.owner import mark_owner
+from ser_core.store.objects.file import FileStore
+from ser_core.store.runs.owner import mark_owner
 
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 ROOT = "/api/v1/namespaces/lab/configmaps/kube-root-ca.crt"

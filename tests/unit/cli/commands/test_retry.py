@@ -3,8 +3,8 @@
 import pytest
 
 from ser_core.api.status import Phase
-from ser_core.store.connect import connect
-from ser_core.store.run_object import load_run, save_run
+from ser_core.store.objects.connect import connect
+from ser_core.store.runs.run_object import load_run, save_run
 
 
 def in_phase(stored_run, phase, reopened=0):

@@ -227,8 +227,8 @@ def run_of_any_model(request, tmp_path):
     if request.param == "encoder":
         return request.getfixturevalue("writable_run")
     from ser_core.learn.compute.precision import Precision
-    from ser_core.learn.compute.reference_text import Form
     from ser_core.learn.reward.reward_model import load
+    from ser_core.learn.text.reference_text import Form
 
     (tmp_path / "run").mkdir()
     earlier = request.param == "decoder of version 0.1.0"

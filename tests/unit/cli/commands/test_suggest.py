@@ -14,8 +14,8 @@ from ser_core.data.reading.locations import Access
 from ser_core.data.tables import Decision, FoldScores, LabeledPair, PairScores, PairWeight, PoolPair, TiedPair, write_table
 from ser_core.errors import DataError
 from ser_core.report.ledger import Ledger
-from ser_core.store.connect import connect
-from ser_core.store.run_object import save_run
+from ser_core.store.objects.connect import connect
+from ser_core.store.runs.run_object import save_run
 
 POOL = 40
 

@@ -74,7 +74,7 @@ STORIES = {
     "UnevenShares": f"{LOOP}/test_reopening.py::test_another_number_of_processes_leaves_a_failure_for_it",
     "WorldSizeChanged": f"{LOOP}/test_reopening.py::test_another_number_of_processes_leaves_a_failure_for_it",
     "DataNotFound": f"{INTEGRATION}/test_ser_run.py::test_a_failed_run_goes_on_once_its_data_are_repaired",
-    "CheckpointIncomplete": "tests/unit/store/test_checkpoints.py::test_a_stage_whose_checkpoints_are_removed_begins_anew",
+    "CheckpointIncomplete": "tests/unit/store/stages/test_checkpoints.py::test_a_stage_whose_checkpoints_are_removed_begins_anew",
 }
 """By the first reason of a remedy: the test that does what its fix says. The others are told by what follows their fix (`Then`)."""
 BY_END = {Then.RETRY: REOPENED, Then.ANEW: ANEW}

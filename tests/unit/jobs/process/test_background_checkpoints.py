@@ -7,8 +7,8 @@ import pytest
 from ser_core.api.stage import RunIdentity
 from ser_core.api.status import StageKind
 from ser_core.errors import StoreError
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.file import FileStore
+from ser_core.store.objects.file import FileStore
+from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 
 RUN = RunIdentity(namespace="default", name="run", uid="uid-1")

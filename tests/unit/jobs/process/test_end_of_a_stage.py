@@ -10,9 +10,9 @@ from ser_core.api.cluster_identity import CLUSTER
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import LabelMetrics, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
-from ser_core.store.file import FileStore
-from ser_core.store.manifest import stage_prefix
-from ser_core.store.owner import owner_of
+from ser_core.store.objects.file import FileStore
+from ser_core.store.runs.owner import owner_of
+from ser_core.store.stages.manifest import stage_prefix
 from ser_jobs.process import runtime
 from ser_jobs.process.context import StageOutput
 

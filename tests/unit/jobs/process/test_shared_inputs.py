@@ -7,7 +7,7 @@ import pytest
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject
-from ser_core.store.file import FileStore
+from ser_core.store.objects.file import FileStore
 
 
 class CountingStore(FileStore):

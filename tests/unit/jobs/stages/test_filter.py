@@ -24,10 +24,10 @@ from ser_core.data.tables import (
     write_table,
 )
 from ser_core.errors import SpecError
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.commit import upload_outputs
-from ser_core.store.file import FileStore
-from ser_core.store.manifest import Manifest
+from ser_core.store.objects.file import FileStore
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.commit import upload_outputs
+from ser_core.store.stages.manifest import Manifest
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages.filter import body
 

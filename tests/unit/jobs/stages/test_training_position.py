@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ser_core.data.tables import PairScores, TrainingStep
-from ser_core.learn.compute.reference_text import Form
 from ser_core.learn.reward.training import TrainingState
+from ser_core.learn.text.reference_text import Form
 from ser_jobs.stages.training_position import Position
 
 STATE = TrainingState(

@@ -1,6 +1,6 @@
 """What every stage reads stands in its stage key: each is run, and every field, output and metric that it touches is written down.
 
-A stage that reads something new fails here until `ser_core.store.stage_reads` says what that does to its key.
+A stage that reads something new fails here until `ser_core.store.stages.stage_reads` says what that does to its key.
 """
 
 from collections import defaultdict
@@ -14,9 +14,9 @@ from ser_core.api.stage import InputRole, Processes, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import load
-from ser_core.store.checkpoints import CheckpointStore
-from ser_core.store.stage_key import stage_key
-from ser_core.store.stage_reads import FIELDS, READS, WITHOUT_EFFECT, Read
+from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.store.stages.stage_key import stage_key
+from ser_core.store.stages.stage_reads import FIELDS, READS, WITHOUT_EFFECT, Read
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages import filter as filter_stage
 from ser_jobs.stages import label, ppo, prepare, retrain, sft

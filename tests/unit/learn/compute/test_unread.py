@@ -10,15 +10,15 @@ import transformers
 from ports import free_port
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from unit.learn.compute.test_stored_adapter import ADAPTER, BF16, stored
 from unit.learn.processes import together
+from unit.learn.weights.test_stored_adapter import ADAPTER, BF16, stored
 from unit.memory.loaded import process
 
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.placing import place
-from ser_core.learn.compute.pretrained import load_network
 from ser_core.learn.policy.policy import load_causal
+from ser_core.learn.weights.pretrained import load_network
 
 
 def tensors(network: Any) -> dict[str, torch.Tensor]:

@@ -1,0 +1,1 @@
+"""The text that a model reads for a prompt and an answer."""

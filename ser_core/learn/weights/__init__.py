@@ -1,0 +1,1 @@
+"""Models in folders: read, checked against their configuration, written."""

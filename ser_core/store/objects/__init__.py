@@ -1,0 +1,1 @@
+"""The object store: its port, its file and S3 adapters."""

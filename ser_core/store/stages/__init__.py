@@ -1,0 +1,1 @@
+"""What stages store: keys, parts, manifests and the commit protocol, checkpoints."""
