@@ -6,6 +6,7 @@
 | groups.parquet | `PairGroup`, one a labelled pair or tie | prepare |
 | ties.parquet (only where there are any) | `TiedPair` | prepare |
 | weights.parquet, pool_weights.parquet (only where data.*.columns names a weight) | `PairWeight` | prepare |
+| margins.parquet, pool_margins.parquet (only where data.*.columns names a margin) | `PairMargin` | prepare |
 | pool.parquet | `PoolPair` | prepare |
 | pool_labels.parquet (only when known) | `HiddenLabel` | prepare; read to report, never to decide |
 | labels.parquet | `PairScores` | label |
@@ -60,6 +61,14 @@ class PairWeight:
 
     id: str
     weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairMargin:
+    """What the loss subtracts from the difference of a labelled pair's scores, in logits; nothing for a pair without a row."""
+
+    id: str
+    margin: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ class NextSeed:
     """Ties with them."""
     unlabeled: int
     heldout: int
-    drops_weights: bool
-    """Whether the run's own labels had weights, which the files do not have."""
+    dropped: tuple[str, ...]
+    """What the run's own labels had and the files do not have: weights, margins."""
 
 
 def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Path, copies: Path) -> NextSeed:
@@ -78,7 +78,7 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
         seed=_write(folder / SEED / LABELED, known) + sum(_write(folder / SEED / TIES, map(_tied, _rows(parts[name]))) for name in ties),
         unlabeled=_write(folder / UNLABELED, (_open(row) for row in _rows(parts["pool.parquet"]) if row["id"] not in chosen)),
         heldout=_write(folder / HELDOUT, map(_labeled, _rows(parts["heldout.parquet"]))),
-        drops_weights="weights.parquet" in prepared.manifest.outputs,
+        dropped=tuple(name for name in ("weights", "margins") if f"{name}.parquet" in prepared.manifest.outputs),
     )
 
 

@@ -22,7 +22,20 @@ IMMUTABLE = {
     "data.source.split": ("a", "b"),
     **{
         f"data.source.columns.{key}": ("a", "b")
-        for key in ("prompt", "system", "chosen", "rejected", "response_1", "response_2", "better", "score_1", "score_2", "weight", "id")
+        for key in (
+            "prompt",
+            "system",
+            "chosen",
+            "rejected",
+            "response_1",
+            "response_2",
+            "better",
+            "score_1",
+            "score_2",
+            "weight",
+            "margin",
+            "id",
+        )
     },
     "data.source.seedFraction": (0.2, 0.3),
     "data.source.heldoutFraction": (0.2, 0.3),

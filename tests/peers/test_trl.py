@@ -5,7 +5,10 @@ import statistics
 import pytest
 from peers.exports import ANSWERS, DIALOGUE, KINDS, PROMPTS, decoder, messages, policy, prompt_of
 
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.learn.policy.generation import encode_prompts
+from ser_core.learn.reward.batching import pad
+from ser_core.learn.reward.training import TrainingPair, pair_losses
 
 trl = pytest.importorskip("trl", reason="TRL is not installed here: make peers installs it")
 datasets = pytest.importorskip("datasets", reason="datasets is not installed here: make peers installs it")
@@ -66,6 +69,26 @@ def test_reward_trainer_goes_on_from_it_with_the_same_ids(export, tmp_path, expl
 def test_reward_trainer_reads_dialogues_in_a_chat_template_with_the_same_ids(kind, tmp_path, explicit):
     pairs = [(PROMPTS[0], "good", "bad word"), (DIALOGUE, "it's bad.", "foo, then\nbar")]
     reward_trainer_reads_the_same_ids(decoder(tmp_path, kind, "chat"), pairs, tmp_path, explicit)
+
+
+def test_a_margin_costs_what_it_costs_in_reward_trainer(tmp_path):
+    export, margins = decoder(tmp_path, "always"), [0.0, 0.5, 3.0]
+    pairs = [(PROMPTS[0], "good word", "bad"), (PROMPTS[1], "good", "bad word"), (PROMPTS[2], "foo", "bar")]
+    rows = [
+        {"prompt": messages(prompt), "chosen": messages(prompt, one)[-1:], "rejected": messages(prompt, two)[-1:], "margin": margin}
+        for (prompt, one, two), margin in zip(pairs, margins, strict=True)
+    ]
+    settings = trl.RewardConfig(str(tmp_path / "out"), max_length=None, remove_unused_columns=False, **STILL)
+    data = datasets.Dataset.from_list(rows)
+    loss = trl.RewardTrainer(str(export.folder), settings, train_dataset=data, eval_dataset=data).evaluate()["eval_loss"]
+
+    own = [
+        TrainingPair(*export.own.encoder.rows([prompt] * 2, [one, two]), margin=margin)
+        for (prompt, one, two), margin in zip(pairs, margins, strict=True)
+    ]
+    batch = pad([pair.better for pair in own] + [pair.worse for pair in own], export.own.tokenizer.pad_token_id)
+    found = pair_losses(export.own.score(batch), own, TrainingSpec(centering=0))
+    assert loss == pytest.approx(found.mean().item(), abs=1e-5)
 
 
 def reward_trainer_reads_the_same_ids(export, pairs, tmp_path, explicit):

@@ -97,7 +97,7 @@ class _Retrain:
             self._expect(training)
             history, truncated = self._train(training)
             model = self._load_stored()
-            why = why_dead(history, training) or self._why_collapsed(model, trial)
+            why = why_dead(history, training, [one.margin for one in self._plan.examples]) or self._why_collapsed(model, trial)
             if not self._begins_again(why):
                 break
         found = self._evaluate(model, trial)
@@ -207,7 +207,7 @@ class _Retrain:
         while True:
             model = self._load_to_train(self._fold_models.start_of(fold.number) if self._plan.keeps_folds else self._start)
             state = self._fit(model, _encoded(model, fold.seen), fold.steps, fold.training)
-            why = why_dead(state.history, fold.training)
+            why = why_dead(state.history, fold.training, [one.margin for one in fold.seen])
             if not self._begins_again(f"of fold {fold.number + 1}: {why}" if why else ""):
                 break
         held_back = [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in fold.held_back]
@@ -308,4 +308,4 @@ def _unlabeled(pairs: Sequence[LabeledPair]) -> list[PoolPair]:
 
 def _encoded(model: RewardModel, examples: Sequence[Example]) -> list[TrainingPair]:
     rows = model.encoder.pairs([one.prompt for one in examples], [one.better for one in examples], [one.worse for one in examples])
-    return [TrainingPair(better, worse, one.target, one.weight) for (better, worse), one in zip(rows, examples, strict=True)]
+    return [TrainingPair(better, worse, one.target, one.weight, one.margin) for (better, worse), one in zip(rows, examples, strict=True)]

@@ -14,6 +14,7 @@ from ser_core.data.tables import (
     HiddenLabel,
     LabeledPair,
     PairGroup,
+    PairMargin,
     PairScores,
     PairWeight,
     PoolPair,
@@ -39,6 +40,8 @@ class Example:
     worse: str
     target: float = 1.0
     weight: float = 1.0
+    margin: float = 0.0
+    """Of labels that people gave: what the loss subtracts from the difference of the scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +133,19 @@ def _weights(context: StageContext, name: str) -> dict[str, float]:
     return {row.id: row.weight / mean for row in rows}
 
 
+def _margins(context: StageContext, name: str) -> dict[str, float]:
+    if not context.has(InputRole.PREPARED, name):
+        return {}
+    return {row.id: row.margin for row in read_table(context.fetch(InputRole.PREPARED, name), PairMargin)}
+
+
 def _judged(context: StageContext) -> TrainingData:
     """What people have judged of the parts that are trained on (`labeled`): pairs and ties."""
-    weights = _weights(context, "weights.parquet")
-    seed = [Example(one.id, one.prompt, one.chosen, one.rejected, weight=weights.get(one.id, 1.0)) for one in labeled(context)]
+    weights, margins = _weights(context, "weights.parquet"), _margins(context, "margins.parquet")
+    seed = [
+        Example(one.id, one.prompt, one.chosen, one.rejected, weight=weights.get(one.id, 1.0), margin=margins.get(one.id, 0.0))
+        for one in labeled(context)
+    ]
     if not context.has(InputRole.PREPARED, "ties.parquet"):
         return TrainingData(seed)
     sides = ("seed",) if context.spec.spec.loop.fold_count is None else ("seed", "dev")
@@ -192,9 +204,10 @@ def _with_hidden_labels(context: StageContext) -> list[Example]:
             reason="NoHiddenLabels",
             hint="give data.source, or a data.unlabeled with labels, or remove the control",
         )
-    pool, weights = _pool(context), _weights(context, "pool_weights.parquet")
+    pool, weights, margins = _pool(context), _weights(context, "pool_weights.parquet"), _margins(context, "pool_margins.parquet")
     labels = read_table(context.fetch(InputRole.PREPARED, "pool_labels.parquet"), HiddenLabel)
-    return [_ordered(pool[label.id], label.better, weight=weights.get(label.id, 1.0)) for label in labels]
+    ordered = (_ordered(pool[label.id], label.better, weight=weights.get(label.id, 1.0)) for label in labels)
+    return [replace(example, margin=margins.get(example.id, 0.0)) for example in ordered]
 
 
 def _with_first_labels(context: StageContext) -> list[Example]:

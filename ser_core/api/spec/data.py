@@ -46,6 +46,9 @@ class Columns(Model):
     weight: ColumnName | None = None
     """A number above zero for each pair: its part in the loss, after all are scaled to a mean of 1. With `score_1` and `score_2` also the
     word `scores`, if no column is called so: the difference of the two."""
+    margin: ColumnName | None = None
+    """A number from 0 to 100 for each pair, in logits: the loss subtracts it from the difference of the pair's two scores, so that clear
+    pairs are pushed further apart. With `score_1` and `score_2` also the word `scores`, as for `weight`."""
     id: ColumnName | None = None
     """The row's own name, which must not name two different pairs."""
 

@@ -50,8 +50,8 @@ def suggest(
     warn_of_a_run_that_goes_on(stored.run)
     say(f'{found.to_label} pairs to label: write 1, 2 or tie into "better" of {folder / SEED / TO_LABEL}')
     say(f"beside them: {found.seed} pairs labelled before, {found.unlabeled} of the pool, {found.heldout} held out")
-    if found.drops_weights:
-        say("weights of the pairs are left out: the new run counts every pair alike")
+    if found.dropped:
+        say(f"{' and '.join(found.dropped)} of the pairs are left out: to the new run all pairs are alike")
     where = "" if stored.cluster is None else ", once the folder lies in a bucket, with s3:// in place of file://"
     say(f"then run a copy of the SERRun under another name with this data{where}:")
     if stored.run.spec.data.source is not None and stored.run.spec.data.source.split_by != "prompt":

@@ -421,6 +421,7 @@ REMEDIES = (
         (
             *(
                 "BadLabel",
+                "BadMargin",
                 "BadTurns",
                 "BadWeight",
                 "ContradictoryLabel",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ser_core.counted import counted
-from ser_core.data.reading.layouts.layout import LEAST_WEIGHT, MOST_WEIGHT, Layout
+from ser_core.data.reading.layouts.layout import MARGIN, WEIGHT, Layout
 from ser_core.data.reading.layouts.writing import columns_line, keys_of
 from ser_core.data.reading.rows import Row
 
@@ -140,11 +140,14 @@ def _strengths(rows: Sequence[Row], layout: Layout) -> Iterator[tuple[str, list[
 
 def _of_strength(column: str, numbers: Sequence[float], row: Row, layout: Layout, field: str) -> str:
     said = f"the column {column!r} of {row.file} is not used"
-    if not all(LEAST_WEIGHT <= number <= MOST_WEIGHT for number in numbers):
-        return f"{said}: a loss with margins is not known here, and weights must be above zero, which not all of its numbers are"
+    kinds = (MARGIN, WEIGHT) if column == MARGIN.key else (WEIGHT, MARGIN)
+    kind = next((one for one in kinds if all(map(one.takes, numbers))), None)
+    if kind is None:
+        return f"{said}: not all of its numbers are from {MARGIN.least:g} to {MARGIN.most:g}, as margins must be, or above zero, as weights"
+    purpose = "let it weigh the pairs" if kind is WEIGHT else "subtract it in the loss"
     if not layout.names:
-        return f"{said}: {field}.columns, with a weight among its keys, lets it weigh the pairs"
-    return f"{said}: to let it weigh the pairs, write {columns_line(field, keys_of(layout.names, row.fields) | {'weight': column})}"
+        return f"{said}: to {purpose}, name all columns in {field}.columns, with {kind.key} among its keys"
+    return f"{said}: to {purpose}, write {columns_line(field, keys_of(layout.names, row.fields) | {kind.key: column})}"
 
 
 def scores_contradict(fields: Mapping[str, Any]) -> bool | None:

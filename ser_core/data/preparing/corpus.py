@@ -202,7 +202,7 @@ class PartReader:
             if not is_usable(str(value)):
                 raise RowError("InvalidUnicode", f"{self.split_by}, the column to split by, holds a lone surrogate or a NUL character")
             group = digest("column", normal_form(str(value)))
-        content = digest(pair.prompt, pair.answer_1, pair.answer_2, pair.source)
+        content = digest(pair.prompt, pair.answer_1, pair.answer_2, pair.source) + f"{pair.weight} {pair.margin}".encode()
         return Entry(pair.id, self.part, prompt, group, content, pair.better, row.file, row.line)
 
     def _keep(self, pair: Pair, entry: Entry, remarks: Iterable[str]) -> None:

@@ -7,12 +7,12 @@ from ser_core.data.preparing.preparation import Prepared
 from ser_core.data.preparing.splitting import coin
 from ser_core.data.preparing.spool import read_spool
 from ser_core.data.preparing.validation import Pair
-from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PairWeight, PoolPair, TiedPair, write_table
+from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PairMargin, PairWeight, PoolPair, TiedPair, write_table
 
 
 def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
     """Write ``seed``, ``dev``, ``heldout`` and ``pool`` as parquet, ``groups`` of the labelled pairs, and where there are any: ``ties`` of
-    seed and dev, ``pool_labels``, and weights.
+    seed and dev, ``pool_labels``, weights and margins.
 
     Rows are in the order of their ids. Memory holds one row group at a time.
 
@@ -39,6 +39,11 @@ def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
         if weights:
             files[name] = folder / name
             write_table(files[name], PairWeight, sorted(weights, key=lambda one: one.id))
+    for name, positions in (("margins.parquet", learnt), ("pool_margins.parquet", pool)):
+        margins = [PairMargin(pair.id, pair.margin) for pair in read_spool(prepared.spool, positions) if pair.margin is not None]
+        if margins:
+            files[name] = folder / name
+            write_table(files[name], PairMargin, sorted(margins, key=lambda one: one.id))
     return files
 
 

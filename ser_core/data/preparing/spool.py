@@ -19,6 +19,7 @@ _SCHEMA = pa.schema(
         ("better", pa.int8()),
         ("source", pa.string()),
         ("weight", pa.float64()),
+        ("margin", pa.float64()),
     ]
 )
 

@@ -21,6 +21,8 @@ _REPAIRS = {
     "the worse ones as chosen and rejected in {part}.columns",
     "MalformedJson": "write one JSON object on each line (.jsonl), or one list of them (.json)",
     "PromptMismatch": "name the column with the prompts in {part}.columns, as prompt, if there is one; else repair the rows",
+    "BadWeight": "write numbers above zero, or leave weight out of {part}.columns",
+    "BadMargin": "write numbers from 0 to 100, or leave margin out of {part}.columns",
     "NoPrompt": "name the column with the prompts in {part}.columns, as prompt",
 }
 """What to do about the rows that are dropped for a reason, where it is more than to repair them."""
@@ -42,6 +44,7 @@ class Pair:
     """1 or 2; 0 for a tie; None when it is unknown."""
     source: str
     weight: float | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair,
         one, other, normal_one, normal_other = other, one, normal_other, normal_one
         better = 3 - better if better else better
     kept = clean_prompt(raw.prompt) if turns else prompt
-    return Pair(digest(normal_prompt, normal_one, normal_other).hex(), kept, one, other, better, source, raw.weight), remarks
+    return Pair(digest(normal_prompt, normal_one, normal_other).hex(), kept, one, other, better, source, raw.weight, raw.margin), remarks
 
 
 @dataclass(slots=True)
@@ -153,7 +156,7 @@ class Entry:
     group: bytes
     """Digest of the value that must not fall on two sides."""
     content: bytes
-    """Digest of the exact text: of near duplicates, the one with the lowest is kept, whatever the order of the rows."""
+    """Digest of the exact text, then weight and margin: of near duplicates, the one with the lowest is kept in every order of the rows."""
     better: int | None
     file: str
     line: int

@@ -75,6 +75,8 @@ class RawPair:
     better: int | None
     weight: float | None = None
     """How much it counts beside the other pairs; None: as much as the mean."""
+    margin: float | None = None
+    """What the loss subtracts from the difference of its scores; None: nothing."""
 
 
 def describe(form: Form, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -32,12 +32,15 @@ from ser_core.memory.training import Sharding
 
 @dataclass(frozen=True, slots=True)
 class TrainingPair:
-    """A pair to learn from. ``target`` is the probability that ``better`` is better; ``weight`` multiplies the pair's loss."""
+    """A pair to learn from. ``target`` is the probability that ``better`` is better; ``weight`` multiplies the pair's loss.
+
+    ``margin``, in logits, is subtracted from the difference of the two scores (Llama 2, arXiv 2307.09288, Eq. 2)."""
 
     better: Row
     worse: Row
     target: float = 1.0
     weight: float = 1.0
+    margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +185,12 @@ def pair_losses(scores: torch.Tensor, pairs: Sequence[TrainingPair], spec: Train
 
     Args:
         scores: First those of the better answers, then those of the worse ones; shape (2 * pairs,).
-        pairs: Their targets and weights.
+        pairs: Their targets, weights and margins.
         spec: Which loss.
     """
     better, worse = scores.chunk(2)
-    target, weight = (torch.tensor(values, device=scores.device) for values in zip(*((p.target, p.weight) for p in pairs), strict=True))
-    preference = bradley_terry(better - worse, target) if spec.loss == "bradley-terry" else hinge(better - worse, spec.margin, target)
+    asked = zip(*((p.target, p.weight, p.margin) for p in pairs), strict=True)
+    target, weight, margin = (torch.tensor(values, device=scores.device) for values in asked)
+    beyond = better - worse - margin
+    preference = bradley_terry(beyond, target) if spec.loss == "bradley-terry" else hinge(beyond, spec.margin, target)
     return weight * (preference + spec.centering * centering(better, worse))

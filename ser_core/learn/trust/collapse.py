@@ -49,16 +49,28 @@ class Fit:
     folds: Floats
 
 
-def why_dead(steps: Sequence[TrainingStep], training: TrainingSpec) -> str:
-    """What shows that a training has died, by the last quarter of its steps; empty: nothing, or it had learnt nothing before either."""
+def why_dead(steps: Sequence[TrainingStep], training: TrainingSpec, margins: Sequence[float]) -> str:
+    """What shows that a training has died, by the last quarter of its steps; empty: nothing, or it had learnt nothing before either.
+
+    Args:
+        steps: All of them.
+        training: Its loss.
+        margins: Of the pairs that it learns.
+    """
     last = steps[-max(1, len(steps) // 4) :]
     loss, norm, largest = fmean(one.loss for one in last), fmean(one.gradient_norm for one in last), max(one.gradient_norm for one in steps)
-    equal_scores = math.log(2) if training.loss == "bradley-terry" else training.margin
-    if loss < CONSTANT * equal_scores or norm >= VANISHED * largest:
+    if loss < CONSTANT * _of_equal_scores(training, margins) or norm >= VANISHED * largest:
         return ""
     return (
         f"its loss ended at {loss:.3f}, as of equal scores, and its gradient has vanished (a norm of {norm:.2g} after up to {largest:.2g})"
     )
+
+
+def _of_equal_scores(training: TrainingSpec, margins: Sequence[float]) -> float:
+    """The loss where all scores are equal."""
+    if training.loss == "hinge":
+        return training.margin + fmean(margins)
+    return math.log(2) + fmean(math.log1p(math.exp(margin)) - math.log(2) for margin in margins)
 
 
 def why_collapsed(fit: Fit) -> str:

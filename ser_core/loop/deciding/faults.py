@@ -133,7 +133,17 @@ _DATA = frozenset(
             "SplitLeakage",
         ),
         *("CorruptArchive", "CorruptFile", "SuspiciousArchive", "InvalidEncoding", "MalformedCsv", "MalformedJson", "TooLarge"),
-        *("BadLabel", "BadTurns", "BadWeight", "ContradictoryLabel", "DuplicateKey", "EmptyAnswer", "EmptyPrompt", "IdenticalAnswers"),
+        *(
+            "BadLabel",
+            "BadMargin",
+            "BadTurns",
+            "BadWeight",
+            "ContradictoryLabel",
+            "DuplicateKey",
+            "EmptyAnswer",
+            "EmptyPrompt",
+            "IdenticalAnswers",
+        ),
         *("InvalidUnicode", "MalformedRow", "MissingField", "NotAnObject", "NotFinite", "NotText", "PromptMismatch"),
         *("ConflictingIds", "Duplicate"),
     }

@@ -11,7 +11,7 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 
 ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
-    StageKind.PREPARE: 5,
+    StageKind.PREPARE: 6,
     StageKind.RETRAIN: 4,
     StageKind.CONTROL_FULL: 4,
     StageKind.CONTROL_SEED_ONLY: 4,
@@ -99,7 +99,7 @@ class Read:
 
 
 _SPLIT = ("seed.parquet", "dev.parquet", "heldout.parquet")
-_LEARNT = ("ties.parquet", "weights.parquet")
+_LEARNT = ("ties.parquet", "weights.parquet", "margins.parquet")
 _PREPARED = Read((*_SPLIT, *_LEARNT, "pool.parquet", "model/"))
 _DECISIONS = Read(("decisions.parquet",))
 _SEARCHED = ("learning_rate", "epochs")
@@ -124,7 +124,7 @@ READS: Mapping[StageKind, Mapping[InputRole, Read]] = {
         InputRole.BEST: _BEST,
     },
     StageKind.CONTROL_FULL: {
-        InputRole.PREPARED: Read((*_PREPARED.outputs, "pool_labels.parquet", "pool_weights.parquet")),
+        InputRole.PREPARED: Read((*_PREPARED.outputs, "pool_labels.parquet", "pool_weights.parquet", "pool_margins.parquet")),
         InputRole.BEST: _BEST,
     },
     StageKind.CONTROL_SEED_ONLY: {InputRole.PREPARED: Read((*_SPLIT, *_LEARNT, "model/")), InputRole.BEST: _BEST},

@@ -37,7 +37,9 @@ def test_a_place_and_columns_are_written_as_shown():
 
 
 def test_weights_are_written_as_shown():
-    given = DataSpec.model_validate(yaml.safe_load(shown("docs/data-formats.md", "Ties and weights", "yaml").text)["data"]).source.columns
+    given = DataSpec.model_validate(
+        yaml.safe_load(shown("docs/data-formats.md", "Ties, weights and margins", "yaml").text)["data"]
+    ).source.columns
     row = {"question": "What is up?", "a": "the sky", "b": "the floor", "score_a": 4, "score_b": 1.5}
     assert read_pairs(row, find_layout(row, "pairs.jsonl", given, labels_needed=True)) == [
         RawPair("What is up?", "the sky", "the floor", 1, 2.5)

@@ -7,7 +7,17 @@ from typing import Any
 from ser_core.api.spec.data import Columns
 from ser_core.data.reading.formats import ACCEPTED, COLUMNS, Form, RawPair, to_pair
 from ser_core.data.reading.layouts.guessing import corrected, guessed
-from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, renamed, weight_by_scores, weight_in
+from ser_core.data.reading.layouts.layout import (
+    MARGIN,
+    WEIGHT,
+    Fields,
+    Layout,
+    Strength,
+    by_scores,
+    renamed,
+    strength_by_scores,
+    strength_in,
+)
 from ser_core.data.reading.layouts.public_sets import KNOWN
 from ser_core.data.reading.layouts.writing import columns_line
 from ser_core.errors import DataError
@@ -25,7 +35,7 @@ USED_COLUMNS = _IN_EVERY_ONE.union(*(layout.used for layout in _LAYOUTS))
 """Every column that may be read, those aside that a specification names."""
 _NAMED = "chosen, rejected (and prompt); prompt, response_1, response_2 with better, or with score_1 and score_2"
 _BY_SCORES = "scores"
-"""The weight of a pair that is the difference of its scores; a column of that name is meant first."""
+"""The weight or margin of a pair that is the difference of its scores; a column of that name is meant first."""
 _INSTEAD = {"response_1": "answer_1", "response_2": "answer_2"}
 
 
@@ -63,28 +73,31 @@ def find_layout(columns: Iterable[str], name: str, given: Columns | None, *, lab
 
 def _given(columns: Columns, present: set[str], field: str) -> Layout | None:
     names = columns.model_dump(exclude_none=True)
-    weight = _weight(names, present)
+    by_difference = [key for key in ("weight", "margin") if _is_by_scores(names.get(key), names, present)]
+    weight, margin = (_strength(kind, names, by_difference) for kind in (WEIGHT, MARGIN))
+    names = {key: column for key, column in names.items() if key not in by_difference}
     keys = {_INSTEAD.get(key, key): column for key, column in names.items() if not key.startswith("score")}
     scored = {"score_1", "score_2"} <= names.keys()
     there = keys.keys() | ({"better"} if scored else set())
     form = next((form for form, needed in COLUMNS.items() if there >= set(needed)), None)
     if form is None:
         return None
-    _refuse_two_ways(names, form, by_weight=weight is not None and "weight" not in names, field=field)
+    _refuse_two_ways(names, form, scores_read=bool(by_difference), field=field)
 
     def pairs(fields: Fields) -> list[dict[str, Any]]:
         better = {"better": by_scores(names["score_1"], names["score_2"])(fields)} if scored else {}
         return [renamed(fields, keys) | better]
 
-    return Layout("", frozenset(names.values()), form, pairs, id=names.get("id", ""), weight=weight, by_scores=scored, names=keys)
+    used = frozenset(names.values())
+    return Layout("", used, form, pairs, id=names.get("id", ""), weight=weight, margin=margin, by_scores=scored, names=keys)
 
 
-def _refuse_two_ways(names: dict[str, str], form: Form, *, by_weight: bool, field: str) -> None:
+def _refuse_two_ways(names: dict[str, str], form: Form, *, scores_read: bool, field: str) -> None:
     """Refuse columns that say twice which answer is better: one of the two would not be read."""
     if form is Form.LABELED_ANSWERS:
         unread = ["better"] if "score_1" in names else []
     elif form in (Form.EXPLICIT, Form.IMPLICIT):
-        unread = ["response_1", "response_2", "better", *(() if by_weight else ("score_1", "score_2"))]
+        unread = ["response_1", "response_2", "better", *(() if scores_read else ("score_1", "score_2"))]
     else:
         unread = []
     if twice := [key for key in unread if key in names]:
@@ -96,18 +109,24 @@ def _refuse_two_ways(names: dict[str, str], form: Form, *, by_weight: bool, fiel
         )
 
 
-def _weight(names: dict[str, str], present: set[str]) -> Callable[[Fields], float | None] | None:
-    """What weighs the pairs, which is no column of the form: it is taken out of ``names``."""
-    column = names.get("weight")
-    if column == _BY_SCORES and column not in present and {"score_1", "score_2"} <= names.keys():
-        del names["weight"]
-        return weight_by_scores(names["score_1"], names["score_2"])
-    return None if column is None else weight_in(column)
+def _is_by_scores(column: str | None, names: dict[str, str], present: set[str]) -> bool:
+    """Whether the word for the difference of the two scores is meant, which is no column."""
+    return column == _BY_SCORES and column not in present and {"score_1", "score_2"} <= names.keys()
+
+
+def _strength(kind: Strength, names: dict[str, str], by_difference: list[str]) -> Callable[[Fields], float | None] | None:
+    if kind.key in by_difference:
+        return strength_by_scores(names["score_1"], names["score_2"], kind)
+    return strength_in(names[kind.key], kind) if kind.key in names else None
 
 
 def _correction(given: Columns | None, present: set[str], field: str) -> str:
-    if given is not None and given.weight == _BY_SCORES and given.score_1 is None:
-        return f"name score_1 and score_2 in {field}.columns, whose difference is then the weight; or a column of weights that is there"
+    kind = (
+        None if given is None or given.score_1 else next((one for one in (WEIGHT, MARGIN) if getattr(given, one.key) == _BY_SCORES), None)
+    )
+    if kind is not None:
+        those = f"whose difference is then the {kind.key}; or a column of {kind.key}s that is there"
+        return f"name score_1 and score_2 in {field}.columns, {those}"
     better = None if given is None else corrected(given.model_dump(exclude_none=True), present)
     return (
         f"name columns that are there in {field}.columns" if better is None else f"write {columns_line(field, better)}, if these are meant"
@@ -130,7 +149,7 @@ def read_pairs(fields: Fields, layout: Layout) -> list[RawPair]:
     """The pairs in one row; several only where its answers are ranked or rated.
 
     Raises:
-        RowError: As of `to_pair`; ``NoRanking``, ``SeveralTurns``, ``OtherSplit`` or ``BadWeight``.
+        RowError: As of `to_pair`; ``NoRanking``, ``SeveralTurns``, ``OtherSplit``, ``BadWeight`` or ``BadMargin``.
     """
-    weight = None if layout.weight is None else layout.weight(fields)
-    return [replace(to_pair(pair, layout.form, layout.names), weight=weight) for pair in layout.pairs(fields)]
+    weight, margin = (None if strength is None else strength(fields) for strength in (layout.weight, layout.margin))
+    return [replace(to_pair(pair, layout.form, layout.names), weight=weight, margin=margin) for pair in layout.pairs(fields)]

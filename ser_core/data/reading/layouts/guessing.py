@@ -32,5 +32,5 @@ def guessed(present: Collection[str]) -> dict[str, str] | None:
 def corrected(names: Mapping[str, str], present: Collection[str]) -> dict[str, str] | None:
     """``names`` with each column that is not there replaced by one of nearly that name; None where there is none."""
     near = {column: difflib.get_close_matches(column, present, 1) for column in names.values() if column not in present}
-    near.pop("scores", None)  # the word of columns.weight
+    near.pop("scores", None)  # the word of columns.weight and columns.margin
     return {key: near.get(column, [column])[0] for key, column in names.items()} if all(near.values()) else None

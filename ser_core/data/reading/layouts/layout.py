@@ -9,8 +9,29 @@ from ser_core.data.reading.formats import TIE, Form
 from ser_core.data.reading.rows import RowError
 
 Fields = Mapping[str, Any]
-LEAST_WEIGHT, MOST_WEIGHT = 1e-9, 1e9
-"""Of a pair: what is further apart no longer adds up, and is mostly a column that means something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """A number that says how strong a preference is."""
+
+    key: str
+    """Of ``columns``."""
+    reason: str
+    """Why a row is dropped whose number is another one."""
+    least: float
+    most: float
+    """What is above is mostly a column that means something else."""
+
+    def takes(self, number: float) -> bool:
+        """Whether it may be this number."""
+        return self.least <= number <= self.most
+
+
+WEIGHT = Strength("weight", "BadWeight", 1e-9, 1e9)
+"""How much a pair counts beside others: what is further apart no longer adds up."""
+MARGIN = Strength("margin", "BadMargin", 0.0, 100.0)
+"""What the loss subtracts from the difference of the pair's scores, in logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +52,8 @@ class Layout:
     makes_one_pair: bool = True
     weight: Callable[[Fields], float | None] | None = None
     """How much the row's pair counts beside others; None: all count alike. Raises `RowError`."""
+    margin: Callable[[Fields], float | None] | None = None
+    """The margin of the row's pair; None: none has one. Raises `RowError`."""
     by_scores: bool = False
     """Whether two scores of a row say which answer is better: then it may always be the same one."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -57,33 +80,33 @@ def by_scores(first: str, second: str) -> Callable[[Fields], Any]:
     return better
 
 
-def weight_in(column: str) -> Callable[[Fields], float | None]:
-    """The weight that a column holds; None where it holds none. Raises `RowError` ``BadWeight`` where it is no usable number."""
+def strength_in(column: str, kind: Strength) -> Callable[[Fields], float | None]:
+    """The strength that a column holds; None where it holds none. Raises `RowError` where it is no usable number."""
 
-    def weight(fields: Fields) -> float | None:
+    def strength(fields: Fields) -> float | None:
         value = fields.get(column)
         if value is None or value == "":
             return None
-        return _usable_weight(_as_number(value), f"{column} is {str(value)[:20]!r}")
+        return _usable(_as_number(value), f"{column} is {str(value)[:20]!r}", kind)
 
-    return weight
+    return strength
 
 
-def weight_by_scores(first: str, second: str) -> Callable[[Fields], float | None]:
+def strength_by_scores(first: str, second: str, kind: Strength) -> Callable[[Fields], float | None]:
     """The difference of two scores; None for a tie, and where one is unknown."""
 
-    def weight(fields: Fields) -> float | None:
+    def strength(fields: Fields) -> float | None:
         one, other = number(fields, first), number(fields, second)
         if one is None or other is None or one == other or not math.isfinite(one - other):
             return None
-        return _usable_weight(abs(one - other), f"{first} and {second} differ by {abs(one - other):g}")
+        return _usable(abs(one - other), f"{first} and {second} differ by {abs(one - other):g}", kind)
 
-    return weight
+    return strength
 
 
-def _usable_weight(found: float, what: str) -> float:
-    if not LEAST_WEIGHT <= found <= MOST_WEIGHT:
-        raise RowError("BadWeight", f"{what}, expected a number from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
+def _usable(found: float, what: str, kind: Strength) -> float:
+    if not kind.takes(found):
+        raise RowError(kind.reason, f"{what}, expected a number from {kind.least:g} to {kind.most:g}")
     return found
 
 

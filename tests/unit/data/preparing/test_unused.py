@@ -212,17 +212,21 @@ def test_a_dialogue_that_leads_to_the_prompt_can_be_named_in_its_place(refusal, 
     assert prepare(rows, columns=columns).metrics.dropped == {}
 
 
-@pytest.mark.parametrize("column", ["margin", "weight", "strength"])
-def test_a_strength_that_nobody_named_is_told_and_the_line_helps(prepare, good, column):
-    rows = [{**row, column: 0.5 + number % 3} for number, row in enumerate(good(40))]
-    line = f"data.source.columns: {{prompt: prompt, chosen: chosen, rejected: rejected, weight: {column}}}"
+@pytest.mark.parametrize(
+    ("column", "least", "key"),
+    [("margin", 0.5, "margin"), ("margin", 0, "margin"), ("weight", 0.5, "weight"), ("strength", 0.5, "weight"), ("strength", 0, "margin")],
+)
+def test_a_strength_that_nobody_named_is_told_and_the_line_helps(prepare, good, column, least, key):
+    rows = [{**row, column: least + number % 3} for number, row in enumerate(good(40))]
+    line = f"data.source.columns: {{prompt: prompt, chosen: chosen, rejected: rejected, {key}: {column}}}"
     assert [one for one in prepare(rows).metrics.warnings if line in one]
-    named = prepare(rows, columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "weight": column})
+    named = prepare(rows, columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", key: column})
     assert not [one for one in named.metrics.warnings if "not used" in one]
+    assert named.metrics.dropped == {}
 
 
-def test_a_margin_that_cannot_be_a_weight_is_told_without_that_line(prepare, good):
-    warnings = prepare([{**row, "margin": number % 3} for number, row in enumerate(good(40))]).metrics.warnings
+def test_a_strength_that_can_be_neither_margin_nor_weight_is_told_without_that_line(prepare, good):
+    warnings = prepare([{**row, "margin": number % 3 - 1} for number, row in enumerate(good(40))]).metrics.warnings
     (told,) = (one for one in warnings if "'margin'" in one)
     assert ("above zero" in told, "write" in told) == (True, False)
 
@@ -280,6 +284,7 @@ def test_a_system_message_stands_in_front_of_a_prompt_that_the_answers_share(ref
             "leave out better, or score_1 and score_2",
         ),
         ({"chosen": "chosen", "rejected": "rejected", "weight": "scores"}, "name score_1 and score_2 in data.source.columns"),
+        ({"chosen": "chosen", "rejected": "rejected", "margin": "scores"}, "whose difference is then the margin; or a column of margins"),
     ],
 )
 def test_columns_of_which_one_would_not_be_read_are_refused(refusal, good, columns, told):
@@ -287,8 +292,9 @@ def test_columns_of_which_one_would_not_be_read_are_refused(refusal, good, colum
     assert told in refusal(rows, columns={"prompt": "prompt", **columns}).hint
 
 
-def test_scores_beside_the_better_answer_may_weigh(prepare, good):
-    columns = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "score_1": "s1", "score_2": "s2", "weight": "scores"}
+@pytest.mark.parametrize("key", ["weight", "margin"])
+def test_scores_beside_the_better_answer_may_say_how_strong_the_preference_is(prepare, good, key):
+    columns = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "score_1": "s1", "score_2": "s2", key: "scores"}
     assert prepare([{**row, "s1": 2, "s2": 1} for row in good(40)], columns=columns).metrics.dropped == {}
 
 

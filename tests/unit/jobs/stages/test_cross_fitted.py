@@ -276,7 +276,7 @@ def test_a_fold_model_whose_training_died_is_trained_again(workshop, monkeypatch
         settings.append((spec.seed, spec.learning_rate))
         return train(model, pairs, spec, **how)
 
-    monkeypatch.setattr(ser_jobs.stages.retrain, "why_dead", lambda steps, training: next(verdicts))
+    monkeypatch.setattr(ser_jobs.stages.retrain, "why_dead", lambda steps, training, margins: next(verdicts))
     monkeypatch.setattr(ser_jobs.stages.retrain, "train", noted)
     output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
     assert settings == [(0, 0.01), (0, 0.01), (1, 0.005), (0, 0.01)]

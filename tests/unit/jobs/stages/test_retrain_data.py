@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_core.data.tables import Decision, PairGroup, PairScores, PairWeight, TiedPair
+from ser_core.data.tables import Decision, PairGroup, PairMargin, PairScores, PairWeight, TiedPair
 from ser_core.errors import SpecError
 from ser_jobs.stages.retrain_plan import make_plan
 from ser_jobs.stages.training_data import starts_from, training_data
@@ -121,6 +121,8 @@ def tied(workshop):
             "ties.parquet": (TiedPair, TIES),
             "weights.parquet": (PairWeight, [PairWeight("seed00", 6.0), PairWeight("seed01", 1.0), PairWeight("tie0", 2.0)]),
             "pool_weights.parquet": (PairWeight, [PairWeight("pool00", 3.0), PairWeight("pool01", 1.0)]),
+            "margins.parquet": (PairMargin, [PairMargin("seed00", 0.5), PairMargin("tie0", 3.0)]),
+            "pool_margins.parquet": (PairMargin, [PairMargin("pool00", 2.0)]),
             "groups.parquet": (PairGroup, [PairGroup("tie0", "seed01"), PairGroup("tie1", "dev00"), PairGroup("tie2", "tie2")]),
         },
     )
@@ -131,6 +133,12 @@ def test_ties_are_learnt_with_target_one_half_and_weights_have_a_mean_of_one(tie
     found = data(tied, iteration=0)
     assert [(one.id, one.target, one.weight) for one in found.ties] == [("tie0", 0.5, 2 / 3), ("tie2", 0.5, 1.0)]
     assert [one.weight for one in found.seed[:3]] == [2.0, 1 / 3, 1.0]
+
+
+def test_margins_are_those_of_labels_that_people_gave_and_of_no_tie_and_no_self_label(tied, loop):
+    found = data(tied, iteration=2)
+    assert {one.id: one.margin for one in found.seed if one.margin} == {"seed00": 0.5}
+    assert [one.margin for one in (*found.ties, *found.self_labeled)] == [0.0] * 4
 
 
 def test_where_dev_is_learnt_its_ties_are_too_and_no_fold_learns_a_tie_of_a_group_that_it_holds_back(tied):
@@ -149,6 +157,6 @@ def test_a_rule_that_leaves_the_seed_leaves_its_ties_too(tied, loop):
     assert data(tied, rule="reference").ties == ()
 
 
-def test_the_control_of_all_labels_weighs_the_pool_by_its_own_mean(tied):
-    found = {one.id: one.weight for one in data(tied, StageKind.CONTROL_FULL, 0).seed}
-    assert (found["pool00"], found["pool01"], found["pool02"]) == (1.5, 0.5, 1.0)
+def test_the_control_of_all_labels_weighs_the_pool_by_its_own_mean_and_takes_its_margins(tied):
+    found = {one.id: (one.weight, one.margin) for one in data(tied, StageKind.CONTROL_FULL, 0).seed}
+    assert (found["pool00"], found["pool01"], found["pool02"]) == ((1.5, 2.0), (0.5, 0.0), (1.0, 0.0))

@@ -50,3 +50,19 @@ def test_a_weight_multiplies_the_loss_of_its_pair_alone():
     torch.testing.assert_close(weighted, plain * torch.tensor([1.0, 3.0]))
     expected = bradley_terry(torch.tensor([0.5, 3.0]), torch.ones(2)) + 0.01 * torch.tensor([2.25, 1.0])
     torch.testing.assert_close(plain, expected)
+
+
+def test_a_margin_is_subtracted_from_the_difference_of_the_scores_as_llama_2_and_trl_do():
+    scores = torch.tensor([1.0, 2.0, 0.5, -1.0])
+    pairs = [TrainingPair(ROW, ROW, margin=2.0), TrainingPair(ROW, ROW)]
+    found = pair_losses(scores, pairs, TrainingSpec(centering=0))
+    torch.testing.assert_close(found, -torch.nn.functional.logsigmoid(torch.tensor([0.5 - 2.0, 3.0])))
+    assert pair_losses(scores, pairs, TrainingSpec(centering=0, loss="hinge")).tolist() == [1.0 + 2.0 - 0.5, 0.0]
+
+
+def test_without_a_margin_loss_and_gradient_are_the_same_bits():
+    scores = torch.randn(64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    found = pair_losses(scores, [TrainingPair(ROW, ROW)] * 32, TrainingSpec(centering=0))
+    plain = bradley_terry(scores[:32] - scores[32:], torch.ones(32))
+    assert torch.equal(found, plain)
+    assert torch.equal(*(torch.autograd.grad(loss.sum(), scores)[0] for loss in (found, plain)))

@@ -48,7 +48,7 @@ DEAD = steps([0.7, 0.5, 0.4, 0.7, 0.7, 0.68, 0.7, 0.69], [0.1, 2.0, 5.0, 1.0, 0.
 
 
 def test_a_training_that_has_lost_its_gradient_is_named_with_numbers():
-    assert why_dead(DEAD, TrainingSpec()) == (
+    assert why_dead(DEAD, TrainingSpec(), [0.0]) == (
         "its loss ended at 0.695, as of equal scores, and its gradient has vanished (a norm of 0.005 after up to 5)"
     )
 
@@ -63,12 +63,19 @@ def test_a_training_that_has_lost_its_gradient_is_named_with_numbers():
     ids=["learnt by heart", "nothing to learn", "no gradient at all"],
 )
 def test_a_training_that_has_learnt_all_or_never_anything_has_not_died(sound):
-    assert why_dead(sound, TrainingSpec()) == ""
+    assert why_dead(sound, TrainingSpec(), [0.0]) == ""
 
 
 def test_equal_scores_cost_the_margin_under_hinge():
-    assert why_dead(DEAD, TrainingSpec(loss="hinge", margin=1.0)) == ""
-    assert why_dead(DEAD, TrainingSpec(loss="hinge", margin=0.5)) != ""
+    assert why_dead(DEAD, TrainingSpec(loss="hinge", margin=1.0), [0.0]) == ""
+    assert why_dead(DEAD, TrainingSpec(loss="hinge", margin=0.5), [0.0]) != ""
+
+
+@pytest.mark.parametrize("loss", ["bradley-terry", "hinge"])
+def test_equal_scores_cost_more_where_pairs_have_margins(loss):
+    training = TrainingSpec(loss=loss, margin=0.7)
+    assert why_dead(DEAD, training, [0.0, 0.0]) != ""
+    assert why_dead(DEAD, training, [0.0, 1.0]) == ""
 
 
 def test_the_trial_with_the_lowest_log_loss_is_taken_whatever_the_scale_of_its_scores():
