@@ -103,6 +103,11 @@ def test_an_image_runs_as_nobody_and_writes_no_bytecode(dockerfile):
     assert "PYTHONDONTWRITEBYTECODE=1" in str(found)
 
 
+def test_a_stage_sees_no_gpu_that_it_has_not_asked_for():
+    """The base gives every container all of its node; the device plugin names those that a pod has asked for."""
+    assert "NVIDIA_VISIBLE_DEVICES=void" in str(last_stage(JOBS))
+
+
 def test_commands_of_pods_are_in_their_images():
     (container,) = the(objects({}), "Deployment")["spec"]["template"]["spec"]["containers"]
 

@@ -54,6 +54,16 @@ def test_forbidden_names_stand_apart_in_any_case_and_an_empty_list_matches_none(
     assert not re.search(expression({"allow": {"secrets": []}}, "secretsAllowed"), "ser-s3")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "reaches"),
+    [("!pool=admin", "pool"), ("!p*=admin", "pool"), ("!*admin", "pool"), ("!pool=admin", None), ("pool=admin", None)],
+)
+def test_a_label_that_a_job_only_compares_reaches_the_forbidden_values(pattern, reaches):
+    found = expression({"allow": {"nodeSelectors": ["*", pattern]}}, "nodeKeysForbidden")
+    assert reaches is None or re.search(found, reaches)
+    assert not re.search(found, "zone") or pattern == "!*admin"
+
+
 def test_a_list_that_is_left_out_is_the_operators_own():
     own, template = Allow(), Allow().pod_template
     rest = {name: getattr(own, to_snake(name)) for name in ("secrets", "priorityClasses", "tolerations", "nodeSelectors")}

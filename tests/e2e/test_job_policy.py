@@ -22,13 +22,13 @@ VALUES = {
     "allow": {
         "secrets": ["ser-*", "of-{namespace}", "!ser-admin"],
         "queues": ["team"],
-        "nodeSelectors": ["gpu=*", "zone=a"],
+        "nodeSelectors": ["gpu=*", "zone=*", "!zone=admin"],
         "nodes": 4,
         "gpus": 32,
         "podTemplate": {
             "labels": ["team"],
             "annotations": ["sidecar.istio.io/inject"],
-            "volumes": ["persistentVolumeClaim/models"],
+            "volumes": ["persistentVolumeClaim/models", "ephemeral"],
             "serviceAccounts": ["cloud"],
             "runtimeClasses": ["gvisor"],
             "schedulers": ["volcano"],
@@ -55,14 +55,29 @@ NODES = {
 }
 PODS = {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}}}
 SPREAD = {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "ScheduleAnyway"}]}
-CLAIM = {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Ti"}}}}}
+NOT_THESE = {
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]}]
+            }
+        }
+    }
+}
 SECRET = {"secretKeyRef": {"name": "admin", "key": "k"}}
 SPEC = {
     "rewardModel": {"base": "hf://org/model"},
     "data": {"source": {"uri": "hf://org/data"}},
     "storage": {"uri": "s3://bucket/runs"},
 }
+CLONE = {"dataSource": {"kind": "PersistentVolumeClaim", "name": "theirs"}}
 PLAIN = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+
+
+def claim(more):
+    """A claim that lives as long as its pod."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Ti"}}}
+    return {"volumeClaimTemplate": {"spec": {**spec, **more}}}
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +162,14 @@ def test_every_job_of_the_operator_is_taken(create, namespace, golden):
         (lambda pod: pod["containers"][0]["securityContext"]["capabilities"].update(add=["NET_ADMIN"]), "no privileges"),
         (lambda pod: pod.update(initContainers=[{"name": "x", "image": "x"}]), "no privileges"),
         (lambda pod: pod["volumes"].append({"name": "x", "persistentVolumeClaim": {"claimName": "of-others"}}), "volumes must be"),
-        (lambda pod: pod["volumes"].append({"name": "x", "ephemeral": CLAIM}), "volumes must be"),
+        (lambda pod: pod["volumes"].append({"name": "x", "ephemeral": claim(CLONE)}), "volumes must be"),
+        (lambda pod: pod["volumes"].append({"name": "x", "ephemeral": claim({"volumeName": "theirs"})}), "volumes must be"),
         (lambda pod: pod.update(priorityClassName="system-node-critical"), "PriorityClass must be"),
         (lambda pod: pod.update(tolerations=[{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]), "taints"),
         (lambda pod: pod.update(tolerations=[{"operator": "Exists"}]), "taints"),
         (lambda pod: pod.update(nodeSelector={"node-role.kubernetes.io/control-plane": ""}), "nodeSelector"),
         (lambda pod: pod.update(NODES), "affinity"),
+        (lambda pod: pod.update(NOT_THESE), "affinity"),
         (lambda pod: pod.update(PODS), "affinity"),
         (lambda pod: pod.update(SPREAD), "topologySpreadConstraints"),
         (lambda pod: pod.update(schedulerName="mine"), "scheduler"),
@@ -191,6 +208,11 @@ def test_a_stolen_token_gets_no_more_than_a_stage_has(create, job, change, told)
 def test_nor_a_job_that_is_not_as_the_operators(create, job, change, told):
     change(job)
     assert told in refused(create, job)
+
+
+def test_an_empty_volume_that_a_list_opens_is_taken(create, job):
+    job["spec"]["template"]["spec"]["volumes"].append({"name": "x", "ephemeral": claim({})})
+    assert create(job)["kind"] == "Job"
 
 
 def test_what_the_chart_itself_gives_stages_with_gpus_is_taken(create, job):

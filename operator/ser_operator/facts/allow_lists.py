@@ -13,7 +13,7 @@ from typing import Any
 from ser_core.api.guarded import AllowList, Asked, asked
 from ser_core.api.serrun import SERRun
 from ser_core.api.spec.pod_template import PodTemplate
-from ser_core.api.values.endpoints import server
+from ser_core.api.values.endpoints import hears_in_clear
 from ser_core.loop.observed import Waiting
 from ser_operator.allow import Allow
 from ser_operator.facts.patterns import is_allowed
@@ -117,8 +117,7 @@ def _cut(text: str) -> str:
 def _in_clear(run: SERRun) -> Iterator[str]:
     """A hub's token is sent as it is. A store's keys are not: they sign."""
     hub = run.spec.hub
-    called = server(hub.endpoint) if hub.endpoint is not None else None
-    if hub.credentials_secret is not None and called is not None and called.hears_in_clear:
+    if hub.credentials_secret is not None and hub.endpoint is not None and hears_in_clear(hub.endpoint):
         yield f"hub.endpoint {hub.endpoint!r} would get the token of hub.credentialsSecret in clear: use an https:// endpoint, or no token"
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from urllib.parse import unquote
 
 from ser_core.api.guarded import AllowList
 from ser_core.api.spec.resources import EVERY_TAINT
@@ -23,17 +24,25 @@ def is_allowed(value: str, patterns: Iterable[str], by: AllowList) -> bool:
     return not any(_any(text, those, by) or _reaches(text, those, by) for text, those in ((value, forbidden), anycase))
 
 
-def _reaches(uri: str, forbidden: Iterable[str], by: AllowList) -> bool:
-    """Whether what ``uri`` names is, holds or lies in what is forbidden, although its letters are others."""
-    if by is AllowList.READ and uri.startswith("hf://"):
-        return any(_any(uri, [pattern.replace("hf://datasets/", "hf://", 1)], by) for pattern in forbidden)
-    if by not in (AllowList.READ, AllowList.WRITE) or not uri.startswith("s3://"):
+def _reaches(value: str, forbidden: Iterable[str], by: AllowList) -> bool:
+    """Whether what ``value`` names is, holds or lies in what is forbidden, although its letters are others."""
+    if by is AllowList.NODE_SELECTORS and value.endswith("=*"):
+        return any(_is_of_label(value.removesuffix("=*"), pattern) for pattern in forbidden)
+    if by is AllowList.READ and value.startswith("hf://"):
+        return any(_any(value, [pattern.replace("hf://datasets/", "hf://", 1)], by) for pattern in forbidden)
+    if by not in (AllowList.READ, AllowList.WRITE) or not value.startswith("s3://"):
         return False
-    folder = f"s3://{'/'.join(part for part in uri.removeprefix('s3://').split('/') if part not in ('', '.'))}/"
+    folder = f"s3://{'/'.join(part for part in value.removeprefix('s3://').split('/') if part not in ('', '.'))}/"
     return any(
         fnmatchcase(folder, pattern) or fnmatchcase(folder[:-1], pattern) or (by is AllowList.READ and _literal(pattern).startswith(folder))
         for pattern in forbidden
     )
+
+
+def _is_of_label(label: str, pattern: str) -> bool:
+    """Whether ``pattern`` may match a value of ``label``, written ``label=value``."""
+    key, equals, _ = pattern.partition("=")
+    return fnmatchcase(label, key) if equals else f"{label}=".startswith(_literal(pattern))
 
 
 def _literal(pattern: str) -> str:
@@ -56,5 +65,9 @@ def _calls(endpoint: str, pattern: str) -> bool:
     if called is None or listed is None:
         return False
     same_host = fnmatchcase(called.host, listed.host)
-    below = not listed.path or called.path == listed.path or called.path.startswith(f"{listed.path}/")
-    return called.scheme == listed.scheme and same_host and listed.port in ("*", called.port) and below
+    return called.scheme == listed.scheme and same_host and listed.port in ("*", called.port) and _is_below(called.path, listed.path)
+
+
+def _is_below(path: str, listed: str) -> bool:
+    """Whether a path is, or lies in, the listed one; a client may resolve ``..`` before it calls."""
+    return not listed or (f"{path}/".startswith(f"{listed}/") and ".." not in unquote(path).split("/"))

@@ -16,8 +16,22 @@ _VOLUMES = {"secret": "secretName", "configMap": "name", "persistentVolumeClaim"
 _ENV_FROM = {"secretRef": "secret", "configMapRef": "configMap"}
 _SIDECAR = frozenset({"name", "image", "imagePullPolicy", "command", "args", "workingDir", "env", "envFrom", "resources", "volumeMounts"})
 _MOUNT = frozenset({"name", "mountPath", "subPath", "readOnly"})
-_OWN_VARIABLES = ("SER_*", "HF_ENDPOINT", "AWS_ENDPOINT_URL*", "KUBERNETES_*")
-"""Where a stage calls is said by the fields that allow.endpoints judges."""
+_CLAIM = frozenset({"accessModes", "resources", "storageClassName", "volumeMode"})
+"""Of an ephemeral volume: a new and empty one. What else there is takes the data of another."""
+_OWN_VARIABLES = (
+    "SER_*",
+    "KUBERNETES_*",
+    # Where a stage calls is said by the fields that allow.endpoints judges.
+    "HF_ENDPOINT",
+    "AWS_ENDPOINT_URL*",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_*PROFILE",
+    "AWS_CONTAINER_*",
+    "AWS_EC2_METADATA_*",
+    # A container runtime gives every GPU of the node to who names it there.
+    "*_VISIBLE_DEVICES",
+)
 _OWN_LABELS = ("ser.dev/*", "app.kubernetes.io/*", "kueue.x-k8s.io/*", "batch.kubernetes.io/*", "pod-security.kubernetes.io/*", "job-name")
 _OWN_ANNOTATIONS = ("ser.dev/*", "kueue.x-k8s.io/*", "*apparmor.security.beta.kubernetes.io/*", "*seccomp.security.alpha.kubernetes.io/*")
 _OWN_RESOURCES = ("cpu", "memory", "ephemeral-storage")
@@ -97,6 +111,8 @@ def defects(template: PodTemplate, place: str, gpu: str) -> Iterator[tuple[str, 
         kinds = one.keys() - {"name"}
         if len(kinds) != 1 or not kinds <= _VOLUMES.keys():
             yield at, ", ".join(sorted(map(str, kinds))), f"give one of {', '.join(_VOLUMES)}"
+        claim = _inner(one, "ephemeral", "volumeClaimTemplate", "spec")
+        yield from ((at, str(key), f"an ephemeral volume has {', '.join(sorted(_CLAIM))} alone") for key in claim.keys() - _CLAIM)
         if one.get("name") in OWN_VOLUMES:
             yield f"{at}.name", _text(one, "name"), "the operator's own volume has this name"
     yield from _defects_of_container(template.model_dump(by_alias=True), place)
@@ -118,6 +134,9 @@ def _defects_of_container(one: Item, place: str) -> Iterator[tuple[str, str, str
     for at, source in _numbered(one.get("envFrom"), f"{place}.envFrom"):
         if not _ENV_FROM.keys() & source.keys() or source.keys() - _ENV_FROM.keys() - {"prefix"}:
             yield at, ", ".join(sorted(map(str, source))), f"give one of {', '.join(_ENV_FROM)}"
+        prefix = _text(source, "prefix")
+        if prefix and any(own.startswith(prefix) or fnmatchcase(prefix, own) for own in _OWN_VARIABLES):
+            yield f"{at}.prefix", prefix, "the operator sets such variables"
     for at, mount in _numbered(one.get("volumeMounts"), f"{place}.volumeMounts"):
         yield from ((at, str(key), f"a mount has {', '.join(sorted(_MOUNT))} alone") for key in mount.keys() - _MOUNT)
         if mount.get("name") in OWN_VOLUMES:
@@ -126,7 +145,7 @@ def _defects_of_container(one: Item, place: str) -> Iterator[tuple[str, str, str
         if ".." in path.split("/") or any(
             f"{path}/".startswith(own) or own.startswith(f"{path}/".replace("//", "/")) for own in OWN_FOLDERS
         ):
-            yield f"{at}.mountPath", path, "the operator's own folders are there"
+            yield f"{at}.mountPath", path, "what belongs to the operator or to the image's programs is there"
 
 
 def _matches(text: str, patterns: tuple[str, ...]) -> bool:

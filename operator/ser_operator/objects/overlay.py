@@ -9,7 +9,21 @@ from ser_operator.settings import Settings
 Object = dict[str, Any]
 
 OWN_VOLUMES = frozenset({"work", "scratch", "shared-memory", "storage-credentials", "storage-authorities", "hub-credentials"})
-OWN_FOLDERS = ("/work/", "/tmp/", "/dev/", "/etc/ser/", "/proc/", "/sys/")
+_PROGRAMS = (
+    "/opt/ser/",
+    "/bin/",
+    "/sbin/",
+    "/lib/",
+    "/lib64/",
+    "/usr/bin/",
+    "/usr/lib/",
+    "/usr/lib64/",
+    "/usr/local/bin/",
+    "/usr/local/lib/",
+)
+_SETTINGS_OF_PROGRAMS = ("/etc/ld.so.", "/etc/python", "/etc/ssl/openssl.cnf")
+OWN_FOLDERS = ("/work/", "/tmp/", "/dev/", "/etc/ser/", "/proc/", "/sys/", *_PROGRAMS, *_SETTINGS_OF_PROGRAMS)
+"""What the paths begin with that no volume may take or hide. One at the programs would bring code that runs with the stage's keys."""
 CONTAINER_SECURITY: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -35,7 +49,7 @@ def laid_over(template: Object, more: PodTemplate, settings: Settings) -> Object
         "resources": _given({**resources, "claims": claims}),
     }
     added = {
-        "initContainers": [_sidecar(one) for one in more.sidecars],
+        "initContainers": [_sidecar(one, settings) for one in more.sidecars],
         "serviceAccountName": more.service_account_name,
         "imagePullSecrets": [*pod.get("imagePullSecrets", ()), *more.image_pull_secrets],
         "runtimeClassName": more.runtime_class_name,
@@ -63,15 +77,20 @@ def _given(fields: Object) -> Object:
     return {name: value for name, value in fields.items() if value}
 
 
-def _sidecar(one: Object) -> Object:
+def _sidecar(one: Object, settings: Settings) -> Object:
     """It starts before the stage and is ended after it. No more of it than of the stage itself is trusted."""
-    return {**one, "restartPolicy": "Always", "securityContext": dict(CONTAINER_SECURITY)}
+    defaults = {"memory": settings.stage_defaults.memory, "ephemeral-storage": settings.stage_defaults.ephemeral_storage}
+    resources = _joined({"limits": _given(defaults)}, one.get("resources") or {})
+    return {**one, **_given({"resources": _given(resources)}), "restartPolicy": "Always", "securityContext": dict(CONTAINER_SECURITY)}
 
 
 def _bounded(volume: Object, settings: Settings) -> Object:
     """A folder of the node's disk has an end."""
     folder = volume.get("emptyDir")
-    return {**volume, "emptyDir": {"sizeLimit": settings.stage_defaults.scratch_size, **folder}} if isinstance(folder, dict) else volume
+    if not isinstance(folder, dict):
+        return volume
+    named = {name: value for name, value in folder.items() if value is not None}
+    return {**volume, "emptyDir": {"sizeLimit": settings.stage_defaults.scratch_size, **named}}
 
 
 def _joined(below: Any, above: Any) -> Any:

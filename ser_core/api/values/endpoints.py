@@ -27,10 +27,11 @@ class Server:
         except ValueError:
             return self.host == "localhost"
 
-    @property
-    def hears_in_clear(self) -> bool:
-        """Whether others on the way read what is sent to it."""
-        return self.scheme != "https" and not self.is_loopback
+
+def hears_in_clear(endpoint: str) -> bool:
+    """Whether others on the way may read what is sent to ``endpoint``."""
+    called = server(endpoint)
+    return not endpoint.lower().startswith("https://") and (called is None or not called.is_loopback)
 
 
 def server(endpoint: str) -> Server | None:

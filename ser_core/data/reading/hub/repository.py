@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from ser_core.api.spec.storage import HubSpec
-from ser_core.api.values.endpoints import server
+from ser_core.api.values.endpoints import hears_in_clear
 from ser_core.api.values.uris import split_hub
 from ser_core.data.reading.hub.answers import Declared, Differs, Hub, LedAstray, Refused
 from ser_core.data.reading.hub.watch import PATIENCE, Patience, TooSlow
@@ -75,8 +75,7 @@ def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None, pa
         ) from error
     repository, in_uri = split_hub(uri)
     endpoint = (hub.endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-    called = server(endpoint)
-    if called is not None and called.hears_in_clear and get_token():
+    if hears_in_clear(endpoint) and get_token():
         raise SpecError(
             f"{uri}: {endpoint!r} would get the token of the hub in clear",
             reason="TokenInClear",

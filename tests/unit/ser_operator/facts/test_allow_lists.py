@@ -98,6 +98,7 @@ def test_what_an_author_writes_is_no_pattern():
         ("http://hub.example", None, False),
         ("https://hub.example", "ser-hub", False),
         ("http://127.0.0.1:80", "ser-hub", False),
+        ("http://127.0.0.1%2f.hub.example", "ser-hub", True),
     ],
 )
 def test_a_token_goes_to_no_hub_in_clear(endpoint, secret, refused):

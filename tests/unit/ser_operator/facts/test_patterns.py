@@ -28,6 +28,9 @@ ENDPOINTS = [
     ("http://[::1", "http://*", False),
     ("https://gate.example/s3/v1", "https://gate.example/s3", True),
     ("https://gate.example/s3-evil", "https://gate.example/s3", False),
+    ("https://gate.example/s3/../admin", "https://gate.example/s3", False),
+    ("https://gate.example/s3/%2e%2E/admin", "https://gate.example/s3", False),
+    ("https://gate.example/s3/../admin", "https://gate.example", True),
     ("https://any.example:1", "*", True),
 ]
 

@@ -85,16 +85,24 @@ def test_the_list_of_secrets_holds_here_too(template):
 )
 @pytest.mark.parametrize("required", [True, False])
 def test_the_list_of_nodes_holds_in_affinities_too(expression, allowed, required):
-    term = {"matchExpressions": [expression]}
-    node = (
-        {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
-        if required
-        else {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": term}]}
-    )
-
-    said = told({"affinity": {"nodeAffinity": node}}, pod_template=ALL, node_selectors=("pool=a",))
+    said = told(near_nodes(expression, required), pod_template=ALL, node_selectors=("pool=a",))
 
     assert ("allow.nodeSelectors" in said) is not allowed
+
+
+@pytest.mark.parametrize(("pattern", "allowed"), [("!pool=admin", False), ("!p*=admin", False), ("!*admin", False), ("!zone=a", True)])
+def test_a_label_that_is_only_compared_reaches_the_forbidden_values(pattern, allowed):
+    said = told(near_nodes({"key": "pool", "operator": "NotIn", "values": ["a"]}), pod_template=ALL, node_selectors=("*", pattern))
+
+    assert ("allow.nodeSelectors" in said) is not allowed
+
+
+def near_nodes(expression, required=True):
+    """A podTemplate that chooses nodes by ``expression``."""
+    term = {"matchExpressions": [expression]}
+    if required:
+        return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}
+    return {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": term}]}}}
 
 
 NEVER = {
@@ -102,15 +110,25 @@ NEVER = {
     "a token": {"volumes": [{"name": "a", "projected": {"sources": [{"serviceAccountToken": {}}]}}]},
     "two volumes in one": {"volumes": [{"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}]},
     "a volume of nothing": {"volumes": [{"name": "a"}]},
+    "the data of another claim": {
+        "volumes": [{"name": "a", "ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": {"name": "b"}}}}}]
+    },
+    "the disk of another": {"volumes": [{"name": "a", "ephemeral": {"volumeClaimTemplate": {"spec": {"volumeName": "b"}}}}]},
     "the operator's volume": {"volumes": [{"name": "work", "emptyDir": {}}]},
     "the operator's keys": {"volumeMounts": [{"name": "storage-credentials", "mountPath": "/keys"}]},
     "the operator's folder": {"volumeMounts": [{"name": "a", "mountPath": "/etc/ser/storage-credentials"}]},
     "a folder around it": {"volumeMounts": [{"name": "a", "mountPath": "//etc/./"}]},
     "everything": {"volumeMounts": [{"name": "a", "mountPath": "/"}]},
     "a way out of a folder": {"volumeMounts": [{"name": "a", "mountPath": "/data/../work"}]},
+    "programs": {"volumeMounts": [{"name": "a", "mountPath": "/opt/ser/lib/python3.12/site-packages"}]},
+    "all programs": {"volumeMounts": [{"name": "a", "mountPath": "/usr"}]},
+    "a library for every program": {"volumeMounts": [{"name": "a", "mountPath": "/etc/ld.so.preload", "subPath": "a"}]},
     "a mount that passes others on": {"volumeMounts": [{"name": "a", "mountPath": "/a", "mountPropagation": "Bidirectional"}]},
     "another hub": {"env": [{"name": "HF_ENDPOINT", "value": "https://evil.com"}]},
     "another store": {"env": [{"name": "AWS_ENDPOINT_URL_S3", "value": "https://evil.com"}]},
+    "another store by a file": {"env": [{"name": "AWS_CONFIG_FILE", "value": "/a"}]},
+    "another store by a prefix": {"envFrom": [{"configMapRef": {"name": "a"}, "prefix": "AWS_ENDPOINT_"}]},
+    "all GPUs of a node": {"env": [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]},
     "the stage's own variable": {"env": [{"name": "SER_HUB_CREDENTIALS", "value": "/a"}]},
     "a variable of another kind": {"env": [{"name": "A", "valueFrom": {"fileKeyRef": {}}}]},
     "GPUs beside the cap": {"resources": {"nvidia.com/gpu": "64"}},
@@ -134,6 +152,19 @@ def test_some_things_no_list_opens(template):
 
 
 LISTS = [field.alias for field in PodTemplate.model_fields.values() if get_origin(field.annotation) is tuple]
+ALLOWED = {
+    "an empty claim": {"volumes": [{"name": "a", "ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}]},
+    "another library": {"volumeMounts": [{"name": "a", "mountPath": "/usr/local/nvidia/lib64"}]},
+    "authorities": {"volumeMounts": [{"name": "a", "mountPath": "/etc/ssl/certs"}]},
+    "variables of a kind": {"envFrom": [{"configMapRef": {"name": "a"}, "prefix": "NCCL_"}]},
+}
+
+
+@pytest.mark.parametrize("template", ALLOWED.values(), ids=ALLOWED)
+def test_what_is_beside_them_the_lists_open(template):
+    assert told(template, pod_template=ALL) == ""
+
+
 ODD = [{}, {"name": 7}, {"name": None}, {"valueFrom": 7}, {"secret": []}, {"env": 7}, {"env": [7]}, {"resources": 7}, {"configMapRef": "x"}]
 
 

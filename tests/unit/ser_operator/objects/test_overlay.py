@@ -9,7 +9,7 @@ from unit.ser_operator.objects.test_render import POD_TEMPLATE as WHOLE
 from ser_core.api.spec.pod_template import PodTemplate
 from ser_core.api.status import StageKind
 from ser_operator.objects.overlay import unrestricted
-from ser_operator.settings import Settings
+from ser_operator.settings import Settings, StageDefaults
 
 
 def job(**more):
@@ -51,6 +51,22 @@ def test_a_sidecar_starts_before_the_stage_and_may_no_more_than_it():
     (sidecar,) = pod["initContainers"]
     assert sidecar == {**WHOLE["sidecars"][0], "restartPolicy": "Always", "securityContext": pod["containers"][0]["securityContext"]}
     assert list(unrestricted(pod)) == []
+
+
+def test_a_sidecar_has_the_bounds_that_the_administrator_gives_where_it_names_none():
+    settings = Settings(image="x", stage_defaults=StageDefaults(memory="1Gi", ephemeral_storage="2Gi"))
+    sidecars = [{"name": "a", "image": "b"}, {"name": "c", "image": "b", "resources": {"limits": {"memory": "3Gi"}}}]
+    template = rendered(run(podTemplate={"sidecars": sidecars}), settings=settings)["spec"]["template"]
+
+    limits = [one["resources"]["limits"] for one in template["spec"]["initContainers"]]
+    assert limits == [{"memory": "1Gi", "ephemeral-storage": "2Gi"}, {"memory": "3Gi", "ephemeral-storage": "2Gi"}]
+
+
+def test_a_folder_without_an_end_gets_one():
+    folder = {"name": "more", "emptyDir": {"medium": "Memory", "sizeLimit": None}}
+    template = rendered(run(podTemplate={"volumes": [folder]}))["spec"]["template"]
+
+    assert template["spec"]["volumes"][-1]["emptyDir"] == {"medium": "Memory", "sizeLimit": "100Gi"}
 
 
 def test_a_stages_own_template_goes_over_that_of_the_run():
