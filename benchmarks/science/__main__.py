@@ -1,6 +1,7 @@
 """The ladder, in pieces: results are added to benchmarks/science/results.jsonl, one line for each arm of a finished run.
 
     python -m benchmarks.science run [--minutes 10] [--sets docs-700] [--seeds 0 1] [--data DIRECTORY]
+    python -m benchmarks.science steps [the same]          # single steps of the first loop, once the arms are measured
     python -m benchmarks.science table
 
 Interrupted, it goes on where it stopped: each run is a `ser run` whose stages are stored below build/science.
@@ -11,17 +12,18 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmarks.science.cells import SEEDS, cells
+from benchmarks.science.cells import BUDGETS, SEEDS, cells
 from benchmarks.science.measure import measure
 from benchmarks.science.rows import append_results, read_results
 from benchmarks.science.sets import ROOT, SETS
+from benchmarks.science.steps import AS_IT_IS
 from benchmarks.science.table import tables
 
 
 def main() -> None:
     """Run some cells, or print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("what", choices=("run", "steps", "table"))
     parser.add_argument("--minutes", type=float, default=10, help="no cell is begun after that (default: %(default)s)")
     parser.add_argument("--sets", nargs="+", default=["docs-700", "docs-2800"], choices=SETS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[*SEEDS], choices=SEEDS, help="so that two processes take different splits")
@@ -30,15 +32,17 @@ def main() -> None:
     if arguments.what == "table":
         print("\n".join(tables(read_results())))
         return
-    until = time.monotonic() + 60 * arguments.minutes
+    until, steps = time.monotonic() + 60 * arguments.minutes, arguments.what == "steps"
     for cell in cells(arguments.sets, arguments.seeds):
-        done = {(one.data_set, one.budget, one.seed) for one in read_results() if one.arm == cell.rule}
+        if steps and (cell.rule != "calibrated" or cell.budget != BUDGETS[0]):
+            continue
+        done = {(one.data_set, one.budget, one.seed) for one in read_results() if one.arm == (AS_IT_IS if steps else cell.rule)}
         if (cell.data_set, cell.budget, cell.seed) in done:
             continue
         if time.monotonic() > until:
             break
         try:
-            results = measure(cell, arguments.data, ROOT / "build" / "science")
+            results = measure(cell, arguments.data, ROOT / "build" / "science", steps=steps)
         except subprocess.CalledProcessError as error:
             print(f"{cell.name}: ser run ended with {error.returncode}; see its log in build/science/{cell.data_set}", flush=True)
             continue

@@ -17,8 +17,11 @@ DEV = 0.02
 FEWEST_DEV = 2
 """Pairs that it needs; where there would be fewer, it gets one to spare."""
 LOOPS = 2
-RULES = ("calibrated", "paper", "reference")
-"""A run of rule calibrated also gives the arms seed and the controls, and the two filters are trained beside it."""
+BEFORE = {"targetPrecision": 0.9}
+"""The default of version 0.1.0: what says it, and no `folds`, follows its rule."""
+RULES = ("calibrated", "paper", "reference", "before")
+"""`before` is calibrated as version 0.1.0 had it. A run of rule calibrated also gives the arms seed and the controls, and the two
+filters are trained beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,12 @@ def document(cell: Cell, pairs: Path, count: int, model: Path, store: Path) -> d
     own_rule = cell.rule == "calibrated"
     labels = count * cell.budget
     dev = DEV if DEV * labels >= FEWEST_DEV else round((FEWEST_DEV + 1) / labels, 4)
-    loop: dict[str, Any] = {"rule": cell.rule, "maxIterations": LOOPS}
-    loop |= {"controls": ["full", "seedOnly", "pseudoLabelOnce"]} if own_rule else {"thresholds": {"minSamples": round(PAPER_SHARE * pool)}}
+    if cell.rule == "before":
+        loop: dict[str, Any] = {"rule": "calibrated", "thresholds": BEFORE}
+    elif own_rule:
+        loop = {"rule": "calibrated", "controls": ["full", "seedOnly", "pseudoLabelOnce"]}
+    else:
+        loop = {"rule": cell.rule, "thresholds": {"minSamples": round(PAPER_SHARE * pool)}}
     return {
         "apiVersion": "ser.dev/v1alpha1",
         "kind": "SERRun",
@@ -78,10 +85,10 @@ def document(cell: Cell, pairs: Path, count: int, model: Path, store: Path) -> d
             "data": {
                 "source": {"uri": f"file://{pairs}", "seedFraction": cell.budget, "heldoutFraction": HELDOUT, "splitBy": GROUP},
                 "splitSeed": cell.seed,
-                "devFraction": 0.25 if own_rule else dev,
+                "devFraction": 0.25 if cell.rule in ("calibrated", "before") else dev,
             },
             "training": {"epochs": 4, "learningRate": 1e-3, "pairsPerStep": 8, "tokensPerBatch": 2048, "seed": cell.seed},
-            "loop": loop,
+            "loop": loop | {"maxIterations": LOOPS},
             "storage": {"uri": f"file://{store}"},
         },
     }

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,16 @@ from ser_core.learn.reward.scoring import score_pairs
 from ser_core.learn.reward.training import TrainingPair, count_steps, train
 
 BANDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is learnt of a pair of the pool."""
+
+    better: int
+    target: float = 1.0
+    """Chance that it is the better answer."""
+    weight: float = 1.0
 
 
 def oracle(decisions: Sequence[Decision], truth: Mapping[str, int]) -> dict[str, int]:
@@ -36,17 +47,19 @@ def precision_by_band(decisions: Sequence[Decision]) -> list[float | None]:
 
 
 def trained_on(
-    base: Path, spec: SERRunSpec, seed_pairs: Sequence[LabeledPair], labels: Mapping[str, int], pool: Sequence[PoolPair]
+    base: Path, spec: SERRunSpec, seed_pairs: Sequence[LabeledPair], labels: Mapping[str, Label], pool: Sequence[PoolPair]
 ) -> RewardModel:
-    """A reward model from human labels and ``labels`` of the pool, by the run's own settings; every label has weight 1."""
+    """A reward model from human labels and ``labels`` of the pool, by the run's own settings; every human label has weight 1."""
     model = load(
         base, Precision("cpu"), max_length=spec.reward_model.max_length, seed=spec.training.seed, adapter=spec.reward_model.adapter
     )
     chosen = [(pair, labels[pair.id]) for pair in pool if pair.id in labels]
     prompts = [pair.prompt for pair in seed_pairs] + [pair.prompt for pair, _ in chosen]
-    better = [pair.chosen for pair in seed_pairs] + [pair.answer_1 if label == 1 else pair.answer_2 for pair, label in chosen]
-    worse = [pair.rejected for pair in seed_pairs] + [pair.answer_2 if label == 1 else pair.answer_1 for pair, label in chosen]
-    rows = [TrainingPair(*both) for both in model.encoder.pairs(prompts, better, worse)]
+    better = [pair.chosen for pair in seed_pairs] + [pair.answer_1 if label.better == 1 else pair.answer_2 for pair, label in chosen]
+    worse = [pair.rejected for pair in seed_pairs] + [pair.answer_2 if label.better == 1 else pair.answer_1 for pair, label in chosen]
+    taught = [Label(1)] * len(seed_pairs) + [label for _, label in chosen]
+    encoded = model.encoder.pairs(prompts, better, worse)
+    rows = [TrainingPair(*both, label.target, label.weight) for both, label in zip(encoded, taught, strict=True)]
     train(model, rows, spec.training, steps=count_steps(len(rows), spec.training), watch=Quiet())
     return model
 

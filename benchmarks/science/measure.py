@@ -4,31 +4,43 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from benchmarks.science.averaged import average
 from benchmarks.science.cells import Cell, document
-from benchmarks.science.filters import at_random, evaluated, oracle, precision_by_band, trained_on, truth_of
+from benchmarks.science.filters import Label, at_random, evaluated, oracle, precision_by_band, trained_on, truth_of
 from benchmarks.science.rows import Result
 from benchmarks.science.sets import ROOT, SETS, out_of_distribution, write_model, write_set
+from benchmarks.science.steps import selections
 from ser_core.cli.access.cluster import Place
 from ser_core.cli.access.stored_run import open_run
-from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PairGroup, PoolPair, read_table
+from ser_core.data.tables import Decision, EvaluatedPair, FoldScores, HiddenLabel, LabeledPair, PairGroup, PairScores, PoolPair, read_table
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.learn.reward.scoring import score_pairs
+from ser_core.loop.deciding.stages import LABEL_1
 from ser_core.report.ledger import Ledger, Trained, fetch_model, read_ledger
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.commit import fetch_outputs
 from ser_core.store.stages.manifest import Manifest
+from ser_jobs.stages.filter import fold_evidence, fold_margins
 
 
-def measure(cell: Cell, data: Path, folder: Path) -> list[Result]:
+def measure(cell: Cell, data: Path, folder: Path, *, steps: bool = False) -> list[Result]:
     """Carry out a cell, or go on with it.
+
+    Args:
+        cell: Which one.
+        data: Folder of the sets' files.
+        folder: Where everything is kept.
+        steps: Measure single steps of its first loop, in place of its arms.
 
     Raises:
         subprocess.CalledProcessError: The run failed; its words are in the log beside its file.
@@ -45,7 +57,8 @@ def measure(cell: Cell, data: Path, folder: Path) -> list[Result]:
     stored = open_run(str(file), Place())
     with tempfile.TemporaryDirectory(prefix="ser-science-") as place:
         others = [] if SETS[cell.data_set].documentation else out_of_distribution(data)
-        return list(Arms(cell, read_ledger(stored.store, stored.run), stored.store, Path(place), seconds, others).results(model))
+        arms = Arms(cell, read_ledger(stored.store, stored.run), stored.store, Path(place), seconds, others)
+        return list(arms.steps(model) if steps else arms.results(model))
 
 
 class Arms:
@@ -85,18 +98,47 @@ class Arms:
             return self._result("averaged", scores, elsewhere=self._elsewhere(model))
 
     def _filters(self, base: Path) -> Iterator[Result]:
-        spec = self._ledger.run.spec
         decisions = read_table(self._fetch(self._ledger.filters[0].manifest, "decisions.parquet"), Decision)
         if not any(one.kept for one in decisions):
             return
-        truth = truth_of(read_table(self._fetch(self._prepared, "pool_labels.parquet"), HiddenLabel))
+        for name, labels in (("oracle", oracle(decisions, self._truth())), ("random", at_random(decisions, self._cell.seed))):
+            yield self._taught(name, base, {pair: Label(better) for pair, better in labels.items()})
+
+    def steps(self, base: Path) -> Iterator[Result]:
+        """One for each of `STEPS`."""
+        spec, labels = self._ledger.run.spec, self._ledger.stages[LABEL_1].manifest
+        means = read_table(self._fetch(labels, "labels.parquet"), PairScores)
+        folds = read_table(self._fetch(labels, "fold_labels.parquet"), FoldScores)
+        seed = read_table(self._fetch(self._ledger.models[0].manifest, "dev_scores.parquet"), EvaluatedPair)
+        found = fold_evidence(seed, means, fold_margins(folds, means))
+        scores, own = np.array([(one.score_1, one.score_2) for one in means]).T, self._own_scores([one.id for one in means])
+        for name, selection in selections(scores, own, found, spec.loop.thresholds, spec.training.pairs_per_step).items():
+            rows = zip(means, selection.kept, selection.better, selection.target, selection.weight, strict=True)
+            kept = {one.id: Label(int(better), float(target), float(weight)) for one, keep, better, target, weight in rows if keep}
+            yield self._taught(name, base, kept)
+
+    def _own_scores(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """(2, pairs) scores of the pool by the seed model itself, in the order of ``names``."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as place:
+            model = self._loaded(fetch_model(self._store, self._ledger.models[0], Path(place)))
+            rows, _ = score_pairs(model, self._pool(), self._ledger.run.spec.training.tokens_per_batch, np.full((len(names), 2), np.nan))
+        found = {one.id: (one.score_1, one.score_2) for one in rows}
+        return np.array([found[name] for name in names], dtype=np.float64).T
+
+    def _taught(self, arm: str, base: Path, labels: Mapping[str, Label]) -> Result:
+        """The seed and these labels of the pool, learnt from the base."""
+        spec, truth = self._ledger.run.spec, self._truth()
         seed_pairs = [pair for side in ("seed", "dev") for pair in read_table(self._fetch(self._prepared, f"{side}.parquet"), LabeledPair)]
-        pool = read_table(self._fetch(self._prepared, "pool.parquet"), PoolPair)
-        for name, labels in (("oracle", oracle(decisions, truth)), ("random", at_random(decisions, self._cell.seed))):
-            model = trained_on(base, spec, seed_pairs, labels, pool)
-            scores = evaluated(model, self._heldout, spec.training.tokens_per_batch)
-            right = _share_right(labels, truth)
-            yield self._result(name, scores, kept=[len(labels)], agreement=[right], elsewhere=self._elsewhere(model))
+        model = trained_on(base, spec, seed_pairs, labels, self._pool())
+        scores = evaluated(model, self._heldout, spec.training.tokens_per_batch)
+        right = fmean(label.better == truth[pair] for pair, label in labels.items())
+        return self._result(arm, scores, kept=[len(labels)], agreement=[right], elsewhere=self._elsewhere(model))
+
+    def _truth(self) -> dict[str, int]:
+        return truth_of(read_table(self._fetch(self._prepared, "pool_labels.parquet"), HiddenLabel))
+
+    def _pool(self) -> list[PoolPair]:
+        return list(read_table(self._fetch(self._prepared, "pool.parquet"), PoolPair))
 
     def _stored(self, arm: str, record: Trained, *, loops: bool = False) -> Result:
         scores = read_table(self._fetch(record.manifest, "heldout_scores.parquet"), EvaluatedPair)
@@ -156,10 +198,6 @@ class Arms:
 
     def _fetch(self, manifest: Manifest, name: str) -> Path:
         return fetch_outputs(self._store, manifest, [name], self._folder / manifest.stage / str(manifest.iteration))[name]
-
-
-def _share_right(labels: dict[str, int], truth: dict[str, int]) -> float:
-    return sum(label == truth[pair] for pair, label in labels.items()) / len(labels)
 
 
 def _commit() -> str:

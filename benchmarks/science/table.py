@@ -6,6 +6,7 @@ from statistics import fmean
 from benchmarks.science.cells import SEEDS, cells
 from benchmarks.science.rows import Result
 from benchmarks.science.sets import SETS
+from benchmarks.science.steps import AS_IT_IS, STEPS
 from ser_core.counted import counted
 from ser_core.sweep.comparison import compare_arms
 from ser_core.sweep.results import ArmResult, RunResult
@@ -15,6 +16,7 @@ ORDER = (
     "seedOnly",
     "paper",
     "reference",
+    "before",
     "pseudoLabelOnce",
     "random",
     "loopOne",
@@ -25,6 +27,7 @@ ORDER = (
     "full",
 )
 COLUMNS = ("arm", "splits", "held-out accuracy", "log loss", "kept", "right", "longer answer", "elsewhere", "calibrated minus it")
+STEP_COLUMNS = ("what differs", "splits", "held-out accuracy", "log loss", "kept", "right", "it minus the rule's choice")
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
@@ -34,10 +37,11 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
         found = [one for one in results if (one.data_set, one.budget) == (data_set, budget)]
         yield f"### {data_set}, {budget:.0%} of the labels\n"
         yield HEAD
-        against = {arm: _against(found, arm) for arm in ORDER if arm != "calibrated"}
+        against = {arm: _against(found, arm, "calibrated") for arm in ORDER if arm != "calibrated"}
         for arm in ORDER:
             yield _line(arm, [one for one in found if one.arm == arm], against.get(arm))
         yield from _bands([one for one in found if one.arm == "calibrated" and one.bands])
+        yield from _steps(found)
         yield f"\n{_missing(found)}\n"
     planned = dict.fromkeys((cell.data_set, cell.budget) for cell in cells(SETS))
     absent = [
@@ -76,12 +80,27 @@ def _bands(results: Sequence[Result]) -> Iterator[str]:
         yield f"- loop {loop + 1}: {', '.join(f'{share:.3f}' for share in shares)}"
 
 
-def _against(results: Sequence[Result], baseline: str) -> str | None:
-    """``calibrated`` minus an arm in points, with the 95 % interval of the bootstrap over groups."""
-    pair = [_run(one) for one in results if one.arm in ("calibrated", baseline)]
-    if {one.arm for one in pair} != {"calibrated", baseline}:
+def _steps(results: Sequence[Result]) -> Iterator[str]:
+    """What each single step of the first loop is worth."""
+    if not any(one.arm == AS_IT_IS for one in results):
+        return
+    yield "\nSingle steps of the first loop:\n"
+    yield f"| {' | '.join(STEP_COLUMNS)} |\n{'|---' * len(STEP_COLUMNS)}|"
+    for arm, differs in STEPS.items():
+        found = [one for one in results if one.arm == arm]
+        kept = f"{fmean(one.kept[0] for one in found):.0f}"
+        right = f"{fmean(one.agreement[0] or 0.0 for one in found):.3f}"
+        gain = "" if arm == AS_IT_IS else _against(results, AS_IT_IS, arm) or ""
+        cells = (differs, str(len(found)), f"{fmean(one.accuracy for one in found):.3f}", f"{fmean(one.log_loss for one in found):.3f}")
+        yield f"| {' | '.join((*cells, kept, right, gain))} |"
+
+
+def _against(results: Sequence[Result], baseline: str, arm: str) -> str | None:
+    """An arm minus ``baseline`` in points, with the 95 % interval of the bootstrap over groups."""
+    pair = [_run(one) for one in results if one.arm in (arm, baseline)]
+    if {one.arm for one in pair} != {arm, baseline}:
         return None
-    row: ArmResult = next(one for one in compare_arms(pair, baseline) if one.arm == "calibrated")
+    row: ArmResult = next(one for one in compare_arms(pair, baseline) if one.arm == arm)
     if row.difference is None:
         return None
     low, mean, high = (100 * value for value in (row.difference.low, row.difference.mean, row.difference.high))

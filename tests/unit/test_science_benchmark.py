@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -11,9 +12,12 @@ from benchmarks.science.averaged import average
 from benchmarks.science.cells import Cell, cells, document
 from benchmarks.science.filters import at_random, oracle, precision_by_band
 from benchmarks.science.rows import Result, append_results, read_results
+from benchmarks.science.steps import AS_IT_IS, STEPS, amount, selections
 from benchmarks.science.table import ORDER, tables
 from ser_core.api.serrun import SERRun
+from ser_core.api.spec.loop import ThresholdsSpec
 from ser_core.data.tables import Decision
+from ser_core.learn.trust.confident import FoldEvidence
 
 
 def decision(number: int, better: int, confidence: float, *, kept: bool) -> Decision:
@@ -57,7 +61,7 @@ def test_adapters_are_averaged_number_by_number(tmp_path):
 
 def test_every_cell_is_a_valid_run(tmp_path):
     wanted = list(cells(["docs-700", "ukp"]))
-    assert (len(wanted), wanted[0]) == (3 * 5 * 3 + 5 * 3, Cell("docs-700", 0.15, 0, "calibrated"))
+    assert (len(wanted), wanted[0]) == (4 * (5 * 3 + 5), Cell("docs-700", 0.15, 0, "calibrated"))
     for cell in wanted:
         SERRun.model_validate(document(cell, tmp_path / "pairs.jsonl", 700, tmp_path / "model", tmp_path / "store"))
 
@@ -79,9 +83,43 @@ def test_the_table_compares_pair_by_pair_and_names_what_is_missing():
     assert "| paper | 1 | 0.500 | 0.500 |  |  | +0.0 |  | +25.0 (" in text
     assert "| calibrated | 1 | 0.750 | 0.500 | 10 | 0.800 | +0.0 | 0.500 |  |" in text
     assert "| seed | 1 | 0.500 | 0.500 |  |  | +0.0 |  |  |" in text  # no split in common
-    assert "Missing: split 0, 2, 3, 4 of seed; split 0, 1, 2, 3, 4 of seedOnly, reference, pseudoLabelOnce, random" in text
+    assert "Missing: split 0, 2, 3, 4 of seed; split 0, 1, 2, 3, 4 of seedOnly, reference, before, pseudoLabelOnce, random" in text
     assert "- loop 1: 0.600, 0.900" in text
     assert "Not measured yet: docs-2800 at 15%, ukp at 15%" in text
+
+
+EVIDENCE = FoldEvidence(
+    margins=np.array([1.0, 0.8, 0.6, -0.2, 0.9, 0.4]),
+    differences=np.array([0.5, 0.4, 0.1, -0.2, 0.3, 0.2]),
+    folds=np.array([[2.0, -1.0, 0.5, -0.1, 0.3], [-0.2, -1.0, -0.4, -0.3, 0.1]]),
+    pool_differences=np.array([0.7, -0.2, 0.1, 0.9, -0.9]),
+)
+
+
+def test_each_step_differs_from_the_rule_by_what_it_says():
+    mean = np.stack([EVIDENCE.folds.mean(axis=0), np.zeros(5)])
+    made = selections(mean, np.stack([np.array([-1.0, 2.0, 0.1, 0.2, 0.1]), np.zeros(5)]), EVIDENCE, ThresholdsSpec(), 1)
+    assert list(made) == list(STEPS)
+    rule = made[AS_IT_IS]
+    assert rule.kept.sum() == 3
+    assert made["own scores"].better.tolist() == [2, 1, 1, 1, 1]
+    assert made["no accord"].weight.tolist() != rule.weight.tolist()
+    assert made["no length"].weight[rule.kept].tolist() != rule.weight[rule.kept].tolist()
+    assert made["surest 30 %"].kept.sum() == 2
+    assert made["soft"].target.tolist() == rule.confidence.tolist()
+    assert made["soft, all"].kept.all()
+
+
+def test_the_formula_takes_what_is_surer_than_it_costs():
+    assert amount(10, np.array([1.0] * 5 + [0.5] * 20)) == 5
+    assert amount(10, np.full(5, 0.5)) == 0
+
+
+def test_single_steps_have_a_table_of_their_own():
+    found = [result(arm, 0, "0011" * 20 if arm == AS_IT_IS else "0111" * 20, kept=[10], agreement=[0.8]) for arm in STEPS]
+    text = "\n".join(tables([*found, result("calibrated", 0, "0011" * 20)]))
+    assert "| nothing: the rule's own choice | 1 | 0.500 | 0.500 | 10 | 0.800 |  |" in text
+    assert "as the target | 1 | 0.750 | 0.500 | 10 | 0.800 | +25.0 (" in text
 
 
 def test_splits_that_every_arm_lacks_are_named_once():

@@ -47,7 +47,7 @@ def body(context: StageContext) -> StageOutput:
         QualityError: Scores or calibration margins are not finite.
     """
     labels = read_table(context.fetch(InputRole.LABELS, "labels.parquet"), PairScores)
-    folds = _fold_margins(context, labels)
+    folds = None if context.spec.spec.loop.fold_count is None else fold_margins(_fold_labels(context), labels)
     scores = _scores(labels)
     selection, unseen = _select(context, labels, scores, folds)
     context.reporter.event("selected", status=selection.learning_status.value, kept=int(selection.kept.sum()), notes=selection.notes)
@@ -90,7 +90,8 @@ def _select(
     if spec.loop.rule is Rule.REFERENCE:
         return reference(score_1, score_2, thresholds), _dev(context)
     if folds is not None:
-        out_of_fold = _fold_evidence(context, labels, folds)
+        seed = read_table(context.fetch(InputRole.LABELER, "dev_scores.parquet"), EvaluatedPair)
+        out_of_fold = fold_evidence(seed, labels, folds)
         selection = most_confident(score_1, score_2, thresholds, out_of_fold, minimum)
         told = unlike(out_of_fold) if context.spec.iteration == 1 else ()
         return replace(selection, notes=(*selection.notes, *told)), by_chance(out_of_fold)
@@ -126,11 +127,12 @@ def _labels_before(context: StageContext) -> dict[str, int]:
     return {row.id: row.better for row in read_table(context.fetch(InputRole.KEPT_BEFORE, "decisions.parquet"), Decision)}
 
 
-def _fold_margins(context: StageContext, labels: Sequence[PairScores]) -> NDArray[np.float64] | None:
-    """(folds, pairs) score of answer 1 minus that of answer 2 by each fold model; None where a rule has none."""
-    if context.spec.spec.loop.fold_count is None:
-        return None
-    rows = read_table(context.fetch(InputRole.LABELS, "fold_labels.parquet"), FoldScores)
+def _fold_labels(context: StageContext) -> Sequence[FoldScores]:
+    return read_table(context.fetch(InputRole.LABELS, "fold_labels.parquet"), FoldScores)
+
+
+def fold_margins(rows: Sequence[FoldScores], labels: Sequence[PairScores]) -> NDArray[np.float64]:
+    """(folds, pairs) score of answer 1 minus that of answer 2 by each fold model, in the order of ``labels``."""
     scores = {(one.fold, one.id): one.score_1 - one.score_2 for one in rows}
     folds = 1 + max((fold for fold, _ in scores), default=-1)
     return np.array([[scores[fold, pair.id] for pair in labels] for fold in range(folds)], dtype=np.float64).reshape(folds, len(labels))
@@ -142,9 +144,8 @@ def _fold_decisions(labels: Sequence[PairScores], folds: NDArray[np.float64], co
         yield from (FoldDecision(pair.id, fold, int(label)) for pair, label in zip(labels, better, strict=True) if label)
 
 
-def _fold_evidence(context: StageContext, labels: Sequence[PairScores], folds: NDArray[np.float64]) -> FoldEvidence:
-    """Out-of-fold scores of the whole seed, the fold models' margins, and the lengths of the answers in tokens."""
-    seed = read_table(context.fetch(InputRole.LABELER, "dev_scores.parquet"), EvaluatedPair)
+def fold_evidence(seed: Sequence[EvaluatedPair], labels: Sequence[PairScores], folds: NDArray[np.float64]) -> FoldEvidence:
+    """Out-of-fold scores of the whole seed, the fold models' margins (`fold_margins`), and the lengths of the answers in tokens."""
     return FoldEvidence(
         margins=np.array([pair.score_chosen - pair.score_rejected for pair in seed], dtype=np.float64),
         differences=_log_ratio([pair.tokens_chosen for pair in seed], [pair.tokens_rejected for pair in seed]),

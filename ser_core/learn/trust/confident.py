@@ -43,8 +43,10 @@ class FoldEvidence:
     """(pairs,) log tokens of answer 1 minus those of answer 2."""
 
 
-def most_confident(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec, evidence: FoldEvidence, minimum: int) -> Selection:
-    """The `SHARE` of the pool whose labels are most likely right, with hard targets; of these, with a floor, those from the floor on.
+def most_confident(
+    score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec, evidence: FoldEvidence, minimum: int, share: float = SHARE
+) -> Selection:
+    """The ``share`` of the pool whose labels are most likely right, with hard targets; of these, with a floor, those from the floor on.
 
     The confidence is the chance that the label is right (`fit_chance`). It is fitted on margins of single fold models and used for the
     mean of all, which is less noisy: so it is rather too low than too high. Where the fold models contradict each other a pair weighs less.
@@ -55,6 +57,7 @@ def most_confident(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec,
         thresholds: targetPrecision is the floor; high, low and delta only count the statuses, on scores centred on their mean.
         evidence: What the fold models and the seed tell.
         minimum: Fewest pairs that are worth an optimizer step.
+        share: The ladder alone tries others.
 
     Raises:
         QualityError: Scores or margins are not finite, or there are no margins.
@@ -63,7 +66,7 @@ def most_confident(score_1: Floats, score_2: Floats, thresholds: ThresholdsSpec,
     margins, chance = score_1 - score_2, fit_chance(evidence.margins, evidence.differences)
     sure = _sureness(chance, margins, evidence.pool_differences)
     confidence = np.maximum(sure, 0.5)
-    kept, threshold, notes = _most(sure, margins != 0), None, tuple[str, ...]()
+    kept, threshold, notes = _most(sure, margins != 0, share), None, tuple[str, ...]()
     if thresholds.target_precision is not None:
         threshold, notes = _floor(chance, evidence, thresholds.target_precision)
         kept &= confidence >= (np.inf if threshold is None else threshold)
@@ -120,10 +123,10 @@ def accord(folds: Floats) -> Floats:
     return np.where(total > 0, np.abs(folds.sum(axis=0)) / np.where(total > 0, total, 1.0), 0.0)
 
 
-def _most(sure: Floats, labelled: Flags) -> Flags:
-    """The `SHARE` of the pairs that are surest; of equally sure ones the first. A pair without a winner is never kept."""
+def _most(sure: Floats, labelled: Flags, share: float) -> Flags:
+    """The ``share`` of the pairs that are surest; of equally sure ones the first. A pair without a winner is never kept."""
     kept = np.zeros(len(sure), dtype=np.bool_)
-    kept[np.argsort(-sure, kind="stable")[: round(SHARE * len(sure))]] = True
+    kept[np.argsort(-sure, kind="stable")[: round(share * len(sure))]] = True
     return kept & labelled
 
 
