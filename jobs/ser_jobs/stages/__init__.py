@@ -1,1 +1,1 @@
-"""The stages: what each reads, computes and gives back, and what several of them share."""
+"""The stages, a module each: what it reads, computes and gives back."""

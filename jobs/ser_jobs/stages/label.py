@@ -32,8 +32,8 @@ from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_core.store.stages.model_folder import FOLDS, MODEL
 from ser_core.store.stages.shards import Shard, ShardResult, ShardStore
 from ser_jobs.process.context import StageContext, StageOutput
-from ser_jobs.stages.checkpoint_interval import CheckpointInterval
-from ser_jobs.stages.memory_check import refuse_what_does_not_fit
+from ser_jobs.training.checkpoint_interval import CheckpointInterval
+from ser_jobs.training.memory_check import refuse_what_does_not_fit
 
 _LABELS, _FOLD_LABELS, _TRUNCATED = "labels.parquet", "fold_labels.parquet", "truncated"
 

@@ -29,13 +29,13 @@ from ser_core.learn.trust.search import best_trial
 from ser_core.memory.training import Sharding
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
-from ser_jobs.stages.evaluated import Evaluated, out_of_fold, seen_dev, with_dev, write_evaluated
-from ser_jobs.stages.fold_models import FoldModels
-from ser_jobs.stages.memory_check import kept_in_pieces, refuse_what_does_not_fit
-from ser_jobs.stages.model_output import base_files, model_files
-from ser_jobs.stages.retrain_plan import make_plan
-from ser_jobs.stages.training_data import Example, is_trained_on, labeled, starts_from, training_data
-from ser_jobs.stages.training_progress import TrainingProgress
+from ser_jobs.training.evaluated import Evaluated, out_of_fold, seen_dev, with_dev, write_evaluated
+from ser_jobs.training.fold_models import FoldModels
+from ser_jobs.training.memory_check import kept_in_pieces, refuse_what_does_not_fit
+from ser_jobs.training.model_output import base_files, model_files
+from ser_jobs.training.retrain_plan import make_plan
+from ser_jobs.training.training_data import Example, is_trained_on, labeled, starts_from, training_data
+from ser_jobs.training.training_progress import TrainingProgress
 
 
 def body(context: StageContext) -> StageOutput | None:

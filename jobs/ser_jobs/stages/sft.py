@@ -10,10 +10,10 @@ from ser_core.learn.policy.supervised import count_steps, digest, encode_demonst
 from ser_core.learn.weights.exports import store
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
-from ser_jobs.stages.memory_check import kept_in_pieces, refuse_what_does_not_fit
-from ser_jobs.stages.model_output import base_files, model_files
-from ser_jobs.stages.policy_inputs import policy_spec, start_of_policy, starting_policy
-from ser_jobs.stages.policy_progress import SupervisedProgress
+from ser_jobs.training.memory_check import kept_in_pieces, refuse_what_does_not_fit
+from ser_jobs.training.model_output import base_files, model_files
+from ser_jobs.training.policy_inputs import policy_spec, start_of_policy, starting_policy
+from ser_jobs.training.policy_progress import SupervisedProgress
 
 
 def body(context: StageContext) -> StageOutput | None:

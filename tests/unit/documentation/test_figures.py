@@ -25,8 +25,9 @@ from ser_core.memory.amounts import GIBIBYTE
 from ser_core.store.objects import probe
 from ser_core.store.objects.retry import Retry
 from ser_core.store.runs import run_lock
-from ser_jobs.stages import policy_inputs, retrain, training_data
+from ser_jobs.stages import retrain
 from ser_jobs.supervisor import silence, supervisor
+from ser_jobs.training import policy_inputs, training_data
 from ser_operator.cluster import glances
 from ser_operator.facts import haste, leftovers, waiting
 from ser_operator.loop import reconcile

@@ -26,8 +26,8 @@ from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.scoring import score_pairs
 from ser_jobs.stages import filter as filter_stage
 from ser_jobs.stages import label, retrain
-from ser_jobs.stages.retrain_plan import make_plan
-from ser_jobs.stages.training_data import Example, TrainingData, training_data
+from ser_jobs.training.retrain_plan import make_plan
+from ser_jobs.training.training_data import Example, TrainingData, training_data
 
 FOLDS = {"folds": 2}
 BUDGET = 36

@@ -12,7 +12,7 @@ from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.state import SavedState
 from ser_core.learn.policy.supervised import FILES, FineTuningState
 from ser_jobs.process.context import StageContext
-from ser_jobs.stages.stage_watch import StageWatch
+from ser_jobs.training.stage_watch import StageWatch
 
 _BASELINE = "baseline.json"
 

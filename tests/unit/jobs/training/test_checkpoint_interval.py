@@ -3,8 +3,8 @@
 import pytest
 
 from ser_core.api.status import StageKind
-from ser_jobs.stages.checkpoint_interval import CheckpointInterval
-from ser_jobs.stages.stage_watch import StageWatch
+from ser_jobs.training.checkpoint_interval import CheckpointInterval
+from ser_jobs.training.stage_watch import StageWatch
 
 
 class Clock:

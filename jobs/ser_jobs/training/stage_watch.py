@@ -10,7 +10,7 @@ from ser_core.learn.compute import ranks
 from ser_core.learn.compute.process_group import agree_on_the_step
 from ser_core.store.stages.checkpoints import Together
 from ser_jobs.process.context import StageContext
-from ser_jobs.stages.checkpoint_interval import CheckpointInterval
+from ser_jobs.training.checkpoint_interval import CheckpointInterval
 
 
 class StageWatch:

@@ -19,7 +19,7 @@ from ser_core.learn.reward.batching import steps_per_epoch
 from ser_core.learn.reward.training import count_steps
 from ser_core.learn.trust.calibration import CROSS_FIT_BELOW, FOLDS, folds
 from ser_core.learn.trust.folds import folds_of_groups
-from ser_jobs.stages.training_data import Example, TrainingData
+from ser_jobs.training.training_data import Example, TrainingData
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 
 from ser_core.api.serrun import SERRunSpec
 from ser_core.errors import OutOfMemory
-from ser_jobs.stages.memory_check import refuse_what_does_not_fit
+from ser_jobs.training.memory_check import refuse_what_does_not_fit
 
 MEBIBYTE = 2**20
 
