@@ -71,6 +71,11 @@ def _unknown_field(name: str, known: list[str]) -> str:
     return f"is no field; {remedy}"
 
 
+def is_field(model: type[BaseModel], path: tuple[str, ...]) -> bool:
+    """Whether ``model`` has a field at ``path``, by the names that users write."""
+    return all(part in _fields_at(model, path[:place]) for place, part in enumerate(path))
+
+
 def _fields_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
     current: type[BaseModel] | None = model
     for part in path:

@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from ser_core.api.model import Model
-from ser_core.api.problems import Problem, problems
+from ser_core.api.problems import Problem, is_field, problems
 from ser_core.api.run_template import KIND as TEMPLATE_KIND
 from ser_core.api.run_template import SERRunTemplate, merged
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
@@ -25,7 +25,8 @@ from ser_core.yaml_text import Loader, harm
 
 MAX_BYTES = 1_000_000
 _ANOTHER_FILE = "give the YAML file of a SERRun, which starts with apiVersion and kind; a file of pairs is named in it, as data.source.uri"
-_FIELD = re.compile(r"(?:spec\.)?([A-Za-z]+(?:\.[A-Za-z]+)*)")
+_FIELD = re.compile(r"(?:spec\.)?([A-Za-z]+(?:\.[A-Za-z_0-9]+)*)(?![\w./-]|, line )")
+"""At the beginning of a message; what goes on as paths do, or names a line, is a file."""
 _WHAT: Mapping[type, str] = {dict: "other fields", list: "a list", str: "text", int: "a number", float: "a number"}
 FieldPath = tuple[str | int, ...]
 Validated = TypeVar("Validated", bound=Model)
@@ -161,7 +162,7 @@ def _place_of(message: str, path: Path) -> str | None:
     _collect_lines(_only_run(path, _documents(path)), (), lines, path)
     named = _FIELD.match(message)
     field = ("spec", *named[1].split(".")) if named else ()
-    return f"{path}:{_line_of(field, lines)}" if field[:2] in lines else None
+    return f"{path}:{_line_of(field, lines)}" if field[:2] in lines and is_field(SERRun, field) else None
 
 
 def _only_run(path: Path, roots: Sequence[yaml.Node]) -> yaml.Node:
