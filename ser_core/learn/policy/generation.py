@@ -14,6 +14,7 @@ from ser_core.learn.compute.pieces import in_pieces
 from ser_core.learn.compute.whole_copy import WholeCopy
 from ser_core.learn.text.chat_text import ChatText, chat_text_of
 from ser_core.learn.text.control_tokens import ControlTokens
+from ser_core.learn.text.long_texts import token_ids
 from ser_core.learn.text.reference_text import Form, ReferenceText, question, reference_text
 
 TEMPLATE = question("{prompt}")
@@ -152,14 +153,14 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, templat
     found = []
     for number, text in enumerate(texts):
         said = control.guarded(text)
-        (ids,) = control.ids([template.replace("{prompt}", unmarked(said)) if chat is None else chat.prompt(said)])
+        (ids,) = token_ids(control.ids, [template.replace("{prompt}", unmarked(said)) if chat is None else chat.prompt(said)])
         if chat is not None:
-            start = tuple(ids[: len(chat.before)])
+            start = tuple(ids[: len(chat.before)].tolist())
             ids = ids[len(start) :]
-        if not start and not ids:
+        if not start and not len(ids):
             raise DataError(f"prompt {number} has no tokens", reason="EmptyPrompt", hint="remove this prompt from the data")
         room = tokens - len(start)
-        found.append(Prompt(text, (*start, *ids[max(0, len(ids) - room) :])))
+        found.append(Prompt(text, (*start, *ids[max(0, len(ids) - room) :].tolist())))
     return found
 
 

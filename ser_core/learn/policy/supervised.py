@@ -31,6 +31,7 @@ from ser_core.learn.reward.batching import pairs_of_step, shares, steps_per_epoc
 from ser_core.learn.reward.encoding import common_beginning
 from ser_core.learn.text.chat_text import ChatText
 from ser_core.learn.text.control_tokens import ControlTokens
+from ser_core.learn.text.long_texts import token_ids
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import Sharding
 
@@ -134,9 +135,10 @@ def _answers(tokenizer: Any, prompts: Sequence[Prompt], answers: Sequence[str]) 
     text, control = policy_text(tokenizer), ControlTokens(tokenizer)
     asked, said = [control.guarded(prompt.text) for prompt in prompts], list(map(control.guarded, answers))
     if text is None:
-        return [(0, (*ids, tokenizer.eos_token_id)) for ids in control.ids([f" {answer}" for answer in said])]
+        return [(0, (*ids.tolist(), tokenizer.eos_token_id)) for ids in token_ids(control.ids, [f" {answer}" for answer in said])]
     asked = asked if isinstance(text, ChatText) else list(map(unmarked, asked))
-    wholes = control.ids([text.whole(prompt, answer) for prompt, answer in zip(asked, said, strict=True)])
+    texts = [text.whole(prompt, answer) for prompt, answer in zip(asked, said, strict=True)]
+    wholes = [ids.tolist() for ids in token_ids(control.ids, texts)]
     cuts = [common_beginning(whole, prompt.tokens) for whole, prompt in zip(wholes, prompts, strict=True)]
     if isinstance(text, ChatText):  # what follows the end of an answer is never written
         end = () if text.end is not None else (tokenizer.eos_token_id,)

@@ -8,21 +8,19 @@ A row that is too long loses the beginning of its prompt first. Only when the an
 template puts between the two, the header of the answer's turn, stays in every row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.learn.text.chat_text import ChatText
 from ser_core.learn.text.control_tokens import ControlTokens
+from ser_core.learn.text.long_texts import Tokens, batches, token_ids
 from ser_core.learn.text.reference_text import Form, plain_ids, question, reference_text
-
-Tokens = NDArray[np.int32]
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -86,14 +84,19 @@ class Encoder:
 
     def rows(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Row]:
         """One row for each prompt and its answer."""
-        prompts = self._readable(prompts)
-        return self._rows(prompts, self._prompts(prompts), self._guarded(answers))
+        return [row for (row,) in self._several(prompts, answers)]
 
     def pairs(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> list[tuple[Row, Row]]:
         """Two rows for each prompt and its two answers."""
-        prompts = self._readable(prompts)
-        encoded = self._prompts(prompts)
-        return list(zip(*(self._rows(prompts, encoded, self._guarded(answers)) for answers in (first, second)), strict=True))
+        return [(one, other) for one, other in self._several(prompts, first, second)]
+
+    def _several(self, prompts: Sequence[str], *answers: Sequence[str]) -> Iterator[tuple[Row, ...]]:
+        """The rows of each prompt. Only so many are uncut at a time as memory is small for."""
+        for members in batches([sum(map(len, texts)) for texts in zip(prompts, *answers, strict=True)]):
+            asked = self._readable([prompts[member] for member in members])
+            encoded = self._prompts(asked)
+            said = (self._guarded([texts[member] for member in members]) for texts in answers)
+            yield from zip(*(self._rows(asked, encoded, texts) for texts in said), strict=True)
 
     def _readable(self, prompts: Sequence[str]) -> list[str]:
         """Rendered prompts; the marks of their turns are for chat templates alone."""
@@ -122,8 +125,7 @@ class Encoder:
         return whole[start:cut], whole[cut:end]
 
     def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
-        found = plain_ids(self._tokenizer, texts) if self._control is None else self._control.ids(texts)
-        return [np.asarray(one, dtype=np.int32) for one in found]
+        return token_ids(partial(plain_ids, self._tokenizer) if self._control is None else self._control.ids, texts)
 
     def _row(self, prompt: Tokens, answer: Tokens) -> Row:
         frame = self._frame
