@@ -24,12 +24,13 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from ser_core.data.taking import take
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ class PolicyStep:
 Row = TypeVar("Row")
 
 _ROW_GROUP = 10_000
+"""Rows, or fewer with much text."""
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -256,9 +258,9 @@ def _schema(row: type[Any]) -> pa.Schema:
 def write_table(path: Path, row: type[Row], rows: Iterable[Row]) -> None:
     """Write ``rows`` as parquet (zstd); the same rows give the same bytes with the same library."""
     schema = _schema(row)
-    remaining = iter(rows)
+    remaining, texts = iter(rows), [field.name for field in schema if field.type == pa.string()]
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        while batch := list(islice(remaining, _ROW_GROUP)):
+        while batch := take(remaining, _ROW_GROUP, lambda item: sum(len(getattr(item, name)) for name in texts)):
             columns = [pa.array([getattr(item, name) for item in batch], type=schema.field(name).type) for name in schema.names]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 

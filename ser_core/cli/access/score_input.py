@@ -4,12 +4,12 @@ import shutil
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ser_core.api.spec.data import Columns
-from ser_core.data.preparing.corpus import SAMPLE_ROWS
+from ser_core.data.preparing.corpus import SAMPLE_ROWS, first_rows
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable
 from ser_core.data.preparing.unused import refuse_unused
 from ser_core.data.reading.dialogues import answer_alone, messages_in, prompt_alone, with_system
@@ -61,7 +61,7 @@ def read_score_rows(file: str, columns: Columns | None, access: Access, folder: 
     """
     found = False
     for name, rows, sample in _parts(file, access, folder):
-        head = list(islice(rows, sample))
+        head = first_rows(rows, sample)
         present = dict.fromkeys(column for row in head if isinstance(row, Row) for column in row.fields)
         layout = _layout(present, name, columns) if present else None
         system = columns.system if columns is not None and columns.system in present else "system"

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from ser_core.api.spec.data import Columns
@@ -23,6 +23,7 @@ from ser_core.data.reading.layouts.layout import Layout
 from ser_core.data.reading.readers import Container, columns_of, detect, extension_of, read_rows
 from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.sources import Source
+from ser_core.data.taking import characters_in, take
 from ser_core.errors import DataError
 
 SAMPLE_ROWS = 100
@@ -100,12 +101,12 @@ class PartReader:
             self.corpus.notes.add(f"{file.name} holds {container}")
 
     def _read_file(self, file: DataFile, container: Container, rows: Iterator[Row | BadRow], tally: Tally) -> str:
-        head = list(islice(rows, SAMPLE_ROWS))
+        head = first_rows(rows)
         any_rows = bool(head)
         while head and not any(isinstance(row, Row) for row in head):
             for row in head:
                 self._drop(row, tally)
-            head = list(islice(rows, SAMPLE_ROWS))
+            head = first_rows(rows)
         sample = [row for row in head if isinstance(row, Row)]
         if not sample:
             return str(container) if any_rows else ""
@@ -214,6 +215,11 @@ class PartReader:
         difference = len(pair.answer_1) - len(pair.answer_2)
         if pair.better and difference != 0:
             self.corpus.remarks["longer" if (difference > 0) == (pair.better == 1) else "shorter"] += 1
+
+
+def first_rows(rows: Iterator[Row | BadRow], most: int = SAMPLE_ROWS) -> list[Row | BadRow]:
+    """The next ``most`` rows, or fewer with much text."""
+    return take(rows, most, lambda row: characters_in(row.fields) if isinstance(row, Row) else 0)
 
 
 def _from(done: int, position: Callable[[int], None]) -> Callable[[int], None]:

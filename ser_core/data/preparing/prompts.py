@@ -3,12 +3,12 @@
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ser_core.api.spec.policy import PromptColumns, PromptsSpec
-from ser_core.data.preparing.corpus import SAMPLE_ROWS
+from ser_core.data.preparing.corpus import first_rows
 from ser_core.data.preparing.parts import open_part
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable, normal_form
 from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused
@@ -91,7 +91,7 @@ def _prompts_of(
     container = detect(file)
     columns = columns_of(file, container)
     rows = read_rows(file, container, lambda _: alive(), set(), _wanted(spec, columns))
-    head = list(islice(rows, SAMPLE_ROWS))
+    head = first_rows(rows)
     sample = [row for row in head if isinstance(row, Row)]
     present.update(columns or ())
     reader = _reader(spec, columns or dict.fromkeys(name for row in sample for name in row.fields), sample, file.name)

@@ -34,16 +34,19 @@ def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
         files["ties.parquet"] = folder / "ties.parquet"
         write_table(files["ties.parquet"], TiedPair, _ties(prepared))
     learnt = [position for side in ("seed", "dev") for position in (*prepared.sides[side], *prepared.ties[side])]
-    for name, positions in (("weights.parquet", learnt), ("pool_weights.parquet", pool)):
-        weights = [PairWeight(pair.id, pair.weight) for pair in read_spool(prepared.spool, positions) if pair.weight is not None]
-        if weights:
+    return files | _write_strengths(prepared.spool, learnt, folder) | _write_strengths(prepared.spool, pool, folder, "pool_")
+
+
+def _write_strengths(spool: Path, positions: Sequence[int], folder: Path, prefix: str = "") -> dict[str, Path]:
+    weights, margins = dict[str, float](), dict[str, float]()
+    for pair in read_spool(spool, positions):
+        weights |= {} if pair.weight is None else {pair.id: pair.weight}
+        margins |= {} if pair.margin is None else {pair.id: pair.margin}
+    files = {}
+    for name, kind, found in ((f"{prefix}weights.parquet", PairWeight, weights), (f"{prefix}margins.parquet", PairMargin, margins)):
+        if found:
             files[name] = folder / name
-            write_table(files[name], PairWeight, sorted(weights, key=lambda one: one.id))
-    for name, positions in (("margins.parquet", learnt), ("pool_margins.parquet", pool)):
-        margins = [PairMargin(pair.id, pair.margin) for pair in read_spool(prepared.spool, positions) if pair.margin is not None]
-        if margins:
-            files[name] = folder / name
-            write_table(files[name], PairMargin, sorted(margins, key=lambda one: one.id))
+            write_table(files[name], kind, (kind(*one) for one in sorted(found.items())))
     return files
 
 

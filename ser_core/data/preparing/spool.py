@@ -1,6 +1,8 @@
 """Usable pairs on disk while it is not yet known on which side each one falls."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -8,8 +10,10 @@ from typing import Self
 import pyarrow as pa
 
 from ser_core.data.preparing.validation import Pair
+from ser_core.data.taking import MOST_CHARACTERS
 
 _BATCH = 1000
+"""Pairs, or fewer with much text."""
 _SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -31,6 +35,7 @@ class PairSpool:
         self._path = path
         self._writer = pa.ipc.new_file(str(path), _SCHEMA)
         self._pending: list[Pair] = []
+        self._characters = 0
 
     def __enter__(self) -> Self:
         return self
@@ -42,20 +47,23 @@ class PairSpool:
     def append(self, pair: Pair) -> None:
         """Add a pair."""
         self._pending.append(pair)
-        if len(self._pending) == _BATCH:
+        self._characters += len(pair.prompt) + len(pair.answer_1) + len(pair.answer_2)
+        if len(self._pending) == _BATCH or self._characters >= MOST_CHARACTERS:
             self._flush()
 
     def _flush(self) -> None:
         if self._pending:
             columns = [pa.array([getattr(pair, name) for pair in self._pending], _SCHEMA.field(name).type) for name in _SCHEMA.names]
             self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
-            self._pending = []
+            self._pending, self._characters = [], 0
 
 
 def read_spool(path: Path, positions: Sequence[int]) -> Iterator[Pair]:
     """Pairs of a finished spool, in the order of ``positions``."""
     with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as reader:
         batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        ends = list(accumulate(batch.num_rows for batch in batches))
         for position in positions:
-            batch, row = batches[position // _BATCH], position % _BATCH
-            yield Pair(*(column[row].as_py() for column in batch.columns))
+            number = bisect_right(ends, position)
+            row = position - ends[number] + batches[number].num_rows
+            yield Pair(*(column[row].as_py() for column in batches[number].columns))

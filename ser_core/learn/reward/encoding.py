@@ -22,6 +22,7 @@ from ser_core.learn.text.control_tokens import ControlTokens
 from ser_core.learn.text.long_texts import Tokens, batches, token_ids
 from ser_core.learn.text.reference_text import Form, plain_ids, question, reference_text
 
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One prompt with one answer, ready for the model."""

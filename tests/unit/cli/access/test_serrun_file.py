@@ -130,7 +130,10 @@ def test_an_empty_file_says_what_to_begin_with(read):
         ("data.source.columns.score_1 is no name", "{file}:6: data.source.columns.score_1"),
         ("data.source: is empty", "{file}:6: data.source: is empty"),
         *((message, message) for message in ("pairs.jsonl, line 3: broken", "data.json, line 3: broken", "data.json has the columns 'a'")),
-        *((message, message) for message in ("data, line 3: broken", "data/train.jsonl: broken", "data.source/a.csv: broken", "data-0: broken")),
+        *(
+            (message, message)
+            for message in ("data, line 3: broken", "data/train.jsonl: broken", "data.source/a.csv: broken", "data-0: broken")
+        ),
         ("file:///store is full", "file:///store is full"),
     ],
 )
