@@ -3,7 +3,7 @@
 | file | rows | written by |
 |---|---|---|
 | seed.parquet, dev.parquet, heldout.parquet | `LabeledPair` | prepare |
-| groups.parquet | `PairGroup`, one a labelled pair or tie | prepare |
+| groups.parquet | `PairGroup`, one a labelled pair or tie, and one a pool pair with the prompt of such a one | prepare |
 | ties.parquet (only where there are any) | `TiedPair` | prepare |
 | weights.parquet, pool_weights.parquet (only where data.*.columns names a weight) | `PairWeight` | prepare |
 | margins.parquet, pool_margins.parquet (only where data.*.columns names a margin) | `PairMargin` | prepare |
@@ -74,7 +74,7 @@ class PairMargin:
 
 @dataclass(frozen=True, slots=True)
 class PairGroup:
-    """The group that a labelled pair is in: pairs of one group share a prompt or a value of `splitBy`, so they are no independent ones."""
+    """The group that a pair is in: pairs of one group share a prompt or a value of `splitBy`, so they are no independent ones."""
 
     id: str
     group: str

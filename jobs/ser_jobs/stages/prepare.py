@@ -53,7 +53,8 @@ def body(context: StageContext) -> StageOutput:
         context.reporter.event("does-not-fit", message=told)
     data_folder = context.workdir / "data"
     data_folder.mkdir()
-    prepared = prepare_data(spec.data, spec.data.split_seed, access, data_folder, _kibibytes(context), turns=spec.keeps_turns)
+    turns, dev_decides = spec.keeps_turns, spec.loop.fold_count is None
+    prepared = prepare_data(spec.data, spec.data.split_seed, access, data_folder, _kibibytes(context), turns=turns, dev_decides=dev_decides)
     context.reporter.event("data-split", **prepared.metrics.model_dump(mode="json", exclude={"kind"}))
     files = write_sides(prepared, spec.data.split_seed, data_folder)
     prompts = _prompts(spec, access, files["heldout.parquet"], context)

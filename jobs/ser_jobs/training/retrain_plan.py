@@ -128,7 +128,7 @@ def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
 
 
 def _group_folds(data: TrainingData, count: int, training: TrainingSpec) -> list[Fold]:
-    """Folds of whole groups, each with the self-labels of its own lineage."""
+    """Folds of whole groups, each with the self-labels of its own lineage, but for those of prompts that it holds back."""
     fold_of = folds_of_groups(data.groups, count, training.seed)
     fold_of_group = {data.groups[name]: fold for name, fold in fold_of.items()}
     tied_fold = {name: fold_of_group.get(group) for name, group in data.tied_groups.items()}
@@ -140,7 +140,7 @@ def _group_folds(data: TrainingData, count: int, training: TrainingSpec) -> list
             seen=[
                 *(one for one in data.seed if fold_of[one.id] != fold),
                 *(one for one in data.ties if tied_fold[one.id] != fold),
-                *own.get(fold, ()),
+                *(one for one in own.get(fold, ()) if fold_of_group.get(data.pool_groups.get(one.id, "")) != fold),
             ],
             held_back=[one for one in data.seed if fold_of[one.id] == fold],
         )

@@ -59,6 +59,8 @@ class TrainingData:
     """Group of each pair of ``seed``, where folds must not tear groups apart."""
     tied_groups: Mapping[str, str] = field(default_factory=dict)
     """The same of ``ties``."""
+    pool_groups: Mapping[str, str] = field(default_factory=dict)
+    """The same of pool pairs that share a prompt with a pair of ``seed`` or ``ties``."""
     sample: Sequence[PoolPair] = ()
     """Some pairs of the pool, on which models are compared without labels."""
     training: TrainingSpec = field(default_factory=TrainingSpec)
@@ -165,11 +167,12 @@ def _of_control(context: StageContext) -> TrainingData:
 def _cross_fitted(context: StageContext) -> TrainingData:
     data = _judged(context)
     groups, tied = ({example.id: example.prompt for example in examples} for examples in (data.seed, data.ties))
+    pool, known = _pool(context), dict[str, str]()
     if context.has(InputRole.PREPARED, "groups.parquet"):
         known = {row.id: row.group for row in read_table(context.fetch(InputRole.PREPARED, "groups.parquet"), PairGroup)}
         groups, tied = ({name: known.get(name, name) for name in names} for names in (groups, tied))
-    pool = _pool(context)
-    data = replace(data, groups=groups, tied_groups=tied, sample=_sample(pool))
+    shared = {name: group for name, group in known.items() if name in pool}
+    data = replace(data, groups=groups, tied_groups=tied, pool_groups=shared, sample=_sample(pool))
     if context.spec.iteration == 0:
         return data
     return replace(data, self_labeled=_kept(context, InputRole.KEPT, pool), of_folds=_kept_by_folds(context, pool))

@@ -228,7 +228,8 @@ def check_data(run: SERRun, soon: Retry) -> Check:
     from ser_core.learn.trust.enough_pairs import size_warnings
 
     access, policy = Access(run.spec.storage, run.spec.hub, soon), run.spec.policy
-    inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns)
+    dev_decides = run.spec.loop.fold_count is None
+    inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns, dev_decides=dev_decides)
     metrics = inspected.metrics
     lines = [*_data_lines(metrics)]
     if policy is not None and policy.prompts is not None:

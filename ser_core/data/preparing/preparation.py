@@ -44,7 +44,7 @@ class Prepared:
     ties: Mapping[str, Sequence[int]]
     """The same of the ties of seed, dev and held-out part; in the pool they are pairs without a label."""
     groups: Mapping[str, str]
-    """Group of each labelled pair, by id (`ser_core.data.tables.PairGroup`)."""
+    """Group of each labelled pair, and of each pool pair with the prompt of such a one, by id (`ser_core.data.tables.PairGroup`)."""
     metrics: PrepareMetrics
     provenance: Mapping[str, Any]
     """What was read, by part: URI, commit, files with SHA-256, rows, drops."""
@@ -59,20 +59,22 @@ class Inspection:
     """Some pairs of all sides, evenly chosen."""
 
 
-def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False) -> Inspection:
+def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False, dev_decides: bool = False) -> Inspection:
     """What `prepare` would find and make of ``data``; writes nothing that stays.
 
     Raises:
         DataError, SpecError, StoreError: As `prepare` would.
     """
     with tempfile.TemporaryDirectory(prefix="ser-inspect-") as folder:
-        prepared = prepare_data(data, seed, access, Path(folder), lambda *_: None, turns=turns)
+        prepared = prepare_data(data, seed, access, Path(folder), lambda *_: None, turns=turns, dev_decides=dev_decides)
         positions = sorted(position for side in prepared.sides.values() for position in side)
         step = -(-len(positions) // SAMPLE_PAIRS)
         return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, positions[::step])))
 
 
-def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress, *, turns: bool = False) -> Prepared:
+def prepare_data(
+    data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress, *, turns: bool = False, dev_decides: bool = False
+) -> Prepared:
     """Read, validate and split.
 
     Args:
@@ -82,6 +84,7 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
         folder: For downloads and the spool.
         progress: Called often.
         turns: Whether prompts keep the marks of their turns, as a chat template needs them.
+        dev_decides: Whether there are no fold models, so that a prompt in both seed and pool is worth a warning.
 
     Raises:
         DataError: The data cannot be used; the reason says why.
@@ -112,6 +115,8 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
         tied = corpus.entries[position]
         corpus.tallies[tied.part].drop(BadRow(tied.file, tied.line, "Tie", "none of the two answers is better, and it is held out"))
     metrics = _metrics(corpus, positions, ties, groups, split_by, sources)
+    if dev_decides:
+        metrics = metrics.model_copy(update={"warnings": (*metrics.warnings, *_shared_prompts(entries))})
     return Prepared(spool_path, positions, ties, _group_of(sides, entries), metrics, _provenance(sources, corpus))
 
 
@@ -184,8 +189,10 @@ def _groups_of_part(part: str, entries: Sequence[Entry]) -> list[Group]:
 
 
 def _group_of(sides: Mapping[str, Sequence[Group]], entries: Sequence[Entry]) -> dict[str, str]:
-    labelled = (group for side in ("seed", "dev", "heldout") for group in sides[side])
-    return {entries[member].id: group.key for group in labelled for member in group.members}
+    groups = [(group.key, entries[member]) for side in ("seed", "dev", "heldout") for group in sides[side] for member in group.members]
+    of_prompt = {entry.prompt: key for key, entry in groups}
+    pool = (entries[member] for group in sides["pool"] for member in group.members)
+    return {entry.id: key for key, entry in groups} | {entry.id: of_prompt[entry.prompt] for entry in pool if entry.prompt in of_prompt}
 
 
 def _sorted_positions(groups: Sequence[Group], entries: Sequence[Entry], kept: Sequence[int]) -> list[int]:
@@ -210,7 +217,6 @@ def _metrics(
     warnings += [*text_warnings(corpus.remarks, dropped, corpus.notes), *corpus.told[:5]]
     warnings += corpus.answers.warnings()
     warnings += split_warnings(sizes, [len(group.members) for group in groups], split_by)
-    warnings += _shared_prompts(corpus.entries)
     if learnt := len(ties["seed"]) + len(ties["dev"]):
         warnings.append(f"{counted(learnt, 'tie')} of seed and dev, learnt with target one half; accuracy and calibration leave them out")
     found = corpus.found
@@ -229,7 +235,10 @@ def _metrics(
 
 def _shared_prompts(entries: Sequence[Entry]) -> list[str]:
     shared = {entry.prompt for entry in entries if entry.part == "seed"} & {entry.prompt for entry in entries if entry.part == "unlabeled"}
-    return [f"{len(shared)} prompts stand in both data.seed and data.unlabeled: dev accuracy may flatter"] if shared else []
+    if not shared:
+        return []
+    what = f"{counted(len(shared), 'prompt')} of data.seed also in data.unlabeled: a self-label of such a prompt makes dev accuracy flatter"
+    return [f"{what}; leave these prompts out of data.unlabeled, or use rule calibrated, whose fold models hold them back"]
 
 
 def _provenance(sources: Mapping[str, Source], corpus: Corpus) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 import pytest
 
+from ser_core.api.spec.data import DataSpec, FileSpec
+from ser_core.data.preparing.preparation import inspect
 from ser_core.data.preparing.sides import write_sides
 from ser_core.data.preparing.spool import read_spool
 from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PoolPair, read_table
@@ -97,6 +99,26 @@ def test_three_files_with_an_unlabelled_pool(prepare_three, tables, good):
     assert prepared.metrics.found.startswith("seed: jsonl, preference pairs with explicit prompt, text; unlabeled: jsonl, unlabelled pairs")
 
 
+def test_a_pool_pair_with_the_prompt_of_a_labelled_one_is_in_its_group(prepare_three, tables, good):
+    rows = good(120)
+    shared = {"prompt": rows[3]["prompt"].upper(), "chosen": "another", "rejected": "none"}
+    written, _ = tables(prepare_three(rows[:40], [*rows[40:90], shared], rows[90:]))
+    (extra,) = {one.id for one in written["groups.parquet"]} & {one.id for one in written["pool.parquet"]}
+    (seed,) = [one for name in ("seed", "dev") for one in written[f"{name}.parquet"] if one.prompt == rows[3]["prompt"]]
+    group = {one.id: one.group for one in written["groups.parquet"]}
+    assert group[extra] == group[seed.id]
+
+
+@pytest.mark.parametrize("dev_decides", [True, False])
+def test_a_prompt_of_the_seed_in_the_pool_is_told_only_where_no_fold_model_holds_it_back(write, access, good, dev_decides):
+    rows = good(120)
+    rows[50]["prompt"] = rows[3]["prompt"]
+    parts = {"seed": rows[:40], "unlabeled": rows[40:90], "heldout": rows[90:]}
+    data = DataSpec(**{name: FileSpec(uri=f"file://{write(part, f'{name}.jsonl')}") for name, part in parts.items()})
+    told = [one for one in inspect(data, 0, access, dev_decides=dev_decides).metrics.warnings if "data.unlabeled" in one]
+    assert [one.partition(":")[0] for one in told] == ["1 prompt of data.seed also in data.unlabeled"] * dev_decides
+
+
 def test_labels_found_in_the_unlabeled_file_are_hidden(prepare_three, tables, good):
     rows = good(120)
     written, _ = tables(prepare_three(rows[:40], rows[40:90], rows[90:]))
@@ -109,7 +131,6 @@ def test_a_pool_pair_that_the_seed_holds_leaves_the_pool_whatever_its_label(prep
     prepared = prepare_three(rows[:40], [turned, *rows[40:90]], rows[90:])
     assert (prepared.metrics.pool, prepared.metrics.dropped) == (50, {"Duplicate": 1})
     assert prepared.metrics.seed + prepared.metrics.dev == 40
-    assert any("1 prompts stand in both" in warning for warning in prepared.metrics.warnings)
 
 
 def test_a_bad_small_file_does_not_hide_behind_a_good_large_one(prepare_three, good):

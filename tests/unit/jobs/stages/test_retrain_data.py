@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_core.data.tables import Decision, PairGroup, PairMargin, PairScores, PairWeight, TiedPair
+from ser_core.data.tables import Decision, FoldDecision, PairGroup, PairMargin, PairScores, PairWeight, TiedPair
 from ser_core.errors import SpecError
 from ser_jobs.training.retrain_plan import make_plan
 from ser_jobs.training.training_data import starts_from, training_data
@@ -151,6 +151,17 @@ def test_where_dev_is_learnt_its_ties_are_too_and_no_fold_learns_a_tie_of_a_grou
         held_back, seen = set(names(fold.held_back)), set(names(fold.seen))
         assert not held_back & {"tie0", "tie1", "tie2"}
         assert ("tie0" in seen, "tie1" in seen, "tie2" in seen) == ("seed01" not in held_back, "dev00" not in held_back, True)
+
+
+def test_no_fold_learns_a_self_label_of_a_prompt_that_it_holds_back(loop):
+    groups = [PairGroup("pool00", "seed03"), PairGroup("pool01", "elsewhere")]
+    loop.give(InputRole.PREPARED, loop.tables | {"groups.parquet": (PairGroup, groups)})
+    own = [FoldDecision(f"pool{pair:02}", fold, 1) for fold in range(4) for pair in range(2)]
+    loop.give(InputRole.KEPT, {"decisions.parquet": (Decision, []), "fold_decisions.parquet": (FoldDecision, own)})
+    context = loop.context(StageKind.RETRAIN, 1, folds=4)
+    for fold in make_plan(context.spec, training_data(context), dev=12).folds:
+        seen = set(names(fold.seen))
+        assert ("pool00" in seen, "pool01" in seen) == ("seed03" not in names(fold.held_back), True)
 
 
 def test_a_rule_that_leaves_the_seed_leaves_its_ties_too(tied, loop):
