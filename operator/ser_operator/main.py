@@ -9,6 +9,7 @@ import signal
 import sys
 from datetime import UTC, datetime
 
+from ser_core import deep_json
 from ser_core.errors import SERError
 from ser_operator.cluster.kubernetes_api import Cluster
 from ser_operator.cluster.transport import configuration
@@ -43,6 +44,7 @@ def main() -> int:
     except SERError as error:
         print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
         return error.exit_code
+    deep_json.install()
     gc.freeze()  # imported modules are no garbage
     gc.set_threshold(10_000, 10, 10)  # by default a sixth of the time went into looking for garbage among cached objects
     try:

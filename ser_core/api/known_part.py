@@ -40,7 +40,7 @@ def read_known(model: type[Read], document: Document) -> tuple[Read, tuple[Unkno
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         unknown = tuple(Unknown(tuple(detail["loc"]), detail["input"]) for detail in details if detail["type"] == "extra_forbidden")
-        rest = copy.deepcopy(dict(document))
+        rest = copy.deepcopy(dict(document)) if unknown else {}
         if not unknown or not all(_removed(rest, found.path) for found in unknown):
             raise
     known, more = read_known(model, rest)

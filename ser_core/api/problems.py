@@ -52,14 +52,14 @@ def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
 
 def _problem(detail: Mapping[str, Any], model: type[BaseModel]) -> Problem:
     path, kind = tuple(detail["loc"]), detail["type"]
-    value = repr(detail["input"])
-    shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
     if kind == "extra_forbidden":
         return Problem(path, _unknown_field(str(path[-1]), _fields_at(model, path[:-1])), kind)
     if kind == "missing":
         return Problem(path, "is missing: it has no default", kind)
     if kind == "value_error":
         return Problem(path, str(detail["ctx"]["error"]), kind)
+    value = repr(detail["input"])
+    shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
     message = _WORDS.get(kind) or detail["msg"][0].lower() + detail["msg"][1:]
     return Problem(path, f"{shown}: {message}", kind)
 

@@ -51,4 +51,7 @@ def known_run(body: Object) -> KnownRun:
     )
     if not run.has_ended:
         return run
-    return KnownRun(run.phase, run.finished_at, run.is_seen, zlib.compress(json.dumps(body).encode(), _FAST))
+    try:
+        return KnownRun(run.phase, run.finished_at, run.is_seen, zlib.compress(json.dumps(body).encode(), _FAST))
+    except RecursionError:  # a podTemplate of ten thousand levels, for which it was refused
+        return run

@@ -39,7 +39,10 @@ def with_copy(body: Object, name: str, template: Object | None) -> dict[str, Any
         namespace = at(body, "metadata").get("namespace")
         raise unusable(name, f"namespace {namespace} holds none of that name: create it there, and the run starts")
     spec = dict(at(template, "spec"))
-    size = len(json.dumps(spec, ensure_ascii=False).encode())
+    try:
+        size = len(json.dumps(spec, ensure_ascii=False).encode())
+    except RecursionError:
+        raise unusable(name, "is nested too deep: no object of Kubernetes is") from None
     if size > MAX_BYTES:
         raise unusable(name, f"has {size} bytes, and each of its runs keeps a copy: shorten it to {MAX_BYTES} bytes, and the run starts")
     before = at(body, "status")

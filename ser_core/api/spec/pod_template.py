@@ -7,11 +7,24 @@ the operator looks only at what the allow-lists judge, and the API server refuse
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ser_core.api.model import Model
 
-Object = Annotated[dict[str, Any], Field(description="An object in the form of Kubernetes.")]
+_LEVELS = 32
+"""No object of Kubernetes is half as deep, and the API server takes ten thousand levels, on which whoever walks through them ends."""
+
+
+def _check_depth(value: dict[str, Any]) -> dict[str, Any]:
+    layer: list[Any] = [value]
+    for _ in range(_LEVELS + 1):
+        layer = [inner for one in layer if isinstance(one, dict | list) for inner in (one.values() if isinstance(one, dict) else one)]
+    if layer:
+        raise ValueError(f"is nested more than {_LEVELS} levels deep: no object of Kubernetes is")
+    return value
+
+
+Object = Annotated[dict[str, Any], AfterValidator(_check_depth), Field(description="An object in the form of Kubernetes.")]
 _Text = Annotated[str, Field(max_length=4096)]
 _Name = Annotated[str, Field(min_length=1, max_length=253)]
 

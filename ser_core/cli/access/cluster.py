@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from ser_core import deep_json
 from ser_core.api.problems import problems
 from ser_core.api.run_template import resolved
 from ser_core.api.serrun import API_VERSION, SERRun
@@ -267,6 +268,7 @@ def connect_cluster(place: Place) -> Cluster:
             reason="MissingPackage",
             hint="in a checkout of this project: pip install '.[operator]'; for a run of this machine give its SERRun file",
         ) from error
+    deep_json.install()
     file, configuration = None if place.kubeconfig is None else str(place.kubeconfig), Configuration()
     try:
         load_kube_config(config_file=file, context=place.context, client_configuration=configuration)

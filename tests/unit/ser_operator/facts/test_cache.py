@@ -1,6 +1,7 @@
 """The cache: newer versions win, a LIST removes what is gone, children are found by their controllers."""
 
 import pytest
+from unit.ser_operator.facts.test_pod_template_asks import nested
 
 from ser_operator.facts.cache import Cache
 
@@ -178,3 +179,10 @@ def test_runs_of_another_class_are_not_so_much_as_looked_at(mine, theirs):
 
     assert [cache.run(("lab", name)) is not None for name in ("mine", "theirs")] == [True, False]
     assert cache.sizes()["SERRun"] == 1
+
+
+def test_an_ended_run_that_cannot_be_packed_is_kept_all_the_same(cache):
+    ended = {"status": {"phase": "Failed", "finishedAt": "2026-01-01T00:00:00Z"}, "spec": nested(5000)}
+    cache.put("SERRun", {**thing("deep", "deep"), **ended})
+
+    assert cache.run(("lab", "deep"))["spec"] is ended["spec"]

@@ -3,6 +3,7 @@
 from typing import get_origin
 
 import pytest
+from pydantic import ValidationError
 
 from ser_core.api.guarded import AllowList
 from ser_core.api.serrun import SERRun
@@ -172,6 +173,20 @@ ODD = [{}, {"name": 7}, {"name": None}, {"valueFrom": 7}, {"secret": []}, {"env"
 def test_no_inside_of_a_list_breaks_the_look_at_it(key):
     for odd in ODD:
         assert "is not allowed" in told({key: [odd]}) or key == "volumeMounts"
+
+
+def nested(levels):
+    value = "x"
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("template", [{"affinity": nested(5000)}, {"env": [nested(5000)]}, {"sidecars": [{"a": [nested(32)]}]}])
+def test_an_inside_that_no_program_could_walk_through_is_refused(template):
+    with pytest.raises(ValidationError, match="nested more than 32 levels deep"):
+        told(template)
+    assert told({"affinity": nested(32)})
 
 
 def test_a_change_of_what_no_list_judges_is_seen_as_one():

@@ -1,9 +1,12 @@
 """A run that names a SERRunTemplate: it starts with a copy, keeps it, and is judged with what is in it."""
 
 import pytest
+from unit.ser_operator.facts.test_pod_template_asks import nested
 
 from ser_core.api.status import Phase
+from ser_core.errors import SpecError
 from ser_operator.cluster.transport import ApiError
+from ser_operator.facts.template_copy import with_copy
 
 NAMED = {"templateRef": {"name": "team"}}
 
@@ -52,6 +55,11 @@ def test_a_template_that_cannot_be_used_is_told_with_a_remedy(operator, found, t
     operator.reconcile()
 
     assert told in operator.status.message and operator.cluster.creates == []
+
+
+def test_a_template_that_is_nested_too_deep_is_told_too():
+    with pytest.raises(SpecError, match="is nested too deep"):
+        with_copy({}, "team", template(podTemplate={"affinity": nested(5000)}))
 
 
 def test_the_copy_is_written_before_the_first_job(operator):
