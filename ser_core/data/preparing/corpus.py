@@ -111,7 +111,7 @@ class PartReader:
         if not sample:
             return str(container) if any_rows else ""
         columns = columns_of(file, container) or tuple(dict.fromkeys(name for row in sample for name in row.fields))
-        layout = self._layout(file, columns, sample)
+        layout = self._layout(file, columns, sample, container)
         self._check_split_column(columns)
         if self.columns is None:
             refuse_unused_questions(sample, layout, f"data.{self.part}")
@@ -122,14 +122,16 @@ class PartReader:
         known = f" as of {layout.name}" if layout.name else ""
         return f"{container}, {describe(layout.form, _pairs_of(sample, layout))}{known}"
 
-    def _layout(self, file: DataFile, columns: Iterable[str], sample: list[Row]) -> Layout:
+    def _layout(self, file: DataFile, columns: Iterable[str], sample: list[Row], container: Container) -> Layout:
         try:
             return find_layout(columns, file.name, self.columns, labels_needed=self.part != "unlabeled", field=f"data.{self.part}")
         except DataError as error:
             refuse_one_object(sample)
-            if len(self.source.files) == 1:
-                raise
-            hint = f"{error.hint}; if it is no data, data.{self.part}.path names the file or folder that is"
+            hint = error.hint
+            if container.kind == "csv" and error.reason == "UnknownColumns":
+                hint = f"{hint}; the first line of a CSV names its columns: add that line, if it is missing"
+            if len(self.source.files) > 1:
+                hint = f"{hint}; if it is no data, data.{self.part}.path names the file or folder that is"
             raise DataError(error.message, reason=error.reason, hint=hint) from error
 
     def _check_split_column(self, columns: Iterable[str]) -> None:

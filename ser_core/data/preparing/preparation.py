@@ -174,11 +174,15 @@ def _too_few(side: str, count: int, entries: Sequence[Entry], dropped: Counter[s
     left_out = f"; dropped: {', '.join(f'{reason} {rows}' for reason, rows in dropped.most_common())}" if dropped else ""
     usable = f"{counted(labelled, 'usable pair')}" if not tied else f"{counted(labelled, 'usable pair')} besides {counted(tied, 'tie')}"
     group = "pairs that share a prompt or one of its values are one"
-    more = f"give more data, other fractions, or a data.source.splitBy that makes smaller groups: {group}"
+    hint = f"give more data, other fractions, or a data.source.splitBy that makes smaller groups: {group}"
+    if tied > labelled:
+        hint = f"no answer of a tie is better: give pairs with a better answer; or {hint}"
+    elif not entries:
+        hint = "no row makes a pair: docs/data-formats.md says why a row is dropped; name other columns, or another file"
     return DataError(
         f"{side} would have {count} of {usable} in {counted(groups, 'group')}, at least {MIN_PAIRS} are needed{left_out}",
         reason="TooFewRows",
-        hint=f"no answer of a tie is better: give pairs with a better answer; or {more}" if tied > labelled else more,
+        hint=hint,
     )
 
 

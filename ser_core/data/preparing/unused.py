@@ -14,7 +14,7 @@ from ser_core.errors import DataError
 
 QUESTIONS = (
     *("question", "instruction", "instructions", "input", "query", "history", "context", "post", "article", "passage", "document"),
-    *("dialogue", "user_prompt", "system", "system_prompt", "system_message"),
+    *("contexts", "passages", "documents", "dialogue", "user_prompt", "system", "system_prompt", "system_message"),
 )
 """Columns of this name hold a part of what the answers answer: texts, or lists of them."""
 MAYBE_QUESTIONS = ("problem", "task", "title", "body", "user", "human", "request", "message", "text", "q")

@@ -165,7 +165,9 @@ def _opened(file: DataFile) -> Iterator[_Table]:
     except UnicodeDecodeError as error:
         raise DataError(f"{file.name}: {error}", reason="InvalidEncoding", hint="write text columns as UTF-8") from error
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file.name}: {error}", reason="CorruptFile", hint="write or copy the file again") from error
+        raise DataError(
+            f"{file.name}: {' '.join(str(error).split())}", reason="CorruptFile", hint="write or copy the file again"
+        ) from error
 
 
 def _table(file: DataFile, stack: contextlib.ExitStack) -> _Table:

@@ -17,6 +17,9 @@ EXTENSIONS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "c
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _SHORT = {"gzip": ".gz", "zstd": ".zst", None: ""}
 _HEAD_LINES = 20
+_BYTE_ORDER_MARK = "\ufeff"
+"""Stands at the beginning of a line where files were put together."""
+_SEPARATORS = {";": "semicolons", "|": "vertical bars"}
 _SEPARATED = "its cells are separated by {}: write it with commas between them, or as .jsonl"
 
 
@@ -126,7 +129,7 @@ def _read_json_lines(file: DataFile, position: Position, notes: set[str]) -> Ite
             yield BadRow(file.name, number, "TooLarge", f"longer than {MAX_ROW_BYTES >> 20} MiB")
         elif line.strip():
             try:
-                yield Row(file.name, number, parse_object(line))
+                yield Row(file.name, number, parse_object(line.removeprefix(_BYTE_ORDER_MARK)))
             except RowError as error:
                 yield error.at(file.name, number)
 
@@ -140,8 +143,7 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
             raise DataError(
                 f"{file.name}, line 1: a column name occurs twice: {twice!r}", reason="DuplicateColumn", hint="rename one of them"
             )
-        if len(header) == 1 and ";" in header[0]:
-            raise DataError(f"{file.name}, line 1: no commas, but semicolons", reason="UnknownFormat", hint=_SEPARATED.format("semicolons"))
+        _refuse_header(file, header)
         begins = reader.line_num + 1
         for cells in reader:
             if len(cells) == len(header):
@@ -155,6 +157,15 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
             reason="MalformedCsv",
             hint='a quote is not closed or not doubled: write " inside a cell as ""',
         ) from error
+
+
+def _refuse_header(file: DataFile, header: list[str]) -> None:
+    """Refuse a first line that does not name columns between commas."""
+    if header[0].lower().startswith("sep="):
+        raise DataError(f"{file.name}, line 1: {header[0]}, which Excel alone reads", reason="UnknownFormat", hint="remove the first line")
+    found = next((name for sign, name in _SEPARATORS.items() if len(header) == 1 and sign in header[0]), None)
+    if found is not None:
+        raise DataError(f"{file.name}, line 1: no commas, but {found}", reason="UnknownFormat", hint=_SEPARATED.format(found))
 
 
 def _csv_lines(file: DataFile, position: Position, notes: set[str]) -> Iterator[str]:

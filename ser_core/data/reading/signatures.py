@@ -71,12 +71,12 @@ def refuse_inside(file: DataFile, start: bytes) -> None:
         raise _refused(file, "compressed twice", "unpack it once")
     if start.startswith(tuple(COLUMNAR)):
         raise _refused(file, "a compressed parquet or Arrow file", "unpack it: these are compressed inside already")
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return  # what its decoding refuses as UTF-16
+    if start.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+        return  # what its decoding refuses as UTF-16 or UTF-32
     if start.count(0) * _FEW > len(start):
-        raise _refused(
-            file, "no text, since it holds many bytes of 0", "write it as .jsonl in UTF-8; of UTF-16: iconv -f UTF-16LE -t UTF-8"
-        )
+        order = "BE" if start.startswith(b"\0") else "LE"
+        hint = f"write it as .jsonl in UTF-8; of UTF-16: iconv -f UTF-16{order} -t UTF-8"
+        raise _refused(file, "no text, since it holds many bytes of 0", hint)
     if not _is_utf8(start) and (len(start) - len(start.translate(None, _CONTROL))) * _FEW_CONTROL > len(start):
         raise _refused(
             file, "no text, since it holds many control characters", f"unpack or decrypt it, if it is packed or encrypted; else {_CONVERT}"

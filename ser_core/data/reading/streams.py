@@ -11,7 +11,8 @@ _CHUNK = 1 << 18
 _MAX_RATIO = 100
 _RATIO_COUNTS_FROM = 16 * 1024 * 1024
 _UTF8_BOM = b"\xef\xbb\xbf"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_BOMS = {b"\xff\xfe\0\0": 32, b"\0\0\xfe\xff": 32, b"\xff\xfe": 16, b"\xfe\xff": 16}
+"""Byte order marks of UTF-32 and UTF-16; the first of UTF-32 begins with one of UTF-16."""
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 Position = Callable[[int], None]
@@ -99,7 +100,8 @@ def not_utf8(file: DataFile, where: str, byte: int) -> DataError:
     return DataError(
         f"{file.name}, {where}: byte 0x{byte:02x} is not UTF-8",
         reason="InvalidEncoding",
-        hint="convert the file, for example of Windows: iconv -f WINDOWS-1252 -t UTF-8 OLD_FILE > NEW_FILE",
+        hint="convert the file from the encoding that it was written in; Western text of Windows: "
+        "iconv -f WINDOWS-1252 -t UTF-8 OLD_FILE > NEW_FILE",
     )
 
 
@@ -107,13 +109,14 @@ def without_bom(file: DataFile, chunk: bytes, notes: set[str]) -> bytes:
     """The first chunk of a file without its byte order mark.
 
     Raises:
-        DataError: The mark says UTF-16.
+        DataError: The mark says UTF-16 or UTF-32.
     """
-    if chunk.startswith(_UTF16_BOMS):
+    bits = next((bits for mark, bits in _OTHER_BOMS.items() if chunk.startswith(mark)), None)
+    if bits is not None:
         raise DataError(
-            f"{file.name}, line 1, byte offset 0: a UTF-16 byte order mark",
+            f"{file.name}, line 1, byte offset 0: a UTF-{bits} byte order mark",
             reason="InvalidEncoding",
-            hint="convert the file: iconv -f UTF-16 -t UTF-8 OLD_FILE > NEW_FILE",
+            hint=f"convert the file: iconv -f UTF-{bits} -t UTF-8 OLD_FILE > NEW_FILE",
         )
     if chunk.startswith(_UTF8_BOM):
         notes.add("a byte order mark")

@@ -180,7 +180,8 @@ def _tree(fields: Fields) -> list[dict[str, Any]]:
 
 
 def _sharegpt(fields: Fields) -> list[dict[str, Any]]:
-    return [{"prompt": fields.get("conversations"), "chosen": [fields.get("chosen")], "rejected": [fields.get("rejected")]}]
+    answers = {side: [fields.get(side)] for side in ("chosen", "rejected")}
+    return [{"prompt": fields.get("conversations"), **renamed(fields, {"system": "system"}), **answers}]
 
 
 def _alpaca(fields: Fields) -> list[dict[str, Any]]:
@@ -216,7 +217,7 @@ KNOWN = (
     ),
     _instead_of_prompt("input", "input pairs"),
     _instead_of_prompt("instruction", "instruction pairs"),
-    Layout("ShareGPT", frozenset({"conversations", "chosen", "rejected"}), Form.EXPLICIT, _sharegpt),
+    Layout("ShareGPT", frozenset({"conversations", "chosen", "rejected"}), Form.EXPLICIT, _sharegpt, frozenset({"system"})),
     _two_answers(
         "SHP",
         {"prompt": "history", "answer_1": "human_ref_A", "answer_2": "human_ref_B"},

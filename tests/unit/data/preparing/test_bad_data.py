@@ -43,9 +43,18 @@ def test_26_text_that_is_no_utf8_is_refused_with_line_and_offset(refusal, good, 
     assert where.replace("offset 2", f"offset {len(before) + 2}") in error.message
 
 
-def test_26_utf16_is_refused_by_its_name(refusal, good):
-    error = refusal(lines(good(20)).decode().encode("utf-16"))
-    assert (error.reason, "UTF-16" in error.message) == ("InvalidEncoding", True)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_26_utf16_and_utf32_are_refused_by_their_names(refusal, good, encoding, order):
+    error = refusal(f"\ufeff{lines(good(20)).decode()}".encode(f"{encoding}-{order}"))
+    assert (error.reason, encoding.upper() in error.message) == ("InvalidEncoding", True)
+    assert error.hint.startswith(f"convert the file: iconv -f {encoding.upper()} -t")
+
+
+def test_byte_order_marks_of_files_that_were_put_together_are_no_part_of_a_row(prepare, good):
+    rows = good(40)
+    content = b"\xef\xbb\xbf".join((b"", lines(rows[:20]), lines(rows[20:])))
+    assert (prepare(content).metrics.rows, prepare(content).metrics.dropped) == (40, {})
 
 
 def test_27_a_byte_order_mark_crlf_and_a_missing_last_newline_are_normalised_and_noted(prepare, good):

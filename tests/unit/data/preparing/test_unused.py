@@ -249,6 +249,7 @@ def test_parts_that_all_are_dropped_are_named_where_too_few_are_left(refusal, go
     ]
     error = refusal(rows)
     assert (error.reason, error.message.endswith("; dropped: SeveralTurns 40")) == ("TooFewRows", True)
+    assert error.hint.startswith("no row makes a pair")
 
 
 def implicit(row, form):

@@ -55,6 +55,7 @@ def parquet():
         (gzip.compress(b"PK\x03\x04rest"), "a zip archive", "unpack"),
         (gzip.compress(parquet()), "a compressed parquet", "unpack"),
         (LINE.decode().encode("utf-16-le"), "many bytes of 0", "iconv -f UTF-16LE"),
+        (LINE.decode().encode("utf-16-be"), "many bytes of 0", "iconv -f UTF-16BE"),
         (LINE.replace(b"\n", b"\r") * 3, "lines end at CR alone", "tr '\\r' '\\n'"),
     ],
     ids=[
@@ -79,7 +80,7 @@ def parquet():
             "gzip in gzip",
             "zip in gzip",
         ),
-        *("parquet in gzip", "UTF-16 without a mark", "lines of CR"),
+        *("parquet in gzip", "UTF-16 without a mark", "its other order", "lines of CR"),
     ],
 )
 def test_other_files_are_named_with_what_to_do(refusal, content, told, hint):
@@ -87,11 +88,17 @@ def test_other_files_are_named_with_what_to_do(refusal, content, told, hint):
     assert (error.reason, told in error.message, hint in error.hint) == ("UnknownFormat", True, True)
 
 
-@pytest.mark.parametrize(("name", "mark"), [("pairs.csv", ";"), ("pairs.csv", "\t"), ("pairs.tsv", "\t")])
+@pytest.mark.parametrize(("name", "mark"), [("pairs.csv", ";"), ("pairs.csv", "|"), ("pairs.csv", "\t"), ("pairs.tsv", "\t")])
 def test_a_table_without_commas_is_told_so(refusal, name, mark):
     error = refusal(mark.join(("prompt", "chosen", "rejected")).encode() + b"\na, b; c, d\n", name)
-    word = {";": "semicolons", "\t": "tabs"}[mark]
+    word = {";": "semicolons", "|": "vertical bars", "\t": "tabs"}[mark]
     assert (f"no commas, but {word}" in error.message, f"separated by {word}: write it with commas" in error.hint) == (True, True)
+
+
+def test_a_csv_whose_first_line_names_no_columns_is_told_so(refusal):
+    rows = b"a 1,b,c\na 2,b,c\n"
+    assert "the first line of a CSV names its columns: add that line" in refusal(rows, "pairs.csv").hint
+    assert refusal(b"sep=,\nprompt,chosen,rejected\n" + rows, "pairs.csv").hint == "remove the first line"
 
 
 def test_the_accepted_forms_are_all_told(refusal):

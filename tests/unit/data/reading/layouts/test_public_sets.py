@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_core.data.reading.dialogues import TURN, unmarked
+from ser_core.data.reading.dialogues import TURN, Turn, render_prompt, unmarked
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.rows import RowError
@@ -206,6 +206,15 @@ SETS = {
             "rejected": {"from": "gpt", "value": "the floor"},
         },
         [FIRST],
+    ),
+    "ShareGPT with a system message": (
+        {
+            "system": "Be brief.",
+            "conversations": [{"from": "human", "value": "What is up?"}],
+            "chosen": {"from": "gpt", "value": "the sky"},
+            "rejected": {"from": "gpt", "value": "the floor"},
+        },
+        [RawPair(render_prompt([Turn("system", "Be brief."), Turn("user", "What is up?")]), "the sky", "the floor", 1)],
     ),
     "Alpaca": ({"instruction": "What is up?", "input": "", "chosen": "the sky", "rejected": "the floor"}, [FIRST]),
 }
