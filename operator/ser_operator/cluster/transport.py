@@ -83,8 +83,7 @@ class Transport:
         finally:
             self.tell(method, code, time.monotonic() - began)
         if not answer.ok:
-            told = f"{answer.status} {answer.reason}: {content.decode(errors='replace')[:500]}"
-            raise ApiError(answer.status, told, _retry_after(answer.headers))
+            raise ApiError(answer.status, f"{answer.status} {answer.reason}: {_words(content)}", _retry_after(answer.headers))
         found: Object = json.loads(content)
         return found
 
@@ -99,6 +98,15 @@ class Transport:
         url, name = self._configuration.host + path, self._configuration.tls_server_name
         async with self._session.request(method, url, params=query, data=data, headers=headers, server_hostname=name) as answer:
             return answer, await answer.read()
+
+
+def _words(content: bytes) -> str:
+    """What the server says in an answer that is no success."""
+    try:
+        told = str(json.loads(content)["message"])
+    except (ValueError, LookupError, TypeError):
+        told = content.decode(errors="replace")
+    return told[:500]
 
 
 def json_and_yaml(body: Object) -> bytes:

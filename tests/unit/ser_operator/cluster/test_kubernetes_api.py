@@ -51,6 +51,24 @@ def test_an_answer_that_breaks_off_is_no_answer(written):
     assert caught.value.code == 0
 
 
+@pytest.mark.parametrize(
+    ("answered", "told"),
+    [
+        ('{"kind": "Status", "metadata": {}, "message": "Job is invalid: it says \\"no\\"", "code": 422}', 'Job is invalid: it says "no"'),
+        ("<html>a proxy", "<html>a proxy"),
+        ("[1]", "[1]"),
+    ],
+)
+def test_a_refusal_is_told_in_the_servers_own_words(answered, told):
+    async def refuse(request):
+        return web.Response(status=422, text=answered, content_type="application/json")
+
+    with pytest.raises(ApiError) as caught:
+        ask(refuse, lambda cluster: cluster.get_run("lab", "climb"))
+
+    assert str(caught.value) == f"422 Unprocessable Entity: {told}"
+
+
 def test_what_others_have_put_into_the_status_is_taken_out_of_the_very_version_that_was_written():
     asked = []
 
