@@ -261,6 +261,8 @@ def _why_it_cannot_score(model: BaseModel) -> str | None:
         return "which transformers cannot load as a sequence-classification model"
     if _has_two_parts(model):
         return "an encoder with a decoder, of which only one would read the row"
+    if model.model_type in _ENCODERS and model.config.get("is_decoder"):
+        return "whose config.json has is_decoder, so that the token which is scored would see nothing of the row"
     if model.model_type == "xmod" and not model.config.get("default_language"):
         return "which needs default_language in its config.json"
     return _NOT_ROW_BY_ROW.get(model.model_type)

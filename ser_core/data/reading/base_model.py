@@ -3,6 +3,7 @@
 Only the standard library and the hub client. Whether the tensors fit the network is asked of transformers, in `ser_core.learn.base_models`.
 """
 
+import codecs
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -291,8 +292,12 @@ def _read_json(location: Location, name: str, folder: Path) -> dict[str, Any]:
     refuse_pointer(location, name)
     path = location.fetch(name, folder)
     refuse_large(name, path.stat().st_size, location.pinned)
+    found = path.read_bytes()
+    if found.startswith(codecs.BOM_UTF8):
+        what = f"{name} of {location.pinned} begins with a byte order mark, which transformers does not read"
+        raise _refused("BadModelConfig", what, "save it as UTF-8 without the mark")
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(found)
     except (ValueError, RecursionError) as error:
         raise _refused("BadModelConfig", f"{name} of {location.pinned} is no JSON: {error}", "copy the model again") from error
     if not isinstance(content, dict):

@@ -48,7 +48,10 @@ class ChatText:
         self._tokenizer = tokenizer
         self._own = _template_of(tokenizer)
         probe = f"{_QUESTION} 1"
-        asked, whole = self.prompt(probe), self.whole(probe, _ANSWER)
+        try:
+            asked, whole = self.prompt(probe), self.whole(probe, _ANSWER)
+        except DataError as error:
+            raise _refused(f"its chat template takes no question with an answer: {error.message.partition(': ')[2]}") from error
         for part, text, where in (("question", _QUESTION, asked), ("question", _QUESTION, whole), ("answer", _ANSWER, whole)):
             if text not in where:
                 raise _refused(f"its chat template does not render the {part}")

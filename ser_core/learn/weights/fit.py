@@ -63,7 +63,7 @@ def refuse_unfit(network: Any, told: Mapping[str, Any], field: str, *, new_head:
             f"{field}: its weights hold a LoRA adapter that is not merged: {_some(ignored)}",
             "merge it before saving: merge_and_unload, then save_pretrained",
         )
-    if strange := [name for name in unexpected if not name.startswith(free) and _belongs_to_a_layer(network, name)]:
+    if strange := [name for name in unexpected if not name.startswith(free) and _is_of_a_layer(network, name)]:
         raise _refused(
             f"{field}: its weights hold what a {network.config.model_type} of this config.json does not use: {_some(strange)}",
             "copy config.json and weights of one and the same model",
@@ -119,22 +119,27 @@ def _size_remedy(unlike: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) 
     return "copy config.json and weights of one and the same model"
 
 
-def _belongs_to_a_layer(network: Any, name: str) -> bool:
-    """Whether a tensor without a place stands beside one that has a place, as a bias that the configuration switches off."""
+def _is_of_a_layer(network: Any, name: str) -> bool:
+    """Whether a tensor without a place would be part of a layer that the network has: it stands beside a tensor that has a place, as a bias
+    that the configuration switches off, or in a part that such a layer lacks, as a norm of queries."""
     owner, _, last = name.rpartition(".")
-    modules = dict(network.named_modules())
-    found = [modules.get(place) for place in (owner, f"{network.base_model_prefix}.{owner}") if place]
-    return last != "_extra_state" and any(part is not None and next(part.parameters(recurse=False), None) is not None for part in found)
+    part, layer = _module(network, owner), _LAYER.match(name)
+    if part is not None:
+        return last != "_extra_state" and next(part.parameters(recurse=False), None) is not None
+    return last in ("weight", "bias") and layer is not None and _module(network, f"{layer[1]}.{layer[2]}") is not None
 
 
 def _surplus_layers(network: Any, unexpected: list[str]) -> set[str]:
+    layers = {(layer[1], layer[2]) for name in unexpected if (layer := _LAYER.match(name))}
+    found = {f"{several}.{number}" for several, number in layers if _module(network, several) is not None}
+    return {one for one in found if _module(network, one) is None}
+
+
+def _module(network: Any, name: str) -> Any:
+    """The part of a network that tensors' names call so, with or without the prefix of its trunk; None: there is none."""
     modules = dict(network.named_modules())
-    found = set()
-    for name in unexpected:
-        layer = _LAYER.match(name)
-        if layer and any(layer[1] == list_name or f"{network.base_model_prefix}.{layer[1]}" == list_name for list_name in modules):
-            found.add(f"{layer[1]}.{layer[2]}")
-    return found
+    places = (name, f"{network.base_model_prefix}.{name}") if name else ()
+    return next((modules[place] for place in places if place in modules), None)
 
 
 def _some(names: list[str]) -> str:

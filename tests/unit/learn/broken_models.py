@@ -98,6 +98,14 @@ def bias_that_the_config_switches_off(folder: Path) -> None:
     change_weights(folder, lambda weights: {**weights, "model.layers.0.mlp.up_proj.bias": torch.zeros(72)})
 
 
+def norms_that_this_kind_does_not_have(folder: Path) -> None:
+    change_weights(folder, lambda weights: {**weights, "model.layers.0.self_attn.q_norm.weight": torch.ones(18)})
+
+
+def marked(folder: Path) -> None:
+    (folder / "config.json").write_bytes(b"\xef\xbb\xbf" + (folder / "config.json").read_bytes())
+
+
 UNFIT = {
     prefixed("_orig_mod."): ("ModelNotSupported", r"_orig_mod\.model.* as torch\.compile names them"),
     prefixed("module."): ("ModelNotSupported", "as DistributedDataParallel names them"),
@@ -108,6 +116,8 @@ UNFIT = {
     other_width: ("ModelNotSupported", r"embed_tokens\.weight is \[257, 36\] in its weights and \[257, 72\] by its config\.json"),
     unmerged_adapter: ("ModelNotSupported", "a LoRA adapter that is not merged"),
     bias_that_the_config_switches_off: ("ModelNotSupported", r"does not use: model\.layers\.0\.mlp\.up_proj\.bias"),
+    norms_that_this_kind_does_not_have: ("ModelNotSupported", r"does not use: model\.layers\.0\.self_attn\.q_norm\.weight"),
+    marked: ("BadModelConfig", "begins with a byte order mark"),
     no_tensor: ("BadWeights", "there is no tensor in it"),
     cut: ("BadWeights", "it is cut off: it has"),
     lengthened: ("BadWeights", "bytes, and its header tells of"),

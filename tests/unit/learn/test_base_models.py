@@ -141,6 +141,13 @@ def test_a_missing_pooler_is_told_and_a_head_that_is_there_is_kept(bert, tmp_pat
     assert try_reward(folder).new == ("bert.pooler", "classifier")
 
 
+def test_an_encoder_that_reads_from_left_to_right_is_refused(bert, tmp_path, try_reward):
+    folder = copy_of(bert, tmp_path)
+    change_config(folder, is_decoder=True)
+    with pytest.raises(SpecError, match=r"is a bert, whose config\.json has is_decoder"):
+        try_reward(folder)
+
+
 def test_layers_that_the_config_leaves_out_are_told(qwen, tmp_path, try_reward):
     folder = copy_of(qwen, tmp_path)
     change_config(folder, num_hidden_layers=1, layer_types=["full_attention"])

@@ -142,6 +142,13 @@ def test_a_template_that_asks_for_the_date_always_gets_the_same():
         take_template(chat_tokenizer(template="{{ strftime_now(messages[0]['role']) }}" + CHATML), None)
 
 
+@pytest.mark.parametrize("template", ["{% for %}", "{{ nowhere(messages) }}", "{{ raise_exception('no') }}", "{% include 'x' %}"])
+def test_a_template_that_takes_no_dialogue_is_refused_for_itself(template):
+    with pytest.raises(SpecError, match="takes no question with an answer") as told:
+        take_template(chat_tokenizer(template=template), None)
+    assert told.value.reason == "ModelNotSupported"
+
+
 def test_a_dialogue_that_the_template_does_not_take_is_told():
     text = chat_text_of(learnt(chat_tokenizer(template=NO_SYSTEM)))
     with pytest.raises(DataError, match="turns system, user: System role not supported") as told:
