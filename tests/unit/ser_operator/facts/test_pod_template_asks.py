@@ -123,6 +123,7 @@ NEVER = {
     "a way out of a folder": {"volumeMounts": [{"name": "a", "mountPath": "/data/../work"}]},
     "programs": {"volumeMounts": [{"name": "a", "mountPath": "/opt/ser/lib/python3.12/site-packages"}]},
     "all programs": {"volumeMounts": [{"name": "a", "mountPath": "/usr"}]},
+    "the driver's libraries": {"volumeMounts": [{"name": "a", "mountPath": "/usr/local/nvidia/lib64"}]},
     "a library for every program": {"volumeMounts": [{"name": "a", "mountPath": "/etc/ld.so.preload", "subPath": "a"}]},
     "a mount that passes others on": {"volumeMounts": [{"name": "a", "mountPath": "/a", "mountPropagation": "Bidirectional"}]},
     "another hub": {"env": [{"name": "HF_ENDPOINT", "value": "https://evil.com"}]},
@@ -155,7 +156,7 @@ def test_some_things_no_list_opens(template):
 LISTS = [field.alias for field in PodTemplate.model_fields.values() if get_origin(field.annotation) is tuple]
 ALLOWED = {
     "an empty claim": {"volumes": [{"name": "a", "ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}]},
-    "another library": {"volumeMounts": [{"name": "a", "mountPath": "/usr/local/nvidia/lib64"}]},
+    "another library": {"volumeMounts": [{"name": "a", "mountPath": "/opt/nccl"}]},
     "authorities": {"volumeMounts": [{"name": "a", "mountPath": "/etc/ssl/certs"}]},
     "variables of a kind": {"envFrom": [{"configMapRef": {"name": "a"}, "prefix": "NCCL_"}]},
 }
