@@ -9,18 +9,7 @@ from ser_operator.settings import Settings
 Object = dict[str, Any]
 
 OWN_VOLUMES = frozenset({"work", "scratch", "shared-memory", "storage-credentials", "storage-authorities", "hub-credentials"})
-_PROGRAMS = (
-    "/opt/ser/",
-    "/bin/",
-    "/sbin/",
-    "/lib/",
-    "/lib64/",
-    "/usr/bin/",
-    "/usr/lib/",
-    "/usr/lib64/",
-    "/usr/local/bin/",
-    "/usr/local/lib/",
-)
+_PROGRAMS = ("/opt/ser/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/usr/")
 _SETTINGS_OF_PROGRAMS = ("/etc/ld.so.", "/etc/python", "/etc/ssl/openssl.cnf")
 OWN_FOLDERS = ("/work/", "/tmp/", "/dev/", "/etc/ser/", "/proc/", "/sys/", *_PROGRAMS, *_SETTINGS_OF_PROGRAMS)
 """What the paths begin with that no volume may take or hide. One at the programs would bring code that runs with the stage's keys."""
