@@ -14,7 +14,7 @@ from ser_core.memory.training import (
     Training,
     backward_bytes,
     closing,
-    first_that_fits,
+    fetched_bytes,
     gathered_bytes,
     gradient_bytes,
     shardings,
@@ -62,14 +62,19 @@ def alignment_bytes(alignment: Alignment, sharding: Sharding, processes: int) ->
     return most(_phases(alignment, sharding, processes))
 
 
-def choose_alignment(alignment: Alignment, room: float, processes: int) -> tuple[Amounts, Sharding]:
-    """The fastest sharding of policy and critic that fits, and what it needs; the one that needs the least where none does."""
+def alignment_needs(alignment: Alignment, processes: int) -> dict[Sharding, Amounts]:
+    """What each sharding of policy and critic that can be chosen needs, the fastest first."""
     possible = [one for one in shardings(processes) if not one.pieces]
     if processes > 1 and not alignment.engine:
-        possible.append(IN_PIECES if alignment.policy.frozen else ALL_IN_PIECES)
-    needs = {sharding: alignment_bytes(alignment, sharding, processes) for sharding in possible}
-    chosen = first_that_fits(needs, room)
-    return needs[chosen], chosen
+        possible += [IN_PIECES] if alignment.policy.frozen else [ALL_IN_PIECES, replace(ALL_IN_PIECES, offload=True)]
+    return {sharding: alignment_bytes(alignment, sharding, processes) for sharding in possible}
+
+
+def resting_bytes(alignment: Alignment, sharding: Sharding, processes: int) -> float:
+    """Bytes of one process's main memory for what only scores, where `Sharding.offload` keeps that there."""
+    if not sharding.offload or sharding.pieces:
+        return 0
+    return (alignment.reference + 2 * _whole_scorer(alignment)) / processes
 
 
 def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterator[Amounts]:
@@ -103,7 +108,8 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
     for one in learning:
         yield from (kept + part for part in backward_bytes(one, sharding, processes))
         exchanged = NUMBER * one.bucket if processes > 1 and not sharding.stage else 0
-        yield kept + amounts({"gradients": NUMBER * one.trainable / processes if sharding.stage else 0, "buckets": exchanged})
+        step = {"gradients": NUMBER * one.trainable / processes if sharding.stage else 0, "buckets": exchanged}
+        yield kept + amounts(step | {"moments": fetched_bytes(one, sharding, processes)})
     if sharding.pieces:
         tables = [_table(policy), NUMBER * alignment.scorer.embeddings]
         yield kept + amounts({"gathered embeddings": max(tables)})
@@ -120,7 +126,7 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
 def _reference_kept(alignment: Alignment, sharding: Sharding, processes: int) -> float:
     """Bytes that a process keeps of the reference policy."""
     if not sharding.pieces:
-        return alignment.reference / (processes if sharding.stage == 3 else 1)
+        return 0 if sharding.offload else alignment.reference / (processes if sharding.stage == 3 else 1)
     cut = replace(alignment.policy, narrow=alignment.policy.batch.half).cut_bytes if alignment.reference else 0
     return alignment.reference - cut + cut / processes
 
@@ -129,11 +135,16 @@ def _scorer_kept(alignment: Alignment, sharding: Sharding, processes: int) -> fl
     """Bytes that a process keeps of a model that scores."""
     if sharding.pieces:
         return scoring_bytes(alignment.scorer, alignment.scored, processes).parts["weights"]
-    return _whole_scorer(alignment) / (processes if sharding.stage == 3 else 1)
+    return 0 if sharding.offload else _whole_scorer(alignment) / (processes if sharding.stage == 3 else 1)
 
 
 def _whole_scorer(alignment: Alignment) -> float:
     return frozen_bytes(alignment.scorer, half=alignment.scored.half)
+
+
+def _apart(sharding: Sharding) -> bool:
+    """Whether what only scores is whole on a GPU only while it computes."""
+    return (sharding.stage == 3 or sharding.offload) and not sharding.pieces
 
 
 def _table(training: Training) -> float:
@@ -146,7 +157,7 @@ def _scoring(alignment: Alignment, sharding: Sharding) -> Amounts:
     number = HALF if alignment.scored.half else NUMBER
     return amounts(
         {
-            "whole reward model": _whole_scorer(alignment) if sharding.stage == 3 and not sharding.pieces else 0,
+            "whole reward model": _whole_scorer(alignment) if _apart(sharding) else 0,
             "gathered layers": number * alignment.scorer.layer if sharding.pieces else 0,
             "activations": forward_bytes(alignment.scorer, alignment.scored),
         }
@@ -187,7 +198,7 @@ def _reference(alignment: Alignment, sharding: Sharding) -> Amounts:
     """A forward pass of the reference policy, if that is a network of its own."""
     policy = alignment.policy
     layer = (HALF if policy.batch.half else NUMBER) * policy.shape.layer if sharding.pieces and alignment.reference else 0
-    whole = alignment.reference if sharding.stage == 3 and not sharding.pieces else 0
+    whole = alignment.reference if _apart(sharding) else 0
     gathered = amounts({"whole reference policy": whole, "gathered layers": layer})
     return gathered + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})
 

@@ -35,17 +35,22 @@ class Loading:
         return NUMBER * (self.readers * own + self.whole)
 
 
-def host_bytes(loading: Loading, *, learning: float, fall_back: float, in_pod: int) -> Amounts:
+def host_bytes(
+    loading: Loading, *, in_pod: int, learning: float = 0, fall_back: float = 0, moments: float = 0, resting: float = 0
+) -> Amounts:
     """Bytes of the pod that needs the most, which is that of rank 0.
 
     Args:
         loading: What is read.
+        in_pod: Processes of one pod.
         learning: Numbers that learn and that processes of the pod save; 0: nothing is saved.
         fall_back: Those of them that processes of the pod keep copies of from step to step.
-        in_pod: Processes of one pod.
+        moments: Bytes of the optimizer's moments that are there.
+        resting: Bytes of the models that are there while they do not score.
     """
-    libraries = amounts({"libraries": in_pod * _LIBRARIES})
+    kept = amounts({"libraries": in_pod * _LIBRARIES, "models that only score": resting})
     loaded = amounts({"models while they are loaded": loading.bytes})
-    steps = amounts({"a checkpoint while it is saved": _SAVED * learning, "weights to fall back on": NUMBER * fall_back})
+    saved = {"a checkpoint while it is saved": _SAVED * learning, "weights to fall back on": NUMBER * fall_back}
+    steps = amounts(saved | {"moments": moments})
     written = amounts({"a file while it is written": min(LARGEST_FILE, NUMBER * learning)})
-    return libraries + most((loaded, steps, written))
+    return kept + most((loaded, steps, written))

@@ -1,33 +1,21 @@
 """What each stage of a run needs of a GPU, and whether it has it: one answer for the stage itself, `ser validate` and messages."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ser_core.api.serrun import SERRunSpec
-from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.resources import StageResources
-from ser_core.api.spec.reward_model import RewardModelSpec
-from ser_core.memory.activations import MicroBatch
-from ser_core.memory.alignment import Alignment, choose_alignment
-from ser_core.memory.amounts import GIBIBYTE, Amounts, most, room_of
+from ser_core.api.spec.training import MIN_TOKENS_PER_BATCH
+from ser_core.memory.alignment import Alignment, alignment_needs, resting_bytes
+from ser_core.memory.amounts import GIBIBYTE, Amounts, amounts, most, room_of
 from ser_core.memory.host import Loading, host_bytes
-from ser_core.memory.scoring import frozen_bytes, scoring_bytes
+from ser_core.memory.learners import alignment_of, policy_training, reward_batch, reward_training
+from ser_core.memory.scoring import scoring_bytes
 from ser_core.memory.shape import ModelShape
-from ser_core.memory.training import (
-    Sharding,
-    Training,
-    choose_sharding,
-    first_that_fits,
-    logits_together,
-    shardings,
-    training_bytes,
-    training_of,
-)
+from ser_core.memory.training import Sharding, Training, moments_bytes, shardings, training_bytes
 
 ASSUMED_GPU = 80 * GIBIBYTE
 """Bytes of a GPU where neither the spec nor a device says them."""
-VLLM_SHARE = 0.3
-"""Share of a GPU's memory that vLLM takes, for its copy of the weights and its cache. TRL's default too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +48,8 @@ class StagePlan:
     """How a training is spread."""
     pieces: int = 1
     """Into how many pieces the processes of a pod cut a network that labels; 1: each holds it whole."""
+    tokens: int | None = None
+    """Tokens per batch where they are fewer than the spec's; None: the spec's."""
 
     @property
     def fits(self) -> bool:
@@ -87,83 +77,96 @@ def plan(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -
         return None
     if stage == "sft" and (spec.policy is None or spec.policy.sft is None):
         return None
-    memory = wanted.gpu_memory_bytes or ASSUMED_GPU
-    room, pieces, sharding = room_of(memory), 1, None
-    if stage == "label":
-        needs, pieces = _label(spec, models, room, wanted.gpus)
-    else:
-        needs, sharding = {"retrain": _retrain, "sft": _sft, "ppo": _ppo}[stage](spec, models, room, gpus)
-    loading = _loading(stage, spec, models, wanted.gpus, whole=not (sharding.pieces if sharding is not None else pieces > 1))
-    # From stage 1 on each process saves what it owns; at stage 3 it also falls back on that alone.
-    saved, kept = (1 / wanted.nodes if sharding is not None and sharding.stage >= least else 1.0 for least in (1, 3))
-    host = _host(stage, spec, models, wanted.gpus, loading, saved, kept)
-    return StagePlan(stage, gpus, memory, wanted.gpu_memory_bytes is None, needs, host, wanted.memory_bytes, sharding, pieces)
+    least: StagePlan | None = None
+    for one in _tried(stage, spec, models, wanted):
+        if one.fits:
+            return one
+        least = one if least is None or one.needs.total < least.needs.total else least
+    return least
 
 
-def reward_batch(spec: SERRunSpec, *, rows: int, half: bool) -> MicroBatch:
-    """The largest batch of the reward model; ``rows`` that belong together are not parted, whatever the budget."""
-    length = spec.reward_model.max_length
-    return MicroBatch(max(spec.training.tokens_per_batch, rows * length), length, half)
+def _tried(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -> Iterator[StagePlan]:
+    """All that can be chosen, the fastest first: smaller batches cost less than main memory, or layers that are never whole together."""
+    slow = []
+    for tokens in _budgets(stage, spec):
+        own = spec.model_copy(update={"training": spec.training.model_copy(update={"tokens_per_batch": tokens})})
+        fewer = tokens if tokens < spec.training.tokens_per_batch else None
+        for one in (_labellings if stage == "label" else _trainings)(stage, own, models, wanted):
+            found = replace(one, tokens=fewer)
+            if one.pieces > 1 or (one.sharding is not None and (one.sharding.pieces or one.sharding.offload)):
+                slow.append(found)
+            else:
+                yield found
+    yield from slow
 
 
-def _label(spec: SERRunSpec, models: Models, room: float, in_pod: int) -> tuple[Amounts, int]:
+def _budgets(stage: str, spec: SERRunSpec) -> Iterator[int]:
+    """Tokens per batch: the spec's, and halves of it down to the longest row, which is not parted."""
+    tokens, longest = spec.training.tokens_per_batch, spec.reward_model.max_length
+    if stage in ("sft", "ppo") and spec.policy is not None:
+        longest = spec.policy.prompt_tokens + spec.policy.answer_tokens
+    yield tokens
+    while tokens > max(longest, MIN_TOKENS_PER_BATCH):
+        tokens = max(tokens // 2, MIN_TOKENS_PER_BATCH)
+        yield tokens
+
+
+def _labellings(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -> Iterator[StagePlan]:
+    """With a model that each process holds whole, and with one in pieces."""
     assert models.reward is not None
-    whole, cut = (_scoring(spec, models.reward, pieces) for pieces in (1, in_pod))
-    return (whole, 1) if whole.total <= room or cut.total >= whole.total else (cut, in_pod)
+    for pieces in (1, wanted.gpus)[: wanted.gpus]:
+        host = host_bytes(_loading(stage, spec, models, wanted.gpus, whole=pieces == 1), in_pod=wanted.gpus)
+        yield replace(_empty(stage, wanted), needs=_scoring(spec, models.reward, pieces), host=host, pieces=pieces)
 
 
-def _retrain(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
+def _trainings(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources) -> Iterator[StagePlan]:
+    """With each sharding. Main memory takes over only where the spec says that there is enough."""
+    empty = _empty(stage, wanted)
+    for sharding, needs in _needs(stage, spec, models, room_of(empty.gpu_memory), empty.gpus).items():
+        host = _host(stage, spec, models, wanted, sharding)
+        if not sharding.offload or host.total <= (wanted.memory_bytes or 0):
+            yield replace(empty, needs=needs, host=host, sharding=sharding)
+
+
+def _empty(stage: str, wanted: StageResources) -> StagePlan:
+    """The plan of what needs nothing."""
+    gpu, nothing = wanted.gpu_memory_bytes, amounts({})
+    return StagePlan(stage, wanted.gpus * wanted.nodes, gpu or ASSUMED_GPU, gpu is None, nothing, nothing, wanted.memory_bytes)
+
+
+def _needs(stage: str, spec: SERRunSpec, models: Models, room: float, processes: int) -> dict[Sharding, Amounts]:
+    """Bytes of each process of a training, the fastest sharding first."""
+    if stage == "ppo":
+        return alignment_needs(_alignment(spec, models, room), processes)
+    (training,) = _trained(stage, spec, models)
+    needs = {one: training_bytes(training, one, processes) for one in shardings(processes)}
+    if stage == "sft":
+        return needs
     assert models.reward is not None
-    batch = reward_batch(spec, rows=2, half=spec.reward_model.precision != "fp32")
-    training = training_of(models.reward, spec.reward_model.adapter, batch)
-    needs = {
-        sharding: most((training_bytes(training, sharding, processes), _scoring(spec, models.reward, processes if sharding.pieces else 1)))
-        for sharding in shardings(processes)
-    }
-    sharding = first_that_fits(needs, room)
-    return needs[sharding], sharding
+    scores = {pieces: _scoring(spec, models.reward, processes if pieces else 1) for pieces in (False, True)}
+    return {one: most((need, scores[one.pieces])) for one, need in needs.items()}
+
+
+def _trained(stage: str, spec: SERRunSpec, models: Models) -> list[Training]:
+    """What learns in a stage."""
+    if stage == "retrain":
+        assert models.reward is not None
+        return [reward_training(spec, models.reward)]
+    if stage == "sft":
+        assert models.policy is not None
+        return [policy_training(spec, models.policy)]
+    aligned = _alignment(spec, models, room=0)
+    return [one for one in (aligned.policy, aligned.critic) if one is not None]
+
+
+def _alignment(spec: SERRunSpec, models: Models, room: float) -> Alignment:
+    assert models.reward is not None
+    assert models.policy is not None
+    return alignment_of(spec, models.reward, models.policy, room)
 
 
 def _scoring(spec: SERRunSpec, shape: ModelShape, pieces: int) -> Amounts:
-    batch = reward_batch(spec, rows=1, half=spec.reward_model.precision != "fp32")
-    return scoring_bytes(shape, batch, pieces)
-
-
-def _sft(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
-    assert models.policy is not None
-    training = _policy_training(spec, models.policy)
-    sharding = choose_sharding(training, room, processes)
-    return training_bytes(training, sharding, processes), sharding
-
-
-def _ppo(spec: SERRunSpec, models: Models, room: float, processes: int) -> tuple[Amounts, Sharding]:
-    assert spec.policy is not None
-    assert models.policy is not None
-    assert models.reward is not None
-    policy, adapted = _policy_training(spec, models.policy), spec.policy.adapter is not None
-    batch = reward_batch(spec, rows=1, half=spec.reward_model.precision != "fp32")
-    below = models.reward.weights if adapted else 0
-    critic = Training(models.policy, policy.trainable, below, policy.batch, narrow=policy.narrow)
-    alignment = Alignment(
-        policy=policy,
-        critic=None if spec.policy.advantage == "rloo" else critic,
-        shares_trunk=_lies_on_the_policys_base(spec.reward_model, spec.policy) and not spec.loop.starts_from_previous,
-        reference=0 if adapted else frozen_bytes(models.policy, half=policy.batch.half, output=models.policy.output),
-        scorer=models.reward,
-        scored=batch,
-        prompt_tokens=spec.policy.prompt_tokens,
-        answer_tokens=spec.policy.answer_tokens,
-        answers=spec.policy.rollouts_per_step,
-        engine=VLLM_SHARE * room if spec.policy.generator == "vllm" else 0,
-    )
-    return choose_alignment(alignment, room, processes)
-
-
-def _lies_on_the_policys_base(reward: RewardModelSpec, policy: PolicySpec) -> bool:
-    """Whether the critic goes on from the reward model's adapter, on weights that are the policy's too: a fine-tuned policy has others."""
-    if reward.adapter is None or policy.adapter is None or policy.sft is not None:
-        return False
-    return (reward.base, reward.revision) == (policy.base, policy.revision) and reward.adapter.rank <= policy.adapter.rank
+    return scoring_bytes(shape, reward_batch(spec, rows=1), pieces)
 
 
 def _loading(stage: str, spec: SERRunSpec, models: Models, in_pod: int, *, whole: bool) -> Loading:
@@ -177,26 +180,19 @@ def _loading(stage: str, spec: SERRunSpec, models: Models, in_pod: int, *, whole
     return Loading(largest, in_pod if stage == "label" and whole else 1, critic)
 
 
-def _host(stage: str, spec: SERRunSpec, models: Models, in_pod: int, loading: Loading, saved: float, kept: float) -> Amounts:
-    """``saved``, ``kept``: the share of what learns that processes of a pod save, and keep to fall back on."""
-    learning = fall_back = 0
-    if stage == "retrain":
-        assert models.reward is not None
-        learning = training_of(models.reward, spec.reward_model.adapter, reward_batch(spec, rows=2, half=True)).trainable
-    elif stage in ("sft", "ppo"):
-        assert spec.policy is not None
-        assert models.policy is not None
-        networks = 2 if stage == "ppo" and spec.policy.advantage != "rloo" else 1
-        learning = networks * _policy_training(spec, models.policy).trainable
-        fall_back = learning if stage == "ppo" else 0
-    return host_bytes(loading, learning=saved * learning, fall_back=kept * fall_back, in_pod=in_pod)
-
-
-def _policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:
-    assert spec.policy is not None
-    length = spec.policy.prompt_tokens + spec.policy.answer_tokens
-    batch = MicroBatch(max(spec.training.tokens_per_batch, length), length, spec.policy.precision != "fp32")
-    whole, logits = shape.weights + shape.output, logits_together(shape, batch)
-    if spec.policy.adapter is None:
-        return Training(shape, whole, 0, batch, logits)
-    return Training(shape, spec.policy.adapter.rank * shape.sides, whole, batch, logits, narrow=batch.half)
+def _host(stage: str, spec: SERRunSpec, models: Models, wanted: StageResources, sharding: Sharding) -> Amounts:
+    """Bytes of a pod's main memory in a training. From stage 1 on each process saves what it owns; at stage 3 it also falls back on that
+    alone."""
+    trained, processes = _trained(stage, spec, models), wanted.gpus * wanted.nodes
+    learning = sum(one.trainable for one in trained)
+    saved, kept = (learning / wanted.nodes if sharding.stage >= least else learning for least in (1, 3))
+    moments = sum(moments_bytes(one, sharding, processes) for one in trained) if sharding.offload else 0
+    resting = resting_bytes(_alignment(spec, models, room=0), sharding, processes) if stage == "ppo" else 0
+    return host_bytes(
+        _loading(stage, spec, models, wanted.gpus, whole=not sharding.pieces),
+        learning=saved,
+        fall_back=kept if stage == "ppo" else 0,
+        moments=wanted.gpus * moments,
+        resting=wanted.gpus * resting,
+        in_pod=wanted.gpus,
+    )

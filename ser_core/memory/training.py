@@ -1,7 +1,7 @@
 """Bytes of one training in each of its processes, and how it is spread so that it fits."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from ser_core.api.spec.adapter import AdapterSpec
@@ -14,6 +14,8 @@ NUMBER = 4
 HALF = 2
 LARGEST_BUCKET = 50_000_000
 """Numbers that processes exchange together."""
+LARGEST_PART = 2**25
+"""Numbers of each moment that a GPU has at once while moments are in main memory."""
 LARGEST_LOGITS = 2**27
 """Numbers of logits that are computed together."""
 _LOGIT = 16
@@ -30,15 +32,18 @@ class Sharding:
         recompute: Whether the backward pass computes each layer's activations again (gradient checkpointing).
         pieces: Whether layers are in pieces also when nothing is trained, and score so: those below an adapter, or all. At stage 3
             DeepSpeed cuts them while it trains; below, they are in pieces from the beginning (`ser_core.learn.compute.pieces`).
+        offload: Whether main memory has the optimizer's moments, and in an alignment what only scores, unless that is always in pieces.
     """
 
     stage: int
     recompute: bool
     pieces: bool = False
+    offload: bool = False
 
     def __str__(self) -> str:
         again = ", activations computed again" if self.recompute else ""
-        return f"ZeRO-{self.stage}{again}{', layers always in pieces' if self.pieces else ''}"
+        pieces = ", layers always in pieces" if self.pieces else ""
+        return f"ZeRO-{self.stage}{again}{pieces}{', moments in main memory' if self.offload else ''}"
 
 
 UNSHARDED = Sharding(0, recompute=False)
@@ -106,9 +111,16 @@ def training_bytes(training: Training, sharding: Sharding, processes: int) -> Am
             "gradients": NUMBER * training.trainable * (2 / processes if sharding.stage else 1),
             # Without pieces gradients are exchanged when the backward pass is over.
             "buckets": NUMBER * training.bucket if processes > 1 and not sharding.stage else 0,
+            "moments": fetched_bytes(training, sharding, processes),
         }
     )
     return most((*passes, states + step, closing(training, sharding, processes)))
+
+
+def fetched_bytes(training: Training, sharding: Sharding, processes: int) -> float:
+    """The moments that a GPU has at once in a step of the optimizer while they are in main memory: of a weight, or of a process's piece."""
+    whole = training.trainable / processes if processes > 1 else min(training.trainable, training.shape.largest)
+    return 2 * NUMBER * min(LARGEST_PART, whole) if sharding.offload else 0
 
 
 def gradient_bytes(training: Training, stage: int, processes: int) -> Amounts:
@@ -148,12 +160,19 @@ def gathered_bytes(training: Training, sharding: Sharding) -> float:
 
 def shardings(processes: int) -> Iterator[Sharding]:
     """All that can be chosen, the fastest first: cutting optimizer and gradients costs little, computing again a third, cutting weights
-    the most. Stage 3 always computes again: else each layer's weights, once gathered and cast, would be kept for its backward pass."""
-    stages = range(3) if processes > 1 else range(1)
-    yield from (Sharding(stage, recompute) for recompute, stage in product((False, True), stages))
+    more, then come moments in main memory, and layers that are never whole together.
+
+    Stage 3 always computes again: else each layer's weights, once gathered and cast, would be kept for its backward pass. Moments that
+    several processes keep in main memory are in pieces: a pod has one main memory.
+    """
+    whole = [Sharding(stage, recompute) for recompute, stage in product((False, True), range(3) if processes > 1 else range(1))]
     if processes > 1:
-        yield Sharding(3, recompute=True)
+        whole.append(Sharding(3, recompute=True))
+    yield from whole
+    yield from (replace(one, offload=True) for one in whole if one.stage or processes == 1)
+    if processes > 1:
         yield Sharding(3, recompute=True, pieces=True)
+        yield Sharding(3, recompute=True, pieces=True, offload=True)
 
 
 def first_that_fits(needs: Mapping[Sharding, Amounts], room: float) -> Sharding:
@@ -163,7 +182,7 @@ def first_that_fits(needs: Mapping[Sharding, Amounts], room: float) -> Sharding:
 
 
 def choose_sharding(training: Training, room: float | None, processes: int) -> Sharding:
-    """The fastest sharding that fits; the one that needs the least where none does.
+    """The fastest sharding that fits without main memory; the one that needs the least where none does.
 
     Args:
         training: What is trained.
@@ -172,7 +191,8 @@ def choose_sharding(training: Training, room: float | None, processes: int) -> S
     """
     if room is None:
         return Sharding(0, recompute=False)
-    return first_that_fits({sharding: training_bytes(training, sharding, processes) for sharding in shardings(processes)}, room)
+    possible = (sharding for sharding in shardings(processes) if not sharding.offload)
+    return first_that_fits({sharding: training_bytes(training, sharding, processes) for sharding in possible}, room)
 
 
 def state_bytes(training: Training, sharding: Sharding, processes: int) -> Amounts:
@@ -183,9 +203,14 @@ def state_bytes(training: Training, sharding: Sharding, processes: int) -> Amoun
         {
             "weights": (trainable + training.frozen_bytes - cut) / (processes if stage == 3 else 1) + cut / processes,
             "copies of the optimizer": trainable / processes if stage else 0,
-            "moments": 2 * trainable / (processes if stage else 1),
+            "moments": 0 if sharding.offload else moments_bytes(training, sharding, processes),
         }
     )
+
+
+def moments_bytes(training: Training, sharding: Sharding, processes: int) -> float:
+    """Of one process, on its GPU or in main memory."""
+    return 2 * NUMBER * training.trainable / (processes if sharding.stage else 1)
 
 
 def closing(training: Training, sharding: Sharding, processes: int) -> Amounts:

@@ -11,18 +11,21 @@ from ser_core.memory.plan import Models, StagePlan, plan
 
 _GPUS = (1, 2, 4, 8, 16, 32, 64, 128)
 _PARTS = 3
+_ENDLESS = "64Ti"
+"""More main memory than a pod has."""
 _FIELDS = {"label": "rewardModel", "retrain": "rewardModel", "sft": "policy", "ppo": "policy"}
 
 
 def memory_line(found: StagePlan) -> str:
     """One line, for example ``stage retrain: 61 of 80 GiB a GPU on 8 GPUs (ZeRO-2): weights 30, moments 7.5, activations 12``."""
-    spread = f" ({found.sharding})" if found.sharding is not None else f" (model in {found.pieces} pieces)" if found.pieces > 1 else ""
+    spread = str(found.sharding) if found.sharding is not None else f"model in {found.pieces} pieces" if found.pieces > 1 else ""
+    spread = ", ".join(filter(None, (spread, f"{found.tokens} tokens a batch" if found.tokens else "")))
     assumed = ", assumed" if found.assumed else ""
     largest = sorted(found.needs.parts.items(), key=lambda part: -part[1])[:_PARTS]
     parts = ", ".join(f"{name} {_gibibytes(size)}" for name, size in largest)
     count = f"{found.gpus} GPU{'s' * (found.gpus > 1)}"
     size = f"{_gibibytes(found.needs.total)} of {_gibibytes(found.gpu_memory)} GiB a GPU{assumed}"
-    return f"stage {found.stage}: {size} on {count}{spread}: {parts}"
+    return f"stage {found.stage}: {size} on {count}{f' ({spread})' if spread else ''}: {parts}"
 
 
 def host_line(found: StagePlan) -> str:
@@ -42,8 +45,8 @@ def misfits(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str]
 
 
 def remedy(found: StagePlan, spec: SERRunSpec, models: Models) -> str:
-    """What would make a stage fit that does not: more GPUs, an adapter, or shorter batches, whichever of them helps."""
-    ways = [*_more_gpus(found, spec, models), *_adapter(found, spec, models), *_shorter_batches(found, spec, models)]
+    """What would make a stage fit that does not: more GPUs, main memory, or an adapter, whichever of them helps."""
+    ways = [way for ways in (_more_gpus, _main_memory, _adapter) for way in ways(found, spec, models)]
     return f"it fits with {', or '.join(ways)}" if ways else "no number of GPUs of this size is enough: name a smaller model"
 
 
@@ -51,6 +54,15 @@ def _more_gpus(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[s
     enough = _enough_gpus(found, spec, models)
     if enough is not None:
         yield f"{enough} GPUs (resources.{found.stage}.gpus and nodes)"
+
+
+def _main_memory(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str]:
+    """Main memory for what needs not be on a GPU all the time."""
+    wanted: StageResources = getattr(spec.resources, found.stage)
+    there = {"gpus": found.gpus // wanted.nodes, "gpu_memory": str(found.gpu_memory), "memory": _ENDLESS}
+    tried = plan(found.stage, spec, models, wanted.model_copy(update=there))
+    if tried is not None and tried.fits:
+        yield f"resources.{found.stage}.memory {math.ceil(tried.host.total / GIBIBYTE)}Gi (moments in main memory)"
 
 
 def _adapter(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str]:
@@ -62,17 +74,6 @@ def _adapter(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str
     enough = _enough_gpus(found, spec.model_copy(update={"reward_model" if name == "rewardModel" else "policy": adapted}), models)
     if enough is not None:
         yield f"{name}.adapter on {enough} GPU{'s' * (enough > 1)}"
-
-
-def _shorter_batches(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str]:
-    tokens = spec.training.tokens_per_batch // 2
-    while tokens >= 64:
-        shorter = spec.model_copy(update={"training": spec.training.model_copy(update={"tokens_per_batch": tokens})})
-        tried = plan(found.stage, shorter, models, getattr(spec.resources, found.stage))
-        if tried is not None and tried.fits:
-            yield f"training.tokensPerBatch {tokens}"
-            return
-        tokens //= 2
 
 
 def _enough_gpus(found: StagePlan, spec: SERRunSpec, models: Models) -> int | None:

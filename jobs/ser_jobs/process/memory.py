@@ -2,23 +2,28 @@
 
 import resource
 import sys
+from collections.abc import Sequence
 
 from ser_core.api.status import StageKind
 from ser_core.errors import OutOfMemory
 from ser_core.loop.deciding.stages import resource_kind
 from ser_core.loop.deciding.token_budget import computes_in_batches
+from ser_core.memory.plan import StagePlan
+from ser_core.memory.words import memory_line
 from ser_jobs.process.control_group import peak_bytes
 
 
-def out_of_memory(told: str, stage: StageKind) -> OutOfMemory:
+def out_of_memory(told: str, stage: StageKind, planned: Sequence[StagePlan] = ()) -> OutOfMemory:
     """The error of a stage that had no memory left: it names the memory that was used, and the settings that decide how much is needed.
 
     Args:
         told: The library's own message; may be empty.
         stage: The stage; its kind decides which resources to raise.
+        planned: What it was planned to need of a GPU.
     """
     used, where = peak_memory()
-    message = f"out of {where} memory after {used / 2**30:.1f} GiB{f': {told}' if told else ''}"
+    plan = f"; planned was {memory_line(planned[-1])}" if planned and where == "GPU" else ""
+    message = f"out of {where} memory after {used / 2**30:.1f} GiB{f': {told}' if told else ''}{plan}"
     return OutOfMemory(message, hint=_remedy(stage, "gpus" if where == "GPU" else "memory"))
 
 

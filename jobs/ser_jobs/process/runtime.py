@@ -14,7 +14,7 @@ import sys
 import tempfile
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -36,6 +36,7 @@ from ser_core.api.stage import (
 from ser_core.api.stage_wire import STAGE, STARTED_BY, read_stage_spec
 from ser_core.api.status import StageKind
 from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, Interrupted, NodeDiskFull, SERError, SpecError, is_disk_full
+from ser_core.memory.plan import StagePlan
 from ser_core.store.objects.connect import connect
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.objects.retry import Retry
@@ -117,6 +118,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
     log = EventLog(folder / "log.jsonl", sys.stdout, pulse, here)
     attempt = _Attempt(spec, uuid.uuid4().hex, datetime.now(UTC), here)
     store: ObjectStore | None = None
+    planned: list[StagePlan] = []
     try:
         stop = StopSignal(raises=not _has_steps(spec.stage))
         stop.install()
@@ -145,6 +147,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
                 pulse.silent,
                 measurements,
                 input_folder.from_environment(os.environ),
+                planned,
             )
             output = body(context)
         if output is None:
@@ -159,7 +162,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         outcome = attempt.with_stored(store, _outcome(committed), log)
         return outcome if committed.won else outcome.model_copy(update={"message": "another attempt committed first"}), EXIT_DONE
     except Exception as error:
-        failure = _as_ser_error(error, spec.stage)
+        failure = _as_ser_error(error, spec.stage, planned)
         pulse.silent("saving the log")
         if failure.exit_code == 1:
             traceback.print_exc()
@@ -300,14 +303,14 @@ def _read_spec(text: str | None) -> StageSpec:
     return read_stage_spec(text, image=version("ser-operator"), started_by=os.environ.get(STARTED_BY))
 
 
-def _as_ser_error(error: Exception, stage: StageKind) -> SERError:
+def _as_ser_error(error: Exception, stage: StageKind, planned: Sequence[StagePlan] = ()) -> SERError:
     if isinstance(error, SERError):
         return error
     if is_disk_full(error):
         told = str(error).split("\n")[0]
         return NodeDiskFull(f"the disk of {os.environ.get('SER_WORKDIR', tempfile.gettempdir())} is full: {told}", hint="free space there")
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return out_of_memory(str(error).split("\n")[0], stage)
+        return out_of_memory(str(error).split("\n")[0], stage, planned)
     return SERError(
         f"{type(error).__name__}: {error}", reason=type(error).__name__, hint="this is a defect of the program: the log has the traceback"
     )

@@ -116,7 +116,7 @@ def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: Checkp
         if interval.due():
             save(answers)
 
-    tokens = context.spec.spec.training.tokens_per_batch
+    tokens = context.tokens_per_batch
     scored = [
         score_pairs(_load(context, folder, precision, in_pieces=in_pieces), pairs, tokens, known[number], after_batch)
         for number, folder in enumerate(folders)
@@ -141,7 +141,7 @@ def _pieces(context: StageContext) -> int:
     """Into how many pieces the model is cut; 1: each process holds it whole."""
     files = context.fetch_folder(InputRole.LABELER, _models(context)[0])
     models, processes = {"reward": files}, context.world_size
-    plan = refuse_what_does_not_fit("label", context.spec.spec, models, processes=processes, gpu_memory=gpu_memory())
+    plan = refuse_what_does_not_fit("label", context.spec.spec, models, context.planned, processes=processes, gpu_memory=gpu_memory())
     return 1 if plan is None else plan.pieces
 
 

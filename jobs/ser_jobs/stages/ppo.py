@@ -69,12 +69,16 @@ class _Ppo:
         context.silent("loading the models")
         start = starting_policy(context)
         models = {"reward": context.fetch_folder(InputRole.BEST, "model"), "policy": start}
-        plan = refuse_what_does_not_fit("ppo", context.spec.spec, models, processes=context.world_size, gpu_memory=gpu_memory())
+        plan = refuse_what_does_not_fit(
+            "ppo", context.spec.spec, models, context.planned, processes=context.world_size, gpu_memory=gpu_memory()
+        )
         self._sharding = plan.sharding if plan and plan.sharding else UNSHARDED
         self._in_pieces = self._sharding.pieces
         """Whether layers are never whole together: those that do not learn, or all."""
         self._cut = self._sharding.stage == 3 and not self._in_pieces
         """Whether models that do not learn are cut into pieces too; each is whole while it computes."""
+        self._offload = self._sharding.offload and not self._in_pieces
+        """Whether these are in main memory while they do not compute."""
         self._start = start
         self._rewards = self._scorer(InputRole.BEST)
         self._witness = self._scorer(InputRole.WITNESS) if InputRole.WITNESS in context.inputs else None
@@ -84,6 +88,7 @@ class _Ppo:
             adapter=self._spec.adapter,
             seed=self._training.seed,
             cut=self._cut,
+            offload=self._offload,
             in_pieces=self._in_pieces,
             template=self._spec.template,
             template_text=self._spec.custom_text,
@@ -107,7 +112,7 @@ class _Ppo:
             self._rewards,
             settings_of(
                 self._spec,
-                tokens_per_batch=self._training.tokens_per_batch,
+                tokens_per_batch=self._context.tokens_per_batch,
                 seed=self._training.seed,
                 new_critic=critic is not None and not critic.from_reward_model,
             ),
@@ -174,7 +179,7 @@ class _Ppo:
         model = load(folder, precision, max_length=settings.max_length, frozen=True, together=True)
         if self._in_pieces:
             cut_layers(model.network, numbers_for_all(model.network, precision.device))
-        return RewardModelScorer(model, self._training.tokens_per_batch, cut=self._cut)
+        return RewardModelScorer(model, self._context.tokens_per_batch, cut=self._cut, offload=self._offload)
 
     def _encoded(self, texts: Sequence[str]) -> list[Prompt]:
         return encode_prompts(self._policy.tokenizer, texts, tokens=self._spec.prompt_tokens)
@@ -189,7 +194,7 @@ class _Ppo:
             self._witness,
             tokens=self._spec.answer_tokens,
             temperature=self._spec.temperature,
-            tokens_per_batch=self._training.tokens_per_batch,
+            tokens_per_batch=self._context.tokens_per_batch,
             seed=self._training.seed,
         )
 

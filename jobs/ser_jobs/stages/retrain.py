@@ -31,7 +31,7 @@ from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.training.evaluated import Evaluated, out_of_fold, seen_dev, with_dev, write_evaluated
 from ser_jobs.training.fold_models import FoldModels
-from ser_jobs.training.memory_check import kept_in_pieces, refuse_what_does_not_fit
+from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
 from ser_jobs.training.retrain_plan import make_plan
 from ser_jobs.training.training_data import Example, is_trained_on, labeled, starts_from, training_data
@@ -75,8 +75,8 @@ class _Retrain:
         for name, rows in (("training", [*self._data.seed, *self._data.self_labeled]), ("dev", self._dev), ("held-out", self._heldout)):
             if not rows:
                 raise DataError(f"there is no {name} pair", reason="NoPairs", hint="give more data, or other fractions in data")
-        self._in_pieces: Sharding | None = None
-        """How trainings are spread whose base never is whole; None: it is whole when it scores."""
+        self._sharding: Sharding | None = None
+        """As `planned_sharding` says."""
         self._plan = make_plan(context.spec, self._data, len(self._dev))
         self._fold_models = FoldModels(context)
         self._deciding = labeled(context) if context.spec.spec.loop.fold_count is not None else self._dev
@@ -177,7 +177,7 @@ class _Retrain:
             together=True,
         )
         self._context.silent("placing the model")
-        if self._in_pieces is not None:
+        if self._sharding is not None and self._sharding.pieces:
             cut_layers(model.network, numbers_for_all(model.network, device))
         else:
             place(model.network, device)
@@ -187,8 +187,9 @@ class _Retrain:
         settings = self._context.spec.spec.reward_model
         self._context.silent("loading the model")
         models, processes = {"reward": folder}, self._context.world_size
-        plan = refuse_what_does_not_fit("retrain", self._context.spec.spec, models, processes=processes, gpu_memory=gpu_memory())
-        self._in_pieces = kept_in_pieces(plan)
+        spec, planned = self._context.spec.spec, self._context.planned
+        plan = refuse_what_does_not_fit("retrain", spec, models, planned, processes=processes, gpu_memory=gpu_memory())
+        self._sharding = planned_sharding(plan)
         seed, adapter = self._training.seed, settings.adapter
         return load(
             folder,
@@ -260,8 +261,9 @@ class _Retrain:
         A training that is repeated takes the pairs in another order, at half the rate.
         """
         resume, times = self._progress.position.training, self._progress.position.repeats
-        settings = training.model_copy(update={"seed": training.seed + times, "learning_rate": training.learning_rate / 2**times})
-        state = train(model, pairs, settings, steps=steps, watch=self._progress, resume=resume, sharding=self._in_pieces)
+        changed = {"seed": training.seed + times, "learning_rate": training.learning_rate / 2**times}
+        settings = training.model_copy(update={**changed, "tokens_per_batch": self._context.tokens_per_batch})
+        state = train(model, pairs, settings, steps=steps, watch=self._progress, resume=resume, sharding=self._sharding)
         self._progress.finish_training(state)
         return state
 

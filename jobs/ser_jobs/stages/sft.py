@@ -10,7 +10,7 @@ from ser_core.learn.policy.supervised import count_steps, digest, encode_demonst
 from ser_core.learn.weights.exports import store
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
-from ser_jobs.training.memory_check import kept_in_pieces, refuse_what_does_not_fit
+from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
 from ser_jobs.training.policy_inputs import policy_spec, start_of_policy, starting_policy
 from ser_jobs.training.policy_progress import SupervisedProgress
@@ -32,7 +32,8 @@ def body(context: StageContext) -> StageOutput | None:
     precision = detect(policy.precision)
     context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
     base = starting_policy(context)
-    plan = refuse_what_does_not_fit("sft", context.spec.spec, {"policy": base}, processes=context.world_size, gpu_memory=gpu_memory())
+    models, processes = {"policy": base}, context.world_size
+    plan = refuse_what_does_not_fit("sft", context.spec.spec, models, context.planned, processes=processes, gpu_memory=gpu_memory())
     seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
     training = context.spec.spec.training
     with process_group():
@@ -59,11 +60,11 @@ def body(context: StageContext) -> StageOutput | None:
             rows,
             policy.sft,
             precision,
-            tokens_per_batch=training.tokens_per_batch,
+            tokens_per_batch=context.tokens_per_batch,
             seed=training.seed,
             watch=progress,
             resume=progress.resume(),
-            sharding=kept_in_pieces(plan),
+            sharding=planned_sharding(plan),
         )
         context.silent("writing the policy")
         store(network, tokenizer, context.workdir / MODEL, base=base, products=precision.autocast, half=False)  # PPO trains on it

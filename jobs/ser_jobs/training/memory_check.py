@@ -13,7 +13,7 @@ from ser_core.store.stages.model_folder import root
 
 
 def refuse_what_does_not_fit(
-    stage: str, spec: SERRunSpec, folders: Mapping[str, Path], *, processes: int, gpu_memory: int | None
+    stage: str, spec: SERRunSpec, folders: Mapping[str, Path], planned: list[StagePlan], *, processes: int, gpu_memory: int | None
 ) -> StagePlan | None:
     """Compare what a stage needs with what a GPU of this machine has.
 
@@ -21,6 +21,7 @@ def refuse_what_does_not_fit(
         stage: Its name in ``spec.resources``.
         spec: The run's.
         folders: Of the models that the stage needs: ``reward``, ``policy``.
+        planned: Gets the plan.
         processes: Of the stage, one for each GPU.
         gpu_memory: Bytes of one GPU; None: there is none.
 
@@ -37,11 +38,16 @@ def refuse_what_does_not_fit(
     pods = asked.nodes if processes % asked.nodes == 0 else 1
     there = asked.model_copy(update={"gpus": processes // pods, "nodes": pods, "gpu_memory": str(gpu_memory)})
     found = plan(stage, spec, models, there)
-    if found is not None and not found.fits:
+    if found is None:
+        return None
+    planned.append(found)
+    if not found.fits:
         raise OutOfMemory(memory_line(found), reason="DoesNotFit", hint=remedy(found, spec, models))
     return found
 
 
-def kept_in_pieces(plan: StagePlan | None) -> Sharding | None:
-    """How a training is spread whose base never is whole; None: the engine chooses, by what it trains."""
-    return plan.sharding if plan is not None and plan.sharding is not None and plan.sharding.pieces else None
+def planned_sharding(plan: StagePlan | None) -> Sharding | None:
+    """How a training is spread whose base never is whole, or whose moments are in main memory; None: the engine chooses, by what it
+    trains."""
+    sharding = plan.sharding if plan is not None else None
+    return sharding if sharding is not None and (sharding.pieces or sharding.offload) else None

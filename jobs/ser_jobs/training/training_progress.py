@@ -127,7 +127,7 @@ class TrainingProgress(StageWatch):
             if self._in_any(self.checkpoint_due(), model):
                 self._keep_scores(model)
 
-        return score_pairs(model, pairs, self._context.spec.spec.training.tokens_per_batch, known, after_batch)[0]
+        return score_pairs(model, pairs, self._context.tokens_per_batch, known, after_batch)[0]
 
     def _in_any(self, wanted: bool, model: RewardModel) -> bool:
         """Whether it is wanted; processes that score together with a model do the same."""

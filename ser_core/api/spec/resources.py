@@ -49,7 +49,7 @@ class StageResources(Model):
     """CPU request and limit of each pod, from 1m to 4096. Whole CPUs also set the number of threads, which is part of the stage's
     inputs."""
     memory: Memory | None = None
-    """Memory request and limit of each pod, from 16Mi to 64Ti."""
+    """Memory request and limit of each pod, from 16Mi to 64Ti. What a training's GPUs have no room for goes there, if this is enough."""
     gpu_memory: Memory | None = None
     """Memory of one GPU, for example `40Gi`, by which a stage plans how its work is spread. Left out: in a stage what its GPU has, before
     that 80Gi."""

@@ -33,7 +33,8 @@ class TrainingSpec(Model):
     """Pairs in one optimizer step, whatever the micro-batches."""
     tokens_per_batch: int = Field(default=8192, ge=MIN_TOKENS_PER_BATCH, le=4194304)
     """Tokens of one micro-batch or scoring batch, padding included, of reward model and policy; a CPU takes at most 2,048. It does not
-    change what a step learns. A stage that runs out of memory is tried once more with half as many. May be lowered at any time."""
+    change what a step learns. A stage takes fewer where its GPUs have no room for them, and one that runs out of memory is tried once
+    more with half as many. May be lowered at any time."""
     loss: Literal["bradley-terry", "hinge"] = "bradley-terry"
     """Bradley-Terry on the score difference (arXiv 2411.00418, released code), or the hinge with a margin (the paper's Eq. 5)."""
     margin: float = Field(default=1.0, gt=0, le=100)

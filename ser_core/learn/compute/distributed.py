@@ -8,7 +8,7 @@ Who owns which copy, from the constructor to `close`:
 |---|---|---|---|
 | the network's weights | all, on every rank | all, views of DeepSpeed's flat buffer | a piece; a layer is whole while it computes |
 | weights that the optimizer changes | the same tensors | a copy of the rank's piece | a copy of the rank's piece |
-| moments | all, on every rank | a piece | a piece |
+| moments | all, on every rank | a piece; with `Sharding.offload` in main memory | the same |
 | gradients | all, summed at the last micro-batch | ZeRO 1: all until the step, ZeRO 2: a piece | a piece |
 | after `step` | nothing moves | ranks exchange their pieces | the network's piece is copied from the optimizer's |
 | `tensors` | rank 0 copies all to main memory | each rank copies its piece to main memory | the same |
@@ -43,6 +43,7 @@ from ser_core.learn.compute.engine import (
     set_rate,
     state_tensors,
 )
+from ser_core.learn.compute.offload import MAIN_MEMORY
 from ser_core.learn.compute.parts import computed_by_row, trainable
 from ser_core.learn.compute.pieces import cut_all, cut_layers, cut_weights, piece_of
 from ser_core.learn.compute.placing import numbers_for_all, place, replace_weights
@@ -90,7 +91,7 @@ def engine_for(
     if sharding.stage < 3:
         place(network, precision.device)
     if ranks.count() == 1:
-        return LocalEngine(network, rate, tensors, recompute=sharding.recompute, settings=settings)
+        return LocalEngine(network, rate, tensors, recompute=sharding.recompute, offload=sharding.offload, settings=settings)
     return distributed_engine(network, rate, tensors, sharding, training, settings, precision.device)
 
 
@@ -140,7 +141,7 @@ class DeepSpeedEngine(ABC):
             _compile_nothing()
             self._cut(network, config)
             self._weights = dict(trainable(network))
-            self.network = _initialize(network, adamw(self._weights, rate, settings), config)
+            self.network = _initialize(network, adamw(self._weights, rate, settings, offload=sharding.offload), config)
         if tensors is not None:
             self._restore_moments(tensors)
 
@@ -319,17 +320,18 @@ class ShardedStateEngine(DeepSpeedEngine):
         names = moved(tensors)
         if not names:
             return
-        self._make_moments(tensors[f"step/{names[0]}"])
+        device = MAIN_MEMORY if self._sharding.offload else self._device
+        self._make_moments(tensors[f"step/{names[0]}"], device)
         for name in names:
             for moment in MOMENTS:
-                self._set_moment(self._weights[name], moment, tensors[f"{moment}/{name}"].to(self._device))
+                self._set_moment(self._weights[name], moment, tensors[f"{moment}/{name}"].to(device))
 
-    def _make_moments(self, step: torch.Tensor) -> None:
+    def _make_moments(self, step: torch.Tensor, device: str) -> None:
         """What the optimizer would make in its first step: moments of each flat piece of the weights."""
         sharded = self.network.optimizer
         for piece in self._pieces(sharded):
-            state = {moment: torch.zeros_like(piece) for moment in MOMENTS}
-            sharded.optimizer.state[piece] = {"step": step.to(piece.device, copy=True)} | state
+            state = {moment: torch.zeros_like(piece, device=device) for moment in MOMENTS}
+            sharded.optimizer.state[piece] = {"step": step.to(device, copy=True)} | state
         self._moments_made(sharded)
 
     def _pieces(self, sharded: Any) -> list[torch.Tensor]:

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ser_core.learn.compute import ranks
+from ser_core.learn.compute.offload import MAIN_MEMORY, OffloadedAdamW
 from ser_core.learn.compute.parts import learning, trainable
 from ser_core.learn.compute.pieces import cut_weights
 from ser_core.learn.compute.saved_tensors import key_of
@@ -93,9 +94,10 @@ class Engine(Protocol):
         ...
 
 
-def adamw(weights: Mapping[str, nn.Parameter], rate: float, settings: AdamSettings) -> torch.optim.Optimizer:
-    """AdamW without weight decay, as in the method's released code."""
-    return torch.optim.AdamW(weights.values(), lr=rate, eps=settings.epsilon, weight_decay=0.0, fused=True)
+def adamw(weights: Mapping[str, nn.Parameter], rate: float, settings: AdamSettings, *, offload: bool) -> torch.optim.Optimizer:
+    """AdamW without weight decay, as in the method's released code. ``offload``: whether its moments are in main memory."""
+    kind = OffloadedAdamW if offload else torch.optim.AdamW
+    return kind(weights.values(), lr=rate, eps=settings.epsilon, weight_decay=0.0, fused=True)
 
 
 def recompute_layers(network: nn.Module) -> None:
@@ -123,10 +125,11 @@ def restore_weights(weights: Mapping[str, nn.Parameter], tensors: Mapping[str, t
 
 
 def restore_moments(weights: Mapping[str, nn.Parameter], optimizer: Any, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy the optimizer's state back, to where the weights are."""
+    """Copy the optimizer's state back, to where it is kept."""
     for name in moved(tensors):
         weight = weights[name]
-        optimizer.state[weight] = {kind: tensors[f"{kind}/{name}"].to(weight.device, copy=True) for kind in ("step", *MOMENTS)}
+        device = MAIN_MEMORY if isinstance(optimizer, OffloadedAdamW) else weight.device
+        optimizer.state[weight] = {kind: tensors[f"{kind}/{name}"].to(device, copy=True) for kind in ("step", *MOMENTS)}
 
 
 class LocalEngine:
@@ -137,6 +140,7 @@ class LocalEngine:
         rate: Of the first step.
         tensors: What `tensors` returned, to go on from.
         recompute: Whether layers are computed again in the backward pass.
+        offload: Whether the optimizer's moments are in main memory.
         settings: Of the optimizer.
     """
 
@@ -147,6 +151,7 @@ class LocalEngine:
         tensors: Mapping[str, torch.Tensor] | None,
         *,
         recompute: bool = False,
+        offload: bool = False,
         settings: AdamSettings = ADAM,
     ) -> None:
         self.network = network
@@ -154,7 +159,7 @@ class LocalEngine:
             recompute_layers(network)
         self._weights = dict(trainable(network))
         self._settings = settings
-        self._optimizer = adamw(self._weights, rate, settings)
+        self._optimizer = adamw(self._weights, rate, settings, offload=offload)
         if tensors is not None:
             restore_weights(self._weights, tensors)
             restore_moments(self._weights, self._optimizer, tensors)

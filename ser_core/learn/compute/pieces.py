@@ -14,6 +14,7 @@ from torch import distributed, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ser_core.learn.compute import ranks
+from ser_core.learn.compute.offload import MAIN_MEMORY
 from ser_core.learn.compute.placing import Numbers, numbers_for_all, place, replace_weights
 from ser_core.learn.compute.unread import give
 
@@ -38,10 +39,14 @@ class CutWeight:
         """The numbers that this process has, flat, without padding."""
         return self.piece[: max(0, self.shape.numel() - self.start)]
 
-    def whole(self) -> torch.Tensor:
-        """All its numbers. All processes call it together."""
-        flat = self.piece.new_empty(self.piece.numel() * ranks.count())
-        distributed.all_gather_into_tensor(flat, self.piece)
+    def whole(self, device: torch.device | str | None = None) -> torch.Tensor:
+        """All its numbers, where they are wanted. All processes call it together."""
+        device = device or self.piece.device
+        if ranks.count() == 1:
+            return self.piece.to(device, copy=True).view(self.shape)
+        piece = self.piece.to(device)
+        flat = piece.new_empty(piece.numel() * ranks.count())
+        distributed.all_gather_into_tensor(flat, piece)
         return flat[: self.shape.numel()].view(self.shape)
 
 
@@ -52,17 +57,19 @@ class Pieces:
         network: Frozen; the same in every process, or rank 0 alone reads it (`placing`). Its weights may be of several types.
         device: Where it computes.
         cut: Whether it is cut at all; if not, it stays whole, and `whole` changes nothing.
+        offload: Whether the pieces are in main memory, also the one piece of a single process. It is cut then.
     """
 
-    def __init__(self, network: nn.Module, device: str, *, cut: bool) -> None:
+    def __init__(self, network: nn.Module, device: str, *, cut: bool, offload: bool = False) -> None:
         self._cut: dict[nn.Parameter, CutWeight] = {}
-        if not cut or ranks.count() == 1:
+        self._device = device
+        if not offload and (not cut or ranks.count() == 1):
             place(network, device)
             return
         numbers, weights = numbers_for_all(network, device), {}
         for weight in network.parameters():
-            piece = CutWeight(numbers(weight), device)
-            weights[id(weight)] = nn.Parameter(_empty(piece.piece), False)
+            piece = CutWeight(numbers(weight), MAIN_MEMORY if offload else device)
+            weights[id(weight)] = nn.Parameter(torch.empty(0, dtype=piece.piece.dtype, device=device), False)
             self._cut[weights[id(weight)]] = piece
         replace_weights(network, weights)
 
@@ -70,7 +77,7 @@ class Pieces:
     def whole(self) -> Iterator[None]:
         """Inside, the network is whole. All processes enter and leave together; in between each computes what it likes."""
         for weight, cut in self._cut.items():
-            weight.data = cut.whole()
+            weight.data = cut.whole(self._device)
         try:
             yield
         finally:

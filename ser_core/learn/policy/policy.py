@@ -96,6 +96,7 @@ def load_policy(
     adapter: AdapterSpec | None = None,
     seed: int = 0,
     cut: bool = False,
+    offload: bool = False,
     in_pieces: bool = False,
     template: TemplateKind = "reference",
     template_text: str | None = None,
@@ -108,6 +109,7 @@ def load_policy(
         adapter: Train a LoRA adapter instead of all weights. Then the reference policy needs no second copy of the model.
         seed: Seed of a new adapter.
         cut: Whether each of several processes keeps a piece of the reference policy alone.
+        offload: Whether these pieces are in main memory.
         in_pieces: Whether layers are never whole together, neither the policy's nor its reference's: those below an adapter, or all.
         template: The text that it reads and writes (`ser_core.api.spec.policy.PolicySpec`).
         template_text: Its ``templateText``.
@@ -130,7 +132,7 @@ def load_policy(
         if in_pieces:
             cut_layers(reference, numbers_for_all(reference, precision.device))
         else:
-            pieces = Pieces(reference, precision.device, cut=cut)
+            pieces = Pieces(reference, precision.device, cut=cut, offload=offload)
     return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network, precision), pieces)
 
 

@@ -33,11 +33,12 @@ class RewardModelScorer:
         model: The reward model. With one in pieces all processes score together.
         tokens_per_batch: Tokens of one batch, padding included.
         cut: Whether each of several processes keeps a piece of the model alone. Then all of them score at the same time.
+        offload: Whether the pieces are in main memory.
     """
 
-    def __init__(self, model: RewardModel, tokens_per_batch: int, *, cut: bool = False) -> None:
+    def __init__(self, model: RewardModel, tokens_per_batch: int, *, cut: bool = False, offload: bool = False) -> None:
         self._model = model
-        self._pieces = Pieces(model.network, model.precision.device, cut=cut)
+        self._pieces = Pieces(model.network, model.precision.device, cut=cut, offload=offload)
         self._budget = model.precision.batch_tokens(tokens_per_batch)
 
     def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> Scores:

@@ -17,7 +17,7 @@ from ser_core.learn.compute import ranks
 from ser_core.learn.compute.whole_copy import gathered
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.policy import Policy
-from ser_core.memory.plan import VLLM_SHARE
+from ser_core.memory.learners import VLLM_SHARE
 from ser_core.store.stages.model_folder import root
 
 LARGEST_DIFFERENCE = 0.1

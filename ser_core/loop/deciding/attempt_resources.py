@@ -12,6 +12,8 @@ from ser_core.loop.deciding.token_budget import computes_in_batches, halved, ran
 
 KILLED = 137
 """Exit code of a process that got SIGKILL. Where nobody says why, it was mostly for memory."""
+_DOES_NOT_FIT = "DoesNotFit"
+"""Reason of a stage whose plan no GPU holds."""
 _NUMBER_OF_PROCESSES = ("UnevenShares", "WorldSizeChanged")
 """Reasons that go with another number of pods or GPUs."""
 
@@ -39,7 +41,11 @@ def has_what_was_lacking(row: StageStatus, now: AttemptResources) -> bool:
     if had is None or not may_have_lacked(row):
         return False
     if _lacked_memory(row):
-        return _more_memory(had, now) or (computes_in_batches(row.stage) and now.tokens_per_batch < had.tokens_per_batch)
+        return (
+            _more_memory(had, now)
+            or _now_named(row, had, now)
+            or (computes_in_batches(row.stage) and now.tokens_per_batch < had.tokens_per_batch)
+        )
     if row.reason in _NUMBER_OF_PROCESSES:
         return (now.nodes, now.gpus) != (had.nodes, had.gpus)
     return now != had
@@ -53,6 +59,11 @@ def _more_memory(had: AttemptResources, now: AttemptResources) -> bool:
     unlimited = had.memory is not None and now.memory is None
     raised = had.memory is not None and now.memory is not None and _above(now.memory, had.memory)
     return unlimited or raised or now.gpus > had.gpus or now.nodes > had.nodes
+
+
+def _now_named(row: StageStatus, had: AttemptResources, now: AttemptResources) -> bool:
+    """Whether main memory is named for a stage that did not fit its GPUs: without a name its plan takes none in their place."""
+    return row.reason == _DOES_NOT_FIT and had.memory is None and now.memory is not None
 
 
 def _above(now: str, had: str) -> bool:

@@ -20,7 +20,7 @@ from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.learn.trust import calibration, chance, collapse, confident, evaluation, selection, suggestion
 from ser_core.loop.deciding import attempts, spent
 from ser_core.loop.recording import trimming, waiting_time
-from ser_core.memory import alignment, plan, training
+from ser_core.memory import alignment, learners, plan, training
 from ser_core.memory.amounts import GIBIBYTE
 from ser_core.store.objects import probe
 from ser_core.store.objects.retry import Retry
@@ -59,7 +59,7 @@ FIGURES = {
         f"repeats a request to the store for {word(Retry().deadline_seconds / 60)} minutes",
         f"{word(HUB.tries)} times in all and with at most {word(HUB.longest_wait / 60)} minutes between",
         "A minute of silence, or one that brings less than 1 MiB" if (HUB.silence, HUB.window, HUB.least) == (60, 60, 2**20) else "",
-        f"{plan.VLLM_SHARE:.0%} of the GPU's memory".replace("%", " %"),
+        f"{learners.VLLM_SHARE:.0%} of the GPU's memory".replace("%", " %"),
         f"a process generates {alignment.ROWS_IN_PIECES} answers together, not {alignment.ROWS_TOGETHER}",
         f"at most 2{str(training.LARGEST_LOGITS.bit_length() - 1).translate(POWERS)} of them together",
         f"larger than {MAX_BYTES // 1024} KiB",

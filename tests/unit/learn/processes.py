@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.api.spec.policy import SupervisedSpec
 from ser_core.errors import SERError
 from ser_core.learn.compute import ranks
+from ser_core.learn.compute.offload import OffloadedAdamW
 from ser_core.learn.compute.parts import trainable
 from ser_core.learn.compute.pieces import cut_layers, cut_weights
 from ser_core.learn.compute.placing import numbers_for_all
@@ -60,6 +62,8 @@ class Case:
     """Whether rank 0 alone reads the weights."""
     pieces: bool = False
     """Whether layers are in pieces in the end: the frozen ones, or all."""
+    offload: bool = False
+    """Whether the optimizer's moments are in main memory."""
 
     @property
     def precision(self) -> Precision:
@@ -71,7 +75,7 @@ class Case:
 
     @property
     def sharding(self) -> Sharding:
-        return Sharding(self.stage, self.recompute, self.pieces)
+        return Sharding(self.stage, self.recompute, self.pieces, self.offload)
 
     def load(self) -> Any:
         """What is trained."""
@@ -161,6 +165,8 @@ class Outcome:
     error: str | None
     plain: bool
     """Whether the model is an ordinary one in the end."""
+    offloaded: bool = False
+    """Whether steps were taken with moments in main memory."""
 
 
 class StopsAfter(Watch):
@@ -189,8 +195,10 @@ def trained(case: Case, rank: int = 0) -> Outcome:
     if case.broken:
         next(part for name, part in network.named_parameters() if name.endswith("classifier.bias")).data.fill_(float("inf"))
     watch = StopsAfter(3 if rank == case.stop_in else None, always_due=case.steps == 1)
+    change = OffloadedAdamW._change
     try:
-        state = case.train(model, watch)
+        with patch.object(OffloadedAdamW, "_change", autospec=True, side_effect=change) as changes:
+            state = case.train(model, watch)
     except SERError as raised:
         saved = watch.saved[-1] if watch.saved else None
         return Outcome(saved, saved, {}, None, raised.reason, plain=True)
@@ -200,7 +208,7 @@ def trained(case: Case, rank: int = 0) -> Outcome:
     if not dict(trainable(network)):
         weights |= {name: cut.whole() for name, cut in cut_weights(network).items()}
     plain = all(type(weight) is torch.nn.Parameter and not hasattr(weight, "ds_id") for weight in network.parameters())
-    return Outcome(state, watch.saved[-1] if watch.saved else None, weights, scores, None, plain)
+    return Outcome(state, watch.saved[-1] if watch.saved else None, weights, scores, None, plain, changes.called)
 
 
 def before(case: Case) -> dict[str, torch.Tensor]:

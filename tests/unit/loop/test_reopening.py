@@ -146,6 +146,14 @@ def test_what_helps_no_memory_leaves_no_failure_for_memory(make_world, change):
     assert world.status.phase == "Failed"
 
 
+@pytest.mark.parametrize(("reason", "goes_on"), [("DoesNotFit", True), ("OutOfMemory", False)])
+def test_main_memory_that_is_named_leaves_the_failure_of_a_plan(make_world, reason, goes_on):
+    world = failed(make_world(resources={"retrain": {"gpus": 1}}), 21, reason=reason)
+    world.change(resources={"retrain": {"gpus": 1, "memory": "80Gi"}})
+
+    assert bool(world.reconcile().actions) == goes_on
+
+
 def test_more_memory_leaves_no_other_failure(make_world):
     world = failed(make_world(resources=GPU), 11)
     world.change(resources={"retrain": {"gpus": 4, "memory": "80Gi"}})

@@ -29,9 +29,9 @@ from ser_core.learn.policy.ppo.ppo import align
 from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.memory import alignment
 from ser_core.memory.activations import MicroBatch
-from ser_core.memory.alignment import ALL_IN_PIECES, IN_PIECES, Alignment, alignment_bytes
+from ser_core.memory.alignment import ALL_IN_PIECES, IN_PIECES, Alignment, alignment_bytes, resting_bytes
 from ser_core.memory.scoring import frozen_bytes
-from ser_core.memory.training import NUMBER, Sharding
+from ser_core.memory.training import NUMBER, Sharding, moments_bytes
 
 PROMPT, ANSWER, ROWS, TOKENS = 20, 12, 8, 64
 LENGTH = PROMPT + ANSWER
@@ -51,6 +51,7 @@ class Case:
 
 
 CASES = [Case(Sharding(0, False)), Case(Sharding(2, True)), Case(Sharding(3, True)), Case(Sharding(3, True), rloo=True)]
+CASES += [Case(Sharding(2, True, offload=True)), Case(Sharding(3, True, offload=True))]
 CASES += [Case(IN_PIECES, adapter=True), Case(IN_PIECES, adapter=True, rloo=True), Case(ALL_IN_PIECES), Case(ALL_IN_PIECES, rloo=True)]
 
 
@@ -77,9 +78,9 @@ def on_one_trunk(policy: Any, critic: Any) -> tuple[Any, Any]:
 class Scored:
     """A scorer whose network computes rows of the full length, whatever the texts."""
 
-    def __init__(self, network: torch.nn.Module, *, cut: bool) -> None:
+    def __init__(self, network: torch.nn.Module, *, cut: bool, offload: bool) -> None:
         self._network = network
-        self._pieces = Pieces(network, "cpu", cut=cut)
+        self._pieces = Pieces(network, "cpu", cut=cut, offload=offload)
 
     @torch.no_grad()
     def scores(self, asked: Sequence[str], answers: Sequence[str]) -> list[float]:
@@ -95,8 +96,9 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
     """Bytes that were planned, and the most that lived at once, in two steps and their end.
 
     Weights to fall back on are in main memory, not on a GPU: they are left out. Rank 0 has them, which is not measured where there is
-    another; at stage 3 each has its pieces.
+    another; at stage 3 each has its pieces. Of what `Sharding.offload` keeps there both are counted, plan and truth.
     """
+    offload = case.sharding.offload
     cut = case.sharding.stage == 3 and processes > 1 and not case.sharding.pieces
     own, counted = network(transformers.LlamaForCausalLM, 0), LiveBytes()
     reference = None if case.adapter else freeze(network(transformers.LlamaForCausalLM, 0), HALF)
@@ -132,14 +134,14 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
                 elif one is not None:
                     cut_layers(one, numbers_for_all(one, "cpu"), own if one is valued else None)
             counted.most = counted.live  # until then they are in main memory
-        pieces = None if reference is None or case.sharding.pieces else Pieces(reference, "cpu", cut=cut)
+        pieces = None if reference is None or case.sharding.pieces else Pieces(reference, "cpu", cut=cut, offload=offload)
         policy = Policy(own, reference, Numbers(), (END,), HALF, in_chunks=True, reference_pieces=pieces)
         copy = WholeCopy(own, HALF) if cut else None
         sampled = TransformersGenerator(
             copy.network if copy else own, pad_token=0, end_tokens=(END,), device="cpu", autocast=torch.bfloat16, rows=ROWS
         )
-        scorer = Scored(judged, cut=cut)
-        witness = Scored(watched, cut=cut)
+        scorer = Scored(judged, cut=cut, offload=offload)
+        witness = Scored(watched, cut=cut, offload=offload)
         align(
             policy,
             None if valued is None else Critic(values_of_tokens(valued, HALF), False, HALF),
@@ -162,7 +164,9 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
         )
     kept = sum(NUMBER * one.trainable for one in (learning, critic) if one is not None)
     here = {1: kept, 2: kept / processes if case.sharding.stage == 3 else 0}[processes]
-    return alignment_bytes(planned, case.sharding, processes).total, counted.most - here
+    moved = sum(moments_bytes(one, case.sharding, processes) for one in (learning, critic) if one is not None) if offload else 0
+    moved += resting_bytes(planned, case.sharding, processes)
+    return alignment_bytes(planned, case.sharding, processes).total + moved, counted.most - here
 
 
 def process(rank: int, count: int, port: int, folder: Path) -> None:

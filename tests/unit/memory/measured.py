@@ -24,11 +24,11 @@ from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.log_probabilities import log_probabilities
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.scoring import scoring_bytes
-from ser_core.memory.training import Sharding, training_bytes
+from ser_core.memory.training import Sharding, moments_bytes, training_bytes
 
 ROWS, LENGTH, SHORT = 4, 90, 20
 CASES = [Sharding(stage, recompute) for stage in range(4) for recompute in (False, True) if recompute or stage < 3]
-CASES += [Sharding(3, recompute=True, pieces=True)]
+CASES += [Sharding(3, recompute=True, pieces=True), *(Sharding(stage, recompute=True, offload=True) for stage in (2, 3))]
 
 KINDS = {"reward": 0, "policy": 100 * 600, "adapter": 100 * 600}
 """What is trained, an adapter being a policy's, with the numbers of logits computed together: a hundred tokens of the whole vocabulary."""
@@ -56,14 +56,15 @@ def loss_of(network: Any, kind: str, logits: int) -> torch.Tensor:
 
 
 def measured(sharding: Sharding, processes: int, kind: str, logits: int = 0) -> tuple[float, float]:
-    """Bytes that were planned, and the most that lived at once, in two steps of two micro-batches and their end."""
+    """Bytes that were planned, and the most that lived at once, in two steps of two micro-batches and their end. Here a GPU's memory is
+    main memory, so moments that are there count too."""
     model, counted = network(kind), LiveBytes()
     sizes = replace(training_of_network(model, MicroBatch(ROWS * LENGTH, LENGTH, half=True)), logits=logits)
     for tensor in (*model.parameters(), *model.buffers()):
         counted.know(tensor)
     with counted:
         engine: Engine = (
-            LocalEngine(model, 1e-3, None, recompute=sharding.recompute)
+            LocalEngine(model, 1e-3, None, recompute=sharding.recompute, offload=sharding.offload)
             if processes == 1
             else distributed_engine(model, 1e-3, None, sharding, sizes)
         )
@@ -75,7 +76,8 @@ def measured(sharding: Sharding, processes: int, kind: str, logits: int = 0) -> 
                 del loss
             engine.step(1e-3)
         engine.close()
-    return training_bytes(sizes, sharding, processes).total, counted.most
+    moments = moments_bytes(sizes, sharding, processes) if sharding.offload else 0
+    return training_bytes(sizes, sharding, processes).total + moments, counted.most
 
 
 def scored(processes: int) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The manual's table of the GPUs that a stage needs is the plan's."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,13 @@ _COLUMNS = [("label", False), *((stage, adapted) for stage in ("retrain", "sft",
 _TOKENS = {"ppo": 1024}
 
 
-def planned(size: str, stage: str, adapted: bool, gpus: int) -> StagePlan:
-    """The plan of a stage with what the manual says above its table."""
+_WITH_MEMORY = "| model | `retrain` | `sft` | `ppo` | `ppo` with adapter |"
+_MOVED = [("retrain", False), ("sft", False), ("ppo", False), ("ppo", True)]
+_SIZES = ["7B", "8B", "13B", "70B"]
+
+
+def planned(size: str, stage: str, adapted: bool, gpus: int, memory: str | None = None) -> StagePlan:
+    """The plan of a stage with what the manual says above its tables."""
     shape, adapter = decoder(size), {} if adapted else None
     spec = SERRunSpec.model_validate(
         {
@@ -27,22 +33,38 @@ def planned(size: str, stage: str, adapted: bool, gpus: int) -> StagePlan:
             "storage": {"uri": "s3://bucket/runs"},
         }
     )
-    pods = spec.resources.ppo.model_copy(update={"gpus": min(8, gpus), "nodes": max(1, gpus // 8)})
+    pods = spec.resources.ppo.model_copy(update={"gpus": min(8, gpus), "nodes": max(1, gpus // 8), "memory": memory})
     found = plan(stage, spec, Models(shape, shape), pods)
     assert found is not None
     return found
 
 
-def enough(size: str, stage: str, adapted: bool) -> int:
-    """The smallest number of GPUs of 80 GiB that is enough, in pods of at most 8."""
-    return next(gpus for gpus in (1, 2, 4, 8, 16, 32, 64) if planned(size, stage, adapted, gpus).fits)
+def enough(size: str, stage: str, adapted: bool, memory: str | None = None) -> StagePlan:
+    """The plan with the smallest number of GPUs of 80 GiB that is enough, in pods of at most 8."""
+    tried = (planned(size, stage, adapted, gpus, memory) for gpus in (1, 2, 4, 8, 16, 32, 64))
+    return next(found for found in tried if found.fits)
 
 
-@pytest.mark.parametrize("size", ["7B", "8B", "13B", "70B"])
-def test_the_manual_says_what_is_planned(size: str):
-    _, _, table = _MANUAL.read_text(encoding="utf-8").partition(_HEAD)
+def row_of(size: str, head: str) -> list[str]:
+    """A row of one of the manual's tables."""
+    _, _, table = _MANUAL.read_text(encoding="utf-8").partition(head)
     row = next(line for line in table.splitlines() if line.startswith(f"| {size} "))
-    assert [part.strip() for part in row.strip("|").split("|")] == [size, *(str(enough(size, *column)) for column in _COLUMNS)]
+    return [part.strip() for part in row.strip("|").split("|")]
+
+
+@pytest.mark.parametrize("size", _SIZES)
+def test_the_manual_says_what_is_planned(size: str):
+    assert row_of(size, _HEAD) == [size, *(str(enough(size, *column).gpus) for column in _COLUMNS)]
+
+
+@pytest.mark.parametrize("size", _SIZES)
+def test_the_manual_says_what_is_planned_with_main_memory(size: str):
+    cells = []
+    for column in _MOVED:
+        found = enough(size, *column, "64Ti")
+        fewer = found.gpus < enough(size, *column).gpus
+        cells.append(f"{found.gpus}, {math.ceil(found.host.total / GIBIBYTE)}Gi" if fewer else "")
+    assert row_of(size, _WITH_MEMORY) == [size, *cells]
 
 
 def test_the_manual_says_what_main_memory_is_planned():

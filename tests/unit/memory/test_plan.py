@@ -1,5 +1,6 @@
 """What runs of the paper's sizes need."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -70,6 +71,57 @@ def test_a_plan_is_told_in_one_line():
 def with_memory(wanted: SERRunSpec, memory: str) -> SERRunSpec:
     smaller = wanted.resources.retrain.model_copy(update={"memory": memory})
     return wanted.model_copy(update={"resources": wanted.resources.model_copy(update={"retrain": smaller})})
+
+
+def test_batches_are_halved_before_anything_slower():
+    shape, tight = decoder("8B"), adapted_policy(2)
+    larger = tight.model_copy(update={"training": tight.training.model_copy(update={"tokens_per_batch": 2**20})})
+    for stage in ("retrain", "ppo", "label"):
+        planned = found(stage, larger, shape)
+        assert planned.fits
+        assert planned.tokens is not None
+        assert 2048 < planned.tokens < 2**20
+        assert f"{planned.tokens} tokens a batch" in memory_line(planned)
+        assert (planned.pieces, planned.sharding is None or planned.sharding.pieces) == (1, planned.sharding is None)
+    assert found("retrain", tight, shape).tokens is None
+
+
+def test_a_row_is_never_parted():
+    planned = found("retrain", spec(1), decoder("8B"))
+    assert not planned.fits
+    assert planned.tokens == 2048
+
+
+def test_moments_go_to_main_memory_where_the_spec_says_that_there_is_enough():
+    shape, models = decoder("8B"), Models(decoder("8B"), decoder("8B"))
+    told = remedy(found("retrain", spec(1), shape), spec(1), models)
+    enough = re.search(r"resources\.retrain\.memory (\d+)Gi \(moments in main memory\)", told)
+    assert enough is not None
+    plenty, scarce = with_memory(spec(1), f"{enough[1]}Gi"), with_memory(spec(1), f"{int(enough[1]) - 1}Gi")
+    stage = found("retrain", plenty, shape)
+    assert stage.sharding == Sharding(0, recompute=True, offload=True)
+    assert list(misfits(stage, plenty, models)) == []
+    assert stage.host.parts["moments"] == 8 * shape.weights
+    assert "moments in main memory" in memory_line(stage)
+    assert "moments 56" in host_line(stage)
+    assert not found("retrain", scarce, shape).fits
+
+
+def test_what_fits_without_main_memory_leaves_it_alone():
+    assert found("retrain", with_memory(spec(8), "4Ti"), decoder("8B")).sharding == found("retrain", spec(8), decoder("8B")).sharding
+
+
+def test_an_alignment_keeps_what_only_scores_in_main_memory_too():
+    shape, wanted = decoder("7B"), spec(4)
+    larger = wanted.resources.ppo.model_copy(update={"memory": "1Ti"})
+    plenty = wanted.model_copy(update={"resources": wanted.resources.model_copy(update={"ppo": larger})})
+    assert not found("ppo", wanted, shape).fits
+    aligned = found("ppo", plenty, shape)
+    assert aligned.fits
+    assert aligned.sharding == Sharding(3, recompute=True, offload=True)
+    assert aligned.host.parts["moments"] == 2 * 8 * (shape.weights + shape.output)
+    assert aligned.host.parts["models that only score"] == pytest.approx(3 * 2 * shape.weights, rel=0.05)
+    assert "reference policy" not in aligned.needs.parts
 
 
 def loaded(stage: StagePlan) -> float:
@@ -177,9 +229,9 @@ def test_a_stage_without_gpus_has_no_plan():
 
 def test_a_smaller_gpu_is_planned_for():
     wanted = spec(8)
-    smaller = wanted.resources.retrain.model_copy(update={"gpu_memory": "24Gi"})
+    smaller = wanted.resources.retrain.model_copy(update={"gpu_memory": "16Gi"})
     wanted = wanted.model_copy(update={"resources": wanted.resources.model_copy(update={"retrain": smaller})})
-    assert found("retrain", wanted, decoder("8B")).gpu_memory == 24 * GIBIBYTE
+    assert found("retrain", wanted, decoder("8B")).gpu_memory == 16 * GIBIBYTE
     assert not found("retrain", wanted, decoder("8B")).fits
 
 

@@ -38,7 +38,8 @@ def test_scoring_in_pieces_needs_what_was_planned(of_two: Path, rank: int):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("offload", [False, True])
 @pytest.mark.parametrize("recompute", [False, True])
-def test_what_one_process_needs_is_what_was_planned(kind: str, recompute: bool):
-    planned, lived = measured(Sharding(0, recompute), 1, kind, KINDS[kind])
+def test_what_one_process_needs_is_what_was_planned(kind: str, recompute: bool, offload: bool):
+    planned, lived = measured(Sharding(0, recompute, offload=offload), 1, kind, KINDS[kind])
     assert 0.95 * lived <= planned <= 1.15 * lived

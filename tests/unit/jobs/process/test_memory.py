@@ -3,6 +3,10 @@
 import pytest
 
 from ser_core.api.status import StageKind
+from ser_core.memory.amounts import amounts
+from ser_core.memory.plan import StagePlan
+from ser_core.memory.words import memory_line
+from ser_jobs.process import memory
 from ser_jobs.process.memory import out_of_memory, out_of_memory_of_container, peak_memory
 
 
@@ -13,6 +17,13 @@ def test_the_peak_and_the_three_settings_that_decide_it_are_named():
     assert f"after {peak_memory()[0] / 2**30:.1f} GiB: tried to allocate 2 GiB" in error.message
     for setting in ("training.tokensPerBatch", "rewardModel.maxLength", "resources.retrain.memory"):
         assert setting in error.hint
+
+
+def test_a_stage_out_of_gpu_memory_tells_what_was_planned(monkeypatch):
+    monkeypatch.setattr(memory, "peak_memory", lambda: (79 << 30, "GPU"))
+    plan = StagePlan("ppo", 2, 80 << 30, False, amounts({"weights": 60 << 30}), amounts({}), None)
+    told = out_of_memory("tried to allocate 2 GiB", StageKind.PPO, [plan]).message
+    assert told == f"out of GPU memory after 79.0 GiB: tried to allocate 2 GiB; planned was {memory_line(plan)}"
 
 
 def test_the_peak_is_that_of_this_process():

@@ -6,6 +6,7 @@ import pytest
 
 from ser_core.api.serrun import SERRunSpec
 from ser_core.errors import OutOfMemory
+from ser_core.memory.plan import StagePlan
 from ser_jobs.training.memory_check import refuse_what_does_not_fit
 
 MEBIBYTE = 2**20
@@ -28,7 +29,7 @@ def spec() -> SERRunSpec:
 def test_what_does_not_fit_is_refused_with_the_plan_and_what_helps(spec: SERRunSpec, qwen: Path, stage: str):
     models = {"reward": qwen, "policy": qwen}
     with pytest.raises(OutOfMemory) as raised:
-        refuse_what_does_not_fit(stage, spec, models, processes=1, gpu_memory=MEBIBYTE // 16)
+        refuse_what_does_not_fit(stage, spec, models, [], processes=1, gpu_memory=MEBIBYTE // 16)
     assert raised.value.reason == "DoesNotFit"
     assert f"stage {stage}: " in raised.value.message
     assert raised.value.hint
@@ -36,4 +37,7 @@ def test_what_does_not_fit_is_refused_with_the_plan_and_what_helps(spec: SERRunS
 
 @pytest.mark.parametrize("gpu_memory", [None, 2**40], ids=["no GPU", "a large one"])
 def test_what_fits_goes_on(spec: SERRunSpec, qwen: Path, gpu_memory: int | None):
-    refuse_what_does_not_fit("retrain", spec, {"reward": qwen}, processes=2, gpu_memory=gpu_memory)
+    planned: list[StagePlan] = []
+    plan = refuse_what_does_not_fit("retrain", spec, {"reward": qwen}, planned, processes=2, gpu_memory=gpu_memory)
+    assert planned == ([] if plan is None else [plan])
+    assert (plan is None) == (gpu_memory is None)

@@ -67,6 +67,8 @@ class Case:
     adapter: bool = False
     pieces: bool = False
     """Whether layers are never whole together: those below adapters, or all; and those of models that only score."""
+    offload: bool = False
+    """Whether moments, and models that only score, are in main memory."""
     changes: str = ""
     """Of the settings, by name."""
     recompute: bool = False
@@ -141,7 +143,9 @@ def aligned(case: Case, rank: int = 0) -> Outcome:
     """Align as the case says, in this process's group or alone."""
     precision, cut = Precision("cpu"), case.stage == 3 and not case.pieces
     adapter = AdapterSpec(rank=2, alpha=4) if case.adapter else None
-    policy = replace(load_policy(case.policy, precision, adapter=adapter, cut=cut, in_pieces=case.pieces), end_tokens=(END,))
+    policy = replace(
+        load_policy(case.policy, precision, adapter=adapter, cut=cut, offload=case.offload, in_pieces=case.pieces), end_tokens=(END,)
+    )
     settings, beside = replace(SETTINGS, **CHANGES[case.changes]), policy.network if case.pieces else None
     critic = critic_from_policy(case.policy, precision, adapter=adapter, beside=beside) if settings.advantage == "gae" else None
     if rank and critic is not None:  # a process that starts from other weights gets those of rank 0
@@ -151,7 +155,7 @@ def aligned(case: Case, rank: int = 0) -> Outcome:
     judge = load(case.reward, precision, max_length=64, frozen=True, together=case.pieces)
     if case.pieces:
         cut_layers(judge.network, numbers_for_all(judge.network, "cpu"))
-    scorer = RewardModelScorer(judge, 64 if case.pieces else 512, cut=cut)
+    scorer = RewardModelScorer(judge, 64 if case.pieces else 512, cut=cut, offload=case.offload)
     watch = StopsAfter(stop=case.stop and rank == min(1, ranks.count() - 1))
     history: tuple[StepMetrics, ...] = ()
     try:
@@ -165,7 +169,7 @@ def aligned(case: Case, rank: int = 0) -> Outcome:
             steps=case.steps,
             watch=watch,
             resume=checkpoint.read(case.resume) if case.resume else None,
-            sharding=Sharding(case.stage, case.recompute, case.pieces),
+            sharding=Sharding(case.stage, case.recompute, case.pieces, case.offload),
         ).state.history
     except Interrupted:
         return Outcome({}, watch.saved[-1], (), probe.found, stopped=True, plain=True)

@@ -54,6 +54,8 @@ def found(qwen: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     two += [Case("two-pieces-resumed", qwen, bert, 1, **kinds["pieces"], resume=folder / "two-pieces-stopped")]
     two += [Case("two-all-stopped", qwen, bert, 3, **kinds["all"], stop=True)]
     two += [Case("two-all-resumed", qwen, bert, 3, **kinds["all"], resume=folder / "two-all-stopped")]
+    two += [Case(f"two-offload-{stage}", qwen, bert, stage, offload=True) for stage in (1, 3)]
+    two += [Case("two-poisoned-offload", qwen, bert, 2, offload=True, **kinds["poisoned"])]
     two += [Case("two-poisoned-all", qwen, bert, 3, **kinds["poisoned-all"])]
     two += [Case("two-recomputed", qwen, bert, 3, recompute=True), Case("two-from-one", qwen, bert, 3, resume=folder / "one-stopped")]
     four = [Case(f"four-{name}-{stage}", qwen, bert, stage, **kinds[name]) for name, stages in CASES[4].items() for stage in stages]
@@ -106,6 +108,20 @@ def test_a_base_in_pieces_changes_no_bit_of_what_is_learnt_and_is_held_once(foun
         assert [step.score for step in outcome.history] == [step.score for step in whole.history]
     for resumed, undisturbed in zip(found.outcomes["two-pieces-resumed"], found.outcomes["two-pieces-1"], strict=True):
         assert same_bits(resumed, undisturbed)
+
+
+@pytest.mark.parametrize(("name", "other"), [("offload-1", "whole-1"), ("offload-3", "whole-3"), ("poisoned-offload", "poisoned-2")])
+def test_what_main_memory_holds_changes_no_bit(found: Found, name: str, other: str):
+    for outcome, plain in zip(found.outcomes[f"two-{name}"], found.outcomes[f"two-{other}"], strict=True):
+        assert same_bits(outcome, plain)
+        assert (outcome.copied, outcome.sampled) == (plain.copied, plain.sampled)
+        assert [str(step.policy_loss) for step in outcome.history] == [str(step.policy_loss) for step in plain.history]
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_what_main_memory_holds_changes_no_bit_in_one_process(found: Found, qwen: Path, bert: Path, adapter: bool):
+    outcome = aligned(Case("offload", qwen, bert, offload=True, adapter=adapter))
+    assert same_bits(outcome, found.alone["adapter" if adapter else "whole"])
 
 
 def test_networks_of_which_all_weights_learn_are_never_whole_and_end_with_the_same_bits(found: Found):
