@@ -29,9 +29,10 @@ TOKENIZERS = (
     ("sentencepiece.bpe.model",),
 )
 """Any one of these sets of files makes a tokenizer."""
+GENERATION = "generation_config.json"
 SETTINGS = (
     "config.json",
-    "generation_config.json",
+    GENERATION,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -138,6 +139,8 @@ def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseMod
         )
     with named("policy.base"):
         model = _check_files(spec.base, spec.revision, access, folder)
+        if GENERATION in model.settings:
+            _read_json(model.location, GENERATION, folder)
     check_max_length(model.config, spec.prompt_tokens + spec.answer_tokens, "policy.promptTokens + policy.answerTokens =")
     return model
 

@@ -279,13 +279,16 @@ class S3Store:
     def _call(self, operation: str, key: str, **arguments: Any) -> Any:
         method = getattr(self._client, operation)
         what = f"{operation} of {self.uri(key)}"
-        return self._request(lambda: method(Bucket=self._bucket, Key=self._prefix + key, **arguments), what, reads=operation in _READS)
+        send = functools.partial(method, Bucket=self._bucket, Key=self._prefix + key, **arguments)
+        return self._request(send, what, reads=operation in _READS, creates="IfNoneMatch" in arguments)
 
-    def _request(self, send: Callable[[], Wanted], what: str, *, reads: bool = False) -> Wanted:
+    def _request(self, send: Callable[[], Wanted], what: str, *, reads: bool = False, creates: bool = False) -> Wanted:
         def once() -> Wanted:
             try:
                 return send()
             except ClientError as error:
+                if creates and Answer.of(error).code in _EXISTS:
+                    raise  # the caller reads back who was first
                 raise self._translated(error, what, reads=reads) from error
             except (NoCredentialsError, PartialCredentialsError) as error:
                 raise StoreAccessDenied(
@@ -298,6 +301,4 @@ class S3Store:
 
     def _translated(self, error: ClientError, what: str, *, reads: bool) -> Exception:
         answer = Answer.of(error)
-        if answer.code in _EXISTS:
-            return error
         return meaning(answer, what, self._bucket, reads=reads) or Transient(answer.told)

@@ -147,6 +147,9 @@ def _denied(answer: Answer, told: str) -> StoreAccessDenied | None:
 def _refused(answer: Answer, told: str) -> StoreRefused | None:
     if not 400 <= answer.status < 500:
         return None
+    if answer.status == 407:
+        hint = "a proxy asks for credentials: write them into HTTPS_PROXY, or the store's host into NO_PROXY"
+        return StoreRefused(told, reason="StoreMisaddressed", hint=hint)
     if answer.code == str(answer.status):
         more = " (https:// where it speaks TLS), and region and credentials its own" if answer.status == 400 else ""
         return StoreRefused(told, reason="StoreMisaddressed", hint=f"this is no answer of S3: {ADDRESS}{more}")

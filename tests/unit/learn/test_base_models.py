@@ -148,6 +148,14 @@ def test_an_encoder_that_reads_from_left_to_right_is_refused(bert, tmp_path, try
         try_reward(folder)
 
 
+def test_how_a_policy_ends_its_answers_is_never_lost_unseen(qwen, tmp_path, try_writer):
+    folder = copy_of(qwen, tmp_path)
+    (folder / "generation_config.json").write_text("{")
+    with pytest.raises(SpecError, match=r"policy\.base: generation_config\.json of .* is no JSON") as caught:
+        try_writer(folder)
+    assert caught.value.reason == "BadModelConfig"
+
+
 def test_layers_that_the_config_leaves_out_are_told(qwen, tmp_path, try_reward):
     folder = copy_of(qwen, tmp_path)
     change_config(folder, num_hidden_layers=1, layer_types=["full_attention"])

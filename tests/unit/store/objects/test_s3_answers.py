@@ -51,6 +51,11 @@ WILD = {
         ("StoreMisaddressed", "HTTP 405", "a proxy must let them pass"),
     ),
     "a proxy's limit": ((413, {}, NGINX_413), ("RequestTooLarge", "HTTP 413", "client_max_body_size 17m")),
+    "a proxy that wants credentials": ((407, {}, b"proxy"), ("StoreMisaddressed", "HTTP 407", "NO_PROXY")),
+    "a condition that nobody set": (
+        (412, {}, xml("PreconditionFailed")),
+        ("StoreRefused", "HTTP 412 PreconditionFailed", "server's answer"),
+    ),
     "the store's limit": ((400, {}, xml("EntityTooLarge")), ("RequestTooLarge", "HTTP 400 EntityTooLarge", "16 MiB")),
     "the clock": ((403, {}, xml("RequestTimeTooSkewed")), ("ClockSkewed", "HTTP 403", "the server's says")),
     "a quota of Ceph": ((403, {}, xml("QuotaExceeded")), ("StoreFull", "HTTP 403 QuotaExceeded", "raise the quota")),
