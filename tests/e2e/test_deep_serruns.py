@@ -22,10 +22,24 @@ def text(name, spec):
 SPEC = '"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://a/b"}}, "storage": {"uri": "s3://bucket/runs"}'
 
 
-def test_a_run_too_deep_to_be_read_fails_alone(place, tmp_path, monkeypatch):
+@pytest.fixture
+def deep(control_plane):
+    """Creates the run in a scenario's namespace; it goes again, since the clients of other tests could read no LIST with it."""
+    made = []
+
+    def create(scenario):
+        control_plane.kubectl("create", "--validate=false", "-n", scenario.namespace, "-f", "-", input=text("deep", SPEC))
+        made.append(scenario.namespace)
+
+    yield create
+    for namespace in made:
+        control_plane.kubectl("delete", "serrun", "deep", "-n", namespace)
+
+
+def test_a_run_too_deep_to_be_read_fails_alone(place, deep, tmp_path, monkeypatch):
     with place.scenario(tmp_path) as scenario:
         scenario.operator.start()
-        scenario.plane.kubectl("create", "--validate=false", "-n", scenario.namespace, "-f", "-", input=text("deep", SPEC))
+        deep(scenario)
         scenario.apply()
         assert scenario.wait_for_end()["phase"] == "Completed"
 
