@@ -113,7 +113,7 @@ def defects(template: PodTemplate, place: str, gpu: str) -> Iterator[tuple[str, 
             yield at, ", ".join(sorted(map(str, kinds))), f"give one of {', '.join(_VOLUMES)}"
         claim = _inner(one, "ephemeral", "volumeClaimTemplate", "spec")
         yield from ((at, str(key), f"an ephemeral volume has {', '.join(sorted(_CLAIM))} alone") for key in claim.keys() - _CLAIM)
-        if one.get("name") in OWN_VOLUMES:
+        if _text(one, "name") in OWN_VOLUMES:
             yield f"{at}.name", _text(one, "name"), "the operator's own volume has this name"
     yield from _defects_of_container(template.model_dump(by_alias=True), place)
     for at, one in _numbered(template.sidecars, f"{place}.sidecars"):
@@ -139,7 +139,7 @@ def _defects_of_container(one: Item, place: str) -> Iterator[tuple[str, str, str
             yield f"{at}.prefix", prefix, "the operator sets such variables"
     for at, mount in _numbered(one.get("volumeMounts"), f"{place}.volumeMounts"):
         yield from ((at, str(key), f"a mount has {', '.join(sorted(_MOUNT))} alone") for key in mount.keys() - _MOUNT)
-        if mount.get("name") in OWN_VOLUMES:
+        if _text(mount, "name") in OWN_VOLUMES:
             yield f"{at}.name", _text(mount, "name"), "it is the operator's own volume"
         path = "/" + "/".join(part for part in _text(mount, "mountPath").split("/") if part not in ("", "."))
         if ".." in path.split("/") or any(

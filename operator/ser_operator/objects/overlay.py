@@ -27,7 +27,7 @@ def laid_over(template: Object, more: PodTemplate, settings: Settings) -> Object
     """The operator's pod ``template`` with what ``more`` adds."""
     metadata, pod = template["metadata"], template["spec"]
     (stage,) = pod["containers"]
-    mine = {variable["name"] for variable in stage["env"]}
+    mine = [variable["name"] for variable in stage["env"]]  # no set: what an author calls a name may be a list
     claims = [{"name": one.get("name")} for one in more.resource_claims]
     resources = {kind: {**more.resources, **stage["resources"].get(kind, {})} for kind in ("requests", "limits")}
     container = {
@@ -69,8 +69,8 @@ def _given(fields: Object) -> Object:
 def _sidecar(one: Object, settings: Settings) -> Object:
     """It starts before the stage and is ended after it. No more of it than of the stage itself is trusted."""
     defaults = {"memory": settings.stage_defaults.memory, "ephemeral-storage": settings.stage_defaults.ephemeral_storage}
-    resources = _joined({"limits": _given(defaults)}, one.get("resources") or {})
-    return {**one, **_given({"resources": _given(resources)}), "restartPolicy": "Always", "securityContext": dict(CONTAINER_SECURITY)}
+    resources = _joined(_given({"limits": _given(defaults)}), one.get("resources") or {})
+    return {**one, **_given({"resources": resources}), "restartPolicy": "Always", "securityContext": dict(CONTAINER_SECURITY)}
 
 
 def _bounded(volume: Object, settings: Settings) -> Object:

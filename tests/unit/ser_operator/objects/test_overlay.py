@@ -1,8 +1,12 @@
 """A podTemplate over the operator's pod: what is added is there, what the operator has set stays, and the pod stays restricted."""
 
+import contextlib
 import copy
+import json
 
 import pytest
+from pydantic import ValidationError
+from unit.ser_operator.facts.test_pod_template_asks import ALL, told
 from unit.ser_operator.objects.test_render import GPU, rendered, run
 from unit.ser_operator.objects.test_render import POD_TEMPLATE as WHOLE
 
@@ -88,14 +92,13 @@ def test_a_run_without_a_template_has_the_pod_that_it_had():
     assert job(podTemplate={}) == job(podTemplate=None)
 
 
-def with_change(path, value):
-    pod = copy.deepcopy(job()["spec"])
+def changed_at(whole, path, value):
     *parts, last = path
-    place = pod
+    place = whole
     for part in parts:
         place = place[part]
     place[last] = value
-    return pod
+    return whole
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,43 @@ def with_change(path, value):
     ],
 )
 def test_what_leaves_the_level_restricted_is_found_in_the_rendered_pod(path, value):
-    assert list(unrestricted(with_change(path, value)))
+    assert list(unrestricted(changed_at(copy.deepcopy(job()["spec"]), path, value)))
+
+
+ODD = [None, 7, "x", "", [], {}, [7], {"a": 7}, [{}], {"name": None}]
+RICH = {
+    **{key: value for key, value in WHOLE.items() if key != "labels"},
+    "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "ser-a", "key": "k"}}}],
+    "volumes": [{"name": "more", "emptyDir": {}}, {"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": ["x"]}}}}],
+    "sidecars": [
+        {
+            "name": "proxy",
+            "image": "x",
+            "env": [{"name": "A", "value": "b"}],
+            "envFrom": [{"secretRef": {"name": "ser-a"}, "prefix": "A_"}],
+            "resources": {"limits": {"memory": "1Gi"}},
+            "volumeMounts": [{"name": "more", "mountPath": "/x"}],
+        }
+    ],
+}
+
+
+def places(value, path=()):
+    """Every path in a JSON value."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from places(one, (*path, key))
+
+
+@pytest.mark.parametrize("path", [path for path in places(RICH) if path], ids=str)
+def test_whatever_stands_in_a_template_it_is_refused_or_rendered(path):
+    """The API server refuses the Job then; an operator that raises would say nothing."""
+    for odd in ODD:
+        template = changed_at(copy.deepcopy(RICH), path, odd)
+        with contextlib.suppress(ValidationError):
+            refused = told(template, pod_template=ALL, secrets=("*",), node_selectors=("*", "!pool=admin"))
+            assert refused or json.dumps(rendered(run(podTemplate=template)))
 
 
 def test_a_waiting_job_follows_a_change_of_the_template():
