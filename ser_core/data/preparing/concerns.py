@@ -150,9 +150,14 @@ def _of_strength(column: str, numbers: Sequence[float], row: Row, layout: Layout
     return f"{said}: to {purpose}, write {columns_line(field, keys_of(layout.names, row.fields) | {kind.key: column})}"
 
 
-def scores_contradict(fields: Mapping[str, Any]) -> bool | None:
-    """Whether the chosen answer of a row has the lower score; None where there are no scores or they are equal."""
-    for names in SCORES:
+def scores_contradict(fields: Mapping[str, Any], named: Sequence[tuple[str, str]] = ()) -> bool | None:
+    """Whether the chosen answer of a row has the lower score; None where there are no scores or they are equal.
+
+    Args:
+        fields: Of the row.
+        named: Columns that the specification calls the scores of the chosen and of the rejected answer.
+    """
+    for names in (*named, *SCORES):
         chosen, rejected = (fields.get(name, "") for name in names)
         try:
             one, other = float(chosen), float(rejected)

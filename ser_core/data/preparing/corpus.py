@@ -175,7 +175,9 @@ class PartReader:
             check_labels_vary(betters, file.name, bad_label, layout.names, columns, f"data.{self.part}")
 
     def _compare_scores(self, row: Row, layout: Layout) -> None:
-        contradict = None if layout.form is Form.LABELED_ANSWERS else scores_contradict(row.fields)
+        given = self.columns
+        named = [(given.score_1, given.score_2)] if given and given.score_1 and given.score_2 else []
+        contradict = None if layout.form is Form.LABELED_ANSWERS else scores_contradict(row.fields, named)
         if contradict is not None:
             self.corpus.remarks["scores_contradict" if contradict else "scores_agree"] += 1
 

@@ -296,7 +296,10 @@ def test_columns_of_which_one_would_not_be_read_are_refused(refusal, good, colum
 @pytest.mark.parametrize("key", ["weight", "margin"])
 def test_scores_beside_the_better_answer_may_say_how_strong_the_preference_is(prepare, good, key):
     columns = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "score_1": "s1", "score_2": "s2", key: "scores"}
-    assert prepare([{**row, "s1": 2, "s2": 1} for row in good(40)], columns=columns).metrics.dropped == {}
+    metrics = prepare([{**row, "s1": 2, "s2": 1} for row in good(40)], columns=columns).metrics
+    assert (metrics.dropped, [one for one in metrics.warnings if "swapped" in one]) == ({}, [])
+    swapped = prepare([{**row, "s1": 1, "s2": 2} for row in good(40)], columns=columns).metrics.warnings
+    assert "the rejected answer has the higher score in 40 of 40 rows: are the two columns swapped?" in swapped
 
 
 @pytest.mark.parametrize(
