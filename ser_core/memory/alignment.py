@@ -106,7 +106,9 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
     # Both networks keep their gradients until both take their step.
     kept = sum((gradient_bytes(one, sharding.stage, processes) for one in learning), held)
     for one in learning:
-        yield from (kept + part for part in backward_bytes(one, sharding, processes))
+        # At stage 1 the other engine's bucket stays until both have taken their step.
+        others = sum(other.bucket for other in learning if other is not one) if processes > 1 and sharding.stage == 1 else 0
+        yield from (kept + part + amounts({"buckets": NUMBER * others}) for part in backward_bytes(one, sharding, processes))
         exchanged = NUMBER * one.bucket if processes > 1 and not sharding.stage else 0
         step = {"gradients": NUMBER * one.trainable / processes if sharding.stage else 0, "buckets": exchanged}
         yield kept + amounts(step | {"moments": fetched_bytes(one, sharding, processes)})

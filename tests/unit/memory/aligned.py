@@ -50,7 +50,13 @@ class Case:
         return f"{self.sharding}{', rloo' if self.rloo else ''}{', adapter' if self.adapter else ''}"
 
 
-CASES = [Case(Sharding(0, False)), Case(Sharding(2, True)), Case(Sharding(3, True)), Case(Sharding(3, True), rloo=True)]
+CASES = [
+    Case(Sharding(0, False)),
+    Case(Sharding(1, False)),
+    Case(Sharding(2, True)),
+    Case(Sharding(3, True)),
+    Case(Sharding(3, True), rloo=True),
+]
 CASES += [Case(Sharding(2, True, offload=True)), Case(Sharding(3, True, offload=True))]
 CASES += [Case(IN_PIECES, adapter=True), Case(IN_PIECES, adapter=True, rloo=True), Case(ALL_IN_PIECES), Case(ALL_IN_PIECES, rloo=True)]
 

@@ -81,13 +81,14 @@ def measured(sharding: Sharding, processes: int, kind: str, logits: int = 0) -> 
 
 
 def scored(processes: int) -> tuple[float, float]:
-    """The same of scoring one short row with a network whose layers are in pieces: almost all of it are weights."""
+    """The same of scoring one short row, by several processes with a network in pieces: almost all of it are weights."""
     model, counted, batch = freeze(network("reward"), HALF), LiveBytes(), MicroBatch(SHORT, SHORT, half=True)
     shape = training_of_network(model, batch).shape
     for tensor in (*model.parameters(), *model.buffers()):
         counted.know(tensor)
     with counted, torch.no_grad():
-        cut_layers(model, numbers_for_all(model, "cpu"))
+        if processes > 1:
+            cut_layers(model, numbers_for_all(model, "cpu"))
         counted.most = counted.live
         ids = torch.randint(1, 500, (1, SHORT))
         with autocast(HALF):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ports import free_port
 from unit.learn.processes import together
-from unit.memory.measured import CASES, KINDS, measured, process
+from unit.memory.measured import CASES, KINDS, measured, process, scored
 
 from ser_core.memory.training import Sharding
 
@@ -35,6 +35,11 @@ def test_what_two_processes_need_is_what_was_planned(of_two: Path, kind: str, ca
 @pytest.mark.parametrize("rank", [0, 1])
 def test_scoring_in_pieces_needs_what_was_planned(of_two: Path, rank: int):
     assert_as_planned(of_two / f"scored-{rank}.json")
+
+
+def test_scoring_with_a_whole_network_needs_what_was_planned():
+    planned, lived = scored(1)
+    assert 0.95 * lived <= planned <= 1.15 * lived
 
 
 @pytest.mark.parametrize("kind", KINDS)
