@@ -161,6 +161,8 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
 
 def _refuse_header(file: DataFile, header: list[str]) -> None:
     """Refuse a first line that does not name columns between commas."""
+    if not header:
+        raise DataError(f"{file.name}, line 1: empty, where columns are named", reason="UnknownFormat", hint="remove the first line")
     if header[0].lower().startswith("sep="):
         raise DataError(f"{file.name}, line 1: {header[0]}, which Excel alone reads", reason="UnknownFormat", hint="remove the first line")
     found = next((name for sign, name in _SEPARATORS.items() if len(header) == 1 and sign in header[0]), None)

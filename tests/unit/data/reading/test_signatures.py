@@ -99,6 +99,7 @@ def test_a_csv_whose_first_line_names_no_columns_is_told_so(refusal):
     rows = b"a 1,b,c\na 2,b,c\n"
     assert "the first line of a CSV names its columns: add that line" in refusal(rows, "pairs.csv").hint
     assert refusal(b"sep=,\nprompt,chosen,rejected\n" + rows, "pairs.csv").hint == "remove the first line"
+    assert refusal(b"\nprompt,chosen,rejected\n" + rows, "pairs.csv").hint == "remove the first line"
 
 
 def test_the_accepted_forms_are_all_told(refusal):
