@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError
+from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError, is_disk_full
 from ser_core.store.objects.port import ObjectInfo
 
 _TEMPORARY = ".part-"
@@ -226,7 +226,7 @@ def _explained(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EROFS):
             raise StoreAccessDenied(f"{path}: {error.strerror}", hint="storage.uri must name a folder that can be written") from error
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = is_disk_full(error)
         raise StoreError(
             f"{path}: {error.strerror}",
             reason="StoreFull" if full else "StoreUnavailable",
