@@ -44,7 +44,8 @@ def score(
     """Score pairs or answers with the best reward model.
 
     Prints one JSON object a line, in the order of the rows.
-    Pairs (any of the preference formats) get score_1, score_2, better and confidence; rows of prompt and answer get score.
+    Pairs (any of the preference formats) get score_1, score_2, better (null: equal scores) and confidence; rows of prompt and answer
+    get score.
     Scores are logits: compare them between answers to one prompt only.
     """
     from ser_core.cli.access.score_input import read_score_rows
@@ -157,7 +158,7 @@ def result_of(row: "ScoreRow", scores: Sequence[float], temperature: float) -> d
     result: dict[str, Any] = ({"file": row.file} if row.file else {}) | {"line": row.line} | ({} if row.name is None else {"id": row.name})
     if len(scores) == 1:
         return result | {"score": scores[0]}
-    better = 1 if scores[0] >= scores[1] else 2
+    better = None if scores[0] == scores[1] else 1 if scores[0] > scores[1] else 2
     confidence = 1 / (1 + math.exp(-abs(scores[0] - scores[1]) / temperature))
     result |= {"score_1": scores[0], "score_2": scores[1], "better": better, "confidence": confidence}
-    return result if row.better is None else result | {"agrees": scores[0] != scores[1] and better == row.better}
+    return result if row.better is None else result | {"agrees": better == row.better}

@@ -74,12 +74,12 @@ def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str])
 
 
 def _length_warning(remarks: Counter[str]) -> list[str]:
-    labelled = remarks["longer"] + remarks["shorter"]
-    share = max(remarks["longer"], remarks["shorter"]) / max(1, labelled)
+    labelled = remarks["longer"] + remarks["shorter"] + remarks["equally long"]
+    share = (max(remarks["longer"], remarks["shorter"]) + remarks["equally long"] / 2) / max(1, labelled)
     if labelled < _ENOUGH_PAIRS or share <= LENGTH_RULE:
         return []
     which = "longer" if remarks["longer"] > remarks["shorter"] else "shorter"
-    return [f"the {which} answer wins in {share:.0%} of the pairs: compare every accuracy with the length rule's"]
+    return [f"the {which} answer wins in {share:.0%} of the pairs, by characters: compare every accuracy with the length rule's"]
 
 
 def _scores_warning(remarks: Counter[str]) -> list[str]:

@@ -216,9 +216,10 @@ class PartReader:
         self.corpus.remarks.update(remarks)
         if pair.better:
             self.corpus.answers.add(*((pair.answer_1, pair.answer_2) if pair.better == 1 else (pair.answer_2, pair.answer_1)))
-        difference = len(pair.answer_1) - len(pair.answer_2)
-        if pair.better and difference != 0:
-            self.corpus.remarks["longer" if (difference > 0) == (pair.better == 1) else "shorter"] += 1
+        if pair.better:
+            difference = len(pair.answer_1) - len(pair.answer_2)
+            length = "equally long" if not difference else "longer" if (difference > 0) == (pair.better == 1) else "shorter"
+            self.corpus.remarks[length] += 1
 
 
 def first_rows(rows: Iterator[Row | BadRow], most: int = SAMPLE_ROWS) -> list[Row | BadRow]:

@@ -100,7 +100,7 @@ class _Chosen:
 def _one_file_or_shards(uri: str, location: Location, place: PlaceSpec | None) -> _Chosen:
     names = tuple(location.sizes)
     if len(names) == 1 and uri.rstrip("/").endswith(f"/{names[0]}"):
-        return _Chosen(names)
+        return _Chosen(_named(uri, names, place))
     stray = stray_files(location, names)
     names = tuple(name for name in names if name not in stray)
     if (place is None or place.path is None) and CARD in names:
@@ -183,7 +183,11 @@ def _with_word(names: Sequence[str], word: str) -> list[str]:
 def _some(uri: str, names: Sequence[str], found: Sequence[str], field: str, value: str) -> tuple[str, ...]:
     if not found:
         there = _some_of(list(filter(_is_data, names)))
-        raise DataError(f"{uri} has no file of the {field} {value!r}, but {there}", reason="DataNotFound", hint=f"correct data.*.{field}")
+        raise DataError(
+            f"{uri} has no file of the {field} {value!r}, but {there}",
+            reason="DataNotFound",
+            hint=f"correct data.*.{field}, or leave it out",
+        )
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreE
 from ser_core.store.objects.port import ObjectInfo
 
 _TEMPORARY = ".part-"
+_TRIES = 100
 
 
 class FileStore:
@@ -158,14 +159,16 @@ class FileStore:
     @contextmanager
     def _temporary(self, target: Path) -> Iterator[Path]:
         temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
-        while True:
+        for tries_left in reversed(range(_TRIES)):
             self._folder()  # which mkdir would make anew
             try:
                 _make_folders(target.parent)
                 temporary.touch(exist_ok=False)
                 break
-            except FileNotFoundError:
-                continue  # another process's delete removed the empty folder in between
+            except FileNotFoundError as error:  # another process's delete removed the empty folder in between; or no folder can be there
+                if not tries_left:
+                    what = f"{target.parent} cannot be made: {error.strerror}"
+                    raise StoreAccessDenied(what, hint="storage.uri must name a folder that can be written") from error
         try:
             yield temporary
         finally:

@@ -15,8 +15,8 @@ import pytest
 from unit.conftest import write_run
 from unit.learn.sentencepiece_like import policy
 
-from ser_core.cli.access.score_input import read_score_rows
-from ser_core.cli.commands.score import as_json
+from ser_core.cli.access.score_input import ScoreRow, read_score_rows
+from ser_core.cli.commands.score import as_json, result_of
 
 ROWS = [
     {"prompt": "what is it", "chosen": "good word", "rejected": "bad", "id": "a"},
@@ -48,6 +48,18 @@ def test_pairs_get_scores_a_label_and_a_confidence(ser, writable_run, tmp_path):
         assert row["better"] == (1 if row["score_1"] > row["score_2"] else 2)
         assert 0.5 <= row["confidence"] < 1
         assert row["agrees"] == (row["better"] == 1)
+
+
+def test_equal_scores_name_no_better_answer():
+    row = ScoreRow("", 1, None, "p", ("a", "a"), 1)
+    assert result_of(row, [0.5, 0.5], 1.0) == {
+        "line": 1,
+        "score_1": 0.5,
+        "score_2": 0.5,
+        "better": None,
+        "confidence": 0.5,
+        "agrees": False,
+    }
 
 
 def test_answers_from_standard_input_get_the_scores_that_they_have_in_pairs(ser, writable_run, tmp_path):

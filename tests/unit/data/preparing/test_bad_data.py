@@ -308,6 +308,14 @@ def test_44_a_length_rule_that_wins_is_a_warning(prepare, good):
     assert not any("answer wins" in warning for warning in prepare(good(60)).metrics.warnings)
 
 
+def test_in_the_length_rule_equal_lengths_count_half(prepare, good):
+    rows = good(60)
+    for row in rows[:30]:
+        row["rejected"] = row["chosen"][::-1]
+    rows[30:] = [{**row, "chosen": row["chosen"] + " and a long way to go on"} for row in rows[30:]]
+    assert any("longer answer wins in 75% of the pairs, by characters" in warning for warning in prepare(rows).metrics.warnings)
+
+
 def test_44_labels_that_contradict_themselves_are_a_warning(prepare, good):
     rows = good(400)
     rows += rows[:14] + [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows[20:30]]

@@ -5,6 +5,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from ser_core.api.spec.data import DataSpec, FileSpec, SourceSpec
+from ser_core.api.spec.places import PlaceSpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.preparing.preparation import inspect
@@ -51,6 +52,15 @@ def test_a_folder_with_other_splits_only_is_refused(write, access, tmp_path, goo
     write(good(3), "test.jsonl")
     with pytest.raises(DataError, match=r"only other splits than train: test\.jsonl"):
         open_source(f"file://{tmp_path}/in", access, tmp_path / "downloads", lambda: None)
+
+
+@pytest.mark.parametrize("place", [{"path": "other.jsonl"}, {"subset": "nope"}, {"split": "test"}])
+def test_a_place_inside_of_a_single_file_is_refused_where_the_file_is_another(write, access, tmp_path, good, place):
+    write(good(3), "plain.jsonl")
+    ((field, value),), uri = place.items(), f"file://{tmp_path}/in/plain.jsonl"
+    with pytest.raises(DataError, match=f"has no file of the {field} '{value}', but plain.jsonl") as caught:
+        open_source(uri, access, tmp_path / "downloads", lambda: None, PlaceSpec(uri=uri, **place))
+    assert f"data.*.{field}, or leave it out" in (caught.value.hint or "")
 
 
 @pytest.fixture(scope="module")

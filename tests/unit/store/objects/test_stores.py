@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from botocore.awsrequest import AWSResponse
@@ -116,6 +117,11 @@ def test_one_of_many_racing_processes_creates(kind, request, tmp_path):
 def test_a_key_cannot_leave_the_folder(tmp_path, key):
     with pytest.raises(SpecError, match="leaves the store"):
         FileStore(tmp_path / "store").put(key, b"")
+
+
+def test_a_folder_that_can_never_be_made_is_named_and_not_waited_for():
+    with pytest.raises(StoreAccessDenied, match="/proc/runs cannot be made"):
+        FileStore(Path("/proc/runs")).create("key", b"")
 
 
 def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch):

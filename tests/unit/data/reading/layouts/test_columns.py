@@ -125,7 +125,7 @@ def test_a_wrong_place_is_told_with_its_own_field(write, prepare, good, place, f
     with pytest.raises(DataError) as caught:
         prepare(folder, **place)
     assert caught.value.message.startswith(f"data.source.{field}: ")
-    assert caught.value.hint == f"correct data.source.{field}"
+    assert caught.value.hint == f"correct data.source.{field}, or leave it out"
 
 
 NAMES = (
