@@ -29,14 +29,17 @@ from ser_core.data.tables import (
 )
 from ser_core.errors import SpecError
 from ser_core.learn.trust.agreement import agreement_report
+from ser_core.learn.trust.collapse import why_equal
 from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
 from ser_core.learn.trust.likeness import unlike
 from ser_core.learn.trust.monitors import Unseen, by_chance, by_probabilities, by_temperature, monitors, same_labels
 from ser_core.learn.trust.selection import Evidence, Selection, calibrated, paper, reference
+from ser_core.loop.deciding.learning_status import EQUAL_SCORES
 from ser_jobs.process.context import StageContext, StageOutput
 
 Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Of the first and of the second answers of all labelled pairs."""
+_LEARNT_NOTHING = f"{EQUAL_SCORES}, so the reward model has learnt nothing: lower training.learningRate"
 
 
 def body(context: StageContext) -> StageOutput:
@@ -50,6 +53,8 @@ def body(context: StageContext) -> StageOutput:
     folds = None if context.spec.spec.loop.fold_count is None else fold_margins(_fold_labels(context), labels)
     scores = _scores(labels)
     selection, unseen = _select(context, labels, scores, folds)
+    if why_equal(scores[0] - scores[1]):
+        selection = replace(selection, notes=(_LEARNT_NOTHING, *selection.notes))
     context.reporter.event("selected", status=selection.learning_status.value, kept=int(selection.kept.sum()), notes=selection.notes)
     decisions = _decisions(labels, selection, _hidden_labels(context))
     files = {"decisions.parquet": context.workdir / "decisions.parquet"}

@@ -23,7 +23,7 @@ from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, train
 from ser_core.learn.text.reference_text import Form
-from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead
+from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead, why_equal
 from ser_core.learn.trust.evaluation import evaluate
 from ser_core.learn.trust.search import best_trial
 from ser_core.memory.training import Sharding
@@ -205,14 +205,17 @@ class _Retrain:
     def _cross_fit(self, number: int) -> None:
         """Train one fold's model without the pairs that it holds back, then score these with it."""
         fold = self._plan.folds[number]
+        held_back = [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in fold.held_back]
         while True:
             model = self._load_to_train(self._fold_models.start_of(fold.number) if self._plan.keeps_folds else self._start)
             state = self._fit(model, _encoded(model, fold.seen), fold.steps, fold.training)
             why = why_dead(state.history, fold.training, [one.margin for one in fold.seen])
+            if self._begins_again(f"of fold {fold.number + 1}: {why}" if why else ""):
+                continue
+            scores = self._progress.score_fold(model, [*held_back, *self._plan.sample])
+            why = why_equal(_margins(scores))
             if not self._begins_again(f"of fold {fold.number + 1}: {why}" if why else ""):
                 break
-        held_back = [PoolPair(one.id, one.prompt, one.better, one.worse, "") for one in fold.held_back]
-        scores = self._progress.score_fold(model, [*held_back, *self._plan.sample])
         if self._plan.keeps_folds:
             self._fold_models.keep(number, fold.number, model)
         self._progress.finish_fold(scores[: len(held_back)], _margins(scores[len(held_back) :]).tolist())
@@ -229,15 +232,16 @@ class _Retrain:
         return state.history, sum(pair.better.truncated or pair.worse.truncated for pair in pairs)
 
     def _why_collapsed(self, model: RewardModel, trial: int) -> str:
-        """What is wrong with the trained model, beside fold models: a control has those of the best reward model. Empty: nothing, or
-        there are none.
+        """What is wrong with the trained model: its scores are all equal, or it is worse than its fold models; a control has those of the
+        best reward model. Empty: nothing.
         """
-        if self._context.spec.spec.loop.fold_count is None:
-            return ""
+        margins, seed = _margins(self._progress.score_evaluated(model, self._checked, 0)), len(self._deciding)
+        equal = why_equal(margins)
+        if equal or self._context.spec.spec.loop.fold_count is None:
+            return equal
         unseen = self._unseen(trial)
         if any(one.id not in unseen for one in self._deciding):
             return ""
-        margins, seed = _margins(self._progress.score_evaluated(model, self._checked, 0)), len(self._deciding)
         sampled = self._progress.position.sampled[self._plan.of_trial(trial)] if self._plan.keeps_folds else ()
         return why_collapsed(Fit(margins[:seed], np.array([unseen[one.id] for one in self._deciding]), margins[seed:], np.array(sampled)))
 

@@ -5,7 +5,7 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
-from ser_core.loop.deciding.reopening import is_reopened
+from ser_core.loop.deciding.reopening import is_out_of_time, is_reopened
 from ser_core.loop.deciding.stopping import ending
 from ser_core.store.runs.run_object import save_run
 
@@ -18,6 +18,7 @@ def retry(run: Target, namespace: NamespaceOption = None, context: ContextOption
     """
     stored = open_run(run, Place(namespace, context, kubeconfig))
     _refuse_unless_failed(stored)
+    _refuse_without_time(stored)
     wanted = stored.run.spec.reopen + 1
     if stored.cluster is not None:
         stored.cluster.reopen(run, wanted)
@@ -54,4 +55,14 @@ def _refuse_unless_failed(stored: StoredRun) -> None:
         }.get(status.phase, f"why it does not get further: ser why {stored.target}")
         raise SpecError(
             f"run {metadata.namespace}/{metadata.name} has not failed ({phase}): there is nothing to retry", reason="NotFailed", hint=hint
+        )
+
+
+def _refuse_without_time(stored: StoredRun) -> None:
+    if is_out_of_time(stored.run):
+        goes_on = "it goes on by itself" if stored.cluster is not None else f"ser run {stored.target} goes on"
+        raise SpecError(
+            f"spec.activeDeadline: the stages have run for all of {stored.run.spec.active_deadline}, and the run would only fail again",
+            reason="DeadlineExceeded",
+            hint=f"raise or remove activeDeadline, and {goes_on}",
         )

@@ -26,6 +26,7 @@ from ser_core.cli.views.output import say
 from ser_core.errors import SERError
 from ser_core.loop.deciding.attempts import without_pauses
 from ser_core.loop.deciding.faults import SER_RUN_ENDED
+from ser_core.loop.deciding.reopening import failure_of, is_out_of_time
 from ser_core.loop.observed import Observed, ObservedAttempt, Plan
 from ser_core.loop.plan import plan
 from ser_core.store.objects.connect import connect, folder_of
@@ -36,7 +37,7 @@ from ser_core.store.runs.run_object import create_run
 from ser_core.store.stages.checkpoints import CheckpointStore
 
 EXIT_SUSPENDED = 75
-"""Exit code of a run that waits for the user: suspended, or out of budget (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code of a run that waits for the user: suspended, or out of budget or time (EX_TEMPFAIL of sysexits.h)."""
 LEFT_TO_THE_USER = (Phase.SUSPENDED, Phase.BUDGET_EXCEEDED)
 AT_ONCE = Retry(deadline_seconds=2.0)
 """Deadline for the store while a run is carried out and its stages wait for the store themselves."""
@@ -75,7 +76,7 @@ def run_file(path: Path, display: Display) -> int:
     """Start the run of ``path`` or continue it where its manifests say, until it ends or the user must act. It waits for the world itself.
 
     Returns:
-        0 completed; the failing stage's exit code; 75 suspended or out of budget; 130 after Ctrl-C, 143 after SIGTERM.
+        0 completed; the failing stage's exit code; 75 suspended, or out of budget or time; 130 after Ctrl-C, 143 after SIGTERM.
 
     Raises:
         SpecError: The file is wrong, or an immutable field differs from what the run started with.
@@ -233,7 +234,7 @@ def _hint(run: SERRun, path: Path) -> str:
 def _exit_code(run: SERRun) -> int:
     if run.status.phase is Phase.COMPLETED:
         return 0
-    if run.status.phase in LEFT_TO_THE_USER:
+    if run.status.phase in LEFT_TO_THE_USER or is_out_of_time(run):
         return EXIT_SUSPENDED
-    codes = [stage.exit_code for stage in run.status.stages if stage.outcome is Outcome.FAILED and stage.exit_code]
-    return codes[-1] if codes else 1
+    failed = failure_of(run)
+    return (failed.exit_code if failed is not None else None) or 1

@@ -15,9 +15,10 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.runner import Seen, look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.views.remedies import Remedy, Then, remedy_of
+from ser_core.cli.views.remedies import LEARNT_NOTHING, Remedy, Then, remedy_of
 from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
+from ser_core.loop.deciding.learning_status import EQUAL_SCORES
 from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 from ser_core.loop.deciding.token_budget import computes_in_batches
@@ -143,6 +144,8 @@ def _completed(run: SERRun) -> Why:
     if last is not None and last.learning_status is LearningStatus.STOP:
         cause = f"the run has ended: in loop {last.iteration} too few self-labels could be trusted"
         fix = f"if that is too early: {_to_trust_more(run.spec)}"
+        if EQUAL_SCORES in status.message:
+            cause, fix = f"the run has ended: {EQUAL_SCORES}, so no self-label could be trusted", LEARNT_NOTHING
     elif status.policy is not None and status.policy.stopped:
         cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
         fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"
@@ -185,7 +188,8 @@ def _filled(remedy: Remedy, run: SERRun, *, on_cluster: bool) -> str:
 def _then(run: SERRun, target: str, then: Then, *, on_cluster: bool) -> str:
     """What makes the run go on once the cause is gone; empty when it goes on by itself."""
     if run.status.phase is Phase.FAILED:
-        return f"; {_again(run, target, then, on_cluster=on_cluster)}"
+        again = _again(run, target, then, on_cluster=on_cluster)
+        return f"; {again}" if again else ""
     if run.status.phase is Phase.SUSPENDED and on_cluster:
         return f": ser resume {target}"
     if run.status.phase is Phase.SUSPENDED:
@@ -196,8 +200,10 @@ def _then(run: SERRun, target: str, then: Then, *, on_cluster: bool) -> str:
 
 
 def _again(run: SERRun, target: str, then: Then, *, on_cluster: bool) -> str:
-    """What makes a failed run go on."""
+    """What makes a failed run go on; empty: the changed field alone."""
     start = "" if on_cluster else f"ser run {target}"
+    if then is Then.CHANGE:
+        return f"then {start}" if start else ""
     if then is Then.ITSELF and on_cluster:
         return f"if it does not go on by itself: ser retry {target}"
     if then is Then.ITSELF:

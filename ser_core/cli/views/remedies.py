@@ -12,6 +12,7 @@ class Then(StrEnum):
     """What makes a failed run go on once its fix is done."""
 
     ITSELF = "nothing: the run sees it"
+    CHANGE = "nothing: the run sees the changed field, and without a change it only fails again"
     RETRY = "ser retry"
     ANEW = "another run, since a started one keeps this"
 
@@ -32,6 +33,9 @@ class Remedy:
 
 _ONLY_MEMORY = "raise resources.{resources}.memory, or close other programs if it is a run of your own machine; the run then goes on"
 
+LEARNT_NOTHING = "in a new run a lower training.learningRate"
+"""Fix of a reward model that scores all answers alike."""
+
 REMEDIES = (
     # The run itself (ser_core.loop)
     Remedy(("Completed",), "the run has ended as it should", "nothing to do"),
@@ -48,7 +52,7 @@ REMEDIES = (
         ("DeadlineExceeded",),
         "the stages of the run have run for spec.activeDeadline",
         "raise or remove activeDeadline; the run goes on from its checkpoint",
-        Then.ITSELF,
+        Then.CHANGE,
     ),
     Remedy(("Interrupted",), "a stage was stopped from outside, by the cluster or by a signal", "nothing: it goes on from its checkpoint"),
     Remedy(("SerRunEnded",), "ser run was ended while a stage was at work", "nothing: the same ser run goes on from the checkpoint"),

@@ -27,6 +27,8 @@ ERRORS = 3.0
 
 CONSTANT = 0.9
 """Share of the loss of equal scores from which on a training has learnt nothing at its end."""
+EQUAL = 0.99
+"""Share of the pairs with two exactly equal scores from which on a model has learnt nothing. The rest are rounding."""
 VANISHED = 0.01
 """Share of the largest gradient norm below which a gradient has vanished. Of 69 trainings the one that had died was at 0.001, those that
 had learnt their pairs by heart at 0.003 and more, with a loss near zero, and one that had only begun to learn at 0.8."""
@@ -71,6 +73,18 @@ def _of_equal_scores(training: TrainingSpec, margins: Sequence[float]) -> float:
     if training.loss == "hinge":
         return training.margin + fmean(margins)
     return math.log(2) + fmean(math.log1p(math.exp(margin)) - math.log(2) for margin in margins)
+
+
+def why_equal(margins: Floats) -> str:
+    """What shows that a model scores all answers alike; empty: nothing, or there are no pairs.
+
+    Args:
+        margins: (pairs,) its score of one answer minus that of the other.
+    """
+    equal = int((margins == 0).sum())
+    if not len(margins) or equal < EQUAL * len(margins):
+        return ""
+    return f"the two scores of {equal} of {len(margins)} pairs are exactly equal: lower training.learningRate"
 
 
 def why_collapsed(fit: Fit) -> str:

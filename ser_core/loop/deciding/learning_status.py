@@ -6,6 +6,9 @@ The `filter` stage counts; these functions decide. They see no pair, no score an
 from ser_core.api.spec.loop import Rule
 from ser_core.api.status import LearningStatus
 
+EQUAL_SCORES = "all scores are equal"
+"""In the note of a loop whose reward model has learnt nothing."""
+
 
 def decide(rule: Rule, status1: int, status2: int, kept: int, min_samples: int, minimum: int) -> LearningStatus:
     """Learning status of a loop; `STOP` means that there is nothing to train on.

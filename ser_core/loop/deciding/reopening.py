@@ -32,6 +32,17 @@ def is_reopened(run: SERRun) -> bool:
     return run.status.phase is Phase.FAILED and run.spec.reopen > run.status.reopened
 
 
+def is_out_of_time(run: SERRun) -> bool:
+    """Whether a run has failed by its deadline, and its spec leaves no time still: told to go on, it would only fail again."""
+    return run.status.phase is Phase.FAILED and _reason(run.status) == DEADLINE_EXCEEDED and not _has_time_again(run)
+
+
+def failure_of(run: SERRun) -> StageStatus | None:
+    """The attempt that a run has failed for; None: it has failed for something else."""
+    last = _failed_attempt(run)
+    return last if last is not None and last.reason == _reason(run.status) else None
+
+
 def reopened(run: SERRun, now: datetime) -> SERRunStatus | None:
     """The status of an ended run that goes on; None: it stays as it is, as one does that only another version can have ended."""
     status = run.status
@@ -72,14 +83,22 @@ def at_rest(run: SERRun) -> SERRunStatus:
 
 def _failed_goes_on(run: SERRun) -> bool:
     status = run.status
-    reason = next((one.reason for one in status.conditions if one.type == "Failed"), "")
+    reason = _reason(status)
     if run.spec.reopen > status.reopened or reason == INVALID_SPEC:
         return True
     if reason == DEADLINE_EXCEEDED:
-        end = status.finished_at
-        return end is not None and why_to_stop(run, with_admitted_time(status, read_time(end))) != reason
-    last = _failed_attempt(run)
-    return last is not None and last.reason == reason and has_what_was_lacking(last, attempt_resources(run, key_of(last), ()))
+        return _has_time_again(run)
+    last = failure_of(run)
+    return last is not None and has_what_was_lacking(last, attempt_resources(run, key_of(last), ()))
+
+
+def _reason(status: SERRunStatus) -> str:
+    return next((one.reason for one in status.conditions if one.type == "Failed"), "")
+
+
+def _has_time_again(run: SERRun) -> bool:
+    end = run.status.finished_at
+    return end is not None and why_to_stop(run, with_admitted_time(run.status, read_time(end))) != DEADLINE_EXCEEDED
 
 
 def _completed_goes_on(run: SERRun) -> bool:

@@ -267,6 +267,18 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             "x",
             "more pairs to label, or in a new run a lower training.pairsPerStep",
         ),
+        (
+            run_of(
+                Phase.COMPLETED,
+                "Completed",
+                "loop 1 found too few pairs to trust (all scores are equal, so the reward model has learnt nothing)",
+                iterations=(IterationStatus(iteration=1, learning_status=LearningStatus.STOP),),
+                best_iteration=0,
+            ),
+            "all scores are equal, so no self-label could be trusted",
+            "all scores are equal",
+            "in a new run a lower training.learningRate",
+        ),
     ],
 )
 def test_what_is_told(run, cause, evidence, fix):

@@ -115,8 +115,11 @@ def test_a_failed_run_is_told_a_command_that_makes_it_go_on(remedy, here):
     wanted = "ser purge hh.yaml and ser run hh.yaml" if here else "kubectl delete serrun -n lab hh and apply it again"
     then = REMEDY_OF.get(reason, DEFECT).then
     if then is not Then.ANEW:
-        start = "then ser run hh.yaml" if then is Then.ITSELF else "ser retry hh.yaml and ser run hh.yaml"
+        start = "then ser run hh.yaml" if then is not Then.RETRY else "ser retry hh.yaml and ser run hh.yaml"
         wanted = start if here else "ser retry hh -n lab"
+    if then is Then.CHANGE:
+        assert "ser retry" not in fix
+        wanted = "then ser run hh.yaml" if here else remedy.fix
     assert wanted in fix
     assert "stays failed" not in fix
 

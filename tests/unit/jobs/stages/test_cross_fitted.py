@@ -231,6 +231,14 @@ def test_a_model_that_collapses_every_time_is_stored_and_said_to_be_collapsed(wo
     assert output.metrics.notes[-1] == "the reward model still does not hold after 3 trainings: too bad"
 
 
+@pytest.mark.parametrize("folds", [2, None], ids=["with folds", "without"])
+def test_a_model_whose_scores_are_all_equal_is_said_to_be_collapsed(workshop, monkeypatch, folds):
+    monkeypatch.setattr(ser_jobs.stages.retrain, "_margins", lambda scores: np.zeros(len(scores)))
+    output = workshop.run(retrain.body, StageKind.RETRAIN, 0, folds=folds)
+    assert "the reward model still does not hold after 3 trainings: the two scores of" in "".join(output.metrics.notes)
+    assert output.metrics.trainings == 3 + 2 * (folds or 4)
+
+
 def plan(workshop, groups, folds):
     stage = workshop.context(StageKind.RETRAIN, folds=folds).spec
     seed = [Example(name, "prompt", "good", "bad") for name in groups]

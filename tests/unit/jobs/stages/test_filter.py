@@ -212,6 +212,15 @@ def test_stop_keeps_nothing_and_says_why(workshop):
     assert "minSamples 600 is more than the 60 labelled pairs" in output.metrics.notes[1]
 
 
+def test_a_reward_model_that_has_learnt_nothing_is_named_before_what_follows_from_it(workshop):
+    contents = tables()
+    row, labels = contents["labels.parquet"]
+    equal = [replace(one, score_1=0.3, score_2=0.3) for one in labels]
+    metrics = workshop.run("calibrated", {**contents, "labels.parquet": (row, equal)}).metrics
+    assert metrics.learning_status == "Stop"
+    assert metrics.notes[0] == "all scores are equal, so the reward model has learnt nothing: lower training.learningRate"
+
+
 def test_without_hidden_labels_there_is_no_agreement(workshop):
     contents = tables()
     del contents["pool_labels.parquet"]
