@@ -1,8 +1,9 @@
 """Arms beside each other: means over their repetitions, and paired differences with what chance could have made of them. Numpy alone.
 
 The unit of chance is the group of pairs (`data.source.splitBy`), since pairs that share a prompt or a topic are right or wrong together.
-The bootstrap (Efron, 1979) draws groups, not pairs; repetitions are averaged pair by pair before. Several arms against one baseline are
-corrected by Holm's method (1979).
+The interval is of the bootstrap (Efron, 1979), which draws groups, not pairs; repetitions are averaged pair by pair before. p is of a test
+of its own: with 20 to 100 groups the share of bootstrap means below 0 is 2 to 5 times too small far out. Several arms against one baseline
+are corrected by Holm's method (1979).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.errors import SpecError
+from ser_core.sweep.randomization import randomization_test
 from ser_core.sweep.results import RESAMPLES, ArmResult, Difference, RunResult
 
 _AT_ONCE = 500
@@ -55,7 +57,7 @@ def _difference(runs: Sequence[RunResult], baseline: Sequence[RunResult]) -> Dif
     table = np.array([sums[key] for key in sorted(sums)])
     means = _resampled(table)
     low, high = np.quantile(means, [0.025, 0.975])
-    p_value = min(1.0, 2 * max(min(float(np.mean(means <= 0)), float(np.mean(means >= 0))), 0.5 / RESAMPLES))
+    p_value = randomization_test(table[:, 0])
     mean = float(table[:, 0].sum() / table[:, 1].sum())
     return Difference(mean, float(low), float(high), p_value, p_value, len(common), len(table))
 

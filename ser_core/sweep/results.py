@@ -39,7 +39,7 @@ class Difference:
     """Lower end of the 95 % interval."""
     high: float
     p_value: float
-    """Two-sided, by the bootstrap; not below 1 / `RESAMPLES`."""
+    """Two-sided, by the randomization test: the signs of the groups' differences are flipped in all ways."""
     p_holm: float
     """Corrected for the number of arms that are compared."""
     repetitions: int

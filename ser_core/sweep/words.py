@@ -16,7 +16,8 @@ def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> st
         least, most = (function(one.groups for one in compared) for function in (min, max))
         groups = f"{most:,}" if least == most else f"{least:,} to {most:,}"
         tests = f", p corrected for {len(compared)} comparisons (Holm)" if len(compared) > 1 else ""
-        sentences.append(f"differences: pair by pair, {RESAMPLES:,} draws of the {groups} groups of held-out pairs{tests}")
+        drawn = f"{RESAMPLES:,} draws of the {groups} groups of held-out pairs"
+        sentences.append(f"differences: pair by pair; interval: {drawn}; p: their signs flipped{tests}")
     apart = [row.arm for row in rows if row.difference is None and row.arm != baseline]
     if apart:
         sentences.append(f"not compared, since no repetition is in common with the baseline: {'; '.join(apart)}")

@@ -67,6 +67,13 @@ def test_equal_arms_are_rarely_told_apart_and_better_ones_are():
     assert better.low > 0 and better.p_value < 0.01
 
 
+def test_p_counts_groups_and_is_that_of_mcnemar_where_each_is_a_pair():
+    base, other = result("a", 0, [0] * 20), result("b", 0, [1] * 5 + [0] * 15)
+    assert compare_arms([base, other], "a")[1].difference.p_value == pytest.approx(0.0625)
+    grouped = result("b", 0, [1] * 5 + [0] * 15, groups={f"p{number}": "one" for number in range(5)})
+    assert compare_arms([base, grouped], "a")[1].difference.p_value == 1.0
+
+
 def test_holm_multiplies_by_the_comparisons_that_are_left_and_never_falls():
     arms = [result("a", 0, draws(0.5))] + [result(name, 0, draws(share, seed=2)) for name, share in (("b", 0.75), ("c", 0.6), ("d", 0.52))]
     found = sorted((row.difference for row in compare_arms(arms, "a")[1:]), key=lambda one: one.p_value)

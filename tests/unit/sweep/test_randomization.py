@@ -1,0 +1,35 @@
+"""The randomization test against plain counting, the sign test, and chance."""
+
+from itertools import product
+from statistics import fmean
+
+import numpy as np
+import pytest
+
+from ser_core.learn.trust.evaluation import mcnemar
+from ser_core.sweep.randomization import randomization_test
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_p_is_the_share_of_all_signs_whose_sum_is_as_far_from_0(seed):
+    sums = np.random.default_rng(seed).integers(-5, 6, 9)
+    flipped = [abs(np.dot(signs, sums)) >= abs(sums.sum()) for signs in product((-1, 1), repeat=len(sums))]
+    assert randomization_test(sums.astype(float)) == pytest.approx(fmean(flipped))
+
+
+def test_no_difference_is_no_evidence():
+    assert randomization_test(np.zeros(30)) == 1.0
+
+
+@pytest.mark.parametrize("pairs", [20, 1000])
+def test_of_single_pairs_p_is_that_of_the_sign_test(pairs):
+    for better, worse in product(range(0, pairs // 2 + 1, pairs // 20), repeat=2):
+        sums = np.array([1.0] * better + [-1.0] * worse + [0.0] * (pairs - better - worse))
+        assert randomization_test(sums) == pytest.approx(mcnemar(better, worse), abs=1e-13)
+
+
+@pytest.mark.parametrize("groups", [10, 20, 100])
+def test_equal_arms_are_called_different_at_1_percent_no_more_than_once_in_a_hundred(groups):
+    random = np.random.default_rng(groups)
+    called = [randomization_test(random.integers(-3, 4, groups).astype(float)) < 0.01 for _ in range(5000)]
+    assert 0.002 < fmean(called) < 0.014
