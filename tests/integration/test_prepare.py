@@ -74,7 +74,7 @@ def test_a_policy_and_its_prompts_are_copied_too(prepare, qwen, tmp_path):
 
 
 def test_a_later_stage_that_no_gpu_of_its_own_holds_is_warned_of(prepare):
-    small = {"gpus": 1, "gpuMemory": "16Mi"}
+    small = {"gpus": 1, "gpuMemory": "128Ki"}
     resources = {"label": {"gpus": 1}, "retrain": small}
     output, events = prepare(resources=resources, training={"tokensPerBatch": 65_536})
     (told,) = output.metrics.misfits
