@@ -94,14 +94,12 @@ class Frame:
 
     def levels(self, levels: Sequence[tuple[float, str, str]]) -> Markup:
         """Horizontal reference lines (value, label, style), labelled beside the plot without overlap."""
-        parts = []
-        free = float(HEIGHT)
-        for value, label, style in sorted(levels):
-            _, y = self.at(self.x.low, value)
-            free = min(y, free - _LABEL_GAP)
-            end = WIDTH - self.right
+        parts, end = [], WIDTH - self.right
+        drawn = sorted(levels)
+        heights = [self.at(self.x.low, value)[1] for value, _, _ in drawn]
+        for (_, label, style), y, beside in zip(drawn, heights, _apart(heights), strict=True):
             parts.append(Markup('<path class="level {}" d="M{},{}H{}"/>').format(style, _LEFT, y, end))
-            parts.append(Markup('<text class="note {}" x="{}" y="{}">{}</text>').format(style, end + 4, round(free + 4, 1), label))
+            parts.append(Markup('<text class="note {}" x="{}" y="{}">{}</text>').format(style, end + 4, round(beside + 4, 1), label))
         return Markup("").join(parts)
 
     def diagonal(self) -> Markup:
@@ -130,3 +128,10 @@ class Frame:
         parts.append(Markup('<text class="label middle" x="{}" y="{}">{}</text>').format((_LEFT + end) // 2, HEIGHT - 8, self.x.label))
         parts.append(Markup('<text class="label middle" transform="translate(11,{}) rotate(-90)">{}</text>').format(middle, self.y.label))
         return Markup("").join(parts)
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """The heights, lowest line first, moved up so that labels there do not overlap, and down again where they would leave the plot."""
+    up = list(itertools.accumulate(heights, lambda below, y: min(y, below - _LABEL_GAP)))
+    down = itertools.accumulate(reversed(up), lambda above, y: max(y, above + _LABEL_GAP), initial=float(_TOP - _LABEL_GAP))
+    return list(down)[:0:-1]

@@ -129,17 +129,19 @@ def _reliability(title: str, label: str, series: Mapping[str, Sequence[tuple[flo
     return Figure(title, frame.draw(title, marks), caption, tuple((f"c{number}", name) for number, (name, _) in enumerate(drawn)))
 
 
-def length_bias(models: Sequence[ModelEvidence]) -> Figure:
-    """Accuracy where people chose the longer answer and where they chose the shorter one."""
+def length_bias(models: Sequence[ModelEvidence]) -> Figure | None:
+    """Accuracy where people chose the longer answer and where they chose the shorter one; None when no pair differs in length."""
     groups = {"chosenLonger": ("c1", "the longer answer is better"), "chosenShorter": ("c0", "the shorter answer is better")}
     rows = [
         (model, {row["relation"]: row for row in model.heldout["lengthRelation"] if row["relation"] in groups})
         for model in every(models, 12)
     ]
     values = [value for _, by in rows for row in by.values() for value in (row["low"], row["high"])]
+    if not values:
+        return None
     last = len(rows) - 1
     places = Axis("reward model", -0.5, last + 0.5, range(len(rows)), lambda tick: name_of(rows[int(tick)][0].record))
-    frame = Frame(places, round_axis("held-out accuracy", values or [0, 1], percent))
+    frame = Frame(places, round_axis("held-out accuracy", values, percent))
     marks = []
     for place, (model, by) in enumerate(rows):
         for relation, row in by.items():

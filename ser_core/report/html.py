@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ser_core.loop.text import decimals
 from ser_core.report import figures, findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.figures import Figure
@@ -119,6 +120,7 @@ def _environment() -> Environment:
         "count": lambda value: f"{value:,}",
         "signed": lambda value: f"{value * 100:+.1f}".replace("-", "−"),
         "decimals": lambda value, places=3: "–" if value is None else f"{value:.{places}f}",
+        "two_digits": lambda value: "–" if value is None else decimals(value),
         "moment": lambda time: time[:16].replace("T", " "),
         "megabytes": lambda size: f"{size / 1e6:,.1f}",
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),

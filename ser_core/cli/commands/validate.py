@@ -71,7 +71,7 @@ def validate(
     Nothing is trained and nothing is kept; all problems are reported at once. With --server the cluster is asked instead: whether it would
     take the SERRun (a dry run), and whether some node could hold its pods.
     """
-    run, place = read_serrun(file), Place(namespace, context, kubeconfig)
+    run, place = _read(file, output), Place(namespace, context, kubeconfig)
     checks = [
         Check("spec", (describe(run), *unused(run.spec))),
         *(_checked(name, check, run, file) for name, check in _chosen(file, place, server, probe).items()),
@@ -94,6 +94,16 @@ def validate(
             f"kubectl apply{Place(namespace, context, kubeconfig).options} -f {shlex.quote(str(file))}" if server else run_command(file)
         )
         standard_output().print(f"ready: {command}", soft_wrap=True)
+
+
+def _read(file: Path, output: Format) -> SERRun:
+    """A file that is no SERRun is a failed check too: who reads data gets them."""
+    try:
+        return read_serrun(file)
+    except SERError as error:
+        if output is not Format.TEXT:
+            print_data({"ready": False, "checks": [_as_data(Check("spec", error=error))]}, output)
+        raise
 
 
 def _chosen(file: Path, place: Place, server: bool, probe: bool | None) -> dict[str, Callable[[SERRun], Check]]:

@@ -11,12 +11,13 @@ from typing import Any, Protocol, Self
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.cli.access.local_executor import StageEvent
-from ser_core.cli.views.evolution_view import evolution_table
+from ser_core.cli.views.evolution_view import COLUMNS_NEEDED, evolution_table
 from ser_core.cli.views.policy_line import policy_line
 from ser_core.cli.views.terminal import SafeConsole
 from ser_core.loop.observed import Plan
@@ -159,7 +160,7 @@ class LiveDisplay:
             if job not in self._tasks:
                 self._tasks[job] = self._progress.add_task(_title(stage), total=None, unit="")
         waits = [Text(f"waiting: {run.status.message}", style="yellow")] if run.status.phase is Phase.WAITING else []
-        self._live.update(Group(evolution_table(run.status), *waits, self._progress))
+        self._live.update(Group(self._table(run), *waits, self._progress))
 
     def stage_event(self, event: StageEvent) -> None:
         """Move the stage's bar; errors stay on the screen."""
@@ -175,20 +176,23 @@ class LiveDisplay:
 
     def ended_before(self, run: SERRun, hint: str) -> None:
         """The table, and what can be done with a run that has ended."""
-        self._console.print(evolution_table(run.status))
+        self._console.print(self._table(run))
         self._console.print(Text(f"{run.metadata.name} had ended before: {run.status.phase}. {run.status.message}"))
         self._hint(hint)
         self._console.print("To run it anew: another metadata.name, or `ser purge` first.")
 
     def ended(self, run: SERRun, store: ObjectStore, hint: str) -> None:
         """The final table, the outcome and where the result lies."""
-        self._console.print(evolution_table(run.status))
+        self._console.print(self._table(run))
         self._console.print(Text(f"{run.status.phase} after {time.monotonic() - self._started:.0f} s: {run.status.message}"))
         if run.status.reward_model is not None:
             self._console.print(Text(f"best reward model: {run.status.reward_model.uri}"))
         if run.status.policy is not None:
             self._console.print(Text(f"policy: {policy_line(run.status.policy)}; {run.status.policy.uri}"))
         self._hint(hint)
+
+    def _table(self, run: SERRun) -> Table:
+        return evolution_table(run.status, narrow=self._console.width < COLUMNS_NEEDED)
 
     def _hint(self, hint: str) -> None:
         if hint:

@@ -16,8 +16,8 @@ from ser_core.loop.text import decimals
 
 _COLUMNS = ("loop", "status", "pairs", "kept", "threshold", "agree", "dev", "gain", "held-out", "95 % interval", "T")
 _LEFT_OUT_WHERE_NARROW = frozenset({"pairs", "threshold", "gain", "T"})
-_HEADS = {"held-out": "held-\nout", "95 % interval": "95 %\ninterval"}
-_COLUMNS_NEEDED = 79
+_HEADS = {"threshold": "thres-\nhold", "held-out": "held-\nout", "95 % interval": "95 %\ninterval"}
+COLUMNS_NEEDED = 79
 """Of the terminal, for all of the table."""
 _LEGEND = """\
 {threshold}agree: share of kept self-labels that equal the human ones
@@ -37,7 +37,7 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
         return Text("no loop has been evaluated yet", style="dim")
     chart = accuracy_chart(list(_measured(status, length_rule)), width)
     policy = [] if status.policy is None else [Text(f"\npolicy  {policy_line(status.policy)}", no_wrap=True, overflow="ignore")]
-    narrow = width < _COLUMNS_NEEDED
+    narrow = width < COLUMNS_NEEDED
     legend = _LEGEND.format(
         threshold="" if narrow else "threshold: lowest confidence kept · T: temperature\n",
         decides="dev: out of fold, its log loss decides" if cross_fitted(status.iterations) else "dev accuracy decides",

@@ -38,6 +38,14 @@ def test_labels_of_close_lines_do_not_overlap():
     assert heights[-1] < HEIGHT
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_labels_of_equal_lines_stay_in_the_chart(value):
+    drawn = Frame(Axis("x", 0, 1, []), Axis("y", 0, 1, []), right=90).levels([(value, name, "c1") for name in ("one", "two", "three")])
+    heights = sorted(float(y) for y in re.findall(r'<text[^>]* y="([\d.-]+)"', drawn))
+    assert heights[0] >= 14 and heights[-1] < HEIGHT
+    assert all(upper - lower >= 14 for lower, upper in pairwise(heights))
+
+
 def test_text_is_escaped():
     frame = Frame(Axis("<b>", 0, 1, [0, 1]), Axis('"&', 0, 1, []))
     drawn = frame.draw('"><script>', [frame.dot((0, 0), "c0", "</title><script>")])

@@ -110,6 +110,19 @@ def test_every_measured_share_has_its_interval(page):
         assert whiskers[title] == dots[title] > 0
 
 
+def test_a_small_temperature_is_not_shown_as_nothing(ledger, evidence):
+    first = ledger.models[0]
+    cold = replace(first, metrics=first.metrics.model_copy(update={"temperature": 2.5e-05}))
+    page = render(replace(ledger, stages={**ledger.stages, first.key: cold}), evidence, "serrun.yaml")
+    assert "<td>2.5e-05</td>" in page
+
+
+def test_no_chart_of_length_where_no_pair_differs_in_length(ledger, evidence):
+    models = tuple(replace(model, heldout={**model.heldout, "lengthRelation": []}) for model in evidence.models)
+    page = render(ledger, replace(evidence, models=models), "serrun.yaml")
+    assert "Length bias" not in page and page.count("<svg") == 6
+
+
 def test_a_run_that_has_only_begun_has_a_page(ledger):
     run = ledger.run.model_copy(update={"status": SERRunStatus(phase=Phase.PENDING)})
     page = render(Ledger(run, {}), Evidence((), {}, (), (), {}), "serrun.yaml")

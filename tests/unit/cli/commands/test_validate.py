@@ -43,6 +43,14 @@ def test_a_good_run_is_ready(ser, serrun, tmp_path):
     assert "dropped 1: EmptyAnswer 1" in ended.out
 
 
+def test_a_wrong_spec_is_a_failed_check_for_who_reads_json(ser, serrun):
+    ended = ser("validate", serrun(lambda spec: spec.update(loop={"maxIteration": 3})), "-o", "json")
+    told = json.loads(ended.out)
+    (check,) = told["checks"]
+    assert (ended.code, told["ready"], check["name"]) == (10, False, "spec")
+    assert "did you mean maxIterations" in check["error"]["message"] and check["error"]["message"] in ended.err
+
+
 def test_a_run_that_no_loop_can_train_is_told(ser, serrun):
     told = ser("validate", serrun()).err
     assert "warning: training.pairsPerStep is 64 and of the pool's 30 pairs a loop keeps at most 18: " in told

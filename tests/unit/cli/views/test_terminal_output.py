@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ser_core.api.status import ControlStatus, CountedStatus, PolicyStatus, SERRunStatus, StoredBytes
 from ser_core.cli.access.local_executor import StageEvent
-from ser_core.cli.views.display import JsonDisplay
+from ser_core.cli.views.display import JsonDisplay, LiveDisplay
 from ser_core.cli.views.evolution_view import evolution_view
 from ser_core.cli.views.status_view import status_view
 
@@ -93,6 +93,26 @@ def test_small_numbers_are_not_shown_as_nothing(run):
     assert "0.0042" in told
     assert "KL 0.0031 nats" in told
     assert "GPU-hours     0.0007\n" in printed(status_view(run.model_copy(update={"status": status}), NOW), 100)
+
+
+def test_a_small_temperature_is_whole_at_80_columns(run):
+    others = [ControlStatus(control=name, accuracy=0.7, accuracy_low=0.65, accuracy_high=0.75) for name in ("seedOnly", "pseudoLabelOnce")]
+    rows = tuple(row.model_copy(update={"temperature": 2.5e-05}) for row in run.status.iterations)
+    status = run.status.model_copy(update={"iterations": rows, "controls": (*run.status.controls, *others)})
+    told = printed(evolution_view(status, 0.517, 80), 80)
+    assert told.count("2.5e-05") == len(rows)
+    assert "…" not in told
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_table_of_a_run_fits_the_terminal(run, stored_run, width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    display = LiveDisplay()
+    display.ended_before(run, "")
+    display.ended(run, stored_run.store, "")
+    told = capsys.readouterr().out
+    assert told.count("0.890") == 2
+    assert "…" not in told
 
 
 def test_sentences_are_wrapped_at_80_columns_however_wide_the_output_is(run):
