@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ser_core.api.serrun import SERRun, SERRunSpec
+from ser_core.api.spec.loop import Rule, ThresholdsSpec
 from ser_core.api.stage import PrepareMetrics, RunIdentity
+from ser_core.cli.access.begun_run import begun_run
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
 from ser_core.cli.access.node_fit import fits
 from ser_core.cli.access.serrun_file import located, read_document, read_serrun
@@ -73,9 +75,10 @@ def validate(
     """
     run, place = _read(file, output), Place(namespace, context, kubeconfig)
     checks = [
-        Check("spec", (describe(run), *unused(run.spec))),
+        check_spec(run),
         *(_checked(name, check, run, file) for name, check in _chosen(file, place, server, probe).items()),
     ]
+    checks += [_checked("run", lambda run: check_run(run, file), run, file)] if not server and "store" in _passed(checks) else []
     checks += [_checked("rows", lambda run: check_rows(run, checks), run, file)] if {"model", "data"} <= _passed(checks) else []
     errors = [check.error for check in checks if check.error is not None]
     if output is not Format.TEXT:
@@ -129,6 +132,12 @@ def _within(check: Callable[[SERRun, Retry], Check], soon: Retry) -> Callable[[S
     return lambda run: check(run, soon)
 
 
+def check_spec(run: SERRun) -> Check:
+    """The spec can be read; what it sets in vain is told."""
+    in_vain = "; ".join(unused(run.spec))
+    return Check("spec", (describe(run),), (in_vain,) if in_vain else ())
+
+
 def describe(run: SERRun) -> str:
     """The run in one line."""
     loop = run.spec.loop
@@ -144,6 +153,10 @@ def unused(spec: SERRunSpec) -> Iterator[str]:
         yield "loop.stopping.minGain is not used: rule calibrated compares log losses, with their standard error"
     if spec.loop.fold_count is None and spec.loop.folds is not None:
         yield f"loop.folds is not used: rule {spec.loop.rule} has none"
+    if spec.loop.rule is not Rule.CALIBRATED and spec.loop.thresholds.target_precision is not None:
+        yield f"loop.thresholds.targetPrecision is not used: rule {spec.loop.rule} has no such floor"
+    if spec.loop.rule is not Rule.PAPER and spec.loop.thresholds.min_samples != ThresholdsSpec().min_samples:
+        yield "loop.thresholds.minSamples is not used: only rule paper asks for so many pairs"
     if spec.loop.fold_count is None and spec.training.search is not None:
         yield "training.search is not used: only rule calibrated with folds can tell which settings are better"
     for name, part in (("rewardModel", spec.reward_model), ("policy", spec.policy)):
@@ -183,6 +196,14 @@ def check_store(run: SERRun, soon: Retry) -> Check:
     identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=f"validate-{uuid.uuid4().hex[:8]}")
     probe(connect(run.spec.storage, soon), identity)
     return Check("store", (f"{run.spec.storage.uri}: can be written, one of 8 racing writers won",))
+
+
+def check_run(run: SERRun, file: Path) -> Check:
+    """The store holds no run of this name, or one that this file goes on with, as `ser run` sees it."""
+    from ser_core.store.objects.connect import connect
+
+    begun, name = begun_run(connect(run.spec.storage, SOON), run, file), f"{run.metadata.namespace}/{run.metadata.name}"
+    return Check("run", (f"{name} is new" if begun is None else f"{name} was begun before ({begun.status.phase})",))
 
 
 def check_model(run: SERRun, soon: Retry) -> Check:

@@ -8,8 +8,11 @@ import pytest
 import yaml
 
 from ser_core.api.serrun import SERRunSpec
+from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.commands.validate import unused
+from ser_core.store.objects.connect import connect
+from ser_core.store.runs.run_object import create_run
 
 
 @pytest.fixture
@@ -139,6 +142,7 @@ def test_json_says_what_is_wrong_with_what(ser, serrun):
         "store": None,
         "model": None,
         "data": "DataNotFound",
+        "run": None,
     }
 
 
@@ -230,6 +234,8 @@ def test_without_probe_only_the_spec_is_read(ser, on_cluster):
         ({"devFraction": 0.4}, {"stopping": {"minGain": 0.01}}, ["data.devFraction", "loop.stopping.minGain"]),
         ({"devFraction": 0.4}, {"thresholds": {"targetPrecision": 0.8}}, []),
         ({"devFraction": 0.4}, {"rule": "paper", "folds": 3}, ["loop.folds"]),
+        ({}, {"rule": "paper", "thresholds": {"targetPrecision": 0.9, "minSamples": 5}}, ["loop.thresholds.targetPrecision"]),
+        ({}, {"thresholds": {"minSamples": 5}}, ["loop.thresholds.minSamples"]),
         ({}, {}, []),
     ],
 )
@@ -238,6 +244,25 @@ def test_fields_that_the_rule_does_not_use_are_named(data, loop, named):
     spec = {"rewardModel": {"base": "hf://a/b"}, "data": {"source": {"uri": "hf://a/c"}, **data}, "loop": loop, "training": training}
     told = list(unused(SERRunSpec.model_validate({**spec, "storage": {"uri": "s3://bucket/p"}})))
     assert [line.split()[0] for line in told] == named
+
+
+def test_what_is_set_in_vain_is_one_warning(ser, serrun):
+    told = ser("validate", serrun(lambda spec: spec.update(loop={"rule": "paper", "folds": 3}, training={"search": {"epochs": [1]}}))).err
+    (warning,) = [line for line in told.splitlines() if "is not used" in line]
+    assert warning.startswith("warning: loop.folds is not used: rule paper has none; training.search is not used: ")
+
+
+def test_a_run_of_the_same_name_with_another_spec_is_told_as_ser_run_tells_it(ser, serrun):
+    file = serrun()
+    assert "run    ok     default/small is new\n" in ser("validate", file).out
+    run = read_serrun(file)
+    create_run(connect(run.spec.storage), run.model_copy(update={"metadata": run.metadata.model_copy(update={"uid": "u"})}))
+    assert "run    ok     default/small was begun before (Pending)\n" in ser("validate", file).out
+    ended = ser("validate", serrun(lambda spec: spec["data"].update(splitSeed=7)))
+    assert (ended.code, "ready" in ended.out) == (10, False)
+    assert "holds a run default/small (Pending) that was started with another spec:" in ended.err
+    assert f"hint: to begin anew: ser purge {file}; to keep the old run: write another storage.uri or metadata.name" in ended.err
+    assert ended.err.endswith(ser("run", file).err)
 
 
 def test_text_that_the_tokenizer_does_not_know_is_told(ser, serrun, tmp_path):
