@@ -26,6 +26,7 @@ from ser_core.learn.text.reference_text import Form
 from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead, why_equal
 from ser_core.learn.trust.evaluation import evaluate
 from ser_core.learn.trust.search import best_trial
+from ser_core.loop.deciding.learning_status import DOES_NOT_HOLD
 from ser_core.memory.training import Sharding
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
@@ -255,9 +256,7 @@ class _Retrain:
         """Why the training was repeated, and whether that has helped."""
         collapsed = self._progress.position.collapsed
         told = tuple(f"a training collapsed and was repeated: {one}" for one in collapsed)
-        return (
-            (*told, f"the reward model still does not hold after {self._progress.position.repeats + 1} trainings: {why}") if why else told
-        )
+        return (*told, f"{DOES_NOT_HOLD} after {self._progress.position.repeats + 1} trainings: {why}") if why else told
 
     def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int, training: TrainingSpec) -> TrainingState:
         """Take the steps of the current training that the position does not have yet; returns the state after the last one.

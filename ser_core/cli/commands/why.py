@@ -18,7 +18,7 @@ from ser_core.cli.views.output import Format, FormatOption, print_data, standard
 from ser_core.cli.views.remedies import LEARNT_NOTHING, Remedy, Then, remedy_of
 from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
-from ser_core.loop.deciding.learning_status import EQUAL_SCORES
+from ser_core.loop.deciding.learning_status import EQUAL_SCORES, UNSOUND
 from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 from ser_core.loop.deciding.token_budget import computes_in_batches
@@ -146,6 +146,8 @@ def _completed(run: SERRun) -> Why:
         fix = f"if that is too early: {_to_trust_more(run.spec)}"
         if EQUAL_SCORES in status.message:
             cause, fix = f"the run has ended: {EQUAL_SCORES}, so no self-label could be trusted", LEARNT_NOTHING
+    elif UNSOUND in status.message:
+        cause, fix = "the run has ended, and the training of its best reward model collapsed each time", LEARNT_NOTHING
     elif status.policy is not None and status.policy.stopped:
         cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
         fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"

@@ -8,6 +8,10 @@ from ser_core.api.status import LearningStatus
 
 EQUAL_SCORES = "all scores are equal"
 """In the note of a loop whose reward model has learnt nothing."""
+DOES_NOT_HOLD = "the reward model still does not hold"
+"""Begin of the note of a training that collapsed each time."""
+UNSOUND = "which does not hold"
+"""What the run's message then says of the best reward model."""
 
 
 def decide(rule: Rule, status1: int, status2: int, kept: int, min_samples: int, minimum: int) -> LearningStatus:

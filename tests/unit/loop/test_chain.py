@@ -124,6 +124,13 @@ def test_seed_only_takes_as_many_steps_as_the_loops(make_world, make_results, de
     assert action.spec.steps == steps
 
 
+def test_a_best_reward_model_that_does_not_hold_is_said_to_be_one(make_world, make_results):
+    notes = ("a training collapsed and was repeated: " + 300 * "x", "the reward model still does not hold after 3 trainings: too bad")
+    world = make_world(make_results(notes=notes), loop={"maxIterations": 1}).drive()
+    assert world.status.message.startswith("best reward model: loop 1, which does not hold, held-out accuracy")
+    assert "which does not hold" not in make_world(loop={"maxIterations": 1}).drive().status.message
+
+
 def test_a_stop_ends_the_loops_without_a_retrain(make_world, make_results):
     world = make_world(make_results(stop_at=2, notes=("no threshold reaches 0.9",)), loop={"controls": ["full"]}).drive()
 

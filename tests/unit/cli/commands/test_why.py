@@ -279,6 +279,12 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             "all scores are equal",
             "in a new run a lower training.learningRate",
         ),
+        (
+            run_of(Phase.COMPLETED, "Completed", "best reward model: loop 1, which does not hold, held-out accuracy 0", best_iteration=1),
+            "the training of its best reward model collapsed each time",
+            "which does not hold",
+            "in a new run a lower training.learningRate",
+        ),
     ],
 )
 def test_what_is_told(run, cause, evidence, fix):
