@@ -7,6 +7,8 @@ import pytest
 import yaml
 from chart.rendering import CHART, MATRIX, MONITORING, helm, refusal, template
 
+from ser_core.api.values.endpoints import server
+
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 WHOLE = {("resources",), ("affinity",), ("podSecurityContext",), ("securityContext",), ("stages", "securityContext")}
 """Values with an inside that Kubernetes documents."""
@@ -49,7 +51,20 @@ WRONG = {
     ),
     "root as the stages' user": ({"stages": {"securityContext": {"runAsUser": 0}}}, "stages/securityContext/runAsUser"),
     "a folder of the node": ({"extraVolumes": [{"name": "a", "hostPath": {"path": "/"}}]}, "extraVolumes/0.*hostPath"),
-    "a setting as a variable": ({"extraEnv": [{"name": "SER_OPERATOR_WORKERS", "value": "4"}]}, "extraEnv/0/name"),
+    "a setting as a variable": (
+        {"extraEnv": [{"name": "SER_OPERATOR_WORKERS", "value": "4"}]},
+        "extraEnv: SER_OPERATOR_WORKERS is the chart's own",
+    ),
+    "a server without scheme": ({"allow": {"endpoints": ["minio:9000"]}}, "allow/endpoints/0.*minio:9000"),
+    "a server without scheme in the earlier list": ({"settings": {"allowedEndpoints": ["minio"]}}, "settings/allowedEndpoints/0"),
+    "an alert to leave out that is none": (
+        {"monitoring": {"prometheusRule": {"exclude": ["SERRunFail"]}}},
+        "prometheusRule/exclude/0.*must be one of",
+    ),
+    "an ended run told for longer than it has series": (
+        {"monitoring": {"prometheusRule": {"alerts": {"SERRunFailed": {"threshold": 604801}}}}},
+        "alerts/SERRunFailed/threshold",
+    ),
     "a mount without a path": ({"extraVolumeMounts": [{"name": "a"}]}, "extraVolumeMounts/0.*mountPath"),
     "a probe that asks elsewhere": ({"readinessProbe": {"exec": {}}}, "readinessProbe.*exec"),
     "an alert that is none": ({"monitoring": {"prometheusRule": {"alerts": {"SERRunSlow": {}}}}}, "alerts.*SERRunSlow"),
@@ -66,6 +81,21 @@ WRONG = {
 @pytest.mark.parametrize("version", ["helm", "helm4"])
 def test_a_wrong_value_is_refused_by_its_name(values, named, version):
     assert re.search(named, refusal(values, version=version))
+
+
+def test_endpoints_that_can_match_are_taken():
+    hosts = ["*.corp.example", "minio.{namespace}:9000", "*:*", "[fd00::1]:9000", "gate.example/s3"]
+    patterns = ["*", *(f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts)]
+    given = [*patterns, *(f"!{pattern}" for pattern in patterns)]
+    assert all(server(pattern) is not None for pattern in patterns[1:] if "{" not in pattern)
+    ended = template({"allow": {"endpoints": given}, "settings": {"allowedEndpoints": given}})
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_alerts_that_can_be_left_out_are_those_of_the_rules():
+    alerts = re.findall(r"- alert: (\w+)", "".join(file.read_text() for file in (CHART / "rules").glob("*.yaml")))
+    rule = SCHEMA["properties"]["monitoring"]["properties"]["prometheusRule"]["properties"]
+    assert sorted(rule["exclude"]["items"]["enum"]) == sorted(rule["alerts"]["properties"]) == sorted(alerts)
 
 
 @pytest.mark.parametrize("version", ["helm", "helm4"])
