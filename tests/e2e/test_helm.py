@@ -139,7 +139,7 @@ def documented(s3):
         "readme": replaced(
             shown("README.md", "On a cluster").text, {**keys, **aside_of_the_runs, "REGISTRY": "registry.example", "mine": RUN}
         ),
-        "runbook": replaced(shown("docs/runbooks.md", "SEROperatorDown").text, {"ser-system": SYSTEM}),
+        "runbook": replaced(shown("docs/runbooks.md", "SEROperatorDown").text, {"lab": SYSTEM}),
     }
 
 
