@@ -109,7 +109,7 @@ def test_a_wrong_place_is_told_with_its_own_field(access, tmp_path):
     (tmp_path / "x.jsonl").write_text('{"prompt": "x"}\n')
     with pytest.raises(DataError, match=r"^policy\.prompts\.split: .* has no file of the split 'tset', but x\.jsonl$") as caught:
         read_prompts(PromptsSpec(uri=f"file://{tmp_path}", split="tset"), access, tmp_path / "work", (), 0.1, lambda: None)
-    assert caught.value.hint == "correct policy.prompts.split"
+    assert caught.value.hint == "correct policy.prompts.split, or leave it out"
 
 
 def hh(side):
