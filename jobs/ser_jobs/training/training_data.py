@@ -209,8 +209,9 @@ def _with_hidden_labels(context: StageContext) -> list[Example]:
         )
     pool, weights, margins = _pool(context), _weights(context, "pool_weights.parquet"), _margins(context, "pool_margins.parquet")
     labels = read_table(context.fetch(InputRole.PREPARED, "pool_labels.parquet"), HiddenLabel)
-    ordered = (_ordered(pool[label.id], label.better, weight=weights.get(label.id, 1.0)) for label in labels)
-    return [replace(example, margin=margins.get(example.id, 0.0)) for example in ordered]
+    return [
+        _ordered(pool[label.id], label.better, weight=weights.get(label.id, 1.0), margin=margins.get(label.id, 0.0)) for label in labels
+    ]
 
 
 def _with_first_labels(context: StageContext) -> list[Example]:
@@ -219,6 +220,6 @@ def _with_first_labels(context: StageContext) -> list[Example]:
     return [_ordered(pool[label.id], 1 if label.score_1 >= label.score_2 else 2) for label in labels]
 
 
-def _ordered(pair: PoolPair, better: int, target: float = 1.0, weight: float = 1.0) -> Example:
+def _ordered(pair: PoolPair, better: int, target: float = 1.0, weight: float = 1.0, margin: float = 0.0) -> Example:
     first, second = (pair.answer_1, pair.answer_2) if better == 1 else (pair.answer_2, pair.answer_1)
-    return Example(pair.id, pair.prompt, first, second, target, weight)
+    return Example(pair.id, pair.prompt, first, second, target, weight, margin)
