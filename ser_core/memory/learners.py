@@ -27,7 +27,7 @@ def reward_training(spec: SERRunSpec, shape: ModelShape) -> Training:
 def policy_training(spec: SERRunSpec, shape: ModelShape) -> Training:
     """Of the policy."""
     assert spec.policy is not None
-    length = spec.policy.prompt_tokens + spec.policy.answer_tokens
+    length = spec.policy.row_tokens
     batch = MicroBatch(max(spec.training.tokens_per_batch, length), length, spec.policy.precision != "fp32")
     whole, logits = shape.weights + shape.output, logits_together(shape, batch)
     if spec.policy.adapter is None:

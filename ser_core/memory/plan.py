@@ -104,7 +104,7 @@ def _budgets(stage: str, spec: SERRunSpec) -> Iterator[int]:
     """Tokens per batch: the spec's, and halves of it down to the longest row, which is not parted."""
     tokens, longest = spec.training.tokens_per_batch, spec.reward_model.max_length
     if stage in ("sft", "ppo") and spec.policy is not None:
-        longest = spec.policy.prompt_tokens + spec.policy.answer_tokens
+        longest = spec.policy.row_tokens
     yield tokens
     while tokens > max(longest, MIN_TOKENS_PER_BATCH):
         tokens = max(tokens // 2, MIN_TOKENS_PER_BATCH)

@@ -159,7 +159,7 @@ class _Ppo:
     def _make_generator(self, start: Path) -> Generator:
         policy, spec = self._policy, self._spec
         if spec.generator == "vllm":
-            return VllmGenerator(policy, start, tokens=spec.prompt_tokens + spec.answer_tokens)
+            return VllmGenerator(policy, start, tokens=spec.row_tokens)
         pad = policy.tokenizer.pad_token_id
         copy = WholeCopy(policy.network, self._precision) if self._cut else None
         generator = TransformersGenerator(

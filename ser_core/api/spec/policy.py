@@ -102,6 +102,11 @@ class PolicySpec(Templated):
     missing_end_penalty: float = Field(default=1.0, ge=0, le=100)
     """Subtracted from the score of an answer that did not end within `answerTokens`, in logits (N+ sets such scores to -1)."""
 
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of the longest prompt with the longest answer."""
+        return self.prompt_tokens + self.answer_tokens
+
     @model_validator(mode="after")
     def _answers_to_compare(self) -> Self:
         if self.advantage == "rloo" and self.answers_per_prompt < 2:

@@ -141,7 +141,7 @@ def check_policy_base(spec: PolicySpec, access: Access, folder: Path) -> BaseMod
         model = _check_files(spec.base, spec.revision, access, folder)
         if GENERATION in model.settings:
             _read_json(model.location, GENERATION, folder)
-    check_max_length(model.config, spec.prompt_tokens + spec.answer_tokens, "policy.promptTokens + policy.answerTokens =")
+    check_max_length(model.config, spec.row_tokens, "policy.promptTokens + policy.answerTokens =")
     return model
 
 
