@@ -2,6 +2,7 @@
 (`ser_core.loop.deciding.faults`).
 
     SERError                      1   never raised itself                        nobody knows: charged
+    ├── UsageError                2   the command line is wrong                  (command line only)
     ├── SpecError                10   the SERRun is wrong                        the inputs: the run fails at once
     ├── DataError                11   the data are wrong                         the inputs
     ├── QualityError             12   a quality gate refused the result          the inputs
@@ -43,6 +44,12 @@ class SERError(Exception):
         self.message = message
         self.reason = reason or type(self).__name__
         self.hint = hint
+
+
+class UsageError(SERError):
+    """The options of a command do not say what to do."""
+
+    exit_code = 2
 
 
 class SpecError(SERError):

@@ -26,7 +26,7 @@ from ser_core.cli.commands.sweep import sweep
 from ser_core.cli.commands.validate import validate
 from ser_core.cli.commands.why import why
 from ser_core.cli.views.output import print_error, say
-from ser_core.errors import SERError, is_disk_full
+from ser_core.errors import SERError, UsageError, is_disk_full
 
 
 def _examples(*lines: str) -> str:
@@ -75,8 +75,7 @@ app.command(epilog=_examples("ser export serrun.yaml reward-model"))(export)
 app.command(epilog=_examples("ser purge serrun.yaml", "ser purge serrun.yaml follower.yaml"))(purge)
 
 
-_UsageError: Any = typer.BadParameter.__base__  # typer brings its own copy of click, under a private name
-EXIT_USAGE = 2
+_ParserError: Any = typer.BadParameter.__base__  # typer brings its own copy of click, under a private name
 
 
 def main() -> None:
@@ -95,9 +94,9 @@ def main() -> None:
     except typer.Abort:
         say("aborted")
         sys.exit(1)
-    except _UsageError as error:
+    except _ParserError as error:
         _print_usage_error(error, program)
-        sys.exit(EXIT_USAGE)
+        sys.exit(UsageError.exit_code)
     except OSError as error:
         if not (is_disk_full(error) or error.errno == errno.EFBIG):
             raise
@@ -114,7 +113,7 @@ def _print_usage_error(error: Any, program: str) -> None:
         return
     command = error.ctx.command_path if error.ctx is not None else program
     message = str(error.format_message()).removesuffix(".").replace("Value error, ", "")
-    print_error(SERError(message[:1].lower() + message[1:], hint=f"{command} --help"))
+    print_error(UsageError(message[:1].lower() + message[1:], hint=f"{command} --help"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ser_core.errors import SpecError
+from ser_core.errors import UsageError
 from ser_core.yaml_text import Loader
 
 MOST_VALUES = 1000
@@ -37,25 +37,25 @@ def read_setting(text: str) -> Setting:
     """``training.seed=0..4`` (both ends included), ``loop.rule=paper,reference``, ``loop.controls=[],[full]``: values as YAML writes them.
 
     Raises:
-        SpecError: It is something else (reason `BadSetting`).
+        UsageError: It is something else (reason `BadSetting`).
     """
     path, equals, values = text.partition("=")
     path = path.strip().removeprefix("spec.")
     if not equals or not re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*", path):
-        raise SpecError(f"--set {text!r}: no field and values", reason="BadSetting", hint=_HINT)
+        raise UsageError(f"--set {text!r}: no field and values", reason="BadSetting", hint=_HINT)
     if (name := path.partition(".")[0]) in NO_ARMS:
-        raise SpecError(
+        raise UsageError(
             f"--set {text!r}: {NO_ARMS[name]}", reason="BadSetting", hint=f"leave it out: {name} of the file holds for all runs"
         )
     try:
         listed = yaml.load(f"[{values}]", Loader)
     except yaml.YAMLError as error:
-        raise SpecError(f"--set {text!r}: the values are no YAML", reason="BadSetting", hint=_HINT) from error
+        raise UsageError(f"--set {text!r}: the values are no YAML", reason="BadSetting", hint=_HINT) from error
     found = tuple(value for one in listed for value in _expanded(one, text))
     if not found:
-        raise SpecError(f"--set {text!r}: no values", reason="BadSetting", hint=_HINT)
+        raise UsageError(f"--set {text!r}: no values", reason="BadSetting", hint=_HINT)
     if len({repr(value) for value in found}) < len(found):
-        raise SpecError(f"--set {text!r}: one value stands twice", reason="BadSetting", hint="name each value once")
+        raise UsageError(f"--set {text!r}: one value stands twice", reason="BadSetting", hint="name each value once")
     return Setting(path, found)
 
 
@@ -65,7 +65,7 @@ def _expanded(value: Any, text: str) -> Sequence[Any]:
         return (value,)
     first, last = int(matched[1]), int(matched[2])
     if not 0 <= last - first < MOST_VALUES:
-        raise SpecError(
+        raise UsageError(
             f"--set {text!r}: from {first} to {last} are no values, or over {MOST_VALUES}", reason="BadSetting", hint="write first..last"
         )
     return range(first, last + 1)
@@ -75,14 +75,14 @@ def with_value(spec: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]
     """``spec`` with the field at ``path`` set; None takes it out.
 
     Raises:
-        SpecError: A part of ``path`` is a value of its own, not an object (reason `BadSetting`).
+        UsageError: A part of ``path`` is a value of its own, not an object (reason `BadSetting`).
     """
     name, _, rest = path.partition(".")
     if not rest:
         return {key: one for key, one in spec.items() if key != name} | ({} if value is None else {name: value})
     inner = spec.get(name)
     if inner is not None and not isinstance(inner, Mapping):
-        raise SpecError(f"--set {path}: {name} is {inner!r} in the file and has no fields", reason="BadSetting", hint=_HINT)
+        raise UsageError(f"--set {path}: {name} is {inner!r} in the file and has no fields", reason="BadSetting", hint=_HINT)
     return {**spec, name: with_value(inner or {}, rest, value)}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.status import StageKind
-from ser_core.errors import SpecError
+from ser_core.errors import UsageError
 from ser_core.store.stages.stage_key import fields_read
 from ser_core.sweep.settings import Setting, told, with_value
 
@@ -47,15 +47,15 @@ def variants(name: str, spec: Mapping[str, Any], settings: Sequence[Setting]) ->
         settings: At least one.
 
     Raises:
-        SpecError: A field is named twice, a setting does not fit the file, or there are too many runs (reason `BadSetting`).
+        UsageError: A field is named twice, a setting does not fit the file, or there are too many runs (reason `BadSetting`).
     """
     paths = [setting.path for setting in settings]
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
-        raise SpecError(f"--set {twice} is given twice", reason="BadSetting", hint="list all values after one --set")
+        raise UsageError(f"--set {twice} is given twice", reason="BadSetting", hint="list all values after one --set")
     combinations = list(product(*(setting.values for setting in settings)))
     if len(combinations) > MOST_RUNS:
-        raise SpecError(f"{len(combinations):,} runs: at most {MOST_RUNS}", reason="BadSetting", hint="set fewer values")
+        raise UsageError(f"{len(combinations):,} runs: at most {MOST_RUNS}", reason="BadSetting", hint="set fewer values")
     found = [_variant(name, spec, dict(zip(paths, values, strict=True))) for values in combinations]
     names = [one.name for one in found]
     return tuple(one if names.count(one.name) == 1 else _hashed(name, one) for one in found)

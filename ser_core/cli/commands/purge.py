@@ -12,7 +12,7 @@ from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.commands.purge_orphans import purge_orphans, storage_of
 from ser_core.cli.views.output import print_warning, say
-from ser_core.errors import SpecError
+from ser_core.errors import SpecError, UsageError
 from ser_core.store.objects.connect import connect
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.runs.followers import followers
@@ -51,7 +51,7 @@ def purge(
     """
     if orphans == bool(files):
         hint = "for runs of this machine name their files; for runs that are gone from a cluster: --orphans --storage URI"
-        raise SpecError("ser purge takes SERRun files or --orphans, one of both", reason="MissingOption", hint=hint)
+        raise UsageError("ser purge takes SERRun files or --orphans, one of both", reason="MissingOption", hint=hint)
     if orphans:
         purge_orphans(storage_of(storage, endpoint, region), older_than, Place(namespace, context, kubeconfig), yes=yes)
     else:

@@ -13,7 +13,7 @@ from ser_core.api.values.amounts import duration_seconds
 from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.views.output import say
-from ser_core.errors import ClusterAccessDenied, SpecError
+from ser_core.errors import ClusterAccessDenied, UsageError
 from ser_core.store.objects.connect import connect
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.runs.orphans import Present, RunFolder, delete_folder, run_folders, why_kept
@@ -51,29 +51,29 @@ def age_seconds(text: str) -> int:
     """Seconds of ``7d``, or of a duration as in a SERRun.
 
     Raises:
-        SpecError: It is neither.
+        UsageError: It is neither.
     """
     days = re.fullmatch(r"(\d{1,4})d", text, re.ASCII)
     try:
         return int(days[1]) * 86_400 if days else duration_seconds(text)
     except ValueError as error:
-        raise SpecError(f"--older-than {text!r}: {error}", reason="InvalidOption", hint="write days or hours: --older-than 7d") from error
+        raise UsageError(f"--older-than {text!r}: {error}", reason="InvalidOption", hint="write days or hours: --older-than 7d") from error
 
 
 def storage_of(uri: str | None, endpoint: str | None, region: str | None) -> StorageSpec:
     """The store that the options name.
 
     Raises:
-        SpecError: They name none.
+        UsageError: They name none.
     """
     if uri is None:
-        raise SpecError("--orphans looks through a whole store", reason="MissingOption", hint="name it: --storage s3://bucket/prefix")
+        raise UsageError("--orphans looks through a whole store", reason="MissingOption", hint="name it: --storage s3://bucket/prefix")
     try:
         return StorageSpec(uri=uri, endpoint=endpoint, region=region)
     except ValidationError as error:
         option = {"uri": "storage"}
         told = "; ".join(f"--{option.get(found.field, found.field)}: {found.text}" for found in problems(error, StorageSpec))
-        raise SpecError(told, reason="InvalidOption", hint="write --storage as storage.uri of a SERRun") from error
+        raise UsageError(told, reason="InvalidOption", hint="write --storage as storage.uri of a SERRun") from error
 
 
 def _present(cluster: Cluster, namespaces: set[str]) -> Iterator[tuple[str, Present]]:

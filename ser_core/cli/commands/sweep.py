@@ -19,7 +19,7 @@ from ser_core.cli.access.sweep_results import read_result
 from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, say, standard_output
 from ser_core.cli.views.sweep_view import as_data, sweep_view
-from ser_core.errors import SERError, SpecError
+from ser_core.errors import SERError, SpecError, UsageError
 from ser_core.sweep.results import RunResult
 from ser_core.sweep.schedule import may_start
 from ser_core.sweep.settings import read_setting, told
@@ -89,7 +89,7 @@ def sweep(
 def _local_parallel(parallel: int | None) -> int:
     processors = len(os.sched_getaffinity(0))
     if parallel is not None and parallel > processors:
-        raise SpecError(
+        raise UsageError(
             f"--parallel {parallel}: this machine has {processors} processors for it",
             reason="TooManyAtOnce",
             hint=f"at most --parallel {processors}; runs that share a processor only slow each other down",
@@ -104,7 +104,7 @@ def _file(target: Path, variant: Variant) -> Path:
 def _baseline(against: str | None, wanted: Sequence[Variant]) -> str:
     arms = list(dict.fromkeys(one.arm for one in wanted))
     if against is not None and against not in arms:
-        raise SpecError(f"--against {against!r} is no arm of this sweep", reason="NoBaseline", hint=f"there are: {'; '.join(arms)}")
+        raise UsageError(f"--against {against!r} is no arm of this sweep", reason="NoBaseline", hint=f"there are: {'; '.join(arms)}")
     return against or arms[0]
 
 

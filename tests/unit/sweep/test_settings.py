@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.errors import SpecError
+from ser_core.errors import UsageError
 from ser_core.sweep.settings import read_setting, told, with_value
 
 
@@ -27,7 +27,7 @@ def test_values_are_read_as_yaml_writes_them_and_ranges_hold_both_ends(text, pat
     "text", ["training.seed", "=3", "a b=3", "training.seed=", "training.seed=[", "x=4..2", "x=0..5000", "x=1,1", ".x=1"]
 )
 def test_what_is_no_setting_is_refused_with_an_example(text):
-    with pytest.raises(SpecError) as refused:
+    with pytest.raises(UsageError) as refused:
         read_setting(text)
     assert (refused.value.reason, text in refused.value.message) == ("BadSetting", True)
 
@@ -35,7 +35,7 @@ def test_what_is_no_setting_is_refused_with_an_example(text):
 @pytest.mark.parametrize("text", ["storage.uri=file://a,file://b", "spec.from.run=a", "metadata.labels.x=1", "suspend=true,false"])
 def test_what_makes_no_arm_is_refused_with_its_reason(text):
     field = text.removeprefix("spec.").partition(".")[0].partition("=")[0]
-    with pytest.raises(SpecError) as refused:
+    with pytest.raises(UsageError) as refused:
         read_setting(text)
     assert (refused.value.reason, refused.value.hint) == ("BadSetting", f"leave it out: {field} of the file holds for all runs")
 
@@ -45,7 +45,7 @@ def test_a_field_is_set_wherever_it_is_and_null_takes_it_out():
     assert with_value(spec, "loop.stopping.patience", 2) == {"loop": {"rule": "paper", "stopping": {"patience": 2}}}
     assert with_value(spec, "loop.rule", None) == {"loop": {}}
     assert spec == {"loop": {"rule": "paper"}}
-    with pytest.raises(SpecError, match="rule is 'paper' in the file and has no fields"):
+    with pytest.raises(UsageError, match="rule is 'paper' in the file and has no fields"):
         with_value(spec, "loop.rule.x", 1)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.serrun import SERRunSpec
-from ser_core.errors import SpecError
+from ser_core.errors import UsageError
 from ser_core.sweep.schedule import may_start
 from ser_core.sweep.settings import Setting
 from ser_core.sweep.variants import leaders, variants
@@ -35,7 +35,7 @@ def test_names_stay_short_and_apart():
 
 @pytest.mark.parametrize("settings", [[("training.seed", (0,)), ("training.seed", (1,))], [("training.seed", tuple(range(1001)))]])
 def test_a_field_that_is_set_twice_and_too_many_runs_are_refused(settings):
-    with pytest.raises(SpecError) as refused:
+    with pytest.raises(UsageError) as refused:
         made(*settings)
     assert refused.value.reason == "BadSetting"
 

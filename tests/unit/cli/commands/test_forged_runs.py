@@ -3,6 +3,7 @@
 import pytest
 from unit.report.test_verified import RETRAIN, Copy
 
+from ser_core.errors import StoreError
 from ser_core.loop.deciding.stages import StageKey
 from ser_core.store.runs.run_object import save_run
 
@@ -19,7 +20,7 @@ def test_every_command_that_reads_the_store_refuses_a_forged_run(command, ser, s
     more = {"export": [tmp_path / "out"], "report": ["-o", tmp_path / "r.html"], "diff": [stored_run.file]}
     arguments = [rows, "--run", file] if command == "score" else [file, *more.get(command, ())]
     ended = ser(command, *arguments)
-    assert ended.code != 0
+    assert ended.code == StoreError.exit_code
     assert "retrain of loop 2" in ended.err
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "r.html").exists()
