@@ -153,6 +153,7 @@ def rows(
     labels: Mapping[str, str],
     units: Mapping[str, str],
     hidden: Sequence[str] = (),
+    widths: Mapping[str, int] | None = None,
     link: tuple[str, str] | None = None,
 ) -> table.Panel:
     """A table: the values of queries with the same labels side by side.
@@ -164,6 +165,7 @@ def rows(
         labels: The first columns in their order, by the labels that they show.
         units: Of columns; all others are plain numbers.
         hidden: Columns to leave out: those of which only a label matters.
+        widths: Pixels of columns; the others share what is left.
         link: A column and where its cells lead to.
     """
     panel = table.Panel().title(title).description(description).unit(COUNT).datasource(SOURCE).height(10).span(24)
@@ -174,6 +176,8 @@ def rows(
     for column, unit in units.items():
         rounded = [fields.option("decimals", 1)] if unit == SHARE else []
         panel = panel.override_by_name(column, [fields.option("unit", unit), *rounded])
+    for column, width in (widths or {}).items():
+        panel = panel.override_by_name(column, [fields.option("custom.width", width)])
     if link is not None:
         panel = panel.override_by_name(link[0], [fields.option("links", [{"title": "Open the run", "url": link[1]}])])
     return panel

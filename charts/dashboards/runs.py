@@ -51,21 +51,23 @@ def runs() -> Dashboard:
 def _fleet() -> Panel:
     return rows(
         "Every run",
-        "Where each stands; the accuracy is the best on dev, which decides. A click on a name opens the run.",
+        "Where each stands. The accuracy is the best on dev, which decides; failures are those of its stage, of so many that are allowed. "
+        "A click on a name opens the run.",
         Query(f"max by ({_A_RUN}, phase) (ser_run_phase)", "phase value"),
         Query(f"max by ({_A_RUN}, stage) (ser_run_stage)", "stage value"),
         Query(f"max by ({_A_RUN}, reason) (ser_run_waiting_seconds)", "has waited"),
         Query(f"max by ({_A_RUN}) (ser_run_iteration)", "loop"),
         Query(f"max by ({_A_RUN}) (ser_run_max_iterations)", "of"),
         Query(f"max by ({_A_RUN}) (ser_run_progress_ratio)", "stage done"),
-        Query(f'max by ({_A_RUN}) (ser_iteration_accuracy_ratio{{split="dev"}})', "best dev accuracy"),
-        Query(f"max by ({_A_RUN}) (ser_run_stage_charged_attempts)", "failures of stage"),
-        Query(f"max by ({_A_RUN}) (ser_run_retries_limit)", "failures allowed"),
+        Query(f'max by ({_A_RUN}) (ser_iteration_accuracy_ratio{{split="dev"}})', "dev accuracy"),
+        Query(f"max by ({_A_RUN}) (ser_run_stage_charged_attempts)", "failures"),
+        Query(f"max by ({_A_RUN}) (ser_run_retries_limit)", "allowed"),
         Query(f"max by ({_A_RUN}) (ser_run_gpu_seconds_total) / 3600", "GPU hours"),
         Query(f"time() - max by ({_A_RUN}) (ser_run_started_timestamp_seconds)", "since its start"),
         labels={name: name for name in ("run", "namespace", "phase", "stage", "reason")},
-        units={"has waited": "dthms", "stage done": SHARE, "best dev accuracy": SHARE, "since its start": "dthms"},
+        units={"has waited": "dthms", "stage done": SHARE, "dev accuracy": SHARE, "since its start": "dthms"},
         hidden=["phase value", "stage value"],
+        widths={"reason": 170, "loop": 60, "of": 60},
         link=("run", _TO_THE_RUN),
     )
 
