@@ -9,7 +9,7 @@ _DEEPEST = 100
 _LONGEST_NUMBER = 100
 _MOST_DIGITS = 4000
 """Python writes out whole numbers of 4300; they are refused with the field that they stand in."""
-_OF_A_NUMBER = re.compile(r"[-+0-9a-fA-FxX._:]+")
+_OF_A_NUMBER = re.compile(r"[-+.0-9][-+0-9a-fA-FxX._:]*")
 _BEGINS = (yaml.FlowMappingStartToken, yaml.FlowSequenceStartToken, yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken)
 _ENDS = (yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken, yaml.BlockEndToken)
 

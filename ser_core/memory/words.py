@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.api.spec.resources import StageResources
-from ser_core.memory.amounts import GIBIBYTE
+from ser_core.memory.amounts import GIBIBYTE, room_of
 from ser_core.memory.plan import Models, StagePlan, plan
 
 _GPUS = (1, 2, 4, 8, 16, 32, 64, 128)
 _PARTS = 3
+_MOST_DIGITS = 12
+"""More than tell single bytes apart."""
 _ENDLESS = "64Ti"
 """More main memory than a pod has."""
 _FIELDS = {"label": "rewardModel", "retrain": "rewardModel", "sft": "policy", "ppo": "policy"}
@@ -24,15 +26,17 @@ def memory_line(found: StagePlan) -> str:
     largest = sorted(found.needs.parts.items(), key=lambda part: -part[1])[:_PARTS]
     parts = ", ".join(f"{name} {_gibibytes(size)}" for name, size in largest)
     count = f"{found.gpus} GPU{'s' * (found.gpus > 1)}"
-    size = f"{_gibibytes(found.needs.total)} of {_gibibytes(found.gpu_memory)} GiB a GPU{assumed}"
+    needed, room = _of(found.needs.total, room_of(found.gpu_memory))
+    limit = "" if found.fits else f" (tensors may take {room})"
+    size = f"{needed} of {_gibibytes(found.gpu_memory)} GiB a GPU{assumed}{limit}"
     return f"stage {found.stage}: {size} on {count}{f' ({spread})' if spread else ''}: {parts}"
 
 
 def host_line(found: StagePlan) -> str:
     """One line, for example ``stage retrain: 72 of 64 GiB of main memory a pod: models while they are loaded 56, libraries 16``."""
-    there = "" if found.memory is None else f" of {_gibibytes(found.memory)}"
+    size = _gibibytes(found.host.total) if found.memory is None else " of ".join(_of(found.host.total, found.memory))
     parts = ", ".join(f"{name} {_gibibytes(size)}" for name, size in sorted(found.host.parts.items(), key=lambda part: -part[1]))
-    return f"stage {found.stage}: {_gibibytes(found.host.total)}{there} GiB of main memory a pod: {parts}"
+    return f"stage {found.stage}: {size} GiB of main memory a pod: {parts}"
 
 
 def misfits(found: StagePlan, spec: SERRunSpec, models: Models) -> Iterator[str]:
@@ -87,6 +91,11 @@ def _enough_gpus(found: StagePlan, spec: SERRunSpec, models: Models) -> int | No
     return None
 
 
-def _gibibytes(size: float) -> str:
-    found = size / GIBIBYTE
-    return f"{found:.0f}" if found >= 10 else f"{found:.1f}"
+def _of(size: float, limit: float) -> tuple[str, str]:
+    """Both, with so many digits that what is more than its limit looks like it."""
+    shown = [(_gibibytes(size, more), _gibibytes(limit, more)) for more in range(_MOST_DIGITS)]
+    return next((pair for pair in shown if (float(pair[0]) > float(pair[1])) == (size > limit)), shown[-1])
+
+
+def _gibibytes(size: float, more: int = 0) -> str:
+    return f"{size / GIBIBYTE:.{more + (size < 10 * GIBIBYTE)}f}"

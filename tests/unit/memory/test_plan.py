@@ -9,7 +9,7 @@ from unit.memory.sizes import decoder
 from ser_core.api.serrun import SERRunSpec
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.alignment import IN_PIECES
-from ser_core.memory.amounts import GIBIBYTE
+from ser_core.memory.amounts import GIBIBYTE, amounts
 from ser_core.memory.host import Loading, host_bytes
 from ser_core.memory.plan import Models, StagePlan, plans
 from ser_core.memory.shape import ModelShape
@@ -66,6 +66,20 @@ def test_a_plan_is_told_in_one_line():
     told = memory_line(found("retrain", spec(8), decoder("8B")))
     assert told.startswith("stage retrain: ")
     assert "of 80 GiB a GPU, assumed on 8 GPUs (ZeRO-" in told
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [(80, "114 of 80 GiB a GPU, assumed (tensors may take 74) on"), (114.1, "114 of 114 GiB a GPU, assumed (tensors may take 105) on")],
+)
+def test_a_gpu_that_is_too_small_shows_what_of_it_can_be_used(there, told):
+    assert told in memory_line(replace(found("retrain", spec(1), decoder("8B")), gpu_memory=int(there * GIBIBYTE)))
+
+
+@pytest.mark.parametrize(("there", "told"), [(4, "4.004 of 4.000 GiB"), (8, "4.0 of 8.0 GiB"), (4.004, "4.0 of 4.0 GiB")])
+def test_what_does_not_fit_is_never_rounded_to_what_there_is(there, told):
+    pod = replace(found("retrain", spec(1), decoder("8B")), host=amounts({"libraries": 4.004 * GIBIBYTE}), memory=int(there * GIBIBYTE) + 1)
+    assert host_line(pod).startswith(f"stage retrain: {told} of main memory")
 
 
 def with_memory(wanted: SERRunSpec, memory: str) -> SERRunSpec:

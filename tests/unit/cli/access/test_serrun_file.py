@@ -237,6 +237,11 @@ def test_a_long_text_of_digits_in_quotes_is_a_text(read):
     assert read(GOOD.replace("{name: hh}", f"{{name: hh, labels: {{a: '{'1' * 63}'}}, annotations: {{b: '{'1' * 200}'}}}}"))
 
 
+def test_a_long_name_of_letters_is_no_number(read):
+    with pytest.raises(SpecError, match=r"metadata.name: 'a+… is 300 characters long: at most 253"):
+        read(GOOD.replace("hh", "a" * 300))
+
+
 def test_an_asterisk_in_a_text_is_no_alias(read):
     assert read("# *a and &b\n" + GOOD + "  hub: {endpoint: 'https://a/*b'}\n").spec.hub.endpoint == "https://a/*b"
 
