@@ -39,16 +39,14 @@ def main() -> int:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # says "succeeded" at every event
-    try:
-        settings = from_environment(os.environ)
-    except SERError as error:
-        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
-        return error.exit_code
     deep_json.install()
     gc.freeze()  # imported modules are no garbage
     gc.set_threshold(10_000, 10, 10)  # by default a sixth of the time went into looking for garbage among cached objects
     try:
-        asyncio.run(_run(settings))
+        asyncio.run(_run(from_environment(os.environ)))
+    except SERError as error:
+        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        return error.exit_code
     except Exception:
         logging.getLogger("ser_operator").exception("the operator ends, to be started anew")
         return 1

@@ -15,7 +15,10 @@ from typing import Any
 
 import aiohttp
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from yaml import YAMLError
+
+from ser_core.errors import SpecError
 
 Object = Mapping[str, Any]
 
@@ -120,12 +123,23 @@ def json_and_yaml(body: Object) -> bytes:
 
 
 async def configuration(environment: Mapping[str, str] = os.environ) -> Configuration:
-    """How to reach the cluster: `KUBECONFIG` where it is set, else the pod's own ServiceAccount."""
-    found = Configuration()
-    if environment.get("KUBECONFIG"):
-        await load_kube_config(config_file=environment["KUBECONFIG"], client_configuration=found)
-    else:
-        load_incluster_config(client_configuration=found)
+    """How to reach the cluster: `KUBECONFIG` where it is set, else the pod's own ServiceAccount.
+
+    Raises:
+        SpecError: Neither names a cluster and a user, or their certificates cannot be read (reason `NoCluster`).
+    """
+    found, file = Configuration(), environment.get("KUBECONFIG")
+    try:
+        if file:
+            await load_kube_config(config_file=file, client_configuration=found)
+        else:
+            load_incluster_config(client_configuration=found)
+        _tls(found)
+    except (ConfigException, OSError, YAMLError, LookupError, TypeError, AttributeError, ValueError) as error:
+        where = f"KUBECONFIG={file} names no cluster" if file else "KUBECONFIG is not set, and this is no pod of a cluster"
+        told = " ".join(str(error).removeprefix("Invalid kube-config file. ").split())
+        hint = "set KUBECONFIG to a file with which kubectl reaches the cluster"
+        raise SpecError(f"{where}: {told}", reason="NoCluster", hint=hint) from error
     return found
 
 

@@ -68,16 +68,16 @@ class Engine:
             RuntimeError: A part ended by itself; the process must be started anew.
         """
         heartbeat = Heartbeat(time.monotonic)
-        parts: dict[str, Coroutine[Any, Any, None]] = {
-            "heartbeat": heartbeat.beat(),
-            "timer": self._queue.run_timer(),
-            "resync": self._resync_for_ever(),
-            **{f"worker-{number}": self._work() for number in range(self._settings.workers)},
-            **{f"poller-{number}": self._polls.poll() for number in range(POLLERS)},
-        }
         async with self._serve(heartbeat):
             if not await self._prime(stop):
                 return
+            parts: dict[str, Coroutine[Any, Any, None]] = {
+                "heartbeat": heartbeat.beat(),
+                "timer": self._queue.run_timer(),
+                "resync": self._resync_for_ever(),
+                **{f"worker-{number}": self._work() for number in range(self._settings.workers)},
+                **{f"poller-{number}": self._polls.poll() for number in range(POLLERS)},
+            }
             stopping = asyncio.create_task(stop.wait(), name="stop")
             tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
             await asyncio.sleep(0)  # kopf must find these tasks running, else it takes them for its own and waits for them at its end
