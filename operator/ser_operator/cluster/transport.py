@@ -126,7 +126,7 @@ async def configuration(environment: Mapping[str, str] = os.environ) -> Configur
     """How to reach the cluster: `KUBECONFIG` where it is set, else the pod's own ServiceAccount.
 
     Raises:
-        SpecError: Neither names a cluster and a user, or their certificates cannot be read (reason `NoCluster`).
+        SpecError: Neither names a cluster and a user, or their certificates cannot be read.
     """
     found, file = Configuration(), environment.get("KUBECONFIG")
     try:
@@ -139,7 +139,7 @@ async def configuration(environment: Mapping[str, str] = os.environ) -> Configur
         where = f"KUBECONFIG={file} names no cluster" if file else "KUBECONFIG is not set, and this is no pod of a cluster"
         told = " ".join(str(error).removeprefix("Invalid kube-config file. ").split())
         hint = "set KUBECONFIG to a file with which kubectl reaches the cluster"
-        raise SpecError(f"{where}: {told}", reason="NoCluster", hint=hint) from error
+        raise SpecError(f"{where}: {told}", hint=hint) from error
     return found
 
 

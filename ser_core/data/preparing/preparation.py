@@ -68,8 +68,9 @@ def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False, d
     with tempfile.TemporaryDirectory(prefix="ser-inspect-") as folder:
         prepared = prepare_data(data, seed, access, Path(folder), lambda *_: None, turns=turns, dev_decides=dev_decides)
         positions = sorted(position for side in prepared.sides.values() for position in side)
-        step = -(-len(positions) // SAMPLE_PAIRS)
-        return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, positions[::step])))
+        size = min(len(positions), SAMPLE_PAIRS)
+        chosen = [positions[place * len(positions) // size] for place in range(size)]
+        return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, chosen)))
 
 
 def prepare_data(

@@ -20,7 +20,7 @@ GONE = {"outcome": "failed", "result": False}
 EVICTED = {"outcome": "interrupted", "disruption": "EvictionByEvictionAPI: a drain"}
 DAMAGED = {"outcome": "failed", "exit_code": 20, "reason": "CorruptObject"}
 OF_THE_WORLD = [STORE, DENIED, DAMAGED, DISK, HUB, REJECTED, NODE_LOST, EVICTED]
-OF_COMMANDS = {"ClusterError", "ClusterAccessDenied", "UnreadableRun", "HasFollowers"}
+OF_COMMANDS = {"UsageError", "ClusterError", "ClusterAccessDenied", "UnreadableRun", "HasFollowers"}
 
 
 def end(world, exit_code=None, **how):

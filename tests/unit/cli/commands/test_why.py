@@ -35,7 +35,7 @@ SPEC = {
     "data": {"source": {"uri": "hf://org/data"}},
     "storage": {"uri": "s3://bucket/runs"},
 }
-OF_COMMANDS = {"ClusterError", "ClusterAccessDenied"}
+OF_COMMANDS = {"UsageError", "ClusterError", "ClusterAccessDenied"}
 """Only the command line raises these."""
 
 

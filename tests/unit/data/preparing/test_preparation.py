@@ -1,6 +1,6 @@
 import pytest
 
-from ser_core.api.spec.data import DataSpec, FileSpec
+from ser_core.api.spec.data import DataSpec, FileSpec, SourceSpec
 from ser_core.data.preparing.preparation import inspect
 from ser_core.data.preparing.sides import write_sides
 from ser_core.data.preparing.spool import read_spool
@@ -107,6 +107,13 @@ def test_a_pool_pair_with_the_prompt_of_a_labelled_one_is_in_its_group(prepare_t
     (seed,) = [one for name in ("seed", "dev") for one in written[f"{name}.parquet"] if one.prompt == rows[3]["prompt"]]
     group = {one.id: one.group for one in written["groups.parquet"]}
     assert group[extra] == group[seed.id]
+
+
+@pytest.mark.parametrize(("rows", "looked_at"), [(120, 120), (240, 200)])
+def test_a_sample_has_two_hundred_pairs_or_all(write, access, good, rows, looked_at):
+    data = DataSpec(source=SourceSpec(uri=f"file://{write(good(rows), 'pairs.jsonl')}"))
+    sample = inspect(data, 0, access).sample
+    assert len({pair.id for pair in sample}) == len(sample) == looked_at
 
 
 @pytest.mark.parametrize("dev_decides", [True, False])
