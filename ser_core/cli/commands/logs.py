@@ -37,6 +37,7 @@ StageOption = Annotated[StageKind | None, typer.Option("--stage", "-s", help="On
 _LOG = re.compile(r"/iter-(\d{4})/([a-z-]+)/attempt-(\d+)-[0-9a-f]+/log\.jsonl$")
 _IN_LOOP = (StageKind.PREPARE, StageKind.LABEL, StageKind.FILTER, StageKind.RETRAIN)
 _KINDS = {kind.value: kind for kind in StageKind}
+_NAME_CELLS = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ def _print(log: StageLog, *, json_lines: bool) -> None:
         if json_lines:
             print(shown(line))
         elif (text := readable(line)) is not None:
-            standard_output().print(f"{log.name:<28} {text}", soft_wrap=True)
+            beside = text.replace("\n", f"\n{' ' * (_NAME_CELLS + 1)}")  # no line of a text looks like one of the log
+            standard_output().print(f"{log.name:<{_NAME_CELLS}} {beside}", soft_wrap=True)
 
 
 def _all_logs(stored: StoredRun) -> list[StageLog]:

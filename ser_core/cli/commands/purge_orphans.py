@@ -10,6 +10,7 @@ from ser_core.api.cluster_identity import cluster_identity
 from ser_core.api.problems import problems
 from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.values.amounts import duration_seconds
+from ser_core.api.values.forms import NAMESPACE
 from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.views.output import say
@@ -35,10 +36,11 @@ def purge_orphans(storage: StorageSpec, older_than: str, place: Place, *, yes: b
     present = dict(_present(cluster, {one.run.namespace for one in folders}))
     identity = cluster_identity(cluster.authorities(cluster.namespace))
     now = time.time()
-    kept = {one.run.uid: why_kept(one, folders, identity, present, seconds, now) for one in folders}
+    orphans = []
     for one in folders:
-        say(f"{'keep  ' if kept[one.run.uid] else 'delete'}  {_told(store, one)}" + f": {kept[one.run.uid]}" * bool(kept[one.run.uid]))
-    orphans = [one for one in folders if not kept[one.run.uid]]
+        why = why_kept(one, folders, identity, present, seconds, now)
+        say(f"keep    {_told(store, one)}: {why}" if why else f"delete  {_told(store, one)}")
+        orphans += [] if why else [one]
     if not orphans:
         say("nothing to delete")
     elif not yes:
@@ -77,7 +79,7 @@ def storage_of(uri: str | None, endpoint: str | None, region: str | None) -> Sto
 
 
 def _present(cluster: Cluster, namespaces: set[str]) -> Iterator[tuple[str, Present]]:
-    for namespace in sorted(namespaces):
+    for namespace in filter(NAMESPACE.has, sorted(namespaces)):  # of another name there is none, and it would stand in an address
         try:
             yield namespace, Present(*cluster.present(namespace))
         except ClusterAccessDenied:

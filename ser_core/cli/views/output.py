@@ -47,7 +47,7 @@ def standard_error() -> Console:
 
 def say(message: str) -> None:
     """One line of talk."""
-    standard_error().print(message)
+    standard_error().print(shown_line(message))
 
 
 def print_error(error: SERError) -> None:
@@ -61,7 +61,7 @@ def print_error(error: SERError) -> None:
 
 def print_warning(message: str) -> None:
     """Something that the user should know but that stops nothing."""
-    standard_error().print(Text.assemble(("warning", "bold yellow"), f": {message}"))
+    standard_error().print(Text.assemble(("warning", "bold yellow"), f": {shown_line(message)}"))
 
 
 def print_data(value: Any, form: Format) -> None:

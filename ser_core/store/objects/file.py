@@ -3,13 +3,14 @@
 import errno
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError, is_disk_full
+from ser_core.errors import CorruptObject, ObjectNotFound, SpecError, StoreAccessDenied, StoreError, is_disk_full
 from ser_core.store.objects.port import ObjectInfo
 
 _TEMPORARY = ".part-"
@@ -65,19 +66,19 @@ class FileStore:
 
     def get(self, key: str) -> bytes:
         """Content of ``key``."""
-        target = self._path(key)
+        target = self._object(key)
         with _explained(target):
             return target.read_bytes()
 
     def beginning(self, key: str, length: int) -> bytes:
         """Read the start of a file."""
-        target = self._path(key)
+        target = self._object(key)
         with _explained(target), target.open("rb") as file:
             return file.read(length)
 
     def age(self, key: str) -> float:
         """By the clock of the file system, as far as a file beside it can be made; else by this machine's."""
-        target = self._path(key)
+        target = self._object(key)
         with _explained(target), target.open("rb") as file:
             written = os.fstat(file.fileno()).st_mtime  # of an open file: a file system of the network asks its server
         with suppress(OSError, StoreError), self._temporary(target) as temporary:
@@ -96,7 +97,7 @@ class FileStore:
 
     def download(self, key: str, path: Path) -> None:
         """Copy an object out of the store."""
-        source = self._path(key)
+        source = self._object(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
         with _explained(source):
@@ -155,6 +156,15 @@ class FileStore:
         if not key or any(part in ("", ".", "..") for part in parts) or "\x00" in key:
             raise SpecError(f"key {key!r} leaves the store {self._root}", hint="keys are relative, without empty, '.' or '..' parts")
         return self._folder().joinpath(*parts)
+
+    def _object(self, key: str) -> Path:
+        """Path of an object to read. Of a pipe or a device there is no end."""
+        path = self._path(key)
+        with _explained(path):
+            mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise CorruptObject(f"{path} is a pipe or a device, and no object", hint="remove it")
+        return path
 
     @contextmanager
     def _temporary(self, target: Path) -> Iterator[Path]:

@@ -80,9 +80,12 @@ def followers_of(store: ObjectStore, leader: RunIdentity) -> list[RunIdentity]:
 def _of_run(store: ObjectStore, folder: str) -> Iterator[RunIdentity]:
     for entry in store.list(f"{folder}/{_FOLDER}/"):
         try:
-            yield RunIdentity.model_validate_json(store.get(entry.key))
+            found = RunIdentity.model_validate_json(store.get(entry.key))
         except ValidationError as error:
             raise CorruptObject(f"{store.uri(entry.key)} names no run: {error.errors()[0]['msg']}", hint="remove it") from error
+        if any(part in ("", ".", "..") or "/" in part for part in (found.namespace, found.name, found.uid)):
+            raise CorruptObject(f"{store.uri(entry.key)} names no run", hint="remove it")
+        yield found
 
 
 def _missing(store: ObjectStore, outputs: Mapping[str, OutputFile]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from ser_core.api.stage import RunIdentity
-from ser_core.errors import ObjectNotFound
+from ser_core.errors import CorruptObject, ObjectNotFound
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.runs.followers import followers_of, put_purge_mark
 from ser_core.store.runs.leader import leader_key
@@ -52,8 +52,7 @@ def run_folders(store: ObjectStore) -> Iterator[RunFolder]:
                 found = list(store.list(f"{run_prefix(run)}/"))
                 if found:
                     size, modified = sum(entry.size for entry in found), max(entry.modified for entry in found)
-                    users = tuple(one.name for one in followers_of(store, run))
-                    yield RunFolder(run, len(found), size, modified, owner_of(store, run), _leader(store, run), users)
+                    yield RunFolder(run, len(found), size, modified, owner_of(store, run), _leader(store, run), _users(store, run))
 
 
 def why_kept(
@@ -98,6 +97,13 @@ def delete_folder(store: ObjectStore, run: RunIdentity) -> bool:
     if not used:
         store.delete(owner)
     return not used
+
+
+def _users(store: ObjectStore, run: RunIdentity) -> tuple[str, ...]:
+    try:
+        return tuple(one.name for one in followers_of(store, run))
+    except CorruptObject:  # it keeps this folder, and no other
+        return ("a run that cannot be told",)
 
 
 def _leader(store: ObjectStore, run: RunIdentity) -> str:

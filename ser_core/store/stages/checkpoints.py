@@ -8,7 +8,7 @@ parts. A checkpoint is whole when all records are there, and only a whole one is
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,11 +145,19 @@ class CheckpointStore:
                 record = _Record.model_validate_json(self._store.get(key))
             except (ObjectNotFound, ValidationError):
                 return None
+            if not self._lie_here(part.key for part in record.files.values()):
+                return None
             files |= {f"rank-{rank}/{name}": part for name, part in record.files.items()}
         return files
 
     def _read(self) -> _Index:
         try:
-            return _Index.model_validate_json(self._store.get(self._index_key))
+            index = _Index.model_validate_json(self._store.get(self._index_key))
         except (ObjectNotFound, ValidationError):
             return _Index()
+        own = (one for one in index.checkpoints if self._lie_here((*one.records, *(part.key for part in one.files.values()))))
+        return _Index(checkpoints=tuple(own))
+
+    def _lie_here(self, keys: Iterable[str]) -> bool:
+        """Whether all of them are keys of checkpoints: an index that was changed has nothing of others read, nor deleted by a save."""
+        return all(key.startswith(f"{self.prefix}/") for key in keys)

@@ -1,6 +1,7 @@
 """The commit protocol: parts first, then one small manifest, created once. A stage is done when its manifest exists and verifies."""
 
 import hashlib
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from ser_core.store.stages.removed import why_removed
 FETCHES = 3
 """Times that a damaged object is read before it counts as corrupt; transfers are damaged more often than objects."""
 _WORKERS = 4
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ def fetch_parts(store: ObjectStore, parts: Mapping[str, OutputFile], folder: Pat
 
 def _fetch_content(store: ObjectStore, part: OutputFile, contents: Path) -> None:
     """Put an object into a folder under its digest. One that is there was verified: it gets this name afterwards."""
+    if not _SHA256.fullmatch(part.sha256):
+        raise CorruptObject(f"{part.sha256!r} is no SHA-256", hint="a manifest was changed by hand: restore it, or start a new run")
     path = contents / part.sha256
     if not path.exists():
         partial = contents / f"{part.sha256}.part"

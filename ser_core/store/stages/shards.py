@@ -14,7 +14,7 @@ from ser_core.api.model import Record
 from ser_core.errors import CorruptObject, ObjectNotFound
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.checkpoints import CheckpointStore
-from ser_core.store.stages.commit import fetch_verified, upload_part
+from ser_core.store.stages.commit import fetch_parts, upload_part
 from ser_core.store.stages.manifest import OutputFile
 
 
@@ -81,16 +81,15 @@ class ShardStore:
 
         Raises:
             ObjectNotFound: Another process has committed the stage meanwhile and deleted its parts.
+            SpecError: A name leaves ``folder``: somebody has changed what a process had written.
         """
         found = [self._read(one) for one in shard.all()]
         complete = [manifest for manifest in found if manifest is not None]
         return [self._fetch(manifest, folder) for manifest in complete] if len(complete) == len(found) else None
 
     def _fetch(self, manifest: ShardManifest, folder: Path) -> ShardResult:
-        paths = {name: folder / manifest.writer / name for name in manifest.files}
-        for name, path in paths.items():
-            fetch_verified(self._store, manifest.files[name], path)
-        return ShardResult(paths, manifest.counts)
+        paths = fetch_parts(self._store, {f"{manifest.writer}/{name}": part for name, part in manifest.files.items()}, folder)
+        return ShardResult({name: paths[f"{manifest.writer}/{name}"] for name in manifest.files}, manifest.counts)
 
     def _read(self, shard: Shard) -> ShardManifest | None:
         key = self._key(shard)

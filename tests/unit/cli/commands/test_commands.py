@@ -151,6 +151,14 @@ def test_logs_can_be_narrowed(ser, stored_run):
     assert [json.loads(line)["stage"] for line in shown.splitlines()] == ["filter"]
 
 
+def test_no_line_of_a_text_in_a_log_looks_like_one_of_the_log(ser, writable_run):
+    log = next(entry.key for entry in writable_run.store.list("") if entry.key.endswith("prepare/attempt-1-0123abcd/log.jsonl"))
+    writable_run.store.put(log, json.dumps({"time": "t", "event": "warned", "file": "a\nprepare-0  forged"}).encode())
+    lines = ser("logs", writable_run.file, "-s", "prepare").out.splitlines()
+    assert len(lines) == 2
+    assert lines[1] == " " * 29 + "prepare-0  forged"
+
+
 def test_an_ended_run_will_not_write_another_log(ser, stored_run):
     ended = ser("logs", stored_run.file, "--iteration", "9")
     assert (ended.code, "no such stage has written a log\n" in ended.out + ended.err) == (1, True)

@@ -92,6 +92,24 @@ def test_another_folder_than_the_runs_named_is_told(ser, store, tmp_path, level)
     assert "holds no run of a cluster; --storage takes what storage.uri" in ended.err
 
 
+def test_a_folder_with_the_uid_of_a_run_that_lives_does_not_take_that_one_along(ser, store, tmp_path, api):
+    twin = RunIdentity(namespace="other", name="twin", uid="u-2")
+    mark_owner(store, twin, cluster_identity(PEM))
+    os.utime(tmp_path / "store" / "other" / "twin" / "u-2" / "OWNER.json", (0, 0))
+    orphans(ser, tmp_path, "--yes")
+    assert "lab/lives/u-2/iter-0000/prepare/MANIFEST.json" in {entry.key for entry in store.list("")}
+    assert "twin" not in keys(store)
+
+
+@pytest.mark.parametrize("namespace", ["lab?x", "..%2fx", "a\nkeep    all"])
+def test_a_folder_whose_name_is_no_namespaces_stays_and_is_told_in_one_line(ser, store, tmp_path, namespace):
+    mark_owner(store, RunIdentity(namespace=namespace, name="gone", uid="u-9"), cluster_identity(PEM))
+    os.utime(tmp_path / "store" / namespace / "gone" / "u-9" / "OWNER.json", (0, 0))
+    ended = orphans(ser, tmp_path, "--yes")
+    assert (tmp_path / "store" / namespace / "gone").exists()
+    assert len([line for line in ended.err.splitlines() if line.startswith(("keep  ", "delete  "))]) == 4
+
+
 def test_ages_are_days_or_durations():
     assert (age_seconds("7d"), age_seconds("36h")) == (604_800, 129_600)
     with pytest.raises(UsageError, match="older-than"):

@@ -71,6 +71,13 @@ def test_a_file_name_adds_no_line_to_an_error(capsys):
     assert capsys.readouterr().err == "error: pairs\\u000aerror: all is well.jsonl: has 0 bytes\nhint: a\\u000ab\n"
 
 
+@pytest.mark.parametrize("tell", [output.say, output.print_warning])
+def test_nor_to_what_is_said_besides(tell, capsys):
+    tell("keep  lab/a\ndelete  lab/b")
+
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.parametrize(("form", "read"), [(output.Format.JSON, json.loads), (output.Format.YAML, yaml.safe_load)])
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_data_are_the_same_and_harmless(form, read, text, capsys):

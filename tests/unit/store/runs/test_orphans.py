@@ -104,3 +104,13 @@ def test_a_cluster_is_known_by_its_authorities_however_they_are_written():
     assert cluster_identity(one + two) == cluster_identity(f"# names\n{two}\r\n{one}".replace("\n", "\r\n"))
     assert cluster_identity(one) != cluster_identity(two)
     assert cluster_identity("") == ""
+
+
+@pytest.mark.parametrize("told", [b"{", b'{"namespace": "..", "name": "..", "uid": "x"}'])
+def test_a_reference_that_names_no_run_keeps_its_folder_and_no_other(store, told):
+    store.put("lab/hh/u-1/followers/x.json", told)
+    mark_owner(store, OTHER, "here")
+    assert {folder.run.uid: why_kept(folder, (folder,), "here", NOTHING, 0.0, 4e9) for folder in run_folders(store)} == {
+        "u-1": "a run that cannot be told took stages over from it",
+        "u-2": "",
+    }

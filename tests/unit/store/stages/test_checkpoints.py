@@ -1,5 +1,8 @@
 """The newest checkpoint is whole, whatever happened while it was written."""
 
+import hashlib
+import json
+
 import pytest
 
 from ser_core.api.status import StageKind
@@ -110,3 +113,23 @@ def test_after_two_that_not_all_have_saved_the_whole_one_is_still_there(store, i
         open_checkpoints(store, identity).save(20, files(20), Together(0, 2, name))
     assert content(open_checkpoints(store, identity).newest(tmp_path / "in"))[0] == 10
     assert len(list(store.list(""))) == 1 + 5 + 2, "index, the whole one, rank 0's files of the newest"
+
+
+@pytest.mark.parametrize("forge", ["files", "records"])
+def test_an_index_that_names_somebody_elses_objects_has_them_neither_read_nor_deleted(store, identity, files, tmp_path, forge):
+    checkpoints = open_checkpoints(store, identity)
+    checkpoints.save(10, files(10))
+    precious = f"{identity.namespace}/another/5f2c/precious"
+    store.put(precious, b'{"files": {}}')
+    [index] = [entry.key for entry in store.list("") if entry.key.endswith("INDEX.json")]
+    document = json.loads(store.get(index))
+    newest = document["checkpoints"][0]
+    if forge == "files":
+        newest["files"]["weights"] |= {"key": precious, "size": 13, "sha256": hashlib.sha256(store.get(precious)).hexdigest()}
+    else:
+        newest["records"] = [precious]
+    store.put(index, json.dumps({"checkpoints": [newest, newest]}).encode())
+    assert checkpoints.newest(tmp_path / "in") is None
+    for step in (20, 30, 40):
+        checkpoints.save(step, files(step))
+    assert store.get(precious)

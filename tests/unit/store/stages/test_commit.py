@@ -123,6 +123,15 @@ def test_an_output_name_cannot_leave_the_folder(store, manifest, tmp_path):
         fetch_outputs(store, escaping, ["../x"], tmp_path / "in")
 
 
+def test_a_digest_that_is_a_path_gives_no_local_file_as_an_output(store, manifest, tmp_path):
+    one, secret = manifest(), tmp_path / "secret"
+    secret.write_text("key")
+    (tmp_path / "contents").mkdir()
+    part = one.outputs["deep/labels"].model_copy(update={"sha256": str(secret)})
+    with pytest.raises(CorruptObject, match="is no SHA-256"):
+        fetch_outputs(store, one.model_copy(update={"outputs": {"x": part}}), ["x"], tmp_path / "in", tmp_path / "contents")
+
+
 def test_the_probe_passes_and_leaves_nothing(store, identity):
     probe(store, identity)
     assert list(store.list("")) == []

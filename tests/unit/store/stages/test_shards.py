@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.status import StageKind
-from ser_core.errors import CorruptObject
+from ser_core.errors import CorruptObject, SpecError
 from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_core.store.stages.shards import Shard, ShardStore
 
@@ -61,3 +61,12 @@ def test_parts_go_with_the_checkpoints_of_their_stage(shards, store, identity, t
     checkpoints.of("shard-0000-of-0001").save(1, write(tmp_path, "state"))
     checkpoints.delete_all()
     assert list(store.list("")) == []
+
+
+def test_a_part_that_was_changed_writes_nothing_outside_of_its_folder(shards, store, tmp_path):
+    shards("a").commit(Shard(0, 1), write(tmp_path, "one"), {"rows": 1})
+    key = next(info.key for info in store.list("") if info.key.endswith("0001.json"))
+    store.put(key, store.get(key).replace(b'"writer":"a"', f'"writer":"{tmp_path}/home"'.encode()))
+    with pytest.raises(SpecError, match="leaves the folder"):
+        shards("b").collect(Shard(0, 1), tmp_path / "in")
+    assert not (tmp_path / "home").exists()
