@@ -79,13 +79,13 @@ def sentences(ledger: Ledger) -> Iterator[str]:
     metrics = ledger.policy.metrics
     before, after = metrics.before, metrics.after
     yield (
-        f"PPO took the policy's mean score by the best reward model from {before.score:.2f} to {after.score:.2f} logits on "
+        f"PPO took the policy's mean score by the best reward model from {decimals(before.score)} to {decimals(after.score)} logits on "
         f"{metrics.heldout_prompts:,} held-out prompts ({_interval(metrics)})."
     )
     if before.witness_score is not None and after.witness_score is not None:
         yield (
-            f"The witness (the seed's reward model, from which PPO does not learn) gave {before.witness_score:.2f} before and "
-            f"{after.witness_score:.2f} after."
+            f"The witness (the seed's reward model, from which PPO does not learn) gave {decimals(before.witness_score)} before and "
+            f"{decimals(after.witness_score)} after."
         )
     different = ""
     if before.distinct is not None and after.distinct is not None:

@@ -151,7 +151,7 @@ def filter_metrics(rows):
         agreement=sum(row.agrees for row in kept) / len(kept),
         agreement_all=sum(row.agrees for row in rows) / POOL,
         notes=("not significant: 18 of 20 calibration pairs are right",),
-        monitors=Monitors(same_labels=0.912, score=0.25, margin=1.5, confidence=0.953, as_sure=44, right=0.909, easier=0.7),
+        monitors=Monitors(same_labels=0.912, score=0.0025, margin=1.5, confidence=0.953, as_sure=44, right=0.909, easier=0.7),
     )
 
 
