@@ -40,7 +40,8 @@ def compare_arms(results: Sequence[RunResult], baseline: str) -> tuple[ArmResult
 def _row(arm: str, runs: Sequence[RunResult], difference: Difference | None) -> ArmResult:
     accuracies = [run.accuracy for run in runs]
     deviation = stdev(accuracies) if len(runs) > 1 else None
-    return ArmResult(arm, len(runs), fmean(accuracies), deviation, fmean(run.log_loss for run in runs), difference)
+    trusted = any(run.trusted for run in runs)
+    return ArmResult(arm, len(runs), fmean(accuracies), deviation, trusted, fmean(run.log_loss for run in runs), difference)
 
 
 def _difference(runs: Sequence[RunResult], baseline: Sequence[RunResult]) -> Difference | None:

@@ -23,6 +23,8 @@ class RunResult:
     log_loss: float
     groups: Mapping[str, str]
     """Group of each pair; a pair that is missing is a group of its own."""
+    trusted: bool = True
+    """Whether a loop has learnt from self-labels; if none has, the best reward model is the seed's."""
 
     @property
     def accuracy(self) -> float:
@@ -60,6 +62,8 @@ class ArmResult:
     accuracy: float
     deviation: float | None
     """Standard deviation over the runs; None: there is one run."""
+    trusted: bool
+    """Whether a loop of any of the runs has learnt from self-labels."""
     log_loss: float
     difference: Difference | None
     """None for the baseline, and where it has no repetition in common with this arm."""

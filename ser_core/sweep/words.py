@@ -21,6 +21,9 @@ def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> st
     apart = [row.arm for row in rows if row.difference is None and row.arm != baseline]
     if apart:
         sentences.append(f"not compared, since no repetition is in common with the baseline: {'; '.join(apart)}")
+    nothing = [row.arm for row in rows if not row.trusted]
+    if nothing:
+        sentences.append(f"no run trusted any self-label, so these are seed models: {'; '.join(nothing)}")
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         sentences.append(f"missing: {', '.join(missing[:_NAMED])}{more}")

@@ -41,6 +41,8 @@ def test_every_variant_is_a_run_and_the_table_compares_the_arms(swept):
     run, table = swept
     assert [(arm["arm"], arm["runs"]) for arm in table["arms"]] == [("loop.rule=calibrated", 2), ("loop.rule=paper", 2)]
     assert (table["missing"], table["arms"][0]["difference"], table["arms"][1]["difference"]["repetitions"]) == ([], None, 2)
+    learnt = [any("iter-0001/retrain" in manifests(run, name) for name in NAMES if rule in name) for rule in ("calibrated", "paper")]
+    assert [arm["trusted"] for arm in table["arms"]] == learnt
     folder = run.file.with_name("serrun-sweep")
     assert sorted(path.stem for path in folder.glob("*.yaml")) == NAMES
 

@@ -210,11 +210,8 @@ class _Retrain:
         while True:
             model = self._load_to_train(self._fold_models.start_of(fold.number) if self._plan.keeps_folds else self._start)
             state = self._fit(model, _encoded(model, fold.seen), fold.steps, fold.training)
-            why = why_dead(state.history, fold.training, [one.margin for one in fold.seen])
-            if self._begins_again(f"of fold {fold.number + 1}: {why}" if why else ""):
-                continue
             scores = self._progress.score_fold(model, [*held_back, *self._plan.sample])
-            why = why_equal(_margins(scores))
+            why = why_dead(state.history, fold.training, [one.margin for one in fold.seen]) or why_equal(_margins(scores))
             if not self._begins_again(f"of fold {fold.number + 1}: {why}" if why else ""):
                 break
         if self._plan.keeps_folds:

@@ -40,4 +40,5 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
         right={pair.id: pair.score_chosen > pair.score_rejected for pair in pairs},
         log_loss=best.metrics.heldout.log_loss,
         groups=groups,
+        trusted=len(ledger.models) > 1,
     )

@@ -7,6 +7,8 @@ The run's own message is printed too and names file, field and value.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ser_core.loop.deciding.faults import BAD_ROWS
+
 
 class Then(StrEnum):
     """What makes a failed run go on once its fix is done."""
@@ -422,21 +424,7 @@ REMEDIES = (
         "repair the file and line that the message names",
     ),
     Remedy(
-        (
-            *(
-                "BadLabel",
-                "BadMargin",
-                "BadTurns",
-                "BadWeight",
-                "ContradictoryLabel",
-                "DuplicateKey",
-                "EmptyAnswer",
-                "EmptyPrompt",
-                "IdenticalAnswers",
-                "InvalidUnicode",
-            ),
-            *("MalformedRow", "MissingField", "NotAnObject", "NotFinite", "NotText", "PromptMismatch", "ConflictingIds", "Duplicate"),
-        ),
+        BAD_ROWS,
         "more rows are unusable than data.maxDroppedFraction allows",
         "repair the rows; or raise data.maxDroppedFraction in another run, if enough rows are left",
     ),

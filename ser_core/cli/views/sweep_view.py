@@ -43,6 +43,7 @@ def _arm(row: ArmResult) -> dict[str, Any]:
         "accuracy": row.accuracy,
         "deviation": row.deviation,
         "logLoss": row.log_loss,
+        "trusted": row.trusted,
         "difference": None
         if one is None
         else {

@@ -118,6 +118,12 @@ _SPEC = frozenset(
         RESULT_MISMATCH,
     }
 )
+BAD_ROWS = (
+    *("BadLabel", "BadMargin", "BadTurns", "BadWeight", "ConflictingIds", "ContradictoryLabel", "Duplicate", "DuplicateKey"),
+    *("EmptyAnswer", "EmptyPrompt", "IdenticalAnswers", "InvalidUnicode", "MalformedRow", "MissingField", "NotAnObject", "NotFinite"),
+    *("NotText", "PromptMismatch"),
+)
+"""Why a row cannot be used. Where too many cannot, the stage ends with the most frequent of these."""
 _DATA = frozenset(
     {
         *("DataError", "DataNotFound", "DataEmpty", "NoPrompts", "NoPairs", "TooFewRows", "TooFewGroups"),
@@ -133,19 +139,7 @@ _DATA = frozenset(
             "SplitLeakage",
         ),
         *("CorruptArchive", "CorruptFile", "SuspiciousArchive", "InvalidEncoding", "MalformedCsv", "MalformedJson", "TooLarge"),
-        *(
-            "BadLabel",
-            "BadMargin",
-            "BadTurns",
-            "BadWeight",
-            "ContradictoryLabel",
-            "DuplicateKey",
-            "EmptyAnswer",
-            "EmptyPrompt",
-            "IdenticalAnswers",
-        ),
-        *("InvalidUnicode", "MalformedRow", "MissingField", "NotAnObject", "NotFinite", "NotText", "PromptMismatch"),
-        *("ConflictingIds", "Duplicate"),
+        *BAD_ROWS,
     }
 )
 _QUALITY = frozenset(

@@ -1,13 +1,14 @@
 """The numbers of a sweep against plain arithmetic, and what chance makes of them."""
 
 import io
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from ser_core.cli.views.sweep_view import sweep_view
+from ser_core.cli.views.sweep_view import as_data, sweep_view
 from ser_core.errors import SpecError
 from ser_core.report.sweep_page import render
 from ser_core.sweep.comparison import compare_arms
@@ -38,6 +39,13 @@ def test_only_repetitions_that_both_have_are_compared():
     assert (b.difference.mean, b.difference.repetitions) == (-0.5, 1)
     assert c.difference is None
     assert "no repetition is in common with the baseline: c" in note((b, c), "a", ())
+
+
+def test_an_arm_whose_runs_all_trusted_nothing_is_named():
+    runs = [result("a", 0, [1, 0]), *(replace(result(arm, seed, [1, 0]), trusted=arm + str(seed) == "b1") for arm in "bc" for seed in (0, 1))]
+    rows = compare_arms(runs, "a")
+    assert "no run trusted any self-label, so these are seed models: c" in note(rows, "a", ()).split("\n")
+    assert [arm["trusted"] for arm in as_data(rows, "a", ())["arms"]] == [True, True, False]
 
 
 def test_pairs_of_another_split_are_other_pairs():
