@@ -18,7 +18,7 @@ from controlplane.cluster import ProcessKubelet
 from controlplane.faults.scenario import Scenario
 from controlplane.faults.stage_double import StageDouble
 from ser_core.cli.commands.why import explain
-from ser_operator.facts.read_run import read_run
+from ser_operator.facts.serruns.read_run import read_run
 from ser_operator.objects.render import PROGRESS_PORT
 
 pytestmark = pytest.mark.timeout(1500)  # the first test waits for the whole run

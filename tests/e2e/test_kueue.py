@@ -19,8 +19,8 @@ from controlplane.kueue.process import LEFT_ALONE, PODS_READY_SECONDS
 from controlplane.kueue.urgent import Urgent
 from controlplane.plane.nodes import GPU
 from ser_core.cli.commands.why import Why, explain
-from ser_operator.facts.queueing import NO_QUEUE, NOT_SEEN
-from ser_operator.facts.read_run import read_run
+from ser_operator.facts.pods.queueing import NO_QUEUE, NOT_SEEN
+from ser_operator.facts.serruns.read_run import read_run
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for Kueue
 

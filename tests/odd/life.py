@@ -21,11 +21,11 @@ from ser_core.cli.views.status_view import status_view
 from ser_core.errors import SpecError
 from ser_core.loop.observed import Observed, Plan, StartStage
 from ser_core.loop.plan import TERMINAL, plan
-from ser_operator.facts.allow_lists import judged, refusal, unsupported
 from ser_operator.facts.kept import kept
 from ser_operator.facts.known_run import known_run
 from ser_operator.facts.leftovers import needless, seconds_to_needless
-from ser_operator.facts.read_run import UNKNOWN_STAGE, read_run, unreadable, write_status
+from ser_operator.facts.serruns.allow_lists import judged, refusal, unsupported
+from ser_operator.facts.serruns.read_run import UNKNOWN_STAGE, read_run, unreadable, write_status
 from ser_operator.facts.view import View
 from ser_operator.objects import gang, render
 from ser_operator.objects.recorder import event

@@ -9,11 +9,11 @@ from ser_operator.cluster.kubernetes_api import KubernetesApi
 from ser_operator.cluster.progress_polls import ProgressPolls
 from ser_operator.cluster.transport import NOT_FOUND, ApiError
 from ser_operator.facts.cache import RunKey
-from ser_operator.facts.glance import NO_GLANCE, Glance
-from ser_operator.facts.queueing import NOT_INSTALLED, NOT_SEEN, SILENT, queued
+from ser_operator.facts.pods.glance import NO_GLANCE, Glance
+from ser_operator.facts.pods.queueing import NOT_INSTALLED, NOT_SEEN, SILENT, queued
+from ser_operator.facts.pods.silent_node import silent_node
+from ser_operator.facts.pods.waiting import lagging, stuck, waiting, waits_since
 from ser_operator.facts.reading import Object, at, leading, terminated, uid
-from ser_operator.facts.silent_node import silent_node
-from ser_operator.facts.waiting import lagging, stuck, waiting, waits_since
 from ser_operator.settings import Settings
 
 EVENTS_SECONDS = 60.0

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from ser_core.loop.observed import Leg
 from ser_operator.facts.kept import Kind, kept
 from ser_operator.facts.known_run import KnownRun, known_run
-from ser_operator.facts.legs import Legs
-from ser_operator.facts.pod_ends import has_failed
+from ser_operator.facts.pods.legs import Legs
+from ser_operator.facts.pods.pod_ends import has_failed
 from ser_operator.facts.reading import Object, at, completion_index, created_at, name, owner_uid, terminated, uid
 
 RunKey = tuple[str, str]

@@ -12,7 +12,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.values.amounts import duration_seconds
 from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Plan
-from ser_operator.facts.attempts_from_pods import identity_of, is_held
+from ser_operator.facts.pods.attempts_from_pods import identity_of, is_held
 from ser_operator.facts.reading import Object, by_owner, deleting_since, finished_at, moment, name, state_of, uid
 from ser_operator.facts.view import View
 

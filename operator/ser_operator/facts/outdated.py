@@ -1,7 +1,7 @@
 """Whether the live attempt waits for what nobody asks for any more. Pure."""
 
 from ser_core.loop.deciding.stages import frozen_image, live_attempt, stage_spec
-from ser_operator.facts.attempts_from_pods import identity_of
+from ser_operator.facts.pods.attempts_from_pods import identity_of
 from ser_operator.facts.reading import at, owner_uid, started_at, state_of, terminated, uid
 from ser_operator.facts.view import View, live_job
 from ser_operator.objects import labels, render

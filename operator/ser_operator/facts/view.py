@@ -7,8 +7,8 @@ from datetime import datetime
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import StageStatus
 from ser_core.loop.deciding.stages import live_attempt
-from ser_operator.facts.attempts_from_pods import have_succeeded
-from ser_operator.facts.glance import NO_GLANCE, Glance
+from ser_operator.facts.pods.attempts_from_pods import have_succeeded
+from ser_operator.facts.pods.glance import NO_GLANCE, Glance
 from ser_operator.facts.reading import Object, at, created_at, name, owner_uid, state_of, uid
 from ser_operator.objects import labels
 

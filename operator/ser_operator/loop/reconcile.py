@@ -19,15 +19,15 @@ from ser_core.loop.plan import plan
 from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import KubernetesApi, Object, run_selector
 from ser_operator.cluster.transport import CONFLICT, FORBIDDEN, ApiError
-from ser_operator.facts.allow_lists import judged, refusal, unsupported
-from ser_operator.facts.attempts_from_pods import attempts, have_succeeded, identity_of
 from ser_operator.facts.cache import Cache, RunKey, run_key
 from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needless
-from ser_operator.facts.legs import pods_at_once
 from ser_operator.facts.outdated import is_outdated
-from ser_operator.facts.read_run import read_run, unreadable, write_status
+from ser_operator.facts.pods.attempts_from_pods import attempts, have_succeeded, identity_of
+from ser_operator.facts.pods.legs import pods_at_once
 from ser_operator.facts.reading import deleting_since, owner_uid, uid
-from ser_operator.facts.template_copy import missing_template, unusable, with_copy
+from ser_operator.facts.serruns.allow_lists import judged, refusal, unsupported
+from ser_operator.facts.serruns.read_run import read_run, unreadable, write_status
+from ser_operator.facts.serruns.template_copy import missing_template, unusable, with_copy
 from ser_operator.facts.view import View, ends_unseen, has_ended, live_job, may_be_gone, named, open_jobs, unwatched
 from ser_operator.objects import gang, render
 from ser_operator.objects.overlay import unrestricted

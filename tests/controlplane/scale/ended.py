@@ -24,7 +24,7 @@ from ser_core.api.status import SERRunStatus
 from ser_core.loop.observed import Observed, ObservedAttempt, StartStage
 from ser_core.loop.plan import TERMINAL, plan
 from ser_core.loop.text import write_time
-from ser_operator.facts.read_run import write_status
+from ser_operator.facts.serruns.read_run import write_status
 from ser_operator.objects import render
 from ser_operator.settings import Settings
 

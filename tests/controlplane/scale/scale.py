@@ -21,7 +21,7 @@ from controlplane.scale.hand_over import CASES, hand_over
 from controlplane.scale.many_runs import as_of, create_runs, is_ready, operator_of, wait_for, writes_on
 from ser_core.api.serrun import API_VERSION
 from ser_core.api.status import SERRunStatus
-from ser_operator.facts.read_run import read_run, write_status
+from ser_operator.facts.serruns.read_run import read_run, write_status
 
 FOUR_LOOPS = {"maxIterations": 4}
 """As a run has by default: the status grows with the loops."""

@@ -40,11 +40,12 @@ def test_every_module_that_is_named_exists(document):
 
 
 def test_the_files_of_the_operator_are_those_that_are_listed():
-    rows = re.findall(r"^\| `(\w+)` \| .* \| (`.*`) \|$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w/]+)` \| .* \| (`.*`) \|$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
     listed = {folder: sorted(re.findall(r"`(\w+\.py)`", files)) for folder, files in rows}
     package = ROOT / "operator" / "ser_operator"
     assert listed == {
-        folder.parent.name: sorted(file.name for file in folder.parent.glob("[!_]*.py")) for folder in package.glob("*/__init__.py")
+        str(folder.parent.relative_to(package)): sorted(file.name for file in folder.parent.glob("[!_]*.py"))
+        for folder in package.glob("*/**/__init__.py")
     }
 
 

@@ -29,7 +29,8 @@ from ser_jobs.stages import retrain
 from ser_jobs.supervisor import silence, supervisor
 from ser_jobs.training import policy_inputs, training_data
 from ser_operator.cluster import glances
-from ser_operator.facts import haste, leftovers, waiting
+from ser_operator.facts import haste, leftovers
+from ser_operator.facts.pods import waiting
 from ser_operator.loop import reconcile
 from ser_operator.pages import run_page
 

@@ -15,7 +15,7 @@ from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.commands.validate import describe
 from ser_core.errors import SERError, SpecError
 from ser_core.store.objects.connect import connect
-from ser_operator.facts.read_run import write_status
+from ser_operator.facts.serruns.read_run import write_status
 
 RETRAIN = {"gpus": 2, "cpu": "4", "memory": "16Gi"}
 SPEC = {

@@ -42,7 +42,8 @@ def test_only_repetitions_that_both_have_are_compared():
 
 
 def test_an_arm_whose_runs_all_trusted_nothing_is_named():
-    runs = [result("a", 0, [1, 0]), *(replace(result(arm, seed, [1, 0]), trusted=arm + str(seed) == "b1") for arm in "bc" for seed in (0, 1))]
+    others = [replace(result(arm, seed, [1, 0]), trusted=(arm, seed) == ("b", 1)) for arm in "bc" for seed in (0, 1)]
+    runs = [result("a", 0, [1, 0]), *others]
     rows = compare_arms(runs, "a")
     assert "no run trusted any self-label, so these are seed models: c" in note(rows, "a", ()).split("\n")
     assert [arm["trusted"] for arm in as_data(rows, "a", ())["arms"]] == [True, True, False]

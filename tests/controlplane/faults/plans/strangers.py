@@ -9,7 +9,7 @@ from controlplane.faults.scenario import Scenario
 from controlplane.plane.api_client import ApiError, Object
 from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import StageKey, job_name
-from ser_operator.facts.read_run import read_run
+from ser_operator.facts.serruns.read_run import read_run
 
 POD = {"restartPolicy": "Never", "schedulerName": "nobody", "containers": [{"name": "stage", "image": "x"}]}
 """No node takes it."""

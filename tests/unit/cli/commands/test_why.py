@@ -25,7 +25,8 @@ from ser_core.cli.views.remedies import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_O
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.loop.recording.conditions import conditions
-from ser_operator.facts import allow_lists, queueing, read_run, silent_node, waiting
+from ser_operator.facts.pods import queueing, silent_node, waiting
+from ser_operator.facts.serruns import allow_lists, read_run
 from ser_operator.loop import reconcile
 
 NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ser_operator.cluster.transport import ApiError
-from ser_operator.facts.queueing import NOT_ADMITTED, NOT_INSTALLED, NOT_SEEN
+from ser_operator.facts.pods.queueing import NOT_ADMITTED, NOT_INSTALLED, NOT_SEEN
 
 LATER = timedelta(seconds=31)
 

@@ -1,7 +1,7 @@
 """The cache: newer versions win, a LIST removes what is gone, children are found by their controllers."""
 
 import pytest
-from unit.ser_operator.facts.test_pod_template_asks import nested
+from unit.ser_operator.facts.serruns.test_pod_template_asks import nested
 
 from ser_operator.facts.cache import Cache
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from ser_core.api.status import Outcome
-from ser_operator.facts.read_run import read_run
+from ser_operator.facts.serruns.read_run import read_run
 
 STATUS = {"tally": {"wins": 3}, "phase": "Resting"}
 

@@ -8,7 +8,7 @@ from ser_core.api.stage import StageResult
 from ser_core.api.status import Outcome, Phase
 from ser_core.loop.recording.conditions import conditions
 from ser_operator.cluster.transport import ApiError
-from ser_operator.facts.read_run import read_run
+from ser_operator.facts.serruns.read_run import read_run
 from ser_operator.objects import gang
 from ser_operator.settings import Settings
 

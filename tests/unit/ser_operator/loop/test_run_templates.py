@@ -1,12 +1,12 @@
 """A run that names a SERRunTemplate: it starts with a copy, keeps it, and is judged with what is in it."""
 
 import pytest
-from unit.ser_operator.facts.test_pod_template_asks import nested
+from unit.ser_operator.facts.serruns.test_pod_template_asks import nested
 
 from ser_core.api.status import Phase
 from ser_core.errors import SpecError
 from ser_operator.cluster.transport import ApiError
-from ser_operator.facts.template_copy import with_copy
+from ser_operator.facts.serruns.template_copy import with_copy
 
 NAMED = {"templateRef": {"name": "team"}}
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from pydantic import ValidationError
-from unit.ser_operator.facts.test_pod_template_asks import ALL, told
+from unit.ser_operator.facts.serruns.test_pod_template_asks import ALL, told
 from unit.ser_operator.objects.test_render import GPU, rendered, run
 from unit.ser_operator.objects.test_render import POD_TEMPLATE as WHOLE
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from ser_core.api.serrun import SERRun
 from ser_core.api.values.forms import NEW
 from ser_operator.allow import Allow
-from ser_operator.facts.allow_lists import judged, refusal
+from ser_operator.facts.serruns.allow_lists import judged, refusal
 from ser_operator.settings import Settings
 
 ALLOW = Allow.model_validate(

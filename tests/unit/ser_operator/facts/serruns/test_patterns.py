@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.api.guarded import AllowList
 from ser_core.api.values.endpoints import server
-from ser_operator.facts.patterns import is_allowed
+from ser_operator.facts.serruns.patterns import is_allowed
 
 ENDPOINTS = [
     ("https://s3.corp.example", "https://*.corp.example", True),

@@ -16,8 +16,8 @@ from ser_core.api.spec.pod_template import PodTemplate
 from ser_core.api.values.endpoints import hears_in_clear
 from ser_core.loop.observed import Waiting
 from ser_operator.allow import Allow
-from ser_operator.facts.patterns import is_allowed
-from ser_operator.facts.pod_template_asks import asks, defects
+from ser_operator.facts.serruns.patterns import is_allowed
+from ser_operator.facts.serruns.pod_template_asks import asks, defects
 from ser_operator.objects import labels
 from ser_operator.objects.gang import ONE_PROCESS
 from ser_operator.settings import Settings

@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.api.serrun import SERRun
 from ser_operator.allow import Allow
-from ser_operator.facts.allow_lists import judged, refusal
+from ser_operator.facts.serruns.allow_lists import judged, refusal
 from ser_operator.settings import Settings
 
 DEFAULTS = Allow()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ser_operator.cluster.glances import Glances
-from ser_operator.facts.silent_node import NODE_NOT_READY, silent_node
+from ser_operator.facts.pods.silent_node import NODE_NOT_READY, silent_node
 from ser_operator.settings import Settings
 
 SINCE = "2026-01-31T12:05:00Z"

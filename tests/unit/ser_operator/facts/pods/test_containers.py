@@ -4,11 +4,11 @@ import copy
 
 import pytest
 
-from ser_operator.facts.attempts_from_pods import attempts
-from ser_operator.facts.read_run import read_run
+from ser_operator.facts.pods.attempts_from_pods import attempts
 from ser_operator.facts.reading import held_by, started_at, terminated
+from ser_operator.facts.serruns.read_run import read_run
 
-from ..conftest import START
+from ...conftest import START
 
 MESH = {"name": "aaa-proxy", "state": {"running": {"startedAt": "2026-01-31T11:00:00Z"}}}
 """A container that a mesh adds. The kubelet sorts by name, so it comes before the stage."""

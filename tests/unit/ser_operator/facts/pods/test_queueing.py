@@ -4,7 +4,7 @@ import pytest
 
 from ser_core.cli.views.remedies import REMEDY_OF
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.queueing import (
+from ser_operator.facts.pods.queueing import (
     DEACTIVATED,
     NO_QUEUE,
     NOT_ADMITTED,

@@ -7,10 +7,10 @@ import pytest
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import StageResult
-from ser_operator.facts.attempts_from_pods import attempts, parse_result
-from ser_operator.facts.read_run import read_run
+from ser_operator.facts.pods.attempts_from_pods import attempts, parse_result
+from ser_operator.facts.serruns.read_run import read_run
 
-from ..conftest import START
+from ...conftest import START
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from ser_core.api.guarded import AllowList
 from ser_core.api.serrun import SERRun
 from ser_core.api.spec.pod_template import PodTemplate
 from ser_operator.allow import Allow, AllowPodTemplate
-from ser_operator.facts.allow_lists import judged, refusal
+from ser_operator.facts.serruns.allow_lists import judged, refusal
 from ser_operator.settings import Settings
 
 SECRET = {"secretKeyRef": {"name": "team", "key": "token"}}

@@ -7,7 +7,7 @@ import pytest
 from ser_core.loop.observed import Leg
 from ser_operator.facts.cache import Cache
 
-from .test_cache import thing
+from ..test_cache import thing
 
 NOW = datetime(2026, 1, 31, 13, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from ser_core.api.stage import StageResult
 from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import StageKey, job_name
 from ser_core.loop.observed import ObservedAttempt
-from ser_operator.facts.pod_ends import disruption, has_failed, over_disk_limit, told_by_kubelet
+from ser_operator.facts.pods.pod_ends import disruption, has_failed, over_disk_limit, told_by_kubelet
 from ser_operator.facts.reading import (
     Object,
     at,

@@ -10,8 +10,8 @@ from ser_core.api.known_part import read_status
 from ser_core.api.run_template import MAX_BYTES, TEMPLATE_UNUSABLE
 from ser_core.api.status import TemplateStatus
 from ser_core.errors import SpecError
-from ser_operator.facts.read_run import write_status
 from ser_operator.facts.reading import Object, at
+from ser_operator.facts.serruns.read_run import write_status
 
 
 def missing_template(body: Object) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.queueing import SILENT
+from ser_operator.facts.pods.queueing import SILENT
 from ser_operator.facts.reading import (
     Object,
     at,

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.waiting import stuck, waiting, waits_since
+from ser_operator.facts.pods.waiting import stuck, waiting, waits_since
 
-from ..conftest import START
+from ...conftest import START
 
 JOB = {"metadata": {"name": "ser-climb-0-prepare-0123456789", "uid": "j"}, "spec": {}}
 

@@ -1,0 +1,1 @@
+"""What a SERRun says and asks for, and whether it may. Pure."""
