@@ -15,7 +15,9 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.runner import Seen, look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
-from ser_core.cli.views.remedies import LEARNT_NOTHING, Remedy, Then, remedy_of
+from ser_core.cli.views.remedies.lookup import remedy_of
+from ser_core.cli.views.remedies.remedy import Remedy, Then
+from ser_core.cli.views.remedies.run import LEARNT_NOTHING
 from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.loop.deciding.learning_status import EQUAL_SCORES, UNSOUND

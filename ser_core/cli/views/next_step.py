@@ -4,7 +4,8 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.cli.views.output import print_warning
-from ser_core.cli.views.remedies import Then, remedy_of
+from ser_core.cli.views.remedies.lookup import remedy_of
+from ser_core.cli.views.remedies.remedy import Then
 from ser_core.loop.deciding.reopening import is_reopened
 
 

@@ -21,7 +21,7 @@ from ser_core.api.status import (
     StageStatus,
 )
 from ser_core.cli.commands.why import explain
-from ser_core.cli.views.remedies import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
+from ser_core.cli.views.remedies.lookup import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.loop.recording.conditions import conditions
@@ -94,7 +94,7 @@ def error_classes():
 
 def test_every_reason_of_the_code_has_a_remedy():
     missing = ({*reasons_in_code()} | error_classes()) - not_reasons() - REMEDY_OF.keys()
-    assert missing == set(), "add them to ser_core/cli/views/remedies.py"
+    assert missing == set(), "add them to ser_core/cli/views/remedies"
 
 
 def test_every_reason_of_the_operator_has_a_remedy():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.cli.views.remedies import REMEDY_OF
+from ser_core.cli.views.remedies.lookup import REMEDY_OF
 from ser_core.loop.observed import Waiting
 from ser_operator.facts.pods.queueing import (
     DEACTIVATED,

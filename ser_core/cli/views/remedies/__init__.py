@@ -1,0 +1,1 @@
+"""What `ser why` says of each reason: its cause and what to do."""
