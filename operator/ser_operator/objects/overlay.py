@@ -11,8 +11,10 @@ Object = dict[str, Any]
 OWN_VOLUMES = frozenset({"work", "scratch", "shared-memory", "storage-credentials", "storage-authorities", "hub-credentials"})
 _PROGRAMS = ("/opt/ser/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/usr/")
 _SETTINGS_OF_PROGRAMS = ("/etc/ld.so.", "/etc/python", "/etc/ssl/openssl.cnf")
-OWN_FOLDERS = ("/work/", "/tmp/", "/dev/", "/etc/ser/", "/proc/", "/sys/", *_PROGRAMS, *_SETTINGS_OF_PROGRAMS)
-"""What the paths begin with that no volume may take or hide. One at the programs would bring code that runs with the stage's keys."""
+_ADDRESSES = ("/etc/host", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/gai.conf")
+OWN_FOLDERS = ("/work/", "/tmp/", "/dev/", "/etc/ser/", "/proc/", "/sys/", *_PROGRAMS, *_SETTINGS_OF_PROGRAMS, *_ADDRESSES)
+"""What the paths begin with that no volume may take or hide. One at the programs would bring code that runs with the stage's keys; one at
+the addresses of hosts would lead who calls an allowed endpoint to another one."""
 CONTAINER_SECURITY: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,

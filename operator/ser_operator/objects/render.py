@@ -234,11 +234,14 @@ def _supervision(settings: Settings, max_seconds: int | None) -> dict[str, str]:
     return {**{f"SER_{name}_SECONDS": f"{value:g}" for name, value in bounds.items()}, **limit}
 
 
+def escaped(stage: str) -> str:
+    """A stage spec as the value of a variable. Kubernetes expands $(NAME) there; JSON may write every $ in another way."""
+    return stage.replace("$", "\\u0024")
+
+
 def _environment(spec: StageSpec, credentials: dict[str, str], more: dict[str, str]) -> list[Object]:
-    # Kubernetes expands $(NAME) in values. JSON may write every $ as an escape, so that nothing is left to expand.
-    stage = write_stage_spec(spec).replace("$", "\\u0024")
     plain = {
-        STAGE: stage,
+        STAGE: escaped(write_stage_spec(spec)),
         STARTED_BY: VERSION,
         "SER_TERMINATION_MESSAGE": TERMINATION_LOG,
         "SER_WORKDIR": WORK,

@@ -156,8 +156,8 @@ def readable(line: str) -> str | None:
     """One event as ``time event name=value …``; None for progress, which is of no use afterwards; other text as it is."""
     try:
         event: dict[str, Any] = json.loads(line)
-        moment, name = str(event.pop("time"))[:19], event.pop("event")
-    except (ValueError, KeyError, AttributeError, TypeError):
+        moment, name = str(event.pop("time"))[:19], str(event.pop("event"))
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return line
     if name == "progress":
         return None

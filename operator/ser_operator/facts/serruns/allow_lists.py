@@ -13,6 +13,7 @@ from typing import Any
 from ser_core.api.guarded import AllowList, Asked, asked
 from ser_core.api.serrun import SERRun
 from ser_core.api.spec.pod_template import PodTemplate
+from ser_core.api.stage_wire import NOT_SENT
 from ser_core.api.values.endpoints import hears_in_clear
 from ser_core.loop.observed import Waiting
 from ser_operator.allow import Allow
@@ -20,10 +21,12 @@ from ser_operator.facts.serruns.patterns import is_allowed
 from ser_operator.facts.serruns.pod_template_asks import asks, defects
 from ser_operator.objects import labels
 from ser_operator.objects.gang import ONE_PROCESS
+from ser_operator.objects.render import escaped
 from ser_operator.settings import Settings
 
 NOT_SUPPORTED = "NotSupported"
 _SHOWN = 120
+_MOST_BYTES = 100_000
 
 
 def refusal(body: Mapping[str, Any], run: SERRun, settings: Settings, digest: str) -> str:
@@ -81,6 +84,7 @@ def _refusals(body: Mapping[str, Any], run: SERRun, settings: Settings) -> Itera
     yield from _unless_listed(fixed, run, settings.allow)
     yield from _in_clear(run)
     yield from _files(run)
+    yield from _too_long(run)
     yield from _refusals_of_what_may_change(body, run, settings)
 
 
@@ -125,6 +129,14 @@ def _files(run: SERRun) -> Iterator[str]:
     for field, uri in run.spec.inputs.items():
         if uri.startswith("file://"):
             yield f"{field} {uri!r} is a file of a stage's own container: use s3:// or hf://"
+
+
+def _too_long(run: SERRun) -> Iterator[str]:
+    """A stage is told its spec by one variable, of which Linux takes 128 KiB; some of these are the operator's own."""
+    told = json.dumps(run.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=dict(NOT_SENT)), ensure_ascii=False)
+    size = len(escaped(told).encode())
+    if size > _MOST_BYTES:
+        yield f"spec is {size:,} bytes long as its stages read it, at most {_MOST_BYTES:,}: shorten templateText, columns or paths"
 
 
 def _too_large(run: SERRun, allow: Allow) -> Iterator[str]:

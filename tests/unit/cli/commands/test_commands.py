@@ -20,6 +20,7 @@ from ser_core.api.status import SERRunStatus
 from ser_core.cli.access.runner import this_process
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.app import app
+from ser_core.cli.commands.logs import readable
 from ser_core.cli.commands.run import EXIT_SUSPENDED
 
 COMMANDS = (
@@ -157,6 +158,11 @@ def test_no_line_of_a_text_in_a_log_looks_like_one_of_the_log(ser, writable_run)
     lines = ser("logs", writable_run.file, "-s", "prepare").out.splitlines()
     assert len(lines) == 2
     assert lines[1] == " " * 29 + "prepare-0  forged"
+
+
+@pytest.mark.parametrize("line", ['{"time": 1, "event": null}', "[" * 100_000, '{"time": []}', "[]"])
+def test_a_line_that_no_stage_has_written_is_shown_all_the_same(line):
+    assert readable(line)
 
 
 def test_an_ended_run_will_not_write_another_log(ser, stored_run):

@@ -111,3 +111,11 @@ def test_a_long_list_leaves_room_for_the_remedy():
     said = told(Allow(write=tuple(f"s3://bucket-of-team-{number}/*" for number in range(99))))
 
     assert len(said) < 512
+
+
+def test_a_spec_that_no_variable_of_a_pod_can_hold_is_refused():
+    custom = {"template": "custom", "templateText": "{prompt}" + "$" * 9900 + "{answer}"}
+    model, policy = {"base": "hf://org/model", **custom}, {"base": "hf://org/policy", **custom}
+
+    assert told(rewardModel=model) == ""
+    assert "spec is 119," in told(rewardModel=model, policy=policy)

@@ -171,6 +171,10 @@ OF_PODS = {
         for path in ("/", "/opt/ser", "/usr/bin", "/etc/python3.12", "work", "/tmp/../work", "/proc/1/root")
     },
     "a preloaded library": mount("/etc/ld.so.preload", subPath="x"),
+    **{
+        f"other addresses of hosts, by {path}": mount(path, subPath="x")
+        for path in ("/etc/hosts", "/etc/./resolv.conf", "/etc/nsswitch.conf")
+    },
     "a path out of variables": mount("/x", subPathExpr="$(A)"),
     "a mount for others": mount("/x", mountPropagation="Bidirectional"),
     **{f"the variable {name}": variable(name) for name in ("SER_STAGE", "HF_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE")},
