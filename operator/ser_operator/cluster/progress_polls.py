@@ -14,6 +14,8 @@ from ser_operator.objects.render import PROGRESS_PORT
 ReadProgress = Callable[[str], Awaitable[Progress | None]]
 
 PROGRESS_TIMEOUT, PROGRESS_BYTES = 2.0, 4096
+_MOST = 2**53
+"""Whole numbers beyond it are not the same in every program that reads the status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ async def read_progress(address: str) -> Progress | None:
             session.get(f"http://{host}:{PROGRESS_PORT}/progress", allow_redirects=False) as answer,
         ):
             said = json.loads(await answer.content.read(PROGRESS_BYTES)) if answer.status == 200 else None
-        return Progress(int(said["step"]), int(said["total"]), str(said["unit"])) if said else None
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError, RecursionError):
+        found = Progress(int(said["step"]), int(said["total"]), str(said["unit"])) if said else None
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
+    return found if found is not None and max(abs(found.step), abs(found.total)) <= _MOST else None

@@ -50,6 +50,9 @@ def test_progress_is_read(monkeypatch, address):
         says('{"step": 3, "total": 10, "unit": "pairs"}', status=302, headers={"Location": "/progress"}),
         says('{"step": 3, "total": 10, "unit": "' + "x" * 5000 + '"}'),
         says("[" * 4000),
+        says('{"step": Infinity, "total": 10, "unit": "pairs"}'),
+        says('{"step": 1, "total": 1e999, "unit": "pairs"}'),
+        says('{"step": 1, "total": 1' + "0" * 3000 + ', "unit": "pairs"}'),
     ],
 )
 def test_everything_else_counts_as_no_answer(monkeypatch, answer):
