@@ -97,6 +97,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     wanted.networking.error_backoffs = ForEver()
     wanted.execution.max_workers = 1  # there are no synchronous handlers
     wanted.persistence.diffbase_storage = NothingRemembered()
+    wanted.persistence.finalizer = "of nobody"  # no object can bear it: the one that kopf looks for it takes away, without the right to
     wanted.process.ultimate_exiting_timeout = 20.0  # s; below the grace period of the operator's own pod
     return wanted
 

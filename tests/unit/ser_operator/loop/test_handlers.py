@@ -1,12 +1,20 @@
 """How kopf is told to reach the API server."""
 
+import asyncio
 import itertools
 
+import kopf
 import pytest
+from kopf._core.engines.indexing import OperatorIndexers
+from kopf._core.reactor import processing
+from kopf._core.reactor.inventory import ResourceMemories
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from ser_operator.loop.handlers import connection, kopf_settings
+from ser_operator.facts.cache import Cache
+from ser_operator.loop.handlers import build_registry, connection, kopf_settings
+from ser_operator.loop.work_queue import WorkQueue
+from ser_operator.pages.telemetry import Telemetry
 from ser_operator.settings import Settings
 
 
@@ -36,3 +44,29 @@ def test_a_watch_is_tried_for_ever_at_most_once_a_minute():
     pauses = kopf_settings(Settings(image="x")).networking.error_backoffs
 
     assert [max(itertools.islice(pauses, number)) for number in (1, 6, 1000)] == [1, 30, 60], "each request begins anew"
+
+
+def test_a_run_that_bears_the_mark_of_kopf_is_not_written_to(monkeypatch):
+    """kopf takes its own finalizer away. The operator has no right to, and kopf then rests for minutes from what happens to the run."""
+    written, cache, queue = [], Cache(), WorkQueue()
+    run = {"metadata": {"name": "hh", "namespace": "lab", "uid": "u", "finalizers": ["kopf.zalando.org/KopfFinalizerMarker"]}}
+
+    async def record(*, patch, **_):
+        written.extend([patch] if patch else [])
+        return True, None, None
+
+    monkeypatch.setattr(processing.application, "apply", record)
+    asyncio.run(
+        processing.process_resource_event(
+            lifecycle=kopf.lifecycles.all_at_once,
+            indexers=OperatorIndexers(),
+            registry=build_registry(cache, queue, Telemetry(int, list, dict), Configuration()),
+            settings=kopf_settings(Settings(image="x")),
+            memories=ResourceMemories(),
+            memobase=kopf.Memo(),
+            resource=kopf.Resource("ser.dev", "v1alpha1", "serruns", namespaced=True),
+            raw_event={"type": "ADDED", "object": run},
+            event_queue=asyncio.Queue(),
+        )
+    )
+    assert written == []
