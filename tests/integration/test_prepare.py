@@ -73,6 +73,17 @@ def test_a_policy_and_its_prompts_are_copied_too(prepare, qwen, tmp_path):
     assert (provenance["policy"]["modelType"], provenance["prompts"]["rows"]) == ("qwen2", 2)
 
 
+def test_a_control_that_cannot_be_trained_on_the_data_is_refused_at_once(prepare, pairs_file, tmp_path):
+    rows = [json.loads(line) for line in pairs_file.read_text().splitlines()]
+    parts = {"seed": rows[:80], "heldout": rows[160:]}
+    parts["unlabeled"] = [{"prompt": row["prompt"], "answer_1": row["chosen"], "answer_2": row["rejected"]} for row in rows[80:160]]
+    for name, part in parts.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    with pytest.raises(SpecError) as raised:
+        prepare(data={name: {"uri": f"file://{tmp_path}/{name}.jsonl"} for name in parts}, loop={"controls": ["full"]})
+    assert raised.value.reason == "NoHiddenLabels"
+
+
 def test_a_later_stage_that_no_gpu_of_its_own_holds_is_warned_of(prepare):
     small = {"gpus": 1, "gpuMemory": "128Ki"}
     resources = {"label": {"gpus": 1}, "retrain": small}

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ser_core.api.serrun import SERRunSpec
+from ser_core.data.preparing.hidden_labels import refuse_full_without_labels
 from ser_core.data.preparing.preparation import Prepared, prepare_data
 from ser_core.data.preparing.prompts import Prompts, read_prompts
 from ser_core.data.preparing.sides import write_sides
@@ -28,7 +29,7 @@ def body(context: StageContext) -> StageOutput:
     """Write the split data and copy the base models' files.
 
     Raises:
-        SpecError: A base model cannot be used, or the store or the hub refuses access.
+        SpecError: A base model cannot be used, the store or the hub refuses access, or a control cannot be trained on the data.
         DataError: The data cannot be used.
         StoreError: The store lacks conditional writes, or store or hub cannot be reached.
     """
@@ -55,6 +56,7 @@ def body(context: StageContext) -> StageOutput:
     data_folder.mkdir()
     turns, dev_decides = spec.keeps_turns, spec.loop.fold_count is None
     prepared = prepare_data(spec.data, spec.data.split_seed, access, data_folder, _kibibytes(context), turns=turns, dev_decides=dev_decides)
+    refuse_full_without_labels(spec.loop, hidden_labels=prepared.metrics.hidden_labels)
     context.reporter.event("data-split", **prepared.metrics.model_dump(mode="json", exclude={"kind"}))
     files = write_sides(prepared, spec.data.split_seed, data_folder)
     prompts = _prompts(spec, access, files["heldout.parquet"], context)

@@ -8,6 +8,7 @@ from ser_core.api.spec.loop import Rule
 from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.stage import InputRole, RetrainMetrics
 from ser_core.api.status import StageKind
+from ser_core.data.preparing.hidden_labels import no_hidden_labels
 from ser_core.data.tables import (
     Decision,
     FoldDecision,
@@ -21,7 +22,6 @@ from ser_core.data.tables import (
     TiedPair,
     read_table,
 )
-from ser_core.errors import SpecError
 from ser_jobs.process.context import StageContext
 
 TIED = 0.5
@@ -202,11 +202,7 @@ def _kept(context: StageContext, role: InputRole, pool: Mapping[str, PoolPair]) 
 
 def _with_hidden_labels(context: StageContext) -> list[Example]:
     if not context.has(InputRole.PREPARED, "pool_labels.parquet"):
-        raise SpecError(
-            "loop.controls full needs the human labels of the pool, and there are none",
-            reason="NoHiddenLabels",
-            hint="give data.source, or a data.unlabeled with labels, or remove the control",
-        )
+        raise no_hidden_labels()
     pool, weights, margins = _pool(context), _weights(context, "pool_weights.parquet"), _margins(context, "pool_margins.parquet")
     labels = read_table(context.fetch(InputRole.PREPARED, "pool_labels.parquet"), HiddenLabel)
     return [

@@ -86,8 +86,8 @@ class LoopSpec(Model):
     stopping: StoppingSpec = StoppingSpec()
     """When the evolution ends early."""
     controls: tuple[Control, ...] = Field(default=(), max_length=3)
-    """Reward models trained for comparison: `full` (all labels), `seedOnly` (the seed, for as many steps as the best loop took),
-    `pseudoLabelOnce` (all pairs labelled once, unfiltered)."""
+    """Reward models trained for comparison: `full` (all labels, those of the pool too, so the pool must have some), `seedOnly` (the seed,
+    for as many steps as the best loop took), `pseudoLabelOnce` (all pairs labelled once, unfiltered)."""
 
     @field_validator("controls")
     @classmethod

@@ -8,6 +8,7 @@ import typer
 import yaml
 
 from ser_core.api.spec.data import DataSpec
+from ser_core.api.spec.loop import Control
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on
@@ -56,6 +57,8 @@ def suggest(
     say(f"then run a copy of the SERRun under another name with this data{where}:")
     if stored.run.spec.data.source is not None and stored.run.spec.data.source.split_by != "prompt":
         say("what shares splitBy is held together by prompt alone from then on, so out-of-fold accuracy flatters more than before")
+    if Control.FULL in stored.run.spec.loop.controls:
+        say("and without full in loop.controls, which needs the labels of the pool: they are not copied")
     print(yaml.safe_dump({"data": next_data(stored.run.spec.data, folder)}, sort_keys=False, allow_unicode=True), end="")
 
 

@@ -253,6 +253,7 @@ def _trial() -> ModuleType:
 
 def check_data(run: SERRun, soon: Retry) -> Check:
     """The data can be read and split."""
+    from ser_core.data.preparing.hidden_labels import refuse_full_without_labels
     from ser_core.data.preparing.preparation import inspect
     from ser_core.data.preparing.prompts import read_prompts
     from ser_core.data.reading.locations import Access
@@ -262,6 +263,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
     dev_decides = run.spec.loop.fold_count is None
     inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns, dev_decides=dev_decides)
     metrics = inspected.metrics
+    refuse_full_without_labels(run.spec.loop, hidden_labels=metrics.hidden_labels)
     lines = [*_data_lines(metrics)]
     if policy is not None and policy.prompts is not None:
         with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:

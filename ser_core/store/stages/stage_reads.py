@@ -80,6 +80,7 @@ WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
         "policy.answerTokens": "only checked against the model, also where prepare is taken over",
         "policy.generator": "only checked for being installed, also where prepare is taken over",
         "policy.advantage": "only says whether there must be a critic; ppo says so too",
+        "loop.controls": "only says whether the pool must have labels; the control says so too",
         **dict.fromkeys(("loop.rule", "loop.folds", "loop.thresholds.targetPrecision"), "only say whether a warning is given"),
     },
     StageKind.LABEL: {"loop.rule": "the input keptBefore says which pairs are left"},

@@ -99,6 +99,16 @@ def test_what_it_prints_is_the_data_of_a_run_that_learns_the_new_labels(ser, run
     assert follower.spec.data.max_dropped_fraction == 0.05
 
 
+def test_a_control_that_the_new_run_cannot_have_is_told(ser, run, tmp_path):
+    quiet = ser("suggest", run, "--pairs", 5, "-o", tmp_path / "first").err
+    saved = next(tmp_path.rglob("run.json"))
+    document = json.loads(saved.read_text())
+    document["spec"]["loop"] = {"controls": ["full"]}
+    saved.write_text(json.dumps(document))
+    told = ser("suggest", run, "--pairs", 5, "-o", tmp_path / "next").err
+    assert ("without full in loop.controls" in quiet, "without full in loop.controls" in told) == (False, True)
+
+
 def test_a_row_that_nobody_filled_in_is_told_by_its_line(ser, run, tmp_path):
     printed = yaml.safe_load(ser("suggest", run, "--pairs", 5, "-o", tmp_path / "next").out)
     document = yaml.safe_load(run.read_text())

@@ -62,6 +62,19 @@ def test_a_run_that_no_loop_can_train_is_told(ser, serrun):
     assert "loop.thresholds.minSamples is 600" in ser("validate", serrun(lambda spec: spec.update(loop={"rule": "paper"}))).err
 
 
+def test_a_control_that_needs_labels_which_are_not_there_is_refused_before_anything_is_trained(ser, serrun, tmp_path):
+    rows = [{"prompt": f"more {number}", "answer_1": f"this {number}", "answer_2": f"that {number}"} for number in range(60)]
+    (tmp_path / "unlabeled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    heldout = (tmp_path / "pairs.jsonl").read_text().replace("question", "held-out question")
+    (tmp_path / "heldout.jsonl").write_text(heldout)
+    data = {"seed": {"uri": "file://./pairs.jsonl"}, "unlabeled": {"uri": "file://./unlabeled.jsonl"}}
+    data["heldout"] = {"uri": "file://./heldout.jsonl"}
+    told = ser("validate", serrun(lambda spec: spec.update(data=data, loop={"controls": ["full"]})))
+    assert (told.code, "data   failed NoHiddenLabels" in told.out) == (10, True), told.err
+    assert "hint: leave full out of loop.controls" in told.err
+    assert ser("validate", serrun(lambda spec: spec.update(data=data, loop={"controls": ["seedOnly"]}))).code == 0
+
+
 def test_the_command_that_it_prints_can_be_pasted_into_a_shell(ser, serrun, tmp_path):
     file = serrun().rename(tmp_path / "my run's.yaml")
     command = ser("validate", file).out.splitlines()[-1].removeprefix("ready: ")
