@@ -10,7 +10,7 @@ VLLM := benchmarks/.vllm/.installed
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults odd locks attack skew scale binaries check generated bench peers vllm image-packages images release publish clean
+.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults odd locks attack skew scale binaries check generated bench peers vllm image-packages images release bills publish clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -128,6 +128,9 @@ images: ## Build both images as they are, see that they start, throw them away (
 
 release: ## Images, chart, bills of materials and checksums as files in build/release (root; BASES, STAGES, PLATFORMS, TAG)
 	$(release) make --output $(RELEASE) --bases $(BASES) --stages $(STAGES) --platforms $(PLATFORMS) $(if $(TAG),--tag $(TAG))
+
+bills: $(INSTALLED) ## Licences of all that the locks install, and its bills of materials in build/bills
+	PYTHONPATH=tests $(BIN)/python -m release bills --output build/bills
 
 publish: ## Push what make release made to REGISTRY=host/folder
 	$(release) publish --output $(RELEASE) --registry $(REGISTRY)

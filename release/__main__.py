@@ -12,6 +12,7 @@ from images.debian import machine
 from release.build import build, builder, look
 from release.chart import package
 from release.files import archive_name, write_base, write_bill, write_checksums
+from release.installed import write_installed
 from release.publish import publish
 from release.shipped import OPERATOR, STAGES
 
@@ -55,6 +56,13 @@ def make(arguments: argparse.Namespace) -> None:
         print(f"{path.stat().st_size / 1e6:10.1f} MB  {path}")
 
 
+def bills(arguments: argparse.Namespace) -> None:
+    """Write the bills of materials of the packages that the locks install, as they are here; refuse what may not be released."""
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for image in (OPERATOR, STAGES):
+        print(write_installed(arguments.output, image))
+
+
 def push(arguments: argparse.Namespace) -> None:
     """Push images and chart of a finished release to a registry."""
     print(*publish(arguments.output, arguments.registry), sep="\n")
@@ -64,11 +72,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     program = argparse.ArgumentParser(prog="release", description=__doc__)
     commands = program.add_subparsers(required=True)
-    for do, name in ((check_images, "images"), (make, "make"), (push, "publish")):
+    for do, name in ((check_images, "images"), (make, "make"), (bills, "bills"), (push, "publish")):
         command = commands.add_parser(name, help=do.__doc__)
         command.set_defaults(do=do)
         command.add_argument("--output", type=Path, required=True, help="folder of the release")
-        if do is not push:
+        if do in (check_images, make):
             command.add_argument(
                 "--bases", choices=["registry", "debian"], required=True, help="base images: the Dockerfiles', or Debian's packages"
             )
