@@ -221,7 +221,7 @@ class LocalExecutor:
                 content = output.read()
             complete = content[: content.rfind(b"\n") + 1]
             self._processes[job] = replace(process, read=process.read + len(complete))
-            events += [_parse_event(job, line) for line in complete.decode("utf-8", errors="replace").splitlines() if line.strip()]
+            events += [read_event(job, line) for line in complete.decode("utf-8", errors="replace").splitlines() if line.strip()]
         return events
 
 
@@ -232,11 +232,12 @@ def remove_left_folders(prefix: str) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _parse_event(job: str, line: str) -> StageEvent:
+def read_event(job: str, line: str) -> StageEvent:
+    """A line that a stage has printed. What is no event, a library has printed."""
     try:
         fields = json.loads(line)
         return StageEvent(job, str(fields.pop("event")), fields)
-    except (json.JSONDecodeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return StageEvent(job, "output", {"text": line})
 
 

@@ -4,12 +4,16 @@ It holds UID, spec and status, as the API server would. It is made once by an at
 """
 
 import json
+import re
 
 from pydantic import ValidationError
 
 from ser_core.api.serrun import SERRun
 from ser_core.errors import ObjectNotFound, StoreError
 from ser_core.store.objects.port import ObjectStore
+
+_UID = re.compile("[0-9A-Za-z-]{1,64}")
+"""It becomes a part of keys, and of names of files."""
 
 
 def run_key(namespace: str, name: str) -> str:
@@ -21,7 +25,7 @@ def load_run(store: ObjectStore, namespace: str, name: str) -> SERRun | None:
     """The run as it was last saved, or None when it was never started.
 
     Raises:
-        StoreError: Something stands there that is no SERRun (reason `UnreadableRun`).
+        StoreError: Something stands there that is no SERRun, or not this one (reason `UnreadableRun`).
     """
     key = run_key(namespace, name)
     try:
@@ -29,7 +33,7 @@ def load_run(store: ObjectStore, namespace: str, name: str) -> SERRun | None:
     except ObjectNotFound:
         return None
     try:
-        return SERRun.read(json.loads(content))
+        return _of(namespace, name, SERRun.read(json.loads(content)))
     except (ValidationError, ValueError, TypeError, RecursionError) as error:
         told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise StoreError(
@@ -37,6 +41,15 @@ def load_run(store: ObjectStore, namespace: str, name: str) -> SERRun | None:
             reason="UnreadableRun",
             hint="it was changed by hand or written by another version: restore it, or start under another metadata.name",
         ) from error
+
+
+def _of(namespace: str, name: str, run: SERRun) -> SERRun:
+    found = run.metadata
+    if (found.namespace, found.name) != (namespace, name):
+        raise ValueError(f"it names another one, {found.namespace}/{found.name}")
+    if _UID.fullmatch(found.uid) is None:
+        raise ValueError(f"{found.uid!r} is no UID")
+    return run
 
 
 def create_run(store: ObjectStore, run: SERRun) -> SERRun:

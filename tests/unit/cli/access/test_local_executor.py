@@ -1,6 +1,8 @@
 """What `ser run` keeps on this machine beside the store."""
 
-from ser_core.cli.access.local_executor import remove_left_folders
+import pytest
+
+from ser_core.cli.access.local_executor import StageEvent, read_event, remove_left_folders
 
 
 def test_the_folders_of_killed_ser_runs_of_a_run_go_and_those_of_others_stay(tmp_path, monkeypatch):
@@ -9,3 +11,8 @@ def test_the_folders_of_killed_ser_runs_of_a_run_go_and_those_of_others_stay(tmp
         (tmp_path / name / "job").mkdir(parents=True)
     remove_left_folders("ser-run-0123-")
     assert [path.name for path in tmp_path.iterdir()] == ["ser-run-4567-a"]
+
+
+@pytest.mark.parametrize("line", ["[1, 2]", '"word"', "null", "[" * 100_000, "9" * 5000, '{"event": 1, "time"', "{}"])
+def test_what_a_library_prints_is_output_and_no_event(line):
+    assert read_event("job", line) == StageEvent("job", "output", {"text": line})
