@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -76,6 +77,8 @@ app.command(epilog=_examples("ser purge serrun.yaml", "ser purge serrun.yaml fol
 
 
 _ParserError: Any = typer.BadParameter.__base__  # typer brings its own copy of click, under a private name
+EXIT_UNREAD = 128 + signal.SIGPIPE
+"""As of a program that the kernel ends, since nobody reads on what it writes: `ser score … | head` is no failure of `ser`."""
 
 
 def main() -> None:
@@ -84,10 +87,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may not know every sign of a text
+    output = sys.stdout
     try:
         code = app(prog_name=program, standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)
+    except SystemExit:
+        if sys.stdout is output:
+            raise
+        sys.exit(EXIT_UNREAD)  # typer has found the pipe closed, and put a stream in its place that says nothing more
     except SERError as error:
         print_error(error)
         sys.exit(error.exit_code)
@@ -98,9 +106,11 @@ def main() -> None:
         _print_usage_error(error, program)
         sys.exit(UsageError.exit_code)
     except OSError as error:
-        if not (is_disk_full(error) or error.errno == errno.EFBIG):
+        if not (is_disk_full(error) or error.errno in (errno.EFBIG, errno.EPIPE)):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries to write the rest once more
+        if error.errno == errno.EPIPE:
+            sys.exit(EXIT_UNREAD)
         print_error(
             SERError(f"the output cannot be written: {error.strerror}", hint="free some space where it goes, and where temporary files go")
         )

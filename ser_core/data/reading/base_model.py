@@ -16,7 +16,7 @@ from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading.locations import Access, Location, locate
 from ser_core.data.reading.other_formats import INDEX, WEIGHTS, recognise
-from ser_core.data.reading.weight_headers import LFS_POINTER, PULL, Tensor, read_tensors
+from ser_core.data.reading.weight_headers import LFS_POINTER, PULL, Tensor, read_tensors, refuse_zeros
 from ser_core.errors import SpecError
 from ser_core.memory.shape import ModelShape, model_shape
 
@@ -85,11 +85,13 @@ class BaseModel:
         """Its tensors without their numbers, read from the headers of its weights.
 
         Raises:
-            SpecError: A file is not whole or no safetensors file (``BadWeights``), or the numbers are quantised (``ModelNotSupported``).
+            SpecError: A file is not whole or no safetensors file, or all hold zeros (``BadWeights``); the numbers are quantised
+                (``ModelNotSupported``).
             StoreError: Store or hub cannot be reached.
         """
         found = read_tensors(self.location, self.files)
         refuse_quantised_numbers(found, self.location.pinned)
+        refuse_zeros(self.location, self.files)
         return found
 
     def shape(self, tensors: Mapping[str, Tensor]) -> ModelShape:

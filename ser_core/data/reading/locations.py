@@ -1,6 +1,7 @@
 """Where data and models come from: a folder on this machine, in an S3 store or on the hub, all read the same way."""
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ def _visible_files(root: Path, uri: str, kind: Kind) -> Iterator[tuple[str, int]
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in files:
             path = Path(folder) / name
-            if not name.startswith(".") and (path.is_file() or not path.exists()):
+            if not name.startswith("."):
                 relative = path.relative_to(root).as_posix()
                 yield relative, _size(path, relative, uri, kind)
 
@@ -147,10 +148,15 @@ def _raise(error: OSError) -> None:
 def _size(path: Path, name: str, uri: str, kind: Kind) -> int:
     refuse_odd_name(name, uri, kind)
     try:
-        return path.stat().st_size
+        about = path.stat()
     except OSError as error:
         what = "is a link to nothing" if path.is_symlink() else f"cannot be read ({error.strerror})"
         raise not_found(kind, f"{uri}: {name} {what}", "repair or remove it") from error
+    if not stat.S_ISREG(about.st_mode):
+        raise not_found(
+            kind, f"{uri}: {name} is neither a file nor a folder, but a pipe, a socket or a device", "remove it from the folder"
+        )
+    return about.st_size
 
 
 def refuse_odd_name(name: str, uri: str, kind: Kind) -> None:

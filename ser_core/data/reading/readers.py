@@ -20,6 +20,7 @@ _HEAD_LINES = 20
 _BYTE_ORDER_MARK = "\ufeff"
 """Stands at the beginning of a line where files were put together."""
 _SEPARATORS = {";": "semicolons", "|": "vertical bars"}
+_CELL_OF_LINES = "a cell with a CR needs quotes around it: write the file with all cells quoted, or as .jsonl"
 _SEPARATED = "its cells are separated by {}: write it with commas between them, or as .jsonl"
 
 
@@ -155,7 +156,7 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
         raise DataError(
             f"{file.name}, line {reader.line_num}: {error}",
             reason="MalformedCsv",
-            hint='a quote is not closed or not doubled: write " inside a cell as ""',
+            hint=_CELL_OF_LINES if "new-line" in str(error) else 'a quote is not closed or not doubled: write " inside a cell as ""',
         ) from error
 
 

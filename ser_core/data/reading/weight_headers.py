@@ -25,6 +25,8 @@ _BITS = (
     | dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "BOOL"), 8)
 )
 """Bits of a number by type; other types are not checked."""
+_LOOKED_AT = 1 << 20
+"""Bytes of each file's numbers in which one is to be no zero: biases, adapters and new heads that are zero are smaller, or not alone."""
 _COPY_AGAIN = "copy the model again"
 LFS_POINTER = b"version "
 """How a file begins that Git LFS has not fetched."""
@@ -69,6 +71,22 @@ def read_tensors(location: Location, files: Iterable[str]) -> dict[str, Tensor]:
     if not found:
         raise SpecError(f"{', '.join(weights)} of {location.pinned}: there is no tensor in it", reason="BadWeights", hint=_COPY_AGAIN)
     return found
+
+
+def refuse_zeros(location: Location, files: Iterable[str]) -> None:
+    """Refuse weights of which every file begins with nothing but zeros: saved before they were loaded, or lost by a disk.
+
+    Raises:
+        SpecError: ``BadWeights``.
+        StoreError: Store or hub cannot be reached.
+    """
+    weights = [name for name in files if name.endswith(".safetensors")]
+    for name in weights:
+        start = _LENGTH + _header_length(location.beginning(name, _LENGTH))
+        if location.beginning(name, start + _LOOKED_AT)[start:].strip(b"\0"):
+            return
+    what = f"{', '.join(weights[:3])} of {location.pinned}: all numbers at the beginning are zero"
+    raise SpecError(what, reason="BadWeights", hint="save the model again, after its weights are loaded; or copy it again")
 
 
 def tensor_shapes(location: Location, files: Iterable[str]) -> Shapes:

@@ -301,4 +301,4 @@ class S3Store:
 
     def _translated(self, error: ClientError, what: str, *, reads: bool) -> Exception:
         answer = Answer.of(error)
-        return meaning(answer, what, self._bucket, reads=reads) or Transient(answer.told)
+        return meaning(answer, what, self._bucket, reads=reads, endpoint=self._client.meta.endpoint_url) or Transient(answer.told)

@@ -82,6 +82,14 @@ def test_weights_that_do_not_fit_are_refused_when_they_are_loaded(breaking, load
         assert caught.match(UNFIT[breaking][1])
 
 
+def test_weights_of_zeros_alone_are_refused_from_the_beginnings_of_their_files(qwen, tmp_path, try_reward, try_writer):
+    folder = copy_of(qwen, tmp_path)
+    change_weights(folder, lambda weights: {name: torch.zeros_like(one) for name, one in weights.items()})
+    for tried in (try_reward, try_writer):
+        with pytest.raises(SpecError, match="all numbers at the beginning are zero"):
+            tried(folder)
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 @pytest.mark.parametrize("load_it", [lambda folder, fp32: load(folder, fp32, max_length=32), load_policy], ids=["reward model", "policy"])
 def test_weights_that_are_no_numbers_are_refused_when_they_are_loaded(number, load_it, qwen, tmp_path, fp32):

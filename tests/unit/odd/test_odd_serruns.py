@@ -1,4 +1,4 @@
-"""What passes admission never breaks: odd specs and odd statuses, made from the CRD's schema (docs/testing.md, "Odd SERRuns")."""
+"""What passes admission never breaks: odd specs and statuses, made from the CRD's schema (docs/testing.md, "Odd SERRuns and odd data")."""
 
 from datetime import timedelta
 

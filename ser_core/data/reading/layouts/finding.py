@@ -36,6 +36,9 @@ USED_COLUMNS = _IN_EVERY_ONE.union(*(layout.used for layout in _LAYOUTS))
 _NAMED = "chosen, rejected (and prompt); prompt, response_1, response_2 with better, or with score_1 and score_2"
 _BY_SCORES = "scores"
 """The weight or margin of a pair that is the difference of its scores; a column of that name is meant first."""
+_SEVERAL = ("responses", "answers", "completions", "outputs", "candidates")
+_RANKS = ("ranks", "rank", "ranking", "rankings", "scores", "ratings", "rewards")
+"""Columns with lists: of the answers to one prompt, and of how good each is."""
 _INSTEAD = {"response_1": "answer_1", "response_2": "answer_2"}
 
 
@@ -140,6 +143,9 @@ def _hint(present: set[str], field: str) -> str:
         return "of HelpSteer2, name the file preference/preference.jsonl.gz"
     if {"prompt", "completion", "label"} <= present:
         return "of rows with one rated answer each (KTO), write pairs: of each prompt a good answer as chosen and a bad one as rejected"
+    if ranked := next(((answers, ranks) for answers in _SEVERAL for ranks in _RANKS if {answers, ranks} <= present), None):
+        lists = f"of rows with a list in {ranked[0]} and one in {ranked[1]}"
+        return f"{lists}, write pairs: of each prompt the best answer as chosen and each worse one as rejected"
     guess = guessed(present)
     say = f"say which column holds what in {field}.columns" if guess is None else f"write {columns_line(field, guess)}, if they hold that"
     return f"{say}; or rename columns to one of: {ACCEPTED}"

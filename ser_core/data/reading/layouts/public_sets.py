@@ -6,6 +6,7 @@ best ones the first counts.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from ser_core.data.reading.dialogues import messages_in, messages_in_text
@@ -33,13 +34,22 @@ def _two_answers(
 def _from(column: str, meanings: Mapping[Any, Any]) -> Callable[[Fields], Any]:
     def better(fields: Fields) -> Any:
         value = fields.get(column)
-        if value is None:
+        if value is None or value == "":
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float | str) or value not in meanings:
+        meaning = None if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str) else meanings.get(_number_in(value))
+        if meaning is None:
             raise RowError("BadLabel", f"{column} is {str(value)[:20]!r}, expected one of {', '.join(map(str, meanings))}")
-        return meanings[value]
+        return meaning
 
     return better
+
+
+def _number_in(value: Any) -> Any:
+    """The number that a text is, such as the 1.0 of a CSV whose column has empty cells; else the value."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _by_sign(column: str) -> Callable[[Fields], Any]:
@@ -222,13 +232,13 @@ KNOWN = (
         "SHP",
         {"prompt": "history", "answer_1": "human_ref_A", "answer_2": "human_ref_B"},
         ("labels",),
-        _from("labels", {1: 1, 0: 2, "1": 1, "0": 2}),
+        _from("labels", {1: 1, 0: 2}),
     ),
     _two_answers(
         "PKU-SafeRLHF",
         {"prompt": "prompt", "answer_1": "response_0", "answer_2": "response_1"},
         ("better_response_id",),
-        _from("better_response_id", {0: 1, 1: 2, "0": 1, "1": 2}),
+        _from("better_response_id", {0: 1, 1: 2}),
     ),
     _two_answers(
         "HelpSteer2 preferences",

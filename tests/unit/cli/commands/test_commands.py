@@ -19,7 +19,7 @@ from ser_core import errors
 from ser_core.api.status import SERRunStatus
 from ser_core.cli.access.runner import this_process
 from ser_core.cli.access.stored_run import SOON
-from ser_core.cli.app import app
+from ser_core.cli.app import EXIT_UNREAD, app
 from ser_core.cli.commands.logs import readable
 from ser_core.cli.commands.run import EXIT_SUSPENDED
 
@@ -290,7 +290,7 @@ def test_every_exit_code_is_documented():
     table = Path("docs/cli.md").read_text().split("## Exit codes")[1].split("An error says")[0]
     documented = {int(number) for row in table.splitlines() if row.startswith("| ") for number in re.findall(r"[0-9]+", row.split("|")[1])}
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SERError)]
-    assert documented == {kind.exit_code for kind in kinds} | {0, EXIT_SUSPENDED, 130}
+    assert documented == {kind.exit_code for kind in kinds} | {0, EXIT_UNREAD, EXIT_SUSPENDED, 130}
 
 
 def test_a_store_that_is_not_there_is_no_run_that_was_never_started(ser, stored_run):

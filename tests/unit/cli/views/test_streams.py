@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 STAND_IN = "import sys; from ser_core.cli import app; app.app = lambda **_: print(sys.argv[1] * 100_000); app.main()"
 
 
@@ -27,3 +29,25 @@ def test_a_terminal_that_does_not_know_a_sign_gets_another():
 
     assert (told.returncode, told.stderr) == (0, "")
     assert told.stdout.startswith("???")
+
+
+@pytest.fixture
+def unread():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        yield pipe
+
+
+@pytest.mark.parametrize("printed", ["print('x')", "standard_output().print('x')"])
+def test_a_reader_that_has_seen_enough_is_no_failure(unread, printed):
+    program = (
+        f"from ser_core.cli import app; from ser_core.cli.views.output import standard_output; app.app = lambda **_: {printed}; app.main()"
+    )
+    told = subprocess.run([sys.executable, "-c", program], stdout=unread, stderr=subprocess.PIPE, check=False)
+    assert (told.returncode, told.stderr) == (141, b"")
+
+
+def test_nor_is_one_that_does_not_read_the_help(unread):
+    told = subprocess.run([sys.executable, "-m", "ser_core.cli.app", "--help"], stdout=unread, stderr=subprocess.PIPE, check=False)
+    assert (told.returncode, told.stderr) == (141, b"")

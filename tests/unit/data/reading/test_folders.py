@@ -87,10 +87,10 @@ def test_linked_folders_are_read_once(prepare, write, tmp_path, good):
     assert prepare(folder).metrics.rows == 40
 
 
-def test_a_pipe_is_no_data(refusal, prepare, write, good):
+def test_a_pipe_is_no_data_and_refused(refusal, write, good):
     folder = write(good(40), "pipes/part-0.jsonl").parent
     os.mkfifo(folder / "part-1.jsonl")
-    assert prepare(folder).metrics.rows == 40
+    assert "part-1.jsonl is neither a file nor a folder" in refusal(folder).message
     assert "is neither a file nor a folder" in refusal(folder / "part-1.jsonl").message
 
 

@@ -174,6 +174,13 @@ def test_a_csv_that_cannot_be_trusted_is_refused(write, content, reason):
     assert caught.value.reason == reason
 
 
+def test_a_cell_with_a_carriage_return_is_told_to_get_quotes(write):
+    file = DataFile("x.csv", write(b"a,b\none\rtwo,3\n", "x.csv"))
+    with pytest.raises(DataError) as caught:
+        list(read_rows(file, detect(file), lambda _: None, set()))
+    assert "quotes around it" in caught.value.hint
+
+
 def test_a_csv_row_with_other_cells_than_columns_is_bad(write):
     file = DataFile("x.csv", write(b"a,b\n1,2\n1,2,3\n", "x.csv"))
     assert [getattr(row, "reason", None) for row in read_rows(file, detect(file), lambda _: None, set())] == [None, "MalformedRow"]

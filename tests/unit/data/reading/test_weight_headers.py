@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ser_core.data.reading.locations import LocalFolder
-from ser_core.data.reading.weight_headers import shape_of_folder, tensor_shapes
+from ser_core.data.reading.weight_headers import refuse_zeros, shape_of_folder, tensor_shapes
 from ser_core.errors import SpecError
 
 
@@ -60,3 +60,27 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes, 
         tensor_shapes(folder_with(content, tmp_path), ["model.safetensors"])
     assert raised.value.reason == "BadWeights"
     assert told in raised.value.message
+
+
+@pytest.mark.parametrize("numbers", [{"a": b"\0" * 64, "b": b"\0" * 64}, {"a": b"\0" * (3 << 20)}])
+def test_weights_that_are_zero_throughout_are_refused(tmp_path: Path, numbers: dict[str, bytes]):
+    with pytest.raises(SpecError) as raised:
+        refuse_zeros(*files_of(tmp_path, numbers))
+    assert raised.value.reason == "BadWeights"
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"a": b"\0" * 64, "b": b"\0" * 63 + b"\1"}, {"a": b"\0" * ((1 << 20) - 1) + b"\1" + b"\0" * (3 << 20)}]
+)
+def test_a_part_of_weights_may_be_zero(tmp_path: Path, numbers: dict[str, bytes]):
+    refuse_zeros(*files_of(tmp_path, numbers))
+
+
+def files_of(folder: Path, numbers: dict[str, bytes]) -> tuple[LocalFolder, list[str]]:
+    """One file of one tensor for each."""
+    for name, held in numbers.items():
+        (folder / f"{name}.safetensors").write_bytes(
+            with_header({name: {"dtype": "U8", "shape": [len(held)], "data_offsets": [0, len(held)]}}) + held
+        )
+    names = [f"{name}.safetensors" for name in numbers]
+    return LocalFolder(f"file://{folder}", dict.fromkeys(names), folder), names

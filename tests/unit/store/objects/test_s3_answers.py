@@ -132,6 +132,13 @@ def test_an_answer_that_does_not_change_is_told_at_once(server, name):
     assert helps in caught.value.hint
 
 
+def test_a_server_that_sends_every_request_on_to_tls_is_not_waited_for(server):
+    server.answer = lambda: (307, {"Location": "https://127.0.0.1/runs_of_us/x/key"}, xml("TemporaryRedirect"))
+    with pytest.raises(StoreRefused) as caught:
+        opened(server).put("key", b"x")
+    assert "storage.endpoint: https://127.0.0.1" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [(503, "SlowDown"), (500, "InternalError"), (502, ""), (429, ""), (400, "RequestTimeout"), (409, "ConditionalRequestConflict")],

@@ -178,3 +178,10 @@ def test_answers_that_are_rated_one_by_one_are_told_to_be_paired():
     with pytest.raises(DataError) as caught:
         find_layout(("prompt", "completion", "label"), "kto.jsonl", None, labels_needed=True)
     assert "write pairs" in caught.value.hint
+
+
+@pytest.mark.parametrize("ranks", ["ranks", "scores"])
+def test_lists_of_answers_and_ranks_are_told_to_be_paired(ranks):
+    with pytest.raises(DataError) as caught:
+        find_layout(("prompt", "responses", ranks), "ranked.jsonl", None, labels_needed=True)
+    assert caught.value.hint.startswith(f"of rows with a list in responses and one in {ranks}, write pairs")
