@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 from attack.catalogue import MANUAL, Attack, attacks, named_in
 
+from ser_core.api.run_template import MAX_BYTES as OF_A_TEMPLATE
+from ser_core.cli.access.serrun_file import MAX_BYTES as OF_A_FILE
+from ser_core.data.reading import base_model
+from ser_core.data.reading.hub.watch import PATIENCE
+from ser_core.learn import base_models
+from ser_core.loop.recording.trimming import MAX_BYTES as OF_A_STATUS
+
 ROWS = attacks(MANUAL.read_text(encoding="utf-8"))
 KINDS = {"specs", "models and hubs", "data files and archives", "stores and manifests", "terminals", "policies", "clusters"}
 UNDEFENDED = "## What we do not defend against"
@@ -41,3 +48,23 @@ def test_a_row_is_read_with_its_kind_and_those_of_its_tests_that_need_no_cluster
     )
     assert attacks(text) == [Attack("specs", "a", ("tests/e2e/a.py", "tests/x/b.py::test_c"))]
     assert attacks(text)[0].here == ("tests/x/b.py::test_c",)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "number"),
+    [
+        ("a file has at most 1 MB", OF_A_FILE == 1_000_000),
+        (
+            "a minute of silence or a minute that brings less than 1 MiB",
+            PATIENCE.silence == PATIENCE.window == 60 and PATIENCE.least == 2**20,
+        ),
+        ("files of more than 64 MiB that are no weights are not read", base_model._MOST_BYTES == 64 * 2**20),
+        ("a process of 120 s of processor time and 8 GB", (base_models.TRIAL_SECONDS, base_models.TRIAL_GIGABYTES) == (120, 8)),
+        ("more than 20,000 tokens of a line", base_models._MOST_TOKENS == 20_000),
+        ("a status stays under 32 KiB", OF_A_STATUS == 32 * 1024),
+        ("which has at most 8 KiB", OF_A_TEMPLATE == 8 * 1024),
+    ],
+)
+def test_a_number_of_the_manual_is_that_of_the_code(sentence, number):
+    assert sentence in MANUAL.read_text(encoding="utf-8")
+    assert number

@@ -32,6 +32,19 @@ def test_create_refuses_an_existing_key(store):
     assert store.get("key") == b"first"
 
 
+def test_the_secret_key_is_in_no_request(s3_endpoint, bucket, tmp_path, monkeypatch):
+    secret, sent = "a-key-that-nobody-sees", []
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    client = s3_client(s3_endpoint, None, None)
+    client.meta.events.register("before-send.s3.*", lambda request, **_: sent.append(f"{request.url} {request.headers} {request.body}"))
+    store = S3Store(client, bucket, "", SOON)
+    store.create("a", b"1")
+    store.get("a")
+    store.delete("a")
+    assert len(sent) == 3
+    assert not [request for request in sent if secret in request]
+
+
 @pytest.mark.parametrize("read", ["get", "download"])
 def test_an_absent_key_is_not_found(store, tmp_path, read):
     with pytest.raises(ObjectNotFound, match="absent"):
