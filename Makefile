@@ -21,6 +21,9 @@ quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this mac
 	$(BIN)/ser evolution examples/quickstart.yaml
 	$(BIN)/ser report examples/quickstart.yaml --output build/quickstart/report.html
 
+# Threads of one process that wait for each other spin, and take from the other lanes what they need.
+test unit chart local integration e2e: export OMP_NUM_THREADS ?= 1
+
 # Tests with other processes wait more than they compute, so three lanes at once keep two cores busy; the longest begin.
 test: check binaries node-parts ## Everything that must pass: check, unit, integration, end-to-end and node tests
 	$(MAKE) --no-print-directory --jobs 3 TOGETHER=1 e2e node integration local

@@ -28,8 +28,8 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 @pytest.fixture(scope="session")
 def kubelet(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessKubelet]:
-    """Runs the pods of that node as processes."""
-    with ProcessKubelet(control_plane, tmp_path_factory.mktemp("kubelet"), NODE) as running:
+    """Runs the pods of that node as processes; stages share the imports of one process where a test does not say otherwise."""
+    with ProcessKubelet(control_plane, tmp_path_factory.mktemp("kubelet"), NODE, warm=True) as running:
         yield running
 
 

@@ -45,7 +45,7 @@ def gang_kubelet(control_plane, tmp_path_factory):
     """A node of its own, with four GPUs; sockets of its pods stay on loopback."""
     control_plane.add_node(NODE, gpus=4)
     environment = {"GLOO_SOCKET_IFNAME": "lo"}
-    with ProcessKubelet(control_plane, tmp_path_factory.mktemp("gang-kubelet"), NODE, image_environment=environment) as running:
+    with ProcessKubelet(control_plane, tmp_path_factory.mktemp("gang-kubelet"), NODE, image_environment=environment, warm=True) as running:
         yield running
     control_plane.api().delete(f"/api/v1/nodes/{NODE}")
 

@@ -16,10 +16,9 @@ from boards.scraping import AFTER_ITS_END, GPU_NODE, RULES, WHILE_NONE_WAITS, Sc
 from boards.verdict import faults
 from controlplane.faults.fault_proxy import FaultProxy
 from controlplane.faults.scenario import ROOT
-from controlplane.kubelet.containers import Outcome, ProcessContainer
+from controlplane.kubelet.containers import Outcome
 from controlplane.plane.operator_process import OperatorProcess
 from controlplane.plane.prometheus import Prometheus
-from controlplane.plane.watchdog import Watchdog
 from ser_core.api.stage import StageResult
 
 pytestmark = pytest.mark.timeout(1200)  # the first test waits for a whole run
@@ -74,21 +73,20 @@ def inputs(s3, tiny_model, qwen, pairs_file):
 @pytest.fixture(scope="module")
 def a_failing_store(kubelet):
     """The first attempt to label ends as one does that the store fails; all others are real."""
-    watchdog, failed = Watchdog(), threading.Event()
+    failed = threading.Event()
 
     def play(pod):
         if pod.labels["ser.dev/stage"] == "label" and not failed.is_set():
             failed.set()
             told = StageResult(outcome="failed", reason="StoreUnavailable", message="the store is away")
             return Outcome(20, told.model_dump_json(by_alias=True), delay=1)
-        container = ProcessContainer(pod, watchdog)
+        container = kubelet.process_container(pod)
         container.start()
         return container.wait()
 
     kubelet.double = play
     yield
     kubelet.double = None
-    watchdog.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""One SERRun as a user of a cluster runs it: applied by kubectl, computed by real stages in pods, stored in a real S3 server."""
+"""One SERRun as a user of a cluster runs it: applied by kubectl, computed by real stages in pods, stored in a real S3 server.
+
+The command of each pod is started, and not played by a process that has loaded its libraries already.
+"""
 
 import json
 import time
@@ -63,7 +66,7 @@ def manifests(s3, prefix):
 def completed(control_plane, kubelet, s3, inputs, tmp_path_factory, crd):
     """The run after `kubectl apply` and `kubectl wait`, with everything that the operator did."""
     folder, namespace = tmp_path_factory.mktemp("operator"), "whole-run"
-    kubelet.double = None
+    kubelet.double, kubelet.warm = None, False
     kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 620, **more}).stdout  # noqa: E731
     kubectl("create", "namespace", namespace)
     kubectl("apply", "--namespace", namespace, "-f", str(ROOT / "operator" / "rbac.yaml"))
@@ -81,6 +84,7 @@ def completed(control_plane, kubelet, s3, inputs, tmp_path_factory, crd):
             yield run, proxy, operator
         finally:
             operator.kill()
+            kubelet.warm = True
 
 
 def test_kubectl_apply_runs_all_stages_to_completed(completed, s3):

@@ -115,9 +115,14 @@ class ProcessContainer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._watchdog.remove(self._process.pid)
-        file = self._pod.message_file  # unlike a mounted one it can be removed
-        message = file.read_bytes()[-MAX_MESSAGE_BYTES:].decode(errors="replace") if file.exists() else ""
-        return Outcome(128 - code if code < 0 else code, message)
+        return outcome_of(self._pod, code)
+
+
+def outcome_of(pod: StartedPod, code: int) -> Outcome:
+    """How a process has ended: ``code`` is what Python says of it, below 0 when a signal ended it."""
+    file = pod.message_file  # unlike a mounted one it can be removed
+    message = file.read_bytes()[-MAX_MESSAGE_BYTES:].decode(errors="replace") if file.exists() else ""
+    return Outcome(128 - code if code < 0 else code, message)
 
 
 class DoubleContainer:

@@ -15,6 +15,7 @@ from controlplane.kubelet.kubelet_api import UNREACHABLE, KubeletApi
 from controlplane.kubelet.pod_addresses import PodAddresses
 from controlplane.kubelet.pod_status import now
 from controlplane.kubelet.pod_worker import PodWorker
+from controlplane.kubelet.warm import STAGES, WarmContainer, WarmServer
 from controlplane.plane.api_client import ApiError, Object, Watch
 from controlplane.plane.control_plane import ControlPlane
 from controlplane.plane.watchdog import Watchdog
@@ -39,6 +40,7 @@ class ProcessKubelet:
 
     Attributes:
         double: What plays the containers that start from now on; None: they are processes.
+        warm: Stages are forked from one process that has loaded their libraries, and not started.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class ProcessKubelet:
         *nodes: str,
         double: Double | None = None,
         image_environment: Mapping[str, str] | None = None,
+        warm: bool = False,
     ) -> None:
         """One kubelet for all of ``nodes``; files of its pods go below ``folder``.
 
@@ -57,8 +60,10 @@ class ProcessKubelet:
             nodes: Names of its nodes.
             double: See the attribute.
             image_environment: Variables that every image sets, such as ``OMP_NUM_THREADS``.
+            warm: See the attribute.
         """
         self.double = double
+        self.warm = warm
         self._folder = folder
         self._nodes = frozenset(nodes)
         server = urlsplit(control_plane.server)
@@ -67,6 +72,7 @@ class ProcessKubelet:
         self._api = KubeletApi(control_plane.api("kubelet"))
         self._addresses = PodAddresses()
         self._watchdog = Watchdog()
+        self._warm_server = WarmServer()
         self._watch: Watch | None = None
         self._gates: list[Gate] = []
         self._rejections: list[Rejection] = []
@@ -91,6 +97,7 @@ class ProcessKubelet:
         for worker in workers:
             worker.thread.join(10)
         self._watchdog.close()
+        self._warm_server.close()
 
     # What a test may do to pods
 
@@ -131,6 +138,12 @@ class ProcessKubelet:
         """Standard output and error of the container of a pod, also after it is gone."""
         path = self._worker(namespace, name).log
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def process_container(self, pod: StartedPod) -> Container:
+        """What runs a pod where no double plays it."""
+        if self.warm and pod.command[: len(STAGES)] == STAGES:
+            return WarmContainer(pod, self._warm_server, self._watchdog)
+        return ProcessContainer(pod, self._watchdog)
 
     def _worker(self, namespace: str, name: str) -> PodWorker:
         with self._lock:
@@ -214,6 +227,6 @@ class ProcessKubelet:
 
     def _container(self, pod: StartedPod) -> Container:
         double = self.double
-        container: Container = ProcessContainer(pod, self._watchdog) if double is None else DoubleContainer(pod, double)
+        container: Container = self.process_container(pod) if double is None else DoubleContainer(pod, double)
         gates = [gate for gate in self._gates if gate.matches(pod.labels)]
         return HeldContainer(container, gates, pod) if gates else container
