@@ -117,7 +117,7 @@ def hooks(values, **more):
 
 
 def _all(values, **more):
-    return [found for found in yaml.safe_load_all(manifests(values, **more)) if found]
+    return [found for found in yaml.load_all(manifests(values, **more), yaml.CSafeLoader) if found]
 
 
 def _is_hook(found):

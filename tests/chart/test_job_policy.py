@@ -11,13 +11,23 @@ from ser_operator.allow import Allow
 POLICY, BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 
 
+NAMESPACE = ".replace('{namespace}', request.namespace)"
 JOBS, SERVICES = "ser-operator.ser-system", "ser-operator.ser-system.services"
 
 
 def expression(values, name):
     """The regular expression of a list, for the namespace `lab`."""
-    (found,) = [one["expression"] for one in the(objects(values), POLICY, JOBS)["spec"]["variables"] if one["name"] == name]
-    text, _ = found.split(".replace('{namespace}', request.namespace)")
+    return expressions(values)[name]
+
+
+def expressions(values):
+    """Those of all lists."""
+    variables = the(objects(values), POLICY, JOBS)["spec"]["variables"]
+    return {one["name"]: as_read(one["expression"]) for one in variables if NAMESPACE in one["expression"]}
+
+
+def as_read(written):
+    text, _ = written.split(NAMESPACE)
     return text.strip('"').replace("\\\\", "\\").replace("{namespace}", "lab")
 
 
@@ -70,9 +80,11 @@ def test_a_list_that_is_left_out_is_the_operators_own():
     inner = ("labels", "annotations", "volumes", "runtimeClasses", "schedulers", "affinity", "topologyKeys", "resourceClaims", "resources")
     closed = {name: getattr(template, to_snake(name)) for name in inner}
     more = {"serviceAccounts": ("ser-stage", *template.service_accounts), "queues": ("default", *own.queues)}
+    found = expressions({"allow": None})
     for name, patterns in {**rest, **closed, **more}.items():
+        expected = expressions({"allow": {"secrets": list(patterns)}})
         for half in ("Allowed", "Forbidden"):
-            assert expression({"allow": None}, name + half) == expression({"allow": {"secrets": list(patterns)}}, f"secrets{half}")
+            assert found[name + half] == expected[f"secrets{half}"]
 
 
 @pytest.mark.parametrize(("allow", "told"), [(None, "16 pods and 64 GPUs"), ({"nodes": 2, "gpus": 0}, "2 pods and 0 GPUs")])

@@ -38,7 +38,7 @@ def documents(module: Path, url: str, certificate: bytes) -> Iterator[Object]:
 
 
 def _read(path: Path) -> list[Object]:
-    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+    return [document for document in yaml.load_all(path.read_text(), yaml.CSafeLoader) if document]
 
 
 def _in_namespace(right: Object) -> Object:
