@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from glob import escape
+from itertools import islice
 from typing import Any
 
 from ser_core.api.guarded import AllowList, Asked, asked
@@ -27,6 +28,7 @@ from ser_operator.settings import Settings
 NOT_SUPPORTED = "NotSupported"
 _SHOWN = 120
 _MOST_BYTES = 100_000
+_MOST_ASKED = 1_000
 
 
 def refusal(body: Mapping[str, Any], run: SERRun, settings: Settings, digest: str) -> str:
@@ -89,6 +91,7 @@ def _refusals(body: Mapping[str, Any], run: SERRun, settings: Settings) -> Itera
 
 
 def _refusals_of_what_may_change(body: Mapping[str, Any], run: SERRun, settings: Settings) -> Iterator[str]:
+    yield from _too_many(run)
     yield from _unless_listed(_changeable(body, run), run, settings.allow)
     yield from _too_large(run, settings.allow)
     for place, template in _pod_templates(run):
@@ -137,6 +140,13 @@ def _too_long(run: SERRun) -> Iterator[str]:
     size = len(escaped(told).encode())
     if size > _MOST_BYTES:
         yield f"spec is {size:,} bytes long as its stages read it, at most {_MOST_BYTES:,}: shorten templateText, columns or paths"
+
+
+def _too_many(run: SERRun) -> Iterator[str]:
+    """A megabyte holds so many names of nodes that to compare them all with the lists takes seconds, in which every other run waits."""
+    for place, template in _pod_templates(run):
+        if next(islice(asks(template, place), _MOST_ASKED, None), None) is not None:
+            yield f"{place} asks for more than {_MOST_ASKED:,} things, counting every value of an affinity: ask for fewer"
 
 
 def _too_large(run: SERRun, allow: Allow) -> Iterator[str]:

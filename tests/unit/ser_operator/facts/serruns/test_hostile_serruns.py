@@ -150,6 +150,7 @@ OF_PODS = {
     "any pool": label("pool", "Exists"),
     "a pool, the operator misspelt": label("pool", "in", "admin"),
     "a node": nodes(matchFields=[{"key": "metadata.name", "operator": "In", "values": ["master-0"]}]),
+    "a hundred thousand nodes": label("pool", "In", *map(str, range(100_000))),
     "values that are no list": nodes(matchExpressions=[{"key": "pool", "operator": "In", "values": "admin"}]),
     "GPUs by a template": pod(resources={"nvidia.com/gpu": "8"}),
     "GPUs of another maker": pod(resources={"amd.com/gpu": "8"}),
@@ -242,3 +243,8 @@ def test_it_is_refused(spec):
 )
 def test_what_is_beside_it_is_not(spec):
     assert told(spec) == ""
+
+
+def test_too_much_to_compare_is_refused_before_it_is_compared():
+    assert "asks for more than 1,000 things" in told(label("pool", "In", *map(str, range(1000)), "admin"))
+    assert "'pool=admin'" in told(label("pool", "In", *map(str, range(998)), "admin"))
