@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.stage import InputRole, RetrainMetrics
+from ser_core.counted import counted
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, read_table
 from ser_core.errors import DataError
 from ser_core.learn.compute.pieces import cut_layers
@@ -113,8 +114,8 @@ class _Retrain:
 
     def _metrics(self, found: Evaluated, training: TrainingSpec, truncated: int, why: str) -> RetrainMetrics:
         searched = self._training.search is not None and self._context.spec.spec.loop.fold_count is not None
-        ties = len(self._data.ties)
-        tied = f"{ties} ties are learnt with target one half, beside the pairs with a label" if ties else ""
+        ties = counted(len(self._data.ties), "tie")
+        tied = f"{ties} learnt with target one half, beside the pairs with a label" if self._data.ties else ""
         notes = (self._precision.note, tied, *self._plan.notes, *self._told_of_collapses(why), *found.notes)
         return RetrainMetrics(
             notes=tuple(filter(None, notes)),

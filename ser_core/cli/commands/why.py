@@ -26,6 +26,7 @@ from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 from ser_core.loop.deciding.token_budget import computes_in_batches
 
 _NAME_CELLS = 10
+COIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +154,23 @@ def _completed(run: SERRun) -> Why:
     elif status.policy is not None and status.policy.stopped:
         cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
         fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"
+    elif _may_be_a_coin(status):
+        cause = "the run has ended, and its best reward model may be no better than a coin: its held-out interval reaches one half"
+        fix = (
+            "more held-out pairs show more; in a new run more seed labels or more training make a better model: "
+            "more training.epochs, fewer training.pairsPerStep, or training.search for the rate"
+        )
     elif not status.best_iteration:
         cause = "the run has ended, and no loop beat the seed model on the dev pairs"
         fix = "more seed labels make a better seed model; ser report shows what was kept and how often it was right"
     else:
         cause, fix = "the run has ended as it should", "nothing to do; ser evolution and ser report show the results"
     return Why(cause, status.message, fix)
+
+
+def _may_be_a_coin(status: SERRunStatus) -> bool:
+    best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
+    return best is not None and best.accuracy_low is not None and best.accuracy_low <= COIN
 
 
 def _running(status: SERRunStatus, failed: StageStatus | None, now: datetime, target: str) -> Why:

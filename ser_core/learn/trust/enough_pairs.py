@@ -8,11 +8,15 @@ from collections.abc import Iterator
 
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.spec.loop import Rule
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.stage import PrepareMetrics
 from ser_core.counted import counted
 from ser_core.learn.trust.confident import SHARE
 
 _FEW_LABELS = 200
+_FEW_STEPS = 10
+"""AdamW moves a weight by about the rate in a step, so that so few leave the model nearly as it was."""
+_SMALL_STEP = 8
 _USUAL_SHARE = 0.08
 """Of the pool, as `thresholds.minSamples` in docs/results.md."""
 
@@ -25,6 +29,7 @@ def size_warnings(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
         sizes: Pairs of each part.
     """
     yield from _few_labels(spec, sizes)
+    yield from _few_steps(spec.training, sizes.seed if spec.loop.fold_count is None else sizes.seed + sizes.dev)
     if spec.loop.rule is Rule.PAPER:
         yield from _paper_never_trains(spec, sizes.pool)
     if spec.loop.rule is Rule.CALIBRATED:
@@ -37,6 +42,20 @@ def _few_labels(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
         yield f"{counted(labels, 'label')} decide, seed and dev part together: fewer than {_FEW_LABELS} are few for a decision"
     if spec.loop.fold_count is None and sizes.dev < _FEW_LABELS:
         yield f"dev has {counted(sizes.dev, 'pair')}: with fewer than {_FEW_LABELS} its decisions rest on few labels"
+
+
+def _few_steps(training: TrainingSpec, labels: int) -> Iterator[str]:
+    searched = training.search.epochs if training.search is not None else ()
+    epochs, step = max(searched or (training.epochs,)), training.pairs_per_step
+    steps = epochs * math.ceil(labels / step)
+    if steps < _FEW_STEPS:
+        smaller = min(step, _SMALL_STEP)
+        enough = max(epochs, math.ceil(4 * _FEW_STEPS / math.ceil(labels / smaller)))
+        field = f"search.epochs: [{enough}]" if searched else f"epochs: {enough}"
+        yield (
+            f"the seed model learns in {counted(steps, 'step')} (training.pairsPerStep {step}, epochs {epochs}): fewer than {_FEW_STEPS} "
+            f"teach it next to nothing; write pairsPerStep: {smaller} and {field} into training"
+        )
 
 
 def _paper_never_trains(spec: SERRunSpec, pool: int) -> Iterator[str]:

@@ -281,6 +281,21 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             "in a new run a lower training.learningRate",
         ),
         (
+            run_of(
+                Phase.COMPLETED,
+                "Completed",
+                "best reward model: loop 1, held-out accuracy 0.55",
+                iterations=tuple(
+                    IterationStatus(iteration=number, learning_status=LearningStatus.STATUS_1, accuracy_low=low)
+                    for number, low in enumerate((0.7, 0.34))
+                ),
+                best_iteration=1,
+            ),
+            "may be no better than a coin",
+            "held-out accuracy 0.55",
+            "more seed labels or more training",
+        ),
+        (
             run_of(Phase.COMPLETED, "Completed", "best reward model: loop 1, which does not hold, held-out accuracy 0", best_iteration=1),
             "the training of its best reward model collapsed each time",
             "which does not hold",

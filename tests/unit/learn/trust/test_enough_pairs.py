@@ -46,7 +46,19 @@ def test_a_status_of_rule_paper_that_the_pool_cannot_fill_is_told_with_a_remedy_
 
 
 def test_with_folds_all_labels_of_the_seed_decide_and_else_the_dev_part():
-    assert warnings({}, seed=150, dev=50) == []
-    assert warnings({}, seed=22, dev=8) == ["30 labels decide, seed and dev part together: fewer than 200 are few for a decision"]
+    assert warnings({}, seed=150, dev=50, training={"pairsPerStep": 8}) == []
+    assert warnings({}, seed=22, dev=8, training={"pairsPerStep": 4}) == [
+        "30 labels decide, seed and dev part together: fewer than 200 are few for a decision"
+    ]
     for loop in ({"rule": "reference"}, {"thresholds": {"targetPrecision": 0.8}}):
         assert warnings(loop, dev=8) == ["dev has 8 pairs: with fewer than 200 its decisions rest on few labels"]
+
+
+def test_a_seed_that_is_learnt_in_a_few_steps_is_told_with_a_remedy_that_works():
+    assert warnings({}, seed=190, dev=66, training={"pairsPerStep": 63}) == []
+    (told,) = warnings({}, seed=190, dev=66)
+    assert told.startswith("the seed model learns in 8 steps (training.pairsPerStep 64, epochs 2): ")
+    pairs, epochs = map(int, re.search(r"write pairsPerStep: (\d+) and epochs: (\d+) into training", told).groups())
+    assert warnings({}, seed=190, dev=66, training={"epochs": epochs, "pairsPerStep": pairs}) == []
+    (told,) = warnings({}, seed=190, dev=66, training={"search": {"epochs": [1, 2]}})
+    assert "and search.epochs: [2] into training" in told
