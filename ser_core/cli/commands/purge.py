@@ -82,6 +82,9 @@ def _tell(store: ObjectStore, namespace: str, name: str, found: Stored, together
     if found.objects == 0:
         say(f"nothing is stored under {folder}")
         return
+    if not found.of_a_run:  # a stranger's SERRun may name any folder of its reader
+        hint = "is storage.uri that of the run?"
+        raise SpecError(f"{folder} holds {found.objects} files, and none of a run: nothing is deleted", reason="RunNotFound", hint=hint)
     refuse_followed(store, namespace, name, together)
     _refuse_while_carried_out(store, namespace, name)
     run = load_run(store, namespace, name)

@@ -1,5 +1,6 @@
 """Deleting what runs of a name have stored."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -11,18 +12,24 @@ Together = Collection[tuple[str, str]]
 """Namespace and name of all that is purged together."""
 
 
+_OF_A_RUN = re.compile(r"run\.json|PURGE|LOCK[^/]*\.json|[^/]+/((OWNER|REMOVED|from)\.json|probe-[^/]+|(followers|iter-\d{4})/.+)")
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """How much a run keeps."""
 
     objects: int
     bytes: int
+    of_a_run: bool = True
+    """Whether anything in it is what runs store."""
 
 
 def stored(store: ObjectStore, namespace: str, name: str) -> Stored:
     """What `purge` would delete."""
     found = list(store.list(f"{namespace}/{name}/"))
-    return Stored(len(found), sum(entry.size for entry in found))
+    of_a_run = any(_OF_A_RUN.fullmatch(entry.key.removeprefix(f"{namespace}/{name}/")) for entry in found)
+    return Stored(len(found), sum(entry.size for entry in found), of_a_run)
 
 
 def refuse_followed(store: ObjectStore, namespace: str, name: str, together: Together = ()) -> None:

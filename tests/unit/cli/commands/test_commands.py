@@ -200,6 +200,20 @@ def test_purge_without_a_yes_says_how_to_give_it(ser, writable_run, stdin):
     assert (refused.code, "--yes deletes without asking" in refused.err) == (1, True)
 
 
+def test_purge_of_a_folder_that_no_run_has_made_deletes_nothing(ser, tmp_path):
+    home = tmp_path / "home" / "alice"
+    home.mkdir(parents=True)
+    (home / "thesis").touch()
+    spec = {"rewardModel": {"base": "hf://o/m"}, "data": {"source": {"uri": "hf://o/d"}}, "storage": {"uri": f"file://{tmp_path}"}}
+    document = {"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"namespace": "home", "name": "alice"}, "spec": spec}
+    file = tmp_path / "stranger.yaml"
+    file.write_text(yaml.safe_dump(document))
+    refused = ser("purge", file, "--yes")
+    assert refused.code == 10
+    assert "home/alice holds 1 files, and none of a run: nothing is deleted" in refused.err
+    assert (home / "thesis").exists()
+
+
 def test_purge_warns_of_a_run_that_goes_on(ser, writable_run):
     file = next(writable_run.folder.rglob("run.json"))
     file.write_text(file.read_text().replace('"Completed"', '"Running"', 1))
