@@ -19,6 +19,7 @@ from ser_core.store.stages.removed import why_removed
 
 FETCHES = 3
 """Times that a damaged object is read before it counts as corrupt; transfers are damaged more often than objects."""
+_RESTORE = "restore it; if it cannot be restored, start a new run"
 _WORKERS = 4
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -169,6 +170,7 @@ def fetch_verified(store: ObjectStore, part: OutputFile, path: Path) -> None:
 
     Raises:
         CorruptObject: It stayed different after `FETCHES` reads.
+        ObjectNotFound: It is gone.
         SpecError: Its run has removed it (``ModelRemoved``).
     """
     found = "nothing"
@@ -181,17 +183,17 @@ def fetch_verified(store: ObjectStore, part: OutputFile, path: Path) -> None:
             path.unlink()
         try:
             store.download(part.key, path)
-        except ObjectNotFound:
+        except ObjectNotFound as error:
             why = why_removed(store, [part.key])
             if not why:
-                raise
+                raise ObjectNotFound(error.message, hint=f"a manifest names it, so it was removed by hand: {_RESTORE}") from error
             raise SpecError(why, reason="ModelRemoved", hint="name its best model, or make a run with storage.retain: all") from None
     if path.exists() and (path.stat().st_size, sha256_of(path)) == (part.size, part.sha256):
         return
     path.unlink(missing_ok=True)
     raise CorruptObject(
         f"{store.uri(part.key)} is {found}; expected {part.size} bytes with SHA-256 {part.sha256}",
-        hint="the object was damaged or replaced: restore it; if it cannot be restored, start a new run",
+        hint=f"the object was damaged or replaced: {_RESTORE}",
     )
 
 
@@ -211,5 +213,5 @@ def _parse(uri: str, content: bytes) -> Manifest:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
         raise CorruptObject(
-            f"{uri} is no manifest: {error.errors()[0]['msg']}", hint="it was changed by hand or written by another version"
+            f"{uri} is no manifest: {error.errors()[0]['msg']}", hint=f"it was changed by hand or written by another version: {_RESTORE}"
         ) from error

@@ -1,9 +1,11 @@
 """The model card: what it says, and how it handles what the data say. That its code works is tested with `ser score`."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from ser_core.api.stage import PrepareMetrics
 from ser_core.report.model_card import Usage, plain, render_card, usage_of
 
 
@@ -20,6 +22,13 @@ def test_it_tells_budget_results_limits_and_provenance(card, ledger):
     assert "hf://org/tiny@0123" in card
     assert ledger.best.ref.sha256 in card
     assert "raw logits" in card
+
+
+def test_labels_that_the_pool_does_not_have_are_not_called_hidden(card, ledger, evidence):
+    key, prepared = next((key, one) for key, one in ledger.stages.items() if isinstance(one.metrics, PrepareMetrics))
+    bare = replace(prepared, metrics=prepared.metrics.model_copy(update={"hidden_labels": False}))
+    told = render_card(replace(ledger, stages={**ledger.stages, key: bare}), evidence, Usage(reads_pairs=True, end="", max_length=32))
+    assert ("human labels hidden" in card, "human labels hidden" in told) == (True, False)
 
 
 def test_hostile_text_stays_text(card, hostile):

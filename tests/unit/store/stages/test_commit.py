@@ -7,7 +7,7 @@ import pytest
 
 from ser_core.api.stage import LabelMetrics
 from ser_core.api.status import StageKind
-from ser_core.errors import CorruptObject, SpecError, StoreError
+from ser_core.errors import CorruptObject, ObjectNotFound, SpecError, StoreError
 from ser_core.store.objects.probe import probe
 from ser_core.store.runs.purge import purge, stored
 from ser_core.store.stages.commit import commit, fetch_outputs, find_manifest, read_manifest, upload_outputs
@@ -102,6 +102,14 @@ def test_a_damaged_object_is_read_again_and_then_refused(store, manifest, tmp_pa
         fetch_outputs(counting, committed, ["deep/labels"], tmp_path / "in")
     assert counting.count == 3
     assert not (tmp_path / "in" / "deep" / "labels").exists()
+
+
+def test_an_object_that_is_gone_is_told_with_what_to_do(store, manifest, tmp_path):
+    committed = commit(store, manifest()).manifest
+    store.delete(committed.outputs["deep/labels"].key)
+    with pytest.raises(ObjectNotFound) as caught:
+        fetch_outputs(store, committed, ["deep/labels"], tmp_path / "in")
+    assert "restore it" in caught.value.hint
 
 
 def test_a_transfer_that_was_damaged_once_is_repeated(store, manifest, tmp_path, faulty):
