@@ -65,6 +65,7 @@ def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str])
     texts = {
         "cleaned": "with zero-width spaces or direction overrides, which were removed",
         "special_tokens": "with special tokens or role markers inside their text, which are read as text",
+        "damaged": "with U+FFFD, which a program wrote in place of characters that it could not read: they are lost",
         "secrets": "with something like an e-mail address or an access key",
     }
     if remarks["prompt_twice"] >= _ENOUGH_REPEATS:

@@ -21,6 +21,8 @@ _LONG = 1 << 20
 _SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|\[(?:CLS|SEP|MASK|PAD|UNK)\]|<(?:start|end)_of_turn>|\n\n(?:Human|Assistant|System|User):"
 )
+_ASKS_FOR_AN_ANSWER = re.compile(r"(?:\A|\n)[ \t#*]*(?:assistant|ai|bot|gpt|model|response|answer|a)[ *]*:\Z", re.IGNORECASE)
+_LONGEST_ROLE = 40
 _KEY = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bhf_[A-Za-z0-9]{30,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
@@ -63,6 +65,11 @@ def digest(*texts: str) -> bytes:
 def holds_special_tokens(text: str) -> bool:
     """True when tokens or role markers of common chat templates stand in the text."""
     return ("<" in text or "[" in text or "\n\n" in text) and _SPECIAL.search(text) is not None
+
+
+def ends_with_a_role(prompt: str) -> bool:
+    """True when a prompt ends with the name of the one who answers, which is no control token: a template adds its own."""
+    return prompt.endswith(":") and _ASKS_FOR_AN_ANSWER.search(prompt, max(0, len(prompt) - _LONGEST_ROLE)) is not None
 
 
 def holds_secrets(text: str) -> bool:

@@ -5,7 +5,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ser_core.data.preparing.text import clean, clean_prompt, digest, holds_secrets, holds_special_tokens, is_usable, normal_form
+from ser_core.data.preparing.text import (
+    clean,
+    clean_prompt,
+    digest,
+    ends_with_a_role,
+    holds_secrets,
+    holds_special_tokens,
+    is_usable,
+    normal_form,
+)
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, RowError
@@ -20,7 +29,8 @@ _REPAIRS = {
     "BadLabel": "write the labels that are expected, such as 1, 2 or tie in better; or name the column of the better answers and that of "
     "the worse ones as chosen and rejected in {part}.columns",
     "MalformedJson": "write one JSON object on each line (.jsonl), or one list of them (.json)",
-    "PromptMismatch": "name the column with the prompts in {part}.columns, as prompt, if there is one; else repair the rows",
+    "PromptMismatch": "name the column with the prompts in {part}.columns, as prompt, if there is one; only chosen and rejected, where "
+    "they hold the whole dialogues; else repair the rows",
     "BadWeight": "write numbers above zero, or leave weight out of {part}.columns",
     "BadMargin": "write numbers from 0 to 100, or leave margin out of {part}.columns",
     "NoPrompt": "name the column with the prompts in {part}.columns, as prompt",
@@ -56,6 +66,8 @@ class Remarks:
     secrets: bool
     prompt_twice: bool
     """Both answers begin with the prompt."""
+    damaged: bool
+    """It holds what programs write in place of a character that they cannot read."""
 
 
 def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair, Remarks]:
@@ -79,9 +91,12 @@ def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair,
         raise RowError("IdenticalAnswers", "the two answers are the same, letter case and white space aside")
     remarks = Remarks(
         cleaned=(prompt, one, other) != tuple(map(str.strip, before)),
-        special_tokens=any(map(holds_special_tokens, (one, other))) or holds_special_tokens(_OWN_MARKERS.sub("", prompt)),
+        special_tokens=any(map(holds_special_tokens, (one, other)))
+        or holds_special_tokens(_OWN_MARKERS.sub("", prompt))
+        or ends_with_a_role(prompt),
         secrets=any(map(holds_secrets, (prompt, one, other))),
         prompt_twice=normal_one.startswith(normal_prompt) and normal_other.startswith(normal_prompt),
+        damaged=any("\ufffd" in text for text in (prompt, one, other)),
     )
     better = raw.better
     if normal_one > normal_other:

@@ -39,6 +39,11 @@ _BY_SCORES = "scores"
 _SEVERAL = ("responses", "answers", "completions", "outputs", "candidates")
 _RANKS = ("ranks", "rank", "ranking", "rankings", "scores", "ratings", "rewards")
 """Columns with lists: of the answers to one prompt, and of how good each is."""
+_ONE = (
+    *({"messages"}, {"conversations"}, {"prompt", "completion"}, {"prompt", "response"}),
+    *({"instruction", "output"}, {"question", "answer"}),
+)
+"""Columns of sets for fine-tuning."""
 _INSTEAD = {"response_1": "answer_1", "response_2": "answer_2"}
 
 
@@ -148,7 +153,8 @@ def _hint(present: set[str], field: str) -> str:
         return f"{lists}, write pairs: of each prompt the best answer as chosen and each worse one as rejected"
     guess = guessed(present)
     say = f"say which column holds what in {field}.columns" if guess is None else f"write {columns_line(field, guess)}, if they hold that"
-    return f"{say}; or rename columns to one of: {ACCEPTED}"
+    alone = "; rows with one answer each, as for fine-tuning, make no pairs" if guess is None and any(map(present.issuperset, _ONE)) else ""
+    return f"{say}; or rename columns to one of: {ACCEPTED}{alone}"
 
 
 def read_pairs(fields: Fields, layout: Layout) -> list[RawPair]:

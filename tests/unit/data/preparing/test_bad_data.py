@@ -283,6 +283,17 @@ def test_42_special_tokens_in_the_text_are_counted(prepare, good):
     assert any(warning.startswith("2 pairs with special tokens") for warning in prepared.metrics.warnings)
 
 
+@pytest.mark.parametrize("end", ["\nAssistant:", "\n\n### Response:", "\n**AI**:", "\nA: "])
+def test_42_a_prompt_that_ends_with_the_role_of_the_answer_is_told(prepare, good, end):
+    found = prepare([row | {"prompt": row["prompt"] + end} for row in good(40)])
+    assert any(warning.startswith("40 pairs with special tokens or role markers") for warning in found.metrics.warnings)
+
+
+def test_characters_that_an_earlier_program_has_lost_are_told(prepare, good):
+    found = prepare([row | {"chosen": f"caf\ufffd {row['chosen']}"} for row in good(40)])
+    assert any(warning.startswith("40 pairs with U+FFFD") for warning in found.metrics.warnings)
+
+
 def answers(rows):
     sides = [("chosen", "rejected"), ("rejected", "chosen")]
     return [

@@ -185,3 +185,10 @@ def test_lists_of_answers_and_ranks_are_told_to_be_paired(ranks):
     with pytest.raises(DataError) as caught:
         find_layout(("prompt", "responses", ranks), "ranked.jsonl", None, labels_needed=True)
     assert caught.value.hint.startswith(f"of rows with a list in responses and one in {ranks}, write pairs")
+
+
+@pytest.mark.parametrize("columns", [("messages",), ("instruction", "input", "output")])
+def test_sets_for_fine_tuning_are_told_to_make_no_pairs(columns):
+    with pytest.raises(DataError) as caught:
+        find_layout(columns, "sft.jsonl", None, labels_needed=True)
+    assert caught.value.hint.endswith("rows with one answer each, as for fine-tuning, make no pairs")
