@@ -19,6 +19,8 @@ from ser_core.errors import SpecError
 
 STAGE, STARTED_BY = "SER_STAGE", "SER_STARTED_BY"
 """Variables that hold the `StageSpec`, and the version of the operator or the `ser` that has started the stage."""
+HUB_CREDENTIALS = "SER_HUB_CREDENTIALS"
+"""Variable that names the folder of the Secret of `hub.credentialsSecret`, which is mounted for the hub that the spec names."""
 IMAGE_TOO_OLD = "StageImageTooOld"
 
 NOT_SENT: Mapping[str, Any] = {

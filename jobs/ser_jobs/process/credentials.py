@@ -3,11 +3,12 @@
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from ser_core.api.stage_wire import HUB_CREDENTIALS
 from ser_core.errors import StoreAccessDenied
 
 FOLDERS: Mapping[str, frozenset[str]] = {
     "SER_STORAGE_CREDENTIALS": frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}),
-    "SER_HUB_CREDENTIALS": frozenset({"HF_TOKEN"}),
+    HUB_CREDENTIALS: frozenset({"HF_TOKEN"}),
 }
 """By the variable that names a folder: the keys that are read from it. A Secret can set no other variable of a stage."""
 

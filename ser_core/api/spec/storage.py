@@ -61,4 +61,5 @@ class HubSpec(Model):
     endpoint: Endpoint | None = None
     """URL of a hub or mirror; left out: HF_ENDPOINT, else the public hub."""
     credentials_secret: SecretName | None = None
-    """Name of the Secret with HF_TOKEN for gated models. `ser run` uses HF_TOKEN from the environment instead."""
+    """Name of the Secret with HF_TOKEN for gated models. `ser run` uses HF_TOKEN from the environment instead, for the public
+    hub, or for that of HF_ENDPOINT alone."""

@@ -64,7 +64,7 @@ SPEC = (
         ("HubAccessDenied",),
         "the hub refuses access: the model or data set is gated or private",
         "accept its conditions, and put HF_TOKEN into what hub.credentialsSecret names; if it names nothing, make a new run that does",
-        here="accept its conditions, and set HF_TOKEN to a token of that account",
+        here="accept its conditions, and set HF_TOKEN to a token of that account; for a hub of your own set HF_ENDPOINT to it too",
     ),
     Remedy(
         ("HubRedirectRefused",),

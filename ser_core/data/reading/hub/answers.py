@@ -59,6 +59,8 @@ class Hub:
 
     endpoint: str
     patience: Patience = PATIENCE
+    with_token: bool = False
+    """Whether it gets the token of this machine, or of this pod."""
 
     def text(self, url: str, limit: int) -> bytes:
         """A whole answer of at most ``limit`` bytes. A hub that was never heard is not asked twice: its name may be wrong.
@@ -140,7 +142,7 @@ class Hub:
         origin = _origin(self.endpoint)
         for _ in range(_REDIRECTS):
             is_own = _origin(url) == origin
-            sent = {**build_hf_headers(token=None if is_own else False), "Accept-Encoding": "identity", **headers}
+            sent = {**build_hf_headers(token=None if is_own and self.with_token else False), "Accept-Encoding": "identity", **headers}
             if not is_own:
                 self._refuse_astray(url, _place(url))
             with get_session().stream("GET", url, headers=sent, follow_redirects=False, timeout=self.patience.silence / 2) as response:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from ser_core.api.spec.storage import HubSpec
+from ser_core.api.stage_wire import HUB_CREDENTIALS
 from ser_core.api.values.endpoints import hears_in_clear
 from ser_core.api.values.uris import split_hub
 from ser_core.data.reading.hub.answers import Declared, Differs, Hub, LedAstray, Refused
@@ -68,24 +69,48 @@ def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None, pa
         StoreError: The hub cannot be reached, or is too slow or too busy.
     """
     try:
-        from huggingface_hub import constants, get_token
+        from huggingface_hub import get_token
     except ImportError as error:
         raise SpecError(
             f"{uri} needs huggingface_hub", reason="HubClientMissing", hint="in a checkout of this project: pip install '.[jobs]'"
         ) from error
     repository, in_uri = split_hub(uri)
-    endpoint = (hub.endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-    if hears_in_clear(endpoint) and get_token():
+    endpoint = (hub.endpoint or _own_endpoint()).rstrip("/")
+    if _may_have_token(endpoint) and hears_in_clear(endpoint) and get_token():
         raise SpecError(
             f"{uri}: {endpoint!r} would get the token of the hub in clear",
             reason="TokenInClear",
             hint="give an https:// endpoint, or no token: unset HF_TOKEN, hf auth logout, or leave hub.credentialsSecret out",
         )
     at = f"/revision/{quote(revision or in_uri or '', safe='')}" if revision or in_uri else ""
-    asked = Hub(endpoint, patience)
+    asked = Hub(endpoint, patience, with_token=_may_have_token(endpoint))
     with _explained(uri, kind, endpoint):
         sha, declared = _listing(asked.text(f"{endpoint}/api/{kind}s/{repository}{at}?blobs=true", _LISTING_BYTES))
     return HubRepository(f"hf://{repository}@{sha}", declared, repository, sha, kind, asked)
+
+
+def _own_endpoint() -> str:
+    """The hub of this machine."""
+    from huggingface_hub import constants
+
+    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+
+def _may_have_token(endpoint: str) -> bool:
+    """Whether a hub gets the token: that of this machine, and in a pod the one that the token was mounted for.
+
+    Another one is named by the SERRun alone, and that may be a stranger's.
+    """
+    return HUB_CREDENTIALS in os.environ or endpoint == _own_endpoint()
+
+
+def _withheld(endpoint: str) -> str:
+    """For a hint, where a hub got no token although there is one."""
+    from huggingface_hub import get_token
+
+    if _may_have_token(endpoint) or not get_token():
+        return ""
+    return f", which goes to the hub of HF_ENDPOINT alone: if this one is yours, set HF_ENDPOINT={endpoint}"
 
 
 def _listing(content: bytes) -> tuple[str, dict[str, Declared]]:
@@ -139,15 +164,17 @@ def _explained(what: str, kind: Kind, endpoint: str) -> Iterator[None]:
 
 def _refusal(what: str, kind: Kind, endpoint: str, error: Refused) -> SERError:
     missing, reason = (DataError, "DataNotFound") if kind == "dataset" else (SpecError, "ModelNotFound")
+    withheld = _withheld(endpoint)
     if error.code == "GatedRepo":
-        hint = f"accept its conditions at {endpoint} and give HF_TOKEN of that account"
+        hint = f"accept its conditions at {endpoint} and give HF_TOKEN of that account{withheld}"
         return SpecError(f"{what} is gated", reason="HubAccessDenied", hint=hint)
     if error.code == "RepoNotFound":
-        return missing(f"{what}: no such {kind} at {endpoint}", reason=reason, hint="check the name; a private one needs HF_TOKEN")
+        hint = f"check the name; a private one needs HF_TOKEN{withheld}"
+        return missing(f"{what}: no such {kind} at {endpoint}", reason=reason, hint=hint)
     if error.code == "RevisionNotFound":
         return missing(f"{what}: no such revision at {endpoint}", reason=reason, hint="name a branch, a tag or a full commit")
     if error.status in (401, 403):
-        return SpecError(f"{what}: {endpoint} refuses access", reason="HubAccessDenied", hint="check HF_TOKEN")
+        return SpecError(f"{what}: {endpoint} refuses access", reason="HubAccessDenied", hint=f"check HF_TOKEN{withheld}")
     return _unavailable(what, endpoint, error, "try again later, or set hub.endpoint or HF_ENDPOINT to another mirror")
 
 

@@ -10,6 +10,7 @@ import pytest
 from ser_core.api.spec.data import FileSpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.api.spec.storage import HubSpec, StorageSpec
+from ser_core.api.stage_wire import HUB_CREDENTIALS
 from ser_core.data.reading.base_model import check_base_model
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import open_source
@@ -143,6 +144,7 @@ def test_a_token_is_not_sent_in_clear_but_to_this_machine(by, endpoint, tmp_path
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     elsewhere = "http://hub.example"
     monkeypatch.setenv("HF_ENDPOINT", elsewhere if by == "environment" else endpoint)
+    monkeypatch.setenv(HUB_CREDENTIALS, "/etc/ser/hub-credentials")
     access = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint=elsewhere if by == "field" else None))
 
     with pytest.raises(SpecError, match=elsewhere) as caught:
@@ -158,6 +160,7 @@ def test_a_token_that_was_stored_by_a_login_is_not_sent_in_clear_either_and_the_
     stored = tmp_path / "token"
     stored.write_text("hf_secret")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(stored))
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example")
     access = Access(StorageSpec(uri="file:///store"), HubSpec(endpoint="http://hub.example"))
 
     with pytest.raises(SpecError, match="in clear") as caught:

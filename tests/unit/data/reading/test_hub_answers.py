@@ -9,12 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ser_core.api.spec.storage import HubSpec
+from ser_core.api.stage_wire import HUB_CREDENTIALS
 from ser_core.data.reading.hub import answers
 from ser_core.data.reading.hub.answers import Hub, seconds_to_wait
 from ser_core.data.reading.hub.places import Place, may_lead, place_of, place_of_host, place_of_name
 from ser_core.data.reading.hub.repository import open_repository
 from ser_core.data.reading.hub.watch import Patience
-from ser_core.errors import SpecError, StoreError
+from ser_core.errors import SERError, SpecError, StoreError
 
 COMMIT = "c0ffee" + "0" * 34
 CONTENT = bytes(range(256)) * 40
@@ -235,8 +236,27 @@ def test_a_hub_that_was_named_in_a_private_network_leads_on_within_it_but_gets_n
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     store, heard_by_store = hub(whole)
     opened, heard = hub(leads_to(f"{store().hub.endpoint}{FILE}"))
+    monkeypatch.setenv("HF_ENDPOINT", opened().hub.endpoint)
     assert fetched(opened, tmp_path) == CONTENT
     assert (heard[0][2], heard_by_store[0][2]) == ("Bearer hf_secret", None)
+
+
+def test_a_hub_that_a_serrun_alone_names_gets_no_token_of_this_machine(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
+    opened, heard = hub(whole)
+    assert fetched(opened, tmp_path / "here") == CONTENT
+    monkeypatch.setenv(HUB_CREDENTIALS, "/etc/ser/hub-credentials")
+    assert fetched(opened, tmp_path / "in a pod") == CONTENT
+    assert [one[2] for one in heard] == [None, "Bearer hf_secret"]
+
+
+def test_who_is_refused_without_the_token_is_told_where_it_goes(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    opened, _ = hub(whole, listing=lambda request, content: answer(request, 401))
+    with pytest.raises(SERError) as told:
+        opened()
+    assert "if this one is yours, set HF_ENDPOINT=http://127.0.0.1" in told.value.hint
 
 
 def test_redirects_do_not_go_on_for_ever(hub, tmp_path):
