@@ -1,6 +1,7 @@
 """The three kinds of URI that a SERRun may hold, and what is wrong with the ones it may not: in Python, and in CEL for the API server."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from ser_core.api.guarded import AllowList, Guarded
 
 _BUCKET = "[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?", re.ASCII)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
 _MAX_LENGTH = 1200
 _MAX_KEY_BYTES = 1024
 
@@ -73,11 +75,20 @@ def _check_file(uri: str) -> None:
         raise ValueError(f"{uri!r} has a host part {path.split('/')[0]!r}: write file:///{path} or file://./{path}")
 
 
+def _with_scheme(path: str, schemes: tuple[str, ...]) -> Iterator[str]:
+    """What somebody may have meant who wrote only a path, or the name of a repository."""
+    if "hf" in schemes and _REPOSITORY.fullmatch(path):
+        yield f"hf://{path}"
+    yield _expanded(path) if path.startswith("~") else f"file://{path if path.startswith(('/', './', '../')) else f'./{path}'}"
+
+
 def _check(uri: str, schemes: tuple[str, ...]) -> str:
     scheme = uri.partition("://")[0] if "://" in uri else ""
     if scheme not in schemes:
-        expected = ", ".join(f"{name}://" for name in schemes)
-        raise ValueError(f"{uri!r} has {'scheme ' + repr(scheme) if scheme else 'no scheme'}: expected one of {expected}")
+        expected = f"expected one of {', '.join(f'{name}://' for name in schemes)}"
+        if scheme:
+            raise ValueError(f"{uri!r} has scheme {scheme!r}: {expected}")
+        raise ValueError(f"{uri!r} has no scheme: {expected}, such as {' or '.join(map(repr, _with_scheme(uri, schemes)))}")
     if scheme == "s3":
         split_s3(uri)
     elif scheme == "hf":

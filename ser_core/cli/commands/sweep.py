@@ -19,6 +19,7 @@ from ser_core.cli.access.sweep_results import read_result
 from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, say, standard_output
 from ser_core.cli.views.sweep_view import as_data, sweep_view
+from ser_core.counted import counted
 from ser_core.errors import SERError, SpecError, UsageError
 from ser_core.sweep.results import RunResult
 from ser_core.sweep.schedule import may_start
@@ -90,7 +91,7 @@ def _local_parallel(parallel: int | None) -> int:
     processors = len(os.sched_getaffinity(0))
     if parallel is not None and parallel > processors:
         raise UsageError(
-            f"--parallel {parallel}: this machine has {processors} processors for it",
+            f"--parallel {parallel}: this machine has {counted(processors, 'processor')} for it",
             reason="TooManyAtOnce",
             hint=f"at most --parallel {processors}; runs that share a processor only slow each other down",
         )

@@ -58,7 +58,7 @@ def test_files_of_other_editors_are_read(read, prepared):
         ("  training: {epochs: two}", "spec.training.epochs: 'two'"),
         ("  training: {learningRate: .nan}", "spec.training.learningRate: nan"),
         ("  loop: {thresholds: {low: 0.9}}", "low 0.9 must be below high 0.55"),
-        ("  policy: {base: x}", "spec.policy.base: 'x' has no scheme: expected one of s3://, hf://, file://"),
+        ("  policy: {base: x}", "spec.policy.base: 'x' has no scheme: expected one of s3://, hf://, file://, such as 'file://./x'"),
         ("  policy: {base: file:///}", "lies inside policy.base"),
         ("  storage: {uri: file:///again}", "8: spec.storage occurs twice (first in line 7)"),
     ],
@@ -154,7 +154,9 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [
-        ("rewardModel: {base: model}", "no scheme: expected one of s3://, hf://, file://"),
+        ("rewardModel: {base: model}", "no scheme: expected one of s3://, hf://, file://, such as 'file://./model'"),
+        ("rewardModel: {base: a/b@1}", "such as 'hf://a/b@1' or 'file://./a/b@1'"),
+        ("rewardModel: {base: /a/b}", "such as 'file:///a/b'"),
         ("storage: {uri: file://~/runs}", f"begins with ~, which is not expanded: write file://{Path.home()}/runs"),
         ("storage: {uri: file://~nobody-here/runs}", "write file:///absolute/path"),
         ("rewardModel: {base: file://model}", "write file:///model or file://./model"),
