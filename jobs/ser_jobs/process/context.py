@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 from ser_core.api.stage import InputRole, StageMetrics, StageSpec
 from ser_core.errors import SpecError
-from ser_core.memory.plan import StagePlan
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_core.store.stages.commit import fetch_outputs
 from ser_core.store.stages.manifest import Manifest, OutputFile
 from ser_jobs.process.input_folder import locked
+from ser_jobs.process.memory_plan import MemoryPlan
 from ser_jobs.process.metrics_exporter import Measurements
 
 
@@ -54,13 +54,14 @@ class StageContext:
     """Live values for ``/metrics``, by the names in `ser_core.metrics`. Those of rank 0 are shown."""
     shared_inputs: Path | None = None
     """Folder of the inputs that the processes of a pod share; None: this process has its own. Files in it are only read."""
-    planned: list[StagePlan] = field(default_factory=list)
-    """What the stage was found to need of its GPUs."""
+    memory_plan: MemoryPlan = field(default_factory=MemoryPlan)
+    """What the stage was found to need of its GPUs and of main memory."""
 
     @property
     def tokens_per_batch(self) -> int:
         """Those of the spec, or what the plan makes of them."""
-        return next((plan.tokens for plan in self.planned if plan.tokens), self.spec.spec.training.tokens_per_batch)
+        found = self.memory_plan.found
+        return (found.tokens if found is not None else None) or self.spec.spec.training.tokens_per_batch
 
     def fetch(self, role: InputRole, name: str) -> Path:
         """Local copy of one output of an input, for example ``(PREPARED, "seed.parquet")``. Size and SHA-256 are checked.

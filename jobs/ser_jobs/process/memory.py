@@ -2,36 +2,45 @@
 
 import resource
 import sys
-from collections.abc import Sequence
 
 from ser_core.api.status import StageKind
 from ser_core.errors import OutOfMemory
 from ser_core.loop.deciding.stages import resource_kind
 from ser_core.loop.deciding.token_budget import computes_in_batches
 from ser_core.memory.plan import StagePlan
-from ser_core.memory.words import memory_line
+from ser_core.memory.words import host_line, memory_line
 from ser_jobs.process.control_group import peak_bytes
 
 
-def out_of_memory(told: str, stage: StageKind, planned: Sequence[StagePlan] = ()) -> OutOfMemory:
+def out_of_memory(told: str, stage: StageKind, planned: StagePlan | None = None) -> OutOfMemory:
     """The error of a stage that had no memory left: it names the memory that was used, and the settings that decide how much is needed.
 
     Args:
         told: The library's own message; may be empty.
         stage: The stage; its kind decides which resources to raise.
-        planned: What it was planned to need of a GPU.
+        planned: What it was planned to need; None: nothing was planned.
     """
     used, where = peak_memory()
-    plan = f"; planned was {memory_line(planned[-1])}" if planned and where == "GPU" else ""
-    message = f"out of {where} memory after {used / 2**30:.1f} GiB{f': {told}' if told else ''}{plan}"
+    line = "" if planned is None else memory_line(planned) if where == "GPU" else host_line(planned)
+    message = f"out of {where} memory after {used / 2**30:.1f} GiB{f': {told}' if told else ''}{_planned(line)}"
     return OutOfMemory(message, hint=_remedy(stage, "gpus" if where == "GPU" else "memory"))
 
 
-def out_of_memory_of_container(rank: int, stage: StageKind) -> OutOfMemory:
-    """The error of a stage of which the kernel killed a process because the container had no memory left."""
+def out_of_memory_of_container(rank: int, stage: StageKind, planned: str) -> OutOfMemory:
+    """The error of a stage of which the kernel killed a process because the container had no memory left.
+
+    Args:
+        rank: Of the process.
+        stage: The stage.
+        planned: What the process was planned to need of main memory (`host_line`); empty: nothing was planned.
+    """
     used = peak_bytes()
     after = f" after {used / 2**30:.1f} GiB" if used is not None else ""
-    return OutOfMemory(f"out of main memory{after}: the kernel killed rank {rank}", hint=_remedy(stage, "memory"))
+    return OutOfMemory(f"out of main memory{after}: the kernel killed rank {rank}{_planned(planned)}", hint=_remedy(stage, "memory"))
+
+
+def _planned(line: str) -> str:
+    return f"; planned was {line}" if line else ""
 
 
 def _remedy(stage: StageKind, field: str) -> str:

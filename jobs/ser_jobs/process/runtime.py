@@ -14,7 +14,7 @@ import sys
 import tempfile
 import traceback
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -48,7 +48,7 @@ from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_core.store.stages.commit import Committed, commit, find_manifest, read_manifest, upload_outputs
 from ser_core.store.stages.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver, stage_prefix
 from ser_core.store.stages.stage_key import stage_key
-from ser_jobs.process import heartbeat, input_folder, place, stacks
+from ser_jobs.process import heartbeat, input_folder, memory_plan, place, stacks
 from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.process.context import StageBody, StageContext, StageOutput
 from ser_jobs.process.credentials import load_credentials
@@ -118,7 +118,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
     log = EventLog(folder / "log.jsonl", sys.stdout, pulse, here)
     attempt = _Attempt(spec, uuid.uuid4().hex, datetime.now(UTC), here)
     store: ObjectStore | None = None
-    planned: list[StagePlan] = []
+    plan = memory_plan.from_environment(os.environ)
     try:
         stop = StopSignal(raises=not _has_steps(spec.stage))
         stop.install()
@@ -147,7 +147,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
                 pulse.silent,
                 measurements,
                 input_folder.from_environment(os.environ),
-                planned,
+                plan,
             )
             output = body(context)
         if output is None:
@@ -162,7 +162,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         outcome = attempt.with_stored(store, _outcome(committed), log)
         return outcome if committed.won else outcome.model_copy(update={"message": "another attempt committed first"}), EXIT_DONE
     except Exception as error:
-        failure = _as_ser_error(error, spec.stage, planned)
+        failure = _as_ser_error(error, spec.stage, plan.found)
         pulse.silent("saving the log")
         if failure.exit_code == 1:
             traceback.print_exc()
@@ -303,7 +303,7 @@ def _read_spec(text: str | None) -> StageSpec:
     return read_stage_spec(text, image=version("ser-operator"), started_by=os.environ.get(STARTED_BY))
 
 
-def _as_ser_error(error: Exception, stage: StageKind, planned: Sequence[StagePlan] = ()) -> SERError:
+def _as_ser_error(error: Exception, stage: StageKind, planned: StagePlan | None = None) -> SERError:
     if isinstance(error, SERError):
         return error
     if is_disk_full(error):

@@ -22,8 +22,8 @@ from ser_core.data.tables import Decision, FoldScores, PairScores, PoolPair, rea
 from ser_core.errors import Interrupted, ObjectNotFound
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.pieces import cut_layers
-from ser_core.learn.compute.placing import numbers_for_all, place
-from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
+from ser_core.learn.compute.placing import place
+from ser_core.learn.compute.precision import Precision, detect, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.reward.batching import deal
 from ser_core.learn.reward.reward_model import RewardModel, load
@@ -140,8 +140,7 @@ def _models(context: StageContext) -> list[str]:
 def _pieces(context: StageContext) -> int:
     """Into how many pieces the model is cut; 1: each process holds it whole."""
     files = context.fetch_folder(InputRole.LABELER, _models(context)[0])
-    models, processes = {"reward": files}, context.world_size
-    plan = refuse_what_does_not_fit("label", context.spec.spec, models, context.planned, processes=processes, gpu_memory=gpu_memory())
+    plan = refuse_what_does_not_fit(context, {"reward": files})
     return 1 if plan is None else plan.pieces
 
 
@@ -150,7 +149,7 @@ def _load(context: StageContext, folder: str, precision: Precision, *, in_pieces
     context.silent("loading the model")
     model = load(files, precision, max_length=context.spec.spec.reward_model.max_length, frozen=True, together=True)
     if in_pieces:
-        cut_layers(model.network, numbers_for_all(model.network, precision.device))
+        cut_layers(model.network, precision.device)
     else:
         place(model.network, precision.device)
     return model

@@ -10,8 +10,7 @@ from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.tables import PolicyStep, write_table
 from ser_core.learn.compute.pieces import cut_layers
-from ser_core.learn.compute.placing import numbers_for_all
-from ser_core.learn.compute.precision import Precision, detect, gpu_memory, narrow_frozen, set_up_process
+from ser_core.learn.compute.precision import Precision, detect, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.compute.whole_copy import WholeCopy
 from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
@@ -69,9 +68,7 @@ class _Ppo:
         context.silent("loading the models")
         start = starting_policy(context)
         models = {"reward": context.fetch_folder(InputRole.BEST, "model"), "policy": start}
-        plan = refuse_what_does_not_fit(
-            "ppo", context.spec.spec, models, context.planned, processes=context.world_size, gpu_memory=gpu_memory()
-        )
+        plan = refuse_what_does_not_fit(context, models)
         self._sharding = plan.sharding if plan and plan.sharding else UNSHARDED
         self._in_pieces = self._sharding.pieces
         """Whether layers are never whole together: those that do not learn, or all."""
@@ -178,7 +175,7 @@ class _Ppo:
         precision = detect(settings.precision)
         model = load(folder, precision, max_length=settings.max_length, frozen=True, together=True)
         if self._in_pieces:
-            cut_layers(model.network, numbers_for_all(model.network, precision.device))
+            cut_layers(model.network, precision.device)
         return RewardModelScorer(model, self._context.tokens_per_batch, cut=self._cut, offload=self._offload)
 
     def _encoded(self, texts: Sequence[str]) -> list[Prompt]:

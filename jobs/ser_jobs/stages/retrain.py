@@ -18,8 +18,8 @@ from ser_core.counted import counted
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, read_table
 from ser_core.errors import DataError
 from ser_core.learn.compute.pieces import cut_layers
-from ser_core.learn.compute.placing import numbers_for_all, place
-from ser_core.learn.compute.precision import Precision, detect, gpu_memory, set_up_process
+from ser_core.learn.compute.placing import place
+from ser_core.learn.compute.precision import Precision, detect, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, train
@@ -180,7 +180,7 @@ class _Retrain:
         )
         self._context.silent("placing the model")
         if self._sharding is not None and self._sharding.pieces:
-            cut_layers(model.network, numbers_for_all(model.network, device))
+            cut_layers(model.network, device)
         else:
             place(model.network, device)
         return model
@@ -188,10 +188,7 @@ class _Retrain:
     def _load_to_train(self, folder: Path) -> RewardModel:
         settings = self._context.spec.spec.reward_model
         self._context.silent("loading the model")
-        models, processes = {"reward": folder}, self._context.world_size
-        spec, planned = self._context.spec.spec, self._context.planned
-        plan = refuse_what_does_not_fit("retrain", spec, models, planned, processes=processes, gpu_memory=gpu_memory())
-        self._sharding = planned_sharding(plan)
+        self._sharding = planned_sharding(refuse_what_does_not_fit(self._context, {"reward": folder}))
         seed, adapter = self._training.seed, settings.adapter
         return load(
             folder,

@@ -3,7 +3,7 @@
 from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
-from ser_core.learn.compute.precision import detect, gpu_memory, set_up_process
+from ser_core.learn.compute.precision import detect, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.policy import load_causal
 from ser_core.learn.policy.supervised import count_steps, digest, encode_demonstrations, fine_tune
@@ -32,8 +32,7 @@ def body(context: StageContext) -> StageOutput | None:
     precision = detect(policy.precision)
     context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
     base = starting_policy(context)
-    models, processes = {"policy": base}, context.world_size
-    plan = refuse_what_does_not_fit("sft", context.spec.spec, models, context.planned, processes=processes, gpu_memory=gpu_memory())
+    plan = refuse_what_does_not_fit(context, {"policy": base})
     seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
     training = context.spec.spec.training
     with process_group():

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ser_core.errors import Interrupted, OutOfMemory, RendezvousTimeout, StageHung
 from ser_jobs.supervisor.silence import Silence
@@ -40,13 +41,20 @@ def unstopped(ranks: Sequence[int], grace: float) -> Interrupted:
     return Interrupted(f"rank {_listed(ranks)} did not stop within {grace:.0f} s after SIGTERM", hint="raise SER_OPERATOR_GRACE_SECONDS")
 
 
-def killed_by_kernel(rank: int, stage: str) -> OutOfMemory:
-    """The kernel killed a process because the container had no memory left. ``stage`` is the stage's spec as JSON."""
+def killed_by_kernel(rank: int, stage: str, plan: Path) -> OutOfMemory:
+    """The kernel killed a process because the container had no memory left.
+
+    Args:
+        rank: Of the process.
+        stage: The stage's spec as JSON.
+        plan: File of the process's memory plan; it need not have written it.
+    """
     # Imported only here: a healthy stage does not need it, and the supervisor must start fast.
     from ser_core.api.status import StageKind
+    from ser_jobs.process import memory_plan
     from ser_jobs.process.memory import out_of_memory_of_container
 
-    return out_of_memory_of_container(rank, StageKind(json.loads(stage)["stage"]))
+    return out_of_memory_of_container(rank, StageKind(json.loads(stage)["stage"]), memory_plan.read(plan))
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ fails, finds a process that hangs, passes SIGTERM on, and kills the processes th
 `ends` lists what can end a stage, `report` says so.
 
 Each process gets torchrun's variables (``RANK``, ``LOCAL_RANK``, ``WORLD_SIZE``; ``MASTER_ADDR`` and ``MASTER_PORT`` come with the pod), a
-heartbeat file and a termination message file of its own.
+heartbeat file, a termination message file and a file for its memory plan of its own.
 """
 
 import json
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ser_core.errors import Interrupted
-from ser_jobs.process import heartbeat, input_folder, stacks
+from ser_jobs.process import heartbeat, input_folder, memory_plan, stacks
 from ser_jobs.process.control_group import kernel_kills
 from ser_jobs.supervisor import errors, processes, stack_dumps, supervision
 from ser_jobs.supervisor.ends import End, cause, with_kernel_kills
@@ -57,6 +57,7 @@ class _Supervisor:
     ends: list[End] = field(default_factory=list)
     """In the order in which they happened."""
     messages: dict[int, Path] = field(default_factory=dict)
+    plans: dict[int, Path] = field(default_factory=dict)
 
     def run(self) -> int:
         """Run all processes to their end; returns the container's exit code."""
@@ -68,7 +69,9 @@ class _Supervisor:
             self._watch()
             self._end_unstopped()
             if kernel_kills() > kills:
-                self.ends = with_kernel_kills(self.ends, lambda rank: errors.killed_by_kernel(rank, os.environ["SER_STAGE"]))
+                self.ends = with_kernel_kills(
+                    self.ends, lambda rank: errors.killed_by_kernel(rank, os.environ["SER_STAGE"], self.plans[rank])
+                )
         return report(self.ends, self.messages)
 
     def _meet(self) -> None:
@@ -92,11 +95,12 @@ class _Supervisor:
 
     def _start(self, local_rank: int) -> _Process:
         rank = self.settings.first_rank + local_rank
-        files = {name: self.folder / f"{name}-{rank:04d}" for name in ("heartbeat", "message", "stacks")}
+        files = {name: self.folder / f"{name}-{rank:04d}" for name in ("heartbeat", "message", "stacks", "plan")}
         environment = {
             **os.environ,
             heartbeat.VARIABLE: str(files["heartbeat"]),
             stacks.VARIABLE: str(files["stacks"]),
+            memory_plan.VARIABLE: str(files["plan"]),
             TERMINATION_MESSAGE: str(files["message"]),
         }
         if self.settings.processes > 1:
@@ -105,7 +109,7 @@ class _Supervisor:
             environment |= {"RANK": str(rank), "LOCAL_RANK": str(local_rank), "WORLD_SIZE": str(self.settings.world_size)}
             environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", **environment}
         pid = processes.start([sys.executable, *self.arguments], environment)
-        self.messages[rank] = files["message"]
+        self.messages[rank], self.plans[rank] = files["message"], files["plan"]
         return _Process(pid, rank, files["heartbeat"], files["stacks"], SilenceWatch(self.settings.bounds, time.monotonic()))
 
     def _watch(self) -> None:

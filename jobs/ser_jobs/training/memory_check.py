@@ -3,27 +3,23 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ser_core.api.serrun import SERRunSpec
 from ser_core.data.reading.weight_headers import shape_of_folder
 from ser_core.errors import OutOfMemory
+from ser_core.learn.compute.precision import gpu_memory
+from ser_core.loop.deciding.stages import resource_kind
 from ser_core.memory.plan import Models, StagePlan, plan
 from ser_core.memory.training import Sharding
 from ser_core.memory.words import memory_line, remedy
 from ser_core.store.stages.model_folder import root
+from ser_jobs.process.context import StageContext
 
 
-def refuse_what_does_not_fit(
-    stage: str, spec: SERRunSpec, folders: Mapping[str, Path], planned: list[StagePlan], *, processes: int, gpu_memory: int | None
-) -> StagePlan | None:
-    """Compare what a stage needs with what a GPU of this machine has.
+def refuse_what_does_not_fit(context: StageContext, folders: Mapping[str, Path]) -> StagePlan | None:
+    """Compare what a stage needs with what a GPU of this machine has, and tell `StageContext.memory_plan` of it.
 
     Args:
-        stage: Its name in ``spec.resources``.
-        spec: The run's.
+        context: Of the stage, which has a process for each GPU.
         folders: Of the models that the stage needs: ``reward``, ``policy``.
-        planned: Gets the plan.
-        processes: Of the stage, one for each GPU.
-        gpu_memory: Bytes of one GPU; None: there is none.
 
     Returns:
         The plan; None: there is no GPU, and main memory is taken to suffice.
@@ -31,16 +27,18 @@ def refuse_what_does_not_fit(
     Raises:
         OutOfMemory: A GPU does not hold it (reason `DoesNotFit`), with the plan in the message.
     """
-    if gpu_memory is None:
+    memory = gpu_memory()
+    if memory is None:
         return None
+    spec, processes, stage = context.spec.spec, context.world_size, resource_kind(context.spec.stage)
     models = Models(**{model: shape_of_folder(root(folder)) for model, folder in folders.items()})
     asked = getattr(spec.resources, stage)
     pods = asked.nodes if processes % asked.nodes == 0 else 1
-    there = asked.model_copy(update={"gpus": processes // pods, "nodes": pods, "gpu_memory": str(gpu_memory)})
+    there = asked.model_copy(update={"gpus": processes // pods, "nodes": pods, "gpu_memory": str(memory)})
     found = plan(stage, spec, models, there)
     if found is None:
         return None
-    planned.append(found)
+    context.memory_plan.tell(found)
     if not found.fits:
         raise OutOfMemory(memory_line(found), reason="DoesNotFit", hint=remedy(found, spec, models))
     return found

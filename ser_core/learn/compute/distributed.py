@@ -421,7 +421,7 @@ class ShardedWeightsEngine(ShardedStateEngine):
         self.drop()
         if self._sharding.pieces:
             learnt_all = all(weight.requires_grad for weight in self._whole.parameters())
-            (cut_all if learnt_all else cut_layers)(self._whole, self._full)
+            (cut_all if learnt_all else cut_layers)(self._whole, self._device, numbers=self._full)
         else:
             weights = self._whole.parameters()
             replace_weights(self._whole, {id(weight): nn.Parameter(self._full(weight), weight.requires_grad) for weight in weights})

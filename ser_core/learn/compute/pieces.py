@@ -85,7 +85,7 @@ class Pieces:
                 weight.data = _empty(weight)
 
 
-def cut_layers(network: nn.Module, numbers: Numbers, beside: nn.Module | None = None) -> None:
+def cut_layers(network: nn.Module, device: str, beside: nn.Module | None = None, numbers: Numbers | None = None) -> None:
     """Keep pieces of what does not learn in a network's layers and its embeddings; from here on each is whole only while it computes.
 
     Norms and heads outside of the layers stay whole, with embeddings that a head shares, and what learns. Processes compute together from
@@ -94,9 +94,11 @@ def cut_layers(network: nn.Module, numbers: Numbers, beside: nn.Module | None = 
 
     Args:
         network: The same in every process. Its weights become new parameters; those in pieces are empty.
-        numbers: Where those of its weights come from.
+        device: Where it computes.
         beside: Another network in pieces; what does not learn in either, and is the same in both, is held once.
+        numbers: Where those of its weights come from; None: wherever they are now (`numbers_for_all`).
     """
+    numbers = numbers or numbers_for_all(network, device)
     layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)] + _embeddings(network)
     inside = {id(weight) for layer in layers for weight in layer.parameters() if not weight.requires_grad}
     held = {} if beside is None else _held(beside)
@@ -126,9 +128,9 @@ def _embeddings(network: Any) -> list[nn.Module]:
     return []
 
 
-def cut_all(network: nn.Module, numbers: Numbers) -> None:
+def cut_all(network: nn.Module, device: str, numbers: Numbers | None = None) -> None:
     """`cut_layers` of a network of which all weights will learn, or have learnt: until then none does."""
-    cut_layers(network.requires_grad_(False), numbers)
+    cut_layers(network.requires_grad_(False), device, numbers=numbers)
 
 
 def learn_all(network: nn.Module) -> None:

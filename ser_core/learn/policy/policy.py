@@ -19,7 +19,7 @@ from ser_core.data.reading.base_model import named
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import adapted, lora
 from ser_core.learn.compute.pieces import Pieces, cut_all, cut_layers
-from ser_core.learn.compute.placing import numbers_for_all, place
+from ser_core.learn.compute.placing import place
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen
 from ser_core.learn.policy.batches import Sequences
 from ser_core.learn.policy.generation import policy_text
@@ -121,8 +121,7 @@ def load_policy(
         folder, precision, adapter=adapter, seed=seed, template=template, template_text=template_text, together=True
     )
     if in_pieces:
-        cut_network = cut_all if adapter is None else cut_layers
-        cut_network(network, numbers_for_all(network, precision.device))
+        (cut_all if adapter is None else cut_layers)(network, precision.device)
     else:
         place(network, precision.device)
     ends = _end_tokens(network, tokenizer)
@@ -130,7 +129,7 @@ def load_policy(
     if adapter is None:
         reference = freeze(read_model(AutoModelForCausalLM, folder, "policy.base", together=True)[0], precision).eval()
         if in_pieces:
-            cut_layers(reference, numbers_for_all(reference, precision.device))
+            cut_layers(reference, precision.device)
         else:
             pieces = Pieces(reference, precision.device, cut=cut, offload=offload)
     return Policy(network, reference, tokenizer, ends, precision, passes_logits_on(network, precision), pieces)

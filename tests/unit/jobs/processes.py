@@ -83,7 +83,7 @@ def process(
     if sharding is not None:
         stage: Any = importlib.import_module(BODIES[spec.stage])
         plan = StagePlan("any", 2, 1, False, amounts({}), amounts({}), None, sharding, pieces=2)
-        stage.refuse_what_does_not_fit = lambda *_, **__: plan
+        stage.refuse_what_does_not_fit = lambda *_: plan
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     own_store = FileStore(store) if rank == 0 or spec.stage is StageKind.LABEL else OfAnotherRank(store)
     checkpoints = CheckpointStore(own_store, spec.run, spec.iteration, spec.stage)

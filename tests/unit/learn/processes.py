@@ -20,7 +20,6 @@ from ser_core.learn.compute import ranks
 from ser_core.learn.compute.offload import OffloadedAdamW
 from ser_core.learn.compute.parts import trainable
 from ser_core.learn.compute.pieces import cut_layers, cut_weights
-from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
@@ -129,7 +128,7 @@ class Scoring(Case):
         """What scores."""
         model = load(self.base, self.precision, max_length=64, frozen=True, together=ranks.count() > 1)
         if ranks.count() > 1:
-            cut_layers(model.network, numbers_for_all(model.network, "cpu"))
+            cut_layers(model.network, "cpu")
         return model
 
     def train(self, model: RewardModel, watch: "StopsAfter") -> State:

@@ -18,7 +18,6 @@ from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import adapt_scorer, lora
 from ser_core.learn.compute.distributed import training_of_network
 from ser_core.learn.compute.pieces import Pieces, cut_all, cut_layers
-from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.compute.whole_copy import WholeCopy
@@ -136,9 +135,9 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
         if case.sharding.pieces:
             for one in networks:
                 if one is not None and all(weight.requires_grad for weight in one.parameters()):
-                    cut_all(one, numbers_for_all(one, "cpu"))
+                    cut_all(one, "cpu")
                 elif one is not None:
-                    cut_layers(one, numbers_for_all(one, "cpu"), own if one is valued else None)
+                    cut_layers(one, "cpu", own if one is valued else None)
             counted.most = counted.live  # until then they are in main memory
         pieces = None if reference is None or case.sharding.pieces else Pieces(reference, "cpu", cut=cut, offload=offload)
         policy = Policy(own, reference, Numbers(), (END,), HALF, in_chunks=True, reference_pieces=pieces)

@@ -13,7 +13,6 @@ from unit.memory.live_bytes import LiveBytes
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.distributed import engine_for, training_of_network
 from ser_core.learn.compute.pieces import cut_layers
-from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.reward.reward_model import load
@@ -25,7 +24,7 @@ HALF = Precision("cpu", torch.bfloat16)
 
 def cut(network: Any) -> None:
     """Keep pieces alone."""
-    cut_layers(network, numbers_for_all(network, "cpu"))
+    cut_layers(network, "cpu")
 
 
 def learn(network: Any) -> Any:

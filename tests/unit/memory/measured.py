@@ -17,7 +17,6 @@ from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.distributed import distributed_engine, training_of_network
 from ser_core.learn.compute.engine import Engine, LocalEngine
 from ser_core.learn.compute.pieces import cut_layers
-from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
@@ -88,7 +87,7 @@ def scored(processes: int) -> tuple[float, float]:
         counted.know(tensor)
     with counted, torch.no_grad():
         if processes > 1:
-            cut_layers(model, numbers_for_all(model, "cpu"))
+            cut_layers(model, "cpu")
         counted.most = counted.live
         ids = torch.randint(1, 500, (1, SHORT))
         with autocast(HALF):

@@ -21,7 +21,6 @@ from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import heads, without_adapter
 from ser_core.learn.compute.pieces import cut_all, cut_layers
-from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, autocast, narrow_frozen
 from ser_core.learn.policy.batches import Sequences
 from ser_core.learn.weights.pretrained import read_model
@@ -173,9 +172,9 @@ def _place(network: Any, adapter: AdapterSpec | None, precision: Precision, besi
     if beside is None:
         return
     if adapter is None:
-        cut_all(network, numbers_for_all(network, precision.device))
+        cut_all(network, precision.device)
     else:
-        cut_layers(network, numbers_for_all(narrow_frozen(network, precision), precision.device), beside)
+        cut_layers(narrow_frozen(network, precision), precision.device, beside)
 
 
 def _head(network: Any) -> Any:

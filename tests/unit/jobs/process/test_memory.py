@@ -5,7 +5,7 @@ import pytest
 from ser_core.api.status import StageKind
 from ser_core.memory.amounts import amounts
 from ser_core.memory.plan import StagePlan
-from ser_core.memory.words import memory_line
+from ser_core.memory.words import host_line, memory_line
 from ser_jobs.process import memory
 from ser_jobs.process.memory import out_of_memory, out_of_memory_of_container, peak_memory
 
@@ -22,8 +22,13 @@ def test_the_peak_and_the_three_settings_that_decide_it_are_named():
 def test_a_stage_out_of_gpu_memory_tells_what_was_planned(monkeypatch):
     monkeypatch.setattr(memory, "peak_memory", lambda: (79 << 30, "GPU"))
     plan = StagePlan("ppo", 2, 80 << 30, False, amounts({"weights": 60 << 30}), amounts({}), None)
-    told = out_of_memory("tried to allocate 2 GiB", StageKind.PPO, [plan]).message
+    told = out_of_memory("tried to allocate 2 GiB", StageKind.PPO, plan).message
     assert told == f"out of GPU memory after 79.0 GiB: tried to allocate 2 GiB; planned was {memory_line(plan)}"
+
+
+def test_a_stage_out_of_main_memory_tells_what_was_planned_of_that():
+    plan = StagePlan("ppo", 2, 80 << 30, False, amounts({"weights": 60 << 30}), amounts({"moments": 40 << 30}), None)
+    assert out_of_memory("", StageKind.PPO, plan).message.endswith(f"GiB; planned was {host_line(plan)}")
 
 
 def test_the_peak_is_that_of_this_process():
@@ -36,7 +41,7 @@ def test_the_peak_is_that_of_this_process():
 
 @pytest.mark.parametrize("stage", list(StageKind))
 def test_every_stage_has_memory_of_its_own_to_raise(stage):
-    assert "the kernel killed rank 3" in out_of_memory_of_container(3, stage).message
+    assert out_of_memory_of_container(3, stage, "").message.endswith("the kernel killed rank 3")
 
 
 @pytest.mark.parametrize("stage", [StageKind.PREPARE, StageKind.FILTER])

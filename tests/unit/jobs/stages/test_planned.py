@@ -48,7 +48,7 @@ def test_a_stage_with_moments_in_main_memory_writes_the_same_model(workshop, giv
     expected = {name: path.read_bytes() for name, path in plain.items() if name.startswith("model/") or name == "answers.jsonl"}
     workshop.context(kind).checkpoints.delete_all()
 
-    monkeypatch.setattr(stage, "refuse_what_does_not_fit", lambda *_, **__: PLAN)
+    monkeypatch.setattr(stage, "refuse_what_does_not_fit", lambda *_: PLAN)
     change = OffloadedAdamW._change
     with patch.object(OffloadedAdamW, "_change", autospec=True, side_effect=change) as changes:
         found = workshop.run(stage.body, kind, **SETTINGS[kind]).files
@@ -66,9 +66,9 @@ def test_a_stage_with_moments_in_main_memory_writes_the_same_model(workshop, giv
     ],
 )
 def test_a_stage_takes_as_many_tokens_a_batch_as_was_planned(workshop, given, monkeypatch, kind, called, tokens):
-    def planned(_stage, _spec, _folders, plans, **_):
-        plans.append(replace(PLAN, sharding=UNSHARDED, tokens=64))
-        return plans[-1]
+    def planned(context, _folders):
+        context.memory_plan.tell(replace(PLAN, sharding=UNSHARDED, tokens=64))
+        return context.memory_plan.found
 
     given(kind)
     stage = import_module(f"ser_jobs.stages.{kind.value}")

@@ -46,7 +46,7 @@ def supervise(tmp_path):
     started = []
 
     class Supervised:
-        def __init__(self, code, processes=1, **settings):
+        def __init__(self, code, processes=1, supervisor=IMPATIENT, **settings):
             self.message, self.log = tmp_path / "message", tmp_path / "log"
             environment = {
                 "PATH": os.environ["PATH"],
@@ -57,7 +57,7 @@ def supervise(tmp_path):
                 "PLACE": str(tmp_path),
                 **{name: str(value) for name, value in settings.items()},
             }
-            command = [sys.executable, "-c", IMPATIENT, "-c", PRELUDE + code]
+            command = [sys.executable, "-c", supervisor, "-c", PRELUDE + code]
             with self.log.open("w") as log:
                 self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
             started.append(self)
@@ -99,6 +99,24 @@ def test_one_process_has_no_gang_and_its_message_is_the_containers(supervise):
     one = supervise("say('RANK' in os.environ and 'gang' or 'alone')")
 
     assert one.ended() == (0, "alone")
+
+
+def test_a_process_that_the_kernel_kills_for_its_memory_is_told_of_with_what_was_planned(supervise):
+    plan = "StagePlan('retrain', 8, 1, False, amounts({}), amounts({'libraries': 16 << 30, 'moments': 56 << 30}), 64 << 30)"
+    code = f"""
+from ser_core.memory.amounts import amounts
+from ser_core.memory.plan import StagePlan
+from ser_jobs.process import memory_plan
+memory_plan.from_environment(os.environ).tell({plan})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    counting = IMPATIENT.replace("sys.exit", "s.kernel_kills = iter([0, 1]).__next__; sys.exit")
+
+    code, message = supervise(code, supervisor=counting, SER_STAGE='{"stage": "retrain"}').ended()
+
+    assert code == 21
+    told = "planned was stage retrain: 72 of 64 GiB of main memory a pod: moments 56, libraries 16"
+    assert json.loads(message)["message"].endswith(f"the kernel killed rank 0; {told}")
 
 
 def test_every_process_knows_its_place(supervise, tmp_path):

@@ -3,41 +3,37 @@
 from pathlib import Path
 
 import pytest
+from unit.jobs.conftest import RunWorkshop
 
-from ser_core.api.serrun import SERRunSpec
+from ser_core.api.status import StageKind
 from ser_core.errors import OutOfMemory
-from ser_core.memory.plan import StagePlan
+from ser_jobs.training import memory_check
 from ser_jobs.training.memory_check import refuse_what_does_not_fit
 
 MEBIBYTE = 2**20
 
 
-@pytest.fixture
-def spec() -> SERRunSpec:
-    return SERRunSpec.model_validate(
-        {
-            "rewardModel": {"base": "hf://a/b", "maxLength": 64},
-            "data": {"source": {"uri": "hf://a/c"}},
-            "policy": {"base": "hf://a/b"},
-            "training": {"tokensPerBatch": 128},
-            "storage": {"uri": "s3://bucket/runs"},
-        }
-    )
-
-
-@pytest.mark.parametrize("stage", ["label", "retrain", "ppo"])
-def test_what_does_not_fit_is_refused_with_the_plan_and_what_helps(spec: SERRunSpec, qwen: Path, stage: str):
-    models = {"reward": qwen, "policy": qwen}
+@pytest.mark.parametrize(
+    ("kind", "stage"),
+    [(StageKind.LABEL, "label"), (StageKind.RETRAIN, "retrain"), (StageKind.CONTROL_FULL, "retrain"), (StageKind.PPO, "ppo")],
+)
+def test_what_does_not_fit_is_refused_with_the_plan_and_what_helps(
+    workshop: RunWorkshop, qwen: Path, monkeypatch: pytest.MonkeyPatch, kind: StageKind, stage: str
+):
+    monkeypatch.setattr(memory_check, "gpu_memory", lambda: MEBIBYTE // 16)
+    context = workshop.context(kind, policy={"base": "hf://a/b"})
     with pytest.raises(OutOfMemory) as raised:
-        refuse_what_does_not_fit(stage, spec, models, [], processes=1, gpu_memory=MEBIBYTE // 16)
+        refuse_what_does_not_fit(context, {"reward": qwen, "policy": qwen})
     assert raised.value.reason == "DoesNotFit"
-    assert f"stage {stage}: " in raised.value.message
+    assert raised.value.message.startswith(f"stage {stage}: ")
     assert raised.value.hint
 
 
 @pytest.mark.parametrize("gpu_memory", [None, 2**40], ids=["no GPU", "a large one"])
-def test_what_fits_goes_on(spec: SERRunSpec, qwen: Path, gpu_memory: int | None):
-    planned: list[StagePlan] = []
-    plan = refuse_what_does_not_fit("retrain", spec, {"reward": qwen}, planned, processes=2, gpu_memory=gpu_memory)
-    assert planned == ([] if plan is None else [plan])
+def test_what_fits_goes_on(workshop: RunWorkshop, qwen: Path, monkeypatch: pytest.MonkeyPatch, gpu_memory: int | None):
+    monkeypatch.setattr(memory_check, "gpu_memory", lambda: gpu_memory)
+    context = workshop.context(StageKind.RETRAIN, world_size=2)
+    plan = refuse_what_does_not_fit(context, {"reward": qwen})
+    assert context.memory_plan.found is plan
     assert (plan is None) == (gpu_memory is None)
+    assert plan is None or (plan.gpus, plan.gpu_memory) == (2, gpu_memory)

@@ -14,7 +14,6 @@ from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import Interrupted
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.pieces import cut_layers, cut_weights
-from ser_core.learn.compute.placing import numbers_for_all
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.compute.whole_copy import WholeCopy
@@ -154,7 +153,7 @@ def aligned(case: Case, rank: int = 0) -> Outcome:
     probe = Probe(policy, copy.network if copy else policy.network)
     judge = load(case.reward, precision, max_length=64, frozen=True, together=case.pieces)
     if case.pieces:
-        cut_layers(judge.network, numbers_for_all(judge.network, "cpu"))
+        cut_layers(judge.network, "cpu")
     scorer = RewardModelScorer(judge, 64 if case.pieces else 512, cut=cut, offload=case.offload)
     watch = StopsAfter(stop=case.stop and rank == min(1, ranks.count() - 1))
     history: tuple[StepMetrics, ...] = ()
