@@ -14,11 +14,11 @@ from ser_core.memory.training import (
     Training,
     backward_bytes,
     closing,
-    fetched_bytes,
     gathered_bytes,
     gradient_bytes,
     shardings,
     state_bytes,
+    step_bytes,
     whole_again,
 )
 
@@ -104,14 +104,13 @@ def _phases(alignment: Alignment, sharding: Sharding, processes: int) -> Iterato
         yield weights + _forward(alignment, sharding)
         yield weights + _reference(alignment, sharding)
     # Both networks keep their gradients until both take their step.
-    kept = sum((gradient_bytes(one, sharding.stage, processes) for one in learning), held)
-    for one in learning:
+    gradients = [gradient_bytes(one, sharding.stage, processes) for one in learning]
+    kept = sum(gradients, held)
+    for number, one in enumerate(learning):
         # At stage 1 the other engine's bucket stays until both have taken their step.
         others = sum(other.bucket for other in learning if other is not one) if processes > 1 and sharding.stage == 1 else 0
         yield from (kept + part + amounts({"buckets": NUMBER * others}) for part in backward_bytes(one, sharding, processes))
-        exchanged = NUMBER * one.bucket if processes > 1 and not sharding.stage else 0
-        step = {"gradients": NUMBER * one.trainable / processes if sharding.stage else 0, "buckets": exchanged}
-        yield kept + amounts(step | {"moments": fetched_bytes(one, sharding, processes)})
+        yield sum(gradients[:number] + gradients[number + 1 :], held) + step_bytes(one, sharding, processes)
     if sharding.pieces:
         tables = [_table(policy), NUMBER * alignment.scorer.embeddings]
         yield kept + amounts({"gathered embeddings": max(tables)})

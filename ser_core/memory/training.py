@@ -14,6 +14,8 @@ NUMBER = 4
 HALF = 2
 LARGEST_BUCKET = 50_000_000
 """Numbers that processes exchange together."""
+LARGEST_UNSHARDED_BUCKET = 500_000_000
+"""The same at ZeRO stage 0, where DeepSpeed takes no other size; the weight with which it is reached is in it."""
 LARGEST_PART = 2**25
 """Numbers of each moment that a GPU has at once while moments are in main memory."""
 LARGEST_LOGITS = 2**27
@@ -82,6 +84,11 @@ class Training:
         return 2 * -(-min(LARGEST_BUCKET, self.trainable) // 2)
 
     @property
+    def unsharded_bucket(self) -> int:
+        """Numbers that processes exchange together at ZeRO stage 0."""
+        return min(LARGEST_UNSHARDED_BUCKET + self.shape.largest, self.trainable)
+
+    @property
     def gathered(self) -> int:
         """Numbers of whole weights held at once where weights are cut into pieces: two layers, so that one can be fetched ahead."""
         return min(2 * self.shape.layer, self.trainable + self.frozen)
@@ -106,26 +113,34 @@ def training_bytes(training: Training, sharding: Sharding, processes: int) -> Am
     states = state_bytes(training, sharding, processes)
     gradients = gradient_bytes(training, sharding.stage, processes)
     passes = [states + gradients + one for one in backward_bytes(training, sharding, processes)]
-    step = amounts(
+    return most((*passes, states + step_bytes(training, sharding, processes), closing(training, sharding, processes)))
+
+
+def step_bytes(training: Training, sharding: Sharding, processes: int) -> Amounts:
+    """What a step of the optimizer needs beside states. From stage 1 on, the gradients of a process's piece are copied to one tensor, and
+    all others are gone."""
+    return amounts(
         {
             "gradients": NUMBER * training.trainable * (2 / processes if sharding.stage else 1),
             # Without pieces gradients are exchanged when the backward pass is over.
-            "buckets": NUMBER * training.bucket if processes > 1 and not sharding.stage else 0,
-            "moments": fetched_bytes(training, sharding, processes),
+            "buckets": NUMBER * training.unsharded_bucket if processes > 1 and not sharding.stage else 0,
+            "moments": _fetched_bytes(training, sharding, processes),
         }
     )
-    return most((*passes, states + step, closing(training, sharding, processes)))
 
 
-def fetched_bytes(training: Training, sharding: Sharding, processes: int) -> float:
+def _fetched_bytes(training: Training, sharding: Sharding, processes: int) -> float:
     """The moments that a GPU has at once in a step of the optimizer while they are in main memory: of a weight, or of a process's piece."""
     whole = training.trainable / processes if processes > 1 else min(training.trainable, training.shape.largest)
     return 2 * NUMBER * min(LARGEST_PART, whole) if sharding.offload else 0
 
 
 def gradient_bytes(training: Training, stage: int, processes: int) -> Amounts:
-    """The gradients that a process keeps until the step."""
-    return amounts({"gradients": NUMBER * training.trainable / (1 if stage < 2 else processes)})
+    """The gradients that a process keeps until the step. At stage 2 they are those of all weights that begin or end in its piece."""
+    if stage < 2:
+        return amounts({"gradients": NUMBER * training.trainable})
+    around = training.shape.largest if stage == 2 and not training.frozen else 0
+    return amounts({"gradients": NUMBER * min(training.trainable, training.trainable / processes + around)})
 
 
 def backward_bytes(training: Training, sharding: Sharding, processes: int) -> tuple[Amounts, ...]:
@@ -143,12 +158,33 @@ def backward_bytes(training: Training, sharding: Sharding, processes: int) -> tu
     if training.logits:
         passes.append(buckets + _output(training, sharding))
     if sharding.stage == 2:
-        # Gradients that are not cut yet fill a second bucket. By then the layers that they belong to have freed what they had kept.
-        left = 1 - training.bucket / max(1, training.trainable)
-        one = layer_bytes(training.shape, training.batch) * training.batch.tokens
-        kept = amounts({name: size * left for name, size in layers.parts.items()})
-        passes.append(amounts({"buckets": 2 * bucket, "activations": one * (1 - left)}) + kept)
+        passes += _exchanges(training, layers, gradient_bytes(training, 2, processes))
     return tuple(passes)
+
+
+def _exchanges(training: Training, layers: Amounts, gradients: Amounts) -> Iterator[Amounts]:
+    """What a backward pass at stage 2 needs, beside the gradients of the micro-batches before, when it has filled a bucket.
+
+    While processes exchange a bucket it is there twice. Then those of its numbers that a process keeps are copied to where all that it
+    keeps of this micro-batch will be; the process of the last weights is the first to need that place. Layers whose gradients are done
+    have freed what they had kept, but for the one that is computed.
+
+    Args:
+        training: Its sizes.
+        layers: What the pass needs before.
+        gradients: What a process keeps of one micro-batch.
+    """
+    bucket, share = NUMBER * training.bucket, training.bucket / max(1, training.trainable)
+    one = layer_bytes(training.shape, training.batch) * training.batch.tokens
+
+    def after(full: int) -> Amounts:
+        left = max(0.0, 1 - full * share)
+        return amounts({name: size * left for name, size in layers.parts.items()}) + amounts({"activations": one * (1 - left)})
+
+    yield after(1) + amounts({"buckets": 2 * bucket})
+    yield after(1) + amounts({"buckets": bucket}) + gradients
+    if share < 1:
+        yield after(2) + amounts({"buckets": 2 * bucket}) + gradients
 
 
 def gathered_bytes(training: Training, sharding: Sharding) -> float:

@@ -2,9 +2,10 @@
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import transformers
@@ -21,17 +22,34 @@ from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.log_probabilities import log_probabilities
+from ser_core.memory import training
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.scoring import scoring_bytes
-from ser_core.memory.training import Sharding, moments_bytes, training_bytes
+from ser_core.memory.training import Sharding, moments_bytes, shardings, training_bytes
 
 ROWS, LENGTH, SHORT = 4, 90, 20
-CASES = [Sharding(stage, recompute) for stage in range(4) for recompute in (False, True) if recompute or stage < 3]
-CASES += [Sharding(3, recompute=True, pieces=True), *(Sharding(stage, recompute=True, offload=True) for stage in (2, 3))]
-
 KINDS = {"reward": 0, "policy": 100 * 600, "adapter": 100 * 600}
 """What is trained, an adapter being a policy's, with the numbers of logits computed together: a hundred tokens of the whole vocabulary."""
 HALF = Precision("cpu", torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training."""
+
+    kind: str
+    sharding: Sharding
+    share: float = 1
+    """Of all gradients, in one bucket: models of the paper's sizes have many buckets."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.sharding}, {self.share} in a bucket"
+
+
+CASES = [Case(kind, sharding) for kind in KINDS for sharding in shardings(2)]
+CASES += [Case("reward", Sharding(stage, recompute=True), 0.2) for stage in (0, 1, 3)]
+CASES += [Case(kind, Sharding(2, again), share) for kind in ("reward", "policy") for again in (False, True) for share in (0.5, 0.2, 0.05)]
+CASES.sort(key=lambda case: case.sharding.stage)  # DeepSpeed changes how torch multiplies in a process that has been at stage 3
 
 
 def network(kind: str) -> Any:
@@ -54,14 +72,16 @@ def loss_of(network: Any, kind: str, logits: int) -> torch.Tensor:
         return network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().sum()  # type: ignore[no-any-return]
 
 
-def measured(sharding: Sharding, processes: int, kind: str, logits: int = 0) -> tuple[float, float]:
+def measured(case: Case, processes: int) -> tuple[float, float]:
     """Bytes that were planned, and the most that lived at once, in two steps of two micro-batches and their end. Here a GPU's memory is
     main memory, so moments that are there count too."""
+    kind, sharding, logits = case.kind, case.sharding, KINDS[case.kind]
     model, counted = network(kind), LiveBytes()
     sizes = replace(training_of_network(model, MicroBatch(ROWS * LENGTH, LENGTH, half=True)), logits=logits)
+    bucket = int(case.share * sizes.trainable) if case.share < 1 else training.LARGEST_BUCKET
     for tensor in (*model.parameters(), *model.buffers()):
         counted.know(tensor)
-    with counted:
+    with patch.object(training, "LARGEST_BUCKET", bucket), counted:
         engine: Engine = (
             LocalEngine(model, 1e-3, None, recompute=sharding.recompute, offload=sharding.offload)
             if processes == 1
@@ -75,8 +95,9 @@ def measured(sharding: Sharding, processes: int, kind: str, logits: int = 0) -> 
                 del loss
             engine.step(1e-3)
         engine.close()
+        planned = training_bytes(sizes, sharding, processes).total
     moments = moments_bytes(sizes, sharding, processes) if sharding.offload else 0
-    return training_bytes(sizes, sharding, processes).total + moments, counted.most
+    return planned + moments, counted.most
 
 
 def scored(processes: int) -> tuple[float, float]:
@@ -96,15 +117,15 @@ def scored(processes: int) -> tuple[float, float]:
 
 
 def process(rank: int, count: int, port: int, folder: Path) -> None:
-    """Measure all cases together with the others; rank 0 writes them down."""
+    """Measure all cases together with the others; rank 0 writes down what the process needed that needed the most."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     set_up_process(threads=1)
     with process_group():
-        for kind, logits in KINDS.items():
-            for sharding in CASES:
-                found = measured(sharding, count, kind, logits)
-                if rank == 0:
-                    (folder / f"{kind}-{count}-{sharding}.json").write_text(json.dumps(found), encoding="utf-8")
-                distributed.barrier()
+        for case in CASES:
+            planned, lived = measured(case, count)
+            most = torch.tensor(lived)
+            distributed.all_reduce(most, op=distributed.ReduceOp.MAX)
+            if rank == 0:
+                (folder / f"{case}.json").write_text(json.dumps((planned, most.item())), encoding="utf-8")
         (folder / f"scored-{rank}.json").write_text(json.dumps(scored(count)), encoding="utf-8")

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 from ports import free_port
 from unit.learn.processes import together
-from unit.memory.measured import CASES, KINDS, measured, process, scored
+from unit.memory.measured import CASES, KINDS, Case, measured, process, scored
 
 from ser_core.memory.training import Sharding
 
 pytestmark = pytest.mark.timeout(900)
-SHARDED = [(kind, case) for kind in KINDS for case in CASES]
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +26,9 @@ def assert_as_planned(file: Path) -> None:
     assert 0.95 * lived <= planned <= 1.15 * lived
 
 
-@pytest.mark.parametrize(("kind", "case"), SHARDED, ids=str)
-def test_what_two_processes_need_is_what_was_planned(of_two: Path, kind: str, case: Sharding):
-    assert_as_planned(of_two / f"{kind}-2-{case}.json")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_two_processes_need_is_what_was_planned(of_two: Path, case: Case):
+    assert_as_planned(of_two / f"{case}.json")
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -46,5 +45,5 @@ def test_scoring_with_a_whole_network_needs_what_was_planned():
 @pytest.mark.parametrize("offload", [False, True])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_what_one_process_needs_is_what_was_planned(kind: str, recompute: bool, offload: bool):
-    planned, lived = measured(Sharding(0, recompute, offload=offload), 1, kind, KINDS[kind])
+    planned, lived = measured(Case(kind, Sharding(0, recompute, offload=offload)), 1)
     assert 0.95 * lived <= planned <= 1.15 * lived
