@@ -1,8 +1,9 @@
 """What one GPU of 80 GB does: each stage that computes on GPUs, as it is shipped, and peers, on random weights of 0.5 to 8 billion.
 
 For each case: tokens a second, the share of the GPU's bf16 operations, and the bytes that the memory plan foretells beside the most that
-tensors took. A case is a process of its own; one that fails, does not fit or takes too long costs only itself, and at the end of the
-minutes the last one is stopped. Peers are TRL's RewardTrainer, transformers' generate, and vLLM where it is installed.
+tensors took. In an ``offload`` case moments are in main memory, in a ``vllm`` case vLLM generates for `ppo`. A case is a process of its
+own; one that fails, does not fit or takes too long costs only itself, and at the end of the minutes the last one is stopped. Peers are
+TRL's RewardTrainer, transformers' generate, and vLLM where it is installed.
 
     python -m benchmarks.gpu [--minutes 8] [--folder FOLDER] [--output results.json] [--cases retrain ppo]
 
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ CASES = (
     Case("sft", "1.5B"),
     Case("ppo", "0.5B"),
     Case("ppo", "1.5B", adapter=True),
+    Case("ppo", "1.5B", adapter=True, vllm=True),
+    Case("retrain", "1.5B", offload=True),
+    Case("ppo", "0.5B", offload=True),
     Case("generate", "1.5B"),
     Case("generate-hf", "1.5B"),
     Case("generate-vllm", "1.5B"),
@@ -71,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def wanted(words: Sequence[str] | None, *, smoke: bool) -> list[Case]:
     """The cases to run; for a smoke test of the tiny size, each once."""
-    cases = dict.fromkeys(Case(case.work, "tiny", case.adapter) if smoke else case for case in CASES)
+    cases = dict.fromkeys(replace(case, size="tiny") if smoke else case for case in CASES)
     return [case for case in cases if not words or any(word in case.name for word in words)]
 
 
@@ -91,7 +96,7 @@ def run(case: Case, folder: Path, seconds: float, smoke: bool) -> dict[str, Any]
     """Run one case in its own process, for at most so many seconds."""
     if seconds < _WAIT:
         return {"failed": "no time left"}
-    described = json.dumps({"work": case.work, "size": case.size, "adapter": case.adapter})
+    described = json.dumps(asdict(case))
     command = [sys.executable, "-m", "benchmarks.gpu", "--case", described, "--folder", str(folder), *(["--smoke"] if smoke else [])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)

@@ -5,7 +5,7 @@ import importlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ from ser_core.api.stage import InputRole, LabelMetrics, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.reading.weight_headers import shape_of_folder
 from ser_core.data.tables import LabeledPair, PoolPair, write_table
-from ser_core.memory.plan import Models, plan
+from ser_core.memory.alignment import alignment_bytes
+from ser_core.memory.learners import alignment_of, policy_training, reward_training
+from ser_core.memory.plan import Models, StagePlan, plan
 from ser_core.memory.shape import ModelShape
+from ser_core.memory.training import Sharding, training_bytes
 from ser_core.store.objects.file import FileStore
 from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_core.store.stages.manifest import Manifest, OutputFile
@@ -37,16 +40,21 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz "
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is measured: a stage (or ``generate`` or ``reward-trainer``), a size, and whether an adapter is trained."""
+    """What is measured: a stage (or ``generate`` or ``reward-trainer``), a size, and how."""
 
     work: str
     size: str
     adapter: bool = False
+    """Whether an adapter is trained."""
+    offload: bool = False
+    """Whether moments are in main memory, and in `ppo` what only scores, though the GPU has room for them."""
+    vllm: bool = False
+    """Whether vLLM generates for `ppo`."""
 
     @property
     def name(self) -> str:
         """Short, for the table."""
-        return f"{self.work} {self.size}{' adapter' if self.adapter else ''}"
+        return " ".join((self.work, self.size, *(way for way in ("adapter", "offload", "vllm") if getattr(self, way))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +155,12 @@ def run_case(case: Case, folder: Path, load: Load) -> Measured:
         tokens, passes = peers[case.work]()
     else:
         spec = spec_of(case, load)
-        tokens, passes = _stage(case, spec, place, load)
         found = plan(case.work, spec, Models(shape, shape), spec.resources.ppo)
-        planned = None if found is None else found.needs.total
+        assert found is not None
+        if case.offload:
+            found = in_main_memory(found, spec, shape)
+        tokens, passes = _stage(case, spec, place, load, found if case.offload else None)
+        planned = found.needs.total
     reached = float(torch.cuda.max_memory_allocated()) if device == "cuda" else None
     return Measured(tokens, share_of_peak(tokens * passes, shape, device_name()), planned, reached)
 
@@ -188,11 +199,21 @@ def spec_of(case: Case, load: Load) -> SERRunSpec:
                 "rolloutsPerStep": load.per_step,
                 "promptTokens": load.prompt + 64,
                 "answerTokens": load.answer,
+                "generator": "vllm" if case.vllm else "transformers",
             },
             "resources": {stage: {"gpus": 1} for stage in ("label", "retrain", "sft", "ppo")},
             "storage": {"uri": "s3://benchmark/runs"},
         }
     )
+
+
+def in_main_memory(found: StagePlan, spec: SERRunSpec, shape: ModelShape) -> StagePlan:
+    """The plan of a training whose moments are in main memory, and in `ppo` what only scores."""
+    sharding = Sharding(0, recompute=False, offload=True)
+    if found.stage == "ppo":
+        return replace(found, sharding=sharding, needs=alignment_bytes(alignment_of(spec, shape, shape, room=0), sharding, 1))
+    training = reward_training(spec, shape) if found.stage == "retrain" else policy_training(spec, shape)
+    return replace(found, sharding=sharding, needs=training_bytes(training, sharding, 1))
 
 
 def passes_of(case: Case) -> float:
@@ -219,8 +240,8 @@ def write_tables(folder: Path, load: Load) -> None:
     write_table(folder / "pool.parquet", PoolPair, pool)
 
 
-def _stage(case: Case, spec: SERRunSpec, place: Path, load: Load) -> tuple[float, float]:
-    """Tokens a second of a stage's own steps, and the operations for each weight and token."""
+def _stage(case: Case, spec: SERRunSpec, place: Path, load: Load, forced: StagePlan | None) -> tuple[float, float]:
+    """Tokens a second of a stage's own steps, and the operations for each weight and token. ``forced``: a plan that it must carry out."""
     kind = StageKind(case.work)
     workdir = place / f"work-{time.monotonic_ns()}"
     workdir.mkdir()
@@ -228,7 +249,10 @@ def _stage(case: Case, spec: SERRunSpec, place: Path, load: Load) -> tuple[float
     stage = StageSpec(run=_RUN, stage=kind, iteration=int(kind is StageKind.LABEL), attempt=1, spec=spec, threads=8)
     inputs = dict.fromkeys((InputRole.PREPARED, *_MODELS.get(kind, ())), _manifest())
     context = Inputs(stage, store, inputs, workdir, clock, lambda: False, CheckpointStore(store, _RUN, time.monotonic_ns(), kind))
-    importlib.import_module(f"ser_jobs.stages.{case.work}").body(context)
+    module: Any = importlib.import_module(f"ser_jobs.stages.{case.work}")
+    if forced is not None:
+        module.refuse_what_does_not_fit = lambda *_: forced
+    module.body(context)
     rows = {"label": 2, "retrain": 2, "sft": load.per_step, "ppo": load.per_step}[case.work]
     return clock.rate * rows * load.row, passes_of(case)
 

@@ -1,6 +1,9 @@
 """The benchmark of a GPU, as far as it can be tried without one: what it asks for, reckons and prints."""
 
 import json
+from importlib import import_module
+from importlib.util import find_spec
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from unit.memory.sizes import decoder
 
 import benchmarks.gpu
 from benchmarks.gpu_case import SMOKE, Case, Clock, passes_of, run_case, share_of_peak
+from ser_core.learn.compute.offload import OffloadedAdamW
 from ser_core.memory.amounts import GIBIBYTE
 
 
@@ -32,7 +36,9 @@ def test_the_share_of_peak_counts_the_operations_of_all_weights():
 
 
 def test_cases_are_chosen_by_their_names():
-    assert [case.name for case in benchmarks.gpu.wanted(["ppo"], smoke=False)] == ["ppo 0.5B", "ppo 1.5B adapter"]
+    assert [case.name for case in benchmarks.gpu.wanted(["ppo"], smoke=False)] == [
+        *("ppo 0.5B", "ppo 1.5B adapter", "ppo 1.5B adapter vllm", "ppo 0.5B offload")
+    ]
     assert {case.size for case in benchmarks.gpu.wanted(None, smoke=True)} == {"tiny"}
 
 
@@ -56,3 +62,20 @@ def test_a_stage_is_measured_as_it_is_shipped(case, tmp_path):
     assert found.tokens_per_second > 0
     assert found.planned is not None
     json.dumps(found.tokens_per_second)
+
+
+@pytest.mark.parametrize("work", ["retrain", "ppo"])
+def test_a_stage_is_measured_with_its_moments_in_main_memory(work, tmp_path):
+    stage = import_module(f"ser_jobs.stages.{work}")
+    with (
+        patch.object(stage, "refuse_what_does_not_fit", stage.refuse_what_does_not_fit),
+        patch.object(OffloadedAdamW, "_change", autospec=True, side_effect=OffloadedAdamW._change) as changes,
+    ):
+        plain, moved = (run_case(Case(work, "tiny", offload=offload), tmp_path, SMOKE).planned for offload in (False, True))
+    assert changes.called
+    assert moved < plain
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="there is vLLM")
+def test_without_vllm_its_case_says_so(tmp_path):
+    assert "vllm" in benchmarks.gpu.run(Case("ppo", "tiny", vllm=True), tmp_path, 300, smoke=True)["failed"]
