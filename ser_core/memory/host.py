@@ -31,8 +31,7 @@ class Loading:
     @property
     def bytes(self) -> int:
         """Weights are read one after the other, and each is copied once: lengthened, or made what is computed with."""
-        own = self.model.weights + self.model.output if self.model.has_experts else 2 * self.model.largest
-        return NUMBER * (self.readers * own + self.whole)
+        return NUMBER * (self.readers * 2 * self.model.largest + self.whole)
 
 
 def host_bytes(

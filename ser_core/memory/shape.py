@@ -52,9 +52,7 @@ class ModelShape:
     """Width of all keys together, and of all values."""
     vocabulary: int
     largest: int
-    """Numbers in the largest tensor."""
-    has_experts: bool
-    """Whether its files have a tensor for each expert, of which transformers makes one."""
+    """Numbers in the largest weight."""
     reworks_logits: bool = False
     """Whether a language model changes what its output layer computes, so that it cannot compute a few tokens at a time."""
 
@@ -94,8 +92,7 @@ def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
         heads=heads,
         keys=head * (_size(text, "keys") or heads),
         vocabulary=text["vocab_size"] if isinstance(text.get("vocab_size"), int) else 0,
-        largest=max(map(math.prod, own.values()), default=0),
-        has_experts=any(_EXPERT.search(name) for name in own),
+        largest=_largest(own),
         reworks_logits=any(text.get(name) not in (None, 1.0) for name in _REWORKED),
     )
 
@@ -111,6 +108,16 @@ def _by_layer(tensors: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, list[
         if found:
             layers.setdefault(found[0], []).append(shape)
     return layers
+
+
+def _largest(tensors: Tensors) -> int:
+    """Numbers in the largest weight. Files have the matrices of each expert; transformers makes one weight of the two that go in, of all
+    experts of a layer, and one of those that go out."""
+    together: dict[str, int] = {}
+    for name, shape in tensors.items():
+        of_all, experts = _EXPERT.subn(".experts.", name)
+        together[of_all] = together.get(of_all, 0) + math.prod(shape) * (2 if experts else 1)
+    return max(together.values(), default=0)
 
 
 def _count(shapes: Iterable[tuple[int, ...]]) -> int:

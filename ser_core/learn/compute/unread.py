@@ -13,11 +13,16 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Source = Callable[[], torch.Tensor]
 """Gives a weight's numbers, in fp32. They may lie in the mapped file, so they are not to be changed."""
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+_TOGETHER = frozenset({torch.ops.aten.stack.default, torch.ops.aten.cat.default})
+"""How transformers makes one weight of several tensors, as of those of all experts of a layer."""
 
 
 class InFile:
@@ -70,23 +75,55 @@ def tensors_in(folder: Path) -> dict[str, InFile]:
     return found
 
 
-def take_sources(network: nn.Module, tensors: Sequence[InFile], checked: Callable[[str, torch.Tensor], torch.Tensor]) -> bool:
+class PutTogether(TorchDispatchMode):
+    """Remembers what transformers puts together while it makes a network of tensors without numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.made: list[tuple[torch.Tensor, Sequence[torch.Tensor], Callable[[Sequence[torch.Tensor]], torch.Tensor]]] = []
+        """Each with its parts, and what makes it of them."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        """As torch calls it for every operation."""
+        found = function(*arguments, **(options or {}))
+        if function in _TOGETHER and found.is_meta:
+            parts, *rest = arguments
+            self.made.append((found, parts, lambda parts: function(parts, *rest, **(options or {}))))
+        return found
+
+
+def take_sources(
+    network: nn.Module, tensors: Sequence[InFile], together: PutTogether, checked: Callable[[str, torch.Tensor], torch.Tensor]
+) -> bool:
     """Let every weight without numbers know its source.
 
     Args:
         network: What transformers has made of the tensors.
         tensors: They.
+        together: What it has put together.
         checked: Given name and numbers of a weight when it is read; returns the numbers.
 
     Returns:
-        Whether each has one: not where transformers puts several tensors together, or changes them.
+        Whether each has one: not where transformers changes tensors.
     """
-    places = {one.stand_in.untyped_storage()._cdata: one for one in tensors if one.stand_in is not None}
+    known: dict[int, tuple[torch.Tensor, Source]] = {}
+
+    def source(tensor: torch.Tensor) -> Source | None:
+        whole, found = known.get(tensor.untyped_storage()._cdata, (None, None))
+        return found if whole is not None and (tensor.shape, tensor.stride()) == (whole.shape, whole.stride()) else None
+
+    for one in tensors:
+        if one.stand_in is not None:
+            known[one.stand_in.untyped_storage()._cdata] = one.stand_in, partial(_checked, one, checked)
+    for made, parts, make in together.made:
+        sources = [found for found in map(source, parts) if found is not None]
+        if len(sources) == len(parts):
+            known[made.untyped_storage()._cdata] = made, partial(_made, make, sources)
     for weight in filter(is_meta, network.parameters()):
-        found = places.get(weight.untyped_storage()._cdata)
-        if found is None or found.stand_in is None or (weight.shape, weight.stride()) != (found.stand_in.shape, found.stand_in.stride()):
+        found = source(weight)
+        if found is None:
             return False
-        give(weight, partial(_checked, found, checked))
+        give(weight, found)
     return not any(map(is_meta, network.buffers()))
 
 
@@ -132,6 +169,10 @@ def unread(weights: Iterator[nn.Parameter]) -> dict[int, nn.Parameter]:
     """What takes the place of those that are in files, with their numbers, by their ``id``."""
     found = {id(weight): (weight, source_of(weight)) for weight in weights}
     return {key: nn.Parameter(source().clone(), weight.requires_grad) for key, (weight, source) in found.items() if source is not None}
+
+
+def _made(make: Callable[[Sequence[torch.Tensor]], torch.Tensor], parts: Sequence[Source]) -> torch.Tensor:
+    return make([part() for part in parts])
 
 
 def _checked(tensor: InFile, checked: Callable[[str, torch.Tensor], torch.Tensor]) -> torch.Tensor:

@@ -44,8 +44,8 @@ def load_network(kind: Any, folder: Path, field: str, *, in_files: bool = False,
         kind: An auto class of transformers.
         folder: Where they are.
         field: Of the specification, for messages.
-        in_files: Whether its matrices stay in their files until they are placed (`unread`). All are read at once where transformers makes
-            them of several tensors, as those of a mixture of experts.
+        in_files: Whether its matrices stay in their files until they are placed (`unread`). All are read at once where transformers changes
+            them.
         options: Of its configuration.
 
     Raises:
@@ -79,21 +79,20 @@ def load_network(kind: Any, folder: Path, field: str, *, in_files: bool = False,
 
 
 def _in_files(kind: Any, folder: Path, config: Any, field: str) -> tuple[Any, Mapping[str, Any]] | None:
-    """What ``from_pretrained`` returns, its matrices unread; None: transformers makes other matrices of those in the files, or knows why
-    there are none.
-    """
+    """What ``from_pretrained`` returns, its matrices unread; None: transformers changes those in the files, or knows why there are none."""
     tensors = unread.tensors_in(folder)
     if not tensors:
         return None
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         chosen = type(kind.from_config(config, trust_remote_code=False))
-    network, told = chosen.from_pretrained(None, config=config, state_dict=dict(tensors), **_LOADING)
+    with unread.PutTogether() as together:
+        network, told = chosen.from_pretrained(None, config=config, state_dict=dict(tensors), **_LOADING)
 
     def finite(name: str, numbers: torch.Tensor) -> torch.Tensor:
         refuse_not_finite({name: numbers}, field)
         return numbers
 
-    if not unread.take_sources(network, list(tensors.values()), finite):
+    if not unread.take_sources(network, list(tensors.values()), together, finite):
         return None
     _configure_generation(network, folder)
     return network, told

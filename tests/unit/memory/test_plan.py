@@ -1,12 +1,14 @@
 """What runs of the paper's sizes need."""
 
 import re
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from transformers import MixtralConfig, MixtralForCausalLM
 from unit.memory.sizes import decoder
 
 from ser_core.api.serrun import SERRunSpec
+from ser_core.data.reading.weight_headers import shape_of_folder
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.alignment import IN_PIECES
 from ser_core.memory.amounts import GIBIBYTE, amounts
@@ -152,9 +154,11 @@ def test_a_model_is_read_weight_by_weight_by_one_process_of_a_group_or_by_each_t
     assert stage.pod_holds_it, "nobody said how much there is"
 
 
-def test_a_mixture_of_experts_is_read_whole():
-    shape = replace(decoder("8B"), has_experts=True)
-    assert loaded(found("retrain", spec(8, adapter={}), shape)) == 4 * (shape.weights + shape.output)
+def test_the_largest_weight_of_a_mixture_is_of_all_experts_of_a_layer(tmp_path: Path):
+    sizes = {"hidden_size": 24, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    network = MixtralForCausalLM(MixtralConfig(**sizes, vocab_size=60, num_local_experts=4))
+    network.save_pretrained(tmp_path)
+    assert shape_of_folder(tmp_path).largest == max(weight.numel() for weight in network.parameters()) == 2 * 4 * 24 * 96
 
 
 def test_seventy_billion_with_an_adapter_learn_and_label_on_eight_gpus():

@@ -111,11 +111,12 @@ def test_a_number_that_is_not_finite_is_found_when_its_matrix_is_read(qwen: Path
         place(network, "cpu")
 
 
-def test_matrices_that_transformers_puts_together_are_read_at_once(qwen: Path, tmp_path: Path):
+def test_matrices_that_transformers_puts_together_are_read_when_they_are_placed(qwen: Path, tmp_path: Path):
     sizes = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
     config = transformers.MixtralConfig(**sizes, vocab_size=600, num_local_experts=2)
     transformers.MixtralForCausalLM(config).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(qwen).save_pretrained(tmp_path)
     network = scorer(tmp_path, in_files=True)
-    assert unread(network) == []
+    assert {"model.layers.1.mlp.experts.gate_up_proj", "model.layers.1.mlp.experts.down_proj"} <= set(unread(network))
+    place(network, "cpu")
     assert_equal(network, scorer(tmp_path, in_files=False))
