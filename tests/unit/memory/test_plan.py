@@ -1,6 +1,7 @@
 """What runs of the paper's sizes need."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
