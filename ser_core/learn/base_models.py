@@ -47,6 +47,8 @@ TRIAL_GIGABYTES = 8
 _COMMON_TEXTS = (string.printable, "\ufdfa ﬃ ½ é 日本 🙂", "a" * 100)
 _MOST_TOKENS = 20_000
 """Of such a text; one code point may become 18, each of 3 bytes."""
+_TIMES = 8
+"""A tokenizer that draws is found out with so many readings, almost always."""
 _FEWEST_TOKENS = 16
 """As of ``rewardModel.maxLength``."""
 _PERMUTED = frozenset({"xlnet"})
@@ -155,6 +157,7 @@ def _try(model: BaseModel, kinds: Mapping[str, Any], folder: Path, field: str, u
         _refuse_what_takes_too_much(load, field)
         network, loaded, tokenizer = load()
         _refuse_what_grows(tokenizer, field)
+        _refuse_what_draws(tokenizer, field)
     return Tried(model, tensors, network, tokenizer, loaded.new, tuple(_warnings(field, network, tokenizer, loaded.surplus)))
 
 
@@ -168,6 +171,13 @@ def _refuse_what_grows(tokenizer: Any, field: str) -> None:
     tokens = _read_common_texts(tokenizer, field)
     if tokens > _MOST_TOKENS:
         raise _harmful(field, f"its tokenizer makes {tokens:,} tokens of a line of text")
+
+
+def _refuse_what_draws(tokenizer: Any, field: str) -> None:
+    """A tokenizer with dropout makes other tokens of a text each time: equal runs would not have equal models."""
+    texts = [" ".join(_COMMON_TEXTS)] * _TIMES
+    if any(ids != read[0] for read in [plain_ids(tokenizer, texts)] for ids in read):
+        raise _refused(f"{field}: its tokenizer makes other tokens of the same text each time", "set dropout to null in its tokenizer.json")
 
 
 def _read_common_texts(tokenizer: Any, field: str) -> int:

@@ -309,6 +309,9 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
     if found.unknown > _MANY_UNKNOWN:
         unknown = f"{found.unknown:.0%} of the tokens of a sample are {tried.tokenizer.unk_token}"
         warnings.append(f"{unknown}, text that the tokenizer of rewardModel.base does not know: take a base of the language of the data")
+    if found.changed:
+        changed = f"of {found.changed:,} of {counted(found.pairs, 'pair')} of a sample the chat template leaves out or changes a part"
+        warnings.append(f"{changed} of an answer, as some do up to </think>: rewardModel.template reference and custom read all of it")
     if found.alike > _MANY_ALIKE * found.pairs:
         alike = f"of {found.alike:,} of {counted(found.pairs, 'pair')} of a sample the two answers are the same tokens"
         warnings.append(f"{alike}: the model cannot tell them apart")

@@ -46,6 +46,7 @@ _OWN_IMPLEMENTATIONS = (None, "eager", "sdpa", "flex_attention", "grouped_mm", "
 """What transformers computes attention and experts by itself."""
 _PACKED = ("F8_", "F6_", "F4")
 """How the types of quantised numbers begin; integers are such too where they are a layer's weight."""
+_NO_WEIGHTS = frozenset({"BOOL", "C64", "C128"})
 _INTEGERS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"})
 _POSITIONS_AFTER_PADDING = frozenset(
     {
@@ -224,10 +225,14 @@ def refuse_quantisation(config: Mapping[str, Any], base: str) -> None:
 
 
 def refuse_quantised_numbers(tensors: Mapping[str, Tensor], base: str) -> None:
-    """Raise `SpecError` ``ModelNotSupported`` when weights are stored as integers or in 8 bits and less."""
+    """Raise `SpecError` ``ModelNotSupported`` when weights are stored as integers, in 8 bits and less, or as no real numbers."""
     for name, tensor in tensors.items():
         if tensor.dtype.startswith(_PACKED) or (tensor.dtype in _INTEGERS and name.endswith("weight")):
             raise _quantised(f"{base} is quantised: {name} holds {tensor.dtype}")
+        if tensor.dtype in _NO_WEIGHTS and name.endswith("weight"):
+            raise _refused(
+                "ModelNotSupported", f"{base}: {name} holds {tensor.dtype}, which no layer computes with", "save it in bf16 or fp32"
+            )
 
 
 def _quantised(message: str) -> SpecError:

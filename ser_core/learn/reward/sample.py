@@ -6,6 +6,7 @@ from typing import Any
 
 from ser_core.data.reading.dialogues import TURN
 from ser_core.learn.reward.encoding import Encoder, Row
+from ser_core.learn.text.chat_text import chat_text_of
 from ser_core.learn.text.reference_text import Form
 
 _NO_LIMIT = 1 << 30
@@ -39,6 +40,8 @@ class Sample:
     """Pairs of which at least one row loses tokens."""
     alike: int
     """Pairs whose two answers are the same tokens, before anything is cut."""
+    changed: int
+    """Pairs of which the chat template renders an answer otherwise than it stands, or only a part of it."""
     unknown: float
     """Share of the tokens that stand for text that the tokenizer does not know."""
     prompt: Part
@@ -70,11 +73,20 @@ def read_sample(pairs: Sequence[TextPair], tokenizer: Any, max_length: int, form
         pairs=len(pairs),
         cut=sum(number > 0 for number in lost),
         alike=sum(one.tokens.tolist() == other.tokens.tolist() for one, other in whole),
+        changed=_changed(tokenizer, *texts),
         unknown=_unknown(tokenizer, [row for two in whole for row in two]),
         prompt=_prompt(tokenizer, better, whole_better),
         better=_answer(tokenizer, better, whole_better),
         worse=_answer(tokenizer, worse, whole_worse),
     )
+
+
+def _changed(tokenizer: Any, prompts: Sequence[str], *answers: Sequence[str]) -> int:
+    chat = chat_text_of(tokenizer)
+    if chat is None:
+        return 0
+    rows = zip(prompts, zip(*answers, strict=True), strict=True)
+    return sum(any(said.strip() not in chat.whole(prompt, said) for said in both) for prompt, both in rows)
 
 
 def _unknown(tokenizer: Any, rows: Sequence[Row]) -> float:

@@ -55,6 +55,8 @@ class ChatText:
         for part, text, where in (("question", _QUESTION, asked), ("question", _QUESTION, whole), ("answer", _ANSWER, whole)):
             if text not in where:
                 raise _refused(f"its chat template does not render the {part}")
+        if whole.rindex(_QUESTION) > whole.rindex(_ANSWER):
+            raise _refused("its chat template renders the answer before the question")
         if len({whole, *(self.whole(probe, _ANSWER) for _ in range(_TIMES))}) > 1:
             raise _refused("its chat template makes another text of the same dialogue each time")
         if len(whole) > _MOST_CHARACTERS:

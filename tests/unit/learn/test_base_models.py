@@ -1,10 +1,12 @@
 """Base models are tried without their weights: what does not fit is refused, what works is not."""
 
 import json
+import string
 
 import pytest
 import torch
 import transformers
+from tokenizers import Tokenizer, models
 from unit.learn.broken_models import UNFIT, change_config, change_weights, copy_of, pickled_shards
 from unit.learn.text.test_chat_text import NO_SYSTEM
 
@@ -88,6 +90,24 @@ def test_weights_of_zeros_alone_are_refused_from_the_beginnings_of_their_files(q
     for tried in (try_reward, try_writer):
         with pytest.raises(SpecError, match="all numbers at the beginning are zero"):
             tried(folder)
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.complex64])
+def test_weights_that_no_layer_computes_with_are_refused(kind, qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    change_weights(folder, lambda weights: {name: one.to(kind) if "norm" in name else one for name, one in weights.items()})
+    with pytest.raises(SpecError, match="which no layer computes with"):
+        try_reward(folder)
+
+
+def test_a_tokenizer_that_makes_other_tokens_each_time_is_refused(qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    words = {letter: number for number, letter in enumerate(string.printable)} | {"ab": 100, "cd": 101, "ef": 102, "gh": 103, "ij": 104}
+    model = models.BPE(words, [tuple(pair) for pair in ("ab", "cd", "ef", "gh", "ij")], dropout=0.5)
+    Tokenizer(model).save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "TokenizersBackend", "eos_token": "z", "pad_token": "z"}))
+    with pytest.raises(SpecError, match="other tokens of the same text each time"):
+        try_reward(folder)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

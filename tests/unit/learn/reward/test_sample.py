@@ -2,9 +2,12 @@
 
 import pytest
 from transformers import AutoTokenizer
+from unit.learn.text.test_chat_text import CHATML, chat_tokenizer
 
 from ser_core.learn.reward.encoding import Encoder
 from ser_core.learn.reward.sample import TextPair, read_sample
+from ser_core.learn.text.chat_text import take_template
+from ser_core.learn.text.reference_text import Form
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +41,10 @@ def test_text_that_the_tokenizer_does_not_know_is_counted(tokenizer):
 def test_of_a_text_of_megabytes_only_what_is_needed_is_tokenised(tokenizer):
     found = read_sample([TextPair("question " * 10**6, "good " * 10**6, "bad")], tokenizer, 64)
     assert (found.cut, found.prompt.lost + found.better.lost > 20_000, found.better.lost < 100_000) == (1, True, True)
+
+
+def test_answers_that_a_chat_template_does_not_render_whole_are_counted():
+    thinking = chat_tokenizer(template=CHATML.replace("message['content']", "message['content'].split('bar')[-1]"))
+    take_template(thinking, None)
+    pairs = [TextPair("foo", "good", "bad"), TextPair("foo", "good bar word", "bad")]
+    assert read_sample(pairs, thinking, 64, Form.CHAT).changed == 1

@@ -162,6 +162,7 @@ def test_a_dialogue_that_the_template_does_not_take_is_told():
         (None, "no chat template"),
         ("always the same", "does not render the question"),
         ("{{ messages[0]['content'] }}", "does not render the answer"),
+        ("{% for message in messages | reverse %}{{ message['content'] }} {% endfor %}", "renders the answer before the question"),
         ("{{ range(1000) | random }}" + CHATML, "another text of the same dialogue each time"),
         ("{{ 'a' * 1000000 }}" + CHATML, "makes 1,000,0.. characters of two words"),
     ],
