@@ -26,7 +26,7 @@ def memory_line(found: StagePlan) -> str:
     largest = sorted(found.needs.parts.items(), key=lambda part: -part[1])[:_PARTS]
     parts = ", ".join(f"{name} {_gibibytes(size)}" for name, size in largest)
     count = f"{found.gpus} GPU{'s' * (found.gpus > 1)}"
-    needed, room = _of(found.needs.total, room_of(found.gpu_memory))
+    needed, room = _compared(found.needs.total, room_of(found.gpu_memory))
     limit = "" if found.fits else f" (tensors may take {room})"
     size = f"{needed} of {_gibibytes(found.gpu_memory)} GiB a GPU{assumed}{limit}"
     return f"stage {found.stage}: {size} on {count}{f' ({spread})' if spread else ''}: {parts}"
@@ -34,7 +34,7 @@ def memory_line(found: StagePlan) -> str:
 
 def host_line(found: StagePlan) -> str:
     """One line, for example ``stage retrain: 72 of 64 GiB of main memory a pod: models while they are loaded 56, libraries 16``."""
-    size = _gibibytes(found.host.total) if found.memory is None else " of ".join(_of(found.host.total, found.memory))
+    size = _gibibytes(found.host.total) if found.memory is None else " of ".join(_compared(found.host.total, found.memory))
     parts = ", ".join(f"{name} {_gibibytes(size)}" for name, size in sorted(found.host.parts.items(), key=lambda part: -part[1]))
     return f"stage {found.stage}: {size} GiB of main memory a pod: {parts}"
 
@@ -91,7 +91,7 @@ def _enough_gpus(found: StagePlan, spec: SERRunSpec, models: Models) -> int | No
     return None
 
 
-def _of(size: float, limit: float) -> tuple[str, str]:
+def _compared(size: float, limit: float) -> tuple[str, str]:
     """Both, with so many digits that what is more than its limit looks like it."""
     shown = [(_gibibytes(size, more), _gibibytes(limit, more)) for more in range(_MOST_DIGITS)]
     return next((pair for pair in shown if (float(pair[0]) > float(pair[1])) == (size > limit)), shown[-1])
