@@ -225,6 +225,9 @@ class LocalExecutor:
         return events
 
 
+_SHOWN_OF = {"progress": frozenset({"step", "total", "unit"}), "output": frozenset({"text"})}
+
+
 def remove_left_folders(prefix: str) -> None:
     """Remove the work folders that killed processes of this user have left under a prefix that only they used."""
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
@@ -233,12 +236,14 @@ def remove_left_folders(prefix: str) -> None:
 
 
 def read_event(job: str, line: str) -> StageEvent:
-    """A line that a stage has printed. What is no event, a library has printed."""
+    """A line that a stage has printed. What is no event, or lacks what is shown of it, a library has printed."""
+    output = StageEvent(job, "output", {"text": line})
     try:
         fields = json.loads(line)
-        return StageEvent(job, str(fields.pop("event")), fields)
+        event = StageEvent(job, str(fields.pop("event")), fields)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        return StageEvent(job, "output", {"text": line})
+        return output
+    return event if _SHOWN_OF.get(event.name, frozenset()) <= fields.keys() else output
 
 
 def _killed(exit_code: int) -> StageResult | None:

@@ -24,6 +24,7 @@ from ser_core.counted import counted
 from ser_core.errors import ClusterAccessDenied, SERError, SpecError
 from ser_core.memory.plan import Models, plans
 from ser_core.memory.words import host_line, memory_line, misfits
+from ser_core.shown import shown_line
 from ser_core.store.objects.retry import Retry, Silence
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def validate(
         print_data({"ready": not errors, "checks": [_as_data(check) for check in checks]}, output)
     else:
         for line in _lines(checks):
-            standard_output().print(line, soft_wrap=True)
+            standard_output().print(shown_line(line), soft_wrap=True)
     for warning in (warning for check in checks for warning in check.warnings):
         print_warning(warning)
     for error in {error.message: error for error in errors}.values():  # two checks may fail for one cause

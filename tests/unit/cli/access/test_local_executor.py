@@ -13,6 +13,9 @@ def test_the_folders_of_killed_ser_runs_of_a_run_go_and_those_of_others_stay(tmp
     assert [path.name for path in tmp_path.iterdir()] == ["ser-run-4567-a"]
 
 
-@pytest.mark.parametrize("line", ["[1, 2]", '"word"', "null", "[" * 100_000, "9" * 5000, '{"event": 1, "time"', "{}"])
+@pytest.mark.parametrize(
+    "line",
+    ["[1, 2]", '"word"', "null", "[" * 100_000, "9" * 5000, '{"event": 1, "time"', "{}", '{"event": "progress"}', '{"event": "output"}'],
+)
 def test_what_a_library_prints_is_output_and_no_event(line):
     assert read_event("job", line) == StageEvent("job", "output", {"text": line})
