@@ -1,5 +1,6 @@
 """One process of a group that trains; an own module, so that a new process can import it."""
 
+import gc
 import os
 import random
 from collections.abc import Callable
@@ -228,10 +229,18 @@ def process(rank: int, count: int, port: int, cases: list[Case], folder: Path) -
             distributed.barrier()
 
 
+LIBRARIES = ["torch", "deepspeed", "peft", "transformers.modeling_utils", "deepspeed.runtime.zero.muon.original_muon"]
+
+
 def together(work: Callable[..., None], count: int, *arguments: Any) -> None:
     """Run ``work(rank, *arguments)`` in that many processes, forked from one that has loaded the libraries but computes nothing."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch", "deepspeed", "peft", "transformers.modeling_utils"])
-    multiprocessing.start_processes(work, arguments, count, start_method="forkserver")
+    multiprocessing.get_context("forkserver").set_forkserver_preload(LIBRARIES)
+    multiprocessing.start_processes(_with_libraries_at_rest, (work, *arguments), count, start_method="forkserver")
+
+
+def _with_libraries_at_rest(rank: int, work: Callable[..., None], *arguments: Any) -> None:
+    gc.freeze()  # DeepSpeed collects garbage for each engine, and would look through all of the libraries' objects
+    work(rank, *arguments)
 
 
 def keep(state: State | None, folder: Path) -> None:
