@@ -20,6 +20,19 @@ _ONLY_SPLIT = "train"
 """Split of files that a card gives to none."""
 
 
+class _Words(yaml.SafeLoader):
+    """Numbers and times stay words: what a name is called is asked, and YAML's number to the base 60 may take hours."""
+
+
+_WORDS = ("int", "float", "timestamp", "binary")
+_Words.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag.rpartition(":")[2] not in _WORDS]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _kind in _WORDS:
+    _Words.add_constructor(f"tag:yaml.org,2002:{_kind}", lambda _, node: node.value)
+
+
 @dataclass(frozen=True, slots=True)
 class Subset:
     """One configuration."""
@@ -50,7 +63,7 @@ def subsets_of(card: bytes) -> tuple[Subset, ...]:
     if start.strip() != "---":
         return ()
     try:
-        listed = yaml.safe_load(head)["configs"]
+        listed = yaml.load(head, Loader=_Words)["configs"]
         return tuple(_subsets(one for one in listed if one.get("data_files") or one.get("data_dir")))
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return ()
