@@ -12,15 +12,16 @@ from ser_core.memory.words import host_line, memory_line
 from ser_jobs.process.control_group import peak_bytes
 
 
-def out_of_memory(told: str, stage: StageKind, planned: StagePlan | None = None) -> OutOfMemory:
+def out_of_memory(error: Exception, stage: StageKind, planned: StagePlan | None = None) -> OutOfMemory:
     """The error of a stage that had no memory left: it names the memory that was used, and the settings that decide how much is needed.
 
     Args:
-        told: The library's own message; may be empty.
+        error: The library's own. A `MemoryError` speaks of main memory, whatever the GPU has held.
         stage: The stage; its kind decides which resources to raise.
         planned: What it was planned to need; None: nothing was planned.
     """
-    used, where = peak_memory()
+    used, where = peak_of_main_memory() if isinstance(error, MemoryError) else peak_memory()
+    told = str(error).split("\n")[0]
     line = "" if planned is None else memory_line(planned) if where == "GPU" else host_line(planned)
     message = f"out of {where} memory after {used / 2**30:.1f} GiB{f': {told}' if told else ''}{_planned(line)}"
     return OutOfMemory(message, hint=_remedy(stage, "gpus" if where == "GPU" else "memory"))
@@ -55,4 +56,9 @@ def peak_memory() -> tuple[int, str]:
     on_gpu = int(torch.cuda.max_memory_allocated()) if torch is not None and torch.cuda.is_initialized() else 0
     if on_gpu:
         return on_gpu, "GPU"
+    return peak_of_main_memory()
+
+
+def peak_of_main_memory() -> tuple[int, str]:
+    """`peak_memory` of a process that has used no GPU."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "main"

@@ -310,7 +310,7 @@ def _as_ser_error(error: Exception, stage: StageKind, planned: StagePlan | None 
         told = str(error).split("\n")[0]
         return NodeDiskFull(f"the disk of {os.environ.get('SER_WORKDIR', tempfile.gettempdir())} is full: {told}", hint="free space there")
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return out_of_memory(str(error).split("\n")[0], stage, planned)
+        return out_of_memory(error, stage, planned)
     return SERError(
         f"{type(error).__name__}: {error}", reason=type(error).__name__, hint="this is a defect of the program: the log has the traceback"
     )

@@ -11,7 +11,7 @@ from ser_jobs.process.memory import out_of_memory, out_of_memory_of_container, p
 
 
 def test_the_peak_and_the_three_settings_that_decide_it_are_named():
-    error = out_of_memory("tried to allocate 2 GiB", StageKind.CONTROL_FULL)
+    error = out_of_memory(RuntimeError("tried to allocate 2 GiB\nand more"), StageKind.CONTROL_FULL)
 
     assert error.exit_code == 21
     assert f"after {peak_memory()[0] / 2**30:.1f} GiB: tried to allocate 2 GiB" in error.message
@@ -22,13 +22,17 @@ def test_the_peak_and_the_three_settings_that_decide_it_are_named():
 def test_a_stage_out_of_gpu_memory_tells_what_was_planned(monkeypatch):
     monkeypatch.setattr(memory, "peak_memory", lambda: (79 << 30, "GPU"))
     plan = StagePlan("ppo", 2, 80 << 30, False, amounts({"weights": 60 << 30}), amounts({}), None)
-    told = out_of_memory("tried to allocate 2 GiB", StageKind.PPO, plan).message
+    told = out_of_memory(RuntimeError("tried to allocate 2 GiB"), StageKind.PPO, plan).message
     assert told == f"out of GPU memory after 79.0 GiB: tried to allocate 2 GiB; planned was {memory_line(plan)}"
 
 
-def test_a_stage_out_of_main_memory_tells_what_was_planned_of_that():
+def test_a_stage_out_of_main_memory_tells_what_was_planned_of_that(monkeypatch):
+    monkeypatch.setattr(memory, "peak_memory", lambda: (79 << 30, "GPU"))
     plan = StagePlan("ppo", 2, 80 << 30, False, amounts({"weights": 60 << 30}), amounts({"moments": 40 << 30}), None)
-    assert out_of_memory("", StageKind.PPO, plan).message.endswith(f"GiB; planned was {host_line(plan)}")
+    error = out_of_memory(MemoryError(), StageKind.PPO, plan)
+    assert error.message.startswith("out of main memory after ")
+    assert error.message.endswith(f"GiB; planned was {host_line(plan)}")
+    assert "resources.ppo.memory" in error.hint
 
 
 def test_the_peak_is_that_of_this_process():
@@ -46,4 +50,4 @@ def test_every_stage_has_memory_of_its_own_to_raise(stage):
 
 @pytest.mark.parametrize("stage", [StageKind.PREPARE, StageKind.FILTER])
 def test_a_stage_without_batches_is_told_of_memory_alone(stage):
-    assert out_of_memory("", stage).hint == f"raise resources.{stage}.memory"
+    assert out_of_memory(MemoryError(), stage).hint == f"raise resources.{stage}.memory"
