@@ -21,7 +21,7 @@ _ONLY_SPLIT = "train"
 
 
 class _Words(yaml.SafeLoader):
-    """Numbers and times stay words: what a name is called is asked, and YAML's number to the base 60 may take hours."""
+    """Numbers and times stay words: a name is asked for as it is written, and a float to the base 60 may overflow."""
 
 
 _WORDS = ("int", "float", "timestamp", "binary")
