@@ -102,7 +102,8 @@ def usage_of(model: Path, max_length: int) -> Usage:
 
 
 def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and value > 0 else 1 << 30
+    most = 1 << 30
+    return int(value) if isinstance(value, int | float) and 0 < value < most else most
 
 
 def _text(token: Any) -> str:
