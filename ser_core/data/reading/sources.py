@@ -19,6 +19,8 @@ _OTHER_SPLITS = frozenset({"test", "tests", "validation", "valid", "val", "dev",
 _SPLIT_NAME = re.compile(r"train(?:_[a-z]+)?(?=[-.])")
 _ENDING = re.compile(r"(?<=.)(?:sets?|data|splits?|pairs)$")
 """Of words such as ``trainset`` and ``testdata``."""
+_UNREAD = frozenset({".xz", ".bz2", ".lz4", ".7z", ".zip", ".rar", ".tar", ".tgz", ".tsv", ".xlsx", ".orc", ".avro", ".feather", ".pkl"})
+"""Endings of files that may hold rows beside those that are read."""
 _TRAINING = frozenset({"train", "training"})
 
 
@@ -87,6 +89,10 @@ def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequenc
         yield f"{uri}: the splits {', '.join(splits)} are read; data.*.split names one"
     if empty:
         yield f"{counted(len(empty), 'file')} of 0 bytes left out, for example {empty[0]}"
+    unread = [name for name in location.sizes if PurePosixPath(name.lower()).suffix in _UNREAD and not _kept_by_programs(name)]
+    if unread:
+        many = f"{counted(len(unread), 'file')} of a kind that is not read left out, for example {unread[0]}"
+        yield f"{many}: write rows as .jsonl, .csv or .parquet"
     if any(name.startswith("_delta_log/") or "/_delta_log/" in name for name in location.sizes):
         yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
 
@@ -210,7 +216,10 @@ def _of_training(names: Sequence[str]) -> list[str]:
 
 
 def _is_data(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    kept_by_programs = any(part.startswith((".", "_")) for part in parts)
-    about = parts[-1] in ABOUT or parts[-1].startswith(("dataset_info", "README"))
-    return extension_of(name)[0] is not None and not kept_by_programs and not about
+    last = PurePosixPath(name).name
+    about = last in ABOUT or last.startswith(("dataset_info", "README"))
+    return extension_of(name)[0] is not None and not _kept_by_programs(name) and not about
+
+
+def _kept_by_programs(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)

@@ -157,7 +157,7 @@ class S3Store:
 
     def age(self, key: str) -> float:
         """One HEAD: the answer bears the moment of the write and that of the answer."""
-        answer = self._call("head_object", key)
+        answer = self._about(key)
         said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         now = parsedate_to_datetime(said) if said else datetime.now(UTC)
         written: datetime = answer["LastModified"]
@@ -183,7 +183,7 @@ class S3Store:
 
     def download(self, key: str, path: Path) -> None:
         """Ranged GETs in parallel into a temporary file beside ``path``, which is then renamed."""
-        size = int(self._call("head_object", key)["ContentLength"])
+        size = int(self._about(key)["ContentLength"])
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".part-{uuid.uuid4().hex}")
         try:
@@ -244,6 +244,14 @@ class S3Store:
         with contextlib.suppress(ObjectNotFound):
             self._call("delete_object", key)
 
+    def _about(self, key: str) -> Any:
+        """One HEAD."""
+        answer = self._call("head_object", key)
+        if not {"ContentLength", "LastModified"} <= answer.keys():  # a proxy's page, which would pass for an object
+            not_s3 = f"this is no answer of S3: {ADDRESS}"
+            raise StoreRefused(f"head_object of {self.uri(key)}: the answer tells of no object", reason="StoreMisaddressed", hint=not_s3)
+        return answer
+
     def _upload_part(self, key: str, path: Path, upload_id: str, number: int, part_bytes: int) -> dict[str, Any]:
         with path.open("rb") as file:
             file.seek((number - 1) * part_bytes)
@@ -294,11 +302,11 @@ class S3Store:
                 raise StoreAccessDenied(
                     f"{what}: {error}", hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
                 ) from error
-            except (BotoCoreError, OSError) as error:
+            except (BotoCoreError, OSError, ValueError) as error:  # botocore reads a header as a number that is none
                 raise unanswered(str(error), what) or Transient(str(error)) from error
 
         return self._retry.call(once, what)
 
     def _translated(self, error: ClientError, what: str, *, reads: bool) -> Exception:
         answer = Answer.of(error)
-        return meaning(answer, what, self._bucket, reads=reads, endpoint=self._client.meta.endpoint_url) or Transient(answer.told)
+        return meaning(answer, what, self._bucket, reads=reads) or Transient(answer.told)

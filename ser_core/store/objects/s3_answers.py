@@ -80,7 +80,7 @@ class Answer:
         return ": ".join(filter(None, (" ".join(http + code), self.message)))
 
 
-def meaning(answer: Answer, what: str, bucket: str, *, reads: bool, endpoint: str = "") -> SERError | None:
+def meaning(answer: Answer, what: str, bucket: str, *, reads: bool) -> SERError | None:
     """The error that ``answer`` is, or None: it may pass, so that the request is worth another try.
 
     Args:
@@ -88,9 +88,8 @@ def meaning(answer: Answer, what: str, bucket: str, *, reads: bool, endpoint: st
         what: The request, for people.
         bucket: The bucket's name.
         reads: The request reads one object, so that it may be missing.
-        endpoint: URL of the server.
     """
-    if (answer.code in _PASSING or answer.status in _PASSING_STATUS) and not _asks_for_tls(answer, endpoint):
+    if (answer.code in _PASSING or answer.status in _PASSING_STATUS) and not _leads_away(answer):
         return None
     if answer.code == "NoSuchBucket":
         return BucketNotFound(f"storage.uri: bucket {bucket!r} does not exist", hint="create the bucket, or name another in another run")
@@ -100,10 +99,12 @@ def meaning(answer: Answer, what: str, bucket: str, *, reads: bool, endpoint: st
     return _misaddressed(answer, told) or _limited(answer, told) or _denied(answer, told) or _refused(answer, told)
 
 
-def _asks_for_tls(answer: Answer, endpoint: str) -> bool:
-    """Whether a server without TLS sends every request to the same host with TLS, whatever code it gives."""
-    asked, to = urlsplit(endpoint), urlsplit(answer.location or "")
-    return (asked.scheme, to.scheme) == ("http", "https") and asked.hostname == to.hostname
+def _leads_away(answer: Answer) -> bool:
+    """Whether a server sends requests on for good, whatever code it gives, as one without TLS does. AWS does so for the minutes in which a
+    bucket is new.
+    """
+    host = urlsplit(answer.location or "").hostname
+    return host is not None and ".amazonaws.com" not in host
 
 
 def _misaddressed(answer: Answer, told: str) -> StoreRefused | None:

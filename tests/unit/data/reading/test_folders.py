@@ -72,6 +72,14 @@ def test_empty_parts_are_left_out_and_told(prepare, write, good):
     assert "1 file of 0 bytes left out, for example part-0.jsonl" in prepared.metrics.warnings
 
 
+def test_files_of_rows_that_are_not_read_are_told(prepare, write, good):
+    folder = write(good(40), "shards/part-0.jsonl").parent
+    for name in ("part-1.jsonl.xz", "part-2.tsv", ".part-3.zip", "LICENSE.txt"):
+        (folder / name).write_bytes(b"x")
+    told = [one for one in prepare(folder).metrics.warnings if "of a kind that is not read" in one]
+    assert [one.partition(":")[0] for one in told] == ["2 files of a kind that is not read left out, for example part-1.jsonl.xz"]
+
+
 def test_a_delta_table_is_told(prepare, write, good):
     write(b"{}", "table/_delta_log/00000.json")
     warnings = prepare(write(good(40), "table/part-0.jsonl").parent).metrics.warnings

@@ -139,6 +139,20 @@ def test_a_server_that_sends_every_request_on_to_tls_is_not_waited_for(server):
     assert "storage.endpoint: https://127.0.0.1" in caught.value.hint
 
 
+def test_a_page_in_place_of_an_object_is_no_object(server, tmp_path):
+    server.answer = lambda: (200, {}, b"<html>sign in</html>")
+    for ask in (lambda store: store.age("key"), lambda store: store.download("key", tmp_path / "copy")):
+        with pytest.raises(StoreRefused, match="the answer tells of no object"):
+            ask(opened(server))
+
+
+def test_a_header_that_is_no_number_may_pass(server, monkeypatch):
+    monkeypatch.setattr(server.client, "get_object", lambda **_: int("Content-Length: many"))  # as urllib3 reads it
+    with pytest.raises(StoreError) as caught:
+        opened(server, ONE_SECOND).get("key")
+    assert caught.value.reason == "StoreUnavailable"
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [(503, "SlowDown"), (500, "InternalError"), (502, ""), (429, ""), (400, "RequestTimeout"), (409, "ConditionalRequestConflict")],
