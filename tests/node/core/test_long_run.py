@@ -14,6 +14,8 @@ from node.run import Expected
 from node.strangers import PORT, Stranger
 
 SECRET = "ser-rotated"
+AT_WORK_AGAIN = 'ser_run_progress_ratio{run="long"} and on () ser_run_failed_attempts and on () last_over_time(ser_run_waiting_seconds[1h])'
+"""Seen before the run is deleted: the board of all runs is drawn as it was then."""
 KEY = "/etc/ser/storage-credentials/AWS_SECRET_ACCESS_KEY"
 
 
@@ -30,7 +32,7 @@ def keys(cluster, name, secret):
 
 
 @pytest.fixture(scope="module")
-def story(cluster, start):
+def story(cluster, start, scraped):
     told = Story()
     old, new = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     cluster.store.let_in({"old": old})
@@ -63,6 +65,7 @@ def story(cluster, start):
     told.refused = run.ended("retrain", 2)
     (third,) = run.at_work("retrain", 3, steps=3)
     told.resumed_with_new_keys = [event["step"] for event in run.events(third, "resumed")]
+    scraped.now(AT_WORK_AGAIN)
     yield told
     run.delete()
 
