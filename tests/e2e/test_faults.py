@@ -23,7 +23,7 @@ CHOSEN = (
     ("hand", "job of label deleted"),
     ("kill", "pod of retrain SIGKILLed"),
     ("delete", "label, Foreground, operator down"),
-    ("recreate", "filter, operator up"),
+    ("recreate", "before the answer to status write 4"),
     ("meddling", "Job: managed-by stripped"),
     ("strangers", "pods of our Job and garbage"),
     ("garbage", "finishedAt"),

@@ -52,7 +52,7 @@ class Cache:
         identity = uid(thing)
         if not identity or self._versions[kind].get(identity, -1) >= resource_version(thing) > 0:
             return None
-        if kind == "SERRun" and (at(thing, "spec").get("operatorClass") or "") != self._class:
+        if kind == "SERRun" and ((at(thing, "spec").get("operatorClass") or "") != self._class or self._is_outlived(thing)):
             return None
         thing = kept(kind, thing)
         self._versions[kind][identity] = resource_version(thing)
@@ -72,6 +72,11 @@ class Cache:
         return self.key_of(kind, thing) or (
             self.key_of(kind, before) if before is not None else None
         )  # its run, or the one that has lost it
+
+    def _is_outlived(self, run: Object) -> bool:
+        """Whether a later run has its name: the answer to a request about it may come after the news that it is gone."""
+        named = self._uids.get(run_key(run))
+        return named not in (None, uid(run)) and self._versions["SERRun"].get(named, 0) > resource_version(run) > 0
 
     def remove(self, kind: Kind, thing: Object) -> RunKey | None:
         """Forget an object; returns the run that it concerned."""

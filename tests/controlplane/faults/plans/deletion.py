@@ -109,7 +109,33 @@ def created_again(stage: str, policy: str, *, up: bool) -> Fault:
         }
         assert len(names) == 5
         assert not names & before.keys(), "a Job of the new run has the name of one of the old run"
-        assert {job["metadata"]["name"] for job in scenario.jobs()} == names | (before.keys() if policy == "Orphan" else set())
+        left = names | (before.keys() if policy == "Orphan" else set())
+        eventually(lambda: _jobs(scenario).keys() == left, GONE_SECONDS, f"the Jobs of the old run are collected: {_left(scenario)}")
+
+    return fault
+
+
+def created_again_before_an_answer(number: int) -> Fault:
+    """The run is deleted and created again between a status write and its answer, which is the last word of the old run and comes late."""
+
+    def fault(scenario: Scenario) -> None:
+        writes, news = [], []
+
+        def create_again(call: Call, code: int) -> None:
+            if call.what == "patch serruns/status" and code < 300 and not news:
+                writes.append(call)
+                if len(writes) == number:
+                    scenario.delete()
+                    eventually(lambda: _gone(scenario), GONE_SECONDS, "the run is gone")
+                    news.append(scenario.apply())
+                    time.sleep(QUIET_SECONDS)  # the watch has told of both
+
+        scenario.proxy.after = create_again
+        scenario.operator.start()
+        scenario.apply()
+        eventually(lambda: news, 120, f"the status is written {number} times")
+        run_to_end(scenario, apply=False)
+        assert scenario.run()["metadata"]["uid"] == news[0]
 
     return fault
 
@@ -142,6 +168,8 @@ def plans() -> Iterator[Plan]:
         yield Plan("recreate", f"{stage}, operator {_word(up)}", created_again(stage, "Background", up=up))
     for policy in ("Foreground", "Orphan"):
         yield Plan("recreate", f"label, {policy}", created_again("label", policy, up=True))
+    for number in (1, 4):
+        yield Plan("recreate", f"before the answer to status write {number}", created_again_before_an_answer(number))
 
 
 def _word(up: bool) -> str:

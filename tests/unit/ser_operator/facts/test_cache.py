@@ -81,6 +81,16 @@ def test_a_run_made_anew_under_the_same_name_is_another_one(cache):
     assert cache.jobs("r2") == []
 
 
+def test_a_late_answer_of_a_run_that_is_gone_does_not_hide_the_one_that_was_made_anew(cache):
+    cache.remove("SERRun", thing("r", "climb"))
+    cache.put("SERRun", thing("r2", "climb", version="9"))
+
+    assert cache.put("SERRun", thing("r", "climb", version="7")) is None
+    cache.forget_unlisted("SERRun", ("r2",), None, 10)
+
+    assert cache.run(("lab", "climb"))["metadata"]["uid"] == "r2"
+
+
 def test_how_a_pod_ended_outlives_it_as_long_as_its_job(cache):
     ended = thing("p", "pod", version="8", owner="j")
     ended["status"] = {"containerStatuses": [{"state": {"terminated": {"exitCode": 143}}}]}
