@@ -7,10 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 VLLM := benchmarks/.vllm/.installed
+# Unit tests that train, in groups of processes: two thirds of what all of them compute.
+LEARNS := tests/unit/learn tests/unit/memory tests/unit/jobs
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
-.PHONY: help quickstart test unit chart local integration e2e node node-full node-parts node-packages faults odd locks attack skew scale binaries check generated bench peers vllm image-packages images release bills publish clean
+.PHONY: help quickstart test unit chart local learns integration e2e node node-full node-parts node-packages faults odd locks attack skew scale binaries check generated bench peers vllm image-packages images release bills publish clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,11 +24,11 @@ quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this mac
 	$(BIN)/ser report examples/quickstart.yaml --output build/quickstart/report.html
 
 # Threads of one process that wait for each other spin, and take from the other lanes what they need.
-test unit chart local integration e2e: export OMP_NUM_THREADS ?= 1
+test unit chart local learns integration e2e: export OMP_NUM_THREADS ?= 1
 
-# Tests with other processes wait more than they compute, so three lanes at once keep two cores busy; the longest begin.
+# Tests with other processes wait more than they compute, so three lanes at once keep two cores busy, to the end; the longest begin.
 test: check binaries node-parts ## Everything that must pass: check, unit, integration, end-to-end and node tests
-	$(MAKE) --no-print-directory --jobs 3 TOGETHER=1 e2e node integration local
+	$(MAKE) --no-print-directory --jobs 3 TOGETHER=1 e2e node integration learns local
 
 unit: $(INSTALLED) ## The unit tests alone
 	$(BIN)/python -m pytest tests/unit
@@ -35,7 +37,10 @@ chart: $(INSTALLED) binaries ## The Helm chart: lint, schema, and what it render
 	$(BIN)/python -m pytest tests/chart
 
 local: $(INSTALLED) binaries
-	$(BIN)/python -u -m pytest tests/unit tests/chart tests/images $(by)
+	$(BIN)/python -u -m pytest tests/unit tests/chart tests/images $(LEARNS:%=--ignore=%) $(by)
+
+learns: $(INSTALLED)
+	$(BIN)/python -u -m pytest $(LEARNS) $(by)
 
 integration: $(INSTALLED) ## Whole runs by `ser run`, interrupted and killed
 	$(BIN)/python -u -m pytest tests/integration $(by)

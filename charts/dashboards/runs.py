@@ -9,6 +9,8 @@ from dashboards.queries import Query
 
 _A_RUN = "namespace, run"
 _STALLED = '(ser_run_condition{condition="Stalled"} == 1) unless on (namespace, run) ser_run_phase{phase="Failed"}'
+_TILE = 3
+"""Width of a number: eight in a row of 24."""
 _TO_THE_RUN = "/d/ser-run?var-namespace=${__data.fields.namespace}&var-run=${__data.fields.run}"
 
 
@@ -17,6 +19,9 @@ def runs() -> Dashboard:
     now = [
         number("Runs", "SERRuns that exist.", COUNT, Query("sum(ser_operator_runs)", "runs")),
         number("Running", "Runs that compute.", COUNT, Query('sum(ser_operator_runs{phase="Running"}) or vector(0)', "runs")),
+        number(
+            "Completed", "Runs that have reached their end.", COUNT, Query('sum(ser_operator_runs{phase="Completed"}) or vector(0)', "runs")
+        ),
         number("Failed", "Runs that have failed.", COUNT, Query('sum(ser_operator_runs{phase="Failed"}) or vector(0)', "runs"), alarm=1),
         number(
             "Waiting",
@@ -44,7 +49,7 @@ def runs() -> Dashboard:
         "ser-runs",
         "SER / Runs",
         "Which runs are there, and which of them need somebody?",
-        [("Now", now), ("Runs", [_fleet()]), ("Past", _past())],
+        [("Now", [tile.span(_TILE) for tile in now]), ("Runs", [_fleet()]), ("Past", _past())],
     )
 
 
