@@ -30,7 +30,7 @@ def runs() -> Dashboard:
             Query('sum(ser_operator_runs{phase="Waiting"}) or vector(0)', "runs"),
         ),
         number(
-            "Waiting for a person",
+            "Need somebody",
             "Runs with the condition Stalled that have not failed: their message says what is missing.",
             COUNT,
             Query(f"count({_STALLED}) or vector(0)", "runs"),
