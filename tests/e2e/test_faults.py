@@ -17,6 +17,7 @@ CHOSEN = (
     ("answer", "every create's answer lost"),
     ("operators", "two at once, one dies after its write 5"),
     ("isolation", "status writes of one run answered with 500"),
+    ("LIST", "the first of jobs refused"),
     ("watch", "no DELETED events"),
     ("connection", "cut for 10 s"),
     ("vanish", "finished Job gone, operator down"),

@@ -168,10 +168,14 @@ class Engine:
                 log.warning("resync: %s; again in %.0f s", error, self._settings.resync_seconds)
 
     async def _list_everything(self) -> None:
-        for key in await self._resync.once():
-            # After a start these are all runs, and most of them have ended long ago.
-            if self._primed or not self._cache.is_over(key):
-                self._queue.add(key)
+        changed: set[RunKey] = set()
+        try:
+            await self._resync.once(changed)
+        finally:
+            for key in changed:
+                # After a start these are all runs, and most of them have ended long ago.
+                if self._primed or not self._cache.is_over(key):
+                    self._queue.add(key)
         self._glances.forget({str(job["metadata"]["uid"]) for job in self._cache.all_jobs()})
 
     @contextlib.asynccontextmanager

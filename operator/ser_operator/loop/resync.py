@@ -40,23 +40,23 @@ class Resync:
         self._selectors: dict[Kind, str] = {"SERRun": "", "Job": selector, "Pod": selector}  # parents come before their children
         self._refused: set[Namespace] = set()
 
-    async def once(self) -> set[RunKey]:
+    async def once(self, changed: set[RunKey]) -> None:
         """List everything.
 
         A namespace that has been deleted, and its Role with it, is refused: the others go on. What is known of it is forgotten when it is
         refused twice in a row, since a Role may be gone for a moment only, while somebody makes it anew.
 
-        Returns:
-            The runs for which that changed anything.
+        Args:
+            changed: Gets the runs for which that changed anything, also when it fails in the middle: what the cache has taken in by then,
+                no watch and no other LIST will tell again.
 
         Raises:
             ApiError: The API server failed, or refused every namespace.
         """
-        changed: set[RunKey] = set()
         refusals: dict[Namespace, ApiError] = {}
         for namespace in self._namespaces:
             try:
-                changed |= await self._take_in(namespace)
+                await self._take_in(namespace, changed)
             except ApiError as error:
                 if error.code not in (FORBIDDEN, NOT_FOUND):
                     raise
@@ -66,26 +66,24 @@ class Resync:
         for namespace, refusal in refusals.items():
             log.warning("namespace %s is left out: %s; if it is to be watched, make it, and its Role by helm upgrade", namespace, refusal)
         for namespace in refusals.keys() & self._refused:
-            changed |= {key for kind in self._selectors for key in self._cache.forget_unlisted(kind, (), namespace, _NEWEST)}
+            changed.update(key for kind in self._selectors for key in self._cache.forget_unlisted(kind, (), namespace, _NEWEST))
         self._refused = set(refusals)
         self._telemetry.resynced(refused=len(refusals))
-        return changed
 
-    async def _take_in(self, namespace: Namespace) -> set[RunKey]:
-        changed: set[RunKey] = set()
+    async def _take_in(self, namespace: Namespace, changed: set[RunKey]) -> None:
         for kind, selector in self._selectors.items():
-            found = await self._list(kind, namespace, selector)
-            self._telemetry.drifted(kind, len(found))
-            changed |= found
-        return changed
+            found: set[RunKey] = set()
+            try:
+                await self._list(kind, namespace, selector, found)
+            finally:
+                self._telemetry.drifted(kind, len(found))
+                changed.update(found)
 
-    async def _list(self, kind: Kind, namespace: Namespace, selector: str) -> set[RunKey]:
-        changed: set[RunKey | None] = set()
+    async def _list(self, kind: Kind, namespace: Namespace, selector: str, changed: set[RunKey]) -> None:
         listed: set[str] = set()
         version = 0
         async for page in self._api.pages(kind, namespace, selector):
             version = page.version
             listed |= set(map(uid, page.objects))
-            changed |= {self._cache.put(kind, thing) for thing in page.objects}
-        changed |= self._cache.forget_unlisted(kind, listed, namespace, version)
-        return {key for key in changed if key is not None}
+            changed.update(key for thing in page.objects if (key := self._cache.put(kind, thing)) is not None)
+        changed.update(self._cache.forget_unlisted(kind, listed, namespace, version))

@@ -45,6 +45,7 @@ class FaultProxy:
     Attributes:
         before: Called with each mutating call before it is passed on.
         refuse: Called with each mutating call; a status code other than 0 is answered instead of passing it on.
+        refuse_read: Called with the path of each GET that is no watch; a status code other than 0 is answered instead.
         after: Called with it and the answer's code before the answer is passed back; True loses the answer.
         watch_delay: Seconds that each line of a watch is held back.
         keep_event: False for a watch event (a dict) loses it.
@@ -55,6 +56,7 @@ class FaultProxy:
         self._tls = ssl.create_default_context(cafile=str(authority))
         self.before: Callable[[Call], None] = lambda _call: None
         self.refuse: Callable[[Call], int] = lambda _call: 0
+        self.refuse_read: Callable[[str], int] = lambda _path: 0
         self.after: Callable[[Call, int], bool | None] = lambda _call, _code: None
         self.watch_delay = 0.0
         self.keep_event: Callable[[dict], bool] = lambda _event: True
@@ -149,7 +151,9 @@ class FaultProxy:
             await asyncio.to_thread(self.before, call)
             if code := self.refuse(call):
                 self.calls.append((time.monotonic(), call, code))
-                return web.json_response({"kind": "Status", "code": code, "message": "refused by the fault proxy"}, status=code)
+                return _refusal(code)
+        elif not watch and (code := self.refuse_read(request.path)):
+            return _refusal(code)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS}
         async with self._session.request(request.method, self._server + request.path_qs, headers=headers, data=body or None) as answer:
             if watch and answer.status == 200:
@@ -190,3 +194,7 @@ class FaultProxy:
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=599)
+
+
+def _refusal(code: int) -> web.Response:
+    return web.json_response({"kind": "Status", "code": code, "message": "refused by the fault proxy"}, status=code)

@@ -45,6 +45,26 @@ def lost_connection(scenario: Scenario) -> None:
     run_to_end(scenario, seconds=300, on_stage={"retrain": cut})
 
 
+def broken_list(plural: str) -> Fault:
+    """The operator starts while the API server is busy: of its first LISTs, that of the run is answered, and one after it is not."""
+
+    def fault(scenario: Scenario) -> None:
+        refused = []
+
+        def refuse(path: str) -> int:
+            if refused or not path.endswith(f"/{plural}"):
+                return 0
+            refused.append(path)
+            return 503
+
+        scenario.proxy.refuse_read = refuse
+        scenario.apply()
+        run_to_end(scenario, apply=False)
+        assert refused, "nothing was refused"
+
+    return fault
+
+
 def conflict_storm(scenario: Scenario) -> None:
     """Somebody labels the run twenty times a second."""
     stop = threading.Event()
@@ -104,6 +124,8 @@ def plans() -> Iterator[Plan]:
         yield Plan("watch", f"{delay} s late", late_watch(delay), RESYNC)
     yield Plan("watch", "no DELETED events", lost_deletions, RESYNC)
     yield Plan("watch", "no events at all", deaf_watch, RESYNC)
+    for plural in ("jobs", "pods"):
+        yield Plan("LIST", f"the first of {plural} refused", broken_list(plural))
     yield Plan("connection", "cut for 10 s", lost_connection)
     yield Plan("conflicts", "20 Hz", conflict_storm)
 

@@ -12,17 +12,17 @@ from ser_operator.settings import Settings
 
 
 class Server:
-    """Refuses the first LISTs, as an API server does whose CRD was installed a moment ago. Then it lists ``runs``."""
+    """Refuses the first LISTs of ``kind``, as an API server does whose CRD was installed a moment ago. It lists ``runs``."""
 
-    def __init__(self, refusals, runs=()):
-        self.refusals, self.runs, self.lists = refusals, runs, 0
+    def __init__(self, refusals, runs=(), kind="SERRun"):
+        self.refusals, self.runs, self.kind, self.lists = refusals, runs, kind, 0
 
     def tell_requests(self, tell):
         pass
 
     async def pages(self, kind, namespace, selector=""):
-        self.lists += kind == "SERRun"
-        if self.lists <= self.refusals:
+        self.lists += kind == self.kind
+        if kind == self.kind and self.lists <= self.refusals:
             raise ApiError(429, "storage is (re)initializing", retry_after=0.01)
         yield Page(9, self.runs if kind == "SERRun" else [])
 
@@ -36,11 +36,22 @@ def test_the_first_list_is_tried_until_it_is_answered(refusals):
     assert asyncio.run(start()) == (True, refusals + 1)
 
 
-def test_after_a_start_runs_that_have_ended_are_left_alone():
-    def run(name, **status):
-        metadata = {"name": name, "namespace": "lab", "uid": name, "resourceVersion": "5", "generation": 2}
-        return {"metadata": metadata, "status": {"observedGeneration": 2, **status}}
+def run(name, **status):
+    metadata = {"name": name, "namespace": "lab", "uid": name, "resourceVersion": "5", "generation": 2}
+    return {"metadata": metadata, "status": {"observedGeneration": 2, **status}}
 
+
+@pytest.mark.parametrize("kind", ["Job", "Pod"])
+def test_a_run_that_was_listed_before_the_first_list_failed_is_looked_at(kind):
+    async def start():
+        engine = Engine(Server(1, [run("live", phase="Running")], kind), Configuration(), Settings(image="x"))
+        await engine._prime(asyncio.Event())
+        return len(engine._queue)
+
+    assert asyncio.run(start()) == 1
+
+
+def test_after_a_start_runs_that_have_ended_are_left_alone():
     over = run("over", phase="Completed", finishedAt="2026-01-31T12:00:00Z")
 
     async def start():

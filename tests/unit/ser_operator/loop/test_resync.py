@@ -42,7 +42,9 @@ def resync(server, cache):
 
 
 def once(resync):
-    return asyncio.run(resync.once())
+    changed = set()
+    asyncio.run(resync.once(changed))
+    return changed
 
 
 @pytest.mark.parametrize("code", [403, 404])
@@ -66,6 +68,17 @@ def test_its_runs_are_forgotten_when_it_is_refused_twice_in_a_row(resync, server
     assert once(resync) == {("a", "hh")}
     assert cache.run(("a", "hh")) is None
     assert cache.run(("b", "hh"))
+
+
+def test_what_was_listed_before_a_failure_is_told_for_no_other_list_tells_it_again(resync, server):
+    server.refused = {"b": 500}
+    changed = set()
+    with pytest.raises(ApiError):
+        asyncio.run(resync.once(changed))
+
+    assert changed == {("a", "hh")}
+    server.refused = {}
+    assert once(resync) == {("b", "hh")}
 
 
 @pytest.mark.parametrize("refused", [{"a": 403, "b": 403}, {"a": 500}])
