@@ -296,7 +296,7 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
         cut = f"[{part.lost} tokens cut]" if part.lost else ""
         return f"{name}: {' '.join(filter(None, (ends_shown(part.text), cut) if at_the_end else (cut, ends_shown(part.text))))}"
 
-    share = f"{found.cut:,} of {counted(found.pairs, 'pair')} of a sample ({found.cut / found.pairs:.0%}) are cut"
+    share = f"{found.cut:,} of {counted(found.pairs, 'pair')} of a sample ({found.cut / found.pairs:.1%}) are cut"
     lines = (
         f"{share} to {length} tokens; one pair as the model reads it:",
         line("prompt", found.prompt, at_the_end=False),

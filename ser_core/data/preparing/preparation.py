@@ -16,6 +16,7 @@ from ser_core.data.preparing.parts import of_part, open_part
 from ser_core.data.preparing.splitting import Group, assign, connected_groups
 from ser_core.data.preparing.spool import PairSpool, read_spool
 from ser_core.data.preparing.text import shown
+from ser_core.data.preparing.too_few import MIN_PAIRS, too_few
 from ser_core.data.preparing.validation import Entry, Pair, drop_repeats
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.reading.locations import Access
@@ -23,9 +24,6 @@ from ser_core.data.reading.rows import BadRow
 from ser_core.data.reading.sources import Source
 from ser_core.errors import DataError
 from ser_core.store.stages.commit import sha256_of
-
-MIN_PAIRS = 2
-"""Pairs that every side needs."""
 
 SAMPLE_PAIRS = 200
 """Most pairs that `ser validate` looks at as a model reads them."""
@@ -108,7 +106,7 @@ def prepare_data(
         tally.check(data.max_dropped_fraction)
     entries = [corpus.entries[position] for position in kept]
     groups = connected_groups([entry.id for entry in entries], [(entry.prompt, entry.group) for entry in entries])
-    sides = _sides(data, seed, entries, groups, sum((tally.dropped for tally in corpus.tallies.values()), Counter()))
+    sides = _sides(data, seed, entries, groups, {part: tally.dropped for part, tally in corpus.tallies.items()})
     every = {side: _sorted_positions(chosen, entries, kept) for side, chosen in sides.items()}
     positions = {side: [one for one in found if side == "pool" or not corpus.entries[one].is_tie] for side, found in every.items()}
     ties = {side: [one for one in found if side != "pool" and corpus.entries[one].is_tie] for side, found in every.items()}
@@ -155,7 +153,9 @@ def _refuse_leakage(entries: Sequence[Entry], spool: Path) -> None:
         )
 
 
-def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence[Group], dropped: Counter[str]) -> dict[str, list[Group]]:
+def _sides(
+    data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence[Group], dropped: Mapping[str, Counter[str]]
+) -> dict[str, list[Group]]:
     """The groups of each side."""
     if data.source is not None:
         sides = assign(groups, {"heldout": data.source.heldout_fraction, "seed": data.source.seed_fraction}, "pool", seed)
@@ -165,26 +165,10 @@ def _sides(data: DataSpec, seed: int, entries: Sequence[Entry], groups: Sequence
     for side, chosen in sides.items():
         count = sum(side == "pool" or not entries[member].is_tie for group in chosen for member in group.members)
         if count < MIN_PAIRS:
-            raise _too_few(side, count, entries, dropped, len(groups))
+            part = "source" if data.source else {"dev": "seed", "pool": "unlabeled"}.get(side, side)
+            own = groups if data.source else _groups_of_part(part, entries)
+            raise too_few(data, side, count, [entry for entry in entries if entry.part == part], own, dropped[part])
     return sides
-
-
-def _too_few(side: str, count: int, entries: Sequence[Entry], dropped: Counter[str], groups: int) -> DataError:
-    ties = sum(entry.is_tie for entry in entries)
-    labelled, tied = len(entries) - ties, dropped["Tie"] + ties
-    left_out = f"; dropped: {', '.join(f'{reason} {rows}' for reason, rows in dropped.most_common())}" if dropped else ""
-    usable = f"{counted(labelled, 'usable pair')}" if not tied else f"{counted(labelled, 'usable pair')} besides {counted(tied, 'tie')}"
-    group = "pairs that share a prompt or one of its values are one"
-    hint = f"give more data, other fractions, or a data.source.splitBy that makes smaller groups: {group}"
-    if tied > labelled:
-        hint = f"no answer of a tie is better: give pairs with a better answer; or {hint}"
-    elif not entries:
-        hint = "no row makes a pair: docs/data-formats.md says why a row is dropped; name other columns, or another file"
-    return DataError(
-        f"{side} would have {count} of {usable} in {counted(groups, 'group')}, at least {MIN_PAIRS} are needed{left_out}",
-        reason="TooFewRows",
-        hint=hint,
-    )
 
 
 def _groups_of_part(part: str, entries: Sequence[Entry]) -> list[Group]:

@@ -12,7 +12,7 @@ from controlplane.plane import build
 from ser_core.api.run_template import MAX_BYTES
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.commands.run import EXIT_SUSPENDED
-from ser_core.data.preparing import concerns, preparation, validation
+from ser_core.data.preparing import concerns, preparation, too_few, validation
 from ser_core.data.reading import json_rows, rows
 from ser_core.data.reading.hub.watch import Patience
 from ser_core.learn.policy.ppo.guards import HackingLimits
@@ -115,7 +115,7 @@ FIGURES = {
         f"a sample of {preparation.SAMPLE_PAIRS} pairs",
         "more than a fifth of the rows" if concerns.SWAPPED == 0.2 else "",
         "of more than half of the pairs" if concerns.SAME_ANSWER == 0.5 else "",
-        f"Every part needs {word(preparation.MIN_PAIRS)} pairs",
+        f"Every part needs {word(too_few.MIN_PAIRS)} pairs",
     ),
     "runbooks.md": (f"every {minutes(attempts.LONGEST_PAUSE)} minutes at the latest",),
 }

@@ -338,6 +338,43 @@ def test_45_too_few_rows_for_a_side_are_refused_with_the_side(refusal, good):
     assert (error.reason, error.message) == ("TooFewRows", "heldout would have 1 of 8 usable pairs in 8 groups, at least 2 are needed")
 
 
+@pytest.mark.parametrize(
+    ("fractions", "helps"),
+    [
+        ({"seed_fraction": 0.25, "heldout_fraction": 0.3}, "raise data.devFraction or data.source.seedFraction, or give more pairs"),
+        ({"seed_fraction": 0.03, "heldout_fraction": 0.3}, "raise data.source.seedFraction, or give more pairs"),
+        ({"seed_fraction": 0.6, "heldout_fraction": 0.38}, "lower data.source.seedFraction or heldoutFraction, or give more pairs"),
+    ],
+)
+def test_45_the_hint_for_a_side_names_what_gives_it_more(refusal, good, fractions, helps):
+    assert refusal(good(20), **fractions).hint == helps
+
+
+def test_45_one_prompt_of_most_pairs_is_named_and_smaller_sides_help(refusal, prepare, good):
+    rows = [{**row, "prompt": "the same"} if number % 10 else row for number, row in enumerate(good(200))]
+    error = refusal(rows, heldout_fraction=0.4)
+    assert error.hint.startswith(
+        "one group has 180 of 200 pairs, which share their prompt and stay on one side: give pairs of more prompts, "
+    )
+    assert error.hint.endswith("lower data.source.seedFraction and heldoutFraction so far that the other 20 pairs fill both")
+    assert prepare(rows, seed_fraction=0.05, heldout_fraction=0.04).metrics.heldout == 8
+    assert refusal([{**row, "prompt": "the same"} for row in rows]).hint.endswith("stay on one side: give pairs of more prompts")
+
+
+def test_45_a_column_that_makes_one_group_of_most_pairs_is_named(refusal, good):
+    error = refusal([{**row, "topic": "all"} for row in good(40)], split_by="topic")
+    assert error.hint.endswith("which share their topic and stay on one side: give a data.source.splitBy that makes smaller groups")
+
+
+def test_45_of_three_files_the_one_with_too_few_rows_is_named(prepare_three, good):
+    rows = good(60)
+    with pytest.raises(DataError, match=r"dev would have 1 of 3 usable pairs of data.seed in 3 groups") as refused:
+        prepare_three(rows[:3], rows[3:40], rows[40:])
+    assert refused.value.hint.startswith("give more pairs in data.seed")
+    with pytest.raises(DataError, match=r"heldout would have 1 of 1 usable pair of data.heldout in 1 group"):
+        prepare_three(rows[:20], rows[20:59], rows[59:])
+
+
 def test_45_no_usable_row_at_all_is_refused_with_the_reason(refusal, good):
     assert refusal([{**row, "rejected": ""} for row in good(40)]).reason == "EmptyAnswer"
 
