@@ -43,7 +43,7 @@ def export_model(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]:
     """
     best = ledger.best_model()
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
-        source = _plain(fetch_model(store, best, Path(scratch)), Path(scratch) / "plain", "rewardModel")
+        source = plain_model(fetch_model(store, best, Path(scratch)), Path(scratch) / "plain", "rewardModel")
         tell_peers(source, "rewardModel")
         card = render_card(ledger, read_evidence(store, ledger, Path(scratch)), usage_of(source, ledger.run.spec.reward_model.max_length))
         return _move(source, card, folder)
@@ -58,17 +58,19 @@ def export_policy(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]
     """
     aligned = ledger.aligned_policy()
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
-        source = _plain(fetch_model(store, aligned, Path(scratch)), Path(scratch) / "plain", "policy")
+        source = plain_model(fetch_model(store, aligned, Path(scratch)), Path(scratch) / "plain", "policy")
         tell_peers(source, "policy")
         card = render_policy_card(ledger, read_evidence(store, ledger, Path(scratch)), templated=how_made(source) is not None)
         return _move(source, card, folder)
 
 
-def _plain(stored: Path, folder: Path, field: Literal["rewardModel", "policy"]) -> Path:
+def plain_model(stored: Path, folder: Path, field: Literal["rewardModel", "policy"]) -> Path:
     """Folder of a plain transformers model: ``stored`` itself, or ``folder`` with its adapter merged."""
     if not is_adapter(stored):
         return stored
     try:
+        from ser_core.learn.compute.precision import keep_libraries_quiet
+
         if field == "policy":
             from ser_core.learn.policy.policy import export_stored
         else:
@@ -79,6 +81,7 @@ def _plain(stored: Path, folder: Path, field: Literal["rewardModel", "policy"]) 
             reason="MissingPackage",
             hint="in a checkout of this project: pip install '.[jobs]'",
         ) from error
+    keep_libraries_quiet()
     export_stored(stored, folder)
     return folder
 

@@ -147,7 +147,7 @@ def gpu_memory() -> int | None:
 
 
 def set_up_process(threads: int) -> None:
-    """Make this process compute the same bits every time, on ``threads`` threads, and keep libraries from writing to the terminal."""
+    """Make this process compute the same bits every time, on ``threads`` threads, and keep libraries quiet."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     # transformers loads DeepSpeed, where it is installed, to save a model; not told the device, that writes to standard output.
@@ -155,6 +155,11 @@ def set_up_process(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and guards against a fault that we do not have
+    keep_libraries_quiet()
+
+
+def keep_libraries_quiet() -> None:
+    """Keep libraries from writing to the terminal of this process: of an adapter's base transformers says that it lacks the score head."""
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries to each other's developers
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
@@ -17,6 +18,7 @@ from ser_core.learn.policy.ppo.critic import load_critic
 from ser_core.learn.policy.ppo.trunk import share_trunk
 from ser_core.learn.reward.batching import pad
 from ser_core.learn.reward.reward_model import RewardModel, export_stored, load
+from ser_core.report.model_card import plain_model
 from ser_core.store.stages.model_folder import root
 
 ADAPTER = AdapterSpec(rank=2, alpha=6)
@@ -51,6 +53,13 @@ def test_the_export_of_a_stored_adapter_scores_to_the_last_bit_as_the_adapter_on
     expected = scores(tmp_path / "stored", precision)
     assert torch.equal(scores(tmp_path / "plain", precision), expected)
     assert not torch.equal(scores(base, precision), expected)
+
+
+def test_an_export_is_quiet_about_the_head_that_the_base_lacks(base: Path, fp32: Precision, tmp_path: Path):
+    folder = stored(base, fp32, tmp_path / "stored")
+    transformers.logging.set_verbosity_warning()
+    plain_model(folder, tmp_path / "plain", "rewardModel")
+    assert transformers.logging.get_verbosity() == transformers.logging.ERROR
 
 
 def test_it_is_what_merging_after_the_training_gives(base: Path, fp32: Precision, tmp_path: Path):
