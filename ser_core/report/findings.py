@@ -8,7 +8,7 @@ from ser_core.api.status import Phase
 from ser_core.counted import counted
 from ser_core.learn.trust.enough_pairs import size_warnings
 from ser_core.learn.trust.evaluation import compare
-from ser_core.loop.deciding.stopping import SIGNIFICANT, loss_change
+from ser_core.loop.deciding.stopping import COIN, SIGNIFICANT, loss_change
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 
@@ -17,9 +17,6 @@ CONTROLS = {
     "seedOnly": "trained on the seed alone, for as many steps",
     "pseudoLabelOnce": "all pairs labelled once, unfiltered",
 }
-
-
-APART = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,8 @@ def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
 
 def _best_sentence(ledger: Ledger, best: Trained) -> str:
     heldout = best.metrics.heldout
-    share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)})"
+    share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)}"
+    share += ", so it may be no better than a coin)" if heldout.accuracy_low <= COIN else ")"
     if best.key.iteration:
         return f"The best reward model, that of loop {best.key.iteration}, {share}.{_chosen_by(best)}"
     loops = len(ledger.models) - 1
@@ -102,18 +100,19 @@ def _contrast_sentence(contrast: Contrast) -> str:
 
 
 def _length_sentence(heldout: Evaluation) -> str:
-    return f"The rule “the longer answer wins” reaches {_percent(heldout.length_only_accuracy)} on the same pairs."
+    more = ", which is more" if heldout.length_only_accuracy > heldout.accuracy else ""
+    return f"The rule “the longer answer wins” reaches {_percent(heldout.length_only_accuracy)} on the same pairs{more}."
 
 
-def gap_closed(found: tuple[Contrast, ...]) -> float | None:
-    """Share of the way from the seed model to all labels that the loops covered; None unless both ends were measured and lie apart by two
-    points: of a shorter way any share is chance.
+def gap_closed(evidence: Evidence, found: tuple[Contrast, ...]) -> float | None:
+    """Share of the way from the seed model to all labels that the loops covered; None unless both ends were measured and lie apart by
+    more than chance: of a shorter way any share is chance.
     """
-    by_name = {contrast.name: contrast.accuracy for contrast in found}
-    if not {"seed", "full"} <= by_name.keys() or by_name["full"] < by_name["seed"] + APART:
+    by_name = {contrast.name: contrast for contrast in found}
+    if not {"seed", "full"} <= by_name.keys():
         return None
-    seed = next(contrast for contrast in found if contrast.name == "seed")
-    return seed.difference / (by_name["full"] - by_name["seed"])
+    way = _contrast("full", "", evidence.controls["full"], evidence.models[0])
+    return by_name["seed"].difference / way.difference if way.significant and way.difference > 0 else None
 
 
 def caveats(ledger: Ledger) -> Iterator[str]:

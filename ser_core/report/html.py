@@ -62,7 +62,7 @@ def render(ledger: Ledger, evidence: Evidence, file: str) -> str:
             ledger=ledger,
             evidence=evidence,
             headline=(*findings.headline(ledger, found), *policy.sentences(ledger)),
-            gap_closed=findings.gap_closed(found),
+            gap_closed=findings.gap_closed(evidence, found),
             contrasts=found,
             caveats=[*findings.caveats(ledger), *policy.caveats(ledger)],
             policy=policy.figures(evidence.policy) if evidence.policy else [],

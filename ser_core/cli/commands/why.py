@@ -14,6 +14,7 @@ from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, St
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.runner import Seen, look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
+from ser_core.cli.views.evolution_view import may_be_a_coin
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
 from ser_core.cli.views.remedies.lookup import remedy_of
 from ser_core.cli.views.remedies.remedy import Remedy, Then
@@ -27,7 +28,6 @@ from ser_core.loop.deciding.token_budget import computes_in_batches
 from ser_core.shown import shown_line
 
 _NAME_CELLS = 10
-COIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _completed(run: SERRun) -> Why:
     elif status.policy is not None and status.policy.stopped:
         cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
         fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"
-    elif _may_be_a_coin(status):
+    elif may_be_a_coin(status):
         cause = "the run has ended, and its best reward model may be no better than a coin: its held-out interval reaches one half"
         fix = (
             "more held-out pairs show more; in a new run more seed labels or more training make a better model: "
@@ -165,14 +165,20 @@ def _completed(run: SERRun) -> Why:
     elif not status.best_iteration:
         cause = "the run has ended, and no loop beat the seed model on the dev pairs"
         fix = "more seed labels make a better seed model; ser report shows what was kept and how often it was right"
+    elif _is_behind_the_seed_model(status):
+        cause = (
+            "the run has ended, and its best reward model is right on fewer held-out pairs than the seed model; such labels decide nothing"
+        )
+        fix = "ser report says whether it may be chance; in a new run more seed labels, or loop.folds of 4, choose better"
     else:
         cause, fix = "the run has ended as it should", "nothing to do; ser evolution and ser report show the results"
     return Why(cause, status.message, fix)
 
 
-def _may_be_a_coin(status: SERRunStatus) -> bool:
-    best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
-    return best is not None and best.accuracy_low is not None and best.accuracy_low <= COIN
+def _is_behind_the_seed_model(status: SERRunStatus) -> bool:
+    accuracy = {row.iteration: row.accuracy for row in status.iterations}
+    best, seed = accuracy.get(status.best_iteration or 0), accuracy.get(0)
+    return best is not None and seed is not None and best < seed
 
 
 def _running(status: SERRunStatus, failed: StageStatus | None, now: datetime, target: str) -> Why:

@@ -11,7 +11,7 @@ from rich.text import Text
 from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
 from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
 from ser_core.cli.views.policy_line import policy_line
-from ser_core.loop.deciding.stopping import cross_fitted
+from ser_core.loop.deciding.stopping import COIN, cross_fitted
 from ser_core.loop.text import decimals
 from ser_core.shown import shown_line
 
@@ -43,8 +43,15 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
         threshold="" if narrow else "threshold: lowest confidence kept · T: temperature\n",
         decides="dev: out of fold, its log loss decides" if cross_fitted(status.iterations) else "dev accuracy decides",
     )
-    cut = [Text(f"best: {told}\n")] if (told := cut_line(status)) else []
-    return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *cut, *chart, *policy)
+    coin = "its interval reaches one half, so it may be no better than a coin" if may_be_a_coin(status) else ""
+    told = [Text(f"best: {one}\n") for one in (coin, cut_line(status)) if one]
+    return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *told, *chart, *policy)
+
+
+def may_be_a_coin(status: SERRunStatus) -> bool:
+    """Whether the held-out interval of the best reward model reaches one half."""
+    best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
+    return best is not None and best.accuracy_low is not None and best.accuracy_low <= COIN
 
 
 def cut_line(status: SERRunStatus) -> str:

@@ -11,6 +11,8 @@ from ser_core.api.stage import RetrainMetrics
 from ser_core.api.status import IterationStatus, LearningStatus
 
 SIGNIFICANT = 0.05
+COIN = 0.5
+"""Accuracy of a coin: a model whose interval reaches it may be no better."""
 Z95 = 1.96
 _DIGITS = 6
 

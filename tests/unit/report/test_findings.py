@@ -45,12 +45,22 @@ def test_a_run_without_results_says_so(ledger):
     assert headline(empty, ()) == ("No reward model has been evaluated yet: the run is Running.",)
 
 
-def test_the_gap_is_measured_only_between_two_ends(ledger):
-    seed = Contrast("seed", "", accuracy=0.8, difference=0.05, only_best=9, only_other=1, p_value=0.02)
-    assert gap_closed((seed, FULL)) == pytest.approx(0.5)
-    assert gap_closed((seed,)) is None
-    assert gap_closed((seed, dataclasses.replace(FULL, accuracy=0.7))) is None
-    assert gap_closed((seed, dataclasses.replace(FULL, accuracy=seed.accuracy + 0.01))) is None, "of so short a way any share is chance"
+def test_the_gap_is_measured_only_between_two_ends_that_lie_apart_by_more_than_chance(ledger, evidence):
+    seed, full = found = contrasts(ledger, evidence)
+    assert gap_closed(evidence, found) == pytest.approx(seed.difference / (full.accuracy - seed.accuracy))
+    assert gap_closed(evidence, (seed,)) is None
+    chance = dataclasses.replace(evidence.controls["full"], pairs=evidence.models[0].pairs)
+    assert gap_closed(dataclasses.replace(evidence, controls={"full": chance}), found) is None
+
+
+def test_what_may_be_a_coin_and_what_the_length_rule_does_better_is_said(ledger):
+    assert not any("coin" in said or "which is more" in said for said in headline(ledger, ()))
+    heldout = ledger.best.metrics.heldout.model_copy(update={"accuracy": 0.55, "accuracy_low": 0.48, "length_only_accuracy": 0.6})
+    record = ledger.stages[ledger.best.key]
+    stages = {ledger.best.key: dataclasses.replace(record, metrics=record.metrics.model_copy(update={"heldout": heldout}))}
+    first, last = headline(Ledger(ledger.run, {**ledger.stages, **stages}), ())
+    assert ", so it may be no better than a coin)" in first
+    assert last.endswith("60.0 % on the same pairs, which is more.")
 
 
 def test_notes_of_the_stages_are_handed_on(ledger):

@@ -296,6 +296,21 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             "more seed labels or more training",
         ),
         (
+            run_of(
+                Phase.COMPLETED,
+                "Completed",
+                "best reward model: loop 1, held-out accuracy 0.8",
+                iterations=tuple(
+                    IterationStatus(iteration=number, learning_status=LearningStatus.STATUS_1, accuracy=accuracy, accuracy_low=0.7)
+                    for number, accuracy in enumerate((0.89, 0.8))
+                ),
+                best_iteration=1,
+            ),
+            "right on fewer held-out pairs than the seed model",
+            "held-out accuracy 0.8",
+            "ser report says whether it may be chance",
+        ),
+        (
             run_of(Phase.COMPLETED, "Completed", "best reward model: loop 1, which does not hold, held-out accuracy 0", best_iteration=1),
             "the training of its best reward model collapsed each time",
             "which does not hold",

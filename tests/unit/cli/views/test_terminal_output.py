@@ -66,6 +66,13 @@ def test_cut_pairs_are_told_in_status_and_evolution(run):
     assert told in printed(evolution_view(status, None, 80), 80)
 
 
+def test_a_best_model_that_may_be_a_coin_is_told_in_the_evolution(run):
+    told = "best: its interval reaches one half, so it may be no better than a coin"
+    rows = tuple(row.model_copy(update={"accuracy_low": 0.5}) for row in run.status.iterations)
+    assert told not in printed(evolution_view(run.status, None, 80), 80)
+    assert told in printed(evolution_view(run.status.model_copy(update={"iterations": rows}), None, 80), 80)
+
+
 def test_what_others_have_written_begins_no_line_of_its_own(run):
     """Who may write Events, a lock or a manifest would else answer in the place of the command."""
     forged = "a\nFORGED"
