@@ -76,9 +76,9 @@ def press(told, cluster, run, pod):
 
 
 def ended(run, pod):
-    """A pod that has ended; None before."""
+    """A pod that has ended; None before. The kubelet may call it Failed before it tells how its container has ended."""
     found = [one for one in run.pods() if one["metadata"]["uid"] == pod["metadata"]["uid"] and one["status"]["phase"] == "Failed"]
-    return found[0] if found else None
+    return next((one for one in found if "terminated" in one["status"]["containerStatuses"][0]["state"]), None)
 
 
 def test_a_silent_node_is_told_by_status_why_and_a_metric(story):
