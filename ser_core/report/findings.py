@@ -69,7 +69,8 @@ def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
 def _best_sentence(ledger: Ledger, best: Trained) -> str:
     heldout = best.metrics.heldout
     share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)}"
-    share += ", so it may be no better than a coin)" if heldout.accuracy_low <= COIN else ")"
+    coin = ", worse than a coin" if heldout.accuracy_high < COIN else ", so it may be no better than a coin"
+    share += f"{coin})" if heldout.accuracy_low <= COIN else ")"
     if best.key.iteration:
         return f"The best reward model, that of loop {best.key.iteration}, {share}.{_chosen_by(best)}"
     loops = len(ledger.models) - 1

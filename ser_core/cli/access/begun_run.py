@@ -30,7 +30,8 @@ def begun_run(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun | None:
         raise SpecError(
             f"{shown_line(str(path))}: {held} that was started with another spec:" + "".join(f"\n  {change}" for change in changes),
             reason="ImmutableField",
-            hint=f"to begin anew: ser purge {shlex.quote(str(path))}; to keep the old run: write another storage.uri or metadata.name",
+            hint=f"to go on: write the old values back; to begin anew: ser purge {shlex.quote(str(path))}; "
+            "to keep the old run: write another storage.uri or metadata.name",
         )
     return with_spec(run, wanted)
 

@@ -313,9 +313,11 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
     if found.changed:
         changed = f"of {found.changed:,} of {counted(found.pairs, 'pair')} of a sample the chat template leaves out or changes a part"
         warnings.append(f"{changed} of an answer, as some do up to </think>: rewardModel.template reference and custom read all of it")
-    if found.alike > _MANY_ALIKE * found.pairs:
-        alike = f"of {found.alike:,} of {counted(found.pairs, 'pair')} of a sample the two answers are the same tokens"
-        warnings.append(f"{alike}: the model cannot tell them apart")
+    if found.alike_when_cut > _MANY_ALIKE * found.pairs:
+        whole = found.alike > _MANY_ALIKE * found.pairs
+        alike = f"of {found.alike if whole else found.alike_when_cut:,} of {counted(found.pairs, 'pair')} of a sample the two answers are"
+        told = "the same tokens" if whole else f"the same once they are cut to {length} tokens"
+        warnings.append(f"{alike} {told}: the model cannot tell them apart")
     return Check("rows", lines, tuple(warnings))
 
 

@@ -14,7 +14,7 @@ from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, St
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.runner import Seen, look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
-from ser_core.cli.views.evolution_view import may_be_a_coin
+from ser_core.cli.views.evolution_view import no_better_than_a_coin
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
 from ser_core.cli.views.remedies.lookup import remedy_of
 from ser_core.cli.views.remedies.remedy import Remedy, Then
@@ -156,8 +156,8 @@ def _completed(run: SERRun) -> Why:
     elif status.policy is not None and status.policy.stopped:
         cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
         fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"
-    elif may_be_a_coin(status):
-        cause = "the run has ended, and its best reward model may be no better than a coin: its held-out interval reaches one half"
+    elif told := no_better_than_a_coin(status):
+        cause = f"the run has ended, and of its best reward model: {told}"
         fix = (
             "more held-out pairs show more; in a new run more seed labels or more training make a better model: "
             "more training.epochs, fewer training.pairsPerStep, or training.search for the rate"

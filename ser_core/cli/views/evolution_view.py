@@ -43,15 +43,18 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
         threshold="" if narrow else "threshold: lowest confidence kept · T: temperature\n",
         decides="dev: out of fold, its log loss decides" if cross_fitted(status.iterations) else "dev accuracy decides",
     )
-    coin = "its interval reaches one half, so it may be no better than a coin" if may_be_a_coin(status) else ""
-    told = [Text(f"best: {one}\n") for one in (coin, cut_line(status)) if one]
+    told = [Text(f"best: {one}\n") for one in (no_better_than_a_coin(status), cut_line(status)) if one]
     return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *told, *chart, *policy)
 
 
-def may_be_a_coin(status: SERRunStatus) -> bool:
-    """Whether the held-out interval of the best reward model reaches one half."""
+def no_better_than_a_coin(status: SERRunStatus) -> str:
+    """What the held-out interval of the best reward model says against it; empty where all of it lies above one half."""
     best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
-    return best is not None and best.accuracy_low is not None and best.accuracy_low <= COIN
+    if best is None or best.accuracy_low is None or best.accuracy_low > COIN:
+        return ""
+    if best.accuracy_high is not None and best.accuracy_high < COIN:
+        return "it is worse than a coin: its held-out interval lies below one half"
+    return "it may be no better than a coin: its held-out interval reaches one half"
 
 
 def cut_line(status: SERRunStatus) -> str:

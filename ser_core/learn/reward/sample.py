@@ -40,6 +40,8 @@ class Sample:
     """Pairs of which at least one row loses tokens."""
     alike: int
     """Pairs whose two answers are the same tokens, before anything is cut."""
+    alike_when_cut: int
+    """Those, and pairs of which all that differs is cut."""
     changed: int
     """Pairs of which the chat template renders an answer otherwise than it stands, or only a part of it."""
     unknown: float
@@ -72,13 +74,18 @@ def read_sample(pairs: Sequence[TextPair], tokenizer: Any, max_length: int, form
     return Sample(
         pairs=len(pairs),
         cut=sum(number > 0 for number in lost),
-        alike=sum(one.tokens.tolist() == other.tokens.tolist() for one, other in whole),
+        alike=_alike(whole),
+        alike_when_cut=_alike(kept),
         changed=_changed(tokenizer, *texts),
         unknown=_unknown(tokenizer, [row for two in whole for row in two]),
         prompt=_prompt(tokenizer, better, whole_better),
         better=_answer(tokenizer, better, whole_better),
         worse=_answer(tokenizer, worse, whole_worse),
     )
+
+
+def _alike(pairs: Sequence[tuple[Row, Row]]) -> int:
+    return sum(one.tokens.tolist() == other.tokens.tolist() for one, other in pairs)
 
 
 def _changed(tokenizer: Any, prompts: Sequence[str], *answers: Sequence[str]) -> int:

@@ -263,7 +263,8 @@ def test_another_spec_over_an_older_run_says_what_differs_and_what_to_do(ser, st
         f"error: {other}: {stored_run.run.spec.storage.uri} holds a run default/small (Completed) that was started with another spec:\n"
         "  spec.training.seed was 0 and cannot become 5\n"
         "  spec.loop.rule was 'calibrated' and cannot become 'paper'\n"
-        f"hint: to begin anew: ser purge '{other}'; to keep the old run: write another storage.uri or metadata.name\n"
+        f"hint: to go on: write the old values back; to begin anew: ser purge '{other}'; "
+        "to keep the old run: write another storage.uri or metadata.name\n"
     )
 
 

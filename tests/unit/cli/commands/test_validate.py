@@ -274,8 +274,15 @@ def test_a_run_of_the_same_name_with_another_spec_is_told_as_ser_run_tells_it(se
     ended = ser("validate", serrun(lambda spec: spec["data"].update(splitSeed=7)))
     assert (ended.code, "ready" in ended.out) == (10, False)
     assert "holds a run default/small (Pending) that was started with another spec:" in ended.err
-    assert f"hint: to begin anew: ser purge {file}; to keep the old run: write another storage.uri or metadata.name" in ended.err
+    assert f"hint: to go on: write the old values back; to begin anew: ser purge {file}; to keep the old run: " in ended.err
     assert ended.err.endswith(ser("run", file).err)
+
+
+def test_answers_that_are_the_same_once_they_are_cut_are_told(ser, serrun, tmp_path):
+    file = serrun()
+    rows = [{"prompt": f"question {n}", "chosen": "good " * 900 + "good", "rejected": "good " * 900 + "bad"} for n in range(60)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "of 60 of 60 pairs of a sample the two answers are the same once they are cut to " in ser("validate", file).err
 
 
 def test_text_that_the_tokenizer_does_not_know_is_told(ser, serrun, tmp_path):

@@ -67,10 +67,13 @@ def test_cut_pairs_are_told_in_status_and_evolution(run):
 
 
 def test_a_best_model_that_may_be_a_coin_is_told_in_the_evolution(run):
-    told = "best: its interval reaches one half, so it may be no better than a coin"
-    rows = tuple(row.model_copy(update={"accuracy_low": 0.5}) for row in run.status.iterations)
-    assert told not in printed(evolution_view(run.status, None, 80), 80)
-    assert told in printed(evolution_view(run.status.model_copy(update={"iterations": rows}), None, 80), 80)
+    def shown(interval):
+        rows = tuple(row.model_copy(update=interval) for row in run.status.iterations)
+        return printed(evolution_view(run.status.model_copy(update={"iterations": rows}), None, 80), 80)
+
+    assert "coin" not in shown({})
+    assert "best: it may be no better than a coin: its held-out interval reaches one half" in shown({"accuracy_low": 0.5})
+    assert "best: it is worse than a coin: its held-out interval lies below one half" in shown({"accuracy_low": 0.0, "accuracy_high": 0.05})
 
 
 def test_what_others_have_written_begins_no_line_of_its_own(run):

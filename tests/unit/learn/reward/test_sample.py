@@ -38,6 +38,11 @@ def test_text_that_the_tokenizer_does_not_know_is_counted(tokenizer):
     assert (0 < found.unknown < 1, found.alike) == (True, 1)
 
 
+def test_answers_of_which_all_that_differs_is_cut_are_counted(tokenizer):
+    found = read_sample([TextPair("good", f"{'good ' * 40} good", f"{'good ' * 40} bad"), TextPair("good", "good", "bad")], tokenizer, 16)
+    assert (found.alike, found.alike_when_cut) == (0, 1)
+
+
 def test_of_a_text_of_megabytes_only_what_is_needed_is_tokenised(tokenizer):
     found = read_sample([TextPair("question " * 10**6, "good " * 10**6, "bad")], tokenizer, 64)
     assert (found.cut, found.prompt.lost + found.better.lost > 20_000, found.better.lost < 100_000) == (1, True, True)
