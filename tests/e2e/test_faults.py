@@ -43,6 +43,6 @@ def outcomes(place: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.mark.parametrize("key", CHOSEN, ids=": ".join)
 def test_a_run_survives(outcomes: dict[tuple[str, str], Future[Outcome]], key: tuple[str, str]) -> None:
-    outcome = outcomes[key].result(120)
+    outcome = outcomes[key].result()
 
     assert not outcome.problem
