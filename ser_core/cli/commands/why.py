@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from ser_core.api.serrun import SERRun, SERRunSpec
-from ser_core.api.spec.loop import Rule
+from ser_core.api.spec.loop import FOLDS, Rule
 from ser_core.api.spec.training import CPU_TOKENS_PER_BATCH
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
@@ -167,12 +167,17 @@ def _completed(run: SERRun) -> Why:
         fix = "more seed labels make a better seed model; ser report shows what was kept and how often it was right"
     elif _is_behind_the_seed_model(status):
         cause = (
-            "the run has ended, and its best reward model is right on fewer held-out pairs than the seed model; such labels decide nothing"
+            "the run has ended, and its best reward model is right on fewer held-out pairs than the seed model; such pairs decide nothing"
         )
-        fix = "ser report says whether it may be chance; in a new run more seed labels, or loop.folds of 4, choose better"
+        fix = f"ser report says whether it may be chance; in a new run more seed labels{_or_more_folds(run.spec)} choose better"
     else:
         cause, fix = "the run has ended as it should", "nothing to do; ser evolution and ser report show the results"
     return Why(cause, status.message, fix)
+
+
+def _or_more_folds(spec: SERRunSpec) -> str:
+    folds = spec.loop.fold_count
+    return f", or {FOLDS} loop.folds in place of {folds}," if folds is not None and folds < FOLDS else ""
 
 
 def _is_behind_the_seed_model(status: SERRunStatus) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ser_core import errors
-from ser_core.api.serrun import SERRun
+from ser_core.api.serrun import SERRun, SERRunSpec
 from ser_core.api.status import (
     IterationStatus,
     LearningStatus,
@@ -324,6 +324,26 @@ def test_what_is_told(run, cause, evidence, fix):
     assert evidence in why.evidence
     assert fix in why.fix
     assert not [line for line in (why.cause, why.evidence, why.fix) if "\n" in line or "{" in line]
+
+
+@pytest.mark.parametrize(
+    ("loop", "fix"),
+    [
+        ({"folds": 2}, "in a new run more seed labels, or 4 loop.folds in place of 2, choose better"),
+        ({"folds": 5}, "in a new run more seed labels choose better"),
+        ({"rule": "paper"}, "in a new run more seed labels choose better"),
+    ],
+)
+def test_more_folds_are_advised_where_there_are_few(loop, fix):
+    rows = tuple(
+        IterationStatus(iteration=number, learning_status=LearningStatus.STATUS_1, accuracy=accuracy, accuracy_low=0.7)
+        for number, accuracy in enumerate((0.89, 0.8))
+    )
+    run = run_of(Phase.COMPLETED, "Completed", iterations=rows, best_iteration=1)
+
+    why = told(run.model_copy(update={"spec": SERRunSpec.model_validate({**SPEC, "loop": loop})}))
+
+    assert why.fix == f"ser report says whether it may be chance; {fix}"
 
 
 def test_a_policy_that_games_the_reward_model_is_named():
