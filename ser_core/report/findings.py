@@ -19,6 +19,10 @@ CONTROLS = {
 }
 
 
+_DIGITS = 6
+"""Of a difference, so that 0.8875 - 0.8 is 8.75 points and not a little less."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contrast:
     """The best reward model beside another one, on the same held-out pairs."""
@@ -53,7 +57,7 @@ def contrasts(ledger: Ledger, evidence: Evidence) -> tuple[Contrast, ...]:
 def _contrast(name: str, meaning: str, best: ModelEvidence, other: ModelEvidence) -> Contrast:
     paired = compare(best.pairs, other.pairs)
     accuracy = other.record.metrics.heldout.accuracy
-    difference = best.record.metrics.heldout.accuracy - accuracy
+    difference = round(best.record.metrics.heldout.accuracy - accuracy, _DIGITS)
     return Contrast(name, meaning, accuracy, difference, paired.only_this, paired.only_best, paired.p_value)
 
 
@@ -69,8 +73,9 @@ def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
 def _best_sentence(ledger: Ledger, best: Trained) -> str:
     heldout = best.metrics.heldout
     share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)}"
-    coin = ", worse than a coin" if heldout.accuracy_high < COIN else ", so it may be no better than a coin"
-    share += f"{coin})" if heldout.accuracy_low <= COIN else ")"
+    coin = "" if heldout.accuracy_low > COIN else ", so it may be no better than a coin"
+    share += f"{', worse than a coin' if coin and heldout.accuracy_high < COIN else coin})"
+    share += "" if heldout.accuracy else "; equal scores count as wrong"
     if best.key.iteration:
         return f"The best reward model, that of loop {best.key.iteration}, {share}.{_chosen_by(best)}"
     loops = len(ledger.models) - 1

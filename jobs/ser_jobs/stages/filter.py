@@ -29,7 +29,7 @@ from ser_core.data.tables import (
 )
 from ser_core.errors import SpecError
 from ser_core.learn.trust.agreement import agreement_report
-from ser_core.learn.trust.collapse import why_equal
+from ser_core.learn.trust.collapse import SO_THAT_SCORES_DIFFER, why_equal
 from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
 from ser_core.learn.trust.likeness import unlike
 from ser_core.learn.trust.monitors import Unseen, by_chance, by_probabilities, by_temperature, monitors, same_labels
@@ -39,7 +39,7 @@ from ser_jobs.process.context import StageContext, StageOutput
 
 Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Of the first and of the second answers of all labelled pairs."""
-_LEARNT_NOTHING = f"{EQUAL_SCORES}, so the reward model has learnt nothing: lower training.learningRate"
+_LEARNT_NOTHING = f"{EQUAL_SCORES}, so the reward model has learnt nothing: {SO_THAT_SCORES_DIFFER}"
 
 
 def body(context: StageContext) -> StageOutput:

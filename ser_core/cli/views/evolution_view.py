@@ -52,6 +52,8 @@ def no_better_than_a_coin(status: SERRunStatus) -> str:
     best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
     if best is None or best.accuracy_low is None or best.accuracy_low > COIN:
         return ""
+    if best.accuracy == 0:
+        return "it is right on no held-out pair; equal scores count as wrong"
     if best.accuracy_high is not None and best.accuracy_high < COIN:
         return "it is worse than a coin: its held-out interval lies below one half"
     return "it may be no better than a coin: its held-out interval reaches one half"

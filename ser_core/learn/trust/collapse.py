@@ -25,6 +25,7 @@ ERRORS = 3.0
 """Standard errors below what is expected from which on a model counts as collapsed: chance alone does that in one of 700 cases."""
 
 
+SO_THAT_SCORES_DIFFER = "lower training.learningRate, or raise rewardModel.maxLength where answers are cut before they differ"
 CONSTANT = 0.9
 """Share of the loss of equal scores from which on a training has learnt nothing at its end."""
 EQUAL = 0.99
@@ -84,7 +85,7 @@ def why_equal(margins: Floats) -> str:
     equal = int((margins == 0).sum())
     if not len(margins) or equal < EQUAL * len(margins):
         return ""
-    return f"the two scores of {equal} of {len(margins)} pairs are exactly equal: lower training.learningRate"
+    return f"the two scores of {equal} of {len(margins)} pairs are exactly equal: {SO_THAT_SCORES_DIFFER}"
 
 
 def why_collapsed(fit: Fit) -> str:

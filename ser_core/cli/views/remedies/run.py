@@ -2,7 +2,7 @@
 
 from ser_core.cli.views.remedies.remedy import Remedy, Then
 
-LEARNT_NOTHING = "in a new run a lower training.learningRate"
+LEARNT_NOTHING = "in a new run a lower training.learningRate, or a larger rewardModel.maxLength where answers are cut before they differ"
 """Fix of a reward model that scores all answers alike."""
 
 RUN = (

@@ -73,6 +73,7 @@ def test_a_best_model_that_may_be_a_coin_is_told_in_the_evolution(run):
 
     assert "coin" not in shown({})
     assert "best: it may be no better than a coin: its held-out interval reaches one half" in shown({"accuracy_low": 0.5})
+    assert "best: it is right on no held-out pair; equal scores count as wrong" in shown({"accuracy": 0.0, "accuracy_low": 0.0})
     assert "best: it is worse than a coin: its held-out interval lies below one half" in shown({"accuracy_low": 0.0, "accuracy_high": 0.05})
 
 

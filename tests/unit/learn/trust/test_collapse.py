@@ -5,7 +5,7 @@ import pytest
 
 from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import TrainingStep
-from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead, why_equal
+from ser_core.learn.trust.collapse import SO_THAT_SCORES_DIFFER, Fit, why_collapsed, why_dead, why_equal
 from ser_core.learn.trust.search import best_trial
 
 
@@ -69,8 +69,8 @@ def test_a_training_that_has_learnt_all_or_never_anything_has_not_died(sound):
 @pytest.mark.parametrize(
     ("margins", "told"),
     [
-        ([0.0] * 100, "the two scores of 100 of 100 pairs are exactly equal: lower training.learningRate"),
-        ([0.0] * 99 + [1e-9], "the two scores of 99 of 100 pairs are exactly equal: lower training.learningRate"),
+        ([0.0] * 100, "the two scores of 100 of 100 pairs are exactly equal: " + SO_THAT_SCORES_DIFFER),
+        ([0.0] * 99 + [1e-9], "the two scores of 99 of 100 pairs are exactly equal: " + SO_THAT_SCORES_DIFFER),
         ([0.0] * 98 + [1e-9] * 2, ""),
         ([], ""),
     ],
