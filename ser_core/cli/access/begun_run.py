@@ -30,10 +30,16 @@ def begun_run(store: ObjectStore, wanted: SERRun, path: Path) -> SERRun | None:
         raise SpecError(
             f"{shown_line(str(path))}: {held} that was started with another spec:" + "".join(f"\n  {change}" for change in changes),
             reason="ImmutableField",
-            hint=f"to go on: write the old values back; to begin anew: ser purge {shlex.quote(str(path))}; "
+            hint=f"to go on: {_how_to_go_on(run, wanted)}; to begin anew: ser purge {shlex.quote(str(path))}; "
             "to keep the old run: write another storage.uri or metadata.name",
         )
     return with_spec(run, wanted)
+
+
+def _how_to_go_on(run: SERRun, wanted: SERRun) -> str:
+    old = run.spec.storage.uri
+    back = "write the old values back"
+    return back if wanted.spec.storage.uri == old else f"move what was stored back to {shown_line(old)}, and {back}"
 
 
 def with_spec(run: SERRun, wanted: SERRun) -> SERRun:

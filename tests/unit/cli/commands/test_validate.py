@@ -278,6 +278,14 @@ def test_a_run_of_the_same_name_with_another_spec_is_told_as_ser_run_tells_it(se
     assert ended.err.endswith(ser("run", file).err)
 
 
+def test_of_a_store_that_was_moved_the_hint_says_whereto_it_goes_back(ser, serrun, tmp_path):
+    run = read_serrun(serrun())
+    moved = serrun(lambda spec: spec["storage"].update(uri=f"file://{tmp_path}/moved"))
+    create_run(connect(read_serrun(moved).spec.storage), run.model_copy(update={"metadata": run.metadata.model_copy(update={"uid": "u"})}))
+    told = f"hint: to go on: move what was stored back to {run.spec.storage.uri}, and write the old values back; to begin anew: "
+    assert told in ser("run", moved).err
+
+
 def test_answers_that_are_the_same_once_they_are_cut_are_told(ser, serrun, tmp_path):
     file = serrun()
     rows = [{"prompt": f"question {n}", "chosen": "good " * 900 + "good", "rejected": "good " * 900 + "bad"} for n in range(60)]
