@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ser_core.api.serrun import SERRun
+from ser_core.api.stage import NOT_TAKEN_OVER, TAKEN_OVER
 from ser_core.api.status import IterationStatus, Phase, PolicyStatus, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt, tries
 from ser_core.loop.deciding.faults import Fault, fault_of, held_by_queue, stalls_at_once
@@ -106,12 +107,19 @@ def _summary(run: SERRun, status: SERRunStatus) -> str:
     parts = [f"best reward model: {loop_name(best)}{unsound}, {_heldout(status.iterations[0], best)}"]
     ended = loops_ended(run.spec.loop, status)
     if ended is not None:
-        said = committed(status).get(ending_stage(status))
-        parts.append(f"{ended.message} ({said.message})" if said is not None and said.message else ended.message)
+        said = _evidence(committed(status).get(ending_stage(status)))
+        parts.append(f"{ended.message} ({said})" if said else ended.message)
     if status.policy is not None:
         parts.append(_policy_summary(status.policy))
     parts += [f"control {control.value} left out: the pool was never labelled" for control in skipped_controls(run.spec.loop, status)]
     return "; ".join(parts)
+
+
+def _evidence(row: StageStatus | None) -> str:
+    """What a stage says that its decision rests on, without what came of `spec.from`, which stands in front."""
+    if row is None:
+        return ""
+    return row.message.partition("; ")[2] if row.reason in (TAKEN_OVER, NOT_TAKEN_OVER) else row.message
 
 
 def _heldout(seed: IterationStatus, best: IterationStatus) -> str:

@@ -64,6 +64,14 @@ def test_what_was_computed_all_the_same_says_why(make_world):
     assert planned.events[0].message.startswith("retrain of the seed model, attempt 1: not taken over from hh-0 (uid-1)")
 
 
+def test_the_end_of_a_run_says_what_it_rests_on_and_not_what_was_not_taken_over(make_world):
+    world = make_world(loop={"maxIterations": 1}, **FROM).at("retrain", 1)
+    told(world, NOT_TAKEN_OVER, "not taken over from hh-0 (uid-1): training.epochs is 3, there 2")
+    assert "not taken over" in world.rows("retrain")[-1].message
+    message = world.drive().status.message
+    assert ("maxIterations 1 reached (dev accuracy" in message, "taken over" in message) == (True, False)
+
+
 def test_a_look_that_cannot_reach_the_store_is_repeated_as_a_look(make_world):
     world = make_world(resources=GPUS, **FROM).at("retrain")
     world.settle(outcome="failed", exit_code=20)
