@@ -28,6 +28,7 @@ PRELOADED = (
     "ser_jobs.stages.retrain",
 )
 _PR_SET_PDEATHSIG = 1
+_STOP = {signal.SIGTERM}
 
 
 def main() -> int:
@@ -40,6 +41,7 @@ def main() -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # a stage ignores nothing, so a stop waits until the fork is done
     children: dict[int, str] = {}
     _say({"ready": True})
     requests = _Lines(sys.stdin.fileno())
@@ -93,6 +95,8 @@ def _become_stage(server: int, environment: dict[str, str], output: str) -> None
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # if the server is killed, its stages end, too
         if os.getppid() != server:
