@@ -102,9 +102,8 @@ def _run(path: Path, display: Display, interruption: Interruption) -> int:
         return _ended_before(found, path, display)
     if found is None:
         _tell_of_a_new_folder(wanted)
-    with locked(
-        soon, connect(wanted.spec.storage, AT_ONCE), wanted.metadata.namespace, wanted.metadata.name, display.warn, run_command(path)
-    ) as lock:
+    at_once = connect(wanted.spec.storage, AT_ONCE, stands=True)  # whoever holds the lock has made the folder
+    with locked(soon, at_once, wanted.metadata.namespace, wanted.metadata.name, display.warn, run_command(path)) as lock:
         for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once
             signal.signal(number, interruption.handle)
         with located(path):
@@ -113,7 +112,7 @@ def _run(path: Path, display: Display, interruption: Interruption) -> int:
         if is_over(run):  # by the one that was waited for
             return _ended_before(run, path, display)
         with LocalExecutor(run.metadata.uid[:12]) as executor, display:
-            saved = SavedRun(connect(wanted.spec.storage, AT_ONCE, stands=True), display.warn)
+            saved = SavedRun(at_once, display.warn)
             run = _drive(run, path, store, saved, executor, display, interruption, lock)
         display.ended(run, store, _hint(run, path))
     return 128 + interruption.number if interruption.number is not None and not run.status.has_ended else _exit_code(run)

@@ -1,7 +1,9 @@
 """Ctrl-C to `ser run`, once and twice: what it leaves behind says how the run goes on, and names no field that nobody has set."""
 
 import json
+import os
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
@@ -43,6 +45,18 @@ class PressedTwice(Pressed):
     TWICE = True
 
 
+class Unmounted(Pressed):
+    """An executor during whose first wait the store's folder goes, and comes back during the second; then Ctrl-C is pressed."""
+
+    def wait(self, seconds):
+        if not self.numbers:
+            Path("store").rename("away")
+            self.numbers = (os.getpid(),)  # other ones: the lock is written anew at once
+            return []
+        Path("away").rename("store")
+        return super().wait(seconds)
+
+
 @pytest.fixture
 def file(tmp_path):
     spec = {
@@ -58,13 +72,16 @@ def file(tmp_path):
 @pytest.fixture(params=[Pressed, PressedTwice], ids=["once", "twice"])
 def interrupted(request, ser, file, monkeypatch):
     """A run that was begun and interrupted."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     monkeypatch.setattr(command, "LocalExecutor", request.param)
-    try:
-        yield ser("run", file, "--json")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return ser("run", file, "--json")
+
+
+@pytest.fixture(autouse=True)
+def own_handlers():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_the_stored_status_says_how_it_goes_on(interrupted, file, tmp_path):
@@ -97,3 +114,10 @@ def test_what_the_second_ctrl_c_does_is_said_at_the_first(interrupted):
     assert [text for text in warnings if "Ctrl-C again" in text] == [
         "interrupted: what runs saves a checkpoint and ends; Ctrl-C again ends it at once"
     ]
+
+
+def test_a_folder_that_is_gone_for_a_while_is_not_made_anew_by_the_lock(ser, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "LocalExecutor", Unmounted)
+    assert ser("run", file, "--json").code == 130
+    assert load_run(connect(StorageSpec(uri=f"file://{tmp_path}/store")), "default", "small") is not None
