@@ -110,11 +110,11 @@ class FileStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects whose key starts with ``prefix``, in key order."""
         folder = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._folder()
-        found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(_TEMPORARY)]
-        keys = sorted((path.relative_to(self._root).as_posix(), path) for path in found)
-        for key, path in keys:
+        with _explained(folder):
+            files = [(path, status) for path, status in _files(folder) if not path.name.startswith(_TEMPORARY)]
+        keys = ((path.relative_to(self._root).as_posix(), status) for path, status in files)
+        for key, status in sorted(keys, key=lambda one: one[0]):
             if key.startswith(prefix):
-                status = path.stat()
                 yield ObjectInfo(key, status.st_size, status.st_mtime)
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -128,7 +128,7 @@ class FileStore:
         folder = self._path(prefix.rstrip("/"))
         _refuse_elsewhere(folder)
         with _explained(folder):
-            found = [path for path in folder.rglob(f"{_TEMPORARY}*") if path.is_file()]
+            found = [path for path, _ in _files(folder) if path.name.startswith(_TEMPORARY)]
             for path in found:
                 path.unlink(missing_ok=True)
         return len(found)
@@ -183,6 +183,24 @@ class FileStore:
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All files below a folder. What another process removes meanwhile is passed over, and so is what may not be read."""
+    for place, _, names in os.walk(folder, onerror=_pass_over):
+        for path in map(Path(place).joinpath, names):
+            try:
+                status = path.stat()
+            except OSError as error:
+                _pass_over(error)
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield path, status
+
+
+def _pass_over(error: OSError) -> None:
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP):
+        raise error
 
 
 def _refuse_elsewhere(folder: Path) -> None:

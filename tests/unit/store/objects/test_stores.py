@@ -3,6 +3,7 @@
 import base64
 import io
 import multiprocessing
+import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -233,3 +234,18 @@ def test_an_answer_that_was_damaged_on_its_way_is_asked_for_again(s3_endpoint, b
     client.meta.events.register("before-send.s3.GetObject", lambda **_: damaged.pop() if damaged else None)
     assert store.get("key") == b"right"
     assert not damaged
+
+
+def test_a_folder_that_goes_while_its_store_is_listed_is_no_error(tmp_path, monkeypatch):
+    store = FileStore(tmp_path)
+    for key in ("a/1", "b/2"):
+        store.put(key, b"x")
+    entries = os.scandir
+
+    def remove_before(folder):
+        if Path(folder).name == "b":
+            store.delete("b/2")
+        return entries(folder)
+
+    monkeypatch.setattr(os, "scandir", remove_before)
+    assert [one.key for one in store.list("")] == ["a/1"]
