@@ -8,7 +8,7 @@ from ser_core.api.status import Phase
 from ser_core.counted import counted
 from ser_core.learn.trust.enough_pairs import size_warnings
 from ser_core.learn.trust.evaluation import compare
-from ser_core.loop.deciding.stopping import COIN, SIGNIFICANT, loss_change
+from ser_core.loop.deciding.stopping import COIN, SIGNIFICANT, beside_a_coin, loss_change
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 
@@ -89,7 +89,8 @@ def _chosen_by(best: Trained) -> str:
     if metrics.loss_gain is None:
         return ""
     change = loss_change(metrics.loss_gain, metrics.loss_gain_error or 0.0)
-    chosen = f"It was chosen by {metrics.dev.pairs:,} labels: its out-of-fold log loss is {change} than that of the best model before it."
+    loss = f"out-of-fold log loss{beside_a_coin(metrics.dev)}"
+    chosen = f"It was chosen by {metrics.dev.pairs:,} labels: its {loss} is {change} than that of the best model before it."
     return f" {chosen} A later loop is taken unless it is clearly worse."
 
 

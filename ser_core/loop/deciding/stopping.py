@@ -3,11 +3,12 @@
 Held-out accuracy and the agreement with hidden labels stand in the same records, and nothing here reads them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ser_core.api.spec.loop import LoopSpec, Rule, StoppingSpec
-from ser_core.api.stage import RetrainMetrics
+from ser_core.api.stage import Evaluation, RetrainMetrics
 from ser_core.api.status import IterationStatus, LearningStatus
 
 SIGNIFICANT = 0.05
@@ -130,6 +131,12 @@ def loss_change(gain: float, error: float) -> str:
     return f"{'lower' if gain >= 0 else 'higher'} by {abs(gain):.4f} ± {error:.4f} ({verdict})"
 
 
+def beside_a_coin(dev: Evaluation) -> str:
+    """What is said of a log loss that a coin reaches too: two models may differ by more than chance there and both know nothing."""
+    coin = round(math.log(2), 4)
+    return f" (a coin's is {coin})" if round(dev.log_loss, 4) >= coin else ""
+
+
 def evidence(metrics: RetrainMetrics, best_before: IterationStatus | None) -> str:
     """What a decision on this reward model rests on: pairs, interval, difference, and whether that is more than chance.
 
@@ -143,7 +150,7 @@ def evidence(metrics: RetrainMetrics, best_before: IterationStatus | None) -> st
     change = ratio(dev.accuracy - best_before.dev_accuracy)
     text += f"; {f'{change:+.4f} against' if change else 'the same as'} {loop_name(best_before)}"
     if metrics.loss_gain is not None:
-        return f"{text}, log loss {dev.log_loss:.4f}, {loss_change(metrics.loss_gain, metrics.loss_gain_error or 0.0)}"
+        return f"{text}, log loss {dev.log_loss:.4f}{beside_a_coin(dev)}, {loss_change(metrics.loss_gain, metrics.loss_gain_error or 0.0)}"
     if not change and best_before.dev_loss is not None:
         text += f", log loss {dev.log_loss:.4f} against {best_before.dev_loss:.4f}"
     if dev.versus_best is None:

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from ser_core.api.status import Phase, SERRunStatus
+from ser_core.api.status import IterationStatus, LearningStatus, Phase, SERRunStatus
+from ser_core.loop.deciding.stopping import evidence as rests_on
 from ser_core.report.findings import Contrast, caveats, contrasts, gap_closed, headline
 from ser_core.report.ledger import Ledger
 
@@ -76,6 +77,16 @@ def test_pairs_that_were_cut_are_told(ledger):
     cut = ledger.models[0].metrics.model_copy(update={"truncated": 9})
     stages = {key: dataclasses.replace(one, metrics=cut) if key == ledger.models[0].key else one for key, one in ledger.stages.items()}
     assert f"{ledger.models[0].key}: 9 of 90 training pairs were cut to rewardModel.maxLength." in list(caveats(Ledger(ledger.run, stages)))
+
+
+def test_a_choice_by_a_log_loss_that_a_coin_has_too_says_so(ledger):
+    dev = ledger.best.metrics.dev.model_copy(update={"log_loss": 0.6931})
+    before = IterationStatus(iteration=0, learning_status=LearningStatus.SEED, dev_accuracy=0.5)
+    chosen = ledger.best.metrics.model_copy(update={"loss_gain": 0.0029, "loss_gain_error": 0.0013, "dev": dev})
+    stages = {**ledger.stages, ledger.best.key: dataclasses.replace(ledger.best, metrics=chosen)}
+    (first, *_) = headline(dataclasses.replace(ledger, stages=stages), ())
+    assert "its out-of-fold log loss (a coin's is 0.6931) is lower by 0.0029 ± 0.0013 (significant)" in first
+    assert "log loss 0.6931 (a coin's is 0.6931), lower by" in rests_on(chosen, before)
 
 
 def test_what_a_cross_fitted_model_was_chosen_by_is_told(ledger):
