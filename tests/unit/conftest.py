@@ -23,7 +23,8 @@ from ser_core.api.status import (
     StageKind,
     StageStatus,
 )
-from ser_core.data.tables import Decision, EvaluatedPair, PairScores, PoolPair, TrainingStep, write_table
+from ser_core.data.preparing.validation import pair_id
+from ser_core.data.tables import Decision, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, write_table
 from ser_core.learn.trust.evaluation import evaluate, report
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import save_run
@@ -155,6 +156,10 @@ def filter_metrics(rows):
     )
 
 
+SEED_PAIR = ("what is it", "good word", "bad")
+"""Prompt, chosen and rejected answer of the one pair of the seed that is stored."""
+
+
 def write_run(folder, model, loops=2):
     """A run of ``loops`` loops in ``folder``; ``model`` is the folder of its reward models' files."""
     spec = {
@@ -198,7 +203,13 @@ def write_prepare(write):
     sizes = {"seed": 90, "dev": 30, "pool": POOL, "heldout": HELDOUT}
     metrics = PrepareMetrics(found="jsonl", rows=640, hidden_labels=True, dropped={"Duplicate": 20}, warnings=("few pairs",), **sizes)
     pool = [PoolPair(f"p{row:04}", f"prompt {row} {HOSTILE}", f"one {HOSTILE}", f"two {HOSTILE}", "docs") for row in range(POOL)]
-    files = {"pool.parquet": lambda path: write_table(path, PoolPair, pool), "provenance.json": json.dumps(provenance).encode()}
+    seed = [LabeledPair(pair_id(*SEED_PAIR), *SEED_PAIR, "docs")]
+    files = {
+        "seed.parquet": lambda path: write_table(path, LabeledPair, seed),
+        "dev.parquet": lambda path: write_table(path, LabeledPair, []),
+        "pool.parquet": lambda path: write_table(path, PoolPair, pool),
+        "provenance.json": json.dumps(provenance).encode(),
+    }
     write.stage(StageKind.PREPARE, 0, metrics, files)
 
 

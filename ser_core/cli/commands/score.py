@@ -22,6 +22,7 @@ from ser_core.shown import shown
 if TYPE_CHECKING:
     from ser_core.cli.access.score_input import ScoreRow
     from ser_core.learn.reward.reward_model import RewardModel
+    from ser_core.report.ledger import Ledger
 
 ROWS_AT_ONCE = 512
 TOLD_EVERY = 20 * ROWS_AT_ONCE
@@ -48,8 +49,11 @@ def score(
     get score.
     Scores are logits: compare them between answers to one prompt only.
     """
+    from ser_core.cli.access.learnt_pairs import learnt_pairs
     from ser_core.cli.access.score_input import read_score_rows
+    from ser_core.data.preparing.validation import pair_id
     from ser_core.data.reading.locations import Access
+    from ser_core.report.ledger import read_ledger
 
     stored = open_run(run, Place(namespace, context, kubeconfig))
     spec = stored.run.spec
@@ -60,20 +64,35 @@ def score(
         empty: dict[str, list[str]] = {"prompt": [], "answer": []}
         rows = _noting_empty_texts(read_score_rows(file, columns, Access(stored.storage, spec.hub, SOON), folder / "data"), empty)
         first = next(rows)
-        model, temperature = load_best(stored, folder / "model")
-        count = agreed = labelled = 0
-        for result in score_stream(model, chain([first], rows), spec.training.tokens_per_batch, temperature):
+        ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
+        model, temperature = load_best(stored, ledger, folder / "model")
+        learnt = learnt_pairs(stored.store, ledger, folder / "learnt")
+        right: dict[bool, list[bool]] = {False: [], True: []}
+        count = 0
+        for row, result in score_stream(model, chain([first], rows), spec.training.tokens_per_batch, temperature):
             print(shown(as_json(result)), flush=True)
             count += 1
-            labelled += "agrees" in result
-            agreed += result.get("agrees", False)
+            if "agrees" in result:
+                right[pair_id(row.prompt, *row.answers) in learnt].append(result["agrees"])
             if count % TOLD_EVERY == 0:
                 say(counted(count, "row"))
-    say(f"scored {counted(count, 'row')}" + (f"; {agreed / labelled:.1%} of {counted(labelled, 'label')} agree" if labelled else ""))
+    say(f"scored {counted(count, 'row')}{_agreement(right[False], right[True])}")
     for name, places in empty.items():
         if places:
             what = f"{counted(len(places), 'row')} with an empty {name}, the first in {places[0]}"
             print_warning(f"{what}: no run learns from one, so its score says little")
+
+
+def _agreement(new: Sequence[bool], learnt: Sequence[bool]) -> str:
+    """How many labels agree; of pairs that the reward model has not learnt also alone."""
+    labels = len(new) + len(learnt)
+    if not labels:
+        return ""
+    told = f"; {(sum(new) + sum(learnt)) / labels:.1%} of {counted(labels, 'label')} agree"
+    if not learnt:
+        return told
+    others = f"of the {len(new):,} others {sum(new) / len(new):.1%} agree" if new else "none is new to it"
+    return f"{told}; the reward model has learnt {len(learnt):,} of these pairs: {others}"
 
 
 def _noting_empty_texts(rows: "Iterator[ScoreRow]", empty: dict[str, list[str]]) -> "Iterator[ScoreRow]":
@@ -97,18 +116,19 @@ def as_json(result: Mapping[str, Any]) -> str:
     return line
 
 
-def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
+def load_best(stored: StoredRun, ledger: "Ledger", folder: Path) -> "tuple[RewardModel, float]":
     """The best reward model of a run, and its temperature.
 
     Args:
         stored: The run.
+        ledger: Its committed stages.
         folder: For the model's files.
 
     Raises:
         SpecError: No reward model is trained yet, or the packages of the stages are missing.
         StoreError: The store cannot be read.
     """
-    from ser_core.report.ledger import fetch_model, read_ledger
+    from ser_core.report.ledger import fetch_model
 
     try:
         from ser_core.learn.compute.precision import detect, set_up_process
@@ -117,7 +137,6 @@ def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
         raise SpecError(
             f"{error.name} is not installed", reason="MissingPackage", hint="in a checkout of this project: pip install '.[jobs]'"
         ) from error
-    ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
     best = ledger.best_model()
     set_up_process(len(os.sched_getaffinity(0)))
     spec = stored.run.spec.reward_model
@@ -125,8 +144,10 @@ def load_best(stored: StoredRun, folder: Path) -> "tuple[RewardModel, float]":
     return model, best.metrics.temperature
 
 
-def score_stream(model: "RewardModel", rows: Iterable["ScoreRow"], tokens_per_batch: int, temperature: float) -> Iterator[dict[str, Any]]:
-    """Results in the order of the rows; at most `ROWS_AT_ONCE` rows are held in memory."""
+def score_stream(
+    model: "RewardModel", rows: Iterable["ScoreRow"], tokens_per_batch: int, temperature: float
+) -> "Iterator[tuple[ScoreRow, dict[str, Any]]]":
+    """Each row with its result, in order; at most `ROWS_AT_ONCE` rows are held in memory."""
     from ser_core.learn.reward.scoring import score_rows
 
     remaining = iter(rows)
@@ -135,7 +156,7 @@ def score_stream(model: "RewardModel", rows: Iterable["ScoreRow"], tokens_per_ba
         encoded = model.encoder.rows([prompt for prompt, _ in texts], [answer for _, answer in texts])
         scores = iter(score_rows(model, encoded, tokens_per_batch))
         for row in chunk:
-            yield result_of(row, [float(next(scores)) for _ in row.answers], temperature)
+            yield row, result_of(row, [float(next(scores)) for _ in row.answers], temperature)
 
 
 def result_of(row: "ScoreRow", scores: Sequence[float], temperature: float) -> dict[str, Any]:

@@ -106,6 +106,11 @@ def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair,
     return Pair(digest(normal_prompt, normal_one, normal_other).hex(), kept, one, other, better, source, raw.weight, raw.margin), remarks
 
 
+def pair_id(prompt: str, one: str, other: str) -> str:
+    """The id that `check_pair` gives to a pair of these texts, in either order of its answers."""
+    return digest(normal_form(clean(unmarked(prompt))), *sorted(normal_form(clean(answer)) for answer in (one, other))).hex()
+
+
 @dataclass(slots=True)
 class Tally:
     """Rows read and dropped from one field's data."""

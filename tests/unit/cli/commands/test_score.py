@@ -12,7 +12,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from unit.conftest import write_run
+from unit.conftest import SEED_PAIR, write_run
 from unit.learn.sentencepiece_like import policy
 
 from ser_core.cli.access.score_input import ScoreRow, read_score_rows
@@ -48,6 +48,21 @@ def test_pairs_get_scores_a_label_and_a_confidence(ser, writable_run, tmp_path):
         assert row["better"] == (1 if row["score_1"] > row["score_2"] else 2)
         assert 0.5 <= row["confidence"] < 1
         assert row["agrees"] == (row["better"] == 1)
+
+
+def test_labels_of_pairs_that_the_model_has_learnt_are_counted_apart(ser, writable_run, tmp_path):
+    prompt, chosen, rejected = SEED_PAIR
+    file = tmp_path / "pairs.jsonl"
+
+    def told(*rows):
+        file.write_text(lines(rows))
+        return ser("score", file, "--run", writable_run.file).err
+
+    learnt = {"prompt": f" {prompt.upper()} ", "chosen": chosen, "rejected": rejected}
+    assert "the reward model has learnt" not in told(*ROWS[1:])
+    assert "% of 4 labels agree; the reward model has learnt 1 of these pairs: of the 3 others " in told(learnt, *ROWS[1:])
+    assert told(learnt).endswith("; the reward model has learnt 1 of these pairs: none is new to it\n")
+    assert "of these pairs" not in told({"prompt": prompt, "answer": chosen})
 
 
 def test_equal_scores_name_no_better_answer():

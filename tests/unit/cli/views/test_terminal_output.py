@@ -74,7 +74,9 @@ def test_a_best_model_that_may_be_a_coin_is_told_in_the_evolution(run):
     assert "coin" not in evolution({})
     assert "best: it may be no better than a coin: its held-out interval reaches one half" in evolution({"accuracy_low": 0.5})
     assert "best: it is right on no held-out pair; equal scores count as wrong" in evolution({"accuracy": 0.0, "accuracy_low": 0.0})
-    assert "best: it is worse than a coin: its held-out interval lies below one half" in evolution({"accuracy_low": 0.0, "accuracy_high": 0.05})
+    assert "best: it is worse than a coin: its held-out interval lies below one half" in evolution(
+        {"accuracy_low": 0.0, "accuracy_high": 0.05}
+    )
 
 
 def test_what_others_have_written_begins_no_line_of_its_own(run):
