@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from ser_core.store.objects.connect import connect
 
 SWEEP = "ser.dev/sweep"
 """Label of the SERRuns of one sweep: the name in its file."""
+_POLL_SECONDS = 0.1
 STARTED, GOES_ON, HAD_ENDED = "started", "goes on", "had ended before"
 
 
@@ -41,8 +43,8 @@ class SweepRuns(Protocol):
     def ended(self) -> list[Ended]:
         """The runs that have ended since the last call."""
 
-    def stop(self, number: int) -> None:
-        """A signal came for the sweep."""
+    def stop(self, received: Sequence[int]) -> None:
+        """The sweep is over, by these signals; more of them may come meanwhile."""
 
 
 @dataclass
@@ -82,12 +84,15 @@ class LocalRuns:
             del self._live[number]
         return [Ended(number, "Completed" if code == 0 else f"exit code {code}, see {log}", code) for number, code, log in over]
 
-    def stop(self, number: int) -> None:
-        """Pass the signal on and wait: the runs save checkpoints."""
-        for process, _ in self._live.values():
-            process.send_signal(signal.Signals(number))
-        for process, _ in self._live.values():
-            process.wait()
+    def stop(self, received: Sequence[int]) -> None:
+        """Pass the signals on and wait: the runs save checkpoints, and end at once on a second one."""
+        passed_on = 0
+        while any(process.poll() is None for process, _ in self._live.values()):
+            for number in received[passed_on:]:
+                passed_on += 1
+                for process, _ in self._live.values():
+                    process.send_signal(signal.Signals(number))
+            time.sleep(_POLL_SECONDS)
 
 
 def _what_is_done_with(file: Path) -> str:
@@ -137,5 +142,5 @@ class ClusterRuns:
                 found.append(Ended(number, status.phase.value if well else f"{status.phase.value}: {status.message}", 0 if well else 1))
         return found
 
-    def stop(self, number: int) -> None:
+    def stop(self, received: Sequence[int]) -> None:
         """The runs go on: they belong to the cluster."""

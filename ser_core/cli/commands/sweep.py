@@ -153,8 +153,7 @@ def _carry_out(
     received: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        where.stop(number)
+        received.append(number)  # nothing else: a run may just be starting, or be looked at
 
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, handle)
@@ -162,7 +161,7 @@ def _carry_out(
     ended: list[int] = []
     code = 0
     while len(ended) < len(wanted):
-        for number in may_start(follows, started, ended, parallel):
+        for number in () if received else may_start(follows, started, ended, parallel):
             begins = where.start(number, names[number], _file(target, wanted[number]), documents[number])
             started.append(number)
             say(f"{names[number]}: {begins} ({len(started)} of {len(wanted)})")
@@ -171,6 +170,7 @@ def _carry_out(
             ended.append(end.number)
             code = code or end.exit_code
         if received:
+            where.stop(received)
             say("interrupted; the same command goes on")
             raise typer.Exit(128 + received[0])
         time.sleep(pause)

@@ -1,11 +1,17 @@
-"""What a sweep of this machine says of a run that it hands to `ser run`."""
+"""What a sweep of this machine says of a run that it hands to `ser run`, and how it stops one."""
+
+import signal
+import subprocess
 
 import pytest
+import typer
 
 from ser_core.api.status import Phase
 from ser_core.cli.access.sweep_runs import LocalRuns
+from ser_core.cli.commands.sweep import _carry_out
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import save_run
+from ser_core.sweep.variants import Variant
 
 
 @pytest.mark.parametrize(
@@ -27,3 +33,25 @@ def test_it_is_said_what_is_done_with_a_run(writable_run, monkeypatch, phase, re
         changed = {"status": before.status.model_copy(update={"phase": phase}), "spec": before.spec.model_copy(update={"reopen": reopen})}
         save_run(connect(before.spec.storage), before.model_copy(update=changed))
     assert LocalRuns(1).start(0, "small", writable_run.file, {}) == said
+
+
+class Started(subprocess.Popen):
+    """A process in whose start the sweep is asked to stop."""
+
+    def __init__(self, *_, **__):
+        super().__init__(["sleep", "600"])
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_stop_that_comes_while_a_run_is_started_reaches_it(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("ser_core.cli.access.sweep_runs.subprocess.Popen", lambda *_, **__: started.append(Started()) or started[0])
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            _carry_out([Variant("small", {}, {})], [{"spec": {}}], LocalRuns(1), 1, 0.01, tmp_path)
+        assert (ended.value.exit_code, started[0].returncode) == (128 + signal.SIGTERM, -signal.SIGTERM)
+    finally:
+        started[0].kill()
+        for number, handler in before.items():
+            signal.signal(number, handler)
