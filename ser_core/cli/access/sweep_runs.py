@@ -134,8 +134,8 @@ class ClusterRuns:
     def ended(self) -> list[Ended]:
         """The runs that have ended since the last call."""
         found = []
-        for number, name in list(self._live.items()):
-            status = self.cluster.run(name).status
+        seen = [(number, self.cluster.run(name).status) for number, name in self._live.items()]  # none is forgotten if one cannot be read
+        for number, status in seen:
             if status.has_ended:
                 del self._live[number]
                 well = status.phase is Phase.COMPLETED

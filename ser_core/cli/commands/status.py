@@ -60,29 +60,32 @@ def _watch(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> No
 def _watch_live(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
     with Live(_view(stored, verbose=verbose), console=standard_output(), auto_refresh=False, vertical_overflow="visible") as live:
         while not stored.run.status.has_ended:
-            stored = _look_again(stored, target, place)
-            live.update(_view(stored, verbose=verbose), refresh=True)
+            stored, view = _look_again(stored, target, place, verbose=verbose)
+            if view is not None:
+                live.update(view, refresh=True)
 
 
 def _watch_lines(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> None:
     """Output for a pipe or a file: all sections again after every change of the run."""
     standard_output().print(_view(stored, verbose=verbose), crop=False)
     while not stored.run.status.has_ended:
-        before, stored = stored, _look_again(stored, target, place)
-        if stored.run != before.run:
-            standard_output().print("", _view(stored, verbose=verbose), sep="\n", crop=False)
+        before = stored
+        stored, view = _look_again(stored, target, place, verbose=verbose)
+        if view is not None and stored.run != before.run:
+            standard_output().print("", view, sep="\n", crop=False)
 
 
-def _look_again(stored: StoredRun, target: str, place: Place) -> StoredRun:
-    """Read the run again; the old one, with a warning, while the cluster or the store does not answer."""
+def _look_again(stored: StoredRun, target: str, place: Place, *, verbose: bool) -> tuple[StoredRun, RenderableType | None]:
+    """Read the run again, and show it; the old one, with a warning and no view, while the cluster or the store does not answer."""
     time.sleep(WATCH_SECONDS)
     try:
-        return open_run(target, place)
+        found = open_run(target, place)
+        return found, _view(found, verbose=verbose)
     except (ClusterError, StoreError) as error:
         if error.exit_code != ClusterError.exit_code:
             raise
         print_warning(f"{error.message}; looking again")
-        return stored
+        return stored, None
 
 
 def _view(stored: StoredRun, *, verbose: bool) -> RenderableType:

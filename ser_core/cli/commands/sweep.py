@@ -20,7 +20,7 @@ from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, say, standard_output
 from ser_core.cli.views.sweep_view import as_data, sweep_view
 from ser_core.counted import counted
-from ser_core.errors import SERError, SpecError, UsageError
+from ser_core.errors import ClusterError, SERError, SpecError, UsageError
 from ser_core.sweep.results import RunResult
 from ser_core.sweep.schedule import may_start
 from ser_core.sweep.settings import read_setting, told
@@ -161,14 +161,19 @@ def _carry_out(
     ended: list[int] = []
     code = 0
     while len(ended) < len(wanted):
-        for number in () if received else may_start(follows, started, ended, parallel):
-            begins = where.start(number, names[number], _file(target, wanted[number]), documents[number])
-            started.append(number)
-            say(f"{names[number]}: {begins} ({len(started)} of {len(wanted)})")
-        for end in where.ended():
-            say(f"{names[end.number]}: {end.told}")
-            ended.append(end.number)
-            code = code or end.exit_code
+        try:
+            for number in () if received else may_start(follows, started, ended, parallel):
+                begins = where.start(number, names[number], _file(target, wanted[number]), documents[number])
+                started.append(number)
+                say(f"{names[number]}: {begins} ({len(started)} of {len(wanted)})")
+            for end in where.ended():
+                say(f"{names[end.number]}: {end.told}")
+                ended.append(end.number)
+                code = code or end.exit_code
+        except ClusterError as error:
+            if not started or error.exit_code != ClusterError.exit_code:
+                raise
+            print_warning(f"{error.message}; looking again")
         if received:
             where.stop(received)
             say("interrupted; the same command goes on")

@@ -164,10 +164,13 @@ def test_watching_prints_every_change_and_ends_with_the_run(ser, api, run, store
     assert [line.split()[1] for line in shown.out.splitlines() if line.startswith("phase")] == ["Running", "Completed"]
 
 
-def test_watching_outlives_a_cluster_that_does_not_answer(ser, api, run, stored_run, monkeypatch):
-    path, answers = f"{api.runs()}/small", [(503, {"message": "etcd has no leader"}), stored_run.run.model_dump(mode="json", by_alias=True)]
-    monkeypatch.setattr("ser_core.cli.commands.status.time.sleep", lambda _: api.answers.update({path: answers.pop(0)}))
-    ended = ser("status", "small", "--watch")
+@pytest.mark.parametrize("asked", ["the run", "its pods"])
+def test_watching_outlives_a_cluster_that_does_not_answer(ser, api, run, stored_run, monkeypatch, asked):
+    paths = {"the run": f"{api.runs()}/small", "its pods": "/api/v1/namespaces/lab/pods"}
+    whole = {paths["the run"]: stored_run.run.model_dump(mode="json", by_alias=True), paths["its pods"]: {"items": []}}
+    answers = [whole | {paths[asked]: (503, {"message": "etcd has no leader"})}, whole]
+    monkeypatch.setattr("ser_core.cli.commands.status.time.sleep", lambda _: api.answers.update(answers.pop(0)))
+    ended = ser("status", "small", "--watch", "--verbose")
     assert (ended.code, ended.err) == (0, "warning: the API server failed: etcd has no leader; looking again\n")
 
 

@@ -52,6 +52,23 @@ def test_the_same_command_creates_nothing_again(ser, cluster, file):
     assert len(posted(cluster)) == before == 2
 
 
+def test_a_sweep_outlives_a_cluster_that_does_not_answer(ser, cluster, file, monkeypatch):
+    path, create, kept = f"{cluster.runs()}/hh-seed0", cluster.created, {}
+
+    def created(body):
+        made = create(body)
+        if not kept:
+            kept[path] = cluster.answers[path]
+            cluster.answers[path] = (503, {"message": "etcd has no leader"})
+        return made
+
+    cluster.created = created
+    monkeypatch.setattr("ser_core.cli.commands.sweep.time.sleep", lambda _: cluster.answers.update(kept))
+    ended = ser("sweep", file, *ARMS)
+    assert "warning: the API server failed: etcd has no leader; looking again" in ended.err
+    assert "hh-seed0: Failed: no" in ended.err and "hh-seed1: Failed: no" in ended.err
+
+
 def test_a_run_of_that_name_that_is_of_no_sweep_is_left_alone(ser, cluster, file):
     cluster.answers[f"{cluster.runs()}/hh-seed0"] = {"metadata": {"name": "hh-seed0"}, "spec": {}}
     ended = ser("sweep", file, *ARMS)
