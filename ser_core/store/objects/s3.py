@@ -215,14 +215,17 @@ class S3Store:
         """Page by page what ``ask`` answers; ``markers`` name where the next page begins."""
         place: dict[str, str] = {}
         while True:
-            page = self._request(functools.partial(ask, Bucket=self._bucket, Prefix=self._prefix + prefix, **place), what)
+            asked = functools.partial(ask, Bucket=self._bucket, Prefix=self._prefix + prefix, **place)
+            page = self._request(functools.partial(bounded, asked, self._longest), what)
             if not page.keys() & {"IsTruncated", "KeyCount", "Name"}:  # a page of HTML, which would pass for an empty store
                 not_s3 = f"this is no answer of S3: {ADDRESS}"
                 raise StoreRefused(f"{what}: the answer is no listing", reason="StoreMisaddressed", hint=not_s3)
             yield page
             if not page.get("IsTruncated"):
                 return
-            place = {marker: page[f"Next{marker}"] for marker in markers}
+            before, place = place, {marker: page[f"Next{marker}"] for marker in markers if page.get(f"Next{marker}")}
+            if place in ({}, before):
+                raise StoreRefused(f"{what}: there is more, says the server, but not where", hint="tell the makers of the server")
 
     def abandon(self, prefix: str) -> int:
         """Abort multipart uploads that nobody has finished; their parts are paid for, and no listing shows them."""
@@ -280,9 +283,13 @@ class S3Store:
 
         def allowed() -> float:
             size = int(body[-1].get("ContentLength") or 0) if body else 0
-            return max(self._retry.deadline_seconds, self._retry.try_seconds) + size / SLOWEST_BYTES
+            return self._longest() + size / SLOWEST_BYTES
 
         return self._request(lambda: bounded(read, allowed), f"reading {self.uri(key)}", reads=True)
+
+    def _longest(self) -> float:
+        """Seconds that an answer without a large body may take."""
+        return max(self._retry.deadline_seconds, self._retry.try_seconds)
 
     def _call(self, operation: str, key: str, **arguments: Any) -> Any:
         method = getattr(self._client, operation)

@@ -178,6 +178,13 @@ def test_a_web_server_that_is_glad_about_everything_is_no_empty_store(server):
     assert refused.value.reason == "StoreMisaddressed"
 
 
+@pytest.mark.parametrize("more", ["", "<NextContinuationToken>again</NextContinuationToken>"], ids=["nowhere", "at the same place"])
+def test_a_listing_that_does_not_come_to_its_end_is_refused(server, more):
+    server.answer = lambda: (200, {}, f"<ListBucketResult><IsTruncated>true</IsTruncated>{more}</ListBucketResult>".encode())
+    with pytest.raises(StoreRefused, match="there is more, says the server, but not where"):
+        list(opened(server).list(""))
+
+
 def test_a_missing_object_is_none_of_a_wrong_address(server):
     server.answer = lambda: (404, {}, xml("NoSuchKey"))
     with pytest.raises(ObjectNotFound):
@@ -216,10 +223,11 @@ class Drops:
         return drops(self.size)
 
 
-def test_a_body_that_comes_too_slowly_is_given_up(server):
+@pytest.mark.parametrize("ask", [lambda store: store.get("key"), lambda store: list(store.list(""))], ids=["object", "listing"])
+def test_a_body_that_comes_too_slowly_is_given_up(server, ask):
     server.answer = lambda: (200, {}, Drops(10_000))
     with pytest.raises(StoreError, match="comes too slowly") as caught:
-        opened(server, ONE_SECOND).get("key")
+        ask(opened(server, ONE_SECOND))
     assert caught.value.reason == "StoreUnavailable"
     assert server.requests == ["GET"]
 
