@@ -130,11 +130,11 @@ def _drive(
 ) -> SERRun:
     before = ended_attempts(run, store)
     threads = len(os.sched_getaffinity(0))
-    read_at = path.stat().st_mtime_ns
+    read_at = _changed_at(path)
     while True:
         lock.keep(executor.numbers)
-        if path.exists() and path.stat().st_mtime_ns != read_at:
-            read_at = path.stat().st_mtime_ns
+        if (changed_at := _changed_at(path)) not in (None, read_at):
+            read_at = changed_at
             run = _reread(run, path, display)
         if interruption.is_new():
             display.warn("interrupted: what runs saves a checkpoint and ends; Ctrl-C again ends it at once")
@@ -207,6 +207,14 @@ def _tell_of_a_new_folder(wanted: SERRun) -> None:
     folder = folder_of(wanted.spec.storage)
     if folder is not None and not folder.is_dir():
         say(f"storage.uri: {folder} does not exist, and is made for a new run")
+
+
+def _changed_at(path: Path) -> int | None:
+    """None: there is no such file, as while an editor replaces it."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _reread(run: SERRun, path: Path, display: Display) -> SERRun:

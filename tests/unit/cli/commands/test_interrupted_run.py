@@ -57,6 +57,13 @@ class Unmounted(Pressed):
         return super().wait(seconds)
 
 
+class Replaced(Pressed):
+    """An executor that finds no SERRun file, as while an editor replaces it."""
+
+    def __init__(self, run):
+        Path("serrun.yaml").unlink()
+
+
 @pytest.fixture
 def file(tmp_path):
     spec = {
@@ -121,3 +128,9 @@ def test_a_folder_that_is_gone_for_a_while_is_not_made_anew_by_the_lock(ser, fil
     monkeypatch.setattr(command, "LocalExecutor", Unmounted)
     assert ser("run", file, "--json").code == 130
     assert load_run(connect(StorageSpec(uri=f"file://{tmp_path}/store")), "default", "small") is not None
+
+
+def test_a_file_that_is_just_being_replaced_ends_no_run(ser, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "LocalExecutor", Replaced)
+    assert ser("run", file, "--json").code == 130
