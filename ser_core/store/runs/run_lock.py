@@ -10,13 +10,15 @@ once.
 from pydantic import Field, ValidationError
 
 from ser_core.api.model import Record
-from ser_core.errors import ObjectNotFound
+from ser_core.errors import ObjectNotFound, StoreError
 from ser_core.store.objects.port import ObjectStore
 
 BEAT_SECONDS = 10.0
 """Between two writes of a holder."""
 STALE_SECONDS = 60.0
 """After so long without a write a holder of another machine counts as dead."""
+_TRIES = 100
+"""Each but the first means that another one has released the lock, or taken it, just then."""
 
 
 class Process(Record):
@@ -73,13 +75,19 @@ class RunLock:
         self._key = lock_key(namespace, name)
 
     def take(self, own: Holder) -> Holder | None:
-        """Take the lock where nobody holds it. Returns who does; None: it is ours."""
-        while True:
+        """Take the lock where nobody holds it. Returns who does; None: it is ours.
+
+        Raises:
+            StoreError: It is there and is not there, again and again.
+        """
+        for _ in range(_TRIES):
             other = read_holder(self._store, self._key)
             if other is not None:
                 return None if other.token == own.token else other
             if self._store.create(self._key, _encoded(own)):
                 return None
+        what = f"{self._store.uri(self._key)} can be neither read nor created"
+        raise StoreError(what, hint="remove it, if it is a link or a marker that leads nowhere")
 
     def silent_seconds(self) -> float:
         """Since the holder wrote last, by the store's clock; 0 where the lock was released meanwhile."""

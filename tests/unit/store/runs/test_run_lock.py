@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ser_core.errors import StoreError
+from ser_core.store.objects.file import FileStore
 from ser_core.store.runs.run_lock import STALE_SECONDS, UNREADABLE, Holder, Process, RunLock, lock_key
 
 ONE, OTHER = Holder(token="1", host="one"), Holder(token="2", host="other")
@@ -81,6 +83,13 @@ def test_a_lock_that_cannot_be_read_is_held_by_an_unknown_machine(lock, store, c
     store.put(lock_key("default", "hh"), content)
     assert lock.take(ONE) == UNREADABLE
     assert lock.take_over(UNREADABLE, ONE)
+
+
+def test_a_lock_that_can_be_neither_read_nor_created_is_not_tried_for_ever(tmp_path):
+    (tmp_path / "default" / "hh").mkdir(parents=True)
+    (tmp_path / "default" / "hh" / "LOCK.json").symlink_to("nowhere")
+    with pytest.raises(StoreError, match=r"LOCK\.json can be neither read nor created"):
+        RunLock(FileStore(tmp_path), "default", "hh").take(ONE)
 
 
 def test_how_long_ago_an_object_was_written_the_store_s_own_clock_tells(lock, store):
