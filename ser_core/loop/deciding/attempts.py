@@ -141,7 +141,12 @@ def _pause(last: StageStatus, counting: Sequence[StageStatus], retries: RetriesS
     if not last.charged:
         return None
     first = timedelta(seconds=duration_seconds(retries.pause))
-    return min(max(LONGEST_PAUSE, first), first * (1 << (len(charged(counting)) - 1)))
+    return min(longest_pause(retries), first * (1 << (len(charged(counting)) - 1)))
+
+
+def longest_pause(retries: RetriesSpec) -> timedelta:
+    """No pause is longer."""
+    return max(LONGEST_PAUSE, timedelta(seconds=duration_seconds(retries.pause)))
 
 
 def _lasted(row: StageStatus) -> timedelta:

@@ -6,7 +6,7 @@ from datetime import datetime
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import NOT_TAKEN_OVER, TAKEN_OVER
 from ser_core.api.status import IterationStatus, Phase, PolicyStatus, SERRunStatus, StageKind, StageStatus
-from ser_core.loop.deciding.attempts import attempts_of, failure, next_attempt, tries
+from ser_core.loop.deciding.attempts import attempts_of, failure, longest_pause, next_attempt, tries
 from ser_core.loop.deciding.faults import Fault, fault_of, held_by_queue, stalls_at_once
 from ser_core.loop.deciding.learning_status import DOES_NOT_HOLD, UNSOUND
 from ser_core.loop.deciding.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
@@ -83,7 +83,8 @@ def _start(run: SERRun, status: SERRunStatus, now: datetime) -> Verdict:
     assert upcoming is not None, "decide() has ruled out a live attempt, completion and failure"
     rows = attempts_of(status, key_of(upcoming))
     pause = next_attempt(rows, run.spec.retries).not_before
-    if pause is not None and pause > now:
+    # One that would be longer than any was begun by a clock that has gone back since, or by another one that is wrong.
+    if pause is not None and now < pause <= now + longest_pause(run.spec.retries):
         return _pausing(upcoming, tries(rows)[-1], pause, begun=bool(committed(status)))
     running = _while_live(upcoming)
     return Verdict(running.phase, running.reason, running.message, start=upcoming)

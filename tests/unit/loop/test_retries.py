@@ -7,6 +7,7 @@ import pytest
 
 from ser_core.api.stage import StageResult
 from ser_core.api.status import StageKind
+from ser_core.errors import StageHung, StoreError
 from ser_core.loop.deciding.stages import StageKey, job_name
 from ser_core.loop.deciding.token_budget import with_half_batches
 
@@ -89,6 +90,18 @@ def test_pauses_double(make_world):
     assert len(world.reconcile().actions) == 1
     second = world.settle(outcome="failed", exit_code=2)
     assert (second.actions, second.requeue_after) == ((), 20)
+
+
+@pytest.mark.parametrize("code", [StageHung.exit_code, StoreError.exit_code], ids=["charged", "a fault of the world"])
+def test_a_pause_ends_though_the_clock_goes_back(make_world, code):
+    world = make_world().at("retrain")
+    world.settle(outcome="failed", exit_code=code)
+    world.reconcile()
+    assert not world.live()
+
+    world.wait(-3600)
+    world.reconcile()
+    assert world.live()
 
 
 def test_a_new_stage_starts_with_a_clean_record(make_world):
