@@ -12,6 +12,7 @@ from ser_core.api.status import StageKind
 from ser_core.data.tables import PolicyStep, SupervisedStep, write_table
 from ser_core.errors import SpecError
 from ser_core.report.evidence import read_evidence
+from ser_core.report.findings import spread
 from ser_core.report.html import render
 from ser_core.report.ledger import Ledger, identity, read_ledger
 from ser_core.report.model_card import export_policy, render_policy_card
@@ -158,9 +159,18 @@ def test_who_judged_is_said(ledger):
     assert "ppo: the critic starts from the policy" in list(caveats(ledger))
 
 
+def test_a_reward_model_that_may_be_a_coin_is_a_caveat_of_its_policy(ledger):
+    told = "That reward model may be no better than a coin: then the policy has learnt its errors alone."
+    heldout = ledger.best.metrics.heldout.model_copy(update={"accuracy_low": 0.43})
+    best = replace(ledger.best, metrics=ledger.best.metrics.model_copy(update={"heldout": heldout}))
+    assert told not in list(caveats(ledger))
+    assert told in list(caveats(Ledger(ledger.run, {**ledger.stages, best.key: best})))
+
+
 def test_the_card_tells_how_to_ask_and_what_was_measured(ledger, evidence):
     card = render_policy_card(ledger, evidence)
     assert "| this policy | 1.250 | 6.50 | 24.0 | 87.5 % | 75.0 % |" in card
+    assert f" of 200 pairs (95 % interval {spread(ledger.best.metrics.heldout)}) |" in card
     assert "temperature=0.7" in card
     assert "base_model: org/policy" in card
     assert "hf://org/policy@0123" in card
