@@ -55,12 +55,13 @@ def _of_source(split_by: str, side: str, entries: Sequence[Entry], groups: Seque
     largest, total = max((len(group.members) for group in groups), default=0), len(entries)
     of_prompt = max(Counter(entry.prompt for entry in entries).values(), default=0)
     smaller = "a data.source.splitBy that makes smaller groups"
+    shared, remedy = ("prompt", "give pairs of more prompts") if largest == of_prompt else (split_by, f"give {smaller}")
+    if largest <= _DOMINANT * total and len(groups) < len(_FRACTIONS):
+        return f"pairs that share their {shared} stay on one side, and there are {len(_FRACTIONS)} sides: {remedy}"
     if largest <= _DOMINANT * total:
         remedies = [_FRACTIONS[side], "give more pairs", *([smaller] if largest > of_prompt else [])]
         return ", or ".join(remedies)
-    shared = "prompt" if largest == of_prompt else split_by
-    hint = f"one group has {largest} of {total} pairs, which share their {shared} and stay on one side: "
-    hint += "give pairs of more prompts" if largest == of_prompt else f"give {smaller}"
+    hint = f"one group has {largest} of {total} pairs, which share their {shared} and stay on one side: {remedy}"
     others = total - largest
     if others < (len(_FRACTIONS) - 1) * MIN_PAIRS:
         return hint

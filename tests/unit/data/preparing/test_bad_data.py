@@ -366,6 +366,11 @@ def test_45_a_column_that_makes_one_group_of_most_pairs_is_named(refusal, good):
     assert error.hint.endswith("which share their topic and stay on one side: give a data.source.splitBy that makes smaller groups")
 
 
+def test_45_fewer_groups_than_sides_are_told(refusal, good):
+    error = refusal([{**row, "annotator": number % 3} for number, row in enumerate(good(60))], split_by="annotator")
+    assert error.hint.startswith("pairs that share their annotator stay on one side, and there are 4 sides: give a data.source.splitBy")
+
+
 def test_45_of_three_files_the_one_with_too_few_rows_is_named(prepare_three, good):
     rows = good(60)
     with pytest.raises(DataError, match=r"dev would have 1 of 3 usable pairs of data.seed in 3 groups") as refused:
