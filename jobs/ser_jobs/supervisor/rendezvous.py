@@ -73,7 +73,9 @@ def _gather(meeting: Meeting, listen_on: str, goes_on: Callable[[], bool]) -> li
                 elif isinstance(key.fileobj, socket.socket):
                     selector.unregister(key.fileobj)
                     index = _index(meeting, key.fileobj)
-                    if index is not None:
+                    if index is None:
+                        key.fileobj.close()  # a pod of the gang whose line was cut comes again
+                    else:
                         missing.discard(index)
                         peers.append(key.fileobj)
         if not missing:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -259,6 +260,25 @@ def test_the_pods_of_a_gang_meet(address):
         thread.join()
 
     assert missing == {0: [], 1: [], 2: [], "stranger": [0]}
+
+
+def test_a_pod_whose_line_was_cut_may_say_it_again():
+    port, missing = free_port(), []
+    leader = threading.Thread(target=lambda: missing.extend(meet(Meeting("g", 0, 2, "127.0.0.1", port, 60), "127.0.0.1", lambda: False)))
+    leader.start()
+    answers = [said(port, line) for line in (b"g", b"g 1\n")]
+    leader.join()
+    assert (answers, missing) == ([b"", b"go\n"], [])
+
+
+def said(port, line):
+    """What the leader answers; it may not listen yet."""
+    for _ in range(600):
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=60) as pod:
+            pod.sendall(line)
+            return pod.recv(8)
+        time.sleep(0.1)
+    raise TimeoutError
 
 
 @pytest.mark.parametrize(
