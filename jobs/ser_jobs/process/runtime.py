@@ -119,8 +119,8 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
     attempt = _Attempt(spec, uuid.uuid4().hex, datetime.now(UTC), here)
     store: ObjectStore | None = None
     plan = memory_plan.from_environment(os.environ)
+    stop = StopSignal(raises=not _has_steps(spec.stage))
     try:
-        stop = StopSignal(raises=not _has_steps(spec.stage))
         stop.install()
         measurements = Measurements()
         store = connect(spec.spec.storage, Retry(retried=measurements.store_retried), stands=spec.stage is not StageKind.PREPARE)
@@ -171,6 +171,8 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         if store is not None:
             attempt.save_log(store, log)
         return _failure(failure, checkpoints), failure.exit_code
+    finally:
+        stop.over()
 
 
 def _has_steps(stage: StageKind) -> bool:

@@ -17,6 +17,10 @@ class StopSignal:
         """Take over SIGTERM of this process."""
         signal.signal(signal.SIGTERM, self._handle)
 
+    def over(self) -> None:
+        """The result is known: from now on SIGTERM raises nothing, since what is left to do is short."""
+        self._raises = False
+
     def received(self) -> bool:
         """Whether the process was asked to stop."""
         return self._received

@@ -77,6 +77,13 @@ def test_a_store_that_cannot_be_cleaned_does_not_change_the_result(stage, monkey
     assert stage(1)[1] == 0
 
 
+def test_a_stop_that_comes_while_the_folder_is_removed_does_not_change_the_result(stage, monkeypatch):
+    monkeypatch.setattr(runtime, "_has_steps", lambda _: False)
+    result, code = stage(1)
+    signal.raise_signal(signal.SIGTERM)
+    assert (result.outcome, code) == ("done", 0)
+
+
 def test_what_the_run_stores_is_reported_with_its_end_also_by_who_only_finds_it_done(stage, tmp_path):
     store = FileStore(tmp_path / "store")
     store.put(f"{stage_prefix(RUN, 0, StageKind.RETRAIN)}/attempt-1-a/model/weights", b"12345")
