@@ -5,7 +5,7 @@ import functools
 import os
 import ssl
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -175,7 +175,7 @@ class S3Store:
             with ThreadPoolExecutor(WORKERS) as pool:
                 numbers = range(1, -(-size // part_bytes) + 1)
                 parts = list(pool.map(lambda number: self._upload_part(key, path, upload_id, number, part_bytes), numbers))
-            self._call("complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts})
+            self._complete(key, upload_id, parts, size)
         except BaseException:
             with contextlib.suppress(ClientError, BotoCoreError, OSError):  # once: a store that is away was waited for already
                 self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + key, UploadId=upload_id)
@@ -261,6 +261,22 @@ class S3Store:
             body = file.read(part_bytes)
         answer = self._call("upload_part", key, UploadId=upload_id, PartNumber=number, Body=body)
         return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    def _complete(self, key: str, upload_id: str, parts: Sequence[dict[str, Any]], size: int) -> None:
+        """Make an object of its parts. A server may take longer than a client waits; asked again, some know the upload no more."""
+        try:
+            self._call("complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts})
+        except StoreRefused as error:
+            refused = error.__cause__
+            if not isinstance(refused, ClientError) or Answer.of(refused).code != "NoSuchUpload" or self._size(key) != size:
+                raise
+
+    def _size(self, key: str) -> int | None:
+        """Bytes of an object; None: there is none."""
+        try:
+            return int(self._about(key)["ContentLength"])
+        except ObjectNotFound:
+            return None
 
     def _download_part(self, key: str, path: Path, start: int, size: int) -> None:
         end = min(start + self._part_bytes, size)

@@ -1,6 +1,7 @@
 """What both stores promise."""
 
 import base64
+import contextlib
 import io
 import multiprocessing
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from ser_core.errors import BucketNotFound, ObjectNotFound, SpecError, StoreAccessDenied, StoreError
 from ser_core.store.objects.file import FileStore
@@ -209,6 +210,32 @@ def test_a_failed_multipart_upload_leaves_no_parts(s3_endpoint, bucket, tmp_path
     with pytest.raises(StoreError):
         S3Store(NoParts(client, "503", 0), bucket, "", SOON, part_bytes=5 * 1024 * 1024).upload("big", tmp_path / "big")
     assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "aborted by somebody"])
+def test_an_upload_that_a_server_knows_no_more_is_done_if_its_object_is_there(s3_endpoint, bucket, tmp_path, done):
+    client = s3_client(s3_endpoint, None, None)
+
+    class Slow:
+        """Its first answer to the end of an upload comes too late."""
+
+        asked = 0
+
+        def __getattr__(self, name):
+            return getattr(client, name)
+
+        def complete_multipart_upload(self, **arguments):
+            self.asked += 1
+            if self.asked > 1:
+                raise ClientError({"Error": {"Code": "NoSuchUpload"}, "ResponseMetadata": {"HTTPStatusCode": 404}}, "complete")
+            if done:
+                client.complete_multipart_upload(**arguments)
+            raise ReadTimeoutError(endpoint_url=s3_endpoint)
+
+    (tmp_path / "big").write_bytes(bytes(6 * 1024 * 1024))
+    with contextlib.nullcontext() if done else pytest.raises(StoreError, match="NoSuchUpload"):
+        S3Store(Slow(), bucket, "", SOON, part_bytes=5 * 1024 * 1024).upload("big", tmp_path / "big")
+    assert [one.key for one in S3Store(client, bucket, "").list("")] == (["big"] if done else [])
 
 
 def test_the_beginning_of_an_object_is_read_without_the_rest(store):
