@@ -134,7 +134,8 @@ def caveats(ledger: Ledger) -> Iterator[str]:
     yield from (f"{record.key}: {looked.told}." for record in ledger.stages.values() if (looked := record.manifest.take_over) is not None)
     if ledger.prepared is not None:
         found = ledger.prepared.metrics
-        yield from (f"data: {warning}" for warning in (*found.warnings, *size_warnings(ledger.run.spec, found)))
+        taken = ledger.models[0].metrics.steps if ledger.models else None
+        yield from (f"data: {warning}" for warning in (*found.warnings, *size_warnings(ledger.run.spec, found, taken=taken)))
     for record in ledger.filters:
         yield from (f"{record.key}: {note}" for note in record.metrics.notes)
     for trained in (*ledger.models, *ledger.controls.values()):

@@ -271,7 +271,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
             limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
             found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
-    return Check("data", tuple(lines), (*metrics.warnings, *size_warnings(run.spec, metrics)), material=inspected.sample)
+    return Check("data", tuple(lines), (*metrics.warnings, *size_warnings(run.spec, metrics, inspected.ties)), material=inspected.sample)
 
 
 def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:

@@ -55,6 +55,8 @@ class Inspection:
     metrics: PrepareMetrics
     sample: tuple[Pair, ...]
     """Some pairs of all sides, evenly chosen."""
+    ties: Mapping[str, int]
+    """Ties by side that are learnt: those of seed and dev."""
 
 
 def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False, dev_decides: bool = False) -> Inspection:
@@ -68,7 +70,8 @@ def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False, d
         positions = sorted(position for side in prepared.sides.values() for position in side)
         size = min(len(positions), SAMPLE_PAIRS)
         chosen = [positions[place * len(positions) // size] for place in range(size)]
-        return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, chosen)))
+        ties = {side: len(prepared.ties[side]) for side in ("seed", "dev")}
+        return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, chosen)), ties)
 
 
 def prepare_data(

@@ -4,11 +4,10 @@
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.spec.loop import Rule
-from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.stage import PrepareMetrics
 from ser_core.counted import counted
 from ser_core.learn.trust.confident import SHARE
@@ -21,15 +20,21 @@ _USUAL_SHARE = 0.08
 """Of the pool, as `thresholds.minSamples` in docs/results.md."""
 
 
-def size_warnings(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
+def size_warnings(
+    spec: SERRunSpec, sizes: PrepareMetrics, ties: Mapping[str, int] | None = None, taken: int | None = None
+) -> Iterator[str]:
     """What the numbers of pairs say about a run before it trains anything.
 
     Args:
         spec: The run's specification.
         sizes: Pairs of each part.
+        ties: Those of seed and dev, which are learnt beside the pairs; None: there are none.
+        taken: Steps in which the seed model has learnt; None: it is not trained yet.
     """
     yield from _few_labels(spec, sizes)
-    yield from _few_steps(spec.training, sizes.seed if spec.loop.fold_count is None else sizes.seed + sizes.dev)
+    learnt = ("seed",) if spec.loop.fold_count is None else ("seed", "dev")
+    pairs = sum(getattr(sizes, side) + (ties or {}).get(side, 0) for side in learnt)
+    yield from _few_steps(spec, pairs, _most_kept(spec, sizes.pool), taken)
     if spec.loop.rule is Rule.PAPER:
         yield from _paper_never_trains(spec, sizes.pool)
     if spec.loop.rule is Rule.CALIBRATED:
@@ -44,13 +49,14 @@ def _few_labels(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
         yield f"dev has {counted(sizes.dev, 'pair')}: with fewer than {_FEW_LABELS} its decisions rest on few labels"
 
 
-def _few_steps(training: TrainingSpec, labels: int) -> Iterator[str]:
+def _few_steps(spec: SERRunSpec, pairs: int, kept: int, taken: int | None) -> Iterator[str]:
+    training = spec.training
     searched = training.search.epochs if training.search is not None else ()
     epochs, step = max(searched or (training.epochs,)), training.pairs_per_step
-    steps = epochs * math.ceil(labels / step)
+    steps = epochs * math.ceil(pairs / step) if taken is None else taken
     if steps < _FEW_STEPS:
-        smaller = min(step, _SMALL_STEP)
-        enough = max(epochs, math.ceil(4 * _FEW_STEPS / math.ceil(labels / smaller)))
+        smaller = min(step, _SMALL_STEP) if kept >= step else min(step, _SMALL_STEP, _half_of(kept))
+        enough = max(epochs, math.ceil(4 * _FEW_STEPS / math.ceil(pairs / smaller)))
         field = f"search.epochs: [{enough}]" if searched else f"epochs: {enough}"
         yield (
             f"the seed model learns in {counted(steps, 'step')} (training.pairsPerStep {step}, epochs {epochs}): fewer than {_FEW_STEPS} "
@@ -69,11 +75,22 @@ def _paper_never_trains(spec: SERRunSpec, pool: int) -> Iterator[str]:
 
 
 def _keeps_less_than_a_step(spec: SERRunSpec, pool: int) -> Iterator[str]:
-    step, share = spec.training.pairs_per_step, 1.0 if spec.loop.fold_count is None else SHARE
-    most = round(share * pool)
+    step, most = spec.training.pairs_per_step, _most_kept(spec, pool)
     if most < step:
         yield (
             f"training.pairsPerStep is {step:,} and of the pool's {counted(pool, 'pair')} a loop keeps at most {most:,}: loop 1 "
-            f"ends the run with NothingTrusted; write pairsPerStep: {max(1, most // 2)}, "
-            f"or give a pool of at least {math.ceil(step / share):,} pairs"
+            f"ends the run with NothingTrusted; write pairsPerStep: {_half_of(most)}, "
+            f"or give a pool of at least {math.ceil(step / _share(spec)):,} pairs"
         )
+
+
+def _most_kept(spec: SERRunSpec, pool: int) -> int:
+    return round(_share(spec) * pool)
+
+
+def _share(spec: SERRunSpec) -> float:
+    return 1.0 if spec.loop.fold_count is None else SHARE
+
+
+def _half_of(pairs: int) -> int:
+    return max(1, pairs // 2)

@@ -9,7 +9,7 @@ from ser_core.api.stage import PrepareMetrics
 from ser_core.learn.trust.enough_pairs import size_warnings
 
 
-def warnings(loop, *, pool=1000, seed=400, dev=200, training=None):
+def warnings(loop, *, pool=1000, seed=400, dev=200, training=None, **learnt):
     spec = {
         "rewardModel": {"base": "hf://a/b"},
         "data": {"source": {"uri": "file:///d", "seedFraction": 0.1}},
@@ -18,7 +18,7 @@ def warnings(loop, *, pool=1000, seed=400, dev=200, training=None):
         "storage": {"uri": "file:///s"},
     }
     sizes = PrepareMetrics(found="jsonl", rows=9, seed=seed, dev=dev, pool=pool, heldout=9, hidden_labels=True)
-    return list(size_warnings(SERRunSpec.model_validate(spec), sizes))
+    return list(size_warnings(SERRunSpec.model_validate(spec), sizes, **learnt))
 
 
 @pytest.mark.parametrize("loop", [{"rule": "calibrated"}, {"rule": "paper"}, {"rule": "reference"}])
@@ -62,3 +62,19 @@ def test_a_seed_that_is_learnt_in_a_few_steps_is_told_with_a_remedy_that_works()
     assert warnings({}, seed=190, dev=66, training={"epochs": epochs, "pairsPerStep": pairs}) == []
     (told,) = warnings({}, seed=190, dev=66, training={"search": {"epochs": [1, 2]}})
     assert "and search.epochs: [2] into training" in told
+
+
+def test_ties_are_learnt_too_and_give_steps():
+    few = {"seed": 7, "dev": 5, "training": {"pairsPerStep": 8}}
+    said = {
+        number: [one for one in warnings({}, ties={"seed": 20, "dev": number}, **few) if "the seed model learns" in one]
+        for number in (0, 18)
+    }
+    assert said[0][0].startswith("the seed model learns in 8 steps ")
+    assert said[18] == []
+    assert [one for one in warnings({}, taken=14, **few) if "the seed model learns" in one] == []
+
+
+def test_where_a_loop_keeps_less_than_a_step_both_remedies_name_steps_that_it_keeps():
+    told = warnings({}, seed=4, dev=2, pool=6, training={"pairsPerStep": 8})
+    assert [re.search(r"write pairsPerStep: (\d+)", one)[1] for one in told[1:]] == ["2", "2"]
