@@ -138,6 +138,10 @@ def caveats(ledger: Ledger) -> Iterator[str]:
         yield from (f"data: {warning}" for warning in (*found.warnings, *size_warnings(ledger.run.spec, found, taken=taken)))
     for record in ledger.filters:
         yield from (f"{record.key}: {note}" for note in record.metrics.notes)
+    for seed in ledger.models[:1]:
+        if seed.metrics.learning_rate is not None:
+            settings = f"learningRate {seed.metrics.learning_rate:g} and epochs {seed.metrics.epochs}"
+            yield f"training.search found {settings}; the out-of-fold log loss of the best of several is a little too good."
     for trained in (*ledger.models, *ledger.controls.values()):
         pairs = trained.metrics.seed_pairs + trained.metrics.self_labeled_pairs
         if trained.metrics.truncated:

@@ -79,6 +79,15 @@ def test_pairs_that_were_cut_are_told(ledger):
     assert f"{ledger.models[0].key}: 9 of 90 training pairs were cut to rewardModel.maxLength." in list(caveats(Ledger(ledger.run, stages)))
 
 
+def test_what_a_search_found_is_told(ledger):
+    searched = ledger.models[0].metrics.model_copy(update={"learning_rate": 4e-3, "epochs": 6})
+    stages = {**ledger.stages, ledger.models[0].key: dataclasses.replace(ledger.models[0], metrics=searched)}
+    told = [one for one in caveats(Ledger(ledger.run, stages)) if "training.search" in one]
+    assert told == [
+        "training.search found learningRate 0.004 and epochs 6; the out-of-fold log loss of the best of several is a little too good."
+    ]
+
+
 def test_a_choice_by_a_log_loss_that_a_coin_has_too_says_so(ledger):
     dev = ledger.best.metrics.dev.model_copy(update={"log_loss": 0.6931})
     before = IterationStatus(iteration=0, learning_status=LearningStatus.SEED, dev_accuracy=0.5)
