@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from ser_core.api.stage import StageMetrics
 from ser_core.api.status import StageKind
+from ser_core.counted import counted
+from ser_core.data.preparing.too_few import MIN_PAIRS
 from ser_core.data.reading.dialogues import TURN, turns_of
 from ser_core.data.reading.formats import TIE
 from ser_core.errors import SpecError
@@ -56,7 +58,7 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
         copies: An empty folder for copies; may be deleted afterwards.
 
     Raises:
-        SpecError: No loop has labelled the pool yet (``NoLabels``), or no pair of it would be left (``PoolTooSmall``).
+        SpecError: No loop has labelled the pool yet (``NoLabels``), or too few pairs of it would be left (``PoolTooSmall``).
         StoreError: Something cannot be read, or differs from its manifest.
         OSError: ``folder`` cannot be written.
     """
@@ -68,8 +70,8 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
     parts = _fetch(store, prepared, copies, "seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet", *ties)
     chosen = _chosen(store, ledger, wanted, parts["pool.parquet"], copies)
     pairs = pq.read_metadata(parts["pool.parquet"]).num_rows
-    if len(chosen) >= pairs:
-        what = f"all {pairs} pairs of the pool would be labelled, and none is left for self-labels"
+    if pairs - len(chosen) < MIN_PAIRS:
+        what = f"{len(chosen)} of the {counted(pairs, 'pair')} of the pool would be labelled, and a run needs {MIN_PAIRS} for self-labels"
         raise SpecError(what, reason="PoolTooSmall", hint="name fewer --pairs")
     (folder / SEED).mkdir(parents=True)
     known = [_labeled(row) for name in ("seed.parquet", "dev.parquet") for row in _rows(parts[name])]

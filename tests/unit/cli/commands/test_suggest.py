@@ -123,9 +123,11 @@ def test_a_row_that_nobody_filled_in_is_told_by_its_line(ser, run, tmp_path):
     assert metrics.dropped == {"BadLabel": 1} and any("line 1" in told for told in metrics.warnings)
 
 
-def test_a_pool_of_which_nothing_would_be_left_is_refused(ser, run, tmp_path):
-    ended = ser("suggest", run, "--pairs", POOL, "-o", tmp_path / "next")
-    assert ended.code == 10 and "name fewer --pairs" in ended.err and not (tmp_path / "next").exists()
+def test_a_pool_of_which_too_little_would_be_left_is_refused(ser, run, tmp_path):
+    for wanted in (POOL, POOL - 1):
+        ended = ser("suggest", run, "--pairs", wanted, "-o", tmp_path / "next")
+        assert ended.code == 10 and "name fewer --pairs" in ended.err and not (tmp_path / "next").exists()
+    assert ser("suggest", run, "--pairs", POOL - 2, "-o", tmp_path / "next").code == 0
 
 
 def test_before_a_loop_has_labelled_there_is_nothing_to_suggest(ser, stored_run, tmp_path, monkeypatch):
