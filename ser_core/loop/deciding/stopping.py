@@ -128,7 +128,7 @@ def _wanted(stopping: StoppingSpec, last: IterationStatus) -> str:
 def loss_change(gain: float, error: float) -> str:
     """A difference of out-of-fold log losses in words, and whether it is more than chance gives once in twenty."""
     verdict = "significant" if abs(gain) > Z95 * error else "not significant"
-    return f"{'lower' if gain >= 0 else 'higher'} by {abs(gain):.4f} ± {error:.4f} ({verdict})"
+    return f"{'lower' if gain >= 0 else 'higher'} by {abs(gain):.4f} (standard error {error:.4f}, {verdict})"
 
 
 def beside_a_coin(dev: Evaluation) -> str:

@@ -130,8 +130,8 @@ def test_the_message_says_what_the_decision_rests_on(make_world, make_results, p
 @pytest.mark.parametrize(
     ("gain", "error", "said"),
     [
-        (0.0059, 0.0137, "lower by 0.0059 ± 0.0137 (not significant)"),
-        (-0.004, 0.001, "higher by 0.0040 ± 0.0010 (significant)"),
+        (0.0059, 0.0137, "lower by 0.0059 (standard error 0.0137, not significant)"),
+        (-0.004, 0.001, "higher by 0.0040 (standard error 0.0010, significant)"),
     ],
 )
 def test_a_difference_of_log_losses_that_may_be_chance_is_called_so(gain, error, said):

@@ -94,7 +94,7 @@ def test_a_choice_by_a_log_loss_that_a_coin_has_too_says_so(ledger):
     chosen = ledger.best.metrics.model_copy(update={"loss_gain": 0.0029, "loss_gain_error": 0.0013, "dev": dev})
     stages = {**ledger.stages, ledger.best.key: dataclasses.replace(ledger.best, metrics=chosen)}
     (first, *_) = headline(dataclasses.replace(ledger, stages=stages), ())
-    assert "its out-of-fold log loss (a coin's is 0.6931) is lower by 0.0029 ± 0.0013 (significant)" in first
+    assert "its out-of-fold log loss (a coin's is 0.6931) is lower by 0.0029 (standard error 0.0013, significant)" in first
     assert "log loss 0.6931 (a coin's is 0.6931), lower by" in rests_on(chosen, before)
 
 
@@ -104,6 +104,6 @@ def test_what_a_cross_fitted_model_was_chosen_by_is_told(ledger):
     stages[ledger.best.key] = dataclasses.replace(ledger.best, metrics=ledger.best.metrics.model_copy(update=compared))
     (first, *_) = headline(dataclasses.replace(ledger, stages=stages), ())
     assert first.endswith(
-        "its out-of-fold log loss is lower by 0.0059 ± 0.0137 (not significant) than that of the best model before it. "
+        "its out-of-fold log loss is lower by 0.0059 (standard error 0.0137, not significant) than that of the best model before it. "
         "A later loop is taken unless it is clearly worse."
     )
