@@ -16,6 +16,7 @@ from ser_operator.facts.reading import Object, at, completion_index, created_at,
 
 RunKey = tuple[str, str]
 """Namespace and name of a SERRun."""
+_MOST_ENDS = 10_000
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -36,6 +37,9 @@ class Cache:
         self._pods: dict[str, Object] = {}
         self._versions: dict[Kind, dict[str, int]] = {"SERRun": {}, "Job": {}, "Pod": {}}
         """Of everything above, by UID."""
+        self._ends: dict[str, int] = {}
+        """The version in which an object was gone, by UID, of the last ones: what an answer or a LIST still shows of it is older. One that
+        has only lost its labels is gone for the watch, and may come back in that version."""
         self._children: dict[str, set[str]] = {}
         """UIDs of Jobs by the UID of their run, and of pods by the UID of their Job."""
         self._remains: dict[str, dict[int, Object]] = {}
@@ -49,15 +53,17 @@ class Cache:
 
         So a watch event that repeats a reply of the API server causes no reconcile: the reply was already used.
         """
-        identity = uid(thing)
-        if not identity or self._versions[kind].get(identity, -1) >= resource_version(thing) > 0:
+        identity, version = uid(thing), resource_version(thing)
+        if not identity or self._versions[kind].get(identity, -1) >= version > 0 or self._ends.get(identity, 0) > version > 0:
             return None
         if kind == "SERRun" and ((at(thing, "spec").get("operatorClass") or "") != self._class or self._is_outlived(thing)):
             return None
         thing = kept(kind, thing)
-        self._versions[kind][identity] = resource_version(thing)
+        self._versions[kind][identity] = version
         if kind == "SERRun":
             key = run_key(thing)
+            if (named := self._uids.get(key, identity)) != identity:
+                self.remove("SERRun", {"metadata": {"uid": named, "resourceVersion": str(version)}})  # it had the name before
             self._runs[identity], self._uids[key], self._keys[identity] = known_run(thing), identity, key
             if self._runs[identity].has_ended:
                 self._gone.pop(identity, None)
@@ -82,7 +88,7 @@ class Cache:
         """Forget an object; returns the run that it concerned."""
         key = self.key_of(kind, thing)
         identity = uid(thing)
-        self._versions[kind].pop(identity, None)
+        self._end(identity, max(self._versions[kind].pop(identity, 0), resource_version(thing)))
         if kind == "SERRun":
             self._forget_run(identity)
         elif (known := self._of(kind).pop(identity, None)) is not None:
@@ -92,6 +98,11 @@ class Cache:
             if not siblings:
                 self._children.pop(owner_uid(known), None)
         return key
+
+    def _end(self, identity: str, version: int) -> None:
+        self._ends[identity] = version
+        if len(self._ends) > _MOST_ENDS:
+            del self._ends[next(iter(self._ends))]
 
     def _forget_run(self, identity: str) -> None:
         self._runs.pop(identity, None)

@@ -91,6 +91,27 @@ def test_a_late_answer_of_a_run_that_is_gone_does_not_hide_the_one_that_was_made
     assert cache.run(("lab", "climb"))["metadata"]["uid"] == "r2"
 
 
+@pytest.mark.parametrize(("kind", "owner"), [("SERRun", None), ("Job", "r"), ("Pod", "j")])
+def test_what_is_gone_is_not_brought_back_by_an_answer_that_was_on_its_way(cache, kind, owner):
+    cache.put(kind, thing("late", "late", version="6", owner=owner))
+    cache.remove(kind, thing("late", "late", version="8", owner=owner))
+
+    assert cache.put(kind, thing("late", "late", version="7", owner=owner)) is None
+    assert cache.sizes()[kind] == 1
+
+
+def test_a_job_that_is_gone_for_the_watch_since_it_has_lost_its_labels_is_there_for_an_answer(cache):
+    cache.remove("Job", thing("j", "job", version="8", owner="r"))
+
+    assert cache.put("Job", thing("j", "job", version="8", owner="r")) == ("lab", "climb")
+
+
+def test_a_run_whose_name_another_one_has_is_gone_though_no_watch_has_told_so(cache):
+    cache.put("SERRun", thing("r2", "climb", version="9"))
+
+    assert [known.body()["metadata"]["uid"] for known in cache.runs()] == ["r2"]
+
+
 def test_how_a_pod_ended_outlives_it_as_long_as_its_job(cache):
     ended = thing("p", "pod", version="8", owner="j")
     ended["status"] = {"containerStatuses": [{"state": {"terminated": {"exitCode": 143}}}]}
