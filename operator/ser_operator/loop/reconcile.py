@@ -22,7 +22,7 @@ from ser_operator.cluster.transport import CONFLICT, FORBIDDEN, ApiError
 from ser_operator.facts.cache import Cache, RunKey, run_key
 from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needless
 from ser_operator.facts.outdated import is_outdated
-from ser_operator.facts.pods.attempts_from_pods import attempts, have_succeeded, identity_of
+from ser_operator.facts.pods.attempts_from_pods import attempts, have_succeeded, identity_of, is_told
 from ser_operator.facts.pods.legs import pods_at_once
 from ser_operator.facts.reading import deleting_since, owner_uid, uid
 from ser_operator.facts.serruns.allow_lists import judged, refusal, unsupported
@@ -198,9 +198,11 @@ class Reconciler:
         return found
 
     async def _pods(self, run: SERRun, current: Sequence[Object], jobs: Sequence[Object]) -> list[Object]:
-        """The pods of ``jobs``: from the cache if those of ``current`` have succeeded, since nothing can change then, else as they are."""
-        if all(have_succeeded(job, self._cache.pods(uid(job))) for job in current):
-            return [pod for job in jobs for pod in self._cache.pods(uid(job))]
+        """The pods of ``jobs``: from the cache if those of ``current`` have succeeded and all have told how they ended, since nothing can
+        change then, else as they are."""
+        known = {uid(job): self._cache.pods(uid(job)) for job in jobs}
+        if all(have_succeeded(job, known[uid(job)]) for job in current) and all(map(is_told, known.values())):
+            return [pod for pods in known.values() for pod in pods]
         listed = list(await self._api.list_pods(run.metadata.namespace, run_selector(run.metadata.uid)))
         for pod in listed:
             self._cache.put("Pod", pod)

@@ -147,6 +147,12 @@ def have_succeeded(job: Object, pods: Iterable[Object]) -> bool:
     return state_of(job) == "succeeded" and len(ends) == wanted and all(end.get("exitCode") == 0 for end in ends)
 
 
+def is_told(pods: Iterable[Object]) -> bool:
+    """Whether there are pods, and each part of their Job has said how it ended."""
+    current = by_index(pods)
+    return bool(current) and all(terminated(pod) or has_failed(pod) for pod in current)
+
+
 def _exit_code(job: Object, ended: Object) -> int | None:
     code = ended.get("exitCode")
     if isinstance(code, int):

@@ -111,6 +111,33 @@ def test_a_cache_that_has_not_seen_the_new_job_starts_no_second_one(operator):
     assert operator.status.stages[-1].outcome is Outcome.RUNNING
 
 
+def test_how_a_stage_ended_is_read_although_no_status_tells_of_its_job_and_no_watch_of_its_pod(operator):
+    operator.cluster.apply()
+    operator.sync()
+    with pytest.raises(ApiError, match="changed"):
+        change_before_the_status_is_written(operator)
+    (job,) = operator.cluster.jobs.values()
+    operator.finish_stage(job)
+    operator.cache.put("SERRun", operator.cluster.runs["lab", "climb"])
+    operator.cache.put("Job", job)
+
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+
+
+def change_before_the_status_is_written(operator):
+    def change(_number, what):
+        if what == "status":
+            operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+
+    operator.cluster.before = change
+    try:
+        operator.reconcile()
+    finally:
+        operator.cluster.before = lambda number, what: None
+
+
 def test_a_job_without_its_label_is_still_found(operator):
     operator.cluster.apply()
     operator.sync()
