@@ -65,8 +65,8 @@ node-packages: ## Install the Debian packages that the tests on a node need (as 
 faults: $(INSTALLED) binaries ## Everything that can go wrong with a run on a cluster, place by place, counted
 	PYTHONPATH=tests $(BIN)/python -m controlplane.faults
 
-odd: $(INSTALLED) binaries ## ODD_EXAMPLES=5000 odd SERRuns of each kind, and odd files of data, new ones every time: about an hour
-	SER_ODD_EXAMPLES=$(or $(ODD_EXAMPLES),5000) $(BIN)/python -m pytest --timeout=0 tests/unit/odd tests/e2e/test_odd_serruns.py
+odd: $(INSTALLED) binaries ## ODD_EXAMPLES=5000 odd SERRuns of each kind, odd files of data and interleavings, new ones every time: about an hour
+	SER_ODD_EXAMPLES=$(or $(ODD_EXAMPLES),5000) $(BIN)/python -m pytest --timeout=0 tests/unit/odd tests/unit/ser_operator/interleavings tests/e2e/test_odd_serruns.py
 
 locks: $(INSTALLED) ## Write locks/ anew: what is installed in the images, with the digests of all files, from constraints.txt
 	test -x build/uv/bin/uv || $(PYTHON) -m venv build/uv
