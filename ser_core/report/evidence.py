@@ -59,6 +59,8 @@ class LoopEvidence:
     """The bands of agreement.json."""
     statuses: tuple[Group, ...]
     """Status 1, Status 2, neither."""
+    judged: int
+    """Kept pairs whose human label is known: what the agreement is a share of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def read_evidence(store: ObjectStore, ledger: Ledger, folder: Path) -> Evidence:
     return Evidence(
         models=tuple(_model(reader, record) for record in ledger.models),
         controls={name: _model(reader, record) for name, record in ledger.controls.items()},
-        loops=tuple(LoopEvidence(record, _bands(table), _statuses(table)) for record, table in decided),
+        loops=tuple(LoopEvidence(record, _bands(table), _statuses(table), _judged(table)) for record, table in decided),
         samples=() if last is None or prepared is None else _samples(last[1], reader.fetch(prepared, "pool.parquet")),
         provenance={} if prepared is None else json.loads(reader.fetch(prepared, "provenance.json").read_bytes()),
         policy=None if ledger.policy is None else _policy(reader, ledger, ledger.policy),
@@ -187,6 +189,10 @@ def _bands(decisions: pa.Table) -> tuple[Group, ...]:
 def _statuses(decisions: pa.Table) -> tuple[Group, ...]:
     status = decisions["status"].to_numpy()
     return tuple(_group(decisions, status == value, name) for value, name in ((1, "Status 1"), (2, "Status 2"), (0, "neither")))
+
+
+def _judged(decisions: pa.Table) -> int:
+    return _count(pc.and_(decisions["kept"], pc.is_valid(decisions["agrees"])))
 
 
 def _group(decisions: pa.Table, chosen: NDArray[np.bool_], name: str) -> Group:

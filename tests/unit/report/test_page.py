@@ -70,13 +70,18 @@ def test_what_watches_for_collapse_is_shown_loop_by_loop(page, ledger):
         assert f"<tr><td>{record.key.iteration}</td>{told}" in page
 
 
+def test_an_agreement_of_a_pool_that_is_labelled_in_part_says_of_how_many(ledger, evidence):
+    loops = tuple(replace(loop, judged=9) for loop in evidence.loops)
+    assert "<small>of 9 kept self-labels of loop 2 with a human label</small>" in render(ledger, replace(evidence, loops=loops), "run.yaml")
+
+
 def test_the_agreement_beside_the_best_accuracy_is_that_of_its_own_loop(ledger, evidence):
     best_is = lambda number: {"status": ledger.run.status.model_copy(update={"best_iteration": number})}  # noqa: E731
     page_of = lambda number: render(Ledger(ledger.run.model_copy(update=best_is(number)), ledger.stages), evidence, "serrun.yaml")  # noqa: E731
-    first, second = (record.metrics.agreement for record in ledger.filters)
+    first, second = (record.metrics for record in ledger.filters)
 
-    assert f"<dt>agreement</dt><dd>{first * 100:.1f} %<small>kept self-labels of loop 1" in page_of(1)
-    assert f"<dt>agreement</dt><dd>{second * 100:.1f} %<small>kept self-labels of loop 2" in page_of(2)
+    assert f"<dt>agreement</dt><dd>{first.agreement * 100:.1f} %<small>of {first.kept} kept self-labels of loop 1</small>" in page_of(1)
+    assert f"<dt>agreement</dt><dd>{second.agreement * 100:.1f} %<small>of {second.kept} kept self-labels of loop 2</small>" in page_of(2)
     assert "<dt>agreement</dt>" not in page_of(0)  # the seed model has learned from none
 
 
