@@ -4,7 +4,8 @@ import itertools
 import threading
 from collections.abc import Iterator
 
-from controlplane.faults.plans.plan import Fault, Plan, run_to_end
+from controlplane.faults.fault_proxy import Call
+from controlplane.faults.plans.plan import Fault, Plan, eventually, run_to_end
 from controlplane.faults.scenario import Scenario
 
 RESYNC = {"resync_seconds": 20}
@@ -85,6 +86,25 @@ def conflict_storm(scenario: Scenario) -> None:
         thread.join()
 
 
+def unrecorded_end(scenario: Scenario) -> None:
+    """Somebody labels the run before the status is written that tells of its first Job, which ends before the next try.
+
+    No watch tells of pods.
+    """
+    labelled = []
+
+    def label(call: Call) -> None:
+        if call.what == "patch serruns/status" and not labelled:
+            labelled.append(call)
+            scenario.patch({"metadata": {"labels": {"seen": "yes"}}})
+            eventually(lambda: any("completionTime" in job.get("status", {}) for job in scenario.jobs()), 60, "the first Job ends")
+
+    scenario.proxy.before = label
+    scenario.proxy.keep_event = lambda event: event["object"].get("kind") != "Pod"
+    run_to_end(scenario)
+    assert len(scenario.jobs()) == 5, "a result that was there was looked for"
+
+
 def api_server_restart(scenario: Scenario) -> None:
     """The API server is killed and started again in the middle."""
     run_to_end(scenario, seconds=300, on_stage={"label": lambda _job: scenario.plane.restart("apiserver")})
@@ -128,6 +148,7 @@ def plans() -> Iterator[Plan]:
         yield Plan("LIST", f"the first of {plural} refused", broken_list(plural))
     yield Plan("connection", "cut for 10 s", lost_connection)
     yield Plan("conflicts", "20 Hz", conflict_storm)
+    yield Plan("conflicts", "until the first Job has ended", unrecorded_end)
 
 
 def plans_alone() -> Iterator[Plan]:
