@@ -16,7 +16,7 @@ from ser_operator.facts.reading import Object, at, completion_index, created_at,
 
 RunKey = tuple[str, str]
 """Namespace and name of a SERRun."""
-_MOST_ENDS = 10_000
+_MOST_ENDS, _NEVER = 10_000, 2**63
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -84,11 +84,18 @@ class Cache:
         named = self._uids.get(run_key(run))
         return named not in (None, uid(run)) and self._versions["SERRun"].get(named, 0) > resource_version(run) > 0
 
-    def remove(self, kind: Kind, thing: Object) -> RunKey | None:
-        """Forget an object; returns the run that it concerned."""
+    def remove(self, kind: Kind, thing: Object, *, for_good: bool = False) -> RunKey | None:
+        """Forget an object; returns the run that it concerned.
+
+        Args:
+            kind: Its kind.
+            thing: Its last version.
+            for_good: Whether the API server has said that there is none, so that whatever a watch may still tell of it is old.
+        """
         key = self.key_of(kind, thing)
         identity = uid(thing)
-        self._end(identity, max(self._versions[kind].pop(identity, 0), resource_version(thing)))
+        last = max(self._versions[kind].pop(identity, 0), resource_version(thing))
+        self._end(identity, _NEVER if for_good else last)
         if kind == "SERRun":
             self._forget_run(identity)
         elif (known := self._of(kind).pop(identity, None)) is not None:

@@ -171,7 +171,7 @@ class Reconciler:
             raise ApiError(CONFLICT, "its copy of the SERRunTemplate is gone")
         for job in seen.jobs:
             if job["metadata"]["name"] in asked and named(job["metadata"]["name"], current) is None:
-                self._cache.remove("Job", job)
+                self._cache.remove("Job", job, for_good=True)
         if uid(body) != seen.run.metadata.uid:
             raise ApiError(CONFLICT, "it has been deleted and made anew")
         run = self._run(body)

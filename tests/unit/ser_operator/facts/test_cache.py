@@ -106,6 +106,15 @@ def test_a_job_that_is_gone_for_the_watch_since_it_has_lost_its_labels_is_there_
     assert cache.put("Job", thing("j", "job", version="8", owner="r")) == ("lab", "climb")
 
 
+def test_how_a_job_ended_that_is_gone_for_good_is_not_forgotten_when_a_late_watch_tells_of_it(cache):
+    cache.remove("Job", thing("j", "job", owner="r"), for_good=True)
+    cache.remove("Pod", thing("p", "pod", owner="j"))
+    cache.put("Job", thing("j", "job", version="7", owner="r"))
+    cache.remove("Job", thing("j", "job", version="8", owner="r"))
+
+    assert [pod["metadata"]["uid"] for pod in cache.gone("r")[1]] == ["p"]
+
+
 def test_a_run_whose_name_another_one_has_is_gone_though_no_watch_has_told_so(cache):
     cache.put("SERRun", thing("r2", "climb", version="9"))
 
