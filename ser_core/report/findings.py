@@ -149,6 +149,18 @@ def caveats(ledger: Ledger) -> Iterator[str]:
         yield from (f"{trained.key}: {note}" for note in trained.metrics.notes)
 
 
+def grouped(ledger: Ledger, evidence: Evidence) -> Iterator[str]:
+    """That intervals are too narrow, where most held-out pairs share their group with another one."""
+    pairs = len(evidence.models[0].pairs) if evidence.models else 0
+    if evidence.heldout_groups is None or evidence.heldout_groups > pairs / 2:
+        return
+    source = ledger.run.spec.data.source
+    yield (
+        f"The {pairs:,} held-out pairs are in {counted(evidence.heldout_groups, 'group')} by {source.split_by if source else 'prompt'}. "
+        "Pairs of one are right or wrong together, so that the intervals are rather too narrow and the p-values too small."
+    )
+
+
 def spread(evaluation: Evaluation) -> str:
     """A 95 % interval in percent."""
     return f"{evaluation.accuracy_low * 100:.1f} to {evaluation.accuracy_high * 100:.1f} %"

@@ -6,7 +6,7 @@ import pytest
 
 from ser_core.api.status import IterationStatus, LearningStatus, Phase, SERRunStatus
 from ser_core.loop.deciding.stopping import evidence as rests_on
-from ser_core.report.findings import Contrast, caveats, contrasts, gap_closed, headline
+from ser_core.report.findings import Contrast, caveats, contrasts, gap_closed, grouped, headline
 from ser_core.report.ledger import Ledger
 
 FULL = Contrast("full", "trained on all labels", accuracy=0.9, difference=-0.05, only_best=5, only_other=15, p_value=0.041)
@@ -77,6 +77,12 @@ def test_pairs_that_were_cut_are_told(ledger):
     cut = ledger.models[0].metrics.model_copy(update={"truncated": 9})
     stages = {key: dataclasses.replace(one, metrics=cut) if key == ledger.models[0].key else one for key, one in ledger.stages.items()}
     assert f"{ledger.models[0].key}: 9 of 90 training pairs were cut to rewardModel.maxLength." in list(caveats(Ledger(ledger.run, stages)))
+
+
+def test_held_out_pairs_in_few_groups_are_told(ledger, evidence):
+    (told,) = grouped(ledger, dataclasses.replace(evidence, heldout_groups=12))
+    assert told.startswith("The 200 held-out pairs are in 12 groups by prompt. Pairs of one are right or wrong together, ")
+    assert list(grouped(ledger, dataclasses.replace(evidence, heldout_groups=180))) == list(grouped(ledger, evidence)) == []
 
 
 def test_what_a_search_found_is_told(ledger):
