@@ -84,6 +84,9 @@ EXIT_UNREAD = 128 + signal.SIGPIPE
 def main() -> None:
     """Entry point of `ser`: an expected error becomes two lines on standard error and its exit code, never a traceback."""
     program = "kubectl ser" if Path(sys.argv[0]).name == "kubectl-ser" else "ser"
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who has started it: what is said goes nowhere
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may not know every sign of a text

@@ -31,6 +31,11 @@ def test_a_terminal_that_does_not_know_a_sign_gets_another():
     assert told.stdout.startswith("???")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_were_closed_are_no_failure(closed):
+    assert subprocess.run(["/bin/sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", STAND_IN, "x"], check=False).returncode == 0
+
+
 @pytest.fixture
 def unread():
     reading, writing = os.pipe()
