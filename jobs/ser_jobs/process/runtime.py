@@ -123,7 +123,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
     try:
         stop.install()
         measurements = Measurements()
-        store = connect(spec.spec.storage, Retry(retried=measurements.store_retried), stands=spec.stage is not StageKind.PREPARE)
+        store = connect(spec.spec.storage, Retry(retried=measurements.store_retried), stands=True)  # a folder has its run at least
         attempt, known = attempt.look(store, folder, log, pulse)
         if known is not None:
             return attempt.with_stored(store, known[0], log), known[1]

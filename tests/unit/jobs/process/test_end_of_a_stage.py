@@ -39,9 +39,9 @@ def stage(tmp_path, monkeypatch):
     )
     (tmp_path / "store").mkdir()
 
-    def run(attempt):
+    def run(attempt, kind=StageKind.LABEL):
         (tmp_path / f"work-{attempt}").mkdir()
-        wanted = StageSpec(run=RUN, stage=StageKind.LABEL, iteration=1, attempt=attempt, spec=spec, threads=1)
+        wanted = StageSpec(run=RUN, stage=kind, iteration=1, attempt=attempt, spec=spec, threads=1)
         return runtime.run_stage(wanted, tmp_path / f"work-{attempt}")
 
     yield run
@@ -67,6 +67,14 @@ def test_of_who_was_killed_after_its_commit_the_next_attempt_cleans_up(stage, tm
     result, code = stage(2)
     assert (result.outcome, code) == ("done", 0)
     assert names(store) == ["MANIFEST.json", "labels", "log.jsonl"]
+
+
+@pytest.mark.parametrize("kind", [StageKind.PREPARE, StageKind.LABEL])
+def test_a_stage_does_not_make_the_folder_of_its_store_anew(stage, tmp_path, kind):
+    (tmp_path / "store").rename(tmp_path / "away")
+    result, code = stage(1, kind)
+    assert (result.reason, code) == ("StoreUnavailable", 20)
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_store_that_cannot_be_cleaned_does_not_change_the_result(stage, monkeypatch):
