@@ -144,7 +144,7 @@ class Hub:
             is_own = _origin(url) == origin
             sent = {**build_hf_headers(token=None if is_own and self.with_token else False), "Accept-Encoding": "identity", **headers}
             if not is_own:
-                self._refuse_astray(url, _place(url))
+                self._refuse_astray(url, _place_if_known(url))
             with get_session().stream("GET", url, headers=sent, follow_redirects=False, timeout=self.patience.silence / 2) as response:
                 if not is_own:
                     self._refuse_astray(url, _place_of_peer(url, response))
@@ -156,8 +156,8 @@ class Hub:
         raise LedAstray(f"redirects more than {_REDIRECTS} times")
 
     def _refuse_astray(self, url: str, target: Place) -> None:
-        """Asked before an address is called, and again of what has answered."""
-        if not may_lead(_place(self.endpoint), target):
+        """Asked before an address is called, and again of what has answered. OSError: nobody tells now where the hub itself lies."""
+        if target is not Place.INTERNET and not may_lead(_place(self.endpoint), target):
             raise LedAstray(f"redirects to {urlsplit(url).hostname}, which lies {_WORDS[target]}")
 
 
@@ -183,6 +183,14 @@ def _redirected(url: str, location: str) -> str:
 
 def _place(url: str) -> Place:
     return (place_of_name if _goes_through_a_proxy(url) else place_of_host)(urlsplit(url).hostname or "")
+
+
+def _place_if_known(url: str) -> Place:
+    """The internet where the name means none, since a request then fails by itself."""
+    try:
+        return _place(url)
+    except OSError:
+        return Place.INTERNET
 
 
 def _place_of_peer(url: str, response: Any) -> Place:

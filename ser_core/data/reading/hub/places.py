@@ -51,11 +51,15 @@ def _carried(address: Address) -> Address:
 
 
 def place_of_host(host: str) -> Place:
-    """The nearest place that a host name means; the internet where it means none, since a request then fails by itself."""
+    """The nearest place that a host name means.
+
+    Raises:
+        OSError: It means none, or nobody tells now.
+    """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return Place.INTERNET
+    except UnicodeError as error:
+        raise OSError(f"{host!r} is no name of a host") from error
     return max(place_of(str(entry[4][0])) for entry in found)
 
 

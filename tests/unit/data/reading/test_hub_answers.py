@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -239,6 +240,20 @@ def test_a_hub_that_was_named_in_a_private_network_leads_on_within_it_but_gets_n
     monkeypatch.setenv("HF_ENDPOINT", opened().hub.endpoint)
     assert fetched(opened, tmp_path) == CONTENT
     assert (heard[0][2], heard_by_store[0][2]) == ("Bearer hf_secret", None)
+
+
+def test_a_private_hub_whose_name_is_not_told_for_a_moment_has_led_nobody_astray(hub, tmp_path, monkeypatch):
+    store, _ = hub(whole)
+    opened, _ = hub(leads_to(f"{store().hub.endpoint}{FILE}"))
+    known = socket.getaddrinfo
+
+    def told(host, port, *more, **words):
+        if port is None:  # it is not called, but looked for
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return known(host, port, *more, **words)
+
+    monkeypatch.setattr(socket, "getaddrinfo", told)
+    assert refused(opened, tmp_path, StoreError).reason == "HubUnavailable"
 
 
 def test_a_hub_that_a_serrun_alone_names_gets_no_token_of_this_machine(hub, tmp_path, monkeypatch):
