@@ -17,6 +17,8 @@ from ser_core.data.reading.hub.watch import PATIENCE, Flow, Patience, watched
 T = TypeVar("T")
 
 _BUSY = frozenset({429, 502, 503, 504})
+_LINK_REFUSED = frozenset({401, 403})
+"""Where a hub has led, the right lies in the link: it may be too old, and the hub makes it anew each time."""
 _REDIRECTS = 10
 _ERROR_WORDS = 200
 _LAST_PORT = 65535
@@ -149,7 +151,7 @@ class Hub:
                 if not is_own:
                     self._refuse_astray(url, _place_of_peer(url, response))
                 if not response.has_redirect_location:
-                    _refuse_failure(response)
+                    _refuse_failure(response, is_own=is_own)
                     yield response
                     return
                 url = _redirected(url, response.headers["Location"])
@@ -213,12 +215,14 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _refuse_failure(response: Any) -> None:
+def _refuse_failure(response: Any, *, is_own: bool) -> None:
     """The hub says why in headers; what a failed answer holds beside them is not read."""
     if response.is_success:
         return
     words = response.headers.get("X-Error-Message", "")[:_ERROR_WORDS]
-    failure = (Busy if response.status_code in _BUSY else Refused)(response.status_code, response.headers.get("X-Error-Code", ""), words)
+    code = response.headers.get("X-Error-Code", "")
+    may_pass = response.status_code in _BUSY or (response.status_code in _LINK_REFUSED and not is_own and not code)
+    failure = (Busy if may_pass else Refused)(response.status_code, code, words)
     if isinstance(failure, Busy):
         failure.after = seconds_to_wait(response.headers.get("Retry-After", ""), time.time())
     raise failure

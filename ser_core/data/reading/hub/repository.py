@@ -14,7 +14,7 @@ from ser_core.api.spec.storage import HubSpec
 from ser_core.api.stage_wire import HUB_CREDENTIALS
 from ser_core.api.values.endpoints import hears_in_clear
 from ser_core.api.values.uris import split_hub
-from ser_core.data.reading.hub.answers import Declared, Differs, Hub, LedAstray, Refused
+from ser_core.data.reading.hub.answers import Busy, Declared, Differs, Hub, LedAstray, Refused
 from ser_core.data.reading.hub.watch import PATIENCE, Patience, TooSlow
 from ser_core.errors import DataError, SERError, SpecError, StoreError, is_disk_full
 
@@ -173,7 +173,7 @@ def _refusal(what: str, kind: Kind, endpoint: str, error: Refused) -> SERError:
         return missing(f"{what}: no such {kind} at {endpoint}", reason=reason, hint=hint)
     if error.code == "RevisionNotFound":
         return missing(f"{what}: no such revision at {endpoint}", reason=reason, hint="name a branch, a tag or a full commit")
-    if error.status in (401, 403):
+    if error.status in (401, 403) and not isinstance(error, Busy):
         return SpecError(f"{what}: {endpoint} refuses access", reason="HubAccessDenied", hint=f"check HF_TOKEN{withheld}")
     return _unavailable(what, endpoint, error, "try again later, or set hub.endpoint or HF_ENDPOINT to another mirror")
 

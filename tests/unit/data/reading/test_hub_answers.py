@@ -256,6 +256,19 @@ def test_a_private_hub_whose_name_is_not_told_for_a_moment_has_led_nobody_astray
     assert refused(opened, tmp_path, StoreError).reason == "HubUnavailable"
 
 
+def test_a_link_that_is_refused_where_it_leads_is_made_anew(hub, tmp_path):
+    store, heard = hub(lambda request, content: answer(request, 403), whole)
+    opened, _ = hub(leads_to(f"{store().hub.endpoint}{FILE}"))
+    assert fetched(opened, tmp_path) == CONTENT
+    assert len(heard) == 2
+
+
+def test_links_that_are_always_refused_are_no_refusal_of_the_hub(hub, tmp_path):
+    store, _ = hub(lambda request, content: answer(request, 403))
+    opened, _ = hub(leads_to(f"{store().hub.endpoint}{FILE}"))
+    assert refused(opened, tmp_path, StoreError).reason == "HubUnavailable"
+
+
 def test_a_hub_that_a_serrun_alone_names_gets_no_token_of_this_machine(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
