@@ -15,6 +15,7 @@ import signal
 import sys
 from typing import Any
 
+from ser_core.errors import Interrupted
 from ser_jobs.process import runtime
 
 PRELOADED = (
@@ -83,7 +84,12 @@ def _serve(request: dict[str, Any], children: dict[int, str]) -> None:
         return
     sys.stdout.flush()
     server = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # too many processes, or too little memory, which may pass: the attempt counts as taken away
+        print(f"{request['start']} was not forked: {error.strerror}", file=sys.stderr, flush=True)
+        _say({"ended": request["start"], "exitCode": Interrupted.exit_code})
+        return
     if pid == 0:
         _become_stage(server, request["environment"], request["output"])
     children[pid] = request["start"]

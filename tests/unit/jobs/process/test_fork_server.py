@@ -1,31 +1,54 @@
-"""What the warm parent of stage processes does between a fork and the moment at which a stage can handle a stop."""
+"""What the warm parent of stage processes does while it forks one: a stop comes, or there is no room for a process."""
 
 import json
 import os
 import subprocess
 import sys
 
-SERVER = """
+import pytest
+
+START = """
 import os, signal, time
 from ser_jobs.process import fork_server, runtime
-
+fork_server.PRELOADED = ()
+runtime.main = lambda: 0
+"""
+LATE = """
 def wait_for_the_stop():
     until = time.monotonic() + 60
     while signal.SIGTERM not in signal.sigpending() and time.monotonic() < until:
         time.sleep(0.01)
-
 os.register_at_fork(after_in_child=wait_for_the_stop)
-fork_server.PRELOADED = ()
-runtime.main = lambda: 0
-fork_server.main()
+"""
+FULL = """
+fork, refusals = os.fork, [OSError(11, "Resource temporarily unavailable")]
+def refused_once():
+    if refusals:
+        raise refusals.pop()
+    return fork()
+os.fork = refused_once
 """
 
 
-def test_a_stop_that_comes_while_a_stage_is_being_forked_is_not_lost(tmp_path, monkeypatch):
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """What a server says that is prepared by some code, and gets some requests."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # the code that this test imports
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        for request in ({"start": "job", "environment": {}, "output": str(tmp_path / "output")}, {"stop": "job"}):
-            server.stdin.write(json.dumps(request).encode() + b"\n")
-        server.stdin.close()
-        told = [json.loads(line) for line in server.stdout]
-    assert told[-1] == {"ended": "job", "exitCode": 143}
+
+    def tell(prepared, *requests):
+        command = [sys.executable, "-c", f"{START}{prepared}fork_server.main()"]
+        sent = "".join(json.dumps({"environment": {}, "output": str(tmp_path / "output"), **one}) + "\n" for one in requests)
+        ended = subprocess.run(command, input=sent, stdout=subprocess.PIPE, text=True, check=True)
+        return [json.loads(line) for line in ended.stdout.splitlines() if "ended" in line]
+
+    return tell
+
+
+def test_a_stop_that_comes_while_a_stage_is_being_forked_is_not_lost(told):
+    assert told(LATE, {"start": "job"}, {"stop": "job"}) == [{"ended": "job", "exitCode": 143}]
+
+
+def test_a_stage_for_which_there_is_no_room_just_now_is_taken_away_and_the_server_goes_on(told):
+    ends = told(FULL, {"start": "one"}, {"start": "other"})
+    assert ends[0] == {"ended": "one", "exitCode": 143}
+    assert [end["ended"] for end in ends] == ["one", "other"]
