@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
 from ser_core.counted import counted
+from ser_core.data.preparing.concerns import grouped
 from ser_core.learn.trust.enough_pairs import size_warnings
 from ser_core.learn.trust.evaluation import compare
 from ser_core.loop.deciding.stopping import COIN, SIGNIFICANT, beside_a_coin, loss_change
@@ -149,16 +150,12 @@ def caveats(ledger: Ledger) -> Iterator[str]:
         yield from (f"{trained.key}: {note}" for note in trained.metrics.notes)
 
 
-def grouped(ledger: Ledger, evidence: Evidence) -> Iterator[str]:
+def of_groups(ledger: Ledger, evidence: Evidence) -> list[str]:
     """That intervals are too narrow, where most held-out pairs share their group with another one."""
-    pairs = len(evidence.models[0].pairs) if evidence.models else 0
-    if evidence.heldout_groups is None or evidence.heldout_groups > pairs / 2:
-        return
     source = ledger.run.spec.data.source
-    yield (
-        f"The {pairs:,} held-out pairs are in {counted(evidence.heldout_groups, 'group')} by {source.split_by if source else 'prompt'}. "
-        "Pairs of one are right or wrong together, so that the intervals are rather too narrow and the p-values too small."
-    )
+    if evidence.heldout_groups is None or not evidence.models:
+        return []
+    return grouped(len(evidence.models[0].pairs), evidence.heldout_groups, source.split_by if source else "prompt")
 
 
 def spread(evaluation: Evaluation) -> str:

@@ -254,6 +254,7 @@ def _trial() -> ModuleType:
 
 def check_data(run: SERRun, soon: Retry) -> Check:
     """The data can be read and split."""
+    from ser_core.data.preparing.concerns import grouped
     from ser_core.data.preparing.hidden_labels import refuse_full_without_labels
     from ser_core.data.preparing.preparation import inspect
     from ser_core.data.preparing.prompts import read_prompts
@@ -271,7 +272,10 @@ def check_data(run: SERRun, soon: Retry) -> Check:
             limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
             found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
-    return Check("data", tuple(lines), (*metrics.warnings, *size_warnings(run.spec, metrics, inspected.ties)), material=inspected.sample)
+    split_by = run.spec.data.source.split_by if run.spec.data.source else "prompt"
+    of_groups = grouped(metrics.heldout, inspected.heldout_groups, split_by)
+    warnings = (*metrics.warnings, *of_groups, *size_warnings(run.spec, metrics, inspected.ties))
+    return Check("data", tuple(lines), warnings, material=inspected.sample)
 
 
 def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:

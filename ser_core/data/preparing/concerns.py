@@ -118,6 +118,20 @@ def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_b
     return warnings
 
 
+def grouped(pairs: int, groups: int, split_by: str) -> list[str]:
+    """That intervals are too narrow, where most held-out pairs share their group with another one.
+
+    Args:
+        pairs: Held-out ones.
+        groups: Those that they are in.
+        split_by: The column that made the groups.
+    """
+    if groups > pairs / 2:
+        return []
+    where = f"the {pairs:,} held-out pairs are in {counted(groups, 'group')} by {split_by}"
+    return [f"{where}: pairs of one are right or wrong together, so that intervals are rather too narrow and p-values too small"]
+
+
 def unused_strengths(rows: Sequence[Row], layout: Layout, field: str) -> list[str]:
     """What is said of columns with the strength of the preference that nothing reads.
 

@@ -46,6 +46,8 @@ class Prepared:
     metrics: PrepareMetrics
     provenance: Mapping[str, Any]
     """What was read, by part: URI, commit, files with SHA-256, rows, drops."""
+    heldout_groups: int
+    """Groups that the held-out pairs are in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Inspection:
     """Some pairs of all sides, evenly chosen."""
     ties: Mapping[str, int]
     """Ties by side that are learnt: those of seed and dev."""
+    heldout_groups: int
+    """Groups that the held-out pairs are in."""
 
 
 def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False, dev_decides: bool = False) -> Inspection:
@@ -71,7 +75,7 @@ def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False, d
         size = min(len(positions), SAMPLE_PAIRS)
         chosen = [positions[place * len(positions) // size] for place in range(size)]
         ties = {side: len(prepared.ties[side]) for side in ("seed", "dev")}
-        return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, chosen)), ties)
+        return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, chosen)), ties, prepared.heldout_groups)
 
 
 def prepare_data(
@@ -119,7 +123,8 @@ def prepare_data(
     metrics = _metrics(corpus, positions, ties, groups, split_by, sources)
     if dev_decides:
         metrics = metrics.model_copy(update={"warnings": (*metrics.warnings, *_shared_prompts(entries))})
-    return Prepared(spool_path, positions, ties, _group_of(sides, entries), metrics, _provenance(sources, corpus))
+    provenance = _provenance(sources, corpus)
+    return Prepared(spool_path, positions, ties, _group_of(sides, entries), metrics, provenance, len(sides["heldout"]))
 
 
 def _given(data: DataSpec) -> dict[str, FileSpec]:

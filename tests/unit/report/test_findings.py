@@ -6,7 +6,7 @@ import pytest
 
 from ser_core.api.status import IterationStatus, LearningStatus, Phase, SERRunStatus
 from ser_core.loop.deciding.stopping import evidence as rests_on
-from ser_core.report.findings import Contrast, caveats, contrasts, gap_closed, grouped, headline
+from ser_core.report.findings import Contrast, caveats, contrasts, gap_closed, headline, of_groups
 from ser_core.report.ledger import Ledger
 
 FULL = Contrast("full", "trained on all labels", accuracy=0.9, difference=-0.05, only_best=5, only_other=15, p_value=0.041)
@@ -80,9 +80,9 @@ def test_pairs_that_were_cut_are_told(ledger):
 
 
 def test_held_out_pairs_in_few_groups_are_told(ledger, evidence):
-    (told,) = grouped(ledger, dataclasses.replace(evidence, heldout_groups=12))
-    assert told.startswith("The 200 held-out pairs are in 12 groups by prompt. Pairs of one are right or wrong together, ")
-    assert list(grouped(ledger, dataclasses.replace(evidence, heldout_groups=180))) == list(grouped(ledger, evidence)) == []
+    (told,) = of_groups(ledger, dataclasses.replace(evidence, heldout_groups=12))
+    assert told.startswith("the 200 held-out pairs are in 12 groups by prompt: pairs of one are right or wrong together, ")
+    assert of_groups(ledger, dataclasses.replace(evidence, heldout_groups=180)) == of_groups(ledger, evidence) == []
 
 
 def test_what_a_search_found_is_told(ledger):

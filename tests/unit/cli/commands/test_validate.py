@@ -1,6 +1,7 @@
 """`ser validate`: all problems at once, and nothing left behind."""
 
 import json
+import re
 import shlex
 from dataclasses import replace
 
@@ -284,6 +285,14 @@ def test_of_a_store_that_was_moved_the_hint_says_whereto_it_goes_back(ser, serru
     create_run(connect(read_serrun(moved).spec.storage), run.model_copy(update={"metadata": run.metadata.model_copy(update={"uid": "u"})}))
     told = f"hint: to go on: move what was stored back to {run.spec.storage.uri}, and write the old values back; to begin anew: "
     assert told in ser("run", moved).err
+
+
+def test_held_out_pairs_of_few_prompts_are_told(ser, serrun, tmp_path):
+    file = serrun()
+    rows = [{"prompt": f"question {n % 12}", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(60)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = ser("validate", file).err
+    assert re.search(r"warning: the \d+ held-out pairs are in \d groups? by prompt: pairs of one are right or wrong together", told), told
 
 
 def test_answers_that_are_the_same_once_they_are_cut_are_told(ser, serrun, tmp_path):
