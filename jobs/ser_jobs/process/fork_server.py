@@ -34,15 +34,15 @@ _STOP = {signal.SIGTERM}
 
 def main() -> int:
     """Serve until the end of standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # a stage ignores nothing, so a stop waits until the fork is done
     for module in PRELOADED:
         importlib.import_module(module)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # a stage ignores nothing, so a stop waits until the fork is done
     children: dict[int, str] = {}
     _say({"ready": True})
     requests = _Lines(sys.stdin.fileno())

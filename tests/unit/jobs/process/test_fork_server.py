@@ -13,6 +13,10 @@ from ser_jobs.process import fork_server, runtime
 fork_server.PRELOADED = ()
 runtime.main = lambda: 0
 """
+EARLY = """
+fork_server.PRELOADED = ("torch",)
+fork_server.importlib.import_module = lambda _: signal.raise_signal(signal.SIGTERM)
+"""
 LATE = """
 def wait_for_the_stop():
     until = time.monotonic() + 60
@@ -46,6 +50,10 @@ def told(tmp_path, monkeypatch):
 
 def test_a_stop_that_comes_while_a_stage_is_being_forked_is_not_lost(told):
     assert told(LATE, {"start": "job"}, {"stop": "job"}) == [{"ended": "job", "exitCode": 143}]
+
+
+def test_a_stop_that_everybody_gets_while_the_server_starts_does_not_end_it_before_its_stages(told):
+    assert [end["ended"] for end in told(EARLY, {"start": "job"})] == ["job"]
 
 
 def test_a_stage_for_which_there_is_no_room_just_now_is_taken_away_and_the_server_goes_on(told):
