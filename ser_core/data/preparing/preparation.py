@@ -16,7 +16,7 @@ from ser_core.data.preparing.parts import of_part, open_part
 from ser_core.data.preparing.splitting import Group, assign, connected_groups
 from ser_core.data.preparing.spool import PairSpool, read_spool
 from ser_core.data.preparing.text import shown
-from ser_core.data.preparing.too_few import MIN_PAIRS, too_few
+from ser_core.data.preparing.too_few import MIN_PAIRS, file_of, too_few
 from ser_core.data.preparing.validation import Entry, Pair, drop_repeats
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.reading.locations import Access
@@ -173,7 +173,7 @@ def _sides(
     for side, chosen in sides.items():
         count = sum(side == "pool" or not entries[member].is_tie for group in chosen for member in group.members)
         if count < MIN_PAIRS:
-            part = "source" if data.source else {"dev": "seed", "pool": "unlabeled"}.get(side, side)
+            part = "source" if data.source else file_of(side)
             own = groups if data.source else _groups_of_part(part, entries)
             raise too_few(data, side, count, [entry for entry in entries if entry.part == part], own, dropped[part])
     return sides

@@ -43,7 +43,7 @@ def too_few(data: DataSpec, side: str, count: int, entries: Sequence[Entry], gro
         hint = "no answer of a tie is better: give pairs with a better answer" + (f"; or {hint}" if labelled else "")
     elif not entries:
         hint = "no row makes a pair: docs/data-formats.md says why a row is dropped; name other columns, or another file"
-    where = "" if data.source else f" of data.{_file(side)}"
+    where = "" if data.source else f" of data.{file_of(side)}"
     return DataError(
         f"{side} would have {count} of {usable}{where} in {counted(len(groups), 'group')}, at least {MIN_PAIRS} are needed{left_out}",
         reason="TooFewRows",
@@ -69,12 +69,13 @@ def _of_source(split_by: str, side: str, entries: Sequence[Entry], groups: Seque
 
 
 def _of_file(side: str, groups: Sequence[Group]) -> str:
-    hint = f"give more pairs in data.{_file(side)}"
+    hint = f"give more pairs in data.{file_of(side)}"
     if side not in ("seed", "dev"):
         return hint
     hint = f"{hint}, of more prompts: pairs of one prompt stay together, and the dev part is split off the seed"
     return f"{hint}; or {'raise' if side == 'dev' else 'lower'} data.devFraction" if len(groups) >= 2 * MIN_PAIRS else hint
 
 
-def _file(side: str) -> str:
+def file_of(side: str) -> str:
+    """The field of `data` that a side comes from, where there are three files."""
     return {"dev": "seed", "pool": "unlabeled"}.get(side, side)
