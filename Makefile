@@ -9,6 +9,8 @@ INSTALLED := $(VENV)/.installed
 VLLM := benchmarks/.vllm/.installed
 # Unit tests that train, in groups of processes: two thirds of what all of them compute.
 LEARNS := tests/unit/learn tests/unit/memory tests/unit/jobs
+# Lanes side by side find them built; one that looked again would let a shorter one begin before it.
+BINARIES := $(if $(TOGETHER),,binaries)
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
 
@@ -36,7 +38,7 @@ unit: $(INSTALLED) ## The unit tests alone
 chart: $(INSTALLED) binaries ## The Helm chart: lint, schema, and what it renders under Helm 3 and 4
 	$(BIN)/python -m pytest tests/chart
 
-local: $(INSTALLED) binaries
+local: $(INSTALLED) $(BINARIES)
 	$(BIN)/python -u -m pytest tests/unit tests/chart tests/images $(LEARNS:%=--ignore=%) $(by)
 
 learns: $(INSTALLED)
@@ -45,7 +47,7 @@ learns: $(INSTALLED)
 integration: $(INSTALLED) ## Whole runs by `ser run`, interrupted and killed
 	$(BIN)/python -u -m pytest tests/integration $(by)
 
-e2e: $(INSTALLED) binaries ## The operator on a real Kubernetes control plane and a real S3 server
+e2e: $(INSTALLED) $(BINARIES) ## The operator on a real Kubernetes control plane and a real S3 server
 	$(BIN)/python -u -m pytest tests/e2e $(by)
 
 node: $(INSTALLED) ## The chart and its images as shipped on a real node, in namespaces of its own (as root; skipped where that cannot be)
