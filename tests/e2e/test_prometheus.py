@@ -25,6 +25,7 @@ pytestmark = pytest.mark.timeout(1200)  # the first test waits for a whole run
 NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"
 NEIGHBOUR = Pod(NAMESPACE, f"ser-{NAME}-small-0-retrain-0123456789-abcde", "gpu-node-2", f"{NAME}-small", "0", "retrain")
 """Of another run, whose name begins like that of ours."""
+TRAINS = {"retrain", "ppo"}
 BEFORE_ITS_END = {"Controls", "Final score", "Score before", "Final distance", "Steps taken"}
 QUERIES = [
     pytest.param(panel["title"], target["expr"], id=f"{path.stem}-{panel['title']}-{target['refId']}")
@@ -46,7 +47,7 @@ def document(s3):
             "loop": {"maxIterations": 2, "folds": 2, "controls": ["seedOnly"]},  # what compares loops needs two
             "policy": {
                 "base": f"s3://{BUCKET}/policy",
-                "steps": 120,  # Prometheus hears of new pods every 5 s, so a stage must last longer
+                "steps": 120,
                 "rolloutsPerStep": 16,
                 "promptTokens": 40,
                 "answerTokens": 8,
@@ -71,15 +72,27 @@ def inputs(s3, tiny_model, qwen, pairs_file):
 
 
 @pytest.fixture(scope="module")
-def a_failing_store(kubelet):
-    """The first attempt to label ends as one does that the store fails; all others are real."""
+def prometheus(tmp_path_factory):
+    with Prometheus(tmp_path_factory.mktemp("prometheus"), RULES) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stages(kubelet, prometheus):
+    """The first attempt to label ends as one does that the store fails; all others are real.
+
+    What trains begins when Prometheus has heard of its pod: it looks every 5 s only, and a tiny model may be trained by then.
+    """
     failed = threading.Event()
 
     def play(pod):
-        if pod.labels["ser.dev/stage"] == "label" and not failed.is_set():
+        stage = pod.labels["ser.dev/stage"]
+        if stage == "label" and not failed.is_set():
             failed.set()
             told = StageResult(outcome="failed", reason="StoreUnavailable", message="the store is away")
             return Outcome(20, told.model_dump_json(by_alias=True), delay=1)
+        if stage in TRAINS:
+            wait_until(lambda: prometheus.query(f'up{{pod="{pod.name}"}}') or pod.terminating.is_set())
         container = kubelet.process_container(pod)
         container.start()
         return container.wait()
@@ -90,14 +103,14 @@ def a_failing_store(kubelet):
 
 
 @pytest.fixture(scope="module")
-def scraped(control_plane, kubelet, s3, crd, inputs, a_failing_store, tmp_path_factory):
+def scraped(control_plane, kubelet, s3, crd, inputs, stages, prometheus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scraped")
     kubectl = lambda *words, **more: control_plane.kubectl(*words, **{"timeout": 1010, **more}).stdout  # noqa: E731
     kubectl("create", "namespace", NAMESPACE)
     kubectl("apply", "--namespace", NAMESPACE, "-f", str(ROOT / "operator" / "rbac.yaml"))
     literals = [f"--from-literal={key}={value}" for key, value in s3.credentials.items()]
     kubectl("create", "secret", "generic", SECRET, "--namespace", NAMESPACE, *literals)
-    with FaultProxy(control_plane.server, control_plane.certificate) as proxy, Prometheus(folder / "prometheus", RULES) as prometheus:
+    with FaultProxy(control_plane.server, control_plane.certificate) as proxy:
         kubeconfig = proxy.kubeconfig(folder, control_plane.token(f"{NAMESPACE}/ser-operator"), NAMESPACE)
         operator = OperatorProcess(kubeconfig, NAMESPACE, folder, resync_seconds=5).start()
         try:
@@ -164,8 +177,8 @@ def while_the_policy_trains(scraped):
 
 
 def test_every_stage_that_trains_was_scraped_while_it_ran(scraped):
-    stages = {one["stage"] for one in scraped.ever("ser_stage_start_timestamp_seconds")}
-    assert stages >= {"retrain", "ppo"}  # the others may end between two scrapes
+    seen = {one["stage"] for one in scraped.ever("ser_stage_start_timestamp_seconds")}
+    assert seen >= TRAINS  # the others may end between two scrapes
 
 
 def test_namespaces_are_those_of_the_runs(scraped):
