@@ -12,7 +12,7 @@ LEARNS := tests/unit/learn tests/unit/memory tests/unit/jobs
 # Lanes side by side find them built; one that looked again would let a shorter one begin before it.
 BINARIES := $(if $(TOGETHER),,binaries)
 # Of several that print at once each line says whose it is.
-by = $(if $(TOGETHER),2>&1 | awk '{ print "$@: " $$0; fflush() }')
+by = $(if $(TOGETHER),2>&1 | sed -u 's/^/$@: /')
 
 .PHONY: help quickstart test unit chart local learns integration e2e node node-full node-parts node-packages faults odd locks attack skew scale binaries check generated bench peers vllm image-packages images release bills publish clean
 
