@@ -152,10 +152,9 @@ def caveats(ledger: Ledger) -> Iterator[str]:
 
 def of_groups(ledger: Ledger, evidence: Evidence) -> list[str]:
     """That intervals are too narrow, where most held-out pairs share their group with another one."""
-    source = ledger.run.spec.data.source
     if evidence.heldout_groups is None or not evidence.models:
         return []
-    return grouped(len(evidence.models[0].pairs), evidence.heldout_groups, source.split_by if source else "prompt")
+    return grouped(len(evidence.models[0].pairs), evidence.heldout_groups, ledger.run.spec.data.split_by)
 
 
 def spread(evaluation: Evaluation) -> str:

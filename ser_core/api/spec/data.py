@@ -107,6 +107,11 @@ class DataSpec(Model):
     max_dropped_fraction: Fraction = 0.1
     """Share of unusable rows above which `prepare` fails instead of dropping them."""
 
+    @property
+    def split_by(self) -> str:
+        """The column whose values are not torn apart; of three files the prompt."""
+        return self.source.split_by if self.source else "prompt"
+
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         files = {"seed": self.seed, "unlabeled": self.unlabeled, "heldout": self.heldout}

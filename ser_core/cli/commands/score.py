@@ -1,5 +1,6 @@
 """`ser score`: score a file of pairs or answers with a run's best reward model, as a stream of JSON lines."""
 
+import functools
 import json
 import math
 import os
@@ -66,14 +67,14 @@ def score(
         first = next(rows)
         ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
         model, temperature = load_best(stored, ledger, folder / "model")
-        learnt = learnt_pairs(stored.store, ledger, folder / "learnt")
+        learnt = functools.cache(lambda: learnt_pairs(stored.store, ledger, folder / "learnt"))  # nobody asks where there are no labels
         right: dict[bool, list[bool]] = {False: [], True: []}
         count = 0
         for row, result in score_stream(model, chain([first], rows), spec.training.tokens_per_batch, temperature):
             print(shown(as_json(result)), flush=True)
             count += 1
             if "agrees" in result:
-                right[pair_id(row.prompt, *row.answers) in learnt].append(result["agrees"])
+                right[pair_id(row.prompt, *row.answers) in learnt()].append(result["agrees"])
             if count % TOLD_EVERY == 0:
                 say(counted(count, "row"))
     say(f"scored {counted(count, 'row')}{_agreement(right[False], right[True])}")

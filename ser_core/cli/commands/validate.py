@@ -272,8 +272,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
             limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
             found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
-    split_by = run.spec.data.source.split_by if run.spec.data.source else "prompt"
-    of_groups = grouped(metrics.heldout, inspected.heldout_groups, split_by)
+    of_groups = grouped(metrics.heldout, inspected.heldout_groups, run.spec.data.split_by)
     warnings = (*metrics.warnings, *of_groups, *size_warnings(run.spec, metrics, inspected.ties))
     return Check("data", tuple(lines), warnings, material=inspected.sample)
 

@@ -101,11 +101,10 @@ def prepare_data(
     sources = {
         part: open_part(f"data.{part}", spec, access, folder / "downloads" / part, lambda: progress(0, 1)) for part, spec in given.items()
     }
-    split_by = data.source.split_by if data.source else "prompt"
     spool_path = folder / "pairs.arrow"
     with PairSpool(spool_path) as spool:
         corpus = Corpus(spool, turns)
-        _read_all(sources, {part: spec.columns for part, spec in given.items()}, split_by, data.max_dropped_fraction, corpus, progress)
+        _read_all(sources, {part: spec.columns for part, spec in given.items()}, data.split_by, data.max_dropped_fraction, corpus, progress)
     if data.source is None:
         _refuse_leakage(corpus.entries, spool_path)
     kept = drop_repeats(corpus.entries, corpus.tallies)
@@ -120,7 +119,7 @@ def prepare_data(
     for position in ties["heldout"]:
         tied = corpus.entries[position]
         corpus.tallies[tied.part].drop(BadRow(tied.file, tied.line, "Tie", "none of the two answers is better, and it is held out"))
-    metrics = _metrics(corpus, positions, ties, groups, split_by, sources)
+    metrics = _metrics(corpus, positions, ties, groups, data.split_by, sources)
     if dev_decides:
         metrics = metrics.model_copy(update={"warnings": (*metrics.warnings, *_shared_prompts(entries))})
     provenance = _provenance(sources, corpus)
