@@ -10,7 +10,7 @@ _RANGE = range(10_000, 30_000)
 def free_port(following: int = 0) -> int:
     """A port of this machine that nothing uses, nor any of the ``following`` after it; this process holds them as long as it lives.
 
-    A server that allows the reuse of addresses, as all of them here do, may listen at a port that is held; no test beside this one is given it.
+    A server that allows the reuse of addresses, as all of them here do, may listen there; no other process is given it.
 
     Raises:
         OSError: A hundred tries found none.
