@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ser_core.data.preparing.text import normal_form, shown
-from ser_core.data.reading.dialogues import is_transcript, messages_in, messages_in_text, parse_messages
+from ser_core.data.reading.dialogues import holds_something, is_transcript, messages_in, messages_in_text, parse_messages
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs
 from ser_core.data.reading.layouts.layout import Layout
@@ -21,7 +21,10 @@ MAYBE_QUESTIONS = ("problem", "task", "title", "body", "user", "human", "request
 """The same, if several words stand there and the prompt is only what both answers begin with."""
 DIALOGUES = ("messages", "conversations", "conversation")
 """Columns that may hold the dialogue before the answers."""
-NEVER_READ = ("tools", "functions", "images", "chat_template_kwargs")
+NEVER_READ = (
+    *("tools", "functions", "chat_template_kwargs"),
+    *("image", "images", "image_url", "image_path", "audio", "audios", "video", "videos"),
+)
 """Columns that other trainers render into the prompt, or show to the model."""
 _NAMES = (*QUESTIONS, *MAYBE_QUESTIONS, *DIALOGUES, *NEVER_READ)
 LOOKED_AT = frozenset({*_NAMES, *map(str.capitalize, _NAMES)})
@@ -68,8 +71,8 @@ def refuse_unused(row: Row, used: Collection[str], prompts: Prompts, hint: Calla
     for column, value in row.fields.items():
         if column in used:
             continue
-        if column.strip().lower() in NEVER_READ and value not in (None, "", [], {}):
-            what = f"the column {column!r} is not used: models here read neither tools nor pictures nor settings of a template"
+        if column.strip().lower() in NEVER_READ and holds_something(value):
+            what = f"the column {column!r} is not used: models here read no tools, no pictures, no sounds and no settings of a template"
         elif (missed := _missed(_asked(column, value, guessed), prompts)) is not None:
             what = f"the column {column!r} is not used, and {shown(missed)} does not stand in the prompt"
         else:

@@ -9,8 +9,9 @@ A word joiner stands in front of each of several turns (`TURN`). Texts lose thei
 
 import ast
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ser_core.data.reading.json_rows import refuse_many_parts
@@ -27,7 +28,13 @@ _ROLES = {
 }
 """What the roles are called elsewhere: ShareGPT, Open Assistant, Gemini."""
 _KEYS = (("role", "content"), ("from", "value"))
-_UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+_SEEN = ("image", "images", "image_url", "audio", "audios", "input_audio", "video", "videos", "file", "files")
+"""Where a message, or a part of its content, keeps what is no text."""
+_UNREAD = (
+    *("tool_calls", "function_call", "function_calls", "tools", "functions", "reasoning_content", "reasoning", "thinking"),
+    *("documents", "attachments"),
+    *_SEEN,
+)
 """What a message may say beside its content; chat templates render it, each in its own way."""
 _WRAPPED_IN = ("messages", "conversations", "conversation")
 """Keys of an object that holds nothing but messages."""
@@ -80,7 +87,7 @@ def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
         known = _ROLES.get(role.lower()) if isinstance(role, str) else None
         if known is None:
             raise RowError("BadTurns", f"{field} has a turn of role {str(role)[:20]!r}, expected system, user or assistant")
-        if unread := next((key for key in _UNREAD if message.get(key)), None):
+        if unread := _held(message, _UNREAD):
             raise RowError("NotText", f"{field} has a message with {unread}, which is not read: write it into the content, or leave it out")
         turns.append(Turn(known, _content(field, content).strip()))
     return turns
@@ -90,12 +97,36 @@ def _content(field: str, content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-        texts = [part for part in parts if isinstance(part, str)]
-        if len(texts) == len(parts):
+        texts = [text for part in content if (text := _text_of(part)) is not None]
+        if len(texts) == len(content):
             return "".join(texts)
         raise RowError("NotText", f"{field} has a message with a part that is no text")
     raise RowError("NotText", f"{field} has a message whose content is {type(content).__name__}")
+
+
+def _text_of(part: Any) -> str | None:
+    """The text of a part of a content; None of a picture, a sound or a call, whatever stands beside it."""
+    if isinstance(part, dict):
+        kind = part.get("type")
+        part = None if _held(part, _SEEN) or (isinstance(kind, str) and not kind.endswith("text")) else part.get("text")
+    return part if isinstance(part, str) else None
+
+
+def _held(fields: Mapping[str, Any], keys: Iterable[str]) -> str | None:
+    """The first of some keys under which there is something."""
+    return next((key for key in keys if fields.get(key) and holds_something(fields[key])), None)
+
+
+def holds_something(value: Any) -> bool:
+    """Whether a value is more than nothing, or a list or an object of nothing, as tables write it that give every row all keys."""
+    inside = [value]
+    while inside:
+        one = inside.pop()
+        if isinstance(one, dict | list):
+            inside += one.values() if isinstance(one, dict) else one
+        elif one is not None and one != "" and not (isinstance(one, float) and math.isnan(one)):
+            return True
+    return False
 
 
 def messages_in_text(text: str) -> list[Any] | None:

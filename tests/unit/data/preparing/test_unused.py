@@ -184,9 +184,11 @@ def test_an_id_that_is_no_number_is_none(prepare, good):
         ("messages", [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it?"}], "Be brief."),
         ("messages", '[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it?"}]', "Be brief."),
         ("history", '[{"role": "user", "content": "Is it noon?"}, {"role": "assistant", "content": "Yes."}]', "Is it noon?"),
-        ("tools", [{"name": "clock"}], "neither tools nor pictures"),
-        ("images", ["noon.png"], "neither tools nor pictures"),
-        ("chat_template_kwargs", {"enable_thinking": False}, "neither tools nor pictures"),
+        ("tools", [{"name": "clock"}], "no tools, no pictures"),
+        ("images", ["noon.png"], "no tools, no pictures"),
+        ("Image", {"bytes": None, "path": "noon.png"}, "no tools, no pictures"),
+        ("video", "noon.mp4", "no tools, no pictures"),
+        ("chat_template_kwargs", {"enable_thinking": False}, "no tools, no pictures"),
     ],
 )
 def test_what_belongs_to_the_question_stops_the_run_whatever_its_form(refusal, prepare, good, column, value, said):
@@ -197,11 +199,10 @@ def test_what_belongs_to_the_question_stops_the_run_whatever_its_form(refusal, p
     assert prepare(rows, columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}).metrics.rows == 40
 
 
-@pytest.mark.parametrize("value", [[], None, {}, [[]], [""]])
-@pytest.mark.parametrize("column", ["history", "tools", "messages"])
-def test_an_empty_list_is_no_reason(prepare, good, column, value):
-    if column != "tools" or not value:
-        assert prepare([{**row, column: value} for row in good(40)]).metrics.rows == 40
+@pytest.mark.parametrize("value", [[], None, {}, [[]], [""], {"path": None, "names": [None]}])
+@pytest.mark.parametrize("column", ["history", "tools", "messages", "image"])
+def test_what_holds_nothing_is_no_reason(prepare, good, column, value):
+    assert prepare([{**row, column: value} for row in good(40)]).metrics.rows == 40
 
 
 def test_a_dialogue_that_leads_to_the_prompt_can_be_named_in_its_place(refusal, prepare, good):
@@ -303,7 +304,17 @@ def test_scores_beside_the_better_answer_may_say_how_strong_the_preference_is(pr
 
 
 @pytest.mark.parametrize(
-    "said", [{"tool_calls": [{"name": "clock"}]}, {"reasoning_content": "It is noon."}, {"function_call": {"name": "clock"}}]
+    "said",
+    [
+        {"tool_calls": [{"name": "clock"}]},
+        {"function_call": {"name": "clock", "arguments": None}},
+        {"function_calls": "clock()"},
+        {"functions": "def clock()"},
+        {"reasoning_content": "It is noon."},
+        {"images": ["noon.png"]},
+        {"audio": {"id": "a"}},
+        {"documents": [{"text": "It is noon."}]},
+    ],
 )
 def test_what_a_message_says_beside_its_content_is_never_lost(refusal, good, said):
     rows = [
@@ -316,6 +327,38 @@ def test_what_a_message_says_beside_its_content_is_never_lost(refusal, good, sai
     ]
     error = refusal(rows)
     assert (error.reason, f"chosen has a message with {next(iter(said))}, which is not read" in error.message) == ("NotText", True)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "text": ""},
+        {"type": "input_audio", "text": "A bell.", "input_audio": {"data": "UklG"}},
+        {"text": "", "image": "noon.png"},
+        {"type": "thinking", "text": "Hm.", "signature": "a"},
+    ],
+)
+def test_a_part_that_is_more_than_text_is_never_lost(refusal, good, part):
+    rows = [{**row, "prompt": [{"role": "user", "content": [part, {"type": "text", "text": row["prompt"]}]}]} for row in good(40)]
+    error = refusal(rows)
+    assert (error.reason, "prompt has a message with a part that is no text" in error.message) == ("NotText", True)
+
+
+@pytest.mark.parametrize(
+    ("beside", "of_a_part"),
+    [
+        ({"tool_calls": [], "images": None}, {"type": "text", "image_url": None}),
+        ({"function_call": {"name": None, "arguments": None}}, {"type": "input_text", "image": {"bytes": None, "path": None}}),
+        ({"name": "Ann", "weight": 0}, {"type": None, "annotations": []}),
+    ],
+)
+def test_keys_that_a_table_gives_to_every_message_are_no_reason(prepare, good, beside, of_a_part):
+    rows = [{**row, "prompt": [{"role": "user", "content": [{"text": row["prompt"], **of_a_part}], **beside}]} for row in good(40)]
+    prepared = prepare(
+        [{**row, **{side: [{"role": "assistant", "content": row[side]}] for side in ("chosen", "rejected")}} for row in rows]
+    )
+    assert prepared.metrics.dropped == {}
+    assert {pair.prompt for pair in read_spool(prepared.spool, prepared.sides["seed"])} <= {row["prompt"] for row in good(40)}
 
 
 def test_tools_inside_an_input_are_never_lost(refusal, prepare, good):
