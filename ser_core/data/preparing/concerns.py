@@ -66,6 +66,9 @@ def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str])
         "cleaned": "with zero-width spaces or direction overrides, which were removed",
         "special_tokens": "with special tokens or role markers inside their text, which are read as text",
         "damaged": "with U+FFFD, which a program wrote in place of characters that it could not read: they are lost",
+        "misread": "with characters such as Ã© in place of é: text in UTF-8 that was read in another encoding; read and write it as UTF-8",
+        "no_value": "of which a text is only a word such as nan, None, [deleted] or #NAME?, which programs write where there is no value",
+        "written_bytes": "with a text in b'…', as Python writes bytes: decode it before it is written",
         "secrets": "with something like an e-mail address or an access key",
     }
     if remarks["prompt_twice"] >= _ENOUGH_REPEATS:

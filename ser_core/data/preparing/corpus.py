@@ -206,7 +206,8 @@ class PartReader:
                 raise RowError("MissingField", f"{self.split_by}, the column to split by, is empty")
             if not is_usable(str(value)):
                 raise RowError("InvalidUnicode", f"{self.split_by}, the column to split by, holds a lone surrogate or a NUL character")
-            group = digest("column", normal_form(str(value)))
+            whole = isinstance(value, float) and value.is_integer()  # numbers beside empty cells, where tables have no whole ones
+            group = digest("column", normal_form(str(int(value) if whole else value)))
         content = digest(pair.prompt, pair.answer_1, pair.answer_2, pair.source) + f"{pair.weight} {pair.margin}".encode()
         return Entry(pair.id, self.part, prompt, group, content, pair.better, row.file, row.line)
 
@@ -254,7 +255,7 @@ def _pairs_of(rows: Iterable[Row], layout: Layout) -> list[dict[str, Any]]:
 
 def _check_id(row: Row, column: str, pair_id: str, ids: dict[str, str], field: str) -> None:
     name = row.fields.get(column)
-    is_missing = name is None or (isinstance(name, float) and math.isnan(name))
+    is_missing = name is None or name == "" or (isinstance(name, float) and math.isnan(name))
     if not is_missing and ids.setdefault(str(name), pair_id) != pair_id:
         raise DataError(
             f"{row.file}, line {row.line}: {column} {shown(str(name))} belongs to different pairs",

@@ -19,8 +19,16 @@ _WHITE = re.compile(r"[^\S ]\s*| \s+")
 _LONG = 1 << 20
 """From here on a list of the words would take too much memory: ten times the text's."""
 _SPECIAL = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|\[(?:CLS|SEP|MASK|PAD|UNK)\]|<(?:start|end)_of_turn>|\n\n(?:Human|Assistant|System|User):"
+    r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk|mask|sop|eop)>|<(?:start|end)_of_turn>|<extra_id_\d{1,3}>"
+    r"|<</?SYS>>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|CLS|SEP|MASK|PAD|UNK|gMASK)\]"
+    r"|\n\n(?:Human|Assistant|System|User):|(?:\A|\n)### ?(?:Instruction|Response|Human|Assistant|System|User):"
 )
+_NO_VALUE = frozenset({"nan", "none", "null", "n/a", "#n/a", "<na>", "undefined", "[deleted]", "[removed]", "[object object]"})
+_NO_RESULT = re.compile(r"#(?:NAME\?|REF!|VALUE!|DIV/0!|NULL!|NUM!)", re.IGNORECASE)
+"""What a spreadsheet shows of a formula that it cannot compute; a text that begins with = or - is one to it."""
+_BYTES = re.compile(r"b(['\"]).*\1", re.DOTALL)
+_MISREAD = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2[\u0080\u20ac]")
+"""The first two characters of many that UTF-8 has two or three bytes for, where these were read as Latin-1 or Windows-1252."""
 _ASKS_FOR_AN_ANSWER = re.compile(r"(?:\A|\n)[ \t#*]*(?:assistant|ai|bot|gpt|model|response|answer|a)[ *]*:\Z", re.IGNORECASE)
 _LONGEST_ROLE = 40
 _KEY = re.compile(
@@ -64,7 +72,22 @@ def digest(*texts: str) -> bytes:
 
 def holds_special_tokens(text: str) -> bool:
     """True when tokens or role markers of common chat templates stand in the text."""
-    return ("<" in text or "[" in text or "\n\n" in text) and _SPECIAL.search(text) is not None
+    return ("<" in text or "[" in text or "\n\n" in text or "###" in text) and _SPECIAL.search(text) is not None
+
+
+def stands_for_no_value(text: str) -> bool:
+    """True when a whole text is what programs write where a value is missing or cannot be computed."""
+    return len(text) <= len("[object object]") and (text.casefold() in _NO_VALUE or _NO_RESULT.fullmatch(text) is not None)
+
+
+def is_written_bytes(text: str) -> bool:
+    """True when a whole text is what Python writes of bytes: ``b'…'``."""
+    return text.startswith("b") and _BYTES.fullmatch(text) is not None
+
+
+def was_misread(text: str) -> bool:
+    """True when a text holds UTF-8 that was read in another encoding, such as ``Ã©`` in place of ``é``."""
+    return not text.isascii() and _MISREAD.search(text) is not None
 
 
 def ends_with_a_role(prompt: str) -> bool:

@@ -13,7 +13,10 @@ from ser_core.data.preparing.text import (
     holds_secrets,
     holds_special_tokens,
     is_usable,
+    is_written_bytes,
     normal_form,
+    stands_for_no_value,
+    was_misread,
 )
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.reading.formats import RawPair
@@ -26,8 +29,11 @@ REPEATS = frozenset({"Duplicate", "HeldOut", "Tie", "OtherSplit", "SeveralTurns"
 """Drops for which nothing is wrong with the row: they do not count towards data.maxDroppedFraction."""
 
 _REPAIRS = {
-    "BadLabel": "write the labels that are expected, such as 1, 2 or tie in better; or name the column of the better answers and that of "
-    "the worse ones as chosen and rejected in {part}.columns",
+    "BadLabel": "write the labels that are expected, such as 1, 2 or tie in better, or scores as numbers such as 4.5; or name the "
+    "column of the better answers and that of the worse ones as chosen and rejected in {part}.columns",
+    "MalformedRow": "give each row as many cells as the first line has, which names the columns and stands alone above them; "
+    "a cell with commas stands in quotes, which begin right after the comma before it",
+    "NotText": "write each text as a string, or as messages with role and content; of several answers make several rows",
     "MalformedJson": "write one JSON object on each line (.jsonl), or one list of them (.json)",
     "PromptMismatch": "name the column with the prompts in {part}.columns, as prompt, if there is one; only chosen and rejected, where "
     "they hold the whole dialogues; else repair the rows",
@@ -68,6 +74,12 @@ class Remarks:
     """Both answers begin with the prompt."""
     damaged: bool
     """It holds what programs write in place of a character that they cannot read."""
+    no_value: bool
+    """A text of it is what programs write where there is no value."""
+    written_bytes: bool
+    """A text of it stands in ``b'…'``."""
+    misread: bool
+    """It holds text in UTF-8 that was read in another encoding."""
 
 
 def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair, Remarks]:
@@ -97,6 +109,9 @@ def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair,
         secrets=any(map(holds_secrets, (prompt, one, other))),
         prompt_twice=normal_one.startswith(normal_prompt) and normal_other.startswith(normal_prompt),
         damaged=any("\ufffd" in text for text in (prompt, one, other)),
+        no_value=any(map(stands_for_no_value, (prompt, one, other))),
+        written_bytes=any(map(is_written_bytes, (prompt, one, other))),
+        misread=any(map(was_misread, (prompt, one, other))),
     )
     better = raw.better
     if normal_one > normal_other:

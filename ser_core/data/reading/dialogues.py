@@ -38,9 +38,11 @@ _UNREAD = (
 """What a message may say beside its content; chat templates render it, each in its own way."""
 _WRAPPED_IN = ("messages", "conversations", "conversation")
 """Keys of an object that holds nothing but messages."""
-_OBJECTS_AS_TEXT = re.compile(r"\s*+\"?\s*+(?:\[\s*+)?\{(?=.{0,2000}?[\"'](?:role|from)\\?[\"']\s*:)", re.DOTALL)
+_OBJECTS_AS_TEXT = re.compile(r"\s*+\"?\s*+(?:array\()?(?:\[\s*+)?\{(?=.{0,2000}?[\"'](?:role|from)\\?[\"']\s*:)", re.DOTALL)
 """Of white space nothing is given back: of a text of a hundred thousand spaces every division was tried, for hours."""
-_MESSAGES_AS_TEXT = re.compile(r"\s*\"?\[\s*\{\s*\\?[\"'](?:role|content|from|value)\\?[\"']\s*:")
+_ARRAY = re.compile(r"array\((\[.*\]),\s*dtype=object\)", re.DOTALL)
+"""How NumPy writes a list as Python would read it."""
+_MESSAGES_AS_TEXT = re.compile(r"\s*\"?(?:array\()?\[\s*\{\s*\\?[\"'](?:role|content|from|value)\\?[\"']\s*:")
 _MOST_PYTHON = 1 << 20
 """Longest text that is read as Python, which takes a hundred times its memory."""
 _ANSWER = "\n\nAssistant:"
@@ -82,7 +84,8 @@ def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
     for message in value:
         keys = _keys_of(message) if isinstance(message, dict) else None
         if keys is None:
-            raise RowError("NotText", f"{field} has a message without role and content")
+            what = "has a message without role and content" if isinstance(message, dict) else "is a list, and not of messages"
+            raise RowError("NotText", f"{field} {what}")
         role, content = message[keys[0]], message[keys[1]]
         known = _ROLES.get(role.lower()) if isinstance(role, str) else None
         if known is None:
@@ -135,10 +138,10 @@ def messages_in_text(text: str) -> list[Any] | None:
     Raises:
         RowError: ``NotText``: it begins like messages, and cannot be read; ``TooLarge``.
     """
-    if _OBJECTS_AS_TEXT.match(text) is None or not text.rstrip().endswith(("]", "}", '"')):
+    if _OBJECTS_AS_TEXT.match(text) is None or not text.rstrip().endswith(("]", "}", '"', ")")):
         return None
     found = messages_in(_read(text.strip()))
-    if found is None and _MESSAGES_AS_TEXT.match(text) and text.rstrip().endswith(("]", ']"')):
+    if found is None and _MESSAGES_AS_TEXT.match(text) and text.rstrip().endswith(("]", ']"', ")")):
         raise RowError("NotText", f"it begins like messages and is neither a JSON nor a Python list of them: {text.strip()[:40]!r}")
     return found
 
@@ -160,6 +163,8 @@ def _is_message(value: Any) -> bool:
 def _read(text: str) -> Any:
     """The value that JSON, Python or NumPy has written, also as JSON inside a JSON text; None where none has."""
     refuse_many_parts(text)
+    array = _ARRAY.fullmatch(text)
+    text = array[1] if array else text
     python = text if len(text) <= _MOST_PYTHON else ""
     # NumPy writes its lists without commas; a line break of a text is escaped there, so none of these stands in one.
     for read, written in ((json.loads, text), (ast.literal_eval, python), (ast.literal_eval, python.replace("}\n {", "},\n {"))):

@@ -140,7 +140,7 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
     reader = csv.reader(_csv_lines(file, position, notes), strict=True)
     try:
         header = next(reader)
-        if (twice := first_repeated(header)) is not None:
+        if (twice := first_repeated(filter(None, header))) is not None:  # a spreadsheet ends lines with columns of no name
             raise DataError(
                 f"{file.name}, line 1: a column name occurs twice: {twice!r}", reason="DuplicateColumn", hint="rename one of them"
             )

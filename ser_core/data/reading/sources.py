@@ -19,8 +19,14 @@ _OTHER_SPLITS = frozenset({"test", "tests", "validation", "valid", "val", "dev",
 _SPLIT_NAME = re.compile(r"train(?:_[a-z]+)?(?=[-.])")
 _ENDING = re.compile(r"(?<=.)(?:sets?|data|splits?|pairs)$")
 """Of words such as ``trainset`` and ``testdata``."""
-_UNREAD = frozenset({".xz", ".bz2", ".lz4", ".7z", ".zip", ".rar", ".tar", ".tgz", ".tsv", ".xlsx", ".orc", ".avro", ".feather", ".pkl"})
-"""Endings of files that may hold rows beside those that are read."""
+_UNREAD = frozenset(
+    {
+        *(".xz", ".bz2", ".lz4", ".lzma", ".br", ".gzip", ".zstd", ".7z", ".zip", ".rar", ".tar", ".tgz"),
+        *(".tsv", ".xls", ".xlsx", ".ods", ".orc", ".avro", ".feather", ".pkl", ".pq", ".parq", ".jl", ".jsonlines", ".ldjson"),
+        *(".sqlite", ".part", ".partial", ".incomplete", ".crdownload"),
+    }
+)
+"""Endings of files that may hold rows beside those that are read; the last are of downloads that did not end."""
 _TRAINING = frozenset({"train", "training"})
 
 
@@ -89,7 +95,8 @@ def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequenc
         yield f"{uri}: the splits {', '.join(splits)} are read; data.*.split names one"
     if empty:
         yield f"{counted(len(empty), 'file')} of 0 bytes left out, for example {empty[0]}"
-    unread = [name for name in location.sizes if PurePosixPath(name.lower()).suffix in _UNREAD and not _kept_by_programs(name)]
+    others = [name for name in location.sizes if name not in chosen and not _kept_by_programs(name)]
+    unread = [name for name in others if PurePosixPath(name.lower()).suffix in _UNREAD]
     if unread:
         many = f"{counted(len(unread), 'file')} of a kind that is not read left out, for example {unread[0]}"
         yield f"{many}: write rows as .jsonl, .csv or .parquet"

@@ -36,8 +36,8 @@ USED_COLUMNS = _IN_EVERY_ONE.union(*(layout.used for layout in _LAYOUTS))
 _NAMED = "chosen, rejected (and prompt); prompt, response_1, response_2 with better, or with score_1 and score_2"
 _BY_SCORES = "scores"
 """The weight or margin of a pair that is the difference of its scores; a column of that name is meant first."""
-_SEVERAL = ("responses", "answers", "completions", "outputs", "candidates")
-_RANKS = ("ranks", "rank", "ranking", "rankings", "scores", "ratings", "rewards")
+_SEVERAL = ("responses", "answers", "completions", "outputs", "candidates", "generations")
+_RANKS = ("ranks", "rank", "ranking", "rankings", "scores", "ratings", "rating", "rewards")
 """Columns with lists: of the answers to one prompt, and of how good each is."""
 _ONE = (
     *({"messages"}, {"conversations"}, {"prompt", "completion"}, {"prompt", "response"}),

@@ -23,10 +23,15 @@ _PAIRS = (
 
 def guessed(present: Collection[str]) -> dict[str, str] | None:
     """Keys of ``columns`` for columns whose names sound like a pair; None where they do not."""
-    own = {name.strip().lower().replace("-", "_").replace(" ", "_"): name for name in sorted(present, reverse=True)}
-    found = {key: own[name] for key, names in _MEANT.items() if (name := next((name for name in names if name in own), None))}
+    own = {_letters(name): name for name in sorted(present, reverse=True)}
+    found = {key: own[name] for key, names in _MEANT.items() if (name := next((one for one in map(_letters, names) if one in own), None))}
     pair = next((keys for keys in _PAIRS if set(keys) <= found.keys()), None)
     return None if pair is None else {key: found[key] for key in pair}
+
+
+def _letters(name: str) -> str:
+    """A name without letter case and what may stand between its words."""
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def corrected(names: Mapping[str, str], present: Collection[str]) -> dict[str, str] | None:

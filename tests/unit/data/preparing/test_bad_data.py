@@ -283,6 +283,20 @@ def test_42_special_tokens_in_the_text_are_counted(prepare, good):
     assert any(warning.startswith("2 pairs with special tokens") for warning in prepared.metrics.warnings)
 
 
+@pytest.mark.parametrize(
+    "marker", ["<extra_id_1>User\n", "<｜Assistant｜>", "<<SYS>>", "[SYSTEM_PROMPT]", "<bos>", "### Instruction:\n", "[gMASK]<sop>"]
+)
+def test_42_markers_of_other_templates_are_told(prepare, good, marker):
+    found = prepare([row | {"prompt": marker + row["prompt"]} for row in good(40)])
+    assert any(warning.startswith("40 pairs with special tokens or role markers") for warning in found.metrics.warnings)
+
+
+@pytest.mark.parametrize("text", ["a < b and b > c", "# A heading\n### And another", "[1] see <https://a.b>", "x[i]"])
+def test_42_other_text_in_brackets_is_no_marker(prepare, good, text):
+    found = prepare([row | {"prompt": f"{text} {row['prompt']}"} for row in good(40)])
+    assert not any("special tokens" in warning for warning in found.metrics.warnings)
+
+
 @pytest.mark.parametrize("end", ["\nAssistant:", "\n\n### Response:", "\n**AI**:", "\nA: "])
 def test_42_a_prompt_that_ends_with_the_role_of_the_answer_is_told(prepare, good, end):
     found = prepare([row | {"prompt": row["prompt"] + end} for row in good(40)])
@@ -292,6 +306,35 @@ def test_42_a_prompt_that_ends_with_the_role_of_the_answer_is_told(prepare, good
 def test_characters_that_an_earlier_program_has_lost_are_told(prepare, good):
     found = prepare([row | {"chosen": f"caf\ufffd {row['chosen']}"} for row in good(40)])
     assert any(warning.startswith("40 pairs with U+FFFD") for warning in found.metrics.warnings)
+
+
+@pytest.mark.parametrize("text", ["café", "“quotes”", "Straße – ü"])
+@pytest.mark.parametrize("wrong", ["latin-1", "cp1252"])
+def test_text_that_was_read_in_another_encoding_is_told(prepare, good, text, wrong):
+    def told(text):
+        warnings = prepare([row | {"chosen": f"{text} {row['chosen']}"} for row in good(40)]).metrics.warnings
+        return any(warning.startswith("40 pairs with characters such as Ã©") for warning in warnings)
+
+    assert (told(text), told(text.encode().decode(wrong, errors="ignore"))) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("nan", "only a word such as nan"),
+        ("#NAME?", "only a word such as nan"),
+        ("[deleted]", "only a word such as nan"),
+        ("b'It is so.'", "in b'…'"),
+        ("None of them.", None),
+        ("b's", None),
+    ],
+)
+def test_what_programs_write_in_place_of_a_text_is_told(prepare, good, text, told):
+    warnings = prepare([row | {"rejected": text} if number % 4 else row for number, row in enumerate(good(40))]).metrics.warnings
+    assert [one for one in warnings if "only a word such as" in one or "in b'…'" in one] == (
+        [one for one in warnings if told in one] if told else []
+    )
+    assert not told or any(one.startswith("30 pairs") for one in warnings if told in one)
 
 
 def answers(rows):

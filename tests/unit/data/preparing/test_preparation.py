@@ -76,6 +76,20 @@ def test_the_same_rows_in_another_order_and_in_shards_give_the_same_bytes(prepar
     assert tables(whole)[1] == tables(shards)[1]
 
 
+def test_a_value_to_split_by_is_the_same_as_whole_number_and_as_decimal(prepare, write, good):
+    """Tables have no whole numbers in a column with empty cells."""
+    write([{**row, "topic": number % 20} for number, row in enumerate(good(40))], "topics/a.jsonl")
+    folder = write(
+        [{**row, "prompt": f"other {row['prompt']}", "topic": float(number % 20)} for number, row in enumerate(good(40))], "topics/b.jsonl"
+    ).parent
+    prepared = prepare(folder, split_by="topic", heldout_fraction=0.3)
+    heldout = {pair.prompt.removeprefix("other ") for pair in read_spool(prepared.spool, prepared.sides["heldout"])}
+    others = {
+        pair.prompt.removeprefix("other ") for side in ("seed", "dev", "pool") for pair in read_spool(prepared.spool, prepared.sides[side])
+    }
+    assert heldout and not heldout & others
+
+
 def test_another_seed_gives_another_split(prepare, good):
     def ids(prepared):
         return {pair.id for pair in read_spool(prepared.spool, prepared.sides["seed"])}

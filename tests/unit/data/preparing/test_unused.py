@@ -170,8 +170,9 @@ def test_a_file_of_a_folder_that_is_no_data_can_be_left_out(refusal, prepare, wr
     assert prepare(folder, path="pairs.jsonl").metrics.rows == 40
 
 
-def test_an_id_that_is_no_number_is_none(prepare, good):
-    assert prepare([{**row, "id": float("nan")} for row in good(40)]).metrics.dropped == {}
+@pytest.mark.parametrize("name", [float("nan"), "", None])
+def test_an_id_that_is_empty_is_none(prepare, good, name):
+    assert prepare([{**row, "id": name} for row in good(40)]).metrics.dropped == {}
 
 
 @pytest.mark.parametrize(

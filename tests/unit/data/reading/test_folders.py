@@ -1,10 +1,12 @@
 """What a folder holds beside its data: the same is read of it wherever it lies, and nothing of it ends in a traceback."""
 
+import io
 import json
 import os
 
 import pyarrow as pa
 import pytest
+from pyarrow import feather
 
 from ser_core.data.reading.sources import choose_train_files
 
@@ -74,10 +76,16 @@ def test_empty_parts_are_left_out_and_told(prepare, write, good):
 
 def test_files_of_rows_that_are_not_read_are_told(prepare, write, good):
     folder = write(good(40), "shards/part-0.jsonl").parent
-    for name in ("part-1.jsonl.xz", "part-2.tsv", ".part-3.zip", "LICENSE.txt"):
+    for name in ("part-1.jsonl.xz", "part-2.tsv", "part-4.pq", "part-5.jsonl.crdownload", ".part-3.zip", "LICENSE.txt"):
         (folder / name).write_bytes(b"x")
     told = [one for one in prepare(folder).metrics.warnings if "of a kind that is not read" in one]
-    assert [one.partition(":")[0] for one in told] == ["2 files of a kind that is not read left out, for example part-1.jsonl.xz"]
+    assert [one.partition(":")[0] for one in told] == ["4 files of a kind that is not read left out, for example part-1.jsonl.xz"]
+
+
+def test_a_named_file_is_not_told_as_left_out(prepare, good):
+    table = io.BytesIO()
+    feather.write_feather(pa.Table.from_pylist(good(40)), table)
+    assert not [one for one in prepare(table.getvalue(), "pairs.feather").metrics.warnings if "left out" in one]
 
 
 def test_a_delta_table_is_told(prepare, write, good):

@@ -182,6 +182,11 @@ def test_a_cell_with_a_carriage_return_is_told_to_get_quotes(write):
     assert "quotes around it" in caught.value.hint
 
 
+def test_columns_without_a_name_at_the_end_of_a_csv_are_ignored(write):
+    file = DataFile("x.csv", write(b"a,b,,\n1,2,,\n", "x.csv"))
+    assert [(row.fields["a"], row.fields["b"]) for row in read_rows(file, detect(file), lambda _: None, set())] == [("1", "2")]
+
+
 def test_a_csv_row_with_other_cells_than_columns_is_bad(write):
     file = DataFile("x.csv", write(b"a,b\n1,2\n1,2,3\n", "x.csv"))
     assert [getattr(row, "reason", None) for row in read_rows(file, detect(file), lambda _: None, set())] == [None, "MalformedRow"]

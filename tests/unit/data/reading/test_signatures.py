@@ -57,6 +57,12 @@ def parquet():
         (LINE.decode().encode("utf-16-le"), "many bytes of 0", "iconv -f UTF-16LE"),
         (LINE.decode().encode("utf-16-be"), "many bytes of 0", "iconv -f UTF-16BE"),
         (LINE.replace(b"\n", b"\r") * 3, "lines end at CR alone", "tr '\\r' '\\n'"),
+        (b"\xef\xbb\xbf\n <HTML><body>", "a web page", "download"),
+        (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "an XML document", "download the data again"),
+        (b"/annex/objects/SHA256E-s9--0.jsonl\n", "a git-annex pointer", "git annex get"),
+        (b"# xet version 0\nfilesize = 9\n", "a Git Xet pointer", "git xet"),
+        (b"PK\x05\x06" + bytes(18), "an empty zip archive", "unpack"),
+        (bytes(600) + LINE, "nothing but bytes of 0", "it is not whole"),
     ],
     ids=[
         *(
@@ -81,6 +87,7 @@ def parquet():
             "zip in gzip",
         ),
         *("parquet in gzip", "UTF-16 without a mark", "its other order", "lines of CR"),
+        *("web page after white space", "XML", "git-annex pointer", "Xet pointer", "empty zip", "hole"),
     ],
 )
 def test_other_files_are_named_with_what_to_do(refusal, content, told, hint):

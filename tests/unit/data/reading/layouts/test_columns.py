@@ -96,6 +96,8 @@ def test_columns_that_make_no_pair_are_refused(columns, reason):
             "{prompt: Query, response_1: Response A, response_2: Response B, ",
         ),
         (("good", "bad"), "{chosen: good, rejected: bad}"),
+        (("prompt", "answer1", "answer2", "preference"), "{prompt: prompt, response_1: answer1, response_2: answer2, better: preference}"),
+        (("prompt", "chosenResponse", "rejectedResponse"), "{prompt: prompt, chosen: chosenResponse, rejected: rejectedResponse}"),
         (("Prompt ", "Chosen", "Rejected"), '{prompt: "Prompt ", chosen: Chosen, rejected: Rejected}'),
         (("text", "stars"), None),
     ],

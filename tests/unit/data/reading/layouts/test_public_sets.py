@@ -282,10 +282,11 @@ def test_the_manual_names_every_set():
         lambda messages: json.dumps(json.dumps(messages)),
         lambda messages: json.dumps([{"id": 1, **one} for one in messages]),
         lambda messages: f"[{messages[0]!r}\n {messages[1]!r}]",
+        lambda messages: f"array([{messages[0]!r},\n       {messages[1]!r}],\n      dtype=object)",
     ],
     ids=[
         *("JSON text", "Python text", "ShareGPT", "parts", "capitals", "parts of text", "in an object", "in an object as text"),
-        *("JSON text in JSON text", "another key first", "NumPy's text"),
+        *("JSON text in JSON text", "another key first", "NumPy's text", "NumPy's text for Python"),
     ],
 )
 def test_messages_are_read_in_each_spelling(written):
