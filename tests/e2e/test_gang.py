@@ -181,7 +181,7 @@ def test_a_preempted_pod_ends_its_gang_at_no_charge(story):
 
 def test_a_gang_of_which_a_part_has_no_room_says_so(story):
     assert "0/2 nodes are available" in story.half_scheduled["status"]["message"]
-    assert why(story.half_scheduled).cause == "no node has room for the stage's pod"
+    assert why(story.half_scheduled).cause == "no node can take the stage's pod"
 
 
 def test_a_gang_that_cannot_meet_gives_its_gpus_back_and_is_charged(story):

@@ -36,6 +36,10 @@ def evolution(
     print_data({"name": stored.run.metadata.name, **parts, "lengthOnlyAccuracy": read.length_rule, **taken_over}, output)
 
 
+_IN_SHORT = {TAKEN_OVER: "taken over", NOT_TAKEN_OVER: "not taken over"}
+"""Where the status has dropped a row's message to stay small."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     """What the store says beyond the status."""
@@ -49,8 +53,8 @@ class _Read:
 def _read(stored: StoredRun) -> _Read:
     """The store is read for runs of this machine only: users of a cluster may have no access to theirs. There the status tells a part."""
     if stored.cluster is not None:
-        rows = [row for row in stored.run.status.stages if row.reason in (TAKEN_OVER, NOT_TAKEN_OVER)]
-        return _Read(taken_over={str(key_of(row)): row.message for row in rows})
+        rows = [row for row in stored.run.status.stages if row.reason in _IN_SHORT]
+        return _Read(taken_over={str(key_of(row)): row.message or _IN_SHORT[row.reason] for row in rows})
     from ser_core.report.ledger import read_ledger
 
     ledger = read_ledger(stored.store, stored.run)

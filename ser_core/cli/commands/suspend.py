@@ -1,9 +1,12 @@
 """`ser suspend` and `ser resume`: stop a run on a cluster in order, and let it go on."""
 
+from ser_core.api.serrun import SERRun
+from ser_core.api.status import Phase
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError
+from ser_core.loop.deciding.stages import live_attempt
 from ser_core.shown import shown_line
 
 
@@ -38,7 +41,7 @@ def _set(target: str, place: Place, *, suspend: bool) -> None:
         raise SpecError(
             f"run {cluster.namespace}/{target} has ended ({run.status.phase}): there is nothing to {verb}",
             reason="RunEnded",
-            hint=f"to see its results: ser evolution {stored.target}",
+            hint=_of_the_end(run, stored.target),
         )
     if run.spec.suspend is suspend:
         say(f"run {cluster.namespace}/{target} {'is suspended already' if suspend else 'is not suspended'}")
@@ -46,4 +49,18 @@ def _set(target: str, place: Place, *, suspend: bool) -> None:
     cluster.suspend(target, suspend)
     print(shown_line(f"serrun.ser.dev/{target} {done}"))
     if suspend:
-        say(f"its stage saves a checkpoint and ends; watch it: ser status {stored.target} --watch")
+        say(f"{_what_stops(run)}; watch it: ser status {stored.target} --watch")
+
+
+def _of_the_end(run: SERRun, target: str) -> str:
+    return (
+        f"why, and how it goes on: ser why {target}" if run.status.phase is Phase.FAILED else f"to see its results: ser evolution {target}"
+    )
+
+
+def _what_stops(run: SERRun) -> str:
+    if live_attempt(run.status) is None:
+        return "none of its stages runs, and none starts until it is resumed"
+    if run.status.phase is Phase.RUNNING:
+        return "its stage saves a checkpoint and ends"
+    return "its stage ends; if it has begun, after a checkpoint"

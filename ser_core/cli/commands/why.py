@@ -15,12 +15,14 @@ from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, Namespa
 from ser_core.cli.access.runner import Seen, look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.evolution_view import no_better_than_a_coin
+from ser_core.cli.views.live_pods import has_started, unnoticed_end
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
 from ser_core.cli.views.remedies.lookup import remedy_of
 from ser_core.cli.views.remedies.remedy import Remedy, Then
 from ser_core.cli.views.remedies.run import LEARNT_NOTHING
 from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
+from ser_core.errors import ClusterAccessDenied
 from ser_core.loop.deciding.learning_status import EQUAL_SCORES, UNSOUND
 from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
@@ -51,7 +53,7 @@ def why(
     Cause, evidence and fix in three lines, from conditions, attempts and events.
     """
     stored = open_run(run, Place(namespace, context, kubeconfig))
-    told = explain(stored.run, _events(stored), datetime.now(UTC), stored.target, on_cluster=stored.cluster is not None)
+    told = explain(stored.run, _events(stored), datetime.now(UTC), stored.target, on_cluster=stored.cluster is not None, pods=_pods(stored))
     if stored.cluster is None:
         metadata = stored.run.metadata
         told = carried_out(told, stored.run, look(stored.store, metadata.namespace, metadata.name), stored.target)
@@ -71,6 +73,16 @@ def _events(stored: StoredRun) -> Sequence[Mapping[str, Any]]:
     return () if stored.cluster is None else stored.cluster.events(stored.run.metadata.uid)
 
 
+def _pods(stored: StoredRun) -> Sequence[Mapping[str, Any]] | None:
+    """The pods of a stage that runs as its status says; None: not asked for, or not to be seen."""
+    if stored.cluster is None or stored.run.status.phase is not Phase.RUNNING:
+        return None
+    try:
+        return stored.cluster.pods(stored.run.metadata.uid)
+    except ClusterAccessDenied:
+        return None
+
+
 def carried_out(told: Why, run: SERRun, seen: Seen | None, target: str) -> Why:
     """The answer for a run of this machine, with who works on it. Pure."""
     if is_left(run, seen):
@@ -79,7 +91,15 @@ def carried_out(told: Why, run: SERRun, seen: Seen | None, target: str) -> Why:
     return replace(told, evidence=f"{told.evidence}; {line}") if line else told
 
 
-def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, target: str, *, on_cluster: bool) -> Why:
+def explain(
+    run: SERRun,
+    events: Sequence[Mapping[str, Any]],
+    now: datetime,
+    target: str,
+    *,
+    on_cluster: bool,
+    pods: Sequence[Mapping[str, Any]] | None = None,
+) -> Why:
     """Why a run is in its current state. Pure.
 
     Args:
@@ -88,6 +108,7 @@ def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, tar
         now: For how long a stage has been running.
         target: What the user named the run by, for commands.
         on_cluster: Whether an operator carries it out, or `ser run`.
+        pods: Those of its stages; None: not known.
     """
     status = run.status
     if on_cluster and status.observed_generation < run.metadata.generation:
@@ -100,7 +121,7 @@ def explain(run: SERRun, events: Sequence[Mapping[str, Any]], now: datetime, tar
     reason = next((condition.reason for condition in status.conditions if condition.type == "Ready"), status.conditions[0].reason)
     failed = _last_failure(status)
     if reason == "Running":
-        return _running(status, failed, now, target)
+        return _running(run, failed, pods, now, target)
     if reason == "Pausing" and failed is not None:
         remedy = remedy_of(failed.reason, failed.exit_code)
         return Why(f"{remedy.cause}; the next attempt begins by itself", status.message, _filled(remedy, run, on_cluster=on_cluster))
@@ -127,10 +148,15 @@ def _unseen(run: SERRun, events: Sequence[Mapping[str, Any]]) -> Why:
     what = "the run" if not seen else f"the change of the spec (generation {run.metadata.generation}, seen {seen})"
     last = max(events, key=event_time, default=None)
     told = f"; last event: {last.get('reason')}: {last.get('message')}" if last is not None else "; it has no events"
-    pods = "kubectl get pods -A -l app.kubernetes.io/name=ser-operator"
+    evidence = f"status.observedGeneration is {seen}, of {run.metadata.generation}{told}"
+    return Why(f"no operator has looked at {what} yet", evidence, _see_the_operator(run))
+
+
+def _see_the_operator(run: SERRun) -> str:
     of_class = f" of class {run.spec.operator_class}" if run.spec.operator_class else ""
-    fix = f"check that an operator{of_class} runs and watches namespace {run.metadata.namespace}: {pods}"
-    return Why(f"no operator has looked at {what} yet", f"status.observedGeneration is {seen}, of {run.metadata.generation}{told}", fix)
+    pods = "kubectl get pods -A -l app.kubernetes.io/name=ser-operator"
+    namespace = run.metadata.namespace
+    return f"check that an operator{of_class} runs ({pods}) and watches namespace {namespace} (watchNamespaces of its chart)"
 
 
 def _to_trust_more(spec: SERRunSpec) -> str:
@@ -186,7 +212,8 @@ def _is_behind_the_seed_model(status: SERRunStatus) -> bool:
     return best is not None and seed is not None and best < seed
 
 
-def _running(status: SERRunStatus, failed: StageStatus | None, now: datetime, target: str) -> Why:
+def _running(run: SERRun, failed: StageStatus | None, pods: Sequence[Mapping[str, Any]] | None, now: datetime, target: str) -> Why:
+    status = run.status
     live = live_attempt(status)
     if live is None:
         return Why("nothing is wrong: the next stage is being started", status.message, f"watch it: ser status {target} --watch")
@@ -195,8 +222,12 @@ def _running(status: SERRunStatus, failed: StageStatus | None, now: datetime, ta
     if progress is not None:
         since += f", {progress.percent} % ({progress.step:,} of {progress.total:,} {progress.unit})"
     if failed is not None and key_of(failed) == key_of(live):
-        since += f"; attempt {failed.attempt} ended with {failed.reason}: {failed.message}"
-    return Why("nothing is wrong: a stage is running", since, f"watch it: ser status {target} --watch")
+        since += f"; attempt {failed.attempt} ended with {failed.reason}{f': {failed.message}' if failed.message else ''}"
+    if pods is not None and (unnoticed := unnoticed_end(live, pods, now)):
+        return Why("the stage has ended, and no operator has taken note of it", f"{since}; {unnoticed}", _see_the_operator(run))
+    begun = pods is None or has_started(live, pods)
+    cause = "nothing is wrong: a stage is running" if begun else "nothing is wrong so far: the stage's pod has not started yet"
+    return Why(cause, since, f"watch it: ser status {target} --watch")
 
 
 def _last_failure(status: SERRunStatus) -> StageStatus | None:

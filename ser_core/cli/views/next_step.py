@@ -1,4 +1,4 @@
-"""What a user does about a run that has failed or goes on, in one line."""
+"""What a user does about a run that has failed, goes on, or that nobody has looked at, in one line."""
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase
@@ -10,13 +10,17 @@ from ser_core.loop.deciding.reopening import is_reopened
 
 
 def next_step(run: SERRun, target: str, *, on_cluster: bool) -> str:
-    """What to do; empty: the run has not failed.
+    """What to do; empty: the run has not failed, and the operator knows its spec.
 
     Args:
         run: The run.
         target: What the user named it by.
         on_cluster: Whether an operator carries it out, or `ser run`.
     """
+    if on_cluster and run.status.observed_generation < run.metadata.generation:
+        return (
+            f"no operator has looked at {'the change of the spec' if run.status.observed_generation else 'the run'} yet: ser why {target}"
+        )
     if run.status.phase is not Phase.FAILED:
         return ""
     if is_reopened(run):

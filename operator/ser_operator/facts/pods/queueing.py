@@ -17,7 +17,9 @@ NOT_ADMITTED = "its queue has not admitted it"
 SILENT = Waiting(QUEUED, NOT_ADMITTED)
 NOT_SEEN = Waiting(QUEUED, f"{NOT_ADMITTED}: Kueue keeps no Workload of it; see that Kueue is at work and manages this namespace")
 NO_QUEUE = Waiting("NoQueue", "Kueue manages Jobs without a queue here too, and there was no LocalQueue called default", stalled=True)
-NOT_INSTALLED = Waiting(QUEUED, f"{NOT_ADMITTED}: the cluster knows no workloads.kueue.x-k8s.io, so Kueue is not installed")
+NOT_INSTALLED = Waiting(
+    QUEUE_UNUSABLE, "it asks for a queue, and Kueue is not installed: the cluster knows no workloads.kueue.x-k8s.io", stalled=True
+)
 
 
 def queued(workloads: Sequence[Object]) -> Waiting:

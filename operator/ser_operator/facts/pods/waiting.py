@@ -28,6 +28,8 @@ _ORDINARY = frozenset({"ContainerCreating", "PodInitializing", ""})
 _PULL_FAILED = "ErrImagePull"
 """The kubelet shows this and, while it backs off, ImagePullBackOff with this inside, by turns: the status must not change with it."""
 
+_COMBINED = "(combined from similar events): "
+
 
 def stuck(pods: Sequence[Object], now: datetime) -> Waiting | None:
     """A pod that should be gone long ago. It is never deleted by force: it may still be running and writing."""
@@ -86,6 +88,7 @@ def _by_events(job: Object, events: Sequence[Object]) -> Waiting | None:
     if not warnings:
         return None
     last = max(warnings, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
-    # A pod that could not be made gets another random name each time; the status must not change with it.
-    message = re.sub(rf"{re.escape(name(job))}(-\d+)?-[a-z0-9]{{5}}\b", name(job), str(last.get("message", "")))
+    # A pod that could not be made gets another random name each time, and after some such Events they are combined: the status must not
+    # change with it.
+    message = re.sub(rf"{re.escape(name(job))}(-\d+)?-[a-z0-9]{{5}}\b", name(job), str(last.get("message", "")).removeprefix(_COMBINED))
     return Waiting(str(last.get("reason", "Waiting")), message)

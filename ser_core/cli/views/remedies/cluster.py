@@ -36,7 +36,11 @@ CLUSTER = (
         "a Job or Service that is not the run's has the name of its next one",
         "delete what the message names; the run then goes on",
     ),
-    Remedy(("JobRefused",), "the API server refuses the stage's Job", "correct what its message names; it is tried again every 30 s"),
+    Remedy(
+        ("JobRefused",),
+        "the API server refuses the stage's Job",
+        "correct what its message names, or ask the administrator to (a quota, a policy, the chart's allow); it is tried again every 30 s",
+    ),
     Remedy(
         ("NotSupported",),
         "spec.resources ask for more than this version can use",
@@ -45,7 +49,8 @@ CLUSTER = (
     Remedy(
         ("Queued", "Suspend"),
         "the queue has not admitted the stage's Job",
-        "wait; to wait for less, lower resources.{resources}: the Job is then made anew",
+        "wait for its turn, unless the evidence says what else to do; "
+        "to wait for less, lower resources.{resources}: the Job is then made anew",
     ),
     Remedy(
         ("NoQueue",),
@@ -55,7 +60,8 @@ CLUSTER = (
     Remedy(
         ("QueueUnusable",),
         "the queue of the stage's Job does not exist or is stopped",
-        "create or start what the message names (kubectl get localqueues,clusterqueues); the run then goes on",
+        "create, start or install what the message names, and the run goes on; "
+        "or suspend it, change spec.queueName or take it out, and resume it",
     ),
     Remedy(
         ("PodsReadyTimeout",),
@@ -79,8 +85,9 @@ CLUSTER = (
     ),
     Remedy(
         ("Unschedulable", "FailedScheduling", "SchedulerError"),
-        "no node has room for the stage's pod",
-        "free or add a node, or ask for less in resources.{resources}: the waiting Job is then made anew",
+        "no node can take the stage's pod",
+        "do what the evidence asks for (free, add or label a node, create a volume); or change what resources.{resources} "
+        "or podTemplate asks for: the waiting Job is then made anew",
     ),
     Remedy(
         ("SchedulingGated",),
@@ -111,12 +118,14 @@ CLUSTER = (
             "FailedCreatePodSandBox",
         ),
         "the node cannot set up the stage's pod; most often a Secret is missing",
-        "create what the message names: storage.credentialsSecret, storage.caBundleFrom, hub.credentialsSecret must exist in the namespace",
+        "create what the message names: storage.credentialsSecret, storage.caBundleFrom, hub.credentialsSecret "
+        "and what podTemplate mounts must exist in the namespace",
     ),
     Remedy(
         ("FailedCreate",),
-        "the stage's Job may not create its pod: a quota or an admission rule forbids it",
-        "raise the quota, or ask for less in resources.{resources}: the waiting Job is then made anew",
+        "the API server refuses the pod of the stage's Job: for a quota, a LimitRange, a missing ServiceAccount, a webhook or another rule",
+        "do what the evidence asks for, and the Job's controller tries again by itself; "
+        "or name in resources.{resources} what is missing there, or less: the waiting Job is then made anew",
     ),
     Remedy(
         ("Preempted", "Evicted", "Killing", "TaintManagerEviction"),

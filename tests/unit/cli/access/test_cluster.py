@@ -8,6 +8,7 @@ import yaml
 
 from ser_core.api.status import Phase, StageKind, StageStatus
 from ser_core.cli.access import cluster
+from ser_core.loop.recording.conditions import conditions
 from ser_operator.objects import labels
 
 
@@ -229,6 +230,45 @@ def test_an_ended_run_is_not_suspended(ser, api, ended):
     answer = ser("suspend", "small")
     assert (answer.code, answer.out) == (10, "")
     assert "has ended (Completed): there is nothing to suspend" in answer.err
+
+
+def in_phase(api, run, phase, **changed):
+    status = run.status.model_copy(update={"phase": phase, **changed})
+    return api.put_run(run.model_copy(update={"status": status}))
+
+
+def test_suspending_says_what_becomes_of_the_stage(ser, api, run):
+    assert "its stage saves a checkpoint and ends" in ser("suspend", "small").err
+    in_phase(api, run, Phase.WAITING)
+    assert "its stage ends; if it has begun, after a checkpoint" in ser("suspend", "small").err
+    in_phase(api, run, Phase.WAITING, stages=())
+    assert "none of its stages runs, and none starts until it is resumed" in ser("suspend", "small").err
+
+
+@pytest.mark.parametrize("command", ["suspend", "resume"])
+def test_a_failed_run_is_neither_suspended_nor_resumed_and_leads_to_why(ser, api, run, command):
+    in_phase(api, run, Phase.FAILED)
+    assert "hint: why, and how it goes on: ser why small\n" in ser(command, "small").err
+
+
+def test_a_run_that_no_operator_has_looked_at_says_so_in_its_status(ser, api, run):
+    assert "no operator has looked" not in ser("status", "small").out
+    in_phase(api, run, Phase.PENDING, observed_generation=0)
+    assert "no operator has looked at the run yet: ser why small" in ser("status", "small").out
+
+
+def test_why_a_run_works_asks_for_its_pods_and_does_without_where_they_may_not_be_seen(ser, api, run):
+    works = conditions((), Phase.RUNNING, "Running", "", 1, "2026-01-31T12:19:00Z", stalled=False)
+    in_phase(api, run, Phase.RUNNING, conditions=works)
+    assert ser("why", "small").out.startswith("cause     nothing is wrong so far: the stage's pod has not started yet")
+    api.answers["/api/v1/namespaces/lab/pods"] = (403, {"message": "pods is forbidden"})
+    assert ser("why", "small").out.startswith("cause     nothing is wrong: a stage is running")
+
+
+def test_a_stage_that_was_taken_over_says_so_where_the_status_has_dropped_the_rest(ser, api, run):
+    stages = tuple(row.model_copy(update={"reason": "TakenOver", "message": ""}) for row in run.status.stages)
+    in_phase(api, run, Phase.RUNNING, stages=stages)
+    assert "\nretrain of loop 2: taken over\n" in ser("evolution", "small").out
 
 
 @pytest.mark.parametrize(("command", "hint"), [("suspend", "press Ctrl-C in its ser run"), ("resume", "ser run {file} goes on")])

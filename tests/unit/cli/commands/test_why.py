@@ -153,9 +153,9 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
     [
         (
             run_of(Phase.WAITING, "Unschedulable", WAITS, stages=(row(Outcome.RUNNING),)),
-            "no node has room for the stage's pod",
+            "no node can take the stage's pod",
             f"Unschedulable: {WAITS}",
-            "ask for less in resources.retrain: the waiting Job is then made anew",
+            "change what resources.retrain or podTemplate asks for: the waiting Job is then made anew",
         ),
         (
             run_of(
@@ -370,6 +370,55 @@ def test_a_change_that_no_operator_looks_at_says_so():
     assert told(changed, events=events).evidence.endswith("last event: Started: prepare")
 
 
+@pytest.mark.parametrize("message", ["", "a node went away"])
+def test_what_the_last_attempt_ended_with_is_told_with_no_colon_before_nothing(message):
+    before = row(Outcome.INTERRUPTED, reason="Interrupted", message=message)
+    evidence = told(run_of(Phase.RUNNING, "Running", stages=(before, row(Outcome.RUNNING, attempt=2)))).evidence
+    assert evidence.endswith(f"attempt 1 ended with Interrupted{f': {message}' if message else ''}")
+
+
+WORKS = run_of(Phase.RUNNING, "Running", stages=(row(Outcome.RUNNING, attempt=2),))
+
+
+def stage_pod(state, attempt=2):
+    labels = {"ser.dev/stage": "retrain", "ser.dev/iteration": "1", "ser.dev/attempt": str(attempt)}
+    return {"metadata": {"labels": labels}, "status": {"containerStatuses": [{"name": "stage", "state": state}]}}
+
+
+def over(minutes, code=0):
+    return stage_pod({"terminated": {"exitCode": code, "finishedAt": f"2026-01-31T12:{25 - minutes}:00Z"}})
+
+
+@pytest.mark.parametrize(
+    ("pods", "cause"),
+    [
+        ((), "nothing is wrong so far: the stage's pod has not started yet"),
+        ((stage_pod({}),), "nothing is wrong so far: the stage's pod has not started yet"),
+        (
+            (stage_pod({"running": {}}, attempt=1), stage_pod({"waiting": {}})),
+            "nothing is wrong so far: the stage's pod has not started yet",
+        ),
+        ((stage_pod({"running": {}}),), "nothing is wrong: a stage is running"),
+        ((over(0),), "nothing is wrong: a stage is running"),
+        ((over(3), stage_pod({"running": {}})), "nothing is wrong: a stage is running"),
+        ((over(3), stage_pod({})), "nothing is wrong: a stage is running"),
+        ((over(3), over(4, code=21)), "the stage has ended, and no operator has taken note of it"),
+        (None, "nothing is wrong: a stage is running"),
+    ],
+)
+def test_a_stage_is_said_to_run_only_if_its_pods_do(pods, cause):
+    assert explain(WORKS, (), NOW, "hh -n lab", on_cluster=True, pods=pods).cause == cause
+
+
+def test_an_end_that_no_operator_sees_leads_to_the_operator():
+    why = explain(WORKS, (), NOW, "hh -n lab", on_cluster=True, pods=[over(3, code=21)])
+    assert why.evidence.endswith("its pod ended 3 min ago, with exit code 21")
+    assert why.fix == (
+        "check that an operator runs (kubectl get pods -A -l app.kubernetes.io/name=ser-operator) "
+        "and watches namespace lab (watchNamespaces of its chart)"
+    )
+
+
 def test_a_failed_run_of_this_machine_goes_on_by_two_commands():
     why = told(run_of(Phase.FAILED, "DataNotFound", stages=(FAILED,)), on_cluster=False)
     assert why.fix.endswith("then ser retry hh.yaml and ser run hh.yaml")
@@ -399,7 +448,7 @@ def event(reason, message):
             JOB,
             [scheduled("Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")],
             [],
-            "no node has room",
+            "no node can take",
             "resources.prepare",
         ),
         (JOB, [scheduled("SchedulingGated", "Scheduling is blocked")], [], "something holds the pod back", "schedulingGates"),
@@ -418,7 +467,17 @@ def event(reason, message):
             "a Secret is missing",
             "must exist",
         ),
-        (JOB, [], [event("FailedCreate", "is forbidden: exceeded quota: gpu")], "a quota or an admission rule", "raise the quota"),
+        (
+            JOB,
+            [scheduled("Unschedulable", "1 node(s) didn't match Pod's node affinity/selector.")],
+            [],
+            "no node can take",
+            "label a node",
+        ),
+        (JOB, [], [event("FailedCreate", "is forbidden: exceeded quota: gpu")], "a quota", "or less"),
+        (JOB, [], [event("FailedCreate", "must specify limits.memory for: stage")], "a quota", "name in resources.prepare what is missing"),
+        (JOB, [], [event("FailedCreate", 'serviceaccount "ser-stage" not found')], "a missing ServiceAccount", "tries again by itself"),
+        (JOB, [], [event("FailedCreate", "failed calling webhook")], "a webhook", "tries again by itself"),
         ({**JOB, "spec": {"suspend": True}}, [], [], "the queue has not admitted", "lower resources.prepare"),
     ],
 )
