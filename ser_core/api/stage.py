@@ -91,11 +91,12 @@ class StageSpec(Model):
 
 
 class Comparison(Record):
-    """McNemar's exact test on pairs that exactly one of two reward models gets right."""
+    """Pairs that exactly one of two reward models gets right."""
 
     only_this: int
     only_best: int
     p_value: float
+    """Two-sided, by the randomization test over groups of pairs; where each pair is one, McNemar's exact test."""
 
 
 class Evaluation(Record):
@@ -104,7 +105,7 @@ class Evaluation(Record):
     pairs: int
     accuracy: float
     accuracy_low: float
-    """Lower end of the 95 % Wilson interval."""
+    """Lower end of the 95 % interval: Wilson's, of as many independent pairs as the groups of pairs are worth."""
     accuracy_high: float
     length_only_accuracy: float
     """What the rule "the longer answer wins" reaches on the same pairs."""
@@ -114,6 +115,8 @@ class Evaluation(Record):
     """Mean of -log sigmoid(difference / temperature)."""
     versus_best: Comparison | None = None
     """Against the best reward model before this one, on the same pairs."""
+    groups: int | None = None
+    """Groups that the pairs are in (`splitBy`); None: they were not known, so interval and p treat pairs as independent."""
 
 
 class PrepareMetrics(Record):

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ser_core.api.stage import FilterMetrics, PrepareMetrics, StageMetrics
+from ser_core.api.stage import FilterMetrics, StageMetrics
 from ser_core.data.reading.dialogues import unmarked
-from ser_core.data.tables import EvaluatedPair, PairGroup, PolicyStep, SupervisedStep, read_table
+from ser_core.data.tables import EvaluatedPair, PolicyStep, SupervisedStep, read_table
 from ser_core.learn.trust.agreement import BANDS
+from ser_core.report.heldout import read_groups
 from ser_core.report.ledger import Aligned, Ledger, StageRecord, Trained
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.commit import fetch_outputs
@@ -114,8 +115,8 @@ class Evidence:
     provenance: Mapping[str, Any]
     """provenance.json of `prepare`: what was read, with digests."""
     policy: PolicyEvidence | None = None
-    heldout_groups: int | None = None
-    """Groups that the held-out pairs are in (`splitBy`); None: version 0.1.0 has not stored them, or no model is evaluated."""
+    groups: Mapping[str, str] | None = None
+    """Group of each labelled pair (`splitBy`); None: they are not known (`ser_core.report.heldout`)."""
 
 
 def read_evidence(store: ObjectStore, ledger: Ledger, folder: Path) -> Evidence:
@@ -133,15 +134,14 @@ def read_evidence(store: ObjectStore, ledger: Ledger, folder: Path) -> Evidence:
     decided = [(record, pq.read_table(reader.fetch(record, "decisions.parquet"))) for record in ledger.filters]
     last = next(((record, table) for record, table in reversed(decided) if record.metrics.kept), None)
     prepared = ledger.prepared
-    models = tuple(_model(reader, record) for record in ledger.models)
     return Evidence(
-        models=models,
+        models=tuple(_model(reader, record) for record in ledger.models),
         controls={name: _model(reader, record) for name, record in ledger.controls.items()},
         loops=tuple(LoopEvidence(record, _bands(table), _statuses(table), _judged(table)) for record, table in decided),
         samples=() if last is None or prepared is None else _samples(last[1], reader.fetch(prepared, "pool.parquet")),
         provenance={} if prepared is None else json.loads(reader.fetch(prepared, "provenance.json").read_bytes()),
         policy=None if ledger.policy is None else _policy(reader, ledger, ledger.policy),
-        heldout_groups=_heldout_groups(reader, prepared, models),
+        groups=read_groups(store, ledger, folder),
     )
 
 
@@ -163,13 +163,6 @@ def _model(reader: _Reader, record: Trained) -> ModelEvidence:
         heldout=json.loads(reader.fetch(record, "evaluation.json").read_bytes())["heldout"],
         losses=thinned(steps["step"].to_numpy(), steps["loss"].to_numpy()),
     )
-
-
-def _heldout_groups(reader: _Reader, prepared: StageRecord[PrepareMetrics] | None, models: Sequence[ModelEvidence]) -> int | None:
-    if prepared is None or not models or "groups.parquet" not in prepared.manifest.outputs:
-        return None
-    heldout = {pair.id for pair in models[0].pairs}
-    return len({row.group for row in read_table(reader.fetch(prepared, "groups.parquet"), PairGroup) if row.id in heldout})
 
 
 def _policy(reader: _Reader, ledger: Ledger, record: Aligned) -> PolicyEvidence:

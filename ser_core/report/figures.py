@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from markupsafe import Markup
 
-from ser_core.learn.trust.evaluation import wilson
+from ser_core.learn.trust.groups.accuracy import wilson
 from ser_core.report.charts import Axis, Frame, count_axis, percent, round_axis
 from ser_core.report.evidence import MAX_POINTS, Evidence, LoopEvidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
@@ -60,9 +60,7 @@ def evolution(ledger: Ledger) -> Figure:
         marks.append(frame.whisker(at_end, heldout.accuracy_low, heldout.accuracy_high, f"c{number + 1}"))
     of_controls = ", those of the controls at the right end" if controls else ""
     chose = "Dev accuracy" if models[0].metrics.folds is None else "Out-of-fold log loss"
-    caption = (
-        f"Whiskers: 95 % Wilson intervals on held-out pairs{of_controls}. {chose} chose the best loop; held-out accuracy was only read."
-    )
+    caption = f"Whiskers: 95 % intervals on held-out pairs{of_controls}. {chose} chose the best loop; held-out accuracy was only read."
     return Figure("Accuracy by loop", frame.draw("Accuracy by loop", marks), caption, (("c0", "held-out"), ("c-quiet", "dev")))
 
 
@@ -125,7 +123,8 @@ def _reliability(title: str, label: str, series: Mapping[str, Sequence[tuple[flo
             marks.append(frame.whisker(x + aside, low, high, f"c{number} faint"))
             hollow = " hollow" if count < MIN_GROUP else ""
             marks.append(frame.dot((x + aside, y), f"c{number}{hollow}", f"{name}: {y:.3f} of {count:,} pairs at confidence {x:.2f}"))
-    caption += f" On the dashed line confidence and share are equal. Whiskers: 95 % intervals; hollow: fewer than {MIN_GROUP} pairs."
+    caption += " On the dashed line confidence and share are equal. Whiskers: 95 % intervals, as of independent pairs; "
+    caption += f"hollow: fewer than {MIN_GROUP} pairs."
     return Figure(title, frame.draw(title, marks), caption, tuple((f"c{number}", name) for number, (name, _) in enumerate(drawn)))
 
 

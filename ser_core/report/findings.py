@@ -1,6 +1,6 @@
 """What a run found, in sentences and paired comparisons: nothing is claimed that was not measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ser_core.api.stage import Evaluation
@@ -8,7 +8,8 @@ from ser_core.api.status import Phase
 from ser_core.counted import counted
 from ser_core.data.preparing.concerns import grouped
 from ser_core.learn.trust.enough_pairs import size_warnings
-from ser_core.learn.trust.evaluation import compare
+from ser_core.learn.trust.evaluation import right_by_id
+from ser_core.learn.trust.groups.bootstrap import difference_of
 from ser_core.loop.deciding.stopping import COIN, SIGNIFICANT, beside_a_coin, loss_change
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
@@ -36,8 +37,11 @@ class Contrast:
     only_best: int
     """Pairs that only the best gets right."""
     only_other: int
+    low: float
+    """Lower end of the 95 % interval of the difference."""
+    high: float
     p_value: float
-    """McNemar's exact test, two-sided."""
+    """Two-sided, by the randomization test over groups of pairs."""
 
     @property
     def significant(self) -> bool:
@@ -52,14 +56,16 @@ def contrasts(ledger: Ledger, evidence: Evidence) -> tuple[Contrast, ...]:
         return ()
     others = [("seed", "before any loop", evidence.models[0])] if best.record.key.iteration else []
     others += [(name, CONTROLS[name], control) for name, control in evidence.controls.items()]
-    return tuple(_contrast(name, meaning, best, other) for name, meaning, other in others)
+    return tuple(_contrast(name, meaning, best, other, evidence.groups or {}) for name, meaning, other in others)
 
 
-def _contrast(name: str, meaning: str, best: ModelEvidence, other: ModelEvidence) -> Contrast:
-    paired = compare(best.pairs, other.pairs)
-    accuracy = other.record.metrics.heldout.accuracy
-    difference = round(best.record.metrics.heldout.accuracy - accuracy, _DIGITS)
-    return Contrast(name, meaning, accuracy, difference, paired.only_this, paired.only_best, paired.p_value)
+def _contrast(name: str, meaning: str, best: ModelEvidence, other: ModelEvidence, groups: Mapping[str, str]) -> Contrast:
+    of_best, of_other = right_by_id(best.pairs), right_by_id(other.pairs)
+    found = difference_of(of_best, of_other, groups)
+    only_best = sum(right and not of_other[pair] for pair, right in of_best.items())
+    only_other = sum(right and not of_best[pair] for pair, right in of_other.items())
+    accuracy, difference = other.record.metrics.heldout.accuracy, round(found.mean, _DIGITS)
+    return Contrast(name, meaning, accuracy, difference, only_best, only_other, found.low, found.high, found.p_value)
 
 
 def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
@@ -103,7 +109,7 @@ def _contrast_sentence(contrast: Contrast) -> str:
     verdict = "significant" if contrast.significant else "not significant, so it may be chance"
     return (
         f"{name} reaches {_percent(contrast.accuracy)}, {points:.1f} points {'more' if contrast.difference < 0 else 'less'}; "
-        f"the difference is {verdict} (McNemar's exact test, {p_text(contrast.p_value)})."
+        f"the difference is {verdict} ({p_text(contrast.p_value)})."
     )
 
 
@@ -119,7 +125,7 @@ def gap_closed(evidence: Evidence, found: tuple[Contrast, ...]) -> float | None:
     by_name = {contrast.name: contrast for contrast in found}
     if not {"seed", "full"} <= by_name.keys():
         return None
-    way = _contrast("full", "", evidence.controls["full"], evidence.models[0])
+    way = _contrast("full", "", evidence.controls["full"], evidence.models[0], evidence.groups or {})
     return by_name["seed"].difference / way.difference if way.significant and way.difference > 0 else None
 
 
@@ -127,10 +133,7 @@ def caveats(ledger: Ledger) -> Iterator[str]:
     """What a reader must know before quoting a number: general limits, then what the stages themselves noted."""
     if ledger.run.status.phase is not Phase.COMPLETED:
         yield f"The run is {ledger.run.status.phase}: {ledger.run.status.message or 'numbers may still change'}."
-    yield (
-        "Intervals and p-values treat pairs as independent and know one split and one seed of the training; "
-        "p-values are not corrected for several comparisons."
-    )
+    yield "Intervals and p-values know one split and one seed of the training; p-values are not corrected for several comparisons."
     yield "Held-out labels and hidden labels of the pool were read for this report only; no decision rests on them."
     yield from (f"{record.key}: {looked.told}." for record in ledger.stages.values() if (looked := record.manifest.take_over) is not None)
     if ledger.prepared is not None:
@@ -150,11 +153,14 @@ def caveats(ledger: Ledger) -> Iterator[str]:
         yield from (f"{trained.key}: {note}" for note in trained.metrics.notes)
 
 
-def of_groups(ledger: Ledger, evidence: Evidence) -> list[str]:
-    """That intervals are too narrow, where most held-out pairs share their group with another one."""
-    if evidence.heldout_groups is None or not evidence.models:
+def of_groups(ledger: Ledger) -> list[str]:
+    """What intervals of held-out accuracies rest on, where it is not each pair for itself."""
+    if not ledger.models:
         return []
-    return grouped(len(evidence.models[0].pairs), evidence.heldout_groups, ledger.run.spec.data.split_by)
+    heldout = ledger.models[-1].metrics.heldout
+    if heldout.groups is None:
+        return ["intervals of accuracies treat pairs as independent: an earlier version has evaluated them, or prepared the data"]
+    return grouped(heldout.pairs, heldout.groups, ledger.run.spec.data.split_by)
 
 
 def spread(evaluation: Evaluation) -> str:

@@ -64,7 +64,7 @@ def render(ledger: Ledger, evidence: Evidence, file: str) -> str:
             headline=(*findings.headline(ledger, found), *policy.sentences(ledger)),
             gap_closed=findings.gap_closed(evidence, found),
             contrasts=found,
-            caveats=[*findings.of_groups(ledger, evidence), *findings.caveats(ledger), *policy.caveats(ledger)],
+            caveats=[*findings.of_groups(ledger), *findings.caveats(ledger), *policy.caveats(ledger)],
             policy=policy.figures(evidence.policy) if evidence.policy else [],
             costs=costs(ledger),
             stored=ledger.run.status.stored.by_kind() if ledger.run.status.stored else {},

@@ -125,7 +125,7 @@ def render_card(ledger: Ledger, evidence: Evidence, usage: Usage) -> str:
             best=ledger.best_model(),
             provenance=evidence.provenance,
             headline=findings.headline(ledger, found),
-            caveats=[*findings.of_groups(ledger, evidence), *findings.caveats(ledger)],
+            caveats=[*findings.of_groups(ledger), *findings.caveats(ledger)],
             usage=usage,
         )
     )

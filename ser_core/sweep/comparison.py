@@ -1,22 +1,18 @@
 """Arms beside each other: means over their repetitions, and paired differences with what chance could have made of them. Numpy alone.
 
-The unit of chance is the group of pairs (`data.source.splitBy`), since pairs that share a prompt or a topic are right or wrong together.
-The interval is of the bootstrap (Efron, 1979), which draws groups, not pairs; repetitions are averaged pair by pair before. p is of a test
-of its own: with 20 to 100 groups the share of bootstrap means below 0 is 2 to 5 times too small far out. Several arms against one baseline
-are corrected by Holm's method (1979).
+The unit of chance is the group of pairs (`data.source.splitBy`), since pairs that share a prompt or a topic are right or wrong together
+(`ser_core.learn.trust.groups`); repetitions are averaged pair by pair before. Several arms against one baseline are corrected by Holm's
+method (1979).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ser_core.errors import SpecError
-from ser_core.sweep.randomization import randomization_test
-from ser_core.sweep.results import RESAMPLES, ArmResult, Difference, RunResult
-
-_AT_ONCE = 500
+from ser_core.learn.trust.groups.bootstrap import paired_difference
+from ser_core.sweep.results import ArmResult, Difference, RunResult
 
 
 def compare_arms(results: Sequence[RunResult], baseline: str) -> tuple[ArmResult, ...]:
@@ -55,21 +51,8 @@ def _difference(runs: Sequence[RunResult], baseline: Sequence[RunResult]) -> Dif
             group[1] += 1
     if not sums:
         return None
-    table = np.array([sums[key] for key in sorted(sums)])
-    means = _resampled(table)
-    low, high = np.quantile(means, [0.025, 0.975])
-    p_value = randomization_test(table[:, 0])
-    mean = float(table[:, 0].sum() / table[:, 1].sum())
-    return Difference(mean, float(low), float(high), p_value, p_value, len(common), len(table))
-
-
-def _resampled(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean differences of `RESAMPLES` draws of groups with replacement; ``table`` has a row of sum and count for each group."""
-    random = np.random.default_rng(0)
-    number = len(table)
-    drawn = [random.multinomial(number, np.full(number, 1 / number), size=_AT_ONCE) @ table for _ in range(RESAMPLES // _AT_ONCE)]
-    totals = np.concatenate(drawn)
-    return np.asarray(totals[:, 0] / totals[:, 1])
+    found = paired_difference(np.array([sums[key] for key in sorted(sums)]))
+    return Difference(found.mean, found.low, found.high, found.p_value, found.p_value, len(common), found.groups)
 
 
 def _holm(differences: Mapping[str, Difference]) -> Iterator[tuple[str, Difference]]:

@@ -6,9 +6,6 @@ from statistics import fmean
 
 from ser_core.loop.deciding.stopping import SIGNIFICANT
 
-RESAMPLES = 10_000
-"""Draws of the bootstrap."""
-
 
 @dataclass(frozen=True, slots=True)
 class RunResult:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from ser_core.sweep.results import RESAMPLES, ArmResult
+from ser_core.learn.trust.groups.difference import RESAMPLES
+from ser_core.loop.deciding.stopping import FEW_GROUPS
+from ser_core.sweep.results import ArmResult
 
 _NAMED = 5
 
@@ -18,6 +20,8 @@ def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> st
         tests = f", p corrected for {len(compared)} comparisons (Holm)" if len(compared) > 1 else ""
         drawn = f"{RESAMPLES:,} draws of the {groups} groups of held-out pairs"
         sentences.append(f"differences: pair by pair; interval: {drawn}; p: their signs flipped{tests}")
+        if least < FEW_GROUPS:
+            sentences.append(f"an interval that rests on fewer than {FEW_GROUPS} groups is not to be trusted")
     apart = [row.arm for row in rows if row.difference is None and row.arm != baseline]
     if apart:
         sentences.append(f"not compared, since no repetition is in common with the baseline: {'; '.join(apart)}")

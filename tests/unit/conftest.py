@@ -122,8 +122,8 @@ def retrain_metrics(quality, notes=()):
         self_labeled_pairs=0,
         truncated=0,
         temperature=1.25,
-        dev=evaluate(pairs[:60], 1.25, None),
-        heldout=evaluate(pairs, 1.25, None),
+        dev=evaluate(pairs[:60], 1.25, None, {}),
+        heldout=evaluate(pairs, 1.25, None, {}),
         notes=notes,
     )
 

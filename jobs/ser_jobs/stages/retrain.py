@@ -36,7 +36,7 @@ from ser_jobs.training.fold_models import FoldModels
 from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
 from ser_jobs.training.retrain_plan import make_plan
-from ser_jobs.training.training_data import Example, is_trained_on, labeled, starts_from, training_data
+from ser_jobs.training.training_data import Example, groups_of, is_trained_on, labeled, starts_from, training_data
 from ser_jobs.training.training_progress import TrainingProgress
 
 
@@ -74,6 +74,7 @@ class _Retrain:
         self._data = training_data(context)
         self._dev = self._labeled("dev.parquet")
         self._heldout = self._labeled("heldout.parquet")
+        self._groups = groups_of(context)
         for name, rows in (("training", [*self._data.seed, *self._data.self_labeled]), ("dev", self._dev), ("held-out", self._heldout)):
             if not rows:
                 raise DataError(f"there is no {name} pair", reason="NoPairs", hint="give more data, or other fractions in data")
@@ -105,7 +106,7 @@ class _Retrain:
         found = self._evaluate(model, trial)
         self._progress.finish()
         kept = range(*self._plan.of_trial(trial).indices(len(self._plan.folds))) if self._plan.keeps_folds else ()
-        files = write_evaluated(self._context.workdir, found, history) | model_files(self._context.workdir)
+        files = write_evaluated(self._context.workdir, found, history, self._groups) | model_files(self._context.workdir)
         return StageOutput(
             files | (self._fold_models.files(kept) if self._context.rank == 0 else {}),
             self._metrics(found, training, truncated, why),
@@ -124,8 +125,8 @@ class _Retrain:
             self_labeled_pairs=len(self._data.self_labeled),
             truncated=truncated,
             temperature=found.temperature,
-            dev=evaluate(found.dev, found.temperature, found.best_dev),
-            heldout=evaluate(found.heldout, found.temperature, self._of_best("heldout_scores.parquet")),
+            dev=evaluate(found.dev, found.temperature, found.best_dev, self._groups),
+            heldout=evaluate(found.heldout, found.temperature, self._of_best("heldout_scores.parquet"), self._groups),
             folds=self._plan.fold_count if self._plan.keeps_folds else None,
             learning_rate=training.learning_rate if searched else None,
             epochs=training.epochs if searched else None,

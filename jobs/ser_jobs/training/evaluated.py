@@ -102,13 +102,14 @@ def seen_dev(dev: Sequence[EvaluatedPair], heldout: Sequence[EvaluatedPair], bes
     return Evaluated(dev, heldout, fit_temperature(np.array(margins)), [], notes=(note,))
 
 
-def write_evaluated(folder: Path, found: Evaluated, history: Sequence[TrainingStep]) -> dict[str, Path]:
-    """Write the tables of an evaluation, and that of the training; returns them by name."""
+def write_evaluated(folder: Path, found: Evaluated, history: Sequence[TrainingStep], groups: Mapping[str, str] | None) -> dict[str, Path]:
+    """Write the tables of an evaluation, and that of the training; returns them by name. ``groups``: of the pairs, where they are known."""
     write_table(folder / "dev_scores.parquet", EvaluatedPair, found.dev)
     write_table(folder / "heldout_scores.parquet", EvaluatedPair, found.heldout)
     write_table(folder / "calibration.parquet", CalibrationPair, found.calibration)
     write_table(folder / "training.parquet", TrainingStep, history)
-    details = {"dev": report(found.dev, found.temperature), "heldout": report(found.heldout, found.temperature)}
+    parts = {"dev": found.dev, "heldout": found.heldout}
+    details = {name: report(pairs, found.temperature, groups) for name, pairs in parts.items()}
     (folder / "evaluation.json").write_text(json.dumps(details, indent=2) + "\n", encoding="utf-8")
     names = ("dev_scores.parquet", "heldout_scores.parquet", "calibration.parquet", "training.parquet", "evaluation.json")
     return {name: folder / name for name in names}

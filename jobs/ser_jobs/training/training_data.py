@@ -126,6 +126,13 @@ def labeled(context: StageContext) -> list[LabeledPair]:
     return [pair for name in tables for pair in read_table(context.fetch(InputRole.PREPARED, name), LabeledPair)]
 
 
+def groups_of(context: StageContext) -> dict[str, str] | None:
+    """Group of each labelled pair (`splitBy`), and of pool pairs with the prompt of one; None: version 0.1.0 has prepared the data."""
+    if not context.has(InputRole.PREPARED, "groups.parquet"):
+        return None
+    return {row.id: row.group for row in read_table(context.fetch(InputRole.PREPARED, "groups.parquet"), PairGroup)}
+
+
 def _weights(context: StageContext, name: str) -> dict[str, float]:
     """Weights of the pairs that have one, with a mean of 1; a pair without one has this mean."""
     if not context.has(InputRole.PREPARED, name):
@@ -167,11 +174,10 @@ def _of_control(context: StageContext) -> TrainingData:
 def _cross_fitted(context: StageContext) -> TrainingData:
     data = _judged(context)
     groups, tied = ({example.id: example.prompt for example in examples} for examples in (data.seed, data.ties))
-    pool, known = _pool(context), dict[str, str]()
-    if context.has(InputRole.PREPARED, "groups.parquet"):
-        known = {row.id: row.group for row in read_table(context.fetch(InputRole.PREPARED, "groups.parquet"), PairGroup)}
+    pool, known = _pool(context), groups_of(context)
+    if known is not None:
         groups, tied = ({name: known.get(name, name) for name in names} for names in (groups, tied))
-    shared = {name: group for name, group in known.items() if name in pool}
+    shared = {name: group for name, group in (known or {}).items() if name in pool}
     data = replace(data, groups=groups, tied_groups=tied, pool_groups=shared, sample=_sample(pool))
     if context.spec.iteration == 0:
         return data

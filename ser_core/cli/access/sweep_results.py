@@ -1,7 +1,6 @@
 """What the finished runs of a sweep have reached, from their stores."""
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from ser_core.api.status import Phase
@@ -15,29 +14,25 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
     Raises:
         StoreError, SpecError: Something cannot be read, or differs from its manifest.
     """
-    from ser_core.data.tables import EvaluatedPair, PairGroup, read_table
+    from ser_core.report.heldout import read_groups, read_right
     from ser_core.report.ledger import read_ledger
-    from ser_core.store.stages.commit import fetch_outputs
 
     if stored.run.status.phase is not Phase.COMPLETED:
         return None
     ledger = read_ledger(stored.store, stored.run)
-    best, prepared = ledger.best, ledger.prepared
-    if best is None or prepared is None:
+    best = ledger.best
+    if best is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as folder:
-        scores = "heldout_scores.parquet"
-        pairs = read_table(fetch_outputs(stored.store, best.manifest, [scores], Path(folder) / "best")[scores], EvaluatedPair)
-        groups: Mapping[str, str] = {}
-        if "groups.parquet" in prepared.manifest.outputs:  # version 0.1.0 wrote none: then each pair stands for itself
-            found = fetch_outputs(stored.store, prepared.manifest, ["groups.parquet"], Path(folder) / "prepared")
-            groups = {one.id: one.group for one in read_table(found["groups.parquet"], PairGroup)}
+    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as name:
+        folder = Path(name)
+        right = read_right(stored.store, best, folder)
+        groups = read_groups(stored.store, ledger, folder) or {}
     spec = stored.run.spec
     return RunResult(
         name=stored.run.metadata.name,
         arm=arm,
         repetition=(spec.data.split_seed, spec.training.seed),
-        right={pair.id: pair.score_chosen > pair.score_rejected for pair in pairs},
+        right=right,
         log_loss=best.metrics.heldout.log_loss,
         groups=groups,
         trusted=len(ledger.models) > 1,

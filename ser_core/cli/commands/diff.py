@@ -19,7 +19,6 @@ from ser_core.cli.access.stored_run import Target, is_file, open_run
 from ser_core.cli.views.comparison import BEST, LoopPair, RunsCompared, SpecDifference, compare_runs
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
 from ser_core.cli.views.status_view import plain_table, shown_p
-from ser_core.loop.deciding.stopping import SIGNIFICANT
 
 Other = Annotated[str, typer.Argument(metavar="OTHER", help="The run to compare it with: name or file, as RUN.", show_default=False)]
 
@@ -104,7 +103,7 @@ def _loop_table(loops: tuple[LoopPair, ...]) -> Table:
     for loop in loops:
         if loop.name == BEST:
             table.add_section()
-        significant = loop.p_value is not None and loop.p_value < SIGNIFICANT
+        significant = loop.difference is not None and loop.difference.significant
         table.add_row(loop.name, *_cells(loop), style="bold" if significant else None)
     return table
 
@@ -130,7 +129,7 @@ def _cells(loop: LoopPair) -> Iterator[str]:
         yield from (_number(getattr(row, name, None)) for row in sides)
     change = _change(loop.a, loop.b)
     yield "" if change is None else f"{change:+.3f}"
-    yield "" if loop.p_value is None else shown_p(loop.p_value)
+    yield "" if loop.difference is None else shown_p(loop.difference.p_value)
 
 
 def _change(a: IterationStatus | None, b: IterationStatus | None) -> float | None:
@@ -146,9 +145,15 @@ def _as_data(compared: RunsCompared) -> dict[str, Any]:
         "runs": [f"{run.metadata.namespace}/{run.metadata.name}" for run in (compared.a, compared.b)],
         "spec": [{"field": one.field, "a": one.a, "b": one.b} for one in compared.differences],
         "labelBudget": [_dumped(made) for made in compared.budgets],
-        "loops": [{"name": loop.name, "a": _dumped(loop.a), "b": _dumped(loop.b), "pValue": loop.p_value} for loop in compared.loops],
+        "loops": [{"name": loop.name, "a": _dumped(loop.a), "b": _dumped(loop.b), **_tested(loop)} for loop in compared.loops],
         "note": compared.note,
     }
+
+
+def _tested(loop: LoopPair) -> dict[str, float | int | None]:
+    """b − a in held-out accuracy, with its 95 % interval and p over so many groups of pairs."""
+    names = {"difference": "mean", "low": "low", "high": "high", "pValue": "p_value", "groups": "groups"}
+    return {name: getattr(loop.difference, field, None) for name, field in names.items()}
 
 
 def _dumped(model: Model | None) -> Any:

@@ -27,7 +27,7 @@ def evolution(
     status, read = stored.run.status, _read(stored)
     if output is Format.TEXT:
         console = standard_output(SENTENCE_COLUMNS)
-        console.print(evolution_view(status, read.length_rule, console.width))
+        console.print(evolution_view(status, read.length_rule, console.width, read.of_groups))
         if read.taken_over:
             console.print(taken_over_view(read.taken_over))
         return
@@ -46,6 +46,8 @@ class _Read:
 
     length_rule: float | None = None
     """Held-out accuracy of "the longer answer wins"; None: not known."""
+    of_groups: tuple[str, ...] = ()
+    """What the intervals rest on, where it is not each held-out pair for itself."""
     taken_over: Mapping[str, str] = field(default_factory=dict)
     """By stage, whether it was taken over from another run, and if not why; empty where the run has no `spec.from`."""
 
@@ -55,8 +57,9 @@ def _read(stored: StoredRun) -> _Read:
     if stored.cluster is not None:
         rows = [row for row in stored.run.status.stages if row.reason in _IN_SHORT]
         return _Read(taken_over={str(key_of(row)): row.message or _IN_SHORT[row.reason] for row in rows})
+    from ser_core.report.findings import of_groups
     from ser_core.report.ledger import read_ledger
 
     ledger = read_ledger(stored.store, stored.run)
     looked = {str(key): record.manifest.take_over for key, record in ledger.stages.items()}
-    return _Read(ledger.length_rule, {name: one.told for name, one in looked.items() if one is not None})
+    return _Read(ledger.length_rule, tuple(of_groups(ledger)), {name: one.told for name, one in looked.items() if one is not None})

@@ -11,6 +11,8 @@ from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import IterationStatus
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.errors import QualityError, SpecError, StoreError
+from ser_core.learn.trust.groups.difference import PairedDifference
+from ser_core.loop.deciding.stopping import FEW_GROUPS
 
 SEED, BEST = "seed", "best"
 _FORGED = ("CorruptObject", "InputChanged", "ManifestDeleted")
@@ -34,8 +36,8 @@ class LoopPair:
     a: IterationStatus | None
     """None: that run has not made this loop."""
     b: IterationStatus | None
-    p_value: float | None
-    """McNemar's exact test on the held-out pairs; None: not computable."""
+    difference: PairedDifference | None
+    """b − a in held-out accuracy; None: not computable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class _Results:
     prepared: PrepareMetrics | None = None
     right: Mapping[int, Mapping[str, bool]] | None = None
     """By iteration and held-out pair, whether the reward model is right."""
+    groups: Mapping[str, str] | None = None
+    """Group of each labelled pair; None: not known, so each pair counts for itself."""
     problem: str = ""
 
 
@@ -68,8 +72,7 @@ def compare_runs(a: StoredRun, b: StoredRun) -> RunsCompared:
     of_a, of_b = _results(a), _results(b)
     note = of_a.problem or of_b.problem or _same_pairs(of_a, of_b)
     loops = tuple(_loops(a.run, b.run, of_a if not note else _Results(), of_b if not note else _Results()))
-    pairs = len(next(iter(of_a.right.values()), ())) if of_a.right else 0
-    told = note or f"p: McNemar's exact test on the {pairs:,} held-out pairs, matched by id; not corrected for several comparisons"
+    told = note or _rests_on(of_a)
     return RunsCompared(a.run, b.run, tuple(spec_differences(a.run, b.run)), (of_a.prepared, of_b.prepared), loops, told)
 
 
@@ -93,21 +96,26 @@ def _loops(a: SERRun, b: SERRun, of_a: _Results, of_b: _Results) -> Iterator[Loo
     rows_a, rows_b = ({row.iteration: row for row in run.status.iterations} for run in (a, b))
     for iteration in sorted(rows_a.keys() | rows_b.keys()):
         name = str(iteration) if iteration else SEED
-        yield LoopPair(name, rows_a.get(iteration), rows_b.get(iteration), _p_value(of_a, iteration, of_b, iteration))
+        yield LoopPair(name, rows_a.get(iteration), rows_b.get(iteration), _difference(of_a, iteration, of_b, iteration))
     best_a, best_b = a.status.best_iteration, b.status.best_iteration
     if best_a is not None and best_b is not None:
-        yield LoopPair(BEST, rows_a.get(best_a), rows_b.get(best_b), _p_value(of_a, best_a, of_b, best_b))
+        yield LoopPair(BEST, rows_a.get(best_a), rows_b.get(best_b), _difference(of_a, best_a, of_b, best_b))
 
 
-def _p_value(of_a: _Results, a: int, of_b: _Results, b: int) -> float | None:
-    from ser_core.learn.trust.evaluation import mcnemar
+def _difference(of_a: _Results, a: int, of_b: _Results, b: int) -> PairedDifference | None:
+    from ser_core.learn.trust.groups.bootstrap import difference_of
 
     if not of_a.right or not of_b.right or a not in of_a.right or b not in of_b.right:
         return None
-    right_a, right_b = of_a.right[a], of_b.right[b]
-    only_a = sum(right and not right_b[name] for name, right in right_a.items())
-    only_b = sum(right and not right_a[name] for name, right in right_b.items())
-    return mcnemar(only_a, only_b)
+    return difference_of(of_b.right[b], of_a.right[a], of_a.groups or {})
+
+
+def _rests_on(of_a: _Results) -> str:
+    pairs = next(iter((of_a.right or {}).values()), {})
+    groups = len({(of_a.groups or {}).get(pair, pair) for pair in pairs})
+    where = f"{len(pairs):,} held-out pairs" + (f" in {groups:,} groups" if groups < len(pairs) else "")
+    few = f"; of fewer than {FEW_GROUPS} groups it is not to be trusted" if groups < FEW_GROUPS else ""
+    return f"p: signs of the differences flipped in all ways, {where}; not corrected for several comparisons{few}"
 
 
 def _same_pairs(of_a: _Results, of_b: _Results) -> str:
@@ -121,24 +129,17 @@ def _same_pairs(of_a: _Results, of_b: _Results) -> str:
 
 
 def _results(stored: StoredRun) -> _Results:
+    from ser_core.report import heldout
     from ser_core.report.ledger import read_ledger
 
     try:
         ledger = read_ledger(stored.store, stored.run)
         prepared = None if ledger.prepared is None else ledger.prepared.metrics
         with tempfile.TemporaryDirectory(prefix="ser-diff-") as folder:
-            right = {record.key.iteration: _right(stored, record, Path(folder)) for record in ledger.models}
-        return _Results(prepared, right)
+            right = {record.key.iteration: heldout.read_right(stored.store, record, Path(folder)) for record in ledger.models}
+            groups = heldout.read_groups(stored.store, ledger, Path(folder))
+        return _Results(prepared, right, groups)
     except (StoreError, SpecError, QualityError) as error:
         if error.reason in _FORGED:
             raise
         return _Results(problem=f"no test and no label budget: the store of {stored.target} cannot be read: {error.message}")
-
-
-def _right(stored: StoredRun, record: Any, folder: Path) -> dict[str, bool]:
-    from ser_core.data.tables import EvaluatedPair, read_table
-    from ser_core.store.stages.commit import fetch_outputs
-
-    name = "heldout_scores.parquet"
-    path = fetch_outputs(stored.store, record.manifest, [name], folder / str(record.key.iteration))[name]
-    return {pair.id: pair.score_chosen > pair.score_rejected for pair in read_table(path, EvaluatedPair)}

@@ -1,6 +1,6 @@
 """The evolution of a run on a terminal: a table of the loops, and a curve of the accuracy with its interval."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 
 from rich import box
@@ -26,13 +26,14 @@ _LEGEND = """\
 length: the rule "the longer answer wins" · curve: held-out, 95 % interval"""
 
 
-def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) -> RenderableType:
+def evolution_view(status: SERRunStatus, length_rule: float | None, width: int, of_groups: Sequence[str] = ()) -> RenderableType:
     """Table and curve of a run.
 
     Args:
         status: The run's status.
         length_rule: Held-out accuracy of "the longer answer wins"; None: not known.
         width: Columns of the terminal.
+        of_groups: What the intervals rest on, where it is not each held-out pair for itself.
     """
     if not status.iterations:
         return Text("no loop has been evaluated yet", style="dim")
@@ -44,6 +45,7 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int) 
         decides="dev: out of fold, its log loss decides" if cross_fitted(status.iterations) else "dev accuracy decides",
     )
     told = [Text(f"best: {one}\n") for one in (no_better_than_a_coin(status), cut_line(status)) if one]
+    told += [Text(f"{one}\n") for one in of_groups]
     return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *told, *chart, *policy)
 
 

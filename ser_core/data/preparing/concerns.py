@@ -9,6 +9,7 @@ from ser_core.counted import counted
 from ser_core.data.reading.layouts.layout import MARGIN, WEIGHT, Layout
 from ser_core.data.reading.layouts.writing import columns_line, keys_of
 from ser_core.data.reading.rows import Row
+from ser_core.loop.deciding.stopping import FEW_GROUPS
 
 SMALL_SEED = 500
 SMALL_HELDOUT = 200
@@ -122,7 +123,7 @@ def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_b
 
 
 def grouped(pairs: int, groups: int, split_by: str) -> list[str]:
-    """That intervals are too narrow, where most held-out pairs share their group with another one.
+    """What intervals rest on, where most held-out pairs share their group with another one.
 
     Args:
         pairs: Held-out ones.
@@ -132,7 +133,9 @@ def grouped(pairs: int, groups: int, split_by: str) -> list[str]:
     if groups > pairs / 2:
         return []
     where = f"the {pairs:,} held-out pairs are in {counted(groups, 'group')} by {split_by}"
-    return [f"{where}: pairs of one are right or wrong together, so that intervals are rather too narrow and p-values too small"]
+    if groups < FEW_GROUPS:
+        return [f"{where}: intervals and p-values count groups, and of fewer than {FEW_GROUPS} they are not to be trusted"]
+    return [f"{where}: pairs of one are right or wrong together, so intervals and p-values count groups, not pairs"]
 
 
 def unused_strengths(rows: Sequence[Row], layout: Layout, field: str) -> list[str]:

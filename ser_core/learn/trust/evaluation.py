@@ -1,8 +1,7 @@
 """How good a reward model is on labelled pairs: accuracy with its interval, calibration, and a paired comparison. Numpy alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,11 @@ from ser_core.api.stage import Comparison, Evaluation
 from ser_core.data.tables import EvaluatedPair
 from ser_core.errors import QualityError
 from ser_core.learn.trust.calibration import sigmoid
+from ser_core.learn.trust.groups.accuracy import accuracy_interval
+from ser_core.learn.trust.groups.randomization import randomization_test
+from ser_core.learn.trust.groups.table import table_of
 
 BINS = 10
-
-_Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,87 +27,75 @@ class Bin:
     count: int
 
 
-def evaluate(pairs: Sequence[EvaluatedPair], temperature: float, best: Sequence[EvaluatedPair] | None) -> Evaluation:
+def evaluate(
+    pairs: Sequence[EvaluatedPair], temperature: float, best: Sequence[EvaluatedPair] | None, groups: Mapping[str, str] | None = None
+) -> Evaluation:
     """One reward model on labelled pairs. A pair with equal scores counts as wrong.
 
     Args:
         pairs: The pairs with raw logits.
         temperature: Divides score differences into log odds.
         best: The same pairs as the best reward model so far scores them; None when there is none.
+        groups: Group of each pair; a pair that is missing is a group of its own. None: not known, so each pair counts for itself.
 
     Raises:
         QualityError: There are no pairs, scores are not finite, or ``best`` holds other pairs.
     """
-    difference = _differences(pairs)
-    right = int(np.count_nonzero(difference > 0))
-    low, high = wilson(right, len(pairs))
+    difference, known = _differences(pairs), groups or {}
+    right = right_by_id(pairs)
+    low, high = accuracy_interval(right, known)
     bins = calibration_curve(difference / temperature)
     return Evaluation(
         pairs=len(pairs),
-        accuracy=right / len(pairs),
+        accuracy=sum(right.values()) / len(pairs),
         accuracy_low=low,
         accuracy_high=high,
         length_only_accuracy=length_only(pairs),
         calibration_error=sum(item.count * abs(item.confidence - item.accuracy) for item in bins) / len(pairs),
         log_loss=float(np.mean(np.logaddexp(0.0, -difference / temperature))),
-        versus_best=None if best is None else compare(pairs, best),
+        versus_best=None if best is None else compare(pairs, best, known),
+        groups=None if groups is None else len(table_of(right, groups)),
     )
 
 
-def report(pairs: Sequence[EvaluatedPair], temperature: float) -> dict[str, Any]:
+def report(pairs: Sequence[EvaluatedPair], temperature: float, groups: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What `evaluation.json` says beyond `Evaluation`: by source, by confidence, and by which answer is the longer one.
 
     ``sources``: rows of source, pairs, accuracy, low, high (95 %), lengthOnly. ``calibration``: rows of confidence, accuracy, count.
-    ``lengthRelation``: rows of relation (chosenLonger, chosenShorter or equal), pairs, accuracy, low, high; empty groups are left out.
+    ``lengthRelation``: rows of relation (chosenLonger, chosenShorter or equal), pairs, accuracy, low, high; what no pair is is left out.
+    Arguments as for `evaluate`.
 
     Raises:
         QualityError: There are no pairs, or scores are not finite.
     """
     difference = _differences(pairs)
-    sources = _groups(pairs, lambda pair: pair.source)
-    relations = _groups(pairs, _length_relation)
+    sources = _parted(pairs, lambda pair: pair.source)
+    relations = _parted(pairs, _length_relation)
+    known = groups or {}
     return {
-        "sources": [{"source": name, **_accuracy(group), "lengthOnly": length_only(group)} for name, group in sources.items()],
+        "sources": [{"source": name, **_accuracy(part, known), "lengthOnly": length_only(part)} for name, part in sources.items()],
         "calibration": [
             {"confidence": item.confidence, "accuracy": item.accuracy, "count": item.count}
             for item in calibration_curve(difference / temperature)
         ],
-        "lengthRelation": [{"relation": name, **_accuracy(group)} for name, group in relations.items()],
+        "lengthRelation": [{"relation": name, **_accuracy(part, known)} for name, part in relations.items()],
     }
 
 
-def wilson(right: int, pairs: int) -> tuple[float, float]:
-    """95 % interval of a share by Wilson (1927). It stays within 0 … 1 and is honest for few pairs."""
-    share = right / pairs
-    spread = 1 + _Z**2 / pairs
-    centre = (share + _Z**2 / (2 * pairs)) / spread
-    half = _Z * np.sqrt(share * (1 - share) / pairs + _Z**2 / (4 * pairs**2)) / spread
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
-
-
-def mcnemar(only_this: int, only_best: int) -> float:
-    """Exact two-sided p-value of McNemar's test: how surprising this split of the discordant pairs is for a fair coin."""
-    discordant = only_this + only_best
-    term = tail = 1
-    for count in range(min(only_this, only_best)):
-        term = term * (discordant - count) // (count + 1)
-        tail += term
-    return min(1.0, 2 * tail / (1 << discordant))
-
-
-def compare(pairs: Sequence[EvaluatedPair], best: Sequence[EvaluatedPair]) -> Comparison:
-    """Paired comparison of two reward models on the same pairs, matched by id.
+def compare(pairs: Sequence[EvaluatedPair], best: Sequence[EvaluatedPair], groups: Mapping[str, str]) -> Comparison:
+    """Paired comparison of two reward models on the same pairs, matched by id; ``groups`` as for `evaluate`.
 
     Raises:
         QualityError: The two hold different pairs.
     """
-    this, other = _right_by_id(pairs), _right_by_id(best)
+    this, other = right_by_id(pairs), right_by_id(best)
     if this.keys() != other.keys():
         lonely = min(this.keys() ^ other.keys())
         raise QualityError(f"the reward models were evaluated on different pairs: only one of them has {lonely}", reason="PairsDiffer")
     only_this = sum(right and not other[name] for name, right in this.items())
     only_best = sum(right and not this[name] for name, right in other.items())
-    return Comparison(only_this=only_this, only_best=only_best, p_value=mcnemar(only_this, only_best))
+    sums = table_of({name: right - other[name] for name, right in this.items()}, groups)[:, 0]
+    return Comparison(only_this=only_this, only_best=only_best, p_value=randomization_test(sums))
 
 
 def length_only(pairs: Sequence[EvaluatedPair]) -> float:
@@ -144,15 +132,16 @@ def _differences(pairs: Sequence[EvaluatedPair]) -> NDArray[np.float64]:
     return difference
 
 
-def _right_by_id(pairs: Sequence[EvaluatedPair]) -> dict[str, bool]:
+def right_by_id(pairs: Sequence[EvaluatedPair]) -> dict[str, bool]:
+    """Whether the reward model is right, by pair."""
     return {pair.id: pair.score_chosen > pair.score_rejected for pair in pairs}
 
 
-def _groups(pairs: Sequence[EvaluatedPair], key: Callable[[EvaluatedPair], str]) -> dict[str, list[EvaluatedPair]]:
-    groups: dict[str, list[EvaluatedPair]] = {}
+def _parted(pairs: Sequence[EvaluatedPair], key: Callable[[EvaluatedPair], str]) -> dict[str, list[EvaluatedPair]]:
+    parts: dict[str, list[EvaluatedPair]] = {}
     for pair in pairs:
-        groups.setdefault(key(pair), []).append(pair)
-    return dict(sorted(groups.items()))
+        parts.setdefault(key(pair), []).append(pair)
+    return dict(sorted(parts.items()))
 
 
 def _length_relation(pair: EvaluatedPair) -> str:
@@ -161,7 +150,7 @@ def _length_relation(pair: EvaluatedPair) -> str:
     return "chosenLonger" if pair.tokens_chosen > pair.tokens_rejected else "chosenShorter"
 
 
-def _accuracy(pairs: Sequence[EvaluatedPair]) -> dict[str, Any]:
-    right = sum(pair.score_chosen > pair.score_rejected for pair in pairs)
-    low, high = wilson(right, len(pairs))
-    return {"pairs": len(pairs), "accuracy": right / len(pairs), "low": low, "high": high}
+def _accuracy(pairs: Sequence[EvaluatedPair], groups: Mapping[str, str]) -> dict[str, Any]:
+    right = right_by_id(pairs)
+    low, high = accuracy_interval(right, groups)
+    return {"pairs": len(pairs), "accuracy": sum(right.values()) / len(pairs), "low": low, "high": high}

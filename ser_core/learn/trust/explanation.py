@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ser_core.api.spec.loop import ThresholdsSpec
 from ser_core.learn.trust.calibration import MIN_TAIL, Tail
-from ser_core.learn.trust.evaluation import wilson
+from ser_core.learn.trust.groups.accuracy import wilson
 
 _MORE_TRAINING = "train the seed longer or at a higher rate"
 

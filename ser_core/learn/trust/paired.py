@@ -7,6 +7,7 @@ import numpy as np
 
 from ser_core.data.tables import EvaluatedPair
 from ser_core.learn.trust.calibration import fit_temperature
+from ser_core.learn.trust.groups.student import half_width
 from ser_core.loop.deciding.stopping import Z95
 
 
@@ -20,10 +21,6 @@ class PairedLoss:
     """Standard error; groups of pairs count as one, since their pairs go wrong together. Of few groups it is itself hardly known, so it is
     widened until ± 1.96 of it are the 95 % interval of Student's t: 6.5 times for two groups, 1.03 times for 40."""
     groups: int
-
-
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Half the width of the 95 % interval of Student's t, in standard errors, for 1 to 10 degrees of freedom."""
 
 
 def log_losses(pairs: Sequence[EvaluatedPair]) -> dict[str, float]:
@@ -58,12 +55,4 @@ def paired_loss(before: Mapping[str, float], after: Mapping[str, float], groups:
     residuals = table[:, 0] - gain * table[:, 1]
     corrected = len(table) / max(1, len(table) - 1)
     error = float(np.sqrt(corrected * np.sum(residuals**2)) / count)
-    return PairedLoss(gain, error * _half_width(len(table) - 1) / Z95, len(table))
-
-
-def _half_width(freedom: int) -> float:
-    """As `_T95`; beyond it by the expansion of Fisher and Cornish (1960), which is right to 0.003 there."""
-    if freedom <= len(_T95):
-        return _T95[max(freedom, 1) - 1]
-    z = Z95
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return PairedLoss(gain, error * half_width(len(table) - 1) / Z95, len(table))

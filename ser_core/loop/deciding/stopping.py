@@ -14,6 +14,8 @@ from ser_core.api.status import IterationStatus, LearningStatus
 SIGNIFICANT = 0.05
 COIN = 0.5
 """Accuracy of a coin: a model whose interval reaches it may be no better."""
+FEW_GROUPS = 10
+"""Groups of pairs below which an interval is not to be trusted: how much they differ is hardly known."""
 Z95 = 1.96
 _DIGITS = 6
 
@@ -140,7 +142,7 @@ def beside_a_coin(dev: Evaluation) -> str:
 def evidence(metrics: RetrainMetrics, best_before: IterationStatus | None) -> str:
     """What a decision on this reward model rests on: pairs, interval, difference, and whether that is more than chance.
 
-    Of cross-fitted models the difference of log losses with its standard error; else McNemar's exact test.
+    Of cross-fitted models the difference of log losses with its standard error; else the paired test of accuracies.
     """
     dev = metrics.dev
     name = "dev" if metrics.folds is None else f"out-of-fold ({metrics.folds} folds)"
@@ -156,4 +158,4 @@ def evidence(metrics: RetrainMetrics, best_before: IterationStatus | None) -> st
     if dev.versus_best is None:
         return text
     verdict = "significant" if dev.versus_best.p_value < SIGNIFICANT else "not significant"
-    return f"{text} (McNemar p = {dev.versus_best.p_value:.3g}, {verdict})"
+    return f"{text} (p = {dev.versus_best.p_value:.3g}, {verdict})"

@@ -12,10 +12,10 @@ from ser_core.api.status import StageKind
 
 ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
     StageKind.PREPARE: 6,
-    StageKind.RETRAIN: 4,
-    StageKind.CONTROL_FULL: 4,
-    StageKind.CONTROL_SEED_ONLY: 4,
-    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 4,
+    StageKind.RETRAIN: 5,
+    StageKind.CONTROL_FULL: 5,
+    StageKind.CONTROL_SEED_ONLY: 5,
+    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 5,
     StageKind.SFT: 4,
     StageKind.PPO: 3,
 }
@@ -100,7 +100,7 @@ class Read:
     """Fields of the metrics in its manifest."""
 
 
-_SPLIT = ("seed.parquet", "dev.parquet", "heldout.parquet")
+_SPLIT = ("seed.parquet", "dev.parquet", "heldout.parquet", "groups.parquet")
 _LEARNT = ("ties.parquet", "weights.parquet", "margins.parquet")
 _PREPARED = Read((*_SPLIT, *_LEARNT, "pool.parquet", "model/"))
 _DECISIONS = Read(("decisions.parquet",))
@@ -119,7 +119,7 @@ READS: Mapping[StageKind, Mapping[InputRole, Read]] = {
         InputRole.KEPT_BEFORE: _DECISIONS,
     },
     StageKind.RETRAIN: {
-        InputRole.PREPARED: Read((*_PREPARED.outputs, "groups.parquet")),
+        InputRole.PREPARED: _PREPARED,
         InputRole.KEPT: Read(("decisions.parquet", "fold_decisions.parquet")),
         InputRole.KEPT_BEFORE: _DECISIONS,
         InputRole.LABELER: Read(("calibration.parquet", "model/", "folds/"), _SEARCHED),

@@ -9,7 +9,9 @@ from ser_core.loop.deciding.stopping import evidence as rests_on
 from ser_core.report.findings import Contrast, caveats, contrasts, gap_closed, headline, of_groups
 from ser_core.report.ledger import Ledger
 
-FULL = Contrast("full", "trained on all labels", accuracy=0.9, difference=-0.05, only_best=5, only_other=15, p_value=0.041)
+FULL = Contrast(
+    "full", "trained on all labels", accuracy=0.9, difference=-0.05, only_best=5, only_other=15, low=-0.1, high=-0.002, p_value=0.041
+)
 
 
 def with_status(ledger, **update):
@@ -33,7 +35,7 @@ def test_the_headline_gives_the_interval_and_the_length_rule(ledger, evidence):
 
 def test_a_difference_that_may_be_chance_is_called_so(ledger):
     chance = dataclasses.replace(FULL, p_value=0.051)
-    assert "not significant, so it may be chance (McNemar's exact test, p = 0.051)" in headline(ledger, (chance,))[1]
+    assert "not significant, so it may be chance (p = 0.051)" in headline(ledger, (chance,))[1]
     assert "5.0 points more; the difference is significant" in headline(ledger, (FULL,))[1]
 
 
@@ -79,10 +81,31 @@ def test_pairs_that_were_cut_are_told(ledger):
     assert f"{ledger.models[0].key}: 9 of 90 training pairs were cut to rewardModel.maxLength." in list(caveats(Ledger(ledger.run, stages)))
 
 
-def test_held_out_pairs_in_few_groups_are_told(ledger, evidence):
-    (told,) = of_groups(ledger, dataclasses.replace(evidence, heldout_groups=12))
+def in_groups(ledger, number):
+    last = ledger.models[-1]
+    heldout = last.metrics.heldout.model_copy(update={"groups": number})
+    return dataclasses.replace(
+        ledger, stages={**ledger.stages, last.key: dataclasses.replace(last, metrics=last.metrics.model_copy(update={"heldout": heldout}))}
+    )
+
+
+def test_what_intervals_rest_on_is_told_where_it_is_not_each_pair_for_itself(ledger):
+    (told,) = of_groups(in_groups(ledger, 12))
     assert told.startswith("the 200 held-out pairs are in 12 groups by prompt: pairs of one are right or wrong together, ")
-    assert of_groups(ledger, dataclasses.replace(evidence, heldout_groups=180)) == of_groups(ledger, evidence) == []
+    (few,) = of_groups(in_groups(ledger, 9))
+    assert few.endswith("in 9 groups by prompt: intervals and p-values count groups, and of fewer than 10 they are not to be trusted")
+    assert of_groups(in_groups(ledger, 180)) == of_groups(ledger) == []
+    (earlier,) = of_groups(in_groups(ledger, None))
+    assert earlier.startswith("intervals of accuracies treat pairs as independent: an earlier version")
+
+
+def test_contrasts_count_groups_where_they_are_known(ledger, evidence):
+    ids = [pair.id for pair in evidence.models[0].pairs]
+    known = dataclasses.replace(evidence, groups={name: f"g{number // 50}" for number, name in enumerate(ids)})
+    alone, grouped = (contrasts(ledger, one)[0] for one in (evidence, known))
+    assert (alone.difference, alone.only_best, alone.only_other) == (grouped.difference, grouped.only_best, grouped.only_other)
+    assert alone.p_value < 0.001 < 0.1 < grouped.p_value
+    assert grouped.low <= grouped.difference <= grouped.high
 
 
 def test_what_a_search_found_is_told(ledger):

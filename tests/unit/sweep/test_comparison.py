@@ -65,6 +65,14 @@ def test_chance_is_that_of_groups_and_not_of_pairs():
     assert grouped.high - grouped.low > 3 * (as_pairs.high - as_pairs.low)
 
 
+def test_an_interval_of_few_groups_is_not_to_be_trusted():
+    told = "an interval that rests on fewer than 10 groups is not to be trusted"
+    for groups in (9, 10):
+        together = {f"p{number}": f"g{number % groups}" for number in range(300)}
+        runs = [result(arm, 0, draws(0.5, seed=seed), groups=together) for arm, seed in (("a", 0), ("b", 1))]
+        assert (told in note(compare_arms(runs, "a"), "a", ()).split("\n")) == (groups == 9)
+
+
 def test_equal_arms_are_rarely_told_apart_and_better_ones_are():
     equal = [
         compare_arms([result("a", 0, draws(0.6, seed=seed)), result("b", 0, draws(0.6, seed=seed + 1000))], "a")[1].difference.p_value

@@ -41,7 +41,17 @@ def test_the_best_models_are_tested_on_the_same_pairs(run):
     other = replace(run, run=run.run.model_copy(update={"status": status}))
     best = compare_runs(run, other).loops[-1]
     assert (best.name, best.a.iteration, best.b.iteration) == ("best", 2, 0)
-    assert best.p_value < 0.001
+    assert best.difference.p_value < 0.001
+    assert best.difference.low <= best.difference.mean <= best.difference.high < 0
+
+
+def test_groups_of_held_out_pairs_are_counted(run, monkeypatch):
+    other = replace(run, run=run.run.model_copy(update={"status": run.run.status.model_copy(update={"best_iteration": 0})}))
+    monkeypatch.setattr("ser_core.report.heldout.read_groups", lambda *_: {f"h{row}": f"g{row // 40}" for row in range(200)})
+    compared = compare_runs(run, other)
+    assert (compared.loops[-1].difference.groups, compared.loops[-1].difference.p_value) == (5, pytest.approx(2 / 2**5))
+    where = "p: signs of the differences flipped in all ways, 200 held-out pairs in 5 groups"
+    assert compared.note == f"{where}; not corrected for several comparisons; of fewer than 10 groups it is not to be trusted"
 
 
 def test_runs_on_other_pairs_are_not_tested(run, tmp_path, monkeypatch):
@@ -52,7 +62,7 @@ def test_runs_on_other_pairs_are_not_tested(run, tmp_path, monkeypatch):
     other = write_run(tmp_path, tmp_path / "model")
     compared = compare_runs(run, StoredRun(other.run, other.run.spec.storage, "other"))
     assert compared.note == "no test, and accuracies of different data: the runs share 0 of 200 and 200 held-out pairs"
-    assert {loop.p_value for loop in compared.loops} == {None}
+    assert {loop.difference for loop in compared.loops} == {None}
     assert compared.budgets[0] is not None
 
 
@@ -66,7 +76,7 @@ def test_without_a_way_to_a_store_the_status_is_compared(run, tmp_path):
     storage = run.storage.model_copy(update={"uri": f"file://{tmp_path}/file"})
     compared = compare_runs(run, StoredRun(run.run, storage, "hh -n lab"))
     assert compared.note.startswith("no test and no label budget: the store of hh -n lab cannot be read: ")
-    assert [loop.p_value for loop in compared.loops] == [None] * 4
+    assert [loop.difference for loop in compared.loops] == [None] * 4
     assert "0.820" in printed(diff_view(compared), 80)
 
 
@@ -85,6 +95,10 @@ def test_for_machines_everything_is_there(ser, stored_run):
     assert [loop["name"] for loop in shown["loops"]] == ["seed", "1", "2", "best"]
     assert shown["labelBudget"][0]["seed"] == 90
     assert shown["loops"][1]["a"]["accuracy"] == shown["loops"][1]["b"]["accuracy"]
+    assert {name: shown["loops"][1][name] for name in ("difference", "low", "high", "pValue", "groups")} == {
+        **dict.fromkeys(("difference", "low", "high"), 0.0),
+        **{"pValue": 1.0, "groups": 200},
+    }
 
 
 def test_a_run_of_this_machine_beside_one_on_a_cluster(ser, stored_run, api):

@@ -292,7 +292,9 @@ def test_held_out_pairs_of_few_prompts_are_told(ser, serrun, tmp_path):
     rows = [{"prompt": f"question {n % 12}", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(60)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = ser("validate", file).err
-    assert re.search(r"warning: the \d+ held-out pairs are in \d groups? by prompt: pairs of one are right or wrong together", told), told
+    assert re.search(
+        r"warning: the \d+ held-out pairs are in \d groups? by prompt: .* of fewer than 10 they are not to be trusted", told
+    ), told
 
 
 def test_answers_that_are_the_same_once_they_are_cut_are_told(ser, serrun, tmp_path):

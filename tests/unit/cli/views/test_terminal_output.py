@@ -66,6 +66,12 @@ def test_cut_pairs_are_told_in_status_and_evolution(run):
     assert told in printed(evolution_view(status, None, 80), 80)
 
 
+def test_what_intervals_rest_on_is_told_in_the_evolution(run):
+    assert "\nthe 200 held-out pairs are in 9 groups\n" in printed(
+        evolution_view(run.status, None, 80, ["the 200 held-out pairs are in 9 groups"]), 80
+    )
+
+
 def test_a_best_model_that_may_be_a_coin_is_told_in_the_evolution(run):
     def evolution(interval):
         rows = tuple(row.model_copy(update=interval) for row in run.status.iterations)

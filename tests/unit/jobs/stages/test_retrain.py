@@ -12,7 +12,7 @@ import ser_jobs.stages.retrain
 import ser_jobs.training.retrain_plan
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_core.data.tables import CalibrationPair, Decision, EvaluatedPair, LabeledPair, PoolPair, TrainingStep, read_table
+from ser_core.data.tables import CalibrationPair, Decision, EvaluatedPair, LabeledPair, PairGroup, PoolPair, TrainingStep, read_table
 from ser_core.errors import DataError, Interrupted
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import export_stored, load
@@ -44,6 +44,19 @@ def test_the_exported_model_is_the_one_that_was_evaluated(workshop):
     assert (output.metrics.steps, output.metrics.seed_pairs, output.metrics.self_labeled_pairs) == (6, 24, 0)
     assert len(read_table(output.files["training.parquet"], TrainingStep)) == 6
     assert json.loads(output.files["evaluation.json"].read_text()).keys() == {"dev", "heldout"}
+
+
+@pytest.mark.parametrize("stage", [StageKind.RETRAIN, StageKind.CONTROL_SEED_ONLY])
+def test_its_intervals_count_groups_of_pairs(workshop, bert, stage):
+    alone = workshop.run(body, stage, steps=2)
+    groups = [PairGroup(pair.id, f"heldout{index // 6:02}") for index, pair in enumerate(workshop.tables["heldout.parquet"][1])]
+    workshop.give(InputRole.PREPARED, {**workshop.tables, "groups.parquet": (PairGroup, groups)}, bert)
+    grouped = workshop.run(body, stage, steps=2)
+    widths = [one.metrics.heldout.accuracy_high - one.metrics.heldout.accuracy_low for one in (alone, grouped)]
+    assert (alone.metrics.heldout.groups, grouped.metrics.heldout.groups, grouped.metrics.dev.groups) == (None, 2, 12)
+    assert widths[1] > widths[0] + 0.1
+    (row,) = json.loads(grouped.files["evaluation.json"].read_text())["heldout"]["sources"]
+    assert row["high"] - row["low"] == widths[1]
 
 
 def test_an_adapter_is_stored_as_one_and_its_export_is_what_was_evaluated(workshop, tmp_path):

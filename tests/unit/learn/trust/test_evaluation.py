@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 
 from ser_core.data.tables import EvaluatedPair
 from ser_core.errors import QualityError
-from ser_core.learn.trust.evaluation import evaluate, mcnemar, report, wilson
+from ser_core.learn.trust.evaluation import evaluate, report
+from ser_core.learn.trust.groups.accuracy import wilson
 
 quick = settings(max_examples=40)
 
@@ -31,42 +31,24 @@ def test_ties_are_wrong_and_the_interval_is_wilsons():
     assert evaluation.versus_best is None
 
 
-@quick
-@given(st.integers(1, 2000), st.data())
-def test_ends_of_the_interval_are_where_the_score_test_is_just_significant(pairs, data):
-    right = data.draw(st.integers(0, pairs))
-    for end in wilson(right, pairs):
-        if 1e-12 < end < 1 - 1e-12:
-            z = (right / pairs - end) / math.sqrt(end * (1 - end) / pairs)
-            assert abs(z) == pytest.approx(1.959964, abs=1e-4)
-
-
-def test_interval_stays_within_the_possible():
-    for right in (0, 5):
-        low, high = wilson(right, 5)
-        assert 0 <= low < high <= 1
-        assert high - low > 0.4
-
-
-@pytest.mark.parametrize(("only_this", "only_best"), [(0, 0), (1, 0), (5, 5), (10, 2), (0, 6), (121, 59)])
-def test_mcnemar_sums_the_binomial_tails(only_this, only_best):
-    n = only_this + only_best
-    observed = math.comb(n, only_this)
-    expected = sum(Fraction(math.comb(n, k), 2**n) for k in range(n + 1) if math.comb(n, k) <= observed)
-    assert mcnemar(only_this, only_best) == pytest.approx(float(expected))
-    assert mcnemar(only_best, only_this) == mcnemar(only_this, only_best)
-
-
-def test_mcnemar_bears_many_discordant_pairs():
-    assert mcnemar(10_000, 10_000) == 1.0
-    assert mcnemar(20_000, 0) == 0.0
-
-
 def test_comparison_matches_pairs_by_id():
     this = [pair(0, 1, 0), pair(1, 1, 0), pair(2, 1, 0), pair(3, 0, 1)]
     best = [pair(3, 1, 0), pair(2, 0, 1), pair(1, 0, 1), pair(0, 1, 0)]
     versus = evaluate(this, 1.0, best).versus_best
     assert (versus.only_this, versus.only_best, versus.p_value) == (2, 1, 1.0)
+
+
+def test_interval_and_p_count_groups_where_they_are_known():
+    this = [pair(number, 1, 0) if number < 30 else pair(number, 0, 1) for number in range(40)]
+    best = [pair(number, 1, 0) if number < 20 else pair(number, 0, 1) for number in range(40)]
+    groups = {str(number): f"g{number // 10}" for number in range(40)}
+    alone, grouped = evaluate(this, 1.0, best), evaluate(this, 1.0, best, groups)
+    assert (alone.groups, grouped.groups, alone.accuracy) == (None, 4, grouped.accuracy)
+    assert grouped.accuracy_low < alone.accuracy_low - 0.1
+    assert (alone.versus_best.p_value, grouped.versus_best.p_value) == (pytest.approx(2 / 2**10), 1.0)
+    wide, narrow = (report(this, 1.0, known)["sources"][0] for known in (groups, None))
+    assert (wide["low"], wide["high"]) == (grouped.accuracy_low, grouped.accuracy_high)
+    assert narrow["low"] == alone.accuracy_low
 
 
 def test_comparison_of_different_pairs_is_refused():
