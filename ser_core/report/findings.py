@@ -20,14 +20,14 @@ CONTROLS = {
     "pseudoLabelOnce": "all pairs labelled once, unfiltered",
 }
 
-
+SEED_EXPORT = "ser export RUN FOLDER --loop 0"
 _DIGITS = 6
 """Of a difference, so that 0.8875 - 0.8 is 8.75 points and not a little less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """The best reward model beside another one, on the same held-out pairs."""
+    """A reward model, mostly the best one, beside another one on the same held-out pairs."""
 
     name: str
     meaning: str
@@ -68,6 +68,24 @@ def _contrast(name: str, meaning: str, best: ModelEvidence, other: ModelEvidence
     return Contrast(name, meaning, accuracy, difference, only_best, only_other, found.low, found.high, found.p_value)
 
 
+def told(model: Trained) -> str:
+    """A reward model as sentences name it."""
+    return f"the reward model of loop {model.key.iteration}" if model.key.iteration else "the seed model"
+
+
+def of_another(ledger: Ledger, evidence: Evidence, model: Trained) -> tuple[str, ...]:
+    """What was measured of a reward model that is not the best one, most important first."""
+    best, heldout = ledger.best_model(), model.metrics.heldout
+    this, chosen = (next(one for one in evidence.models if one.record.key == record.key) for record in (model, best))
+    return (
+        f"This is {told(model)}, which the run has not chosen: its best one is {told(best)}.",
+        f"It {_share(heldout)}.",
+        _contrast_sentence(_contrast("best", "", this, chosen, evidence.groups or {})),
+        "Where somebody has chosen it by these pairs, its accuracy on them is a little too good.",
+        _length_sentence(heldout),
+    )
+
+
 def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
     """What was measured, most important first."""
     best = ledger.best
@@ -78,16 +96,20 @@ def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
 
 
 def _best_sentence(ledger: Ledger, best: Trained) -> str:
-    heldout = best.metrics.heldout
-    share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)}"
-    coin = "" if heldout.accuracy_low > COIN else ", so it may be no better than a coin"
-    share += f"{', worse than a coin' if coin and heldout.accuracy_high < COIN else coin})"
-    share += "" if heldout.accuracy else "; equal scores count as wrong"
+    share = _share(best.metrics.heldout)
     if best.key.iteration:
         return f"The best reward model, that of loop {best.key.iteration}, {share}.{_chosen_by(best)}"
     loops = len(ledger.models) - 1
     after = f", and none of {counted(loops, 'loop')} beat it on the dev pairs" if loops else ""
     return f"The seed model {share}{after}."
+
+
+def _share(heldout: Evaluation) -> str:
+    """How often a reward model is right, and what its interval says against it."""
+    share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)}"
+    coin = "" if heldout.accuracy_low > COIN else ", so it may be no better than a coin"
+    share += f"{', worse than a coin' if coin and heldout.accuracy_high < COIN else coin})"
+    return share if heldout.accuracy else f"{share}; equal scores count as wrong"
 
 
 def _chosen_by(best: Trained) -> str:
@@ -102,14 +124,15 @@ def _chosen_by(best: Trained) -> str:
 
 
 def _contrast_sentence(contrast: Contrast) -> str:
-    name = "The seed model" if contrast.name == "seed" else f"The control {contrast.name} ({contrast.meaning})"
+    name = {"seed": "The seed model", "best": "The best one"}.get(contrast.name, f"The control {contrast.name} ({contrast.meaning})")
     points = abs(contrast.difference) * 100
     if points < 0.05:
         return f"{name} reaches as much."
     verdict = "significant" if contrast.significant else "not significant, so it may be chance"
+    remedy = f" To export it: {SEED_EXPORT}." if contrast.name == "seed" and contrast.difference < 0 else ""
     return (
         f"{name} reaches {_percent(contrast.accuracy)}, {points:.1f} points {'more' if contrast.difference < 0 else 'less'}; "
-        f"the difference is {verdict} ({p_text(contrast.p_value)})."
+        f"the difference is {verdict} ({p_text(contrast.p_value)}).{remedy}"
     )
 
 

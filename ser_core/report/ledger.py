@@ -115,6 +115,21 @@ class Ledger:
             raise SpecError(what, reason="NoRewardModel", hint=self.next_step or None)
         return self.best
 
+    def model_of(self, loop: int | None) -> Trained:
+        """The reward model of a loop; 0: the seed model, None: `best_model`.
+
+        Raises:
+            SpecError: That loop has none (``NoSuchLoop``), or there is no reward model yet (``NoRewardModel``).
+        """
+        if loop is None or not self.models:
+            return self.best_model()
+        found = next((model for model in self.models if model.key.iteration == loop), None)
+        if found is None:
+            there = ", ".join(str(model.key.iteration) if model.key.iteration else "0 (the seed model)" for model in self.models)
+            what = f"run {self.run.metadata.name} has no reward model of loop {loop}"
+            raise SpecError(what, reason="NoSuchLoop", hint=f"there are: {there}")
+        return found
+
     def aligned_policy(self) -> Aligned:
         """`policy`.
 

@@ -15,7 +15,7 @@ from ser_core.learn.text.reference_text import Made
 from ser_core.report import findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.learnt_text import how_made, reads_pairs, tell_peers
-from ser_core.report.ledger import Ledger, fetch_model
+from ser_core.report.ledger import Ledger, Trained, fetch_model
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.model_folder import is_adapter
 
@@ -34,18 +34,26 @@ class Usage:
     """How the ids of a row are made by the tokenizer's chat template; None: not by it."""
 
 
-def export_model(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]:
-    """Write the best reward model and its README.md into ``folder``. Returns the names of the model's files.
+def export_model(store: ObjectStore, ledger: Ledger, folder: Path, loop: int | None = None) -> list[str]:
+    """Write a reward model and its README.md into ``folder``. Returns the names of the model's files.
+
+    Args:
+        store: The run's store.
+        ledger: Its committed stages.
+        folder: New or empty.
+        loop: Whose model it is; 0: the seed model, None: the best one.
 
     Raises:
-        SpecError: There is no reward model yet, or its adapter or version 0.1.0 needs packages that are missing.
+        SpecError: There is no such reward model, `storage.retain: best` has removed it (``ModelRemoved``), or its adapter or version 0.1.0
+            needs packages that are missing.
         StoreError: Something cannot be read, or differs from its manifest.
     """
-    best = ledger.best_model()
+    model = ledger.model_of(loop)
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
-        source = plain_model(fetch_model(store, best, Path(scratch)), Path(scratch) / "plain", "rewardModel")
+        source = plain_model(fetch_model(store, model, Path(scratch)), Path(scratch) / "plain", "rewardModel")
         tell_peers(source, "rewardModel")
-        card = render_card(ledger, read_evidence(store, ledger, Path(scratch)), usage_of(source, ledger.run.spec.reward_model.max_length))
+        usage = usage_of(source, ledger.run.spec.reward_model.max_length)
+        card = render_card(ledger, read_evidence(store, ledger, Path(scratch)), usage, model)
         return _move(source, card, folder)
 
 
@@ -113,18 +121,22 @@ def _text(token: Any) -> str:
     return str(token.get("content", "")) if isinstance(token, Mapping) else str(token or "")
 
 
-def render_card(ledger: Ledger, evidence: Evidence, usage: Usage) -> str:
-    """The reward model's card in Markdown."""
-    found = findings.contrasts(ledger, evidence)
+def render_card(ledger: Ledger, evidence: Evidence, usage: Usage, model: Trained | None = None) -> str:
+    """The card of a reward model in Markdown; ``model``: whose, None: the best one's."""
+    best = ledger.best_model()
+    this = model or best
+    chosen = this.key == best.key
+    headline = findings.headline(ledger, findings.contrasts(ledger, evidence)) if chosen else findings.of_another(ledger, evidence, this)
     return (
         _environment()
         .get_template("model_card.md.j2")
         .render(
             run=ledger.run,
             ledger=ledger,
-            best=ledger.best_model(),
+            best=best,
+            this=this,
             provenance=evidence.provenance,
-            headline=findings.headline(ledger, found),
+            headline=headline,
             caveats=[*findings.of_groups(ledger), *findings.caveats(ledger)],
             usage=usage,
         )

@@ -25,6 +25,10 @@ RunFile = Annotated[Path, typer.Argument(metavar="SERRUN.YAML", help="The SERRun
 Target = Annotated[
     str, typer.Argument(metavar="RUN", help="Name of a run on a cluster, or the SERRun file of a run of this machine.", show_default=False)
 ]
+LoopOption = Annotated[
+    int | None,
+    typer.Option("--loop", "-l", min=0, metavar="N", help="The model of this loop (0: the seed model), not the best.", show_default=False),
+]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON lines for machines.")]
 
 SOON = Retry(deadline_seconds=20.0)

@@ -1,4 +1,4 @@
-"""`ser export`: the best reward model, or the policy, as a folder that plain transformers loads, with its model card."""
+"""`ser export`: a reward model, or the policy, as a folder that plain transformers loads, with its model card."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.access.stored_run import LoopOption, Target, open_run
 from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import say
 from ser_core.counted import counted
-from ser_core.errors import SpecError
+from ser_core.errors import SpecError, UsageError
 from ser_core.shown import shown_line
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty folder.", show_default=False)]
@@ -21,26 +21,32 @@ def export(
     run: Target,
     folder: Folder,
     policy: Policy = False,
+    loop: LoopOption = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Copy the best reward model or the policy, with its card.
+    """Copy a reward model or the policy, with its card.
 
     The folder then loads in plain transformers; every file is checked against its manifest. An adapter is merged into its base, which
     needs the packages of the stages: the model is the one that was evaluated, in bf16 where it was computed in bf16.
     """
+    from ser_core.report.findings import told
     from ser_core.report.ledger import read_ledger
     from ser_core.report.model_card import export_model, export_policy
 
+    if policy and loop is not None:
+        hint = "leave one of them out: the policy learns from the best reward model"
+        raise UsageError("--policy and --loop name two models", reason="InvalidOption", hint=hint)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new folder")
     stored = open_run(run, Place(namespace, context, kubeconfig))
     ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
     try:
-        names = (export_policy if policy else export_model)(stored.store, ledger, folder)
+        names = export_policy(stored.store, ledger, folder) if policy else export_model(stored.store, ledger, folder, loop)
     except OSError as error:
         raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another folder") from error
     warn_of_a_run_that_goes_on(stored.run)
-    say(f"{counted(len(names), 'file')} of {'the policy' if policy else 'the best reward model'}, and README.md")
+    model = "the policy" if policy else "the best reward model" if loop is None else told(ledger.model_of(loop))
+    say(f"{counted(len(names), 'file')} of {model}, and README.md")
     print(shown_line(str(folder)))

@@ -30,7 +30,9 @@ from ser_core.store.stages.manifest import stage_prefix
 
 IterationOption = Annotated[
     int | None,
-    typer.Option("--iteration", "-i", min=0, help="Only this loop (0: prepare, seed model, policy, controls).", show_default=False),
+    typer.Option(
+        "--iteration", "--loop", "-i", "-l", min=0, help="Only this loop (0: prepare, seed model, policy, controls).", show_default=False
+    ),
 ]
 StageOption = Annotated[StageKind | None, typer.Option("--stage", "-s", help="Only this kind of stage.", show_default=False)]
 

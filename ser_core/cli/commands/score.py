@@ -1,4 +1,4 @@
-"""`ser score`: score a file of pairs or answers with a run's best reward model, as a stream of JSON lines."""
+"""`ser score`: score a file of pairs or answers with a run's best reward model, or another one of it, as a stream of JSON lines."""
 
 import functools
 import json
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.access.stored_run import SOON, StoredRun, open_run
+from ser_core.cli.access.stored_run import SOON, LoopOption, StoredRun, open_run
 from ser_core.cli.views.next_step import how_it_goes_on
 from ser_core.cli.views.output import print_warning, say
 from ser_core.counted import counted
@@ -23,7 +23,7 @@ from ser_core.shown import shown
 if TYPE_CHECKING:
     from ser_core.cli.access.score_input import ScoreRow
     from ser_core.learn.reward.reward_model import RewardModel
-    from ser_core.report.ledger import Ledger
+    from ser_core.report.ledger import Trained
 
 ROWS_AT_ONCE = 512
 TOLD_EVERY = 20 * ROWS_AT_ONCE
@@ -39,6 +39,7 @@ Run = Annotated[str, typer.Option("--run", "-r", metavar="RUN", help="Name of a 
 def score(
     file: Input,
     run: Run,
+    loop: LoopOption = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
@@ -66,8 +67,11 @@ def score(
         rows = _noting_empty_texts(read_score_rows(file, columns, Access(stored.storage, spec.hub, SOON), folder / "data"), empty)
         first = next(rows)
         ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
-        model, temperature = load_best(stored, ledger, folder / "model")
-        learnt = functools.cache(lambda: learnt_pairs(stored.store, ledger, folder / "learnt"))  # nobody asks where there are no labels
+        trained = ledger.model_of(loop)
+        model, temperature = load_model(stored, trained, folder / "model"), trained.metrics.temperature
+        learnt = functools.cache(
+            lambda: learnt_pairs(stored.store, ledger, trained, folder / "learnt")
+        )  # nobody asks where there are no labels
         right: dict[bool, list[bool]] = {False: [], True: []}
         count = 0
         for row, result in score_stream(model, chain([first], rows), spec.training.tokens_per_batch, temperature):
@@ -117,16 +121,16 @@ def as_json(result: Mapping[str, Any]) -> str:
     return line
 
 
-def load_best(stored: StoredRun, ledger: "Ledger", folder: Path) -> "tuple[RewardModel, float]":
-    """The best reward model of a run, and its temperature.
+def load_model(stored: StoredRun, trained: "Trained", folder: Path) -> "RewardModel":
+    """A reward model of a run.
 
     Args:
         stored: The run.
-        ledger: Its committed stages.
+        trained: Which one.
         folder: For the model's files.
 
     Raises:
-        SpecError: No reward model is trained yet, or the packages of the stages are missing.
+        SpecError: `storage.retain: best` has removed it (``ModelRemoved``), or the packages of the stages are missing.
         StoreError: The store cannot be read.
     """
     from ser_core.report.ledger import fetch_model
@@ -138,11 +142,9 @@ def load_best(stored: StoredRun, ledger: "Ledger", folder: Path) -> "tuple[Rewar
         raise SpecError(
             f"{error.name} is not installed", reason="MissingPackage", hint="in a checkout of this project: pip install '.[jobs]'"
         ) from error
-    best = ledger.best_model()
     set_up_process(len(os.sched_getaffinity(0)))
     spec = stored.run.spec.reward_model
-    model = load(fetch_model(stored.store, best, folder), detect(spec.precision), max_length=spec.max_length, frozen=True)
-    return model, best.metrics.temperature
+    return load(fetch_model(stored.store, trained, folder), detect(spec.precision), max_length=spec.max_length, frozen=True)
 
 
 def score_stream(

@@ -117,7 +117,7 @@ def explain(
         begun = "the run was reopened, and no ser run has gone on with it yet" if status.conditions else "the run has not begun"
         return Why(begun, status.message or "no stage was ever started", f"start it: ser run {target}")
     if status.phase is Phase.COMPLETED:
-        return _completed(run)
+        return _completed(run, target)
     reason = next((condition.reason for condition in status.conditions if condition.type == "Ready"), status.conditions[0].reason)
     failed = _last_failure(status)
     if reason == "Running":
@@ -169,7 +169,7 @@ def _to_trust_more(spec: SERRunSpec) -> str:
     return "more seed labels, or in a new run a lower loop.thresholds.targetPrecision"
 
 
-def _completed(run: SERRun) -> Why:
+def _completed(run: SERRun, target: str) -> Why:
     status = run.status
     last = status.iterations[-1] if status.iterations else None
     if last is not None and last.learning_status is LearningStatus.STOP:
@@ -196,6 +196,7 @@ def _completed(run: SERRun) -> Why:
             "the run has ended, and its best reward model is right on fewer held-out pairs than the seed model; such pairs decide nothing"
         )
         fix = f"ser report says whether it may be chance; in a new run more seed labels{_or_more_folds(run.spec)} choose better"
+        fix += f"; ser export {target} FOLDER --loop 0 takes the seed model" if run.spec.storage.retain == "all" else ""
     else:
         cause, fix = "the run has ended as it should", "nothing to do; ser evolution and ser report show the results"
     return Why(cause, status.message, fix)

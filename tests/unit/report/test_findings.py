@@ -39,6 +39,12 @@ def test_a_difference_that_may_be_chance_is_called_so(ledger):
     assert "5.0 points more; the difference is significant" in headline(ledger, (FULL,))[1]
 
 
+def test_where_the_seed_model_is_better_the_command_that_exports_it_is_named(ledger):
+    ahead = dataclasses.replace(FULL, name="seed")
+    assert headline(ledger, (ahead,))[1].endswith("significant (p = 0.041). To export it: ser export RUN FOLDER --loop 0.")
+    assert "ser export" not in headline(ledger, (dataclasses.replace(ahead, difference=0.05),))[1] + headline(ledger, (FULL,))[1]
+
+
 def test_no_gain_is_called_no_gain(ledger):
     assert "none of 2 loops beat it" in headline(with_status(ledger, best_iteration=0), ())[0]
 

@@ -24,6 +24,20 @@ def test_it_tells_budget_results_limits_and_provenance(card, ledger):
     assert "raw logits" in card
 
 
+def test_of_a_model_that_the_run_has_not_chosen_it_says_so_and_gives_its_own_numbers(ledger, evidence):
+    seed, best = ledger.models[0], ledger.best
+    told = render_card(ledger, evidence, Usage(reads_pairs=True, end="", max_length=32), seed)
+    accuracy, reached = (f"{one.metrics.heldout.accuracy * 100:.1f} %" for one in (seed, best))
+    assert (
+        f"This is the seed model, which the run has not chosen: its best one is the reward model of loop 2. It is right on {accuracy}"
+        in told
+    )
+    assert f"The best one reaches {reached}, 17.5 points more; the difference is significant (p &#60; 0.001)." in told
+    assert "on a small labelled seed alone" in told and "then on pairs that it labelled itself" not in told
+    assert f"| seed (this model) | {accuracy} |" in told and f"| loop 2 (the best) | {reached} |" in told
+    assert seed.ref.sha256 in told and best.ref.sha256 not in told
+
+
 def test_labels_that_the_pool_does_not_have_are_not_called_hidden(card, ledger, evidence):
     key, prepared = next((key, one) for key, one in ledger.stages.items() if isinstance(one.metrics, PrepareMetrics))
     bare = replace(prepared, metrics=prepared.metrics.model_copy(update={"hidden_labels": False}))

@@ -16,12 +16,15 @@ from typer.main import get_command
 
 from controlplane.faults.scenario import SPEC
 from ser_core import errors
-from ser_core.api.status import SERRunStatus
+from ser_core.api.stage import RunIdentity
+from ser_core.api.status import SERRunStatus, StageKind
 from ser_core.cli.access.runner import this_process
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.app import EXIT_UNREAD, app
 from ser_core.cli.commands.logs import readable
 from ser_core.cli.commands.run import EXIT_SUSPENDED
+from ser_core.store.stages.commit import find_manifest
+from ser_core.store.stages.removed import Removed, mark_removed
 
 COMMANDS = (
     *(
@@ -237,6 +240,44 @@ def test_export_to_a_place_that_cannot_be_written_is_an_error(ser, stored_run, t
     (tmp_path / "file").write_text("")
     ended = ser("export", stored_run.file, tmp_path / "file" / "model")
     assert (ended.code, "cannot be written" in ended.err) == (10, True)
+
+
+@pytest.mark.parametrize("command", ["export", "score"])
+def test_the_model_of_a_loop_that_is_not_the_best_is_taken_from_its_own_files(ser, writable_run, tmp_path, command):
+    for path in (path for path in writable_run.folder.rglob("*/iter-0002/retrain/**/model/*") if path.is_file()):
+        path.unlink()
+    row = json.dumps({"prompt": "a", "answer": "b"}) + "\n"
+
+    def taken(*loop):
+        if command == "score":
+            return ser("score", "-", "--run", writable_run.file, *loop, stdin=row)
+        return ser("export", writable_run.file, tmp_path / "model", *loop)
+
+    assert taken().code != 0
+    wrong = taken("--loop", "7")
+    assert (wrong.code, "run small has no reward model of loop 7" in wrong.err) == (10, True)
+    assert "hint: there are: 0 (the seed model), 1, 2\n" in wrong.err
+    assert taken("--loop", "0").code == 0
+
+
+def test_an_export_says_whose_model_it_is(ser, stored_run, tmp_path):
+    assert "files of the reward model of loop 1, and README.md" in ser("export", stored_run.file, tmp_path / "one", "--loop", "1").err
+    assert "This is the reward model of loop 1, which the run has not chosen" in (tmp_path / "one" / "README.md").read_text()
+    assert "files of the seed model, and README.md" in ser("export", stored_run.file, tmp_path / "seed", "--loop", "0").err
+    both = ser("export", stored_run.file, tmp_path / "both", "--loop", "0", "--policy")
+    assert (both.code, "--policy and --loop name two models" in both.err) == (2, True)
+
+
+def test_a_model_that_was_removed_is_told_plainly(ser, writable_run, tmp_path):
+    identity = RunIdentity(namespace="default", name="small", uid=writable_run.run.metadata.uid)
+    manifest, _ = find_manifest(writable_run.store, identity, 0, StageKind.RETRAIN)
+    gone = {part.key: "the seed model" for name, part in manifest.outputs.items() if name.startswith("model/")}
+    mark_removed(writable_run.store, identity, Removed(models=gone))
+    for key in gone:
+        writable_run.store.delete(key)
+    ended = ser("export", writable_run.file, tmp_path / "seed", "--loop", "0")
+    assert ended.code == 10
+    assert "small has removed the seed model, since its storage.retain is best" in ended.err
 
 
 def test_no_summary_of_a_command_is_cut_off(ser):

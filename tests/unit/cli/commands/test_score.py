@@ -65,6 +65,14 @@ def test_labels_of_pairs_that_the_model_has_learnt_are_counted_apart(ser, writab
     assert "of these pairs" not in told({"prompt": prompt, "answer": chosen})
 
 
+def test_of_the_seed_model_the_learnt_pairs_are_those_of_the_seed_alone(ser, writable_run, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("ser_core.cli.access.learnt_pairs._learnt", lambda store, ledger, loop, folder: asked.append(loop) or ())
+    for loop in ((), ("--loop", "0"), ("-l", "1")):
+        assert ser("score", "-", "--run", writable_run.file, *loop, stdin=lines(ROWS[:1])).code == 0
+    assert asked == [2, 0, 1]
+
+
 def test_equal_scores_name_no_better_answer():
     row = ScoreRow("", 1, None, "p", ("a", "a"), 1)
     assert result_of(row, [0.5, 0.5], 1.0) == {

@@ -308,7 +308,7 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             ),
             "right on fewer held-out pairs than the seed model",
             "held-out accuracy 0.8",
-            "ser report says whether it may be chance",
+            "FOLDER --loop 0 takes the seed model",
         ),
         (
             run_of(Phase.COMPLETED, "Completed", "best reward model: loop 1, which does not hold, held-out accuracy 0", best_iteration=1),
@@ -341,9 +341,13 @@ def test_more_folds_are_advised_where_there_are_few(loop, fix):
     )
     run = run_of(Phase.COMPLETED, "Completed", iterations=rows, best_iteration=1)
 
-    why = told(run.model_copy(update={"spec": SERRunSpec.model_validate({**SPEC, "loop": loop})}))
+    kept, removed = (
+        told(run.model_copy(update={"spec": SERRunSpec.model_validate({**SPEC, "loop": loop, "storage": {**SPEC["storage"], **retain}})}))
+        for retain in ({}, {"retain": "best"})
+    )
 
-    assert why.fix == f"ser report says whether it may be chance; {fix}"
+    assert removed.fix == f"ser report says whether it may be chance; {fix}"
+    assert kept.fix == f"{removed.fix}; ser export hh -n lab FOLDER --loop 0 takes the seed model"
 
 
 def test_a_policy_that_games_the_reward_model_is_named():
