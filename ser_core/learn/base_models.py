@@ -32,7 +32,7 @@ from ser_core.learn.reward.encoding import Encoder, reads_pairs
 from ser_core.learn.text.chat_text import chat_text_of, take_template
 from ser_core.learn.text.control_tokens import ControlTokens
 from ser_core.learn.text.reference_text import form_of, plain_ids
-from ser_core.learn.weights.fit import Loaded
+from ser_core.learn.weights.fit import Loaded, other_heads
 from ser_core.learn.weights.pretrained import FROM_THE_FOLDER_ALONE, last_token, load_without_weights, rows_for_tokens, told_of_the_model
 
 _SCORES = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
@@ -49,6 +49,8 @@ _MOST_TOKENS = 20_000
 """Of such a text; one code point may become 18, each of 3 bytes."""
 _TIMES = 8
 """A tokenizer that draws is found out with so many readings, almost always."""
+_MOST_ROWS_OF_NO_TOKEN = 100_000
+"""That would be added to a table, since a token far beyond it has its place there."""
 _FEWEST_TOKENS = 16
 """As of ``rewardModel.maxLength``."""
 _PERMUTED = frozenset({"xlnet"})
@@ -143,6 +145,7 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
 def _try(model: BaseModel, kinds: Mapping[str, Any], folder: Path, field: str, use: Callable[[Any], object]) -> Tried:
     with named(field):
         tensors = model.tensors()
+    _refuse_odd_types(model.config, field)
     _copy_settings(model, folder)
 
     def load() -> tuple[Any, Loaded, Any]:
@@ -158,7 +161,9 @@ def _try(model: BaseModel, kinds: Mapping[str, Any], folder: Path, field: str, u
         network, loaded, tokenizer = load()
         _refuse_what_grows(tokenizer, field)
         _refuse_what_draws(tokenizer, field)
-    return Tried(model, tensors, network, tokenizer, loaded.new, tuple(_warnings(field, network, tokenizer, loaded.surplus)))
+        _refuse_far_tokens(network, tokenizer, field)
+    warnings = (*_warnings(field, network, tokenizer, loaded.surplus), *_not_used(model, tensors, loaded, field))
+    return Tried(model, tensors, network, tokenizer, loaded.new, warnings)
 
 
 def _refuse_what_takes_too_much(load: Callable[[], tuple[Any, Loaded, Any]], field: str) -> None:
@@ -178,6 +183,28 @@ def _refuse_what_draws(tokenizer: Any, field: str) -> None:
     texts = [" ".join(_COMMON_TEXTS)] * _TIMES
     if any(ids != read[0] for read in [plain_ids(tokenizer, texts)] for ids in read):
         raise _refused(f"{field}: its tokenizer makes other tokens of the same text each time", "set dropout to null in its tokenizer.json")
+
+
+def _refuse_far_tokens(network: Any, tokenizer: Any, field: str) -> None:
+    rows, last = rows_for_tokens(network), last_token(tokenizer)
+    if rows is None or last - rows < _MOST_ROWS_OF_NO_TOKEN:
+        return
+    beyond = sum(number >= rows for number in tokenizer.get_vocab().values())
+    if last + 1 - rows - beyond > _MOST_ROWS_OF_NO_TOKEN:
+        raise _harmful(field, f"its tokenizer has a token number {last:,}, far beyond the {rows:,} rows of its table")
+
+
+def _refuse_odd_types(config: Mapping[str, Any], field: str) -> None:
+    """Refuse a configuration whose type of numbers torch does not know: transformers asks torch for it, whatever the weights hold."""
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key in ("dtype", "torch_dtype"):
+            value = part.get(key)
+            if isinstance(value, str) and not isinstance(getattr(torch, value, None), torch.dtype):
+                raise SpecError(
+                    f"{field}: {key} in its config.json is {value[:100]!r}, and torch has no such type",
+                    reason="BadModelConfig",
+                    hint=f"write {key} as bfloat16, float16 or float32, or remove it: the weights' own type counts",
+                )
 
 
 def _read_common_texts(tokenizer: Any, field: str) -> int:
@@ -264,6 +291,16 @@ def _warnings(field: str, network: Any, tokenizer: Any, surplus: tuple[str, ...]
         yield f"{field}: its tokenizer reads {', '.join(found[:3])} in prompts and answers as control tokens, not as text"
     if surplus:
         yield f"{field}: its weights have more layers than config.json says, which are not used: {', '.join(surplus[:3])}"
+
+
+def _not_used(model: BaseModel, tensors: Mapping[str, Tensor], loaded: Loaded, field: str) -> Iterator[str]:
+    rows = {name: tensor.shape[0] for name, tensor in tensors.items() if len(tensor.shape) == 2}
+    if found := other_heads(loaded, rows):
+        head = " and ".join(loaded.new)
+        yield f"{field}: its weights hold {', '.join(found[:3])}, a head that is not used: {head} starts at random"
+    if "adapter_config.json" in model.location.sizes:
+        merge = "merge it into the weights (peft: merge_and_unload, then save_pretrained) and name the result, if it is meant"
+        yield f"{field}: beside its weights lies an adapter (adapter_config.json), which is not used: {merge}"
 
 
 def _why_it_cannot_score(model: BaseModel) -> str | None:

@@ -190,8 +190,9 @@ def weight_files(names: Collection[str], index: Mapping[str, Any] | None, base: 
     Raises:
         SpecError: There are no safetensors weights, or a shard is missing.
     """
-    if index is not None:
-        return [INDEX, *_shards(names, index, base)]
+    shards = [] if index is None else _shards(names, index, base)
+    if shards and (WEIGHTS in shards or WEIGHTS not in names):  # of both, transformers reads the one file
+        return [INDEX, *shards]
     if WEIGHTS in names:
         return [WEIGHTS]
     raise _unrecognised("NoSafetensors", names, base)
@@ -277,7 +278,7 @@ def _implementations(config: Any) -> Iterator[tuple[str, Any]]:
 
 def longest_input(config: Mapping[str, Any]) -> int | None:
     """Tokens that the model's positions reach; None when it has no limit of its own."""
-    limit = config.get("max_position_embeddings", config.get("n_positions"))
+    limit = _positions(config)
     if not isinstance(limit, int) or limit <= 0 or config.get("position_biased_input") is False:
         return None
     if config.get("model_type") in _POSITIONS_AFTER_PADDING:
@@ -286,13 +287,19 @@ def longest_input(config: Mapping[str, Any]) -> int | None:
     return limit
 
 
+def _positions(config: Mapping[str, Any]) -> Any:
+    """What a configuration says of them; one that has a part for each kind of input says it in that of text."""
+    found = config.get("max_position_embeddings", config.get("n_positions"))
+    text = config.get("text_config")
+    return _positions(text) if found is None and isinstance(text, dict) else found
+
+
 def check_max_length(config: Mapping[str, Any], max_length: int, field: str) -> None:
     """Raise `SpecError` ``MaxLengthTooLarge`` when ``max_length``, the value of ``field``, is more than the model's positions reach."""
     longest = longest_input(config)
     if longest is not None and max_length > longest:
         raise SpecError(
-            f"{field} {max_length} is more than the {longest} tokens that the model takes "
-            f"(max_position_embeddings {config.get('max_position_embeddings', config.get('n_positions'))})",
+            f"{field} {max_length} is more than the {longest} tokens that the model takes (max_position_embeddings {_positions(config)})",
             reason="MaxLengthTooLarge",
             hint=f"set {field.rstrip(' =')} to at most {longest}",
         )

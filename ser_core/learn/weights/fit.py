@@ -34,6 +34,8 @@ class Loaded:
     """Parts that the file has no weights for: the score head, with it the pooler. They start at random."""
     surplus: tuple[str, ...]
     """Layers of the file that the network does not have."""
+    unused: tuple[str, ...]
+    """Tensors of the file that the network does not have, of all kinds."""
 
 
 def refuse_unfit(network: Any, told: Mapping[str, Any], field: str, *, new_head: bool) -> Loaded:
@@ -69,7 +71,21 @@ def refuse_unfit(network: Any, told: Mapping[str, Any], field: str, *, new_head:
             "copy config.json and weights of one and the same model",
         )
     new = {name.removesuffix(".") for name in free if any(one.startswith(name) for one in (*missing, *other_size))}
-    return Loaded(tuple(sorted(new)), tuple(sorted(_surplus_layers(network, unexpected))))
+    others = [name for name in unexpected if not name.startswith(free)]
+    return Loaded(tuple(sorted(new)), tuple(sorted(_surplus_layers(network, others))), tuple(unexpected))
+
+
+def other_heads(loaded: Loaded, rows: Mapping[str, int]) -> list[str]:
+    """Matrices of a file that gave a score, in place of which the network has a new head.
+
+    Args:
+        loaded: What the network took from its file.
+        rows: Of each matrix of the file: how many numbers it gives.
+    """
+    heads_of_new = tuple(f"{name}." for name in loaded.new)
+    of_no_layer = [name for name in loaded.unused if name in rows and _LAYER.match(name) is None and "predictions" not in name]
+    of_new = [name for name in loaded.unused if name in rows and name.startswith(heads_of_new)]
+    return sorted({*of_new, *(name for name in of_no_layer if rows[name] == 1)}) if loaded.new else []
 
 
 def refuse_not_finite(weights: Mapping[str, Any], field: str) -> None:

@@ -170,6 +170,44 @@ def test_a_missing_pooler_is_told_and_a_head_that_is_there_is_kept(bert, tmp_pat
     assert try_reward(folder).new == ("bert.pooler", "classifier")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"v_head.summary.weight": (1, 36)},
+        {"reward_head.weight": (1, 36), "reward_head.bias": (1,)},
+        {"score.0.weight": (8, 36), "score.2.weight": (1, 8)},
+    ],
+)
+def test_a_head_of_another_kind_is_told(qwen, tmp_path, try_reward, other):
+    folder = copy_of(qwen, tmp_path)
+    change_weights(folder, lambda weights: weights | {name: torch.ones(shape) for name, shape in other.items()})
+    (told,) = try_reward(folder).warnings
+    matrices = ", ".join(name for name, shape in other.items() if len(shape) == 2)
+    assert f"its weights hold {matrices}, a head that is not used: score starts at random" in told
+
+
+def test_a_head_that_is_no_score_is_nothing_to_tell(bert, tmp_path, try_reward):
+    folder = copy_of(bert, tmp_path)
+    others = {"cls.predictions.decoder.weight": (257, 36), "qa_outputs.weight": (2, 36), "discriminator_predictions.out.weight": (1, 36)}
+    change_weights(folder, lambda weights: weights | {name: torch.ones(shape) for name, shape in others.items()})
+    assert try_reward(folder).warnings == ()
+
+
+def test_an_adapter_beside_the_weights_is_told(qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    (folder / "adapter_config.json").write_text("{}")
+    assert "an adapter (adapter_config.json), which is not used: merge it" in try_reward(folder).warnings[0]
+
+
+@pytest.mark.parametrize("name", ["auto", "torch.bfloat16", "bf16"])
+def test_a_type_that_torch_does_not_know_is_refused_with_what_to_write(qwen, tmp_path, try_reward, name):
+    folder = copy_of(qwen, tmp_path)
+    change_config(folder, dtype=name)
+    with pytest.raises(SpecError, match=f"dtype in its config.json is {name!r}") as caught:
+        try_reward(folder)
+    assert (caught.value.reason, "bfloat16, float16 or float32" in caught.value.hint) == ("BadModelConfig", True)
+
+
 def test_an_encoder_that_reads_from_left_to_right_is_refused(bert, tmp_path, try_reward):
     folder = copy_of(bert, tmp_path)
     change_config(folder, is_decoder=True)
@@ -293,6 +331,16 @@ def test_shards_that_are_pickles_are_never_read(qwen, tmp_path, try_reward):
     folder = copy_of(qwen, tmp_path)
     pickled_shards(folder)
     with pytest.raises(SpecError, match="only safetensors are loaded"):
+        try_reward(folder)
+
+
+def test_a_token_far_beyond_the_table_is_refused(qwen, tmp_path, try_reward):
+    """A row for each number up to it would take all memory."""
+    folder = copy_of(qwen, tmp_path)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["far"] = 10**8
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(SpecError, match=r"a token number 100,000,000, far beyond the 257 rows of its table"):
         try_reward(folder)
 
 

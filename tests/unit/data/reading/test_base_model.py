@@ -111,6 +111,12 @@ def test_a_stray_index_beside_whole_weights_may_be_removed(check):
     assert caught.value.hint == "copy the model again, or remove the index, if all weights stand in model.safetensors"
 
 
+def test_of_whole_weights_and_shards_those_are_read_that_transformers_reads(check):
+    index = {"weight_map": {"a": "model-1.safetensors"}}
+    chosen = check({**WHOLE, "model.safetensors.index.json": index, "model-1.safetensors": {}}).files
+    assert [name for name in chosen if "safetensors" in name] == ["model.safetensors"]
+
+
 def test_a_missing_folder_is_refused(access, tmp_path):
     with pytest.raises(SpecError) as caught:
         check_base_model(RewardModelSpec(base=f"file://{tmp_path}/nothing"), access, tmp_path / "copy")
@@ -131,6 +137,7 @@ def test_a_max_length_beyond_the_positions_is_refused_with_both_values(check):
         ({"model_type": "mpnet", "max_position_embeddings": 514}, 512),
         ({"model_type": "gpt2", "n_positions": 1024}, 1024),
         ({"model_type": "t5"}, None),
+        ({"model_type": "gemma3", "text_config": {"max_position_embeddings": 1024}, "vision_config": {}}, 1024),
         ({"model_type": "deberta-v2", "max_position_embeddings": 512, "position_biased_input": False}, None),
     ],
 )
