@@ -34,3 +34,12 @@ def test_who_names_both_is_not(notes):
     said = notes(*OURS)
     assert "build both images" not in said
     assert "kubectl rollout status --namespace lab" in said
+
+
+def test_the_serrun_can_be_applied_as_it_is_printed(notes):
+    """A shell ends a here-document at a line that is its word and nothing else."""
+    printed = notes(*OURS)
+    block = printed[printed.index("kubectl apply") : printed.index("4. Watch it evolve")]
+    ended = subprocess.run(["bash"], input=f"kubectl() {{ cat; }}\n{block}", capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+    assert yaml.safe_load(ended.stdout)["kind"] == "SERRun"

@@ -6,7 +6,6 @@ On a control plane of its own, where no other test has made the CRD before Helm 
 import json
 import os
 import subprocess
-import textwrap
 import time
 from dataclasses import dataclass, field
 
@@ -239,7 +238,7 @@ def test_installing_again_for_the_whole_cluster_finds_them(story, plane):
 
 
 def test_the_serrun_of_the_notes_is_taken(story, plane):
-    document = textwrap.dedent(story.notes.split("<<'YAML'\n")[1].split("   YAML")[0])
+    document = story.notes.split("<<'YAML'\n")[1].split("\nYAML\n")[0]
 
     assert "serrun.ser.dev/hh created" in plane.kubectl("apply", "--dry-run=server", "--namespace", LAB, "-f", "-", input=document).stdout
 

@@ -169,7 +169,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
             log.event("traceback", text=traceback.format_exc())
         log.event("failed", reason=failure.reason, message=failure.message, hint=failure.hint)
         if store is not None:
-            attempt.save_log(store, log)
+            attempt.leave_log(store, log)
         return _failure(failure, checkpoints), failure.exit_code
     finally:
         stop.over()
@@ -230,9 +230,8 @@ class _Attempt:
     def _commit(
         self, store: ObjectStore, outputs: dict[str, OutputFile], metrics: StageMetrics, key: StageKeyRecord | None, log: EventLog
     ) -> Committed:
-        spec, cluster = self.spec, os.environ.get(CLUSTER)
-        if cluster and spec.stage is StageKind.PREPARE:
-            mark_owner(store, spec.run, cluster)
+        spec = self.spec
+        self._mark_owner(store)
         manifest = Manifest(
             run=spec.run,
             stage=spec.stage,
@@ -252,6 +251,17 @@ class _Attempt:
             take_over=self.take_over,
         )
         return commit(store, manifest)
+
+    def _mark_owner(self, store: ObjectStore) -> None:
+        cluster = os.environ.get(CLUSTER)
+        if cluster and self.spec.stage is StageKind.PREPARE:
+            mark_owner(store, self.spec.run, cluster)
+
+    def leave_log(self, store: ObjectStore, log: EventLog) -> None:
+        """What an attempt leaves that has failed: its log, and whose that is, for `ser purge --orphans` once the run is gone."""
+        if self.save_log(store, log) is not None:
+            with contextlib.suppress(SERError):  # the failure is the one to report
+                self._mark_owner(store)
 
     def remove_leftovers(self, store: ObjectStore, manifest: Manifest, log: EventLog) -> None:
         """What attempts without a manifest have left of this stage. A store that fails does not change the attempt's result."""

@@ -189,7 +189,8 @@ class Cluster:
             names = self.run_names()
         except ClusterError:  # a user who may read one run need not be allowed to list them
             names = []
-        hint = f"runs there: {', '.join(names)}" if names else f"start one: kubectl apply -n {self.namespace} -f serrun.yaml"
+        begin = f"name the run's namespace with -n, or start one: kubectl apply -n {self.namespace} -f serrun.yaml"
+        hint = f"runs there: {', '.join(names)}" if names else begin
         return SpecError(f"namespace {self.namespace} holds no run {name!r}", reason="RunNotFound", hint=hint)
 
     def _items(self, path: str, query: Sequence[tuple[str, str]] = ()) -> list[Object]:

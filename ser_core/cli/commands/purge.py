@@ -1,5 +1,6 @@
 """`ser purge`: delete what runs have stored."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from ser_core.api.status import Phase
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.runner import look
 from ser_core.cli.access.serrun_file import read_serrun
-from ser_core.cli.access.stored_run import SOON
+from ser_core.cli.access.stored_run import SOON, is_file
 from ser_core.cli.commands.purge_orphans import purge_orphans, storage_of
 from ser_core.cli.views.output import print_warning, say
 from ser_core.errors import SpecError, UsageError
@@ -55,7 +56,19 @@ def purge(
     if orphans:
         purge_orphans(storage_of(storage, endpoint, region), older_than, Place(namespace, context, kubeconfig), yes=yes)
     else:
+        _refuse_names(files or [], Place(namespace, context, kubeconfig))
         _purge_files(files or [], yes=yes)
+
+
+def _refuse_names(files: list[Path], place: Place) -> None:
+    """What a run on a cluster has stored is deleted once the run is gone: until then the operator may go on with it."""
+    if named := [str(file) for file in files if not is_file(str(file))]:
+        where = "" if place.namespace is None else f" -n {shlex.quote(place.namespace)}"
+        raise UsageError(
+            f"ser purge takes SERRun files, and {named[0]!r} is no file; a run on a cluster is deleted first, then what it has stored",
+            reason="NotAFile",
+            hint=f"kubectl delete serrun{where} {shlex.quote(named[0])}, then ser purge --orphans{where} --older-than 1h --storage URI",
+        )
 
 
 def _purge_files(files: list[Path], *, yes: bool) -> None:

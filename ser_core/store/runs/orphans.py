@@ -72,10 +72,10 @@ def why_kept(
     known = present.get(run.namespace)
     followers = sorted({*folder.followers, *(other.run.name for other in folders if other.leader == run.uid)})
     reasons = {
+        "its SERRun exists": known is not None and run.uid in known.uids,
         "nothing says whose it is: ser run made it, or version 0.1.0": not folder.owner,
         "it is of another cluster": not cluster or folder.owner != cluster,
         f"the runs of namespace {run.namespace} may not be listed": known is None,
-        "its SERRun exists": known is not None and run.uid in known.uids,
         "it was written to lately": now - folder.modified < older_than,
         f"{', '.join(followers)} took stages over from it": bool(followers),
         "the spec.from of a run names it": known is not None and not {run.name, run.uid}.isdisjoint(known.wanted),

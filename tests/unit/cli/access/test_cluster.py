@@ -232,6 +232,10 @@ def test_an_ended_run_is_not_suspended(ser, api, ended):
     assert "has ended (Completed): there is nothing to suspend" in answer.err
 
 
+def test_where_no_run_is_the_namespace_may_be_another(ser, api):
+    assert "hint: name the run's namespace with -n, or start one: kubectl apply -n other -f" in ser("why", "hh", "-n", "other").err
+
+
 def in_phase(api, run, phase, **changed):
     status = run.status.model_copy(update={"phase": phase, **changed})
     return api.put_run(run.model_copy(update={"status": status}))

@@ -196,6 +196,12 @@ def test_purge_asks_first_and_then_leaves_nothing(ser, writable_run):
     assert not [path for path in store.rglob("*") if path.is_file()]
 
 
+def test_purge_of_a_name_says_how_what_a_run_on_a_cluster_has_stored_is_deleted(ser):
+    refused = ser("purge", "hh", "-n", "lab")
+    assert refused.code == 2
+    assert "hint: kubectl delete serrun -n lab hh, then ser purge --orphans -n lab --older-than 1h --storage URI\n" in refused.err
+
+
 @pytest.mark.parametrize("stdin", ["n\n", ""])
 def test_purge_without_a_yes_says_how_to_give_it(ser, writable_run, stdin):
     refused = ser("purge", writable_run.file, stdin=stdin)

@@ -122,3 +122,10 @@ def test_only_prepare_marks_whose_the_run_is(stage, tmp_path, monkeypatch):
     monkeypatch.setenv(CLUSTER, "here")
     stage(1)
     assert owner_of(FileStore(tmp_path / "store"), RUN) == ""
+
+
+def test_prepare_marks_whose_the_run_is_also_when_it_fails(stage, tmp_path, monkeypatch):
+    monkeypatch.setenv(CLUSTER, "here")
+    monkeypatch.setattr(runtime, "BODIES", {StageKind.PREPARE: "no_such_module_of_a_test"})
+    assert stage(1, StageKind.PREPARE)[1] == 1
+    assert owner_of(FileStore(tmp_path / "store"), RUN) == "here"

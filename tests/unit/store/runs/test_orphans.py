@@ -35,6 +35,7 @@ def test_an_old_folder_of_a_run_that_is_gone_may_be_deleted():
         (verdict(cluster=""), "another cluster"),
         (verdict(present={}), "may not be listed"),
         (verdict(present={"lab": Present(uids=("u-1",), wanted=())}), "its SERRun exists"),
+        (verdict(replace(GONE, owner=""), present={"lab": Present(uids=("u-1",), wanted=())}), "its SERRun exists"),
         (verdict(now=1050.0), "written to lately"),
         (verdict(replace(GONE, followers=("second",))), "second took stages over"),
         (verdict(GONE, RunFolder(OTHER, 1, 1, 0.0, "", leader="u-1")), "second took stages over"),
