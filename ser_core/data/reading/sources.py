@@ -15,7 +15,11 @@ from ser_core.data.reading.rows import DataFile
 from ser_core.data.reading.saved_datasets import ABOUT, stray_files
 from ser_core.errors import DataError
 
-_OTHER_SPLITS = frozenset({"test", "tests", "validation", "valid", "val", "dev", "eval", "evaluation", "heldout", "holdout", "testing"})
+_OTHER_SPLITS = frozenset(
+    {"test", "tests", "testing", "validation", "valid", "val", "dev", "eval", "evals", "evaluation", "heldout", "holdout"}
+)
+_HELD_OUT = re.compile(r"(held|hold)[^a-z]out")
+"""Two words that are one."""
 _SPLIT_NAME = re.compile(r"train(?:_[a-z]+)?(?=[-.])")
 _ENDING = re.compile(r"(?<=.)(?:sets?|data|splits?|pairs)$")
 """Of words such as ``trainset`` and ``testdata``."""
@@ -28,6 +32,8 @@ _UNREAD = frozenset(
 )
 """Endings of files that may hold rows beside those that are read; the last are of downloads that did not end."""
 _TRAINING = frozenset({"train", "training"})
+_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\..*)")
+"""A name such as ``train-00000-of-00002.parquet``; numbers begin at 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +106,20 @@ def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequenc
     if unread:
         many = f"{counted(len(unread), 'file')} of a kind that is not read left out, for example {unread[0]}"
         yield f"{many}: write rows as .jsonl, .csv or .parquet"
+    is_one_file = uri.rstrip("/").endswith(f"/{chosen[0]}")
+    if gone := [] if is_one_file else [name for name in _missing_shards(chosen) if name not in location.sizes]:
+        yield f"{counted(len(gone), 'shard')} that the names count not there, for example {gone[0]}: copy the data again, if all are meant"
     if any(name.startswith("_delta_log/") or "/_delta_log/" in name for name in location.sizes):
         yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
+
+
+def _missing_shards(names: Sequence[str]) -> Iterator[str]:
+    """Names that other names count with themselves, and that are not among them."""
+    shards = [found.groups() for found in map(_SHARD.fullmatch, names) if found]
+    for start, total, ending in sorted({(start, total, ending) for start, _, total, ending in shards}):
+        there = {int(number) for first, number, *rest in shards if (first, *rest) == (start, total, ending)}
+        first = 1 if int(total) in there else 0
+        yield from (f"{start}-{number:05d}-of-{total}{ending}" for number in range(first, int(total) + first) if number not in there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +226,7 @@ def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[s
     """Data files of the split ``train``, and those left out.
 
     Where no name has ``train`` or ``training`` among its words, all files count but those with a word such as ``test`` or ``validation``.
+    Of a path the innermost part with such a word counts.
     Files that programs keep for themselves never count: those whose name, or folder's name, begins with a dot or an underscore.
     """
     data = sorted(filter(_is_data, names))
@@ -216,10 +235,18 @@ def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[s
 
 
 def _of_training(names: Sequence[str]) -> list[str]:
-    """Names with a word of training; where there is none, all but those with a word of another split."""
-    words = {name: {_ENDING.sub("", word) for word in re.split(r"[^a-z]+", name.lower())} for name in names}
-    train = [name for name in names if words[name] & _TRAINING]
-    return train or [name for name in names if not words[name] & _OTHER_SPLITS]
+    """Names of training; where there is none, all but those of another split."""
+    splits = {name: _split_of(name) for name in names}
+    return [name for name in names if splits[name] is _TRAINING] or [name for name in names if splits[name] is not _OTHER_SPLITS]
+
+
+def _split_of(name: str) -> frozenset[str] | None:
+    """The words of which the innermost part of a path has one, such as ``test`` in ``training_data/test.jsonl``; None: no part has any."""
+    for part in reversed(PurePosixPath(_HELD_OUT.sub(r"\1out", name.lower())).parts):
+        words = {_ENDING.sub("", word) for word in re.split(r"[^a-z]+", part)}
+        if found := next((split for split in (_TRAINING, _OTHER_SPLITS) if words & split), None):
+            return found
+    return None
 
 
 def _is_data(name: str) -> bool:

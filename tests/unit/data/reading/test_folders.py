@@ -82,6 +82,20 @@ def test_files_of_rows_that_are_not_read_are_told(prepare, write, good):
     assert [one.partition(":")[0] for one in told] == ["4 files of a kind that is not read left out, for example part-1.jsonl.xz"]
 
 
+def test_a_shard_that_is_not_there_is_told(prepare, write, good):
+    def told(folder, **place):
+        return [one for one in prepare(folder, **place).metrics.warnings if "not there" in one]
+
+    for number in (0, 2):
+        write(good(80)[40 * (number > 0) :][:40], f"shards/data/train-{number:05d}-of-00003.jsonl")
+    folder = write(good(1), "shards/data/other-00001-of-00001.jsonl").parent.parent
+    name = "data/train-00001-of-00003.jsonl"
+    assert told(folder) == [f"1 shard that the names count not there, for example {name}: copy the data again, if all are meant"]
+    assert told(folder / "data" / "train-00000-of-00003.jsonl") == []
+    write(good(1), f"shards/{name}")
+    assert told(folder) == told(folder, path="data/train-00000-of-00003.jsonl") == []
+
+
 def test_a_named_file_is_not_told_as_left_out(prepare, good):
     table = io.BytesIO()
     feather.write_feather(pa.Table.from_pylist(good(40)), table)

@@ -26,6 +26,9 @@ from ser_core.errors import DataError, SpecError
         (["trainset.jsonl", "testset.jsonl"], ["trainset.jsonl"]),
         (["TrainData/a.jsonl", "EvalSplit/a.jsonl", "dataset/b.jsonl"], ["TrainData/a.jsonl"]),
         (["pairs.jsonl", "valset.jsonl", "dataset.jsonl"], ["dataset.jsonl", "pairs.jsonl"]),
+        (["training_data/train.jsonl", "training_data/test.jsonl"], ["training_data/train.jsonl"]),
+        (["tests/train-set/a.jsonl", "tests/b.jsonl"], ["tests/train-set/a.jsonl"]),
+        (["pairs.jsonl", "held_out.jsonl", "hold-out/a.jsonl", "evals.jsonl"], ["pairs.jsonl"]),
     ],
 )
 def test_the_train_split_is_chosen_by_words_in_the_names(names, chosen):
