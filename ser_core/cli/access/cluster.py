@@ -17,6 +17,7 @@ from ser_core import deep_json
 from ser_core.api.problems import problems
 from ser_core.api.run_template import resolved
 from ser_core.api.serrun import API_VERSION, SERRun
+from ser_core.cli.access.impersonation import impersonation
 from ser_core.errors import ClusterAccessDenied, ClusterError, SERError, SpecError
 
 Object = Mapping[str, Any]
@@ -257,11 +258,12 @@ def connect_cluster(place: Place) -> Cluster:
     """The cluster of the kubeconfig. Nothing is sent yet.
 
     Raises:
-        SpecError: The client is not installed (``MissingPackage``), or no kubeconfig names a cluster (``NoCluster``).
+        SpecError: The client is not installed (``MissingPackage``), no kubeconfig names a cluster (``NoCluster``), or it
+            acts as somebody whom the client cannot name (``NotSupported``).
     """
     try:
         from kubernetes.client import ApiClient, Configuration
-        from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+        from kubernetes.config import ConfigException, kube_config, list_kube_config_contexts, load_kube_config
         from yaml import YAMLError
     except ModuleNotFoundError as error:
         raise SpecError(
@@ -274,13 +276,20 @@ def connect_cluster(place: Place) -> Cluster:
     try:
         load_kube_config(config_file=file, context=place.context, client_configuration=configuration)
         contexts, active = list_kube_config_contexts(config_file=file)
+        chosen = next((one for one in contexts if one["name"] == place.context), active)
+        users = kube_config.KubeConfigMerger(file or kube_config.KUBE_CONFIG_DEFAULT_LOCATION).config.value["users"]
+        headers = impersonation(
+            next((one.value.get("user") or {} for one in users if one.value["name"] == chosen["context"].get("user")), {})
+        )
     except (ConfigException, OSError, YAMLError, LookupError, TypeError, AttributeError, ValueError) as error:
         told = " ".join(str(error).removeprefix("Invalid kube-config file. ").split())
         hint = "set KUBECONFIG, or give --kubeconfig; for a run of this machine give its SERRun file"
         raise SpecError(f"{file or 'the kubeconfig'} names no cluster: {told}", reason="NoCluster", hint=hint) from error
     configuration.retries = False
-    chosen = next((one for one in contexts if one["name"] == place.context), active)
-    return Cluster(ApiClient(configuration), place.namespace or chosen["context"].get("namespace") or "default")
+    client = ApiClient(configuration)
+    for name, value in headers.items():
+        client.set_default_header(name, value)
+    return Cluster(client, place.namespace or chosen["context"].get("namespace") or "default")
 
 
 def _refusal(status: int, reason: str, body: str | None, namespace: str) -> SERError:

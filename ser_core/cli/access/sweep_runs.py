@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase
 from ser_core.cli.access.begun_run import begun_run, is_over
 from ser_core.cli.access.cluster import Cluster
@@ -21,6 +22,9 @@ from ser_core.store.objects.connect import connect
 SWEEP = "ser.dev/sweep"
 """Label of the SERRuns of one sweep: the name in its file."""
 _POLL_SECONDS = 0.1
+UNSEEN_SECONDS = 60.0
+"""How long a run on a cluster may be without an operator's answer before that is told."""
+_HELD_UP = frozenset({Phase.QUEUED, Phase.WAITING, Phase.SUSPENDED, Phase.BUDGET_EXCEEDED})
 STARTED, GOES_ON, HAD_ENDED = "started", "goes on", "had ended before"
 
 
@@ -42,6 +46,9 @@ class SweepRuns(Protocol):
 
     def ended(self) -> list[Ended]:
         """The runs that have ended since the last call."""
+
+    def held_up(self) -> list[tuple[int, str]]:
+        """The runs that by the last `ended` have begun to wait or have gone on, and what is to be told of each."""
 
     def stop(self, received: Sequence[int]) -> None:
         """The sweep is over, by these signals; more of them may come meanwhile."""
@@ -84,6 +91,10 @@ class LocalRuns:
             del self._live[number]
         return [Ended(number, "Completed" if code == 0 else f"exit code {code}, see {log}", code) for number, code, log in over]
 
+    def held_up(self) -> list[tuple[int, str]]:
+        """None: what they wait for is in their logs."""
+        return []
+
     def stop(self, received: Sequence[int]) -> None:
         """Pass the signals on and wait: the runs save checkpoints, and end at once on a second one."""
         passed_on = 0
@@ -111,6 +122,10 @@ class ClusterRuns:
     cluster: Cluster
     sweep: str
     _live: dict[int, str] = field(default_factory=dict)
+    _begun: dict[int, float] = field(default_factory=dict)
+    _held_up: dict[int, str] = field(default_factory=dict)
+    """Why the runs wait that were told to."""
+    _news: list[tuple[int, str]] = field(default_factory=list)
 
     def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> str:
         """Create the SERRun, unless it is there from an earlier call.
@@ -128,19 +143,45 @@ class ClusterRuns:
                 reason="RunExists",
                 hint="write another metadata.name into the file",
             )
-        self._live[number] = name
+        self._live[number], self._begun[number] = name, time.monotonic()
         return STARTED if label is None else HAD_ENDED if self.cluster.run(name).status.has_ended else GOES_ON
 
     def ended(self) -> list[Ended]:
         """The runs that have ended since the last call."""
         found = []
-        seen = [(number, self.cluster.run(name).status) for number, name in self._live.items()]  # none is forgotten if one cannot be read
-        for number, status in seen:
+        seen = [(number, self.cluster.run(name)) for number, name in self._live.items()]  # none is forgotten if one cannot be read
+        for number, run in seen:
+            status = run.status
+            self._watch(number, run)
             if status.has_ended:
                 del self._live[number]
                 well = status.phase is Phase.COMPLETED
                 found.append(Ended(number, status.phase.value if well else f"{status.phase.value}: {status.message}", 0 if well else 1))
         return found
+
+    def _watch(self, number: int, run: SERRun) -> None:
+        before, (why, told) = self._held_up.pop(number, ""), self._why_it_waits(number, run)
+        if why:
+            self._held_up[number] = why
+        if why and why != before:
+            self._news.append((number, told))
+        elif before and not why and not run.status.has_ended:
+            self._news.append((number, GOES_ON))
+
+    def _why_it_waits(self, number: int, run: SERRun) -> tuple[str, str]:
+        """Reason, and what to tell; both empty: it does not wait."""
+        status = run.status
+        if status.phase in _HELD_UP:
+            reason = next((one.reason for one in status.conditions if one.type == "Ready"), "")
+            return reason, f"{status.phase.value}: {status.message}"
+        if not status.observed_generation and time.monotonic() - self._begun[number] >= UNSEEN_SECONDS:
+            return "Unseen", f"no operator has looked at it yet: ser why {run.metadata.name} -n {run.metadata.namespace}"
+        return "", ""
+
+    def held_up(self) -> list[tuple[int, str]]:
+        """Once for each reason: the message of one may change with every look."""
+        news, self._news = self._news, []
+        return news
 
     def stop(self, received: Sequence[int]) -> None:
         """The runs go on: they belong to the cluster."""

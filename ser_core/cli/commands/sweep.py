@@ -170,6 +170,8 @@ def _carry_out(
                 say(f"{names[end.number]}: {end.told}")
                 ended.append(end.number)
                 code = code or end.exit_code
+            for number, told_of in where.held_up():
+                say(f"{names[number]}: {told_of}")
         except ClusterError as error:
             if not started or error.exit_code != ClusterError.exit_code:
                 raise

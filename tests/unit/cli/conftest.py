@@ -64,6 +64,7 @@ class SmallApi:
     kubeconfig: Path
     answers: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
+    headers: dict = field(default_factory=dict)
     created: Callable = lambda body: body
 
     def put_run(self, run, namespace="lab"):
@@ -89,7 +90,7 @@ def api(tmp_path, monkeypatch):
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self):
-            url = urlsplit(self.path)
+            url, small.headers = urlsplit(self.path), dict(self.headers)
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             small.asked.append((self.command, url.path, parse_qs(url.query), json.loads(sent) if sent else None))
             if self.command == "POST":

@@ -232,6 +232,31 @@ def test_an_ended_run_is_not_suspended(ser, api, ended):
     assert "has ended (Completed): there is nothing to suspend" in answer.err
 
 
+def act_as(api, **user):
+    config = yaml.safe_load(api.kubeconfig.read_text())
+    config["users"][0]["user"] |= user
+    api.kubeconfig.write_text(yaml.safe_dump(config))
+
+
+def test_whom_the_kubeconfig_acts_as_is_sent_as_kubectl_does(ser, api, run):
+    act_as(api, **{"as": "jane", "as-uid": "7", "as-groups": ["lab"], "as-user-extra": {"example.com/team": ["x"]}})
+    assert ser("status", "small").code == 0
+    sent = {name: value for name, value in api.headers.items() if name.startswith("Impersonate-")}
+    assert sent == {
+        "Impersonate-User": "jane",
+        "Impersonate-Uid": "7",
+        "Impersonate-Group": "lab",
+        "Impersonate-Extra-example.com%2Fteam": "x",
+    }
+
+
+def test_of_several_groups_none_is_left_out_in_silence(ser, api, run):
+    act_as(api, **{"as": "jane", "as-groups": ["lab", "guests"]})
+    refused = ser("status", "small")
+    assert (refused.code, api.asked) == (10, [])
+    assert "several values of as-groups" in refused.err
+
+
 def test_where_no_run_is_the_namespace_may_be_another(ser, api):
     assert "hint: name the run's namespace with -n, or start one: kubectl apply -n other -f" in ser("why", "hh", "-n", "other").err
 

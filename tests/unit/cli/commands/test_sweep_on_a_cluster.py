@@ -69,6 +69,35 @@ def test_a_sweep_outlives_a_cluster_that_does_not_answer(ser, cluster, file, mon
     assert "hh-seed0: Failed: no" in ended.err and "hh-seed1: Failed: no" in ended.err
 
 
+def test_what_a_run_waits_for_is_told_once_and_that_it_goes_on(ser, cluster, file, monkeypatch):
+    """A sweep that waits with its runs is not silent."""
+    path = f"{cluster.runs()}/hh-seed0"
+    statuses = [
+        *({"phase": "Waiting", "message": f"look {look}", "conditions": [waits("JobRefused")]} for look in range(3)),
+        {"phase": "Running", "conditions": [waits("Running")]},
+        {"phase": "Failed", "message": "no"},
+    ]
+    sleep = lambda _: path in cluster.answers and statuses and cluster.answers[path].update(status=statuses.pop(0))  # noqa: E731
+    cluster.created = lambda body: cluster.answers.setdefault(f"{cluster.runs()}/{body['metadata']['name']}", {**body, "status": {}})
+    monkeypatch.setattr("ser_core.cli.commands.sweep.time.sleep", sleep)
+    said = ser("sweep", file, "--set", "training.seed=0", "-n", "lab").err.splitlines()
+    assert said[:4] == ["hh-seed0: started (1 of 1)", "hh-seed0: Waiting: look 0", "hh-seed0: goes on", "hh-seed0: Failed: no"]
+
+
+def test_a_run_that_no_operator_takes_is_told(ser, cluster, file, monkeypatch):
+    path = f"{cluster.runs()}/hh-seed0"
+    cluster.created = lambda body: cluster.answers.setdefault(path, {**body, "status": {}})
+    monkeypatch.setattr("ser_core.cli.access.sweep_runs.UNSEEN_SECONDS", 0.0)
+    end = {"phase": "Failed", "message": "no", "observedGeneration": 1}
+    monkeypatch.setattr("ser_core.cli.commands.sweep.time.sleep", lambda _: cluster.answers[path].update(status=end))
+    said = ser("sweep", file, "--set", "training.seed=0", "-n", "lab").err
+    assert "hh-seed0: no operator has looked at it yet: ser why hh-seed0 -n lab\n" in said
+
+
+def waits(reason):
+    return {"type": "Ready", "status": "False", "reason": reason, "lastTransitionTime": "2026-01-31T12:00:00Z"}
+
+
 def test_a_run_of_that_name_that_is_of_no_sweep_is_left_alone(ser, cluster, file):
     cluster.answers[f"{cluster.runs()}/hh-seed0"] = {"metadata": {"name": "hh-seed0"}, "spec": {}}
     ended = ser("sweep", file, *ARMS)
