@@ -5,13 +5,15 @@ The unit of chance is the group of pairs (`data.source.splitBy`), since pairs th
 method (1979).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ser_core.errors import SpecError
 from ser_core.learn.trust.groups.bootstrap import paired_difference
+from ser_core.learn.trust.groups.difference import PairedDifference
 from ser_core.sweep.results import ArmResult, Difference, RunResult
 
 
@@ -37,22 +39,39 @@ def _row(arm: str, runs: Sequence[RunResult], difference: Difference | None) -> 
     accuracies = [run.accuracy for run in runs]
     deviation = stdev(accuracies) if len(runs) > 1 else None
     trusted = any(run.trusted for run in runs)
-    return ArmResult(arm, len(runs), fmean(accuracies), deviation, trusted, fmean(run.log_loss for run in runs), difference)
+    log_loss = fmean(run.log_loss for run in runs)
+    return ArmResult(arm, len(runs), fmean(accuracies), deviation, trusted, log_loss, difference, *_over_seed(runs))
+
+
+def _over_seed(runs: Sequence[RunResult]) -> tuple[float, PairedDifference] | tuple[None, None]:
+    """Accuracy of the seed models, and how much more the best reward models are right."""
+    known = [(run, run.seed_right) for run in runs if run.seed_right is not None]
+    if len(known) < len(runs):
+        return None, None
+    return fmean(fmean(seed.values()) for _, seed in known), paired_difference(_by_group(known))
 
 
 def _difference(runs: Sequence[RunResult], baseline: Sequence[RunResult]) -> Difference | None:
     theirs = {run.repetition: run for run in baseline}
     common = [(run, theirs[run.repetition]) for run in runs if run.repetition in theirs]
-    sums: dict[tuple[int, str], list[float]] = {}
-    for own, other in common:
-        for pair in own.right.keys() & other.right.keys():
-            group = sums.setdefault((own.repetition[0], own.groups.get(pair, pair)), [0.0, 0.0])
-            group[0] += own.right[pair] - other.right[pair]
-            group[1] += 1
-    if not sums:
+    table = _by_group((own, other.right) for own, other in common)
+    if not len(table):
         return None
-    found = paired_difference(np.array([sums[key] for key in sorted(sums)]))
+    found = paired_difference(table)
     return Difference(found.mean, found.low, found.high, found.p_value, found.p_value, len(common), found.groups)
+
+
+def _by_group(compared: Iterable[tuple[RunResult, Mapping[str, bool]]]) -> NDArray[np.float64]:
+    """(groups, 2): of each group of a split, the pairs that the runs have right minus those that what each is compared with has, and the
+    pairs that both have.
+    """
+    sums: dict[tuple[int, str], list[float]] = {}
+    for own, other in compared:
+        for pair in own.right.keys() & other.keys():
+            group = sums.setdefault((own.repetition[0], own.groups.get(pair, pair)), [0.0, 0.0])
+            group[0] += own.right[pair] - other[pair]
+            group[1] += 1
+    return np.array([sums[key] for key in sorted(sums)])
 
 
 def _holm(differences: Mapping[str, Difference]) -> Iterator[tuple[str, Difference]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from ser_core.learn.trust.groups.difference import PairedDifference
 from ser_core.loop.deciding.stopping import SIGNIFICANT
 
 
@@ -22,6 +23,8 @@ class RunResult:
     """Group of each pair; a pair that is missing is a group of its own."""
     trusted: bool = True
     """Whether a loop has learnt from self-labels; if none has, the best reward model is the seed's."""
+    seed_right: Mapping[str, bool] | None = None
+    """Whether its seed model is right, by pair; None: not known."""
 
     @property
     def accuracy(self) -> float:
@@ -64,3 +67,7 @@ class ArmResult:
     log_loss: float
     difference: Difference | None
     """None for the baseline, and where it has no repetition in common with this arm."""
+    seed_accuracy: float | None = None
+    """Of the seed models, mean over the runs; None: they are not known."""
+    over_seed: PairedDifference | None = None
+    """The best reward models minus the seed models of the same runs: what self-labels have added."""

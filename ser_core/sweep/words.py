@@ -20,8 +20,11 @@ def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> st
         tests = f", p corrected for {len(compared)} comparisons (Holm)" if len(compared) > 1 else ""
         drawn = f"{RESAMPLES:,} draws of the {groups} groups of held-out pairs"
         sentences.append(f"differences: pair by pair; interval: {drawn}; p: their signs flipped{tests}")
-        if least < FEW_GROUPS:
-            sentences.append(f"an interval that rests on fewer than {FEW_GROUPS} groups is not to be trusted")
+    over_seed = [row.over_seed for row in rows if row.over_seed is not None]
+    if over_seed:
+        sentences.append("− seed: pair by pair, best reward models minus seed models of the same runs; its p is not corrected")
+    if any(one.groups < FEW_GROUPS for one in (*compared, *over_seed)):
+        sentences.append(f"an interval that rests on fewer than {FEW_GROUPS} groups is not to be trusted")
     apart = [row.arm for row in rows if row.difference is None and row.arm != baseline]
     if apart:
         sentences.append(f"not compared, since no repetition is in common with the baseline: {'; '.join(apart)}")

@@ -9,7 +9,7 @@ from ser_core.sweep.results import RunResult
 
 
 def read_result(stored: StoredRun, arm: str) -> RunResult | None:
-    """The best reward model of a run on its held-out pairs; None: the run has not ended well.
+    """The best reward model and the seed model of a run on its held-out pairs; None: the run has not ended well.
 
     Raises:
         StoreError, SpecError: Something cannot be read, or differs from its manifest.
@@ -25,7 +25,7 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
         return None
     with tempfile.TemporaryDirectory(prefix="ser-sweep-") as name:
         folder = Path(name)
-        right = read_right(stored.store, best, folder)
+        right, seed_right = (read_right(stored.store, one, folder) for one in (best, ledger.models[0]))
         groups = read_groups(stored.store, ledger, folder) or {}
     spec = stored.run.spec
     return RunResult(
@@ -36,4 +36,5 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
         log_loss=best.metrics.heldout.log_loss,
         groups=groups,
         trusted=len(ledger.models) > 1,
+        seed_right=seed_right,
     )

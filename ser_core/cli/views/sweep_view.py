@@ -1,6 +1,6 @@
 """How `ser sweep` shows its table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,7 +12,10 @@ from ser_core.sweep.words import note
 
 
 def sweep_view(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> RenderableType:
-    """The arms by number, then a row for each, bold where it differs from the baseline by more than chance. The table fits 80 columns."""
+    """The arms by number, then a row for each, bold where it differs from the baseline by more than chance.
+
+    A second table says what self-labels have added to the seed models. Both fit 80 columns.
+    """
     arms = [Text.assemble((f"{number:>3}", "bold"), f"  {row.arm}") for number, row in enumerate(rows, 1)]
     compared = len(rows) > 1
     table = plain_table("arm", "runs", "held-out", "sd", "log loss", *(("− base", "95 % interval", "p") if compared else ()))
@@ -27,7 +30,21 @@ def sweep_view(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str])
             *(() if one is None else (f"{one.mean:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", shown_p(one.p_holm))),
             style="bold" if one is not None and one.significant else None,
         )
-    return Group(*arms, Text(), table, Text(f"\n{note(rows, baseline, missing)}", style="dim"))
+    return Group(*arms, Text(), table, *_over_seed(rows), Text(f"\n{note(rows, baseline, missing)}", style="dim"))
+
+
+def _over_seed(rows: Sequence[ArmResult]) -> Iterator[RenderableType]:
+    if all(row.over_seed is None for row in rows):
+        return
+    table = plain_table("arm", "seed model", "− seed", "95 % interval", "p")
+    for number, row in enumerate(rows, 1):
+        one = row.over_seed
+        if one is not None:
+            spread = f"{one.low:+.3f} to {one.high:+.3f}"
+            cells = (f"{number:>3}", f"{row.seed_accuracy:.3f}", f"{one.mean:+.3f}", spread, shown_p(one.p_value))
+            table.add_row(*cells, style="bold" if one.significant else None)
+    yield Text()
+    yield table
 
 
 def as_data(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> dict[str, Any]:
@@ -36,7 +53,7 @@ def as_data(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) ->
 
 
 def _arm(row: ArmResult) -> dict[str, Any]:
-    one = row.difference
+    one, over = row.difference, row.over_seed
     return {
         "arm": row.arm,
         "runs": row.runs,
@@ -54,5 +71,15 @@ def _arm(row: ArmResult) -> dict[str, Any]:
             "pHolm": one.p_holm,
             "repetitions": one.repetitions,
             "groups": one.groups,
+        },
+        "seed": None
+        if over is None
+        else {
+            "accuracy": row.seed_accuracy,
+            "difference": over.mean,
+            "low": over.low,
+            "high": over.high,
+            "pValue": over.p_value,
+            "groups": over.groups,
         },
     }

@@ -49,6 +49,32 @@ def test_an_arm_whose_runs_all_trusted_nothing_is_named():
     assert [arm["trusted"] for arm in as_data(rows, "a", ())["arms"]] == [True, True, False]
 
 
+def test_what_self_labels_have_added_is_told_beside_the_arms():
+    runs = [
+        replace(result(arm, seed, [1, 1, 1, 0] * 30), seed_right={f"p{number}": number % 4 == 0 for number in range(120)})
+        for arm in "ab"
+        for seed in (0, 1)
+    ]
+    runs[3] = replace(runs[3], seed_right=runs[3].right)
+    a, b = rows = compare_arms(runs, "a")
+    assert (a.seed_accuracy, a.over_seed.mean, a.over_seed.groups) == (0.25, 0.5, 120)
+    assert (b.seed_accuracy, b.over_seed.mean) == (0.5, 0.25)
+    assert a.over_seed.low <= 0.5 <= a.over_seed.high and a.over_seed.significant
+    assert as_data(rows, "a", ())["arms"][1]["seed"]["difference"] == 0.25
+    console = Console(file=io.StringIO(), width=80)
+    console.print(sweep_view(rows, "a", []))
+    assert "  1   0.250        +0.500   +" in console.file.getvalue()
+    assert "− seed: pair by pair, best reward models minus seed models of the same runs" in note(rows, "a", ())
+    assert "<td>a</td><td>25 %</td><td>+50.0</td>" in render("hh", rows, "a", [])
+
+
+def test_where_a_seed_model_is_not_known_nothing_is_said_of_it():
+    known = replace(result("a", 0, [1, 0]), seed_right={"p0": True, "p1": True})
+    rows = compare_arms([known, result("a", 1, [1, 0])], "a")
+    assert (rows[0].seed_accuracy, rows[0].over_seed) == (None, None)
+    assert "seed" not in note(rows, "a", ()) + render("hh", rows, "a", [])
+
+
 def test_pairs_of_another_split_are_other_pairs():
     runs = [result(arm, 0, [arm == "b"] * 3, split=split) for arm in "ab" for split in (0, 1)]
     assert compare_arms(runs, "a")[1].difference.groups == 6
@@ -71,6 +97,8 @@ def test_an_interval_of_few_groups_is_not_to_be_trusted():
         together = {f"p{number}": f"g{number % groups}" for number in range(300)}
         runs = [result(arm, 0, draws(0.5, seed=seed), groups=together) for arm, seed in (("a", 0), ("b", 1))]
         assert (told in note(compare_arms(runs, "a"), "a", ()).split("\n")) == (groups == 9)
+        alone = [replace(runs[0], seed_right=runs[1].right)]
+        assert (told in note(compare_arms(alone, "a"), "a", ()).split("\n")) == (groups == 9)
 
 
 def test_equal_arms_are_rarely_told_apart_and_better_ones_are():

@@ -208,8 +208,10 @@ def test_sweep(said, monkeypatch):
     def result(name, arm):
         seed, share = int(re.search(r"seed(\d)", name)[1]), 0.78 if "calibrated" in arm else 0.70
         right = np.random.default_rng([seed, "calibrated" in arm]).random(200) < share
-        pairs = {f"pair {number}": bool(one) for number, one in enumerate(right)}
-        return RunResult(name, arm, (0, seed), pairs, 0.5, {pair: f"group {number // 2}" for number, pair in enumerate(pairs)})
+        before = right & (np.random.default_rng([seed, 2]).random(200) < 0.92)
+        pairs, seeds = ({f"pair {number}": bool(one) for number, one in enumerate(each)} for each in (right, before))
+        groups = {pair: f"group {number // 2}" for number, pair in enumerate(pairs)}
+        return RunResult(name, arm, (0, seed), pairs, 0.5, groups, seed_right=seeds)
 
     monkeypatch.setattr("ser_core.cli.commands.sweep.LocalRuns", AtOnce)
     monkeypatch.setattr("ser_core.cli.commands.sweep.open_run", diced)

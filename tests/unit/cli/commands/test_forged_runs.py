@@ -35,7 +35,8 @@ def test_every_command_that_reads_the_store_refuses_a_forged_run(command, ser, s
 
 def test_nor_does_a_sweep_count_one(stored_run, tmp_path):
     copy = Copy(stored_run, tmp_path / "store")
-    assert read_result(StoredRun(copy.run, copy.storage, "small"), "arm") is not None
+    found = read_result(StoredRun(copy.run, copy.storage, "small"), "arm")
+    assert sum(found.right.values()) > sum(found.seed_right.values()) > 0
     copy.forge(StageKey(2, RETRAIN))
     with pytest.raises(StoreError, match="retrain of loop 2"):
         read_result(StoredRun(copy.run, copy.storage, "small"), "arm")
