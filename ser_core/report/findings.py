@@ -10,7 +10,8 @@ from ser_core.data.preparing.concerns import grouped
 from ser_core.learn.trust.enough_pairs import size_warnings
 from ser_core.learn.trust.evaluation import right_by_id
 from ser_core.learn.trust.groups.bootstrap import difference_of
-from ser_core.loop.deciding.stopping import COIN, SIGNIFICANT, beside_a_coin, loss_change
+from ser_core.loop.deciding.coin import against_a_coin
+from ser_core.loop.deciding.stopping import SIGNIFICANT, beside_a_coin, loss_change
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 
@@ -106,10 +107,9 @@ def _best_sentence(ledger: Ledger, best: Trained) -> str:
 
 def _share(heldout: Evaluation) -> str:
     """How often a reward model is right, and what its interval says against it."""
-    share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)}"
-    coin = "" if heldout.accuracy_low > COIN else ", so it may be no better than a coin"
-    share += f"{', worse than a coin' if coin and heldout.accuracy_high < COIN else coin})"
-    return share if heldout.accuracy else f"{share}; equal scores count as wrong"
+    share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)})"
+    told = against_a_coin(heldout.accuracy, heldout.accuracy_low, heldout.accuracy_high)
+    return f"{share}; it {told}" if told else share
 
 
 def _chosen_by(best: Trained) -> str:

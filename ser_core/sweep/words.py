@@ -23,7 +23,7 @@ def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> st
     over_seed = [row.over_seed for row in rows if row.over_seed is not None]
     if over_seed:
         sentences.append("− seed: pair by pair, best reward models minus seed models of the same runs; its p is not corrected")
-    if any(one.groups < FEW_GROUPS for one in (*compared, *over_seed)):
+    if min([one.groups for one in compared] + [one.groups for one in over_seed], default=FEW_GROUPS) < FEW_GROUPS:
         sentences.append(f"an interval that rests on fewer than {FEW_GROUPS} groups is not to be trusted")
     apart = [row.arm for row in rows if row.difference is None and row.arm != baseline]
     if apart:

@@ -29,12 +29,12 @@ from ser_core.data.tables import (
 )
 from ser_core.errors import SpecError
 from ser_core.learn.trust.agreement import agreement_report
-from ser_core.learn.trust.collapse import SO_THAT_SCORES_DIFFER, why_equal
+from ser_core.learn.trust.collapse import why_equal
 from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
 from ser_core.learn.trust.likeness import unlike
 from ser_core.learn.trust.monitors import Unseen, by_chance, by_probabilities, by_temperature, monitors, same_labels
 from ser_core.learn.trust.selection import Evidence, Selection, calibrated, paper, reference
-from ser_core.loop.deciding.learning_status import EQUAL_SCORES
+from ser_core.loop.deciding.learning_status import EQUAL_SCORES, SO_THAT_SCORES_DIFFER
 from ser_jobs.process.context import StageContext, StageOutput
 
 Scores = tuple[NDArray[np.float64], NDArray[np.float64]]

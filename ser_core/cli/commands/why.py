@@ -19,11 +19,10 @@ from ser_core.cli.views.live_pods import has_started, unnoticed_end
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
 from ser_core.cli.views.remedies.lookup import remedy_of
 from ser_core.cli.views.remedies.remedy import Remedy, Then
-from ser_core.cli.views.remedies.run import LEARNT_NOTHING
 from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.errors import ClusterAccessDenied
-from ser_core.loop.deciding.learning_status import EQUAL_SCORES, UNSOUND
+from ser_core.loop.deciding.learning_status import EQUAL_SCORES, SO_THAT_SCORES_DIFFER, UNSOUND, has_learnt_nothing
 from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 from ser_core.loop.deciding.token_budget import computes_in_batches
@@ -175,10 +174,12 @@ def _completed(run: SERRun, target: str) -> Why:
     if last is not None and last.learning_status is LearningStatus.STOP:
         cause = f"the run has ended: in loop {last.iteration} too few self-labels could be trusted"
         fix = f"if that is too early: {_to_trust_more(run.spec)}"
-        if EQUAL_SCORES in status.message:
-            cause, fix = f"the run has ended: {EQUAL_SCORES}, so no self-label could be trusted", LEARNT_NOTHING
+        if has_learnt_nothing(status.iterations):
+            cause = f"the run has ended: {EQUAL_SCORES}, so no self-label could be trusted"
+            fix = f"in a new run {SO_THAT_SCORES_DIFFER}"
     elif UNSOUND in status.message:
-        cause, fix = "the run has ended, and the training of its best reward model collapsed each time", LEARNT_NOTHING
+        cause = "the run has ended, and the training of its best reward model collapsed each time"
+        fix = f"in a new run {SO_THAT_SCORES_DIFFER}"
     elif status.policy is not None and status.policy.stopped:
         cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
         fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"

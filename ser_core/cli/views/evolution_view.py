@@ -11,7 +11,8 @@ from rich.text import Text
 from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
 from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
 from ser_core.cli.views.policy_line import policy_line
-from ser_core.loop.deciding.stopping import COIN, cross_fitted
+from ser_core.loop.deciding.coin import against_a_coin
+from ser_core.loop.deciding.stopping import cross_fitted
 from ser_core.loop.text import decimals
 from ser_core.shown import shown_line
 
@@ -52,13 +53,8 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int, 
 def no_better_than_a_coin(status: SERRunStatus) -> str:
     """What the held-out interval of the best reward model says against it; empty where all of it lies above one half."""
     best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
-    if best is None or best.accuracy_low is None or best.accuracy_low > COIN:
-        return ""
-    if best.accuracy == 0:
-        return "it is right on no held-out pair; equal scores count as wrong"
-    if best.accuracy_high is not None and best.accuracy_high < COIN:
-        return "it is worse than a coin: its held-out interval lies below one half"
-    return "it may be no better than a coin: its held-out interval reaches one half"
+    told = "" if best is None else against_a_coin(best.accuracy, best.accuracy_low, best.accuracy_high)
+    return f"it {told}" if told else ""
 
 
 def cut_line(status: SERRunStatus) -> str:

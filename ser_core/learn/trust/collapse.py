@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 
 from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import TrainingStep
+from ser_core.loop.deciding.learning_status import SO_THAT_SCORES_DIFFER
 
 Floats = NDArray[np.float64]
 
 ERRORS = 3.0
 """Standard errors below what is expected from which on a model counts as collapsed: chance alone does that in one of 700 cases."""
-
-
-SO_THAT_SCORES_DIFFER = "lower training.learningRate, or raise rewardModel.maxLength where answers are cut before they differ"
 CONSTANT = 0.9
 """Share of the loss of equal scores from which on a training has learnt nothing at its end."""
 EQUAL = 0.99

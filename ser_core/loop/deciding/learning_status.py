@@ -3,11 +3,16 @@
 The `filter` stage counts; these functions decide. They see no pair, no score and no label.
 """
 
+from collections.abc import Sequence
+
 from ser_core.api.spec.loop import Rule
-from ser_core.api.status import LearningStatus
+from ser_core.api.status import IterationStatus, LearningStatus
 
 EQUAL_SCORES = "all scores are equal"
 """In the note of a loop whose reward model has learnt nothing."""
+SO_THAT_SCORES_DIFFER = "lower training.learningRate, or raise rewardModel.maxLength where answers are cut before they differ"
+"""What helps then."""
+_NEARLY_NO_PAIR = 0.05
 DOES_NOT_HOLD = "the reward model still does not hold"
 """Begin of the note of a training that collapsed each time."""
 UNSOUND = "which does not hold"
@@ -30,6 +35,18 @@ def decide(rule: Rule, status1: int, status2: int, kept: int, min_samples: int, 
     if rule is Rule.REFERENCE:
         return _reference(status1, kept)
     return _calibrated(status1, kept, minimum)
+
+
+def has_learnt_nothing(iterations: Sequence[IterationStatus]) -> bool:
+    """Whether the loops ended since what labelled the last one scores all answers alike.
+
+    Then the scores of the pool do not differ in three decimals, and nearly no dev pair was right, since equal scores count as wrong; of
+    these a model that has learnt too little has half.
+    """
+    labeled = iterations[-1] if iterations else None
+    if labeled is None or labeled.learning_status is not LearningStatus.STOP or labeled.monitors is None or labeled.monitors.margin:
+        return False
+    return any(row.dev_accuracy is not None and row.dev_accuracy <= _NEARLY_NO_PAIR for row in iterations)
 
 
 def _paper(status1: int, status2: int, min_samples: int) -> LearningStatus:

@@ -12,8 +12,6 @@ from ser_core.api.stage import Evaluation, RetrainMetrics
 from ser_core.api.status import IterationStatus, LearningStatus
 
 SIGNIFICANT = 0.05
-COIN = 0.5
-"""Accuracy of a coin: a model whose interval reaches it may be no better."""
 FEW_GROUPS = 10
 """Groups of pairs below which an interval is not to be trusted: how much they differ is hardly known."""
 Z95 = 1.96

@@ -68,7 +68,7 @@ def test_what_may_be_a_coin_and_what_the_length_rule_does_better_is_said(ledger)
     record = ledger.stages[ledger.best.key]
     stages = {ledger.best.key: dataclasses.replace(record, metrics=record.metrics.model_copy(update={"heldout": heldout}))}
     first, last = headline(Ledger(ledger.run, {**ledger.stages, **stages}), ())
-    assert ", so it may be no better than a coin)" in first
+    assert " %); it may be no better than a coin: its held-out interval reaches one half" in first
     assert last.endswith("60.0 % on the same pairs, which is more.")
 
 

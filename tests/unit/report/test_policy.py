@@ -160,7 +160,8 @@ def test_who_judged_is_said(ledger):
 
 
 def test_a_reward_model_that_may_be_a_coin_is_a_caveat_of_its_policy(ledger):
-    told = "That reward model may be no better than a coin: then the policy has learnt its errors alone."
+    told = "That reward model may be no better than a coin: its held-out interval reaches one half; "
+    told += "then the policy has learnt its errors alone."
     heldout = ledger.best.metrics.heldout.model_copy(update={"accuracy_low": 0.43})
     best = replace(ledger.best, metrics=ledger.best.metrics.model_copy(update={"heldout": heldout}))
     assert told not in list(caveats(ledger))

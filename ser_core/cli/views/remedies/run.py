@@ -2,9 +2,6 @@
 
 from ser_core.cli.views.remedies.remedy import Remedy, Then
 
-LEARNT_NOTHING = "in a new run a lower training.learningRate, or a larger rewardModel.maxLength where answers are cut before they differ"
-"""Fix of a reward model that scores all answers alike."""
-
 RUN = (
     Remedy(("Completed",), "the run has ended as it should", "nothing to do"),
     Remedy(("Running",), "nothing is wrong: a stage is running", "wait"),

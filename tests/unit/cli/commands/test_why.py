@@ -12,6 +12,7 @@ from ser_core.api.serrun import SERRun, SERRunSpec
 from ser_core.api.status import (
     IterationStatus,
     LearningStatus,
+    Monitors,
     Outcome,
     Phase,
     PolicyStatus,
@@ -144,6 +145,10 @@ def told(run, *, on_cluster=True, events=()):
     return explain(run, events, NOW, "hh -n lab" if on_cluster else "hh.yaml", on_cluster=on_cluster)
 
 
+DEAD = (
+    IterationStatus(iteration=0, learning_status=LearningStatus.SEED, dev_accuracy=0.0, accuracy=0.4, accuracy_low=0.3),
+    IterationStatus(iteration=1, learning_status=LearningStatus.STOP, monitors=Monitors(score=0.3, margin=0.0)),
+)
 WAITS = "retrain of loop 1, attempt 1 waits: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", message="data.source.uri: no such file; correct it")
 
@@ -273,12 +278,12 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
                 Phase.COMPLETED,
                 "Completed",
                 "loop 1 found too few pairs to trust (all scores are equal, so the reward model has learnt nothing)",
-                iterations=(IterationStatus(iteration=1, learning_status=LearningStatus.STOP),),
+                iterations=DEAD,
                 best_iteration=0,
             ),
             "all scores are equal, so no self-label could be trusted",
             "all scores are equal",
-            "in a new run a lower training.learningRate",
+            "in a new run lower training.learningRate",
         ),
         (
             run_of(
@@ -314,7 +319,7 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             run_of(Phase.COMPLETED, "Completed", "best reward model: loop 1, which does not hold, held-out accuracy 0", best_iteration=1),
             "the training of its best reward model collapsed each time",
             "which does not hold",
-            "in a new run a lower training.learningRate",
+            "in a new run lower training.learningRate",
         ),
     ],
 )

@@ -24,7 +24,7 @@ from ser_core.data.tables import (
     write_table,
 )
 from ser_core.errors import SpecError
-from ser_core.learn.trust.collapse import SO_THAT_SCORES_DIFFER
+from ser_core.loop.deciding.learning_status import SO_THAT_SCORES_DIFFER
 from ser_core.store.objects.file import FileStore
 from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_core.store.stages.commit import upload_outputs
@@ -219,6 +219,7 @@ def test_a_reward_model_that_has_learnt_nothing_is_named_before_what_follows_fro
     equal = [replace(one, score_1=0.3, score_2=0.3) for one in labels]
     metrics = workshop.run("calibrated", {**contents, "labels.parquet": (row, equal)}).metrics
     assert metrics.learning_status == "Stop"
+    assert metrics.monitors.margin == 0.0, "by which ser why knows it"
     assert metrics.notes[0] == "all scores are equal, so the reward model has learnt nothing: " + SO_THAT_SCORES_DIFFER
 
 
