@@ -153,7 +153,7 @@ def _strengths(rows: Sequence[Row], layout: Layout) -> Iterator[tuple[str, list[
     for column in STRENGTHS:
         try:
             numbers = [float(value) for row in rows if (value := row.fields.get(column)) not in (None, "")]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if numbers and column not in layout.used:
             yield column, numbers
@@ -182,7 +182,7 @@ def scores_contradict(fields: Mapping[str, Any], named: Sequence[tuple[str, str]
         chosen, rejected = (fields.get(name, "") for name in names)
         try:
             one, other = float(chosen), float(rejected)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if one < other or other < one:
             return one < other

@@ -4,7 +4,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ser_core.data.preparing.text import normal_form, shown
-from ser_core.data.reading.dialogues import holds_something, is_transcript, messages_in, messages_in_text, parse_messages
+from ser_core.data.reading.dialogues import (
+    holds_something,
+    is_transcript,
+    messages_in,
+    messages_in_text,
+    parse_messages,
+    said_to_the_model,
+)
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs
 from ser_core.data.reading.layouts.layout import Layout
@@ -19,7 +26,10 @@ QUESTIONS = (
 """Columns of this name hold a part of what the answers answer: texts, or lists of them."""
 MAYBE_QUESTIONS = ("problem", "task", "title", "body", "user", "human", "request", "message", "text", "q")
 """The same, if several words stand there and the prompt is only what both answers begin with."""
-DIALOGUES = ("messages", "conversations", "conversation")
+DIALOGUES = (
+    *("messages", "conversations", "conversation", "dialog", "chat", "turns", "trajectory"),
+    *("prompt_messages", "chat_history", "conversation_history"),
+)
 """Columns that may hold the dialogue before the answers."""
 NEVER_READ = (
     *("tools", "functions", "chat_template_kwargs"),
@@ -92,7 +102,7 @@ def _asked(column: str, value: Any, guessed: bool) -> Iterator[str]:
 def _texts(value: Any) -> Iterator[str]:
     messages = _messages(value)
     if messages is not None:
-        yield from _said_to_the_model(messages)
+        yield from said_to_the_model(messages)
     elif isinstance(value, str):
         yield value
     elif isinstance(value, list | dict):
@@ -106,13 +116,6 @@ def _messages(value: Any) -> list[Any] | None:
         return messages_in_text(value) if isinstance(value, str) else messages_in(value)
     except RowError:
         return None
-
-
-def _said_to_the_model(messages: list[Any]) -> list[str]:
-    try:
-        return [turn.text for turn in parse_messages("", messages) if turn.role != "assistant"]
-    except RowError:
-        return []
 
 
 def _missed(texts: Iterator[str], prompts: Prompts) -> str | None:

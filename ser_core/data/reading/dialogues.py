@@ -11,7 +11,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ser_core.data.reading.json_rows import refuse_many_parts
@@ -96,6 +96,15 @@ def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
     return turns
 
 
+def said_to_the_model(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The texts of messages of whatever role but the assistant's, also where they cannot be read as a dialogue."""
+    for message in messages:
+        role, content = _keys_of(message) or _KEYS[0]
+        if _ROLES.get(str(message.get(role)).lower()) != "assistant":
+            parts = message.get(content)
+            yield from filter(None, map(_text_of, parts if isinstance(parts, list) else [parts]))
+
+
 def _content(field: str, content: Any) -> str:
     if isinstance(content, str):
         return content
@@ -176,7 +185,7 @@ def _read(text: str) -> Any:
     return None
 
 
-def _keys_of(message: dict[str, Any]) -> tuple[str, str] | None:
+def _keys_of(message: Mapping[str, Any]) -> tuple[str, str] | None:
     return next((keys for keys in _KEYS if set(keys) <= message.keys()), None)
 
 

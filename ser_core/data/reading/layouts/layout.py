@@ -122,8 +122,8 @@ def number(fields: Fields, column: str) -> float | None:
 
 
 def _as_number(value: Any) -> float:
-    """NaN where it is none."""
+    """NaN where it is none, or a whole number beyond all that are computed with."""
     try:
         return math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan

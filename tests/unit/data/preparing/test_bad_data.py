@@ -337,6 +337,22 @@ def test_what_programs_write_in_place_of_a_text_is_told(prepare, good, text, tol
     assert not told or any(one.startswith("30 pairs") for one in warnings if told in one)
 
 
+@pytest.mark.parametrize("key", ["weight", "margin", "score_1"])
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+def test_a_number_beyond_all_that_are_computed_with_drops_the_row(prepare, good, key, number):
+    rows = [{**row, "n": 1, "m": 2} for row in good(40)]
+    rows[7]["n"] = number
+    sides = ("response_1", "response_2") if key == "score_1" else ("chosen", "rejected")
+    names = dict(zip(("prompt", *sides, key), ("prompt", "chosen", "rejected", "n"), strict=True))
+    found = prepare(rows, columns=names | ({"score_2": "m"} if key == "score_1" else {})).metrics
+    assert found.dropped == {{"weight": "BadWeight", "margin": "BadMargin", "score_1": "BadLabel"}[key]: 1}
+
+
+@pytest.mark.parametrize("column", ["weight", "margin", "chosen_score"])
+def test_a_number_beyond_all_in_a_column_that_is_not_used_is_no_reason(prepare, good, column):
+    assert prepare([{**row, "rejected_score": 1, column: 10**400} for row in good(40)]).metrics.dropped == {}
+
+
 def answers(rows):
     sides = [("chosen", "rejected"), ("rejected", "chosen")]
     return [
