@@ -10,7 +10,7 @@ from ser_operator.cluster.progress_polls import ProgressPolls
 from ser_operator.cluster.transport import NOT_FOUND, ApiError
 from ser_operator.facts.cache import RunKey
 from ser_operator.facts.pods.glance import NO_GLANCE, Glance
-from ser_operator.facts.pods.queueing import NOT_INSTALLED, NOT_SEEN, SILENT, queued
+from ser_operator.facts.pods.queueing import NOT_SEEN, SILENT, held_without_queue, queued
 from ser_operator.facts.pods.silent_node import silent_node
 from ser_operator.facts.pods.waiting import lagging, stuck, waiting, waits_since
 from ser_operator.facts.reading import Object, at, leading, terminated, uid
@@ -82,14 +82,14 @@ class Glances:
 
     async def _ask_queue(self, job: Object, now: datetime) -> Waiting:
         if self._kueue_missing_until is not None and now < self._kueue_missing_until:
-            return NOT_INSTALLED
+            return held_without_queue(job)
         try:
             return queued(await self._api.list_workloads(job["metadata"]["namespace"], uid(job)))
         except ApiError as error:
             if error.code != NOT_FOUND:
                 return SILENT  # a reason is worth having, not worth failing for
             self._kueue_missing_until = now + KUEUE_MISSING_PAUSE
-            return NOT_INSTALLED
+            return held_without_queue(job)
 
 
 def _due(before: Glance, now: datetime, pause: float) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rich.text import Text
@@ -11,11 +11,11 @@ from ser_core.api.serrun import SERRun, SERRunSpec
 from ser_core.api.spec.loop import FOLDS, Rule
 from ser_core.api.spec.training import CPU_TOKENS_PER_BATCH
 from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, StageStatus
-from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.cluster import RUN_UID, ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.runner import Seen, look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.evolution_view import no_better_than_a_coin
-from ser_core.cli.views.live_pods import has_started, unnoticed_end
+from ser_core.cli.views.live_pods import begun_by, has_started, unnoticed_end
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
 from ser_core.cli.views.remedies.lookup import remedy_of
 from ser_core.cli.views.remedies.remedy import Remedy, Then
@@ -29,6 +29,8 @@ from ser_core.loop.deciding.token_budget import computes_in_batches
 from ser_core.shown import shown_line
 
 _NAME_CELLS = 10
+_SLOW_START = timedelta(minutes=2)
+"""Then most images are there, and an operator has told what else a pod waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +230,14 @@ def _running(run: SERRun, failed: StageStatus | None, pods: Sequence[Mapping[str
     if pods is not None and (unnoticed := unnoticed_end(live, pods, now)):
         return Why("the stage has ended, and no operator has taken note of it", f"{since}; {unnoticed}", _see_the_operator(run))
     begun = pods is None or has_started(live, pods)
-    cause = "nothing is wrong: a stage is running" if begun else "nothing is wrong so far: the stage's pod has not started yet"
-    return Why(cause, since, f"watch it: ser status {target} --watch")
+    if begun:
+        return Why("nothing is wrong: a stage is running", since, f"watch it: ser status {target} --watch")
+    fix = f"watch it: ser status {target} --watch"
+    if begun_by(live, now - _SLOW_START):
+        fix = (
+            f"see its pod: kubectl describe pods -n {run.metadata.namespace} -l {RUN_UID}={run.metadata.uid}; and {_see_the_operator(run)}"
+        )
+    return Why("nothing is wrong so far: the stage's pod has not started yet", since, fix)
 
 
 def _last_failure(status: SERRunStatus) -> StageStatus | None:

@@ -19,6 +19,14 @@ def has_started(live: StageStatus, pods: Sequence[Pod]) -> bool:
     return any("running" in state or "terminated" in state for state in _states(live, pods))
 
 
+def begun_by(live: StageStatus, moment: datetime) -> bool:
+    """Whether the attempt was begun by then."""
+    try:
+        return read_time(live.started_at) <= moment
+    except ValueError:  # a status of somebody else's hand
+        return False
+
+
 def unnoticed_end(live: StageStatus, pods: Sequence[Pod], now: datetime) -> str:
     """How and when the live attempt has ended, where an operator would have told so long ago; empty: it has not."""
     states = list(_states(live, pods))

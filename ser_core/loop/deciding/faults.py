@@ -70,7 +70,7 @@ _NODE = frozenset(
 _QUEUE = frozenset({"Queued", "Suspend", "NoQueue", "QueueUnusable", "PodsReadyTimeout", "WorkloadDeactivated"})
 _CLUSTER = frozenset(
     {
-        *("JobRefused", "NameConflict", "NodeUnreachable", "NodeNotReady", "FailedCreate", "Waiting"),
+        *("JobRefused", "JobSuspended", "NameConflict", "NodeUnreachable", "NodeNotReady", "FailedCreate", "Waiting"),
         *("Unschedulable", "FailedScheduling", "SchedulerError", "SchedulingGated"),
         *("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"),
         *("Failed", "BackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "FailedMount"),

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from ser_core.loop.observed import Waiting
 from ser_operator.facts.reading import Object, at, conditions, name
+from ser_operator.objects.labels import QUEUE
 
 QUEUED = "Queued"
 QUEUE_UNUSABLE = "QueueUnusable"
+JOB_SUSPENDED = "JobSuspended"
 PODS_NOT_READY = "PodsReadyTimeout"
 DEACTIVATED = "WorkloadDeactivated"
 NOT_ADMITTED = "its queue has not admitted it"
@@ -20,6 +22,14 @@ NO_QUEUE = Waiting("NoQueue", "Kueue manages Jobs without a queue here too, and 
 NOT_INSTALLED = Waiting(
     QUEUE_UNUSABLE, "it asks for a queue, and Kueue is not installed: the cluster knows no workloads.kueue.x-k8s.io", stalled=True
 )
+
+
+def held_without_queue(job: Object) -> Waiting:
+    """What a suspended Job waits for in a cluster without Kueue."""
+    if QUEUE in at(job, "metadata", "labels"):
+        return NOT_INSTALLED
+    told = f"Job {name(job)} is suspended, and no queue has done it: set its spec.suspend to false, and the run goes on"
+    return Waiting(JOB_SUSPENDED, told, stalled=True)
 
 
 def queued(workloads: Sequence[Object]) -> Waiting:

@@ -42,6 +42,11 @@ CLUSTER = (
         "correct what its message names, or ask the administrator to (a quota, a policy, the chart's allow); it is tried again every 30 s",
     ),
     Remedy(
+        ("JobSuspended",),
+        "somebody has suspended the stage's Job, which is in no queue",
+        "do what the message says; or suspend and resume the run, which makes another Job",
+    ),
+    Remedy(
         ("NotSupported",),
         "spec.resources ask for more than this version can use",
         "ask for less in resources.{resources}; the run then goes on",

@@ -419,6 +419,13 @@ def test_a_stage_is_said_to_run_only_if_its_pods_do(pods, cause):
     assert explain(WORKS, (), NOW, "hh -n lab", on_cluster=True, pods=pods).cause == cause
 
 
+@pytest.mark.parametrize(("begun", "fix"), [("2026-01-31T12:24:00Z", "watch it: ser status hh"), (BEGUN, "see its pod: kubectl describe")])
+def test_a_pod_that_does_not_start_for_minutes_is_to_be_looked_at(begun, fix):
+    live = row(Outcome.RUNNING).model_copy(update={"started_at": begun})
+    run = run_of(Phase.RUNNING, "Running", stages=(live,))
+    assert explain(run, (), NOW, "hh", on_cluster=True, pods=()).fix.startswith(fix)
+
+
 def test_an_end_that_no_operator_sees_leads_to_the_operator():
     why = explain(WORKS, (), NOW, "hh -n lab", on_cluster=True, pods=[over(3, code=21)])
     assert why.evidence.endswith("its pod ended 3 min ago, with exit code 21")

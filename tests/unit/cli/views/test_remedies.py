@@ -53,6 +53,8 @@ STORIES = {
     "InvalidSpec": f"{OPERATOR}/test_reconcile.py::test_a_spec_that_can_be_read_again_goes_on",
     "SpecUnknownField": f"{OPERATOR}/test_other_versions.py::test_a_field_that_only_a_later_version_knows_holds_the_run_until_that_is_back",
     "TemplateUnusable": f"{OPERATOR}/test_run_templates.py::test_a_missing_template_is_named_until_it_is_there",
+    "JobSuspended": "tests/unit/ser_operator/cluster/test_queue_looks.py"
+    "::test_without_kueue_a_job_that_somebody_suspends_names_itself_and_goes_on_once_it_is_let_go",
     "NameConflict": f"{OPERATOR}/test_reconcile.py::test_a_foreign_job_with_our_name_is_neither_adopted_nor_deleted",
     "JobRefused": f"{OPERATOR}/test_reconcile.py::test_a_refused_job_is_tried_again_as_soon_as_the_spec_has_changed",
     "NotSupported": f"{OPERATOR}/test_reconcile.py::test_a_stage_that_cannot_be_shared_out_waits_until_it_is_one_process",

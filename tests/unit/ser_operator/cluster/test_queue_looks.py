@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from ser_core.api.status import Phase
 from ser_operator.cluster.transport import ApiError
 from ser_operator.facts.pods.queueing import NOT_ADMITTED, NOT_INSTALLED, NOT_SEEN
 
@@ -83,6 +84,19 @@ def test_a_cluster_without_kueue_is_asked_every_ten_minutes(operator):
     for _ in range(3):
         look_after(operator, timedelta(seconds=61))
     assert operator.status.message == f"prepare, attempt 1 waits: {NOT_SEEN.message}"
+
+
+def test_without_kueue_a_job_that_somebody_suspends_names_itself_and_goes_on_once_it_is_let_go(operator):
+    operator.cluster.workloads = ApiError(404, "the server could not find the requested resource")
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    suspend(operator, True)
+    look_after(operator, LATER)
+    assert (operator.status.phase, operator.condition("Stalled").reason) == (Phase.WAITING, "JobSuspended")
+    assert f"Job {next(iter(operator.cluster.jobs))} is suspended, and no queue has done it" in operator.status.message
+    suspend(operator, False)
+    assert operator.drive().status.phase is Phase.COMPLETED
 
 
 @pytest.mark.parametrize("code", [0, 403, 500])
