@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ser_core.loop.observed import Waiting
+from ser_operator.facts.pods.pod_ends import has_failed
 from ser_operator.facts.pods.queueing import SILENT
 from ser_operator.facts.reading import (
     Object,
@@ -32,9 +33,12 @@ _COMBINED = "(combined from similar events): "
 
 
 def stuck(pods: Sequence[Object], now: datetime) -> Waiting | None:
-    """A pod that should be gone long ago. It is never deleted by force: it may still be running and writing."""
+    """A pod that should be gone long ago. It is never deleted by force: it may still be running and writing.
+
+    One that has ended writes no more, and may be gone already: of such the cache keeps how they ended.
+    """
     for pod in pods:
-        since = deleting_since(pod)
+        since = None if terminated(pod) or has_failed(pod) else deleting_since(pod)
         if since is not None and now > since + STUCK_AFTER:
             node = str(at(pod, "spec").get("nodeName", "unknown"))
             remedy = "bring it back, or once it is surely off: kubectl delete pod --force"

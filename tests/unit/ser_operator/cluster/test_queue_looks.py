@@ -69,6 +69,28 @@ def test_a_job_that_is_taken_back_asks_at_once(queued_run):
     assert queued_run.status.message.endswith("Preempted to accommodate a workload")
 
 
+def test_the_pod_of_a_job_that_was_taken_back_long_ago_is_not_waited_for(queued_run):
+    """It has ended and is gone; what is remembered of it bears the moment at which it was to be gone."""
+    (job,) = queued_run.cluster.jobs.values()
+    suspend(queued_run, False)
+    pod = queued_run.cluster.add_pod(job)
+    look_after(queued_run, timedelta(seconds=1))
+    suspend(queued_run, True)
+    moment = f"{queued_run.cluster.now:%Y-%m-%dT%H:%M:%SZ}"
+    pod["metadata"]["deletionTimestamp"] = moment
+    ended = {"exitCode": 143, "startedAt": moment, "finishedAt": moment}
+    pod["status"] = {"phase": "Failed", "containerStatuses": [{"name": "stage", "state": {"terminated": ended}}]}
+    queued_run.cluster.stamp(pod)
+    look_after(queued_run, timedelta(seconds=1))
+    queued_run.cluster.pods.clear()
+    told_by_kueue(queued_run, "1 more needed")
+
+    look_after(queued_run, timedelta(minutes=10))
+
+    assert queued_run.condition("Ready").reason == "Queued"
+    assert queued_run.status.message.endswith("1 more needed")
+
+
 def test_a_cluster_without_kueue_is_asked_every_ten_minutes(operator):
     operator.cluster.workloads = ApiError(404, "the server could not find the requested resource")
     operator.cluster.apply(spec={"queueName": "gpu"})
