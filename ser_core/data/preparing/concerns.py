@@ -72,9 +72,13 @@ def text_warnings(remarks: Counter[str], dropped: Counter[str], notes: set[str])
         "written_bytes": "with a text in b'…', as Python writes bytes: decode it before it is written",
         "secrets": "with something like an e-mail address or an access key",
     }
-    if remarks["prompt_twice"] >= _ENOUGH_REPEATS:
-        texts["prompt_twice"] = "whose answers both begin with the whole prompt, which is read twice: remove it from the answers"
+    repeated = {
+        "prompt_twice": "whose answers both begin with the whole prompt, which is read twice: remove it from the answers",
+        "all_json": 'whose texts are all written as JSON, such as ["…"], which is read as it stands: write what stands inside',
+        "escaped": r"whose answers have \n in place of line breaks: they were escaped once too often",
+    }
     warnings += [f"{counted(remarks[name], 'pair')} {text}" for name, text in texts.items() if remarks[name]]
+    warnings += [f"{counted(remarks[name], 'pair')} {text}" for name, text in repeated.items() if remarks[name] >= _ENOUGH_REPEATS]
     return warnings + _length_warning(remarks) + _noise_warning(dropped) + _scores_warning(remarks)
 
 

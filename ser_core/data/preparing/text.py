@@ -5,6 +5,7 @@ so that near duplicates meet; what is trained on keeps its own spelling.
 """
 
 import hashlib
+import json
 import re
 import unicodedata
 
@@ -30,6 +31,7 @@ _BYTES = re.compile(r"b(['\"]).*\1", re.DOTALL)
 _MISREAD = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2[\u0080\u20ac]")
 """The first two characters of many that UTF-8 has two or three bytes for, where these were read as Latin-1 or Windows-1252."""
 _ASKS_FOR_AN_ANSWER = re.compile(r"(?:\A|\n)[ \t#*]*(?:assistant|ai|bot|gpt|model|response|answer|a)[ *]*:\Z", re.IGNORECASE)
+_SPEAKS = re.compile(r"[ \t#*]*(?:assistant|ai|bot|gpt|chatgpt)[ *]*:", re.IGNORECASE)
 _LONGEST_ROLE = 40
 _KEY = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bhf_[A-Za-z0-9]{30,}"
@@ -93,6 +95,27 @@ def was_misread(text: str) -> bool:
 def ends_with_a_role(prompt: str) -> bool:
     """True when a prompt ends with the name of the one who answers, which is no control token: a template adds its own."""
     return prompt.endswith(":") and _ASKS_FOR_AN_ANSWER.search(prompt, max(0, len(prompt) - _LONGEST_ROLE)) is not None
+
+
+def begins_with_a_role(answer: str) -> bool:
+    """True when an answer begins with the name of the one who answers."""
+    return _SPEAKS.match(answer) is not None
+
+
+def is_json(text: str) -> bool:
+    """True when a whole text is a JSON string, list or object."""
+    if text[:1] + text[-1:] not in ('""', "[]", "{}") or len(text) > _LONG:
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def is_escaped(text: str) -> bool:
+    """True when line breaks of a text are written as a backslash and an n, all of them."""
+    return "\\n" in text and "\n" not in text
 
 
 def holds_secrets(text: str) -> bool:

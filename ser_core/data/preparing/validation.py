@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ser_core.data.preparing.text import (
+    begins_with_a_role,
     clean,
     clean_prompt,
     digest,
     ends_with_a_role,
     holds_secrets,
     holds_special_tokens,
+    is_escaped,
+    is_json,
     is_usable,
     is_written_bytes,
     normal_form,
@@ -80,6 +83,10 @@ class Remarks:
     """A text of it stands in ``b'…'``."""
     misread: bool
     """It holds text in UTF-8 that was read in another encoding."""
+    all_json: bool
+    """All its texts are written as JSON."""
+    escaped: bool
+    """The line breaks of both answers are written as a backslash and an n."""
 
 
 def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair, Remarks]:
@@ -105,13 +112,16 @@ def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair,
         cleaned=(prompt, one, other) != tuple(map(str.strip, before)),
         special_tokens=any(map(holds_special_tokens, (one, other)))
         or holds_special_tokens(_OWN_MARKERS.sub("", prompt))
-        or ends_with_a_role(prompt),
+        or ends_with_a_role(prompt)
+        or all(map(begins_with_a_role, (one, other))),
         secrets=any(map(holds_secrets, (prompt, one, other))),
         prompt_twice=normal_one.startswith(normal_prompt) and normal_other.startswith(normal_prompt),
         damaged=any("\ufffd" in text for text in (prompt, one, other)),
         no_value=any(map(stands_for_no_value, (prompt, one, other))),
         written_bytes=any(map(is_written_bytes, (prompt, one, other))),
         misread=any(map(was_misread, (prompt, one, other))),
+        all_json=all(map(is_json, (prompt, one, other))),
+        escaped=all(map(is_escaped, (one, other))),
     )
     better = raw.better
     if normal_one > normal_other:

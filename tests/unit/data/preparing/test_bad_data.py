@@ -308,6 +308,32 @@ def test_characters_that_an_earlier_program_has_lost_are_told(prepare, good):
     assert any(warning.startswith("40 pairs with U+FFFD") for warning in found.metrics.warnings)
 
 
+def test_42_answers_that_begin_with_the_role_are_told(prepare, good):
+    def told(name):
+        rows = [{**row, **{side: f"\n\n{name}: {row[side]}" for side in ("chosen", "rejected")}} for row in good(40)]
+        return any(one.startswith("40 pairs with special tokens or role markers") for one in prepare(rows).metrics.warnings)
+
+    assert (told("Assistant"), told("**AI**"), told("Answer"), told("A bot")) == (True, True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("as_text", "told"), [(json.dumps, True), (lambda text: json.dumps([text]), True), (lambda text: f"[{text}]", False)]
+)
+def test_texts_that_are_all_json_are_told(prepare, good, as_text, told):
+    rows = [{name: as_text(text) for name, text in row.items()} for row in good(40)]
+    assert any("40 pairs whose texts are all written as JSON" in one for one in prepare(rows).metrics.warnings) is told
+    rows = [{**row, "chosen": json.dumps([row["chosen"]])} for row in good(40)]
+    assert not any("as JSON" in one for one in prepare(rows).metrics.warnings)
+
+
+def test_line_breaks_that_were_escaped_twice_are_told(prepare, good):
+    def told(line_break):
+        rows = [{**row, **{side: f"1.{line_break}{row[side]}" for side in ("chosen", "rejected")}} for row in good(40)]
+        return any(one.startswith(r"40 pairs whose answers have \n in place of") for one in prepare(rows).metrics.warnings)
+
+    assert (told("\\n"), told("\n"), told("\n print('\\n') ")) == (True, False, False)
+
+
 @pytest.mark.parametrize("text", ["café", "“quotes”", "Straße – ü"])
 @pytest.mark.parametrize("wrong", ["latin-1", "cp1252"])
 def test_text_that_was_read_in_another_encoding_is_told(prepare, good, text, wrong):
