@@ -61,6 +61,7 @@ class LearningStatus(OpenEnum):
     SEED = "Seed"
     STATUS_1 = "Status1"
     STATUS_2 = "Status2"
+    NEITHER = "Neither"
     STOP = "Stop"
 
 

@@ -109,7 +109,7 @@ def _cells(row: IterationStatus, best: bool) -> tuple[str, ...]:
     name = str(row.iteration) if loop else "seed"
     return (
         f"{name}{' *' if best else ''}",
-        row.learning_status.value.removeprefix("Status") if loop else "",
+        _status(row.learning_status) if loop else "",
         str(row.labeled) if loop else "",
         str(row.kept) if loop else "",
         _number(row.threshold),
@@ -120,6 +120,10 @@ def _cells(row: IterationStatus, best: bool) -> tuple[str, ...]:
         interval(row.accuracy_low, row.accuracy_high),
         "" if row.temperature is None else decimals(row.temperature),
     )
+
+
+def _status(learning: LearningStatus) -> str:
+    return "–" if learning is LearningStatus.NEITHER else learning.value.removeprefix("Status")
 
 
 def interval(low: float | None, high: float | None) -> str:

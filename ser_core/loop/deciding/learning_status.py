@@ -34,7 +34,7 @@ def decide(rule: Rule, status1: int, status2: int, kept: int, min_samples: int, 
         return _paper(status1, status2, min_samples)
     if rule is Rule.REFERENCE:
         return _reference(status1, kept)
-    return _calibrated(status1, kept, minimum)
+    return _calibrated(status1, status2, kept, minimum)
 
 
 def has_learnt_nothing(iterations: Sequence[IterationStatus]) -> bool:
@@ -65,12 +65,14 @@ def _reference(status1: int, kept: int) -> LearningStatus:
     return LearningStatus.STATUS_1 if status1 > 0 else LearningStatus.STATUS_2
 
 
-def _calibrated(status1: int, kept: int, minimum: int) -> LearningStatus:
+def _calibrated(status1: int, status2: int, kept: int, minimum: int) -> LearningStatus:
     """Stop below one optimizer step's pairs.
 
-    Otherwise Status 1 while the Status 1 pairs are at least half as many as the kept ones, else Status 2. That border is our
-    own definition: the rule does not choose by status, it only keeps the curriculum visible.
+    Otherwise Status 1 while the Status 1 pairs are at least half as many as the kept ones, else Status 2 while the Status 2 pairs are, else
+    neither. That border is our own definition: the rule does not choose by status, it only keeps the curriculum visible.
     """
     if kept < minimum:
         return LearningStatus.STOP
-    return LearningStatus.STATUS_1 if 2 * status1 >= kept else LearningStatus.STATUS_2
+    if 2 * status1 >= kept:
+        return LearningStatus.STATUS_1
+    return LearningStatus.STATUS_2 if 2 * status2 >= kept else LearningStatus.NEITHER

@@ -17,8 +17,9 @@ from ser_core.loop.deciding.learning_status import decide, has_learnt_nothing
         ("reference", 0, 5, 5, "Status2"),
         ("reference", 0, 0, 0, "Stop"),
         ("calibrated", 50, 0, 100, "Status1"),
-        ("calibrated", 49, 0, 100, "Status2"),
-        ("calibrated", 0, 0, 64, "Status2"),
+        ("calibrated", 49, 50, 100, "Status2"),
+        ("calibrated", 49, 49, 100, "Neither"),
+        ("calibrated", 0, 0, 64, "Neither"),
         ("calibrated", 63, 63, 63, "Stop"),
     ],
 )

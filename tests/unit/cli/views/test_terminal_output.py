@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from ser_core.api.status import ControlStatus, CountedStatus, PolicyStatus, SERRunStatus, StoredBytes
+from ser_core.api.status import ControlStatus, CountedStatus, LearningStatus, PolicyStatus, SERRunStatus, StoredBytes
 from ser_core.cli.access.local_executor import StageEvent
 from ser_core.cli.views.display import JsonDisplay, LiveDisplay
 from ser_core.cli.views.evolution_view import evolution_view, taken_over_view
@@ -64,6 +64,12 @@ def test_cut_pairs_are_told_in_status_and_evolution(run):
     told = "12.5% of its training pairs were cut to rewardModel.maxLength"
     assert told in printed(status_view(run.model_copy(update={"status": status}), NOW), 100)
     assert told in printed(evolution_view(status, None, 80), 80)
+
+
+def test_a_loop_whose_pairs_meet_no_status_shows_none(run):
+    rows = tuple(row.model_copy(update={"learning_status": LearningStatus.NEITHER}) for row in run.status.iterations)
+    shown = printed(evolution_view(run.status.model_copy(update={"iterations": rows}), None, 80), 80)
+    assert next(line.split()[1] for line in shown.splitlines() if line.startswith("1 ")) == "–"
 
 
 def test_what_intervals_rest_on_is_told_in_the_evolution(run):
