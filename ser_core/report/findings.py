@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
-from ser_core.counted import counted
 from ser_core.data.preparing.concerns import grouped
 from ser_core.learn.trust.enough_pairs import size_warnings
 from ser_core.learn.trust.evaluation import right_by_id
@@ -101,15 +100,15 @@ def _best_sentence(ledger: Ledger, best: Trained) -> str:
     if best.key.iteration:
         return f"The best reward model, that of loop {best.key.iteration}, {share}.{_chosen_by(best)}"
     loops = len(ledger.models) - 1
-    after = f", and none of {counted(loops, 'loop')} beat it on the dev pairs" if loops else ""
-    return f"The seed model {share}{after}."
+    after = "" if not loops else f" {'Its loop did not' if loops == 1 else f'None of {loops} loops'} beat it on the dev pairs."
+    return f"The seed model {share}.{after}"
 
 
 def _share(heldout: Evaluation) -> str:
     """How often a reward model is right, and what its interval says against it."""
     share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)})"
-    told = against_a_coin(heldout.accuracy, heldout.accuracy_low, heldout.accuracy_high)
-    return f"{share}; it {told}" if told else share
+    against = against_a_coin(heldout.accuracy, heldout.accuracy_low, heldout.accuracy_high)
+    return f"{share}; it {against}" if against else share
 
 
 def _chosen_by(best: Trained) -> str:

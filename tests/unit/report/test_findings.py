@@ -46,7 +46,7 @@ def test_where_the_seed_model_is_better_the_command_that_exports_it_is_named(led
 
 
 def test_no_gain_is_called_no_gain(ledger):
-    assert "none of 2 loops beat it" in headline(with_status(ledger, best_iteration=0), ())[0]
+    assert "%). None of 2 loops beat it on the dev pairs." in headline(with_status(ledger, best_iteration=0), ())[0]
 
 
 def test_a_run_without_results_says_so(ledger):
