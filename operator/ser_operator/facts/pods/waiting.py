@@ -15,8 +15,10 @@ from ser_operator.facts.reading import (
     created_at,
     deleting_since,
     leading,
+    moment,
     name,
     started_at,
+    state_of,
     terminated,
     waiting_state,
 )
@@ -47,16 +49,20 @@ def stuck(pods: Sequence[Object], now: datetime) -> Waiting | None:
 
 
 def lagging(pods: Sequence[Object]) -> Object:
-    """The pod that an attempt waits for: the first that has not begun to run, else pod 0; empty when there is none."""
+    """The pod that an attempt waits for: the first that has not begun to run, else pod 0; empty when there is none, or it has failed: while
+    its Job goes on, as after a queue has taken that back, another one is to come."""
     current = by_index(pods)
-    return next((pod for pod in current if not started_at(pod) and not terminated(pod)), leading(current))
+    found = next((pod for pod in current if not started_at(pod) and not terminated(pod)), leading(current))
+    return {} if has_failed(found) else found
 
 
 def waits_since(job: Object, pods: Sequence[Object]) -> datetime | None:
     """Since when the attempt waits for its process; None once the process runs or has ended, or where nothing is waited for."""
     pod = lagging(pods)
-    if not pod or at(job, "spec").get("suspend"):
+    if at(job, "spec").get("suspend"):
         return created_at(job)
+    if not pod:
+        return None if state_of(job) != "running" else _last_end(pods) or created_at(job)
     if waiting_state(pod) or (not terminated(pod) and at(pod, "status").get("phase") == "Pending"):
         return created_at(pod)
     return None
@@ -72,7 +78,22 @@ def waiting(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Wa
     """
     if at(job, "spec").get("suspend"):
         return SILENT
-    return _by_pod(lagging(pods)) or _by_events(job, events)
+    pod = lagging(pods)
+    return _by_pod(pod) or _by_events(job, events if pod else _since_the_last_end(pods, events))
+
+
+def _last_end(pods: Sequence[Object]) -> datetime | None:
+    return max((end for pod in pods if (end := moment(terminated(pod).get("finishedAt"))) is not None), default=None)
+
+
+def _since_the_last_end(pods: Sequence[Object], events: Sequence[Object]) -> Sequence[Object]:
+    """Those of a Job that are not of the pods before, whose troubles are over."""
+    end = _last_end(pods)
+    return [one for one in events if end is None or (said := moment(_time_of(one))) is None or said >= end]
+
+
+def _time_of(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
 def _by_pod(pod: Object) -> Waiting | None:
@@ -91,7 +112,7 @@ def _by_events(job: Object, events: Sequence[Object]) -> Waiting | None:
     warnings = [event for event in events if event.get("type") == "Warning"]
     if not warnings:
         return None
-    last = max(warnings, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    last = max(warnings, key=_time_of)
     # A pod that could not be made gets another random name each time, and after some such Events they are combined: the status must not
     # change with it.
     message = re.sub(rf"{re.escape(name(job))}(-\d+)?-[a-z0-9]{{5}}\b", name(job), str(last.get("message", "")).removeprefix(_COMBINED))

@@ -91,6 +91,24 @@ def test_the_pod_of_a_job_that_was_taken_back_long_ago_is_not_waited_for(queued_
     assert queued_run.status.message.endswith("1 more needed")
 
 
+def test_a_job_that_is_admitted_again_and_cannot_make_its_pod_says_why(queued_run):
+    """The pod that has failed is the one before, and its Events say nothing of the next one."""
+    (job,) = queued_run.cluster.jobs.values()
+    suspend(queued_run, False)
+    queued_run.cluster.end(job, 143)
+    job["status"] = {}
+    look_after(queued_run, timedelta(seconds=1))
+    queued_run.cluster.pods.clear()
+    told = {"involvedObject": {"uid": job["metadata"]["uid"]}, "type": "Warning", "reason": "FailedCreate", "message": "exceeded quota: q"}
+    queued_run.cluster.events["e"] = told
+    assert queued_run.status.phase is Phase.RUNNING
+
+    look_after(queued_run, LATER)
+
+    assert queued_run.status.message == "prepare, attempt 1 waits: exceeded quota: q"
+    assert queued_run.drive().status.phase is Phase.COMPLETED
+
+
 def test_a_cluster_without_kueue_is_asked_every_ten_minutes(operator):
     operator.cluster.workloads = ApiError(404, "the server could not find the requested resource")
     operator.cluster.apply(spec={"queueName": "gpu"})

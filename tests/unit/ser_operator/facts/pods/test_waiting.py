@@ -70,8 +70,17 @@ def test_a_job_that_its_queue_has_evicted_waits_although_its_last_pod_has_run():
     ended = pod(phase="Failed", containerStatuses=[{"state": {"terminated": {"exitCode": 143}}}])
     evicted = {"metadata": {**JOB["metadata"], "creationTimestamp": "2026-01-31T12:00:00Z"}, "spec": {"suspend": True}}
 
-    assert waits_since(JOB, [ended]) is None
+    assert waits_since({**JOB, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}, [ended]) is None
     assert waits_since(evicted, [ended]) == START
+
+
+@pytest.mark.parametrize(("said", "told"), [("2026-01-31T12:04:00Z", None), ("2026-01-31T12:06:00Z", Waiting("FailedCreate", "quota"))])
+def test_of_a_job_whose_pod_has_failed_only_later_events_count(said, told):
+    state = {"terminated": {"exitCode": 143, "finishedAt": "2026-01-31T12:05:00Z"}}
+    before = pod(phase="Failed", containerStatuses=[{"state": state}])
+
+    assert waits_since(JOB, [before]) == START + timedelta(minutes=5)
+    assert waiting(JOB, [before], [warning("FailedCreate", "quota", said)]) == told
 
 
 def test_a_queued_job_waits_for_its_queue():
