@@ -74,11 +74,12 @@ class PartReader:
         tally = self.corpus.tallies.setdefault(self.part, Tally(f"data.{self.part}", _NEEDED_ROWS[self.part]))
         kinds: Counter[str] = Counter()
         done = 0
+        names = self.source.names()
         for file in self.source.files:
             container = detect(file)
             self._note_name(file, container)
             rows = read_rows(file, container, _from(done, position), self.corpus.notes, self._wanted())
-            kinds[self._read_file(file, container, rows, tally)] += 1
+            kinds[self._read_file(file, container, rows, tally, names[file.name])] += 1
             done += file.path.stat().st_size
         if tally.rows == 0:
             raise DataError(f"{self.source.uri} holds no rows", reason="DataEmpty", hint="check that the upload or export was complete")
@@ -100,7 +101,7 @@ class PartReader:
         ):
             self.corpus.notes.add(f"{file.name} holds {container}")
 
-    def _read_file(self, file: DataFile, container: Container, rows: Iterator[Row | BadRow], tally: Tally) -> str:
+    def _read_file(self, file: DataFile, container: Container, rows: Iterator[Row | BadRow], tally: Tally, default_source: str) -> str:
         head = first_rows(rows)
         any_rows = bool(head)
         while head and not any(isinstance(row, Row) for row in head):
@@ -118,7 +119,7 @@ class PartReader:
             self.corpus.told += unused_strengths(sample, layout, f"data.{self.part}")
         if any(isinstance(raw, RowError) for raw in _raw_pairs(sample[0], layout)):
             refuse_one_object(sample)
-        self._read_rows(chain(head, rows), layout, file, tally, columns)
+        self._read_rows(chain(head, rows), layout, file, tally, columns, default_source)
         known = f" as of {layout.name}" if layout.name else ""
         return f"{container}, {describe(layout.form, _pairs_of(sample, layout))}{known}"
 
@@ -143,8 +144,15 @@ class PartReader:
                 hint="name one of these, prompt or firstTurn",
             )
 
-    def _read_rows(self, rows: Iterable[Row | BadRow], layout: Layout, file: DataFile, tally: Tally, columns: Collection[str]) -> None:
-        default_source = self.source.name_of(file.name)
+    def _read_rows(
+        self,
+        rows: Iterable[Row | BadRow],
+        layout: Layout,
+        file: DataFile,
+        tally: Tally,
+        columns: Collection[str],
+        default_source: str,
+    ) -> None:
         betters: Counter[int | None] = Counter()
         ids: dict[str, str] = {}
         bad_label: BadRow | None = None

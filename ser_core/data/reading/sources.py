@@ -49,11 +49,12 @@ class Source:
     remarks: tuple[str, ...] = ()
     """What a user should know about how the files were chosen."""
 
-    def name_of(self, file: str) -> str:
-        """Source of a pair that names none: the file's folder where files lie in several, else the last part of the URI."""
-        folders = {str(PurePosixPath(each.name).parent) for each in self.files}
-        if len(folders) > 1:
-            return str(PurePosixPath(file).parent)
+    def names(self) -> dict[str, str]:
+        """By file, the source of its pairs that name none: its folder where files lie in several, else the last part of the URI."""
+        folders = {file.name: str(PurePosixPath(file.name).parent) for file in self.files}
+        return folders if len(set(folders.values())) > 1 else dict.fromkeys(folders, self._own_name())
+
+    def _own_name(self) -> str:
         return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|gz|zst))+$", "", self.uri.partition("@")[0].rstrip("/").rpartition("/")[2])
 
 
@@ -106,16 +107,17 @@ def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequenc
     if unread:
         many = f"{counted(len(unread), 'file')} of a kind that is not read left out, for example {unread[0]}"
         yield f"{many}: write rows as .jsonl, .csv or .parquet"
+    there = {PurePosixPath(name).name for name in location.sizes}
     is_one_file = uri.rstrip("/").endswith(f"/{chosen[0]}")
-    if gone := [] if is_one_file else [name for name in _missing_shards(chosen) if name not in location.sizes]:
+    if gone := [] if is_one_file else [name for name in _missing_shards(chosen) if name not in there]:
         yield f"{counted(len(gone), 'shard')} that the names count not there, for example {gone[0]}: copy the data again, if all are meant"
     if any(name.startswith("_delta_log/") or "/_delta_log/" in name for name in location.sizes):
         yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
 
 
 def _missing_shards(names: Sequence[str]) -> Iterator[str]:
-    """Names that other names count with themselves, and that are not among them."""
-    shards = [found.groups() for found in map(_SHARD.fullmatch, names) if found]
+    """Names that other names count with themselves, and that are not among them, in whichever folder."""
+    shards = [found.groups() for found in (_SHARD.fullmatch(PurePosixPath(name).name) for name in names) if found]
     for start, total, ending in sorted({(start, total, ending) for start, _, total, ending in shards}):
         there = {int(number) for first, number, *rest in shards if (first, *rest) == (start, total, ending)}
         first = 1 if int(total) in there else 0

@@ -3,11 +3,13 @@
 import io
 import json
 import os
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pytest
 from pyarrow import feather
 
+from ser_core.data.reading import sources
 from ser_core.data.reading.sources import choose_train_files
 
 
@@ -89,11 +91,20 @@ def test_a_shard_that_is_not_there_is_told(prepare, write, good):
     for number in (0, 2):
         write(good(80)[40 * (number > 0) :][:40], f"shards/data/train-{number:05d}-of-00003.jsonl")
     folder = write(good(1), "shards/data/other-00001-of-00001.jsonl").parent.parent
-    name = "data/train-00001-of-00003.jsonl"
+    name = "train-00001-of-00003.jsonl"
     assert told(folder) == [f"1 shard that the names count not there, for example {name}: copy the data again, if all are meant"]
     assert told(folder / "data" / "train-00000-of-00003.jsonl") == []
-    write(good(1), f"shards/{name}")
+    write(good(1), f"shards/more/{name}")
     assert told(folder) == told(folder, path="data/train-00000-of-00003.jsonl") == []
+
+
+def test_the_work_for_each_of_many_files_does_not_grow_with_their_number(monkeypatch, prepare, write):
+    parsed = []
+    monkeypatch.setattr(sources, "PurePosixPath", lambda name: parsed.append(name) or PurePosixPath(name))
+    rows = [{"prompt": f"q {number}", "chosen": f"good {number}", "rejected": f"bad {number}"} for number in range(200)]
+    paths = [write([row], f"many/of/{number % 7}/part-{number}.jsonl") for number, row in enumerate(rows)]
+    assert prepare(paths[0].parents[1]).metrics.rows == 200
+    assert len(parsed) < 20 * 200
 
 
 def test_a_named_file_is_not_told_as_left_out(prepare, good):

@@ -106,7 +106,7 @@ def test_the_train_files_of_a_commit_are_read_and_the_rest_is_named(opened):
     assert source.pinned == f"hf://org/pairs@{COMMIT}"
     assert [file.path.read_bytes() for file in source.files] == [b'{"prompt": "a"}\n', b'{"prompt": "b"}\n']
     assert source.left_out == ("data/test-00000-of-00001.jsonl",)
-    assert source.name_of(source.files[0].name) == "pairs"
+    assert set(source.names().values()) == {"pairs"}
 
 
 @pytest.mark.parametrize("subset", [None, "judged"])

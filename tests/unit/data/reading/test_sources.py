@@ -40,7 +40,7 @@ def test_a_folder_of_shards_is_read_and_subfolders_name_the_source(write, access
     write(good(3), "harmless/train.jsonl")
     write(good(3), "harmless/test.jsonl")
     source = open_source(f"file://{tmp_path}/in", access, tmp_path / "downloads", lambda: None)
-    assert [source.name_of(file.name) for file in source.files] == ["harmless", "helpful"]
+    assert list(source.names().values()) == ["harmless", "helpful"]
     assert source.left_out == ("harmless/test.jsonl",)
 
 
