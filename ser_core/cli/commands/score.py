@@ -69,9 +69,8 @@ def score(
         ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
         trained = ledger.model_of(loop)
         model, temperature = load_model(stored, trained, folder / "model"), trained.metrics.temperature
-        learnt = functools.cache(
-            lambda: learnt_pairs(stored.store, ledger, trained, folder / "learnt")
-        )  # nobody asks where there are no labels
+        # Nobody asks where there are no labels.
+        learnt = functools.cache(lambda: learnt_pairs(stored.store, ledger, trained, folder / "learnt"))
         right: dict[bool, list[bool]] = {False: [], True: []}
         count = 0
         for row, result in score_stream(model, chain([first], rows), spec.training.tokens_per_batch, temperature):
