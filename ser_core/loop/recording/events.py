@@ -8,7 +8,7 @@ from ser_core.loop.deciding.stages import StageKey, key_of
 from ser_core.loop.observed import Event
 
 _WARNINGS = (Outcome.FAILED, Outcome.LOST)
-_BAD_PHASES = (Phase.FAILED, Phase.BUDGET_EXCEEDED)
+_BAD_PHASES = (Phase.FAILED, Phase.BUDGET_EXCEEDED, Phase.WAITING)
 _STOPPED = (Phase.SUSPENDED, Phase.BUDGET_EXCEEDED)
 
 
@@ -54,4 +54,5 @@ def _phase_events(before: SERRunStatus, after: SERRunStatus, reason: str) -> Ite
     elif after.phase is Phase.RUNNING and before.phase is Phase.PENDING:
         yield Event("Normal", "Started", after.message)
     elif after.phase is not Phase.RUNNING and not (after.waiting_since and before.waiting_since):  # a wait is told once
-        yield Event("Warning" if after.phase in _BAD_PHASES else "Normal", reason, after.message)
+        stalled = any(one.type == "Stalled" and one.status == "True" for one in after.conditions)
+        yield Event("Warning" if stalled or after.phase in _BAD_PHASES else "Normal", reason, after.message)

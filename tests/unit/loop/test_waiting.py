@@ -65,6 +65,22 @@ def test_a_wait_is_told_once(make_world):
     assert [event.reason for event in first.events + second.events] == ["Queued"]
 
 
+@pytest.mark.parametrize(
+    ("waiting", "kind"),
+    [
+        (Waiting("Queued", "its queue has not admitted it"), "Normal"),
+        (Waiting("QueueUnusable", "LocalQueue gpu doesn't exist", stalled=True), "Warning"),
+        (Waiting("Unschedulable", "no node"), "Warning"),
+        (Waiting("NodeUnreachable", "a node does not answer", stalled=True), "Warning"),
+    ],
+)
+def test_what_is_not_ones_turn_in_a_queue_is_warned_of(make_world, waiting, kind):
+    world = make_world()
+    world.reconcile()
+
+    assert [(event.type, event.reason) for event in plan_with(world, waiting=waiting).events] == [(kind, waiting.reason)]
+
+
 def test_an_attempt_that_will_not_go_on_by_itself_stalls_the_run(make_world):
     world = make_world()
     world.reconcile()
