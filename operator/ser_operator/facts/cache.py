@@ -44,8 +44,8 @@ class Cache:
         """UIDs of Jobs by the UID of their run, and of pods by the UID of their Job."""
         self._remains: dict[str, dict[int, Object]] = {}
         """The last pods that ended, one for each part of a Job, by the UID of the Job, kept after they are gone: nothing else tells how."""
-        self._gone: dict[str, tuple[Object, list[Object], tuple[Leg, ...]]] = {}
-        """The newest Job that is gone, with its pods and their legs as they were then, by the UID of its run; of runs that go on."""
+        self._gone: dict[str, Object] = {}
+        """Of each run that goes on the newest Job that is gone, by its UID. It stays a child of its run, and its pods stay known."""
         self._legs = Legs(clock)
 
     def put(self, kind: Kind, thing: Object) -> RunKey | None:
@@ -56,21 +56,24 @@ class Cache:
         identity, version = uid(thing), resource_version(thing)
         if not identity or self._versions[kind].get(identity, -1) >= version > 0 or self._ends.get(identity, 0) > version > 0:
             return None
-        if kind == "SERRun" and ((at(thing, "spec").get("operatorClass") or "") != self._class or self._is_outlived(thing)):
+        if kind == "SERRun" and (at(thing, "spec").get("operatorClass") or "") != self._class:
             return None
+        namesake = self._namesake(kind, thing)
+        if namesake and self._versions[kind][namesake] > version > 0:
+            return None
+        if namesake:
+            self.remove(kind, {"metadata": {"uid": namesake, "resourceVersion": str(version)}})
         thing = kept(kind, thing)
         self._versions[kind][identity] = version
         if kind == "SERRun":
             key = run_key(thing)
-            if (named := self._uids.get(key, identity)) != identity:
-                self.remove("SERRun", {"metadata": {"uid": named, "resourceVersion": str(version)}})  # it had the name before
             self._runs[identity], self._uids[key], self._keys[identity] = known_run(thing), identity, key
             if self._runs[identity].has_ended:
-                self._gone.pop(identity, None)
+                self._forget_gone(identity)
             return key
-        before = self._of(kind).get(identity)
+        before = self._of(kind).get(identity) or self._gone.pop(identity, None)
         if before is not None:
-            self._children.get(owner_uid(before), set()).discard(identity)
+            self._unlink(before)
         self._of(kind)[identity] = thing
         if kind == "Pod":
             self._legs.see(thing)
@@ -79,10 +82,16 @@ class Cache:
             self.key_of(kind, before) if before is not None else None
         )  # its run, or the one that has lost it
 
-    def _is_outlived(self, run: Object) -> bool:
-        """Whether a later run has its name: the answer to a request about it may come after the news that it is gone."""
-        named = self._uids.get(run_key(run))
-        return named not in (None, uid(run)) and self._versions["SERRun"].get(named, 0) > resource_version(run) > 0
+    def _namesake(self, kind: Kind, thing: Object) -> str:
+        """UID of another object that has, or had, the name of ``thing``: of the two the newer one is there. Empty: none is known.
+
+        An answer may come after the news that its object is gone, and that news not at all.
+        """
+        if kind == "SERRun":
+            named = {self._uids.get(run_key(thing), "")}
+        else:
+            named = {uid(job) for job in self.jobs(owner_uid(thing)) if name(job) == name(thing)}  # no name of a pod comes twice
+        return next(iter(named - {uid(thing)}), "")
 
     def remove(self, kind: Kind, thing: Object, *, for_good: bool = False) -> RunKey | None:
         """Forget an object; returns the run that it concerned.
@@ -99,12 +108,18 @@ class Cache:
         if kind == "SERRun":
             self._forget_run(identity)
         elif (known := self._of(kind).pop(identity, None)) is not None:
-            self._keep_remains(kind, known, thing)
-            siblings = self._children.get(owner_uid(known), set())
-            siblings.discard(identity)
-            if not siblings:
-                self._children.pop(owner_uid(known), None)
+            if kind == "Pod":
+                self._unlink(known)
+                self._lose_pod(thing, owner_uid(known))
+            else:
+                self._lose_job(known)
         return key
+
+    def _unlink(self, child: Object) -> None:
+        siblings = self._children.get(owner_uid(child), set())
+        siblings.discard(uid(child))
+        if not siblings:
+            self._children.pop(owner_uid(child), None)
 
     def _end(self, identity: str, version: int) -> None:
         self._ends[identity] = version
@@ -113,29 +128,40 @@ class Cache:
 
     def _forget_run(self, identity: str) -> None:
         self._runs.pop(identity, None)
-        self._gone.pop(identity, None)
+        self._forget_gone(identity)
         key = self._keys.pop(identity, None)
         if key is not None and self._uids.get(key) == identity:
             del self._uids[key]
 
-    def _keep_remains(self, kind: Kind, known: Object, last: Object) -> None:
-        owner = owner_uid(known)
-        if kind == "Pod":
-            self._lose_pod(last, owner)
-        elif kind == "Job":
-            before, *_ = self._gone.get(owner, ({}, [], ()))
-            goes_on = owner in self._runs and not self._runs[owner].has_ended
-            if goes_on and (created_at(before) or _LONG_AGO) <= (created_at(known) or _LONG_AGO):
-                self._gone[owner] = known, self.pods(uid(known)), self._legs.of(uid(known))
-            self._remains.pop(uid(known), None)
-            self._legs.forget(uid(known))
+    def _lose_job(self, job: Object) -> None:
+        run = owner_uid(job)
+        goes_on = run in self._runs and not self._runs[run].has_ended
+        newer = [one for one in self._gone_of(run) if (created_at(one) or _LONG_AGO) > (created_at(job) or _LONG_AGO)]
+        if goes_on and not newer:
+            self._forget_gone(run)
+            self._gone[uid(job)] = job
+        else:
+            self._forget_job(job)
 
     def _lose_pod(self, last: Object, job_uid: str) -> None:
         self._legs.lose(last)
-        if job_uid not in self._jobs:
+        if job_uid not in self._jobs and job_uid not in self._gone:
             self._legs.forget(job_uid)
         elif terminated(last) or has_failed(last):
             self._remains.setdefault(job_uid, {})[completion_index(last)] = kept("Pod", last)
+
+    def _gone_of(self, run_uid: str) -> list[Object]:
+        return [self._gone[child] for child in self._children.get(run_uid, ()) if child in self._gone]
+
+    def _forget_gone(self, run_uid: str) -> None:
+        for job in self._gone_of(run_uid):
+            self._forget_job(job)
+
+    def _forget_job(self, job: Object) -> None:
+        self._gone.pop(uid(job), None)
+        self._remains.pop(uid(job), None)
+        self._legs.forget(uid(job))
+        self._unlink(job)
 
     def forget_unlisted(self, kind: Kind, listed: Collection[str], namespace: str | None, version: int) -> set[RunKey]:
         """Forget what a LIST has not shown.
@@ -185,14 +211,13 @@ class Cache:
         return [self._jobs[child] for child in self._children.get(run_uid, ()) if child in self._jobs]
 
     def gone(self, run_uid: str) -> tuple[list[Object], list[Object]]:
-        """The newest Job of a run that is gone, and its pods: how it ended, if that was seen."""
-        job, pods, _ = self._gone.get(run_uid, (None, [], ()))
-        return ([] if job is None else [job]), pods
+        """The newest Job of a run that is gone, as one that is being deleted, and its pods: how it ended, if that was seen."""
+        jobs = self._gone_of(run_uid)
+        return list(map(_going, jobs)), [pod for job in jobs for pod in self.pods(uid(job))]
 
-    def legs(self, run_uid: str, job_uid: str) -> tuple[Leg, ...]:
-        """When the pods of a run's Job ran, also those that are gone, and those of the newest Job that is gone."""
-        gone, _, legs = self._gone.get(run_uid, (None, [], ()))
-        return legs if gone is not None and uid(gone) == job_uid else self._legs.of(job_uid)
+    def legs(self, job_uid: str) -> tuple[Leg, ...]:
+        """When the pods of a Job ran, also those that are gone."""
+        return self._legs.of(job_uid)
 
     def pods(self, job_uid: str) -> list[Object]:
         """Pods that a Job controls, and `remains`."""
@@ -218,6 +243,10 @@ class Cache:
 
     def _namespace_of(self, kind: Kind, identity: str) -> str:
         return self._keys[identity][0] if kind == "SERRun" else run_key(self._of(kind)[identity])[0]
+
+
+def _going(job: Object) -> Object:
+    return {**job, "metadata": {"deletionTimestamp": job["metadata"].get("creationTimestamp"), **job["metadata"]}}
 
 
 def run_key(thing: Object) -> RunKey:

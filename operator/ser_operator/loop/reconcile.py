@@ -179,15 +179,13 @@ class Reconciler:
         current += await self._jobs(namespace, newly)
         jobs = [*current, *(job for job in seen.jobs if job["metadata"]["name"] not in asked | newly)]
         pods = await self._pods(run, current, jobs)
-        live = live_attempt(run.status)
         for job in jobs:
             own = [pod for pod in pods if owner_uid(pod) == uid(job)]
             # How the pods ended that a watch has seen and that are gone now.
             pods += self._cache.remains(uid(job), own) if own else self._cache.pods(uid(job))
-        if live is not None and named(live.job, jobs) is None:
-            gone, remains = self._cache.gone(run.metadata.uid)
-            if any(seen.job == live.job and seen.state != "running" for seen in attempts(run, gone, remains, self._clock())):
-                jobs, pods = jobs + gone, pods + remains  # a watch has seen how it ended before it went
+        gone, remains = self._cache.gone(run.metadata.uid)
+        if any(seen.state != "running" and named(seen.job, jobs) is None for seen in attempts(run, gone, remains, self._clock())):
+            jobs, pods = jobs + gone, pods + remains  # a watch has seen how it ended before it went
         return await self._with_glance(View(body, run, jobs, pods, self._clock()))
 
     async def _jobs(self, namespace: str, names: Collection[str]) -> list[Object]:
@@ -239,7 +237,7 @@ class Reconciler:
         job = named(attempt.job, view.jobs)
         if job is None:
             return attempt
-        return replace(attempt, legs=self._cache.legs(view.run.metadata.uid, uid(job)), pods=pods_at_once(job))
+        return replace(attempt, legs=self._cache.legs(uid(job)), pods=pods_at_once(job))
 
     async def _execute(self, view: View, planned: Plan) -> float | None:
         """Actions first, then the status, then the events: after a crash in between, the next reconcile finds everything.

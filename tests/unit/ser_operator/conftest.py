@@ -139,28 +139,29 @@ class FakeCluster:
 
     # What the rest of a cluster does
 
-    def apply(self, name="climb", spec=None, status=None):
+    def apply(self, name="climb", spec=None, status=None, namespace="lab"):
         run = {
             "apiVersion": "ser.dev/v1alpha1",
             "kind": "SERRun",
-            "metadata": {"name": name, "namespace": "lab", "generation": 1},
+            "metadata": {"name": name, "namespace": namespace, "generation": 1},
             "spec": {**SPEC, **(spec or {})},
         }
         if status is not None:
             run["status"] = status
-        self.runs["lab", name] = run
+        self.runs[namespace, name] = run
         return self.stamp(run)
 
     def stage(self, job):
         environment = {entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
         return StageSpec.model_validate_json(environment["SER_STAGE"])
 
-    def add_pod(self, job, **status):
+    def add_pod(self, job, name="", index=0, **status):
         pod = {
             "metadata": {
-                "name": f"{job['metadata']['name']}-abcde",
-                "namespace": "lab",
+                "name": name or f"{job['metadata']['name']}-abcde",
+                "namespace": job["metadata"]["namespace"],
                 "labels": dict(job["spec"]["template"]["metadata"]["labels"]),
+                "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
                 "ownerReferences": [{"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"], "controller": True}],
             },
             "spec": {"nodeName": "n1"},

@@ -108,7 +108,7 @@ def test_a_job_that_is_gone_for_the_watch_since_it_has_lost_its_labels_is_there_
 
 def test_how_a_job_ended_that_is_gone_for_good_is_not_forgotten_when_a_late_watch_tells_of_it(cache):
     cache.remove("Job", thing("j", "job", owner="r"), for_good=True)
-    cache.remove("Pod", thing("p", "pod", owner="j"))
+    cache.remove("Pod", ended_pod())
     cache.put("Job", thing("j", "job", version="7", owner="r"))
     cache.remove("Job", thing("j", "job", version="8", owner="r"))
 
@@ -121,24 +121,47 @@ def test_a_run_whose_name_another_one_has_is_gone_though_no_watch_has_told_so(ca
     assert [known.body()["metadata"]["uid"] for known in cache.runs()] == ["r2"]
 
 
-def test_how_a_pod_ended_outlives_it_as_long_as_its_job(cache):
-    ended = thing("p", "pod", version="8", owner="j")
-    ended["status"] = {"containerStatuses": [{"state": {"terminated": {"exitCode": 143}}}]}
-    cache.put("Pod", ended)
-    cache.remove("Pod", ended)
+def ended_pod():
+    return {**thing("p", "pod", version="8", owner="j"), "status": {"containerStatuses": [{"state": {"terminated": {"exitCode": 143}}}]}}
+
+
+def test_how_a_pod_ended_outlives_it_as_long_as_its_job_is_known(cache):
+    cache.put("Pod", ended_pod())
+    cache.remove("Pod", ended_pod())
 
     assert [pod["metadata"]["uid"] for pod in cache.pods("j")] == ["p"]
+    cache.put("Job", thing("j2", owner="r"))
     cache.remove("Job", thing("j", "job", owner="r"))
+    assert [pod["metadata"]["uid"] for pod in cache.pods("j")] == ["p"]
+    cache.remove("Job", thing("j2", owner="r"))
     assert cache.pods("j") == []
 
 
-def test_of_a_job_that_is_gone_nothing_is_kept_when_its_pods_go_after_it(cache):
-    gone = thing("p", "pod", version="8", owner="j")
-    gone["status"] = {"containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}
-    cache.remove("Job", thing("j", "job", owner="r"))
-    cache.remove("Pod", gone)
+@pytest.mark.parametrize("job", [thing("j", "job", owner="r"), thing("j", "job")])
+def test_of_a_job_that_nobody_will_ask_for_nothing_is_kept_when_its_pods_go_after_it(cache, job):
+    cache.put("Job", job)
+    cache.remove("SERRun", thing("r", "climb"))
+    cache.remove("Job", job)
+    cache.remove("Pod", ended_pod())
 
-    assert cache.pods("j") == []
+    assert (cache.pods("j"), cache.legs("j")) == ([], ())
+
+
+def test_a_job_made_anew_under_the_same_name_is_another_one_though_no_watch_has_told_that_the_first_one_is_gone(cache):
+    cache.put("Job", thing("j2", "job", version="9", owner="r"))
+
+    assert [job["metadata"]["uid"] for job in cache.jobs("r")] == ["j2"]
+    assert cache.put("Job", thing("j", "job", version="8", owner="r")) is None
+    assert [job["metadata"]["uid"] for job in cache.jobs("r")] == ["j2"]
+
+
+def test_a_job_that_comes_back_has_still_the_pods_that_went_meanwhile(cache):
+    cache.remove("Job", thing("j", "job", version="8", owner="r"))
+    cache.remove("Pod", ended_pod())
+    cache.put("Job", thing("j", "job", version="8", owner="r"))
+
+    assert [pod["metadata"]["uid"] for pod in cache.pods("j")] == ["p"]
+    assert cache.gone("r") == ([], [])
 
 
 def test_of_an_ended_run_no_job_that_is_gone_is_kept(cache):
@@ -167,7 +190,7 @@ def test_how_each_part_of_a_gang_ended_outlives_its_pod(cache):
 
 def test_the_last_job_that_is_gone_and_its_pods_are_remembered_as_long_as_the_run(cache):
     cache.remove("Job", thing("j", "job", owner="r"))
-    cache.remove("Pod", thing("p", "pod", owner="j"))
+    cache.remove("Pod", ended_pod())
 
     job, pod = cache.gone("r")
     assert (job[0]["metadata"]["uid"], pod[0]["metadata"]["uid"]) == ("j", "p")

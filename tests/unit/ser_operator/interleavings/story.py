@@ -5,34 +5,40 @@ import random
 from datetime import timedelta
 from functools import partial
 
-from kubernetes.aio.client.configuration import Configuration
-
-from ser_operator.cluster.transport import ApiError
-from ser_operator.facts.reading import at, name
-from ser_operator.loop.engine import Engine
-from ser_operator.loop.handlers import build_registry
-from ser_operator.settings import Settings
+from ser_operator.facts.cache import resource_version
+from ser_operator.facts.reading import name
 
 from ..conftest import START
-from .late_cluster import KINDS
-from .others import Others
+from .controllers import Controllers
+from .people import People, Queue
+from .process import Process
+from .rest import come_to_rest
+from .server import KINDS, NAMESPACES, Server
 
 STEPS = (20, 50, 100, 300)
-ROUNDS = 400
-"""In which, with everybody quick, all runs must have ended: ten times as many as they need."""
 OFTEN = {
     "message": 8.0,
     **dict.fromkeys(KINDS, 3.0),
     "controllers": 4.0,
+    "admission": 1.0,
+    "eviction": 0.1,
     "people": 0.7,
-    "nodes": 0.1,
+    "strangers": 0.1,
+    "trouble": 0.15,
     "time": 1.5,
     "resync": 0.3,
     "watch": 0.5,
     "broken watch": 0.05,
     "crash": 0.03,
+    "handover": 0.03,
+    "end of the old": 0.2,
 }
 """How often each kind of step comes, by and large."""
+REQUEST_SECONDS = 30
+SLOW_SECONDS = 25
+"""An answer that comes just in time."""
+UNHEARD = ("broken watch", "crash", "handover")
+"""After which a process cannot know all."""
 
 
 class Clock(asyncio.SelectorEventLoop):
@@ -50,140 +56,134 @@ class Story:
     def __init__(self, seed):
         self._random = random.Random(seed)
         self._often = {what: often * self._random.choice((0.1, 1, 1, 5)) for what, often in OFTEN.items()}
-        self.cluster = Others()
-        failing = self._random.choice((0.0, 0.1, 0.4))
-        self.cluster.fails = lambda: self._random.random() < failing
+        self.hears_at_once = self._random.random() < 0.3
+        if self.hears_at_once:
+            self._often |= dict.fromkeys(UNHEARD, 0.0)
+        self.server = Server()
+        self.controllers, self.people, self.queue = Controllers(self.server), People(self.server), Queue(self.server)
+        self._failing = 0.0 if self.hears_at_once else self._random.choice((0.0, 0.0, 0.02, 0.2))
         self._workers = self._random.choice((1, 2))  # of one worker alone others wait, which then puts off what can wait
-        self._tasks = set()
-        self._resync = None
+        self._namespaces = self._random.choice(((), NAMESPACES))
+        self._processes, self._wires = [], []
+        self.holds_lists = False
+
+    @property
+    def process(self):
+        """The newest."""
+        return self._processes[-1]
 
     async def live(self):
         """Let things happen, and then let all come to rest."""
         self._loop = asyncio.get_running_loop()
+        if self.hears_at_once:
+            self._start()
+            await self.settle()
+            while not self.process.is_primed:
+                for wire, message in self.messages():
+                    wire.let_go(message)
+                self.let_pass(1)
+                await self.settle()
+            for kind in KINDS:
+                self.process.wire.watch(kind)
         for _ in range(self._random.randint(0, 3)):
-            self._draw({"people": self.cluster.people()})
-        self._start_operator()
+            self._draw({"people": self.people.steps()})
+        if not self.hears_at_once:
+            self._start()
         for _ in range(self._random.choice(STEPS)):
             self._draw(self._possible())
-            await self._settle()
-        await self._come_to_rest()
+            await self.settle()
+        self._be_content()
+        await come_to_rest(self)
 
-    def _start_operator(self):
-        self.engine = Engine(self.cluster, Configuration(), Settings(image="registry.example/ser:1"))
-        self.cache, self._queue = self.engine._cache, self.engine._queue
-        self.engine._reconciler._clock = self.cache._legs._clock = lambda: self.cluster.now
-        self._queue._jitter = lambda: 0.5
-        registry = build_registry(self.cache, self._queue, self.engine._telemetry, Configuration())
-        self._handlers = dict(zip(KINDS, (one.fn for one in registry._watching.get_all_handlers()), strict=True))
-        self._spawn(self._operate())
+    def _be_content(self):
+        """LISTs may be late still."""
+        self._failing = 0.0
+        while len(self._processes) > 1:
+            self._end_of_the_old()
+        self.holds_lists = self.process.is_primed and self._random.random() < 0.5
 
-    async def _operate(self):
-        await self.engine._prime(asyncio.Event())
-        workers = [self.engine._work() for _ in range(self._workers)]
-        await asyncio.gather(*workers, self._queue.run_timer())
+    def _start(self):
+        patience = None if self.hears_at_once else REQUEST_SECONDS
+        fails = lambda: self._random.random() < self._failing  # noqa: E731
+        self._processes.append(Process(self.server, fails, patience, self._workers, self._namespaces))
+        self._wires.append(self.process.wire)
 
     def _crash(self):
-        """The process dies, with all that was on its way, and another one starts."""
-        for task in self._tasks:
-            task.cancel()
-        self.cluster.messages.clear()
-        for kind in list(self.cluster.watched):
-            self.cluster.lose_watch(kind)
-        self._start_operator()
+        """The process dies, and another one starts."""
+        self._processes.pop().die()
+        self._start()
 
-    def _spawn(self, part):
-        task = self._loop.create_task(part)
-        self._tasks.add(task)
-        return task
+    def _end_of_the_old(self):
+        self._processes.pop(0).die()
 
-    async def _settle(self):
+    async def settle(self):
         """Until nobody can go on."""
         await asyncio.sleep(0)  # timers that are due begin
         await asyncio.sleep(0)
         while self._loop._ready:
             await asyncio.sleep(0)
-        for task in [task for task in self._tasks if task.done()]:
-            self._tasks.remove(task)
-            if not task.cancelled():
-                task.result()
+        if self.hears_at_once and any(self.process.wire.news.values()):
+            self._tell_in_order()
+            await self.settle()
+        assert not self.server.promises.broken, self.server.promises.broken
+
+    def _tell_in_order(self):
+        news = self.process.wire.news
+        told = [key for key, events in news.items() if events]
+        for key in sorted(told, key=lambda key: resource_version(news[key][0]["object"])):
+            self.process.tell(key)
 
     def _possible(self):
         """Steps by kind."""
-        cluster, primed = self.cluster, self.engine._primed
+        possible = {
+            "message": [partial(wire.let_go, one) for wire, one in self.messages()],
+            "controllers": self.controllers.steps(),
+            "trouble": self.controllers.troubles(),
+            "admission": self.queue.admissions(),
+            "eviction": self.queue.evictions(),
+            "people": self.people.steps(),
+            "strangers": self.people.strangers(),
+            "time": [partial(self.let_pass, seconds) for seconds in (1, 1, 5, 40)],
+            "crash": [self._crash] if self.process.is_primed else [],
+            "handover": [self._start] if self.process.is_primed and len(self._processes) == 1 else [],
+            "end of the old": [self._end_of_the_old] if self.process.is_primed and len(self._processes) > 1 else [],
+        }
+        for process in self._processes:
+            for what, steps in self._of_process(process).items():
+                possible.setdefault(what, []).extend(steps)
+        return possible
+
+    def messages(self):
+        """What is on its way, also from those that are dead, and by which wire."""
+        found = [(wire, one) for wire in self._wires for one in sorted(wire.messages, key=str)]
+        return [(wire, one) for wire, one in found if not (self.holds_lists and self._is_held(one))]
+
+    def _is_held(self, message):
+        return "LIST" in message.what and message.what.endswith("from 0") and self._loop.seconds - message.since < SLOW_SECONDS
+
+    def _of_process(self, process):
+        wire, is_primed = process.wire, process.is_primed
         return {
-            "message": [partial(cluster.let_go, one) for one in sorted(cluster.messages, key=str)],
-            **{kind: [partial(self._tell, key) for key, told in cluster.news.items() if told and key[0] == kind] for kind in KINDS},
-            "controllers": cluster.controllers(),
-            "people": cluster.people(),
-            "nodes": cluster.nodes(),
-            "time": [partial(self._pass, seconds) for seconds in (1, 1, 5, 40)],
-            "resync": [partial(self._list_everything)] if primed and (self._resync is None or self._resync.done()) else [],
-            "watch": [partial(cluster.watch, kind) for kind in KINDS if primed and kind not in cluster.watched],
-            "broken watch": [partial(cluster.lose_watch, kind) for kind in cluster.watched],
-            "crash": [partial(self._crash)] if primed else [],
+            **{kind: [partial(process.tell, key) for key, told in wire.news.items() if told and key[0] == kind] for kind in KINDS},
+            "resync": [process.list_everything] if is_primed and not process.lists else [],
+            "watch": [partial(wire.watch, kind) for kind in KINDS if is_primed and kind not in wire.watched],
+            "broken watch": [partial(wire.lose_watch, kind) for kind in wire.watched],
         }
 
     def _draw(self, possible):
-        kinds = [kind for kind, steps in possible.items() if steps]
+        kinds = [kind for kind, steps in possible.items() if steps and self._often[kind]]
         (kind,) = self._random.choices(kinds, [self._often[kind] for kind in kinds])
-        step = self._random.choice(possible[kind])
-        named = [name(one) if isinstance(one, dict) else one for one in step.args]
-        self.cluster.history.append(f"   {step.func.__name__} {named}")
+        self.do(self._random.choice(possible[kind]))
+
+    def do(self, step):
+        whole = step if isinstance(step, partial) else partial(step)
+        named = [name(one) if isinstance(one, dict) else one for one in whole.args]
+        self.server.history.append(f"   {whole.func.__name__} {named}")
         step()
 
-    def _tell(self, key):
-        self._spawn(self._handlers[key[0]](event=self.cluster.news[key].popleft()))
-
-    def _pass(self, seconds):
+    def let_pass(self, seconds):
         self._loop.seconds += seconds
-        self.cluster.now = START + timedelta(seconds=self._loop.seconds)
-
-    def _list_everything(self):
-        self._resync = self._spawn(self._listed())
-
-    async def _listed(self):
-        try:
-            await self.engine._list_everything()
-        except ApiError:
-            return False
-        return True
-
-    async def _come_to_rest(self):
-        """People are content, everybody is quick, and where a watch could not tell that something is gone, one LIST does."""
-        cluster = self.cluster
-        cluster.fails = lambda: False
-        for key in [key for key, run in cluster.runs.items() if run["spec"].get("suspend")]:
-            cluster.suspend(key)
-        for _ in range(ROUNDS):
-            for kind in KINDS if self.engine._primed else ():
-                if kind not in cluster.watched:
-                    cluster.watch(kind)
-            await self._deliver()
-            if self.engine._primed and cluster.is_unheard:
-                self._list_everything()
-                await self._deliver()
-                cluster.is_unheard = not self._resync.result()
-            is_heard = self.engine._primed and not cluster.is_unheard
-            if is_heard and all(map(has_ended, cluster.runs.values())) and not cluster.controllers():
-                return
-            for step in cluster.controllers():
-                step()
-            self._pass(1)
-        raise AssertionError(f"no end: {[(key, at(run, 'status').get('message')) for key, run in cluster.runs.items()]}")
-
-    async def _deliver(self):
-        """All that is on its way arrives."""
-        await self._settle()
-        while self.cluster.messages or any(self.cluster.news.values()):
-            for message in list(self.cluster.messages):
-                self.cluster.let_go(message)
-            for key in [key for key, told in self.cluster.news.items() if told]:
-                self._tell(key)
-            await self._settle()
-
-
-def has_ended(run):
-    return at(run, "status").get("phase") in ("Completed", "Failed")
+        self.server.now = START + timedelta(seconds=self._loop.seconds)
 
 
 def tell(seed):
@@ -193,6 +193,6 @@ def tell(seed):
         try:
             runner.run(story.live())
         except BaseException as error:
-            error.add_note("\n".join(story.cluster.history))
+            error.add_note("\n".join(story.server.history))
             raise
     return story

@@ -4,37 +4,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odd.serruns import some
 
-from ser_core.api.status import Phase, SERRunStatus
-from ser_operator.facts.cache import resource_version
 from ser_operator.facts.reading import uid
 
-from .late_cluster import KINDS
+from .promises import check_cache, check_rest
 from .story import tell
 
-STAGES = 5  # prepare, retrain, label, filter, retrain
 
-
-@some(40)
+@some(15)
 @given(st.integers(0, 2**32))
 def test_an_operator_that_hears_late_does_what_one_does_that_hears_at_once(seed):
     story = tell(seed)
-    cluster, cache = story.cluster, story.cache
+    server, cache = story.server, story.process.cache
     try:
-        for key, run in cluster.runs.items():
-            check_run(cluster, run, SERRunStatus.model_validate(run["status"]))
+        for key, run in server.runs.items():
+            check_rest(server, run, story.hears_at_once)
             assert uid(cache.run(key)) == uid(run)
-        for kind in KINDS:
-            assert cache._versions[kind] == {uid(one): resource_version(one) for one in cluster.things(kind).values()}, kind
-        assert cluster.doubles == []
-        assert max(cluster.stages.executed.values(), default=1) == 1
+        check_cache(server, cache)
+        assert server.doubles == []
+        assert max(story.controllers.stages.executed.values(), default=1) == 1
     except AssertionError as error:
-        error.add_note("\n".join(cluster.history))
+        error.add_note("\n".join(server.history))
         raise
-
-
-def check_run(cluster, run, status):
-    assert status.phase is Phase.COMPLETED
-    assert not any(stage.charged for stage in status.stages)
-    if uid(run) not in cluster.meddled:
-        assert len(cluster.jobs_of[uid(run)]) == STAGES
-        assert status.admitted_seconds == cluster.ran[uid(run)]

@@ -229,12 +229,34 @@ def test_the_end_of_a_job_that_is_found_as_it_is_to_be_created_is_taken_in_at_on
     (job,) = operator.cluster.jobs.values()
     operator.finish_stage(job)
     job["metadata"]["labels"] = {}
-    operator.cluster.runs["lab", "climb"].pop("status")
-    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    run = operator.cluster.runs["lab", "climb"]
+    run.pop("status")
+    operator.cluster.stamp(run)
     operator.start_operator()
+    operator.cache.remove("SERRun", run)
     operator.cache.remove("Job", job)
+    operator.cache.put("SERRun", run)
 
     assert operator.reconcile() == 0
+    operator.reconcile()
+
+    assert operator.status.stages[0].outcome is Outcome.DONE
+
+
+def test_how_an_attempt_ended_that_no_status_tells_of_is_known_from_its_job_that_is_gone(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (job,) = operator.cluster.jobs.values()
+    operator.finish_stage(job)
+    del job["status"]
+    operator.cluster.stamp(job)
+    operator.cluster.runs["lab", "climb"].pop("status")
+    operator.cluster.stamp(operator.cluster.runs["lab", "climb"])
+    operator.sync()
+    operator.cluster.jobs.clear()
+    operator.cluster.pods.clear()
+    operator.sync()
     operator.reconcile()
 
     assert operator.status.stages[0].outcome is Outcome.DONE

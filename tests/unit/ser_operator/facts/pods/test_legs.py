@@ -39,7 +39,7 @@ def cache():
 
 
 def legs(cache):
-    return cache.legs("r", "j")
+    return cache.legs("j")
 
 
 def test_a_pod_that_waits_has_no_leg_and_one_that_runs_has_an_open_one(cache):
