@@ -1,5 +1,6 @@
 """Where data and models come from: a folder on this machine, in an S3 store or on the hub, all read the same way."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -76,8 +77,8 @@ class StoreFolder:
     keys: Mapping[str, str]
 
     def fetch(self, name: str, folder: Path) -> Path:
-        """Download one object. Its local name is a number: keys are data and no paths."""
-        path = folder / f"{list(self.keys).index(name):06d}"
+        """Download one object. Its local name is a digest: keys are data and no paths."""
+        path = folder / hashlib.sha256(name.encode()).hexdigest()
         self.store.download(self.keys[name], path)
         return path
 
