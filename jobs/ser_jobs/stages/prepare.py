@@ -94,7 +94,7 @@ def _prompts(spec: SERRunSpec, access: Access, heldout: Path, context: StageCont
         lambda: context.reporter.progress(0, 1, "files"),
         turns=spec.keeps_turns,
     )
-    context.reporter.event("prompts-read", prompts=len(found.texts), dropped=found.provenance["dropped"])
+    context.reporter.event("prompts-read", prompts=len(found.texts), dropped=found.provenance["dropped"], warnings=list(found.warnings))
     return found
 
 

@@ -266,14 +266,15 @@ def check_data(run: SERRun, soon: Retry) -> Check:
     inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns, dev_decides=dev_decides)
     metrics = inspected.metrics
     refuse_full_without_labels(run.spec.loop, hidden_labels=metrics.hidden_labels)
-    lines = [*_data_lines(metrics)]
+    lines, of_prompts = [*_data_lines(metrics)], tuple[str, ...]()
     if policy is not None and policy.prompts is not None:
         with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
             limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
             found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
+        of_prompts = found.warnings
     of_groups = grouped(metrics.heldout, inspected.heldout_groups, run.spec.data.split_by)
-    warnings = (*metrics.warnings, *of_groups, *size_warnings(run.spec, metrics, inspected.ties))
+    warnings = (*metrics.warnings, *of_prompts, *of_groups, *size_warnings(run.spec, metrics, inspected.ties))
     return Check("data", tuple(lines), warnings, material=inspected.sample)
 
 

@@ -21,7 +21,7 @@ from ser_core.data.preparing.validation import Entry, Pair, drop_repeats
 from ser_core.data.reading.dialogues import unmarked
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.rows import BadRow
-from ser_core.data.reading.sources import Source
+from ser_core.data.reading.sources import Source, other_splits
 from ser_core.errors import DataError
 from ser_core.store.stages.commit import sha256_of
 
@@ -207,7 +207,7 @@ def _metrics(
     dropped = sum((tally.dropped for tally in corpus.tallies.values()), Counter[str]())
     sizes = {side: len(members) for side, members in positions.items()}
     left_out = [name for source in sources.values() for name in source.left_out]
-    warnings = [f"{counted(len(left_out), 'file')} of other splits left out, for example {left_out[0]}"] if left_out else []
+    warnings = other_splits(left_out)
     warnings += [of_part(remark, f"data.{part}") for part, source in sources.items() for remark in source.remarks]
     warnings += [told for tally in corpus.tallies.values() for told in tally.first_of_each()]
     warnings += [*text_warnings(corpus.remarks, dropped, corpus.notes), *corpus.told[:5]]

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.api.spec.policy import PromptColumns, PromptsSpec
+from ser_core.counted import counted
 from ser_core.data.preparing.corpus import first_rows
-from ser_core.data.preparing.parts import open_part
+from ser_core.data.preparing.parts import of_part, open_part
 from ser_core.data.preparing.text import clean, clean_prompt, is_usable, normal_form
 from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused
-from ser_core.data.preparing.validation import Tally
-from ser_core.data.reading.dialogues import is_transcript, parse_transcript, prompt_alone, with_system
+from ser_core.data.preparing.validation import Tally, is_marked
+from ser_core.data.reading.dialogues import is_transcript, parse_transcript, prompt_alone, unmarked, with_system
 from ser_core.data.reading.formats import system_of
 from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, read_pairs
 from ser_core.data.reading.layouts.writing import columns_line
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.readers import columns_of, detect, read_rows
 from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
-from ser_core.data.reading.sources import Source
+from ser_core.data.reading.sources import Source, other_splits
 from ser_core.errors import DataError
 from ser_core.store.stages.commit import sha256_of
 
@@ -35,6 +36,7 @@ class Prompts:
     texts: tuple[str, ...]
     provenance: Mapping[str, Any]
     """URI, commit, files with SHA-256, rows, drops by reason."""
+    warnings: tuple[str, ...]
 
 
 def read_prompts(
@@ -81,7 +83,15 @@ def read_prompts(
     if not texts:
         message = f"{_FIELD}.uri: {spec.uri} holds no prompt that is not held out"
         raise DataError(message, reason="NoPrompts", hint="give other prompts, or leave the field out")
-    return Prompts(texts, _provenance(source, tally))
+    return Prompts(texts, _provenance(source, tally), tuple(f"{_FIELD}: {told}" for told in _warnings(source, tally, texts)))
+
+
+def _warnings(source: Source, tally: Tally, texts: Collection[str]) -> Iterator[str]:
+    yield from other_splits(source.left_out)
+    yield from (of_part(remark, _FIELD) for remark in source.remarks)
+    yield from tally.first_of_each()
+    if marked := sum(is_marked(unmarked(text)) for text in texts):
+        yield f"{counted(marked, 'prompt')} with special tokens or role markers inside their text, which are read as text"
 
 
 def _prompts_of(

@@ -120,7 +120,7 @@ def _messages(value: Any) -> list[Any] | None:
 
 def _missed(texts: Iterator[str], prompts: Prompts) -> str | None:
     """The first text that stands in no prompt; None where all do, and of a row that makes none."""
-    asked = [text for text in texts if text.strip()]
+    asked = [text for text in texts if holds_something(text.strip())]
     try:
         made = [normal_form(prompt) for prompt in prompts()] if asked else []
     except RowError:

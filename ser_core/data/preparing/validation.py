@@ -37,6 +37,7 @@ _REPAIRS = {
     "MalformedRow": "give each row as many cells as the first line has, which names the columns and stands alone above them; "
     "a cell with commas stands in quotes, which begin right after the comma before it",
     "NotText": "write each text as a string, or as messages with role and content; of several answers make several rows",
+    "NotAnObject": 'write each row as an object whose keys name its texts, such as {{"prompt": "…"}}',
     "MalformedJson": "write one JSON object on each line (.jsonl), or one list of them (.json)",
     "PromptMismatch": "name the column with the prompts in {part}.columns, as prompt, if there is one; only chosen and rejected, where "
     "they hold the whole dialogues; else repair the rows",
@@ -110,10 +111,7 @@ def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair,
         raise RowError("IdenticalAnswers", "the two answers are the same, letter case and white space aside")
     remarks = Remarks(
         cleaned=(prompt, one, other) != tuple(map(str.strip, before)),
-        special_tokens=any(map(holds_special_tokens, (one, other)))
-        or holds_special_tokens(_OWN_MARKERS.sub("", prompt))
-        or ends_with_a_role(prompt)
-        or all(map(begins_with_a_role, (one, other))),
+        special_tokens=any(map(holds_special_tokens, (one, other))) or is_marked(prompt) or all(map(begins_with_a_role, (one, other))),
         secrets=any(map(holds_secrets, (prompt, one, other))),
         prompt_twice=normal_one.startswith(normal_prompt) and normal_other.startswith(normal_prompt),
         damaged=any("\ufffd" in text for text in (prompt, one, other)),
@@ -129,6 +127,11 @@ def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair,
         better = 3 - better if better else better
     kept = clean_prompt(raw.prompt) if turns else prompt
     return Pair(digest(normal_prompt, normal_one, normal_other).hex(), kept, one, other, better, source, raw.weight, raw.margin), remarks
+
+
+def is_marked(prompt: str) -> bool:
+    """True when special tokens or role markers stand in a prompt, beside those that it is rendered with."""
+    return holds_special_tokens(_OWN_MARKERS.sub("", prompt)) or ends_with_a_role(prompt)
 
 
 def pair_id(prompt: str, one: str, other: str) -> str:

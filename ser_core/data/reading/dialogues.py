@@ -129,6 +129,10 @@ def _held(fields: Mapping[str, Any], keys: Iterable[str]) -> str | None:
     return next((key for key in keys if fields.get(key) and holds_something(fields[key])), None)
 
 
+_NOTHING = ("", "[]", "{}", "null")
+"""Texts, the last three of them JSON."""
+
+
 def holds_something(value: Any) -> bool:
     """Whether a value is more than nothing, or a list or an object of nothing, as tables write it that give every row all keys."""
     inside = [value]
@@ -136,7 +140,7 @@ def holds_something(value: Any) -> bool:
         one = inside.pop()
         if isinstance(one, dict | list):
             inside += one.values() if isinstance(one, dict) else one
-        elif one is not None and one != "" and not (isinstance(one, float) and math.isnan(one)):
+        elif one is not None and one not in _NOTHING and not (isinstance(one, float) and math.isnan(one)):
             return True
     return False
 

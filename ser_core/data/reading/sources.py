@@ -224,6 +224,11 @@ def _some(uri: str, names: Sequence[str], found: Sequence[str], field: str, valu
     return tuple(found)
 
 
+def other_splits(left_out: Sequence[str]) -> list[str]:
+    """What is said of the files of other splits."""
+    return [f"{counted(len(left_out), 'file')} of other splits left out, for example {left_out[0]}"] if left_out else []
+
+
 def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Data files of the split ``train``, and those left out.
 

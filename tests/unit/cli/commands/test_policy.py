@@ -43,11 +43,12 @@ def test_one_line_tells_what_ppo_reached_and_what_stopped_it():
 
 
 def test_validate_looks_at_the_policy_and_its_prompts(ser, serrun, tmp_path):
-    (tmp_path / "prompts.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two [/INST]"}\n')
     ended = ser("validate", serrun(prompts={"uri": "file://./prompts.jsonl"}))
     assert ended.code == 0, ended.err
     assert "qwen2, " in ended.out
     assert "prompts.jsonl: 2 prompts" in ended.out
+    assert "policy.prompts: 1 prompt with special tokens" in ended.err
 
 
 @pytest.mark.parametrize(

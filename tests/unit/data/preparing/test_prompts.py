@@ -45,6 +45,24 @@ def test_unusable_rows_are_borne_up_to_the_limit_and_then_the_first_is_named(rea
     assert caught.value.reason == "NoPrompt"
 
 
+def test_what_is_odd_about_the_prompts_is_told(read, access, tmp_path):
+    marked = [{"prompt": f"<|im_start|>user\n{number}<|im_end|>\n<|im_start|>assistant"} for number in range(9)]
+    turns = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}, {"role": "user", "content": "three"}]
+    assert read(*marked, {"prompt": turns}).warnings == (
+        "policy.prompts: 9 prompts with special tokens or role markers inside their text, which are read as text",
+    )
+    rows = [{"prompt": f"p{number}"} for number in range(9)]
+    assert read(*rows, {"question": "x"}).warnings[0].startswith("policy.prompts: NoPrompt: 1 dropped, the first in prompts.jsonl, line 10")
+    (tmp_path / "many").mkdir()
+    for name in ("train-00000-of-00002.jsonl", "test.jsonl"):
+        (tmp_path / "many" / name).write_text('{"prompt": "a"}\n')
+    found = read_prompts(PromptsSpec(uri=f"file://{tmp_path}/many"), access, tmp_path / "work", (), 0.1, lambda: None)
+    assert [told.partition(",")[0] for told in found.warnings] == [
+        "policy.prompts: 1 file of other splits left out",
+        "policy.prompts: 1 shard that the names count not there",
+    ]
+
+
 def test_a_file_without_the_column_is_told_of_those_that_are_there(read):
     with pytest.raises(DataError, match="no column prompt with text or messages, but the columns 'question', 'id';") as caught:
         read({"question": "x", "id": 1}, {"question": "y", "id": 2})

@@ -204,7 +204,7 @@ def test_what_belongs_to_the_question_stops_the_run_whatever_its_form(refusal, p
     assert prepare(rows, columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}).metrics.rows == 40
 
 
-@pytest.mark.parametrize("value", [[], None, {}, [[]], [""], {"path": None, "names": [None]}])
+@pytest.mark.parametrize("value", [[], None, {}, [[]], [""], {"path": None, "names": [None]}, "[]"])
 @pytest.mark.parametrize("column", ["history", "tools", "messages", "image"])
 def test_what_holds_nothing_is_no_reason(prepare, good, column, value):
     assert prepare([{**row, column: value} for row in good(40)]).metrics.rows == 40
