@@ -14,6 +14,7 @@ from typing import Any
 from ser_core.api.guarded import AllowList, Asked, asked
 from ser_core.api.serrun import SERRun
 from ser_core.api.spec.pod_template import PodTemplate
+from ser_core.api.spec.resources import EVERY_TAINT
 from ser_core.api.stage_wire import NOT_SENT
 from ser_core.api.values.endpoints import hears_in_clear
 from ser_core.loop.observed import Waiting
@@ -103,7 +104,8 @@ def _unless_listed(found: Iterable[Asked], run: SERRun, allow: Allow) -> Iterato
     for one in found:
         patterns = allow.patterns(one.by)
         if not is_allowed(one.value, [_of_run(pattern, run) for pattern in patterns], one.by):
-            yield _refused(one.field, repr(one.value), one.by, ", ".join(patterns) or "none")
+            every = " (every taint, since it names none)" if one.by is AllowList.TOLERATIONS and one.value == EVERY_TAINT else ""
+            yield _refused(one.field, f"{one.value!r}{every}", one.by, ", ".join(patterns) or "none")
 
 
 def _of_run(pattern: str, run: SERRun) -> str:

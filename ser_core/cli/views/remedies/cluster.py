@@ -6,7 +6,7 @@ CLUSTER = (
     Remedy(
         ("NotAllowed",),
         "the operator's allow-lists forbid what the message names",
-        "ask the administrator to allow it, or take back what was changed; or name an allowed one in another run",
+        "ask the administrator to allow it, or change it to what is allowed, or back; where the field cannot change, in another run",
     ),
     Remedy(
         ("InvalidSpec",),

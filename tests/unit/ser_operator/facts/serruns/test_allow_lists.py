@@ -58,7 +58,11 @@ REFUSED = {
         "resources.retrain.tolerations[0].key 'node-role.kubernetes.io/control-plane'",
         "tolerations",
     ),
-    "all nodes": (retrain(tolerations=[{"operator": "Exists"}]), "resources.retrain.tolerations[0].key '*'", "tolerations"),
+    "all nodes": (
+        retrain(tolerations=[{"operator": "Exists"}]),
+        "resources.retrain.tolerations[0].key '*' (every taint, since it names none)",
+        "tolerations",
+    ),
     "many nodes": (retrain(nodes=17), "resources.retrain.nodes 17", "nodes"),
     "many GPUs": (retrain(nodes=16, gpus=16), "resources.retrain.gpus 16 x 16 = 256", "gpus"),
     "a priority of the queue": ({"labels": PRIORITY}, "metadata.labels[kueue.x-k8s.io/priority-class] 'system-all'", "priorityClasses"),
