@@ -196,7 +196,8 @@ def _refuse_far_tokens(network: Any, tokenizer: Any, field: str) -> None:
 
 def _refuse_odd_types(config: Mapping[str, Any], field: str) -> None:
     """Refuse a configuration whose type of numbers torch does not know: transformers asks torch for it, whatever the weights hold."""
-    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+    inner = [value for name, value in config.items() if name.endswith("_config") and isinstance(value, dict)]
+    for part in (config, *inner):
         for key in ("dtype", "torch_dtype"):
             value = part.get(key)
             if isinstance(value, str) and not isinstance(getattr(torch, value, None), torch.dtype):

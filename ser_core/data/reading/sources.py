@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePosixPath
 
 from ser_core.api.spec.places import PlaceSpec
@@ -107,21 +108,33 @@ def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequenc
     if unread:
         many = f"{counted(len(unread), 'file')} of a kind that is not read left out, for example {unread[0]}"
         yield f"{many}: write rows as .jsonl, .csv or .parquet"
-    there = {PurePosixPath(name).name for name in location.sizes}
-    is_one_file = uri.rstrip("/").endswith(f"/{chosen[0]}")
-    if gone := [] if is_one_file else [name for name in _missing_shards(chosen) if name not in there]:
-        yield f"{counted(len(gone), 'shard')} that the names count not there, for example {gone[0]}: copy the data again, if all are meant"
+    gone = [] if uri.rstrip("/").endswith(f"/{chosen[0]}") else list(_missing_shards(chosen, location.sizes))
+    if gone:
+        many = counted(sum(number for number, _ in gone), "shard")
+        yield f"{many} that the names count not there, for example {gone[0][1]}: copy the data again, if all are meant"
     if any(name.startswith("_delta_log/") or "/_delta_log/" in name for name in location.sizes):
         yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
 
 
-def _missing_shards(names: Sequence[str]) -> Iterator[str]:
-    """Names that other names count with themselves, and that are not among them, in whichever folder."""
-    shards = [found.groups() for found in (_SHARD.fullmatch(PurePosixPath(name).name) for name in names) if found]
-    for start, total, ending in sorted({(start, total, ending) for start, _, total, ending in shards}):
-        there = {int(number) for first, number, *rest in shards if (first, *rest) == (start, total, ending)}
-        first = 1 if int(total) in there else 0
-        yield from (f"{start}-{number:05d}-of-{total}{ending}" for number in range(first, int(total) + first) if number not in there)
+def _missing_shards(chosen: Iterable[str], names: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Of each set of shards of which files are chosen: how many are in no folder, and the name of the first of them."""
+    there = _shards(names)
+    for start, total, ending in sorted(_shards(chosen)):
+        numbers = there[start, total, ending]
+        first = 1 if int(total) in numbers else 0
+        gone = int(total) - sum(first <= number < int(total) + first for number in numbers)
+        if gone:
+            number = next(number for number in count(first) if number not in numbers)
+            yield gone, f"{start}-{number:05d}-of-{total}{ending}"
+
+
+def _shards(names: Iterable[str]) -> dict[tuple[str, str, str], set[int]]:
+    """Numbers of shards, by what their names have in common."""
+    found: dict[tuple[str, str, str], set[int]] = {}
+    for shard in filter(None, (_SHARD.fullmatch(PurePosixPath(name).name) for name in names)):
+        start, number, total, ending = shard.groups()
+        found.setdefault((start, total, ending), set()).add(int(number))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
