@@ -1,15 +1,19 @@
 """Whether the live attempt waits for what nobody asks for any more. Pure."""
 
+from collections.abc import Sequence
+
+from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import frozen_image, live_attempt, stage_spec
 from ser_operator.facts.pods.attempts_from_pods import identity_of
-from ser_operator.facts.reading import at, owner_uid, started_at, state_of, terminated, uid
+from ser_operator.facts.reading import Object, at, by_index, owner_uid, started_at, state_of, terminated, uid
 from ser_operator.facts.view import View, live_job
 from ser_operator.objects import labels, render
+from ser_operator.objects.gang import IN_PARTS
 from ser_operator.settings import Settings
 
 
 def is_outdated(view: View, settings: Settings) -> bool:
-    """Whether no container of the live attempt has started, and its Job asks for other resources or another image than it would now.
+    """Whether the live attempt has not begun, and its Job asks for other resources or another image than it would now.
 
     A Job of an operator that did not write down what it asked for is left as it is.
     """
@@ -18,7 +22,13 @@ def is_outdated(view: View, settings: Settings) -> bool:
         return False
     pods = [pod for pod in view.pods if owner_uid(pod) == uid(job)]
     asked = at(job, "metadata", "annotations").get(labels.ASKED_FOR)
-    if not asked or any(started_at(pod) or terminated(pod) for pod in pods):
+    if not asked or _has_begun(job, live.stage, pods):
         return False
     image = frozen_image(view.run.status, settings.image)
     return bool(asked != render.asked_for(view.run, stage_spec(view.run, view.run.status, live), image, settings))
+
+
+def _has_begun(job: Object, stage: StageKind, pods: Sequence[Object]) -> bool:
+    """Whether a container has started; of a gang, which computes nothing before it has met, whether all have."""
+    started = [pod for pod in by_index(pods) if started_at(pod) or terminated(pod)]
+    return len(started) >= (1 if stage in IN_PARTS else at(job, "spec").get("completions", 1))

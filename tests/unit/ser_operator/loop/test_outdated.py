@@ -1,11 +1,14 @@
 """A waiting attempt of which no container has started follows what the user and the administrator change; any other is left alone."""
 
+import copy
+
 import pytest
 
 from ser_core.api.status import Phase
 from ser_operator.objects import labels
 from ser_operator.settings import Settings
 
+INDEX = "batch.kubernetes.io/job-completion-index"
 WAITS = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
 RUNS = {"running": {"startedAt": "2026-01-31T12:00:05Z"}}
 
@@ -133,6 +136,26 @@ def test_a_job_of_which_a_container_has_started_is_left_alone(operator, state):
     change(operator, resources={"prepare": {"cpu": "1"}})
     look(operator)
     assert not deleted(operator, job)
+
+
+@pytest.mark.parametrize(("second", "is_anew"), [(WAITS, True), (RUNS, False)])
+def test_a_gang_of_which_a_part_has_no_room_is_made_anew(operator, second, is_anew):
+    """The pods that have started wait for the others, and compute nothing."""
+    job = waiting(operator, "retrain", resources={"retrain": {"nodes": 2, "gpus": 5}})
+    pods = operator.cluster.pods
+    (first,) = (pod for pod in pods.values() if pod["metadata"]["name"].startswith(job["metadata"]["name"]))
+    for index, state in enumerate((RUNS, second)):
+        pod = copy.deepcopy(first)
+        pod["metadata"] |= {"name": f"{job['metadata']['name']}-{index}-abcde", "annotations": {INDEX: str(index)}}
+        pod["metadata"].pop("uid")
+        pod["status"] = {"phase": "Running", "containerStatuses": [{"name": "stage", "state": state}]}
+        pods[pod["metadata"]["name"]] = operator.cluster.stamp(pod)
+    del pods[first["metadata"]["name"]]
+
+    change(operator, resources={"retrain": {"nodes": 2, "gpus": 2}})
+    look(operator)
+
+    assert deleted(operator, job) is is_anew
 
 
 def test_a_job_of_an_operator_that_wrote_nothing_down_is_left_alone(operator):
