@@ -31,7 +31,8 @@ class Cache:
     def __init__(self, operator_class: str = "", clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._class = operator_class
         self._runs: dict[str, KnownRun] = {}
-        self._uids: dict[RunKey, str] = {}
+        self._uids: dict[Kind, dict[RunKey, str]] = {"SERRun": {}, "Job": {}, "Pod": {}}
+        """Of everything by namespace and name: of two objects of one name the newer one is there."""
         self._keys: dict[str, RunKey] = {}
         self._jobs: dict[str, Object] = {}
         self._pods: dict[str, Object] = {}
@@ -58,16 +59,16 @@ class Cache:
             return None
         if kind == "SERRun" and (at(thing, "spec").get("operatorClass") or "") != self._class:
             return None
-        namesake = self._namesake(kind, thing)
-        if namesake and self._versions[kind][namesake] > version > 0:
-            return None
-        if namesake:
-            self.remove(kind, {"metadata": {"uid": namesake, "resourceVersion": str(version)}})
+        key = run_key(thing)
+        if (namesake := self._uids[kind].get(key, identity)) != identity:
+            if self._versions[kind][namesake] > version > 0:
+                return None  # an answer that comes after the news that its object is gone
+            self.remove(kind, self._last(kind, namesake))
+            self._end(namesake, version)
         thing = kept(kind, thing)
-        self._versions[kind][identity] = version
+        self._versions[kind][identity], self._uids[kind][key] = version, identity
         if kind == "SERRun":
-            key = run_key(thing)
-            self._runs[identity], self._uids[key], self._keys[identity] = known_run(thing), identity, key
+            self._runs[identity], self._keys[identity] = known_run(thing), key
             if self._runs[identity].has_ended:
                 self._forget_gone(identity)
             return key
@@ -81,17 +82,6 @@ class Cache:
         return self.key_of(kind, thing) or (
             self.key_of(kind, before) if before is not None else None
         )  # its run, or the one that has lost it
-
-    def _namesake(self, kind: Kind, thing: Object) -> str:
-        """UID of another object that has, or had, the name of ``thing``: of the two the newer one is there. Empty: none is known.
-
-        An answer may come after the news that its object is gone, and that news not at all.
-        """
-        if kind == "SERRun":
-            named = {self._uids.get(run_key(thing), "")}
-        else:
-            named = {uid(job) for job in self.jobs(owner_uid(thing)) if name(job) == name(thing)}  # no name of a pod comes twice
-        return next(iter(named - {uid(thing)}), "")
 
     def remove(self, kind: Kind, thing: Object, *, for_good: bool = False) -> RunKey | None:
         """Forget an object; returns the run that it concerned.
@@ -108,6 +98,7 @@ class Cache:
         if kind == "SERRun":
             self._forget_run(identity)
         elif (known := self._of(kind).pop(identity, None)) is not None:
+            self._forget_name(kind, run_key(known), identity)
             if kind == "Pod":
                 self._unlink(known)
                 self._lose_pod(thing, owner_uid(known))
@@ -130,8 +121,12 @@ class Cache:
         self._runs.pop(identity, None)
         self._forget_gone(identity)
         key = self._keys.pop(identity, None)
-        if key is not None and self._uids.get(key) == identity:
-            del self._uids[key]
+        if key is not None:
+            self._forget_name("SERRun", key, identity)
+
+    def _forget_name(self, kind: Kind, key: RunKey, identity: str) -> None:
+        if self._uids[kind].get(key) == identity:
+            del self._uids[kind][key]
 
     def _lose_job(self, job: Object) -> None:
         run = owner_uid(job)
@@ -177,7 +172,7 @@ class Cache:
         """
         gone = [one for one, own in self._versions[kind].items() if one not in listed and own <= version]
         here = [one for one in gone if namespace in (None, self._namespace_of(kind, one))]
-        changed = {self.remove(kind, {"metadata": {"uid": one}} if kind == "SERRun" else self._of(kind)[one]) for one in here}
+        changed = {self.remove(kind, self._last(kind, one)) for one in here}
         return {key for key in changed if key is not None}
 
     def run(self, key: RunKey) -> Object | None:
@@ -187,7 +182,7 @@ class Cache:
 
     def known(self, key: RunKey) -> KnownRun | None:
         """What is asked of a run most often."""
-        return self._runs.get(self._uids.get(key, ""))
+        return self._runs.get(self._uids["SERRun"].get(key, ""))
 
     def runs(self) -> list[KnownRun]:
         """All SERRuns."""
@@ -196,7 +191,7 @@ class Cache:
     def is_over(self, key: RunKey) -> bool:
         """Whether a run has ended, was told so of the spec that it has, and has no Jobs left: nothing is to be done about it."""
         known = self.known(key)
-        return known is not None and known.has_ended and known.is_seen and not self.jobs(self._uids[key])
+        return known is not None and known.has_ended and known.is_seen and not self.jobs(self._uids["SERRun"][key])
 
     def sizes(self) -> dict[str, int]:
         """Number of objects by kind."""
@@ -240,6 +235,10 @@ class Cache:
 
     def _of(self, kind: Kind) -> dict[str, Object]:
         return self._jobs if kind == "Job" else self._pods
+
+    def _last(self, kind: Kind, identity: str) -> Object:
+        """The last version that is known; of a run its UID, by which it is found."""
+        return {"metadata": {"uid": identity}} if kind == "SERRun" else self._of(kind)[identity]
 
     def _namespace_of(self, kind: Kind, identity: str) -> str:
         return self._keys[identity][0] if kind == "SERRun" else run_key(self._of(kind)[identity])[0]

@@ -155,7 +155,7 @@ def is_told(pods: Iterable[Object]) -> bool:
 
 def _exit_code(job: Object, ended: Object) -> int | None:
     code = ended.get("exitCode")
-    if isinstance(code, int):
+    if isinstance(code, int) and (code or state_of(job) != "failed"):  # if not, another pod has failed, of which nothing is seen
         return code
     return None if state_of(job) == "succeeded" or not _deadline_exceeded(job) else 143
 

@@ -6,9 +6,9 @@ from unit.ser_operator.facts.serruns.test_pod_template_asks import nested
 from ser_operator.facts.cache import Cache
 
 
-def thing(uid, name="n", version="5", owner=None, namespace="lab"):
+def thing(uid, name="", version="5", owner=None, namespace="lab"):
     references = [{"uid": owner, "controller": True}] if owner else []
-    metadata = {"uid": uid, "name": name, "namespace": namespace, "resourceVersion": version, "ownerReferences": references}
+    metadata = {"uid": uid, "name": name or uid, "namespace": namespace, "resourceVersion": version, "ownerReferences": references}
     return {"metadata": {**metadata, "managedFields": [1, 2, 3]}}
 
 

@@ -84,16 +84,20 @@ class People:
         self._server.stamp(run)
 
     def delete_job(self, job):
-        self._server.meddled.add(owner_uid(job))
+        self._meddle(job)
         job["metadata"]["deletionTimestamp"] = self._server.moment
         self._server.stamp(job)
 
     def delete_job_at_once(self, job):
         """Its pods go after it: how those end that have not yet, nobody asks."""
-        self._server.meddled.add(owner_uid(job))
+        self._meddle(job)
         if self._server.active(job):
             self._server.unknown_ends.add(owner_uid(job))
         self._server.delete("Job", name(job))
+
+    def _meddle(self, job):
+        self._server.meddled.add(owner_uid(job))
+        self._server.deleted.add(name(job))
 
     def relabel(self, job):
         """Take the labels away by which the operator watches, or put them back."""

@@ -27,6 +27,7 @@ class Server(FakeCluster):
         doubles: Those that were created while another Job of their stage was at work.
         codes: With what the parts of a Job have ended, by its UID and their index.
         failing: UIDs of Jobs that are to end badly, as soon as their pods have ended.
+        deleted: Names of Jobs that people have deleted.
         failed: Names of Jobs of which a stage has failed by itself.
         told: Names of Jobs of which a pod has said how it ended.
         unknown_ends: UIDs of runs of which a pod has gone without a word.
@@ -38,7 +39,7 @@ class Server(FakeCluster):
         self.meddled, self.jobs_of, self.doubles = set(), {}, []
         self.legs = defaultdict(lambda: defaultdict(list))
         self.codes, self.failing, self.failed = defaultdict(dict), set(), set()
-        self.told, self.unknown_ends, self.promises = set(), set(), Promises()
+        self.deleted, self.told, self.unknown_ends, self.promises = set(), set(), set(), Promises()
         self._shown = {}
         """What a watch by labels shows of every object that it knows, by UID. Nobody changes these."""
 

@@ -192,6 +192,15 @@ def ended_gang(operator, run, job, *pods):
     return attempt
 
 
+def test_a_failed_job_of_which_only_pods_that_ended_well_are_seen_has_not_ended_with_success(operator, run, job):
+    gang_pod(operator, job, 1, code=0)
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
+
+    (attempt,) = seen(operator, run)
+
+    assert (attempt.state, attempt.exit_code) == ("failed", None)
+
+
 def test_a_gang_reports_what_its_pod_0_does(operator, run, job):
     done = StageResult(outcome="done").model_dump_json(by_alias=True)
 
