@@ -89,6 +89,12 @@ class Server(FakeCluster):
         self.promises.take_in(answer, before)
         return answer
 
+    async def delete_job(self, job):
+        known = self.jobs.get(name(job))
+        if known is not None and self.is_at_work(known) and owner_uid(known) not in self.meddled:
+            self.promises.broken.append(f"{name(job)} was at work, and nobody wanted it stopped")
+        await super().delete_job(job)
+
     @property
     def unshown(self):
         """UIDs of Jobs that only a GET shows."""
