@@ -7,7 +7,6 @@ weights from the headers of their files. So its own renaming and merging of tens
 import contextlib
 import logging
 import shutil
-import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,44 +16,33 @@ import torch
 import transformers
 from torch import nn
 from transformers import AutoTokenizer
-from transformers.models.auto import modeling_auto
 
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading.base_model import BaseModel, named
 from ser_core.data.reading.dialogues import turns_of
 from ser_core.data.reading.weight_headers import Tensor
-from ser_core.errors import DataError, SpecError
-from ser_core.learn.compute.bounded import exceeded
+from ser_core.errors import DataError
+from ser_core.learn.base_model_harm import (
+    model_not_supported,
+    refuse_far_tokens,
+    refuse_odd_types,
+    refuse_what_draws,
+    refuse_what_grows,
+    refuse_what_takes_too_much,
+)
+from ser_core.learn.base_model_kinds import SCORES, WRITES, why_it_cannot_score, why_it_cannot_write
 from ser_core.learn.compute.parts import heads
 from ser_core.learn.policy.generation import encode_prompts
 from ser_core.learn.reward.encoding import Encoder, reads_pairs
 from ser_core.learn.text.chat_text import chat_text_of, take_template
 from ser_core.learn.text.control_tokens import ControlTokens
-from ser_core.learn.text.reference_text import form_of, plain_ids
+from ser_core.learn.text.reference_text import form_of
 from ser_core.learn.weights.fit import Loaded, other_heads
 from ser_core.learn.weights.pretrained import FROM_THE_FOLDER_ALONE, last_token, load_without_weights, rows_for_tokens, told_of_the_model
 
-_SCORES = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
-_WRITES = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-_ENCODERS = frozenset(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES) | {"bert-generation"}
-_TWO_PARTS = frozenset(modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
-_NOT_ROW_BY_ROW = {"xlnet": "whose score of a row depends on the padding of its batch"}
-"""Kinds that transformers can load to score with, and what is wrong with their scores (measured)."""
-TRIAL_SECONDS = 120
-"""Of processor time that a model's settings and a line of text may take; large models take a few."""
-TRIAL_GIGABYTES = 8
-_COMMON_TEXTS = (string.printable, "\ufdfa ﬃ ½ é 日本 🙂", "a" * 100)
-_MOST_TOKENS = 20_000
-"""Of such a text; one code point may become 18, each of 3 bytes."""
-_TIMES = 8
-"""A tokenizer that draws is found out with so many readings, almost always."""
-_MOST_ROWS_OF_NO_TOKEN = 100_000
-"""That would be added to a table, since a token far beyond it has its place there."""
 _FEWEST_TOKENS = 16
 """As of ``rewardModel.maxLength``."""
-_PERMUTED = frozenset({"xlnet"})
-"""Kinds that transformers lists as language models, and that do not write from left to right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +72,8 @@ def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> T
         StoreError: Store or hub cannot be reached.
     """
     field = "rewardModel.base"
-    if (why := _why_it_cannot_score(model)) is not None:
-        raise _refused(
+    if (why := why_it_cannot_score(model)) is not None:
+        raise model_not_supported(
             f"{field}: {spec.base} is a {model.model_type}, {why}",
             "name an encoder or decoder that AutoModelForSequenceClassification supports, for example a bert, llama or qwen3",
         )
@@ -94,10 +82,10 @@ def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> T
         _take_template(tokenizer, spec, field)
         Encoder(tokenizer, spec.max_length, form_of(spec.template)).rows(["a"], ["b"])
 
-    tried = _try(model, _SCORES, folder, field, use)
+    tried = _try(model, SCORES, folder, field, use)
     longest = tried.tokenizer.model_max_length
     if longest <= _FEWEST_TOKENS:
-        raise _refused(
+        raise model_not_supported(
             f"{field}: its tokenizer allows {longest} tokens (model_max_length), no room for a prompt and an answer",
             "set model_max_length in its tokenizer_config.json to what the model can read",
         )
@@ -122,8 +110,8 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
         StoreError: Store or hub cannot be reached.
     """
     field = "policy.base"
-    if (why := _why_it_cannot_write(model)) is not None:
-        raise _refused(
+    if (why := why_it_cannot_write(model)) is not None:
+        raise model_not_supported(
             f"{field}: {spec.base} is a {model.model_type}, {why}",
             "name a decoder that AutoModelForCausalLM supports, for example a llama or qwen3",
         )
@@ -132,9 +120,9 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
         _take_template(tokenizer, spec, field)
         encode_prompts(tokenizer, ["a"], tokens=spec.prompt_tokens)
 
-    tried = _try(model, _WRITES, folder, field, use)
+    tried = _try(model, WRITES, folder, field, use)
     if tried.tokenizer.eos_token_id is None and (spec.sft is not None or not _ends(tried, folder)):
-        raise _refused(
+        raise model_not_supported(
             f"{field}: its tokenizer has no end-of-sequence token", "set eos_token in its tokenizer_config.json, or name another model"
         )
     if spec.advantage == "gae":
@@ -145,7 +133,7 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
 def _try(model: BaseModel, kinds: Mapping[str, Any], folder: Path, field: str, use: Callable[[Any], object]) -> Tried:
     with named(field):
         tensors = model.tensors()
-    _refuse_odd_types(model.config, field)
+    refuse_odd_types(model.config, field)
     _copy_settings(model, folder)
 
     def load() -> tuple[Any, Loaded, Any]:
@@ -157,68 +145,13 @@ def _try(model: BaseModel, kinds: Mapping[str, Any], folder: Path, field: str, u
         return network, loaded, tokenizer
 
     with _quiet():
-        _refuse_what_takes_too_much(load, field)
+        refuse_what_takes_too_much(load, field)
         network, loaded, tokenizer = load()
-        _refuse_what_grows(tokenizer, field)
-        _refuse_what_draws(tokenizer, field)
-        _refuse_far_tokens(network, tokenizer, field)
+        refuse_what_grows(tokenizer, field)
+        refuse_what_draws(tokenizer, field)
+        refuse_far_tokens(network, tokenizer, field)
     warnings = (*_warnings(field, network, tokenizer, loaded.surplus), *_not_used(model, tensors, loaded, field))
     return Tried(model, tensors, network, tokenizer, loaded.new, warnings)
-
-
-def _refuse_what_takes_too_much(load: Callable[[], tuple[Any, Loaded, Any]], field: str) -> None:
-    """Neither transformers nor the tokenizers bound what a few words of a model's settings make of a letter, or of a layer."""
-    if too_much := exceeded(lambda: _read_common_texts(load()[2], field), TRIAL_SECONDS, TRIAL_GIGABYTES):
-        raise _harmful(field, f"to load its settings and to read a few lines of text takes {too_much}")
-
-
-def _refuse_what_grows(tokenizer: Any, field: str) -> None:
-    tokens = _read_common_texts(tokenizer, field)
-    if tokens > _MOST_TOKENS:
-        raise _harmful(field, f"its tokenizer makes {tokens:,} tokens of a line of text")
-
-
-def _refuse_what_draws(tokenizer: Any, field: str) -> None:
-    """A tokenizer with dropout makes other tokens of a text each time: equal runs would not have equal models."""
-    texts = [" ".join(_COMMON_TEXTS)] * _TIMES
-    if any(ids != read[0] for read in [plain_ids(tokenizer, texts)] for ids in read):
-        raise _refused(f"{field}: its tokenizer makes other tokens of the same text each time", "set dropout to null in its tokenizer.json")
-
-
-def _refuse_far_tokens(network: Any, tokenizer: Any, field: str) -> None:
-    rows, last = rows_for_tokens(network), last_token(tokenizer)
-    if rows is None or last - rows < _MOST_ROWS_OF_NO_TOKEN:
-        return
-    beyond = sum(number >= rows for number in tokenizer.get_vocab().values())
-    if last + 1 - rows - beyond > _MOST_ROWS_OF_NO_TOKEN:
-        raise _harmful(field, f"its tokenizer has a token number {last:,}, far beyond the {rows:,} rows of its table")
-
-
-def _refuse_odd_types(config: Mapping[str, Any], field: str) -> None:
-    """Refuse a configuration whose type of numbers torch does not know: transformers asks torch for it, whatever the weights hold."""
-    inner = [value for name, value in config.items() if name.endswith("_config") and isinstance(value, dict)]
-    for part in (config, *inner):
-        for key in ("dtype", "torch_dtype"):
-            value = part.get(key)
-            if isinstance(value, str) and not isinstance(getattr(torch, value, None), torch.dtype):
-                raise SpecError(
-                    f"{field}: {key} in its config.json is {value[:100]!r}, and torch has no such type",
-                    reason="BadModelConfig",
-                    hint=f"write {key} as bfloat16, float16 or float32, or remove it: the weights' own type counts",
-                )
-
-
-def _read_common_texts(tokenizer: Any, field: str) -> int:
-    """Tokens of that text of which a tokenizer makes most; what it cannot read is told when its own text is."""
-    most = 0
-    for text in _COMMON_TEXTS:
-        with contextlib.suppress(SpecError), told_of_the_model(field, "it cannot read every text"):
-            most = max(most, *map(len, plain_ids(tokenizer, [text])))
-    return most
-
-
-def _harmful(field: str, what: str) -> SpecError:
-    return _refused(f"{field}: {what}", "name another model: its config.json or tokenizer.json is damaged, or made to do harm")
 
 
 def _take_template(tokenizer: Any, spec: RewardModelSpec | PolicySpec, field: str) -> None:
@@ -229,7 +162,7 @@ def _take_template(tokenizer: Any, spec: RewardModelSpec | PolicySpec, field: st
         return
     asked = f"{field.partition('.')[0]}.template {spec.template}"
     if isinstance(spec, RewardModelSpec) and reads_pairs(tokenizer):
-        raise _refused(
+        raise model_not_supported(
             f"{asked}: {spec.base} reads prompt and answer as a text pair, since its tokenizer has a CLS and a SEP token",
             "leave rewardModel.template out, or name a decoder",
         )
@@ -261,7 +194,7 @@ def refuse_dialogues(tokenizer: Any, prompts: Iterable[str], field: str) -> None
 
 
 def _load(model: BaseModel, tensors: Mapping[str, Tensor], kinds: Mapping[str, Any], folder: Path, field: str) -> tuple[Any, Loaded]:
-    scores = kinds is _SCORES
+    scores = kinds is SCORES
     options = {"num_labels": 1, "problem_type": "regression"} if scores else {}
     with told_of_the_model(field, "its weights cannot be read"):
         shapes = {name: torch.empty(tensor.shape, device="meta") for name, tensor in tensors.items()}
@@ -304,33 +237,6 @@ def _not_used(model: BaseModel, tensors: Mapping[str, Tensor], loaded: Loaded, f
         yield f"{field}: beside its weights lies an adapter (adapter_config.json), which is not used: {merge}"
 
 
-def _why_it_cannot_score(model: BaseModel) -> str | None:
-    if model.model_type not in _SCORES:
-        return "which transformers cannot load as a sequence-classification model"
-    if _has_two_parts(model):
-        return "an encoder with a decoder, of which only one would read the row"
-    if model.model_type in _ENCODERS and model.config.get("is_decoder"):
-        return "whose config.json has is_decoder, so that the token which is scored would see nothing of the row"
-    if model.model_type == "xmod" and not model.config.get("default_language"):
-        return "which needs default_language in its config.json"
-    return _NOT_ROW_BY_ROW.get(model.model_type)
-
-
-def _why_it_cannot_write(model: BaseModel) -> str | None:
-    config, kind = model.config, model.model_type
-    if kind not in _WRITES:
-        return "which transformers cannot load as a causal language model"
-    if _has_two_parts(model):
-        return "an encoder with a decoder"
-    encodes = kind in _ENCODERS and not (config.get("is_decoder") or config.get("causal"))
-    both_ways = config.get("is_causal") is False or config.get("use_bidirectional_attention") not in (None, False, "vision")
-    return "which reads in both directions" if encodes or both_ways or kind in _PERMUTED else None
-
-
-def _has_two_parts(model: BaseModel) -> bool:
-    return bool(model.config.get("is_encoder_decoder")) or model.model_type in _TWO_PARTS
-
-
 def _ends(tried: Tried, folder: Path) -> bool:
     own = transformers.GenerationConfig.from_pretrained(folder) if (folder / "generation_config.json").exists() else None
     found = (own or tried.network.generation_config).eos_token_id
@@ -342,13 +248,13 @@ def _refuse_without_critic(policy: Tried, reward: Tried, base: str, folder: Path
     if _can_be_critic(reward, policy.tokenizer.get_vocab()):
         return
     why = "transformers has no scoring model of that kind"
-    if policy.model.model_type in _SCORES:
+    if policy.model.model_type in SCORES:
         with _quiet():
-            network, _ = _load(policy.model, policy.tensors, _SCORES, folder, "policy.base")
+            network, _ = _load(policy.model, policy.tensors, SCORES, folder, "policy.base")
         if _has_linear_head(network):
             return
         why = "the scoring model of that kind has a head of several layers"
-    raise _refused(
+    raise model_not_supported(
         f"policy.base: {base} is a {policy.model.model_type}: {why}, so PPO's critic cannot start from it; "
         "nor can it start from rewardModel.base, which is no decoder with the policy's tokens",
         "set policy.advantage to rloo, which needs no critic; or name a policy of another kind, for example a llama or qwen3",
@@ -363,7 +269,7 @@ def _has_linear_head(network: Any) -> bool:
 def _can_be_critic(reward: Tried, vocabulary: Mapping[str, int]) -> bool:
     known = reward.tokenizer.get_vocab()
     return (
-        _why_it_cannot_write(reward.model) is None
+        why_it_cannot_write(reward.model) is None
         and _has_linear_head(reward.network)
         and all(known.get(token) == number for token, number in vocabulary.items())
     )
@@ -382,7 +288,3 @@ def _quiet() -> Iterator[None]:
         log.set_verbosity(verbosity)
         if bars:
             log.enable_progress_bar()
-
-
-def _refused(message: str, hint: str) -> SpecError:
-    return SpecError(message, reason="ModelNotSupported", hint=hint)

@@ -10,7 +10,7 @@ from ser_core.api.run_template import MAX_BYTES as OF_A_TEMPLATE
 from ser_core.cli.access.serrun_file import MAX_BYTES as OF_A_FILE
 from ser_core.data.reading import base_model
 from ser_core.data.reading.hub.watch import PATIENCE
-from ser_core.learn import base_models
+from ser_core.learn import base_model_harm
 from ser_core.loop.recording.trimming import MAX_BYTES as OF_A_STATUS
 
 ROWS = attacks(MANUAL.read_text(encoding="utf-8"))
@@ -59,8 +59,8 @@ def test_a_row_is_read_with_its_kind_and_those_of_its_tests_that_need_no_cluster
             PATIENCE.silence == PATIENCE.window == 60 and PATIENCE.least == 2**20,
         ),
         ("files of more than 64 MiB that are no weights are not read", base_model._MOST_BYTES == 64 * 2**20),
-        ("a process of 120 s of processor time and 8 GB", (base_models.TRIAL_SECONDS, base_models.TRIAL_GIGABYTES) == (120, 8)),
-        ("more than 20,000 tokens of a line", base_models._MOST_TOKENS == 20_000),
+        ("a process of 120 s of processor time and 8 GB", (base_model_harm.TRIAL_SECONDS, base_model_harm.TRIAL_GIGABYTES) == (120, 8)),
+        ("more than 20,000 tokens of a line", base_model_harm._MOST_TOKENS == 20_000),
         ("a status stays under 32 KiB", OF_A_STATUS == 32 * 1024),
         ("which has at most 8 KiB", OF_A_TEMPLATE == 8 * 1024),
     ],
