@@ -186,9 +186,9 @@ def test_why_names_the_resource_that_no_node_has(ser, place, tmp_path):
     with scenario:
         scenario.operator.start()
         scenario.apply(resources={"prepare": {"cpu": "1000"}})
-        told = wait_for(lambda: ser("why", scenario.namespace, "-n", scenario.namespace).out, lambda out: "no node has room" in out)
+        told = wait_for(lambda: ser("why", scenario.namespace, "-n", scenario.namespace).out, lambda out: "no node can take" in out)
     assert "Unschedulable: prepare, attempt 1 waits: 0/1 nodes are available: 1 Insufficient cpu." in told
-    assert told.splitlines()[2].endswith("ask for less in resources.prepare: the waiting Job is then made anew")
+    assert told.splitlines()[2].endswith("asks for: the waiting Job is then made anew")
 
 
 def test_why_says_that_no_operator_looks(ser, place, tmp_path):
