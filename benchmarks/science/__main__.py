@@ -12,12 +12,14 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmarks.science.cells import BUDGETS, SEEDS, cells
+from benchmarks.science.cells import SEEDS, cells
 from benchmarks.science.measure import measure
 from benchmarks.science.rows import append_results, read_results
 from benchmarks.science.sets import ROOT, SETS
-from benchmarks.science.steps import AS_IT_IS
+from benchmarks.science.steps import STEPS
 from benchmarks.science.table import tables
+
+STEP_BUDGETS = (0.15, 0.05)
 
 
 def main() -> None:
@@ -34,15 +36,16 @@ def main() -> None:
         return
     until, steps = time.monotonic() + 60 * arguments.minutes, arguments.what == "steps"
     for cell in cells(arguments.sets, arguments.seeds):
-        if steps and (cell.rule != "calibrated" or cell.budget != BUDGETS[0]):
+        if steps and (cell.rule != "calibrated" or cell.budget not in STEP_BUDGETS):
             continue
-        done = {(one.data_set, one.budget, one.seed) for one in read_results() if one.arm == (AS_IT_IS if steps else cell.rule)}
-        if (cell.data_set, cell.budget, cell.seed) in done:
+        done = {one.arm for one in read_results() if (one.data_set, one.budget, one.seed) == (cell.data_set, cell.budget, cell.seed)}
+        missing = [arm for arm in (STEPS if steps else [cell.rule]) if arm not in done]
+        if not missing:
             continue
         if time.monotonic() > until:
             break
         try:
-            results = measure(cell, arguments.data, ROOT / "build" / "science", steps=steps)
+            results = measure(cell, arguments.data, ROOT / "build" / "science", missing if steps else ())
         except subprocess.CalledProcessError as error:
             print(f"{cell.name}: ser run ended with {error.returncode}; see its log in build/science/{cell.data_set}", flush=True)
             continue

@@ -2,30 +2,14 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reward_model import Quiet
-from ser_core.api.serrun import SERRunSpec
 from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PoolPair
-from ser_core.learn.compute.precision import Precision
-from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import score_pairs
-from ser_core.learn.reward.training import TrainingPair, count_steps, train
 
 BANDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What is learnt of a pair of the pool."""
-
-    better: int
-    target: float = 1.0
-    """Chance that it is the better answer."""
-    weight: float = 1.0
 
 
 def oracle(decisions: Sequence[Decision], truth: Mapping[str, int]) -> dict[str, int]:
@@ -44,24 +28,6 @@ def precision_by_band(decisions: Sequence[Decision]) -> list[float | None]:
     ordered = sorted(decisions, key=lambda one: one.confidence)
     bands = [ordered[len(ordered) * band // BANDS : len(ordered) * (band + 1) // BANDS] for band in range(BANDS)]
     return [sum(bool(one.agrees) for one in band) / len(band) if band else None for band in bands]
-
-
-def trained_on(
-    base: Path, spec: SERRunSpec, seed_pairs: Sequence[LabeledPair], labels: Mapping[str, Label], pool: Sequence[PoolPair]
-) -> RewardModel:
-    """A reward model from human labels and ``labels`` of the pool, by the run's own settings; every human label has weight 1."""
-    model = load(
-        base, Precision("cpu"), max_length=spec.reward_model.max_length, seed=spec.training.seed, adapter=spec.reward_model.adapter
-    )
-    chosen = [(pair, labels[pair.id]) for pair in pool if pair.id in labels]
-    prompts = [pair.prompt for pair in seed_pairs] + [pair.prompt for pair, _ in chosen]
-    better = [pair.chosen for pair in seed_pairs] + [pair.answer_1 if label.better == 1 else pair.answer_2 for pair, label in chosen]
-    worse = [pair.rejected for pair in seed_pairs] + [pair.answer_2 if label.better == 1 else pair.answer_1 for pair, label in chosen]
-    taught = [Label(1)] * len(seed_pairs) + [label for _, label in chosen]
-    encoded = model.encoder.pairs(prompts, better, worse)
-    rows = [TrainingPair(*both, label.target, label.weight) for both, label in zip(encoded, taught, strict=True)]
-    train(model, rows, spec.training, steps=count_steps(len(rows), spec.training), watch=Quiet())
-    return model
 
 
 def evaluated(model: RewardModel, pairs: Sequence[LabeledPair], tokens_per_batch: int) -> list[EvaluatedPair]:

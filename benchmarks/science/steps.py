@@ -14,7 +14,7 @@ from ser_core.learn.trust.selection import Selection
 
 Floats = NDArray[np.float64]
 AS_IT_IS = "as it is"
-STEPS = {
+SELECTIONS = {
     AS_IT_IS: "nothing: the rule's own choice",
     "own scores": "(c) the seed model labels by its own scores, not the mean of the fold models",
     "no accord": "(c) pairs on which the fold models contradict each other weigh as much",
@@ -24,11 +24,19 @@ STEPS = {
     "soft": "(f) the same pairs, with the chance of being right as the target",
     "soft, all": "(f) the whole pool with such targets, all of one weight",
 }
-"""What differs from the rule; the letters are those of the list of steps in docs/results.md."""
+"""What differs from the rule in what is kept; the letters are those of the list of steps in docs/results.md."""
+TRAININGS = {
+    "cross-labelled": "(f) labelled and chosen anew: each half of the pool by a model that has learnt the labels of the other half",
+    "doubly robust": "(f) the whole pool with such targets, and the seed undoes what they would get wrong of it",
+    "gaps": "(f) a tenth of the words of self-labelled answers is left out",
+    "mismatched": "(f) before it, once: an answer to each prompt of the pool against an answer to another, which needs no label",
+}
+"""The same pairs, or all, but learnt otherwise."""
+STEPS = SELECTIONS | TRAININGS
 
 
 def selections(scores: Floats, own: Floats, evidence: FoldEvidence, thresholds: ThresholdsSpec, minimum: int) -> dict[str, Selection]:
-    """What each step keeps.
+    """What each of `SELECTIONS` keeps.
 
     Args:
         scores: (2, pairs) raw logits of the first and the second answers, mean over the fold models.

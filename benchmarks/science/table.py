@@ -88,6 +88,9 @@ def _steps(results: Sequence[Result]) -> Iterator[str]:
     yield f"| {' | '.join(STEP_COLUMNS)} |\n{'|---' * len(STEP_COLUMNS)}|"
     for arm, differs in STEPS.items():
         found = [one for one in results if one.arm == arm]
+        if not found:
+            yield f"| {differs} | 0 |{' |' * (len(STEP_COLUMNS) - 2)}"
+            continue
         kept = f"{fmean(one.kept[0] for one in found):.0f}"
         right = f"{fmean(one.agreement[0] or 0.0 for one in found):.3f}"
         gain = "" if arm == AS_IT_IS else _against(results, AS_IT_IS, arm) or ""

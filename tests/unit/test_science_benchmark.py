@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save_file
 from benchmarks.science.averaged import average
 from benchmarks.science.cells import Cell, cells, document
 from benchmarks.science.filters import at_random, oracle, precision_by_band
+from benchmarks.science.lessons import Label, Lesson, corrected, mismatched, of_models, with_gaps
 from benchmarks.science.rows import Result, append_results, read_results
-from benchmarks.science.steps import AS_IT_IS, STEPS, amount, selections
+from benchmarks.science.steps import AS_IT_IS, SELECTIONS, STEPS, amount, selections
 from benchmarks.science.table import ORDER, tables
 from ser_core.api.serrun import SERRun
 from ser_core.api.spec.loop import ThresholdsSpec
-from ser_core.data.tables import Decision
+from ser_core.data.tables import Decision, LabeledPair, PoolPair
 from ser_core.learn.trust.confident import FoldEvidence
 
 
@@ -99,7 +100,7 @@ EVIDENCE = FoldEvidence(
 def test_each_step_differs_from_the_rule_by_what_it_says():
     mean = np.stack([EVIDENCE.folds.mean(axis=0), np.zeros(5)])
     made = selections(mean, np.stack([np.array([-1.0, 2.0, 0.1, 0.2, 0.1]), np.zeros(5)]), EVIDENCE, ThresholdsSpec(), 1)
-    assert list(made) == list(STEPS)
+    assert list(made) == list(SELECTIONS)
     rule = made[AS_IT_IS]
     assert rule.kept.sum() == 3
     assert made["own scores"].better.tolist() == [2, 1, 1, 1, 1]
@@ -113,6 +114,39 @@ def test_each_step_differs_from_the_rule_by_what_it_says():
 def test_the_formula_takes_what_is_surer_than_it_costs():
     assert amount(10, np.array([1.0] * 5 + [0.5] * 20)) == 5
     assert amount(10, np.full(5, 0.5)) == 0
+
+
+POOL = [PoolPair(f"pair-{n}", f"asked {n % 3}", f"one {n}", f"other {n}", "made") for n in range(6)]
+
+
+def test_a_self_label_says_which_answer_is_learnt_as_the_better_one():
+    labels = {"pair-0": Label(1), "pair-2": Label(2, target=0.8, weight=0.5)}
+    assert of_models(POOL, labels) == [Lesson("asked 0", "one 0", "other 0"), Lesson("asked 2", "other 2", "one 2", 0.8, 0.5)]
+
+
+def test_a_corrected_seed_adds_up_to_the_loss_of_self_labels_less_what_they_get_wrong_of_it():
+    seed, chances, pool, losses = [LabeledPair("a", "p", "x", "y", "made")] * 4, {"a": 0.7}, 12, np.array([0.3, 1.9])
+
+    def loss(target: float) -> float:
+        return float(np.array([target, 1 - target]) @ losses)
+
+    of_all, of_seed = loss(0.7) / 16, (loss(1.0) - loss(0.7)) / 4
+    (target,) = {lesson.target for lesson in corrected(seed, chances, pool)}
+    assert loss(target) / 16 == pytest.approx(of_all + of_seed)
+
+
+def test_words_are_left_out_but_never_all():
+    lessons = [Lesson("p", "a b c d e f g h", "x")] * 50
+    answers = [lesson.better.split() for lesson in with_gaps(lessons, 0.3, 0)]
+    assert 0.5 < sum(map(len, answers)) / 400 < 0.9
+    assert {lesson.worse for lesson in with_gaps(lessons, 1.0, 0)} == {"x"}
+
+
+def test_an_answer_of_another_prompt_is_the_worse_one():
+    for lesson in mismatched(POOL, 0):
+        better, worse = (int(answer.split()[1]) % 3 for answer in (lesson.better, lesson.worse))
+        assert f"asked {better}" == lesson.prompt
+        assert better != worse
 
 
 def test_single_steps_have_a_table_of_their_own():

@@ -1,0 +1,90 @@
+"""What single steps of the first loop reach: its labels chosen another way (`steps`), or learnt another way."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.science.arms import Arms
+from benchmarks.science.lessons import Label, Lesson, corrected, mismatched, of_models, of_people, taught, with_gaps
+from benchmarks.science.rows import Result
+from benchmarks.science.steps import AS_IT_IS, SELECTIONS, selections
+from ser_core.data.tables import EvaluatedPair, FoldScores, PairScores, read_table
+from ser_core.learn.reward.reward_model import RewardModel
+from ser_core.learn.reward.scoring import score_pairs
+from ser_core.learn.trust.chance import fit_chance
+from ser_core.learn.trust.confident import FoldEvidence, most_confident
+from ser_core.learn.trust.selection import Selection
+from ser_core.loop.deciding.stages import LABEL_1
+from ser_jobs.stages.filter import fold_evidence, fold_margins
+
+GAPS = 0.1
+"""Share of the words that are left out."""
+
+
+class StepArms:
+    """Steps of one cell."""
+
+    def __init__(self, arms: Arms) -> None:
+        self._arms, self._spec = arms, arms.ledger.run.spec
+        labels = arms.ledger.stages[LABEL_1].manifest
+        means = read_table(arms.fetch(labels, "labels.parquet"), PairScores)
+        folds = read_table(arms.fetch(labels, "fold_labels.parquet"), FoldScores)
+        self._unseen = read_table(arms.fetch(arms.ledger.models[0].manifest, "dev_scores.parquet"), EvaluatedPair)
+        self._names = [one.id for one in means]
+        self._evidence: FoldEvidence = fold_evidence(self._unseen, means, fold_margins(folds, means))
+        scores, own = np.array([(one.score_1, one.score_2) for one in means]).T, self._scores(arms.stored_model(arms.ledger.models[0]))
+        of_run = self._spec.loop.thresholds, self._spec.training.pairs_per_step
+        self._selected = selections(scores, own, self._evidence, *of_run)
+
+    def results(self, wanted: Collection[str]) -> Iterator[Result]:
+        """One for each of ``wanted``, names of `STEPS`."""
+        trainings = {
+            "cross-labelled": self._cross_labelled,
+            "doubly robust": self._doubly_robust,
+            "gaps": self._gaps,
+            "mismatched": self._mismatched,
+        }
+        for name in wanted:
+            yield self._learnt(name, self._labels(self._selected[name])) if name in SELECTIONS else trainings[name](name)
+
+    def _cross_labelled(self, name: str) -> Result:
+        labels, scores = self._labels(self._selected[AS_IT_IS]), np.empty((2, len(self._names)))
+        second = np.random.default_rng(self._arms.cell.seed).permutation(len(self._names)) % 2 == 1
+        for half in (second, ~second):
+            of_other = {pair: labels[pair] for pair, labelled in zip(self._names, half, strict=True) if pair in labels and not labelled}
+            lessons = [*of_people(self._arms.seed()), *of_models(self._arms.pool(), of_other)]
+            scores[:, half] = self._scores(taught(self._arms.base, self._spec, lessons))[:, half]
+        evidence = replace(self._evidence, folds=(scores[0] - scores[1])[np.newaxis])
+        chosen = most_confident(scores[0], scores[1], self._spec.loop.thresholds, evidence, self._spec.training.pairs_per_step)
+        return self._learnt(name, self._labels(chosen))
+
+    def _doubly_robust(self, name: str) -> Result:
+        labels = self._labels(self._selected["soft, all"])
+        chances = fit_chance(self._evidence.margins, self._evidence.differences).of(self._evidence.margins, self._evidence.differences)
+        by_id = {pair.id: float(chance) for pair, chance in zip(self._unseen, chances, strict=True)}
+        return self._arms.taught(name, labels, [*corrected(self._arms.seed(), by_id, len(labels)), *of_models(self._arms.pool(), labels)])
+
+    def _gaps(self, name: str) -> Result:
+        labels = self._labels(self._selected[AS_IT_IS])
+        learnt = with_gaps(of_models(self._arms.pool(), labels), GAPS, self._arms.cell.seed)
+        return self._arms.taught(name, labels, [*of_people(self._arms.seed()), *learnt])
+
+    def _mismatched(self, name: str) -> Result:
+        return self._learnt(name, self._labels(self._selected[AS_IT_IS]), first=mismatched(self._arms.pool(), self._arms.cell.seed))
+
+    def _learnt(self, name: str, labels: dict[str, Label], first: list[Lesson] | None = None) -> Result:
+        lessons = [*of_people(self._arms.seed()), *of_models(self._arms.pool(), labels)]
+        return self._arms.taught(name, labels, lessons, first or ())
+
+    def _labels(self, chosen: Selection) -> dict[str, Label]:
+        rows = zip(self._names, chosen.kept, chosen.better, chosen.target, chosen.weight, strict=True)
+        return {pair: Label(int(better), float(target), float(weight)) for pair, keep, better, target, weight in rows if keep}
+
+    def _scores(self, model: RewardModel) -> NDArray[np.float64]:
+        """(2, pairs) scores of the pool, in the order of its labels."""
+        unknown = np.full((len(self._names), 2), np.nan)
+        rows, _ = score_pairs(model, self._arms.pool(), self._spec.training.tokens_per_batch, unknown)
+        found = {one.id: (one.score_1, one.score_2) for one in rows}
+        return np.array([found[name] for name in self._names], dtype=np.float64).T
