@@ -3,8 +3,8 @@
 import random
 import socket
 
-_RANGE = range(10_000, 30_000)
-"""Below the ports that the kernel gives to outgoing connections and to servers that ask for any."""
+_RANGE = range(10_000, 29_000)
+"""Below the ports where gangs meet, and those that the kernel gives to outgoing connections and to servers that ask for any."""
 
 
 def free_port(following: int = 0) -> int:
