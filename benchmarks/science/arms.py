@@ -35,7 +35,7 @@ class Arms:
         assert ledger.prepared is not None
         self._prepared = ledger.prepared.manifest
         heldout = read_table(self.fetch(self._prepared, "heldout.parquet"), LabeledPair)
-        groups = {one.id: one.group for one in read_table(self.fetch(self._prepared, "groups.parquet"), PairGroup)}
+        groups = self.groups()
         self._heldout = sorted(heldout, key=lambda pair: (groups.get(pair.id, pair.id), pair.id))
         names = [groups.get(pair.id, pair.id) for pair in self._heldout]
         self._groups = [names.count(name) for name in dict.fromkeys(names)]
@@ -44,14 +44,14 @@ class Arms:
         """One for each arm."""
         best, models = self.ledger.best_model(), self.ledger.models
         torch.set_num_threads(1)
-        yield self._stored(self.cell.rule, best, loops=True)
+        yield self.stored(self.cell.rule, best, loops=True)
         if self.cell.rule != "calibrated":
             return
-        yield self._stored("seed", models[0])
-        yield self._stored("loopOne", models[min(1, len(models) - 1)])
-        yield self._stored("lowestLoss", min(models, key=lambda model: model.metrics.dev.log_loss))
+        yield self.stored("seed", models[0])
+        yield self.stored("loopOne", models[min(1, len(models) - 1)])
+        yield self.stored("lowestLoss", min(models, key=lambda model: model.metrics.dev.log_loss))
         for name, control in self.ledger.controls.items():
-            yield self._stored(name, control)
+            yield self.stored(name, control)
         yield self._averaged(best)
         yield from self._filters()
 
@@ -87,10 +87,15 @@ class Arms:
         """The pairs that are labelled by models."""
         return list(read_table(self.fetch(self._prepared, "pool.parquet"), PoolPair))
 
+    def groups(self) -> dict[str, str]:
+        """Group of each labelled pair, and of pairs of the pool that share its prompt."""
+        return {one.id: one.group for one in read_table(self.fetch(self._prepared, "groups.parquet"), PairGroup)}
+
     def _truth(self) -> dict[str, int]:
         return truth_of(read_table(self.fetch(self._prepared, "pool_labels.parquet"), HiddenLabel))
 
-    def _stored(self, arm: str, record: Trained, *, loops: bool = False) -> Result:
+    def stored(self, arm: str, record: Trained, *, loops: bool = False) -> Result:
+        """What a model of the run itself has reached; with ``loops``, what each loop kept."""
         scores = read_table(self.fetch(record.manifest, "heldout_scores.parquet"), EvaluatedPair)
         filters = self.ledger.filters if loops else ()
         decisions = [read_table(self.fetch(one.manifest, "decisions.parquet"), Decision) for one in filters]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.science.arms import Arms
+from benchmarks.science.filters import evaluated
 from benchmarks.science.lessons import Label, Lesson, corrected, mismatched, of_models, of_people, taught, with_gaps
 from benchmarks.science.rows import Result
 from benchmarks.science.steps import AS_IT_IS, SELECTIONS, selections
@@ -14,8 +15,9 @@ from ser_core.data.tables import EvaluatedPair, FoldScores, PairScores, read_tab
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import score_pairs
 from ser_core.learn.trust.chance import fit_chance
-from ser_core.learn.trust.confident import FoldEvidence, most_confident
-from ser_core.learn.trust.selection import Selection
+from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
+from ser_core.learn.trust.folds import folds_of_groups
+from ser_core.learn.trust.selection import Floats, Selection
 from ser_core.loop.deciding.stages import LABEL_1
 from ser_jobs.stages.filter import fold_evidence, fold_margins
 
@@ -42,6 +44,8 @@ class StepArms:
         """One for each of ``wanted``, names of `STEPS`."""
         trainings = {
             "cross-labelled": self._cross_labelled,
+            "crossed folds": self._crossed_folds,
+            "second loop": self._second_loop,
             "doubly robust": self._doubly_robust,
             "gaps": self._gaps,
             "mismatched": self._mismatched,
@@ -50,15 +54,44 @@ class StepArms:
             yield self._learnt(name, self._labels(self._selected[name])) if name in SELECTIONS else trainings[name](name)
 
     def _cross_labelled(self, name: str) -> Result:
-        labels, scores = self._labels(self._selected[AS_IT_IS]), np.empty((2, len(self._names)))
-        second = np.random.default_rng(self._arms.cell.seed).permutation(len(self._names)) % 2 == 1
+        labels, scores, second = self._labels(self._selected[AS_IT_IS]), np.empty((2, len(self._names))), self._second_half()
         for half in (second, ~second):
             of_other = {pair: labels[pair] for pair, labelled in zip(self._names, half, strict=True) if pair in labels and not labelled}
             lessons = [*of_people(self._arms.seed()), *of_models(self._arms.pool(), of_other)]
             scores[:, half] = self._scores(taught(self._arms.base, self._spec, lessons))[:, half]
         evidence = replace(self._evidence, folds=(scores[0] - scores[1])[np.newaxis])
-        chosen = most_confident(scores[0], scores[1], self._spec.loop.thresholds, evidence, self._spec.training.pairs_per_step)
-        return self._learnt(name, self._labels(chosen))
+        return self._learnt(name, self._chosen(scores[0], scores[1], evidence))
+
+    def _crossed_folds(self, name: str) -> Result:
+        """The folds are the run's own. A fold model learns no self-label of the other half, and judges the pairs that it holds back."""
+        seed, groups, second = self._arms.seed(), self._arms.groups(), self._second_half()
+        fold_of = folds_of_groups({pair.id: groups[pair.id] for pair in seed}, len(self._evidence.folds), self._spec.training.seed)
+        scores, unseen = [], list[EvaluatedPair]()
+        for fold, margins in enumerate(self._evidence.folds):
+            held_back = {groups[pair] for pair, number in fold_of.items() if number == fold}
+            own = own_labels(margins, int(self._selected[AS_IT_IS].kept.sum())) * (second == fold % 2)
+            labels = {pair: Label(int(better)) for pair, better in zip(self._names, own, strict=True) if better}
+            labels = {pair: label for pair, label in labels.items() if groups.get(pair) not in held_back}
+            seen = [pair for pair in seed if fold_of[pair.id] != fold]
+            model = taught(self._arms.base, self._spec, [*of_people(seen), *of_models(self._arms.pool(), labels)])
+            scores.append(np.where(second == fold % 2, np.nan, self._scores(model)))
+            of_fold = [pair for pair in seed if fold_of[pair.id] == fold]
+            unseen += evaluated(model, of_fold, self._spec.training.tokens_per_batch)
+        by_id = {pair.id: pair for pair in unseen}
+        margins = np.array([by_id[pair.id].score_chosen - by_id[pair.id].score_rejected for pair in self._unseen])
+        first, other = np.nanmean(scores, axis=0)
+        evidence = replace(self._evidence, margins=margins, folds=np.nan_to_num(np.array([one[0] - one[1] for one in scores])))
+        return self._learnt(name, self._chosen(first, other, evidence))
+
+    def _second_loop(self, name: str) -> Result:
+        found = self._arms.stored(name, self._arms.ledger.models[2], loops=True)
+        return replace(found, kept=found.kept[1:], agreement=found.agreement[1:], bands=())
+
+    def _second_half(self) -> NDArray[np.bool_]:
+        """(pairs,) which half of the pool each pair is in."""
+        order: NDArray[np.int64] = np.random.default_rng(self._arms.cell.seed).permutation(len(self._names))
+        half: NDArray[np.bool_] = order % 2 == 1
+        return half
 
     def _doubly_robust(self, name: str) -> Result:
         labels = self._labels(self._selected["soft, all"])
@@ -77,6 +110,9 @@ class StepArms:
     def _learnt(self, name: str, labels: dict[str, Label], first: list[Lesson] | None = None) -> Result:
         lessons = [*of_people(self._arms.seed()), *of_models(self._arms.pool(), labels)]
         return self._arms.taught(name, labels, lessons, first or ())
+
+    def _chosen(self, first: Floats, other: Floats, evidence: FoldEvidence) -> dict[str, Label]:
+        return self._labels(most_confident(first, other, self._spec.loop.thresholds, evidence, self._spec.training.pairs_per_step))
 
     def _labels(self, chosen: Selection) -> dict[str, Label]:
         rows = zip(self._names, chosen.kept, chosen.better, chosen.target, chosen.weight, strict=True)

@@ -27,6 +27,8 @@ SELECTIONS = {
 """What differs from the rule in what is kept; the letters are those of the list of steps in docs/results.md."""
 TRAININGS = {
     "cross-labelled": "(f) labelled and chosen anew: each half of the pool by a model that has learnt the labels of the other half",
+    "crossed folds": "(f) a second loop whose fold models learn their labels of one half of the pool each, and label the other half",
+    "second loop": "nothing, but the run's second loop, where each fold model has learnt its labels of the whole pool",
     "doubly robust": "(f) the whole pool with such targets, and the seed undoes what they would get wrong of it",
     "gaps": "(f) a tenth of the words of self-labelled answers is left out",
     "mismatched": "(f) before it, once: an answer to each prompt of the pool against an answer to another, which needs no label",
