@@ -1,5 +1,6 @@
 """The operator's Deployment: one pod, restricted, with exactly the settings of the values."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -167,7 +168,7 @@ def test_labels_of_the_pod_cannot_unselect_it(labels):
 def test_the_command_that_ser_why_names_finds_the_operators_pod():
     run = SERRun.model_validate({"metadata": {"name": "hh", "namespace": "lab", "generation": 1}, "spec": SPEC})
     fix = explain(run, (), datetime.now(UTC), "hh", on_cluster=True).fix
-    key, value = fix.partition("kubectl get pods -A -l ")[2].split("=")
+    key, value = re.findall(r"kubectl get pods -A -l ([\w./-]+)=([\w-]+)", fix)[0]
 
     labels = the(objects(MATRIX["everything"]), "Deployment")["spec"]["template"]["metadata"]["labels"]
 
