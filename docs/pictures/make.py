@@ -56,7 +56,7 @@ def main() -> None:
         raise SystemExit(f"error: {REPORT} is missing\nhint: make quickstart makes it")
     picture(chromium, REPORT, Path(__file__).parent / "report.png", 1060, 1240)
     with tempfile.TemporaryDirectory() as name:
-        picture(chromium, evolution(Path(name)), Path(__file__).parent / "evolution.png", 890, 480)
+        picture(chromium, evolution(Path(name)), Path(__file__).parent / "evolution.png", 890, 560)
 
 
 if __name__ == "__main__":
