@@ -15,9 +15,10 @@ from benchmarks.science.filters import at_random, evaluated, oracle, precision_b
 from benchmarks.science.lessons import Label, Lesson, of_models, of_people, taught
 from benchmarks.science.rows import Result
 from benchmarks.science.sets import ROOT
-from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PairGroup, PoolPair, read_table
+from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PoolPair, read_table
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.report.heldout import read_groups
 from ser_core.report.ledger import Ledger, Trained, fetch_model
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.commit import fetch_outputs
@@ -89,7 +90,7 @@ class Arms:
 
     def groups(self) -> dict[str, str]:
         """Group of each labelled pair, and of pairs of the pool that share its prompt."""
-        return {one.id: one.group for one in read_table(self.fetch(self._prepared, "groups.parquet"), PairGroup)}
+        return read_groups(self._store, self.ledger, self._folder) or {}
 
     def _truth(self) -> dict[str, int]:
         return truth_of(read_table(self.fetch(self._prepared, "pool_labels.parquet"), HiddenLabel))

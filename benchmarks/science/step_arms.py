@@ -1,6 +1,6 @@
 """What single steps of the first loop reach: its labels chosen another way (`steps`), or learnt another way."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -107,9 +107,9 @@ class StepArms:
     def _mismatched(self, name: str) -> Result:
         return self._learnt(name, self._labels(self._selected[AS_IT_IS]), first=mismatched(self._arms.pool(), self._arms.cell.seed))
 
-    def _learnt(self, name: str, labels: dict[str, Label], first: list[Lesson] | None = None) -> Result:
+    def _learnt(self, name: str, labels: dict[str, Label], first: Sequence[Lesson] = ()) -> Result:
         lessons = [*of_people(self._arms.seed()), *of_models(self._arms.pool(), labels)]
-        return self._arms.taught(name, labels, lessons, first or ())
+        return self._arms.taught(name, labels, lessons, first)
 
     def _chosen(self, first: Floats, other: Floats, evidence: FoldEvidence) -> dict[str, Label]:
         return self._labels(most_confident(first, other, self._spec.loop.thresholds, evidence, self._spec.training.pairs_per_step))

@@ -218,9 +218,9 @@ def _is_behind_the_seed_model(status: SERRunStatus) -> bool:
 
 def _running(run: SERRun, failed: StageStatus | None, pods: Sequence[Mapping[str, Any]] | None, now: datetime, target: str) -> Why:
     status = run.status
-    live = live_attempt(status)
+    live, watch = live_attempt(status), f"watch it: ser status {target} --watch"
     if live is None:
-        return Why("nothing is wrong: the next stage is being started", status.message, f"watch it: ser status {target} --watch")
+        return Why("nothing is wrong: the next stage is being started", status.message, watch)
     since = f"{key_of(live)}, attempt {live.attempt}, since {elapsed(live.started_at, None, now)}"
     progress = status.progress
     if progress is not None:
@@ -229,14 +229,10 @@ def _running(run: SERRun, failed: StageStatus | None, pods: Sequence[Mapping[str
         since += f"; attempt {failed.attempt} ended with {failed.reason}{f': {failed.message}' if failed.message else ''}"
     if pods is not None and (unnoticed := unnoticed_end(live, pods, now)):
         return Why("the stage has ended, and no operator has taken note of it", f"{since}; {unnoticed}", _see_the_operator(run))
-    begun = pods is None or has_started(live, pods)
-    if begun:
-        return Why("nothing is wrong: a stage is running", since, f"watch it: ser status {target} --watch")
-    fix = f"watch it: ser status {target} --watch"
-    if begun_by(live, now - _SLOW_START):
-        fix = (
-            f"see its pod: kubectl describe pods -n {run.metadata.namespace} -l {RUN_UID}={run.metadata.uid}; and {_see_the_operator(run)}"
-        )
+    if pods is None or has_started(live, pods):
+        return Why("nothing is wrong: a stage is running", since, watch)
+    see = f"see its pod: kubectl describe pods -n {run.metadata.namespace} -l {RUN_UID}={run.metadata.uid}; and {_see_the_operator(run)}"
+    fix = see if begun_by(live, now - _SLOW_START) else watch
     return Why("nothing is wrong so far: the stage's pod has not started yet", since, fix)
 
 
