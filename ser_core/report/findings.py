@@ -10,7 +10,8 @@ from ser_core.learn.trust.enough_pairs import size_warnings
 from ser_core.learn.trust.evaluation import right_by_id
 from ser_core.learn.trust.groups.bootstrap import difference_of
 from ser_core.loop.deciding.coin import against_a_coin
-from ser_core.loop.deciding.stopping import SIGNIFICANT, beside_a_coin, loss_change
+from ser_core.loop.deciding.significance import SIGNIFICANT
+from ser_core.loop.deciding.stopping import beside_a_coin, loss_change
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from ser_core.learn.trust.groups.difference import PairedDifference
-from ser_core.loop.deciding.stopping import SIGNIFICANT
+from ser_core.loop.deciding.significance import SIGNIFICANT
 
 
 @dataclass(frozen=True, slots=True)

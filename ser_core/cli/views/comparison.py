@@ -12,7 +12,7 @@ from ser_core.api.status import IterationStatus
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.errors import QualityError, SpecError, StoreError
 from ser_core.learn.trust.groups.difference import PairedDifference
-from ser_core.loop.deciding.stopping import FEW_GROUPS
+from ser_core.loop.deciding.significance import FEW_GROUPS
 
 SEED, BEST = "seed", "best"
 _FORGED = ("CorruptObject", "InputChanged", "ManifestDeleted")

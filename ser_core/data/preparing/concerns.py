@@ -9,7 +9,7 @@ from ser_core.counted import counted
 from ser_core.data.reading.layouts.layout import MARGIN, WEIGHT, Layout
 from ser_core.data.reading.layouts.writing import columns_line, keys_of
 from ser_core.data.reading.rows import Row
-from ser_core.loop.deciding.stopping import FEW_GROUPS
+from ser_core.loop.deciding.significance import FEW_GROUPS
 
 SMALL_SEED = 500
 SMALL_HELDOUT = 200

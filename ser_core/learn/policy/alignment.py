@@ -12,8 +12,7 @@ from ser_core.learn.policy.batches import micro_batches, sequences
 from ser_core.learn.policy.generation import Generator, Prompt, until_end
 from ser_core.learn.policy.policy import Policy
 from ser_core.learn.policy.scorers import Scorer
-
-_Z95 = 1.959964
+from ser_core.loop.deciding.significance import Z95
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +104,5 @@ def change(before: Sequence[Answer], after: Sequence[Answer]) -> tuple[float, fl
     The change is taken prompt by prompt. The interval is the normal approximation; with one prompt alone it is infinitely wide.
     """
     changes = [new.score - old.score for old, new in zip(before, after, strict=True)]
-    spread = _Z95 * stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else math.inf
+    spread = Z95 * stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else math.inf
     return fmean(changes) - spread, fmean(changes) + spread

@@ -43,7 +43,8 @@ def evaluate(
     """
     difference, known = _differences(pairs), groups or {}
     right = right_by_id(pairs)
-    low, high = accuracy_interval(right, known)
+    table = table_of(right, known)
+    low, high = accuracy_interval(table)
     bins = calibration_curve(difference / temperature)
     return Evaluation(
         pairs=len(pairs),
@@ -54,7 +55,7 @@ def evaluate(
         calibration_error=sum(item.count * abs(item.confidence - item.accuracy) for item in bins) / len(pairs),
         log_loss=float(np.mean(np.logaddexp(0.0, -difference / temperature))),
         versus_best=None if best is None else compare(pairs, best, known),
-        groups=None if groups is None else len(table_of(right, groups)),
+        groups=None if groups is None else len(table),
     )
 
 
@@ -152,5 +153,5 @@ def _length_relation(pair: EvaluatedPair) -> str:
 
 def _accuracy(pairs: Sequence[EvaluatedPair], groups: Mapping[str, str]) -> dict[str, Any]:
     right = right_by_id(pairs)
-    low, high = accuracy_interval(right, groups)
+    low, high = accuracy_interval(table_of(right, groups))
     return {"pairs": len(pairs), "accuracy": sum(right.values()) / len(pairs), "low": low, "high": high}

@@ -8,7 +8,8 @@ import numpy as np
 from ser_core.data.tables import EvaluatedPair
 from ser_core.learn.trust.calibration import fit_temperature
 from ser_core.learn.trust.groups.student import half_width
-from ser_core.loop.deciding.stopping import Z95
+from ser_core.learn.trust.groups.table import table_of
+from ser_core.loop.deciding.significance import Z95
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,7 @@ def paired_loss(before: Mapping[str, float], after: Mapping[str, float], groups:
         after: The same of the second.
         groups: Group of each pair; a pair that is missing is a group of its own.
     """
-    sums: dict[str, list[float]] = {}
-    for pair in sorted(before.keys() & after.keys()):
-        row = sums.setdefault(groups.get(pair, pair), [0.0, 0.0])
-        row[0] += before[pair] - after[pair]
-        row[1] += 1
-    table = np.array(list(sums.values())).reshape(-1, 2)
+    table = table_of({pair: before[pair] - after[pair] for pair in sorted(before.keys() & after.keys())}, groups)
     if not len(table):
         return PairedLoss(0.0, 0.0, 0)
     count = table[:, 1].sum()

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from ser_core.api.spec.loop import LoopSpec, Rule, StoppingSpec
 from ser_core.api.stage import Evaluation, RetrainMetrics
 from ser_core.api.status import IterationStatus, LearningStatus
+from ser_core.loop.deciding.significance import SIGNIFICANT, Z95
 
-SIGNIFICANT = 0.05
-FEW_GROUPS = 10
-"""Groups of pairs below which an interval is not to be trusted: how much they differ is hardly known."""
-Z95 = 1.96
 _DIGITS = 6
 
 

@@ -1,27 +1,21 @@
 """The interval of an accuracy: Wilson's, of as many independent pairs as the groups of pairs are worth."""
 
-from collections.abc import Mapping
-from statistics import NormalDist
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.learn.trust.groups.student import half_width
-from ser_core.learn.trust.groups.table import table_of
-
-_Z = NormalDist().inv_cdf(0.975)
+from ser_core.loop.deciding.significance import Z95
 
 
-def accuracy_interval(right: Mapping[str, bool], groups: Mapping[str, str]) -> tuple[float, float]:
-    """95 % interval of the share of pairs that are right.
+def accuracy_interval(table: NDArray[np.float64]) -> tuple[float, float]:
+    """95 % interval of the share of pairs that are right. Where each pair is a group of its own, this is `wilson`.
 
     Args:
-        right: Whether the reward model is right, by pair; at least one.
-        groups: Group of each pair; a pair that is missing is a group of its own. Where each is, this is `wilson`.
+        table: (groups, 2) right pairs and pairs of each group; at least one.
     """
-    table = table_of(right, groups)
+    right, pairs = table.sum(axis=0)
     effective = effective_pairs(table)
-    return wilson(sum(right.values()) * (effective / len(right)), effective)
+    return wilson(right * (effective / pairs), effective)
 
 
 def effective_pairs(table: NDArray[np.float64]) -> float:
@@ -50,7 +44,7 @@ def effective_pairs(table: NDArray[np.float64]) -> float:
 def wilson(right: float, pairs: float) -> tuple[float, float]:
     """95 % interval of a share by Wilson (1927), of independent pairs. It stays within 0 … 1 and is honest for few pairs."""
     share = right / pairs
-    spread = 1 + _Z**2 / pairs
-    centre = (share + _Z**2 / (2 * pairs)) / spread
-    half = _Z * np.sqrt(share * (1 - share) / pairs + _Z**2 / (4 * pairs**2)) / spread
+    spread = 1 + Z95**2 / pairs
+    centre = (share + Z95**2 / (2 * pairs)) / spread
+    half = Z95 * np.sqrt(share * (1 - share) / pairs + Z95**2 / (4 * pairs**2)) / spread
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ser_core.loop.deciding.stopping import SIGNIFICANT
+from ser_core.loop.deciding.significance import SIGNIFICANT
 
 RESAMPLES = 10_000
 """Draws of the bootstrap."""

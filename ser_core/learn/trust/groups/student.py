@@ -1,6 +1,6 @@
 """Student's t distribution (1908), as far as intervals need it."""
 
-from ser_core.loop.deciding.stopping import Z95
+from ser_core.loop.deciding.significance import Z95
 
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Of 1 to 10 degrees of freedom."""
@@ -16,5 +16,4 @@ def half_width(freedom: int) -> float:
     """
     if freedom <= len(_T95):
         return _T95[max(freedom, 1) - 1]
-    z = Z95
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return Z95 + (Z95**3 + Z95) / (4 * freedom) + (5 * Z95**5 + 16 * Z95**3 + 3 * Z95) / (96 * freedom**2)

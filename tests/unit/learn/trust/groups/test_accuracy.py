@@ -9,8 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_core.learn.trust.groups.accuracy import accuracy_interval, wilson
+from ser_core.learn.trust.groups.table import table_of
 
 quick = settings(max_examples=40)
+
+
+def interval(right, groups):
+    return accuracy_interval(table_of(right, groups))
 
 
 def drawn(random, groups, size, accuracy, spread):
@@ -26,7 +31,7 @@ def drawn(random, groups, size, accuracy, spread):
 def covered(groups, size, accuracy, spread, *, told=True):
     random = np.random.default_rng(groups)
     found = [drawn(random, groups, size, accuracy, spread) for _ in range(400)]
-    intervals = [accuracy_interval(right, known if told else {}) for right, known in found]
+    intervals = [interval(right, known if told else {}) for right, known in found]
     return fmean(low <= accuracy <= high for low, high in intervals)
 
 
@@ -52,7 +57,7 @@ def test_interval_stays_within_the_possible():
 def test_where_each_pair_is_a_group_it_is_wilsons(right):
     pairs = {f"p{number}": one for number, one in enumerate(right)}
     for groups in ({}, {name: name for name in pairs}):
-        assert accuracy_interval(pairs, groups) == wilson(sum(right), len(right))
+        assert interval(pairs, groups) == wilson(sum(right), len(right))
 
 
 @pytest.mark.parametrize(("groups", "size"), [(20, 10), (10, 20), (5, 40)])
@@ -64,7 +69,7 @@ def test_it_covers_the_truth_where_pairs_of_a_group_agree_and_that_of_independen
 def test_of_groups_that_do_not_differ_it_is_hardly_wider():
     assert 0.92 < covered(20, 10, 0.7, 1e6) < 0.98
     random = np.random.default_rng(0)
-    widths = [np.diff([accuracy_interval(right, known), accuracy_interval(right, {})]).ravel() for right, known in _independent(random)]
+    widths = [np.diff([interval(right, known), interval(right, {})]).ravel() for right, known in _independent(random)]
     assert 1 <= fmean(wide / narrow for wide, narrow in widths) < 1.25
 
 
@@ -77,8 +82,8 @@ def _independent(random):
 def test_groups_never_make_it_narrower_and_it_holds_the_accuracy(rows):
     right = {f"p{number}": one for number, (one, _) in enumerate(rows)}
     groups = {f"p{number}": f"g{group}" for number, (_, group) in enumerate(rows)}
-    low, high = accuracy_interval(right, groups)
-    narrow = accuracy_interval(right, {})
+    low, high = interval(right, groups)
+    narrow = interval(right, {})
     assert 0 <= low <= fmean(right.values()) + 1e-12 and fmean(right.values()) <= high + 1e-12 <= 1 + 1e-12
     assert high - low >= narrow[1] - narrow[0] - 1e-12
 
@@ -86,6 +91,6 @@ def test_groups_never_make_it_narrower_and_it_holds_the_accuracy(rows):
 def test_where_all_pairs_are_right_or_in_one_group_each_group_counts_once():
     right = {f"p{number}": True for number in range(30)}
     groups = {f"p{number}": f"g{number % 6}" for number in range(30)}
-    assert accuracy_interval(right, groups) == pytest.approx(wilson(6, 6))
+    assert interval(right, groups) == pytest.approx(wilson(6, 6))
     half = {name: number % 2 == 0 for number, name in enumerate(right)}
-    assert accuracy_interval(half, dict.fromkeys(half, "one")) == pytest.approx(wilson(0.5, 1))
+    assert interval(half, dict.fromkeys(half, "one")) == pytest.approx(wilson(0.5, 1))

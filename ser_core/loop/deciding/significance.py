@@ -1,0 +1,10 @@
+"""What counts as more than chance."""
+
+from statistics import NormalDist
+
+SIGNIFICANT = 0.05
+"""A difference is significant where chance alone gives one as large less often than this."""
+Z95 = NormalDist().inv_cdf(1 - SIGNIFICANT / 2)
+"""Half the width of a 95 % interval of a normal distribution, in standard errors."""
+FEW_GROUPS = 10
+"""Groups of pairs below which an interval is not to be trusted: how much they differ is hardly known."""
