@@ -42,12 +42,15 @@ class Arms:
         self._groups = [names.count(name) for name in dict.fromkeys(names)]
 
     def results(self) -> Iterator[Result]:
-        """One for each arm."""
-        best, models = self.ledger.best_model(), self.ledger.models
+        """One for each arm, that of the cell's rule at the end: it says that all are there."""
         torch.set_num_threads(1)
-        yield self.stored(self.cell.rule, best, loops=True)
-        if self.cell.rule != "calibrated":
-            return
+        if self.cell.rule == "calibrated":
+            yield from self._companions()
+        yield self.stored(self.cell.rule, self.ledger.best_model(), loops=True)
+
+    def _companions(self) -> Iterator[Result]:
+        """The arms that a run of calibrated gives beside its own, or that are trained beside it."""
+        best, models = self.ledger.best_model(), self.ledger.models
         yield self.stored("seed", models[0])
         yield self.stored("loopOne", models[min(1, len(models) - 1)])
         yield self.stored("lowestLoss", min(models, key=lambda model: model.metrics.dev.log_loss))

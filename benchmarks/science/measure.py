@@ -4,7 +4,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import yaml
@@ -19,8 +19,8 @@ from ser_core.cli.access.stored_run import open_run
 from ser_core.report.ledger import read_ledger
 
 
-def measure(cell: Cell, data: Path, folder: Path, steps: Collection[str] = ()) -> list[Result]:
-    """Carry out a cell, or go on with it.
+def measure(cell: Cell, data: Path, folder: Path, steps: Collection[str] = ()) -> Iterator[Result]:
+    """Carry out a cell, or go on with it; each result comes as soon as it is measured, that of the cell's rule at the end.
 
     Args:
         cell: Which one.
@@ -44,4 +44,4 @@ def measure(cell: Cell, data: Path, folder: Path, steps: Collection[str] = ()) -
     with tempfile.TemporaryDirectory(prefix="ser-science-") as place:
         others = [] if SETS[cell.data_set].documentation else out_of_distribution(data)
         arms = Arms(cell, read_ledger(stored.store, stored.run), stored.store, model, Path(place), seconds, others)
-        return list(StepArms(arms).results(steps) if steps else arms.results())
+        yield from StepArms(arms).results(steps) if steps else arms.results()

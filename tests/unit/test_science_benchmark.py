@@ -1,7 +1,6 @@
 """The ladder's arithmetic; its runs are started by hand (docs/results.md)."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.science.averaged import average
 from benchmarks.science.cells import Cell, cells, document
+from benchmarks.science.document import DOCUMENT, with_tables
 from benchmarks.science.filters import at_random, oracle, precision_by_band
 from benchmarks.science.lessons import Label, Lesson, corrected, mismatched, of_models, with_gaps
 from benchmarks.science.rows import Result, append_results, read_results
@@ -167,5 +167,5 @@ def test_there_may_be_few_results_yet(results):
 
 
 def test_the_document_holds_the_tables_of_the_committed_results():
-    document = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
-    assert "\n".join(tables(read_results())) in document
+    document = DOCUMENT.read_text(encoding="utf-8")
+    assert with_tables(document, read_results()) == document
