@@ -1,12 +1,13 @@
 """All that is known of a run at one moment, and what follows from it without the planner. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import StageStatus
 from ser_core.loop.deciding.stages import live_attempt
+from ser_core.loop.observed import Leg
 from ser_operator.facts.pods.attempts_from_pods import have_succeeded
 from ser_operator.facts.pods.glance import NO_GLANCE, Glance
 from ser_operator.facts.reading import Object, at, created_at, name, owner_uid, state_of, uid
@@ -23,6 +24,8 @@ class View:
     pods: Sequence[Object]
     now: datetime
     glance: Glance = NO_GLANCE
+    legs: Mapping[str, tuple[Leg, ...]] = field(default_factory=dict)
+    """When the pods of each Job ran, also those that are gone, by the UID of the Job."""
 
 
 def has_ended(view: View) -> bool:

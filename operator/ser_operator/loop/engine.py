@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from socket import gethostname
 from typing import Any
 
@@ -44,20 +45,27 @@ class Engine:
         cluster: The API server.
         configuration: How kopf reaches the same one.
         settings: The operator's.
+        clock: The time.
     """
 
-    def __init__(self, cluster: Cluster, configuration: Configuration, settings: Settings) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        configuration: Configuration,
+        settings: Settings,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._api = cluster
         self._configuration = configuration
         self._settings = settings
-        self._cache = Cache(settings.operator_class)
+        self._cache = Cache(settings.operator_class, clock)
         self._queue: WorkQueue[RunKey] = WorkQueue()
         self._telemetry = Telemetry(lambda: len(self._queue), self._cache.runs, self._cache.sizes)
         cluster.tell_requests(self._telemetry.requested)
         self._polls = ProgressPolls(read_progress, self._queue.add)
         self._glances = Glances(cluster, settings, self._polls)
         identity = cluster_identity(authorities(configuration))
-        self._reconciler = Reconciler(cluster, self._cache, settings, self._glances, hurry=lambda: self._queue.hurries, cluster=identity)
+        self._reconciler = Reconciler(cluster, self._cache, settings, self._glances, clock, lambda: self._queue.hurries, identity)
         self._resync = Resync(cluster, self._cache, self._telemetry, settings)
         self._primed = False
 

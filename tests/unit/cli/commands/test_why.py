@@ -28,7 +28,7 @@ from ser_core.loop.plan import plan
 from ser_core.loop.recording.conditions import conditions
 from ser_operator.facts.pods import queueing, silent_node, waiting
 from ser_operator.facts.serruns import allow_lists, read_run
-from ser_operator.loop import reconcile
+from ser_operator.loop import executing
 
 NOW = datetime(2026, 1, 31, 12, 25, tzinfo=UTC)
 BEGUN = "2026-01-31T12:20:00Z"
@@ -102,8 +102,8 @@ def test_every_reason_of_the_operator_has_a_remedy():
     own = {
         allow_lists.NOT_SUPPORTED,
         read_run.INVALID,
-        reconcile.NAME_CONFLICT,
-        reconcile.JOB_REFUSED,
+        executing.NAME_CONFLICT,
+        executing.JOB_REFUSED,
         silent_node.NODE_NOT_READY,
         waiting.NODE_UNREACHABLE,
         queueing.QUEUED,

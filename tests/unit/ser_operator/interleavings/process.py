@@ -27,11 +27,11 @@ class Process:
 
     def __init__(self, server, fails, patience, workers, namespaces):
         self._server, self.wire, self._workers = server, Wire(server, fails, patience), workers
-        self.engine = Engine(self.wire, Configuration(), Settings(image="registry.example/ser:1", namespaces=namespaces))
+        settings = Settings(image="registry.example/ser:1", namespaces=namespaces)
+        self.engine = Engine(self.wire, Configuration(), settings, lambda: server.now)
         self.cache, self._queue = self.engine._cache, self.engine._queue
         self._reconcile, self.engine._reconciler.reconcile = self.engine._reconciler.reconcile, self._checked
         self._put, self.cache.put = self.cache.put, self._put_in
-        self.engine._reconciler._clock = self.cache._legs._clock = lambda: server.now
         self._queue._jitter = lambda: 0.5
         registry = build_registry(self.cache, self._queue, self.engine._telemetry, Configuration())
         self._handlers = dict(zip(KINDS, (one.fn for one in registry._watching.get_all_handlers()), strict=True))
