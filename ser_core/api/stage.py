@@ -198,6 +198,8 @@ class RetrainMetrics(Record):
     """The epochs that it found."""
     trainings: int = 1
     """One, and one for each training that was repeated since its model had collapsed, fold models included."""
+    collapsed: bool = False
+    """Whether the last of them has collapsed too, so that this reward model does not hold; the first note says why."""
     loss_gain: float | None = None
     """How much lower its out-of-fold log loss is than that of the best reward model before, pair by pair, in nats; None: not compared."""
     loss_gain_error: float | None = None

@@ -145,6 +145,8 @@ class IterationStatus(Record):
     """Rule calibrated: how much lower the log loss on dev is than that of the best reward model before, pair by pair, in nats."""
     loss_gain_error: float | None = None
     """Standard error of it."""
+    collapsed: bool = False
+    """Whether each training of its reward model has collapsed, so that the model does not hold."""
     threshold: float | None = None
     """Lowest confidence that was kept (rule calibrated)."""
     temperature: float | None = None

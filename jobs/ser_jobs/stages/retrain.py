@@ -27,7 +27,6 @@ from ser_core.learn.text.reference_text import Form
 from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead, why_equal
 from ser_core.learn.trust.evaluation import evaluate
 from ser_core.learn.trust.search import best_trial
-from ser_core.loop.deciding.learning_status import DOES_NOT_HOLD
 from ser_core.memory.training import Sharding
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
@@ -71,10 +70,10 @@ class _Retrain:
         self._context = context
         self._precision = precision
         self._training = context.spec.spec.training
-        self._data = training_data(context)
+        self._groups = groups_of(context)
+        self._data = training_data(context, self._groups)
         self._dev = self._labeled("dev.parquet")
         self._heldout = self._labeled("heldout.parquet")
-        self._groups = groups_of(context)
         for name, rows in (("training", [*self._data.seed, *self._data.self_labeled]), ("dev", self._dev), ("held-out", self._heldout)):
             if not rows:
                 raise DataError(f"there is no {name} pair", reason="NoPairs", hint="give more data, or other fractions in data")
@@ -117,7 +116,7 @@ class _Retrain:
         searched = self._training.search is not None and self._context.spec.spec.loop.fold_count is not None
         ties = counted(len(self._data.ties), "tie")
         tied = f"{ties} learnt with target one half, beside the pairs with a label" if self._data.ties else ""
-        notes = (self._precision.note, tied, *self._plan.notes, *self._told_of_collapses(why), *found.notes)
+        notes = (*self._told_of_collapses(why), self._precision.note, tied, *self._plan.notes, *found.notes)
         return RetrainMetrics(
             notes=tuple(filter(None, notes)),
             steps=self._plan.steps_of(training),
@@ -131,6 +130,7 @@ class _Retrain:
             learning_rate=training.learning_rate if searched else None,
             epochs=training.epochs if searched else None,
             trainings=1 + len(self._progress.position.collapsed),
+            collapsed=bool(why),
             loss_gain=found.paired.gain if found.paired else None,
             loss_gain_error=found.paired.error if found.paired else None,
         )
@@ -249,10 +249,10 @@ class _Retrain:
         return {one.id: one.score_chosen - one.score_rejected for one in self._of_best("dev_scores.parquet") or ()}
 
     def _told_of_collapses(self, why: str) -> tuple[str, ...]:
-        """Why the training was repeated, and whether that has helped."""
-        collapsed = self._progress.position.collapsed
-        told = tuple(f"a training collapsed and was repeated: {one}" for one in collapsed)
-        return (*told, f"{DOES_NOT_HOLD} after {self._progress.position.repeats + 1} trainings: {why}") if why else told
+        """Whether repeating the training has helped, and why it was repeated."""
+        position = self._progress.position
+        repeated = tuple(f"a training collapsed and was repeated: {one}" for one in position.collapsed)
+        return (f"the reward model still does not hold after {position.repeats + 1} trainings: {why}", *repeated) if why else repeated
 
     def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int, training: TrainingSpec) -> TrainingState:
         """Take the steps of the current training that the position does not have yet; returns the state after the last one.

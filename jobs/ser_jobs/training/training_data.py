@@ -67,15 +67,19 @@ class TrainingData:
     """Settings of the training: those of the spec, or what an earlier search has found."""
 
 
-def training_data(context: StageContext) -> TrainingData:
+def training_data(context: StageContext, known: Mapping[str, str] | None) -> TrainingData:
     """The pairs that this stage trains on, and the settings.
 
     Rule `paper`: a pair that both this loop and the one before kept is learnt once, with its newer label.
 
+    Args:
+        context: Of a retrain or a control.
+        known: What `groups_of` gives.
+
     Raises:
         SpecError: The control `full` needs human labels of the pool, and there are none.
     """
-    return replace(_pairs(context), training=_settings(context))
+    return replace(_pairs(context, known), training=_settings(context))
 
 
 def _settings(context: StageContext) -> TrainingSpec:
@@ -88,12 +92,12 @@ def _settings(context: StageContext) -> TrainingSpec:
     return training.model_copy(update={"learning_rate": found.learning_rate, "epochs": found.epochs})
 
 
-def _pairs(context: StageContext) -> TrainingData:
+def _pairs(context: StageContext, known: Mapping[str, str] | None) -> TrainingData:
     iteration = context.spec.iteration
     if context.spec.stage is not StageKind.RETRAIN:
         return _of_control(context)
     if context.spec.spec.loop.fold_count is not None:
-        return _cross_fitted(context)
+        return _cross_fitted(context, known)
     if iteration == 0:
         return _judged(context)
     pool, rule = _pool(context), context.spec.spec.loop.rule
@@ -171,10 +175,9 @@ def _of_control(context: StageContext) -> TrainingData:
     return data
 
 
-def _cross_fitted(context: StageContext) -> TrainingData:
-    data = _judged(context)
+def _cross_fitted(context: StageContext, known: Mapping[str, str] | None) -> TrainingData:
+    data, pool = _judged(context), _pool(context)
     groups, tied = ({example.id: example.prompt for example in examples} for examples in (data.seed, data.ties))
-    pool, known = _pool(context), groups_of(context)
     if known is not None:
         groups, tied = ({name: known.get(name, name) for name in names} for names in (groups, tied))
     shared = {name: group for name, group in (known or {}).items() if name in pool}

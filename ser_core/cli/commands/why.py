@@ -22,7 +22,7 @@ from ser_core.cli.views.remedies.remedy import Remedy, Then
 from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.errors import ClusterAccessDenied
-from ser_core.loop.deciding.learning_status import EQUAL_SCORES, SO_THAT_SCORES_DIFFER, UNSOUND, has_learnt_nothing
+from ser_core.loop.deciding.learning_status import EQUAL_SCORES, SO_THAT_SCORES_DIFFER, has_learnt_nothing
 from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
 from ser_core.loop.deciding.token_budget import computes_in_batches
@@ -179,7 +179,7 @@ def _completed(run: SERRun, target: str) -> Why:
         if has_learnt_nothing(status.iterations):
             cause = f"the run has ended: {EQUAL_SCORES}, so no self-label could be trusted"
             fix = f"in a new run {SO_THAT_SCORES_DIFFER}"
-    elif UNSOUND in status.message:
+    elif any(row.collapsed for row in status.iterations if row.iteration == status.best_iteration):
         cause = "the run has ended, and the training of its best reward model collapsed each time"
         fix = f"in a new run {SO_THAT_SCORES_DIFFER}"
     elif status.policy is not None and status.policy.stopped:

@@ -13,10 +13,6 @@ EQUAL_SCORES = "all scores are equal"
 SO_THAT_SCORES_DIFFER = "lower training.learningRate, or raise rewardModel.maxLength where answers are cut before they differ"
 """What helps then."""
 _NEARLY_NO_PAIR = 0.05
-DOES_NOT_HOLD = "the reward model still does not hold"
-"""Begin of the note of a training that collapsed each time."""
-UNSOUND = "which does not hold"
-"""What the run's message then says of the best reward model."""
 
 
 def decide(rule: Rule, status1: int, status2: int, kept: int, min_samples: int, minimum: int) -> LearningStatus:

@@ -5,10 +5,9 @@ from datetime import datetime
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import NOT_TAKEN_OVER, TAKEN_OVER
-from ser_core.api.status import IterationStatus, Phase, PolicyStatus, SERRunStatus, StageKind, StageStatus
+from ser_core.api.status import IterationStatus, Phase, PolicyStatus, SERRunStatus, StageStatus
 from ser_core.loop.deciding.attempts import attempts_of, failure, longest_pause, next_attempt, tries
 from ser_core.loop.deciding.faults import Fault, fault_of, held_by_queue, stalls_at_once
-from ser_core.loop.deciding.learning_status import DOES_NOT_HOLD, UNSOUND
 from ser_core.loop.deciding.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
 from ser_core.loop.deciding.stages import StageKey, committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
 from ser_core.loop.deciding.stopping import loop_name
@@ -103,9 +102,8 @@ def _pausing(upcoming: StageStatus, last: StageStatus, until: datetime, *, begun
 def _summary(run: SERRun, status: SERRunStatus) -> str:
     """Which reward model is the best, why the loops ended and on what evidence, what the policy reached, and what was left out."""
     best = status.iterations[status.best_iteration or 0]
-    trained = committed(status).get(StageKey(best.iteration, StageKind.RETRAIN))
-    unsound = f", {UNSOUND}" if trained is not None and DOES_NOT_HOLD in trained.message else ""
-    parts = [f"best reward model: {loop_name(best)}{unsound}, {_heldout(status.iterations[0], best)}"]
+    collapsed = ", which does not hold" if best.collapsed else ""
+    parts = [f"best reward model: {loop_name(best)}{collapsed}, {_heldout(status.iterations[0], best)}"]
     ended = loops_ended(run.spec.loop, status)
     if ended is not None:
         said = _evidence(committed(status).get(ending_stage(status)))

@@ -13,7 +13,6 @@ from ser_core.api.status import (
     StageStatus,
 )
 from ser_core.loop.deciding import stopping
-from ser_core.loop.deciding.learning_status import DOES_NOT_HOLD
 from ser_core.loop.deciding.stages import CONTROL_OF_STAGE, StageKey, committed
 from ser_core.loop.deciding.stopping import ratio
 from ser_core.loop.recording.digests import short_digest
@@ -30,7 +29,7 @@ def record(status: SERRunStatus, row: StageStatus, metrics: StageMetrics) -> tup
         if row.stage in CONTROL_OF_STAGE:
             return _record_control(status, row, metrics), clip("; ".join(metrics.notes), NOTES_BYTES)
         rests_on = stopping.evidence(metrics, stopping.best(status.iterations))
-        told = sorted((rests_on, *metrics.notes), key=lambda note: not note.startswith(DOES_NOT_HOLD))  # first, so that it is not cut off
+        told = (*metrics.notes, rests_on) if metrics.collapsed else (rests_on, *metrics.notes)  # what matters most is not cut off
         return _record_retrain(status, row, metrics), clip("; ".join(told), NOTES_BYTES)
     if isinstance(metrics, PolicyMetrics):
         return _record_policy(status, row, metrics), clip("; ".join(metrics.notes), NOTES_BYTES)
@@ -68,6 +67,7 @@ def _record_retrain(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
             "folds": metrics.folds,
             "loss_gain": _ratio(metrics.loss_gain),
             "loss_gain_error": _ratio(metrics.loss_gain_error),
+            "collapsed": metrics.collapsed,
             "accuracy": ratio(metrics.heldout.accuracy),
             "accuracy_low": ratio(metrics.heldout.accuracy_low),
             "accuracy_high": ratio(metrics.heldout.accuracy_high),

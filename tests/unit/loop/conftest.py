@@ -72,9 +72,11 @@ class Results:
         pairs=75,
         stopped="",
         loss_gain=None,
+        collapsed=False,
     ):
         self.dev, self.stop_at, self.heldout, self.agreement = dev, stop_at, heldout, agreement
-        self.p_value, self.notes, self.pairs, self.stopped, self.loss_gain = p_value, notes, pairs, stopped, loss_gain
+        self.p_value, self.notes, self.pairs, self.stopped = p_value, notes, pairs, stopped
+        self.loss_gain, self.collapsed = loss_gain, collapsed
 
     def __call__(self, stage, iteration):
         if stage is StageKind.PREPARE:
@@ -112,6 +114,7 @@ class Results:
             dev=evaluation(dev, versus),
             heldout=evaluation(self.heldout),
             notes=self.notes,
+            collapsed=self.collapsed,
             folds=None if self.loss_gain is None else 4,
             loss_gain=self.loss_gain if iteration else None,
             loss_gain_error=None if self.loss_gain is None or not iteration else 1 / 300,

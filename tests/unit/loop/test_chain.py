@@ -125,8 +125,9 @@ def test_seed_only_takes_as_many_steps_as_the_loops(make_world, make_results, de
 
 
 def test_a_best_reward_model_that_does_not_hold_is_said_to_be_one(make_world, make_results):
-    notes = ("a training collapsed and was repeated: " + 300 * "x", "the reward model still does not hold after 3 trainings: too bad")
-    world = make_world(make_results(notes=notes), loop={"maxIterations": 1}).drive()
+    notes = ("the reward model still does not hold after 3 trainings: too bad", "a training collapsed and was repeated: " + 300 * "x")
+    world = make_world(make_results(notes=notes, collapsed=True), loop={"maxIterations": 1}).drive()
+    assert notes[0] in world.status.stages[-1].message
     assert world.status.message.startswith("best reward model: loop 1, which does not hold, held-out accuracy")
     assert "which does not hold" not in make_world(loop={"maxIterations": 1}).drive().status.message
 

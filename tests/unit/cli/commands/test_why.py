@@ -316,7 +316,15 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             "FOLDER --loop 0 takes the seed model",
         ),
         (
-            run_of(Phase.COMPLETED, "Completed", "best reward model: loop 1, which does not hold, held-out accuracy 0", best_iteration=1),
+            run_of(
+                Phase.COMPLETED,
+                "Completed",
+                "best reward model: loop 1, which does not hold, held-out accuracy 0",
+                iterations=tuple(
+                    IterationStatus(iteration=number, learning_status=LearningStatus.STATUS_1, collapsed=number == 1) for number in (0, 1)
+                ),
+                best_iteration=1,
+            ),
             "the training of its best reward model collapsed each time",
             "which does not hold",
             "in a new run lower training.learningRate",

@@ -27,7 +27,7 @@ from ser_core.learn.reward.scoring import score_pairs
 from ser_jobs.stages import filter as filter_stage
 from ser_jobs.stages import label, retrain
 from ser_jobs.training.retrain_plan import make_plan
-from ser_jobs.training.training_data import Example, TrainingData, training_data
+from ser_jobs.training.training_data import Example, TrainingData, groups_of, training_data
 
 FOLDS = {"folds": 2}
 BUDGET = 36
@@ -227,8 +227,8 @@ def test_what_a_search_takes_is_what_these_settings_make_alone(workshop):
 def test_a_model_that_collapses_every_time_is_stored_and_said_to_be_collapsed(workshop, monkeypatch):
     monkeypatch.setattr(ser_jobs.stages.retrain, "why_collapsed", lambda fit: "too bad")
     output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
-    assert output.metrics.trainings == 3
-    assert output.metrics.notes[-1] == "the reward model still does not hold after 3 trainings: too bad"
+    assert (output.metrics.trainings, output.metrics.collapsed) == (3, True)
+    assert output.metrics.notes[0] == "the reward model still does not hold after 3 trainings: too bad"
 
 
 @pytest.mark.parametrize("folds", [2, None], ids=["with folds", "without"])
@@ -261,7 +261,8 @@ def test_folds_never_tear_a_group_apart_and_too_few_groups_are_said(workshop):
 def test_the_groups_are_those_that_prepare_found(workshop, bert):
     groups = [PairGroup(pair.id, "seed00") for pair in workshop.tables["seed.parquet"][1]]
     workshop.give(InputRole.PREPARED, {**workshop.tables, "groups.parquet": (PairGroup, groups)}, bert)
-    found = training_data(workshop.context(StageKind.RETRAIN, **FOLDS)).groups
+    context = workshop.context(StageKind.RETRAIN, **FOLDS)
+    found = training_data(context, groups_of(context)).groups
     assert {found[f"seed{number:02}"] for number in range(24)} == {"seed00"}
     assert found["dev03"] == "dev03"
 

@@ -7,7 +7,7 @@ from ser_core.api.status import StageKind
 from ser_core.data.tables import Decision, FoldDecision, PairGroup, PairMargin, PairScores, PairWeight, TiedPair
 from ser_core.errors import SpecError
 from ser_jobs.training.retrain_plan import make_plan
-from ser_jobs.training.training_data import starts_from, training_data
+from ser_jobs.training.training_data import groups_of, starts_from, training_data
 
 SEED = [f"seed{number:02}" for number in range(24)]
 
@@ -25,7 +25,8 @@ def loop(workshop):
 
 
 def data(workshop, kind=StageKind.RETRAIN, iteration=1, **settings):
-    return training_data(workshop.context(kind, iteration, **settings))
+    context = workshop.context(kind, iteration, **settings)
+    return training_data(context, groups_of(context))
 
 
 def names(examples):
@@ -143,7 +144,7 @@ def test_margins_are_those_of_labels_that_people_gave_and_of_no_tie_and_no_self_
 
 def test_where_dev_is_learnt_its_ties_are_too_and_no_fold_learns_a_tie_of_a_group_that_it_holds_back(tied):
     context = tied.context(StageKind.RETRAIN, 0, folds=4)
-    found = training_data(context)
+    found = training_data(context, groups_of(context))
     assert names(found.ties) == ["tie0", "tie1", "tie2"]
     plan = make_plan(context.spec, found, dev=12)
     assert len(plan.examples) == 24 + 12 + 3
@@ -159,7 +160,7 @@ def test_no_fold_learns_a_self_label_of_a_prompt_that_it_holds_back(loop):
     own = [FoldDecision(f"pool{pair:02}", fold, 1) for fold in range(4) for pair in range(2)]
     loop.give(InputRole.KEPT, {"decisions.parquet": (Decision, []), "fold_decisions.parquet": (FoldDecision, own)})
     context = loop.context(StageKind.RETRAIN, 1, folds=4)
-    for fold in make_plan(context.spec, training_data(context), dev=12).folds:
+    for fold in make_plan(context.spec, training_data(context, groups_of(context)), dev=12).folds:
         seen = set(names(fold.seen))
         assert ("pool00" in seen, "pool01" in seen) == ("seed03" not in names(fold.held_back), True)
 
