@@ -40,10 +40,10 @@ from ser_core.learn.reward.training import TrainingPair, TrainingState, train
 from ser_core.store.objects.connect import connect
 from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_core.store.stages.commit import read_manifest
-from ser_jobs.process import heartbeat
 from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.process.context import StageContext
-from ser_jobs.process.reporter import EventLog
+from ser_jobs.telemetry import heartbeat
+from ser_jobs.telemetry.reporter import EventLog
 from ser_jobs.training.checkpoint_interval import CheckpointInterval
 from ser_jobs.training.training_progress import TrainingProgress
 

@@ -12,8 +12,11 @@ from ser_core.errors import SpecError
 
 try:
     from ser_jobs.process import runtime
+    from ser_jobs.process.result import failure
 except ModuleNotFoundError:  # version 0.1.0
     from ser_jobs import runtime
+
+    failure = runtime._failure
 
 
 def evaluation(accuracy):
@@ -39,7 +42,7 @@ def main():
     try:
         spec = runtime._read_spec(os.environ["SER_STAGE"])
     except SpecError as error:
-        return {"exitCode": error.exit_code, "report": runtime._failure(error, None).model_dump_json(by_alias=True)}
+        return {"exitCode": error.exit_code, "report": failure(error, None).model_dump_json(by_alias=True)}
     stage, place = spec.stage.value, f"iter-{spec.iteration:04d}/{spec.stage.value}"
     digest = f"{spec.iteration:032x}{sum(stage.encode()):032x}"
     manifest = {"stage": stage, "iteration": spec.iteration, "uri": f"s3://bucket/{place}/MANIFEST.json", "sha256": digest}

@@ -12,8 +12,8 @@ from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_core.store.stages.commit import fetch_outputs
 from ser_core.store.stages.manifest import Manifest, OutputFile
 from ser_jobs.process.input_folder import locked
-from ser_jobs.process.memory_plan import MemoryPlan
-from ser_jobs.process.metrics_exporter import Measurements
+from ser_jobs.telemetry.memory_plan import MemoryPlan
+from ser_jobs.telemetry.metrics_exporter import Measurements
 
 
 class Reporter(Protocol):

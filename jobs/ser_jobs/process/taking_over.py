@@ -23,7 +23,7 @@ from ser_core.store.runs.run_object import load_run
 from ser_core.store.stages.commit import fetch_outputs, find_manifest
 from ser_core.store.stages.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver
 from ser_core.store.stages.stage_key import differences, stage_key
-from ser_jobs.process.place import Place
+from ser_jobs.place import Place
 
 _PROVENANCE = "provenance.json"
 

@@ -51,8 +51,8 @@ def killed_by_kernel(rank: int, stage: str, plan: Path) -> OutOfMemory:
     """
     # Imported only here: a healthy stage does not need it, and the supervisor must start fast.
     from ser_core.api.status import StageKind
-    from ser_jobs.process import memory_plan
-    from ser_jobs.process.memory import out_of_memory_of_container
+    from ser_jobs.telemetry import memory_plan
+    from ser_jobs.telemetry.memory import out_of_memory_of_container
 
     return out_of_memory_of_container(rank, StageKind(json.loads(stage)["stage"]), memory_plan.read(plan))
 

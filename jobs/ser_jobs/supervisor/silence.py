@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ser_jobs.process.heartbeat import Sign
+from ser_jobs.telemetry.heartbeat import Sign
 
 STEPS_MISSED = 3
 """A step may take this many times the median step."""

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from ser_jobs.process.stacks import SIGNAL
 from ser_jobs.supervisor.processes import is_stopped, send
+from ser_jobs.telemetry.stacks import SIGNAL
 
 _DUMP_SECONDS = 5.0
 _UPLOAD_SECONDS = 60.0

@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ser_core.errors import Interrupted
-from ser_jobs.process import heartbeat, input_folder, memory_plan, stacks
-from ser_jobs.process.control_group import kernel_kills
+from ser_jobs.process import input_folder
 from ser_jobs.supervisor import errors, processes, stack_dumps, supervision
 from ser_jobs.supervisor.ends import End, cause, with_kernel_kills
 from ser_jobs.supervisor.report import TERMINATION_MESSAGE, report, say
 from ser_jobs.supervisor.silence import Silence, SilenceWatch
 from ser_jobs.supervisor.stop import Stop
 from ser_jobs.supervisor.supervision import Supervision
+from ser_jobs.telemetry import heartbeat, memory_plan, stacks
+from ser_jobs.telemetry.control_group import kernel_kills
 
 POLL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 5.0

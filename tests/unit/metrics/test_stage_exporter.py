@@ -16,9 +16,9 @@ from ser_core.api.status import StageKind
 from ser_core.data.tables import TrainingStep
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.metrics import METRICS, POLICY, STAGES, TRAINING
-from ser_jobs.process.metrics_exporter import Measurements, exposition
-from ser_jobs.process.progress_server import progress_server
-from ser_jobs.process.reporter import EventLog
+from ser_jobs.telemetry.metrics_exporter import Measurements, exposition
+from ser_jobs.telemetry.progress_server import progress_server
+from ser_jobs.telemetry.reporter import EventLog
 
 STARTED = datetime(2026, 1, 31, 12, tzinfo=UTC)
 WITH_A_GPU_ALONE = {"ser_stage_gpu_memory_bytes"}

@@ -10,6 +10,7 @@ from ser_core.api.cluster_identity import CLUSTER
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import LabelMetrics, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
+from ser_core.errors import SERError
 from ser_core.store.objects.file import FileStore
 from ser_core.store.runs.owner import owner_of
 from ser_core.store.stages.manifest import stage_prefix
@@ -79,9 +80,9 @@ def test_a_stage_does_not_make_the_folder_of_its_store_anew(stage, tmp_path, kin
 
 def test_a_store_that_cannot_be_cleaned_does_not_change_the_result(stage, monkeypatch):
     def refuse(*_):
-        raise runtime.SERError("may not be listed")
+        raise SERError("may not be listed")
 
-    monkeypatch.setattr(runtime, "remove_leftovers", refuse)
+    monkeypatch.setattr("ser_jobs.process.attempt.remove_leftovers", refuse)
     assert stage(1)[1] == 0
 
 
@@ -103,9 +104,9 @@ def test_what_the_run_stores_is_reported_with_its_end_also_by_who_only_finds_it_
 
 def test_a_store_that_cannot_be_counted_does_not_change_the_result(stage, monkeypatch):
     def refuse(*_):
-        raise runtime.SERError("may not be listed")
+        raise SERError("may not be listed")
 
-    monkeypatch.setattr(runtime, "stored_bytes", refuse)
+    monkeypatch.setattr("ser_jobs.process.attempt.stored_bytes", refuse)
     result, code = stage(1)
     assert (result.outcome, result.stored, code) == ("done", None, 0)
 

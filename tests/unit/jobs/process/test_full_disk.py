@@ -9,7 +9,8 @@ import pytest
 
 from ser_core.errors import NodeDiskFull, is_disk_full
 from ser_jobs.process import runtime
-from ser_jobs.process.reporter import EventLog
+from ser_jobs.process.result import as_ser_error, report
+from ser_jobs.telemetry.reporter import EventLog
 
 FULL = Path("/dev/full")
 
@@ -34,7 +35,7 @@ def test_a_full_disk_is_known_whoever_says_it(error):
     wrapped.__cause__ = error
 
     assert is_disk_full(wrapped)
-    assert isinstance(runtime._as_ser_error(wrapped, "retrain"), NodeDiskFull)
+    assert isinstance(as_ser_error(wrapped, "retrain"), NodeDiskFull)
     assert not is_disk_full(OSError(errno.EIO, "Input/output error"))
 
 
@@ -46,5 +47,5 @@ def test_a_stage_that_gets_no_folder_ends_as_one_on_a_full_disk(monkeypatch, cap
     result, code = runtime._in_a_folder(type("Spec", (), {"stage": "retrain"})())
 
     assert (result.reason, code) == ("NodeDiskFull", NodeDiskFull.exit_code)
-    runtime._report(str(FULL), result)
+    report(str(FULL), result)
     assert "cannot be written" in capsys.readouterr().err

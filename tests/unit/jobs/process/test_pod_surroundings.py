@@ -11,8 +11,8 @@ from ports import free_port
 
 from ser_core.errors import StoreAccessDenied
 from ser_jobs.process.credentials import load_credentials
-from ser_jobs.process.progress_server import progress_server
-from ser_jobs.process.reporter import EventLog
+from ser_jobs.telemetry.progress_server import progress_server
+from ser_jobs.telemetry.reporter import EventLog
 
 
 def test_a_mounted_secret_sets_its_own_keys_and_nothing_else(tmp_path):

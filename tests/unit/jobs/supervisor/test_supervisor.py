@@ -16,18 +16,18 @@ from addresses import needs_ipv6
 from ports import free_port
 
 from ser_core.api.stage import StageResult
-from ser_jobs.process.control_group import kernel_kills, peak_bytes
 from ser_jobs.supervisor.ends import End, cause
 from ser_jobs.supervisor.errors import stage_hung
 from ser_jobs.supervisor.rendezvous import Meeting, meet
 from ser_jobs.supervisor.silence import Silence
+from ser_jobs.telemetry.control_group import kernel_kills, peak_bytes
 
 LAST_WORDS_SECONDS = 1
 IMPATIENT = f"import sys; from ser_jobs.supervisor import supervisor as s; s.LAST_WORDS_SECONDS = {LAST_WORDS_SECONDS}; sys.exit(s.main())"
 PRELUDE = """
 import os, signal, time
-from ser_jobs.process.heartbeat import from_environment
-from ser_jobs.process.stacks import dump_on_signal
+from ser_jobs.telemetry.heartbeat import from_environment
+from ser_jobs.telemetry.stacks import dump_on_signal
 beat = from_environment(os.environ)
 rank = os.environ.get("RANK", "0")
 dump_on_signal(os.environ)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_jobs.process.place import Place, from_environment
+from ser_jobs.place import Place, from_environment
 
 
 def test_a_process_is_alone_unless_torchruns_variables_say_otherwise():

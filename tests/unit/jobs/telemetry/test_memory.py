@@ -6,8 +6,8 @@ from ser_core.api.status import StageKind
 from ser_core.memory.amounts import amounts
 from ser_core.memory.plan import StagePlan
 from ser_core.memory.words import host_line, memory_line
-from ser_jobs.process import memory
-from ser_jobs.process.memory import out_of_memory, out_of_memory_of_container, peak_memory
+from ser_jobs.telemetry import memory
+from ser_jobs.telemetry.memory import out_of_memory, out_of_memory_of_container, peak_memory
 
 
 def test_the_peak_and_the_three_settings_that_decide_it_are_named():

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ser_core.errors import is_disk_full
-from ser_jobs.process.heartbeat import Heartbeat
-from ser_jobs.process.place import Place
+from ser_jobs.place import Place
+from ser_jobs.telemetry.heartbeat import Heartbeat
 
 _SECONDS_BETWEEN_PROGRESS = 0.5
 

@@ -4,10 +4,10 @@ import io
 
 import pytest
 
-from ser_jobs.process.heartbeat import VARIABLE, Heartbeat, Sign, from_environment, read
-from ser_jobs.process.place import Place
-from ser_jobs.process.reporter import EventLog
+from ser_jobs.place import Place
 from ser_jobs.supervisor.silence import Bounds, Silence, SilenceWatch
+from ser_jobs.telemetry.heartbeat import VARIABLE, Heartbeat, Sign, from_environment, read
+from ser_jobs.telemetry.reporter import EventLog
 
 BOUNDS = Bounds(step=60, silent=1800)
 

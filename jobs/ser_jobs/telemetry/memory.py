@@ -9,7 +9,7 @@ from ser_core.loop.deciding.stages import resource_kind
 from ser_core.loop.deciding.token_budget import computes_in_batches
 from ser_core.memory.plan import StagePlan
 from ser_core.memory.words import host_line, memory_line
-from ser_jobs.process.control_group import peak_bytes
+from ser_jobs.telemetry.control_group import peak_bytes
 
 
 def out_of_memory(error: Exception, stage: StageKind, planned: StagePlan | None = None) -> OutOfMemory:

@@ -1,0 +1,1 @@
+"""What a stage process shows of itself: events, progress, metrics, signs of life, memory, stacks."""
