@@ -12,11 +12,11 @@ from benchmarks.science.lessons import Label, Lesson, corrected, mismatched, of_
 from benchmarks.science.rows import Result
 from benchmarks.science.steps import AS_IT_IS, SELECTIONS, selections
 from ser_core.data.tables import EvaluatedPair, FoldScores, PairScores, read_table
+from ser_core.learn.evaluation.folds import folds_of_groups
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import score_pairs
 from ser_core.learn.trust.chance import fit_chance
 from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
-from ser_core.learn.trust.folds import folds_of_groups
 from ser_core.learn.trust.selection import Floats, Selection
 from ser_core.loop.deciding.stages import LABEL_1
 from ser_jobs.stages.filter import fold_evidence, fold_margins

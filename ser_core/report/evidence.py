@@ -86,7 +86,7 @@ class ModelEvidence:
     record: Trained
     pairs: Sequence[EvaluatedPair]
     heldout: Mapping[str, Any]
-    """Part ``heldout`` of evaluation.json (`ser_core.learn.trust.evaluation.report`)."""
+    """Part ``heldout`` of evaluation.json (`ser_core.learn.evaluation.evaluation.report`)."""
     losses: tuple[tuple[float, float], ...]
     """(step, mean loss)."""
 

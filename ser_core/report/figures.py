@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from markupsafe import Markup
 
-from ser_core.learn.trust.groups.accuracy import wilson
+from ser_core.learn.evaluation.groups.accuracy import wilson
 from ser_core.report.charts import Axis, Frame, count_axis, percent, round_axis
 from ser_core.report.evidence import MAX_POINTS, Evidence, LoopEvidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
 from ser_core.data.preparing.concerns import grouped
+from ser_core.learn.evaluation.evaluation import right_by_id
+from ser_core.learn.evaluation.groups.bootstrap import difference_of
 from ser_core.learn.trust.enough_pairs import size_warnings
-from ser_core.learn.trust.evaluation import right_by_id
-from ser_core.learn.trust.groups.bootstrap import difference_of
 from ser_core.loop.deciding.coin import against_a_coin
 from ser_core.loop.deciding.significance import SIGNIFICANT
 from ser_core.loop.deciding.stopping import beside_a_coin, loss_change

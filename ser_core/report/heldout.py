@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ser_core.data.tables import EvaluatedPair, PairGroup, read_table
-from ser_core.learn.trust.evaluation import right_by_id
+from ser_core.learn.evaluation.evaluation import right_by_id
 from ser_core.report.ledger import Ledger, Trained
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.commit import fetch_outputs

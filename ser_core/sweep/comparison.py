@@ -1,8 +1,8 @@
 """Arms beside each other: means over their repetitions, and paired differences with what chance could have made of them. Numpy alone.
 
 The unit of chance is the group of pairs (`data.source.splitBy`), since pairs that share a prompt or a topic are right or wrong together
-(`ser_core.learn.trust.groups`); repetitions are averaged pair by pair before. Several arms against one baseline are corrected by Holm's
-method (1979).
+(`ser_core.learn.evaluation.groups`); repetitions are averaged pair by pair before. Several arms against one baseline are corrected by
+Holm's method (1979).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.errors import SpecError
-from ser_core.learn.trust.groups.bootstrap import paired_difference
-from ser_core.learn.trust.groups.difference import PairedDifference
+from ser_core.learn.evaluation.groups.bootstrap import paired_difference
+from ser_core.learn.evaluation.groups.difference import PairedDifference
 from ser_core.sweep.results import ArmResult, Difference, RunResult
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from ser_core.learn.trust.groups.difference import PairedDifference
+from ser_core.learn.evaluation.groups.difference import PairedDifference
 from ser_core.loop.deciding.significance import SIGNIFICANT
 
 

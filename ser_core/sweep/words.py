@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ser_core.learn.trust.groups.difference import RESAMPLES
+from ser_core.learn.evaluation.groups.difference import RESAMPLES
 from ser_core.loop.deciding.significance import FEW_GROUPS
 from ser_core.sweep.results import ArmResult
 

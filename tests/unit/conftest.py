@@ -25,7 +25,7 @@ from ser_core.api.status import (
 )
 from ser_core.data.preparing.validation import pair_id
 from ser_core.data.tables import Decision, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, write_table
-from ser_core.learn.trust.evaluation import evaluate, report
+from ser_core.learn.evaluation.evaluation import evaluate, report
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import save_run
 from ser_core.store.stages.commit import commit, upload_outputs

@@ -28,8 +28,8 @@ from ser_core.data.tables import (
     write_table,
 )
 from ser_core.errors import SpecError
+from ser_core.learn.evaluation.collapse import why_equal
 from ser_core.learn.trust.agreement import agreement_report
-from ser_core.learn.trust.collapse import why_equal
 from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
 from ser_core.learn.trust.likeness import unlike
 from ser_core.learn.trust.monitors import Unseen, by_chance, by_probabilities, by_temperature, monitors, same_labels

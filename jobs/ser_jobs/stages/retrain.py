@@ -21,12 +21,12 @@ from ser_core.learn.compute.pieces import cut_layers
 from ser_core.learn.compute.placing import place
 from ser_core.learn.compute.precision import Precision, detect, set_up_process
 from ser_core.learn.compute.process_group import process_group
+from ser_core.learn.evaluation.collapse import Fit, why_collapsed, why_dead, why_equal
+from ser_core.learn.evaluation.evaluation import evaluate
+from ser_core.learn.evaluation.search import best_trial
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, TrainingState, train
 from ser_core.learn.text.reference_text import Form
-from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead, why_equal
-from ser_core.learn.trust.evaluation import evaluate
-from ser_core.learn.trust.search import best_trial
 from ser_core.memory.training import Sharding
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, TrainingStep, write_table
-from ser_core.learn.trust.calibration import fit_temperature, learnt_too_little
-from ser_core.learn.trust.evaluation import report
-from ser_core.learn.trust.paired import PairedLoss, log_losses, paired_loss
+from ser_core.learn.evaluation.calibration import fit_temperature, learnt_too_little
+from ser_core.learn.evaluation.evaluation import report
+from ser_core.learn.evaluation.paired import PairedLoss, log_losses, paired_loss
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import IterationStatus
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.errors import QualityError, SpecError, StoreError
-from ser_core.learn.trust.groups.difference import PairedDifference
+from ser_core.learn.evaluation.groups.difference import PairedDifference
 from ser_core.loop.deciding.significance import FEW_GROUPS
 
 SEED, BEST = "seed", "best"
@@ -103,7 +103,7 @@ def _loops(a: SERRun, b: SERRun, of_a: _Results, of_b: _Results) -> Iterator[Loo
 
 
 def _difference(of_a: _Results, a: int, of_b: _Results, b: int) -> PairedDifference | None:
-    from ser_core.learn.trust.groups.bootstrap import difference_of
+    from ser_core.learn.evaluation.groups.bootstrap import difference_of
 
     if not of_a.right or not of_b.right or a not in of_a.right or b not in of_b.right:
         return None

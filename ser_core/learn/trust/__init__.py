@@ -1,1 +1,1 @@
-"""What decides whether a self-label is trusted and a model is better: calibration, selection, evaluation. numpy alone."""
+"""Which self-labels are trusted, and what is told of them. numpy alone."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.errors import QualityError
-from ser_core.learn.trust.calibration import sigmoid
+from ser_core.learn.evaluation.calibration import sigmoid
 
 Floats = NDArray[np.float64]
 

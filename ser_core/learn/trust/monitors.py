@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_core.api.status import Monitors
-from ser_core.learn.trust.calibration import sigmoid
+from ser_core.learn.evaluation.calibration import sigmoid
 from ser_core.learn.trust.confident import FoldEvidence, unseen_confidence
 from ser_core.learn.trust.selection import Flags, Floats, Selection, gap_confidence
 

@@ -15,9 +15,10 @@ from ser_core.cli.commands.run import EXIT_SUSPENDED
 from ser_core.data.preparing import concerns, preparation, too_few, validation
 from ser_core.data.reading import json_rows, rows
 from ser_core.data.reading.hub.watch import Patience
+from ser_core.learn.evaluation import calibration, collapse, evaluation
 from ser_core.learn.policy.ppo.guards import HackingLimits
 from ser_core.learn.policy.ppo.settings import Settings
-from ser_core.learn.trust import calibration, chance, collapse, confident, evaluation, selection, suggestion
+from ser_core.learn.trust import chance, confident, selection, suggestion
 from ser_core.loop.deciding import attempts, spent
 from ser_core.loop.recording import trimming, waiting_time
 from ser_core.memory import alignment, learners, plan, training

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from ser_core.errors import QualityError
-from ser_core.learn.trust.calibration import sigmoid
+from ser_core.learn.evaluation.calibration import sigmoid
+from ser_core.learn.evaluation.folds import folds_of_groups
+from ser_core.learn.evaluation.paired import paired_loss
 from ser_core.learn.trust.chance import fit_chance
-from ser_core.learn.trust.folds import folds_of_groups
-from ser_core.learn.trust.paired import paired_loss
 
 
 def world(pairs, slope, length, seed=0):

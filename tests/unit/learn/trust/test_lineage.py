@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ser_core.api.spec.loop import ThresholdsSpec
+from ser_core.learn.evaluation.folds import folds_of_groups
 from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
-from ser_core.learn.trust.folds import folds_of_groups
 
 SEED, WIDTH, FOLDS, LOOPS = 400, 500, 4, 3
 BOUND = 3.3 * 0.5 / SEED**0.5

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ser_core.data.tables import EvaluatedPair
 from ser_core.errors import QualityError
-from ser_core.learn.trust.evaluation import evaluate, report
-from ser_core.learn.trust.groups.accuracy import wilson
+from ser_core.learn.evaluation.evaluation import evaluate, report
+from ser_core.learn.evaluation.groups.accuracy import wilson
 
 quick = settings(max_examples=40)
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from ser_core.api.stage import Comparison, Evaluation
 from ser_core.data.tables import EvaluatedPair
 from ser_core.errors import QualityError
-from ser_core.learn.trust.calibration import sigmoid
-from ser_core.learn.trust.groups.accuracy import accuracy_interval
-from ser_core.learn.trust.groups.randomization import randomization_test
-from ser_core.learn.trust.groups.table import table_of
+from ser_core.learn.evaluation.calibration import sigmoid
+from ser_core.learn.evaluation.groups.accuracy import accuracy_interval
+from ser_core.learn.evaluation.groups.randomization import randomization_test
+from ser_core.learn.evaluation.groups.table import table_of
 
 BINS = 10
 

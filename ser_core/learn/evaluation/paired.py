@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_core.data.tables import EvaluatedPair
-from ser_core.learn.trust.calibration import fit_temperature
-from ser_core.learn.trust.groups.student import half_width
-from ser_core.learn.trust.groups.table import table_of
+from ser_core.learn.evaluation.calibration import fit_temperature
+from ser_core.learn.evaluation.groups.student import half_width
+from ser_core.learn.evaluation.groups.table import table_of
 from ser_core.loop.deciding.significance import Z95
 
 

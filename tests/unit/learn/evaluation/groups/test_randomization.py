@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from ser_core.learn.trust.groups.randomization import randomization_test
+from ser_core.learn.evaluation.groups.randomization import randomization_test
 
 
 @pytest.mark.parametrize("seed", range(20))

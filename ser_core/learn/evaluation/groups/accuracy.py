@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.learn.trust.groups.student import half_width
+from ser_core.learn.evaluation.groups.student import half_width
 from ser_core.loop.deciding.significance import Z95
 
 

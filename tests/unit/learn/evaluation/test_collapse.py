@@ -5,8 +5,8 @@ import pytest
 
 from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import TrainingStep
-from ser_core.learn.trust.collapse import Fit, why_collapsed, why_dead, why_equal
-from ser_core.learn.trust.search import best_trial
+from ser_core.learn.evaluation.collapse import Fit, why_collapsed, why_dead, why_equal
+from ser_core.learn.evaluation.search import best_trial
 from ser_core.loop.deciding.learning_status import SO_THAT_SCORES_DIFFER
 
 

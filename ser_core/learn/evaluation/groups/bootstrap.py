@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.learn.trust.groups.difference import RESAMPLES, PairedDifference
-from ser_core.learn.trust.groups.randomization import randomization_test
-from ser_core.learn.trust.groups.table import table_of
+from ser_core.learn.evaluation.groups.difference import RESAMPLES, PairedDifference
+from ser_core.learn.evaluation.groups.randomization import randomization_test
+from ser_core.learn.evaluation.groups.table import table_of
 
 _AT_ONCE = 500
 _MANY = 500

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.learn.trust.calibration import fit_temperature
+from ser_core.learn.evaluation.calibration import fit_temperature
 
 
 def best_trial(margins: Sequence[NDArray[np.float64]]) -> int:

@@ -5,8 +5,8 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from ser_core.learn.trust.groups import bootstrap
-from ser_core.learn.trust.groups.bootstrap import difference_of, paired_difference
+from ser_core.learn.evaluation.groups import bootstrap
+from ser_core.learn.evaluation.groups.bootstrap import difference_of, paired_difference
 
 
 def test_it_is_of_the_pairs_that_both_have_and_counts_groups():

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_core.learn.trust.groups.accuracy import accuracy_interval, wilson
-from ser_core.learn.trust.groups.table import table_of
+from ser_core.learn.evaluation.groups.accuracy import accuracy_interval, wilson
+from ser_core.learn.evaluation.groups.table import table_of
 
 quick = settings(max_examples=40)
 
