@@ -18,6 +18,7 @@ from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON
 from ser_core.errors import SERError, SpecError
 from ser_core.store.objects.connect import connect
+from ser_core.store.runs.run_object import load_run
 
 SWEEP = "ser.dev/sweep"
 """Label of the SERRuns of one sweep: the name in its file."""
@@ -41,6 +42,9 @@ class Ended:
 class SweepRuns(Protocol):
     """Where runs are carried out."""
 
+    def begun(self, wanted: SERRun) -> SERRun | None:
+        """The run of this name as it stands there; None: it has not begun."""
+
     def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> str:
         """Begin a run, or go on with it; returns what is done with it, for people."""
 
@@ -60,6 +64,10 @@ class LocalRuns:
 
     parallel: int
     _live: dict[int, tuple[subprocess.Popen[bytes], Path]] = field(default_factory=dict)
+
+    def begun(self, wanted: SERRun) -> SERRun | None:
+        """The run of this name in its store."""
+        return load_run(connect(wanted.spec.storage, SOON), wanted.metadata.namespace, wanted.metadata.name)
 
     def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> str:
         """Begin or continue a run. Shares are equal, since the number of threads is part of what results depend on."""
@@ -127,22 +135,28 @@ class ClusterRuns:
     """Why the runs wait that were told to."""
     _news: list[tuple[int, str]] = field(default_factory=list)
 
-    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> str:
-        """Create the SERRun, unless it is there from an earlier call.
+    def begun(self, wanted: SERRun) -> SERRun | None:
+        """The SERRun of this name.
 
         Raises:
-            SpecError: A run of that name is not of this sweep (``RunExists``).
+            SpecError: It is not of this sweep (``RunExists``).
         """
+        name = wanted.metadata.name
         label = self.cluster.label(name, SWEEP)
-        if label is None:
-            metadata = document["metadata"]
-            self.cluster.create({**document, "metadata": {**metadata, "labels": {**metadata.get("labels", {}), SWEEP: self.sweep}}})
-        elif label != self.sweep:
+        if label not in (None, self.sweep):
             raise SpecError(
                 f"namespace {self.cluster.namespace} holds a run {name!r} that is not of this sweep",
                 reason="RunExists",
                 hint="write another metadata.name into the file",
             )
+        return None if label is None else self.cluster.run(name)
+
+    def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> str:
+        """Create the SERRun, unless it is there from an earlier call."""
+        label = self.cluster.label(name, SWEEP)
+        if label is None:
+            metadata = document["metadata"]
+            self.cluster.create({**document, "metadata": {**metadata, "labels": {**metadata.get("labels", {}), SWEEP: self.sweep}}})
         self._live[number], self._begun[number] = name, time.monotonic()
         return STARTED if label is None else HAD_ENDED if self.cluster.run(name).status.has_ended else GOES_ON
 

@@ -9,26 +9,24 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from ser_core.api.serrun import SERRun
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
-from ser_core.cli.access.serrun_file import check_document, read_templates, resolved_document
+from ser_core.cli.access.serrun_file import read_templates, resolved_document
 from ser_core.cli.access.stored_run import RunFile, open_run
+from ser_core.cli.access.sweep_documents import documents_of, file_of, write_files
 from ser_core.cli.access.sweep_results import read_result
 from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, say, standard_output
 from ser_core.cli.views.sweep_view import as_data, sweep_view
 from ser_core.counted import counted
-from ser_core.errors import ClusterError, SERError, SpecError, UsageError
+from ser_core.errors import ClusterError, SERError, UsageError
 from ser_core.sweep.results import RunResult
 from ser_core.sweep.schedule import may_start
-from ser_core.sweep.settings import read_setting, told
-from ser_core.sweep.variants import Variant, leaders, variants
+from ser_core.sweep.settings import read_setting
+from ser_core.sweep.variants import Variant, variants
 
 LOCAL_SECONDS, CLUSTER_SECONDS = 0.2, 5.0
 
-Document = Mapping[str, Any]
 Set = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUES", help="Field of the spec and its values; may be repeated.")]
 Parallel = Annotated[
     int | None, typer.Option("--parallel", min=1, help="Runs that live at once; left out: 1, on a cluster all that may start.")
@@ -64,15 +62,15 @@ def sweep(
     wanted = variants(name, document["spec"], [read_setting(text) for text in settings])
     baseline = _baseline(against, wanted)
     templates = read_templates(file)
-    documents = _documents(wanted, document, templates)
     where: SweepRuns
     if place.given:
         where, at_once, pause = ClusterRuns(connect_cluster(place), name), parallel or len(wanted), CLUSTER_SECONDS
     else:
         at_once, pause = _local_parallel(parallel), LOCAL_SECONDS
         where = LocalRuns(at_once)
+    documents = documents_of(wanted, document, templates, where)
     # Whatever is refused is refused before this.
-    _write(wanted, documents, templates, target)
+    write_files(wanted, documents, templates, target)
     code = _carry_out(wanted, documents, where, at_once, pause, target)
     from ser_core.sweep.comparison import compare_arms  # numpy
 
@@ -98,44 +96,11 @@ def _local_parallel(parallel: int | None) -> int:
     return parallel or 1
 
 
-def _file(target: Path, variant: Variant) -> Path:
-    return target / f"{variant.name}.yaml"
-
-
 def _baseline(against: str | None, wanted: Sequence[Variant]) -> str:
     arms = list(dict.fromkeys(one.arm for one in wanted))
     if against is not None and against not in arms:
         raise UsageError(f"--against {against!r} is no arm of this sweep", reason="NoBaseline", hint=f"there are: {'; '.join(arms)}")
     return against or arms[0]
-
-
-def _documents(wanted: Sequence[Variant], document: Document, templates: Sequence[Document]) -> list[dict[str, Any]]:
-    """What stands in the file of each run, checked, and from which run it takes stages over.
-
-    Raises:
-        SpecError: A setting makes no valid SERRun; nothing is written yet.
-    """
-    documents = [{**document, "metadata": {**document["metadata"], "name": one.name}, "spec": dict(one.spec)} for one in wanted]
-    runs = [_checked(whole, one, templates) for whole, one in zip(documents, wanted, strict=True)]
-    for whole, leader in zip(documents, leaders([run.spec for run in runs]), strict=True):
-        if leader is not None:
-            whole["spec"]["from"] = {"run": wanted[leader].name}
-    return documents
-
-
-def _checked(document: Document, variant: Variant, templates: Sequence[Document]) -> SERRun:
-    return check_document(document, lambda _: f"with {told(variant.settings)}", templates)
-
-
-def _write(wanted: Sequence[Variant], documents: Sequence[Document], templates: Sequence[Document], target: Path) -> None:
-    """A file for each run, with the templates; each is a SERRun that `ser status`, `ser report` and the like take."""
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for variant, whole in zip(wanted, documents, strict=True):
-            text = yaml.safe_dump_all([whole, *templates], sort_keys=False, allow_unicode=True)
-            _file(target, variant).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --folder") from error
 
 
 def _carry_out(
@@ -163,7 +128,7 @@ def _carry_out(
     while len(ended) < len(wanted):
         try:
             for number in () if received else may_start(follows, started, ended, parallel):
-                begins = where.start(number, names[number], _file(target, wanted[number]), documents[number])
+                begins = where.start(number, names[number], file_of(target, wanted[number]), documents[number])
                 started.append(number)
                 say(f"{names[number]}: {begins} ({len(started)} of {len(wanted)})")
             for end in where.ended():
@@ -188,7 +153,7 @@ def _results(wanted: Sequence[Variant], place: Place, target: Path) -> list[RunR
     found = []
     for variant in wanted:
         try:
-            stored = open_run(variant.name, place) if place.given else open_run(str(_file(target, variant)), place)
+            stored = open_run(variant.name, place) if place.given else open_run(str(file_of(target, variant)), place)
             result = read_result(stored, variant.arm)
         except SERError as error:
             print_warning(f"{variant.name}: {error.message}")

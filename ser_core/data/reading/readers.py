@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import PurePath
 
 from ser_core.data.reading.columnar import column_names, columnar_kind, read_columnar
@@ -13,15 +13,18 @@ from ser_core.data.reading.signatures import HEAD, refuse_inside, refuse_other_f
 from ser_core.data.reading.streams import Position, compression_of, read_chunks, read_lines, without_bom
 from ser_core.errors import DataError
 
-EXTENSIONS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
+EXTENSIONS = {
+    **{".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv"},
+    **{".parquet": "parquet", ".arrow": "arrow"},
+}
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _SHORT = {"gzip": ".gz", "zstd": ".zst", None: ""}
 _HEAD_LINES = 20
 _BYTE_ORDER_MARK = "\ufeff"
 """Stands at the beginning of a line where files were put together."""
-_SEPARATORS = {";": "semicolons", "|": "vertical bars"}
+_SEPARATORS = ",;\t|"
+"""Semicolons are what spreadsheets write where numbers have decimal commas."""
 _CELL_OF_LINES = "a cell with a CR needs quotes around it: write the file with all cells quoted, or as .jsonl"
-_SEPARATED = "its cells are separated by {}: write it with commas between them, or as .jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def detect(file: DataFile, *, nameless: bool = False) -> Container:
 
     Args:
         file: The file.
-        nameless: Whether its name says nothing; then commas make it CSV.
+        nameless: Whether its name says nothing; then a separator of cells makes it CSV.
 
     Raises:
         DataError: It is none of the known kinds.
@@ -68,7 +71,7 @@ def detect(file: DataFile, *, nameless: bool = False) -> Container:
             hint="convert the file: tr '\\r' '\\n' < file > converted",
         )
     start = first.lstrip() if first is not None else _beginning(file)
-    promised = ("csv" if "," in start else None) if nameless else extension_of(file.name)[0]
+    promised = ("csv" if any(sign in start for sign in _SEPARATORS) else None) if nameless else extension_of(file.name)[0]
     return Container(_kind_of(start, promised, file), compression)
 
 
@@ -83,10 +86,8 @@ def _kind_of(start: str, promised: str | None, file: DataFile) -> str:
         return "json"
     if start.startswith("{") or (promised in ("json", "jsonl") and "," not in start):
         return "jsonl"
-    if promised is not None and start.isprintable() and promised not in ("parquet", "arrow"):
+    if promised is not None and start.replace("\t", "").isprintable() and promised not in ("parquet", "arrow"):
         return "csv"
-    if "\t" in start:
-        raise DataError(f"{file.name}, line 1: no commas, but tabs", reason="UnknownFormat", hint=_SEPARATED.format("tabs"))
     raise DataError(
         f"{file.name} is neither JSON Lines, JSON, CSV, parquet nor Arrow",
         reason="UnknownFormat",
@@ -137,7 +138,9 @@ def _read_json_lines(file: DataFile, position: Position, notes: set[str]) -> Ite
 
 def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[Row | BadRow]:
     csv.field_size_limit(MAX_ROW_BYTES)  # the default of 128 KiB is shorter than a long dialogue
-    reader = csv.reader(_csv_lines(file, position, notes), strict=True)
+    lines = _csv_lines(file, position, notes)
+    first = next(lines)
+    reader = csv.reader(chain([first], lines), delimiter=_separator_of(first), strict=True)
     try:
         header = next(reader)
         if (twice := first_repeated(filter(None, header))) is not None:  # a spreadsheet ends lines with columns of no name
@@ -160,15 +163,17 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
         ) from error
 
 
+def _separator_of(line: str) -> str:
+    """The sign that makes the most cells of a CSV's first line."""
+    return max(_SEPARATORS, key=lambda sign: len(next(csv.reader([line], delimiter=sign))))
+
+
 def _refuse_header(file: DataFile, header: list[str]) -> None:
-    """Refuse a first line that does not name columns between commas."""
+    """Refuse a first line that does not name columns."""
     if not header:
         raise DataError(f"{file.name}, line 1: empty, where columns are named", reason="UnknownFormat", hint="remove the first line")
     if header[0].lower().startswith("sep="):
         raise DataError(f"{file.name}, line 1: {header[0]}, which Excel alone reads", reason="UnknownFormat", hint="remove the first line")
-    found = next((name for sign, name in _SEPARATORS.items() if len(header) == 1 and sign in header[0]), None)
-    if found is not None:
-        raise DataError(f"{file.name}, line 1: no commas, but {found}", reason="UnknownFormat", hint=_SEPARATED.format(found))
 
 
 def _csv_lines(file: DataFile, position: Position, notes: set[str]) -> Iterator[str]:

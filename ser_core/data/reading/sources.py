@@ -27,7 +27,7 @@ _ENDING = re.compile(r"(?<=.)(?:sets?|data|splits?|pairs)$")
 _UNREAD = frozenset(
     {
         *(".xz", ".bz2", ".lz4", ".lzma", ".br", ".gzip", ".zstd", ".7z", ".zip", ".rar", ".tar", ".tgz"),
-        *(".tsv", ".xls", ".xlsx", ".ods", ".orc", ".avro", ".feather", ".pkl", ".pq", ".parq", ".jl", ".jsonlines", ".ldjson"),
+        *(".xls", ".xlsx", ".ods", ".orc", ".avro", ".feather", ".pkl", ".pq", ".parq", ".jl", ".jsonlines", ".ldjson"),
         *(".sqlite", ".part", ".partial", ".incomplete", ".crdownload"),
     }
 )

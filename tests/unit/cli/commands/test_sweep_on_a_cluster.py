@@ -52,6 +52,20 @@ def test_the_same_command_creates_nothing_again(ser, cluster, file):
     assert len(posted(cluster)) == before == 2
 
 
+def test_runs_that_have_begun_are_not_shown_as_those_of_a_changed_file(ser, cluster, file):
+    ser("sweep", file, *ARMS)
+    file.write_text(file.read_text() + "  training: {epochs: 7}\n")
+    ended = ser("sweep", file, *ARMS)
+    assert (ended.code, "hh-seed0 has begun: spec.training.epochs was 2 and cannot become 7" in ended.err) == (10, True), ended.err
+    assert "7" not in (file.parent / "hh-sweep" / "hh-seed0.yaml").read_text()
+
+
+def test_a_run_that_has_begun_keeps_its_leader_among_other_arms(ser, cluster, file):
+    ser("sweep", file, *ARMS)
+    assert "hh-seed1: had ended before (2 of 2)" in ser("sweep", file, "--set", "training.seed=1,0", "-n", "lab").err
+    assert "run: hh-seed0" in (file.parent / "hh-sweep" / "hh-seed1.yaml").read_text()
+
+
 def test_a_sweep_outlives_a_cluster_that_does_not_answer(ser, cluster, file, monkeypatch):
     path, create, kept = f"{cluster.runs()}/hh-seed0", cluster.created, {}
 

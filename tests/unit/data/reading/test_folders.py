@@ -78,7 +78,7 @@ def test_empty_parts_are_left_out_and_told(prepare, write, good):
 
 def test_files_of_rows_that_are_not_read_are_told(prepare, write, good):
     folder = write(good(40), "shards/part-0.jsonl").parent
-    for name in ("part-1.jsonl.xz", "part-2.tsv", "part-4.pq", "part-5.jsonl.crdownload", ".part-3.zip", "LICENSE.txt"):
+    for name in ("part-1.jsonl.xz", "part-2.xls", "part-4.pq", "part-5.jsonl.crdownload", ".part-3.zip", "LICENSE.txt"):
         (folder / name).write_bytes(b"x")
     told = [one for one in prepare(folder).metrics.warnings if "of a kind that is not read" in one]
     assert [one.partition(":")[0] for one in told] == ["4 files of a kind that is not read left out, for example part-1.jsonl.xz"]

@@ -182,6 +182,12 @@ def test_a_cell_with_a_carriage_return_is_told_to_get_quotes(write):
     assert "quotes around it" in caught.value.hint
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_cells_may_be_separated_as_spreadsheets_of_other_countries_do(write, mark):
+    file = DataFile("x.csv", write(f'\ufeff"a, or b"{mark}c\r\n"1{mark}, 2"{mark}"3, 4"\r\n'.encode(), "x.csv"))
+    assert [row.fields for row in read_rows(file, detect(file), lambda _: None, set())] == [{"a, or b": f"1{mark}, 2", "c": "3, 4"}]
+
+
 def test_columns_without_a_name_at_the_end_of_a_csv_are_ignored(write):
     file = DataFile("x.csv", write(b"a,b,,\n1,2,,\n", "x.csv"))
     assert [(row.fields["a"], row.fields["b"]) for row in read_rows(file, detect(file), lambda _: None, set())] == [("1", "2")]

@@ -95,13 +95,6 @@ def test_other_files_are_named_with_what_to_do(refusal, content, told, hint):
     assert (error.reason, told in error.message, hint in error.hint) == ("UnknownFormat", True, True)
 
 
-@pytest.mark.parametrize(("name", "mark"), [("pairs.csv", ";"), ("pairs.csv", "|"), ("pairs.csv", "\t"), ("pairs.tsv", "\t")])
-def test_a_table_without_commas_is_told_so(refusal, name, mark):
-    error = refusal(mark.join(("prompt", "chosen", "rejected")).encode() + b"\na, b; c, d\n", name)
-    word = {";": "semicolons", "|": "vertical bars", "\t": "tabs"}[mark]
-    assert (f"no commas, but {word}" in error.message, f"separated by {word}: write it with commas" in error.hint) == (True, True)
-
-
 def test_a_csv_whose_first_line_names_no_columns_is_told_so(refusal):
     rows = b"a 1,b,c\na 2,b,c\n"
     assert "the first line of a CSV names its columns: add that line" in refusal(rows, "pairs.csv").hint
