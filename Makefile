@@ -14,7 +14,7 @@ BINARIES := $(if $(TOGETHER),,binaries)
 # Of several that print at once each line says whose it is.
 by = $(if $(TOGETHER),2>&1 | sed -u 's/^/$@: /')
 
-.PHONY: help quickstart test unit chart local learns integration e2e node node-full node-parts node-packages faults odd locks attack skew scale binaries check generated bench peers vllm image-packages images release bills publish clean
+.PHONY: help quickstart test unit chart local learns integration e2e e2e-runs e2e-rest node node-full node-parts node-packages faults odd locks attack skew scale binaries check generated bench peers vllm image-packages images release bills publish clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,11 +26,11 @@ quickstart: $(INSTALLED) ## Evolve a reward model and align a policy on this mac
 	$(BIN)/ser report examples/quickstart.yaml --output build/quickstart/report.html
 
 # Threads of one process that wait for each other spin, and take from the other lanes what they need.
-test unit chart local learns integration e2e: export OMP_NUM_THREADS ?= 1
+test unit chart local learns integration e2e e2e-runs e2e-rest: export OMP_NUM_THREADS ?= 1
 
-# Tests with other processes wait more than they compute, so three lanes at once keep two cores busy, to the end; the longest begin.
-test: check binaries node-parts ## Everything that must pass: check, unit, integration, end-to-end and node tests
-	$(MAKE) --no-print-directory --jobs 3 TOGETHER=1 e2e node integration learns local
+# Tests with other processes wait as long as they compute, so four lanes at once keep two cores busy, to the end; the longest begin.
+test: binaries node-parts ## Everything that must pass: check, unit, integration, end-to-end and node tests
+	$(MAKE) --no-print-directory --jobs 4 TOGETHER=1 e2e-runs learns integration check e2e-rest node local
 
 unit: $(INSTALLED) ## The unit tests alone
 	$(BIN)/python -m pytest tests/unit
@@ -50,6 +50,12 @@ integration: $(INSTALLED) ## Whole runs by `ser run`, interrupted and killed
 e2e: $(INSTALLED) $(BINARIES) ## The operator on a real Kubernetes control plane and a real S3 server
 	$(BIN)/python -u -m pytest tests/e2e $(by)
 
+e2e-runs: $(INSTALLED) $(BINARIES)
+	$(BIN)/python -u -m pytest tests/e2e/runs $(by)
+
+e2e-rest: $(INSTALLED) $(BINARIES)
+	$(BIN)/python -u -m pytest tests/e2e --ignore=tests/e2e/runs $(by)
+
 node: $(INSTALLED) ## The chart and its images as shipped on a real node, in namespaces of its own (as root; skipped where that cannot be)
 	PYTHONPATH=tests $(BIN)/python -u -m node tests/node/core $(by)
 
@@ -68,7 +74,7 @@ faults: $(INSTALLED) binaries ## Everything that can go wrong with a run on a cl
 	PYTHONPATH=tests $(BIN)/python -m controlplane.faults
 
 odd: $(INSTALLED) binaries ## ODD_EXAMPLES=5000 odd SERRuns of each kind, odd files of data and interleavings, new ones every time: about an hour
-	SER_ODD_EXAMPLES=$(or $(ODD_EXAMPLES),5000) $(BIN)/python -m pytest --timeout=0 tests/unit/odd tests/unit/ser_operator/interleavings tests/e2e/test_odd_serruns.py
+	SER_ODD_EXAMPLES=$(or $(ODD_EXAMPLES),5000) $(BIN)/python -m pytest --timeout=0 tests/unit/odd tests/unit/ser_operator/interleavings tests/e2e/admission/test_odd_serruns.py
 
 locks: $(INSTALLED) ## Write locks/ anew: what is installed in the images, with the digests of all files, from constraints.txt
 	test -x build/uv/bin/uv || $(PYTHON) -m venv build/uv
@@ -89,11 +95,11 @@ binaries: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m boards.build
 
 check: $(INSTALLED) ## Formatting, lint, types, layers, generated files
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python crds/generate.py --check
+	$(BIN)/ruff format --check . $(by)
+	$(BIN)/ruff check . $(by)
+	$(BIN)/mypy $(by)
+	$(BIN)/lint-imports $(by)
+	$(BIN)/python crds/generate.py --check $(by)
 
 generated: $(INSTALLED) ## Write the CRD and the references in docs/ from the code
 	$(BIN)/python crds/generate.py

@@ -1,4 +1,4 @@
-"""The chart's policy on the operator's Jobs, as it is rendered; tests/e2e/test_job_policy.py tries it."""
+"""The chart's policy on the operator's Jobs, as it is rendered; tests/e2e/admission/test_job_policy.py tries it."""
 
 import re
 

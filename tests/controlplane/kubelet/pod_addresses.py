@@ -1,7 +1,7 @@
 """Loopback addresses of pods, and the names by which a headless Service lets pods find each other."""
 
-import os
 import re
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -11,9 +11,21 @@ _NAME = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.[a-z0-9-]+\.svc")
 
 
 def _addresses() -> Iterator[str]:
-    """Loopback addresses; another test process most probably takes others."""
-    network = 10 + os.getpid() % 240
+    """Loopback addresses that no other test process takes as long as this one lives."""
+    network = next(filter(_held, range(10, 250)))
     return (f"127.{network}.{high}.{low}" for high in range(256) for low in range(1, 255))
+
+
+def _held(network: int) -> bool:
+    """Whether this process has a network from now on; a name of a socket says so to the others."""
+    holder = socket.socket(socket.AF_UNIX)
+    try:
+        holder.bind(f"\0ser-pods-127.{network}")
+    except OSError:
+        holder.close()
+        return False
+    holder.detach()  # open until the process ends
+    return True
 
 
 _next_address = _addresses()

@@ -1,4 +1,4 @@
-"""What Kueue says of a Job that it does not let run, in its own words. tests/e2e/test_kueue.py hears them from a real one."""
+"""What Kueue says of a Job that it does not let run, in its own words. tests/e2e/queue/test_kueue.py hears them from a real one."""
 
 import pytest
 

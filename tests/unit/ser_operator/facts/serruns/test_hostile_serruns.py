@@ -1,7 +1,7 @@
 """A catalogue of hostile SERRuns, at an installation that has opened much: each is refused, by its types or by the allow-lists."""
 
 import pytest
-from e2e.serruns import merged
+from e2e.admission.serruns import merged
 from pydantic import ValidationError
 
 from ser_core.api.serrun import SERRun

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from e2e.serruns import collection
+from e2e.admission.serruns import collection
 from hypothesis import given, reject
 from odd.life import one_look, whole_life
 from odd.serruns import API, odd_specs, odd_statuses, some

@@ -22,7 +22,7 @@ import json
 
 import pytest
 import yaml
-from e2e.serruns import GOOD, GOOD_WITH_POLICY, changed, collection
+from e2e.admission.serruns import GOOD, GOOD_WITH_POLICY, changed, collection
 from pydantic import ValidationError
 
 from controlplane.cluster import ApiError

@@ -13,7 +13,7 @@ from ser_core.api.serrun import SERRun
 from ser_operator.objects import gang
 from ser_operator.objects.render import owner
 
-GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "jobs").glob("*.yaml"))
+GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "jobs").glob("*.yaml"))
 OPERATOR = "ser-system/ser-operator"
 VALUES = {
     "clusterWide": True,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from e2e.serruns import GOOD, changed, collection
+from e2e.admission.serruns import GOOD, changed, collection
 from unit.loop import conftest as planner
 from unit.loop.test_status_size import worst
 
@@ -60,7 +60,7 @@ def test_a_null_section_gets_its_defaults(control_plane, crd):
 
 
 def test_the_examples_are_accepted_but_for_files(control_plane, crd):
-    for file in (Path(__file__).parents[2] / "examples").glob("*.yaml"):
+    for file in (Path(__file__).parents[3] / "examples").glob("*.yaml"):
         ended = control_plane.kubectl("create", "--dry-run=server", "-f", str(file), check=False)
         assert "file:// is for ser run alone" in ended.stderr if "file://" in file.read_text() else ended.returncode == 0, ended.stderr
 

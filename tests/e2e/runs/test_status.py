@@ -219,7 +219,7 @@ def test_an_image_that_cannot_be_pulled_is_told_in_the_words_of_the_kubelet(plac
     check_silence(scenario, 3)
 
 
-# Queues: tests/e2e/test_kueue.py has the rest
+# Queues: tests/e2e/queue/test_kueue.py has the rest
 
 
 @story()

@@ -11,7 +11,7 @@ from controlplane.faults.scenario import ROOT
 from controlplane.plane.build import binary
 
 RULES = sorted((ROOT / "charts/ser-operator/rules").glob("*.yaml"))
-TESTS = sorted((ROOT / "tests/e2e/rules").glob("*.yaml"))
+TESTS = sorted((ROOT / "tests/e2e/installed/rules").glob("*.yaml"))
 MEASURED = [
     rule["alert"]
     for path in RULES

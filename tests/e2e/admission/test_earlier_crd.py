@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 
 import pytest
-from e2e.serruns import GOOD, changed, collection
+from e2e.admission.serruns import GOOD, changed, collection
 from odd.life import one_look
 
 from controlplane.cluster import ApiError
 from controlplane.faults.home import ROOT
 from controlplane.plane.api_client import APPLY
 
-EARLIER = Path(__file__).parents[1] / "fixtures" / "crd-0.1.0.yaml.xz"
+EARLIER = Path(__file__).parents[2] / "fixtures" / "crd-0.1.0.yaml.xz"
 ODD = {"cpu": "1Ki", "memory": "1m"}
 """What 0.1.0 admitted and today's CRD refuses."""
 ENDLESS = "9999999999999999h"

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from e2e.serruns import GOOD, collection
+from e2e.admission.serruns import GOOD, collection
 from unit.api.test_crd import SPEC_NODES
 
 OBJECTS = [path for path, node in SPEC_NODES.items() if "properties" in node]

@@ -1,7 +1,7 @@
 """A started run keeps its spec, on a real API server: each field changed, added and removed, one by one."""
 
 import pytest
-from e2e.serruns import GOOD, collection, merged, nested
+from e2e.admission.serruns import GOOD, collection, merged, nested
 from unit.api.test_crd import SPEC_NODES
 
 from controlplane.cluster import ApiError

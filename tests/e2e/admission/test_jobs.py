@@ -13,7 +13,7 @@ from ser_operator.cluster.kubernetes_api import Cluster
 from ser_operator.cluster.transport import configuration
 from ser_operator.objects import gang, render
 
-GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "jobs").glob("*.yaml"))
+GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "jobs").glob("*.yaml"))
 LEVEL = "pod-security.kubernetes.io/enforce"
 
 

@@ -12,7 +12,7 @@ import urllib.request
 from datetime import UTC, datetime
 
 import pytest
-from e2e.gang_story import GangStory, process_of, row_of
+from e2e.runs.gang_story import GangStory, process_of, row_of
 
 from controlplane.cluster import ProcessKubelet
 from controlplane.faults.scenario import Scenario

@@ -195,7 +195,7 @@ def test_the_operator_needs_exactly_the_rights_that_it_has(completed, control_pl
 
     assert ("secrets", "get") not in granted
     assert refused == set()
-    # used in test_gang.py, test_kueue.py and test_run_templates.py
+    # used by gangs, queues and templates of runs
     elsewhere = {("services", "create"), ("services", "get"), ("workloads", "list"), ("serruntemplates", "get")}
     assert granted - used <= {("serruns/finalizers", "update"), ("jobs", "delete"), ("jobs", "get"), ("events", "list"), *elsewhere}
     assert used - granted == set()
