@@ -139,7 +139,8 @@ class ClusterRuns:
         """The SERRun of this name.
 
         Raises:
-            SpecError: It is not of this sweep (``RunExists``).
+            SpecError: It is not of this sweep (``RunExists``), or would have to take more loops (``ImmutableField``): it is changed in the
+                cluster alone.
         """
         name = wanted.metadata.name
         label = self.cluster.label(name, SWEEP)
@@ -149,10 +150,24 @@ class ClusterRuns:
                 reason="RunExists",
                 hint="write another metadata.name into the file",
             )
-        return None if label is None else self.cluster.run(name)
+        if label is None:
+            return None
+        run = self.cluster.run(name)
+        if wanted.spec.loop.max_iterations > run.spec.loop.max_iterations:
+            asked = f'{{"spec":{{"loop":{{"maxIterations":{wanted.spec.loop.max_iterations}}}}}}}'
+            raise SpecError(
+                f"{name} has begun with spec.loop.maxIterations {run.spec.loop.max_iterations}",
+                reason="ImmutableField",
+                hint=f"raise it there: kubectl patch serrun {name} -n {self.cluster.namespace} --type merge -p '{asked}'",
+            )
+        return run
 
     def start(self, number: int, name: str, file: Path, document: Mapping[str, Any]) -> str:
-        """Create the SERRun, unless it is there from an earlier call."""
+        """Create the SERRun, unless it is there from an earlier call.
+
+        Raises:
+            SpecError: Admission says no (``RefusedByServer``).
+        """
         label = self.cluster.label(name, SWEEP)
         if label is None:
             metadata = document["metadata"]
@@ -163,15 +178,25 @@ class ClusterRuns:
     def ended(self) -> list[Ended]:
         """The runs that have ended since the last call."""
         found = []
-        seen = [(number, self.cluster.run(name)) for number, name in self._live.items()]  # none is forgotten if one cannot be read
+        seen = [(number, self._look(name)) for number, name in self._live.items()]  # none is forgotten if the cluster does not answer
         for number, run in seen:
-            status = run.status
+            if isinstance(run, SpecError):
+                found.append(Ended(number, run.message, run.exit_code))
+                continue
             self._watch(number, run)
+            status, well = run.status, run.status.phase is Phase.COMPLETED
             if status.has_ended:
-                del self._live[number]
-                well = status.phase is Phase.COMPLETED
                 found.append(Ended(number, status.phase.value if well else f"{status.phase.value}: {status.message}", 0 if well else 1))
+        for one in found:
+            del self._live[one.number]
         return found
+
+    def _look(self, name: str) -> SERRun | SpecError:
+        """The run, or why none can end: somebody has deleted it, or it cannot be read."""
+        try:
+            return self.cluster.run(name)
+        except SpecError as error:
+            return error
 
     def _watch(self, number: int, run: SERRun) -> None:
         before, (why, told) = self._held_up.pop(number, ""), self._why_it_waits(number, run)

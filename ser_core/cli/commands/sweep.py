@@ -19,7 +19,7 @@ from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, say, standard_output
 from ser_core.cli.views.sweep_view import as_data, sweep_view
 from ser_core.counted import counted
-from ser_core.errors import ClusterError, SERError, UsageError
+from ser_core.errors import ClusterError, SERError, SpecError, UsageError
 from ser_core.sweep.results import RunResult
 from ser_core.sweep.schedule import may_start
 from ser_core.sweep.settings import read_setting
@@ -128,7 +128,11 @@ def _carry_out(
     while len(ended) < len(wanted):
         try:
             for number in () if received else may_start(follows, started, ended, parallel):
-                begins = where.start(number, names[number], file_of(target, wanted[number]), documents[number])
+                try:
+                    begins = where.start(number, names[number], file_of(target, wanted[number]), documents[number])
+                except SpecError as error:  # the others do without it
+                    begins, code = f"not started: {error.message}", code or error.exit_code
+                    ended.append(number)
                 started.append(number)
                 say(f"{names[number]}: {begins} ({len(started)} of {len(wanted)})")
             for end in where.ended():

@@ -5,6 +5,8 @@ import json
 import pytest
 import yaml
 
+from ser_core.errors import SpecError
+
 ARMS = ("--set", "training.seed=0..1", "-n", "lab")
 
 
@@ -58,6 +60,37 @@ def test_runs_that_have_begun_are_not_shown_as_those_of_a_changed_file(ser, clus
     ended = ser("sweep", file, *ARMS)
     assert (ended.code, "hh-seed0 has begun: spec.training.epochs was 2 and cannot become 7" in ended.err) == (10, True), ended.err
     assert "7" not in (file.parent / "hh-sweep" / "hh-seed0.yaml").read_text()
+
+
+def test_runs_that_have_begun_with_fewer_loops_are_not_shown_either(ser, cluster, file):
+    ser("sweep", file, *ARMS)
+    file.write_text(file.read_text() + "  loop: {maxIterations: 9}\n")
+    ended = ser("sweep", file, *ARMS)
+    assert (ended.code, "hh-seed0 has begun with spec.loop.maxIterations 4" in ended.err) == (10, True), ended.err
+
+
+def test_runs_that_admission_refuses_or_somebody_deletes_end_alone(ser, cluster, file, monkeypatch):
+    def created(body):
+        if body["metadata"]["name"] == "hh-seed0":
+            return body
+        failed = {**body, "status": {"phase": "Failed", "message": "no"}}
+        return cluster.answers.setdefault(f"{cluster.runs()}/{body['metadata']['name']}", failed)
+
+    cluster.created = created  # the first is gone again at once
+    monkeypatch.setattr("ser_core.cli.access.cluster.Cluster.run_names", lambda _: [])
+    ended = ser("sweep", file, *ARMS)
+    assert "hh-seed0: namespace lab holds no run 'hh-seed0'" in ended.err and "hh-seed1: Failed: no" in ended.err
+    monkeypatch.setattr("ser_core.cli.access.cluster.Cluster.create", refuse)
+    ended = ser("sweep", file, "--set", "training.seed=1,5..6", "-n", "lab")
+    assert ended.code == 1
+    assert [line for line in ended.err.splitlines() if "not started" in line] == [
+        "hh-seed5: not started: too many runs (2 of 3)",
+        "hh-seed6: not started: too many runs (3 of 3)",
+    ]
+
+
+def refuse(*_):
+    raise SpecError("too many runs", reason="RefusedByServer")
 
 
 def test_a_run_that_has_begun_keeps_its_leader_among_other_arms(ser, cluster, file):
