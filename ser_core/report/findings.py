@@ -9,7 +9,7 @@ from ser_core.data.preparing.concerns import grouped
 from ser_core.learn.evaluation.evaluation import right_by_id
 from ser_core.learn.evaluation.groups.bootstrap import difference_of
 from ser_core.learn.trust.enough_pairs import size_warnings
-from ser_core.loop.deciding.coin import against_a_coin
+from ser_core.loop.deciding.coin import against
 from ser_core.loop.deciding.significance import SIGNIFICANT
 from ser_core.loop.deciding.stopping import beside_a_coin, loss_change
 from ser_core.report.evidence import Evidence, ModelEvidence
@@ -80,7 +80,7 @@ def of_another(ledger: Ledger, evidence: Evidence, model: Trained) -> tuple[str,
     this, chosen = (next(one for one in evidence.models if one.record.key == record.key) for record in (model, best))
     return (
         f"This is {told(model)}, which the run has not chosen: its best one is {told(best)}.",
-        f"It {_share(heldout)}.",
+        f"It {_share(model)}.",
         _contrast_sentence(_contrast("best", "", this, chosen, evidence.groups or {})),
         "Where somebody has chosen it by these pairs, its accuracy on them is a little too good.",
         _length_sentence(heldout),
@@ -97,7 +97,7 @@ def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
 
 
 def _best_sentence(ledger: Ledger, best: Trained) -> str:
-    share = _share(best.metrics.heldout)
+    share = _share(best)
     if best.key.iteration:
         return f"The best reward model, that of loop {best.key.iteration}, {share}.{_chosen_by(best)}"
     loops = len(ledger.models) - 1
@@ -105,11 +105,18 @@ def _best_sentence(ledger: Ledger, best: Trained) -> str:
     return f"The seed model {share}.{after}"
 
 
-def _share(heldout: Evaluation) -> str:
-    """How often a reward model is right, and what its interval says against it."""
+def _share(model: Trained) -> str:
+    """How often a reward model is right, and what speaks against it."""
+    heldout = model.metrics.heldout
     share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)})"
-    against = against_a_coin(heldout.accuracy, heldout.accuracy_low, heldout.accuracy_high)
-    return f"{share}; it {against}" if against else share
+    doubt = doubts(model)
+    return f"{share}; it {doubt}" if doubt else share
+
+
+def doubts(model: Trained) -> str:
+    """What speaks against a reward model, after "it"; empty: nothing."""
+    heldout = model.metrics.heldout
+    return against(heldout.accuracy, heldout.accuracy_low, heldout.accuracy_high, collapsed=model.metrics.collapsed)
 
 
 def _chosen_by(best: Trained) -> str:

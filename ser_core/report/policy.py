@@ -7,11 +7,11 @@ import numpy as np
 
 from ser_core.api.stage import PolicyMetrics
 from ser_core.data.tables import PolicyStep
-from ser_core.loop.deciding.coin import against_a_coin
 from ser_core.loop.text import decimals
 from ser_core.report.charts import Frame, Point, count_axis, round_axis
 from ser_core.report.evidence import MAX_POINTS, PolicyEvidence, thinned
 from ser_core.report.figures import Figure
+from ser_core.report.findings import doubts
 from ser_core.report.ledger import Ledger
 
 
@@ -113,7 +113,6 @@ def caveats(ledger: Ledger) -> Iterator[str]:
     if ledger.policy is None:
         return
     yield "The policy was judged by the reward model that it learnt from; whether people prefer its answers was not measured."
-    heldout = None if ledger.best is None else ledger.best.metrics.heldout
-    if heldout is not None and (told := against_a_coin(heldout.accuracy, heldout.accuracy_low, heldout.accuracy_high)):
+    if ledger.best is not None and (told := doubts(ledger.best)):
         yield f"That reward model {told}; then the policy has learnt its errors alone."
     yield from (f"{ledger.policy.key}: {note}" for note in ledger.policy.metrics.notes)

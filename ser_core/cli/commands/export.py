@@ -8,7 +8,7 @@ import typer
 from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import LoopOption, Target, open_run
 from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on
-from ser_core.cli.views.output import say
+from ser_core.cli.views.output import print_warning, say
 from ser_core.counted import counted
 from ser_core.errors import SpecError, UsageError
 from ser_core.shown import shown_line
@@ -31,7 +31,7 @@ def export(
     The folder then loads in plain transformers; every file is checked against its manifest. An adapter is merged into its base, which
     needs the packages of the stages: the model is the one that was evaluated, in bf16 where it was computed in bf16.
     """
-    from ser_core.report.findings import told
+    from ser_core.report.findings import doubts, told
     from ser_core.report.ledger import read_ledger
     from ser_core.report.model_card import export_model, export_policy
 
@@ -47,6 +47,9 @@ def export(
     except OSError as error:
         raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another folder") from error
     warn_of_a_run_that_goes_on(stored.run)
-    model = "the policy" if policy else "the best reward model" if loop is None else told(ledger.model_of(loop))
+    exported = ledger.model_of(loop)
+    if doubt := doubts(exported):
+        print_warning(f"{told(exported)} {doubt}")
+    model = "the policy" if policy else "the best reward model" if loop is None else told(exported)
     say(f"{counted(len(names), 'file')} of {model}, and README.md")
     print(shown_line(str(folder)))

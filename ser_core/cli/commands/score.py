@@ -55,6 +55,7 @@ def score(
     from ser_core.cli.access.score_input import read_score_rows
     from ser_core.data.preparing.validation import pair_id
     from ser_core.data.reading.locations import Access
+    from ser_core.report.findings import doubts, told
     from ser_core.report.ledger import read_ledger
 
     stored = open_run(run, Place(namespace, context, kubeconfig))
@@ -68,6 +69,8 @@ def score(
         first = next(rows)
         ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
         trained = ledger.model_of(loop)
+        if doubt := doubts(trained):
+            print_warning(f"{told(trained)} {doubt}")
         model, temperature = load_model(stored, trained, folder / "model"), trained.metrics.temperature
         # Nobody asks where there are no labels.
         learnt = functools.cache(lambda: learnt_pairs(stored.store, ledger, trained, folder / "learnt"))

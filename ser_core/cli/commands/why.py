@@ -14,7 +14,7 @@ from ser_core.api.status import LearningStatus, Outcome, Phase, SERRunStatus, St
 from ser_core.cli.access.cluster import RUN_UID, ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.runner import Seen, look
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
-from ser_core.cli.views.evolution_view import no_better_than_a_coin
+from ser_core.cli.views.evolution_view import doubts
 from ser_core.cli.views.live_pods import begun_by, has_started, unnoticed_end
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
 from ser_core.cli.views.remedies.lookup import remedy_of
@@ -22,6 +22,7 @@ from ser_core.cli.views.remedies.remedy import Remedy, Then
 from ser_core.cli.views.runner_line import is_left, left_by, runner_line
 from ser_core.cli.views.status_view import beside, elapsed, event_time
 from ser_core.errors import ClusterAccessDenied
+from ser_core.loop.deciding.coin import COIN
 from ser_core.loop.deciding.learning_status import EQUAL_SCORES, SO_THAT_SCORES_DIFFER, has_learnt_nothing
 from ser_core.loop.deciding.reopening import is_reopened
 from ser_core.loop.deciding.stages import key_of, live_attempt, resource_kind
@@ -170,27 +171,35 @@ def _to_trust_more(spec: SERRunSpec) -> str:
     return "more seed labels, or in a new run a lower loop.thresholds.targetPrecision"
 
 
+_AS_A_COIN = (
+    "more held-out pairs show more; in a new run more seed labels or more training make a better model: "
+    "more training.epochs, fewer training.pairsPerStep, or training.search for the rate"
+)
+_WORSE_THAN_A_COIN = (
+    "compare labels of held-out pairs with those of the seed: in one of them the better answer may stand as the worse one, "
+    "since it has learnt the opposite of what is held out"
+)
+
+
 def _completed(run: SERRun, target: str) -> Why:
     status = run.status
     last = status.iterations[-1] if status.iterations else None
-    if last is not None and last.learning_status is LearningStatus.STOP:
+    best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
+    if best is not None and best.collapsed:
+        cause = "the run has ended, and the training of its best reward model collapsed each time"
+        fix = f"in a new run {SO_THAT_SCORES_DIFFER}"
+    elif last is not None and last.learning_status is LearningStatus.STOP:
         cause = f"the run has ended: in loop {last.iteration} too few self-labels could be trusted"
         fix = f"if that is too early: {_to_trust_more(run.spec)}"
         if has_learnt_nothing(status.iterations):
             cause = f"the run has ended: {EQUAL_SCORES}, so no self-label could be trusted"
             fix = f"in a new run {SO_THAT_SCORES_DIFFER}"
-    elif any(row.collapsed for row in status.iterations if row.iteration == status.best_iteration):
-        cause = "the run has ended, and the training of its best reward model collapsed each time"
-        fix = f"in a new run {SO_THAT_SCORES_DIFFER}"
     elif status.policy is not None and status.policy.stopped:
         cause = f"the run has ended; PPO stopped early, since {status.policy.stopped} is a sign that the policy games the reward model"
         fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"
-    elif told := no_better_than_a_coin(status):
+    elif told := doubts(status):
         cause = f"the run has ended, and of its best reward model: {told}"
-        fix = (
-            "more held-out pairs show more; in a new run more seed labels or more training make a better model: "
-            "more training.epochs, fewer training.pairsPerStep, or training.search for the rate"
-        )
+        fix = _AS_A_COIN if best is None or best.accuracy_high is None or best.accuracy_high >= COIN else _WORSE_THAN_A_COIN
     elif not status.best_iteration:
         cause = "the run has ended, and no loop beat the seed model on the dev pairs"
         fix = "more seed labels make a better seed model; ser report shows what was kept and how often it was right"

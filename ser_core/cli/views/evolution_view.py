@@ -11,7 +11,7 @@ from rich.text import Text
 from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
 from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
 from ser_core.cli.views.policy_line import policy_line
-from ser_core.loop.deciding.coin import against_a_coin
+from ser_core.loop.deciding.coin import against
 from ser_core.loop.deciding.stopping import cross_fitted
 from ser_core.loop.text import decimals
 from ser_core.shown import shown_line
@@ -45,15 +45,15 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int, 
         threshold="" if narrow else "threshold: lowest confidence kept · T: temperature\n",
         decides="dev: out of fold, its log loss decides" if cross_fitted(status.iterations) else "dev accuracy decides",
     )
-    told = [Text(f"best: {one}\n") for one in (no_better_than_a_coin(status), cut_line(status)) if one]
+    told = [Text(f"best: {one}\n") for one in (doubts(status), cut_line(status)) if one]
     told += [Text(f"{one}\n") for one in of_groups]
     return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *told, *chart, *policy)
 
 
-def no_better_than_a_coin(status: SERRunStatus) -> str:
-    """What the held-out interval of the best reward model says against it; empty where all of it lies above one half."""
+def doubts(status: SERRunStatus) -> str:
+    """What speaks against the best reward model; empty: nothing."""
     best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
-    told = "" if best is None else against_a_coin(best.accuracy, best.accuracy_low, best.accuracy_high)
+    told = "" if best is None else against(best.accuracy, best.accuracy_low, best.accuracy_high, collapsed=best.collapsed)
     return f"it {told}" if told else ""
 
 

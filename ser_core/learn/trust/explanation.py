@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 from ser_core.api.spec.loop import ThresholdsSpec
 from ser_core.learn.evaluation.calibration import MIN_TAIL, Tail
 from ser_core.learn.evaluation.groups.accuracy import wilson
+from ser_core.loop.deciding.learning_status import SO_THAT_SCORES_DIFFER
 
+_EQUAL = 0.0005
+"""Difference of two probabilities that three decimals do not show: of random weights it is larger, so a training has destroyed them."""
 _MORE_TRAINING = "train the seed longer or at a higher rate"
 
 
@@ -35,10 +38,8 @@ def unmet(p1: NDArray[np.float64], p2: NDArray[np.float64], status1: int, status
     notes: tuple[str, ...] = ()
     if not status2:
         largest = float(np.abs(p1 - p2).max())
-        notes += (
-            f"largest |p1 - p2| is {largest:.3f}, below delta {thresholds.delta:.2f}: the scores are too close together; "
-            f"{_MORE_TRAINING}, or use rule calibrated",
-        )
+        remedy = f"{_MORE_TRAINING}, or use rule calibrated" if largest >= _EQUAL else SO_THAT_SCORES_DIFFER
+        notes += (f"largest |p1 - p2| is {largest:.3f}, below delta {thresholds.delta:.2f}: the scores are too close together; {remedy}",)
     if not status1:
         lowest, highest = min(p1.min(), p2.min()), max(p1.max(), p2.max())
         notes += (

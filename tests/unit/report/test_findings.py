@@ -72,6 +72,12 @@ def test_what_may_be_a_coin_and_what_the_length_rule_does_better_is_said(ledger)
     assert last.endswith("60.0 % on the same pairs, which is more.")
 
 
+def test_a_model_that_does_not_hold_is_called_so_beside_its_accuracy(ledger):
+    record = ledger.stages[ledger.best.key]
+    collapsed = {ledger.best.key: dataclasses.replace(record, metrics=record.metrics.model_copy(update={"collapsed": True}))}
+    assert "; it does not hold: each of its trainings has collapsed" in headline(Ledger(ledger.run, {**ledger.stages, **collapsed}), ())[0]
+
+
 def test_notes_of_the_stages_are_handed_on(ledger):
     notes = list(caveats(ledger))
     assert "data: few pairs" in notes

@@ -73,6 +73,12 @@ def test_of_the_seed_model_the_learnt_pairs_are_those_of_the_seed_alone(ser, wri
     assert asked == [2, 0, 1]
 
 
+def test_a_model_that_does_not_hold_is_not_used_in_silence(ser, writable_run, monkeypatch, tmp_path):
+    monkeypatch.setattr("ser_core.report.findings.against", lambda *_, **__: "does not hold")
+    for words in (("score", "-", "--run", writable_run.file), ("export", writable_run.file, tmp_path / "exported")):
+        assert "warning: the reward model of loop 2 does not hold\n" in ser(*words, stdin=lines(ROWS[:1])).err
+
+
 def test_equal_scores_name_no_better_answer():
     row = ScoreRow("", 1, None, "p", ("a", "a"), 1)
     assert result_of(row, [0.5, 0.5], 1.0) == {

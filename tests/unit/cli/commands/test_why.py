@@ -304,6 +304,35 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             run_of(
                 Phase.COMPLETED,
                 "Completed",
+                "best reward model: the seed model, held-out accuracy 0.3",
+                iterations=(
+                    IterationStatus(iteration=0, learning_status=LearningStatus.SEED, accuracy=0.3, accuracy_low=0.2, accuracy_high=0.43),
+                ),
+                best_iteration=0,
+            ),
+            "it is worse than a coin",
+            "held-out accuracy 0.3",
+            "compare labels of held-out pairs with those of the seed",
+        ),
+        (
+            run_of(
+                Phase.COMPLETED,
+                "Completed",
+                "best reward model: the seed model, which does not hold; loop 1 found too few pairs",
+                iterations=(
+                    IterationStatus(iteration=0, learning_status=LearningStatus.SEED, collapsed=True),
+                    IterationStatus(iteration=1, learning_status=LearningStatus.STOP),
+                ),
+                best_iteration=0,
+            ),
+            "the training of its best reward model collapsed each time",
+            "which does not hold",
+            "in a new run lower training.learningRate",
+        ),
+        (
+            run_of(
+                Phase.COMPLETED,
+                "Completed",
                 "best reward model: loop 1, held-out accuracy 0.8",
                 iterations=tuple(
                     IterationStatus(iteration=number, learning_status=LearningStatus.STATUS_1, accuracy=accuracy, accuracy_low=0.7)

@@ -89,6 +89,7 @@ def test_a_best_model_that_may_be_a_coin_is_told_in_the_evolution(run):
     assert "best: it is worse than a coin: its held-out interval lies below one half" in evolution(
         {"accuracy_low": 0.0, "accuracy_high": 0.05}
     )
+    assert "best: it does not hold: each of its trainings has collapsed" in evolution({"collapsed": True})
 
 
 def test_what_others_have_written_begins_no_line_of_its_own(run):

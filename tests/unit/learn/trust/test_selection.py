@@ -82,6 +82,10 @@ def test_scores_that_are_too_close_together_are_named_in_numbers():
     assert found.notes[3].endswith("the probabilities lie between 0.451 and 0.570")
 
 
+def test_scores_that_a_training_has_destroyed_are_not_told_to_need_a_higher_rate():
+    assert "close together; lower training.learningRate" in paper(logits(0.5), logits(0.5), ThresholdsSpec(min_samples=1)).notes[1]
+
+
 def test_reference_stops_when_no_score_lies_on_the_other_side():
     found = reference(logits(0.7), logits(0.6), LENIENT)
     assert found.learning_status == "Stop"
