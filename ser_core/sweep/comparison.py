@@ -62,7 +62,7 @@ def _difference(runs: Sequence[RunResult], baseline: Sequence[RunResult]) -> Dif
 
 
 def _by_group(compared: Iterable[tuple[RunResult, Mapping[str, bool]]]) -> NDArray[np.float64]:
-    """(groups, 2): of each group of a split, the pairs that the runs have right minus those that what each is compared with has, and the
+    """(groups, 2): of each group, the pairs that the runs have right minus those that what each is compared with has, and the
     pairs that both have.
     """
     sums: dict[tuple[int, str], list[float]] = {}

@@ -1,6 +1,6 @@
 """What a sweep has measured: run by run, and arm by arm."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -14,8 +14,8 @@ class RunResult:
 
     name: str
     arm: str
-    repetition: tuple[int, int]
-    """`data.splitSeed` and `training.seed`."""
+    repetition: tuple[int, Hashable]
+    """In which set of pairs the names of its pairs and groups mean something, and which of the arm's runs it is."""
     right: Mapping[str, bool]
     """Whether it is right, by pair."""
     log_loss: float

@@ -75,7 +75,7 @@ def test_where_a_seed_model_is_not_known_nothing_is_said_of_it():
     assert "seed" not in note(rows, "a", ()) + render("hh", rows, "a", [])
 
 
-def test_pairs_of_another_split_are_other_pairs():
+def test_pairs_of_another_set_are_other_pairs():
     runs = [result(arm, 0, [arm == "b"] * 3, split=split) for arm in "ab" for split in (0, 1)]
     assert compare_arms(runs, "a")[1].difference.groups == 6
 
