@@ -98,7 +98,8 @@ def _select(
         seed = read_table(context.fetch(InputRole.LABELER, "dev_scores.parquet"), EvaluatedPair)
         out_of_fold = fold_evidence(seed, labels, folds)
         selection = most_confident(score_1, score_2, thresholds, out_of_fold, minimum)
-        told = unlike(out_of_fold) if context.spec.iteration == 1 else ()
+        prompts = (_prompt_lengths(context, name) for name in ("seed.parquet", "pool.parquet"))
+        told = unlike(out_of_fold, *prompts) if context.spec.iteration == 1 else ()
         return replace(selection, notes=(*selection.notes, *told)), by_chance(out_of_fold)
     evidence = _evidence(context, labels)
     return calibrated(score_1, score_2, thresholds, evidence, minimum), by_temperature(evidence.margins)
@@ -181,6 +182,12 @@ def _evidence(context: StageContext, labels: Sequence[PairScores]) -> Evidence:
         longer=np.array([pool[pair.id] for pair in labels], dtype=np.int64),
         seed_longer_share=sum(sign > 0 for sign in seed) / len(seed) if seed else None,
     )
+
+
+def _prompt_lengths(context: StageContext, name: str) -> NDArray[np.float64]:
+    """Characters of each prompt of a part; of one that several pairs share once."""
+    prompts = pc.unique(pq.read_table(context.fetch(InputRole.PREPARED, name), columns=["prompt"])["prompt"])
+    return np.asarray(pc.utf8_length(prompts), dtype=np.float64)
 
 
 def _longer(path: Path, first: str, second: str) -> dict[str, int]:
