@@ -15,7 +15,7 @@ from benchmarks.random_models import SIZES, make_model
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import InputRole, LabelMetrics, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
-from ser_core.data.reading.weight_headers import shape_of_folder
+from ser_core.data.reading.models.weight_headers import shape_of_folder
 from ser_core.data.tables import LabeledPair, PoolPair, write_table
 from ser_core.memory.alignment import alignment_bytes
 from ser_core.memory.learners import alignment_of, policy_training, reward_training

@@ -2,7 +2,7 @@
 
 from transformers.models.auto import modeling_auto
 
-from ser_core.data.reading.base_model import BaseModel
+from ser_core.data.reading.models.base_model import BaseModel
 
 SCORES = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 WRITES = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

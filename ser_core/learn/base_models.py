@@ -19,9 +19,9 @@ from transformers import AutoTokenizer
 
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
-from ser_core.data.reading.base_model import BaseModel, named
 from ser_core.data.reading.dialogues import turns_of
-from ser_core.data.reading.weight_headers import Tensor
+from ser_core.data.reading.models.base_model import BaseModel, named
+from ser_core.data.reading.models.weight_headers import Tensor
 from ser_core.errors import DataError
 from ser_core.learn.base_model_harm import (
     model_not_supported,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ser_core.api.stage import Evaluation
 from ser_core.api.status import Phase
-from ser_core.data.preparing.concerns import grouped
+from ser_core.data.preparing.split_warnings import grouped
 from ser_core.learn.evaluation.evaluation import right_by_id
 from ser_core.learn.evaluation.groups.bootstrap import difference_of
 from ser_core.learn.trust.enough_pairs import size_warnings

@@ -23,7 +23,7 @@ from ser_core.api.status import (
     StageKind,
     StageStatus,
 )
-from ser_core.data.preparing.validation import pair_id
+from ser_core.data.preparing.pairs.validation import pair_id
 from ser_core.data.tables import Decision, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, write_table
 from ser_core.learn.evaluation.evaluation import evaluate, report
 from ser_core.store.objects.connect import connect

@@ -15,8 +15,8 @@ from ser_core.data.preparing.hidden_labels import refuse_full_without_labels
 from ser_core.data.preparing.preparation import Prepared, prepare_data
 from ser_core.data.preparing.prompts import Prompts, read_prompts
 from ser_core.data.preparing.sides import write_sides
-from ser_core.data.reading.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.reading.locations import Access
+from ser_core.data.reading.models.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
 from ser_core.learn.base_models import refuse_dialogues, try_policy, try_reward_model
 from ser_core.memory.plan import Models, plans

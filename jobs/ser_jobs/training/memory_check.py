@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ser_core.data.reading.weight_headers import shape_of_folder
+from ser_core.data.reading.models.weight_headers import shape_of_folder
 from ser_core.errors import OutOfMemory
 from ser_core.learn.compute.precision import gpu_memory
 from ser_core.loop.deciding.stages import resource_kind

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.api.spec.data import Columns
-from ser_core.data.preparing.corpus import SAMPLE_ROWS, first_rows
-from ser_core.data.preparing.text import clean, clean_prompt, is_usable
-from ser_core.data.preparing.unused import refuse_unused
+from ser_core.data.preparing.pairs.corpus import SAMPLE_ROWS, first_rows
+from ser_core.data.preparing.pairs.text import clean, clean_prompt, is_usable
+from ser_core.data.preparing.pairs.unused import refuse_unused
 from ser_core.data.reading.dialogues import answer_alone, messages_in, prompt_alone, with_system
+from ser_core.data.reading.files.json_rows import parse_object
+from ser_core.data.reading.files.readers import detect, read_rows
+from ser_core.data.reading.files.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.formats import ACCEPTED, system_of
-from ser_core.data.reading.json_rows import parse_object
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.data.reading.layouts.layout import Layout
 from ser_core.data.reading.locations import Access
-from ser_core.data.reading.readers import detect, read_rows
-from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.sources import open_source
 from ser_core.errors import DataError
 

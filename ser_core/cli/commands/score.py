@@ -53,7 +53,7 @@ def score(
     """
     from ser_core.cli.access.learnt_pairs import learnt_pairs
     from ser_core.cli.access.score_input import read_score_rows
-    from ser_core.data.preparing.validation import pair_id
+    from ser_core.data.preparing.pairs.validation import pair_id
     from ser_core.data.reading.locations import Access
     from ser_core.report.findings import doubts, told
     from ser_core.report.ledger import read_ledger

@@ -209,8 +209,8 @@ def check_run(run: SERRun, file: Path) -> Check:
 
 def check_model(run: SERRun, soon: Retry) -> Check:
     """The base models' files are whole, their weights fit, and transformers can score, or write, with them."""
-    from ser_core.data.reading.base_model import check_base_model, check_policy_base
     from ser_core.data.reading.locations import Access
+    from ser_core.data.reading.models.base_model import check_base_model, check_policy_base
 
     trial = _trial()
     access, policy = Access(run.spec.storage, run.spec.hub, soon), run.spec.policy
@@ -254,10 +254,10 @@ def _trial() -> ModuleType:
 
 def check_data(run: SERRun, soon: Retry) -> Check:
     """The data can be read and split."""
-    from ser_core.data.preparing.concerns import grouped
     from ser_core.data.preparing.hidden_labels import refuse_full_without_labels
     from ser_core.data.preparing.preparation import inspect
     from ser_core.data.preparing.prompts import read_prompts
+    from ser_core.data.preparing.split_warnings import grouped
     from ser_core.data.reading.locations import Access
     from ser_core.learn.trust.enough_pairs import size_warnings
 
@@ -280,8 +280,8 @@ def check_data(run: SERRun, soon: Retry) -> Check:
 
 def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
     """A sample of the pairs as the reward model will read them: how many are cut, and one of them."""
-    from ser_core.data.preparing.text import ends_shown
-    from ser_core.data.reading.base_model import longest_input
+    from ser_core.data.preparing.pairs.text import ends_shown
+    from ser_core.data.reading.models.base_model import longest_input
     from ser_core.learn.reward.sample import Part, TextPair, read_sample
     from ser_core.learn.text.reference_text import form_of
 

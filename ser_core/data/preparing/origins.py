@@ -11,8 +11,8 @@ from typing import Any
 
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.spec.places import PlaceSpec
-from ser_core.data.reading.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.reading.locations import Access
+from ser_core.data.reading.models.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.reading.sources import open_source
 from ser_core.store.stages.commit import sha256_of
 from ser_core.store.stages.manifest import OutputFile

@@ -10,17 +10,18 @@ from typing import Any
 from ser_core.api.spec.data import Columns, DataSpec, FileSpec
 from ser_core.api.stage import PrepareMetrics
 from ser_core.counted import counted
-from ser_core.data.preparing.concerns import split_warnings, text_warnings
-from ser_core.data.preparing.corpus import Corpus, PartReader
-from ser_core.data.preparing.parts import of_part, open_part
+from ser_core.data.preparing.pairs.concerns import text_warnings
+from ser_core.data.preparing.pairs.corpus import Corpus, PartReader
+from ser_core.data.preparing.pairs.parts import of_part, open_part
+from ser_core.data.preparing.pairs.spool import PairSpool, read_spool
+from ser_core.data.preparing.pairs.text import shown
+from ser_core.data.preparing.pairs.validation import Entry, Pair, drop_repeats
+from ser_core.data.preparing.split_warnings import split_warnings
 from ser_core.data.preparing.splitting import Group, assign, connected_groups
-from ser_core.data.preparing.spool import PairSpool, read_spool
-from ser_core.data.preparing.text import shown
 from ser_core.data.preparing.too_few import MIN_PAIRS, file_of, too_few
-from ser_core.data.preparing.validation import Entry, Pair, drop_repeats
 from ser_core.data.reading.dialogues import unmarked
+from ser_core.data.reading.files.rows import BadRow
 from ser_core.data.reading.locations import Access
-from ser_core.data.reading.rows import BadRow
 from ser_core.data.reading.sources import Source, other_splits
 from ser_core.errors import DataError
 from ser_core.store.stages.commit import sha256_of

@@ -9,18 +9,18 @@ from typing import Any
 
 from ser_core.api.spec.policy import PromptColumns, PromptsSpec
 from ser_core.counted import counted
-from ser_core.data.preparing.corpus import first_rows
-from ser_core.data.preparing.parts import of_part, open_part
-from ser_core.data.preparing.text import clean, clean_prompt, is_usable, normal_form
-from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused
-from ser_core.data.preparing.validation import Tally, is_marked
+from ser_core.data.preparing.pairs.corpus import first_rows
+from ser_core.data.preparing.pairs.parts import of_part, open_part
+from ser_core.data.preparing.pairs.text import clean, clean_prompt, is_usable, normal_form
+from ser_core.data.preparing.pairs.unused import LOOKED_AT, refuse_unused
+from ser_core.data.preparing.pairs.validation import Tally, is_marked
 from ser_core.data.reading.dialogues import is_transcript, parse_transcript, prompt_alone, unmarked, with_system
+from ser_core.data.reading.files.readers import columns_of, detect, read_rows
+from ser_core.data.reading.files.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.formats import system_of
 from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, read_pairs
 from ser_core.data.reading.layouts.writing import columns_line
 from ser_core.data.reading.locations import Access
-from ser_core.data.reading.readers import columns_of, detect, read_rows
-from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.sources import Source, other_splits
 from ser_core.errors import DataError
 from ser_core.store.stages.commit import sha256_of

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ser_core.data.preparing.pairs.spool import read_spool
+from ser_core.data.preparing.pairs.validation import Pair
 from ser_core.data.preparing.preparation import Prepared
 from ser_core.data.preparing.splitting import coin
-from ser_core.data.preparing.spool import read_spool
-from ser_core.data.preparing.validation import Pair
 from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PairMargin, PairWeight, PoolPair, TiedPair, write_table
 
 

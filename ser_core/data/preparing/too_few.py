@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from ser_core.api.spec.data import DataSpec
 from ser_core.counted import counted
+from ser_core.data.preparing.pairs.validation import Entry
 from ser_core.data.preparing.splitting import Group
-from ser_core.data.preparing.validation import Entry
 from ser_core.errors import DataError
 
 MIN_PAIRS = 2

@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ser_core.data.reading.json_rows import refuse_many_parts
-from ser_core.data.reading.rows import RowError
+from ser_core.data.reading.files.json_rows import refuse_many_parts
+from ser_core.data.reading.files.rows import RowError
 
 TURN = "\u2060"
 _SPEAKERS = {"system": "System", "user": "Human", "assistant": "Assistant"}

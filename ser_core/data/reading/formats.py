@@ -35,7 +35,7 @@ from ser_core.data.reading.dialogues import (
     unmarked,
     with_system,
 )
-from ser_core.data.reading.rows import RowError
+from ser_core.data.reading.files.rows import RowError
 
 TIE = "tie"
 """The label of two answers of which none is better."""

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from ser_core.api.spec.places import PlaceSpec
 from ser_core.counted import counted
+from ser_core.data.reading.files.readers import extension_of
+from ser_core.data.reading.files.rows import DataFile
 from ser_core.data.reading.hub.dataset_card import CARD, LONGEST, Subset, default_of, subsets_of
 from ser_core.data.reading.locations import Access, Location, locate
-from ser_core.data.reading.readers import extension_of
-from ser_core.data.reading.rows import DataFile
 from ser_core.data.reading.saved_datasets import ABOUT, stray_files
 from ser_core.errors import DataError
 

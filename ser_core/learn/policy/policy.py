@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.api.spec.template import TemplateKind
-from ser_core.data.reading.base_model import named
+from ser_core.data.reading.models.base_model import named
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import adapted, lora
 from ser_core.learn.compute.pieces import Pieces, cut_all, cut_layers

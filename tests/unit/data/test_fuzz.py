@@ -13,10 +13,10 @@ from hypothesis import strategies as some
 from odd.serruns import some as some_of
 from unit.data.reading.layouts.test_public_sets import SETS
 
-from ser_core.data.preparing.validation import check_pair
+from ser_core.data.preparing.pairs.validation import check_pair
+from ser_core.data.reading.files.readers import detect, read_rows
+from ser_core.data.reading.files.rows import DataFile, Row, RowError
 from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, read_pairs
-from ser_core.data.reading.readers import detect, read_rows
-from ser_core.data.reading.rows import DataFile, Row, RowError
 from ser_core.errors import DataError
 
 words = some.text(max_size=12) | some.sampled_from(

@@ -12,8 +12,9 @@ from controlplane.plane import build
 from ser_core.api.run_template import MAX_BYTES
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.commands.run import EXIT_SUSPENDED
-from ser_core.data.preparing import concerns, preparation, too_few, validation
-from ser_core.data.reading import json_rows, rows
+from ser_core.data.preparing import preparation, too_few
+from ser_core.data.preparing.pairs import concerns, validation
+from ser_core.data.reading.files import json_rows, rows
 from ser_core.data.reading.hub.watch import Patience
 from ser_core.learn.evaluation import calibration, collapse, evaluation
 from ser_core.learn.policy.ppo.guards import HackingLimits

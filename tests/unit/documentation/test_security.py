@@ -8,8 +8,8 @@ from attack.catalogue import MANUAL, Attack, attacks, named_in
 
 from ser_core.api.run_template import MAX_BYTES as OF_A_TEMPLATE
 from ser_core.cli.access.serrun_file import MAX_BYTES as OF_A_FILE
-from ser_core.data.reading import base_model
 from ser_core.data.reading.hub.watch import PATIENCE
+from ser_core.data.reading.models import base_model
 from ser_core.learn import base_model_harm
 from ser_core.loop.recording.trimming import MAX_BYTES as OF_A_STATUS
 

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.api.spec.storage import HubSpec, StorageSpec
-from ser_core.data.reading.base_model import check_base_model
 from ser_core.data.reading.locations import Access
+from ser_core.data.reading.models.base_model import check_base_model
 from ser_core.errors import SpecError
 from ser_core.learn import base_model_harm
 from ser_core.learn.base_models import try_reward_model

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.api.spec.storage import HubSpec, StorageSpec
-from ser_core.data.reading.base_model import check_base_model, check_policy_base
 from ser_core.data.reading.locations import Access
+from ser_core.data.reading.models.base_model import check_base_model, check_policy_base
 from ser_core.errors import SERError
 from ser_core.learn.base_models import try_policy, try_reward_model
 from ser_core.learn.policy.policy import load_policy

@@ -9,7 +9,7 @@ from transformers import MixtralConfig, MixtralForCausalLM
 from unit.memory.sizes import decoder
 
 from ser_core.api.serrun import SERRunSpec
-from ser_core.data.reading.weight_headers import shape_of_folder
+from ser_core.data.reading.models.weight_headers import shape_of_folder
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.alignment import IN_PIECES
 from ser_core.memory.amounts import GIBIBYTE, amounts

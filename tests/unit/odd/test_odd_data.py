@@ -15,8 +15,8 @@ from odd.written import NUMBERS, TABLES, TEXT_FILES, TEXTS, as_table, cell
 
 from ser_core.api.spec.data import DataSpec, SourceSpec
 from ser_core.api.spec.storage import HubSpec, StorageSpec
+from ser_core.data.preparing.pairs.spool import read_spool
 from ser_core.data.preparing.preparation import prepare_data
-from ser_core.data.preparing.spool import read_spool
 from ser_core.data.reading.locations import Access
 from ser_core.errors import DataError
 

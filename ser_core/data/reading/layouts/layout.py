@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ser_core.data.reading.files.rows import RowError
 from ser_core.data.reading.formats import TIE, Form
-from ser_core.data.reading.rows import RowError
 
 Fields = Mapping[str, Any]
 

@@ -6,10 +6,10 @@ import tracemalloc
 
 import pytest
 
-from ser_core.data.preparing.spool import read_spool
-from ser_core.data.preparing.text import normal_form
-from ser_core.data.reading.rows import MAX_ROW_BYTES, DataFile
-from ser_core.data.reading.streams import read_lines
+from ser_core.data.preparing.pairs.spool import read_spool
+from ser_core.data.preparing.pairs.text import normal_form
+from ser_core.data.reading.files.rows import MAX_ROW_BYTES, DataFile
+from ser_core.data.reading.files.streams import read_lines
 from ser_core.errors import DataError
 
 

@@ -1,9 +1,9 @@
 import pytest
 
 from ser_core.api.spec.data import DataSpec, FileSpec, SourceSpec
+from ser_core.data.preparing.pairs.spool import read_spool
 from ser_core.data.preparing.preparation import inspect
 from ser_core.data.preparing.sides import write_sides
-from ser_core.data.preparing.spool import read_spool
 from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PoolPair, read_table
 from ser_core.errors import DataError
 

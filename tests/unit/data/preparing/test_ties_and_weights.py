@@ -4,8 +4,8 @@ import pytest
 
 from ser_core.api.spec.data import Columns
 from ser_core.data.preparing.sides import write_sides
+from ser_core.data.reading.files.rows import RowError
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
-from ser_core.data.reading.rows import RowError
 from ser_core.data.tables import HiddenLabel, LabeledPair, PairMargin, PairWeight, TiedPair, read_table
 from ser_core.errors import DataError
 

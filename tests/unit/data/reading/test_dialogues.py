@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_core.data.preparing.text import clean, clean_prompt, normal_form
-from ser_core.data.preparing.validation import check_pair
+from ser_core.data.preparing.pairs.text import clean, clean_prompt, normal_form
+from ser_core.data.preparing.pairs.validation import check_pair
 from ser_core.data.reading.dialogues import TURN, Turn, first_user_turn, plain_prompt, render_prompt, turns_of, unmarked, with_system
 from ser_core.data.reading.formats import RawPair
 

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ser_core.data.preparing.validation import check_pair, pair_id
+from ser_core.data.preparing.pairs.validation import check_pair, pair_id
 from ser_core.data.reading.dialogues import TURN
+from ser_core.data.reading.files.readers import detect, read_rows
+from ser_core.data.reading.files.rows import DataFile, Row, RowError
 from ser_core.data.reading.formats import Form, RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
-from ser_core.data.reading.readers import detect, read_rows
-from ser_core.data.reading.rows import DataFile, Row, RowError
 from ser_core.errors import DataError
 
 

@@ -11,8 +11,8 @@ from ser_core.api.spec.data import FileSpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.api.stage_wire import HUB_CREDENTIALS
-from ser_core.data.reading.base_model import check_base_model
 from ser_core.data.reading.locations import Access
+from ser_core.data.reading.models.base_model import check_base_model
 from ser_core.data.reading.sources import open_source
 from ser_core.errors import DataError, SpecError, StoreError
 

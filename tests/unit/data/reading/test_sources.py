@@ -9,8 +9,8 @@ from ser_core.api.spec.places import PlaceSpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.preparing.preparation import inspect
-from ser_core.data.reading.base_model import check_base_model
 from ser_core.data.reading.locations import Access
+from ser_core.data.reading.models.base_model import check_base_model
 from ser_core.data.reading.sources import choose_train_files, open_source
 from ser_core.errors import DataError, SpecError
 

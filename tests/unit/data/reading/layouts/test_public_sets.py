@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ser_core.data.reading.dialogues import TURN, Turn, render_prompt, unmarked
+from ser_core.data.reading.files.rows import RowError
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
-from ser_core.data.reading.rows import RowError
 
 
 def said(role, content):

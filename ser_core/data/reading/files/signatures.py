@@ -2,8 +2,8 @@
 
 from codecs import getincrementaldecoder
 
-from ser_core.data.reading.columnar import COLUMNAR
-from ser_core.data.reading.rows import DataFile
+from ser_core.data.reading.files.columnar import COLUMNAR
+from ser_core.data.reading.files.rows import DataFile
 from ser_core.errors import DataError
 
 _UNPACK = "unpack it and name the file or folder inside"

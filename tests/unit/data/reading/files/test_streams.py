@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ser_core.data.reading import streams
 from ser_core.data.reading.dialogues import parse_transcript, split_dialogues, split_transcripts
-from ser_core.data.reading.rows import DataFile, RowError
+from ser_core.data.reading.files import streams
+from ser_core.data.reading.files.rows import DataFile, RowError
 
 LIMIT = 23
 PIECES = st.lists(st.sampled_from([b"a", b"b" * 7, b"c" * 15, b"\n", b"\r\n", b"\r", "é".encode(), b" "]), max_size=14)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from ser_core.data.reading.rows import MAX_ROW_BYTES, DataFile
+from ser_core.data.reading.files.rows import MAX_ROW_BYTES, DataFile
 from ser_core.errors import DataError
 
 _CHUNK = 1 << 18

@@ -15,8 +15,8 @@ from typing import Any
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading.locations import Access, Location, locate
-from ser_core.data.reading.other_formats import INDEX, WEIGHTS, recognise
-from ser_core.data.reading.weight_headers import LFS_POINTER, PULL, Tensor, read_tensors, refuse_zeros
+from ser_core.data.reading.models.other_formats import INDEX, WEIGHTS, recognise
+from ser_core.data.reading.models.weight_headers import LFS_POINTER, PULL, Tensor, read_tensors, refuse_zeros
 from ser_core.errors import SpecError
 from ser_core.memory.shape import ModelShape, model_shape
 

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ser_core.data.reading.arrow_messages import unpacked_bytes
-from ser_core.data.reading.arrow_weight import BYTES_OF_A_VALUE, weight
-from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, first_repeated
-from ser_core.data.reading.streams import Position, refuse_expansion
+from ser_core.data.reading.files.arrow_messages import unpacked_bytes
+from ser_core.data.reading.files.arrow_weight import BYTES_OF_A_VALUE, weight
+from ser_core.data.reading.files.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, first_repeated
+from ser_core.data.reading.files.streams import Position, refuse_expansion
 from ser_core.errors import DataError
 
 _ROWS_AT_ONCE = 8

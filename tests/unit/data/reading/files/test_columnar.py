@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ser_core.data.reading import columnar
-from ser_core.data.reading.rows import MAX_ROW_BYTES
+from ser_core.data.reading.files import columnar
+from ser_core.data.reading.files.rows import MAX_ROW_BYTES
 
 LONG = "z " * 5_000_000
 

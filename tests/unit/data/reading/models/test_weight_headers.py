@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ser_core.data.reading.locations import LocalFolder
-from ser_core.data.reading.weight_headers import refuse_zeros, shape_of_folder, tensor_shapes
+from ser_core.data.reading.models.weight_headers import refuse_zeros, shape_of_folder, tensor_shapes
 from ser_core.errors import SpecError
 
 

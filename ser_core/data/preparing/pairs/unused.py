@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ser_core.data.preparing.text import normal_form, shown
+from ser_core.data.preparing.pairs.text import normal_form, shown
 from ser_core.data.reading.dialogues import (
     holds_something,
     is_transcript,
@@ -12,11 +12,11 @@ from ser_core.data.reading.dialogues import (
     parse_messages,
     said_to_the_model,
 )
+from ser_core.data.reading.files.rows import Row, RowError
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs
 from ser_core.data.reading.layouts.layout import Layout
 from ser_core.data.reading.layouts.writing import columns_line, keys_of
-from ser_core.data.reading.rows import Row, RowError
 from ser_core.errors import DataError
 
 QUESTIONS = (

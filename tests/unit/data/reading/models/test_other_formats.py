@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.data.reading.other_formats import recognise
+from ser_core.data.reading.models.other_formats import recognise
 
 
 @pytest.mark.parametrize(

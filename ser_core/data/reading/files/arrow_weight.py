@@ -4,7 +4,7 @@ times, or a list of a billion nothings. Pure."""
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ser_core.data.reading.rows import MAX_ROW_BYTES
+from ser_core.data.reading.files.rows import MAX_ROW_BYTES
 
 BYTES_OF_A_VALUE = 8
 """What a value counts at least: one without content takes no room in a file, but time and a place in a list."""

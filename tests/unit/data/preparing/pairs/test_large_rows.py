@@ -71,7 +71,7 @@ def test_many_rows_of_4_mb_are_never_all_in_memory(tmp_path):
 
 
 def test_tables_of_large_rows_are_written_and_read_in_small_pieces(prepare, good, tmp_path, monkeypatch):
-    for module in ("ser_core.data.taking", "ser_core.data.preparing.spool"):
+    for module in ("ser_core.data.taking", "ser_core.data.preparing.pairs.spool"):
         monkeypatch.setattr(f"{module}.MOST_CHARACTERS", 100)
     prepared = prepare(good(60))
     table = write_sides(prepared, 0, tmp_path)["pool.parquet"]

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from ser_core.data.reading.files.rows import BadRow
 from ser_core.data.reading.layouts.writing import columns_line, keys_of
-from ser_core.data.reading.rows import BadRow
 from ser_core.errors import DataError
 
 _FEWEST_ROWS = 20

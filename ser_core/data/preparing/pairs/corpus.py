@@ -9,19 +9,19 @@ from itertools import chain
 from typing import Any
 
 from ser_core.api.spec.data import Columns
-from ser_core.data.preparing.concerns import SCORES, STRENGTHS, Answers, scores_contradict, unused_strengths
-from ser_core.data.preparing.one_object import refuse_one_object
-from ser_core.data.preparing.one_sided import check_labels_vary
-from ser_core.data.preparing.spool import PairSpool
-from ser_core.data.preparing.text import digest, is_usable, normal_form, shown
-from ser_core.data.preparing.unused import LOOKED_AT, refuse_unused_questions
-from ser_core.data.preparing.validation import Entry, Pair, Tally, check_pair
+from ser_core.data.preparing.pairs.concerns import SCORES, STRENGTHS, Answers, scores_contradict, unused_strengths
+from ser_core.data.preparing.pairs.one_object import refuse_one_object
+from ser_core.data.preparing.pairs.one_sided import check_labels_vary
+from ser_core.data.preparing.pairs.spool import PairSpool
+from ser_core.data.preparing.pairs.text import digest, is_usable, normal_form, shown
+from ser_core.data.preparing.pairs.unused import LOOKED_AT, refuse_unused_questions
+from ser_core.data.preparing.pairs.validation import Entry, Pair, Tally, check_pair
 from ser_core.data.reading.dialogues import first_user_turn
+from ser_core.data.reading.files.readers import Container, columns_of, detect, extension_of, read_rows
+from ser_core.data.reading.files.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.formats import Form, RawPair, describe
 from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, read_pairs
 from ser_core.data.reading.layouts.layout import Layout
-from ser_core.data.reading.readers import Container, columns_of, detect, extension_of, read_rows
-from ser_core.data.reading.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.sources import Source
 from ser_core.data.taking import characters_in, take
 from ser_core.errors import DataError

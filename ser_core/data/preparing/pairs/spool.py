@@ -9,7 +9,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from ser_core.data.preparing.validation import Pair
+from ser_core.data.preparing.pairs.validation import Pair
 from ser_core.data.taking import MOST_CHARACTERS
 
 _BATCH = 1000

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from ser_core.data.preparing.spool import read_spool
+from ser_core.data.preparing.pairs.spool import read_spool
 from ser_core.errors import DataError
 
 

@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError, first_repeated
-from ser_core.data.reading.streams import Position, not_utf8, read_chunks, without_bom
+from ser_core.data.reading.files.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError, first_repeated
+from ser_core.data.reading.files.streams import Position, not_utf8, read_chunks, without_bom
 from ser_core.errors import DataError
 
 MAX_PARTS = 500_000

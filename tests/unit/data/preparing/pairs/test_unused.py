@@ -5,8 +5,8 @@ import json
 import pytest
 
 from ser_core.api.spec.policy import PromptsSpec
+from ser_core.data.preparing.pairs.spool import read_spool
 from ser_core.data.preparing.prompts import read_prompts
-from ser_core.data.preparing.spool import read_spool
 
 
 def without_prompt(rows):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import PurePath
 
-from ser_core.data.reading.columnar import column_names, columnar_kind, read_columnar
-from ser_core.data.reading.json_rows import parse_object, read_json_array
-from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError, first_repeated
-from ser_core.data.reading.signatures import HEAD, refuse_inside, refuse_other_formats
-from ser_core.data.reading.streams import Position, compression_of, read_chunks, read_lines, without_bom
+from ser_core.data.reading.files.columnar import column_names, columnar_kind, read_columnar
+from ser_core.data.reading.files.json_rows import parse_object, read_json_array
+from ser_core.data.reading.files.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError, first_repeated
+from ser_core.data.reading.files.signatures import HEAD, refuse_inside, refuse_other_formats
+from ser_core.data.reading.files.streams import Position, compression_of, read_chunks, read_lines, without_bom
 from ser_core.errors import DataError
 
 EXTENSIONS = {

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ser_core.data.preparing.text import (
+from ser_core.data.preparing.pairs.text import (
     begins_with_a_role,
     clean,
     clean_prompt,
@@ -22,8 +22,8 @@ from ser_core.data.preparing.text import (
     was_misread,
 )
 from ser_core.data.reading.dialogues import unmarked
+from ser_core.data.reading.files.rows import MAX_ROW_BYTES, BadRow, RowError
 from ser_core.data.reading.formats import RawPair
-from ser_core.data.reading.rows import MAX_ROW_BYTES, BadRow, RowError
 from ser_core.errors import DataError
 
 MAX_MALFORMED_FRACTION = 0.001

@@ -1,0 +1,1 @@
+"""From the rows of all files to usable pairs: read, checked, kept on disk."""

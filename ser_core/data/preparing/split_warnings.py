@@ -1,0 +1,46 @@
+"""Warnings about the sides of the split. Nothing here decides anything."""
+
+from collections.abc import Mapping, Sequence
+
+from ser_core.counted import counted
+from ser_core.loop.deciding.significance import FEW_GROUPS
+
+SMALL_SEED = 500
+SMALL_HELDOUT = 200
+DOMINANT_GROUP = 0.2
+
+
+def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_by: str) -> list[str]:
+    """Warnings about the sides: a dominant group, too few pairs to be sure of anything.
+
+    Args:
+        sizes: Pairs by side (seed, dev, pool, heldout).
+        group_sizes: Pairs of each group that was split.
+        split_by: The column that made the groups.
+    """
+    warnings = []
+    largest, total = max(group_sizes), sum(group_sizes)
+    if largest > DOMINANT_GROUP * total:
+        share = f"one of {len(group_sizes)} groups by {split_by} holds {largest / total:.0%} of the pairs"
+        warnings.append(f"{share}: the sides follow the fractions only roughly")
+    if sizes["seed"] + sizes["dev"] < SMALL_SEED:
+        warnings.append(f"the seed has {counted(sizes['seed'] + sizes['dev'], 'pair')}: fewer than {SMALL_SEED} make a weak first model")
+    if sizes["heldout"] < SMALL_HELDOUT:
+        warnings.append(f"heldout has {counted(sizes['heldout'], 'pair')}: accuracies will have wide intervals")
+    return warnings
+
+
+def grouped(pairs: int, groups: int, split_by: str) -> list[str]:
+    """What intervals rest on, where most held-out pairs share their group with another one.
+
+    Args:
+        pairs: Held-out ones.
+        groups: Those that they are in.
+        split_by: The column that made the groups.
+    """
+    if groups > pairs / 2:
+        return []
+    where = f"the {pairs:,} held-out pairs are in {counted(groups, 'group')} by {split_by}"
+    if groups < FEW_GROUPS:
+        return [f"{where}: intervals and p-values count groups, and of fewer than {FEW_GROUPS} they are not to be trusted"]
+    return [f"{where}: pairs of one are right or wrong together, so intervals and p-values count groups, not pairs"]
