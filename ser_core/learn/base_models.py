@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
-from ser_core.data.reading.dialogues import turns_of
+from ser_core.data.reading.dialogues.turns import turns_of
 from ser_core.data.reading.models.base_model import BaseModel, named
 from ser_core.data.reading.models.weight_headers import Tensor
 from ser_core.errors import DataError

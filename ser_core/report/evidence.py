@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ser_core.api.stage import FilterMetrics, StageMetrics
-from ser_core.data.reading.dialogues import unmarked
+from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.data.tables import EvaluatedPair, PolicyStep, SupervisedStep, read_table
 from ser_core.learn.trust.agreement import BANDS
 from ser_core.report.heldout import read_groups

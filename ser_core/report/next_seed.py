@@ -15,7 +15,7 @@ from ser_core.api.stage import StageMetrics
 from ser_core.api.status import StageKind
 from ser_core.counted import counted
 from ser_core.data.preparing.too_few import MIN_PAIRS
-from ser_core.data.reading.dialogues import TURN, turns_of
+from ser_core.data.reading.dialogues.turns import TURN, turns_of
 from ser_core.data.reading.formats import TIE
 from ser_core.errors import SpecError
 from ser_core.learn.trust.confident import accord

@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 from unit.learn.sentencepiece_like import policy as random_policy
 
 from ser_core.api.spec.template import TemplateKind
-from ser_core.data.reading.dialogues import Turn, render_prompt, turns_of
+from ser_core.data.reading.dialogues.turns import Turn, render_prompt, turns_of
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.reward.reward_model import RewardModel, load

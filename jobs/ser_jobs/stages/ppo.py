@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.stage import InputRole, PolicyMetrics
-from ser_core.data.reading.dialogues import unmarked
+from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.data.tables import PolicyStep, write_table
 from ser_core.learn.compute.pieces import cut_layers
 from ser_core.learn.compute.precision import Precision, detect, narrow_frozen, set_up_process

@@ -12,7 +12,8 @@ from ser_core.api.spec.data import Columns
 from ser_core.data.preparing.pairs.corpus import SAMPLE_ROWS, first_rows
 from ser_core.data.preparing.pairs.text import clean, clean_prompt, is_usable
 from ser_core.data.preparing.pairs.unused import refuse_unused
-from ser_core.data.reading.dialogues import answer_alone, messages_in, prompt_alone, with_system
+from ser_core.data.reading.dialogues.messages import answer_alone, messages_in, prompt_alone
+from ser_core.data.reading.dialogues.transcripts import with_system
 from ser_core.data.reading.files.json_rows import parse_object
 from ser_core.data.reading.files.readers import detect, read_rows
 from ser_core.data.reading.files.rows import BadRow, DataFile, Row, RowError

@@ -19,7 +19,7 @@ from ser_core.data.preparing.pairs.validation import Entry, Pair, drop_repeats
 from ser_core.data.preparing.split_warnings import split_warnings
 from ser_core.data.preparing.splitting import Group, assign, connected_groups
 from ser_core.data.preparing.too_few import MIN_PAIRS, file_of, too_few
-from ser_core.data.reading.dialogues import unmarked
+from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.data.reading.files.rows import BadRow
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import Source, other_splits

@@ -14,7 +14,9 @@ from ser_core.data.preparing.pairs.parts import of_part, open_part
 from ser_core.data.preparing.pairs.text import clean, clean_prompt, is_usable, normal_form
 from ser_core.data.preparing.pairs.unused import LOOKED_AT, refuse_unused
 from ser_core.data.preparing.pairs.validation import Tally, is_marked
-from ser_core.data.reading.dialogues import is_transcript, parse_transcript, prompt_alone, unmarked, with_system
+from ser_core.data.reading.dialogues.messages import prompt_alone
+from ser_core.data.reading.dialogues.transcripts import is_transcript, parse_transcript, with_system
+from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.data.reading.files.readers import columns_of, detect, read_rows
 from ser_core.data.reading.files.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.formats import system_of

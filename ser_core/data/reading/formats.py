@@ -21,20 +21,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from ser_core.data.reading.dialogues import (
-    Turn,
-    common_prefix,
-    is_transcript,
-    messages_in,
-    plain_prompt,
-    render_prompt,
-    rendered,
-    split_dialogues,
-    split_transcripts,
-    text_or_turns,
-    unmarked,
-    with_system,
-)
+from ser_core.data.reading.dialogues.messages import messages_in, rendered, text_or_turns
+from ser_core.data.reading.dialogues.transcripts import is_transcript, plain_prompt, split_dialogues, split_transcripts, with_system
+from ser_core.data.reading.dialogues.turns import Turn, render_prompt, unmarked
 from ser_core.data.reading.files.rows import RowError
 
 TIE = "tie"
@@ -163,7 +152,7 @@ def _with_implicit_prompt(chosen: str | list[Turn], rejected: str | list[Turn]) 
         if is_transcript(chosen) and is_transcript(rejected):
             turns, one, other = split_transcripts(chosen, rejected)
             return RawPair(render_prompt(turns), one, other, 1)
-        end = common_prefix(chosen, rejected)
+        end = _common_prefix(chosen, rejected)
         if not chosen[:end].strip():
             raise RowError("PromptMismatch", "chosen and rejected have no common beginning, and there is no prompt column")
         return RawPair(unmarked(chosen[:end]), chosen[end:], rejected[end:], 1)
@@ -215,3 +204,13 @@ def _meaning(label: str, answers: Sequence[str]) -> int | None:
         return LABELS.get(text)
     order = "".join(answer[-1:] for answer in answers)
     return (order if order in ("ab", "ba") else "ab").index(letter[1]) + 1
+
+
+def _common_prefix(chosen: str, rejected: str) -> int:
+    """Length of the common beginning of two texts, cut back to the last white space so that no word is torn."""
+    end = next(
+        (index for index, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other), min(len(chosen), len(rejected))
+    )
+    while end > 0 and not chosen[end - 1].isspace():
+        end -= 1
+    return end

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from transformers import GenerationConfig
 
-from ser_core.data.reading.dialogues import unmarked
+from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.errors import DataError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.pieces import in_pieces

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from ser_core.api.spec.policy import SupervisedSpec
-from ser_core.data.reading.dialogues import unmarked
+from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.errors import DataError, Interrupted, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.distributed import engine_for, training_of_network

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_core.data.reading.dialogues import unmarked
+from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.learn.text.chat_text import ChatText
 from ser_core.learn.text.control_tokens import ControlTokens
 from ser_core.learn.text.long_texts import Tokens, batches, token_ids

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ser_core.data.reading.dialogues import TURN
+from ser_core.data.reading.dialogues.turns import TURN
 from ser_core.learn.reward.encoding import Encoder, Row
 from ser_core.learn.text.chat_text import chat_text_of
 from ser_core.learn.text.reference_text import Form

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from ser_core.api.spec.template import ANSWER, PROMPT
-from ser_core.data.reading.dialogues import Turn, turns_of
+from ser_core.data.reading.dialogues.turns import Turn, turns_of
 from ser_core.errors import DataError, SpecError
 from ser_core.learn.text.control_tokens import control_tokens
 from ser_core.learn.text.reference_text import Form, Made, made, made_template, plain_ids, record, without_record

@@ -13,7 +13,7 @@ from unit.learn.text.test_chat_text import NO_SYSTEM
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.api.spec.storage import HubSpec, StorageSpec
-from ser_core.data.reading.dialogues import TURN
+from ser_core.data.reading.dialogues.turns import TURN
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.models.base_model import check_base_model, check_policy_base
 from ser_core.errors import DataError, SpecError

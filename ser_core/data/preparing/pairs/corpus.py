@@ -16,7 +16,7 @@ from ser_core.data.preparing.pairs.spool import PairSpool
 from ser_core.data.preparing.pairs.text import digest, is_usable, normal_form, shown
 from ser_core.data.preparing.pairs.unused import LOOKED_AT, refuse_unused_questions
 from ser_core.data.preparing.pairs.validation import Entry, Pair, Tally, check_pair
-from ser_core.data.reading.dialogues import first_user_turn
+from ser_core.data.reading.dialogues.turns import first_user_turn
 from ser_core.data.reading.files.readers import Container, columns_of, detect, extension_of, read_rows
 from ser_core.data.reading.files.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.formats import Form, RawPair, describe

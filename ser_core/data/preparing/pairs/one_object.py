@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ser_core.data.reading.dialogues import messages_in
+from ser_core.data.reading.dialogues.messages import messages_in
 from ser_core.data.reading.files.rows import Row
 from ser_core.errors import DataError
 

@@ -13,7 +13,7 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _REMOVED = re.compile("[\u200b\u2060\ufeff\u202d\u202e]")
 """Zero-width spaces and direction overrides. Joiners and isolates stay: emoji, Indic, Arabic and Hebrew text need them."""
 _REMOVED_FROM_TURNS = re.compile("[\u200b\ufeff\u202d\u202e]")
-"""The same without the mark in front of a turn (`ser_core.data.reading.dialogues.TURN`)."""
+"""The same without the mark in front of a turn (`ser_core.data.reading.dialogues.turns.TURN`)."""
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _WHITE = re.compile(r"[^\S ]\s*| \s+")
 """White space that is no single space."""

@@ -4,14 +4,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ser_core.data.preparing.pairs.text import normal_form, shown
-from ser_core.data.reading.dialogues import (
-    holds_something,
-    is_transcript,
-    messages_in,
-    messages_in_text,
-    parse_messages,
-    said_to_the_model,
-)
+from ser_core.data.reading.dialogues.messages import holds_something, messages_in, messages_in_text, parse_messages, said_to_the_model
+from ser_core.data.reading.dialogues.transcripts import is_transcript
 from ser_core.data.reading.files.rows import Row, RowError
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs

@@ -21,7 +21,7 @@ from ser_core.data.preparing.pairs.text import (
     stands_for_no_value,
     was_misread,
 )
-from ser_core.data.reading.dialogues import unmarked
+from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.data.reading.files.rows import MAX_ROW_BYTES, BadRow, RowError
 from ser_core.data.reading.formats import RawPair
 from ser_core.errors import DataError

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from ser_core.data.reading.dialogues import messages_in, messages_in_text
+from ser_core.data.reading.dialogues.messages import messages_in, messages_in_text
 from ser_core.data.reading.files.rows import RowError
 from ser_core.data.reading.formats import TIE, Form
 from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, number, renamed

@@ -76,7 +76,7 @@ def test_a_source_is_split_without_leaks(prepare, by):
 
 def sides_by_value(prepared, by):
     from ser_core.data.preparing.pairs.spool import read_spool
-    from ser_core.data.reading.dialogues import first_user_turn
+    from ser_core.data.reading.dialogues.turns import first_user_turn
 
     sides = {}
     for side, positions in prepared.sides.items():

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from ser_core.data.preparing.pairs.text import clean, clean_prompt, normal_form
 from ser_core.data.preparing.pairs.validation import check_pair
-from ser_core.data.reading.dialogues import TURN, Turn, first_user_turn, plain_prompt, render_prompt, turns_of, unmarked, with_system
+from ser_core.data.reading.dialogues.transcripts import plain_prompt, with_system
+from ser_core.data.reading.dialogues.turns import TURN, Turn, first_user_turn, render_prompt, turns_of, unmarked
 from ser_core.data.reading.formats import RawPair
 
 WORDS = st.lists(

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ser_core.data.preparing.pairs.validation import check_pair, pair_id
-from ser_core.data.reading.dialogues import TURN
+from ser_core.data.reading.dialogues.turns import TURN
 from ser_core.data.reading.files.readers import detect, read_rows
 from ser_core.data.reading.files.rows import DataFile, Row, RowError
 from ser_core.data.reading.formats import Form, RawPair

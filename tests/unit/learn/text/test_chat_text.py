@@ -3,7 +3,7 @@
 import pytest
 from unit.learn.sentencepiece_like import tokenizer
 
-from ser_core.data.reading.dialogues import Turn, render_prompt
+from ser_core.data.reading.dialogues.turns import Turn, render_prompt
 from ser_core.errors import DataError, SpecError
 from ser_core.learn.policy.generation import encode_prompts
 from ser_core.learn.policy.supervised import encode_demonstrations

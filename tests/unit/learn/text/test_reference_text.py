@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoTokenizer
 from unit.learn.sentencepiece_like import SPACE, tokenizer
 
-from ser_core.data.reading.dialogues import Turn, render_prompt
+from ser_core.data.reading.dialogues.turns import Turn, render_prompt
 from ser_core.learn.policy.generation import encode_prompts, policy_text
 from ser_core.learn.reward.encoding import Encoder
 from ser_core.learn.text.reference_text import Form, made, recorded_form

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ser_core.data.reading.dialogues import parse_transcript, split_dialogues, split_transcripts
+from ser_core.data.reading.dialogues.transcripts import parse_transcript, split_dialogues, split_transcripts
 from ser_core.data.reading.files import streams
 from ser_core.data.reading.files.rows import DataFile, RowError
 

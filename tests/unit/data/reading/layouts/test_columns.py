@@ -3,7 +3,7 @@
 import pytest
 
 from ser_core.api.spec.data import Columns, FileSpec
-from ser_core.data.reading.dialogues import TURN
+from ser_core.data.reading.dialogues.turns import TURN
 from ser_core.data.reading.files.rows import RowError
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_core.data.reading.dialogues import TURN, Turn, render_prompt, unmarked
+from ser_core.data.reading.dialogues.turns import TURN, Turn, render_prompt, unmarked
 from ser_core.data.reading.files.rows import RowError
 from ser_core.data.reading.formats import RawPair
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs

@@ -1,27 +1,19 @@
-"""Dialogues as text: message lists and Anthropic HH transcripts become a prompt and two answers.
-
-A prompt of one user turn is that turn's bare text. A longer one reads ``Human: …\\n\\nAssistant: …\\n\\nHuman: …``, with a
-``System: …`` turn in front where there is one.
-
-A word joiner stands in front of each of several turns (`TURN`). Texts lose theirs when they are read, so the turns can be found again
-(`turns_of`) although a text may hold ``Human:`` itself; without the joiners the prompt is the plain text (`unmarked`).
-"""
+"""Dialogues that are lists of messages, also where they are written in a text."""
 
 import ast
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from ser_core.data.reading.dialogues.transcripts import plain_prompt
+from ser_core.data.reading.dialogues.turns import SPEAKERS, Turn, render_prompt
 from ser_core.data.reading.files.json_rows import refuse_many_parts
 from ser_core.data.reading.files.rows import RowError
 
-TURN = "\u2060"
-_SPEAKERS = {"system": "System", "user": "Human", "assistant": "Assistant"}
-_ROLE_OF = {speaker: role for role, speaker in _SPEAKERS.items()}
 _ROLES = {
-    **{role: role for role in _SPEAKERS},
+    **{role: role for role in SPEAKERS},
     **dict.fromkeys(("developer",), "system"),
     **dict.fromkeys(("human", "prompter"), "user"),
     **dict.fromkeys(("gpt", "chatgpt", "bot", "chatbot", "model"), "assistant"),
@@ -45,33 +37,8 @@ _ARRAY = re.compile(r"array\((\[.*\]),\s*dtype=object\)", re.DOTALL)
 _MESSAGES_AS_TEXT = re.compile(r"\s*\"?(?:array\()?\[\s*\{\s*\\?[\"'](?:role|content|from|value)\\?[\"']\s*:")
 _MOST_PYTHON = 1 << 20
 """Longest text that is read as Python, which takes a hundred times its memory."""
-_ANSWER = "\n\nAssistant:"
-_HH_TURN = re.compile(r"\n\n(Human|Assistant):")
-_ROLE = re.compile(r"(?:\A|(?<=\n\n))(?=(?:System|Human|Assistant):)")
-_FIRST_USER_TURN = re.compile(r"(?:\A|\n\n)Human:[ \n]?(.*?)(?=\n\n(?:Human|Assistant):|\Z)", re.DOTALL)
-
-
-class Turn(NamedTuple):
-    """One turn; ``role`` is system, user or assistant."""
-
-    role: str
-    text: str
-
-
-def is_transcript(text: str) -> bool:
-    """True for an HH dialogue: it begins with ``Human:``, or ``System:`` before that, and has an ``Assistant:`` turn."""
-    said = text.lstrip()
-    return said.startswith(("Human:", "System:")) and "\n\nAssistant:" in text and (said[0] == "H" or "\n\nHuman:" in text)
-
-
-def parse_transcript(text: str) -> list[Turn]:
-    """Turns of an HH dialogue (`is_transcript`)."""
-    said = text.strip()
-    if said.startswith("System:"):
-        system, _, rest = said.removeprefix("System:").partition("\n\nHuman:")
-        return [Turn("system", system.strip()), *parse_transcript(f"Human:{rest}")]
-    _, *pieces = _HH_TURN.split("\n\n" + said)
-    return [Turn("user" if who == "Human" else "assistant", said.strip()) for who, said in zip(pieces[::2], pieces[1::2], strict=True)]
+_NOTHING = ("", "[]", "{}", "null")
+"""Texts, the last three of them JSON."""
 
 
 def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
@@ -127,10 +94,6 @@ def _text_of(part: Any) -> str | None:
 def _held(fields: Mapping[str, Any], keys: Iterable[str]) -> str | None:
     """The first of some keys under which there is something."""
     return next((key for key in keys if fields.get(key) and holds_something(fields[key])), None)
-
-
-_NOTHING = ("", "[]", "{}", "null")
-"""Texts, the last three of them JSON."""
 
 
 def holds_something(value: Any) -> bool:
@@ -233,113 +196,3 @@ def answer_alone(value: str | list[Any]) -> str:
     if [turn.role for turn in said] != ["assistant"]:
         raise RowError("BadTurns", "answer is not one turn of the assistant: give the turns before it as prompt")
     return said[0].text
-
-
-def unmarked(prompt: str) -> str:
-    """A rendered prompt as plain text."""
-    return prompt if prompt.isascii() else prompt.replace(TURN, "")
-
-
-def turns_of(prompt: str) -> list[Turn]:
-    """The turns of a rendered prompt; one without marks is one turn of the user."""
-    first, *pieces = prompt.split(TURN)
-    if not pieces:
-        return [Turn("user", prompt)]
-    said = [piece.partition(":") for piece in (*filter(str.strip, [first]), *pieces)]
-    return [Turn(_ROLE_OF[speaker.strip()], text.strip()) for speaker, _, text in said]
-
-
-def plain_prompt(text: str) -> str:
-    """A prompt that is written as an HH dialogue up to the answer, as the same prompt is rendered elsewhere; other text as it is."""
-    text = unmarked(text)
-    said = text.strip()
-    if not said.startswith(("Human:", "System:")) or not (text.startswith("\n\n") or said.endswith("\n\nAssistant:")):
-        return text
-    said = said.removesuffix("\n\nAssistant:")
-    if said.startswith("System:"):
-        return _marked(said)
-    try:
-        return render_prompt(parse_transcript(said))
-    except RowError:
-        return text
-
-
-def with_system(prompt: str, system: str) -> str:
-    """A rendered prompt with a system message in front, unless it stands there."""
-    said, plain = unmarked(system).strip(), unmarked(prompt)
-    if not said or said in plain:
-        return prompt
-    if prompt != plain:
-        return f"{TURN}System: {said}\n\n{prompt}"
-    user = _marked(plain) if is_transcript(plain) else f"{TURN}Human: {plain.strip()}"
-    return f"{TURN}System: {said}\n\n{user if TURN in user else TURN + user}"
-
-
-def split_transcripts(chosen: str, rejected: str) -> tuple[list[Turn], str, str]:
-    """The same as `split_dialogues`, of two HH dialogues. What both have in common is read once: it may be most of 16 MiB.
-
-    Raises:
-        RowError: As `split_dialogues`.
-    """
-    one, other = chosen.strip().rpartition(_ANSWER), rejected.strip().rpartition(_ANSWER)
-    if one[0] != other[0] or "\n\nHuman:" in one[2] or "\n\nHuman:" in other[2]:
-        return split_dialogues(parse_transcript(chosen), parse_transcript(rejected))
-    return parse_transcript(one[0]), one[2].strip(), other[2].strip()
-
-
-def split_dialogues(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[list[Turn], str, str]:
-    """The common prompt of two whole dialogues, and the two last answers.
-
-    Raises:
-        RowError: ``BadTurns`` when one does not end with an answer, ``PromptMismatch`` when they differ before it.
-    """
-    for name, turns in (("chosen", chosen), ("rejected", rejected)):
-        if not turns or turns[-1].role != "assistant":
-            raise RowError("BadTurns", f"{name} does not end with an assistant turn")
-    if list(chosen[:-1]) != list(rejected[:-1]):
-        raise RowError("PromptMismatch", "chosen and rejected differ before the last answer")
-    return list(chosen[:-1]), chosen[-1].text, rejected[-1].text
-
-
-def render_prompt(turns: Sequence[Turn]) -> str:
-    """A prompt as text.
-
-    Raises:
-        RowError: ``BadTurns`` when user and assistant do not alternate or the last turn is not the user's.
-    """
-    spoken = [turn.role for turn in turns if turn.role != "system"]
-    if spoken != ["user", "assistant"] * (len(spoken) // 2) + ["user"]:
-        raise RowError(
-            "BadTurns",
-            f"the prompt's turns are {', '.join(spoken[:8]) or 'none'}: user and assistant must alternate, the user first and last",
-        )
-    if len(turns) == 1:
-        return unmarked(turns[0].text)
-    return "\n\n".join(f"{TURN}{_SPEAKERS[turn.role]}: {unmarked(turn.text)}" for turn in turns)
-
-
-def _marked(said: str) -> str:
-    """A prompt that is written as turns, with marks where they begin; without, where user and assistant do not alternate."""
-    found = _ROLE.sub(TURN, said)
-    try:
-        render_prompt(turns_of(found))
-    except RowError:
-        return said
-    return found
-
-
-def first_user_turn(prompt: str) -> str:
-    """The first thing that the user says in a rendered prompt."""
-    prompt = unmarked(prompt)
-    found = _FIRST_USER_TURN.search(prompt) if prompt.startswith(("Human:", "System:")) else None
-    return found.group(1).strip() if found else prompt
-
-
-def common_prefix(chosen: str, rejected: str) -> int:
-    """Length of the common beginning of two texts, cut back to the last white space so that no word is torn."""
-    end = next(
-        (index for index, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other), min(len(chosen), len(rejected))
-    )
-    while end > 0 and not chosen[end - 1].isspace():
-        end -= 1
-    return end

@@ -1,0 +1,1 @@
+"""Dialogues: their turns, and the two ways in which data write them."""

@@ -1,0 +1,89 @@
+"""Dialogues that are written as one text with ``Human:`` and ``Assistant:``, as Anthropic HH writes them."""
+
+import re
+from collections.abc import Sequence
+
+from ser_core.data.reading.dialogues.turns import TURN, Turn, render_prompt, turns_of, unmarked
+from ser_core.data.reading.files.rows import RowError
+
+_ANSWER = "\n\nAssistant:"
+_HH_TURN = re.compile(r"\n\n(Human|Assistant):")
+_ROLE = re.compile(r"(?:\A|(?<=\n\n))(?=(?:System|Human|Assistant):)")
+
+
+def is_transcript(text: str) -> bool:
+    """True for an HH dialogue: it begins with ``Human:``, or ``System:`` before that, and has an ``Assistant:`` turn."""
+    said = text.lstrip()
+    return said.startswith(("Human:", "System:")) and "\n\nAssistant:" in text and (said[0] == "H" or "\n\nHuman:" in text)
+
+
+def parse_transcript(text: str) -> list[Turn]:
+    """Turns of an HH dialogue (`is_transcript`)."""
+    said = text.strip()
+    if said.startswith("System:"):
+        system, _, rest = said.removeprefix("System:").partition("\n\nHuman:")
+        return [Turn("system", system.strip()), *parse_transcript(f"Human:{rest}")]
+    _, *pieces = _HH_TURN.split("\n\n" + said)
+    return [Turn("user" if who == "Human" else "assistant", said.strip()) for who, said in zip(pieces[::2], pieces[1::2], strict=True)]
+
+
+def split_transcripts(chosen: str, rejected: str) -> tuple[list[Turn], str, str]:
+    """The same as `split_dialogues`, of two HH dialogues. What both have in common is read once: it may be most of 16 MiB.
+
+    Raises:
+        RowError: As `split_dialogues`.
+    """
+    one, other = chosen.strip().rpartition(_ANSWER), rejected.strip().rpartition(_ANSWER)
+    if one[0] != other[0] or "\n\nHuman:" in one[2] or "\n\nHuman:" in other[2]:
+        return split_dialogues(parse_transcript(chosen), parse_transcript(rejected))
+    return parse_transcript(one[0]), one[2].strip(), other[2].strip()
+
+
+def split_dialogues(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[list[Turn], str, str]:
+    """The common prompt of two whole dialogues, and the two last answers.
+
+    Raises:
+        RowError: ``BadTurns`` when one does not end with an answer, ``PromptMismatch`` when they differ before it.
+    """
+    for name, turns in (("chosen", chosen), ("rejected", rejected)):
+        if not turns or turns[-1].role != "assistant":
+            raise RowError("BadTurns", f"{name} does not end with an assistant turn")
+    if list(chosen[:-1]) != list(rejected[:-1]):
+        raise RowError("PromptMismatch", "chosen and rejected differ before the last answer")
+    return list(chosen[:-1]), chosen[-1].text, rejected[-1].text
+
+
+def plain_prompt(text: str) -> str:
+    """A prompt that is written as an HH dialogue up to the answer, as the same prompt is rendered elsewhere; other text as it is."""
+    text = unmarked(text)
+    said = text.strip()
+    if not said.startswith(("Human:", "System:")) or not (text.startswith("\n\n") or said.endswith("\n\nAssistant:")):
+        return text
+    said = said.removesuffix("\n\nAssistant:")
+    if said.startswith("System:"):
+        return _marked(said)
+    try:
+        return render_prompt(parse_transcript(said))
+    except RowError:
+        return text
+
+
+def with_system(prompt: str, system: str) -> str:
+    """A rendered prompt with a system message in front, unless it stands there."""
+    said, plain = unmarked(system).strip(), unmarked(prompt)
+    if not said or said in plain:
+        return prompt
+    if prompt != plain:
+        return f"{TURN}System: {said}\n\n{prompt}"
+    user = _marked(plain) if is_transcript(plain) else f"{TURN}Human: {plain.strip()}"
+    return f"{TURN}System: {said}\n\n{user if TURN in user else TURN + user}"
+
+
+def _marked(said: str) -> str:
+    """A prompt that is written as turns, with marks where they begin; without, where user and assistant do not alternate."""
+    found = _ROLE.sub(TURN, said)
+    try:
+        render_prompt(turns_of(found))
+    except RowError:
+        return said
+    return found
