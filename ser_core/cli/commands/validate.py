@@ -281,7 +281,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
 def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
     """A sample of the pairs as the reward model will read them: how many are cut, and one of them."""
     from ser_core.data.preparing.pairs.text import ends_shown
-    from ser_core.data.reading.models.base_model import longest_input
+    from ser_core.data.reading.models.positions import longest_input
     from ser_core.learn.reward.sample import Part, TextPair, read_sample
     from ser_core.learn.text.reference_text import form_of
 

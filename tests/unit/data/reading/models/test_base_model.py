@@ -6,7 +6,8 @@ import pytest
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading.locations import LocalFolder
 from ser_core.data.reading.models import base_model
-from ser_core.data.reading.models.base_model import check_base_model, longest_input
+from ser_core.data.reading.models.base_model import check_base_model
+from ser_core.data.reading.models.positions import longest_input
 from ser_core.errors import SpecError
 
 BERT = {"model_type": "bert", "max_position_embeddings": 512}
