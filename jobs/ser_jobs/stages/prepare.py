@@ -18,7 +18,7 @@ from ser_core.data.preparing.sides import write_sides
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.models.base_model import BaseModel, check_base_model, check_policy_base
 from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
-from ser_core.learn.base_models import refuse_dialogues, try_policy, try_reward_model
+from ser_core.learn.base_models.trial import refuse_dialogues, try_policy, try_reward_model
 from ser_core.memory.plan import Models, plans
 from ser_core.memory.words import misfits
 from ser_core.store.objects.probe import probe

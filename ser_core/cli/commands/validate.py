@@ -28,7 +28,7 @@ from ser_core.shown import shown_line
 from ser_core.store.objects.retry import Retry, Silence
 
 if TYPE_CHECKING:
-    from ser_core.learn.base_models import Tried
+    from ser_core.learn.base_models.trial import Tried
 
 _MANY_CUT = 0.1
 """Share of cut pairs above which it is a warning."""
@@ -242,14 +242,14 @@ def check_memory(spec: SERRunSpec, models: Models, lines: list[str]) -> Iterator
 def _trial() -> ModuleType:
     """The module that loads models without their weights. It needs torch, which the command line alone does not."""
     try:
-        from ser_core.learn import base_models
+        from ser_core.learn.base_models import trial
     except ModuleNotFoundError as error:
         raise SpecError(
             f"{error.name} is not installed, stages need it",
             reason="MissingPackage",
             hint="in a checkout of this project: pip install '.[jobs]'",
         ) from error
-    return base_models
+    return trial
 
 
 def check_data(run: SERRun, soon: Retry) -> Check:

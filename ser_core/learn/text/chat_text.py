@@ -2,7 +2,7 @@
 
 The rendered text says everything, control tokens included; nothing is added to it. A stored model keeps the template that it learnt with,
 behind a first line that says so (`reference_text.Made`). Templates come from strangers: transformers runs them in Jinja's sandbox, and
-`ser_core.learn.base_model_harm` runs one for the first time within limits of time and memory.
+`ser_core.learn.base_models.harm` runs one for the first time within limits of time and memory.
 
 A template that asks for the date (`strftime_now`) gets a fixed one, written into it: else a model would read another text every day.
 """

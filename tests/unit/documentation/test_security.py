@@ -9,8 +9,8 @@ from attack.catalogue import MANUAL, Attack, attacks, named_in
 from ser_core.api.run_template import MAX_BYTES as OF_A_TEMPLATE
 from ser_core.cli.access.serrun_file import MAX_BYTES as OF_A_FILE
 from ser_core.data.reading.hub.watch import PATIENCE
-from ser_core.data.reading.models import base_model
-from ser_core.learn import base_model_harm
+from ser_core.data.reading.models import refusals
+from ser_core.learn.base_models import harm
 from ser_core.loop.recording.trimming import MAX_BYTES as OF_A_STATUS
 
 ROWS = attacks(MANUAL.read_text(encoding="utf-8"))
@@ -58,9 +58,9 @@ def test_a_row_is_read_with_its_kind_and_those_of_its_tests_that_need_no_cluster
             "a minute of silence or a minute that brings less than 1 MiB",
             PATIENCE.silence == PATIENCE.window == 60 and PATIENCE.least == 2**20,
         ),
-        ("files of more than 64 MiB that are no weights are not read", base_model._MOST_BYTES == 64 * 2**20),
-        ("a process of 120 s of processor time and 8 GB", (base_model_harm.TRIAL_SECONDS, base_model_harm.TRIAL_GIGABYTES) == (120, 8)),
-        ("more than 20,000 tokens of a line", base_model_harm._MOST_TOKENS == 20_000),
+        ("files of more than 64 MiB that are no weights are not read", refusals._MOST_BYTES == 64 * 2**20),
+        ("a process of 120 s of processor time and 8 GB", (harm.TRIAL_SECONDS, harm.TRIAL_GIGABYTES) == (120, 8)),
+        ("more than 20,000 tokens of a line", harm._MOST_TOKENS == 20_000),
         ("a status stays under 32 KiB", OF_A_STATUS == 32 * 1024),
         ("which has at most 8 KiB", OF_A_TEMPLATE == 8 * 1024),
     ],

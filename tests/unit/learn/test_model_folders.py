@@ -20,7 +20,7 @@ from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.models.base_model import check_base_model, check_policy_base
 from ser_core.errors import SERError
-from ser_core.learn.base_models import try_policy, try_reward_model
+from ser_core.learn.base_models.trial import try_policy, try_reward_model
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.scoring import score_rows

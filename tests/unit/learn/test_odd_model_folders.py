@@ -15,7 +15,7 @@ from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.models.base_model import check_base_model
 from ser_core.errors import SpecError
-from ser_core.learn.base_models import try_reward_model
+from ser_core.learn.base_models.trial import try_reward_model
 from ser_core.learn.reward.reward_model import load
 
 odd = some.none() | some.booleans() | some.integers(-2, 300) | some.floats(-1, 1e9) | some.text(max_size=6) | some.just([]) | some.just({})

@@ -1,6 +1,7 @@
 """A base model, checked by its files.
 
-Only the standard library and the hub client. Whether the tensors fit the network is asked of transformers, in `ser_core.learn.base_models`.
+Only the standard library and the hub client. Whether the tensors fit the network is asked of transformers
+(`ser_core.learn.base_models.trial`).
 """
 
 import codecs

@@ -498,7 +498,7 @@ def test_47_addresses_and_keys_are_counted_and_never_shown(prepare, prepare_thre
 
 def test_a_json_array_on_one_line_may_be_longer_than_a_row(prepare, good, monkeypatch):
     for module in ("rows", "streams", "readers", "json_rows"):
-        monkeypatch.setattr(f"ser_core.data.reading.{module}.MAX_ROW_BYTES", 2000)
+        monkeypatch.setattr(f"ser_core.data.reading.files.{module}.MAX_ROW_BYTES", 2000)
     assert prepare(json.dumps(good(200)).encode(), "pairs.json").metrics.rows == 200
 
 

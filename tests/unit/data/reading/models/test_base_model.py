@@ -5,7 +5,7 @@ import pytest
 
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading.locations import LocalFolder
-from ser_core.data.reading.models import base_model
+from ser_core.data.reading.models import base_model, refusals
 from ser_core.data.reading.models.base_model import check_base_model
 from ser_core.data.reading.models.positions import longest_input
 from ser_core.errors import SpecError
@@ -90,7 +90,7 @@ def test_a_pointer_in_place_of_a_tokenizer_is_called_one(check):
     "name", ["config.json", "tokenizer_config.json", "added_tokens.json", "tokenizer.json", "model.safetensors.index.json"]
 )
 def test_a_settings_file_that_would_take_all_memory_is_refused_before_it_is_read(check, name, monkeypatch):
-    monkeypatch.setattr(base_model, "_MOST_BYTES", 100)
+    monkeypatch.setattr(refusals, "_MOST_BYTES", 100)
     monkeypatch.setattr(LocalFolder, "fetch", lambda *_: pytest.fail("it was read"))
     with pytest.raises(SpecError, match=f"{name} of file://.* has 0 MB, and more than 0 are not read") as caught:
         check({**WHOLE, name: {"id2label": dict.fromkeys(range(100))}})
@@ -98,7 +98,7 @@ def test_a_settings_file_that_would_take_all_memory_is_refused_before_it_is_read
 
 
 def test_a_file_whose_size_nobody_has_told_is_looked_at_once_it_is_here(check, monkeypatch):
-    monkeypatch.setattr(base_model, "_MOST_BYTES", 100)
+    monkeypatch.setattr(refusals, "_MOST_BYTES", 100)
     told = base_model.locate
     monkeypatch.setattr(base_model, "locate", lambda *of: dataclasses.replace(found := told(*of), sizes=dict.fromkeys(found.sizes)))
     with pytest.raises(SpecError, match=r"config\.json of file://.* has 0 MB"):

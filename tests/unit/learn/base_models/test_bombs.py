@@ -15,10 +15,9 @@ from ser_core.api.spec.storage import HubSpec, StorageSpec
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.models.base_model import check_base_model
 from ser_core.errors import SpecError
-from ser_core.learn import base_model_harm
-from ser_core.learn.base_models import try_reward_model
-from ser_core.learn.compute import bounded
-from ser_core.learn.compute.bounded import exceeded
+from ser_core.learn.base_models import bounded, harm
+from ser_core.learn.base_models.bounded import exceeded
+from ser_core.learn.base_models.trial import try_reward_model
 
 ACCESS = Access(StorageSpec(uri="file:///nowhere"), HubSpec())
 
@@ -93,8 +92,8 @@ def test_a_bomb_is_refused_within_its_limits(name, small_model, monkeypatch, tmp
     letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     PreTrainedTokenizerFast(tokenizer_object=letters, unk_token="[UNK]", pad_token="[UNK]", eos_token="[UNK]").save_pretrained(folder)
     lay(folder)
-    monkeypatch.setattr(base_model_harm, "TRIAL_SECONDS", seconds)
-    monkeypatch.setattr(base_model_harm, "TRIAL_GIGABYTES", gigabytes)
+    monkeypatch.setattr(harm, "TRIAL_SECONDS", seconds)
+    monkeypatch.setattr(harm, "TRIAL_GIGABYTES", gigabytes)
     spec = RewardModelSpec(base=f"file://{folder}", max_length=32)
     with pytest.raises(SpecError, match=told) as caught:
         try_reward_model(check_base_model(spec, ACCESS, tmp_path / "checked"), spec, tmp_path / "tried")
@@ -106,7 +105,7 @@ def test_a_chat_template_without_end_is_refused_within_the_same_limits(qwen, mon
     folder = shutil.copytree(qwen, tmp_path / "model")
     loops = [f"{{% for {name} in range(99999) %}}" for name in "abc"]
     (folder / "chat_template.jinja").write_text("".join(loops) + "{% endfor %}" * len(loops))
-    monkeypatch.setattr(base_model_harm, "TRIAL_SECONDS", 2)
+    monkeypatch.setattr(harm, "TRIAL_SECONDS", 2)
     spec = RewardModelSpec(base=f"file://{folder}", max_length=32, template="chat")
     with pytest.raises(SpecError, match="takes more than 2 s of processor time"):
         try_reward_model(check_base_model(spec, ACCESS, tmp_path / "checked"), spec, tmp_path / "tried")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ser_core.errors import SpecError
-from ser_core.learn.compute.bounded import exceeded
+from ser_core.learn.base_models.bounded import exceeded
 from ser_core.learn.text.reference_text import plain_ids
 from ser_core.learn.weights.fit import Loaded
 from ser_core.learn.weights.pretrained import last_token, rows_for_tokens, told_of_the_model

@@ -23,7 +23,7 @@ from ser_core.data.reading.dialogues.turns import turns_of
 from ser_core.data.reading.models.base_model import BaseModel, named
 from ser_core.data.reading.models.weight_headers import Tensor
 from ser_core.errors import DataError
-from ser_core.learn.base_model_harm import (
+from ser_core.learn.base_models.harm import (
     model_not_supported,
     refuse_far_tokens,
     refuse_odd_types,
@@ -31,7 +31,7 @@ from ser_core.learn.base_model_harm import (
     refuse_what_grows,
     refuse_what_takes_too_much,
 )
-from ser_core.learn.base_model_kinds import SCORES, WRITES, why_it_cannot_score, why_it_cannot_write
+from ser_core.learn.base_models.kinds import SCORES, WRITES, why_it_cannot_score, why_it_cannot_write
 from ser_core.learn.compute.parts import heads
 from ser_core.learn.policy.generation import encode_prompts
 from ser_core.learn.reward.encoding import Encoder, reads_pairs

@@ -1,0 +1,1 @@
+"""Base models, tried without their weights before anything is spent."""
