@@ -12,7 +12,7 @@ from unit.loop.conftest import START, World
 
 from ser_core.api.serrun import SERRun
 from ser_core.cli.access.serrun_file import read_serrun
-from ser_core.cli.commands.validate import describe
+from ser_core.cli.checks.spec import describe
 from ser_core.errors import SERError, SpecError
 from ser_core.store.objects.connect import connect
 from ser_operator.facts.serruns.read_run import write_status

@@ -11,7 +11,7 @@ import yaml
 from ser_core.api.serrun import SERRunSpec
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON
-from ser_core.cli.commands.validate import unused
+from ser_core.cli.checks.spec import unused
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import create_run
 
@@ -45,6 +45,13 @@ def test_a_good_run_is_ready(ser, serrun, tmp_path):
     assert ended.out.endswith(f"ready: ser run {file}\n")
     assert "61 rows" in ended.out
     assert "dropped 1: EmptyAnswer 1" in ended.out
+
+
+def test_what_each_stage_needs_of_its_gpus_is_told(ser, serrun):
+    gpus = {"gpus": 1, "gpuMemory": "80Gi"}
+    told = ser("validate", serrun(lambda spec: spec.update(resources={"retrain": gpus}))).out
+    assert re.search(r"stage retrain: .* on 1 GPU", told)
+    assert re.search(r"stage retrain: .* of main memory a pod", told)
 
 
 def test_a_wrong_spec_is_a_failed_check_for_who_reads_json(ser, serrun):

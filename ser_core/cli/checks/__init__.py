@@ -1,0 +1,1 @@
+"""What `ser validate` checks, a module for each part of a run."""

@@ -1,0 +1,45 @@
+"""Whether the data can be read and split."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ser_core.api.serrun import SERRun
+from ser_core.api.stage import PrepareMetrics
+from ser_core.cli.checks.check import Check
+from ser_core.counted import counted
+from ser_core.store.objects.retry import Retry
+
+
+def check_data(run: SERRun, soon: Retry) -> Check:
+    """The data can be read and split."""
+    from ser_core.data.preparing.hidden_labels import refuse_full_without_labels
+    from ser_core.data.preparing.preparation import inspect
+    from ser_core.data.preparing.prompts import read_prompts
+    from ser_core.data.preparing.split_warnings import grouped
+    from ser_core.data.reading.locations import Access
+    from ser_core.learn.trust.enough_pairs import size_warnings
+
+    access, policy = Access(run.spec.storage, run.spec.hub, soon), run.spec.policy
+    dev_decides = run.spec.loop.fold_count is None
+    inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns, dev_decides=dev_decides)
+    metrics = inspected.metrics
+    refuse_full_without_labels(run.spec.loop, hidden_labels=metrics.hidden_labels)
+    lines, of_prompts = [*_data_lines(metrics)], tuple[str, ...]()
+    if policy is not None and policy.prompts is not None:
+        with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
+            limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
+            found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
+        lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
+        of_prompts = found.warnings
+    of_groups = grouped(metrics.heldout, inspected.heldout_groups, run.spec.data.split_by)
+    warnings = (*metrics.warnings, *of_prompts, *of_groups, *size_warnings(run.spec, metrics, inspected.ties))
+    return Check("data", tuple(lines), warnings, material=inspected.sample)
+
+
+def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:
+    yield f"{metrics.found}: {counted(metrics.rows, 'row')}"
+    yield f"seed {metrics.seed:,} · dev {metrics.dev:,} · pool {metrics.pool:,} · held-out {metrics.heldout:,}"
+    if metrics.dropped:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in metrics.dropped.items())
+        yield f"dropped {sum(metrics.dropped.values()):,}: {reasons}"
