@@ -14,7 +14,7 @@ from benchmarks.science.cells import Cell, document
 from benchmarks.science.rows import Result
 from benchmarks.science.sets import SETS, out_of_distribution, write_model, write_set
 from benchmarks.science.step_arms import StepArms
-from ser_core.cli.access.cluster import Place
+from ser_core.cli.access.place import Place
 from ser_core.cli.access.stored_run import open_run
 from ser_core.report.ledger import read_ledger
 

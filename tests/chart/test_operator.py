@@ -9,7 +9,7 @@ from chart.rendering import CHART, DIGEST, MATRIX, ROOT, helm, hooks, objects, o
 
 from controlplane.faults.scenario import SPEC
 from ser_core.api.serrun import SERRun
-from ser_core.cli.commands.why import explain
+from ser_core.cli.views.why_view import explain
 from ser_operator.settings import Settings, from_environment
 
 

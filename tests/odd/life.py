@@ -15,9 +15,9 @@ from ser_core.api.immutability import forbidden_changes
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import StageSpec
 from ser_core.cli.access.node_fit import fits
-from ser_core.cli.commands.why import explain
 from ser_core.cli.views.evolution_view import evolution_view
 from ser_core.cli.views.status_view import status_view
+from ser_core.cli.views.why_view import explain
 from ser_core.errors import SpecError
 from ser_core.loop.observed import Observed, Plan, StartStage
 from ser_core.loop.plan import TERMINAL, plan

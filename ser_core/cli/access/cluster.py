@@ -4,13 +4,10 @@ Objects are plain dicts, as the API server sends them.
 """
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from pydantic import ValidationError
 
 from ser_core import deep_json
@@ -18,6 +15,7 @@ from ser_core.api.problems import problems
 from ser_core.api.run_template import resolved
 from ser_core.api.serrun import API_VERSION, SERRun
 from ser_core.cli.access.impersonation import impersonation
+from ser_core.cli.access.place import Place
 from ser_core.errors import ClusterAccessDenied, ClusterError, SERError, SpecError
 
 Object = Mapping[str, Any]
@@ -34,30 +32,6 @@ _ANY = dict.fromkeys((200, 201), "object")
 _UNKNOWN_KIND = "could not find the requested resource"
 """What the API server says where the CRD is not installed."""
 _APPLY, _MERGE = "application/apply-patch+yaml; charset=utf-8", "application/merge-patch+json"
-
-NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of a run on a cluster.", show_default=False)]
-ContextOption = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", show_default=False)]
-KubeconfigOption = Annotated[Path | None, typer.Option("--kubeconfig", help="Kubeconfig file.", show_default=False)]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The cluster and namespace that the command line names. The kubeconfig gives what it leaves out."""
-
-    namespace: str | None = None
-    context: str | None = None
-    kubeconfig: Path | None = None
-
-    @property
-    def given(self) -> bool:
-        """Whether the command line says anything."""
-        return (self.namespace, self.context, self.kubeconfig) != (None, None, None)
-
-    @property
-    def options(self) -> str:
-        """The same as options of a command, as a shell reads them, with a space before each."""
-        named = {"-n": self.namespace, "--context": self.context, "--kubeconfig": self.kubeconfig}
-        return "".join(f" {name} {shlex.quote(str(value))}" for name, value in named.items() if value is not None)
 
 
 class Cluster:

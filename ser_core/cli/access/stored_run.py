@@ -13,7 +13,8 @@ import typer
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.spec.storage import StorageSpec
-from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
+from ser_core.cli.access.cluster import Cluster, connect_cluster
+from ser_core.cli.access.place import Place
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.errors import SpecError
 from ser_core.store.objects.connect import connect, folder_of

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from ser_core.api.serrun import SERRun
-from ser_core.cli.access.cluster import Place, connect_cluster
+from ser_core.cli.access.cluster import connect_cluster
 from ser_core.cli.access.node_fit import fits
+from ser_core.cli.access.place import Place
 from ser_core.cli.access.serrun_file import read_document
 from ser_core.cli.checks.check import Check
 from ser_core.errors import ClusterAccessDenied

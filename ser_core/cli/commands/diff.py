@@ -14,7 +14,7 @@ from ser_core.api.model import Model
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import IterationStatus, PolicyStatus
-from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, is_file, open_run
 from ser_core.cli.views.comparison import BEST, LoopPair, RunsCompared, SpecDifference, compare_runs
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output

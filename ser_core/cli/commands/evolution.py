@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ser_core.api.stage import NOT_TAKEN_OVER, TAKEN_OVER
-from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.evolution_view import evolution_view, taken_over_view
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output

@@ -11,17 +11,8 @@ import typer
 
 from ser_core.api.stage import RunIdentity
 from ser_core.api.status import StageKind
-from ser_core.cli.access.cluster import (
-    ATTEMPT,
-    ITERATION,
-    POD_INDEX,
-    STAGE,
-    Cluster,
-    ContextOption,
-    KubeconfigOption,
-    NamespaceOption,
-    Place,
-)
+from ser_core.cli.access.cluster import ATTEMPT, ITERATION, POD_INDEX, STAGE, Cluster
+from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import JsonLines, StoredRun, Target, open_run
 from ser_core.cli.views.output import print_warning, say, standard_output
 from ser_core.errors import ClusterError, SpecError, StoreError

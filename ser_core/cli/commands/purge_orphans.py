@@ -11,7 +11,8 @@ from ser_core.api.problems import problems
 from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.values.amounts import duration_seconds
 from ser_core.api.values.forms import NAMESPACE
-from ser_core.cli.access.cluster import Cluster, Place, connect_cluster
+from ser_core.cli.access.cluster import Cluster, connect_cluster
+from ser_core.cli.access.place import Place
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.views.output import say
 from ser_core.errors import ClusterAccessDenied, UsageError

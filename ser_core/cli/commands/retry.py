@@ -1,7 +1,7 @@
 """`ser retry`: let a run that has failed go on, once the cause is gone."""
 
 from ser_core.api.status import Phase
-from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
 from ser_core.cli.views.output import say
 from ser_core.errors import SpecError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import SOON, LoopOption, StoredRun, open_run
 from ser_core.cli.views.next_step import how_it_goes_on
 from ser_core.cli.views.output import print_warning, say

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place, connect_cluster
+from ser_core.cli.access.cluster import connect_cluster
+from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.serrun_file import read_templates, resolved_document
 from ser_core.cli.access.stored_run import RunFile, open_run
 from ser_core.cli.access.sweep_documents import documents_of, file_of, write_files

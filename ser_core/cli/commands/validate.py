@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ser_core.api.serrun import SERRun
-from ser_core.cli.access.cluster import ContextOption, KubeconfigOption, NamespaceOption, Place
+from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.serrun_file import located, read_document, read_serrun
 from ser_core.cli.access.stored_run import SOON, RunFile, run_command
 from ser_core.cli.checks.check import Check

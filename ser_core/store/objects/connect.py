@@ -20,7 +20,8 @@ def connect(storage: StorageSpec, retry: Retry | None = None, *, stands: bool = 
     folder = folder_of(storage)
     if folder is not None:
         return FileStore(folder, stands=stands)
-    from ser_core.store.objects.s3 import S3Store, s3_client
+    from ser_core.store.objects.s3 import S3Store
+    from ser_core.store.objects.s3_client import s3_client
 
     bucket, prefix = split_s3(storage.uri)
     patience = retry or Retry()

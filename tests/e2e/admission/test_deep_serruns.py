@@ -6,7 +6,8 @@ import time
 import pytest
 
 from ser_core.api.serrun import API_VERSION
-from ser_core.cli.access.cluster import Place, connect_cluster
+from ser_core.cli.access.cluster import connect_cluster
+from ser_core.cli.access.place import Place
 from ser_core.errors import SpecError
 
 LEVELS = 9000

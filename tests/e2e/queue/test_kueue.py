@@ -18,7 +18,7 @@ from controlplane.kueue import queues
 from controlplane.kueue.process import LEFT_ALONE, PODS_READY_SECONDS
 from controlplane.kueue.urgent import Urgent
 from controlplane.plane.nodes import GPU
-from ser_core.cli.commands.why import Why, explain
+from ser_core.cli.views.why_view import Why, explain
 from ser_operator.facts.pods.queueing import NO_QUEUE, NOT_SEEN
 from ser_operator.facts.serruns.read_run import read_run
 

@@ -17,7 +17,7 @@ from e2e.runs.gang_story import GangStory, process_of, row_of
 from controlplane.cluster import ProcessKubelet
 from controlplane.faults.scenario import Scenario
 from controlplane.faults.stage_double import StageDouble
-from ser_core.cli.commands.why import explain
+from ser_core.cli.views.why_view import explain
 from ser_operator.facts.serruns.read_run import read_run
 from ser_operator.objects.render import PROGRESS_PORT
 

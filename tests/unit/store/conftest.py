@@ -9,7 +9,8 @@ import pytest
 from ser_core.api.stage import RunIdentity
 from ser_core.store.objects.file import FileStore
 from ser_core.store.objects.retry import Retry
-from ser_core.store.objects.s3 import S3Store, s3_client
+from ser_core.store.objects.s3 import S3Store
+from ser_core.store.objects.s3_client import s3_client
 
 PATIENT = Retry(deadline_seconds=60, base_seconds=0.01, cap_seconds=0.02)
 

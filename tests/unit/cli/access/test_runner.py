@@ -11,8 +11,8 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase, SERRunStatus
 from ser_core.cli.access import runner
 from ser_core.cli.access.runner import Held, is_alive, locked, look, seen, this_process
-from ser_core.cli.commands.why import Why, carried_out
 from ser_core.cli.views.runner_line import runner_line
+from ser_core.cli.views.why_view import Why, carried_out
 from ser_core.errors import SERError
 from ser_core.store.objects.file import FileStore
 from ser_core.store.runs.run_lock import STALE_SECONDS, Holder, Process, RunLock, lock_key, read_holder

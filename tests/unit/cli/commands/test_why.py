@@ -21,8 +21,8 @@ from ser_core.api.status import (
     StageKind,
     StageStatus,
 )
-from ser_core.cli.commands.why import explain
 from ser_core.cli.views.remedies.lookup import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
+from ser_core.cli.views.why_view import explain
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.loop.recording.conditions import conditions

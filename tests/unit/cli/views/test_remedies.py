@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ser_core.api.status import Phase
-from ser_core.cli.commands.why import explain
 from ser_core.cli.views.remedies.lookup import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF
 from ser_core.cli.views.remedies.remedy import Then
+from ser_core.cli.views.why_view import explain
 
 from ..commands.test_why import NOW, run_of
 

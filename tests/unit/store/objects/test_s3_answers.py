@@ -10,8 +10,9 @@ from ser_core.api.spec.storage import StorageSpec
 from ser_core.errors import BucketNotFound, ObjectNotFound, SpecError, StoreAccessDenied, StoreError, StoreRefused
 from ser_core.store.objects.connect import connect
 from ser_core.store.objects.retry import Retry
-from ser_core.store.objects.s3 import S3Store, s3_client
+from ser_core.store.objects.s3 import S3Store
 from ser_core.store.objects.s3_answers import Answer, meaning, no_conditional_writes, unanswered
+from ser_core.store.objects.s3_client import s3_client
 
 PATIENT = Retry(deadline_seconds=60, base_seconds=0.01, cap_seconds=0.02)
 ONE_SECOND = Retry(deadline_seconds=1, base_seconds=0.01, cap_seconds=0.02)

@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from ser_core.errors import BucketNotFound, ObjectNotFound, SpecError, StoreAccessDenied, StoreError
 from ser_core.store.objects.file import FileStore
 from ser_core.store.objects.retry import Retry
-from ser_core.store.objects.s3 import S3Store, s3_client
+from ser_core.store.objects.s3 import S3Store
+from ser_core.store.objects.s3_client import s3_client
 
 SOON = Retry(deadline_seconds=2, base_seconds=0.01, cap_seconds=0.02)
 """For what fails whenever it is tried."""
