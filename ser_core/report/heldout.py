@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from ser_core.data.tables import EvaluatedPair, PairGroup, read_table
 from ser_core.learn.evaluation.evaluation import right_by_id
 from ser_core.report.ledger import Ledger, Trained
@@ -25,6 +27,16 @@ def read_groups(store: ObjectStore, ledger: Ledger, folder: Path) -> dict[str, s
         return None
     path = fetch_outputs(store, ledger.prepared.manifest, [name], folder / "groups")[name]
     return {one.id: one.group for one in read_table(path, PairGroup)}
+
+
+def read_answers(store: ObjectStore, ledger: Ledger, folder: Path) -> dict[str, tuple[str, str]]:
+    """Chosen and rejected answer of each held-out pair. Arguments and errors as of `read_groups`."""
+    name = "heldout.parquet"
+    if ledger.prepared is None or name not in ledger.prepared.manifest.outputs:
+        return {}
+    table = pq.read_table(fetch_outputs(store, ledger.prepared.manifest, [name], folder / "answers")[name])
+    answers = zip(table["chosen"].to_pylist(), table["rejected"].to_pylist(), strict=True)
+    return dict(zip(table["id"].to_pylist(), answers, strict=True))
 
 
 def read_right(store: ObjectStore, record: Trained, folder: Path) -> dict[str, bool]:

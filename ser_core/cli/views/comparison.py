@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,8 @@ class _Results:
     """By iteration and held-out pair, whether the reward model is right."""
     groups: Mapping[str, str] | None = None
     """Group of each labelled pair; None: not known, so each pair counts for itself."""
+    answers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Chosen and rejected answer of each held-out pair, where they are known."""
     problem: str = ""
 
 
@@ -71,17 +73,18 @@ def compare_runs(a: StoredRun, b: StoredRun) -> RunsCompared:
     """Two runs beside each other. Their stores are read where they can be."""
     of_a, of_b = _results(a), _results(b)
     note = of_a.problem or of_b.problem or _same_pairs(of_a, of_b)
-    loops = tuple(_loops(a.run, b.run, of_a if not note else _Results(), of_b if not note else _Results()))
-    told = note or _rests_on(of_a)
+    groups = _larger_groups(of_a, of_b)
+    loops = tuple(_loops(a.run, b.run, of_a if not note else _Results(), of_b if not note else _Results(), groups))
+    told = note or _rests_on(of_a, groups)
     return RunsCompared(a.run, b.run, tuple(spec_differences(a.run, b.run)), (of_a.prepared, of_b.prepared), loops, told)
 
 
 def spec_differences(a: SERRun, b: SERRun) -> Iterator[SpecDifference]:
     """Every field in which the specs of the runs differ, by its full path."""
     of_a, of_b = (dict(_leaves("", run.spec.model_dump(mode="json", by_alias=True))) for run in (a, b))
-    for field in [*of_a, *(field for field in of_b if field not in of_a)]:
-        if of_a.get(field) != of_b.get(field):
-            yield SpecDifference(field, of_a.get(field), of_b.get(field))
+    for path in [*of_a, *(path for path in of_b if path not in of_a)]:
+        if of_a.get(path) != of_b.get(path):
+            yield SpecDifference(path, of_a.get(path), of_b.get(path))
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -92,27 +95,36 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _loops(a: SERRun, b: SERRun, of_a: _Results, of_b: _Results) -> Iterator[LoopPair]:
+def _loops(a: SERRun, b: SERRun, of_a: _Results, of_b: _Results, groups: Mapping[str, str]) -> Iterator[LoopPair]:
     rows_a, rows_b = ({row.iteration: row for row in run.status.iterations} for run in (a, b))
     for iteration in sorted(rows_a.keys() | rows_b.keys()):
         name = str(iteration) if iteration else SEED
-        yield LoopPair(name, rows_a.get(iteration), rows_b.get(iteration), _difference(of_a, iteration, of_b, iteration))
+        yield LoopPair(name, rows_a.get(iteration), rows_b.get(iteration), _difference(of_a, iteration, of_b, iteration, groups))
     best_a, best_b = a.status.best_iteration, b.status.best_iteration
     if best_a is not None and best_b is not None:
-        yield LoopPair(BEST, rows_a.get(best_a), rows_b.get(best_b), _difference(of_a, best_a, of_b, best_b))
+        yield LoopPair(BEST, rows_a.get(best_a), rows_b.get(best_b), _difference(of_a, best_a, of_b, best_b, groups))
 
 
-def _difference(of_a: _Results, a: int, of_b: _Results, b: int) -> PairedDifference | None:
+def _difference(of_a: _Results, a: int, of_b: _Results, b: int, groups: Mapping[str, str]) -> PairedDifference | None:
     from ser_core.learn.evaluation.groups.bootstrap import difference_of
 
     if not of_a.right or not of_b.right or a not in of_a.right or b not in of_b.right:
         return None
-    return difference_of(of_b.right[b], of_a.right[a], of_a.groups or {})
+    return difference_of(of_b.right[b], of_a.right[a], groups)
 
 
-def _rests_on(of_a: _Results) -> str:
+def _larger_groups(of_a: _Results, of_b: _Results) -> Mapping[str, str]:
+    """Those of the run that tells fewer pairs apart: what it has split by a topic, `ser suggest` hands on by prompt."""
+    return min((of.groups or {} for of in (of_a, of_b)), key=lambda groups: _number(of_a, groups))
+
+
+def _number(of_a: _Results, groups: Mapping[str, str]) -> int:
+    return len({groups.get(pair, pair) for pair in next(iter((of_a.right or {}).values()), {})})
+
+
+def _rests_on(of_a: _Results, known: Mapping[str, str]) -> str:
     pairs = next(iter((of_a.right or {}).values()), {})
-    groups = len({(of_a.groups or {}).get(pair, pair) for pair in pairs})
+    groups = _number(of_a, known)
     where = f"{len(pairs):,} held-out pairs" + (f" in {groups:,} groups" if groups < len(pairs) else "")
     few = f"; of fewer than {FEW_GROUPS} groups it is not to be trusted" if groups < FEW_GROUPS else ""
     return f"p: signs of the differences flipped in all ways, {where}; not corrected for several comparisons{few}"
@@ -125,6 +137,9 @@ def _same_pairs(of_a: _Results, of_b: _Results) -> str:
         return "no test: a run has no evaluated reward model yet"
     if a != b:
         return f"no test, and accuracies of different data: the runs share {len(a & b):,} of {len(a):,} and {len(b):,} held-out pairs"
+    turned = sum(of_b.answers.get(pair) == (rejected, chosen) for pair, (chosen, rejected) in of_a.answers.items())
+    if turned:
+        return f"no test, and accuracies by different labels: {turned:,} of {len(a):,} held-out pairs are labelled the other way round"
     return ""
 
 
@@ -138,7 +153,8 @@ def _results(stored: StoredRun) -> _Results:
         with tempfile.TemporaryDirectory(prefix="ser-diff-") as folder:
             right = {record.key.iteration: heldout.read_right(stored.store, record, Path(folder)) for record in ledger.models}
             groups = heldout.read_groups(stored.store, ledger, Path(folder))
-        return _Results(prepared, right, groups)
+            answers = heldout.read_answers(stored.store, ledger, Path(folder))
+        return _Results(prepared, right, groups, answers)
     except (StoreError, SpecError, QualityError) as error:
         if error.reason in _FORGED:
             raise

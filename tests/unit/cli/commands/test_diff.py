@@ -54,6 +54,22 @@ def test_groups_of_held_out_pairs_are_counted(run, monkeypatch):
     assert compared.note == f"{where}; not corrected for several comparisons; of fewer than 10 groups it is not to be trusted"
 
 
+def test_the_larger_groups_count_whichever_run_has_them(run, monkeypatch):
+    small, large = ({f"h{row}": f"g{row // size}" for row in range(200)} for size in (2, 10))
+    for order in ((small, large), (large, small), (None, large)):
+        groups = iter(order)
+        monkeypatch.setattr("ser_core.report.heldout.read_groups", lambda *_, groups=groups: next(groups))
+        assert compare_runs(run, run).loops[-1].difference.groups == 20
+
+
+def test_pairs_that_were_labelled_anew_are_not_compared_with_what_they_were(run, monkeypatch):
+    answers = iter(({"h0": ("a", "b"), "h1": ("a", "b")}, {"h0": ("b", "a"), "h1": ("a", "b")}))
+    monkeypatch.setattr("ser_core.report.heldout.read_answers", lambda *_: next(answers))
+    compared = compare_runs(run, run)
+    assert compared.note == "no test, and accuracies by different labels: 1 of 200 held-out pairs are labelled the other way round"
+    assert {loop.difference for loop in compared.loops} == {None}
+
+
 def test_runs_on_other_pairs_are_not_tested(run, tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
