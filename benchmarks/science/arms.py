@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -13,7 +14,7 @@ from benchmarks.science.averaged import average
 from benchmarks.science.cells import Cell
 from benchmarks.science.filters import at_random, evaluated, oracle, precision_by_band, truth_of
 from benchmarks.science.lessons import Label, Lesson, of_models, of_people, taught
-from benchmarks.science.rows import Result
+from benchmarks.science.rows import Result, shortened
 from benchmarks.science.sets import ROOT
 from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PoolPair, read_table
 from ser_core.learn.compute.precision import Precision
@@ -38,8 +39,7 @@ class Arms:
         heldout = read_table(self.fetch(self._prepared, "heldout.parquet"), LabeledPair)
         groups = self.groups()
         self._heldout = sorted(heldout, key=lambda pair: (groups.get(pair.id, pair.id), pair.id))
-        names = [groups.get(pair.id, pair.id) for pair in self._heldout]
-        self._groups = [names.count(name) for name in dict.fromkeys(names)]
+        self._groups = Counter(groups.get(pair.id, pair.id) for pair in self._heldout)
 
     def results(self) -> Iterator[Result]:
         """One for each arm, that of the cell's rule at the end: it says that all are there."""
@@ -150,7 +150,8 @@ class Arms:
             accuracy=float(np.mean(margins > 0)),
             log_loss=float(np.mean(np.logaddexp(0.0, -margins))),
             right="".join("1" if margin > 0 else "0" for margin in margins),
-            groups=self._groups,
+            groups=list(self._groups.values()),
+            names=[shortened(name) for name in self._groups],
             length_gap=float(np.mean(np.sign(margins) * longer > 0) - np.mean(longer > 0)),
             kept=kept,
             agreement=agreement,

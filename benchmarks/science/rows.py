@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -24,6 +25,8 @@ class Result:
     """``1`` or ``0`` for each held-out pair, in the order of ``groups``."""
     groups: Sequence[int]
     """Numbers of pairs of the held-out groups; pairs are in the order of their groups, then of their ids."""
+    names: Sequence[str]
+    """Of the held-out groups, shortened: a group may be held out by several splits, and counts once."""
     length_gap: float
     """How much more often the arm prefers the longer answer than people do."""
     kept: Sequence[int] = ()
@@ -41,6 +44,11 @@ class Result:
     def place(self) -> tuple[str, float, int, str]:
         """What it is a result of."""
         return self.data_set, self.budget, self.seed, self.arm
+
+
+def shortened(group: str) -> str:
+    """Eight hexadecimal digits for the name of a group, which may be a long text."""
+    return sha256(group.encode()).hexdigest()[:8]
 
 
 def read_results(file: Path = RESULTS) -> list[Result]:

@@ -13,14 +13,17 @@ from benchmarks.science.rows import Result
 from benchmarks.science.steps import AS_IT_IS, SELECTIONS, selections
 from ser_core.data.tables import EvaluatedPair, FoldScores, PairScores, read_table
 from ser_core.learn.evaluation.folds import folds_of_groups
+from ser_core.learn.evaluation.search import best_trial
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import score_pairs
 from ser_core.learn.trust.chance import fit_chance
-from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
+from ser_core.learn.trust.confident import SHARE, FoldEvidence, most_confident, own_labels
 from ser_core.learn.trust.selection import Floats, Selection
 from ser_core.loop.deciding.stages import LABEL_1
 from ser_jobs.stages.filter import fold_evidence, fold_margins
 
+AMOUNTS = (0.0, 0.3, SHARE, 1.0)
+"""Shares of the pool among which the out-of-fold log loss may choose."""
 GAPS = 0.1
 """Share of the words that are left out."""
 
@@ -43,6 +46,7 @@ class StepArms:
     def results(self, wanted: Collection[str]) -> Iterator[Result]:
         """One for each of ``wanted``, names of `STEPS`."""
         trainings = {
+            "chosen amount": self._chosen_amount,
             "cross-labelled": self._cross_labelled,
             "crossed folds": self._crossed_folds,
             "second loop": self._second_loop,
@@ -63,25 +67,52 @@ class StepArms:
         return self._learnt(name, self._chosen(scores[0], scores[1], evidence))
 
     def _crossed_folds(self, name: str) -> Result:
-        """The folds are the run's own. A fold model learns no self-label of the other half, and judges the pairs that it holds back."""
-        seed, groups, second = self._arms.seed(), self._arms.groups(), self._second_half()
-        fold_of = folds_of_groups({pair.id: groups[pair.id] for pair in seed}, len(self._evidence.folds), self._spec.training.seed)
+        """A fold model learns no self-label of the other half."""
+        second, count = self._second_half(), int(self._selected[AS_IT_IS].kept.sum())
         scores, unseen = [], list[EvaluatedPair]()
         for fold, margins in enumerate(self._evidence.folds):
-            held_back = {groups[pair] for pair, number in fold_of.items() if number == fold}
-            own = own_labels(margins, int(self._selected[AS_IT_IS].kept.sum())) * (second == fold % 2)
-            labels = {pair: Label(int(better)) for pair, better in zip(self._names, own, strict=True) if better}
-            labels = {pair: label for pair, label in labels.items() if groups.get(pair) not in held_back}
-            seen = [pair for pair in seed if fold_of[pair.id] != fold]
-            model = taught(self._arms.base, self._spec, [*of_people(seen), *of_models(self._arms.pool(), labels)])
+            model, judged = self._fold_model(fold, own_labels(margins, count) * (second == fold % 2))
             scores.append(np.where(second == fold % 2, np.nan, self._scores(model)))
-            of_fold = [pair for pair in seed if fold_of[pair.id] == fold]
-            unseen += evaluated(model, of_fold, self._spec.training.tokens_per_batch)
+            unseen += judged
         by_id = {pair.id: pair for pair in unseen}
         margins = np.array([by_id[pair.id].score_chosen - by_id[pair.id].score_rejected for pair in self._unseen])
         first, other = np.nanmean(scores, axis=0)
         evidence = replace(self._evidence, margins=margins, folds=np.nan_to_num(np.array([one[0] - one[1] for one in scores])))
         return self._learnt(name, self._chosen(first, other, evidence))
+
+    def _chosen_amount(self, name: str) -> Result:
+        """Of 0 and of the rule's amount the run itself has the fold models."""
+        models = self._arms.ledger.models
+        of_run = {0.0: self._unseen, SHARE: read_table(self._arms.fetch(models[1].manifest, "dev_scores.parquet"), EvaluatedPair)}
+        unseen = of_run | {share: self._cross_fitted(share) for share in AMOUNTS if share not in of_run}
+        margins = [np.array([pair.score_chosen - pair.score_rejected for pair in unseen[share]]) for share in AMOUNTS]
+        best = AMOUNTS[best_trial(margins)]
+        if best in of_run:
+            kept = int(self._selected[AS_IT_IS].kept.sum()) if best else 0
+            return replace(self._arms.stored(name, models[1 if best else 0]), kept=[kept], agreement=[None])
+        return self._learnt(name, self._labels(self._selected["surest 30 %" if best == AMOUNTS[1] else "all"]))
+
+    def _cross_fitted(self, share: float) -> list[EvaluatedPair]:
+        """The labels of the seed, each pair scored by the model of its fold, which has learnt this share of the pool."""
+        count = round(share * len(self._names))
+        return [pair for fold, margins in enumerate(self._evidence.folds) for pair in self._fold_model(fold, own_labels(margins, count))[1]]
+
+    def _fold_model(self, fold: int, own: NDArray[np.int64]) -> tuple[RewardModel, list[EvaluatedPair]]:
+        """A model that has learnt all folds of the seed but one, the run's own folds, and labels of its own; and how it judges that fold.
+
+        Args:
+            fold: The one that it holds back; nor does it learn self-labels of its prompts.
+            own: (pairs,) the better answer of each pair of the pool, 0 where it is not learnt.
+        """
+        seed, groups = self._arms.seed(), self._arms.groups()
+        fold_of = folds_of_groups({pair.id: groups[pair.id] for pair in seed}, len(self._evidence.folds), self._spec.training.seed)
+        held_back = {groups[pair] for pair, number in fold_of.items() if number == fold}
+        labels = {
+            pair: Label(int(better)) for pair, better in zip(self._names, own, strict=True) if better and groups.get(pair) not in held_back
+        }
+        seen = [pair for pair in seed if fold_of[pair.id] != fold]
+        model = taught(self._arms.base, self._spec, [*of_people(seen), *of_models(self._arms.pool(), labels)])
+        return model, evaluated(model, [pair for pair in seed if fold_of[pair.id] == fold], self._spec.training.tokens_per_batch)
 
     def _second_loop(self, name: str) -> Result:
         found = self._arms.stored(name, self._arms.ledger.models[2], loops=True)

@@ -20,12 +20,14 @@ SELECTIONS = {
     "no accord": "(c) pairs on which the fold models contradict each other weigh as much",
     "no length": "(e) neither confidence nor weight knows the lengths",
     "surest 30 %": "(b) half as many",
+    "all": "(b) the whole pool",
     "by formula": "(b) as many of the surest as make (n + Σ(2π − 1))² / (n + m) largest",
     "soft": "(f) the same pairs, with the chance of being right as the target",
     "soft, all": "(f) the whole pool with such targets, all of one weight",
 }
 """What differs from the rule in what is kept; the letters are those of the list of steps in docs/results.md."""
 TRAININGS = {
+    "chosen amount": "(b) the best of 0, 30, 60 and 100 % by the out-of-fold log loss of its fold models, each with its own labels",
     "cross-labelled": "(f) labelled and chosen anew: each half of the pool by a model that has learnt the labels of the other half",
     "crossed folds": "(f) a second loop whose fold models learn their labels of one half of the pool each, and label the other half",
     "second loop": "nothing, but the run's second loop, where each fold model has learnt its labels of the whole pool",
@@ -61,6 +63,7 @@ def selections(scores: Floats, own: Floats, evidence: FoldEvidence, thresholds: 
         "no accord": chosen(scores, replace(evidence, folds=mean[np.newaxis])),
         "no length": chosen(scores, flat),
         "surest 30 %": chosen(scores, evidence, 0.3),
+        "all": everything,
         "by formula": chosen(scores, evidence, amount(len(evidence.margins), everything.confidence) / len(mean)),
         "soft": replace(as_it_is, target=as_it_is.confidence),
         "soft, all": replace(everything, target=everything.confidence, weight=np.ones(len(mean))),

@@ -1,9 +1,9 @@
 """The tables of docs/results.md, from the committed results."""
 
 from collections.abc import Iterator, Sequence
-from statistics import fmean
+from statistics import fmean, median
 
-from benchmarks.science.cells import SEEDS, cells
+from benchmarks.science.cells import RULES, SEEDS, cells
 from benchmarks.science.rows import Result
 from benchmarks.science.sets import SETS
 from benchmarks.science.steps import AS_IT_IS, STEPS
@@ -41,6 +41,7 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
         for arm in ORDER:
             yield _line(arm, [one for one in found if one.arm == arm], against.get(arm))
         yield from _bands([one for one in found if one.arm == "calibrated" and one.bands])
+        yield from _processor_time(found)
         yield from _steps(found)
         yield f"\n{_missing(found)}\n"
     planned = dict.fromkeys((cell.data_set, cell.budget) for cell in cells(SETS))
@@ -80,6 +81,14 @@ def _bands(results: Sequence[Result]) -> Iterator[str]:
         yield f"- loop {loop + 1}: {', '.join(f'{share:.3f}' for share in shares)}"
 
 
+def _processor_time(results: Sequence[Result]) -> Iterator[str]:
+    """Of whole runs; the median, since a run that was interrupted is measured from where it went on."""
+    seconds = {rule: [one.processor_seconds for one in results if one.arm == rule and one.processor_seconds] for rule in RULES}
+    told = [f"{rule} {median(found) / 60:.0f}" for rule, found in seconds.items() if found]
+    if told:
+        yield f"\nProcessor minutes of a run, the median, with the three controls of calibrated: {', '.join(told)}."
+
+
 def _steps(results: Sequence[Result]) -> Iterator[str]:
     """What each single step of the first loop is worth."""
     if not any(one.arm == AS_IT_IS for one in results):
@@ -92,7 +101,8 @@ def _steps(results: Sequence[Result]) -> Iterator[str]:
             yield f"| {differs} | 0 |{' |' * (len(STEP_COLUMNS) - 2)}"
             continue
         kept = f"{fmean(one.kept[0] for one in found):.0f}"
-        right = f"{fmean(one.agreement[0] or 0.0 for one in found):.3f}"
+        shares = [one.agreement[0] for one in found if one.agreement[0] is not None]
+        right = f"{fmean(shares):.3f}" if shares else ""
         gain = "" if arm == AS_IT_IS else _against(results, AS_IT_IS, arm) or ""
         cells = (differs, str(len(found)), f"{fmean(one.accuracy for one in found):.3f}", f"{fmean(one.log_loss for one in found):.3f}")
         yield f"| {' | '.join((*cells, kept, right, gain))} |"
@@ -111,10 +121,10 @@ def _against(results: Sequence[Result], baseline: str, arm: str) -> str | None:
 
 
 def _run(result: Result) -> RunResult:
-    groups = [number for number, size in enumerate(result.groups) for _ in range(size)]
-    right = {f"{number:05d}": letter == "1" for number, letter in enumerate(result.right)}
-    named = {pair: str(group) for pair, group in zip(right, groups, strict=True)}
-    return RunResult(result.arm, result.arm, (result.seed, result.seed), right, result.log_loss, named)
+    """Pairs and groups have the same names in each split, so that those which several splits hold out count once."""
+    pairs = [(f"{name}/{number}", name) for name, size in zip(result.names, result.groups, strict=True) for number in range(size)]
+    right = {pair: letter == "1" for (pair, _), letter in zip(pairs, result.right, strict=True)}
+    return RunResult(result.arm, result.arm, result.seed, right, result.log_loss, dict(pairs))
 
 
 def _missing(results: Sequence[Result]) -> str:

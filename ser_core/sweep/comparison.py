@@ -65,10 +65,10 @@ def _by_group(compared: Iterable[tuple[RunResult, Mapping[str, bool]]]) -> NDArr
     """(groups, 2): of each group, the pairs that the runs have right minus those that what each is compared with has, and the
     pairs that both have.
     """
-    sums: dict[tuple[int, str], list[float]] = {}
+    sums: dict[str, list[float]] = {}
     for own, other in compared:
         for pair in own.right.keys() & other.keys():
-            group = sums.setdefault((own.repetition[0], own.groups.get(pair, pair)), [0.0, 0.0])
+            group = sums.setdefault(own.groups.get(pair, pair), [0.0, 0.0])
             group[0] += own.right[pair] - other[pair]
             group[1] += 1
     return np.array([sums[key] for key in sorted(sums)])

@@ -14,10 +14,10 @@ class RunResult:
 
     name: str
     arm: str
-    repetition: tuple[int, Hashable]
-    """In which set of pairs the names of its pairs and groups mean something, and which of the arm's runs it is."""
+    repetition: Hashable
+    """Which of the arm's runs it is."""
     right: Mapping[str, bool]
-    """Whether it is right, by pair."""
+    """Whether it is right, by pair; one that several splits hold out has one name."""
     log_loss: float
     groups: Mapping[str, str]
     """Group of each pair; a pair that is missing is a group of its own."""

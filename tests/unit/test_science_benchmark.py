@@ -33,7 +33,20 @@ TRUTH = {"pair-0": 2, "pair-1": 2, "pair-2": 1, "pair-3": 1}
 
 
 def result(arm: str, seed: int, right: str, **others) -> Result:
-    return Result("docs-700", 0.15, seed, arm, "abc", right.count("1") / len(right), 0.5, right, [1] * len(right), 0.0, **others)
+    return Result(
+        "docs-700",
+        0.15,
+        seed,
+        arm,
+        "abc",
+        right.count("1") / len(right),
+        0.5,
+        right,
+        [1] * len(right),
+        [f"{n}" for n in range(len(right))],
+        0.0,
+        **others,
+    )
 
 
 def test_the_oracle_keeps_as_many_as_the_rule_but_only_right_ones_the_surest_first():
@@ -107,6 +120,7 @@ def test_each_step_differs_from_the_rule_by_what_it_says():
     assert made["no accord"].weight.tolist() != rule.weight.tolist()
     assert made["no length"].weight[rule.kept].tolist() != rule.weight[rule.kept].tolist()
     assert made["surest 30 %"].kept.sum() == 2
+    assert made["all"].kept.sum() == 5
     assert made["soft"].target.tolist() == rule.confidence.tolist()
     assert made["soft, all"].kept.all()
 
@@ -154,6 +168,21 @@ def test_single_steps_have_a_table_of_their_own():
     text = "\n".join(tables([*found, result("calibrated", 0, "0011" * 20)]))
     assert "| nothing: the rule's own choice | 1 | 0.500 | 0.500 | 10 | 0.800 |  |" in text
     assert "as the target | 1 | 0.750 | 0.500 | 10 | 0.800 | +25.0 (" in text
+
+
+def test_processor_time_is_that_of_whole_runs():
+    found = [result("calibrated", seed, "01", processor_seconds=seconds) for seed, seconds in enumerate((60.0, 1200.0, 1260.0))]
+    assert "with the three controls of calibrated: calibrated 20, paper 2." in "\n".join(
+        tables([*found, result("paper", 0, "01", processor_seconds=120.0), result("seed", 0, "01", processor_seconds=9.0)])
+    )
+
+
+def test_a_group_that_several_splits_hold_out_counts_once():
+    def interval(seeds):
+        found = [result(arm, seed, right * 10) for arm, right in (("calibrated", "0111"), ("seed", "0011")) for seed in seeds]
+        return next(line for line in tables(found) if line.startswith("| seed |")).split("|")[-2]
+
+    assert interval([0, 1, 2]) == interval([0])
 
 
 def test_splits_that_every_arm_lacks_are_named_once():

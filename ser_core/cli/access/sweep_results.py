@@ -7,10 +7,6 @@ from ser_core.api.status import Phase
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.sweep.results import RunResult
 
-_ALL = 0
-"""A pair is named by its texts, and so is the same one in each split: counted as several, equal arms differed by p < 0.05 in 17 % of the
-cases (simulation of four splits with 78 % held out)."""
-
 
 def read_result(stored: StoredRun, arm: str) -> RunResult | None:
     """The best reward model and the seed model of a run on its held-out pairs; None: the run has not ended well.
@@ -35,7 +31,7 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
     return RunResult(
         name=stored.run.metadata.name,
         arm=arm,
-        repetition=(_ALL, (spec.data.split_seed, spec.training.seed)),
+        repetition=(spec.data.split_seed, spec.training.seed),
         right=right,
         log_loss=best.metrics.heldout.log_loss,
         groups=groups,

@@ -16,9 +16,9 @@ from ser_core.sweep.results import RunResult
 from ser_core.sweep.words import note
 
 
-def result(arm, seed, right, split=0, groups=None):
+def result(arm, seed, right, groups=None):
     pairs = {f"p{number}": bool(one) for number, one in enumerate(right)}
-    return RunResult(f"{arm}-{split}-{seed}", arm, (split, seed), pairs, 0.5, groups or {})
+    return RunResult(f"{arm}-{seed}", arm, seed, pairs, 0.5, groups or {})
 
 
 def draws(share, number=300, seed=0):
@@ -73,11 +73,6 @@ def test_where_a_seed_model_is_not_known_nothing_is_said_of_it():
     rows = compare_arms([known, result("a", 1, [1, 0])], "a")
     assert (rows[0].seed_accuracy, rows[0].over_seed) == (None, None)
     assert "seed" not in note(rows, "a", ()) + render("hh", rows, "a", [])
-
-
-def test_pairs_of_another_set_are_other_pairs():
-    runs = [result(arm, 0, [arm == "b"] * 3, split=split) for arm in "ab" for split in (0, 1)]
-    assert compare_arms(runs, "a")[1].difference.groups == 6
 
 
 def test_chance_is_that_of_groups_and_not_of_pairs():
