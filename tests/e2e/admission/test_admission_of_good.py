@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from e2e.admission.serruns import GOOD, changed, collection
 from unit.loop import conftest as planner
-from unit.loop.test_status_size import worst
+from unit.loop.recording.test_status_size import worst
 
 from controlplane.cluster import ApiError
 from ser_core.api.serrun import SERRun

@@ -13,23 +13,23 @@ from ser_core.cli.views.why_view import explain
 from ..commands.test_why import NOW, run_of
 
 LOOP, OPERATOR, E2E, INTEGRATION = "tests/unit/loop", "tests/unit/ser_operator/loop", "tests/e2e", "tests/integration"
-REOPENED = f"{LOOP}/test_reopening.py::test_a_raised_reopen_leaves_every_failure"
+REOPENED = f"{LOOP}/deciding/test_reopening.py::test_a_raised_reopen_leaves_every_failure"
 ANEW = "tests/integration/test_ser_run.py::test_a_run_whose_spec_is_wrong_is_begun_anew"
 FOLLOWS = f"{OPERATOR}/test_outdated.py::test_a_waiting_job_is_made_anew_when_it_is_to_ask_for_something_else"
-UNCHARGED = f"{LOOP}/test_retries.py::test_an_interrupted_attempt_is_continued_at_once_and_not_charged"
+UNCHARGED = f"{LOOP}/deciding/test_retries.py::test_an_interrupted_attempt_is_continued_at_once_and_not_charged"
 
-WORLD = f"{LOOP}/test_faults.py::test_the_world_never_ends_a_run"
-NODE = f"{LOOP}/test_faults.py::test_after_a_fault_of_the_node_another_one_is_preferred"
-WRONG_STORAGE = f"{LOOP}/test_faults.py::test_wrong_storage_stalls_a_new_run_at_once_and_a_begun_one_only_waits"
+WORLD = f"{LOOP}/deciding/test_faults.py::test_the_world_never_ends_a_run"
+NODE = f"{LOOP}/deciding/test_faults.py::test_after_a_fault_of_the_node_another_one_is_preferred"
+WRONG_STORAGE = f"{LOOP}/deciding/test_faults.py::test_wrong_storage_stalls_a_new_run_at_once_and_a_begun_one_only_waits"
 
 STORIES = {
-    "Completed": f"{LOOP}/test_reopening.py::test_a_completed_run_goes_on_when_its_loops_may_be_more",
+    "Completed": f"{LOOP}/deciding/test_reopening.py::test_a_completed_run_goes_on_when_its_loops_may_be_more",
     "Running": f"{LOOP}/test_chain.py::test_stages_run_in_order_and_the_run_completes",
-    "Pausing": f"{LOOP}/test_retries.py::test_pauses_double",
+    "Pausing": f"{LOOP}/deciding/test_retries.py::test_pauses_double",
     "Stopping": f"{LOOP}/test_lifecycle.py::test_suspend_stops_the_live_attempt_until_it_is_gone",
     "Suspended": f"{LOOP}/test_lifecycle.py::test_resuming_continues_with_the_next_attempt_and_charges_nothing",
     "BudgetExceeded": f"{LOOP}/test_lifecycle.py::test_the_budget_stops_the_attempt_that_spends_it_and_then_waits_to_be_raised",
-    "DeadlineExceeded": f"{LOOP}/test_reopening.py::test_a_raised_deadline_leaves_the_failure_of_the_old_one",
+    "DeadlineExceeded": f"{LOOP}/deciding/test_reopening.py::test_a_raised_deadline_leaves_the_failure_of_the_old_one",
     "Interrupted": UNCHARGED,
     "ChangedBeforeStart": FOLLOWS,
     "SerRunEnded": f"{INTEGRATION}/test_ser_run.py::test_an_interrupted_run_continues_to_the_same_result",
@@ -45,7 +45,7 @@ STORIES = {
     "UnexpectedAdmissionError": NODE,
     "NodeLost": NODE,
     "DiskLimitExceeded": REOPENED,
-    "ResultLost": f"{LOOP}/test_retries.py::test_a_lost_result_is_first_looked_for",
+    "ResultLost": f"{LOOP}/deciding/test_retries.py::test_a_lost_result_is_first_looked_for",
     "TakenOver": f"{LOOP}/test_taking_over.py::test_what_is_taken_over_is_done_and_told",
     "NotTakenOver": f"{LOOP}/test_taking_over.py::test_what_was_computed_all_the_same_says_why",
     "NotTheLiveAttempt": f"{LOOP}/test_lifecycle.py::test_a_second_process_beside_the_live_attempt_is_stopped",
@@ -72,10 +72,10 @@ STORIES = {
     "test_a_missing_secret_is_named_by_the_kubelet_and_the_run_goes_on_once_it_is_there",
     "FailedCreate": f"{E2E}/runs/test_status.py::test_a_quota_without_pods_is_told_in_the_words_of_the_api_server_once",
     "Preempted": UNCHARGED,
-    "OutOfMemory": f"{LOOP}/test_reopening.py::test_more_memory_or_less_that_needs_it_leaves_a_failure_for_memory",
-    "Killed": f"{LOOP}/test_reopening.py::test_a_process_that_was_killed_mostly_lacked_memory",
-    "UnevenShares": f"{LOOP}/test_reopening.py::test_another_number_of_processes_leaves_a_failure_for_it",
-    "WorldSizeChanged": f"{LOOP}/test_reopening.py::test_another_number_of_processes_leaves_a_failure_for_it",
+    "OutOfMemory": f"{LOOP}/deciding/test_reopening.py::test_more_memory_or_less_that_needs_it_leaves_a_failure_for_memory",
+    "Killed": f"{LOOP}/deciding/test_reopening.py::test_a_process_that_was_killed_mostly_lacked_memory",
+    "UnevenShares": f"{LOOP}/deciding/test_reopening.py::test_another_number_of_processes_leaves_a_failure_for_it",
+    "WorldSizeChanged": f"{LOOP}/deciding/test_reopening.py::test_another_number_of_processes_leaves_a_failure_for_it",
     "DataNotFound": f"{INTEGRATION}/test_ser_run.py::test_a_failed_run_goes_on_once_its_data_are_repaired",
     "CheckpointIncomplete": "tests/unit/store/stages/test_checkpoints.py::test_a_stage_whose_checkpoints_are_removed_begins_anew",
 }

@@ -3,13 +3,12 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from unit.loop.conftest import START
 
 from ser_core.api.status import AttemptResources, SERRunStatus
 from ser_core.loop.observed import Observed
 from ser_core.loop.plan import plan
 from ser_core.loop.recording.coherence import coherent
-
-from .conftest import START
 
 NO_AMOUNT = {"resources": AttemptResources(memory="much")}
 NOW = "2026-01-31T12:00:00Z"
