@@ -7,7 +7,7 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards.operator_board import operator
-from dashboards.run import run
+from dashboards.run.board import run
 from dashboards.runs import runs
 
 FOLDER = Path(__file__).parents[1] / "ser-operator" / "dashboards"

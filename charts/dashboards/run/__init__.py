@@ -1,0 +1,1 @@
+"""*Run*: how does this run evolve, and what does it do right now? A file a row."""
