@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from ser_core.api.serrun import API_VERSION
-from ser_operator.cluster.transport import NOT_FOUND, ApiError, Object, Transport, configuration
+from ser_operator.cluster.transport import NOT_FOUND, ApiError, Transport, configuration
+from ser_operator.facts.reading import Object
 
 REQUEST_SECONDS = 30.0
 

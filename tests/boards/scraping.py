@@ -17,7 +17,7 @@ from controlplane.faults.scenario import ROOT
 from controlplane.plane.api_client import ApiClient, ApiError, Object
 from controlplane.plane.prometheus import Prometheus
 from ser_operator.objects import labels
-from ser_operator.objects.render import PROGRESS_PORT
+from ser_operator.objects.container import PROGRESS_PORT
 
 GPU_NODE = "gpu-node-1"
 """Where the stand-in says that the GPUs are."""

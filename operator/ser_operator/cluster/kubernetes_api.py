@@ -5,7 +5,7 @@ Objects are plain dicts: parsing them into the client's models would cost more t
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from kubernetes.aio.client.configuration import Configuration
 
@@ -13,10 +13,8 @@ from ser_core.api.serrun import API_VERSION
 from ser_operator.cluster.transport import CONFLICT, NOT_FOUND, ApiError, TellRequest, Transport
 from ser_operator.facts.cache import resource_version
 from ser_operator.facts.kept import Kind, kept
-from ser_operator.facts.reading import state_of
+from ser_operator.facts.reading import Object, state_of
 from ser_operator.objects import labels
-
-Object = Mapping[str, Any]
 
 FIELD_MANAGER = "ser-operator"
 _RUNS = f"/apis/{API_VERSION}"

@@ -9,7 +9,7 @@ import aiohttp
 
 from ser_core.loop.observed import Progress
 from ser_operator.facts.cache import RunKey
-from ser_operator.objects.render import PROGRESS_PORT
+from ser_operator.objects.container import PROGRESS_PORT
 
 ReadProgress = Callable[[str], Awaitable[Progress | None]]
 

@@ -11,7 +11,6 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from kubernetes.aio.client.configuration import Configuration
@@ -19,8 +18,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from yaml import YAMLError
 
 from ser_core.errors import SpecError
-
-Object = Mapping[str, Any]
+from ser_operator.facts.reading import Object
 
 NO_ANSWER, FORBIDDEN, NOT_FOUND, CONFLICT = 0, 403, 404, 409
 CONNECT_SECONDS = 5.0

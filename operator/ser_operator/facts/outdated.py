@@ -7,7 +7,8 @@ from ser_core.loop.deciding.stages import frozen_image, live_attempt, stage_spec
 from ser_operator.facts.pods.attempts_from_pods import identity_of
 from ser_operator.facts.reading import Object, at, by_index, owner_uid, started_at, state_of, terminated, uid
 from ser_operator.facts.view import View, live_job
-from ser_operator.objects import labels, render
+from ser_operator.objects import labels
+from ser_operator.objects.asked import asked_for
 from ser_operator.objects.gang import IN_PARTS
 from ser_operator.settings import Settings
 
@@ -25,7 +26,7 @@ def is_outdated(view: View, settings: Settings) -> bool:
     if not asked or _has_begun(job, live.stage, pods):
         return False
     image = frozen_image(view.run.status, settings.image)
-    return bool(asked != render.asked_for(view.run, stage_spec(view.run, view.run.status, live), image, settings))
+    return bool(asked != asked_for(view.run, stage_spec(view.run, view.run.status, live), image, settings))
 
 
 def _has_begun(job: Object, stage: StageKind, pods: Sequence[Object]) -> bool:

@@ -6,15 +6,16 @@ from collections.abc import Awaitable
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import SERRunStatus
 from ser_core.loop.observed import Action, Plan, StartStage, StopStage, Waiting
-from ser_operator.cluster.kubernetes_api import KubernetesApi, Object
+from ser_operator.cluster.kubernetes_api import KubernetesApi
 from ser_operator.cluster.transport import CONFLICT, FORBIDDEN, ApiError
 from ser_operator.facts.cache import Cache
 from ser_operator.facts.leftovers import needless
 from ser_operator.facts.pods.attempts_from_pods import identity_of
-from ser_operator.facts.reading import deleting_since, name, owner_uid
+from ser_operator.facts.reading import Object, deleting_since, name, owner_uid
 from ser_operator.facts.serruns.read_run import write_status
 from ser_operator.facts.view import View, named
 from ser_operator.objects import gang, render
+from ser_operator.objects.asked import stage_resources
 from ser_operator.objects.overlay import unrestricted
 from ser_operator.objects.recorder import event
 from ser_operator.settings import Settings
@@ -72,7 +73,7 @@ class Executor:
         job = render.job(view.body, view.run, action, image, self._settings, self._cluster)
         if beyond := ", ".join(unrestricted(job["spec"]["template"]["spec"])):
             return Waiting(JOB_REFUSED, f"its pod would not be of the level restricted: {beyond}", stalled=True)
-        if gang.is_gang(action.spec, render.stage_resources(view.run, action.spec)):
+        if gang.is_gang(action.spec, stage_resources(view.run, action.spec)):
             blocked = await self._serve(view.run)
             if blocked is not None:
                 return blocked

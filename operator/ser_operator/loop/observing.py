@@ -7,11 +7,11 @@ from datetime import datetime
 
 from ser_core.api.serrun import SERRun
 from ser_operator.cluster.glances import Glances
-from ser_operator.cluster.kubernetes_api import KubernetesApi, Object, run_selector
+from ser_operator.cluster.kubernetes_api import KubernetesApi, run_selector
 from ser_operator.cluster.transport import CONFLICT, FORBIDDEN, ApiError
 from ser_operator.facts.cache import Cache, RunKey, run_key
 from ser_operator.facts.pods.attempts_from_pods import attempts, have_succeeded, identity_of, is_told
-from ser_operator.facts.reading import deleting_since, name, owner_uid, uid
+from ser_operator.facts.reading import Object, deleting_since, name, owner_uid, uid
 from ser_operator.facts.serruns.read_run import read_run
 from ser_operator.facts.serruns.template_copy import missing_template, unusable, with_copy
 from ser_operator.facts.view import View, live_job, named, open_jobs

@@ -13,10 +13,10 @@ from ser_core.errors import SpecError
 from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Plan, StartStage
 from ser_operator.cluster.glances import Glances
-from ser_operator.cluster.kubernetes_api import KubernetesApi, Object
+from ser_operator.cluster.kubernetes_api import KubernetesApi
 from ser_operator.facts.cache import Cache, RunKey
 from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needless
-from ser_operator.facts.reading import deleting_since
+from ser_operator.facts.reading import Object, deleting_since
 from ser_operator.facts.serruns.read_run import unreadable
 from ser_operator.facts.view import View, ends_unseen, has_ended, may_be_gone, unwatched
 from ser_operator.loop.deciding import Refused, decide

@@ -6,16 +6,13 @@ parts that do not communicate, so a lost pod is replaced alone.
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.spec.resources import StageResources
 from ser_core.api.stage import StageSpec
 from ser_core.api.status import StageKind
-from ser_operator.objects import labels
+from ser_operator.objects import Object, labels
 from ser_operator.settings import Settings
-
-Object = dict[str, Any]
 
 ONE_PROCESS = frozenset({StageKind.PREPARE, StageKind.FILTER})
 """Stages that one process computes."""

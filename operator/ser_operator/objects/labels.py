@@ -29,7 +29,7 @@ CLASS = f"{DOMAIN}/operator-class"
 CONTAINER = "stage"
 """Of the stage in its pod. Meshes, log collectors and others may add containers of their own."""
 ASKED_FOR = f"{DOMAIN}/asked-for"
-"""Annotation: SHA-256 of what the run and the operator asked of the cluster when the Job was made (`render.asked_for`)."""
+"""Annotation: SHA-256 of what the run and the operator asked of the cluster when the Job was made (`asked.asked_for`)."""
 TEMPLATE_HASH = f"{DOMAIN}/template-hash"
 """Annotation: SHA-256 of the pod template as it was rendered. For people; queues may change templates, so it is never compared."""
 

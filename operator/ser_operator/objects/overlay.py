@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ser_core.api.spec.pod_template import PodTemplate
+from ser_operator.objects import Object
 from ser_operator.settings import Settings
-
-Object = dict[str, Any]
 
 OWN_VOLUMES = frozenset({"work", "scratch", "shared-memory", "storage-credentials", "storage-authorities", "hub-credentials"})
 _PROGRAMS = ("/opt/ser/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/usr/")

@@ -8,14 +8,13 @@ from typing import Any
 from ser_core.api.serrun import API_VERSION, KIND
 from ser_core.loop.observed import Event
 from ser_core.loop.text import write_time
-
-Object = Mapping[str, Any]
+from ser_operator.objects import Object
 
 COMPONENT = "ser-operator"
 _MESSAGE_BYTES = 1000
 
 
-def event(body: Object, told: Event, now: datetime, number: int) -> Object:
+def event(body: Mapping[str, Any], told: Event, now: datetime, number: int) -> Object:
     """The Event object.
 
     Its name comes from what it tells and the version of the run that it was told for, so telling it twice makes one.

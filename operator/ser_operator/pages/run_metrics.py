@@ -13,9 +13,8 @@ from ser_core.api.status import IterationStatus, Monitors, Outcome, Phase, SERRu
 from ser_core.loop.deciding.attempts import attempts_of, charged
 from ser_core.loop.deciding.ends import found_nothing
 from ser_core.loop.deciding.stages import key_of
-from ser_operator.facts.reading import at, moment
+from ser_operator.facts.reading import Object, at, moment
 
-Object = Mapping[str, Any]
 Labels = tuple[str, ...]
 
 

@@ -19,7 +19,7 @@ from controlplane.faults.scenario import Scenario
 from controlplane.faults.stage_double import StageDouble
 from ser_core.cli.views.why_view import explain
 from ser_operator.facts.serruns.read_run import read_run
-from ser_operator.objects.render import PROGRESS_PORT
+from ser_operator.objects.container import PROGRESS_PORT
 
 pytestmark = pytest.mark.timeout(1500)  # the first test waits for the whole run
 

@@ -19,7 +19,7 @@ from controlplane.cluster import Gate, Object, Outcome, StartedPod
 from controlplane.faults.home import NODE, Home
 from controlplane.faults.scenario import Scenario
 from ser_core.api.stage import StageResult
-from ser_operator.objects.render import PROGRESS_PORT
+from ser_operator.objects.container import PROGRESS_PORT
 
 AT_ONCE = 5
 STAGES = 5  # prepare, retrain, label, filter, retrain
@@ -110,7 +110,7 @@ def until(holds: Callable[[], object], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "not within time"
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def patch_job(scenario: Scenario, name: str, spec: Object) -> None:

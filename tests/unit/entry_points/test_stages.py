@@ -15,7 +15,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.stage import RunIdentity, StageResult, StageSpec
 from ser_core.api.status import StageKind
 from ser_core.loop.observed import StartStage
-from ser_operator.objects import render
+from ser_operator.objects import container, mounted, render
 from ser_operator.settings import Settings
 
 pytestmark = pytest.mark.skipif(bool(reason := impossible()), reason=reason or "")
@@ -42,11 +42,11 @@ def stage(folder, run, kind, inputs):
     identity = RunIdentity(namespace="lab", name=run.metadata.name, uid="5f2c")
     spec = StageSpec(run=identity, stage=kind, iteration=0, attempt=1, spec=run.spec, inputs=inputs, threads=1)
     job = render.job({"metadata": {}}, run, StartStage(spec, "any", None), "any", Settings(image="any"))
-    (container,) = job["spec"]["template"]["spec"]["containers"]
-    places = {render.WORK: folder / "work", render.SCRATCH: folder / "tmp", render.TERMINATION_LOG: folder / f"said-by-{kind}"}
-    given = {one["name"]: remap(one.get("value", "127.0.0.1"), places) for one in container["env"]} | {"SER_PROGRESS_PORT": "0"}
+    (wanted,) = job["spec"]["template"]["spec"]["containers"]
+    places = {mounted.WORK: folder / "work", mounted.SCRATCH: folder / "tmp", container.TERMINATION_LOG: folder / f"said-by-{kind}"}
+    given = {one["name"]: remap(one.get("value", "127.0.0.1"), places) for one in wanted["env"]} | {"SER_PROGRESS_PORT": "0"}
     ended = subprocess.run(
-        words(container["command"][1:], [folder]),
+        words(wanted["command"][1:], [folder]),
         env=variables(ROOT / "jobs" / "Dockerfile") | given,
         cwd=folder / "tmp",
         capture_output=True,

@@ -22,8 +22,8 @@ from ser_operator.allow import Allow
 from ser_operator.facts.serruns.patterns import is_allowed
 from ser_operator.facts.serruns.pod_template_asks import asks, defects
 from ser_operator.objects import labels
+from ser_operator.objects.container import escaped
 from ser_operator.objects.gang import ONE_PROCESS
-from ser_operator.objects.render import escaped
 from ser_operator.settings import Settings
 
 NOT_SUPPORTED = "NotSupported"

@@ -42,13 +42,13 @@ def asks(template: PodTemplate, place: str) -> Iterator[Asked]:
     yield from (Asked(f"{place}.labels", key, AllowList.LABELS) for key in template.labels)
     yield from (Asked(f"{place}.annotations", key, AllowList.ANNOTATIONS) for key in template.annotations)
     yield from _container(template.model_dump(by_alias=True), place)
-    for at, one in _numbered(template.volumes, f"{place}.volumes"):
+    for where, one in _numbered(template.volumes, f"{place}.volumes"):
         kind = min(one.keys() - {"name"}, default="")
         name = _text(one, kind, _VOLUMES.get(kind, ""))
-        yield Asked(at, f"{kind}/{name}" if name else kind, AllowList.VOLUMES)
-        yield from [Asked(at, name, AllowList.SECRETS)] if kind == "secret" else []
-    for at, one in _numbered(template.image_pull_secrets, f"{place}.imagePullSecrets"):
-        yield from (Asked(at, _text(one, "name"), by) for by in (AllowList.IMAGE_PULL_SECRETS, AllowList.SECRETS))
+        yield Asked(where, f"{kind}/{name}" if name else kind, AllowList.VOLUMES)
+        yield from [Asked(where, name, AllowList.SECRETS)] if kind == "secret" else []
+    for where, one in _numbered(template.image_pull_secrets, f"{place}.imagePullSecrets"):
+        yield from (Asked(where, _text(one, "name"), by) for by in (AllowList.IMAGE_PULL_SECRETS, AllowList.SECRETS))
     for name, value, by in (
         ("serviceAccountName", template.service_account_name, AllowList.SERVICE_ACCOUNTS),
         ("runtimeClassName", template.runtime_class_name, AllowList.RUNTIME_CLASSES),
@@ -57,31 +57,31 @@ def asks(template: PodTemplate, place: str) -> Iterator[Asked]:
         yield from [Asked(f"{place}.{name}", value, by)] if value is not None else []
     yield from (Asked(f"{place}.affinity", key, AllowList.AFFINITY) for key in template.affinity)
     yield from (Asked(f"{place}.affinity.nodeAffinity", label, AllowList.NODE_SELECTORS) for label in _labels_of_nodes(template.affinity))
-    for at, one in _numbered(template.topology_spread_constraints, f"{place}.topologySpreadConstraints"):
-        yield Asked(at, _text(one, "topologyKey"), AllowList.TOPOLOGY_KEYS)
-    for at, one in _numbered(template.resource_claims, f"{place}.resourceClaims"):
-        yield Asked(at, _text(one, "resourceClaimName") or _text(one, "resourceClaimTemplateName"), AllowList.RESOURCE_CLAIMS)
+    for where, one in _numbered(template.topology_spread_constraints, f"{place}.topologySpreadConstraints"):
+        yield Asked(where, _text(one, "topologyKey"), AllowList.TOPOLOGY_KEYS)
+    for where, one in _numbered(template.resource_claims, f"{place}.resourceClaims"):
+        yield Asked(where, _text(one, "resourceClaimName") or _text(one, "resourceClaimTemplateName"), AllowList.RESOURCE_CLAIMS)
     yield from (Asked(f"{place}.resources", name, AllowList.RESOURCES) for name in template.resources)
-    for at, one in _numbered(template.sidecars, f"{place}.sidecars"):
-        yield Asked(f"{at}.image", _text(one, "image"), AllowList.SIDECARS)
-        yield from _container(one, at)
+    for where, one in _numbered(template.sidecars, f"{place}.sidecars"):
+        yield Asked(f"{where}.image", _text(one, "image"), AllowList.SIDECARS)
+        yield from _container(one, where)
         for amounts in (_inner(one, "resources", "requests"), _inner(one, "resources", "limits")):
-            yield from (Asked(f"{at}.resources", name, AllowList.RESOURCES) for name in amounts if name not in _OWN_RESOURCES)
+            yield from (Asked(f"{where}.resources", name, AllowList.RESOURCES) for name in amounts if name not in _OWN_RESOURCES)
 
 
 def _container(one: Item, place: str) -> Iterator[Asked]:
-    for at, variable in _numbered(one.get("env"), f"{place}.env"):
-        yield Asked(at, _text(variable, "name"), AllowList.ENV)
+    for where, variable in _numbered(one.get("env"), f"{place}.env"):
+        yield Asked(where, _text(variable, "name"), AllowList.ENV)
         if secret := _inner(variable, "valueFrom", "secretKeyRef"):
-            yield Asked(at, _text(secret, "name"), AllowList.SECRETS)
+            yield Asked(where, _text(secret, "name"), AllowList.SECRETS)
         if config := _inner(variable, "valueFrom", "configMapKeyRef"):
-            yield Asked(at, f"configMap/{_text(config, 'name')}", AllowList.ENV_FROM)
-    for at, source in _numbered(one.get("envFrom"), f"{place}.envFrom"):
+            yield Asked(where, f"configMap/{_text(config, 'name')}", AllowList.ENV_FROM)
+    for where, source in _numbered(one.get("envFrom"), f"{place}.envFrom"):
         for reference, kind in _ENV_FROM.items():
             if reference in source:
                 name = _text(source, reference, "name")
-                yield Asked(at, f"{kind}/{name}", AllowList.ENV_FROM)
-                yield from [Asked(at, name, AllowList.SECRETS)] if kind == "secret" else []
+                yield Asked(where, f"{kind}/{name}", AllowList.ENV_FROM)
+                yield from [Asked(where, name, AllowList.SECRETS)] if kind == "secret" else []
 
 
 def _labels_of_nodes(affinity: Item) -> Iterator[str]:
@@ -107,45 +107,45 @@ def defects(template: PodTemplate, place: str, gpu: str) -> Iterator[tuple[str, 
         yield from ((f"{place}.{name}", key, "the operator or the cluster sets it") for key in keys if _matches(key, own))
     counted = "ask for it by resources.<stage>"
     yield from ((f"{place}.resources", name, counted) for name in template.resources if name in (*_OWN_RESOURCES, gpu))
-    for at, one in _numbered(template.volumes, f"{place}.volumes"):
+    for where, one in _numbered(template.volumes, f"{place}.volumes"):
         kinds = one.keys() - {"name"}
         if len(kinds) != 1 or not kinds <= _VOLUMES.keys():
-            yield at, ", ".join(sorted(map(str, kinds))), f"give one of {', '.join(_VOLUMES)}"
+            yield where, ", ".join(sorted(map(str, kinds))), f"give one of {', '.join(_VOLUMES)}"
         claim = _inner(one, "ephemeral", "volumeClaimTemplate", "spec")
-        yield from ((at, str(key), f"an ephemeral volume has {', '.join(sorted(_CLAIM))} alone") for key in claim.keys() - _CLAIM)
+        yield from ((where, str(key), f"an ephemeral volume has {', '.join(sorted(_CLAIM))} alone") for key in claim.keys() - _CLAIM)
         if _text(one, "name") in OWN_VOLUMES:
-            yield f"{at}.name", _text(one, "name"), "the operator's own volume has this name"
+            yield f"{where}.name", _text(one, "name"), "the operator's own volume has this name"
     yield from _defects_of_container(template.model_dump(by_alias=True), place)
-    for at, one in _numbered(template.sidecars, f"{place}.sidecars"):
-        yield from ((at, str(key), f"a sidecar has {', '.join(sorted(_SIDECAR))} alone") for key in one.keys() - _SIDECAR)
+    for where, one in _numbered(template.sidecars, f"{place}.sidecars"):
+        yield from ((where, str(key), f"a sidecar has {', '.join(sorted(_SIDECAR))} alone") for key in one.keys() - _SIDECAR)
         if one.get("name") == labels.CONTAINER:
-            yield f"{at}.name", labels.CONTAINER, "it is the stage's own"
+            yield f"{where}.name", labels.CONTAINER, "it is the stage's own"
         amounts = {**_inner(one, "resources", "requests"), **_inner(one, "resources", "limits")}
-        yield from ((f"{at}.resources", gpu, counted) for name in amounts if name == gpu)
-        yield from _defects_of_container(one, at)
+        yield from ((f"{where}.resources", gpu, counted) for name in amounts if name == gpu)
+        yield from _defects_of_container(one, where)
 
 
 def _defects_of_container(one: Item, place: str) -> Iterator[tuple[str, str, str]]:
-    for at, variable in _numbered(one.get("env"), f"{place}.env"):
+    for where, variable in _numbered(one.get("env"), f"{place}.env"):
         if _matches(_text(variable, "name"), _OWN_VARIABLES):
-            yield f"{at}.name", _text(variable, "name"), "the operator sets such variables"
+            yield f"{where}.name", _text(variable, "name"), "the operator sets such variables"
         sources = _inner(variable, "valueFrom").keys() - {"secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"}
-        yield from ((f"{at}.valueFrom", str(source), "give secretKeyRef or configMapKeyRef") for source in sources)
-    for at, source in _numbered(one.get("envFrom"), f"{place}.envFrom"):
+        yield from ((f"{where}.valueFrom", str(source), "give secretKeyRef or configMapKeyRef") for source in sources)
+    for where, source in _numbered(one.get("envFrom"), f"{place}.envFrom"):
         if not _ENV_FROM.keys() & source.keys() or source.keys() - _ENV_FROM.keys() - {"prefix"}:
-            yield at, ", ".join(sorted(map(str, source))), f"give one of {', '.join(_ENV_FROM)}"
+            yield where, ", ".join(sorted(map(str, source))), f"give one of {', '.join(_ENV_FROM)}"
         prefix = _text(source, "prefix")
         if prefix and any(own.startswith(prefix) or fnmatchcase(prefix, own) for own in _OWN_VARIABLES):
-            yield f"{at}.prefix", prefix, "the operator sets such variables"
-    for at, mount in _numbered(one.get("volumeMounts"), f"{place}.volumeMounts"):
-        yield from ((at, str(key), f"a mount has {', '.join(sorted(_MOUNT))} alone") for key in mount.keys() - _MOUNT)
+            yield f"{where}.prefix", prefix, "the operator sets such variables"
+    for where, mount in _numbered(one.get("volumeMounts"), f"{place}.volumeMounts"):
+        yield from ((where, str(key), f"a mount has {', '.join(sorted(_MOUNT))} alone") for key in mount.keys() - _MOUNT)
         if _text(mount, "name") in OWN_VOLUMES:
-            yield f"{at}.name", _text(mount, "name"), "it is the operator's own volume"
+            yield f"{where}.name", _text(mount, "name"), "it is the operator's own volume"
         path = "/" + "/".join(part for part in _text(mount, "mountPath").split("/") if part not in ("", "."))
         if ".." in path.split("/") or any(
             f"{path}/".startswith(own) or own.startswith(f"{path}/".replace("//", "/")) for own in OWN_FOLDERS
         ):
-            yield f"{at}.mountPath", path, "what belongs to the operator or to the image's programs is there"
+            yield f"{where}.mountPath", path, "what belongs to the operator or to the image's programs is there"
 
 
 def _matches(text: str, patterns: tuple[str, ...]) -> bool:

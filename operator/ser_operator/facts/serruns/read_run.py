@@ -1,6 +1,5 @@
 """From a SERRun as the API server holds it to a typed one, and to the status of one that cannot be read. Pure."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -17,8 +16,7 @@ from ser_core.loop.deciding.stages import key_of, live_attempt
 from ser_core.loop.recording.coherence import coherent
 from ser_core.loop.recording.conditions import conditions
 from ser_core.loop.text import clip, write_time
-
-Object = Mapping[str, Any]
+from ser_operator.facts.reading import Object
 
 INVALID = "InvalidSpec"
 UNKNOWN_FIELD, UNKNOWN_STAGE = "SpecUnknownField", "UnknownStage"
