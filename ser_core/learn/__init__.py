@@ -1,1 +1,4 @@
-"""Learning: `policy` is built on `reward`, both on `compute`; `trust` decides by numbers alone. The only package that imports torch."""
+"""Learning, the only package that imports torch: `policy` is built on `reward`, both on `weights`, `text` and `compute`.
+
+`trust` and `evaluation` know numbers alone; `base_models` tries a run's base models before anything is spent.
+"""

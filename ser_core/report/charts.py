@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 440, 270
 _TOP, _BOTTOM, _LEFT, _RIGHT = 14, 46, 58, 24
 _LABEL_GAP = 14
+_TICKS = 5
 
 Point = tuple[float, float]
 
@@ -35,10 +36,10 @@ class Axis:
         return (min(max(value, self.low), self.high) - self.low) / span if span else 0.5
 
 
-def round_axis(label: str, values: Sequence[float], form: Callable[[float], str] = "{:g}".format, steps: int = 5) -> Axis:
+def round_axis(label: str, values: Sequence[float], form: Callable[[float], str] = "{:g}".format) -> Axis:
     """An axis with round ticks around ``values``."""
     low, high = min(values), max(values)
-    raw = (high - low) / steps or 1.0
+    raw = (high - low) / _TICKS or 1.0
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

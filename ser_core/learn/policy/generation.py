@@ -134,17 +134,16 @@ def until_end(answer: Sequence[int], ends: Sequence[int]) -> tuple[list[int], bo
     return list(answer), False
 
 
-def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, template: str = TEMPLATE) -> list[Prompt]:
+def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int) -> list[Prompt]:
     """Encode prompts for the policy.
 
-    Control tokens inside a prompt are text. One that is too long loses its beginning, but keeps the tokenizer's begin-of-sequence token. No
-    end token is added.
+    Around each stands `TEMPLATE`, or the chat template that the tokenizer learns with. Control tokens inside a prompt are text. One that is
+    too long loses its beginning, but keeps the tokenizer's begin-of-sequence token. No end token is added.
 
     Args:
         tokenizer: The policy's tokenizer.
         texts: Texts of the prompts.
         tokens: Length of the longest prompt, in tokens.
-        template: Text around a prompt; the prompt replaces ``{prompt}``. A chat template that the tokenizer learns with takes its place.
 
     Raises:
         DataError: A prompt has no tokens, so the first token of its answer would have no predecessor.
@@ -153,7 +152,7 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], *, tokens: int, templat
     found = []
     for number, text in enumerate(texts):
         said = control.guarded(text)
-        (ids,) = token_ids(control.ids, [template.replace("{prompt}", unmarked(said)) if chat is None else chat.prompt(said)])
+        (ids,) = token_ids(control.ids, [TEMPLATE.replace("{prompt}", unmarked(said)) if chat is None else chat.prompt(said)])
         if chat is not None:
             start = tuple(ids[: len(chat.before)].tolist())
             ids = ids[len(start) :]

@@ -131,9 +131,9 @@ def shown(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
     return repr(redacted if len(redacted) <= characters else redacted[:characters] + "…")
 
 
-def ends_shown(text: str, characters: int = 60) -> str:
+def ends_shown(text: str) -> str:
     """Both ends of a text, as `shown`."""
-    if len(text) <= 2 * characters:
-        return shown(text, 2 * characters)
+    if len(text) <= 2 * _SHOWN_CHARACTERS:
+        return shown(text, 2 * _SHOWN_CHARACTERS)
     end = _KEY.sub("…", _EMAIL.sub("…", text[-_CHARACTERS_REDACTED:]))
-    return f"{shown(text, characters)[:-1]} {repr(end[-characters:])[1:]}"
+    return f"{shown(text)[:-1]} {repr(end[-_SHOWN_CHARACTERS:])[1:]}"

@@ -53,9 +53,10 @@ def test_prompts_lose_their_beginning_when_they_are_too_long(actors):
     assert cut.text == "abc"
 
 
-def test_a_prompt_without_tokens_is_refused(actors):
+def test_a_prompt_without_tokens_is_refused(actors, monkeypatch):
+    monkeypatch.setattr("ser_core.learn.policy.generation.TEMPLATE", "{prompt}")
     with pytest.raises(DataError, match="prompt 1 has no tokens"):
-        encode_prompts(actors()[0].tokenizer, ["a", ""], tokens=9, template="{prompt}")
+        encode_prompts(actors()[0].tokenizer, ["a", ""], tokens=9)
 
 
 def test_answers_are_read_without_end(actors):
