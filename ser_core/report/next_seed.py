@@ -28,6 +28,7 @@ from ser_core.store.stages.commit import fetch_outputs
 
 SEED, TO_LABEL, LABELED, TIES = "seed", "to-label.jsonl", "labeled.jsonl", "ties.jsonl"
 UNLABELED, HELDOUT = "unlabeled.jsonl", "heldout.jsonl"
+_READ = ("id", "confidence", "score_1", "score_2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,12 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
 def _chosen(store: ObjectStore, ledger: Ledger, wanted: int, pool: Path, copies: Path) -> dict[str, dict[str, Any]]:
     """The pairs of the pool to label by id, the most useful first."""
     last = ledger.filters[-1]
-    decisions = pq.read_table(_fetch(store, last, copies, "decisions.parquet")["decisions.parquet"], columns=["id", "confidence"])
-    useful = usefulness(decisions["confidence"].to_numpy(), _agreement(store, ledger, last.key.iteration, decisions["id"], copies))
+    decisions = pq.read_table(_fetch(store, last, copies, "decisions.parquet")["decisions.parquet"], columns=[*_READ])
+    identifiers, confidence, score_1, score_2 = (decisions[name] for name in _READ)
+    agreement = _agreement(store, ledger, last.key.iteration, identifiers, copies)
+    useful = usefulness(confidence.to_numpy(), agreement, apart=score_1.to_numpy() != score_2.to_numpy())
     places = most_useful(useful, wanted)
-    names = decisions["id"].take(places).to_pylist()
+    names = identifiers.take(places).to_pylist()
     texts = {row["id"]: row for row in pq.read_table(pool, filters=[("id", "in", names)]).to_pylist()} if names else {}
     order = spread(useful[places], [texts[name]["prompt"] for name in names], wanted)
     return {names[place]: texts[names[place]] for place in order}

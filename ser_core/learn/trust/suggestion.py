@@ -9,21 +9,23 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.learn.trust.selection import Floats
+from ser_core.learn.trust.selection import Flags, Floats
 
 LOOKED_AT = 10
 """So many of the most useful pairs, for each one wanted, are compared with each other."""
 
 
-def usefulness(confidence: Floats, agreement: Floats | None) -> Floats:
-    """(pairs,) from 0 to 2: doubt, and how far the fold models contradict each other.
+def usefulness(confidence: Floats, agreement: Floats | None, apart: Flags) -> Floats:
+    """(pairs,) from 0 to 2: doubt, and how far the fold models contradict each other; 0 where no model can learn from a label.
 
     Args:
         confidence: (pairs,) chance that the self-label is right, 0.5 to 1.
         agreement: (pairs,) from 0 to 1 (`ser_core.learn.trust.confident.accord`); None where there are no fold models.
+        apart: (pairs,) whether the two scores differ. Equal ones are of answers that are read alike, such as two that are cut before
+            they differ.
     """
     doubt = 2 * (1 - np.clip(confidence, 0.5, 1.0))
-    return doubt if agreement is None else doubt + 1 - agreement
+    return np.where(apart, doubt if agreement is None else doubt + 1 - agreement, 0.0)
 
 
 def most_useful(useful: Floats, wanted: int) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ def labeled(side, count):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run whose last loop is surest of the last pairs of its pool; its fold models disagree about p07 alone."""
+    """A run whose last loop is surest of the last pairs; its fold models disagree about p07 alone, and read the answers of p09 alike."""
     spec = {
         "rewardModel": {"base": "hf://organisation/tiny"},
         "data": {"source": {"uri": f"file://{tmp_path}/pairs.jsonl", "splitBy": "module"}, "maxDroppedFraction": 0.05},
@@ -49,7 +49,7 @@ def run(tmp_path):
     files |= {"ties.parquet": table(TiedPair, ties), "weights.parquet": table(PairWeight, [PairWeight("tie0", 2.0)])}
     write.stage(StageKind.PREPARE, 0, metrics, {**files, "pool.parquet": table(PoolPair, pool)})
     write.stage(StageKind.RETRAIN, 0, retrain_metrics(0.5), {})
-    folds = [FoldScores(name, fold, 1.0 if name != "p07" or fold else -1.0, 0.0) for fold in range(2) for name in names]
+    folds = [FoldScores(name, fold, {"p07": 1.0 if fold else -1.0, "p09": 0.0}.get(name, 1.0), 0.0) for fold in range(2) for name in names]
     scores = table(PairScores, [PairScores(name, 1.0, 0.0, 2, 2) for name in names])
     write.stage(
         StageKind.LABEL,
@@ -57,7 +57,9 @@ def run(tmp_path):
         LabelMetrics(labeled=POOL, truncated=0),
         {"labels.parquet": scores, "fold_labels.parquet": table(FoldScores, folds)},
     )
-    decided = [Decision(name, 1.0, 0.0, 1, 0.6 + number / 100, 1, True, 1.0, 1.0, None) for number, name in enumerate(names)]
+    decided = [
+        Decision(name, float(name != "p09"), 0.0, 1, 0.6 + number / 100, 1, True, 1.0, 1.0, None) for number, name in enumerate(names)
+    ]
     kept = FilterMetrics(learning_status=LearningStatus.STATUS_1, labeled=POOL, status1=0, status2=0, kept=POOL, kept_fraction=1.0)
     write.stage(StageKind.FILTER, 1, kept, {"decisions.parquet": table(Decision, decided)})
     save_run(store, made)

@@ -8,8 +8,14 @@ from ser_core.learn.trust.suggestion import LOOKED_AT, most_useful, spread, usef
 
 def test_doubt_and_contradiction_of_the_fold_models_add_up():
     confidence = np.array([0.5, 1.0, 0.75])
-    assert usefulness(confidence, None) == pytest.approx([1.0, 0.0, 0.5])
-    assert usefulness(confidence, np.array([0.0, 1.0, 0.5])) == pytest.approx([2.0, 0.0, 1.0])
+    apart = np.array([True, True, True])
+    assert usefulness(confidence, None, apart) == pytest.approx([1.0, 0.0, 0.5])
+    assert usefulness(confidence, np.array([0.0, 1.0, 0.5]), apart) == pytest.approx([2.0, 0.0, 1.0])
+
+
+def test_a_label_of_answers_that_are_read_alike_teaches_nothing():
+    confidence = np.array([0.5, 0.9])
+    assert usefulness(confidence, np.array([0.0, 1.0]), np.array([False, True])) == pytest.approx([0.0, 0.2])
 
 
 def test_the_most_useful_are_looked_at_first_and_of_equal_ones_the_first():
