@@ -7,7 +7,7 @@ import pytest
 import yaml
 from chart.rendering import CHART, MATRIX, MONITORING, objects, of_kind, the
 
-from ser_operator.objects.render import PROGRESS_PORT
+from ser_operator.objects.container import PROGRESS_PORT
 
 KINDS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
 RULES = sorted((CHART / "rules").glob("*.yaml"))

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 from chart.rendering import MATRIX, objects, of_kind
 
-from ser_operator.objects.render import PROGRESS_PORT
+from ser_operator.objects.container import PROGRESS_PORT
 
 API_SERVERS, PUBLIC = ("10.96.0.1", "192.168.49.2", "172.20.0.1"), "52.219.0.1"
 OPERATOR = {"app.kubernetes.io/name": "ser-operator", "app.kubernetes.io/instance": "ser-operator"}

@@ -4,7 +4,7 @@ Cheap checks come first, so that a wrong spec fails within seconds. Only this st
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from ser_core.data.preparing.preparation import Prepared, prepare_data
 from ser_core.data.preparing.prompts import Prompts, read_prompts
 from ser_core.data.preparing.sides import write_sides
 from ser_core.data.reading.locations import Access
-from ser_core.data.reading.models.base_model import BaseModel, check_base_model, check_policy_base
+from ser_core.data.reading.models.base_model import BaseModel
 from ser_core.data.tables import LabeledPair, PolicyPrompt, read_table, write_table
-from ser_core.learn.base_models.trial import refuse_dialogues, try_policy, try_reward_model
+from ser_core.learn.base_models.trial import Tried, refuse_dialogues, try_base_models
 from ser_core.memory.plan import Models, plans
 from ser_core.memory.words import misfits
 from ser_core.store.objects.probe import probe
 from ser_jobs.process.context import StageContext, StageOutput
+
+_TEMPLATES = {"model": "rewardModel.template", "policy": "policy.template"}
+"""Fields with the text in which the base models read, by the folder of their files."""
 
 
 def body(context: StageContext) -> StageOutput:
@@ -37,21 +40,8 @@ def body(context: StageContext) -> StageOutput:
     access = Access(spec.storage, spec.hub)
     probe(context.store, context.spec.run)
     context.reporter.event("store-probed", storage=spec.storage.uri)
-    model_folder = context.workdir / "model"
-    model = check_base_model(spec.reward_model, access, model_folder)
-    tried = try_reward_model(model, spec.reward_model, context.workdir / "model-trial")
-    context.reporter.event("model-checked", base=model.location.pinned, model_type=model.model_type, new_parts=list(tried.new))
-    policy = None if spec.policy is None else check_policy_base(spec.policy, access, context.workdir / "policy")
-    shapes, warnings, tokenizers = [model.shape(tried.tensors)], tried.warnings, {"rewardModel.template": tried.tokenizer}
-    if spec.policy is not None and policy is not None:
-        tried_policy = try_policy(policy, spec.policy, tried, context.workdir / "policy-trial")
-        shapes.append(policy.shape(tried_policy.tensors))
-        warnings += tried_policy.warnings
-        tokenizers["policy.template"] = tried_policy.tokenizer
-        context.reporter.event("policy-checked", base=policy.location.pinned, model_type=policy.model_type)
-    misfits = _misfits(spec, Models(*shapes))
-    for told in misfits:
-        context.reporter.event("does-not-fit", message=told)
+    bases = _try_bases(context, access)
+    misfits = _misfits(context, bases.values())
     data_folder = context.workdir / "data"
     data_folder.mkdir()
     turns, dev_decides = spec.keeps_turns, spec.loop.fold_count is None
@@ -64,19 +54,33 @@ def body(context: StageContext) -> StageOutput:
         files["prompts.parquet"] = data_folder / "prompts.parquet"
         write_table(files["prompts.parquet"], PolicyPrompt, map(PolicyPrompt, prompts.texts))
     if spec.keeps_turns:
-        for field, tokenizer in tokenizers.items():
-            refuse_dialogues(tokenizer, _prompts_of(files.values()), field)
-    for name, base in {"model": model, "policy": policy}.items():
-        weights = {} if base is None else base.fetch(context.workdir / name, lambda: context.reporter.progress(0, 1, "files"))
-        files |= {f"{name}/{file}": path for file, path in weights.items()}
-    files["provenance.json"] = _write_provenance(data_folder / "provenance.json", model, policy, prepared, prompts)
-    found = prepared.metrics
+        for name, base in bases.items():
+            refuse_dialogues(base.tokenizer, _prompts_of(files.values()), _TEMPLATES[name])
+    for name, base in bases.items():
+        fetched = base.model.fetch(context.workdir / name, lambda: context.reporter.progress(0, 1, "files"))
+        files |= {f"{name}/{file}": path for file, path in fetched.items()}
+    files["provenance.json"] = _write_provenance(data_folder / "provenance.json", bases, prepared, prompts)
+    found, warnings = prepared.metrics, (warning for base in bases.values() for warning in base.warnings)
     return StageOutput(files, found.model_copy(update={"warnings": (*found.warnings, *warnings), "misfits": misfits}))
 
 
-def _misfits(spec: SERRunSpec, models: Models) -> tuple[str, ...]:
+def _try_bases(context: StageContext, access: Access) -> dict[str, Tried]:
+    """The base models by the folder of their files: ``model``, and ``policy`` where the run has one."""
+    found = {}
+    for name, tried in zip(_TEMPLATES, try_base_models(context.spec.spec, access, context.workdir), strict=False):
+        model = tried.model
+        context.reporter.event(f"{name}-checked", base=model.location.pinned, model_type=model.model_type, new_parts=list(tried.new))
+        found[name] = tried
+    return found
+
+
+def _misfits(context: StageContext, bases: Iterable[Tried]) -> tuple[str, ...]:
     """Later stages for which `resources` have too little memory, each with what would help. Until they begin, these can be changed."""
-    return tuple(told for found in plans(spec, models) for told in misfits(found, spec, models))
+    spec, models = context.spec.spec, Models(*(base.shape for base in bases))
+    found = tuple(told for plan in plans(spec, models) for told in misfits(plan, spec, models))
+    for told in found:
+        context.reporter.event("does-not-fit", message=told)
+    return found
 
 
 def _prompts(spec: SERRunSpec, access: Access, heldout: Path, context: StageContext) -> Prompts | None:
@@ -108,9 +112,9 @@ def _kibibytes(context: StageContext) -> Any:
     return lambda read, total: context.reporter.progress(read >> 10, max(1, total >> 10), "KiB")
 
 
-def _write_provenance(path: Path, model: BaseModel, policy: BaseModel | None, prepared: Prepared, prompts: Prompts | None) -> Path:
-    content: dict[str, Any] = {"baseModel": _origin(model), "data": prepared.provenance}
-    content |= {} if policy is None else {"policy": _origin(policy)}
+def _write_provenance(path: Path, bases: Mapping[str, Tried], prepared: Prepared, prompts: Prompts | None) -> Path:
+    content: dict[str, Any] = {"baseModel": _origin(bases["model"].model), "data": prepared.provenance}
+    content |= {"policy": _origin(bases["policy"].model)} if "policy" in bases else {}
     content |= {} if prompts is None else {"prompts": prompts.provenance}
     path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

@@ -20,23 +20,16 @@ if TYPE_CHECKING:
 def check_model(run: SERRun, soon: Retry) -> Check:
     """The base models' files are whole, their weights fit, and transformers can score, or write, with them."""
     from ser_core.data.reading.locations import Access
-    from ser_core.data.reading.models.base_model import check_base_model, check_policy_base
 
-    trial = base_model_trial()
-    access, policy = Access(run.spec.storage, run.spec.hub, soon), run.spec.policy
-    with tempfile.TemporaryDirectory(prefix="ser-validate-") as name:
-        folder = Path(name)
-        model = check_base_model(run.spec.reward_model, access, folder / "reward")
-        tried = [trial.try_reward_model(model, run.spec.reward_model, folder / "reward-trial")]
-        if policy is not None:
-            base = check_policy_base(policy, access, folder / "policy")
-            tried.append(trial.try_policy(base, policy, tried[0], folder / "policy-trial"))
-    models = Models(*(one.model.shape(one.tensors) for one in tried))
+    access = Access(run.spec.storage, run.spec.hub, soon)
+    with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
+        tried = tuple(base_model_trial().try_base_models(run.spec, access, Path(folder)))
+    models = Models(*(one.shape for one in tried))
     planned = [*plans(run.spec, models)]
     lines = (*map(_found, tried), *(line for plan in planned for line in (memory_line(plan), host_line(plan))))
     warnings = (warning for one in tried for warning in one.warnings)
     unfit = (misfit for plan in planned for misfit in misfits(plan, run.spec, models))
-    return Check("model", lines, (*warnings, *unfit), material=tuple(tried))
+    return Check("model", lines, (*warnings, *unfit), material=tried)
 
 
 def base_model_trial() -> ModuleType:

@@ -17,10 +17,12 @@ import transformers
 from torch import nn
 from transformers import AutoTokenizer
 
+from ser_core.api.serrun import SERRunSpec
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading.dialogues.turns import turns_of
-from ser_core.data.reading.models.base_model import BaseModel, named
+from ser_core.data.reading.locations import Access
+from ser_core.data.reading.models.base_model import BaseModel, check_base_model, check_policy_base, named
 from ser_core.data.reading.models.weight_headers import Tensor
 from ser_core.errors import DataError
 from ser_core.learn.base_models.harm import (
@@ -40,6 +42,7 @@ from ser_core.learn.text.control_tokens import ControlTokens
 from ser_core.learn.text.reference_text import form_of
 from ser_core.learn.weights.fit import Loaded, other_heads
 from ser_core.learn.weights.pretrained import FROM_THE_FOLDER_ALONE, last_token, load_without_weights, rows_for_tokens, told_of_the_model
+from ser_core.memory.shape import ModelShape
 
 _FEWEST_TOKENS = 16
 """As of ``rewardModel.maxLength``."""
@@ -56,6 +59,29 @@ class Tried:
     new: tuple[str, ...]
     """Parts that its files have no weights for."""
     warnings: tuple[str, ...]
+
+    @property
+    def shape(self) -> ModelShape:
+        """Its sizes."""
+        return self.model.shape(self.tensors)
+
+
+def try_base_models(spec: SERRunSpec, access: Access, folder: Path) -> Iterator[Tried]:
+    """The base of the reward model, then that of the policy where the run has one. Each is checked and tried before the next is read.
+
+    Args:
+        spec: Of the run.
+        access: How stores and the hub are reached.
+        folder: For their small files, in ``model`` and ``policy``, and for what is tried with them.
+
+    Raises:
+        SpecError: One cannot be used (`check_base_model`, `check_policy_base`, `try_reward_model`, `try_policy`).
+        StoreError: Store or hub cannot be reached.
+    """
+    reward = try_reward_model(check_base_model(spec.reward_model, access, folder / "model"), spec.reward_model, folder / "model-trial")
+    yield reward
+    if spec.policy is not None:
+        yield try_policy(check_policy_base(spec.policy, access, folder / "policy"), spec.policy, reward, folder / "policy-trial")
 
 
 def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> Tried:
