@@ -1,4 +1,4 @@
-"""What a run's next seed needs: pairs that a person labels, beside the run's own seed, the rest of its pool and its held-out pairs."""
+"""What a run's next seed needs: pairs that a person labels, beside the run's own seed, its pool and its held-out pairs."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,8 +48,8 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
     """Write the files of the next run's data below ``folder``.
 
     `seed/to-label.jsonl` has the pairs to label, with ``better`` empty, and says nothing of what the models prefer; `seed/labeled.jsonl`
-    has the run's own labels, `seed/ties.jsonl` its ties, `unlabeled.jsonl` the rest of the pool without labels, `heldout.jsonl` the
-    held-out pairs.
+    has the run's own labels, `seed/ties.jsonl` its ties, `unlabeled.jsonl` the pool without labels, `heldout.jsonl` the held-out pairs.
+    Pairs to label stay in the pool until they have a label: `prepare` takes out of it what the seed holds.
 
     Args:
         store: The run's store.
@@ -79,7 +79,7 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
     return NextSeed(
         to_label=_write(folder / SEED / TO_LABEL, (_open(chosen[name]) | {"better": ""} for name in chosen)),
         seed=_write(folder / SEED / LABELED, known) + sum(_write(folder / SEED / TIES, map(_tied, _rows(parts[name]))) for name in ties),
-        unlabeled=_write(folder / UNLABELED, (_open(row) for row in _rows(parts["pool.parquet"]) if row["id"] not in chosen)),
+        unlabeled=_write(folder / UNLABELED, map(_open, _rows(parts["pool.parquet"]))),
         heldout=_write(folder / HELDOUT, map(_labeled, _rows(parts["heldout.parquet"]))),
         dropped=tuple(name for name in ("weights", "margins") if f"{name}.parquet" in prepared.manifest.outputs),
     )

@@ -50,7 +50,8 @@ def suggest(
         raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
     warn_of_a_run_that_goes_on(stored.run)
     say(f'{found.to_label} pairs to label: write 1, 2 or tie into "better" of {folder / SEED / TO_LABEL}')
-    say(f"beside them: {found.seed} pairs labelled before, {found.unlabeled} of the pool, {found.heldout} held out")
+    beside = f"{found.seed} pairs labelled before, {found.heldout} held out, and {found.unlabeled} of the pool"
+    say(f"beside them: {beside}, which a pair leaves once it has a label")
     if found.dropped:
         say(f"{' and '.join(found.dropped)} of the pairs are left out: to the new run all pairs are alike")
     where = "" if stored.cluster is None else ", once the folder lies in a bucket, with s3:// in place of file://"

@@ -195,7 +195,7 @@ class PartReader:
         if raw.better == 0 and self.part == "heldout":
             raise RowError("Tie", "none of the two answers is better")
         if raw.better is None:
-            raise RowError("BadLabel", "better is empty: write 1, 2 or tie")
+            raise RowError("BadLabel", "better is empty: write 1, 2 or tie, or remove the row")
         return raw
 
     def _drop(self, row: Row | BadRow, tally: Tally) -> None:

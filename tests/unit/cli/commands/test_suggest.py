@@ -81,8 +81,7 @@ def test_what_is_least_sure_is_to_be_labelled_and_nothing_says_what_the_models_p
     asked = rows(tmp_path / "next/seed/to-label.jsonl")
     assert asked[0] == {"prompt": "open question p07?", "answer_1": "one p07", "answer_2": "two p07", "source": "there", "better": ""}
     assert {row["prompt"] for row in asked} == {f"open question p{number:02}?" for number in (7, 0, 1, 2, 3)}
-    left = rows(tmp_path / "next/unlabeled.jsonl")
-    assert len(left) == POOL - 5 and {row["prompt"] for row in left}.isdisjoint(row["prompt"] for row in asked)
+    assert len(rows(tmp_path / "next/unlabeled.jsonl")) == POOL
     assert (len(rows(tmp_path / "next/seed/labeled.jsonl")), len(rows(tmp_path / "next/heldout.jsonl"))) == (40, 20)
     assert {row["better"] for row in rows(tmp_path / "next/seed/ties.jsonl")} == {"tie"}
     assert all(
@@ -93,11 +92,11 @@ def test_what_is_least_sure_is_to_be_labelled_and_nothing_says_what_the_models_p
 def test_what_it_prints_is_the_data_of_a_run_that_learns_the_new_labels(ser, run, tmp_path):
     printed = yaml.safe_load(ser("suggest", run, "--pairs", 5, "-o", tmp_path / "next").out)
     asked = tmp_path / "next/seed/to-label.jsonl"
-    asked.write_text("".join(json.dumps({**row, "better": 1 + number % 2}) + "\n" for number, row in enumerate(rows(asked))))
+    asked.write_text("".join(json.dumps({**row, "better": (1, 2, "tie")[number % 3]}) + "\n" for number, row in enumerate(rows(asked))))
     document = yaml.safe_load(run.read_text())
     follower = SERRun.model_validate({**document, "metadata": {"name": "second"}, "spec": {**document["spec"], **printed}})
     metrics = prepared(follower)
-    assert (metrics.seed + metrics.dev, metrics.pool, metrics.heldout, metrics.dropped) == (45, POOL - 5, 20, {})
+    assert (metrics.seed + metrics.dev, metrics.pool, metrics.heldout, metrics.dropped) == (44, POOL - 5, 20, {"Duplicate": 5})
     assert follower.spec.data.max_dropped_fraction == 0.05
 
 
@@ -122,7 +121,10 @@ def test_a_row_that_nobody_filled_in_is_told_by_its_line(ser, run, tmp_path):
     lines = [json.dumps({**row, "better": number % 2 + 1 if number else ""}) + "\n" for number, row in enumerate(rows(asked))]
     asked.write_text("".join(lines))
     metrics = prepared(follower)
-    assert metrics.dropped == {"BadLabel": 1} and any("line 1" in told for told in metrics.warnings)
+    assert metrics.dropped["BadLabel"] == 1 and any("line 1" in told for told in metrics.warnings)
+    assert metrics.pool == POOL - 4
+    asked.write_text("".join(lines[2:]))
+    assert prepared(follower).pool == POOL - 3
 
 
 def test_a_pool_of_which_too_little_would_be_left_is_refused(ser, run, tmp_path):
