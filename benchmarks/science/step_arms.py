@@ -18,9 +18,9 @@ from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import score_pairs
 from ser_core.learn.trust.chance import fit_chance
 from ser_core.learn.trust.confident import SHARE, FoldEvidence, most_confident, own_labels
+from ser_core.learn.trust.fold_evidence import fold_evidence, fold_margins
 from ser_core.learn.trust.selection import Floats, Selection
 from ser_core.loop.deciding.stages import LABEL_1
-from ser_jobs.stages.filter import fold_evidence, fold_margins
 
 AMOUNTS = (0.0, 0.3, SHARE, 1.0)
 """Shares of the pool among which the out-of-fold log loss may choose."""

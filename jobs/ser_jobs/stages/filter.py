@@ -30,7 +30,8 @@ from ser_core.data.tables import (
 from ser_core.errors import SpecError
 from ser_core.learn.evaluation.collapse import why_equal
 from ser_core.learn.trust.agreement import agreement_report
-from ser_core.learn.trust.confident import FoldEvidence, most_confident, own_labels
+from ser_core.learn.trust.confident import most_confident, own_labels
+from ser_core.learn.trust.fold_evidence import fold_evidence, fold_margins
 from ser_core.learn.trust.likeness import unlike
 from ser_core.learn.trust.monitors import Unseen, by_chance, by_probabilities, by_temperature, monitors, same_labels
 from ser_core.learn.trust.selection import Evidence, Selection, calibrated, paper, reference
@@ -137,33 +138,10 @@ def _fold_labels(context: StageContext) -> Sequence[FoldScores]:
     return read_table(context.fetch(InputRole.LABELS, "fold_labels.parquet"), FoldScores)
 
 
-def fold_margins(rows: Sequence[FoldScores], labels: Sequence[PairScores]) -> NDArray[np.float64]:
-    """(folds, pairs) score of answer 1 minus that of answer 2 by each fold model, in the order of ``labels``."""
-    scores = {(one.fold, one.id): one.score_1 - one.score_2 for one in rows}
-    folds = 1 + max((fold for fold, _ in scores), default=-1)
-    return np.array([[scores[fold, pair.id] for pair in labels] for fold in range(folds)], dtype=np.float64).reshape(folds, len(labels))
-
-
 def _fold_decisions(labels: Sequence[PairScores], folds: NDArray[np.float64], count: int) -> Iterator[FoldDecision]:
     for fold, margins in enumerate(folds):
         better = own_labels(margins, count)
         yield from (FoldDecision(pair.id, fold, int(label)) for pair, label in zip(labels, better, strict=True) if label)
-
-
-def fold_evidence(seed: Sequence[EvaluatedPair], labels: Sequence[PairScores], folds: NDArray[np.float64]) -> FoldEvidence:
-    """Out-of-fold scores of the whole seed, the fold models' margins (`fold_margins`), and the lengths of the answers in tokens."""
-    return FoldEvidence(
-        margins=np.array([pair.score_chosen - pair.score_rejected for pair in seed], dtype=np.float64),
-        differences=_log_ratio([pair.tokens_chosen for pair in seed], [pair.tokens_rejected for pair in seed]),
-        folds=folds,
-        pool_differences=_log_ratio([pair.tokens_1 for pair in labels], [pair.tokens_2 for pair in labels]),
-    )
-
-
-def _log_ratio(one: Sequence[int], other: Sequence[int]) -> NDArray[np.float64]:
-    """Differences of the logarithms; an empty answer counts as one token."""
-    difference: NDArray[np.float64] = np.subtract(*np.log(np.maximum(np.array([one, other], dtype=np.float64), 1.0)))
-    return difference
 
 
 def _evidence(context: StageContext, labels: Sequence[PairScores]) -> Evidence:

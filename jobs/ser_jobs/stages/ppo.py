@@ -10,7 +10,7 @@ from ser_core.api.stage import InputRole, PolicyMetrics
 from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.data.tables import PolicyStep, write_table
 from ser_core.learn.compute.pieces import cut_layers
-from ser_core.learn.compute.precision import Precision, detect, narrow_frozen, set_up_process
+from ser_core.learn.compute.precision import Precision, detect, narrow_frozen
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.compute.whole_copy import WholeCopy
 from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
@@ -29,6 +29,7 @@ from ser_core.memory.alignment import ROWS_IN_PIECES, ROWS_TOGETHER
 from ser_core.memory.training import UNSHARDED
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.training.computing import set_up
 from ser_jobs.training.memory_check import refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
 from ser_jobs.training.policy_inputs import heldout_prompts, policy_spec, start_of_policy, starting_policy, training_prompts
@@ -50,9 +51,7 @@ def body(context: StageContext) -> StageOutput | None:
         QualityError: Loss, gradient or scores were still not finite after the last roll-back.
         Interrupted: The stage was asked to stop; a checkpoint was saved.
     """
-    set_up_process(context.spec.threads)
-    precision = detect(policy_spec(context).precision)
-    context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
+    precision = set_up(context, policy_spec(context).precision)
     with process_group():
         return _Ppo(context, precision).run()
 

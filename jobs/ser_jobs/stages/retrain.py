@@ -19,7 +19,7 @@ from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, Pa
 from ser_core.errors import DataError
 from ser_core.learn.compute.pieces import cut_layers
 from ser_core.learn.compute.placing import place
-from ser_core.learn.compute.precision import Precision, detect, set_up_process
+from ser_core.learn.compute.precision import Precision
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.evaluation.collapse import Fit, why_collapsed, why_dead, why_equal
 from ser_core.learn.evaluation.evaluation import evaluate
@@ -30,6 +30,7 @@ from ser_core.learn.text.reference_text import Form
 from ser_core.memory.training import Sharding
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.training.computing import set_up
 from ser_jobs.training.evaluated import Evaluated, out_of_fold, seen_dev, with_dev, write_evaluated
 from ser_jobs.training.fold_models import FoldModels
 from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_not_fit
@@ -51,9 +52,7 @@ def body(context: StageContext) -> StageOutput | None:
         QualityError: The loss or a score is not finite.
         Interrupted: Asked to stop; a checkpoint was saved.
     """
-    set_up_process(context.spec.threads)
-    precision = detect(context.spec.spec.reward_model.precision)
-    context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
+    precision = set_up(context, context.spec.spec.reward_model.precision)
     with process_group():
         output = _Retrain(context, precision).run()
     return output if context.rank == 0 else None

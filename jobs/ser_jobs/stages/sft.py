@@ -3,13 +3,13 @@
 from ser_core.api.stage import InputRole, SupervisedMetrics
 from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
 from ser_core.errors import SpecError
-from ser_core.learn.compute.precision import detect, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.policy import load_causal
 from ser_core.learn.policy.supervised import count_steps, digest, encode_demonstrations, fine_tune
 from ser_core.learn.weights.exports import store
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
+from ser_jobs.training.computing import set_up
 from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
 from ser_jobs.training.policy_inputs import policy_spec, start_of_policy, starting_policy
@@ -25,12 +25,10 @@ def body(context: StageContext) -> StageOutput | None:
         QualityError: The loss or its gradient is not finite.
         Interrupted: The stage was asked to stop; a checkpoint was saved.
     """
-    set_up_process(context.spec.threads)
     policy = policy_spec(context)
     if policy.sft is None:
         raise SpecError("policy.sft is null, but the stage is sft", hint="let ser run or the operator start the stages")
-    precision = detect(policy.precision)
-    context.reporter.event("computing", device=precision.device, autocast=str(precision.autocast or "off"), note=precision.note)
+    precision = set_up(context, policy.precision)
     base = starting_policy(context)
     plan = refuse_what_does_not_fit(context, {"policy": base})
     seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
