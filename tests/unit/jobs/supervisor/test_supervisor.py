@@ -107,7 +107,7 @@ def test_a_process_that_the_kernel_kills_for_its_memory_is_told_of_with_what_was
     code = f"""
 from ser_core.memory.amounts import amounts
 from ser_core.memory.plan import StagePlan
-from ser_jobs.process import memory_plan
+from ser_jobs.telemetry import memory_plan
 memory_plan.from_environment(os.environ).tell({plan})
 os.kill(os.getpid(), signal.SIGKILL)
 """
