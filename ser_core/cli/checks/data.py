@@ -25,7 +25,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
     inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns, dev_decides=dev_decides)
     metrics = inspected.metrics
     refuse_full_without_labels(run.spec.loop, hidden_labels=metrics.hidden_labels)
-    lines, of_prompts = [*_data_lines(metrics)], tuple[str, ...]()
+    lines, of_prompts = [*_data_lines(metrics, dev_decides=dev_decides)], tuple[str, ...]()
     if policy is not None and policy.prompts is not None:
         with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
             limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
@@ -37,9 +37,10 @@ def check_data(run: SERRun, soon: Retry) -> Check:
     return Check("data", tuple(lines), warnings, material=inspected.sample)
 
 
-def _data_lines(metrics: PrepareMetrics) -> Iterator[str]:
+def _data_lines(metrics: PrepareMetrics, *, dev_decides: bool) -> Iterator[str]:
     yield f"{metrics.found}: {counted(metrics.rows, 'row')}"
-    yield f"seed {metrics.seed:,} · dev {metrics.dev:,} · pool {metrics.pool:,} · held-out {metrics.heldout:,}"
+    seed = f"seed {metrics.seed:,} · dev {metrics.dev:,}" if dev_decides else f"seed {metrics.seed + metrics.dev:,}"
+    yield f"{seed} · pool {metrics.pool:,} · held-out {metrics.heldout:,}"
     if metrics.dropped:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in metrics.dropped.items())
         yield f"dropped {sum(metrics.dropped.values()):,}: {reasons}"

@@ -41,9 +41,11 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int, 
     chart = accuracy_chart(list(_measured(status, length_rule)), width)
     policy = [] if status.policy is None else [Text(f"\npolicy  {policy_line(status.policy)}", no_wrap=True, overflow="ignore")]
     narrow = width < COLUMNS_NEEDED
+    folds = cross_fitted(status.iterations)
+    gain = " · gain: in log loss" if folds else ""
     legend = _LEGEND.format(
-        threshold="" if narrow else "threshold: lowest confidence kept · T: temperature\n",
-        decides="dev: out of fold, its log loss decides" if cross_fitted(status.iterations) else "dev accuracy decides",
+        threshold="" if narrow else f"threshold: lowest confidence kept · T: temperature{gain}\n",
+        decides="dev: out of fold, its log loss decides" if folds else "dev accuracy decides",
     )
     told = [Text(f"best: {one}\n") for one in (doubts(status), cut_line(status)) if one]
     told += [Text(f"{one}\n") for one in of_groups]
@@ -107,6 +109,7 @@ def evolution_table(status: SERRunStatus, length_rule: float | None = None, *, n
 def _cells(row: IterationStatus, best: bool) -> tuple[str, ...]:
     loop = row.learning_status is not LearningStatus.SEED
     name = str(row.iteration) if loop else "seed"
+    gain = row.gain if row.folds is None else row.loss_gain
     return (
         f"{name}{' *' if best else ''}",
         _status(row.learning_status) if loop else "",
@@ -115,7 +118,7 @@ def _cells(row: IterationStatus, best: bool) -> tuple[str, ...]:
         _number(row.threshold),
         _number(row.agreement),
         _number(row.dev_accuracy),
-        "" if row.gain is None else f"{row.gain:+.3f}",
+        "" if gain is None else f"{gain:+.3f}",
         _number(row.accuracy),
         interval(row.accuracy_low, row.accuracy_high),
         "" if row.temperature is None else decimals(row.temperature),

@@ -44,7 +44,7 @@ def size_warnings(
 def _few_labels(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
     labels = sizes.seed + sizes.dev
     if spec.loop.fold_count is not None and labels < _FEW_LABELS:
-        yield f"{counted(labels, 'label')} decide, seed and dev part together: fewer than {_FEW_LABELS} are few for a decision"
+        yield f"{counted(labels, 'label')} decide: fewer than {_FEW_LABELS} are few for a decision"
     if spec.loop.fold_count is None and sizes.dev < _FEW_LABELS:
         yield f"dev has {counted(sizes.dev, 'pair')}: with fewer than {_FEW_LABELS} its decisions rest on few labels"
 

@@ -81,7 +81,7 @@ def test_a_model_that_does_not_hold_is_called_so_beside_its_accuracy(ledger):
 def test_notes_of_the_stages_are_handed_on(ledger):
     notes = list(caveats(ledger))
     assert "data: few pairs" in notes
-    assert "data: 120 labels decide, seed and dev part together: fewer than 200 are few for a decision" in notes
+    assert "data: 120 labels decide: fewer than 200 are few for a decision" in notes
     assert "filter of loop 1: not significant: 18 of 20 calibration pairs are right" in notes
     assert not any(note.startswith("The run is") for note in notes)
     assert next(caveats(with_status(ledger, phase=Phase.FAILED, message="no disk"))) == "The run is Failed: no disk."

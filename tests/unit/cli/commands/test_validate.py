@@ -63,7 +63,9 @@ def test_a_wrong_spec_is_a_failed_check_for_who_reads_json(ser, serrun):
 
 
 def test_a_run_that_no_loop_can_train_is_told(ser, serrun):
-    told = ser("validate", serrun()).err
+    ended = ser("validate", serrun())
+    told = ended.err
+    assert "seed 18 · pool 30 · held-out 12" in ended.out, "a dev part says nothing where all of the seed is learnt"
     assert "warning: training.pairsPerStep is 64 and of the pool's 30 pairs a loop keeps at most 18: " in told
     assert "warning: 18 labels decide" in told
     assert "dev has" not in told

@@ -66,6 +66,12 @@ def test_cut_pairs_are_told_in_status_and_evolution(run):
     assert told in printed(evolution_view(status, None, 80), 80)
 
 
+def test_where_the_log_loss_decides_its_gain_is_shown(run):
+    rows = tuple(row.model_copy(update={"folds": 4, "gain": -0.5, "loss_gain": 0.012}) for row in run.status.iterations)
+    shown = printed(evolution_view(run.status.model_copy(update={"iterations": rows}), None, 80), 80)
+    assert ("+0.012" in shown, "-0.5" in shown, "gain: in log loss" in shown) == (True, False, True)
+
+
 def test_a_loop_whose_pairs_meet_no_status_shows_none(run):
     rows = tuple(row.model_copy(update={"learning_status": LearningStatus.NEITHER}) for row in run.status.iterations)
     shown = printed(evolution_view(run.status.model_copy(update={"iterations": rows}), None, 80), 80)

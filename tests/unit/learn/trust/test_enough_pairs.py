@@ -47,9 +47,7 @@ def test_a_status_of_rule_paper_that_the_pool_cannot_fill_is_told_with_a_remedy_
 
 def test_with_folds_all_labels_of_the_seed_decide_and_else_the_dev_part():
     assert warnings({}, seed=150, dev=50, training={"pairsPerStep": 8}) == []
-    assert warnings({}, seed=22, dev=8, training={"pairsPerStep": 4}) == [
-        "30 labels decide, seed and dev part together: fewer than 200 are few for a decision"
-    ]
+    assert warnings({}, seed=22, dev=8, training={"pairsPerStep": 4}) == ["30 labels decide: fewer than 200 are few for a decision"]
     for loop in ({"rule": "reference"}, {"thresholds": {"targetPrecision": 0.8}}):
         assert warnings(loop, dev=8) == ["dev has 8 pairs: with fewer than 200 its decisions rest on few labels"]
 
