@@ -1,13 +1,11 @@
 """A tiny run on real parts: a random BERT, a few hundred separable pairs, a store in a folder.
 
-What imports torch in `ser run` is forked from one process of the session (`warm`), but where a test starts it by `Run.start`.
+What imports torch in `ser run` is forked from one process of the session, but where a test starts it by `Run.start`.
 """
 
-import os
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,22 +13,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ser_core.cli.access.local_executor import SERVER_ENVIRONMENT
+from warm.server_process import FOLDER, WarmServer
 
-WARM = Path(__file__).with_name("warm")
+FORK_SERVERS = WarmServer("ser_jobs.process.fork_server")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A SERRun file, its store, and where the fork servers of the session are asked for."""
+    """A SERRun file and its store."""
 
     file: Path
     store: Path
-    warm: Path
 
     def ser(self, *arguments, timeout=600):
         """A command of `ser`, whose fork server has imported everything before."""
-        command = [sys.executable, "-P", str(WARM / "ser.py"), str(self.warm), *arguments]
+        command = [sys.executable, "-P", str(FOLDER / "ser.py"), FORK_SERVERS.socket(), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
 
     def start(self):
@@ -54,20 +51,7 @@ class Run:
 
 
 @pytest.fixture(scope="session")
-def warm():
-    """The socket of the process from which fork servers are forked."""
-    with tempfile.TemporaryDirectory(prefix="ser-warm-") as folder:
-        path = Path(folder, "socket")  # a folder of pytest's may have too long a name for a socket
-        command = [sys.executable, "-P", str(WARM / "server.py"), str(path)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen(command, **pipes, env=SERVER_ENVIRONMENT | os.environ, start_new_session=True) as server:
-            assert server.stdout.readline() == b"listening\n"
-            yield path
-            server.stdin.close()
-
-
-@pytest.fixture(scope="session")
-def make_run(tiny_model, pairs_file, warm):
+def make_run(tiny_model, pairs_file):
     """Makes a run of one loop with a store of its own below a folder; ``edit`` may change the spec."""
 
     def make(folder, edit=lambda spec: None):
@@ -82,7 +66,7 @@ def make_run(tiny_model, pairs_file, warm):
         edit(spec)
         file = folder / "serrun.yaml"
         file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "tiny"}, "spec": spec}))
-        return Run(file, folder / "store", warm)
+        return Run(file, folder / "store")
 
     return make
 

@@ -27,13 +27,13 @@ TOLERANCE = 0.01
 
 
 @pytest.fixture
-def left(tmp_path, warm):
+def left(tmp_path):
     """The run as it was left in a state."""
 
     def unpack(state):
         with tarfile.open(ARCHIVE) as archive:
             archive.extractall(tmp_path, [entry for entry in archive if entry.name.startswith(f"{state}/")], filter="data")
-        run = Run(tmp_path / state / "serrun.yaml", tmp_path / state / "store", warm)
+        run = Run(tmp_path / state / "serrun.yaml", tmp_path / state / "store")
         stored = run.store / "default" / "earlier" / "run.json"
         made_at = json.loads(stored.read_text())["spec"]["storage"]["uri"].removesuffix("/store")
         stored.write_text(stored.read_text().replace(made_at, f"file://{tmp_path}/{state}"))

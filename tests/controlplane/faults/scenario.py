@@ -148,7 +148,7 @@ class Scenario:
                 raise AssertionError(f"not within {seconds} s: {yaml.safe_dump(status)}\n{log}")
             if tend is not None:
                 tend()
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def wait_for_end(self, seconds: float = 300, tend: Callable[[], object] | None = None) -> Object:
         """Wait until the run is Completed or Failed."""

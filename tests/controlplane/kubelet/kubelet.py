@@ -15,7 +15,7 @@ from controlplane.kubelet.kubelet_api import UNREACHABLE, KubeletApi
 from controlplane.kubelet.pod_addresses import PodAddresses
 from controlplane.kubelet.pod_status import now
 from controlplane.kubelet.pod_worker import PodWorker
-from controlplane.kubelet.warm import STAGES, WarmContainer, WarmServer
+from controlplane.kubelet.warm import STAGES, WarmContainer
 from controlplane.plane.api_client import ApiError, Object, Watch
 from controlplane.plane.control_plane import ControlPlane
 from controlplane.plane.watchdog import Watchdog
@@ -72,7 +72,6 @@ class ProcessKubelet:
         self._api = KubeletApi(control_plane.api("kubelet"))
         self._addresses = PodAddresses()
         self._watchdog = Watchdog()
-        self._warm_server = WarmServer()
         self._watch: Watch | None = None
         self._gates: list[Gate] = []
         self._rejections: list[Rejection] = []
@@ -97,7 +96,6 @@ class ProcessKubelet:
         for worker in workers:
             worker.thread.join(10)
         self._watchdog.close()
-        self._warm_server.close()
 
     # What a test may do to pods
 
@@ -142,7 +140,7 @@ class ProcessKubelet:
     def process_container(self, pod: StartedPod) -> Container:
         """What runs a pod where no double plays it."""
         if self.warm and pod.command[: len(STAGES)] == STAGES:
-            return WarmContainer(pod, self._warm_server, self._watchdog)
+            return WarmContainer(pod, self._watchdog)
         return ProcessContainer(pod, self._watchdog)
 
     def _worker(self, namespace: str, name: str) -> PodWorker:

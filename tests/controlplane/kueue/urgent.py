@@ -47,5 +47,5 @@ class Urgent:
         deadline = time.monotonic() + GONE_SECONDS
         while self._api.find(f"{self._jobs}/{NAME}") is not None:
             assert time.monotonic() < deadline, f"the urgent Job is not gone after {GONE_SECONDS} s"
-            time.sleep(0.05)
+            time.sleep(0.2)
         self._gate.release()

@@ -8,10 +8,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+from warm.process import WarmProcess
+from warm.server_process import WarmServer
+
 ROOT = Path(__file__).parents[3]
 IMAGE = "registry.example/ser@sha256:0123"
 OPEN = '{"read": ["*"], "endpoints": ["*"]}'
 """Inputs lie in buckets, on a server of this machine."""
+_IMPORTED = WarmServer("ser_operator.main")
 
 
 class OperatorProcess:
@@ -21,12 +25,14 @@ class OperatorProcess:
         kubeconfig: Its only way to the API server.
         namespace: The namespace that it watches.
         folder: For its log.
-        code: The checkout whose code it is.
+        code: The checkout whose code it is; None: this one's, forked from a process that has imported it.
         settings: Further `SER_OPERATOR_…` settings by lower-case name.
     """
 
-    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, *, code: Path = ROOT, **settings: object) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, *, code: Path | None = None, **settings: object) -> None:
         self.log = folder / "operator.log"
+        self._command = None if code is None else [sys.executable, "-m", "ser_operator.main"]
+        code = code or ROOT
         knows = (code / "operator/ser_operator/allow.py").exists()  # version 0.1.0 has no such setting, and allowed as much
         given = {"image": IMAGE, "namespaces": namespace, "probe_port": 0, "events_after_seconds": 1, "progress_seconds": 2}
         given |= {**({"allow": OPEN} if knows else {}), **settings}
@@ -37,15 +43,17 @@ class OperatorProcess:
             "PYTHONPATH": os.pathsep.join(str(code / part) for part in ("", "jobs", "operator")),
             **{f"SER_OPERATOR_{name.upper()}": str(value) for name, value in given.items()},
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | WarmProcess | None = None
         self.starts = 0
 
     def start(self) -> "OperatorProcess":
         """Start it; returns at once."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ser_operator.main"], env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
+            if self._command is None:
+                self._process = _IMPORTED.start((), self._environment, self._folder, log)
+            else:
+                self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True)
         self.starts += 1
         return self
 

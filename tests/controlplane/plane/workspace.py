@@ -61,7 +61,7 @@ class Workspace:
         deadline = time.monotonic() + seconds
         while not (value := found()):
             assert time.monotonic() < deadline, json.dumps(self.plane.api().items(self.path("pods")), indent=1)[-6000:]
-            time.sleep(0.03)
+            time.sleep(0.1)
         return value
 
     def pod_in(self, job: str, phase: str) -> Object:

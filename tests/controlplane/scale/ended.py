@@ -15,7 +15,7 @@ import yaml
 
 from controlplane.faults.scenario import SPEC
 from controlplane.faults.stage_double import StageDouble
-from controlplane.plane.operator_process import IMAGE, OperatorProcess
+from controlplane.plane.operator_process import IMAGE, ROOT, OperatorProcess
 from controlplane.plane.processor_time import seconds_of
 from controlplane.scale.many_runs import AS_SHIPPED, as_of, is_ready, writes_on
 from ser_core.api.serrun import API_VERSION, KIND, SERRun
@@ -41,7 +41,7 @@ def ended(folder: Path, count: int, with_jobs: int) -> None:
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(configuration(server)))
         began = time.monotonic()
-        operator = OperatorProcess(kubeconfig, NAMESPACE, folder, **AS_SHIPPED).start()
+        operator = OperatorProcess(kubeconfig, NAMESPACE, folder, code=ROOT, **AS_SHIPPED).start()
         try:
             while not is_ready(operator):
                 time.sleep(0.05)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from controlplane.faults.scenario import SPEC, Scenario
-from controlplane.plane.operator_process import OperatorProcess
+from controlplane.plane.operator_process import ROOT, OperatorProcess
 from ser_core.api.serrun import API_VERSION, SERRun
 from ser_core.api.status import SERRunStatus
 from ser_core.loop.deciding.stages import job_name, key_of
@@ -21,7 +21,7 @@ AS_SHIPPED = {name: Settings.model_fields[name].default for name in ("progress_s
 def operator_of(scenario: Scenario) -> Iterator[OperatorProcess]:
     """An operator that speaks to the API server itself: the proxy of the fault tests shares a Python process with the kubelet."""
     kubeconfig = scenario.plane.kubeconfig(f"{scenario.namespace}/ser-operator")
-    operator = OperatorProcess(kubeconfig, scenario.namespace, scenario.folder, **AS_SHIPPED).start()
+    operator = OperatorProcess(kubeconfig, scenario.namespace, scenario.folder, code=ROOT, **AS_SHIPPED).start()
     try:
         yield operator
     finally:

@@ -112,7 +112,7 @@ def scraped(control_plane, kubelet, s3, crd, inputs, stages, prometheus, tmp_pat
     kubectl("create", "secret", "generic", SECRET, "--namespace", NAMESPACE, *literals)
     with FaultProxy(control_plane.server, control_plane.certificate) as proxy:
         kubeconfig = proxy.kubeconfig(folder, control_plane.token(f"{NAMESPACE}/ser-operator"), NAMESPACE)
-        operator = OperatorProcess(kubeconfig, NAMESPACE, folder, resync_seconds=5).start()
+        operator = OperatorProcess(kubeconfig, NAMESPACE, folder, code=ROOT, resync_seconds=5).start()
         try:
             with scraping(prometheus, control_plane.api(), NAMESPACE, operator.address(), [NEIGHBOUR]):
                 seen = Scraped(prometheus, NAMESPACE, NAME)

@@ -107,7 +107,7 @@ def until(holds: Callable[[], object], seconds: float = SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "not within time"
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 # The stories

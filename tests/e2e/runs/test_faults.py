@@ -11,6 +11,7 @@ from controlplane.faults.home import Home
 WRITES = 23
 """Of an undisturbed run, which no plan below comes near."""
 CHOSEN = (
+    ("kubelet", "OutOfcpu in label"),  # waits for longest, so it begins
     ("crash", "after write 0"),  # the first Job exists and nothing says so
     ("crash", "after write 1"),  # the status is written and its events are not told
     ("crash", "before write 4"),  # a Job has ended, and neither the status nor the next Job is written
@@ -29,7 +30,6 @@ CHOSEN = (
     ("strangers", "pods of our Job and garbage"),
     ("garbage", "finishedAt"),
     ("garbage", "ended, with a foreign Job to stop"),
-    ("kubelet", "OutOfcpu in label"),
 )
 
 

@@ -74,7 +74,7 @@ def completed(control_plane, kubelet, s3, inputs, tmp_path_factory, crd):
     kubectl("create", "secret", "generic", SECRET, "--namespace", namespace, *literals)
     with FaultProxy(control_plane.server, control_plane.certificate) as proxy:
         kubeconfig = proxy.kubeconfig(folder, control_plane.token(f"{namespace}/ser-operator"), namespace)
-        operator = OperatorProcess(kubeconfig, namespace, folder).start()
+        operator = OperatorProcess(kubeconfig, namespace, folder, code=ROOT).start()
         try:
             kubectl(
                 "apply", "--namespace", namespace, "-f", "-", input=json.dumps(document(s3, inputs, "cluster", credentialsSecret=SECRET))

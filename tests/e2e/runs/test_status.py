@@ -18,6 +18,7 @@ import pytest
 from controlplane.cluster import Gate, Object, Outcome, StartedPod
 from controlplane.faults.home import NODE, Home
 from controlplane.faults.scenario import Scenario
+from ser_core.api.serrun import API_VERSION
 from ser_core.api.stage import StageResult
 from ser_operator.objects.container import PROGRESS_PORT
 
@@ -217,6 +218,27 @@ def test_an_image_that_cannot_be_pulled_is_told_in_the_words_of_the_kubelet(plac
     status = scenario.wait(says("ErrImagePull"))
     assert status["message"] == 'prepare, attempt 1 waits: failed to pull and unpack image "missing/ser:1": not found'
     check_silence(scenario, 3)
+
+
+@story()
+def test_a_run_waits_for_its_template_and_keeps_the_copy_that_it_began_with(place, scenario):
+    templates, memory = scenario.collection("serruntemplates", f"apis/{API_VERSION}"), {"resources": {"retrain": {"memory": "64Mi"}}}
+    scenario.apply(templateRef={"name": "team"})
+    waiting = scenario.wait(lambda status: any(one["reason"] == "TemplateUnusable" for one in status.get("conditions", ())))
+    assert f"namespace {scenario.namespace} holds none of that name" in waiting["message"]
+    assert scenario.jobs() == []
+
+    with scenario.hold("retrain"):
+        scenario.api.create(templates, {"apiVersion": API_VERSION, "kind": "SERRunTemplate", "metadata": {"name": "team"}, "spec": memory})
+        scenario.wait(lambda status: status.get("stage") == "retrain")
+        scenario.api.patch(f"{templates}/team", {"spec": {"resources": {"retrain": {"memory": "65Mi"}}}})
+    status = scenario.wait_for_end()
+
+    scenario.check()
+    assert status["template"] == {"name": "team", "spec": memory}
+    trained = [job for job in scenario.jobs() if job["spec"]["template"]["metadata"]["labels"]["ser.dev/stage"] == "retrain"]
+    asked = [job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] for job in trained]
+    assert asked == ["64Mi", "64Mi"]
 
 
 # Queues: tests/e2e/queue/test_kueue.py has the rest

@@ -70,4 +70,4 @@ def eventually(holds: Callable[[], object], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.2)

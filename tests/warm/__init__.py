@@ -1,0 +1,1 @@
+"""One parent of many processes of a session, whose imports they share."""
