@@ -54,34 +54,44 @@ class Cache:
 
         So a watch event that repeats a reply of the API server causes no reconcile: the reply was already used.
         """
-        identity, version = uid(thing), resource_version(thing)
+        identity, version, key = uid(thing), resource_version(thing), run_key(thing)
         if not identity or self._versions[kind].get(identity, -1) >= version > 0 or self._ends.get(identity, 0) > version > 0:
             return None
         if kind == "SERRun" and (at(thing, "spec").get("operatorClass") or "") != self._class:
             return None
-        key = run_key(thing)
-        if (namesake := self._uids[kind].get(key, identity)) != identity:
-            if self._versions[kind][namesake] > version > 0:
-                return None  # an answer that comes after the news that its object is gone
-            self.remove(kind, self._last(kind, namesake))
-            self._end(namesake, version)
+        if not self._has_the_name(kind, key, identity, version):
+            return None
         thing = kept(kind, thing)
         self._versions[kind][identity], self._uids[kind][key] = version, identity
-        if kind == "SERRun":
-            self._runs[identity], self._keys[identity] = known_run(thing), key
-            if self._runs[identity].has_ended:
-                self._forget_gone(identity)
-            return key
+        return self._put_run(identity, key, thing) if kind == "SERRun" else self._put_child(kind, identity, thing)
+
+    def _has_the_name(self, kind: Kind, key: RunKey, identity: str, version: int) -> bool:
+        """Whether an object is the one of its name; then an older one of that name is gone."""
+        namesake = self._uids[kind].get(key, identity)
+        if namesake == identity:
+            return True
+        if self._versions[kind][namesake] > version > 0:
+            return False  # an answer that comes after the news that its object is gone
+        self.remove(kind, self._last(kind, namesake))
+        self._end(namesake, version)
+        return True
+
+    def _put_run(self, identity: str, key: RunKey, run: Object) -> RunKey:
+        self._runs[identity], self._keys[identity] = known_run(run), key
+        if self._runs[identity].has_ended:
+            self._forget_gone(identity)
+        return key
+
+    def _put_child(self, kind: Kind, identity: str, child: Object) -> RunKey | None:
         before = self._of(kind).get(identity) or self._gone.pop(identity, None)
         if before is not None:
             self._unlink(before)
-        self._of(kind)[identity] = thing
+        self._of(kind)[identity] = child
         if kind == "Pod":
-            self._legs.see(thing)
-        self._children.setdefault(owner_uid(thing), set()).add(identity)
-        return self.key_of(kind, thing) or (
-            self.key_of(kind, before) if before is not None else None
-        )  # its run, or the one that has lost it
+            self._legs.see(child)
+        self._children.setdefault(owner_uid(child), set()).add(identity)
+        # its run, or the one that has lost it
+        return self.key_of(kind, child) or (self.key_of(kind, before) if before is not None else None)
 
     def remove(self, kind: Kind, thing: Object, *, for_good: bool = False) -> RunKey | None:
         """Forget an object; returns the run that it concerned.
