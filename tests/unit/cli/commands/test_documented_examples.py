@@ -20,8 +20,8 @@ from ser_core.api.status import Outcome, Phase, StageKind, StageStatus, StoredBy
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.cli.access.sweep_runs import Ended, LocalRuns
 from ser_core.cli.app import app
-from ser_core.cli.commands.diff import diff_view
 from ser_core.cli.views.comparison import compare_runs
+from ser_core.cli.views.diff_view import diff_view
 from ser_core.loop.recording.conditions import conditions
 from ser_core.sweep.results import RunResult
 
