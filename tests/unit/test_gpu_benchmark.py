@@ -9,15 +9,18 @@ import pytest
 import torch
 from unit.memory.sizes import decoder
 
-import benchmarks.gpu
-from benchmarks.gpu_case import SMOKE, Case, Clock, passes_of, run_case, share_of_peak
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu.case import SMOKE, Case
+from benchmarks.gpu.measure import run_case
+from benchmarks.gpu.operations import passes_of, share_of_peak
+from benchmarks.gpu.stage import Clock
 from ser_core.learn.compute.offload import OffloadedAdamW
 from ser_core.memory.amounts import GIBIBYTE
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so_and_measures_nothing(capsys):
-    assert benchmarks.gpu.main([]) == 2
+    assert gpu.main([]) == 2
     assert "torch finds none here; --smoke" in capsys.readouterr().err
 
 
@@ -36,22 +39,22 @@ def test_the_share_of_peak_counts_the_operations_of_all_weights():
 
 
 def test_cases_are_chosen_by_their_names():
-    assert [case.name for case in benchmarks.gpu.wanted(["ppo"], smoke=False)] == [
+    assert [case.name for case in gpu.wanted(["ppo"], smoke=False)] == [
         *("ppo 0.5B", "ppo 1.5B adapter", "ppo 1.5B adapter vllm", "ppo 0.5B offload")
     ]
-    assert {case.size for case in benchmarks.gpu.wanted(None, smoke=True)} == {"tiny"}
+    assert {case.size for case in gpu.wanted(None, smoke=True)} == {"tiny"}
 
 
 def test_a_case_that_fails_or_has_no_time_left_costs_only_itself(monkeypatch, tmp_path):
     case = Case("label", "tiny")
-    assert benchmarks.gpu.run(case, tmp_path, 1, smoke=True) == {"failed": "no time left"}
-    monkeypatch.setattr(benchmarks.gpu.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 1, "stderr": "why\n"})())
-    assert benchmarks.gpu.line(case, benchmarks.gpu.run(case, tmp_path, 60, smoke=True)).endswith("why")
+    assert gpu.run(case, tmp_path, 1, smoke=True) == {"failed": "no time left"}
+    monkeypatch.setattr(gpu.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 1, "stderr": "why\n"})())
+    assert gpu.line(case, gpu.run(case, tmp_path, 60, smoke=True)).endswith("why")
 
 
 def test_a_row_shows_plan_and_truth():
     result = {"tokens_per_second": 12345.6, "share_of_peak": 0.414, "planned": 61 * GIBIBYTE, "reached": 58.5 * GIBIBYTE}
-    assert benchmarks.gpu.line(Case("retrain", "8B", adapter=True), result).split() == [
+    assert gpu.line(Case("retrain", "8B", adapter=True), result).split() == [
         *("retrain", "8B", "adapter", "12,346", "41%", "61.0", "GiB", "58.5", "GiB")
     ]
 
@@ -78,4 +81,4 @@ def test_a_stage_is_measured_with_its_moments_in_main_memory(work, tmp_path):
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="there is vLLM")
 def test_without_vllm_its_case_says_so(tmp_path):
-    assert "vllm" in benchmarks.gpu.run(Case("ppo", "tiny", vllm=True), tmp_path, 300, smoke=True)["failed"]
+    assert "vllm" in gpu.run(Case("ppo", "tiny", vllm=True), tmp_path, 300, smoke=True)["failed"]

@@ -23,7 +23,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu_case import SMOKE, Case, Load, as_json, device_name, run_case
+from benchmarks.gpu.case import SMOKE, Case, Load
+from benchmarks.gpu.measure import run_case
+from benchmarks.gpu.operations import device_name
 from ser_core.memory.amounts import GIBIBYTE
 
 CASES = (
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.case is not None:
         load = SMOKE if chosen.smoke else Load()
-        print(json.dumps(as_json(run_case(Case(**chosen.case), chosen.folder, load))))
+        print(json.dumps(asdict(run_case(Case(**chosen.case), chosen.folder, load))))
         return 0
     if not torch.cuda.is_available() and not chosen.smoke:
         print("error: this measures a GPU, and torch finds none here; --smoke runs tiny models without one", file=sys.stderr)
