@@ -7,10 +7,13 @@ from pathlib import Path
 
 from benchmarks.reward_model import Quiet
 from ser_core.api.serrun import SERRunSpec
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.data.tables import LabeledPair, PoolPair
 from ser_core.learn.compute.precision import Precision
+from ser_core.learn.evaluation.collapse import why_dead
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.training import TrainingPair, count_steps, train
+from ser_jobs.stages.retrain import REPEATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +88,32 @@ def mismatched(pool: Sequence[PoolPair], seed: int) -> list[Lesson]:
 
 
 def taught(base: Path, spec: SERRunSpec, lessons: Sequence[Lesson], first: Sequence[Lesson] = ()) -> RewardModel:
-    """A reward model that has learnt the lessons, by the run's own settings; before them ``first``, once."""
-    model = load(
-        base, Precision("cpu"), max_length=spec.reward_model.max_length, seed=spec.training.seed, adapter=spec.reward_model.adapter
-    )
-    for course, epochs in ((first, 1), (lessons, spec.training.epochs)):
+    """A reward model that has learnt the lessons, by the run's own settings; before them ``first``, once.
+
+    As in a run, a training that has died is repeated in another order, at half the rate.
+    """
+    for times in range(REPEATED + 1):
+        changed = {"seed": spec.training.seed + times, "learning_rate": spec.training.learning_rate / 2**times}
+        model, died = _trained(base, spec, spec.training.model_copy(update=changed), lessons, first)
+        if not died:
+            break
+    return model
+
+
+def _trained(
+    base: Path, spec: SERRunSpec, training: TrainingSpec, lessons: Sequence[Lesson], first: Sequence[Lesson]
+) -> tuple[RewardModel, str]:
+    settings = spec.reward_model
+    model = load(base, Precision("cpu"), max_length=settings.max_length, seed=spec.training.seed, adapter=settings.adapter)
+    died = ""
+    for course, epochs in ((first, 1), (lessons, training.epochs)):
         if course:
-            settings = spec.training.model_copy(update={"epochs": epochs})
+            of_course = training.model_copy(update={"epochs": epochs})
             encoded = model.encoder.pairs(*zip(*((one.prompt, one.better, one.worse) for one in course), strict=True))
             rows = [TrainingPair(*both, one.target, one.weight) for both, one in zip(encoded, course, strict=True)]
-            train(model, rows, settings, steps=count_steps(len(rows), settings), watch=Quiet())
-    return model
+            state = train(model, rows, of_course, steps=count_steps(len(rows), of_course), watch=Quiet())
+            died = why_dead(state.history, of_course, [0.0] * len(rows))
+    return model, died
 
 
 def _labelled(pair: PoolPair, label: Label) -> Lesson:
