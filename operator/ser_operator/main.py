@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 from ser_core import deep_json
 from ser_core.errors import SERError
@@ -53,7 +54,15 @@ def main() -> int:
     return 0
 
 
+def introduction(settings: Settings) -> str:
+    """Which operator it is, and whose runs it takes, as the first line of its log says it."""
+    where = f"namespaces {', '.join(settings.namespaces)}" if settings.namespaces else "all namespaces"
+    of_class = f" of operatorClass {settings.operator_class}" if settings.operator_class else ""
+    return f"ser-operator {version('ser-operator')} takes the runs{of_class} of {where}; stages run {settings.image}"
+
+
 async def _run(settings: Settings) -> None:
+    logging.getLogger("ser_operator").info("%s", introduction(settings))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

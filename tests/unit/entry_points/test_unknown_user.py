@@ -55,6 +55,7 @@ def test_the_operator_watches_and_ends_in_order(folder):
 
     assert api.watched == {"/apis/ser.dev/v1alpha1/serruns", "/apis/batch/v1/jobs", "/api/v1/pods"}, log.read_text()
     assert code == 0, log.read_text()
+    assert "takes the runs of all namespaces" in log.read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize(
