@@ -32,7 +32,7 @@ past. Of ended runs only the 200 that ended last have series, and `ser_operator_
 
 No label is unbounded: `namespace` and `run` name runs that exist, `iteration` is at most `loop.maxIterations` (32), `reason` is a code of
 at most as many attempts as the status records, `device` a GPU of the pod, and every other label one of a short list of words. Free text is
-never a label. A run of ten loops has about 230 series."""
+never a label. A run of ten loops has about 250 series."""
 
 
 def crd_text(definition: Schema) -> str:

@@ -124,6 +124,18 @@ ITERATIONS = Group(
             ITERATION,
         ),
         Metric("ser_iteration_easier_ratio", "gauge", "Share of the kept self-labels that meet Status 1, the easier case.", ITERATION),
+        Metric(
+            "ser_iteration_repeated_trainings",
+            "gauge",
+            "Trainings that were repeated since their model had collapsed, those of fold models included.",
+            ITERATION,
+        ),
+        Metric(
+            "ser_iteration_collapsed",
+            "gauge",
+            "1 when each training of the loop's reward model has collapsed, so that it does not hold, else 0.",
+            ITERATION,
+        ),
         Metric("ser_iteration_duration_seconds", "gauge", "From the start of the loop's first stage to its end.", ITERATION),
     ),
 )

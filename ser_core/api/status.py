@@ -147,6 +147,8 @@ class IterationStatus(Record):
     """Standard error of it."""
     collapsed: bool = False
     """Whether each training of its reward model has collapsed, so that the model does not hold."""
+    repeated: int | None = None
+    """Trainings that were repeated since their model had collapsed, those of fold models included; None: there were none."""
     threshold: float | None = None
     """Lowest confidence that was kept (rule calibrated)."""
     temperature: float | None = None

@@ -35,7 +35,7 @@ def now() -> list[Panel]:
         number("Best loop", best, COUNT, Query(f"ser_run_best_iteration{{{RUN}}}", "loop")),
         number(
             "Best dev accuracy",
-            "Of the best loop, which is chosen by it.",
+            "Of the best loop, on the labels that choose it.",
             SHARE,
             Query(of_best_loop("ser_iteration_accuracy_ratio", 'split="dev"'), "dev"),
         ),

@@ -124,6 +124,9 @@ def _iteration(row: IterationStatus) -> Iterator[Sample]:
         yield Sample("ser_iteration_pairs", ("kept",), row.kept)
         yield Sample("ser_iteration_pairs", ("dropped",), row.labeled - row.kept)
         yield Sample("ser_iteration_kept_ratio", (), row.kept_fraction)
+    if row.dev_accuracy is not None:
+        yield Sample("ser_iteration_repeated_trainings", (), row.repeated or 0)
+        yield Sample("ser_iteration_collapsed", (), row.collapsed)
     if row.monitors is not None:
         yield from _known(_monitored(row.monitors))
     yield from _known(

@@ -68,6 +68,7 @@ def _record_retrain(status: SERRunStatus, row: StageStatus, metrics: RetrainMetr
             "loss_gain": _ratio(metrics.loss_gain),
             "loss_gain_error": _ratio(metrics.loss_gain_error),
             "collapsed": metrics.collapsed,
+            "repeated": metrics.trainings - 1 or None,
             "accuracy": ratio(metrics.heldout.accuracy),
             "accuracy_low": ratio(metrics.heldout.accuracy_low),
             "accuracy_high": ratio(metrics.heldout.accuracy_high),

@@ -53,10 +53,10 @@ def test_alerts_fire_when_they_should_and_only_then(path):
 
 def test_a_rule_that_never_fires_is_found(tmp_path):
     """The test of the tests: with another bound they fail."""
-    broken = RULES[1].read_text().replace("ser_run_accuracy_falls >= 2", "ser_run_accuracy_falls >= 4")
+    broken = RULES[1].read_text().replace("(ser_run_accuracy_falls) >= 2", "(ser_run_accuracy_falls) >= 4")
     (tmp_path / "runs.yaml").write_text(broken)
     test = tmp_path / "test.yaml"
-    test.write_text(TESTS[1].read_text().replace("../../../charts/ser-operator/rules/runs.yaml", "runs.yaml"))
+    test.write_text(TESTS[1].read_text().replace("../../../../charts/ser-operator/rules/runs.yaml", "runs.yaml"))
 
     code, said = promtool("test", "rules", str(test))
 

@@ -54,7 +54,7 @@ def test_an_alert_is_shown_to_fire_and_not_to_fire(rule):
         one.get("exp_alerts", [])
         for path in (ROOT / "tests/e2e/installed/rules").glob("*.yaml")
         for test in yaml.safe_load(path.read_text())["tests"]
-        for one in test["alert_rule_test"]
+        for one in test.get("alert_rule_test", ())
         if one["alertname"] == rule["alert"]
     ]
 

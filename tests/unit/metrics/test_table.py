@@ -21,7 +21,7 @@ WITHOUT_UNIT = {
         "ser_operator_refused_namespaces",
     ),  # numbers of what they name
     *("ser_operator_queue_depth", "ser_operator_cached_objects", "ser_stage_work_done", "ser_stage_work_expected"),
-    *("ser_iteration_score", "ser_iteration_margin"),
+    *("ser_iteration_score", "ser_iteration_margin", "ser_iteration_repeated_trainings", "ser_iteration_collapsed"),
     *("ser_iteration_dev_loss", "ser_iteration_temperature", "ser_train_loss", "ser_train_gradient_norm", "ser_train_learning_rate"),
     *("ser_run_policy_score", "ser_run_policy_baseline_score", "ser_run_policy_steps", "ser_policy_reward", "ser_policy_score"),
     *("ser_policy_witness_score", "ser_policy_kl_coefficient", "ser_policy_loss", "ser_policy_value_loss", "ser_policy_gradient_norm"),

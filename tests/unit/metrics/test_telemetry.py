@@ -47,6 +47,7 @@ STATUS = {
             "threshold": 0.8,
             "monitors": {"score": 0.5, "margin": 1.5, "confidence": 0.9, "right": 0.8, "easier": 0.75, "sameLabels": 0.7},
             "temperature": 1.3,
+            "repeated": 2,
             "startedAt": "2026-01-31T12:10:00Z",
             "finishedAt": "2026-01-31T12:20:00Z",
         },
@@ -133,6 +134,8 @@ def test_every_loop_tells_its_evolution(telemetry):
     assert values[of_run("ser_iteration_pairs", iteration="1", verdict="dropped")] == 40
     assert values[of_run("ser_iteration_margin", iteration="1")] == 1.5
     assert values[of_run("ser_iteration_easier_ratio", iteration="1")] == 0.75
+    assert [values[of_run("ser_iteration_repeated_trainings", iteration=loop)] for loop in "01"] == [0, 2]
+    assert values[of_run("ser_iteration_collapsed", iteration="1")] == 0
     assert of_run("ser_iteration_same_labels_ratio", iteration="0") not in values, "the seed model labels nothing"
     assert values[of_run("ser_iteration_duration_seconds", iteration="1")] == 600
     assert of_run("ser_iteration_pairs", iteration="0", verdict="kept") not in values, "the seed model labels nothing: no series is no zero"
@@ -250,4 +253,4 @@ def test_a_run_of_ten_loops_has_as_many_series_as_the_manual_says(telemetry, run
     last = STATUS["iterations"][1]
     runs[:] = [run("hh", {**STATUS, "iterations": [STATUS["iterations"][0], *({**last, "iteration": number} for number in range(1, 11))]})]
 
-    assert 210 <= sum(("run", "hh") in key for key in exported(telemetry)) <= 250
+    assert 230 <= sum(("run", "hh") in key for key in exported(telemetry)) <= 270
