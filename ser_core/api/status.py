@@ -272,6 +272,12 @@ class RewardModelStatus(Record):
     """SHA-256 of the manifest."""
     accuracy: float
     """Its accuracy on the held-out pairs."""
+    pairs: int | None = None
+    """The held-out pairs; None: an earlier version recorded it."""
+    groups: int | None = None
+    """Groups that they are in (`splitBy`), which intervals count; None: not known."""
+    length_only_accuracy: float | None = None
+    """What the rule "the longer answer wins" reaches on them."""
     cut_fraction: float | None = None
     """Share of its training pairs that lost tokens to `rewardModel.maxLength`."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ser_core.api.serrun import SERRun
 from ser_core.api.stage import NOT_TAKEN_OVER, TAKEN_OVER
 from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import StoredRun, Target, open_run
@@ -53,13 +54,24 @@ class _Read:
 
 
 def _read(stored: StoredRun) -> _Read:
-    """The store is read for runs of this machine only: users of a cluster may have no access to theirs. There the status tells a part."""
+    """The store is read for runs of this machine only: users of a cluster may have no access to theirs. The status tells what it has."""
     if stored.cluster is not None:
-        rows = [row for row in stored.run.status.stages if row.reason in _IN_SHORT]
-        return _Read(taken_over={str(key_of(row)): row.message or _IN_SHORT[row.reason] for row in rows})
+        return _told_by_the_status(stored.run)
     from ser_core.report.findings import of_groups
     from ser_core.report.ledger import read_ledger
 
     ledger = read_ledger(stored.store, stored.run)
     looked = {str(key): record.manifest.take_over for key, record in ledger.stages.items()}
     return _Read(ledger.length_rule, tuple(of_groups(ledger)), {name: one.told for name, one in looked.items() if one is not None})
+
+
+def _told_by_the_status(run: SERRun) -> _Read:
+    from ser_core.data.preparing.split_warnings import grouped
+
+    best = run.status.reward_model
+    pairs, groups, length_rule = (best.pairs, best.groups, best.length_only_accuracy) if best else (None, None, None)
+    return _Read(
+        length_rule,
+        () if pairs is None or groups is None else tuple(grouped(pairs, groups, run.spec.data.split_by)),
+        {str(key_of(row)): row.message or _IN_SHORT[row.reason] for row in run.status.stages if row.reason in _IN_SHORT},
+    )

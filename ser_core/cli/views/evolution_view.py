@@ -12,7 +12,7 @@ from ser_core.api.status import IterationStatus, LearningStatus, SERRunStatus
 from ser_core.cli.views.accuracy_chart import LENGTH_RULE, Measured, accuracy_chart
 from ser_core.cli.views.policy_line import policy_line
 from ser_core.loop.deciding.coin import against
-from ser_core.loop.deciding.stopping import cross_fitted
+from ser_core.loop.deciding.stopping import cross_fitted, loop_name
 from ser_core.loop.text import decimals
 from ser_core.shown import shown_line
 
@@ -48,7 +48,7 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int, 
         decides="dev: out of fold, its log loss decides" if folds else "dev accuracy decides",
     )
     told = [Text(f"best: {one}\n") for one in (doubts(status), cut_line(status)) if one]
-    told += [Text(f"{one}\n") for one in of_groups]
+    told += [Text(f"{one}\n") for one in (*repeated(status), *of_groups)]
     return Group(evolution_table(status, length_rule, narrow=narrow), Text(f"\n{legend}\n", style="dim"), *told, *chart, *policy)
 
 
@@ -57,6 +57,12 @@ def doubts(status: SERRunStatus) -> str:
     best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
     told = "" if best is None else against(best.accuracy, best.accuracy_low, best.accuracy_high, collapsed=best.collapsed)
     return f"it {told}" if told else ""
+
+
+def repeated(status: SERRunStatus) -> Sequence[str]:
+    """Which loops had trainings that collapsed and were repeated, in a line; none where none had."""
+    loops = [f"{row.repeated} of {loop_name(row)}" for row in status.iterations if row.repeated]
+    return [f"trainings that collapsed and were repeated: {', '.join(loops)}"] if loops else []
 
 
 def cut_line(status: SERRunStatus) -> str:

@@ -5,10 +5,12 @@ from datetime import datetime
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import NOT_TAKEN_OVER, TAKEN_OVER
-from ser_core.api.status import IterationStatus, Phase, PolicyStatus, SERRunStatus, StageStatus
+from ser_core.api.status import IterationStatus, Phase, PolicyStatus, RewardModelStatus, SERRunStatus, StageStatus
+from ser_core.counted import counted
 from ser_core.loop.deciding.attempts import attempts_of, failure, longest_pause, next_attempt, tries
 from ser_core.loop.deciding.faults import Fault, fault_of, held_by_queue, stalls_at_once
 from ser_core.loop.deciding.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
+from ser_core.loop.deciding.significance import FEW_GROUPS
 from ser_core.loop.deciding.stages import StageKey, committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
 from ser_core.loop.deciding.stopping import loop_name
 from ser_core.loop.deciding.token_budget import computes_in_batches, halved
@@ -103,7 +105,7 @@ def _summary(run: SERRun, status: SERRunStatus) -> str:
     """Which reward model is the best, why the loops ended and on what evidence, what the policy reached, and what was left out."""
     best = status.iterations[status.best_iteration or 0]
     collapsed = ", which does not hold" if best.collapsed else ""
-    parts = [f"best reward model: {loop_name(best)}{collapsed}, {_heldout(status.iterations[0], best)}"]
+    parts = [f"best reward model: {loop_name(best)}{collapsed}, {_heldout(status.iterations[0], best)}{_few_groups(status.reward_model)}"]
     ended = loops_ended(run.spec.loop, status)
     if ended is not None:
         said = _evidence(committed(status).get(ending_stage(status)))
@@ -130,6 +132,13 @@ def _heldout(seed: IterationStatus, best: IterationStatus) -> str:
         return text
     behind = ", which is more: see ser report" if seed.accuracy > best.accuracy else ""
     return f"{text}, the seed model's {seed.accuracy:.4f}{behind}"
+
+
+def _few_groups(model: RewardModelStatus | None) -> str:
+    """That its interval rests on too little; empty: on enough, or it is not known on what."""
+    if model is None or model.groups is None or model.groups >= FEW_GROUPS:
+        return ""
+    return f" ({counted(model.groups, 'group')} of held-out pairs: of fewer than {FEW_GROUPS} no interval is to be trusted)"
 
 
 def _policy_summary(policy: PolicyStatus) -> str:

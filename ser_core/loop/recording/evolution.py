@@ -88,6 +88,9 @@ def _with_best(status: SERRunStatus, row: StageStatus, metrics: RetrainMetrics) 
         uri=row.manifest or "",
         manifestSHA256=row.manifest_sha256 or "",
         accuracy=status.iterations[-1].accuracy or 0.0,
+        pairs=metrics.heldout.pairs,
+        groups=metrics.heldout.groups,
+        length_only_accuracy=ratio(metrics.heldout.length_only_accuracy),
         cut_fraction=ratio(metrics.truncated / max(1, metrics.seed_pairs + metrics.self_labeled_pairs)),
     )
     return status.model_copy(update={"best_iteration": row.iteration, "reward_model": model})

@@ -73,10 +73,13 @@ class Results:
         stopped="",
         loss_gain=None,
         collapsed=False,
+        trainings=1,
+        groups=None,
     ):
         self.dev, self.stop_at, self.heldout, self.agreement = dev, stop_at, heldout, agreement
         self.p_value, self.notes, self.pairs, self.stopped = p_value, notes, pairs, stopped
         self.loss_gain, self.collapsed = loss_gain, collapsed
+        self.trainings, self.groups = trainings, groups
 
     def __call__(self, stage, iteration):
         if stage is StageKind.PREPARE:
@@ -112,9 +115,10 @@ class Results:
             truncated=5 * iteration,
             temperature=100 / 3,
             dev=evaluation(dev, versus),
-            heldout=evaluation(self.heldout),
+            heldout=evaluation(self.heldout).model_copy(update={"groups": self.groups}),
             notes=self.notes,
             collapsed=self.collapsed,
+            trainings=self.trainings,
             folds=None if self.loss_gain is None else 4,
             loss_gain=self.loss_gain if iteration else None,
             loss_gain_error=None if self.loss_gain is None or not iteration else 1 / 300,

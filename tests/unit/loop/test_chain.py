@@ -132,6 +132,19 @@ def test_a_best_reward_model_that_does_not_hold_is_said_to_be_one(make_world, ma
     assert "which does not hold" not in make_world(loop={"maxIterations": 1}).drive().status.message
 
 
+@pytest.mark.parametrize(("groups", "told"), [(9, True), (10, False), (None, False)])
+def test_a_result_that_rests_on_few_groups_says_so(make_world, make_results, groups, told):
+    world = make_world(make_results(groups=groups), loop={"maxIterations": 1}).drive()
+    assert (" (9 groups of held-out pairs: of fewer than 10 no interval is to be trusted)" in world.status.message) is told
+    assert (world.status.reward_model.pairs, world.status.reward_model.groups) == (120, groups)
+
+
+def test_repeated_trainings_are_counted(make_world, make_results):
+    world = make_world(make_results(trainings=3), loop={"maxIterations": 1}).drive()
+    assert [row.repeated for row in world.status.iterations] == [2, 2]
+    assert make_world(loop={"maxIterations": 1}).drive().status.iterations[0].repeated is None
+
+
 def test_a_stop_ends_the_loops_without_a_retrain(make_world, make_results):
     world = make_world(make_results(stop_at=2, notes=("no threshold reaches 0.9",)), loop={"controls": ["full"]}).drive()
 

@@ -139,6 +139,14 @@ def test_evolution_as_json_holds_loops_controls_and_length_rule(ser, stored_run)
     assert 0.4 < shown["lengthOnlyAccuracy"] < 0.6
 
 
+def test_evolution_on_a_cluster_tells_what_intervals_rest_on_and_the_length_rule(ser, stored_run, api):
+    known = {"pairs": 200, "groups": 6, "length_only_accuracy": 0.517}
+    model = stored_run.run.status.reward_model.model_copy(update=known)
+    api.put_run(stored_run.run.model_copy(update={"status": stored_run.run.status.model_copy(update={"reward_model": model})}))
+    shown = ser("evolution", stored_run.run.metadata.name, "-n", "lab").out
+    assert "the 200 held-out pairs are in 6 groups by prompt: intervals" in shown and "\nlength " in shown and " 0.517" in shown
+
+
 def test_evolution_in_a_pipe_is_plain_text(ser, stored_run):
     shown = ser("evolution", stored_run.file)
     assert "\x1b" not in shown.out

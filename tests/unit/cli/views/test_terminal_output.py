@@ -84,6 +84,12 @@ def test_what_intervals_rest_on_is_told_in_the_evolution(run):
     )
 
 
+def test_trainings_that_were_repeated_are_counted_in_the_evolution(run):
+    rows = tuple(row.model_copy(update={"repeated": row.iteration or None}) for row in run.status.iterations)
+    shown = printed(evolution_view(run.status.model_copy(update={"iterations": rows}), None, 80), 80)
+    assert "trainings that collapsed and were repeated: 1 of loop 1, 2 of loop 2\n" in shown
+
+
 def test_a_best_model_that_may_be_a_coin_is_told_in_the_evolution(run):
     def evolution(interval):
         rows = tuple(row.model_copy(update=interval) for row in run.status.iterations)
