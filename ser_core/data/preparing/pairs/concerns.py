@@ -19,6 +19,9 @@ SAME_ANSWER = 0.5
 _ANSWERS_COMPARED = 1000
 STRENGTHS = ("margin", "weight", "strength", "preference_strength")
 """Columns that say how much better the better answer is."""
+_LABELS = frozenset({"1", "2", "a", "b", "tie"})
+_OF_LABELS = ("better", "label", "winner", "prefer", "choice", "vote", "annotator")
+"""Words in the name of a column with labels."""
 SCORES = tuple(
     (form.format(side="chosen", word=word), form.format(side="rejected", word=word))
     for word in ("score", "rating", "reward")
@@ -111,6 +114,16 @@ def unused_strengths(rows: Sequence[Row], layout: Layout, field: str) -> list[st
         field: Of the specification, such as ``data.source``.
     """
     return [_of_strength(column, numbers, rows[0], layout, field) for column, numbers in _strengths(rows, layout)]
+
+
+def unused_labels(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
+    """What is said of columns with labels that nothing reads, such as those of a second person. Arguments as of `unused_strengths`."""
+    for column in dict.fromkeys(name for row in rows for name in row.fields if name not in layout.used):
+        named = any(word in column.casefold() for word in _OF_LABELS)
+        values = {str(row.fields.get(column) or "").strip().casefold() for row in rows if named} - {""}
+        if len(values) > 1 and values <= _LABELS:
+            said = f"the column {column!r} of {rows[0].file} holds labels and is not used"
+            yield f"{said}: where they are those of another person, write each into a row of its own"
 
 
 def _strengths(rows: Sequence[Row], layout: Layout) -> Iterator[tuple[str, list[float]]]:

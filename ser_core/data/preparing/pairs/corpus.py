@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from ser_core.api.spec.data import Columns
-from ser_core.data.preparing.pairs.concerns import SCORES, STRENGTHS, Answers, scores_contradict, unused_strengths
+from ser_core.data.preparing.pairs.concerns import SCORES, STRENGTHS, Answers, scores_contradict, unused_labels, unused_strengths
 from ser_core.data.preparing.pairs.one_object import refuse_one_object
 from ser_core.data.preparing.pairs.one_sided import check_labels_vary
 from ser_core.data.preparing.pairs.spool import PairSpool
@@ -116,7 +116,7 @@ class PartReader:
         self._check_split_column(columns)
         if self.columns is None:
             refuse_unused_questions(sample, layout, f"data.{self.part}")
-            self.corpus.told += unused_strengths(sample, layout, f"data.{self.part}")
+            self.corpus.told += [*unused_strengths(sample, layout, f"data.{self.part}"), *unused_labels(sample, layout)]
         if any(isinstance(raw, RowError) for raw in _raw_pairs(sample[0], layout)):
             refuse_one_object(sample)
         self._read_rows(chain(head, rows), layout, file, tally, columns, default_source)

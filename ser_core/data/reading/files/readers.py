@@ -91,7 +91,7 @@ def _kind_of(start: str, promised: str | None, file: DataFile) -> str:
     raise DataError(
         f"{file.name} is neither JSON Lines, JSON, CSV, parquet nor Arrow",
         reason="UnknownFormat",
-        hint="accepted: .jsonl, .json and .csv, also as .gz or .zst, .parquet and .arrow",
+        hint="accepted: .jsonl, .json, .csv and .tsv, also as .gz or .zst, .parquet and .arrow",
     )
 
 

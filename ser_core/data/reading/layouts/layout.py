@@ -1,6 +1,7 @@
 """A layout: the columns of a file that belong together, and how they become those of a form (`formats`)."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,8 @@ from ser_core.data.reading.files.rows import RowError
 from ser_core.data.reading.formats import TIE, Form
 
 Fields = Mapping[str, Any]
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d{1,2}")
+"""With three digits behind it, it may stand between thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ def number(fields: Fields, column: str) -> float | None:
 def _as_number(value: Any) -> float:
     """NaN where it is none, or a whole number beyond all that are computed with."""
     try:
+        if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value):
+            return float(value.replace(",", "."))
         return math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan

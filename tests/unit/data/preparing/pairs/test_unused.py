@@ -379,3 +379,13 @@ def test_tools_inside_an_input_are_never_lost(refusal, prepare, good):
 
     assert prepare(rows([])).metrics.dropped == {}
     assert "input comes with tools, which are not read" in refusal(rows([{"type": "function"}])).message
+
+
+def test_labels_of_a_second_person_are_told(prepare, good):
+    def row(number, pair):
+        labels = {"better": 1 + number % 2, "better_bob": str(1 + number % 3 // 2), "turns": 1 + number % 2, "label": 1}
+        return {"prompt": pair["prompt"], "answer_1": pair["chosen"], "answer_2": pair["rejected"], **labels}
+
+    warnings = prepare([row(number, pair) for number, pair in enumerate(good(40))]).metrics.warnings
+    told = [one.partition(" holds labels and is not used")[0] for one in warnings if "holds labels" in one]
+    assert told == ["the column 'better_bob' of data.jsonl"]

@@ -103,7 +103,7 @@ def test_a_csv_whose_first_line_names_no_columns_is_told_so(refusal):
 
 
 def test_the_accepted_forms_are_all_told(refusal):
-    assert "accepted: .jsonl, .json and .csv, also as .gz or .zst, .parquet and .arrow" in refusal(b"words\n", "pairs").hint
+    assert "accepted: .jsonl, .json, .csv and .tsv, also as .gz or .zst, .parquet and .arrow" in refusal(b"words\n", "pairs").hint
 
 
 def test_a_text_with_some_control_characters_is_text(prepare, good):

@@ -35,6 +35,14 @@ def test_a_label_names_the_better_answer(label):
     assert (pair.answer_1, pair.answer_2, pair.better) == ("the sky", "the floor", LABELS[label])
 
 
+@pytest.mark.parametrize("score", ["0,5", "-0,25"])
+def test_a_score_may_have_the_decimal_comma_of_a_spreadsheet(score):
+    columns = {"prompt": "q", "response_1": "x", "response_2": "y", "score_1": "u", "score_2": "v"}
+    assert read({**ROW, "u": score, "v": "0,1"}, **columns)[0].better == (1 if score == "0,5" else 2)
+    with pytest.raises(RowError, match="'1,000', expected a number"):
+        read({**ROW, "u": "1,000"}, **columns)
+
+
 @pytest.mark.parametrize(("label", "better"), [("B", 1), ("model_a", 2), ("answer_b", 1)])
 def test_a_letter_is_that_of_the_answers_own_column(label, better):
     row = {"q": "What is up?", "answer_a": "the floor", "answer_b": "the sky", "n": label}
