@@ -53,7 +53,7 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         return None
     key, number, mode = identity
     state = state_of(job)
-    last = deciding(pods)
+    last = decisive_pod(pods)
     ended, (pod_reason, pod_message) = terminated(last), told_by_kubelet(last)
     if is_held(job, pods):
         state = "failed" if ended.get("exitCode") else "succeeded"
@@ -117,7 +117,7 @@ def parse_result(message: Any) -> StageResult | None:
 
 
 def _result(ended: Object, pods: Iterable[Object]) -> StageResult | None:
-    """The report of the deciding pod, with the newest checkpoint that any pod reports: only rank 0 saves checkpoints, and may still
+    """The report of the decisive pod, with the newest checkpoint that any pod reports: only rank 0 saves checkpoints, and may still
     do so when others report."""
     result = parse_result(ended.get("message"))
     if result is None:
@@ -127,7 +127,7 @@ def _result(ended: Object, pods: Iterable[Object]) -> StageResult | None:
     return result.model_copy(update={"checkpoint_step": max(steps, default=None)})
 
 
-def deciding(pods: Iterable[Object]) -> Object:
+def decisive_pod(pods: Iterable[Object]) -> Object:
     """The pod whose end is that of the attempt; empty when there is none.
 
     Where pods have failed it is the one whose failure explains the others' (`_ECHOES`), one that never ran before all, the first among
