@@ -8,11 +8,11 @@ from dashboards.panels import BYTES, COUNT, FEW, PER_SECOND, SECONDS, SHARE, Axi
 from dashboards.queries import RATE, Query
 
 _ITS_PROCESS = "and on (instance) ser_operator_build_info"
-_ALL_LOOKS = f"sum(rate(ser_operator_reconciles_total{RATE}))"
-_FAILED_LOOKS = (
+_ALL_RECONCILES = f"sum(rate(ser_operator_reconciles_total{RATE}))"
+_FAILED_RECONCILES = (
     f'sum(rate(ser_operator_reconciles_total{{result=~"error|retried"}}{RATE}) or 0 * rate(ser_operator_reconciles_total{RATE}))'
 )
-_FAILED_SHARE = f"{_FAILED_LOOKS} / {_ALL_LOOKS}"
+_FAILED_SHARE = f"{_FAILED_RECONCILES} / {_ALL_RECONCILES}"
 _AGE_OF_LIST = "time() - max(ser_operator_resync_last_success_timestamp_seconds)"
 
 
