@@ -135,7 +135,7 @@ class Cluster:
     async def apply_status(self, run: Object, status: Object) -> Object:
         """Server-side apply, forced, with UID and resourceVersion as preconditions; then without what others have put there.
 
-        An apply leaves fields alone that it does not name and that somebody else owns, so that they would come back with every look.
+        An apply leaves fields alone that it does not name and that somebody else owns, so that they would come back with every reconcile.
         """
         metadata = {key: run["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
         body = {"apiVersion": run["apiVersion"], "kind": run["kind"], "metadata": metadata, "status": status}

@@ -30,7 +30,7 @@ def seconds_to_needless(view: View, planned: Plan) -> float | None:
     """When `needless` may find more; None: never."""
     waits = [(until - view.now).total_seconds() for _, until in _ends(view, planned) if until > view.now]
     if not is_settled(view, planned) and view.jobs:
-        waits.append(1.0)  # what is old already is found at the next look
+        waits.append(1.0)  # what is old already is found by the next reconcile
     return max(1.0, min(waits)) if waits else None
 
 

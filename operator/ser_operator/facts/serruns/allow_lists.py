@@ -66,7 +66,7 @@ def _pod_templates(run: SERRun) -> Iterator[tuple[str, PodTemplate]]:
 
 
 def _begun_by_an_earlier_version(run: SERRun) -> bool:
-    """It has written no digest; what was changed since its last look has not been looked at."""
+    """It has written no digest; what was changed since its last reconcile has not been judged."""
     return not run.status.judged and run.status.observed_generation == run.metadata.generation
 
 
