@@ -15,8 +15,7 @@ from ser_core.api.stage import StageSpec
 from ser_core.api.status import StageKind
 from ser_core.data.tables import PoolPair
 from ser_core.errors import DataError
-from ser_core.learn.evaluation.calibration import CROSS_FIT_BELOW, FOLDS, folds
-from ser_core.learn.evaluation.folds import folds_of_groups
+from ser_core.learn.evaluation.folds import CROSS_FIT_BELOW, FOLDS, folds, folds_of_groups
 from ser_core.learn.reward.batching import steps_per_epoch
 from ser_core.learn.reward.training import count_steps
 from ser_jobs.training.training_data import Example, TrainingData

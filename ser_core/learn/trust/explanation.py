@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.api.spec.loop import ThresholdsSpec
-from ser_core.learn.evaluation.calibration import MIN_TAIL, Tail
 from ser_core.learn.evaluation.groups.accuracy import wilson
+from ser_core.learn.trust.tails import MIN_TAIL, Tail
 from ser_core.loop.deciding.learning_status import SO_THAT_SCORES_DIFFER
 
 _EQUAL = 0.0005

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ser_core.api.spec.loop import Rule, ThresholdsSpec
 from ser_core.api.status import LearningStatus
 from ser_core.errors import QualityError
-from ser_core.learn.evaluation.calibration import lowest_reaching, sigmoid, tails
+from ser_core.learn.evaluation.calibration import sigmoid
 from ser_core.learn.trust import explanation
+from ser_core.learn.trust.tails import lowest_reaching, tails
 from ser_core.loop.deciding.learning_status import decide
 
 WEIGHT_RANGE = (0.5, 2.0)

@@ -16,10 +16,10 @@ from ser_core.data.preparing import preparation, too_few
 from ser_core.data.preparing.pairs import concerns, validation
 from ser_core.data.reading.files import json_rows, rows
 from ser_core.data.reading.hub.watch import Patience
-from ser_core.learn.evaluation import calibration, collapse, evaluation
+from ser_core.learn.evaluation import calibration, collapse, evaluation, folds
 from ser_core.learn.policy.ppo.guards import HackingLimits
 from ser_core.learn.policy.ppo.settings import Settings
-from ser_core.learn.trust import chance, confident, selection, suggestion
+from ser_core.learn.trust import chance, confident, selection, suggestion, tails
 from ser_core.loop.deciding import attempts, spent
 from ser_core.loop.recording import trimming, waiting_time
 from ser_core.memory import alignment, learners, plan, training
@@ -79,11 +79,11 @@ FIGURES = {
     ),
     "method.md": (
         f"The {confident.SHARE:.0%} of the pool with the largest c are kept".replace("%", " %"),
-        f"at least {calibration.MIN_TAIL} pairs",
+        f"at least {tails.MIN_TAIL} pairs",
         f"a prior on b worth {word(chance.LENGTH_PRIOR)} pairs",
         f"both clipped to [{selection.WEIGHT_RANGE[0]:g}, {selection.WEIGHT_RANGE[1]:g}]",
         f"A seed model of at least {calibration.ENOUGH_TO_SAY} pairs with T < ½" if calibration.HESITANT == 0.5 else "",
-        f"fewer than {calibration.CROSS_FIT_BELOW} dev pairs",
+        f"fewer than {folds.CROSS_FIT_BELOW} dev pairs",
         f"at least {collapse.CONSTANT} of that of equal scores while its gradient is below a hundredth"
         if collapse.VANISHED == 0.01
         else "",

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_core.errors import QualityError
-from ser_core.learn.evaluation.calibration import FOLDS, MIN_TAIL, Tail, fit_temperature, folds, learnt_too_little, lowest_reaching, tails
+from ser_core.learn.evaluation.calibration import fit_temperature, learnt_too_little
+from ser_core.learn.evaluation.folds import FOLDS, folds
+from ser_core.learn.trust.tails import MIN_TAIL, Tail, lowest_reaching, tails
 
 quick = settings(max_examples=40)
 
