@@ -33,7 +33,7 @@ from ser_core.memory.alignment import ALL_IN_PIECES, IN_PIECES, Alignment, align
 from ser_core.memory.scoring import frozen_bytes
 from ser_core.memory.training import NUMBER, Sharding, moments_bytes
 
-PROMPT, ANSWER, ROWS, TOKENS = 20, 12, 8, 64
+PROMPT, ANSWER, ROWS, TOKENS = 26, 6, 8, 64
 LENGTH = PROMPT + ANSWER
 HALF = Precision("cpu", torch.bfloat16)
 

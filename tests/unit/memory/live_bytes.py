@@ -32,7 +32,7 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         found = function(*arguments, **(options or {}))
-        for tensor in tree_leaves(found):
+        for tensor in (found,) if isinstance(found, torch.Tensor) else tree_leaves(found):
             if isinstance(tensor, torch.Tensor):
                 self.know(tensor)
         return found

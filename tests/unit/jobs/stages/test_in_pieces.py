@@ -24,14 +24,15 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture
 def by_two(workshop, tmp_path):
-    """Carries a stage out by two processes in pieces: undisturbed, then stopped where ``stop_at`` says, then resumed."""
+    """Carries a stage out by two processes in pieces: undisturbed, and, where ``stop_at`` says when, stopped and resumed."""
 
-    def run(kind, iteration, stop_at, sharding=IN_PIECES, **settings):
+    def run(kind, iteration, stop_at=None, sharding=IN_PIECES, **settings):
         workshop.context(kind, iteration).checkpoints.delete_all()
         context = workshop.context(kind, iteration, **settings)
         folder = tmp_path / str(sharding)
         folder.mkdir()
-        arguments = ([None, stop_at, None], context.spec, workshop.folder / "store", dict(context.inputs), folder, sharding)
+        stops = [None] if stop_at is None else [None, stop_at, None]
+        arguments = (stops, context.spec, workshop.folder / "store", dict(context.inputs), folder, sharding)
         together(process, 2, free_port(), *arguments)
         return [torch.load(folder / f"results-{rank}.pt", weights_only=False) for rank in range(2)]
 
@@ -91,7 +92,7 @@ def test_a_policy_is_aligned_to_the_last_bit_as_with_whole_models(workshop, by_t
     workshop.give(InputRole.PREPARED, workshop.tables, bert, qwen)
     settings = {"policy": POLICY | {"adapter": adapter, "rolloutsPerStep": 7}}
     sharding = alignment.IN_PIECES if adapter else alignment.ALL_IN_PIECES
-    (expected, *_), _ = by_two(StageKind.PPO, 0, 2, replace(sharding, pieces=False), **settings)
+    (expected,), _ = by_two(StageKind.PPO, 0, sharding=replace(sharding, pieces=False), **settings)
     (found, stopped, resumed), others = by_two(StageKind.PPO, 0, 2, sharding, **settings)
 
     assert others == [None, stopped, None]

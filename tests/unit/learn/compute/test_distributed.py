@@ -17,7 +17,8 @@ from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.training import TrainingState
 
-STAGES = range(4)
+STAGES, STAGES_OF_FOUR = range(4), (1, 3)
+"""Of two processes and of four, where optimizer, and then also gradients and weights, have other borders; two resume at stage 2."""
 pytestmark = pytest.mark.timeout(900)  # six processes on a busy machine
 
 
@@ -87,12 +88,12 @@ def cases_of_two(bert: Path, qwen: Path, folder: Path) -> list[Case]:
 
 def cases_of_four(bert: Path, qwen: Path, folder: Path) -> list[Case]:
     return [
-        *(Case(f"four-whole-{stage}", qwen, stage) for stage in STAGES),
-        *(Case(f"four-adapter-{stage}", bert, stage, adapter=True) for stage in STAGES),
+        *(Case(f"four-whole-{stage}", qwen, stage) for stage in STAGES_OF_FOUR),
+        *(Case(f"four-adapter-{stage}", bert, stage, adapter=True) for stage in STAGES_OF_FOUR),
         Case("four-from-two", bert, 2, resume=folder / "two-stopped-3"),
         Case("four-from-one", bert, 3, resume=folder / "one-stopped"),
-        *(FineTuning(f"four-policy-whole-{stage}", qwen, stage) for stage in STAGES),
-        *(FineTuning(f"four-policy-adapter-{stage}", qwen, stage, adapter=True) for stage in STAGES),
+        *(FineTuning(f"four-policy-whole-{stage}", qwen, stage) for stage in STAGES_OF_FOUR),
+        *(FineTuning(f"four-policy-adapter-{stage}", qwen, stage, adapter=True) for stage in STAGES_OF_FOUR),
         FineTuning("four-policy-from-two", qwen, 2, resume=folder / "two-policy-stopped-3"),
     ]
 
@@ -121,7 +122,7 @@ def test_any_number_of_processes_at_any_stage_ends_with_the_weights_of_one(found
                 assert_close(outcome, alone)
                 assert same_bits(outcome, outcomes[0])
             compared += 1
-    assert compared == 4 * len(STAGES)
+    assert compared == 4 * len(STAGES if count == 2 else STAGES_OF_FOUR)
 
 
 @pytest.mark.parametrize("count", [2, 4])
