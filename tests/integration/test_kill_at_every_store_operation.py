@@ -56,6 +56,15 @@ class MortalStore:
         return operation
 
 
+@pytest.fixture(scope="module")
+def undisturbed(make_run, tmp_path_factory):
+    """A run whose trainings are short, since each is made anew after each kill."""
+    run = make_run(tmp_path_factory.mktemp("short"), lambda spec: spec["training"].update(epochs=1))
+    ended = run.ser("run", str(run.file))
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr
+    return run
+
+
 @pytest.fixture
 def sigterm_restored():
     before = signal.getsignal(signal.SIGTERM)

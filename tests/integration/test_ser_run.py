@@ -37,9 +37,8 @@ def test_a_run_evolves_and_says_so(undisturbed):
 
 
 def test_its_status_tells_the_bytes_that_lie_in_its_folder(undisturbed):
-    """But for the probes that stages of other tests, killed in that store since, have left there."""
     (status,) = (json.loads(path.read_text())["status"] for path in undisturbed.store.glob("default/*/run.json"))
-    folder = [path for path in undisturbed.store.glob("default/*/*/**/*") if path.is_file() and not path.name.startswith("probe-")]
+    folder = [path for path in undisturbed.store.glob("default/*/*/**/*") if path.is_file()]
     assert sum(status["stored"].values()) == sum(path.stat().st_size for path in folder)
 
 
