@@ -105,7 +105,7 @@ class Observer:
 
     async def _jobs(self, namespace: str, names: Collection[str]) -> list[Object]:
         """Those that exist, whatever labels they have: somebody may have removed them."""
-        found = [job for job in await asyncio.gather(*(self._api.get_job(namespace, name) for name in names)) if job is not None]
+        found = [job for job in await asyncio.gather(*(self._api.get_job(namespace, one) for one in names)) if job is not None]
         for job in found:
             self._cache.put("Job", job)
         return found
