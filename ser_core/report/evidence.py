@@ -32,7 +32,7 @@ MAX_POINTS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Slice:
     """Some of a loop's self-labels: a band of confidence, or a status."""
 
     name: str
@@ -56,9 +56,9 @@ class LoopEvidence:
     """What one loop's filter saw and did."""
 
     record: StageRecord[FilterMetrics]
-    bands: tuple[Group, ...]
+    bands: tuple[Slice, ...]
     """The bands of agreement.json."""
-    statuses: tuple[Group, ...]
+    statuses: tuple[Slice, ...]
     """Status 1, Status 2, neither."""
     judged: int
     """Kept pairs whose human label is known: what the agreement is a share of."""
@@ -184,26 +184,26 @@ def thinned(steps: NDArray[np.int64], losses: NDArray[np.float64]) -> tuple[tupl
     return tuple((float(steps[part].mean()), float(losses[part].mean())) for part in parts)
 
 
-def _bands(decisions: pa.Table) -> tuple[Group, ...]:
+def _bands(decisions: pa.Table) -> tuple[Slice, ...]:
     confidence = decisions["confidence"].to_numpy()
     place = np.clip(np.searchsorted(BANDS, confidence, side="right") - 1, 0, len(BANDS) - 2)
-    return tuple(_group(decisions, place == band, f"{low:g}–{high:g}") for band, (low, high) in enumerate(pairwise(BANDS)))
+    return tuple(_slice(decisions, place == band, f"{low:g}–{high:g}") for band, (low, high) in enumerate(pairwise(BANDS)))
 
 
-def _statuses(decisions: pa.Table) -> tuple[Group, ...]:
+def _statuses(decisions: pa.Table) -> tuple[Slice, ...]:
     status = decisions["status"].to_numpy()
-    return tuple(_group(decisions, status == value, name) for value, name in ((1, "Status 1"), (2, "Status 2"), (0, "neither")))
+    return tuple(_slice(decisions, status == value, name) for value, name in ((1, "Status 1"), (2, "Status 2"), (0, "neither")))
 
 
 def _judged(decisions: pa.Table) -> int:
     return _count(pc.and_(decisions["kept"], pc.is_valid(decisions["agrees"])))
 
 
-def _group(decisions: pa.Table, chosen: NDArray[np.bool_], name: str) -> Group:
+def _slice(decisions: pa.Table, chosen: NDArray[np.bool_], name: str) -> Slice:
     part = decisions.select(["confidence", "kept", "agrees"]).filter(pa.array(chosen))
     known = part.filter(pc.is_valid(part["agrees"]))
     confidence = pc.mean(known["confidence"]).as_py()
-    return Group(name, part.num_rows, _count(part["kept"]), known.num_rows, _count(known["agrees"]), confidence)
+    return Slice(name, part.num_rows, _count(part["kept"]), known.num_rows, _count(known["agrees"]), confidence)
 
 
 def _count(flags: pa.ChunkedArray) -> int:
