@@ -21,10 +21,10 @@ from ser_core.store.runs.stored import stored_bytes
 from ser_core.store.stages.commit import Committed, commit, find_manifest, read_manifest, upload_outputs
 from ser_core.store.stages.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver, stage_prefix
 from ser_core.store.stages.stage_key import stage_key
-from ser_jobs.place import Place
 from ser_jobs.process.context import StageOutput
 from ser_jobs.process.result import done, outcome
 from ser_jobs.process.taking_over import claim, look, processes_of, written_origins
+from ser_jobs.ranks import Ranks
 from ser_jobs.telemetry.reporter import EventLog
 
 
@@ -35,7 +35,7 @@ class Attempt:
     spec: StageSpec
     writer: str
     started: datetime
-    place: Place
+    ranks: Ranks
     store: ObjectStore
     log: EventLog
     inputs: Mapping[InputRole, Manifest] = field(default_factory=dict)
@@ -58,10 +58,10 @@ class Attempt:
             return self, (StageResult(outcome="absent"), EXIT_NOTHING_TO_REPORT)
         inputs = {role: read_manifest(self.store, ref) for role, ref in spec.inputs.items()}
         silent("looking at the run of spec.from")
-        looked = look(spec, self.store, inputs, folder, processes_of(spec, self.place), lambda: self.log.progress(0, 1, "files"))
+        looked = look(spec, self.store, inputs, folder, processes_of(spec, self.ranks), lambda: self.log.progress(0, 1, "files"))
         if looked is None:
             return replace(self, inputs=inputs), None
-        looked = claim(looked, spec, self.store, self.place.world_size)
+        looked = claim(looked, spec, self.store, self.ranks.world_size)
         self.log.event("looked-at-leader", told=looked.record.told)
         attempt = replace(self, inputs=inputs, take_over=looked.record)
         if looked.found is not None:
@@ -76,7 +76,7 @@ class Attempt:
         outputs = upload_outputs(self.store, spec.run, spec.iteration, spec.stage, spec.attempt, output.files)
         self.log.event("uploaded", files=len(outputs), bytes=sum(part.size for part in outputs.values()))
         origins = written_origins(output.files, outputs) if spec.stage is StageKind.PREPARE else None
-        key = stage_key(spec, self.inputs, processes_of(spec, self.place), origins)
+        key = stage_key(spec, self.inputs, processes_of(spec, self.ranks), origins)
         return self._commit(outputs | dict(output.stored), output.metrics, key)
 
     def remove_unneeded(self, manifest: Manifest) -> None:
@@ -86,7 +86,7 @@ class Attempt:
 
     def with_stored(self, result: StageResult) -> StageResult:
         """``result`` of a stage that is done with what the run stores now. A store that fails does not change the rest of it."""
-        if result.manifest is None or self.place.rank != 0:
+        if result.manifest is None or self.ranks.rank != 0:
             return result
         try:
             return result.model_copy(update={"stored": stored_bytes(self.store, self.spec.run)})
@@ -130,7 +130,7 @@ class Attempt:
 
     def _remove_leftovers(self, manifest: Manifest) -> None:
         """What attempts without a manifest have left of this stage. A store that fails does not change the attempt's result."""
-        if self.place.rank != 0:
+        if self.ranks.rank != 0:
             return
         try:
             found = remove_leftovers(self.store, manifest)
@@ -155,7 +155,7 @@ class Attempt:
     def _save_log(self) -> str | None:
         """Upload the log. A failed upload does not change the attempt's result."""
         folder = f"{stage_prefix(self.spec.run, self.spec.iteration, self.spec.stage)}/attempt-{self.spec.attempt}-{self.writer[:8]}"
-        key = f"{folder}/log.jsonl" if self.place.rank == 0 else f"{folder}/log-rank-{self.place.rank:04d}.jsonl"
+        key = f"{folder}/log.jsonl" if self.ranks.rank == 0 else f"{folder}/log-rank-{self.ranks.rank:04d}.jsonl"
         try:
             self.store.upload(key, self.log.path)
         except SERError as error:

@@ -3,7 +3,7 @@
 In: ``SER_STAGE`` (the `StageSpec` as JSON). Out: the manifest, the `StageResult` in the file named by
 ``SER_TERMINATION_MESSAGE``, JSON events on standard output, the exit code (docs/architecture.md, `ser_core.errors`).
 
-Several processes (`place`) all run the stage's body. The process whose body returns an output commits and reports it. A process that
+Several processes (`ranks`) all run the stage's body. The process whose body returns an output commits and reports it. A process that
 fails reports its own failure.
 """
 
@@ -26,7 +26,7 @@ from ser_core.errors import EXIT_DONE, SERError, SpecError, is_disk_full
 from ser_core.store.objects.connect import connect
 from ser_core.store.objects.retry import Retry
 from ser_core.store.stages.checkpoints import CheckpointStore
-from ser_jobs import place
+from ser_jobs import ranks
 from ser_jobs.process import input_folder
 from ser_jobs.process.attempt import Attempt
 from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
@@ -93,7 +93,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
     """
     attempt: Attempt | None = None
     checkpoints: BackgroundCheckpoints | None = None
-    here, started = place.from_environment(os.environ), datetime.now(UTC)
+    here, started = ranks.from_environment(os.environ), datetime.now(UTC)
     pulse = heartbeat.from_environment(os.environ, has_steps=_has_steps(spec.stage))
     log = EventLog(folder / "log.jsonl", sys.stdout, pulse, here)
     plan = memory_plan.from_environment(os.environ)

@@ -23,7 +23,7 @@ from ser_core.store.runs.run_object import load_run
 from ser_core.store.stages.commit import fetch_outputs, find_manifest
 from ser_core.store.stages.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver
 from ser_core.store.stages.stage_key import differences, stage_key
-from ser_jobs.place import Place
+from ser_jobs.ranks import Ranks
 
 _PROVENANCE = "provenance.json"
 
@@ -91,7 +91,7 @@ def look(
     return replace(looked, why=different) if different else replace(looked, found=found, key=own)
 
 
-def processes_of(spec: StageSpec, here: Place) -> Processes:
+def processes_of(spec: StageSpec, here: Ranks) -> Processes:
     """What computes a stage: the processes that are here, or of a process that only looks, those that the run wants.
 
     Whether they are on GPUs is seen where torch is loaded; else nothing is computed in this process.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ser_core.errors import is_disk_full
-from ser_jobs.place import Place
+from ser_jobs.ranks import Ranks
 from ser_jobs.telemetry.heartbeat import Heartbeat
 
 _SECONDS_BETWEEN_PROGRESS = 0.5
@@ -20,14 +20,14 @@ class EventLog:
         path: The log file.
         stream: Standard output.
         heartbeat: Gets every step, whether it is shown or not.
-        place: Of several processes only rank 0 shows progress. All other events carry the rank of their process.
+        ranks: Of several processes only rank 0 shows progress. All other events carry the rank of their process.
     """
 
-    def __init__(self, path: Path, stream: TextIO, heartbeat: Heartbeat | None = None, place: Place | None = None) -> None:
+    def __init__(self, path: Path, stream: TextIO, heartbeat: Heartbeat | None = None, ranks: Ranks | None = None) -> None:
         self.path = path
         self._stream = stream
         self._heartbeat = heartbeat or Heartbeat(None)
-        self._place = place or Place()
+        self._ranks = ranks or Ranks()
         self._last_progress = float("-inf")
         self._latest: dict[str, Any] | None = None
 
@@ -40,7 +40,7 @@ class EventLog:
         self._heartbeat.step()
         if step >= total:
             self._heartbeat.silent("finishing")
-        if self._place.rank != 0:
+        if self._ranks.rank != 0:
             return
         self._latest = {"step": step, "total": total, "unit": unit}
         now = time.monotonic()
@@ -51,7 +51,7 @@ class EventLog:
     def event(self, name: str, **fields: Any) -> None:
         """Write one event with the time (UTC, milliseconds)."""
         time_text = datetime.now(UTC).isoformat(timespec="milliseconds")
-        signed = {"rank": self._place.rank} if self._place.world_size > 1 else {}
+        signed = {"rank": self._ranks.rank} if self._ranks.world_size > 1 else {}
         line = json.dumps({"time": time_text, "event": name, **signed, **fields}, ensure_ascii=False, default=str)
         try:
             with self.path.open("a", encoding="utf-8") as log:

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from ser_jobs.place import Place
+from ser_jobs.ranks import Ranks
 from ser_jobs.supervisor.silence import Bounds, Silence, SilenceWatch
 from ser_jobs.telemetry.heartbeat import VARIABLE, Heartbeat, Sign, from_environment, read
 from ser_jobs.telemetry.reporter import EventLog
@@ -38,7 +38,7 @@ def test_progress_of_a_stage_without_steps_promises_no_next_one(tmp_path):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_every_step_is_a_sign_of_life_also_where_it_is_not_shown(tmp_path, rank):
-    log = EventLog(tmp_path / "log", io.StringIO(), Heartbeat(tmp_path / "heartbeat"), Place(rank, rank, 2))
+    log = EventLog(tmp_path / "log", io.StringIO(), Heartbeat(tmp_path / "heartbeat"), Ranks(rank, rank, 2))
 
     for step in range(1, 6):
         log.progress(step, 10, "pairs")

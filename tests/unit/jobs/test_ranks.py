@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
-from ser_jobs.place import Place, from_environment
+from ser_jobs.ranks import Ranks, from_environment
 
 
 def test_a_process_is_alone_unless_torchruns_variables_say_otherwise():
-    assert from_environment({}) == Place(0, 0, 1)
-    assert from_environment({"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8"}) == Place(5, 1, 8)
+    assert from_environment({}) == Ranks(0, 0, 1)
+    assert from_environment({"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8"}) == Ranks(5, 1, 8)
 
 
 def test_the_processes_of_a_pod_download_an_input_once(workshop, monkeypatch):

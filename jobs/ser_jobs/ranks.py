@@ -1,11 +1,11 @@
-"""The rank of this process, from torchrun's variables. The supervisor sets them."""
+"""The ranks of this process, from torchrun's variables. The supervisor sets them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Ranks:
     """One process among those that compute a stage.
 
     Attributes:
@@ -19,6 +19,6 @@ class Place:
     world_size: int = 1
 
 
-def from_environment(environment: Mapping[str, str]) -> Place:
-    """The place that ``RANK``, ``LOCAL_RANK`` and ``WORLD_SIZE`` describe. Without them the process is the only one."""
-    return Place(*(int(environment.get(name, default)) for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))))
+def from_environment(environment: Mapping[str, str]) -> Ranks:
+    """The ranks that ``RANK``, ``LOCAL_RANK`` and ``WORLD_SIZE`` describe. Without them the process is the only one."""
+    return Ranks(*(int(environment.get(name, default)) for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))))
