@@ -27,6 +27,7 @@ def test_a_pool_of_other_prompts_is_told():
     random = np.random.default_rng(0)
     seed, pool = random.integers(40, 90, 60), random.integers(40, 300, 200)
     assert told_of(evidence(0), seed, seed.repeat(3)) == told_of(evidence(0), seed[:19], pool) == ()
+    assert told_of(evidence(0), seed, seed.repeat(3) + 17) == ()
     (told,) = told_of(evidence(0), seed, pool)
     assert told.startswith("the pool is unlike the seed: prompts are 67.00 characters long there and 173.50 here")
 
