@@ -72,7 +72,7 @@ def _fleet() -> Panel:
         labels={name: name for name in ("run", "namespace", "phase", "stage", "reason")},
         units={"has waited": "dthms", "stage done": SHARE, "dev accuracy": SHARE, "since its start": "dthms"},
         hidden=["phase value", "stage value"],
-        widths={"reason": 170, "loop": 60, "of": 60},
+        widths={"run": 240, "reason": 170, "loop": 60, "of": 60},
         link=("run", _TO_THE_RUN),
     )
 

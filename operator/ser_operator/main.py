@@ -62,11 +62,11 @@ def introduction(settings: Settings) -> str:
 
 
 async def _run(settings: Settings) -> None:
-    logging.getLogger("ser_operator").info("%s", introduction(settings))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     found = await configuration()
+    logging.getLogger("ser_operator").info("%s", introduction(settings))
     async with Cluster(found, settings.request_seconds) as cluster:
         await Engine(cluster, found, settings).run(stop)
 

@@ -61,6 +61,8 @@ class Waiting:
     message: str
     stalled: bool = False
     """True when it will not go on by itself: the condition Stalled is set."""
+    starting: bool = False
+    """True while its container is made, which takes its time: the run counts as running, and its message tells what is done."""
 
 
 @dataclass(frozen=True, slots=True)

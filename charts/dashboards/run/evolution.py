@@ -75,18 +75,18 @@ def evolution() -> list[Panel]:
         ),
         rows(
             "Loops",
-            "The learning status of every loop beside its figures. A training whose model has collapsed is repeated; where each one "
-            "has, the loop is called collapsed, and there is an alert.",
+            "The learning status of every loop beside its accuracies and other figures. A training whose model has collapsed is repeated; "
+            "where each one has, the loop is called collapsed, and there is an alert.",
             Query(of_run("ser_iteration_info", "iteration, learning_status"), "status value"),
-            Query(of_run("ser_iteration_accuracy_ratio", "iteration", 'split="dev"'), "dev accuracy"),
-            Query(of_run("ser_iteration_accuracy_ratio", "iteration", accuracy), "held-out accuracy"),
+            Query(of_run("ser_iteration_accuracy_ratio", "iteration", 'split="dev"'), "dev"),
+            Query(of_run("ser_iteration_accuracy_ratio", "iteration", accuracy), "held-out"),
             Query(of_run("ser_iteration_gain_ratio", "iteration"), "gain"),
             Query(of_run("ser_iteration_kept_ratio", "iteration"), "kept"),
             Query(of_run("ser_iteration_agreement_ratio", "iteration"), "agreement"),
-            Query(of_run("ser_iteration_repeated_trainings", "iteration"), "repeated trainings"),
+            Query(of_run("ser_iteration_repeated_trainings", "iteration"), "repeated"),
             Query(of_run("ser_iteration_collapsed", "iteration"), "collapsed"),
             labels={"iteration": "loop", "learning_status": "learning status"},
-            units=dict.fromkeys(("dev accuracy", "held-out accuracy", "gain", "kept", "agreement"), SHARE),
+            units=dict.fromkeys(("dev", "held-out", "gain", "kept", "agreement"), SHARE),
             hidden=["status value"],
         )
         .height(HEIGHT)

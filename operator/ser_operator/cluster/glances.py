@@ -12,7 +12,7 @@ from ser_operator.facts.cache import RunKey
 from ser_operator.facts.pods.glance import NO_GLANCE, Glance
 from ser_operator.facts.pods.queueing import NOT_SEEN, SILENT, held_without_queue, queued
 from ser_operator.facts.pods.silent_node import silent_node
-from ser_operator.facts.pods.waiting import lagging, stuck, waiting, waits_since
+from ser_operator.facts.pods.waiting import lagging, starting, stuck, waiting, waits_since
 from ser_operator.facts.reading import Object, at, leading, terminated, uid
 from ser_operator.settings import Settings
 
@@ -72,7 +72,8 @@ class Glances:
             except ApiError:
                 events = ()  # a reason is worth having, not worth failing for
             seen_at = now
-        return Glance(waiting=known or waiting(job, pods, events), seen_at=seen_at, events=events)
+        found = known or waiting(job, pods, events) or starting(lagging(pods), events)
+        return Glance(waiting=found, seen_at=seen_at, events=events)
 
     async def _queued(self, job: Object, before: Glance, now: datetime) -> Glance:
         if before.queue is not None and not _due(before, now, EVENTS_SECONDS):

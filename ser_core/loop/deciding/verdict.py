@@ -53,6 +53,8 @@ def _while_live(live: StageStatus, waiting: Waiting | None = None) -> Verdict:
     name = f"{key_of(live)}, attempt {live.attempt}"
     if live.reason and not (waiting and waiting.stalled):
         return Verdict(Phase.RUNNING, "Stopping", f"stopping {name}: {live.reason}")
+    if waiting is not None and waiting.starting:
+        return Verdict(Phase.RUNNING, "Running", f"{name}, has not started yet: {waiting.message}")
     if waiting is not None:
         phase = Phase.QUEUED if held_by_queue(waiting.reason) else Phase.WAITING
         return Verdict(phase, waiting.reason, f"{name} waits: {waiting.message}", stalled=waiting.stalled)

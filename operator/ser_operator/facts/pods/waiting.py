@@ -82,6 +82,20 @@ def waiting(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Wa
     return _by_pod(pod) or _by_events(job, events if pod else _since_the_last_end(pods, events))
 
 
+def starting(pod: Object, events: Sequence[Object]) -> Waiting | None:
+    """What the kubelet does for a container that is not there yet, in its own words: it pulls the image, or mounts volumes.
+
+    Args:
+        pod: The lagging one.
+        events: Its own.
+    """
+    reason = str(waiting_state(pod).get("reason", ""))
+    if not reason or reason not in _ORDINARY:
+        return None
+    said = max(events, key=_time_of, default={}).get("message") or "its container is made"
+    return Waiting(reason, str(said), starting=True)
+
+
 def _last_end(pods: Sequence[Object]) -> datetime | None:
     return max((end for pod in pods if (end := moment(terminated(pod).get("finishedAt"))) is not None), default=None)
 

@@ -27,6 +27,16 @@ def test_a_waiting_attempt_says_what_it_waits_for(make_world):
     assert world.status.phase is Phase.WAITING
 
 
+def test_an_attempt_whose_container_is_made_runs_and_says_what_is_done_for_it(make_world):
+    world = make_world()
+    world.reconcile()
+
+    plan_with(world, waiting=Waiting("ContainerCreating", 'Pulling image "x"', starting=True))
+
+    assert world.status.message == 'prepare, attempt 1, has not started yet: Pulling image "x"'
+    assert (world.status.phase, world.status.waiting_since) == (Phase.RUNNING, None)
+
+
 @pytest.mark.parametrize("reason", ["Queued", "NoQueue", "QueueUnusable", "PodsReadyTimeout", "WorkloadDeactivated"])
 def test_what_a_queue_holds_is_queued(make_world, reason):
     world = make_world()

@@ -608,3 +608,18 @@ def test_a_status_that_somebody_garbled_counts_as_lost(operator, status):
     operator.drive()
 
     assert operator.status.phase is Phase.COMPLETED
+
+
+def test_a_pod_that_pulls_its_image_for_long_is_told_and_its_run_counts_as_running(operator):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    (job,) = operator.cluster.live_jobs()
+    pod = operator.cluster.add_pod(job, containerStatuses=[{"name": "stage", "state": {"waiting": {"reason": "ContainerCreating"}}}])
+    told = {"type": "Normal", "message": 'Pulling image "x"', "involvedObject": {"uid": pod["metadata"]["uid"]}}
+    operator.cluster.events["pull"] = {"metadata": {"name": "pull"}, **told}
+    operator.cluster.now += timedelta(seconds=31)
+    operator.sync()
+    operator.reconcile()
+    assert operator.status.message == 'prepare, attempt 1, has not started yet: Pulling image "x"'
+    assert operator.status.phase is Phase.RUNNING

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ser_core.loop.observed import Waiting
-from ser_operator.facts.pods.waiting import stuck, waiting, waits_since
+from ser_operator.facts.pods.waiting import starting, stuck, waiting, waits_since
 
 from ...conftest import START
 
@@ -55,6 +55,15 @@ def test_where_the_pod_says_nothing_its_newest_warning_does():
     found = waiting(JOB, [pod(phase="Pending", containerStatuses=[{"state": creating}])], events)
 
     assert (found.reason, found.message) == ("FailedMount", 'secret "ser-s3" not found')
+
+
+def test_a_container_that_is_made_for_long_is_told_in_the_words_of_the_kubelet():
+    made = pod(phase="Pending", containerStatuses=[{"state": {"waiting": {"reason": "ContainerCreating"}}}])
+    pulls = {"type": "Normal", "reason": "Pulling", "message": 'Pulling image "x"', "lastTimestamp": "2026-01-31T12:09:00Z"}
+
+    assert starting(made, [pulls]) == Waiting("ContainerCreating", 'Pulling image "x"', starting=True)
+    assert starting(made, []).message == "its container is made"
+    assert starting(pod(phase="Pending"), [pulls]) is None
 
 
 def test_a_quota_message_does_not_change_with_the_random_name_of_the_pod():
