@@ -1,8 +1,9 @@
 """`ser validate`: everything that can be wrong with a run before it costs anything. Nothing is trained and nothing is kept."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from ser_core.cli.checks.store import check_from, check_run, check_store
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_error, print_warning, standard_output
 from ser_core.errors import SERError
 from ser_core.shown import shown_line
-from ser_core.store.objects.retry import Retry, Silence
+from ser_core.store.objects.retry import Silence
 
 Server = Annotated[bool, typer.Option("--server", help="Ask the cluster: a dry run by the API server, and whether a node fits.")]
 Probe = Annotated[
@@ -50,12 +51,10 @@ def validate(
     take the SERRun (a dry run), and whether some node could hold its pods.
     """
     run, place = _read(file, output), Place(namespace, context, kubeconfig)
-    checks = [
-        check_spec(run),
-        *(_checked(name, check, run, file) for name, check in _chosen(file, place, server, probe).items()),
-    ]
-    checks += [_checked("run", lambda run: check_run(run, file), run, file)] if not server and "store" in _passed(checks) else []
-    checks += [_checked("rows", lambda run: check_rows(run, checks), run, file)] if {"model", "data"} <= _passed(checks) else []
+    checked = partial(_checked, run=run, file=file)
+    checks = [check_spec(run), *(checked(name, check) for name, check in _chosen(file, place, server, probe).items())]
+    checks += [checked("run", partial(check_run, file=file))] if not server and "store" in _passed(checks) else []
+    checks += [checked("rows", partial(check_rows, checks=checks))] if {"model", "data"} <= _passed(checks) else []
     errors = [check.error for check in checks if check.error is not None]
     if output is not Format.TEXT:
         print_data({"ready": not errors, "checks": [_as_data(check) for check in checks]}, output)
@@ -85,35 +84,25 @@ def _read(file: Path, output: Format) -> SERRun:
         raise
 
 
-def _chosen(file: Path, place: Place, server: bool, probe: bool | None) -> dict[str, Callable[[SERRun], Check]]:
+def _chosen(file: Path, place: Place, server: bool, probe: bool | None) -> Mapping[str, Callable[[SERRun], Check]]:
     """The checks by name, cheapest first."""
     written = read_document(file)["metadata"].get("namespace")
     place = replace(place, namespace=place.namespace or written)
-    of_cluster: dict[str, Callable[[SERRun], Check]] = {
-        "server": lambda run: check_server(run, file, place),
-        "nodes": lambda run: check_nodes(run, place),
-    }
+    of_cluster = {"server": partial(check_server, file=file, place=place), "nodes": partial(check_nodes, place=place)}
     from_here = not server if probe is None else probe
-    return (of_cluster if server else {}) | (_checks_from_here(file) if from_here else {})
+    return {**(of_cluster if server else {}), **(_checks_from_here(file) if from_here else {})}
 
 
-def _checks_from_here(file: Path) -> dict[str, Callable[[SERRun], Check]]:
+def _checks_from_here(file: Path) -> Mapping[str, Callable[[SERRun], Check]]:
     """Those that ask the store share one deadline: one that falls silent is waited for once."""
     soon = replace(SOON, silence=Silence())
     takes_over = {"from": check_from} if read_document(file)["spec"].get("from") else {}
-    return {name: _within(check, soon) for name, check in (takes_over | CHECKS).items()}
-
-
-def _within(check: Callable[[SERRun, Retry], Check], soon: Retry) -> Callable[[SERRun], Check]:
-    return lambda run: check(run, soon)
+    checks = takes_over | {"store": check_store, "model": check_model, "data": check_data}
+    return {name: partial(check, soon=soon) for name, check in checks.items()}
 
 
 def _passed(checks: Sequence[Check]) -> set[str]:
     return {check.name for check in checks if check.error is None}
-
-
-CHECKS: dict[str, Callable[[SERRun, Retry], Check]] = {"store": check_store, "model": check_model, "data": check_data}
-"""By name, cheapest first."""
 
 
 def _checked(name: str, check: Callable[[SERRun], Check], run: SERRun, file: Path) -> Check:
