@@ -40,7 +40,8 @@ def _row(arm: str, runs: Sequence[RunResult], difference: Difference | None) -> 
     deviation = stdev(accuracies) if len(runs) > 1 else None
     trusted = any(run.trusted for run in runs)
     log_loss = fmean(run.log_loss for run in runs)
-    return ArmResult(arm, len(runs), fmean(accuracies), deviation, trusted, log_loss, difference, *_over_seed(runs))
+    collapsed = sum(run.collapsed for run in runs)
+    return ArmResult(arm, len(runs), fmean(accuracies), deviation, trusted, log_loss, difference, collapsed, *_over_seed(runs))
 
 
 def _over_seed(runs: Sequence[RunResult]) -> tuple[float, PairedDifference] | tuple[None, None]:

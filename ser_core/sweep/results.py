@@ -23,6 +23,8 @@ class RunResult:
     """Group of each pair; a pair that is missing is a group of its own."""
     trusted: bool = True
     """Whether a loop has learnt from self-labels; if none has, the best reward model is the seed's."""
+    collapsed: bool = False
+    """Whether its best reward model does not hold: each of its trainings has collapsed."""
     seed_right: Mapping[str, bool] | None = None
     """Whether its seed model is right, by pair; None: not known."""
 
@@ -67,6 +69,8 @@ class ArmResult:
     log_loss: float
     difference: Difference | None
     """None for the baseline, and where it has no repetition in common with this arm."""
+    collapsed: int = 0
+    """Runs whose best reward model does not hold."""
     seed_accuracy: float | None = None
     """Of the seed models, mean over the runs; None: they are not known."""
     over_seed: PairedDifference | None = None

@@ -31,6 +31,9 @@ def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> st
     nothing = [row.arm for row in rows if not row.trusted]
     if nothing:
         sentences.append(f"no run trusted any self-label, so these are seed models: {'; '.join(nothing)}")
+    fallen = [f"{row.collapsed} of {row.runs} of {row.arm}" for row in rows if row.collapsed]
+    if fallen:
+        sentences.append(f"best reward models that do not hold, since each of their trainings collapsed: {'; '.join(fallen)}")
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         sentences.append(f"missing: {', '.join(missing[:_NAMED])}{more}")

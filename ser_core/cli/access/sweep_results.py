@@ -36,5 +36,6 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
         log_loss=best.metrics.heldout.log_loss,
         groups=groups,
         trusted=len(ledger.models) > 1,
+        collapsed=best.metrics.collapsed,
         seed_right=seed_right,
     )

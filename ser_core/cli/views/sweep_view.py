@@ -61,6 +61,7 @@ def _arm(row: ArmResult) -> dict[str, Any]:
         "deviation": row.deviation,
         "logLoss": row.log_loss,
         "trusted": row.trusted,
+        "collapsed": row.collapsed,
         "difference": None
         if one is None
         else {

@@ -49,6 +49,13 @@ def test_an_arm_whose_runs_all_trusted_nothing_is_named():
     assert [arm["trusted"] for arm in as_data(rows, "a", ())["arms"]] == [True, True, False]
 
 
+def test_an_arm_with_models_that_do_not_hold_is_named():
+    runs = [result("a", 0, [1, 0]), *(replace(result("b", seed, [1, 0]), collapsed=seed == 0) for seed in (0, 1))]
+    rows = compare_arms(runs, "a")
+    assert "best reward models that do not hold, since each of their trainings collapsed: 1 of 2 of b" in note(rows, "a", ()).split("\n")
+    assert [arm["collapsed"] for arm in as_data(rows, "a", ())["arms"]] == [0, 1]
+
+
 def test_what_self_labels_have_added_is_told_beside_the_arms():
     runs = [
         replace(result(arm, seed, [1, 1, 1, 0] * 30), seed_right={f"p{number}": number % 4 == 0 for number in range(120)})
