@@ -56,7 +56,12 @@ RUNS = Group(
         Metric("ser_run_max_iterations", "gauge", "Loops that the run may take (loop.maxIterations).", RUN),
         Metric("ser_run_best_iteration", "gauge", "Loop of the best reward model so far.", RUN),
         Metric("ser_run_cut_ratio", "gauge", "Share of the best reward model's training pairs that lost tokens to maxLength.", RUN),
-        Metric("ser_run_accuracy_falls", "gauge", "Newest loops in a row that each have a lower dev accuracy than the one before.", RUN),
+        Metric(
+            "ser_run_accuracy_falls",
+            "gauge",
+            "Newest loops in a row that each got worse, by what decides under the rule.",
+            RUN,
+        ),
         Metric("ser_run_progress_ratio", "gauge", "Done share of the running stage, in the coarse steps of the status.", RUN),
         Metric("ser_run_gpu_seconds_total", "counter", "GPU time of all attempts that have ended.", RUN),
         Metric("ser_run_created_timestamp_seconds", "gauge", "When the SERRun was created.", RUN),

@@ -1,9 +1,8 @@
 """What the status of a run says, as samples of the metrics in `ser_core.metrics`. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ser_core.api.known_part import read_status
@@ -13,6 +12,7 @@ from ser_core.api.status import IterationStatus, Monitors, Outcome, Phase, SERRu
 from ser_core.loop.deciding.attempts import attempts_of, charged
 from ser_core.loop.deciding.ends import found_nothing
 from ser_core.loop.deciding.stages import key_of
+from ser_core.loop.deciding.stopping import falls
 from ser_operator.facts.reading import Object, at, moment
 
 Labels = tuple[str, ...]
@@ -80,7 +80,7 @@ def _run(status: SERRunStatus) -> Iterator[Sample]:
     yield Sample("ser_run_gpu_seconds_total", (), status.gpu_hours * 3600)
     yield from _known({"ser_run_best_iteration": status.best_iteration})
     yield from _known({"ser_run_cut_ratio": status.reward_model.cut_fraction if status.reward_model else None})
-    yield Sample("ser_run_accuracy_falls", (), _falls([row.dev_accuracy for row in status.iterations if row.dev_accuracy is not None]))
+    yield Sample("ser_run_accuracy_falls", (), falls(status.iterations))
     if status.progress is not None:
         yield Sample("ser_run_progress_ratio", (), status.progress.percent / 100)
     stored = status.stored.by_kind() if status.stored is not None else {}
@@ -94,11 +94,6 @@ def _run(status: SERRunStatus) -> Iterator[Sample]:
         yield Sample("ser_run_policy_kl_nats", (), policy.kl)
         yield Sample("ser_run_policy_steps", (), policy.steps)
     yield from (Sample("ser_run_control_accuracy_ratio", (one.control,), one.accuracy) for one in status.controls)
-
-
-def _falls(accuracies: Sequence[float]) -> int:
-    rises = [number for number, (before, after) in enumerate(pairwise(accuracies), 1) if after >= before]
-    return len(accuracies) - 1 - max(rises, default=0) if accuracies else 0
 
 
 def _attempts(status: SERRunStatus) -> Iterator[Sample]:

@@ -6,6 +6,7 @@ Held-out accuracy and the agreement with hidden labels stand in the same records
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ser_core.api.spec.loop import LoopSpec, Rule, StoppingSpec
 from ser_core.api.stage import Evaluation, RetrainMetrics
@@ -89,6 +90,20 @@ def loops_without_gain(stopping: StoppingSpec, iterations: Sequence[IterationSta
     count = 0
     for number, iteration in reversed(tuple(enumerate(iterations, 1))):
         if iteration.gain is None or _holds(iteration, stopping, iterations[:number]):
+            break
+        count += 1
+    return count
+
+
+def falls(iterations: Sequence[IterationStatus]) -> int:
+    """Newest loops in a row that each got worse: have a lower dev accuracy than the loop before.
+
+    Of cross-fitted models those whose out-of-fold log loss is worse than the best before by more than a standard error: their accuracy
+    falls in half of the loops that gain.
+    """
+    count = 0
+    for before, row in reversed(tuple(pairwise(row for row in iterations if row.dev_accuracy is not None))):
+        if _not_worse(row, row.loss_gain) if row.loss_gain is not None else (row.dev_accuracy or 0.0) >= (before.dev_accuracy or 0.0):
             break
         count += 1
     return count

@@ -152,7 +152,7 @@ RUNBOOKS = {
     "SERRunWaiting": ("For more than half an hour", 1800),
     "SERRunFailed": ("ends a day after the run", 86400),
     "SERRunNoProgress": ("for 30 minutes it has finished none", 1800),
-    "SERRunAccuracyFell": ("fell in two or more loops in a row", 2),
+    "SERRunAccuracyFell": ("worse in two or more loops in a row", 2),
     "SERRunLabelsUnsteady": ("fewer than 60 % of the pairs", 0.6),
     "SERRunStoreErrors": ("more than ten requests in ten minutes", 10),
     "SEROperatorNotReconciling": ("for 20 minutes", 1200),

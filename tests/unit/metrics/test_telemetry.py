@@ -152,6 +152,23 @@ def test_falls_in_a_row_are_counted(telemetry, runs, accuracies, falls):
     assert exported(telemetry)[of_run("ser_run_accuracy_falls")] == falls
 
 
+def test_a_loop_of_cross_fitted_models_falls_by_log_loss(telemetry, runs):
+    gains = [None, -0.01, -0.03, -0.03]
+    rows = [
+        {
+            "iteration": number,
+            "learningStatus": "Status1",
+            "devAccuracy": 0.7 - number / 100,
+            "lossGain": gain,
+            "lossGainError": gain and 0.02,
+        }
+        for number, gain in enumerate(gains)
+    ]
+    runs[:] = [run("hh", {"iterations": rows})]
+
+    assert exported(telemetry)[of_run("ser_run_accuracy_falls")] == 2
+
+
 def test_a_run_is_rendered_anew_when_it_has_changed_and_only_then(telemetry, runs, monkeypatch):
     runs.append(run("other"))
     before = exported(telemetry)
