@@ -48,7 +48,7 @@ class FaultProxy:
         refuse_read: Called with the path of each GET that is no watch; a status code other than 0 is answered instead.
         after: Called with it and the answer's code before the answer is passed back; True loses the answer.
         watch_delay: Seconds that each line of a watch is held back.
-        keep_event: False for a watch event (a dict) loses it.
+        keep_event: False for a watch event (a dict) loses it; None keeps all and reads none, however deep it is.
     """
 
     def __init__(self, server: str, authority: Path) -> None:
@@ -59,7 +59,7 @@ class FaultProxy:
         self.refuse_read: Callable[[str], int] = lambda _path: 0
         self.after: Callable[[Call, int], bool | None] = lambda _call, _code: None
         self.watch_delay = 0.0
-        self.keep_event: Callable[[dict], bool] = lambda _event: True
+        self.keep_event: Callable[[dict], bool] | None = None
         self.calls: list[tuple[float, Call, int]] = []
         self.requests: Counter[str] = Counter()
         self._cut = False
@@ -176,7 +176,7 @@ class FaultProxy:
             async for chunk in answer.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    if line and self.keep_event(json.loads(line)):
+                    if line and (self.keep_event is None or self.keep_event(json.loads(line))):
                         held.put_nowait((time.monotonic() + self.watch_delay, line))
         finally:
             sender.cancel()

@@ -88,7 +88,8 @@ def test_a_benchmark_takes_its_command_line(monkeypatch, words):
     monkeypatch.syspath_prepend(str(ROOT))
     module = words[1] == "-m"
     monkeypatch.setattr(sys, "argv", words[2:] if module else words[1:])
-    monkeypatch.delitem(sys.modules, words[2] if module else "", raising=False)  # another test may have imported it
+    for imported in (words[2], f"{words[2]}.__main__") if module else ():  # by another test
+        monkeypatch.delitem(sys.modules, imported, raising=False)
     with pytest.raises(Parsed):
         runpy.run_module(words[2], run_name="__main__") if module else runpy.run_path(str(ROOT / words[1]), run_name="__main__")
 

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,6 +13,7 @@ import transformers
 from peft import get_peft_model
 from torch import distributed
 from unit.memory.live_bytes import LiveBytes
+from unit.memory.lowest import lowest
 
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import lora
@@ -127,7 +129,7 @@ def process(rank: int, count: int, port: int, folder: Path) -> None:
     set_up_process(threads=1)
     with process_group():
         for case in CASES:
-            planned, lived = measured(case, count)
+            planned, lived = lowest(partial(measured, case, count))
             most = torch.tensor(lived)
             distributed.all_reduce(most, op=distributed.ReduceOp.MAX)
             if rank == 0:
