@@ -1,6 +1,6 @@
 """The tables of docs/results.md, from the committed results."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
 
 from benchmarks.science.cells import RULES, SEEDS, cells
@@ -26,15 +26,19 @@ ORDER = (
     "oracle",
     "full",
 )
+SUMMARY = ("seed", "paper", "reference", "before", "random", "full")
 COLUMNS = ("arm", "splits", "held-out accuracy", "log loss", "kept", "right", "longer answer", "elsewhere", "calibrated minus it")
 STEP_COLUMNS = ("what differs", "splits", "held-out accuracy", "log loss", "kept", "right", "it minus the rule's choice")
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
 def tables(results: Sequence[Result]) -> Iterator[str]:
-    """One for each set and budget that has results."""
-    for data_set, budget in dict.fromkeys((one.data_set, one.budget) for one in results):
-        found = [one for one in results if (one.data_set, one.budget) == (data_set, budget)]
+    """One of all that was measured, and one for each set and budget."""
+    measured: dict[tuple[str, float], list[Result]] = {}
+    for one in results:
+        measured.setdefault((one.data_set, one.budget), []).append(one)
+    yield from _summary(measured)
+    for (data_set, budget), found in measured.items():
         yield f"### {data_set}, {budget:.0%} of the labels\n"
         yield HEAD
         against = {arm: _against(found, arm, "calibrated") for arm in ORDER if arm != "calibrated"}
@@ -49,6 +53,20 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
         f"{name} at {budget:.0%}" for name, budget in planned if not any((one.data_set, one.budget) == (name, budget) for one in results)
     ]
     yield f"Not measured yet: {', '.join(absent)}." if absent else "Every set was measured."
+
+
+def _summary(measured: Mapping[tuple[str, float], Sequence[Result]]) -> Iterator[str]:
+    """Calibrated against the arms that its promise names, set by set."""
+    heads = [f"{data_set}, {budget:.0%}, {counted(_splits(found), 'split')}" for (data_set, budget), found in measured.items()]
+    yield "Points of held-out accuracy over the splits that both arms have, with 95 % intervals:\n"
+    yield f"| calibrated minus | {' | '.join(heads)} |\n|---{'|---' * len(heads)}|"
+    for arm in SUMMARY:
+        yield f"| {arm} | {' | '.join(_against(found, arm, 'calibrated') or '' for found in measured.values())} |"
+    yield ""
+
+
+def _splits(results: Sequence[Result]) -> int:
+    return len({one.seed for one in results if one.arm == "calibrated"})
 
 
 def _line(arm: str, results: Sequence[Result], difference: str | None) -> str:

@@ -177,6 +177,13 @@ def test_processor_time_is_that_of_whole_runs():
     )
 
 
+def test_what_calibrated_is_ahead_of_is_told_set_by_set():
+    found = [result(arm, 0, right * 20) for arm, right in (("calibrated", "0111"), ("seed", "0011"), ("paper", "0001"))]
+    text = "\n".join(tables([*found, *(replace(one, data_set="ukp") for one in found if one.arm != "paper")]))
+    assert "| calibrated minus | docs-700, 15%, 1 split | ukp, 15%, 1 split |" in text
+    assert "| paper | +50.0 (" in text and text.split("| paper | +50.0 (")[1].splitlines()[0].endswith(") |  |")
+
+
 def test_a_group_that_several_splits_hold_out_counts_once():
     def interval(seeds):
         found = [result(arm, seed, right * 10) for arm, right in (("calibrated", "0111"), ("seed", "0011")) for seed in seeds]
