@@ -33,6 +33,7 @@ class StepArms:
 
     def __init__(self, arms: Arms) -> None:
         self._arms, self._spec = arms, arms.ledger.run.spec
+        self._seed, self._pool, self._groups = arms.seed(), arms.pool(), arms.groups()
         labels = arms.ledger.stages[LABEL_1].manifest
         means = read_table(arms.fetch(labels, "labels.parquet"), PairScores)
         folds = read_table(arms.fetch(labels, "fold_labels.parquet"), FoldScores)
@@ -61,7 +62,7 @@ class StepArms:
         labels, scores, second = self._labels(self._selected[AS_IT_IS]), np.empty((2, len(self._names))), self._second_half()
         for half in (second, ~second):
             of_other = {pair: labels[pair] for pair, labelled in zip(self._names, half, strict=True) if pair in labels and not labelled}
-            lessons = [*of_people(self._arms.seed()), *of_models(self._arms.pool(), of_other)]
+            lessons = [*of_people(self._seed), *of_models(self._pool, of_other)]
             scores[:, half] = self._scores(taught(self._arms.base, self._spec, lessons))[:, half]
         evidence = replace(self._evidence, folds=(scores[0] - scores[1])[np.newaxis])
         return self._learnt(name, self._chosen(scores[0], scores[1], evidence))
@@ -104,15 +105,18 @@ class StepArms:
             fold: The one that it holds back; nor does it learn self-labels of its prompts.
             own: (pairs,) the better answer of each pair of the pool, 0 where it is not learnt.
         """
-        seed, groups = self._arms.seed(), self._arms.groups()
-        fold_of = folds_of_groups({pair.id: groups[pair.id] for pair in seed}, len(self._evidence.folds), self._spec.training.seed)
-        held_back = {groups[pair] for pair, number in fold_of.items() if number == fold}
+        fold_of = folds_of_groups(
+            {pair.id: self._groups[pair.id] for pair in self._seed}, len(self._evidence.folds), self._spec.training.seed
+        )
+        held_back = {self._groups[pair] for pair, number in fold_of.items() if number == fold}
         labels = {
-            pair: Label(int(better)) for pair, better in zip(self._names, own, strict=True) if better and groups.get(pair) not in held_back
+            pair: Label(int(better))
+            for pair, better in zip(self._names, own, strict=True)
+            if better and self._groups.get(pair) not in held_back
         }
-        seen = [pair for pair in seed if fold_of[pair.id] != fold]
-        model = taught(self._arms.base, self._spec, [*of_people(seen), *of_models(self._arms.pool(), labels)])
-        return model, evaluated(model, [pair for pair in seed if fold_of[pair.id] == fold], self._spec.training.tokens_per_batch)
+        seen = [pair for pair in self._seed if fold_of[pair.id] != fold]
+        model = taught(self._arms.base, self._spec, [*of_people(seen), *of_models(self._pool, labels)])
+        return model, evaluated(model, [pair for pair in self._seed if fold_of[pair.id] == fold], self._spec.training.tokens_per_batch)
 
     def _second_loop(self, name: str) -> Result:
         found = self._arms.stored(name, self._arms.ledger.models[2], loops=True)
@@ -128,18 +132,18 @@ class StepArms:
         labels = self._labels(self._selected["soft, all"])
         chances = fit_chance(self._evidence.margins, self._evidence.differences).of(self._evidence.margins, self._evidence.differences)
         by_id = {pair.id: float(chance) for pair, chance in zip(self._unseen, chances, strict=True)}
-        return self._arms.taught(name, labels, [*corrected(self._arms.seed(), by_id, len(labels)), *of_models(self._arms.pool(), labels)])
+        return self._arms.taught(name, labels, [*corrected(self._seed, by_id, len(labels)), *of_models(self._pool, labels)])
 
     def _gaps(self, name: str) -> Result:
         labels = self._labels(self._selected[AS_IT_IS])
-        learnt = with_gaps(of_models(self._arms.pool(), labels), GAPS, self._arms.cell.seed)
-        return self._arms.taught(name, labels, [*of_people(self._arms.seed()), *learnt])
+        learnt = with_gaps(of_models(self._pool, labels), GAPS, self._arms.cell.seed)
+        return self._arms.taught(name, labels, [*of_people(self._seed), *learnt])
 
     def _mismatched(self, name: str) -> Result:
-        return self._learnt(name, self._labels(self._selected[AS_IT_IS]), first=mismatched(self._arms.pool(), self._arms.cell.seed))
+        return self._learnt(name, self._labels(self._selected[AS_IT_IS]), first=mismatched(self._pool, self._arms.cell.seed))
 
     def _learnt(self, name: str, labels: dict[str, Label], first: Sequence[Lesson] = ()) -> Result:
-        lessons = [*of_people(self._arms.seed()), *of_models(self._arms.pool(), labels)]
+        lessons = [*of_people(self._seed), *of_models(self._pool, labels)]
         return self._arms.taught(name, labels, lessons, first)
 
     def _chosen(self, first: Floats, other: Floats, evidence: FoldEvidence) -> dict[str, Label]:
@@ -152,6 +156,6 @@ class StepArms:
     def _scores(self, model: RewardModel) -> NDArray[np.float64]:
         """(2, pairs) scores of the pool, in the order of its labels."""
         unknown = np.full((len(self._names), 2), np.nan)
-        rows, _ = score_pairs(model, self._arms.pool(), self._spec.training.tokens_per_batch, unknown)
+        rows, _ = score_pairs(model, self._pool, self._spec.training.tokens_per_batch, unknown)
         found = {one.id: (one.score_1, one.score_2) for one in rows}
         return np.array([found[name] for name in self._names], dtype=np.float64).T

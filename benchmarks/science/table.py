@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
 
+from benchmarks.science.against import Against, against
 from benchmarks.science.cells import RULES, SEEDS, cells
 from benchmarks.science.rows import Result
 from benchmarks.science.sets import SETS
 from benchmarks.science.steps import AS_IT_IS, STEPS
 from ser_core.counted import counted
-from ser_core.sweep.comparison import compare_arms
-from ser_core.sweep.results import ArmResult, RunResult
 
 ORDER = (
     "seed",
@@ -26,9 +25,20 @@ ORDER = (
     "oracle",
     "full",
 )
-SUMMARY = ("seed", "paper", "reference", "before", "random", "full")
-COLUMNS = ("arm", "splits", "held-out accuracy", "log loss", "kept", "right", "longer answer", "elsewhere", "calibrated minus it")
-STEP_COLUMNS = ("what differs", "splits", "held-out accuracy", "log loss", "kept", "right", "it minus the rule's choice")
+SUMMARY = (
+    *(("calibrated", arm) for arm in ("seed", "paper", "reference", "before", "full")),
+    ("loopOne", "random"),
+    ("loopOne", "pseudoLabelOnce"),
+)
+"""What the promise and the question of choosing compare."""
+COLUMNS = (
+    *("arm", "splits", "held-out accuracy", "log loss", "kept", "right", "longer answer", "elsewhere"),
+    *("calibrated minus it", "the same by splits"),
+)
+STEP_COLUMNS = (
+    *("what differs", "splits", "held-out accuracy", "log loss", "kept", "right"),
+    *("it minus the rule's choice", "the same by splits"),
+)
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
@@ -41,9 +51,9 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
     for (data_set, budget), found in measured.items():
         yield f"### {data_set}, {budget:.0%} of the labels\n"
         yield HEAD
-        against = {arm: _against(found, arm, "calibrated") for arm in ORDER if arm != "calibrated"}
         for arm in ORDER:
-            yield _line(arm, [one for one in found if one.arm == arm], against.get(arm))
+            difference = None if arm == "calibrated" else against(found, "calibrated", arm)
+            yield _line(arm, [one for one in found if one.arm == arm], difference)
         yield from _bands([one for one in found if one.arm == "calibrated" and one.bands])
         yield from _processor_time(found)
         yield from _steps(found)
@@ -56,20 +66,18 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
 
 
 def _summary(measured: Mapping[tuple[str, float], Sequence[Result]]) -> Iterator[str]:
-    """Calibrated against the arms that its promise names, set by set."""
-    heads = [f"{data_set}, {budget:.0%}, {counted(_splits(found), 'split')}" for (data_set, budget), found in measured.items()]
-    yield "Points of held-out accuracy over the splits that both arms have, with 95 % intervals:\n"
-    yield f"| calibrated minus | {' | '.join(heads)} |\n|---{'|---' * len(heads)}|"
-    for arm in SUMMARY:
-        yield f"| {arm} | {' | '.join(_against(found, arm, 'calibrated') or '' for found in measured.values())} |"
+    """Who is ahead of whom, set by set."""
+    heads = [f"{data_set}, {budget:.0%}" for data_set, budget in measured]
+    yield "Points of held-out accuracy over the splits that both arms have, with 95 % intervals by held-out groups:\n"
+    yield f"| | {' | '.join(heads)} |\n|---{'|---' * len(heads)}|"
+    for arm, other in SUMMARY:
+        differences = [against(found, arm, other) for found in measured.values()]
+        told = [f"{one.by_groups()}, {counted(len(one.by_split), 'split')}" if one else "" for one in differences]
+        yield f"| {arm} minus {other} | {' | '.join(told)} |"
     yield ""
 
 
-def _splits(results: Sequence[Result]) -> int:
-    return len({one.seed for one in results if one.arm == "calibrated"})
-
-
-def _line(arm: str, results: Sequence[Result], difference: str | None) -> str:
+def _line(arm: str, results: Sequence[Result], difference: Against | None) -> str:
     if not results:
         return f"| {arm} | 0 |{' |' * (len(COLUMNS) - 2)}"
     mean = [sum(values) / len(results) for values in ([one.accuracy for one in results], [one.log_loss for one in results])]
@@ -82,7 +90,7 @@ def _line(arm: str, results: Sequence[Result], difference: str | None) -> str:
         f"{sum(right) / len(right):.3f}" if right else "",
         f"{round(100 * sum(one.length_gap for one in results) / len(results), 1) + 0.0:+.1f}",  # no -0.0
         f"{sum(elsewhere) / len(elsewhere):.3f}" if elsewhere else "",
-        difference or "",
+        *((difference.by_groups(), difference.by_splits()) if difference else ("", "")),
     )
     return f"| {' | '.join(cells)} |"
 
@@ -92,7 +100,7 @@ def _bands(results: Sequence[Result]) -> Iterator[str]:
     if not results:
         return
     splits = counted(len(results), "split")
-    yield f"\nSelf-labels of calibrated that equal the human ones, by fifths of the pool, the surest last ({splits}):\n"
+    yield f"\nSelf-labels of calibrated that are right, by fifths of the pool, the surest last ({splits}):\n"
     for loop in range(min(len(one.bands) for one in results)):
         of_bands = zip(*(one.bands[loop] for one in results), strict=True)
         shares = (fmean(share for share in shares if share is not None) for shares in of_bands)
@@ -121,28 +129,10 @@ def _steps(results: Sequence[Result]) -> Iterator[str]:
         kept = f"{fmean(one.kept[0] for one in found):.0f}"
         shares = [one.agreement[0] for one in found if one.agreement[0] is not None]
         right = f"{fmean(shares):.3f}" if shares else ""
-        gain = "" if arm == AS_IT_IS else _against(results, AS_IT_IS, arm) or ""
+        gain = None if arm == AS_IT_IS else against(results, arm, AS_IT_IS)
+        gained = (gain.by_groups(), gain.by_splits()) if gain else ("", "")
         cells = (differs, str(len(found)), f"{fmean(one.accuracy for one in found):.3f}", f"{fmean(one.log_loss for one in found):.3f}")
-        yield f"| {' | '.join((*cells, kept, right, gain))} |"
-
-
-def _against(results: Sequence[Result], baseline: str, arm: str) -> str | None:
-    """An arm minus ``baseline`` in points, with the 95 % interval of the bootstrap over groups."""
-    pair = [_run(one) for one in results if one.arm in (arm, baseline)]
-    if {one.arm for one in pair} != {arm, baseline}:
-        return None
-    row: ArmResult = next(one for one in compare_arms(pair, baseline) if one.arm == arm)
-    if row.difference is None:
-        return None
-    low, mean, high = (100 * value for value in (row.difference.low, row.difference.mean, row.difference.high))
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
-
-
-def _run(result: Result) -> RunResult:
-    """Pairs and groups have the same names in each split, so that those which several splits hold out count once."""
-    pairs = [(f"{name}/{number}", name) for name, size in zip(result.names, result.groups, strict=True) for number in range(size)]
-    right = {pair: letter == "1" for (pair, _), letter in zip(pairs, result.right, strict=True)}
-    return RunResult(result.arm, result.arm, result.seed, right, result.log_loss, dict(pairs))
+        yield f"| {' | '.join((*cells, kept, right, *gained))} |"
 
 
 def _missing(results: Sequence[Result]) -> str:

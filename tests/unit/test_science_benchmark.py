@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.science.against import against
 from benchmarks.science.averaged import average
 from benchmarks.science.cells import Cell, cells, document
 from benchmarks.science.document import DOCUMENT, with_tables
@@ -95,8 +96,8 @@ def test_the_table_compares_pair_by_pair_and_names_what_is_missing():
     ]
     text = "\n".join(tables(found))
     assert "| paper | 1 | 0.500 | 0.500 |  |  | +0.0 |  | +25.0 (" in text
-    assert "| calibrated | 1 | 0.750 | 0.500 | 10 | 0.800 | +0.0 | 0.500 |  |" in text
-    assert "| seed | 1 | 0.500 | 0.500 |  |  | +0.0 |  |  |" in text  # no split in common
+    assert "| calibrated | 1 | 0.750 | 0.500 | 10 | 0.800 | +0.0 | 0.500 |  |  |" in text
+    assert "| seed | 1 | 0.500 | 0.500 |  |  | +0.0 |  |  |  |" in text  # no split in common
     assert "Missing: split 0, 2, 3, 4 of seed; split 0, 1, 2, 3, 4 of seedOnly, reference, before, pseudoLabelOnce, random" in text
     assert "- loop 1: 0.600, 0.900" in text
     assert "Not measured yet: docs-2800 at 15%, ukp at 15%" in text
@@ -166,7 +167,7 @@ def test_an_answer_of_another_prompt_is_the_worse_one():
 def test_single_steps_have_a_table_of_their_own():
     found = [result(arm, 0, "0011" * 20 if arm == AS_IT_IS else "0111" * 20, kept=[10], agreement=[0.8]) for arm in STEPS]
     text = "\n".join(tables([*found, result("calibrated", 0, "0011" * 20)]))
-    assert "| nothing: the rule's own choice | 1 | 0.500 | 0.500 | 10 | 0.800 |  |" in text
+    assert "| nothing: the rule's own choice | 1 | 0.500 | 0.500 | 10 | 0.800 |  |  |" in text
     assert "as the target | 1 | 0.750 | 0.500 | 10 | 0.800 | +25.0 (" in text
 
 
@@ -180,16 +181,32 @@ def test_processor_time_is_that_of_whole_runs():
 def test_what_calibrated_is_ahead_of_is_told_set_by_set():
     found = [result(arm, 0, right * 20) for arm, right in (("calibrated", "0111"), ("seed", "0011"), ("paper", "0001"))]
     text = "\n".join(tables([*found, *(replace(one, data_set="ukp") for one in found if one.arm != "paper")]))
-    assert "| calibrated minus | docs-700, 15%, 1 split | ukp, 15%, 1 split |" in text
-    assert "| paper | +50.0 (" in text and text.split("| paper | +50.0 (")[1].splitlines()[0].endswith(") |  |")
+    assert "| | docs-700, 15% | ukp, 15% |" in text
+    assert "| calibrated minus paper | +50.0 (" in text
+    assert text.split("| calibrated minus paper | ")[1].splitlines()[0].endswith("), 1 split |  |")
 
 
 def test_a_group_that_several_splits_hold_out_counts_once():
     def interval(seeds):
         found = [result(arm, seed, right * 10) for arm, right in (("calibrated", "0111"), ("seed", "0011")) for seed in seeds]
-        return next(line for line in tables(found) if line.startswith("| seed |")).split("|")[-2]
+        return next(line for line in tables(found) if line.startswith("| seed |")).split("|")[-3]
 
     assert interval([0, 1, 2]) == interval([0])
+
+
+def test_the_splits_have_an_interval_of_their_own_which_knows_what_trainings_do():
+    ours = [result("calibrated", n, "1" * good + "0" * (10 - good)) for n, good in enumerate((8, 9, 7))]
+    theirs = [result("seed", n, "0" * 5 + "1" * 5) for n in range(3)]
+    found = against([*ours, *theirs], "calibrated", "seed")
+    assert found is not None
+    assert found.by_splits() == "+5.2 to +54.8"  # 0.3 ± 4.303 · 0.1 / √3
+    fewer = against([*ours[:2], *theirs], "calibrated", "seed")
+    assert fewer is not None and fewer.by_splits() == ""
+
+
+def test_an_interval_of_few_groups_says_of_how_many():
+    found = against([result("calibrated", 0, "111"), result("seed", 0, "011")], "calibrated", "seed")
+    assert found is not None and found.by_groups().endswith(", 3 groups)")
 
 
 def test_splits_that_every_arm_lacks_are_named_once():
