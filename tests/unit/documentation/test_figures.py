@@ -80,7 +80,7 @@ FIGURES = {
     "method.md": (
         f"The {confident.SHARE:.0%} of the pool with the largest c are kept".replace("%", " %"),
         f"at least {tails.MIN_TAIL} pairs",
-        f"a prior on b worth {word(chance.LENGTH_PRIOR)} pairs",
+        f"a prior that b is 0, as strong as {4 * chance.LENGTH_PRIOR:.0f} pairs or more",
         f"both clipped to [{selection.WEIGHT_RANGE[0]:g}, {selection.WEIGHT_RANGE[1]:g}]",
         f"A seed model of at least {calibration.ENOUGH_TO_SAY} pairs with T < ½" if calibration.HESITANT == 0.5 else "",
         f"fewer than {folds.CROSS_FIT_BELOW} dev pairs",
