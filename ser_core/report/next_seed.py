@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from ser_core.api.stage import StageMetrics
 from ser_core.api.status import StageKind
 from ser_core.counted import counted
+from ser_core.data.preparing.pairs.written import written
 from ser_core.data.preparing.too_few import MIN_PAIRS
-from ser_core.data.reading.dialogues.turns import TURN, turns_of
 from ser_core.data.reading.formats import TIE
 from ser_core.errors import SpecError
 from ser_core.learn.trust.confident import accord
@@ -122,21 +122,19 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _open(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"prompt": _prompt(row)} | {name: row[name] for name in ("answer_1", "answer_2", "source")}
+    return _row(row, "answer_1", "answer_2") | {"source": row["source"]}
 
 
 def _labeled(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"prompt": _prompt(row)} | {name: row[name] for name in ("chosen", "rejected", "source")}
+    return _row(row, "chosen", "rejected") | {"source": row["source"]}
 
 
 def _tied(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"prompt": _prompt(row)} | {name: row[name] for name in ("answer_1", "answer_2")} | {"better": TIE}
+    return _row(row, "answer_1", "answer_2") | {"better": TIE}
 
 
-def _prompt(row: Mapping[str, Any]) -> str | list[dict[str, str]]:
-    """As messages where its turns are marked, so that a next run finds them again."""
-    prompt: str = row["prompt"]
-    return [{"role": turn.role, "content": turn.text} for turn in turns_of(prompt)] if TURN in prompt else prompt
+def _row(row: Mapping[str, Any], *answers: str) -> dict[str, Any]:
+    return written(row["prompt"], {name: row[name] for name in answers})
 
 
 def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:

@@ -18,10 +18,13 @@ from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import save_run
 
 POOL = 40
+LOOKS_LIKE_A_MESSAGE = '[{"role": "user", "content": "q"}]'
 
 
 def labeled(side, count):
-    return [LabeledPair(f"{side}{n}", f"{side} question {n}?", f"right {side} {n}", f"wrong {side} {n}", "here") for n in range(count)]
+    """Pairs; an answer of the first looks like a message."""
+    right = [LOOKS_LIKE_A_MESSAGE, *(f"right {side} {n}" for n in range(1, count))]
+    return [LabeledPair(f"{side}{n}", f"{side} question {n}?", right[n], f"wrong {side} {n}", "here") for n in range(count)]
 
 
 @pytest.fixture
