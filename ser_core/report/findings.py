@@ -99,10 +99,13 @@ def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
 def _best_sentence(ledger: Ledger, best: Trained) -> str:
     share = _share(best)
     if best.key.iteration:
-        return f"The best reward model, that of loop {best.key.iteration}, {share}.{_chosen_by(best)}"
-    loops = len(ledger.models) - 1
-    after = "" if not loops else f" {'Its loop did not' if loops == 1 else f'None of {loops} loops'} beat it on the dev pairs."
-    return f"The seed model {share}.{after}"
+        return f"The best reward model, that of loop {best.key.iteration}, {share}.{_chosen_by(ledger, best)}"
+    loops = ledger.models[1:]
+    if not loops:
+        return f"The seed model {share}."
+    none = "Its loop did not" if len(loops) == 1 else f"None of {len(loops)} loops"
+    held = " with a model that holds" if any(one.metrics.collapsed for one in loops) else ""
+    return f"The seed model {share}. {none} beat it on the dev pairs{held}."
 
 
 def _share(model: Trained) -> str:
@@ -119,9 +122,11 @@ def doubts(model: Trained) -> str:
     return against(heldout.accuracy, heldout.accuracy_low, heldout.accuracy_high, collapsed=model.metrics.collapsed)
 
 
-def _chosen_by(best: Trained) -> str:
-    """What the choice of a cross-fitted model rests on."""
+def _chosen_by(ledger: Ledger, best: Trained) -> str:
+    """What the choice of a model rests on: that it is the first one that holds, or, of a cross-fitted one, its log loss."""
     metrics = best.metrics
+    if not metrics.collapsed and all(one.metrics.collapsed for one in ledger.models if one.key.iteration < best.key.iteration):
+        return " It was chosen since no model before it holds."
     if metrics.loss_gain is None:
         return ""
     change = loss_change(metrics.loss_gain, metrics.loss_gain_error or 0.0)

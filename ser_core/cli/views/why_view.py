@@ -154,6 +154,8 @@ def _completed(run: SERRun, target: str) -> Why:
     elif not status.best_iteration:
         cause = "the run has ended, and no loop beat the seed model on the dev pairs"
         fix = "more seed labels make a better seed model; ser report shows what was kept and how often it was right"
+        if any(row.collapsed for row in status.iterations):
+            cause, fix = f"{cause} with a model that holds", f"in a new run {SO_THAT_SCORES_DIFFER}"
     elif _is_behind_the_seed_model(status):
         cause = (
             "the run has ended, and its best reward model is right on fewer held-out pairs than the seed model; such pairs decide nothing"

@@ -14,6 +14,7 @@ from ser_core.api.status import IterationStatus, LearningStatus
 from ser_core.loop.deciding.significance import SIGNIFICANT, Z95
 
 _DIGITS = 6
+_NO_MODEL = "gave a reward model that does not hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,15 @@ def loop_name(row: IterationStatus) -> str:
     return f"loop {row.iteration}" if row.iteration else "the seed model"
 
 
+def does_not_hold(row: IterationStatus) -> str:
+    """What is added to the name of a reward model that does not hold; empty: it holds."""
+    return ", which does not hold" if row.collapsed else ""
+
+
 def best(iterations: Sequence[IterationStatus]) -> IterationStatus | None:
     """The loop with the highest dev accuracy; among equals that with the lowest dev loss, then the earliest. None before the first.
+
+    One that does not hold comes after all that hold: where fold models decide, their scores say nothing of the reward model itself.
 
     Few dev pairs often give equal accuracies; the loss still tells the models apart. Of cross-fitted models it is the latest loop whose
     out-of-fold log loss is not worse than that of the best before it by more than a standard error: self-labels help more often than not,
@@ -49,6 +57,8 @@ def best(iterations: Sequence[IterationStatus]) -> IterationStatus | None:
 
 
 def _is_better(row: IterationStatus, before: IterationStatus) -> bool:
+    if row.collapsed != before.collapsed:
+        return before.collapsed
     if row.loss_gain is not None:
         return _not_worse(row, row.loss_gain)
     return _rank(row) > _rank(before)
@@ -85,11 +95,12 @@ def rolls_back(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> bool:
 def loops_without_gain(stopping: StoppingSpec, iterations: Sequence[IterationStatus]) -> int:
     """Loops in a row, up to the latest, that are not the best so far or add less than ``minGain`` to the best dev accuracy.
 
-    Of cross-fitted models those count whose out-of-fold log loss is worse than the best before by more than a standard error.
+    Of cross-fitted models those count whose out-of-fold log loss is worse than the best before by more than a standard error. A loop whose
+    model does not hold counts, the first one whose model holds does not.
     """
     count = 0
     for number, iteration in reversed(tuple(enumerate(iterations, 1))):
-        if iteration.gain is None or _holds(iteration, stopping, iterations[:number]):
+        if iteration.gain is None or _gains(iteration, stopping, iterations[: number - 1]):
             break
         count += 1
     return count
@@ -109,10 +120,12 @@ def falls(iterations: Sequence[IterationStatus]) -> int:
     return count
 
 
-def _holds(row: IterationStatus, stopping: StoppingSpec, iterations: Sequence[IterationStatus]) -> bool:
-    if row.loss_gain is not None:
-        return _not_worse(row, row.loss_gain)
-    return (row.gain or 0.0) >= stopping.min_gain and best(iterations) is row
+def _gains(row: IterationStatus, stopping: StoppingSpec, earlier: Sequence[IterationStatus]) -> bool:
+    before = best(earlier)
+    if row.collapsed or before is None or before.collapsed:
+        return not row.collapsed
+    enough = row.loss_gain is not None or (row.gain or 0.0) >= stopping.min_gain
+    return enough and _is_better(row, before)
 
 
 def ending(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> Ending | None:
@@ -122,19 +135,25 @@ def ending(loop: LoopSpec, iterations: Sequence[IterationStatus]) -> Ending | No
         return Ending("NothingTrusted", f"loop {last.iteration} found too few pairs to trust")
     without = loops_without_gain(stopping, iterations)
     if without > loop.patience:
-        return Ending("NoGain", f"{without} loop{'s' * (without > 1)} in a row {_wanted(stopping, last)} (patience {loop.patience})")
+        missed = _missed(stopping, iterations[-without:])
+        return Ending("NoGain", f"{without} loop{'s' * (without > 1)} in a row {missed} (patience {loop.patience})")
     if rolls_back(loop, iterations) and best(iterations) is best(iterations[:-1]):
-        return Ending("NoGain", f"loop {last.iteration} gained nothing on dev, and the next one, rolled back, would only repeat it")
+        nothing = _NO_MODEL if last.collapsed else "gained nothing on dev"
+        return Ending("NoGain", f"loop {last.iteration} {nothing}, and the next one, rolled back, would only repeat it")
     if last.iteration >= loop.max_iterations:
         return Ending("MaxIterations", f"maxIterations {loop.max_iterations} reached")
     return None
 
 
-def _wanted(stopping: StoppingSpec, last: IterationStatus) -> str:
-    """What the last loops did not reach."""
-    if last.loss_gain is not None:
-        return "had a higher out-of-fold log loss than the best one by more than a standard error"
-    return f"gained {f'less than minGain {stopping.min_gain:g}' if stopping.min_gain else 'nothing'} on dev"
+def _missed(stopping: StoppingSpec, loops: Sequence[IterationStatus]) -> str:
+    """What each of the last loops did not reach."""
+    if all(row.collapsed for row in loops):
+        return _NO_MODEL
+    if loops[-1].loss_gain is not None:
+        told = "had a higher out-of-fold log loss than the best one by more than a standard error"
+    else:
+        told = f"gained {f'less than minGain {stopping.min_gain:g}' if stopping.min_gain else 'nothing'} on dev"
+    return f"{told} or {_NO_MODEL}" if any(row.collapsed for row in loops) else told
 
 
 def loss_change(gain: float, error: float) -> str:
@@ -160,7 +179,7 @@ def evidence(metrics: RetrainMetrics, best_before: IterationStatus | None) -> st
     if best_before is None or best_before.dev_accuracy is None:
         return text
     change = ratio(dev.accuracy - best_before.dev_accuracy)
-    text += f"; {f'{change:+.4f} against' if change else 'the same as'} {loop_name(best_before)}"
+    text += f"; {f'{change:+.4f} against' if change else 'the same as'} {loop_name(best_before)}{does_not_hold(best_before)}"
     if metrics.loss_gain is not None:
         return f"{text}, log loss {dev.log_loss:.4f}{beside_a_coin(dev)}, {loss_change(metrics.loss_gain, metrics.loss_gain_error or 0.0)}"
     if not change and best_before.dev_loss is not None:

@@ -12,7 +12,7 @@ from ser_core.loop.deciding.faults import Fault, fault_of, held_by_queue, stalls
 from ser_core.loop.deciding.limits import BUDGET_EXCEEDED, DEADLINE_EXCEEDED, why_to_stop
 from ser_core.loop.deciding.significance import FEW_GROUPS
 from ser_core.loop.deciding.stages import StageKey, committed, ending_stage, key_of, live_attempt, loops_ended, next_stage, skipped_controls
-from ser_core.loop.deciding.stopping import loop_name
+from ser_core.loop.deciding.stopping import does_not_hold, loop_name
 from ser_core.loop.deciding.token_budget import computes_in_batches, halved
 from ser_core.loop.deciding.upcoming import unknown_live, upcoming_attempt
 from ser_core.loop.observed import Observed, Waiting
@@ -106,8 +106,8 @@ def _pausing(upcoming: StageStatus, last: StageStatus, until: datetime, *, begun
 def _summary(run: SERRun, status: SERRunStatus) -> str:
     """Which reward model is the best, why the loops ended and on what evidence, what the policy reached, and what was left out."""
     best = status.iterations[status.best_iteration or 0]
-    collapsed = ", which does not hold" if best.collapsed else ""
-    parts = [f"best reward model: {loop_name(best)}{collapsed}, {_heldout(status.iterations[0], best)}{_few_groups(status.reward_model)}"]
+    name = f"{loop_name(best)}{does_not_hold(best)}"
+    parts = [f"best reward model: {name}, {_heldout(status.iterations[0], best)}{_few_groups(status.reward_model)}"]
     ended = loops_ended(run.spec.loop, status)
     if ended is not None:
         said = _evidence(committed(status).get(ending_stage(status)))

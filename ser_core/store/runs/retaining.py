@@ -129,6 +129,7 @@ def _row(key: StageKey, metrics: RetrainMetrics) -> IterationStatus:
         dev_loss=ratio(dev.log_loss),
         loss_gain=None if metrics.loss_gain is None else ratio(metrics.loss_gain),
         loss_gain_error=None if metrics.loss_gain_error is None else ratio(metrics.loss_gain_error),
+        collapsed=metrics.collapsed,
     )
 
 

@@ -59,7 +59,8 @@ def policy_metrics(stopped="", notes=()):
 
 
 class Results:
-    """The metrics of every stage: ``dev`` accuracy by iteration (the last one goes on) and the loop that filters to a Stop."""
+    """The metrics of every stage: ``dev`` accuracy by iteration (the last one goes on), the loop that filters to a Stop, and the loops
+    whose model has ``collapsed`` (True: all)."""
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class Results:
             dev=evaluation(dev, versus),
             heldout=evaluation(self.heldout).model_copy(update={"groups": self.groups}),
             notes=self.notes,
-            collapsed=self.collapsed,
+            collapsed=self.collapsed is True or (self.collapsed is not False and iteration in self.collapsed),
             trainings=self.trainings,
             folds=None if self.loss_gain is None else 4,
             loss_gain=self.loss_gain if iteration else None,

@@ -132,6 +132,16 @@ def test_a_best_reward_model_that_does_not_hold_is_said_to_be_one(make_world, ma
     assert "which does not hold" not in make_world(loop={"maxIterations": 1}).drive().status.message
 
 
+@pytest.mark.parametrize(("collapsed", "best"), [((1,), 2), ((2,), 1), ((1, 2), 0), ((0, 1), 2), ((0, 1, 2), 2)])
+def test_what_decides_on_and_stands_in_the_status_is_a_model_that_holds_where_there_is_one(make_world, make_results, collapsed, best):
+    loop = {"maxIterations": 2, "controls": ["full"], "stopping": {"patience": 5}}
+    world = make_world(make_results(loss_gain=0.05, collapsed=collapsed), loop=loop).drive()
+    assert world.status.best_iteration == best
+    assert world.status.reward_model.uri == world.store[best, StageKind.RETRAIN].manifest.uri
+    assert inputs(world, "control-full", 0)["best"] == ("retrain", best)
+    assert (f"best reward model: loop {best}, which does not hold" in world.status.message) is (len(collapsed) == 3)
+
+
 @pytest.mark.parametrize(("groups", "told"), [(9, True), (10, False), (None, False)])
 def test_a_result_that_rests_on_few_groups_says_so(make_world, make_results, groups, told):
     world = make_world(make_results(groups=groups), loop={"maxIterations": 1}).drive()

@@ -49,6 +49,25 @@ def test_no_gain_is_called_no_gain(ledger):
     assert "%). None of 2 loops beat it on the dev pairs." in headline(with_status(ledger, best_iteration=0), ())[0]
 
 
+def collapsing(ledger, *loops):
+    changed = {
+        one.key: dataclasses.replace(one, metrics=one.metrics.model_copy(update={"collapsed": True, "loss_gain": 0.1}))
+        for one in ledger.models
+        if one.key.iteration in loops
+    }
+    return dataclasses.replace(ledger, stages={**ledger.stages, **changed})
+
+
+def test_loops_whose_models_do_not_hold_are_not_said_to_have_a_higher_loss(ledger):
+    kept = with_status(collapsing(ledger, 1), best_iteration=0)
+    assert headline(kept, ())[0].endswith("None of 2 loops beat it on the dev pairs with a model that holds.")
+
+
+def test_the_first_model_that_holds_is_said_to_be_chosen_as_such(ledger):
+    (first, *_) = headline(collapsing(ledger, *range(ledger.best.key.iteration)), ())
+    assert first.endswith("It was chosen since no model before it holds.")
+
+
 def test_a_run_without_results_says_so(ledger):
     empty = Ledger(ledger.run.model_copy(update={"status": SERRunStatus(phase=Phase.RUNNING)}), {})
     assert headline(empty, ()) == ("No reward model has been evaluated yet: the run is Running.",)

@@ -348,6 +348,23 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             run_of(
                 Phase.COMPLETED,
                 "Completed",
+                "best reward model: the seed model, held-out accuracy 0.8",
+                iterations=tuple(
+                    IterationStatus(
+                        iteration=number, learning_status=LearningStatus.STATUS_1, collapsed=number == 1, accuracy=0.8, accuracy_low=0.7
+                    )
+                    for number in (0, 1)
+                ),
+                best_iteration=0,
+            ),
+            "no loop beat the seed model on the dev pairs with a model that holds",
+            "held-out accuracy 0.8",
+            "in a new run lower training.learningRate",
+        ),
+        (
+            run_of(
+                Phase.COMPLETED,
+                "Completed",
                 "best reward model: loop 1, which does not hold, held-out accuracy 0",
                 iterations=tuple(
                     IterationStatus(iteration=number, learning_status=LearningStatus.STATUS_1, collapsed=number == 1) for number in (0, 1)

@@ -111,6 +111,54 @@ def test_cross_fitted_models_are_chosen_and_ended_by_the_out_of_fold_log_loss(ga
     assert stopping.best(rows).iteration == best
 
 
+def collapsing(rows, *collapsed):
+    return tuple(row.model_copy(update={"collapsed": row.iteration in collapsed}) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "collapsed", "best"),
+    [
+        (crossed((0.05, 0.01)), (1,), 0),
+        (crossed((0.05, 0.01), (0.05, 0.01)), (1,), 2),
+        (crossed((-0.05, 0.01)), (0,), 1),
+        (crossed((-0.05, 0.01), (-0.05, 0.01)), (0,), 1),
+        (crossed((0.05, 0.01), (-0.05, 0.01)), (0, 1, 2), 1),
+        (iterations(0.6, 0.7), (1,), 0),
+        (iterations(0.7, 0.6, 0.5), (0,), 1),
+    ],
+)
+def test_a_model_that_does_not_hold_is_the_best_only_where_none_holds(rows, collapsed, best):
+    assert stopping.best(collapsing(rows, *collapsed)).iteration == best
+
+
+@pytest.mark.parametrize(
+    ("rows", "collapsed", "loop", "message"),
+    [
+        (crossed((0.05, 0.01)), (1,), {}, None),
+        (crossed((0.05, 0.01), (0.05, 0.01)), (1, 2), {}, "2 loops in a row gave a reward model that does not hold (patience 1)"),
+        (crossed((0.05, 0.01), (0.05, 0.01)), (0, 1, 2), {}, "2 loops in a row gave a reward model that does not hold (patience 1)"),
+        (
+            crossed((0.05, 0.01), (-0.05, 0.01)),
+            (1,),
+            {},
+            "than the best one by more than a standard error or gave a reward model that does",
+        ),
+        (crossed((-0.05, 0.01)), (0,), {"stopping": {"patience": 0}}, None),
+        (iterations(0.7, 0.6), (0,), {"rule": "paper", "stopping": {"patience": 0, "minGain": 0.1}}, None),
+        (
+            crossed((0.05, 0.01)),
+            (1,),
+            {"stopping": {"rollback": "best"}},
+            "loop 1 gave a reward model that does not hold, and the next one",
+        ),
+        (crossed((-0.05, 0.01)), (0,), {"stopping": {"rollback": "best"}}, None),
+    ],
+)
+def test_a_loop_whose_model_does_not_hold_gains_nothing_and_the_first_that_holds_gains(rows, collapsed, loop, message):
+    ended = stopping.ending(LoopSpec.model_validate({"maxIterations": 4, **loop}), collapsing(rows, *collapsed))
+    assert ended is None if message is None else message in ended.message
+
+
 def test_the_latest_of_cross_fitted_models_labels():
     assert not stopping.rolls_back(LoopSpec(), crossed())
     assert stopping.rolls_back(LoopSpec(), iterations(0.6))  # the image follows the rule of version 0.1.0

@@ -143,6 +143,15 @@ def test_of_cross_fitted_models_the_latest_stays_that_is_not_worse_by_more_than_
     assert needed(models, wants_policy=False, aligned=True) == set(loops(stays))
 
 
+@pytest.mark.parametrize(("collapsed", "stays"), [((), 2), ((2,), 1), ((1, 2), 0), ((0, 1), 2)])
+def test_a_model_that_holds_never_goes_for_one_that_does_not(run, collapsed, stays):
+    models = {
+        key: one.model_copy(update={"metrics": one.metrics.model_copy(update={"collapsed": key.iteration in collapsed})})
+        for key, one in zip(loops(0, 1, 2), run.loops(0.6, 0.7, 0.8), strict=True)
+    }
+    assert needed(models, wants_policy=False, aligned=True) == set(loops(stays))
+
+
 def test_files_of_another_run_are_never_removed(run):
     run.loops(0.6)
     theirs = run.commit(StageKind.RETRAIN, 1, 0.5, BASE)
