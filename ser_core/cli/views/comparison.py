@@ -1,7 +1,7 @@
 """Two runs beside each other: what differs in their specs, the results of each loop, and whether the difference may be chance."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import IterationStatus
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.errors import QualityError, SpecError, StoreError
+from ser_core.learn.evaluation.groups.comparable import Answers, joined_groups, why_incomparable
 from ser_core.learn.evaluation.groups.difference import PairedDifference
 from ser_core.loop.deciding.significance import FEW_GROUPS
 
@@ -64,8 +65,7 @@ class _Results:
     """By iteration and held-out pair, whether the reward model is right."""
     groups: Mapping[str, str] | None = None
     """Group of each labelled pair; None: not known, so each pair counts for itself."""
-    answers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Chosen and rejected answer of each held-out pair, where they are known."""
+    answers: Answers = field(default_factory=dict)
     problem: str = ""
 
 
@@ -73,9 +73,9 @@ def compare_runs(a: StoredRun, b: StoredRun) -> RunsCompared:
     """Two runs beside each other. Their stores are read where they can be."""
     of_a, of_b = _results(a), _results(b)
     note = of_a.problem or of_b.problem or _same_pairs(of_a, of_b)
-    groups = _larger_groups(of_a, of_b)
+    groups = joined_groups(_pairs(of_a), [of_a.groups or {}, of_b.groups or {}])
     loops = tuple(_loops(a.run, b.run, of_a if not note else _Results(), of_b if not note else _Results(), groups))
-    told = note or _rests_on(of_a, groups)
+    told = note or _rests_on(groups)
     return RunsCompared(a.run, b.run, tuple(spec_differences(a.run, b.run)), (of_a.prepared, of_b.prepared), loops, told)
 
 
@@ -113,34 +113,24 @@ def _difference(of_a: _Results, a: int, of_b: _Results, b: int, groups: Mapping[
     return difference_of(of_b.right[b], of_a.right[a], groups)
 
 
-def _larger_groups(of_a: _Results, of_b: _Results) -> Mapping[str, str]:
-    """Those of the run that tells fewer pairs apart: what it has split by a topic, `ser suggest` hands on by prompt."""
-    return min((of.groups or {} for of in (of_a, of_b)), key=lambda groups: _number(of_a, groups))
-
-
-def _number(of_a: _Results, groups: Mapping[str, str]) -> int:
-    return len({groups.get(pair, pair) for pair in next(iter((of_a.right or {}).values()), {})})
-
-
-def _rests_on(of_a: _Results, known: Mapping[str, str]) -> str:
-    pairs = next(iter((of_a.right or {}).values()), {})
-    groups = _number(of_a, known)
-    where = f"{len(pairs):,} held-out pairs" + (f" in {groups:,} groups" if groups < len(pairs) else "")
+def _rests_on(known: Mapping[str, str]) -> str:
+    pairs, groups = len(known), len(set(known.values()))
+    where = f"{pairs:,} held-out pairs" + (f" in {groups:,} groups" if groups < pairs else "")
     few = f"; of fewer than {FEW_GROUPS} groups it is not to be trusted" if groups < FEW_GROUPS else ""
     return f"p: signs of the differences flipped in all ways, {where}; not corrected for several comparisons{few}"
 
 
 def _same_pairs(of_a: _Results, of_b: _Results) -> str:
     """Why the held-out pairs of the two runs cannot be compared one by one; empty: they can."""
-    a, b = (next(iter(of.right.values()), {}).keys() if of.right else set() for of in (of_a, of_b))
+    a, b = _pairs(of_a), _pairs(of_b)
     if not a or not b:
         return "no test: a run has no evaluated reward model yet"
-    if a != b:
-        return f"no test, and accuracies of different data: the runs share {len(a & b):,} of {len(a):,} and {len(b):,} held-out pairs"
-    turned = sum(of_b.answers.get(pair) == (rejected, chosen) for pair, (chosen, rejected) in of_a.answers.items())
-    if turned:
-        return f"no test, and accuracies by different labels: {turned:,} of {len(a):,} held-out pairs are labelled the other way round"
-    return ""
+    why = why_incomparable(a, b, of_a.answers, of_b.answers)
+    return f"no test, and {why}" if why else ""
+
+
+def _pairs(of: _Results) -> Set[str]:
+    return next(iter((of.right or {}).values()), {}).keys()
 
 
 def _results(stored: StoredRun) -> _Results:
