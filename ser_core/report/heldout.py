@@ -1,5 +1,6 @@
 """The held-out pairs of a run, read back verified: in which groups they are, and which of them a reward model has right."""
 
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -35,7 +36,8 @@ def read_answers(store: ObjectStore, ledger: Ledger, folder: Path) -> dict[str, 
     if ledger.prepared is None or name not in ledger.prepared.manifest.outputs:
         return {}
     table = pq.read_table(fetch_outputs(store, ledger.prepared.manifest, [name], folder / "answers")[name])
-    answers = zip(table["chosen"].to_pylist(), table["rejected"].to_pylist(), strict=True)
+    # A sweep holds the answers of many runs, mostly the same ones: each text is kept once.
+    answers = zip(*(map(sys.intern, table[name].to_pylist()) for name in ("chosen", "rejected")), strict=True)
     return dict(zip(table["id"].to_pylist(), answers, strict=True))
 
 

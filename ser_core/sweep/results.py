@@ -1,9 +1,10 @@
 """What a sweep has measured: run by run, and arm by arm."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
+from ser_core.learn.evaluation.groups.comparable import Answers
 from ser_core.learn.evaluation.groups.difference import PairedDifference
 from ser_core.loop.deciding.significance import SIGNIFICANT
 
@@ -27,6 +28,7 @@ class RunResult:
     """Whether its best reward model does not hold: each of its trainings has collapsed."""
     seed_right: Mapping[str, bool] | None = None
     """Whether its seed model is right, by pair; None: not known."""
+    answers: Answers = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -68,10 +70,12 @@ class ArmResult:
     """Whether a loop of any of the runs has learnt from self-labels."""
     log_loss: float
     difference: Difference | None
-    """None for the baseline, and where it has no repetition in common with this arm."""
+    """None for the baseline, and for an arm that cannot be compared with it."""
     collapsed: int = 0
     """Runs whose best reward model does not hold."""
     seed_accuracy: float | None = None
     """Of the seed models, mean over the runs; None: they are not known."""
     over_seed: PairedDifference | None = None
     """The best reward models minus the seed models of the same runs: what self-labels have added."""
+    why_apart: str = ""
+    """Why it cannot be compared with the baseline, and what helps; empty: it is compared, or is the baseline."""

@@ -25,9 +25,8 @@ def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> st
         sentences.append("− seed: pair by pair, best reward models minus seed models of the same runs; its p is not corrected")
     if min([one.groups for one in compared] + [one.groups for one in over_seed], default=FEW_GROUPS) < FEW_GROUPS:
         sentences.append(f"an interval that rests on fewer than {FEW_GROUPS} groups is not to be trusted")
-    apart = [row.arm for row in rows if row.difference is None and row.arm != baseline]
-    if apart:
-        sentences.append(f"not compared, since no repetition is in common with the baseline: {'; '.join(apart)}")
+    for why in dict.fromkeys(row.why_apart for row in rows if row.why_apart):
+        sentences.append(f"not compared: {', '.join(row.arm for row in rows if row.why_apart == why)}, since {why}")
     nothing = [row.arm for row in rows if not row.trusted]
     if nothing:
         sentences.append(f"no run trusted any self-label, so these are seed models: {'; '.join(nothing)}")

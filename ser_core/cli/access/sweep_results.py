@@ -14,7 +14,7 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
     Raises:
         StoreError, SpecError: Something cannot be read, or differs from its manifest.
     """
-    from ser_core.report.heldout import read_groups, read_right
+    from ser_core.report.heldout import read_answers, read_groups, read_right
     from ser_core.report.ledger import read_ledger
 
     if stored.run.status.phase is not Phase.COMPLETED:
@@ -27,6 +27,7 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
         folder = Path(name)
         right, seed_right = (read_right(stored.store, one, folder) for one in (best, ledger.models[0]))
         groups = read_groups(stored.store, ledger, folder) or {}
+        answers = read_answers(stored.store, ledger, folder)
     spec = stored.run.spec
     return RunResult(
         name=stored.run.metadata.name,
@@ -38,4 +39,5 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
         trusted=len(ledger.models) > 1,
         collapsed=best.metrics.collapsed,
         seed_right=seed_right,
+        answers=answers,
     )

@@ -73,6 +73,7 @@ def _arm(row: ArmResult) -> dict[str, Any]:
             "repetitions": one.repetitions,
             "groups": one.groups,
         },
+        "notCompared": row.why_apart or None,
         "seed": None
         if over is None
         else {

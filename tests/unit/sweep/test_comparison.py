@@ -38,7 +38,38 @@ def test_only_repetitions_that_both_have_are_compared():
     _, b, c = compare_arms(runs, "a")
     assert (b.difference.mean, b.difference.repetitions) == (-0.5, 1)
     assert c.difference is None
-    assert "no repetition is in common with the baseline: c" in note((b, c), "a", ())
+    assert "not compared: c, since no repetition is in common with the baseline; ser why tells why" in note((b, c), "a", ())
+
+
+def test_an_arm_on_other_held_out_pairs_is_not_compared_and_it_is_said_why():
+    pairs = [f"p{number}" for number in range(210)]
+    base, few, none = (
+        replace(result(arm, 0, []), right=dict.fromkeys(pairs[at : at + 105], True)) for arm, at in (("a", 0), ("b", 100), ("c", 105))
+    )
+    rows = compare_arms([base, few, none], "a")
+    assert [row.difference for row in rows] == [None] * 3
+    shares = "these are accuracies of different data: the runs share {} of 105 and 105 held-out pairs; to compare them, give all arms one"
+    assert [row.why_apart.partition(" data.heldout")[0] for row in rows] == ["", shares.format(5), shares.format(0)]
+    assert f"Not compared: b, since {shares.format(5)}" in render("hh", rows, "a", [])
+    assert as_data(rows, "a", ())["arms"][1]["notCompared"] == rows[1].why_apart
+
+
+def test_an_arm_whose_labels_are_turned_is_not_compared():
+    base, turned = (
+        replace(result(arm, 0, [1, 0]), answers={"p0": first, "p1": ("x", "y")}) for arm, first in (("a", ("x", "y")), ("b", ("y", "x")))
+    )
+    rows = compare_arms([base, turned], "a")
+    assert rows[1].difference is None
+    told = "not compared: b, since these are accuracies by different labels: 1 of 2 held-out pairs are labelled the other way round; to"
+    assert told in note(rows, "a", ())
+
+
+def test_what_one_of_two_arms_holds_together_is_one_group_whichever_is_the_baseline():
+    prompts, topics = ({f"p{number}": f"{size}-{number // size}" for number in range(200)} for size in (2, 50))
+    runs = [result("a", 0, draws(0.5, 200), prompts), result("b", 0, draws(0.7, 200, 1), topics)]
+    for baseline, row in (("a", 1), ("b", 0)):
+        found = compare_arms(runs, baseline)[row].difference
+        assert (found.groups, found.p_value) == (4, pytest.approx(0.125))
 
 
 def test_an_arm_whose_runs_all_trusted_nothing_is_named():

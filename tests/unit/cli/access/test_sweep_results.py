@@ -18,3 +18,8 @@ def test_a_pair_that_is_held_out_in_several_splits_counts_once(stored_run):
         return compare_arms([*runs, *(replace(run, arm="b") for run in runs)], "a")[1].difference.groups
 
     assert groups([of_split(0), of_split(1)]) == groups([of_split(0)])
+
+
+def test_answers_are_read_so_that_turned_labels_are_noticed(stored_run, monkeypatch):
+    monkeypatch.setattr("ser_core.report.heldout.read_answers", lambda *_: {"h0": ("good", "bad")})
+    assert read_result(StoredRun(stored_run.run, stored_run.run.spec.storage, "small"), "a").answers == {"h0": ("good", "bad")}
