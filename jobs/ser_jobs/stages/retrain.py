@@ -36,6 +36,7 @@ from ser_jobs.training.fold_models import FoldModels
 from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
 from ser_jobs.training.retrain_plan import make_plan
+from ser_jobs.training.told_trainings import told
 from ser_jobs.training.training_data import Example, groups_of, is_trained_on, labeled, starts_from, training_data
 from ser_jobs.training.training_progress import TrainingProgress
 
@@ -107,15 +108,17 @@ class _Retrain:
         files = write_evaluated(self._context.workdir, found, history, self._groups) | model_files(self._context.workdir)
         return StageOutput(
             files | (self._fold_models.files(kept) if self._context.rank == 0 else {}),
-            self._metrics(found, training, truncated, why),
+            self._metrics(found, trial, truncated, why),
             {**base_files(self._context, starts_from(self._context)), **self._fold_models.bases(len(kept))},
         )
 
-    def _metrics(self, found: Evaluated, training: TrainingSpec, truncated: int, why: str) -> RetrainMetrics:
+    def _metrics(self, found: Evaluated, trial: int, truncated: int, why: str) -> RetrainMetrics:
+        training, position = self._plan.trials[trial], self._progress.position
         searched = self._training.search is not None and self._context.spec.spec.loop.fold_count is not None
         ties = counted(len(self._data.ties), "tie")
         tied = f"{ties} learnt with target one half, beside the pairs with a label" if self._data.ties else ""
-        notes = (*self._told_of_collapses(why), self._precision.note, tied, *self._plan.notes, *found.notes)
+        went_wrong = told(position, self._plan.of_trial(trial), why)
+        notes = (*went_wrong, self._precision.note, tied, *self._plan.notes, *found.notes)
         return RetrainMetrics(
             notes=tuple(filter(None, notes)),
             steps=self._plan.steps_of(training),
@@ -128,7 +131,7 @@ class _Retrain:
             folds=self._plan.fold_count if self._plan.keeps_folds else None,
             learning_rate=training.learning_rate if searched else None,
             epochs=training.epochs if searched else None,
-            trainings=1 + len(self._progress.position.collapsed),
+            trainings=1 + len(position.collapsed),
             collapsed=bool(why),
             loss_gain=found.paired.gain if found.paired else None,
             loss_gain_error=found.paired.error if found.paired else None,
@@ -214,7 +217,7 @@ class _Retrain:
                 break
         if self._plan.keeps_folds:
             self._fold_models.keep(number, fold.number, model)
-        self._progress.finish_fold(scores[: len(held_back)], _margins(scores[len(held_back) :]).tolist())
+        self._progress.finish_fold(scores[: len(held_back)], _margins(scores[len(held_back) :]).tolist(), why)
 
     def _train(self, training: TrainingSpec) -> tuple[Sequence[TrainingStep], int]:
         """Train on everything and store the model; returns the steps and the number of truncated pairs."""
@@ -246,12 +249,6 @@ class _Retrain:
         if self._plan.keeps_folds:
             return {one.id: one.score_1 - one.score_2 for one in self._held_back(trial)}
         return {one.id: one.score_chosen - one.score_rejected for one in self._of_best("dev_scores.parquet") or ()}
-
-    def _told_of_collapses(self, why: str) -> tuple[str, ...]:
-        """Whether repeating the training has helped, and why it was repeated."""
-        position = self._progress.position
-        repeated = tuple(f"a training collapsed and was repeated: {one}" for one in position.collapsed)
-        return (f"the reward model still does not hold after {position.repeats + 1} trainings: {why}", *repeated) if why else repeated
 
     def _fit(self, model: RewardModel, pairs: Sequence[TrainingPair], steps: int, training: TrainingSpec) -> TrainingState:
         """Take the steps of the current training that the position does not have yet; returns the state after the last one.

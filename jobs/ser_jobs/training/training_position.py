@@ -26,6 +26,7 @@ class Position:
         folds: Cross-fit folds that are finished, that is trained and scored.
         held_back: What each finished fold makes of the pairs that it held back; the answer that is labelled better first.
         sampled: Margins of the pool's sample by each finished fold, in the order of the folds.
+        dead: What is wrong with the model of each finished fold, after its repeats; empty: nothing.
         collapsed: Why a training was repeated, once for each time.
         repeats: How often the current training was begun again.
         thrown_away: Answers that have passed through models which were not kept.
@@ -40,6 +41,7 @@ class Position:
     folds: int = 0
     held_back: Sequence[Sequence[PairScores]] = ()
     sampled: Sequence[Sequence[float]] = ()
+    dead: Sequence[str] = ()
     collapsed: Sequence[str] = ()
     repeats: int = 0
     thrown_away: int = 0
@@ -66,13 +68,16 @@ class Position:
         """The current training has reached ``state``, which may be its last."""
         return replace(self, training=state)
 
-    def after_fold(self, held_back: Sequence[PairScores], sampled: Sequence[float] = ()) -> "Position":
-        """The current fold is finished, with these scores and margins of the sample; the next training starts afresh."""
+    def after_fold(self, held_back: Sequence[PairScores], sampled: Sequence[float] = (), dead: str = "") -> "Position":
+        """The current fold is finished, with these scores and margins of the sample, by a model that is ``dead`` or not; the next training
+        starts afresh.
+        """
         return replace(
             self,
             folds=self.folds + 1,
             held_back=(*self.held_back, tuple(held_back)),
             sampled=(*self.sampled, sampled),
+            dead=(*self.dead, dead),
             steps_before=self.step,
             answers=self.answers + 2 * (len(held_back) + len(sampled)),
             repeats=0,
@@ -106,6 +111,7 @@ class Position:
             "folds": self.folds,
             "heldBack": scores,
             "sampled": [list(row) for row in self.sampled],
+            "dead": list(self.dead),
             "collapsed": list(self.collapsed),
             "repeats": self.repeats,
             "thrownAway": self.thrown_away,
@@ -126,6 +132,7 @@ class Position:
             folds=numbers["folds"],
             held_back=_held_back(numbers),
             sampled=tuple(map(tuple, numbers.get("sampled", ()))),
+            dead=tuple(numbers.get("dead", [""] * numbers["folds"])),  # earlier versions did not say
             collapsed=tuple(numbers.get("collapsed", ())),
             repeats=numbers.get("repeats", len(numbers.get("collapsed", ()))),  # once the last training alone was repeated
             thrown_away=numbers.get("thrownAway", 0),

@@ -58,9 +58,11 @@ class TrainingProgress(StageWatch):
         known = np.full((len(pairs), 2), np.nan)
         return self._score(model, pairs, known, lambda: self._show(count_known(known)))
 
-    def finish_fold(self, held_back: Sequence[PairScores], sampled: Sequence[float] = ()) -> None:
-        """The current fold is finished; its held-back pairs have these scores, and the sample of the pool these margins."""
-        self.position = self.position.after_fold(held_back, sampled)
+    def finish_fold(self, held_back: Sequence[PairScores], sampled: Sequence[float], dead: str) -> None:
+        """The current fold is finished; its held-back pairs have these scores, and the sample of the pool these margins. ``dead``: what is
+        wrong with its model.
+        """
+        self.position = self.position.after_fold(held_back, sampled, dead)
 
     def repeat_training(self, why: str) -> None:
         """The current training is repeated."""

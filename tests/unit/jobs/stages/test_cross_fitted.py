@@ -293,6 +293,28 @@ def test_a_fold_model_whose_training_died_is_trained_again(workshop, monkeypatch
     assert workshop.events.shown[-1][0] == workshop.events.shown[-1][1]
 
 
+def test_a_fold_model_that_stays_dead_is_said_to_be_so(workshop, monkeypatch):
+    verdicts = ["", "dead", "dead again", "dead still", ""]
+
+    def judged(steps, training, margins):
+        return verdicts.pop(0)
+
+    monkeypatch.setattr(ser_jobs.stages.retrain, "why_dead", judged)
+    output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
+    assert (output.metrics.trainings, output.metrics.collapsed) == (3, False)
+    assert output.metrics.notes[0] == "the model of fold 2 still does not hold: dead still"
+
+    whole, asked = digests(output), count()
+    workshop.context(StageKind.RETRAIN).checkpoints.delete_all()
+    verdicts += ["", "dead", "dead again", "dead still"]
+    with pytest.raises(Interrupted):
+        workshop.run(retrain.body, StageKind.RETRAIN, 0, stopping=lambda: not verdicts and next(asked) >= 9, **FOLDS)
+    verdicts.append("")
+    resumed = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
+    assert digests(resumed) == whole
+    assert resumed.metrics == output.metrics
+
+
 def test_a_control_that_does_not_fit_its_own_pairs_is_trained_again(workshop, seed_model, monkeypatch):
     fits = []
 

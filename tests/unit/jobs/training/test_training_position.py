@@ -47,12 +47,13 @@ def test_scores_of_the_evaluation_count_once():
 
 @pytest.mark.parametrize("state", [STATE, None])
 def test_a_checkpoint_gives_back_the_position(tmp_path, state):
-    position = Position(np.array([[0.5, np.nan]]), 1, ((SCORES,),), ((0.5, -1.0),), ("bad",), 1, 12, 3, 49, state)
+    position = Position(np.array([[0.5, np.nan]]), 1, ((SCORES,),), ((0.5, -1.0),), ("dead",), ("bad",), 1, 12, 3, 49, state)
 
     read = Position.read(position.write(tmp_path))
 
     assert (read.folds, read.held_back, read.step, read.answers) == (1, ((SCORES,),), position.step, 49)
     assert (read.sampled, read.collapsed, read.repeats, read.thrown_away) == (((0.5, -1.0),), ("bad",), 1, 12)
+    assert read.dead == ("dead",)
     np.testing.assert_array_equal(read.scores, position.scores)
     assert (read.training is None) == (state is None)
     if state:
@@ -61,7 +62,7 @@ def test_a_checkpoint_gives_back_the_position(tmp_path, state):
 
 
 def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_path):
-    files = Position(np.zeros((1, 2)), 1, ((SCORES,),), ((0.5,),), (), 0, 0, 3, 49, STATE).write(tmp_path)
+    files = Position(np.zeros((1, 2)), 1, ((SCORES,),), ((0.5,),), ("",), (), 0, 0, 3, 49, STATE).write(tmp_path)
 
     assert {name: path.name for name, path in files.items()} == {
         name: name for name in ("progress.json", "scores.npy", "state.safetensors", "history.json")
@@ -70,6 +71,7 @@ def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_pat
     new = {
         "heldBack": [[["seed01", 0.5, 0.0, 3, 2]]],
         "sampled": [[0.5]],
+        "dead": [""],
         "collapsed": [],
         "repeats": 0,
         "thrownAway": 0,
@@ -78,6 +80,14 @@ def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_pat
     assert json.loads(files["progress.json"].read_text()) == {**told, **new}
     files["progress.json"].write_text(json.dumps({**told, "margins": {"seed01": 0.5}}))
     assert Position.read(files).held_back == ((PairScores("seed01", 0.5, 0.0, 0, 0),),), "version 0.1.0 kept the margins alone"
+
+
+def test_a_fold_that_an_earlier_version_has_finished_is_not_called_dead(tmp_path):
+    files = Position.start(3).after_fold([SCORES], (), "dead").write(tmp_path)
+    assert Position.read(files).dead == ("dead",)
+    numbers = json.loads(files["progress.json"].read_text())
+    files["progress.json"].write_text(json.dumps({name: value for name, value in numbers.items() if name != "dead"}))
+    assert Position.read(files).after_fold([SCORES], (), "bad").dead == ("", "bad")
 
 
 def test_a_training_that_version_0_1_0_has_begun_goes_on_with_two_texts(tmp_path):
