@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.learn.trust.selection import Flags, Floats
+from ser_core.learn.trust.shared_words import Words
 
 LOOKED_AT = 10
 """So many of the most useful pairs, for each one wanted, are compared with each other."""
@@ -44,18 +45,13 @@ def spread(useful: Floats, prompts: Sequence[str], wanted: int) -> list[int]:
         prompts: (pairs,) their prompts.
         wanted: How many; fewer where there are fewer pairs.
     """
-    words = [frozenset(prompt.lower().split()) for prompt in prompts]
-    likeness = np.zeros(len(words))
+    words = Words.of(prompts)
+    likeness = np.zeros(len(prompts))
     chosen: list[int] = []
-    while len(chosen) < min(wanted, len(words)):
+    while len(chosen) < min(wanted, len(prompts)):
         worth = useful * (1 - likeness)
         worth[chosen] = -1.0
         best = int(np.argmax(worth))
         chosen.append(best)
-        likeness = np.maximum(likeness, [_shared(one, words[best]) for one in words])
+        likeness = np.maximum(likeness, words.likeness(best))
     return chosen
-
-
-def _shared(one: frozenset[str], other: frozenset[str]) -> float:
-    union = len(one | other)
-    return len(one & other) / union if union else 1.0

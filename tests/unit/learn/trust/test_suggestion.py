@@ -1,5 +1,7 @@
 """Which pairs a person should label next."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,35 @@ def test_a_pair_of_another_prompt_comes_before_a_more_useful_one_of_the_same():
 def test_without_pairs_or_words_there_is_nothing_to_fail_on():
     assert spread(np.array([]), [], 5) == []
     assert spread(np.array([0.2, 0.3]), ["", ""], 2) == [1, 0]
+
+
+def compared_one_by_one(useful, prompts, wanted):
+    """What `spread` is to choose, in the plainest form."""
+    words = [frozenset(prompt.lower().split()) for prompt in prompts]
+    likeness, chosen = np.zeros(len(words)), []
+    while len(chosen) < min(wanted, len(words)):
+        worth = useful * (1 - likeness)
+        worth[chosen] = -1.0
+        chosen.append(int(np.argmax(worth)))
+        last = words[chosen[-1]]
+        likeness = np.maximum(likeness, [len(one & last) / len(one | last) if one | last else 1.0 for one in words])
+    return chosen
+
+
+def random_prompts(random, count, most):
+    lengths = random.integers(0, most, count)
+    return [" ".join(f"word{number}" for number in random.zipf(1.3, length)) for length in lengths]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_same_pairs_are_chosen_as_by_comparing_one_by_one(seed):
+    random = np.random.default_rng(seed)
+    prompts, useful = random_prompts(random, 120, 12), random.random(120).round(1)
+    assert spread(useful, prompts, 60) == compared_one_by_one(useful, prompts, 60)
+
+
+def test_a_thousand_pairs_are_chosen_within_seconds():
+    random = np.random.default_rng(0)
+    prompts, started = random_prompts(random, 1000 * LOOKED_AT, 100), time.process_time()
+    assert len(spread(random.random(len(prompts)), prompts, 1000)) == 1000
+    assert time.process_time() - started < 20
