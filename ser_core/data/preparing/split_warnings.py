@@ -31,16 +31,16 @@ def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_b
 
 
 def grouped(pairs: int, groups: int, split_by: str) -> list[str]:
-    """What intervals rest on, where most held-out pairs share their group with another one.
+    """What intervals rest on, where groups are few or most held-out pairs share theirs with another one.
 
     Args:
         pairs: Held-out ones.
         groups: Those that they are in.
         split_by: The column that made the groups.
     """
-    if groups > pairs / 2:
-        return []
     where = f"the {pairs:,} held-out pairs are in {counted(groups, 'group')} by {split_by}"
     if groups < FEW_GROUPS:
         return [f"{where}: intervals and p-values count groups, and of fewer than {FEW_GROUPS} they are not to be trusted"]
+    if groups > pairs / 2:
+        return []
     return [f"{where}: pairs of one are right or wrong together, so intervals and p-values count groups, not pairs"]
