@@ -11,30 +11,20 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.errors import SpecError
 from ser_core.learn.evaluation.groups.bootstrap import paired_difference
 from ser_core.learn.evaluation.groups.comparable import joined_groups, why_incomparable
 from ser_core.learn.evaluation.groups.difference import PairedDifference
 from ser_core.sweep.results import ArmResult, Difference, RunResult
 
+_NO_BASELINE = "the baseline has no finished run yet; ser why tells why, and --against names another baseline"
 _ONE_HELDOUT = "to compare them, give all arms one data.heldout, with data.seed and data.unlabeled in place of data.source"
 
 
 def compare_arms(results: Sequence[RunResult], baseline: str) -> tuple[ArmResult, ...]:
-    """The arms in their order of appearance.
-
-    Raises:
-        SpecError: No finished run is in arm ``baseline``, though others are (reason `NoBaseline`).
-    """
+    """The arms in their order of appearance; those with no finished run have no row."""
     arms = {one.arm: [other for other in results if other.arm == one.arm] for one in results}
-    if arms and baseline not in arms:
-        raise SpecError(
-            f"no finished run of the baseline {baseline!r}",
-            reason="NoBaseline",
-            hint=f"there are: {'; '.join(arms)}; wait, or name another",
-        )
-    common = {arm: _in_common(runs, arms[baseline]) for arm, runs in arms.items() if arm != baseline}
-    apart = {arm: _why_apart(both) for arm, both in common.items()}
+    common = {arm: _in_common(runs, arms.get(baseline, ())) for arm, runs in arms.items() if arm != baseline}
+    apart = {arm: _why_apart(both) if baseline in arms else _NO_BASELINE for arm, both in common.items()}
     corrected = dict(_holm({arm: _difference(both) for arm, both in common.items() if not apart[arm]}))
     return tuple(_row(arm, runs, corrected.get(arm), apart.get(arm, "")) for arm, runs in arms.items())
 

@@ -12,7 +12,7 @@ _NAMED = 5
 def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> str:
     """What the differences rest on, and which runs are missing."""
     compared = [row.difference for row in rows if row.difference is not None]
-    against = f"; baseline: {baseline}" if len(rows) > 1 else ""
+    against = f"; baseline: {baseline}" if any(row.arm != baseline for row in rows) else ""
     sentences = [f"held-out accuracy of the best reward model, mean over the runs{against}"]
     if compared:
         least, most = (function(one.groups for one in compared) for function in (min, max))

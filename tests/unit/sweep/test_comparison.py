@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from ser_core.cli.views.sweep_view import as_data, sweep_view
-from ser_core.errors import SpecError
 from ser_core.report.sweep_page import render
 from ser_core.sweep.comparison import compare_arms
 from ser_core.sweep.results import RunResult
@@ -159,10 +158,12 @@ def test_holm_multiplies_by_the_comparisons_that_are_left_and_never_falls():
     assert found[0].p_holm == pytest.approx(min(1.0, 3 * found[0].p_value))
 
 
-def test_a_baseline_without_a_finished_run_is_named():
-    assert compare_arms([], "a") == ()
-    with pytest.raises(SpecError, match="no finished run of the baseline 'z'"):
-        compare_arms([result("a", 0, [1])], "z")
+def test_without_a_finished_run_of_the_baseline_the_arms_stand_alone():
+    assert compare_arms([], "z") == ()
+    rows = compare_arms([result("a", 0, [1]), result("b", 0, [0])], "z")
+    assert [(row.accuracy, row.difference) for row in rows] == [(1.0, None), (0.0, None)]
+    assert "not compared: a, b, since the baseline has no finished run yet; ser why tells why" in note(rows, "z", ())
+    assert "; baseline: z\n" in note(rows[:1], "z", ())
 
 
 def test_the_page_holds_the_table_and_no_markup_of_a_name():

@@ -1,0 +1,36 @@
+"""`ser sweep` on this machine: what it shows and how it ends when runs fail."""
+
+import pytest
+
+from ser_core.cli.access.sweep_runs import Ended, LocalRuns
+from ser_core.sweep.results import RunResult
+
+
+class FirstFails(LocalRuns):
+    """Runs that end at once, the first with exit code 21."""
+
+    def start(self, number, name, file, document):
+        self._live[number] = name
+        return "started"
+
+    def ended(self):
+        over, self._live = list(self._live), {}
+        return [Ended(number, "Completed" if number else "exit code 21", 0 if number else 21) for number in over]
+
+
+@pytest.fixture
+def sweep(ser, stored_run, tmp_path, monkeypatch):
+    """Sweeps two rules."""
+    monkeypatch.setattr("ser_core.cli.commands.sweep.LocalRuns", FirstFails)
+    monkeypatch.setattr("ser_core.cli.commands.sweep.open_run", lambda file, _: file)
+    result = lambda file, arm: None if "paper" in arm else RunResult(file, arm, 0, {"p0": True}, 0.5, {})  # noqa: E731
+    monkeypatch.setattr("ser_core.cli.commands.sweep.read_result", result)
+    return lambda: ser("sweep", stored_run.file, "--set", "loop.rule=paper,calibrated", "--folder", tmp_path)
+
+
+def test_the_others_are_shown_when_the_baseline_has_failed(sweep):
+    ended = sweep()
+    told = " ".join(ended.out.split())
+    assert ended.code == 21, ended.err
+    assert "1 loop.rule=calibrated" in told and "missing: small-paper" in told
+    assert "not compared: loop.rule=calibrated, since the baseline has no finished run yet" in told
