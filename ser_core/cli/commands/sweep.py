@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -72,7 +73,8 @@ def sweep(
     documents = documents_of(wanted, document, templates, where)
     # Whatever is refused is refused before this.
     write_files(wanted, documents, templates, target)
-    code = _carry_out(wanted, documents, where, at_once, pause, target)
+    with _noted_signals() as received:
+        code = _carry_out(wanted, documents, where, at_once, pause, target, received)
     from ser_core.sweep.comparison import compare_arms  # numpy
 
     results = _results(wanted, place, target)
@@ -104,6 +106,22 @@ def _baseline(against: str | None, wanted: Sequence[Variant]) -> str:
     return against or arms[0]
 
 
+@contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """Those that ask for an end. They are noted alone: a run may just be starting, or be looked at."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _carry_out(
     wanted: Sequence[Variant],
     documents: Sequence[Mapping[str, Any]],
@@ -111,18 +129,15 @@ def _carry_out(
     parallel: int,
     pause: float,
     target: Path,
+    received: Sequence[int],
 ) -> int:
-    """Start the runs as they may start and wait for their ends; returns 0, or the exit code of the first that failed."""
+    """Start the runs as they may start and wait for their ends; returns 0, or the exit code of the first that failed.
+
+    A signal in ``received`` ends it.
+    """
     names = [variant.name for variant in wanted]
     numbers = {name: number for number, name in enumerate(names)}
     follows = [numbers.get((document["spec"].get("from") or {}).get("run", "")) for document in documents]
-    received: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        received.append(number)  # nothing else: a run may just be starting, or be looked at
-
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, handle)
     started: list[int] = []
     ended: list[int] = []
     code = 0
@@ -150,7 +165,8 @@ def _carry_out(
             where.stop(received)
             say("interrupted; the same command goes on")
             raise typer.Exit(128 + received[0])
-        time.sleep(pause)
+        if len(ended) < len(wanted):
+            time.sleep(pause)
     return code
 
 

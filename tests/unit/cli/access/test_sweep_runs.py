@@ -8,7 +8,7 @@ import typer
 
 from ser_core.api.status import Phase
 from ser_core.cli.access.sweep_runs import LocalRuns
-from ser_core.cli.commands.sweep import _carry_out
+from ser_core.cli.commands.sweep import _carry_out, _noted_signals
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import save_run
 from ser_core.sweep.variants import Variant
@@ -46,12 +46,9 @@ class Started(subprocess.Popen):
 def test_a_stop_that_comes_while_a_run_is_started_reaches_it(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr("ser_core.cli.access.sweep_runs.subprocess.Popen", lambda *_, **__: started.append(Started()) or started[0])
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with pytest.raises(typer.Exit) as ended:
-            _carry_out([Variant("small", {}, {})], [{"spec": {}}], LocalRuns(1), 1, 0.01, tmp_path)
+        with pytest.raises(typer.Exit) as ended, _noted_signals() as received:
+            _carry_out([Variant("small", {}, {})], [{"spec": {}}], LocalRuns(1), 1, 0.01, tmp_path, received)
         assert (ended.value.exit_code, started[0].returncode) == (128 + signal.SIGTERM, -signal.SIGTERM)
     finally:
         started[0].kill()
-        for number, handler in before.items():
-            signal.signal(number, handler)

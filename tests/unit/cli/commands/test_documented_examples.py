@@ -216,7 +216,6 @@ def test_sweep(said, monkeypatch):
     monkeypatch.setattr("ser_core.cli.commands.sweep.LocalRuns", AtOnce)
     monkeypatch.setattr("ser_core.cli.commands.sweep.open_run", diced)
     monkeypatch.setattr("ser_core.cli.commands.sweep.read_result", result)
-    monkeypatch.setattr("ser_core.cli.commands.sweep.signal.signal", lambda *_: None)
     said("sweep", "ser sweep serrun.yaml --set training.seed=0..2 --set loop.rule=paper,calibrated")
 
 

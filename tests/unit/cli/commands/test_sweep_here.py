@@ -1,5 +1,7 @@
 """`ser sweep` on this machine: what it shows and how it ends when runs fail."""
 
+import signal
+
 import pytest
 
 from ser_core.cli.access.sweep_runs import Ended, LocalRuns
@@ -34,3 +36,10 @@ def test_the_others_are_shown_when_the_baseline_has_failed(sweep):
     assert ended.code == 21, ended.err
     assert "1 loop.rule=calibrated" in told and "missing: small-paper" in told
     assert "not compared: loop.rule=calibrated, since the baseline has no finished run yet" in told
+
+
+def test_ctrl_c_ends_a_sweep_that_reads_its_results(sweep, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("ser_core.cli.commands.sweep.read_result", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert sweep().code == 130
+    assert signal.getsignal(signal.SIGTERM) == before

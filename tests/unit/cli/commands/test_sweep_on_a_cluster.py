@@ -22,7 +22,6 @@ def file(tmp_path):
 def cluster(api, monkeypatch):
     """A created run fails at once, so that no store is asked."""
     monkeypatch.setattr("ser_core.cli.commands.sweep.CLUSTER_SECONDS", 0.01)
-    monkeypatch.setattr("ser_core.cli.commands.sweep.signal.signal", lambda *_: None)
 
     def create(body):
         failed = {"phase": "Failed", "message": "no"}
