@@ -83,6 +83,8 @@ def with_value(spec: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]
     inner = spec.get(name)
     if inner is not None and not isinstance(inner, Mapping):
         raise UsageError(f"--set {path}: {name} is {inner!r} in the file and has no fields", reason="BadSetting", hint=_HINT)
+    if inner is None and value is None:  # an empty object would switch on what the file has not
+        return dict(spec)
     return {**spec, name: with_value(inner or {}, rest, value)}
 
 

@@ -44,7 +44,8 @@ def test_a_field_is_set_wherever_it_is_and_null_takes_it_out():
     spec = {"loop": {"rule": "paper"}}
     assert with_value(spec, "loop.stopping.patience", 2) == {"loop": {"rule": "paper", "stopping": {"patience": 2}}}
     assert with_value(spec, "loop.rule", None) == {"loop": {}}
-    assert spec == {"loop": {"rule": "paper"}}
+    assert with_value(spec, "rewardModel.adapter.rank", None) == spec == {"loop": {"rule": "paper"}}
+    assert with_value({"adapter": None}, "adapter.rank", None) == {"adapter": None}
     with pytest.raises(UsageError, match="rule is 'paper' in the file and has no fields"):
         with_value(spec, "loop.rule.x", 1)
 
