@@ -44,8 +44,7 @@ def body(context: StageContext) -> StageOutput:
     misfits = _misfits(context, bases.values())
     data_folder = context.workdir / "data"
     data_folder.mkdir()
-    turns, dev_decides = spec.keeps_turns, spec.loop.fold_count is None
-    prepared = prepare_data(spec.data, spec.data.split_seed, access, data_folder, _kibibytes(context), turns=turns, dev_decides=dev_decides)
+    prepared = prepare_data(spec.data, spec.data.split_seed, access, data_folder, _kibibytes(context), turns=spec.keeps_turns)
     refuse_full_without_labels(spec.loop, hidden_labels=prepared.metrics.hidden_labels)
     context.reporter.event("data-split", **prepared.metrics.model_dump(mode="json", exclude={"kind"}))
     files = write_sides(prepared, spec.data.split_seed, data_folder)

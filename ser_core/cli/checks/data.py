@@ -21,11 +21,10 @@ def check_data(run: SERRun, soon: Retry) -> Check:
     from ser_core.learn.trust.enough_pairs import size_warnings
 
     access, policy = Access(run.spec.storage, run.spec.hub, soon), run.spec.policy
-    dev_decides = run.spec.loop.fold_count is None
-    inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns, dev_decides=dev_decides)
+    inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns)
     metrics = inspected.metrics
     refuse_full_without_labels(run.spec.loop, hidden_labels=metrics.hidden_labels)
-    lines, of_prompts = [*_data_lines(metrics, dev_decides=dev_decides)], tuple[str, ...]()
+    lines, of_prompts = [*_data_lines(metrics, dev_decides=run.spec.loop.fold_count is None)], tuple[str, ...]()
     if policy is not None and policy.prompts is not None:
         with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
             limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns

@@ -64,14 +64,14 @@ class Inspection:
     """Groups that the held-out pairs are in."""
 
 
-def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False, dev_decides: bool = False) -> Inspection:
+def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False) -> Inspection:
     """What `prepare` would find and make of ``data``; writes nothing that stays.
 
     Raises:
         DataError, SpecError, StoreError: As `prepare` would.
     """
     with tempfile.TemporaryDirectory(prefix="ser-inspect-") as folder:
-        prepared = prepare_data(data, seed, access, Path(folder), lambda *_: None, turns=turns, dev_decides=dev_decides)
+        prepared = prepare_data(data, seed, access, Path(folder), lambda *_: None, turns=turns)
         positions = sorted(position for side in prepared.sides.values() for position in side)
         size = min(len(positions), SAMPLE_PAIRS)
         chosen = [positions[place * len(positions) // size] for place in range(size)]
@@ -79,9 +79,7 @@ def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False, d
         return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, chosen)), ties, prepared.heldout_groups)
 
 
-def prepare_data(
-    data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress, *, turns: bool = False, dev_decides: bool = False
-) -> Prepared:
+def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress, *, turns: bool = False) -> Prepared:
     """Read, validate and split.
 
     Args:
@@ -91,7 +89,6 @@ def prepare_data(
         folder: For downloads and the spool.
         progress: Called often.
         turns: Whether prompts keep the marks of their turns, as a chat template needs them.
-        dev_decides: Whether there are no fold models, so that a prompt in both seed and pool is worth a warning.
 
     Raises:
         DataError: The data cannot be used; the reason says why.
@@ -121,8 +118,7 @@ def prepare_data(
         tied = corpus.entries[position]
         corpus.tallies[tied.part].drop(BadRow(tied.file, tied.line, "Tie", "none of the two answers is better, and it is held out"))
     metrics = _metrics(corpus, positions, ties, groups, data.split_by, sources)
-    if dev_decides:
-        metrics = metrics.model_copy(update={"warnings": (*metrics.warnings, *_shared_prompts(entries))})
+    metrics = metrics.model_copy(update={"shared_prompts": _shared_prompts(entries)})
     provenance = _provenance(sources, corpus)
     return Prepared(spool_path, positions, ties, _group_of(sides, entries), metrics, provenance, len(sides["heldout"]))
 
@@ -230,12 +226,9 @@ def _metrics(
     )
 
 
-def _shared_prompts(entries: Sequence[Entry]) -> list[str]:
-    shared = {entry.prompt for entry in entries if entry.part == "seed"} & {entry.prompt for entry in entries if entry.part == "unlabeled"}
-    if not shared:
-        return []
-    what = f"{counted(len(shared), 'prompt')} of data.seed also in data.unlabeled: a self-label of such a prompt makes dev accuracy flatter"
-    return [f"{what}; leave these prompts out of data.unlabeled, or use rule calibrated, whose fold models hold them back"]
+def _shared_prompts(entries: Sequence[Entry]) -> int:
+    seed, pool = ({entry.prompt for entry in entries if entry.part == part} for part in ("seed", "unlabeled"))
+    return len(seed & pool)
 
 
 def _provenance(sources: Mapping[str, Source], corpus: Corpus) -> dict[str, Any]:

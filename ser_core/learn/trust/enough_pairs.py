@@ -1,4 +1,4 @@
-"""Warnings about the numbers of pairs, by rule: labels that decide, and what a loop can keep of the pool. Nothing here decides anything.
+"""Warnings about numbers of pairs and prompts, by rule: labels that decide, and what a loop can keep. Nothing here decides anything.
 
 `prepare` does not know the rule, since runs of different rules share what it made: whoever tells its warnings adds these.
 """
@@ -32,6 +32,8 @@ def size_warnings(
         taken: Steps in which the seed model has learnt; None: it is not trained yet.
     """
     yield from _few_labels(spec, sizes)
+    if spec.loop.fold_count is None and sizes.shared_prompts:
+        yield _shared_prompts(sizes.shared_prompts)
     learnt = ("seed",) if spec.loop.fold_count is None else ("seed", "dev")
     pairs = sum(getattr(sizes, side) + (ties or {}).get(side, 0) for side in learnt)
     yield from _few_steps(spec, pairs, _most_kept(spec, sizes.pool), taken)
@@ -47,6 +49,11 @@ def _few_labels(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
         yield f"{counted(labels, 'label')} decide: fewer than {_FEW_LABELS} are few for a decision"
     if spec.loop.fold_count is None and sizes.dev < _FEW_LABELS:
         yield f"dev has {counted(sizes.dev, 'pair')}: with fewer than {_FEW_LABELS} its decisions rest on few labels"
+
+
+def _shared_prompts(shared: int) -> str:
+    what = f"{counted(shared, 'prompt')} of data.seed also in data.unlabeled: a self-label of such a prompt makes dev accuracy flatter"
+    return f"{what}; leave these prompts out of data.unlabeled, or use rule calibrated, whose fold models hold them back"
 
 
 def _few_steps(spec: SERRunSpec, pairs: int, kept: int, taken: int | None) -> Iterator[str]:

@@ -82,7 +82,6 @@ WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
         "policy.generator": "only checked for being installed, also where prepare is taken over",
         "policy.advantage": "only says whether there must be a critic; ppo says so too",
         "loop.controls": "only says whether the pool must have labels; the control says so too",
-        **dict.fromkeys(("loop.rule", "loop.folds", "loop.thresholds.targetPrecision"), "only say whether a warning is given"),
     },
     StageKind.LABEL: {"loop.rule": "the input keptBefore says which pairs are left"},
     StageKind.RETRAIN: {"loop.thresholds.targetPrecision": _SAYS_WHETHER},

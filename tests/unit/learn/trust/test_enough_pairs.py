@@ -9,7 +9,7 @@ from ser_core.api.stage import PrepareMetrics
 from ser_core.learn.trust.enough_pairs import size_warnings
 
 
-def warnings(loop, *, pool=1000, seed=400, dev=200, training=None, **learnt):
+def warnings(loop, *, pool=1000, seed=400, dev=200, shared_prompts=None, training=None, **learnt):
     spec = {
         "rewardModel": {"base": "hf://a/b"},
         "data": {"source": {"uri": "file:///d", "seedFraction": 0.1}},
@@ -17,7 +17,8 @@ def warnings(loop, *, pool=1000, seed=400, dev=200, training=None, **learnt):
         "training": training or {},
         "storage": {"uri": "file:///s"},
     }
-    sizes = PrepareMetrics(found="jsonl", rows=9, seed=seed, dev=dev, pool=pool, heldout=9, hidden_labels=True)
+    parts = {"seed": seed, "dev": dev, "pool": pool, "shared_prompts": shared_prompts}
+    sizes = PrepareMetrics(found="jsonl", rows=9, heldout=9, hidden_labels=True, **parts)
     return list(size_warnings(SERRunSpec.model_validate(spec), sizes, **learnt))
 
 
@@ -50,6 +51,13 @@ def test_with_folds_all_labels_of_the_seed_decide_and_else_the_dev_part():
     assert warnings({}, seed=22, dev=8, training={"pairsPerStep": 4}) == ["30 labels decide: fewer than 200 are few for a decision"]
     for loop in ({"rule": "reference"}, {"thresholds": {"targetPrecision": 0.8}}):
         assert warnings(loop, dev=8) == ["dev has 8 pairs: with fewer than 200 its decisions rest on few labels"]
+
+
+@pytest.mark.parametrize("loop", [{"rule": "paper"}, {"rule": "reference"}, {"thresholds": {"targetPrecision": 0.8}}])
+def test_prompts_in_both_seed_and_pool_are_told_only_where_no_fold_model_holds_them_back(loop):
+    (told,) = warnings(loop, shared_prompts=1)
+    assert told.startswith("1 prompt of data.seed also in data.unlabeled: ") and "use rule calibrated" in told
+    assert warnings(loop, shared_prompts=0) == warnings(loop) == warnings({}, shared_prompts=1) == []
 
 
 def test_a_seed_that_is_learnt_in_a_few_steps_is_told_with_a_remedy_that_works():
