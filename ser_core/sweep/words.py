@@ -26,7 +26,7 @@ def note(rows: Sequence[ArmResult], baseline: str, missing: Sequence[str]) -> st
     if min([one.groups for one in compared] + [one.groups for one in over_seed], default=FEW_GROUPS) < FEW_GROUPS:
         sentences.append(f"an interval that rests on fewer than {FEW_GROUPS} groups is not to be trusted")
     for why in dict.fromkeys(row.why_apart for row in rows if row.why_apart):
-        sentences.append(f"not compared: {', '.join(row.arm for row in rows if row.why_apart == why)}, since {why}")
+        sentences.append(f"not compared: {'; '.join(row.arm for row in rows if row.why_apart == why)}, since {why}")
     nothing = [row.arm for row in rows if not row.trusted]
     if nothing:
         sentences.append(f"no run trusted any self-label, so these are seed models: {'; '.join(nothing)}")

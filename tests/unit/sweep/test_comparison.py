@@ -162,7 +162,7 @@ def test_without_a_finished_run_of_the_baseline_the_arms_stand_alone():
     assert compare_arms([], "z") == ()
     rows = compare_arms([result("a", 0, [1]), result("b", 0, [0])], "z")
     assert [(row.accuracy, row.difference) for row in rows] == [(1.0, None), (0.0, None)]
-    assert "not compared: a, b, since the baseline has no finished run yet; ser why tells why" in note(rows, "z", ())
+    assert "not compared: a; b, since the baseline has no finished run yet; ser why tells why" in note(rows, "z", ())
     assert "; baseline: z\n" in note(rows[:1], "z", ())
 
 
