@@ -78,7 +78,8 @@ class Meter(TrainingProgress):
         self.costs: list[Cost] = []
         self._seconds: list[float] = []
         self._waiting = 0.0
-        super().__init__(context, total, 0, "cpu")
+        super().__init__(context, 0, "cpu")
+        self.expect(total)
         self._since = time.perf_counter()
 
     def checkpoint_due(self) -> bool:

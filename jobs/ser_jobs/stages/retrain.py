@@ -16,7 +16,7 @@ from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.stage import InputRole, RetrainMetrics
 from ser_core.counted import counted
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, read_table
-from ser_core.errors import DataError
+from ser_core.errors import DataError, QualityError
 from ser_core.learn.compute.pieces import cut_layers
 from ser_core.learn.compute.placing import place
 from ser_core.learn.compute.precision import Precision
@@ -50,7 +50,7 @@ def body(context: StageContext) -> StageOutput | None:
 
     Raises:
         DataError: There is nothing to train on, or no dev or held-out pair.
-        QualityError: The loss or a score is not finite.
+        QualityError: The loss or a score is not finite, in each trial of a search.
         Interrupted: Asked to stop; a checkpoint was saved.
     """
     precision = set_up(context, context.spec.spec.reward_model.precision)
@@ -61,6 +61,8 @@ def body(context: StageContext) -> StageOutput | None:
 
 REPEATED = 2
 """Times that a training which gave a collapsed model is repeated, at most."""
+DIVERGED = ("NonFiniteLoss", "NonFiniteScore")
+"""Reasons that say that a training, or what it has made, has left the finite numbers."""
 
 
 class _Retrain:
@@ -83,17 +85,17 @@ class _Retrain:
         self._fold_models = FoldModels(context)
         self._deciding = labeled(context) if context.spec.spec.loop.fold_count is not None else self._dev
         self._checked = [*_unlabeled(self._deciding), *self._plan.sample]
-        evaluated = len(self._checked) + len(self._heldout)
-        longest = max(map(self._plan.last_training, self._plan.trials))
-        self._progress = TrainingProgress(context, self._plan.cross_fitting() + longest + evaluated, evaluated, precision.device)
-        if self._plan.keeps_folds and not all(map(self._fold_models.has, range(self._progress.position.folds))):
+        self._progress = TrainingProgress(context, len(self._checked) + len(self._heldout), precision.device)
+        position = self._progress.position
+        if self._plan.keeps_folds and not all(map(self._fold_models.has, set(range(position.folds)).difference(position.left_out))):
             self._progress.start_anew()
+        self._expect(*self._plan.trials)
 
     def run(self) -> StageOutput:
         """Cross-fit, choose the settings, train until the model holds, evaluate."""
-        for number in range(self._progress.position.folds, len(self._plan.folds)):
-            self._cross_fit(number)
-        trial = best_trial([_margins(self._held_back(number)) for number in range(len(self._plan.trials))]) if self._plan.folds else 0
+        while self._progress.position.folds < len(self._plan.folds):
+            self._cross_fit_or_leave_out(self._progress.position.folds)
+        trial = self._best_trial() if self._plan.folds else 0
         training = self._plan.trials[trial]
         while True:
             self._expect(training)
@@ -114,7 +116,6 @@ class _Retrain:
 
     def _metrics(self, found: Evaluated, trial: int, truncated: int, why: str) -> RetrainMetrics:
         training, position = self._plan.trials[trial], self._progress.position
-        searched = self._training.search is not None and self._context.spec.spec.loop.fold_count is not None
         ties = counted(len(self._data.ties), "tie")
         tied = f"{ties} learnt with target one half, beside the pairs with a label" if self._data.ties else ""
         went_wrong = told(position, self._plan.of_trial(trial), why)
@@ -129,18 +130,18 @@ class _Retrain:
             dev=evaluate(found.dev, found.temperature, found.best_dev, self._groups),
             heldout=evaluate(found.heldout, found.temperature, self._of_best("heldout_scores.parquet"), self._groups),
             folds=self._plan.fold_count if self._plan.keeps_folds else None,
-            learning_rate=training.learning_rate if searched else None,
-            epochs=training.epochs if searched else None,
+            learning_rate=training.learning_rate if self._searched else None,
+            epochs=training.epochs if self._searched else None,
             trainings=1 + len(position.collapsed),
             collapsed=bool(why),
             loss_gain=found.paired.gain if found.paired else None,
             loss_gain_error=found.paired.error if found.paired else None,
         )
 
-    def _expect(self, training: TrainingSpec) -> None:
-        """Say how much work it is now that the settings are known."""
-        evaluated = len(self._checked) + len(self._heldout)
-        self._progress.expect(self._plan.cross_fitting() + self._plan.last_training(training) + evaluated)
+    def _expect(self, *trainings: TrainingSpec) -> None:
+        """Say how much work it is, the last training with one of these settings included."""
+        evaluated, longest = len(self._checked) + len(self._heldout), max(map(self._plan.last_training, trainings))
+        self._progress.expect(self._plan.cross_fitting(self._progress.position.left_out) + longest + evaluated)
 
     def _begins_again(self, why: str) -> bool:
         """Whether the current training is repeated, because of what is wrong with its model."""
@@ -160,6 +161,11 @@ class _Retrain:
     def _start(self) -> Path:
         """Folder of the weights that the last training starts from."""
         return self._context.fetch_folder(starts_from(self._context), MODEL)
+
+    @property
+    def _searched(self) -> bool:
+        """Whether the settings come from a search; only with folds there is one."""
+        return self._training.search is not None and self._context.spec.spec.loop.fold_count is not None
 
     @property
     def _form(self) -> Form | None:
@@ -203,6 +209,36 @@ class _Retrain:
             template_text=settings.custom_text,
             together=True,
         )
+
+    def _cross_fit_or_leave_out(self, number: int) -> None:
+        """`_cross_fit`; a trial of a search that diverges is left out.
+
+        Raises:
+            QualityError: All trials have diverged.
+        """
+        try:
+            self._cross_fit(number)
+        except QualityError as error:
+            trials, fold = len(self._plan.trials), self._plan.folds[number]
+            if error.reason not in DIVERGED or trials == 1:
+                raise
+            settings = f"learningRate {fold.training.learning_rate:g} and epochs {fold.training.epochs}"
+            why = f"{settings}, in fold {fold.number + 1}: {error.message}"
+            if len(self._progress.position.diverged) + 1 == trials:
+                told_of_all = f"all {trials} trials of training.search diverged, the last one with {why}"
+                raise QualityError(told_of_all, reason=error.reason, hint=error.hint) from None
+            self._leave_out(number, why)
+
+    def _leave_out(self, number: int, why: str) -> None:
+        """The trial of this fold has diverged: its other folds are not trained."""
+        trial = number // self._plan.fold_count
+        unfinished = {*self._progress.position.left_out, *range(number, len(self._plan.folds))}
+        self._progress.leave_out(trial, why, (trial + 1) * self._plan.fold_count, 2 * self._plan.cross_fitting(unfinished))
+        self._expect(*self._plan.trials)
+
+    def _best_trial(self) -> int:
+        diverged = dict(self._progress.position.diverged)
+        return best_trial([None if trial in diverged else _margins(self._held_back(trial)) for trial in range(len(self._plan.trials))])
 
     def _cross_fit(self, number: int) -> None:
         """Train one fold's model without the pairs that it holds back, then score these with it."""
@@ -267,7 +303,7 @@ class _Retrain:
         heldout = self._scored(model, self._heldout, len(self._checked))
         held_back, best = self._held_back(trial), self._of_best("dev_scores.parquet")
         if self._plan.keeps_folds:
-            return out_of_fold(self._deciding, held_back, heldout, best, self._data.groups)
+            return out_of_fold(self._deciding, held_back, heldout, best, self._data.groups, searched=self._searched)
         dev = self._scored(model, self._deciding, 0)
         self._context.silent("evaluating")
         if self._context.spec.spec.loop.fold_count is not None:

@@ -42,6 +42,8 @@ def out_of_fold(
     heldout: Sequence[EvaluatedPair],
     best: Sequence[EvaluatedPair] | None,
     groups: Mapping[str, str],
+    *,
+    searched: bool,
 ) -> Evaluated:
     """Rule calibrated: each pair of the whole seed as the fold model scores it that has not seen it.
 
@@ -51,6 +53,7 @@ def out_of_fold(
         heldout: The reward model's scores of the held-out pairs.
         best: The same out-of-fold scores of the best reward model before.
         groups: Group of each seed pair.
+        searched: Whether its settings come from a search.
     """
     scores = {one.id: one for one in held_back}
     rows = [(pair.source, scores[pair.id]) for pair in seed]
@@ -58,7 +61,7 @@ def out_of_fold(
     temperature = fit_temperature(np.array([one.score_1 - one.score_2 for _, one in rows]))
     calibration = [CalibrationPair(one.id, (one.score_1 - one.score_2) / temperature, "cross-fit") for _, one in rows]
     paired = None if best is None else paired_loss(log_losses(best), log_losses(dev), groups)
-    notes = learnt_too_little(temperature, len(dev)) if best is None else ()
+    notes = learnt_too_little(temperature, len(dev), searched=searched) if best is None else ()
     return Evaluated(dev, heldout, temperature, calibration, best, paired, notes)
 
 

@@ -4,7 +4,7 @@ Under rule calibrated each retrain is cross-fitted: as many models as there are 
 they did not see. Under the rule calibrated of version 0.1.0 that is so for the seed model alone, and only where there are few dev pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,10 +78,11 @@ class Plan:
         """Optimizer steps of the last training with these settings."""
         return self.steps or count_steps(len(self.examples), training)
 
-    def cross_fitting(self) -> int:
-        """Pairs that pass through a model in the cross-fitting, counted once for each pass."""
-        fitted = sum(_pairs_in_steps(fold.steps, len(fold.seen), fold.training.pairs_per_step) for fold in self.folds)
-        return fitted + sum(len(fold.held_back) + len(self.sample) for fold in self.folds)
+    def cross_fitting(self, without: Collection[int] = ()) -> int:
+        """Pairs that pass through a model in the cross-fitting, counted once for each pass; ``without`` some of its folds."""
+        folds = [fold for number, fold in enumerate(self.folds) if number not in without]
+        fitted = sum(_pairs_in_steps(fold.steps, len(fold.seen), fold.training.pairs_per_step) for fold in folds)
+        return fitted + sum(len(fold.held_back) + len(self.sample) for fold in folds)
 
     def last_training(self, training: TrainingSpec) -> int:
         """The same of the last training with these settings."""

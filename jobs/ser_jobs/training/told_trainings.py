@@ -6,7 +6,7 @@ from ser_jobs.training.training_position import Position
 
 
 def told(position: Position, chosen: slice, why: str) -> Iterator[str]:
-    """Which models do not hold, and why trainings were repeated.
+    """Which models do not hold, which trials were left out, and why trainings were repeated.
 
     Args:
         position: At the end.
@@ -17,4 +17,5 @@ def told(position: Position, chosen: slice, why: str) -> Iterator[str]:
         yield f"the reward model still does not hold after {position.repeats + 1} trainings: {why}"
     dead = enumerate(position.dead[chosen], 1)
     yield from (f"the model of fold {fold} still does not hold: {reason}" for fold, reason in dead if reason)
+    yield from (f"training.search leaves out a trial that diverged: {seen}" for _, seen in position.diverged)
     yield from (f"a training collapsed and was repeated: {one}" for one in position.collapsed)

@@ -23,11 +23,13 @@ class Position:
 
     Attributes:
         scores: Of the chosen and the rejected answer of every evaluation pair, shape (pairs, 2). NaN: not computed yet.
-        folds: Cross-fit folds that are finished, that is trained and scored.
-        held_back: What each finished fold makes of the pairs that it held back; the answer that is labelled better first.
+        folds: Cross-fit folds that are finished, that is trained and scored, or left out.
+        held_back: What each finished fold makes of the pairs that it held back; the answer that is labelled better first. Empty: the fold
+            was left out.
         sampled: Margins of the pool's sample by each finished fold, in the order of the folds.
         dead: What is wrong with the model of each finished fold, after its repeats; empty: nothing.
         collapsed: Why a training was repeated, once for each time.
+        diverged: Trials of the search whose other folds were left out, and what was seen of them.
         repeats: How often the current training was begun again.
         thrown_away: Answers that have passed through models which were not kept.
         steps_before: Optimizer steps of the finished folds.
@@ -43,6 +45,7 @@ class Position:
     sampled: Sequence[Sequence[float]] = ()
     dead: Sequence[str] = ()
     collapsed: Sequence[str] = ()
+    diverged: Sequence[tuple[int, str]] = ()
     repeats: int = 0
     thrown_away: int = 0
     steps_before: int = 0
@@ -59,6 +62,11 @@ class Position:
     def step(self) -> int:
         """Optimizer steps of all trainings, as far as they are saved."""
         return self.steps_before + (len(self.training.history) if self.training else 0)
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Numbers of the folds that were left out."""
+        return tuple(number for number, rows in zip(range(self.folds), self.held_back, strict=False) if not rows)
 
     def after_step(self, pairs: int) -> "Position":
         """One more optimizer step was taken, on ``pairs`` pairs."""
@@ -97,6 +105,29 @@ class Position:
             training=None,
         )
 
+    def after_divergence(self, trial: int, why: str, folds: int, kept: int) -> "Position":
+        """A training of a trial has diverged: the rest of the trial is left out, up to fold number ``folds``.
+
+        Args:
+            trial: Number of the trial.
+            why: What was seen.
+            folds: Where the next trial begins.
+            kept: Answers that have passed through the models of finished folds.
+        """
+        skipped = folds - self.folds
+        return replace(
+            self,
+            folds=folds,
+            held_back=(*self.held_back, *((),) * skipped),
+            sampled=(*self.sampled, *((),) * skipped),
+            dead=(*self.dead, *("",) * skipped),
+            diverged=(*self.diverged, (trial, why)),
+            repeats=0,
+            thrown_away=self.answers - kept,
+            steps_before=self.step,
+            training=None,
+        )
+
     def with_scores(self, first: int, known: Scores) -> "Position":
         """The evaluation pairs from number ``first`` on have the scores ``known``."""
         scores = self.scores.copy()
@@ -113,6 +144,7 @@ class Position:
             "sampled": [list(row) for row in self.sampled],
             "dead": list(self.dead),
             "collapsed": list(self.collapsed),
+            "diverged": list(self.diverged),
             "repeats": self.repeats,
             "thrownAway": self.thrown_away,
             "stepsBefore": self.steps_before,
@@ -134,6 +166,7 @@ class Position:
             sampled=tuple(map(tuple, numbers.get("sampled", ()))),
             dead=tuple(numbers.get("dead", [""] * numbers["folds"])),  # earlier versions did not say
             collapsed=tuple(numbers.get("collapsed", ())),
+            diverged=tuple((trial, why) for trial, why in numbers.get("diverged", ())),
             repeats=numbers.get("repeats", len(numbers.get("collapsed", ()))),  # once the last training alone was repeated
             thrown_away=numbers.get("thrownAway", 0),
             steps_before=numbers["stepsBefore"],

@@ -25,18 +25,16 @@ class TrainingProgress(StageWatch):
 
     Args:
         context: Where progress is shown and checkpoints are kept.
-        total: Pairs that pass through a model that is kept, as far as that is known.
         evaluated: Evaluation pairs, dev and held-out.
         device: Where models are computed.
     """
 
-    def __init__(self, context: StageContext, total: int, evaluated: int, device: str) -> None:
+    def __init__(self, context: StageContext, evaluated: int, device: str) -> None:
         super().__init__(context, device)
-        self._total = total
+        self._total = 0
         saved = self._newest()
         self.position = Position.read(saved) if saved else Position.start(evaluated)
         """How far this retrain is: at first what the newest checkpoint says."""
-        self._show()
 
     def save(self, state: TrainingState) -> None:
         """Keep a checkpoint of the running training."""
@@ -70,8 +68,13 @@ class TrainingProgress(StageWatch):
         self.position = self.position.after_collapse(why)
         self._show()
 
+    def leave_out(self, trial: int, why: str, folds: int, kept: int) -> None:
+        """The rest of a trial is left out, as `Position.after_divergence` says."""
+        self._context.reporter.event("diverged", message=why)
+        self.position = self.position.after_divergence(trial, why, folds, kept)
+
     def expect(self, total: int) -> None:
-        """So many pairs pass through a model that is kept, as it has turned out."""
+        """So many pairs pass through a model that is kept, as far as that is known."""
         self._total = total
         self._show()
 
@@ -79,7 +82,6 @@ class TrainingProgress(StageWatch):
         """What an earlier attempt has left cannot be used."""
         self._context.reporter.event("checkpoint-set-aside")
         self.position = Position.start(len(self.position.scores))
-        self._show()
 
     def score_evaluated(self, model: RewardModel, pairs: Sequence[PoolPair], first: int) -> list[PairScores]:
         """Scores of the evaluation pairs from number ``first`` on; those that the position knows are not computed again."""
@@ -99,7 +101,10 @@ class TrainingProgress(StageWatch):
         return self._score_alone(model, pairs, known, keep)
 
     def _score_together(self, model: RewardModel, pairs: Sequence[PoolPair], known: Scores, keep: Callable[[], None]) -> None:
-        """Complete ``known``, which is the same in all processes: each scores a share of what is missing, and then gets all shares."""
+        """Complete ``known``, which is the same in all processes: each scores a share of what is missing, and then gets all shares.
+
+        A score that is not finite stays unknown: all processes find it again, and refuse it together, so that none waits for another.
+        """
         missing = np.flatnonzero(np.isnan(known).any(axis=1)).tolist()
         sizes = [2 * len(pairs[index].prompt) + len(pairs[index].answer_1) + len(pairs[index].answer_2) for index in missing]
         own = [missing[place] for place in deal(sizes, self._context.world_size)[self._context.rank]]
@@ -109,14 +114,16 @@ class TrainingProgress(StageWatch):
             known[own] = scores
             keep()
 
-        self._score_alone(model, [pairs[index] for index in own], scores, keep_own)
+        self._score_alone(model, [pairs[index] for index in own], scores, keep_own, refuse=False)
         shares = np.zeros_like(known)
         shares[own] = scores
         self.silent("waiting for scores of the other ranks")
         known[missing] = ranks.total(torch.from_numpy(shares).to(self._device)).cpu().numpy()[missing]
         keep()
 
-    def _score_alone(self, model: RewardModel, pairs: Sequence[PoolPair], known: Scores, keep: Callable[[], None]) -> list[PairScores]:
+    def _score_alone(
+        self, model: RewardModel, pairs: Sequence[PoolPair], known: Scores, keep: Callable[[], None], *, refuse: bool = True
+    ) -> list[PairScores]:
         def after_batch(_answers: int) -> None:
             keep()
             if self._in_any(self.stopping(), model):
@@ -129,7 +136,7 @@ class TrainingProgress(StageWatch):
             if self._in_any(self.checkpoint_due(), model):
                 self._keep_scores(model)
 
-        return score_pairs(model, pairs, self._context.tokens_per_batch, known, after_batch)[0]
+        return score_pairs(model, pairs, self._context.tokens_per_batch, known, after_batch, refuse=refuse)[0]
 
     def _in_any(self, wanted: bool, model: RewardModel) -> bool:
         """Whether it is wanted; processes that score together with a model do the same."""

@@ -13,6 +13,12 @@ CPU_TOKENS_PER_BATCH = 2048
 """Larger batches gain nothing on a CPU and only pad more."""
 
 
+LOWER_RATE = "lower training.learningRate, or training.search.learningRates where these are given"
+"""What helps where a rate is too high: a search tries its own ones alone."""
+AGAINST_DIVERGENCE = f"{LOWER_RATE}, or set rewardModel.precision to fp32"
+"""What helps where numbers are not finite."""
+
+
 class SearchSpec(Model):
     """Settings that the seed model is tried with. Every pair of a rate and a number of epochs is one trial, of `loop.folds` trainings."""
 

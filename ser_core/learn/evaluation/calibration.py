@@ -6,6 +6,7 @@ Only labels of the seed come in here. ``margin`` is always the score of the chos
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_core.api.spec.training import AGAINST_DIVERGENCE
 from ser_core.errors import QualityError
 
 HESITANT = 0.5
@@ -51,16 +52,17 @@ def fit_temperature(margins: NDArray[np.float64]) -> float:
     return float(scale / np.exp((low + high) / 2))
 
 
-def learnt_too_little(temperature: float, pairs: int) -> tuple[str, ...]:
+def learnt_too_little(temperature: float, pairs: int, *, searched: bool) -> tuple[str, ...]:
     """A note where margins are so small that the training has hardly begun: the answers are told apart far better than they are scored
-    apart. Of few pairs nothing is said.
+    apart. Of few pairs nothing is said. ``searched``: whether `training.search` has chosen among several settings.
     """
     if temperature >= HESITANT or pairs < ENOUGH_TO_SAY:
         return ()
     factor = f"{1 / temperature:.2g}"
+    more = "raise training.epochs or training.learningRate, or let training.search try several"
     return (
         f"its margins are {factor} times too small for how often they are right (temperature {temperature:.2g}): it has learnt too little; "
-        "raise training.epochs or training.learningRate, or let training.search try several",
+        f"{'let training.search try more epochs and higher learningRates' if searched else more}",
     )
 
 
@@ -71,7 +73,7 @@ def require_usable(margins: NDArray[np.float64]) -> None:
         raise QualityError(
             f"{bad} of {len(margins)} score differences are not finite",
             reason="NonFiniteScores",
-            hint="lower training.learningRate, or set rewardModel.precision to fp32",
+            hint=AGAINST_DIVERGENCE,
         )
     if not len(margins):
         raise QualityError(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_core.api.spec.training import AGAINST_DIVERGENCE
 from ser_core.api.stage import Comparison, Evaluation
 from ser_core.data.tables import EvaluatedPair
 from ser_core.errors import QualityError
@@ -128,7 +129,7 @@ def _differences(pairs: Sequence[EvaluatedPair]) -> NDArray[np.float64]:
         raise QualityError(
             f"{len(bad)} of {len(pairs)} pairs have scores that are not finite, the first is {pairs[bad[0]].id}",
             reason="NonFiniteScores",
-            hint="lower training.learningRate, or set rewardModel.precision to fp32",
+            hint=AGAINST_DIVERGENCE,
         )
     return difference
 

@@ -1,5 +1,6 @@
 """Which settings the seed model is trained with. Numpy alone."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,12 +9,15 @@ from numpy.typing import NDArray
 from ser_core.learn.evaluation.calibration import fit_temperature
 
 
-def best_trial(margins: Sequence[NDArray[np.float64]]) -> int:
+def best_trial(margins: Sequence[NDArray[np.float64] | None]) -> int:
     """The trial with the lowest out-of-fold log loss, each at the temperature that fits it best; of equal ones the first.
 
     Args:
         margins: Of each trial (seed pairs,) score of the chosen answer minus that of the rejected one, by a model that has not seen it.
+            None: it has diverged, which is infinitely bad; one at least has not.
     """
-    if len(margins) == 1:
-        return 0
-    return int(np.argmin([np.logaddexp(0.0, -trial / fit_temperature(trial)).mean() for trial in margins]))
+    return 0 if len(margins) == 1 else int(np.argmin([math.inf if trial is None else _log_loss(trial) for trial in margins]))
+
+
+def _log_loss(margins: NDArray[np.float64]) -> float:
+    return float(np.logaddexp(0.0, -margins / fit_temperature(margins)).mean())

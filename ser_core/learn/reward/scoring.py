@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ser_core.api.spec.training import AGAINST_DIVERGENCE
 from ser_core.data.tables import PairScores, PoolPair
 from ser_core.errors import QualityError
 from ser_core.learn.compute import ranks
@@ -54,6 +55,8 @@ def score_pairs(
     tokens_per_batch: int,
     known: Scores,
     after_batch: Callable[[int], None] = lambda rows: None,
+    *,
+    refuse: bool = True,
 ) -> tuple[list[PairScores], int]:
     """Scores of both answers of pairs, and how many pairs were truncated.
 
@@ -63,6 +66,7 @@ def score_pairs(
         tokens_per_batch: ``training.tokensPerBatch``.
         known: Shape (pairs, 2). What is not NaN is known already; the rest is filled in, batch by batch.
         after_batch: Told the number of answers that every batch has scored; it may raise. With a network in pieces the number can be 0.
+        refuse: Whether a score that is not finite is an error; else it stays unknown.
 
     Raises:
         QualityError: A score is not finite.
@@ -73,13 +77,13 @@ def score_pairs(
     def keep(members: list[int], scores: Scores) -> None:
         where = unknown[members]
         for (pair, _), score in zip(where, scores, strict=True):
-            if not np.isfinite(score):
+            if refuse and not np.isfinite(score):
                 raise QualityError(
                     f"pair {pairs[pair].id}: the reward model's score is {score}",
                     reason="NonFiniteScore",
-                    hint="lower training.learningRate, or set rewardModel.precision to fp32",
+                    hint=AGAINST_DIVERGENCE,
                 )
-        known[where[:, 0], where[:, 1]] = scores
+        known[where[:, 0], where[:, 1]] = np.where(np.isfinite(scores), scores, np.nan)
         after_batch(len(members))
 
     score_rows(model, [encoded[pair][side] for pair, side in unknown], tokens_per_batch, keep)

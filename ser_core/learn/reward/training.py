@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from safetensors.torch import save_file
 
-from ser_core.api.spec.training import TrainingSpec
+from ser_core.api.spec.training import AGAINST_DIVERGENCE, TrainingSpec
 from ser_core.data.tables import TrainingStep
 from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
@@ -157,10 +157,11 @@ def train(
         rate = learning_rate(step, steps, spec.learning_rate)
         norm = engine.step(rate) if math.isfinite(total) else math.nan
         if not (math.isfinite(total) and math.isfinite(norm)):
+            engine.drop()  # another training may follow
             raise QualityError(
                 f"optimizer step {step + 1}: the loss is {total:g}, the norm of its gradient {norm:g}",
                 reason="NonFiniteLoss",
-                hint="lower training.learningRate, or set rewardModel.precision to fp32",
+                hint=AGAINST_DIVERGENCE,
             )
         tokens = sum(len(pair.better) + len(pair.worse) for pair in chosen)
         history.append(TrainingStep(step + 1, total, rate, norm, len(chosen), tokens))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_core.api.spec.training import AGAINST_DIVERGENCE
 from ser_core.errors import QualityError
 from ser_core.learn.evaluation.calibration import sigmoid
 
@@ -78,5 +79,5 @@ def _require_usable(margins: Floats, differences: Floats) -> None:
         raise QualityError(
             f"{bad} of {len(margins)} calibration pairs have numbers that are not finite" if bad else "there is no pair to calibrate on",
             reason="NonFiniteScores" if bad else "NoCalibrationPairs",
-            hint="lower training.learningRate, or set rewardModel.precision to fp32" if bad else "give more seed pairs",
+            hint=AGAINST_DIVERGENCE if bad else "give more seed pairs",
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.api.spec.loop import Rule, ThresholdsSpec
+from ser_core.api.spec.training import AGAINST_DIVERGENCE
 from ser_core.api.status import LearningStatus
 from ser_core.errors import QualityError
 from ser_core.learn.evaluation.calibration import sigmoid
@@ -237,5 +238,5 @@ def require_finite(score_1: Floats, score_2: Floats) -> None:
         raise QualityError(
             f"{bad} of {len(score_1)} labelled pairs have scores that are not finite",
             reason="NonFiniteScores",
-            hint="lower training.learningRate, or set rewardModel.precision to fp32",
+            hint=AGAINST_DIVERGENCE,
         )

@@ -6,11 +6,12 @@ The `filter` stage counts; these functions decide. They see no pair, no score an
 from collections.abc import Sequence
 
 from ser_core.api.spec.loop import Rule
+from ser_core.api.spec.training import LOWER_RATE
 from ser_core.api.status import IterationStatus, LearningStatus
 
 EQUAL_SCORES = "all scores are equal"
 """In the note of a loop whose reward model has learnt nothing."""
-SO_THAT_SCORES_DIFFER = "lower training.learningRate, or raise rewardModel.maxLength where answers are cut before they differ"
+SO_THAT_SCORES_DIFFER = f"{LOWER_RATE}, or raise rewardModel.maxLength where answers are cut before they differ"
 """What helps then."""
 _NEARLY_NO_PAIR = 0.05
 

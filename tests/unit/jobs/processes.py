@@ -66,6 +66,18 @@ def carried_out(context: StageContext, events: Events) -> dict[str, Any] | None:
     return {name: path.read_bytes() for name, path in output.files.items()} | {"metrics": output.metrics, "shown": events.shown}
 
 
+def _break(stage: Any, rate: float, word: str) -> None:
+    train = stage.train
+
+    def trained(model: Any, pairs: Any, training: Any, **how: Any) -> Any:
+        state = train(model, pairs, training, **how)
+        if training.learning_rate == rate:
+            model.network.get_input_embeddings().weight.data[model.tokenizer.convert_tokens_to_ids(word)] = torch.nan
+        return state
+
+    stage.train = trained
+
+
 def process(
     rank: int,
     port: int,
@@ -75,11 +87,15 @@ def process(
     inputs: Mapping[InputRole, Manifest],
     folder: Path,
     sharding: Sharding | None = None,
+    broken: tuple[float, str] | None = None,
 ) -> None:
     """Carry the stage out once for each of ``stops``, at which rank 1 is asked to stop, and save the results.
 
-    ``sharding``: what the stage is told that its GPUs need, of which there are none.
+    ``sharding``: what the stage is told that its GPUs need, of which there are none. ``broken``: a rate, and a word that no model trained
+    with it can score.
     """
+    if broken is not None:
+        _break(importlib.import_module(BODIES[spec.stage]), *broken)
     if sharding is not None:
         stage: Any = importlib.import_module(BODIES[spec.stage])
         plan = StagePlan("any", 2, 1, False, amounts({}), amounts({}), None, sharding, pieces=2)

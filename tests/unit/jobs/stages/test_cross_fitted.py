@@ -2,6 +2,7 @@
 
 import hashlib
 from itertools import count
+from math import nan
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from ser_core.data.tables import (
     PoolPair,
     read_table,
 )
-from ser_core.errors import DataError, Interrupted
+from ser_core.errors import DataError, Interrupted, QualityError
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.scoring import score_pairs
@@ -222,6 +223,60 @@ def test_what_a_search_takes_is_what_these_settings_make_alone(workshop):
     workshop.context(StageKind.RETRAIN).checkpoints.delete_all()
     assert digests(searched) == digests(workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS))
     assert workshop.events.shown[-1][0] == workshop.events.shown[-1][1]
+
+
+def diverging(monkeypatch, *rates, in_training=True):
+    """Training number 2 of each of these rates diverges: after three steps, or once it scores."""
+    train, begun = ser_jobs.stages.retrain.train, []
+
+    def diverges(model, pairs, spec, *, resume, steps, **how):
+        begun.extend([spec.learning_rate] * (resume is None))
+        if spec.learning_rate not in rates or begun.count(spec.learning_rate) < 2:
+            return train(model, pairs, spec, resume=resume, steps=steps, **how)
+        state = train(model, pairs, spec, resume=resume, steps=3 if in_training else steps, **how)
+        if in_training:
+            raise QualityError("the loss is nan", reason="NonFiniteLoss", hint="lower it")
+        model.network.classifier.bias.data.fill_(nan)
+        return state
+
+    monkeypatch.setattr(ser_jobs.stages.retrain, "train", diverges)
+    return begun
+
+
+THREE_RATES = {"search": {"learningRates": [0.02, 0.01, 1e-6]}, "folds": 3}
+
+
+@pytest.mark.parametrize("in_training", [True, False])
+def test_a_trial_that_diverges_is_left_out_and_that_is_said(workshop, monkeypatch, in_training):
+    begun = diverging(monkeypatch, 0.02, in_training=in_training)
+    searched = workshop.run(retrain.body, StageKind.RETRAIN, 0, **THREE_RATES)
+    assert begun == [0.02] * 2 + [0.01] * 3 + [1e-6] * 3 + [0.01]
+    (note,) = [one for one in searched.metrics.notes if "training.search" in one]
+    assert note.startswith("training.search leaves out a trial that diverged: learningRate 0.02 and epochs 2, in fold 2: ")
+    answered, total, _ = workshop.events.shown[-1]
+    assert answered == total
+    workshop.context(StageKind.RETRAIN).checkpoints.delete_all()
+    assert digests(searched) == digests(workshop.run(retrain.body, StageKind.RETRAIN, 0, folds=3))
+
+
+def test_a_search_that_was_interrupted_after_a_trial_diverged_makes_the_same_files(workshop, monkeypatch):
+    begun, asked = diverging(monkeypatch, 0.02), count()
+    undisturbed = workshop.run(retrain.body, StageKind.RETRAIN, 0, **THREE_RATES)
+    workshop.context(StageKind.RETRAIN).checkpoints.delete_all()
+    begun.clear()
+    with pytest.raises(Interrupted):
+        workshop.run(retrain.body, StageKind.RETRAIN, 0, stopping=lambda: 1e-6 in begun and next(asked) >= 9, **THREE_RATES)
+    resumed = workshop.run(retrain.body, StageKind.RETRAIN, 0, **THREE_RATES)
+    assert digests(resumed) == digests(undisturbed)
+    assert resumed.metrics == undisturbed.metrics
+    assert begun.count(0.02) == 2
+
+
+def test_a_search_fails_where_each_trial_diverges(workshop, monkeypatch):
+    diverging(monkeypatch, 0.02, 0.01, 1e-6)
+    with pytest.raises(QualityError, match=r"all 3 trials of training\.search diverged, the last one with learningRate 1e-06") as raised:
+        workshop.run(retrain.body, StageKind.RETRAIN, 0, **THREE_RATES)
+    assert (raised.value.reason, raised.value.hint) == ("NonFiniteLoss", "lower it")
 
 
 def test_a_model_that_collapses_every_time_is_stored_and_said_to_be_collapsed(workshop, monkeypatch):

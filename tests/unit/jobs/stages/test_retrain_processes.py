@@ -1,6 +1,7 @@
 """The stage `retrain` in two processes, on gloo."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -9,6 +10,7 @@ from ports import free_port
 from unit.jobs.processes import process
 from unit.learn.processes import together
 
+from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, TrainingStep, read_table
 from ser_jobs.stages.retrain import body
@@ -54,3 +56,14 @@ def test_two_processes_make_what_one_makes_and_resume_exactly(retrained):
         safetensors.torch.load(whole["model/model.safetensors"]).keys()
         == safetensors.torch.load_file(alone.files["model/model.safetensors"]).keys()
     )
+
+
+def test_a_trial_of_which_one_process_alone_meets_a_score_that_is_not_finite_is_left_out_by_both(workshop, bert, tmp_path):
+    row, (first, *others) = workshop.tables["seed.parquet"]
+    workshop.give(InputRole.PREPARED, workshop.tables | {"seed.parquet": (row, [replace(first, prompt="a"), *others])}, bert)
+    context = workshop.context(StageKind.RETRAIN, 0, folds=2, search={"learningRates": [0.02, 0.01]})
+    arguments = ([None], context.spec, workshop.folder / "store", dict(context.inputs), tmp_path, None, (0.02, "a"))
+    together(process, 2, free_port(), *arguments)
+    (found,) = torch.load(tmp_path / "results-0.pt", weights_only=False)
+    assert found["metrics"].learning_rate == 0.01
+    assert "training.search leaves out a trial that diverged: learningRate 0.02" in found["metrics"].notes[0]

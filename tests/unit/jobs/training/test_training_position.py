@@ -35,6 +35,14 @@ def test_a_collapsed_model_is_forgotten_but_not_its_steps():
     assert (again.repeats, again.thrown_away, again.after_fold([SCORES]).repeats) == (1, 2 * (8 + 8) + 6, 0)
 
 
+def test_the_rest_of_a_trial_that_has_diverged_is_left_out():
+    begun = Position.start(3).after_step(8).with_training(STATE).after_fold([SCORES]).after_step(8).with_training(STATE)
+    left = begun.after_divergence(0, "nan", folds=4, kept=18)
+    assert (left.folds, left.left_out, left.training, left.step, left.diverged) == (4, (1, 2, 3), None, 4, ((0, "nan"),))
+    assert (left.answers, left.thrown_away) == (begun.answers, 16)
+    assert left.after_fold([SCORES]).left_out == (1, 2, 3)
+
+
 def test_scores_of_the_evaluation_count_once():
     start = Position.start(3)
     half = start.with_scores(1, np.array([[0.5, np.nan]]))
@@ -47,13 +55,13 @@ def test_scores_of_the_evaluation_count_once():
 
 @pytest.mark.parametrize("state", [STATE, None])
 def test_a_checkpoint_gives_back_the_position(tmp_path, state):
-    position = Position(np.array([[0.5, np.nan]]), 1, ((SCORES,),), ((0.5, -1.0),), ("dead",), ("bad",), 1, 12, 3, 49, state)
+    position = Position(np.array([[0.5, np.nan]]), 1, ((SCORES,),), ((0.5, -1.0),), ("dead",), ("bad",), ((0, "nan"),), 1, 12, 3, 49, state)
 
     read = Position.read(position.write(tmp_path))
 
     assert (read.folds, read.held_back, read.step, read.answers) == (1, ((SCORES,),), position.step, 49)
     assert (read.sampled, read.collapsed, read.repeats, read.thrown_away) == (((0.5, -1.0),), ("bad",), 1, 12)
-    assert read.dead == ("dead",)
+    assert (read.dead, read.diverged) == (("dead",), ((0, "nan"),))
     np.testing.assert_array_equal(read.scores, position.scores)
     assert (read.training is None) == (state is None)
     if state:
@@ -62,7 +70,7 @@ def test_a_checkpoint_gives_back_the_position(tmp_path, state):
 
 
 def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_path):
-    files = Position(np.zeros((1, 2)), 1, ((SCORES,),), ((0.5,),), ("",), (), 0, 0, 3, 49, STATE).write(tmp_path)
+    files = Position(np.zeros((1, 2)), 1, ((SCORES,),), ((0.5,),), ("",), (), (), 0, 0, 3, 49, STATE).write(tmp_path)
 
     assert {name: path.name for name, path in files.items()} == {
         name: name for name in ("progress.json", "scores.npy", "state.safetensors", "history.json")
@@ -73,6 +81,7 @@ def test_the_names_in_a_checkpoint_are_those_that_earlier_versions_wrote(tmp_pat
         "sampled": [[0.5]],
         "dead": [""],
         "collapsed": [],
+        "diverged": [],
         "repeats": 0,
         "thrownAway": 0,
         "form": "one text of words",

@@ -133,8 +133,10 @@ def test_tails_do_not_depend_on_the_order_of_the_pairs(margin, random):
 
 def test_margins_far_too_small_for_how_often_they_are_right_are_told():
     small = fit_temperature(np.array([0.2] * 45 + [-0.2] * 15))
-    (note,) = learnt_too_little(small, 60)
+    (note,) = learnt_too_little(small, 60, searched=False)
     assert "5.3 times too small" in note
     assert "raise training.epochs" in note
-    assert learnt_too_little(10 * small, 60) == ()
-    assert learnt_too_little(small, 49) == ()
+    assert learnt_too_little(10 * small, 60, searched=False) == ()
+    assert learnt_too_little(small, 49, searched=False) == ()
+    (note,) = learnt_too_little(small, 60, searched=True)
+    assert note.endswith("it has learnt too little; let training.search try more epochs and higher learningRates")

@@ -51,6 +51,7 @@ def test_a_score_that_is_not_finite_names_the_pair(bert: Path, fp32: Precision):
     with pytest.raises(QualityError, match="pair x") as raised:
         score_pairs(model, [PoolPair("x", "w1", "w2", "w3", "s")], 512, unknown(1))
     assert raised.value.reason == "NonFiniteScore"
+    assert "training.search.learningRates" in raised.value.hint
 
 
 def test_known_scores_are_not_computed_again(bert: Path, fp32: Precision):

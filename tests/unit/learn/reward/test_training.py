@@ -141,6 +141,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_before_it_spoils_the_weight
     with pytest.raises(QualityError, match="optimizer step 1") as raised:
         train(model, pairs_of(model), SPEC, steps=2, watch=Watch())
     assert raised.value.reason == "NonFiniteLoss"
+    assert "training.search.learningRates" in raised.value.hint
     assert all(torch.equal(weight, before[name]) for name, weight in weights(model).items())
 
 
