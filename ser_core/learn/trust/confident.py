@@ -25,7 +25,7 @@ from ser_core.learn.trust.selection import (
 from ser_core.loop.deciding.learning_status import decide
 
 SHARE = 0.6
-"""Of the pool, that is kept. Fixed, so that the number tells nothing of the seed's labels."""
+"""Of the pool, that is kept; less where fewer pairs have a winner. Fixed, so that the number tells nothing of the seed's labels."""
 _LEAST = 1e-9
 
 
@@ -124,10 +124,11 @@ def accord(folds: Floats) -> Floats:
 
 
 def _most(sure: Floats, labelled: Flags, share: float) -> Flags:
-    """The ``share`` of the pairs that are surest; of equally sure ones the first. A pair without a winner is never kept."""
+    """As many as the ``share`` of all pairs, the surest of those with a winner; of equally sure ones the first."""
     kept = np.zeros(len(sure), dtype=np.bool_)
-    kept[np.argsort(-sure, kind="stable")[: round(share * len(sure))]] = True
-    return kept & labelled
+    labels = np.flatnonzero(labelled)
+    kept[labels[np.argsort(-sure[labels], kind="stable")[: round(share * len(sure))]]] = True
+    return kept
 
 
 def _sureness(chance: Chance, margins: Floats, differences: Floats) -> Floats:

@@ -12,7 +12,7 @@ from ser_core.api.status import StageKind
 
 ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
     StageKind.PREPARE: 6,
-    StageKind.FILTER: 2,
+    StageKind.FILTER: 3,
     StageKind.RETRAIN: 5,
     StageKind.CONTROL_FULL: 5,
     StageKind.CONTROL_SEED_ONLY: 5,

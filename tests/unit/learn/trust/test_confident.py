@@ -79,6 +79,17 @@ def test_a_pair_without_a_winner_is_never_kept():
     assert found.kept.sum() == 10
 
 
+@pytest.mark.parametrize(("ties", "kept"), [(352, 600), (500, 500)])
+def test_pairs_without_a_winner_take_no_place_of_others(ties, kept):
+    score_1, score_2, evidence = world(pairs=1000)
+    tied = np.arange(1000) < ties
+    long_wins = np.where(evidence.margins > 0, 1.0, -1.0)
+    evidence = FoldEvidence(evidence.margins, long_wins, evidence.folds, np.where(tied, 3.0, 0.0))
+    found = most_confident(np.where(tied, 0.0, score_1), score_2, OPEN, evidence, minimum=1)
+    assert found.kept.sum() == kept
+    assert not found.kept[tied].any()
+
+
 def test_scores_that_are_not_finite_are_refused():
     _, score_2, evidence = world()
     with pytest.raises(QualityError):
