@@ -5,6 +5,7 @@ import tomllib
 from datetime import timedelta
 
 import pytest
+import torch
 import yaml
 from documents import ROOT
 
@@ -19,6 +20,7 @@ from ser_core.data.reading.hub.watch import Patience
 from ser_core.learn.evaluation import calibration, collapse, evaluation, folds
 from ser_core.learn.policy.ppo.guards import HackingLimits
 from ser_core.learn.policy.ppo.settings import Settings
+from ser_core.learn.reward import losses
 from ser_core.learn.trust import chance, confident, selection, suggestion, tails
 from ser_core.loop.deciding import attempts, spent
 from ser_core.loop.recording import trimming, waiting_time
@@ -89,6 +91,7 @@ FIGURES = {
         else "",
         f"agree with them on {training_data.SAMPLE} pairs of the pool",
         f"both less {word(collapse.ERRORS)} standard errors",
+        "A tie, t = ½, has the mean of both directions" if losses.hinge(torch.tensor(3.0), 1.0, torch.tensor(0.5)) == 2 else "",
         "at half the rate, twice at most" if retrain.REPEATED == 2 else "",
         f"{word(evaluation.BINS)} equally filled bins",
         f"{word(suggestion.LOOKED_AT)} for each one wanted",
