@@ -1,7 +1,10 @@
-"""The stage `sft`: fine-tune the policy on the chosen answers of the seed. It uses no label outside the label budget."""
+"""The stage `sft`: fine-tune the policy on the chosen answers of the seed, with its dev part where the run is cross-fitted.
 
-from ser_core.api.stage import InputRole, SupervisedMetrics
-from ser_core.data.tables import LabeledPair, SupervisedStep, read_table, write_table
+It uses no label outside the label budget.
+"""
+
+from ser_core.api.stage import SupervisedMetrics
+from ser_core.data.tables import SupervisedStep, write_table
 from ser_core.errors import SpecError
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.policy import load_causal
@@ -14,6 +17,7 @@ from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_no
 from ser_jobs.training.model_output import base_files, model_files
 from ser_jobs.training.policy_inputs import policy_spec, start_of_policy, starting_policy
 from ser_jobs.training.policy_progress import SupervisedProgress
+from ser_jobs.training.training_data import labeled
 
 
 def body(context: StageContext) -> StageOutput | None:
@@ -31,7 +35,7 @@ def body(context: StageContext) -> StageOutput | None:
     precision = set_up(context, policy.precision)
     base = starting_policy(context)
     plan = refuse_what_does_not_fit(context, {"policy": base})
-    seed = read_table(context.fetch(InputRole.PREPARED, "seed.parquet"), LabeledPair)
+    learnt = labeled(context)
     training = context.spec.spec.training
     with process_group():
         context.silent("loading the policy")
@@ -46,8 +50,8 @@ def body(context: StageContext) -> StageOutput | None:
         )
         rows = encode_demonstrations(
             tokenizer,
-            [pair.prompt for pair in seed],
-            [pair.chosen for pair in seed],
+            [pair.prompt for pair in learnt],
+            [pair.chosen for pair in learnt],
             prompt_tokens=policy.prompt_tokens,
             answer_tokens=policy.answer_tokens,
         )

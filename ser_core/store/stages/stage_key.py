@@ -66,6 +66,8 @@ def fields_read(spec: SERRunSpec, stage: StageKind, iteration: int) -> dict[str,
         read[FOLDS] = spec.loop.fold_count  # as it is asked for: a run of version 0.1.0, which has none, looks like one that leaves it out
     elif read.get(PRECISION) == EARLIER_THRESHOLDS["target_precision"]:
         del read[PRECISION]  # a default of version 0.1.0, which stands in no key
+    if stage is StageKind.SFT and FOLDS in read:
+        read[FOLDS] = "some"  # however many: with folds it learns the dev part too
     if stage is StageKind.RETRAIN and iteration == 0:
         read.pop("loop.retrainFrom", None)
         if "loop.rule" in read:  # only rule calibrated cross-fits the seed model; for all others it is the same

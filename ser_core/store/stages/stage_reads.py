@@ -17,7 +17,7 @@ ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
     StageKind.CONTROL_FULL: 5,
     StageKind.CONTROL_SEED_ONLY: 5,
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: 5,
-    StageKind.SFT: 4,
+    StageKind.SFT: 5,
     StageKind.PPO: 3,
 }
 """Version of what a stage computes. Raised for a stage when equal inputs give it other results than before, and for nothing else: also when
@@ -55,7 +55,7 @@ FIELDS: Mapping[StageKind, tuple[str, ...]] = {
     StageKind.CONTROL_FULL: (*_REWARD_MODEL, "training", "loop.folds"),
     StageKind.CONTROL_SEED_ONLY: (*_REWARD_MODEL, "training", "loop.folds"),
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: (*_REWARD_MODEL, "training", "loop.folds"),
-    StageKind.SFT: (*_POLICY, "policy.sft", "training.tokensPerBatch", "training.seed"),
+    StageKind.SFT: (*_POLICY, "policy.sft", "training.tokensPerBatch", "training.seed", "loop.folds"),
     StageKind.PPO: (
         *_POLICY,
         *("policy.steps", "policy.rolloutsPerStep", "policy.temperature", "policy.generator", "policy.learningRate"),
@@ -67,7 +67,7 @@ FIELDS: Mapping[StageKind, tuple[str, ...]] = {
 """Fields of the spec by stage; one that has fields of its own stands for all of them."""
 
 _CONTROLS = (StageKind.CONTROL_FULL, StageKind.CONTROL_SEED_ONLY, StageKind.CONTROL_PSEUDO_LABEL_ONCE)
-_SAYS_WHETHER = "says whether there are folds; their number stands in the key, as it is asked for"
+_SAYS_WHETHER = "says whether there are folds, which stands in the key with the number that is asked for, if it counts"
 
 WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
     StageKind.PREPARE: {
@@ -85,7 +85,7 @@ WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
     },
     StageKind.LABEL: {"loop.rule": "the input keptBefore says which pairs are left"},
     StageKind.RETRAIN: {"loop.thresholds.targetPrecision": _SAYS_WHETHER},
-    **{control: {"loop.rule": _SAYS_WHETHER, "loop.thresholds.targetPrecision": _SAYS_WHETHER} for control in _CONTROLS},
+    **{one: {"loop.rule": _SAYS_WHETHER, "loop.thresholds.targetPrecision": _SAYS_WHETHER} for one in (*_CONTROLS, StageKind.SFT)},
 }
 """Fields that a stage reads and that its output does not depend on."""
 
@@ -135,7 +135,7 @@ READS: Mapping[StageKind, Mapping[InputRole, Read]] = {
         InputRole.LABELS: Read(("labels.parquet",)),
         InputRole.BEST: _BEST,
     },
-    StageKind.SFT: {InputRole.PREPARED: Read(("seed.parquet", "policy/"))},
+    StageKind.SFT: {InputRole.PREPARED: Read(("seed.parquet", "dev.parquet", "policy/"))},
     StageKind.PPO: {
         InputRole.PREPARED: Read(("heldout.parquet", "pool.parquet", "prompts.parquet", "policy/")),
         InputRole.POLICY: _MODEL,

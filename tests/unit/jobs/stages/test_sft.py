@@ -115,6 +115,18 @@ def test_neither_dev_nor_pool_nor_held_out_answers_are_learnt(tuning, workshop, 
     assert weights(workshop.run(body, StageKind.SFT, 1, policy=POLICY)) == first
 
 
+@pytest.mark.parametrize(("loop", "answers"), [({"folds": 2}, 36), ({"folds": 2, "rule": "paper"}, 24), ({}, 24)])
+def test_dev_answers_are_learnt_where_the_run_is_cross_fitted(tuning, loop, answers):
+    assert tuning.run(body, StageKind.SFT, policy=POLICY, **loop).metrics.answers == answers
+
+
+def test_a_fine_tuning_that_began_without_the_dev_answers_starts_again(tuning):
+    with pytest.raises(Interrupted):
+        tuning.run(body, StageKind.SFT, policy=POLICY, stopping=after(tuning, 4))
+    assert tuning.run(body, StageKind.SFT, policy=POLICY, folds=2).metrics.answers == 36
+    assert "checkpoint-set-aside" in tuning.events.told
+
+
 def test_a_seed_without_training_pairs_is_refused(workshop, bert, qwen):
     workshop.give(InputRole.PREPARED, workshop.tables | {"seed.parquet": (LabeledPair, [])}, bert, qwen)
     with pytest.raises(DataError, match="no training pair"):

@@ -133,7 +133,8 @@ def run_every_stage(workshop, record, bert, qwen, tmp_path, tiny_model, pairs_fi
         given = {role: one for role, one in context.inputs.items() if role in (InputRole.PREPARED, InputRole.LABELS, InputRole.BEST)}
         record.run(retrain.body, replace(context, inputs=given))
     workshop.give(InputRole.PREPARED, workshop.tables, bert, qwen)
-    run(sft.body, StageKind.SFT, policy=_POLICY)
+    for folds in (None, 2):
+        run(sft.body, StageKind.SFT, folds=folds, policy=_POLICY)
     for role in (InputRole.BEST, InputRole.WITNESS):
         folder = tmp_path / role.value
         load(bert, Precision("cpu"), max_length=64, seed=1).export(folder)

@@ -191,9 +191,10 @@ def test_folds_count_as_they_are_asked_for_and_runs_of_version_0_1_0_keep_their_
 
     earlier = loop(thresholds={"targetPrecision": 0.9})
     changed = {stage for stage, key in loop().items() if key != earlier[stage]}
-    assert changed == {SEED, LOOP, FILTER, *((kind, 0) for kind in CONTROLS)}
+    assert changed == {SEED, LOOP, FILTER, SFT, *((kind, 0) for kind in CONTROLS)}
     assert loop() == loop(folds=4) != loop(folds=2)
     assert loop(folds=2)[LABEL] == loop()[LABEL], "its fold models are among its inputs"
+    assert loop(folds=2)[SFT] == loop()[SFT], "it learns the dev part however many there are"
     one = StageSpec(
         run=RUN,
         stage=StageKind.FILTER,
