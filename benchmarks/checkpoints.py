@@ -187,7 +187,7 @@ def costs_of_checkpoints(stage: Stage, rounds: int, threads: int) -> tuple[list[
     inputs = {InputRole.PREPARED: read_manifest(store, stage.prepared)}
     context = StageContext(spec, store, inputs, workdir, log, lambda: False, checkpoints)
     model = load(context.fetch_folder(InputRole.PREPARED, "model"), Precision("cpu"), max_length=2 * WORDS + 3)
-    texts = [json.loads(line) for line in (stage.folder / "pairs.jsonl").read_text().splitlines()]
+    texts = [json.loads(line) for line in (stage.folder / "pairs.jsonl").read_bytes().splitlines()]
     rows = model.encoder.pairs(*([text[name] for text in texts] for name in ("prompt", "chosen", "rejected")))
     steps = 2 * STEPS_WATCHED * (rounds + 2)
     meter = Meter(context, steps * 4)

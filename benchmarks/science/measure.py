@@ -32,7 +32,7 @@ def measure(cell: Cell, data: Path, folder: Path, steps: Collection[str] = ()) -
         subprocess.CalledProcessError: The run failed; its words are in the log beside its file.
     """
     pairs = write_set(SETS[cell.data_set], data, folder)
-    count = len(pairs.read_text(encoding="utf-8").splitlines())
+    count = len(pairs.read_bytes().splitlines())
     model, file = write_model(folder), folder / cell.data_set / f"{cell.name}.yaml"
     file.write_text(yaml.safe_dump(document(cell, pairs, count, model, folder / "store"), sort_keys=False), encoding="utf-8")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

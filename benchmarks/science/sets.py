@@ -99,7 +99,7 @@ def write_model(folder: Path) -> Path:
 def _documentation(chosen: DataSet, place: Path) -> Iterator[Row]:
     made = place / "documentation"
     _quickstart(made, chosen.source)
-    yield from map(json.loads, (made / "pairs.jsonl").read_text(encoding="utf-8").splitlines())
+    yield from map(json.loads, (made / "pairs.jsonl").read_bytes().splitlines())
 
 
 def _quickstart(place: Path, pairs: str) -> None:

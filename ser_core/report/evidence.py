@@ -166,7 +166,8 @@ def _model(reader: _Reader, record: Trained) -> ModelEvidence:
 
 
 def _policy(reader: _Reader, ledger: Ledger, record: Aligned) -> PolicyEvidence:
-    answers = [json.loads(line) for line in reader.fetch(record, "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = reader.fetch(record, "answers.jsonl").read_bytes().splitlines()  # Unicode has more line ends, and JSON keeps them within a text
+    answers = [json.loads(line) for line in lines]
     gains = np.array([answer["before"]["score"] - answer["after"]["score"] for answer in answers])
     tuned = ledger.tuned
     steps = [] if tuned is None else read_table(reader.fetch(tuned, "sft.parquet"), SupervisedStep)

@@ -221,7 +221,7 @@ class LocalExecutor:
                 content = output.read()
             complete = content[: content.rfind(b"\n") + 1]
             self._processes[job] = replace(process, read=process.read + len(complete))
-            events += [read_event(job, line) for line in complete.decode("utf-8", errors="replace").splitlines() if line.strip()]
+            events += read_events(job, complete)
         return events
 
 
@@ -233,6 +233,14 @@ def remove_left_folders(prefix: str) -> None:
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         if left.lstat().st_uid == os.getuid():
             shutil.rmtree(left, ignore_errors=True)
+
+
+def read_events(job: str, content: bytes) -> list[StageEvent]:
+    """Complete lines that a stage has printed."""
+    lines = (
+        line.decode("utf-8", errors="replace") for line in content.splitlines()
+    )  # Unicode has more line ends, and JSON keeps them within a text
+    return [read_event(job, line) for line in lines if line.strip()]
 
 
 def read_event(job: str, line: str) -> StageEvent:

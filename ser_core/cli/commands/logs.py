@@ -94,7 +94,7 @@ def _print(log: StageLog, *, json_lines: bool) -> None:
     except ClusterError as error:  # a pod that has not begun has no log, and one may go at any time
         print_warning(f"{log.name}: {error.message}")
         return
-    for line in content.splitlines():
+    for line in map(bytes.decode, content.encode().splitlines()):  # Unicode has more line ends, and JSON keeps them within a text
         if json_lines:
             print(shown(line))
         elif (text := readable(line)) is not None:

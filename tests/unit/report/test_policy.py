@@ -34,6 +34,8 @@ METRICS = PolicyMetrics(
     critic="policy",
     notes=("the critic starts from the policy",),
 )
+LINE_ENDS = "\u0085\u2028\u2029"
+"""Unicode has these as ends of lines; JSON does not, and `ppo` writes them as they are."""
 NUMBERS = dict.fromkeys(
     (
         "reward", "entropy", "ended", "policy_loss", "value_loss", "clipped", "explained_variance",
@@ -53,7 +55,9 @@ def step(number):
 
 def answer(number):
     said = {"witness_score": None, "kl": 0.0, "tokens": 3, "ended": True}
-    before, after = (said | {"text": f"{name} {HOSTILE}", "score": float(score)} for name, score in (("old", 0), ("new", number)))
+    before, after = (
+        said | {"text": f"{name}{LINE_ENDS} {HOSTILE}", "score": float(score)} for name, score in (("old", 0), ("new", number))
+    )
     return {"prompt": f"prompt {number}", "before": before, "after": after}
 
 
@@ -74,7 +78,7 @@ def aligned(tmp_path_factory):
     write.stage(StageKind.SFT, 0, tuned, {"sft.parquet": lambda path: write_table(path, SupervisedStep, losses)})
     files = {
         "ppo.parquet": lambda path: write_table(path, PolicyStep, map(step, range(1, 31))),
-        "answers.jsonl": "".join(json.dumps(answer(number)) + "\n" for number in range(8)).encode(),
+        "answers.jsonl": "".join(json.dumps(answer(number), ensure_ascii=False) + "\n" for number in range(8)).encode(),
         "model/config.json": b"{}",
     }
     write.stage(StageKind.PPO, 0, METRICS, files)
@@ -123,6 +127,10 @@ def test_the_page_draws_every_curve_with_its_unit(page):
 def test_answers_come_from_the_most_to_the_least_gained_and_are_text(page, evidence):
     assert [answer["prompt"] for answer in evidence.policy.answers] == ["prompt 7", "prompt 5", "prompt 2", "prompt 0"]
     assert HOSTILE not in page
+
+
+def test_an_answer_with_line_ends_of_unicode_stays_one_answer(evidence):
+    assert all(LINE_ENDS in answer[name]["text"] for answer in evidence.policy.answers for name in ("before", "after"))
 
 
 def test_the_page_of_a_run_without_a_policy_has_none_of_it(stored_run, tmp_path):

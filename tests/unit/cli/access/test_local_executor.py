@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.cli.access.local_executor import StageEvent, read_event, remove_left_folders
+from ser_core.cli.access.local_executor import StageEvent, read_event, read_events, remove_left_folders
 
 
 def test_the_folders_of_killed_ser_runs_of_a_run_go_and_those_of_others_stay(tmp_path, monkeypatch):
@@ -19,3 +19,12 @@ def test_the_folders_of_killed_ser_runs_of_a_run_go_and_those_of_others_stay(tmp
 )
 def test_what_a_library_prints_is_output_and_no_event(line):
     assert read_event("job", line) == StageEvent("job", "output", {"text": line})
+
+
+def test_a_line_end_of_unicode_ends_no_event():
+    told = '{"event": "warned", "text": "a\u0085b\u2028c\u2029d"}\n'
+    assert read_events("job", f"{told}\n50 %\r100 %\n".encode()) == [
+        StageEvent("job", "warned", {"text": "a\u0085b\u2028c\u2029d"}),
+        StageEvent("job", "output", {"text": "50 %"}),
+        StageEvent("job", "output", {"text": "100 %"}),
+    ]

@@ -171,6 +171,14 @@ def test_no_line_of_a_text_in_a_log_looks_like_one_of_the_log(ser, writable_run)
     assert lines[1] == " " * 29 + "prepare-0  forged"
 
 
+def test_a_line_end_of_unicode_ends_no_line_of_a_log(ser, writable_run):
+    log = next(entry.key for entry in writable_run.store.list("") if entry.key.endswith("prepare/attempt-1-0123abcd/log.jsonl"))
+    event = {"time": "t", "event": "warned", "text": "a\u0085b\u2028c\u2029d"}
+    writable_run.store.put(log, json.dumps(event, ensure_ascii=False).encode())
+    lines = ser("logs", writable_run.file, "-s", "prepare", "--json").out.splitlines()
+    assert [json.loads(line) for line in lines] == [event]
+
+
 @pytest.mark.parametrize("line", ['{"time": 1, "event": null}', "[" * 100_000, '{"time": []}', "[]"])
 def test_a_line_that_no_stage_has_written_is_shown_all_the_same(line):
     assert readable(line)
