@@ -60,13 +60,18 @@ class SERRunTemplate(Model):
     spec: SERRunTemplateSpec
 
 
-def resolved(document: Document) -> Document:
-    """A SERRun as the API server holds it, with the spec that it has by the copy of its template in its status; without one as it is."""
+def resolved(document: Document, uncopied: Document | None = None) -> Document:
+    """A SERRun as the API server holds it, with the spec that it has by the copy of its template in its status; without one as it is.
+
+    Args:
+        document: The SERRun.
+        uncopied: Specs of templates by name, which a run has whose template the operator has not copied yet.
+    """
     spec, copy = document.get("spec"), (document.get("status") or {}).get("template")
-    shared = copy.get("spec") if isinstance(copy, Mapping) else None
-    if not isinstance(spec, Mapping) or not spec.get("templateRef") or not isinstance(shared, Mapping):
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("templateRef"), Mapping):
         return document
-    return {**document, "spec": merged(spec, shared)}
+    shared = copy.get("spec") if isinstance(copy, Mapping) else (uncopied or {}).get(spec["templateRef"].get("name"))
+    return {**document, "spec": merged(spec, shared)} if isinstance(shared, Mapping) else document
 
 
 def merged(spec: Document, template: Document) -> dict[str, Any]:

@@ -46,8 +46,12 @@ class Cluster:
         self._client = client
         self.namespace = namespace
 
-    def run(self, name: str) -> SERRun:
+    def run(self, name: str, templates: Object | None = None) -> SERRun:
         """One run.
+
+        Args:
+            name: Its name.
+            templates: Specs of templates by name, for a run whose template the operator has not copied yet.
 
         Raises:
             SpecError: There is none of that name (``RunNotFound``), or this version cannot read it (``UnreadableRun``).
@@ -57,7 +61,7 @@ class Cluster:
         except _NotFound as error:
             raise self._no_run(name, error) from error
         try:
-            return SERRun.read(resolved(body))
+            return SERRun.read(resolved(body, templates))
         except ValidationError as error:
             told = "; ".join(f"{problem.field}: {problem.text}" for problem in problems(error, SERRun))
             raise SpecError(

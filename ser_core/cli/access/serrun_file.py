@@ -79,6 +79,11 @@ def read_templates(path: Path) -> list[dict[str, Any]]:
     return _templates(path, _documents(path))
 
 
+def specs_of(templates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Their specs by name, as the API server holds them."""
+    return {one["metadata"]["name"]: _without_nulls(one["spec"]) for one in templates}
+
+
 def _templates(path: Path, roots: Sequence[yaml.Node]) -> list[dict[str, Any]]:
     found = []
     for root in filter(_is_template, roots):

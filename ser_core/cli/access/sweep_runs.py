@@ -129,6 +129,8 @@ class ClusterRuns:
 
     cluster: Cluster
     sweep: str
+    templates: Mapping[str, Any]
+    """Specs of the file's templates by name: until the operator has copied its own, a run is compared with these."""
     _live: dict[int, str] = field(default_factory=dict)
     _begun: dict[int, float] = field(default_factory=dict)
     _held_up: dict[int, str] = field(default_factory=dict)
@@ -152,7 +154,7 @@ class ClusterRuns:
             )
         if label is None:
             return None
-        run = self.cluster.run(name)
+        run = self.cluster.run(name, self.templates)
         if wanted.spec.loop.max_iterations > run.spec.loop.max_iterations:
             asked = f'{{"spec":{{"loop":{{"maxIterations":{wanted.spec.loop.max_iterations}}}}}}}'
             raise SpecError(

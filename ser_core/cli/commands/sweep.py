@@ -13,7 +13,7 @@ import typer
 
 from ser_core.cli.access.cluster import connect_cluster
 from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.access.serrun_file import read_templates, resolved_document
+from ser_core.cli.access.serrun_file import read_templates, resolved_document, specs_of
 from ser_core.cli.access.stored_run import RunFile, open_run
 from ser_core.cli.access.sweep_documents import documents_of, file_of, write_files
 from ser_core.cli.access.sweep_results import read_result
@@ -66,7 +66,7 @@ def sweep(
     templates = read_templates(file)
     where: SweepRuns
     if place.given:
-        where, at_once, pause = ClusterRuns(connect_cluster(place), name), parallel or len(wanted), CLUSTER_SECONDS
+        where, at_once, pause = ClusterRuns(connect_cluster(place), name, specs_of(templates)), parallel or len(wanted), CLUSTER_SECONDS
     else:
         at_once, pause = _local_parallel(parallel), LOCAL_SECONDS
         where = LocalRuns(at_once)
