@@ -43,17 +43,28 @@ def refusal(body: Mapping[str, Any], run: SERRun, settings: Settings, digest: st
     """
     if not run.status.stages:
         return next(_refusals(body, run, settings), "")
-    if run.status.judged == digest or _begun_by_an_earlier_version(run):
+    if run.status.judged in (digest, _judged_with_defaults(body, run)) or _begun_by_an_earlier_version(run):
         return ""
     return next(_refusals_of_what_may_change(body, run, settings), "")
 
 
 def judged(body: Mapping[str, Any], run: SERRun) -> str:
-    """Digest of what ``run`` asks for and may change later; of no change in it is the status told by another digest."""
+    """Digest of what ``run`` asks for and may change later; of no change in it is the status told by another digest.
+
+    Defaults are left out: a version that knows one more field must find the same digest.
+    """
+    return _digest(body, run, {place: one.model_dump(mode="json", exclude_defaults=True) for place, one in _pod_templates(run)})
+
+
+def _judged_with_defaults(body: Mapping[str, Any], run: SERRun) -> str:
+    """The digest that an earlier version has written of the same."""
+    return _digest(body, run, {place: one.model_dump(mode="json") for place, one in _pod_templates(run)})
+
+
+def _digest(body: Mapping[str, Any], run: SERRun, templates: Mapping[str, Any]) -> str:
     resources = run.spec.resources
     sizes = [(one.nodes, one.gpus) for one in (getattr(resources, name) for name in type(resources).model_fields)]
     told = [[one.field, one.value] for one in _changeable(body, run)]
-    templates = {place: one.model_dump(mode="json") for place, one in _pod_templates(run)}
     return hashlib.sha256(json.dumps([sizes, told, templates], sort_keys=True).encode()).hexdigest()[:16]
 
 

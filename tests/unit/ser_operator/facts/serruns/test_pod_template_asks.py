@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from ser_core.api.guarded import AllowList
 from ser_core.api.serrun import SERRun
 from ser_core.api.spec.pod_template import PodTemplate
+from ser_core.api.status import SERRunStatus, StageKind, StageStatus
 from ser_operator.allow import Allow, AllowPodTemplate
-from ser_operator.facts.serruns.allow_lists import judged, refusal
+from ser_operator.facts.serruns.allow_lists import _judged_with_defaults, judged, refusal
 from ser_operator.settings import Settings
 
 SECRET = {"secretKeyRef": {"name": "team", "key": "token"}}
@@ -197,3 +198,29 @@ def test_a_change_of_what_no_list_judges_is_seen_as_one():
     before, after = (SERRun.model_validate({"metadata": {"name": "hh"}, "spec": {**spec, "podTemplate": one}}) for one in mounts)
 
     assert judged({}, before) != judged({}, after)
+
+
+class LaterPodTemplate(PodTemplate):
+    """As a later version has it."""
+
+    host_network: bool = False
+
+
+def begun(template, judged_by):
+    """A run with a template, whose lists were tightened since it began."""
+    spec = {"rewardModel": {"base": "hf://org/model"}, "data": {"source": {"uri": "hf://org/data"}}, "storage": {"uri": "s3://bucket/runs"}}
+    run = SERRun.model_validate({"metadata": {"name": "hh", "namespace": "team-a"}, "spec": spec})
+    run = run.model_copy(update={"spec": run.spec.model_copy(update={"pod_template": template})})
+    stages = (StageStatus(iteration=0, stage=StageKind.PREPARE, attempt=1),)
+    return run.model_copy(update={"status": SERRunStatus(stages=stages, judged=judged_by(run))})
+
+
+@pytest.mark.parametrize("judged_by", [lambda run: judged({}, run), lambda run: _judged_with_defaults({}, run)], ids=["now", "before"])
+def test_a_begun_run_goes_on_whatever_its_lists_have_become(judged_by):
+    run = begun(PodTemplate(labels={"team": "ml"}), judged_by)
+    assert refusal({}, run, Settings(image="any"), judged({}, run)) == ""
+
+
+def test_a_version_that_knows_one_more_field_finds_the_same_digest():
+    runs = [begun(one(labels={"team": "ml"}), lambda _: "") for one in (PodTemplate, LaterPodTemplate)]
+    assert len({judged({}, run) for run in runs}) == 1
