@@ -31,6 +31,12 @@ _ORDINARY = frozenset({"ContainerCreating", "PodInitializing", ""})
 _PULL_FAILED = "ErrImagePull"
 """The kubelet shows this and, while it backs off, ImagePullBackOff with this inside, by turns: the status must not change with it."""
 
+_UNSCHEDULED = "FailedScheduling"
+_GOES_ON = frozenset({"Pulling", "Pulled", "Created"})
+"""Events of a pod that has its volumes and its sandbox: what it had trouble with before is settled."""
+_RETRIED = frozenset({"Failed", "BackOff"})
+"""Warnings of a container that is pulled and made again and again: those Events come between them, and settle nothing."""
+
 _COMBINED = "(combined from similar events): "
 
 
@@ -79,7 +85,7 @@ def waiting(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Wa
     if at(job, "spec").get("suspend"):
         return SILENT
     pod = lagging(pods)
-    return _by_pod(pod) or _by_events(job, events if pod else _since_the_last_end(pods, events))
+    return _by_pod(pod) or _by_events(job, _unsettled(pod, events) if pod else _since_the_last_end(pods, events))
 
 
 def starting(pod: Object, events: Sequence[Object]) -> Waiting | None:
@@ -92,7 +98,8 @@ def starting(pod: Object, events: Sequence[Object]) -> Waiting | None:
     reason = str(waiting_state(pod).get("reason", ""))
     if not reason or reason not in _ORDINARY:
         return None
-    said = max(events, key=_time_of, default={}).get("message") or "its container is made"
+    calm = (one for one in events if one.get("type") != "Warning")  # those that `waiting` has left out are settled
+    said = max(calm, key=_time_of, default={}).get("message") or "its container is made"
     return Waiting(reason, str(said), starting=True)
 
 
@@ -104,6 +111,18 @@ def _since_the_last_end(pods: Sequence[Object], events: Sequence[Object]) -> Seq
     """Those of a Job that are not of the pods before, whose troubles are over."""
     end = _last_end(pods)
     return [one for one in events if end is None or (said := moment(_time_of(one))) is None or said >= end]
+
+
+def _unsettled(pod: Object, events: Sequence[Object]) -> Sequence[Object]:
+    """Those of a pod without the troubles that are over: it has found its node, or the kubelet has gone on."""
+    scheduled = any(one.get("type") == "PodScheduled" and one.get("status") == "True" for one in conditions(pod))
+    gone_on = max((_time_of(one) for one in events if str(one.get("reason")) in _GOES_ON), default="")
+    return [
+        one
+        for one in events
+        if not (scheduled and one.get("reason") == _UNSCHEDULED)
+        and (str(one.get("reason")) in _RETRIED or not gone_on or _time_of(one) > gone_on)
+    ]
 
 
 def _time_of(event: Object) -> str:

@@ -66,6 +66,43 @@ def test_a_container_that_is_made_for_long_is_told_in_the_words_of_the_kubelet()
     assert starting(pod(phase="Pending"), [pulls]) is None
 
 
+SCHEDULED = {"type": "PodScheduled", "status": "True"}
+MADE = {"state": {"waiting": {"reason": "ContainerCreating"}}}
+PULLS = {"type": "Normal", "reason": "Pulling", "message": "pulls", "lastTimestamp": "2026-01-31T12:03:05Z"}
+NO_NODE = warning("FailedScheduling", "0/3 nodes are available", "2026-01-31T12:00:01Z")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [NO_NODE],
+        [NO_NODE, PULLS],
+        [warning("FailedMount", "no secret", "2026-01-31T12:03:05Z"), PULLS],
+    ],
+    ids=["no other Event is known yet", "scheduled", "mounted"],
+)
+def test_a_trouble_that_is_over_is_not_waited_for(events):
+    scheduled = pod(phase="Pending", conditions=[SCHEDULED], containerStatuses=[MADE])
+
+    assert waiting(JOB, [scheduled], events) is None
+    assert starting(scheduled, events).message == ("pulls" if len(events) > 1 else "its container is made")
+
+
+@pytest.mark.parametrize(("reason", "again"), [("Failed", "Pulling"), ("BackOff", "Created")])
+def test_a_trouble_that_comes_again_and_again_is_told_between_two_tries_too(reason, again):
+    """Of another container, which the state of the stage does not show."""
+    tried = {"type": "Normal", "reason": again, "message": "tries", "lastTimestamp": "2026-01-31T12:05:00Z"}
+    scheduled = pod(phase="Pending", conditions=[SCHEDULED], containerStatuses=[MADE])
+
+    assert waiting(JOB, [scheduled], [warning(reason, "trouble"), tried]) == Waiting(reason, "trouble")
+
+
+def test_a_trouble_that_comes_after_is_told():
+    scheduled = pod(phase="Pending", conditions=[SCHEDULED], containerStatuses=[MADE])
+
+    assert waiting(JOB, [scheduled], [PULLS, warning("FailedMount", "gone", "2026-01-31T12:04:00Z")]).reason == "FailedMount"
+
+
 def test_a_quota_message_does_not_change_with_the_random_name_of_the_pod():
     said = [f'pods "{JOB["metadata"]["name"]}-{suffix}" is forbidden: exceeded quota: gpu' for suffix in ("abcde", "x7k2p")]
     said.append(f"(combined from similar events): {said[0]}")
