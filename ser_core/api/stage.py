@@ -254,9 +254,9 @@ class PolicyMetrics(Record):
     """Prompts of the evaluations."""
     before: PolicyEvaluation
     after: PolicyEvaluation
-    change_low: float
-    """Lower end of the 95 % interval of the mean change of the score, prompt by prompt."""
-    change_high: float
+    change_low: float | None = None
+    """Lower end of the 95 % interval of the mean change of the score, prompt by prompt; None: one prompt alone has no interval."""
+    change_high: float | None = None
     critic: str
     """What the critic was made of: `rewardModel` or `policy`; empty: there was none (`policy.advantage: rloo`)."""
     stopped: str = Field(default="", max_length=64)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from ser_core.api.stage import PolicyMetrics
+from ser_core.counted import counted
 from ser_core.data.tables import PolicyStep
 from ser_core.loop.text import decimals
 from ser_core.report.charts import Frame, Point, count_axis, round_axis
@@ -38,7 +39,8 @@ def _scores(evidence: PolicyEvidence) -> Figure:
     frame = Frame(count_axis("PPO step", len(steps)), round_axis("mean score (logits)", values))
     marks = [frame.line(points, colour) for colour, (_, points) in lines.items()]
     marks += [
-        frame.dot((x, score), "c0 hollow", f"{name}, {metrics.heldout_prompts} held-out prompts: {score:.3f}", 5) for x, score, name in ends
+        frame.dot((x, score), "c0 hollow", f"{name}, {counted(metrics.heldout_prompts, 'held-out prompt')}: {score:.3f}", 5)
+        for x, score, name in ends
     ]
     title = "Score by PPO step"
     caption = f"Mean raw score of the rollouts. Circles: on held-out prompts, before and after PPO.{_averaged(steps)}"
@@ -81,7 +83,7 @@ def sentences(ledger: Ledger) -> Iterator[str]:
     before, after = metrics.before, metrics.after
     yield (
         f"PPO took the policy's mean score by the best reward model from {decimals(before.score)} to {decimals(after.score)} logits on "
-        f"{metrics.heldout_prompts:,} held-out prompts ({_interval(metrics)})."
+        f"{counted(metrics.heldout_prompts, 'held-out prompt')} ({_interval(metrics)})."
     )
     if before.witness_score is not None and after.witness_score is not None:
         yield (
@@ -104,6 +106,8 @@ def sentences(ledger: Ledger) -> Iterator[str]:
 
 
 def _interval(metrics: PolicyMetrics) -> str:
+    if metrics.change_low is None or metrics.change_high is None:
+        return "no interval: one prompt does not tell what is chance"
     chance = "" if metrics.change_low > 0 or metrics.change_high < 0 else ", which may be chance"
     return f"95 % interval of the change {metrics.change_low:+.2f} to {metrics.change_high:+.2f}{chance}"
 

@@ -98,11 +98,13 @@ def summary(answers: Sequence[Answer]) -> PolicyEvaluation:
     )
 
 
-def change(before: Sequence[Answer], after: Sequence[Answer]) -> tuple[float, float]:
-    """95 % confidence interval of the mean change of the score.
+def change(before: Sequence[Answer], after: Sequence[Answer]) -> tuple[float, float] | tuple[None, None]:
+    """95 % confidence interval of the mean change of the score; one prompt alone has none.
 
-    The change is taken prompt by prompt. The interval is the normal approximation; with one prompt alone it is infinitely wide.
+    The change is taken prompt by prompt. The interval is the normal approximation.
     """
     changes = [new.score - old.score for old, new in zip(before, after, strict=True)]
-    spread = Z95 * stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else math.inf
+    if len(changes) < 2:
+        return None, None
+    spread = Z95 * stdev(changes) / math.sqrt(len(changes))
     return fmean(changes) - spread, fmean(changes) + spread

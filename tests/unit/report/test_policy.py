@@ -157,6 +157,13 @@ def test_a_change_that_may_be_chance_is_called_so(ledger):
     assert "which may be chance" not in next(sentences(with_metrics(ledger, change_low=-2.0, change_high=-0.1)))
 
 
+def test_a_change_of_one_prompt_has_no_interval(ledger, evidence):
+    alone = with_metrics(ledger, heldout_prompts=1, change_low=None, change_high=None)
+    assert next(sentences(alone)).endswith("logits on 1 held-out prompt (no interval: one prompt does not tell what is chance).")
+    assert "does not tell what is chance" in render_policy_card(alone, evidence)
+    assert "does not tell what is chance" in render(alone, evidence, "serrun.yaml")
+
+
 def test_a_stop_by_reward_hacking_is_told(ledger):
     *_, last = sentences(with_metrics(ledger, stopped="PolicyTooFar", kept_step=25))
     assert last == "PPO was stopped after step 30 by a sign of reward hacking (PolicyTooFar); the policy after step 25 was kept."

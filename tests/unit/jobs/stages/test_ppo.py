@@ -90,6 +90,16 @@ def test_the_answers_stand_side_by_side_and_give_the_means(alignment):
     assert sum(row["before"]["witness_score"] for row in rows) / len(rows) == pytest.approx(output.metrics.before.witness_score)
 
 
+def test_held_out_pairs_of_one_prompt_give_a_change_without_an_interval(alignment, bert, qwen):
+    kind, pairs = alignment.tables["heldout.parquet"]
+    one_prompt = {"heldout.parquet": (kind, [replace(pair, prompt=pairs[0].prompt) for pair in pairs])}
+    alignment.give(InputRole.PREPARED, alignment.tables | one_prompt, bert, qwen)
+
+    metrics = alignment.run(body, StageKind.PPO, policy=POLICY).metrics
+
+    assert (metrics.heldout_prompts, metrics.change_low, metrics.change_high) == (1, None, None)
+
+
 def test_a_policy_that_says_the_same_to_different_prompts_is_told():
     def said(*texts):
         return summary([Answer("prompt", text, 0.0, None, 0.0, 3, True) for text in texts])
