@@ -86,7 +86,7 @@ class Attempt:
 
     def with_stored(self, result: StageResult) -> StageResult:
         """``result`` of a stage that is done with what the run stores now. A store that fails does not change the rest of it."""
-        if result.manifest is None or self.ranks.rank != 0:
+        if result.manifest is None:
             return result
         try:
             return result.model_copy(update={"stored": stored_bytes(self.store, self.spec.run)})

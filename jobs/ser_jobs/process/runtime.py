@@ -105,7 +105,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         attempt = Attempt(spec, uuid.uuid4().hex, started, here, store, log)
         attempt, known = attempt.look(folder, pulse.silent)
         if known is not None:
-            return attempt.with_stored(known[0]), known[1]
+            return attempt.with_stored(known[0]) if here.rank == 0 else known[0], known[1]
         checkpoints = BackgroundCheckpoints(CheckpointStore(store, spec.run, spec.iteration, spec.stage), folder / "checkpoints")
         log.event("started", stage=spec.stage, iteration=spec.iteration, attempt=spec.attempt, threads=spec.threads)
         pulse.silent("importing the stage")

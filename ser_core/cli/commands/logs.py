@@ -27,7 +27,7 @@ IterationOption = Annotated[
 ]
 StageOption = Annotated[StageKind | None, typer.Option("--stage", "-s", help="Only this kind of stage.", show_default=False)]
 
-_LOG = re.compile(r"/iter-(\d{4})/([a-z-]+)/attempt-(\d+)-[0-9a-f]+/log\.jsonl$")
+_LOG = re.compile(r"/iter-(\d{4})/([a-z-]+)/attempt-(\d+)-[0-9a-f]+/log(?:-rank-(\d{4}))?\.jsonl$")
 _IN_LOOP = (StageKind.PREPARE, StageKind.LABEL, StageKind.FILTER, StageKind.RETRAIN)
 _KINDS = {kind.value: kind for kind in StageKind}
 _NAME_CELLS = 28
@@ -44,6 +44,8 @@ class StageLog:
     """Fetches it."""
     index: str = ""
     """Of its pod among those of the attempt."""
+    rank: int = 0
+    """Of the process that stored it among those of the attempt."""
 
     @property
     def identity(self) -> tuple[int, StageKind, int]:
@@ -51,15 +53,18 @@ class StageLog:
         return self.iteration, self.stage, self.attempt
 
     @property
-    def place(self) -> tuple[int, int, int, str]:
+    def place(self) -> tuple[int, int, int, str, int]:
         """Order in which the stages ran; what follows the loops comes last."""
-        return (self.iteration if self.stage in _IN_LOOP else 10_000, list(StageKind).index(self.stage), self.attempt, self.index.zfill(4))
+        loop = self.iteration if self.stage in _IN_LOOP else 10_000
+        return loop, list(StageKind).index(self.stage), self.attempt, self.index.zfill(4), self.rank
 
     @property
     def name(self) -> str:
         """What stands before its lines."""
         attempt = f" attempt {self.attempt}" if self.attempt > 1 else ""
-        return f"{self.stage.value}-{self.iteration}{attempt}{f' pod {self.index}' if self.index not in ('', '0') else ''}"
+        pod = f" pod {self.index}" if self.index not in ("", "0") else ""
+        rank = f" rank {self.rank}" if self.rank else ""
+        return f"{self.stage.value}-{self.iteration}{attempt}{pod}{rank}"
 
 
 def logs(
@@ -142,7 +147,7 @@ def _parse(stored: StoredRun, keys: Iterator[str]) -> Iterator[StageLog]:
         match = _LOG.search(key)
         if match and match[2] in _KINDS:
             read = lambda key=key: stored.store.get(key).decode(errors="replace")  # noqa: E731
-            yield StageLog(int(match[1]), _KINDS[match[2]], int(match[3]), read)
+            yield StageLog(int(match[1]), _KINDS[match[2]], int(match[3]), read, rank=int(match[4] or 0))
 
 
 def readable(line: str) -> str | None:

@@ -158,6 +158,16 @@ def test_logs_come_in_the_order_of_the_stages(ser, stored_run):
     assert names == ["prepare-0", "retrain-0", "label-1", "filter-1", "retrain-1", "label-2", "filter-2", "retrain-2", "control-full-0"]
 
 
+def test_logs_of_other_processes_follow_that_of_the_first_with_their_ranks(ser, writable_run):
+    first = next(entry.key for entry in writable_run.store.list("") if entry.key.endswith("iter-0001/label/attempt-1-0123abcd/log.jsonl"))
+    for rank in (10, 3):
+        event = {"time": "t", "event": "traceback", "text": f"of process {rank}"}
+        writable_run.store.put(first.replace("0123abcd/log", f"{rank:08x}/log-rank-{rank:04}"), json.dumps(event).encode())
+    lines = ser("logs", writable_run.file, "-i", "1", "-s", "label").out.splitlines()
+    assert [line[:28].rstrip() for line in lines] == ["label-1", "label-1 rank 3", "label-1 rank 10"]
+    assert lines[1].endswith("text=of process 3")
+
+
 def test_logs_can_be_narrowed(ser, stored_run):
     shown = ser("logs", stored_run.file, "--iteration", "1", "--stage", "filter", "--json").out
     assert [json.loads(line)["stage"] for line in shown.splitlines()] == ["filter"]

@@ -102,6 +102,13 @@ def test_what_the_run_stores_is_reported_with_its_end_also_by_who_only_finds_it_
         assert stored.records == sum(entry.size for entry in store.list(f"{FOLDER}/"))
 
 
+def test_what_the_run_stores_is_reported_by_the_process_that_commits_whichever_it_is(stage, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert stage(1)[0].stored.records > 0
+    assert stage(2)[0].stored is None  # of those that only find it done, the first counts for all
+
+
 def test_a_store_that_cannot_be_counted_does_not_change_the_result(stage, monkeypatch):
     def refuse(*_):
         raise SERError("may not be listed")
