@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, TrainingStep, write_table
 from ser_core.learn.evaluation.calibration import fit_temperature, learnt_too_little
@@ -34,6 +35,11 @@ class Evaluated:
     best_dev: Sequence[EvaluatedPair] | None = None
     paired: PairedLoss | None = None
     notes: tuple[str, ...] = ()
+
+
+def margins_of(scores: Sequence[PairScores]) -> NDArray[np.float64]:
+    """(pairs,) score of the first answer minus that of the second."""
+    return np.array([one.score_1 - one.score_2 for one in scores], dtype=np.float64)
 
 
 def out_of_fold(

@@ -68,6 +68,10 @@ class Position:
         """Numbers of the folds that were left out."""
         return tuple(number for number, rows in zip(range(self.folds), self.held_back, strict=False) if not rows)
 
+    def held_back_by(self, folds: slice) -> list[PairScores]:
+        """What the folds at these places make of the pairs that they have not seen."""
+        return [one for rows in self.held_back[folds] for one in rows]
+
     def after_step(self, pairs: int) -> "Position":
         """One more optimizer step was taken, on ``pairs`` pairs."""
         return replace(self, answers=self.answers + 2 * pairs)
