@@ -30,6 +30,8 @@ CONTAINER = "stage"
 """Of the stage in its pod. Meshes, log collectors and others may add containers of their own."""
 ASKED_FOR = f"{DOMAIN}/asked-for"
 """Annotation: SHA-256 of what the run and the operator asked of the cluster when the Job was made (`asked.asked_for`)."""
+ASKED_QUEUE = f"{DOMAIN}/asked-queue"
+"""Annotation: the LocalQueue that the Job was made for; absent where it was made for none. Others may change its label."""
 TEMPLATE_HASH = f"{DOMAIN}/template-hash"
 """Annotation: SHA-256 of the pod template as it was rendered. For people; queues may change templates, so it is never compared."""
 

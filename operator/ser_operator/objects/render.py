@@ -40,7 +40,11 @@ def job(body: Mapping[str, Any], run: SERRun, action: StartStage, image: str, se
             "name": action.job,
             "namespace": run.metadata.namespace,
             "labels": {**labels.stage_labels(run, spec), **({labels.QUEUE: name} if name else {}), **queue.job_labels(body)},
-            "annotations": {labels.TEMPLATE_HASH: digest, labels.ASKED_FOR: asked_for(run, spec, image, settings)},
+            "annotations": {
+                labels.TEMPLATE_HASH: digest,
+                labels.ASKED_FOR: asked_for(run, spec, image, settings),
+                **({labels.ASKED_QUEUE: name} if name else {}),
+            },
             "ownerReferences": [owner(run)],
         },
         "spec": {

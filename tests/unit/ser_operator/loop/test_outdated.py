@@ -94,6 +94,58 @@ def test_a_job_in_a_queue_is_made_anew_too(operator):
     assert deleted(operator, job)
 
 
+def queued(operator, **spec):
+    operator.cluster.apply(spec=spec)
+    look(operator)
+    (job,) = operator.cluster.live_jobs()
+    return job
+
+
+@pytest.mark.parametrize("by", ["this operator", "an earlier operator"])
+@pytest.mark.parametrize(("wanted", "is_anew"), [("new", True), ("old", False)])
+def test_a_change_of_the_queue_that_was_over_before_the_operator_looked_is_followed(operator, by, wanted, is_anew):
+    job = queued(operator, queueName="old")
+    if by == "an earlier operator":
+        del operator.cluster.jobs[job["metadata"]["name"]]["metadata"]["annotations"][labels.ASKED_QUEUE]
+    change(operator, suspend=True, queueName=wanted)
+    change(operator, suspend=False)
+    operator.start_operator()
+    look(operator)
+    assert deleted(operator, job) is is_anew
+    if is_anew:
+        operator.cluster.vanish(job["metadata"]["name"])
+        look(operator)
+        assert [one["metadata"]["labels"][labels.QUEUE] for one in operator.cluster.live_jobs()] == ["new"]
+
+
+def test_a_job_leaves_a_queue_that_its_run_no_longer_names(operator):
+    job = queued(operator, queueName="old")
+    del operator.cluster.runs["lab", "climb"]["spec"]["queueName"]
+    change(operator)
+    look(operator)
+    assert deleted(operator, job)
+
+
+@pytest.mark.parametrize(("named", "label"), [({}, "default"), ({"queueName": "team"}, "of a policy")])
+def test_a_queue_that_somebody_else_gave_to_a_job_is_left(operator, named, label):
+    job = queued(operator, **named)
+    held = operator.cluster.jobs[job["metadata"]["name"]]
+    held["spec"]["suspend"] = True
+    held["metadata"]["labels"][labels.QUEUE] = label
+    operator.cluster.stamp(held)
+    look(operator)
+    assert not deleted(operator, job)
+
+
+def test_a_job_that_its_queue_has_started_is_left_in_it(operator):
+    job = queued(operator, queueName="old")
+    operator.cluster.jobs[job["metadata"]["name"]]["spec"]["suspend"] = False
+    operator.cluster.stamp(operator.cluster.jobs[job["metadata"]["name"]])
+    change(operator, queueName="new")
+    look(operator)
+    assert not deleted(operator, job)
+
+
 def test_until_the_first_commit_the_image_is_the_one_that_the_operator_offers(operator):
     job = waiting(operator)
     offer(operator, image="registry.example/ser:2")
