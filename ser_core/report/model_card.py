@@ -16,6 +16,7 @@ from ser_core.report import findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
 from ser_core.report.learnt_text import how_made, reads_pairs, tell_peers
 from ser_core.report.ledger import Ledger, Trained, fetch_model
+from ser_core.report.told_sampling import tell_sampling
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.model_folder import is_adapter
 
@@ -68,6 +69,8 @@ def export_policy(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
         source = plain_model(fetch_model(store, aligned, Path(scratch)), Path(scratch) / "plain", "policy")
         tell_peers(source, "policy")
+        if (spec := ledger.run.spec.policy) is not None:
+            tell_sampling(source, spec.temperature)
         card = render_policy_card(ledger, read_evidence(store, ledger, Path(scratch)), templated=how_made(source) is not None)
         return _move(source, card, folder)
 

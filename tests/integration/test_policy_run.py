@@ -1,5 +1,6 @@
 """`ser run` of the whole pipeline: evolve a reward model, fine-tune a policy, align it; killed in both, the same bits."""
 
+import json
 import signal
 
 import pytest
@@ -58,6 +59,8 @@ def test_everything_that_reads_a_run_shows_the_policy(aligned, tmp_path):
     exported = aligned.ser("export", str(aligned.file), str(tmp_path / "policy"), "--policy")
     assert exported.returncode == 0, exported.stderr
     assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in (tmp_path / "policy").iterdir()}
+    sampling = json.loads((tmp_path / "policy" / "generation_config.json").read_text())
+    assert [sampling[name] for name in ("do_sample", "temperature", "top_k", "top_p")] == [True, 0.7, 0, 1.0]
 
 
 @pytest.mark.parametrize("where", ['"stage": "sft"', '"stage": "ppo"', '"event": "critic"'])

@@ -15,6 +15,7 @@ from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.reward.scoring import score_rows
 from ser_core.learn.text.reference_text import form_of
 from ser_core.report.learnt_text import tell_peers
+from ser_core.report.told_sampling import tell_sampling
 
 CPU = Precision("cpu")
 KINDS = ("always", "first", "never")
@@ -67,6 +68,7 @@ def widened(base: Path, folder: Path) -> Path:
 def policy(folder: Path, kind: str, template: TemplateKind = "reference") -> Path:
     load_policy(_base(folder / "policy-base", kind), CPU, template=template).export(folder / "policy")
     tell_peers(folder / "policy", "policy")
+    tell_sampling(folder / "policy", 0.7)
     return folder / "policy"
 
 

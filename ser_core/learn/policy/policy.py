@@ -23,8 +23,9 @@ from ser_core.learn.compute.placing import place
 from ser_core.learn.compute.precision import Precision, freeze, narrow_frozen
 from ser_core.learn.policy.batches import Sequences
 from ser_core.learn.policy.generation import policy_text
+from ser_core.learn.policy.generation_settings import configure_generation, configured_ends
 from ser_core.learn.policy.log_probabilities import log_probabilities, passes_logits_on
-from ser_core.learn.text.chat_text import chat_text_of, take_template
+from ser_core.learn.text.chat_text import take_template
 from ser_core.learn.weights.exports import export, store
 from ser_core.learn.weights.pretrained import read_model
 from ser_core.learn.weights.stored_adapter import products_of
@@ -124,7 +125,7 @@ def load_policy(
         (cut_all if adapter is None else cut_layers)(network, precision.device)
     else:
         place(network, precision.device)
-    ends = _end_tokens(network, tokenizer)
+    ends = _end_tokens(network)
     reference, pieces = None, None
     if adapter is None:
         reference = freeze(read_model(AutoModelForCausalLM, folder, "policy.base", together=True)[0], precision).eval()
@@ -156,7 +157,7 @@ def load_causal(
     torch.manual_seed(seed)
     network, tokenizer = read_model(AutoModelForCausalLM, folder, "policy.base", together=together)
     take_policy_template(tokenizer, template, template_text)
-    _end_as_the_template_does(network, tokenizer)
+    configure_generation(network, tokenizer)
     if adapter is not None:
         network = adapted(network, lora(adapter, "CAUSAL_LM"))
     network = narrow_frozen(network, precision).eval()
@@ -166,7 +167,7 @@ def load_causal(
 def export_stored(stored: Path, folder: Path) -> None:
     """Write a stored adapter of a policy, merged, as a plain model."""
     network, tokenizer = read_model(AutoModelForCausalLM, stored, "policy", together=True)
-    _end_as_the_template_does(network, tokenizer)
+    configure_generation(network, tokenizer)
     export(network, tokenizer, folder, products=products_of(stored))
 
 
@@ -181,23 +182,8 @@ def take_policy_template(tokenizer: Any, template: TemplateKind, text: str | Non
     tokenizer.chat_template = None if found is None else found.template
 
 
-def _end_as_the_template_does(network: Any, tokenizer: Any) -> None:
-    """Let an answer end with the control token that a chat template puts behind it, wherever the model is used."""
-    chat = chat_text_of(tokenizer)
-    ends = _configured_ends(network)
-    if chat is not None and chat.end is not None and chat.end not in {*ends, tokenizer.eos_token_id}:
-        own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        network.generation_config.eos_token_id = sorted({*ends, *own, chat.end})
-
-
-def _configured_ends(network: Any) -> set[int]:
-    found = getattr(network.generation_config, "eos_token_id", None)
-    return set(found if isinstance(found, list) else [] if found is None else [found])
-
-
-def _end_tokens(network: Any, tokenizer: Any) -> tuple[int, ...]:
-    ends = _configured_ends(network)
-    ends |= set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
+def _end_tokens(network: Any) -> tuple[int, ...]:
+    ends = configured_ends(network)
     if not ends:
         raise SpecError("policy.base: its tokenizer has no end-of-sequence token", reason="ModelNotSupported", hint="name another model")
     return tuple(sorted(ends))
