@@ -28,6 +28,10 @@ ROWS = [
         "rejected": "an answer that is longer alone, word for word",
     },
 ]
+LONG_ROWS = [
+    {"prompt": "what is it", "chosen": "good word " * 40, "rejected": "bad " * 27},
+    {"prompt": "what is it " * 30, "chosen": "good word " * 14, "rejected": "bad word"},
+]
 
 
 def lines(rows):
@@ -286,13 +290,14 @@ def run_of_any_model(request, tmp_path):
 def test_the_exported_model_scores_the_same_in_plain_transformers(ser, run_of_any_model, tmp_path):
     """The code in the model card is run as it stands there."""
     writable_run = run_of_any_model
-    ours = results(ser("score", "-", "--run", writable_run.file, stdin=lines(ROWS)))
+    rows = [*ROWS, *LONG_ROWS]
+    ours = results(ser("score", "-", "--run", writable_run.file, stdin=lines(rows)))
     folder = tmp_path / "exported"
     assert ser("export", writable_run.file, folder).out == f"{folder}\n"
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     names = {}
     exec(code.replace('folder = "."', f"folder = {str(folder)!r}"), names)
-    for row, result in zip(ROWS, ours, strict=True):
+    for row, result in zip(rows, ours, strict=True):
         assert names["score"](row["prompt"], row["chosen"]) == pytest.approx(result["score_1"], abs=1e-5)
         assert names["score"](row["prompt"], row["rejected"]) == pytest.approx(result["score_2"], abs=1e-5)
         first = names["probability_first_is_better"](row["prompt"], row["chosen"], row["rejected"])
