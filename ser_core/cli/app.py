@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import tempfile
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
@@ -108,16 +109,21 @@ def main() -> None:
     except _ParserError as error:
         _print_usage_error(error, program)
         sys.exit(UsageError.exit_code)
-    except OSError as error:
-        if not (is_disk_full(error) or error.errno in (errno.EFBIG, errno.EPIPE)):
+    except Exception as error:  # libraries in Rust say by a plain one that a disk is full
+        number = error.errno if isinstance(error, OSError) else None
+        if not (is_disk_full(error) or number in (errno.EFBIG, errno.EPIPE)):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries to write the rest once more
-        if error.errno == errno.EPIPE:
+        if number == errno.EPIPE:
             sys.exit(EXIT_UNREAD)
-        print_error(
-            SERError(f"the output cannot be written: {error.strerror}", hint="free some space where it goes, and where temporary files go")
-        )
+        _print_unwritten(error)
         sys.exit(1)
+
+
+def _print_unwritten(error: Exception) -> None:
+    told = (error.strerror if isinstance(error, OSError) else None) or str(error).split("\n")[0]
+    hint = f"free some space where it goes, and in {tempfile.gettempdir()}, or let TMPDIR name another folder for temporary files"
+    print_error(SERError(f"the output cannot be written: {told}", hint=hint))
 
 
 def _print_usage_error(error: Any, program: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ser_core.errors import SpecError
+from ser_core.full_disk import naming_full_disk
 from ser_core.learn.text.reference_text import Made
 from ser_core.report import findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
@@ -48,13 +49,15 @@ def export_model(store: ObjectStore, ledger: Ledger, folder: Path, loop: int | N
         SpecError: There is no such reward model, `storage.retain: best` has removed it (``ModelRemoved``), or its adapter or version 0.1.0
             needs packages that are missing.
         StoreError: Something cannot be read, or differs from its manifest.
+        NodeDiskFull: The temporary folder, or ``folder``, has no space left.
     """
     model = ledger.model_of(loop)
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
-        source = plain_model(fetch_model(store, model, Path(scratch)), Path(scratch) / "plain", "rewardModel")
-        tell_peers(source, "rewardModel")
-        usage = usage_of(source, ledger.run.spec.reward_model.max_length)
-        card = render_card(ledger, read_evidence(store, ledger, Path(scratch)), usage, model)
+        with naming_full_disk(Path(scratch)):
+            source = plain_model(fetch_model(store, model, Path(scratch)), Path(scratch) / "plain", "rewardModel")
+            tell_peers(source, "rewardModel")
+            usage = usage_of(source, ledger.run.spec.reward_model.max_length)
+            card = render_card(ledger, read_evidence(store, ledger, Path(scratch)), usage, model)
         return _move(source, card, folder)
 
 
@@ -64,14 +67,16 @@ def export_policy(store: ObjectStore, ledger: Ledger, folder: Path) -> list[str]
     Raises:
         SpecError: There is no aligned policy, or its adapter or version 0.1.0 needs packages that are missing.
         StoreError: Something cannot be read, or differs from its manifest.
+        NodeDiskFull: The temporary folder, or ``folder``, has no space left.
     """
     aligned = ledger.aligned_policy()
     with tempfile.TemporaryDirectory(prefix="ser-export-") as scratch:
-        source = plain_model(fetch_model(store, aligned, Path(scratch)), Path(scratch) / "plain", "policy")
-        tell_peers(source, "policy")
-        if (spec := ledger.run.spec.policy) is not None:
-            tell_sampling(source, spec.temperature)
-        card = render_policy_card(ledger, read_evidence(store, ledger, Path(scratch)), templated=how_made(source) is not None)
+        with naming_full_disk(Path(scratch)):
+            source = plain_model(fetch_model(store, aligned, Path(scratch)), Path(scratch) / "plain", "policy")
+            tell_peers(source, "policy")
+            if (spec := ledger.run.spec.policy) is not None:
+                tell_sampling(source, spec.temperature)
+            card = render_policy_card(ledger, read_evidence(store, ledger, Path(scratch)), templated=how_made(source) is not None)
         return _move(source, card, folder)
 
 
@@ -99,11 +104,12 @@ def plain_model(stored: Path, folder: Path, field: Literal["rewardModel", "polic
 
 def _move(source: Path, card: str, folder: Path) -> list[str]:
     names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
-    for name in names:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(source / name, target)
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    with naming_full_disk(folder, hint="free space there, or name another folder"):
+        for name in names:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(source / name, target)
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return names
 
 

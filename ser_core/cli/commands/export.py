@@ -10,7 +10,7 @@ from ser_core.cli.access.stored_run import LoopOption, Target, open_run
 from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import print_warning, say
 from ser_core.counted import counted
-from ser_core.errors import SpecError, UsageError
+from ser_core.errors import SpecError, UsageError, is_disk_full
 from ser_core.shown import shown_line
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty folder.", show_default=False)]
@@ -45,6 +45,8 @@ def export(
     try:
         names = export_policy(stored.store, ledger, folder) if policy else export_model(stored.store, ledger, folder, loop)
     except OSError as error:
+        if is_disk_full(error):
+            raise
         raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another folder") from error
     warn_of_a_run_that_goes_on(stored.run)
     exported = ledger.model_of(loop)

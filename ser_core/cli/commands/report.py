@@ -10,7 +10,7 @@ from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.next_step import warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import say
 from ser_core.counted import counted
-from ser_core.errors import SpecError
+from ser_core.errors import SpecError, is_disk_full
 from ser_core.shown import shown_line
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write, its folder too; left out: <name>-report.html here.")]
@@ -37,6 +37,8 @@ def report(
     try:
         write_report(stored.store, ledger, stored.target, target)
     except OSError as error:
+        if is_disk_full(error):
+            raise
         raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
     warn_of_a_run_that_goes_on(stored.run)
     print(shown_line(str(target)))

@@ -18,6 +18,7 @@ from ser_core.cli.views.next_step import how_it_goes_on
 from ser_core.cli.views.output import print_warning, say
 from ser_core.counted import counted
 from ser_core.errors import QualityError, SpecError
+from ser_core.full_disk import naming_full_disk
 from ser_core.shown import shown
 
 if TYPE_CHECKING:
@@ -66,12 +67,14 @@ def score(
         folder = Path(name)
         empty: dict[str, list[str]] = {"prompt": [], "answer": []}
         rows = _noting_empty_texts(read_score_rows(file, columns, Access(stored.storage, spec.hub, SOON), folder / "data"), empty)
-        first = next(rows)
+        with naming_full_disk(folder):
+            first = next(rows)
         ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
         trained = ledger.model_of(loop)
         if doubt := doubts(trained):
             print_warning(f"{told(trained)} {doubt}")
-        model, temperature = load_model(stored, trained, folder / "model"), trained.metrics.temperature
+        with naming_full_disk(folder):
+            model, temperature = load_model(stored, trained, folder / "model"), trained.metrics.temperature
         # Nobody asks where there are no labels.
         learnt = functools.cache(lambda: learnt_pairs(stored.store, ledger, trained, folder / "learnt"))
         right: dict[bool, list[bool]] = {False: [], True: []}

@@ -13,7 +13,7 @@ from ser_core.cli.access.place import ContextOption, KubeconfigOption, Namespace
 from ser_core.cli.access.stored_run import Target, open_run
 from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import say
-from ser_core.errors import SpecError
+from ser_core.errors import SpecError, is_disk_full
 
 Pairs = Annotated[int, typer.Option("--pairs", min=1, max=10_000, metavar="NUMBER", help="Pairs to label.")]
 Output = Annotated[
@@ -47,6 +47,8 @@ def suggest(
         with tempfile.TemporaryDirectory(prefix="ser-suggest-") as copies:
             found = write_next_seed(stored.store, ledger, pairs, folder, Path(copies))
     except OSError as error:
+        if is_disk_full(error):
+            raise
         raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
     warn_of_a_run_that_goes_on(stored.run)
     say(f'{found.to_label} pairs to label: write 1, 2 or tie into "better" of {folder / SEED / TO_LABEL}')

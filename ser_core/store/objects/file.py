@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ser_core.errors import CorruptObject, ObjectNotFound, SpecError, StoreAccessDenied, StoreError, is_disk_full
+from ser_core.full_disk import naming_full_disk
 from ser_core.store.objects.port import ObjectInfo
 
 _TEMPORARY = ".part-"
@@ -98,9 +99,10 @@ class FileStore:
     def download(self, key: str, path: Path) -> None:
         """Copy an object out of the store."""
         source = self._object(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with naming_full_disk(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
-        with _explained(source):
+        with _explained(source), naming_full_disk(path.parent):
             try:
                 shutil.copyfile(source, temporary)
                 temporary.replace(path)
