@@ -11,16 +11,17 @@ from ser_core.api.run_template import TEMPLATE_UNUSABLE
 from ser_core.api.serrun import SERRun
 from ser_core.errors import SpecError
 from ser_core.loop.deciding.stages import live_attempt
-from ser_core.loop.observed import Plan, StartStage
+from ser_core.loop.observed import Action, Plan, StartStage, Waiting
 from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import KubernetesApi
+from ser_operator.cluster.transport import SERVER_ERROR, ApiError
 from ser_operator.facts.cache import Cache, RunKey
 from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needless
 from ser_operator.facts.reading import Object, deleting_since
 from ser_operator.facts.serruns.read_run import unreadable
 from ser_operator.facts.view import View, ends_unseen, has_ended, may_be_gone, unwatched
 from ser_operator.loop.deciding import Refused, decide
-from ser_operator.loop.executing import Executor
+from ser_operator.loop.executing import JOB_REFUSED, Executor
 from ser_operator.loop.observing import Observer
 from ser_operator.settings import Settings
 
@@ -105,10 +106,13 @@ class Reconciler:
         So these may also wait until no other run waits for its next Job.
         """
         for action in planned.actions:
-            blocked = await self._executor.carry_out(view, planned, action)
+            try:
+                blocked = await self._executor.carry_out(view, planned, action)
+            except ApiError as error:
+                await self._record_failure(view, action, error)
+                raise
             if blocked is not None:
-                until = view.now + timedelta(seconds=BLOCKED_SECONDS)
-                self._refused[_key(view.run)] = Refused(action.job, view.run.metadata.generation, until, blocked)
+                self._refused[_key(view.run)] = _refusal(view, action, blocked)
                 await self._executor.record(view, self._decide(view))
                 return BLOCKED_SECONDS
             if isinstance(action, StartStage):
@@ -117,6 +121,12 @@ class Reconciler:
             self._unrecorded[_key(view.run)] = view, planned
             return 0.0
         return await self._conclude(view, planned)
+
+    async def _record_failure(self, view: View, action: Action, error: ApiError) -> None:
+        """Tell why a stage cannot start, and how the one before it has ended. A server that does not answer takes no status either."""
+        if isinstance(action, StartStage) and error.code >= SERVER_ERROR:
+            failed = _refusal(view, action, Waiting(JOB_REFUSED, str(error)))
+            await self._executor.record(view, decide(view, self._settings, failed))
 
     async def _conclude(self, view: View, planned: Plan) -> float | None:
         await self._executor.record(view, planned)
@@ -136,6 +146,10 @@ class Reconciler:
         if refused is not None and view.now < refused.until:
             wishes.append((refused.until - view.now).total_seconds())
         return min((wish for wish in wishes if wish is not None), default=None)
+
+
+def _refusal(view: View, action: Action, why: Waiting) -> Refused:
+    return Refused(action.job, view.run.metadata.generation, view.now + timedelta(seconds=BLOCKED_SECONDS), why)
 
 
 def _key(run: SERRun) -> RunKey:

@@ -39,7 +39,7 @@ CLUSTER = (
     Remedy(
         ("JobRefused",),
         "the API server refuses the stage's Job",
-        "correct what its message names, or ask the administrator to (a quota, a policy, the chart's allow); it is tried again every 30 s",
+        "correct what its message names, or let the administrator (quota, policy, webhook, the chart's allow); the run then goes on",
     ),
     Remedy(
         ("JobSuspended",),

@@ -395,6 +395,36 @@ def test_a_refused_job_is_tried_again_as_soon_as_the_spec_has_changed(operator):
     assert operator.cluster.writes[writes] == "job"
 
 
+@pytest.mark.parametrize("code", [500, 503])
+def test_a_stage_that_the_api_server_fails_to_start_waits_in_its_words_and_the_end_of_the_last_stage_is_recorded(operator, code):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    operator.finish_stage(*operator.cluster.live_jobs())
+    operator.cluster.refuse_jobs = ApiError(code, "failed calling webhook: connection refused")
+    for _ in range(2):
+        operator.sync()
+        with pytest.raises(ApiError, match="failed calling webhook"):
+            operator.reconcile()
+
+    assert [row.outcome for row in operator.status.stages] == [Outcome.DONE]
+    assert (operator.status.phase, operator.condition("Stalled").status) == (Phase.WAITING, "False")
+    assert "failed calling webhook" in operator.status.message
+    assert operator.cluster.writes.count("status") == 2
+    operator.cluster.refuse_jobs = None
+    assert operator.drive().status.phase is Phase.COMPLETED
+
+
+def test_where_the_api_server_gives_no_answer_no_status_is_tried(operator):
+    operator.cluster.apply()
+    operator.cluster.refuse_jobs = ApiError(0, "POST: connection refused")
+    operator.sync()
+    with pytest.raises(ApiError):
+        operator.reconcile()
+
+    assert operator.cluster.writes == ["job"]
+
+
 def test_suspend_deletes_the_job_in_the_foreground_and_resume_is_uncharged(operator):
     operator.cluster.apply()
     operator.sync()
