@@ -1,7 +1,8 @@
 """What is written to the cluster for a run: Jobs, the Services of gangs, status and Events. Each write may have been made before."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ser_core.api.serrun import SERRun
 from ser_core.api.status import SERRunStatus
@@ -77,27 +78,21 @@ class Executor:
             blocked = await self._serve(view.run)
             if blocked is not None:
                 return blocked
-        found = await _created(self._api.create_job(job))
+        found = await _made(self._api.create_job(job), partial(self._api.get_job, view.run.metadata.namespace, action.job))
         if isinstance(found, Waiting):
             return found
-        if found is None:
-            found = await self._api.get_job(view.run.metadata.namespace, action.job)
-            if found is not None and identity_of(view.run, found) is None:
-                return _taken("Job", action.job)
-        if found is not None:
-            self._cache.put("Job", found)
+        if identity_of(view.run, found) is None:
+            return _taken("Job", action.job)
+        self._cache.put("Job", found)
         return None
 
     async def _serve(self, run: SERRun) -> Waiting | None:
         """Create the Service that the pods of a gang meet by, or find that it exists; returns what prevents both."""
         service = gang.service(run, render.owner(run))
-        made = await _created(self._api.create_service(service))
-        if made is not None:
-            return made if isinstance(made, Waiting) else None
-        existing = await self._api.get_service(run.metadata.namespace, name(service))
-        if existing is None:
-            raise ApiError(CONFLICT, f"Service {name(service)} existed a moment ago")
-        return None if owner_uid(existing) == run.metadata.uid else _taken("Service", name(service))
+        found = await _made(self._api.create_service(service), partial(self._api.get_service, run.metadata.namespace, name(service)))
+        if isinstance(found, Waiting):
+            return found
+        return None if owner_uid(found) == run.metadata.uid else _taken("Service", name(service))
 
     async def _stop(self, view: View, action: StopStage) -> None:
         job = named(action.job, view.jobs)
@@ -106,16 +101,21 @@ class Executor:
             await self._api.delete_job(job)
 
 
-async def _created(creation: Awaitable[Object]) -> Object | Waiting | None:
-    """What was made; None where something has its name already; else why the API server refuses it."""
+async def _made(creation: Awaitable[Object], find: Callable[[], Awaitable[Object | None]]) -> Object | Waiting:
+    """What was made, or what has its name already; else why the API server refuses it.
+
+    Raises:
+        ApiError: To be tried again. A conflict, too, where nothing has the name: a quota that changes just then is one.
+    """
     try:
         return await creation
     except ApiError as error:
         if error.code in _REFUSALS:
             return Waiting(JOB_REFUSED, str(error), stalled=error.code != FORBIDDEN)
-        if error.code != CONFLICT:
+        found = await find() if error.code == CONFLICT else None
+        if found is None:
             raise
-        return None
+        return found
 
 
 def _taken(kind: str, name: str) -> Waiting:

@@ -425,6 +425,19 @@ def test_where_the_api_server_gives_no_answer_no_status_is_tried(operator):
     assert operator.cluster.writes == ["job"]
 
 
+def test_a_conflict_without_a_job_of_that_name_is_tried_again(operator):
+    operator.cluster.apply()
+    operator.cluster.refuse_jobs = ApiError(409, "Operation cannot be fulfilled on resourcequotas: the object has been modified")
+    operator.sync()
+    with pytest.raises(ApiError, match="resourcequotas"):
+        operator.reconcile()
+
+    assert operator.status.stages == ()
+    operator.cluster.refuse_jobs = None
+    assert operator.drive().status.phase is Phase.COMPLETED
+    assert not any(row.outcome is Outcome.LOST for row in operator.status.stages)
+
+
 def test_suspend_deletes_the_job_in_the_foreground_and_resume_is_uncharged(operator):
     operator.cluster.apply()
     operator.sync()
