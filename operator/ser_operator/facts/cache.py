@@ -199,9 +199,13 @@ class Cache:
         return list(self._runs.values())
 
     def is_over(self, key: RunKey) -> bool:
-        """Whether a run has ended, was told so of the spec that it has, and has no Jobs left: nothing is to be done about it."""
+        """Whether a run has ended, was told so of the spec that it has, and has no Jobs left: nothing is to be done about it.
+
+        Not where the spec could not be read: an operator that has just started may be another version, which can.
+        """
         known = self.known(key)
-        return known is not None and known.has_ended and known.is_seen and not self.jobs(self._uids["SERRun"][key])
+        rests = known is not None and known.has_ended and known.is_seen and not known.is_misread
+        return rests and not self.jobs(self._uids["SERRun"][key])
 
     def sizes(self) -> dict[str, int]:
         """Number of objects by kind."""

@@ -6,11 +6,12 @@ A status is 10 KB as text and 40 KB as Python objects. Of ten thousand runs that
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ser_core.api.status import TERMINAL
-from ser_operator.facts.reading import Object, at
+from ser_operator.facts.reading import Object, at, conditions
+from ser_operator.facts.serruns.read_run import INVALID
 
 _FAST = 1
 """Level of zlib: a fifth of the size in a fifth of a millisecond."""
@@ -25,6 +26,8 @@ class KnownRun:
     """Empty while it goes on."""
     is_seen: bool
     """Whether the spec that it has now is the one that its status speaks of."""
+    is_misread: bool
+    """Whether it has failed since its spec could not be read, which an operator of another version may."""
     _body: Object | bytes
 
     @property
@@ -47,11 +50,12 @@ def known_run(body: Object) -> KnownRun:
         phase=str(status.get("phase") or ""),
         finished_at=str(status.get("finishedAt") or ""),
         is_seen=at(body, "metadata").get("generation") == status.get("observedGeneration"),
+        is_misread=any((one.get("type"), one.get("reason")) == ("Failed", INVALID) for one in conditions(body)),
         _body=body,
     )
     if not run.has_ended:
         return run
     try:
-        return KnownRun(run.phase, run.finished_at, run.is_seen, zlib.compress(json.dumps(body).encode(), _FAST))
+        return replace(run, _body=zlib.compress(json.dumps(body).encode(), _FAST))
     except RecursionError:  # a podTemplate of ten thousand levels, for which it was refused
         return run

@@ -62,6 +62,22 @@ def test_after_a_start_runs_that_have_ended_are_left_alone():
     assert asyncio.run(start()) == ([("lab", "live")], 2)
 
 
+def test_after_a_start_a_run_whose_spec_could_not_be_read_is_looked_at_once():
+    failed = {"type": "Failed", "status": "True", "reason": "InvalidSpec"}
+    over = run("over", phase="Failed", finishedAt="2026-01-31T12:00:00Z", conditions=[failed])
+
+    async def start():
+        engine = Engine(Server(0, [over]), Configuration(), Settings(image="x"))
+        await engine._prime(asyncio.Event())
+        queued = [await engine._queue.get() for _ in range(len(engine._queue))]
+        for key in queued:
+            engine._queue.done(key)
+        await engine._list_everything()
+        return queued, len(engine._queue)
+
+    assert asyncio.run(start()) == ([("lab", "over")], 0)
+
+
 def test_an_operator_that_never_saw_anything_can_be_stopped():
     async def start():
         stop = asyncio.Event()
