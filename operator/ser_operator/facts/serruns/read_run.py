@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ser_core.api.known_part import read_known, read_status, unreadable_fields
 from ser_core.api.problems import UNKNOWN, problems
-from ser_core.api.run_template import resolved
+from ser_core.api.run_template import TEMPLATE_UNUSABLE, resolved
 from ser_core.api.serrun import Metadata, SERRun, SERRunSpec
 from ser_core.api.status import Phase, SERRunStatus
 from ser_core.errors import SpecError
@@ -62,14 +62,22 @@ def _read_spec(document: Object) -> SERRunSpec:
     return spec
 
 
+def is_misread(status: SERRunStatus) -> bool:
+    """Whether a run has failed for its spec before it began: once that is another one, it is read like that of a new run."""
+    failed = next((one.reason for one in status.conditions if one.type == "Failed"), "")
+    return status.phase is Phase.FAILED and status.started_at is None and failed == INVALID
+
+
 def unreadable(body: Object, error: SpecError, now: datetime) -> SERRunStatus | None:
     """Status of a run that `read_run` cannot read; None when it has ended, and stays as it is.
+
+    One that has failed for an earlier spec is told what is wrong now.
 
     A run that only another version can read waits for it, and so does one that has begun: its spec was good for who started it. What runs
     goes on. Any other has failed.
     """
     before, generation = read_status(body.get("status") or {}), _metadata(body).generation
-    if before.has_ended:
+    if before.has_ended and (before.observed_generation == generation or not is_misread(before)):
         return None
     held = error.reason != INVALID or before.started_at is not None
     phase, told = Phase.WAITING if held else Phase.FAILED, clip(error.message)
@@ -83,6 +91,7 @@ def unreadable(body: Object, error: SpecError, now: datetime) -> SERRunStatus | 
             "conditions": conditions(before.conditions, phase, error.reason, told, generation, write_time(now), stalled=held),
             "waiting_since": (before.waiting_since or write_time(now)) if held else None,
             "finished_at": None if held else write_time(now),
+            "template": None if error.reason == TEMPLATE_UNUSABLE else before.template,
         }
     )
 

@@ -8,24 +8,27 @@ from typing import Any
 
 from ser_core.api.known_part import read_status
 from ser_core.api.run_template import MAX_BYTES, TEMPLATE_UNUSABLE
-from ser_core.api.status import TemplateStatus
+from ser_core.api.status import Phase, TemplateStatus
 from ser_core.errors import SpecError
 from ser_operator.facts.reading import Object, at
-from ser_operator.facts.serruns.read_run import write_status
+from ser_operator.facts.serruns.read_run import is_misread, write_status
 
 
 def missing_template(body: Object) -> str | None:
-    """Name of the SERRunTemplate that a run names and holds no copy of; None: there is nothing to copy."""
+    """Name of the SERRunTemplate that a run names and holds no copy of, or one with which another spec of it failed before it began.
+
+    None: there is nothing to copy.
+    """
     name = at(body, "spec", "templateRef").get("name")
     if not name:
         return None
     status = read_status(at(body, "status"))
     stays = status.has_ended and status.observed_generation == at(body, "metadata").get("generation")
-    return None if stays or status.template is not None else str(name)
+    return None if stays or (status.template is not None and not is_misread(status)) else str(name)
 
 
 def with_copy(body: Object, name: str, template: Object | None) -> dict[str, Any]:
-    """The status of a run with a copy of its template.
+    """The status of a run with a copy of its template. One that has failed for its spec before it began has not ended any more.
 
     Args:
         body: The run.
@@ -46,7 +49,9 @@ def with_copy(body: Object, name: str, template: Object | None) -> dict[str, Any
     if size > MAX_BYTES:
         raise unusable(name, f"has {size} bytes, and each of its runs keeps a copy: shorten it to {MAX_BYTES} bytes, and the run starts")
     before = at(body, "status")
-    return write_status(read_status(before).model_copy(update={"template": TemplateStatus(name=name, spec=spec)}), before)
+    status = read_status(before)
+    anew = {"phase": Phase.PENDING, "finished_at": None} if is_misread(status) else {}
+    return write_status(status.model_copy(update={"template": TemplateStatus(name=name, spec=spec), **anew}), before)
 
 
 def unusable(name: str, why: str) -> SpecError:

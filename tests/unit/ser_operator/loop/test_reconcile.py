@@ -644,6 +644,18 @@ def test_a_spec_that_can_be_read_again_goes_on(operator):
     assert operator.drive().status.phase is Phase.COMPLETED
 
 
+def test_a_spec_that_is_wrong_in_another_way_is_told_so(operator):
+    operator.cluster.apply(spec={"loop": {"maxIterations": 99}})
+    operator.sync()
+    operator.reconcile()
+    change(operator, loop={"maxIterations": 1}, training={"epochs": 101})
+    operator.sync()
+    operator.reconcile()
+    assert operator.status.phase is Phase.FAILED
+    assert "spec.training.epochs" in operator.status.message and "maxIterations" not in operator.status.message
+    assert operator.status.observed_generation == 2
+
+
 @pytest.mark.parametrize("status", [{"phase": "Nonsense"}, {"stages": "none"}, {"iterations": [{"iteration": {}}]}])
 def test_a_status_that_somebody_garbled_counts_as_lost(operator, status):
     operator.cluster.apply(status=status)

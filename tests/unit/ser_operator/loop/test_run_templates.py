@@ -134,6 +134,75 @@ def test_a_merged_spec_that_is_wrong_fails_naming_the_field(operator):
     assert "spec.storage.caBundleFrom: give either secret or configMap" in operator.status.message
 
 
+def misread(operator):
+    """A run that has failed before it began, since its template does not fit it."""
+    operator.cluster.templates["lab", "team"] = template(storage={"caBundleFrom": {"secret": "a"}})
+    operator.cluster.apply(spec={**NAMED, "storage": {"uri": "s3://bucket/runs", "caBundleFrom": {"configMap": "b"}}})
+    operator.drive()
+
+
+def retry(operator):
+    run = operator.cluster.runs["lab", "climb"]
+    run["spec"]["reopen"] = run["spec"].get("reopen", 0) + 1
+    run["metadata"]["generation"] += 1
+    operator.cluster.stamp(run)
+    operator.sync()
+    operator.reconcile()
+
+
+def test_a_run_that_failed_for_its_template_goes_on_with_the_corrected_one(operator):
+    misread(operator)
+    operator.cluster.templates["lab", "team"] = template(retries={"limit": 2})
+
+    retry(operator)
+
+    assert operator.drive().status.phase is Phase.COMPLETED
+    assert operator.status.template.spec == {"retries": {"limit": 2}}
+
+
+def test_a_template_that_is_still_wrong_fails_the_run_again_with_its_words_of_now(operator):
+    misread(operator)
+    operator.cluster.templates["lab", "team"] = template(queueName="No Name")
+
+    retry(operator)
+    writes = len(operator.cluster.writes)
+    operator.sync()
+    operator.reconcile()
+
+    assert operator.status.phase is Phase.FAILED and "spec.queueName" in operator.status.message
+    assert operator.status.observed_generation == 2
+    assert len(operator.cluster.writes) == writes
+
+
+def test_a_run_that_failed_for_a_template_that_is_gone_waits_for_it(operator):
+    misread(operator)
+    gone = operator.cluster.templates.pop(("lab", "team"))
+
+    retry(operator)
+    operator.sync()
+    operator.reconcile()
+
+    assert (operator.status.phase, operator.condition("Ready").reason) == (Phase.WAITING, "TemplateUnusable")
+    operator.cluster.templates["lab", "team"] = {**gone, "spec": {}}
+    assert operator.drive().status.phase is Phase.COMPLETED
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_crash_around_the_second_copy_repeats_nothing(operator, number, side):
+    misread(operator)
+    operator.cluster.templates["lab", "team"] = template()
+    run = operator.cluster.runs["lab", "climb"]
+    run["spec"]["reopen"] = 1
+    run["metadata"]["generation"] += 1
+    operator.cluster.stamp(run)
+
+    operator.drive_through_a_crash(len(operator.cluster.writes) + number, side)
+
+    assert operator.status.phase is Phase.COMPLETED
+    assert len(operator.cluster.creates) == len(set(operator.cluster.creates)) == 5
+
+
 def test_a_lost_status_keeps_the_copy(operator):
     operator.cluster.templates["lab", "team"] = template(resources={"retrain": {"cpu": "3"}})
     operator.cluster.apply(spec=NAMED)
