@@ -38,7 +38,15 @@ def test_the_others_are_shown_when_the_baseline_has_failed(sweep):
     assert "not compared: loop.rule=calibrated, since the baseline has no finished run yet" in told
 
 
-def test_ctrl_c_ends_a_sweep_that_reads_its_results(sweep, monkeypatch):
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard, also by tests in the background of a shell, which has it ignored there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_sweep_that_reads_its_results(sweep, heard, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("ser_core.cli.commands.sweep.read_result", lambda *_: signal.raise_signal(signal.SIGINT))
     assert sweep().code == 130

@@ -85,6 +85,7 @@ def not_reasons():
         *LearningStatus,
         "ImmutableField",
         *waiting._ORDINARY,
+        *waiting._GOES_ON,
     }
 
 
