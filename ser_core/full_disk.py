@@ -26,14 +26,12 @@ def naming_full_disk(folder: Path, *, hint: str | None = None) -> Iterator[None]
     except Exception as error:
         if not is_disk_full(error):
             raise
-        raise NodeDiskFull(f"the disk of {folder} is full: {_told(error)}", hint=hint or _what_helps(folder)) from error
+        raise NodeDiskFull(f"the disk of {folder} is full: {said_by(error)}", hint=hint or _what_helps(folder)) from error
 
 
-def _told(error: Exception) -> str:
-    said = (
-        error.strerror if isinstance(error, OSError) else None
-    )  # the rest of it is the name of a file, which may be the one that was read
-    return said or str(error).split("\n")[0]
+def said_by(error: Exception) -> str:
+    """What an error says is wrong, without the name of a file, which may be the one that was read."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error).split("\n")[0]
 
 
 def _what_helps(folder: Path) -> str:

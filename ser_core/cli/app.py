@@ -29,6 +29,7 @@ from ser_core.cli.commands.validate import validate
 from ser_core.cli.commands.why import why
 from ser_core.cli.views.output import print_error, say
 from ser_core.errors import SERError, UsageError, is_disk_full
+from ser_core.full_disk import said_by
 
 
 def _examples(*lines: str) -> str:
@@ -121,9 +122,8 @@ def main() -> None:
 
 
 def _print_unwritten(error: Exception) -> None:
-    told = (error.strerror if isinstance(error, OSError) else None) or str(error).split("\n")[0]
     hint = f"free some space where it goes, and in {tempfile.gettempdir()}, or let TMPDIR name another folder for temporary files"
-    print_error(SERError(f"the output cannot be written: {told}", hint=hint))
+    print_error(SERError(f"the output cannot be written: {said_by(error)}", hint=hint))
 
 
 def _print_usage_error(error: Any, program: str) -> None:

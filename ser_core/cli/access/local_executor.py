@@ -237,9 +237,8 @@ def remove_left_folders(prefix: str) -> None:
 
 def read_events(job: str, content: bytes) -> list[StageEvent]:
     """Complete lines that a stage has printed."""
-    lines = (
-        line.decode("utf-8", errors="replace") for line in content.splitlines()
-    )  # Unicode has more line ends, and JSON keeps them within a text
+    # Bytes are cut: text has more line ends, which JSON keeps within a text.
+    lines = (line.decode("utf-8", errors="replace") for line in content.splitlines())
     return [read_event(job, line) for line in lines if line.strip()]
 
 

@@ -60,14 +60,14 @@ def check_document(document: Mapping[str, Any], place: Callable[[FieldPath], str
     if run.spec.template_ref is None:
         return run
     name = run.spec.template_ref.name
-    template = next((one for one in templates if one["metadata"]["name"] == name), None)
-    if template is None:
+    shared = specs_of(templates).get(name)
+    if shared is None:
         raise SpecError(
             f"{place(('spec', 'templateRef', 'name'))}: spec.templateRef.name: the file holds no SERRunTemplate {name!r}",
             reason="TemplateNotFound",
             hint="add it to the file as another document, after ---; those of a cluster are read only there",
         )
-    return _validated(SERRun, {**document, "spec": merged(document["spec"], _without_nulls(template["spec"]))}, place)
+    return _validated(SERRun, {**document, "spec": merged(document["spec"], shared)}, place)
 
 
 def read_templates(path: Path) -> list[dict[str, Any]]:
@@ -80,8 +80,8 @@ def read_templates(path: Path) -> list[dict[str, Any]]:
 
 
 def specs_of(templates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Their specs by name, as the API server holds them."""
-    return {one["metadata"]["name"]: _without_nulls(one["spec"]) for one in templates}
+    """Their specs by name, as the API server holds them; of two with one name the first."""
+    return {one["metadata"]["name"]: _without_nulls(one["spec"]) for one in reversed(templates)}
 
 
 def _templates(path: Path, roots: Sequence[yaml.Node]) -> list[dict[str, Any]]:
