@@ -53,6 +53,13 @@ def variants(name: str, spec: Mapping[str, Any], settings: Sequence[Setting]) ->
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise UsageError(f"--set {twice} is given twice", reason="BadSetting", hint="list all values after one --set")
+    idle = next((setting.path for setting in settings if setting.values == (None,) and with_value(spec, setting.path, None) == spec), None)
+    if idle is not None:
+        raise UsageError(
+            f"--set {idle}=null changes nothing: the file has no {idle}",
+            reason="BadSetting",
+            hint="see whether the name is right, or leave it out",
+        )
     combinations = list(product(*(setting.values for setting in settings)))
     if len(combinations) > MOST_RUNS:
         raise UsageError(f"{len(combinations):,} runs: at most {MOST_RUNS}", reason="BadSetting", hint="set fewer values")

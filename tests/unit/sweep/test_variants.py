@@ -58,3 +58,9 @@ def test_a_run_starts_when_its_leader_has_ended_and_there_is_room():
     assert may_start(follows, [0], [0], 2) == [1, 2]
     assert may_start(follows, [0, 1, 2], [0, 1], 4) == [3, 4]
     assert may_start(follows, [0, 1, 2, 3, 4], [0, 1], 4) == []
+
+
+def test_a_field_that_the_file_has_not_can_not_be_taken_out_of_it_unless_other_runs_have_it():
+    with pytest.raises(UsageError, match=r"loop\.ruel=null changes nothing"):
+        made(("loop.ruel", (None,)), ("training.seed", (0, 1)))
+    assert len(made(("rewardModel.adapter", (None, {"rank": 4})))) == 2
