@@ -1,17 +1,27 @@
-"""What the spec says, and what it sets in vain."""
+"""What the spec says, what it sets in vain, and what it selects unsaid."""
 
 from collections.abc import Iterator
 
 from ser_core.api.serrun import SERRun, SERRunSpec
-from ser_core.api.spec.loop import Rule, ThresholdsSpec
+from ser_core.api.spec.loop import FOLDS, Rule, ThresholdsSpec
 from ser_core.cli.checks.check import Check
 from ser_core.counted import counted
 
 
 def check_spec(run: SERRun) -> Check:
     """The spec can be read; what it sets in vain is told."""
-    in_vain = "; ".join(unused(run.spec))
-    return Check("spec", (describe(run),), (in_vain,) if in_vain else ())
+    return Check("spec", (describe(run),), tuple(warnings(run.spec)))
+
+
+def warnings(spec: SERRunSpec) -> Iterator[str]:
+    """What the spec sets in vain, in one line, and another rule that it selects without a word."""
+    if in_vain := "; ".join(unused(spec)):
+        yield in_vain
+    if spec.loop.rule is Rule.CALIBRATED and spec.loop.fold_count is None:
+        yield (
+            "loop.thresholds.targetPrecision without loop.folds selects the rule of version 0.1.0, which does not train on dev and keeps "
+            f"all pairs from one confidence on; for a floor of the present rule write folds: {FOLDS} into loop"
+        )
 
 
 def describe(run: SERRun) -> str:

@@ -20,6 +20,7 @@ from ser_core.cli.access.runner import Held, locked
 from ser_core.cli.access.saved_run import SavedRun
 from ser_core.cli.access.serrun_file import located, read_serrun
 from ser_core.cli.access.stored_run import SOON, JsonLines, RunFile, run_command
+from ser_core.cli.checks.spec import warnings
 from ser_core.cli.views.display import Display, choose_display
 from ser_core.cli.views.next_step import next_step
 from ser_core.cli.views.output import say
@@ -102,6 +103,8 @@ def _run(path: Path, display: Display, interruption: Interruption) -> int:
         return _ended_before(found, path, display)
     if found is None:
         _tell_of_a_new_folder(wanted)
+        for told in warnings(wanted.spec):
+            display.warn(told)
     at_once = connect(wanted.spec.storage, AT_ONCE, stands=True)  # whoever holds the lock has made the folder
     with locked(soon, at_once, wanted.metadata.namespace, wanted.metadata.name, display.warn, run_command(path)) as lock:
         for number in (signal.SIGINT, signal.SIGTERM):  # not before: a signal ends the waiting for the lock at once

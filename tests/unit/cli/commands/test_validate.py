@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.checks.spec import unused
+from ser_core.errors import SERError
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import create_run
 
@@ -273,6 +275,26 @@ def test_what_is_set_in_vain_is_one_warning(ser, serrun):
     told = ser("validate", serrun(lambda spec: spec.update(loop={"rule": "paper", "folds": 3}, training={"search": {"epochs": [1]}}))).err
     (warning,) = [line for line in told.splitlines() if "is not used" in line]
     assert warning.startswith("warning: loop.folds is not used: rule paper has none; training.search is not used: ")
+
+
+def floor(spec, **folds):
+    spec["loop"] = {"thresholds": {"targetPrecision": 0.9}, **folds}
+
+
+def test_a_floor_that_selects_the_rule_of_an_earlier_version_is_told_with_a_remedy_that_works(ser, serrun):
+    assert (
+        "warning: loop.thresholds.targetPrecision without loop.folds selects the rule of version 0.1.0, "
+        in ser("validate", serrun(floor)).err
+    )
+    remedied = serrun(lambda spec: floor(spec, folds=4))
+    assert ("version 0.1.0" in ser("validate", remedied).err, read_serrun(remedied).spec.loop.fold_count) == (False, 4)
+
+
+def test_a_new_run_is_told_as_by_ser_validate_what_its_spec_selects(ser, serrun, monkeypatch):
+    monkeypatch.setattr("ser_core.cli.commands.run.locked", Mock(side_effect=SERError("not carried out here")))
+    ended = ser("run", serrun(floor))
+    assert "not carried out here" in ended.err
+    assert "selects the rule of version 0.1.0" in ended.out
 
 
 def test_a_run_of_the_same_name_with_another_spec_is_told_as_ser_run_tells_it(ser, serrun):
