@@ -233,7 +233,11 @@ OPERATOR = Group(
         Metric("ser_operator_cached_objects", "gauge", "Objects in the cache.", ("kind",)),
         Metric("ser_operator_watch_events_total", "counter", "Events that the watches brought.", ("kind",)),
         Metric("ser_operator_watch_last_event_timestamp_seconds", "gauge", "When a watch last brought an event.", ("kind",)),
-        Metric("ser_operator_resync_last_success_timestamp_seconds", "gauge", "When everything was last listed."),
+        Metric(
+            "ser_operator_resync_last_success_timestamp_seconds",
+            "gauge",
+            "When everything was last listed; before that, when the operator started.",
+        ),
         Metric("ser_operator_refused_namespaces", "gauge", "Watched namespaces that are gone, or in which the operator has no rights."),
         Metric(
             "ser_operator_resync_changes_total",

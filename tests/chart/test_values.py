@@ -65,6 +65,14 @@ WRONG = {
         {"monitoring": {"prometheusRule": {"alerts": {"SERRunFailed": {"threshold": 604801}}}}},
         "alerts/SERRunFailed/threshold",
     ),
+    "a wait that is not measured": (
+        {"monitoring": {"prometheusRule": {"alerts": {"SEROperatorSlow": {"threshold": 600}}}}},
+        "alerts/SEROperatorSlow/threshold",
+    ),
+    "lists further apart than their alert bears": (
+        {"settings": {"resyncSeconds": 3600}, "monitoring": {"prometheusRule": {"enabled": True}}},
+        "settings.resyncSeconds 3600 is not below 1200.*alerts.SEROperatorNotReconciling.threshold",
+    ),
     "a mount without a path": ({"extraVolumeMounts": [{"name": "a"}]}, "extraVolumeMounts/0.*mountPath"),
     "a probe that asks elsewhere": ({"readinessProbe": {"exec": {}}}, "readinessProbe.*exec"),
     "an alert that is none": ({"monitoring": {"prometheusRule": {"alerts": {"SERRunSlow": {}}}}}, "alerts.*SERRunSlow"),

@@ -13,7 +13,8 @@ from ser_core.metrics import METRICS
 from ser_operator.facts.known_run import KnownRun
 from ser_operator.pages.run_page import RunPage
 
-_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0)
+"""Bounds of the histograms. No alert can be from a wait above the last one on."""
 
 
 class Telemetry:
@@ -36,6 +37,7 @@ class Telemetry:
         self._requested = self._counter("ser_operator_api_requests_total")
         self._request_seconds = self._histogram("ser_operator_api_request_duration_seconds")
         self._resynced = self._gauge("ser_operator_resync_last_success_timestamp_seconds")
+        self._resynced.set(time.time())  # an alert tells its age, also before the first LIST
         self._refused = self._gauge("ser_operator_refused_namespaces")
         self._drift = self._counter("ser_operator_resync_changes_total")
         self._gauge("ser_operator_queue_depth").set_function(depth)

@@ -1,6 +1,9 @@
 """What the operator exports of the runs in its cache."""
 
+import json
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,6 +14,7 @@ from ser_operator.pages.run_metrics import samples
 from ser_operator.pages.run_page import MOST_ENDED
 from ser_operator.pages.telemetry import Telemetry
 
+ROOT = Path(__file__).parents[3]
 STATUS = {
     "phase": "Running",
     "stage": "retrain",
@@ -232,6 +236,17 @@ def test_the_operator_tells_of_its_own_work(telemetry, runs):
     assert values[("ser_operator_cached_objects", ("kind", "SERRun"))] == 2
     names = {str(key[0]).removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for key in values}
     assert {metric.name for group in (RUNS, ITERATIONS, OPERATOR) for metric in group.metrics} <= names
+
+
+def test_waits_are_told_apart_up_to_the_highest_threshold_that_the_chart_takes(telemetry):
+    schema = json.loads((ROOT / "charts/ser-operator/values.schema.json").read_text())
+    bounds = [float(dict(labels)["le"]) for name, *labels in exported(telemetry) if name == "ser_operator_queue_latency_seconds_bucket"]
+
+    assert sorted(bounds)[-2] == schema["$defs"]["alertFromWait"]["properties"]["threshold"]["exclusiveMaximum"]
+
+
+def test_an_operator_that_has_listed_nothing_yet_is_as_old_as_its_start(telemetry):
+    assert time.time() - exported(telemetry)["ser_operator_resync_last_success_timestamp_seconds",] < 60
 
 
 def test_the_series_have_the_type_and_the_labels_of_the_table(telemetry):
