@@ -178,9 +178,13 @@ def _check_system(spec: PromptsSpec, present: Collection[str]) -> None:
 
 def _prompt(row: Row, columns: Collection[str], names: PromptColumns) -> str:
     value = row.fields.get(names.prompt)
+    if columns and names.prompt not in columns:
+        there = ", ".join(map(repr, list(columns)[:20]))
+        raise RowError("MissingColumn", f"it has no column {names.prompt}, but the columns {there}")
+    if value is None:
+        raise RowError("MissingField", f"{names.prompt} is {'null' if names.prompt in row.fields else 'missing'}")
     if not isinstance(value, str | list):
-        there = f", but the columns {', '.join(map(repr, list(columns)[:20]))}" if columns and names.prompt not in columns else ""
-        raise RowError("NoPrompt", f"it has no column {names.prompt} with text or messages{there}")
+        raise RowError("NotText", f"{names.prompt} is {type(value).__name__}, expected text or messages")
     if isinstance(value, str) and value.startswith("\n\n") and is_transcript(value) and parse_transcript(value)[-1].text:
         raise RowError("BadTurns", f"{names.prompt} is a dialogue that ends with an answer; a prompt ends with the user's turn")
     return with_system(prompt_alone(value), system_of(row.fields, names.system) if names.system else "")
@@ -190,8 +194,10 @@ def _usable(prompt: str | RowError, turns: bool) -> str:
     if isinstance(prompt, RowError):
         raise prompt
     text = (clean_prompt if turns else clean)(prompt)
-    if not text or not is_usable(text):
-        raise RowError("UnusableText", "prompt is empty, or holds a NUL or a lone surrogate")
+    if not is_usable(text):
+        raise RowError("InvalidUnicode", "a lone surrogate or a NUL character")
+    if not text:
+        raise RowError("EmptyPrompt", "the prompt is empty or white space")
     return text
 
 

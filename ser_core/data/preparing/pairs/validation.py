@@ -43,7 +43,7 @@ _REPAIRS = {
     "they hold the whole dialogues; else repair the rows",
     "BadWeight": "write numbers above zero, or leave weight out of {part}.columns",
     "BadMargin": "write numbers from 0 to 100, or leave margin out of {part}.columns",
-    "NoPrompt": "name the column with the prompts in {part}.columns, as prompt",
+    "MissingColumn": "name the column with the prompts in {part}.columns, as prompt",
 }
 """What to do about the rows that are dropped for a reason, where it is more than to repair them."""
 _OWN_MARKERS = re.compile(r"\n\n(?:Human|Assistant|System):")

@@ -23,6 +23,7 @@ from ser_core.api.status import (
 )
 from ser_core.cli.views.remedies.lookup import BY_EXIT_CODE, DEFECT, REMEDIES, REMEDY_OF, UNKNOWN, remedy_of
 from ser_core.cli.views.why_view import explain
+from ser_core.data.preparing.pairs.validation import REPEATS
 from ser_core.loop.observed import Observed, ObservedAttempt
 from ser_core.loop.plan import plan
 from ser_core.loop.recording.conditions import conditions
@@ -59,7 +60,7 @@ def constants(targets):
 def literal_reasons(call):
     yield from (value for word in call.keywords if word.arg == "reason" for value in strings(word.value))
     name = getattr(call.func, "id", "")
-    if name in ("BadRow", "BadRowError", "_refused", "_drop", "_error", "Waiting", "Verdict"):
+    if name in ("BadRow", "RowError", "_refused", "_drop", "_error", "Waiting", "Verdict"):
         yield from (value for part in call.args for value in strings(part) if camel(value))
 
 
@@ -81,7 +82,7 @@ def not_reasons():
         "ControlsBegun",
         "UnreadableRun",
         "HasFollowers",
-        "Tie",  # a row that was left out
+        *REPEATS,
         *LearningStatus,
         "ImmutableField",
         *waiting._ORDINARY,

@@ -39,10 +39,25 @@ def test_messages_become_the_text_that_the_reward_model_reads(read):
 
 def test_unusable_rows_are_borne_up_to_the_limit_and_then_the_first_is_named(read):
     rows = [{"prompt": f"p{number}"} for number in range(9)]
-    assert read(*rows, {"question": "x"}).provenance["dropped"] == {"NoPrompt": 1}
+    assert read(*rows, {"question": "x"}).provenance["dropped"] == {"MissingField": 1}
     with pytest.raises(DataError, match=r"prompts\.jsonl, line 10: .*1 of 10 rows of policy\.prompts cannot be used") as caught:
         read(*rows, {"question": "x"}, limit=0.05)
-    assert caught.value.reason == "NoPrompt"
+    assert caught.value.reason == "MissingField"
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason", "said"),
+    [
+        (None, "MissingField", "prompt is null"),
+        (7, "NotText", "prompt is int"),
+        ("", "EmptyPrompt", "empty"),
+        ("a\x00", "InvalidUnicode", "NUL"),
+    ],
+)
+def test_a_prompt_that_cannot_be_used_is_told_by_the_reason_that_a_pair_has_for_it(read, bad, reason, said):
+    with pytest.raises(DataError, match=said) as caught:
+        read({"prompt": "a"}, {"prompt": bad})
+    assert caught.value.reason == reason
 
 
 def test_what_is_odd_about_the_prompts_is_told(read, access, tmp_path):
@@ -52,7 +67,11 @@ def test_what_is_odd_about_the_prompts_is_told(read, access, tmp_path):
         "policy.prompts: 9 prompts with special tokens or role markers inside their text, which are read as text",
     )
     rows = [{"prompt": f"p{number}"} for number in range(9)]
-    assert read(*rows, {"question": "x"}).warnings[0].startswith("policy.prompts: NoPrompt: 1 dropped, the first in prompts.jsonl, line 10")
+    assert (
+        read(*rows, {"question": "x"})
+        .warnings[0]
+        .startswith("policy.prompts: MissingField: 1 dropped, the first in prompts.jsonl, line 10")
+    )
     (tmp_path / "many").mkdir()
     for name in ("train-00000-of-00002.jsonl", "test.jsonl"):
         (tmp_path / "many" / name).write_text('{"prompt": "a"}\n')
@@ -64,7 +83,7 @@ def test_what_is_odd_about_the_prompts_is_told(read, access, tmp_path):
 
 
 def test_a_file_without_the_column_is_told_of_those_that_are_there(read):
-    with pytest.raises(DataError, match="no column prompt with text or messages, but the columns 'question', 'id';") as caught:
+    with pytest.raises(DataError, match="no column prompt, but the columns 'question', 'id';") as caught:
         read({"question": "x", "id": 1}, {"question": "y", "id": 2})
     assert caught.value.hint == "name the column with the prompts in policy.prompts.columns, as prompt"
 
