@@ -54,7 +54,7 @@ _STORE = frozenset({"StoreUnavailable", "StoreError", "StoreFull", "ObjectChange
 _REFUSED = frozenset(
     {
         *("StoreAccessDenied", "CredentialsMissing", "BucketNotFound", "StoreRefused"),
-        *("StoreMisaddressed", "StoreNotTrusted", "ClockSkewed", "RequestTooLarge"),
+        *("StoreMisaddressed", "StoreNotTrusted", "RequestTooLarge"),
     }
 )
 _DAMAGED = frozenset({"CorruptObject", "InputChanged", "ObjectNotFound", "ManifestVanished"})
@@ -152,6 +152,7 @@ _LIMITS = frozenset({"Suspended", "BudgetExceeded", "DeadlineExceeded", "NotTheL
 TABLE = (
     Row(Fault.WORLD, _STORE),
     Row(Fault.WORLD, _REFUSED, stalled_unless_begun=True),
+    Row(Fault.WORLD, frozenset({"ClockSkewed"}), stalled_unless_begun=True, elsewhere=True),
     Row(Fault.WORLD, _DAMAGED, stalled=True),
     Row(Fault.WORLD, frozenset({"HubUnavailable"})),
     Row(Fault.WORLD, _TAKEN_AWAY),

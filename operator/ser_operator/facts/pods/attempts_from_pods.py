@@ -76,7 +76,7 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         pod_message=pod_message,
         node=str(at(last, "spec").get("nodeName") or ""),
         started_at=started or now,  # what has not begun to run holds no GPU
-        finished_at=moment(ended.get("finishedAt")) or finished_at(job),
+        finished_at=finished_at(job) or moment(ended.get("finishedAt")),  # the clock of a node may be wrong
     )
 
 

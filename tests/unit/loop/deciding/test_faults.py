@@ -13,6 +13,7 @@ from ser_core.loop.deciding.faults import TABLE, Fault, fault_of, row_of
 STORE = {"outcome": "failed", "exit_code": 20, "reason": "StoreUnavailable", "message": "503"}
 DENIED = {"outcome": "failed", "exit_code": 20, "reason": "StoreAccessDenied"}
 DISK = {"outcome": "failed", "exit_code": 24, "reason": "NodeDiskFull"}
+CLOCK = {"outcome": "failed", "exit_code": 20, "reason": "ClockSkewed"}
 HUB = {"outcome": "failed", "exit_code": 20, "reason": "HubUnavailable"}
 REJECTED = {"outcome": "failed", "result": False, "pod_reason": "UnexpectedAdmissionError", "pod_message": "no healthy devices"}
 NODE_LOST = {"outcome": "failed", "result": False, "pod_reason": "NodeLost", "exit_code": 137}
@@ -187,7 +188,7 @@ def test_the_same_crash_on_two_nodes_ends_the_stage_early(make_world):
     assert world.status.message.startswith("retrain of the seed model: failed twice in the same way")
 
 
-@pytest.mark.parametrize("how", [REJECTED, DISK, NODE_LOST], ids=["rejected", "disk", "lost"])
+@pytest.mark.parametrize("how", [REJECTED, DISK, NODE_LOST, CLOCK], ids=["rejected", "disk", "lost", "clock"])
 def test_after_a_fault_of_the_node_another_one_is_preferred(make_world, how):
     world = make_world().at("retrain")
     end(world, **how, node="gpu-1")

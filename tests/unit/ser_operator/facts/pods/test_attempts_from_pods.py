@@ -70,6 +70,14 @@ def test_out_of_memory_and_disruption_are_told_apart(operator, run, job):
     assert (taken.out_of_memory, taken.disruption, taken.exit_code) == (False, "EvictionByEvictionAPI: Eviction API: evicting", 137)
 
 
+def test_an_attempt_ends_by_the_clock_of_the_control_plane_whatever_that_of_the_node_says(operator, run, job):
+    operator.cluster.end(job, 20)
+    pod = next(iter(operator.cluster.pods.values()))
+    pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = "2026-01-31T12:20:00Z"
+
+    assert seen(operator, run)[0].finished_at == START
+
+
 def rejected(operator, job, reason="UnexpectedAdmissionError", message="Pod was rejected: no healthy devices", **status):
     """The Job's pod as the kubelet leaves it."""
     operator.cluster.end(job, 137)
