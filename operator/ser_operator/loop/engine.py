@@ -75,12 +75,10 @@ class Engine:
         Raises:
             RuntimeError: A part ended by itself; the process must be started anew.
         """
-        heartbeat = Heartbeat(time.monotonic)
-        async with self._serve(heartbeat):
+        async with self._serve():
             if not await self._prime(stop):
                 return
             parts: dict[str, Coroutine[Any, Any, None]] = {
-                "heartbeat": heartbeat.beat(),
                 "timer": self._queue.run_timer(),
                 "resync": self._resync_for_ever(),
                 **{f"worker-{number}": self._work() for number in range(self._settings.workers)},
@@ -187,15 +185,19 @@ class Engine:
         self._glances.forget({str(job["metadata"]["uid"]) for job in self._cache.all_jobs()})
 
     @contextlib.asynccontextmanager
-    async def _serve(self, heartbeat: Heartbeat) -> Any:
+    async def _serve(self) -> Any:
+        """The pages and the heartbeat, from before the first LIST: a server that does not answer it is no stuck loop."""
+        heartbeat = Heartbeat(time.monotonic)
         runner = web.AppRunner(application(heartbeat, lambda: self._primed, self._telemetry), access_log=None)
         await runner.setup()
+        beating = asyncio.create_task(heartbeat.beat(), name="heartbeat")
         try:
             site = web.TCPSite(runner, self._settings.probe_host, self._settings.probe_port)
             await site.start()
             log.info("probes and metrics on %s", ", ".join(f"http://{_in_url(host)}:{port}" for host, port, *_ in runner.addresses))
             yield
         finally:
+            beating.cancel()
             await runner.cleanup()
 
 

@@ -8,6 +8,7 @@ from kubernetes.aio.client.configuration import Configuration
 from ser_operator.cluster.kubernetes_api import Page
 from ser_operator.cluster.transport import ApiError
 from ser_operator.loop.engine import Engine
+from ser_operator.pages.probes import Heartbeat
 from ser_operator.settings import Settings
 
 
@@ -85,6 +86,23 @@ def test_an_operator_that_never_saw_anything_can_be_stopped():
         return await asyncio.wait_for(Engine(Server(10**9), Configuration(), Settings(image="x"))._prime(stop), 60)
 
     assert asyncio.run(start()) is False
+
+
+def test_the_event_loop_is_not_stuck_while_the_first_list_is_refused(monkeypatch):
+    beats = []
+
+    async def beat(heartbeat):
+        beats.append(heartbeat)
+
+    monkeypatch.setattr(Heartbeat, "beat", beat)
+
+    async def start():
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.1, stop.set)
+        await asyncio.wait_for(Engine(Server(10**9), Configuration(), Settings(image="x", probe_port=0)).run(stop), 60)
+
+    asyncio.run(start())
+    assert len(beats) == 1
 
 
 def test_between_two_looks_that_wait_for_nothing_others_have_their_turn():
