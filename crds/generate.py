@@ -28,7 +28,7 @@ the usual `process_` metrics of its own process.
 
 Of a state only the present value has a series, which is 1. Nothing is exported for what a run does not have (yet), so a missing series
 is not a zero. The series of a run vanish with it, or 7 days after its end, those of a stage with its pod; Prometheus keeps their
-past. Of ended runs only the 200 that ended last have series, and `ser_operator_runs` counts all.
+past. Of ended runs only 200 have series, those that failed first, then those that ended last; `ser_operator_runs` counts all.
 
 No label is unbounded: `namespace` and `run` name runs that exist, `iteration` is at most `loop.maxIterations` (32), `reason` is a code of
 at most as many attempts as the status records, `device` a GPU of the pod, and every other label one of a short list of words. Free text is

@@ -16,7 +16,7 @@ from ser_operator.pages.run_metrics import Sample, samples, waiting_samples
 
 SHOWN_AFTER_END = timedelta(days=7)
 MOST_ENDED = 200
-"""Of the ended runs those that ended last are shown."""
+"""Of the ended runs so many are shown, the failed ones first: their alert is not to go by itself while many others complete."""
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 _PHASES = frozenset(Phase)
 _WAITING = "ser_run_waiting_seconds"
@@ -65,16 +65,16 @@ class RunPage:
 
 
 def shown(runs: Iterable[KnownRun], now: datetime) -> list[KnownRun]:
-    """Those that have series: all that go on, and `MOST_ENDED` of those that ended within `SHOWN_AFTER_END`."""
+    """Those that have series: all that go on, and `MOST_ENDED` of those that ended within `SHOWN_AFTER_END`: the failed, then the last."""
     going, ended = [], []
     for run in runs:
         end = moment(run.finished_at) if run.has_ended else None
         if end is None:
             going.append(run)
         elif now - end < SHOWN_AFTER_END:
-            ended.append((end, run))
-    ended.sort(key=lambda one: one[0], reverse=True)
-    return [*going, *(run for _, run in ended[:MOST_ENDED])]
+            ended.append((run.phase == Phase.FAILED, end, run))
+    ended.sort(key=lambda one: one[:2], reverse=True)
+    return [*going, *(run for *_, run in ended[:MOST_ENDED])]
 
 
 def _render(run: KnownRun) -> Mapping[str, str]:

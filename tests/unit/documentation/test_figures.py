@@ -112,7 +112,7 @@ FIGURES = {
     ),
     "metrics.md": (
         f"{run_page.SHOWN_AFTER_END.days} days after its end",
-        f"the {run_page.MOST_ENDED} that ended last",
+        f"Of ended runs only {run_page.MOST_ENDED} have series",
     ),
     "data-formats.md": (
         f"over {rows.MAX_ROW_BYTES >> 20} MiB, more than {json_rows.MAX_PARTS:,} objects, lists and keys",

@@ -258,8 +258,8 @@ def test_the_series_have_the_type_and_the_labels_of_the_table(telemetry):
             assert all(set(sample.labels) - {"le"} == set(METRICS[name].labels) for sample in family.samples)
 
 
-def ended(name, ago, now):
-    return run(name, {**STATUS, "phase": "Completed", "finishedAt": f"{now - ago:%Y-%m-%dT%H:%M:%SZ}"})
+def ended(name, ago, now, phase="Completed"):
+    return run(name, {**STATUS, "phase": phase, "finishedAt": f"{now - ago:%Y-%m-%dT%H:%M:%SZ}"})
 
 
 def test_a_run_that_ended_long_ago_is_counted_and_has_no_series(telemetry, runs):
@@ -279,6 +279,14 @@ def test_of_many_that_ended_lately_the_last_have_series(telemetry, runs):
     told = {dict(labels)["run"] for name, *labels in exported(telemetry) if name == "ser_run_phase"}
 
     assert told == {"hh", *(f"r{number}" for number in range(MOST_ENDED))}
+
+
+def test_a_run_that_failed_keeps_its_series_while_many_others_complete(telemetry, runs):
+    now = datetime.now(UTC)
+    runs += [ended(f"r{number}", timedelta(minutes=number), now) for number in range(MOST_ENDED)]
+    runs += [ended("bad", timedelta(days=6), now, "Failed")]
+
+    assert "bad" in {dict(labels)["run"] for name, *labels in exported(telemetry) if name == "ser_run_phase"}
 
 
 def test_a_run_of_ten_loops_has_as_many_series_as_the_manual_says(telemetry, runs):
