@@ -202,8 +202,9 @@ def _meaning(label: str, answers: Sequence[str]) -> int | None:
         with contextlib.suppress(ValueError):
             return LABELS.get(float(text))
         return LABELS.get(text)
-    order = "".join(answer[-1:] for answer in answers)
-    return (order if order in ("ab", "ba") else "ab").index(letter[1]) + 1
+    first, second = answers
+    turned = first[:-1] == second[:-1] and (first[-1:], second[-1:]) == ("b", "a")  # mistral_7b and vicuna end so by chance
+    return ("ba" if turned else "ab").index(letter[1]) + 1
 
 
 def _common_prefix(chosen: str, rejected: str) -> int:

@@ -11,7 +11,7 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 
 ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
-    StageKind.PREPARE: 6,
+    StageKind.PREPARE: 7,
     StageKind.FILTER: 3,
     StageKind.RETRAIN: 5,
     StageKind.CONTROL_FULL: 5,

@@ -50,6 +50,12 @@ def test_a_letter_is_that_of_the_answers_own_column(label, better):
     assert (pair.answer_1, pair.better) == ("the sky", better)
 
 
+def test_a_letter_at_the_end_of_a_name_by_chance_means_nothing():
+    row = {"q": "What is up?", "mistral_7b": "the sky", "vicuna": "the floor", "n": "A"}
+    [pair] = read(row, prompt="q", response_1="mistral_7b", response_2="vicuna", better="n")
+    assert (pair.answer_1, pair.better) == ("the sky", 1)
+
+
 @pytest.mark.parametrize("label", [0, True, -1, 0.9, "C", "model_1", "the sky", ["A"]])
 def test_a_label_that_may_mean_either_answer_is_refused_by_the_column_of_the_file(label):
     with pytest.raises(RowError, match=r"n is .*, expected 1, 2 or tie, A or B"):
