@@ -1,13 +1,14 @@
 """Dialogues that are written as one text with ``Human:`` and ``Assistant:``, as Anthropic HH writes them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ser_core.data.reading.dialogues.turns import TURN, Turn, render_prompt, turns_of, unmarked
 from ser_core.data.reading.files.rows import RowError
 
 _ANSWER = "\n\nAssistant:"
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
+_SPEAKER = re.compile(r"\A(?:System|Human):\s*")
 _ROLE = re.compile(r"(?:\A|(?<=\n\n))(?=(?:System|Human|Assistant):)")
 
 
@@ -71,12 +72,23 @@ def plain_prompt(text: str) -> str:
 def with_system(prompt: str, system: str) -> str:
     """A rendered prompt with a system message in front, unless it stands there."""
     said, plain = unmarked(system).strip(), unmarked(prompt)
-    if not said or said in plain:
+    if not said or any(_begins_with(text, said) for text in _said_first(prompt)):
         return prompt
     if prompt != plain:
         return f"{TURN}System: {said}\n\n{prompt}"
     user = _marked(plain) if is_transcript(plain) else f"{TURN}Human: {plain.strip()}"
     return f"{TURN}System: {said}\n\n{user if TURN in user else TURN + user}"
+
+
+def _said_first(prompt: str) -> Iterator[str]:
+    """What stands where a system message may stand: in system turns, and at the beginning. A later turn may only quote it."""
+    first, *others = turns_of(prompt)
+    yield _SPEAKER.sub("", first.text.strip())
+    yield from (turn.text for turn in others if turn.role == "system")
+
+
+def _begins_with(text: str, said: str) -> bool:
+    return text.startswith(said) and not text[len(said) : len(said) + 1].isalnum()
 
 
 def _marked(said: str) -> str:

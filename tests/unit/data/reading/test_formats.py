@@ -75,6 +75,24 @@ def test_a_system_message_stays_in_front_of_the_prompt():
 
 
 @pytest.mark.parametrize(
+    ("prompt", "added"),
+    [
+        ([user("Who?"), assistant("Be brief. I am."), user("What is up?")], True),
+        ("\n\nHuman: Who?\n\nAssistant: Be brief. I am.\n\nHuman: What is up?\n\nAssistant:", True),
+        ("Who said Be brief. first?", True),
+        ("Be brief. What is up?", False),
+        ("System: Be brief.\n\nHuman: What is up?", False),
+        ([{"role": "system", "content": "Be brief. It is noon."}, user("What is up?")], False),
+        ([user("Who?"), assistant("I."), {"role": "system", "content": "Be brief."}, user("What is up?")], False),
+    ],
+)
+def test_a_system_column_is_added_unless_it_stands_where_a_system_message_does(prompt, added):
+    row = {"prompt": prompt, "chosen": "a", "rejected": "b"}
+    alone, beside = converted(row).prompt, converted(row | {"system": "Be brief."}).prompt
+    assert beside.removeprefix(f"{TURN}System: Be brief.\n\n") != beside if added else beside == alone
+
+
+@pytest.mark.parametrize(
     ("fields", "reason"),
     [
         ({"chosen": "one", "rejected": "two"}, "PromptMismatch"),
