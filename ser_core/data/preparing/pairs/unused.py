@@ -169,6 +169,6 @@ def _columns(column: str, layout: Layout, field: str, row: Mapping[str, Any]) ->
 
 def _ends_with_the_user(value: Any) -> bool:
     try:
-        return parse_messages("", _messages(value) or ())[-1].role == "user"
+        return [turn.role for turn in parse_messages("", _messages(value) or ())][-1:] == ["user"]
     except RowError:
         return False

@@ -42,7 +42,8 @@ _NOTHING = ("", "[]", "{}", "null")
 
 
 def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
-    """Turns of a list of ``{role, content}`` or ``{from, value}`` messages. A content may be a list of text parts.
+    """Turns of a list of ``{role, content}`` or ``{from, value}`` messages. A content may be a list of text parts. A system message without
+    text is none.
 
     Raises:
         RowError: ``NotText`` or ``BadTurns``.
@@ -60,7 +61,7 @@ def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
         if unread := _held(message, _UNREAD):
             raise RowError("NotText", f"{field} has a message with {unread}, which is not read: write it into the content, or leave it out")
         turns.append(Turn(known, _content(field, content).strip()))
-    return turns
+    return [turn for turn in turns if turn.role != "system" or turn.text]
 
 
 def said_to_the_model(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from ser_core.data.reading.files.rows import RowError
 _ANSWER = "\n\nAssistant:"
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
 _SPEAKER = re.compile(r"\A(?:System|Human):\s*")
+_EMPTY_SYSTEM = re.compile(r"System:\s*\n\n(?=Human:)")
 _ROLE = re.compile(r"(?:\A|(?<=\n\n))(?=(?:System|Human|Assistant):)")
 
 
@@ -20,7 +21,7 @@ def is_transcript(text: str) -> bool:
 
 def parse_transcript(text: str) -> list[Turn]:
     """Turns of an HH dialogue (`is_transcript`)."""
-    said = text.strip()
+    said = _without_empty_system(text.strip())
     if said.startswith("System:"):
         system, _, rest = said.removeprefix("System:").partition("\n\nHuman:")
         return [Turn("system", system.strip()), *parse_transcript(f"Human:{rest}")]
@@ -60,13 +61,17 @@ def plain_prompt(text: str) -> str:
     said = text.strip()
     if not said.startswith(("Human:", "System:")) or not (text.startswith("\n\n") or said.endswith("\n\nAssistant:")):
         return text
-    said = said.removesuffix("\n\nAssistant:")
+    said = _without_empty_system(said.removesuffix("\n\nAssistant:"))
     if said.startswith("System:"):
         return _marked(said)
     try:
         return render_prompt(parse_transcript(said))
     except RowError:
         return text
+
+
+def _without_empty_system(said: str) -> str:
+    return said[empty.end() :] if (empty := _EMPTY_SYSTEM.match(said)) else said
 
 
 def with_system(prompt: str, system: str) -> str:

@@ -74,6 +74,19 @@ def test_a_system_message_stays_in_front_of_the_prompt():
     assert converted(fields).prompt == f"{TURN}System: Be brief.\n\n{TURN}Human: Hi"
 
 
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_a_system_message_without_text_is_none(empty):
+    asked = [{"role": "system", "content": empty}, user("What is up?")]
+    said = f"System:{empty}\n\nHuman: What is up?\n\nAssistant:"
+    for row in (
+        {"chosen": [*asked, assistant("the sky")], "rejected": [*asked, assistant("the floor")]},
+        {"prompt": asked, "chosen": "the sky", "rejected": "the floor"},
+        {"prompt": said, "chosen": "the sky", "rejected": "the floor"},
+        {"chosen": f"{said} the sky", "rejected": f"{said} the floor"},
+    ):
+        assert converted(row) == PAIR
+
+
 @pytest.mark.parametrize(
     ("prompt", "added"),
     [
