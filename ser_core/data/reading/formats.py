@@ -171,7 +171,7 @@ def _joined(prompt: str | list[Turn], turns: list[Turn]) -> str:
             raise RowError("PromptMismatch", "the turns before the last answer differ from the prompt column")
         return render_prompt(turns)
     users = [turn.text for turn in turns if turn.role == "user"]
-    if unmarked(plain_prompt(prompt)).strip() not in (*users, unmarked(render_prompt(turns))):
+    if {prompt.strip(), unmarked(plain_prompt(prompt)).strip()}.isdisjoint((*users, unmarked(render_prompt(turns)))):
         raise RowError("PromptMismatch", "no user turn of the messages is the prompt column's text")
     return render_prompt(turns)
 

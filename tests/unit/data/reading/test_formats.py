@@ -74,6 +74,12 @@ def test_a_system_message_stays_in_front_of_the_prompt():
     assert converted(fields).prompt == f"{TURN}System: Be brief.\n\n{TURN}Human: Hi"
 
 
+def test_a_prompt_column_may_be_a_user_turn_that_is_written_as_a_dialogue():
+    written = "Human: What is up?\n\nAssistant:"
+    row = {"prompt": written, "chosen": [user(written), assistant("the sky")], "rejected": [user(written), assistant("the floor")]}
+    assert converted(row) == RawPair(written, "the sky", "the floor", 1)
+
+
 @pytest.mark.parametrize("empty", ["", " \n"])
 def test_a_system_message_without_text_is_none(empty):
     asked = [{"role": "system", "content": empty}, user("What is up?")]
