@@ -90,12 +90,13 @@ class Plan:
 
 
 def trials_of(training: TrainingSpec) -> list[TrainingSpec]:
-    """The settings that a search tries; without one there is one trial."""
+    """The settings that a search tries, each once; without one there is one trial."""
     search = training.search
     if search is None:
         return [training]
     rates, epochs = search.learning_rates or (training.learning_rate,), search.epochs or (training.epochs,)
-    return [training.model_copy(update={"learning_rate": rate, "epochs": count}) for rate in rates for count in epochs]
+    trials = dict.fromkeys((rate, count) for rate in rates for count in epochs)
+    return [training.model_copy(update={"learning_rate": rate, "epochs": count}) for rate, count in trials]
 
 
 def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:

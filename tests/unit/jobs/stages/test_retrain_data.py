@@ -2,11 +2,12 @@
 
 import pytest
 
+from ser_core.api.spec.training import TrainingSpec
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import Decision, FoldDecision, PairGroup, PairMargin, PairScores, PairWeight, TiedPair
 from ser_core.errors import SpecError
-from ser_jobs.training.retrain_plan import make_plan
+from ser_jobs.training.retrain_plan import make_plan, trials_of
 from ser_jobs.training.training_data import groups_of, starts_from, training_data
 
 SEED = [f"seed{number:02}" for number in range(24)]
@@ -172,3 +173,8 @@ def test_a_rule_that_leaves_the_seed_leaves_its_ties_too(tied, loop):
 def test_the_control_of_all_labels_weighs_the_pool_by_its_own_mean_and_takes_its_margins(tied):
     found = {one.id: (one.weight, one.margin) for one in data(tied, StageKind.CONTROL_FULL, 0).seed}
     assert (found["pool00"], found["pool01"], found["pool02"]) == ((1.5, 2.0), (0.5, 0.0), (1.0, 0.0))
+
+
+def test_a_setting_that_a_search_names_twice_is_tried_once():
+    searched = TrainingSpec.model_validate({"search": {"learningRates": [0.1, 0.2, 0.1], "epochs": [2, 2]}})
+    assert [(trial.learning_rate, trial.epochs) for trial in trials_of(searched)] == [(0.1, 2), (0.2, 2)]
