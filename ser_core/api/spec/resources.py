@@ -32,7 +32,7 @@ class Toleration(Model):
     @model_validator(mode="after")
     def _kubernetes_takes_it(self) -> Self:
         if self.value if self.operator == "Exists" else not self.key:
-            raise ValueError(f"operator {self.operator} {'takes no value' if self.value else 'needs a key'}")
+            raise ValueError(f"operator {self.operator} {'takes no value' if self.operator == 'Exists' else 'needs a key'}")
         if self.toleration_seconds is not None and self.effect != "NoExecute":
             raise ValueError(f"tolerationSeconds goes with effect NoExecute, not {self.effect}")
         return self

@@ -101,6 +101,8 @@ def read(tmp_path):
         (20, "spec.rewardModel.base", "hf://organisation/--model", "is no hub name"),
         (20, "spec.queueName", "--queue", "'--queue' is no name: use lower-case letters"),
         (20, "spec.storage.credentialsSecret", "--secret", "'--secret' is no name"),
+        (20, "spec.resources.label.tolerations", [{"value": "a"}], "operator Equal needs a key"),
+        (20, "spec.resources.label.tolerations", [{"key": "a", "operator": "Exists", "value": "b"}], "operator Exists takes no value"),
         (20, "spec.resources.label.priorityClassName", "$(HOME)", "'$(HOME)' is no name"),
         (20, "spec.storage.region", "$(HOME)", "'$(HOME)' is no region"),
         (20, "spec.storage.caBundleFrom", {"secret": "a", "configMap": "b"}, "give either secret or configMap"),
