@@ -35,11 +35,12 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
         TextPair(pair.prompt, *((pair.answer_2, pair.answer_1) if pair.better == 2 else (pair.answer_1, pair.answer_2))) for pair in pairs
     ]
     found = read_sample(texts, tried.tokenizer, length, form_of(run.spec.reward_model.template))
+    first, second = ("better", "worse") if pairs[found.shown].better else ("one answer", "other answer")
     lines = (
         f"{_cut(found, length)}; one pair as the model reads it:",
         _line("prompt", found.prompt, at_the_end=False),
-        _line("better", found.better, at_the_end=True),
-        _line("worse", found.worse, at_the_end=True),
+        _line(first, found.better, at_the_end=True),
+        _line(second, found.worse, at_the_end=True),
     )
     why_cut = f"rewardModel.maxLength is {wanted}" if length == wanted else "the model or its tokenizer allows no more"
     return Check("rows", lines, tuple(_warnings(found, length, why_cut, tried.tokenizer.unk_token)))

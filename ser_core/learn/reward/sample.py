@@ -46,6 +46,8 @@ class Sample:
     """Pairs of which the chat template renders an answer otherwise than it stands, or only a part of it."""
     unknown: float
     """Share of the tokens that stand for text that the tokenizer does not know."""
+    shown: int
+    """Position of the pair that is shown."""
     prompt: Part
     better: Part
     worse: Part
@@ -78,6 +80,7 @@ def read_sample(pairs: Sequence[TextPair], tokenizer: Any, max_length: int, form
         alike_when_cut=_alike(kept),
         changed=_changed(tokenizer, *texts),
         unknown=_unknown(tokenizer, [row for two in whole for row in two]),
+        shown=shown,
         prompt=_prompt(tokenizer, better, whole_better),
         better=_answer(tokenizer, better, whole_better),
         worse=_answer(tokenizer, worse, whole_worse),

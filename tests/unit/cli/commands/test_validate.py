@@ -87,6 +87,16 @@ def test_a_control_that_needs_labels_which_are_not_there_is_refused_before_anyth
     assert ser("validate", serrun(lambda spec: spec.update(data=data, loop={"controls": ["seedOnly"]}))).code == 0
 
 
+def test_the_answers_of_a_shown_pair_without_a_label_are_not_called_better_and_worse(ser, serrun, tmp_path):
+    rows = [{"prompt": f"more {number}", "answer_1": "good " * 60, "answer_2": f"bad {number}"} for number in range(60)]
+    (tmp_path / "unlabeled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "heldout.jsonl").write_text((tmp_path / "pairs.jsonl").read_text().replace("question", "held-out question"))
+    parts = ("pairs", "unlabeled", "heldout")
+    data = {"seed" if name == "pairs" else name: {"uri": f"file://./{name}.jsonl"} for name in parts}
+    told = ser("validate", serrun(lambda spec: spec.update(data=data))).out
+    assert ("one answer: " in told, "other answer: " in told, "better: " in told) == (True, True, False)
+
+
 def test_the_command_that_it_prints_can_be_pasted_into_a_shell(ser, serrun, tmp_path):
     file = serrun().rename(tmp_path / "my run's.yaml")
     command = ser("validate", file).out.splitlines()[-1].removeprefix("ready: ")
