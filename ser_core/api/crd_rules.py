@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ser_core.api.immutability import MUTABLE
 from ser_core.api.serrun import SERRunSpec
-from ser_core.api.spec.data import COLUMN_PAIRS, pair_wanted
+from ser_core.api.spec.data import COLUMN_PAIRS, SPLIT_BY_OF_FILES, pair_wanted
 from ser_core.api.spec.loop import LoopSpec
 from ser_core.api.spec.resources import ResourcesSpec
 from ser_core.api.spec.template import ANSWER, MISPLACED, MISSING, PROMPT
@@ -29,7 +29,7 @@ def add_rules(schema: Schema) -> None:
     rules = {
         "": [_policy_begun_rule()],
         "spec": [*_spec_rules(), *_output_rules()],
-        "spec.data": [_one_way_rule()],
+        "spec.data": [_one_way_rule(), {"rule": "!has(self.source) || !has(self.splitBy)", "message": SPLIT_BY_OF_FILES}],
         "spec.data.source": [_pool_rule()],
         **{f"spec.data.{name}.columns": _pairs_rules() for name in ("source", *_DATA_FILES)},
         "spec.rewardModel": _template_rules(),

@@ -138,7 +138,7 @@ class PrepareMetrics(Record):
     dropped: dict[str, int] = Field(default_factory=dict)
     """Unusable rows by reason."""
     shared_prompts: int | None = None
-    """Prompts that both the seed and the pool have. None: an earlier version, which did not count them."""
+    """Groups (`splitBy`; without it prompts) that both the seed and the pool have. None: an earlier version, which did not count them."""
     warnings: tuple[str, ...] = ()
     misfits: tuple[str, ...] = ()
     """Later stages that no GPU of `resources` holds by the memory plan, each with what would help."""

@@ -3,7 +3,8 @@
 | file | rows | written by |
 |---|---|---|
 | seed.parquet, dev.parquet, heldout.parquet | `LabeledPair` | prepare |
-| groups.parquet | `PairGroup`, one a labelled pair or tie, and one a pool pair with the prompt of such a one | prepare |
+| groups.parquet | `PairGroup`, one a labelled pair or tie, and one a pool pair in the group of such a one | prepare |
+| pool_groups.parquet (only where splitBy is a column) | `PairGroup`, one a pool pair | prepare; read by `ser suggest` alone |
 | ties.parquet (only where there are any) | `TiedPair` | prepare |
 | weights.parquet, pool_weights.parquet (only where data.*.columns names a weight) | `PairWeight` | prepare |
 | margins.parquet, pool_margins.parquet (only where data.*.columns names a margin) | `PairMargin` | prepare |

@@ -195,7 +195,7 @@ def of_groups(ledger: Ledger) -> list[str]:
     heldout = ledger.models[-1].metrics.heldout
     if heldout.groups is None:
         return ["intervals of accuracies treat pairs as independent: an earlier version has evaluated them, or prepared the data"]
-    return grouped(heldout.pairs, heldout.groups, ledger.run.spec.data.split_by)
+    return grouped(heldout.pairs, heldout.groups, ledger.run.spec.data.group_by)
 
 
 def spread(evaluation: Evaluation) -> str:

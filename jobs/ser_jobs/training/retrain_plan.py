@@ -120,7 +120,7 @@ def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
         raise DataError(
             f"all {len(data.seed)} labelled pairs are in one group, so that none can be held back",
             reason="TooFewGroups",
-            hint="give more seed pairs, or a data.source.splitBy that makes smaller groups",
+            hint="give seed pairs of other groups, or a splitBy that makes smaller groups",
         )
     notes = () if groups >= wanted else (f"the labelled pairs are in {groups} groups, so there are {groups} folds in place of {wanted}",)
     trials = trials_of(data.training) if stage.iteration == 0 else [data.training]
@@ -129,7 +129,7 @@ def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
 
 
 def _group_folds(data: TrainingData, count: int, training: TrainingSpec) -> list[Fold]:
-    """Folds of whole groups, each with the self-labels of its own lineage, but for those of prompts that it holds back."""
+    """Folds of whole groups, each with the self-labels of its own lineage, but for those of groups that it holds back."""
     fold_of = folds_of_groups(data.groups, count, training.seed)
     fold_of_group = {data.groups[name]: fold for name, fold in fold_of.items()}
     tied_fold = {name: fold_of_group.get(group) for name, group in data.tied_groups.items()}

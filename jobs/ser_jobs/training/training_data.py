@@ -60,7 +60,7 @@ class TrainingData:
     tied_groups: Mapping[str, str] = field(default_factory=dict)
     """The same of ``ties``."""
     pool_groups: Mapping[str, str] = field(default_factory=dict)
-    """The same of pool pairs that share a prompt with a pair of ``seed`` or ``ties``."""
+    """The same of pool pairs that are in the group of a pair of ``seed`` or ``ties``."""
     sample: Sequence[PoolPair] = ()
     """Some pairs of the pool, on which models are compared without labels."""
     training: TrainingSpec = field(default_factory=TrainingSpec)
@@ -131,7 +131,7 @@ def labeled(context: StageContext) -> list[LabeledPair]:
 
 
 def groups_of(context: StageContext) -> dict[str, str] | None:
-    """Group of each labelled pair (`splitBy`), and of pool pairs with the prompt of one; None: version 0.1.0 has prepared the data."""
+    """Group of each labelled pair (`splitBy`), and of pool pairs in the group of one; None: version 0.1.0 has prepared the data."""
     if not context.has(InputRole.PREPARED, "groups.parquet"):
         return None
     return {row.id: row.group for row in read_table(context.fetch(InputRole.PREPARED, "groups.parquet"), PairGroup)}

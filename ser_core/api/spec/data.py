@@ -10,6 +10,11 @@ from ser_core.api.values.forms import NEW
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
+FOUND_IN_PROMPTS = ("prompt", "firstTurn")
+"""Values of `splitBy` that a prompt tells; every other one is a column."""
+SPLIT_BY_OF_FILES = "splitBy is for seed, unlabeled and heldout: with source, write it into source"
+"""What is said of a `splitBy` beside a source, which has one of its own."""
+
 
 COLUMN_PAIRS = (("chosen", "rejected"), ("response_1", "response_2"), ("score_1", "score_2"))
 """Keys of `Columns` of which one says nothing without the other."""
@@ -99,6 +104,9 @@ class DataSpec(Model):
     """Pairs to be labelled by the reward model. Labels found in it are hidden, and used only to report the agreement."""
     heldout: FileSpec | None = None
     """Labelled pairs that are reported on and decide nothing."""
+    split_by: str | None = Field(default=None, min_length=1, max_length=100)
+    """What holds rows of the three files together, as `source.splitBy` does: `prompt`, `firstTurn`, or a column that all three have. Left
+    out: `prompt`."""
     dev_fraction: Fraction = 0.25
     """Share of the seed that becomes the dev part. It is never trained on. It fits the temperature, chooses the best loop, and ends the
     loops. Rule calibrated does not need it: it trains on every label, and decides on out-of-fold scores of the whole seed."""
@@ -108,9 +116,9 @@ class DataSpec(Model):
     """Share of unusable rows above which `prepare` fails instead of dropping them."""
 
     @property
-    def split_by(self) -> str:
-        """The column whose values are not torn apart; of three files the prompt."""
-        return self.source.split_by if self.source else "prompt"
+    def group_by(self) -> str:
+        """What pairs of one group share: `prompt`, `firstTurn`, or a column."""
+        return self.source.split_by if self.source else self.split_by or "prompt"
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -121,4 +129,6 @@ class DataSpec(Model):
             raise ValueError(f"source and {', '.join(given)} exclude each other: give source alone, or seed, unlabeled and heldout")
         if self.source is None and missing:
             raise ValueError(f"{', '.join(missing)} missing: give source alone, or seed, unlabeled and heldout")
+        if self.source is not None and self.split_by is not None:
+            raise ValueError(SPLIT_BY_OF_FILES)
         return self

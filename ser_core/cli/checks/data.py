@@ -31,7 +31,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
             found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
         of_prompts = found.warnings
-    of_groups = grouped(metrics.heldout, inspected.heldout_groups, run.spec.data.split_by)
+    of_groups = grouped(metrics.heldout, inspected.heldout_groups, run.spec.data.group_by)
     warnings = (*metrics.warnings, *of_prompts, *of_groups, *size_warnings(run.spec, metrics, inspected.ties))
     return Check("data", tuple(lines), warnings, material=inspected.sample)
 

@@ -72,6 +72,6 @@ def _told_by_the_status(run: SERRun) -> _Read:
     pairs, groups, length_rule = (best.pairs, best.groups, best.length_only_accuracy) if best else (None, None, None)
     return _Read(
         length_rule,
-        () if pairs is None or groups is None else tuple(grouped(pairs, groups, run.spec.data.split_by)),
+        () if pairs is None or groups is None else tuple(grouped(pairs, groups, run.spec.data.group_by)),
         {str(key_of(row)): row.message or _IN_SHORT[row.reason] for row in run.status.stages if row.reason in _IN_SHORT},
     )

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_core.api.spec.data import Columns, DataSpec, FileSpec
+from ser_core.api.spec.data import FOUND_IN_PROMPTS, Columns, DataSpec, FileSpec
 from ser_core.api.stage import PrepareMetrics
 from ser_core.counted import counted
+from ser_core.data.preparing.groups import group_of, groups_of_part, known_groups, named_by_labels, shared_groups
 from ser_core.data.preparing.pairs.concerns import text_warnings
 from ser_core.data.preparing.pairs.corpus import Corpus, PartReader
 from ser_core.data.preparing.pairs.parts import of_part, open_part
 from ser_core.data.preparing.pairs.spool import PairSpool, read_spool
 from ser_core.data.preparing.pairs.text import shown
 from ser_core.data.preparing.pairs.validation import Entry, Pair, drop_repeats
-from ser_core.data.preparing.split_warnings import split_warnings
+from ser_core.data.preparing.split_warnings import shared_with_heldout, split_warnings
 from ser_core.data.preparing.splitting import Group, assign, connected_groups
 from ser_core.data.preparing.too_few import MIN_PAIRS, file_of, too_few
 from ser_core.data.reading.dialogues.turns import unmarked
@@ -43,7 +44,9 @@ class Prepared:
     ties: Mapping[str, Sequence[int]]
     """The same of the ties of seed, dev and held-out part; in the pool they are pairs without a label."""
     groups: Mapping[str, str]
-    """Group of each labelled pair, and of each pool pair with the prompt of such a one, by id (`ser_core.data.tables.PairGroup`)."""
+    """Group of each labelled pair, and of each pool pair in the group of such a one, by id (`ser_core.data.tables.PairGroup`)."""
+    pool_groups: Mapping[str, str]
+    """The same of all pool pairs, where their prompts do not tell it."""
     metrics: PrepareMetrics
     provenance: Mapping[str, Any]
     """What was read, by part: URI, commit, files with SHA-256, rows, drops."""
@@ -102,7 +105,7 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
     spool_path = folder / "pairs.arrow"
     with PairSpool(spool_path) as spool:
         corpus = Corpus(spool, turns)
-        _read_all(sources, {part: spec.columns for part, spec in given.items()}, data.split_by, data.max_dropped_fraction, corpus, progress)
+        _read_all(sources, {part: spec.columns for part, spec in given.items()}, data.group_by, data.max_dropped_fraction, corpus, progress)
     if data.source is None:
         _refuse_leakage(corpus.entries, spool_path)
     kept = drop_repeats(corpus.entries, corpus.tallies)
@@ -110,6 +113,8 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
         tally.check(data.max_dropped_fraction)
     entries = [corpus.entries[position] for position in kept]
     groups = connected_groups([entry.id for entry in entries], [(entry.prompt, entry.group) for entry in entries])
+    if data.source is None:
+        groups = named_by_labels(groups, entries)
     sides = _sides(data, seed, entries, groups, {part: tally.dropped for part, tally in corpus.tallies.items()})
     every = {side: _sorted_positions(chosen, entries, kept) for side, chosen in sides.items()}
     positions = {side: [one for one in found if side == "pool" or not corpus.entries[one].is_tie] for side, found in every.items()}
@@ -117,10 +122,13 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
     for position in ties["heldout"]:
         tied = corpus.entries[position]
         corpus.tallies[tied.part].drop(BadRow(tied.file, tied.line, "Tie", "none of the two answers is better, and it is held out"))
-    metrics = _metrics(corpus, positions, ties, groups, data.split_by, sources)
-    metrics = metrics.model_copy(update={"shared_prompts": _shared_prompts(entries)})
+    metrics = _metrics(corpus, positions, ties, groups, data.group_by, sources)
+    seed_in_pool, heldout_elsewhere = shared_groups(groups, entries)
+    warnings = (*metrics.warnings, *shared_with_heldout(heldout_elsewhere, data.group_by))
+    metrics = metrics.model_copy(update={"shared_prompts": seed_in_pool, "warnings": warnings})
+    pool_groups = {} if data.group_by in FOUND_IN_PROMPTS else group_of(sides["pool"], entries)
     provenance = _provenance(sources, corpus)
-    return Prepared(spool_path, positions, ties, _group_of(sides, entries), metrics, provenance, len(sides["heldout"]))
+    return Prepared(spool_path, positions, ties, known_groups(sides, entries), pool_groups, metrics, provenance, len(sides["heldout"]))
 
 
 def _given(data: DataSpec) -> dict[str, FileSpec]:
@@ -164,28 +172,17 @@ def _sides(
     if data.source is not None:
         sides = assign(groups, {"heldout": data.source.heldout_fraction, "seed": data.source.seed_fraction}, "pool", seed)
     else:
-        sides = {side: _groups_of_part(part, entries) for side, part in (("seed", "seed"), ("pool", "unlabeled"), ("heldout", "heldout"))}
+        sides = {
+            side: groups_of_part(part, groups, entries) for side, part in (("seed", "seed"), ("pool", "unlabeled"), ("heldout", "heldout"))
+        }
     sides |= assign(sides["seed"], {"dev": data.dev_fraction}, "seed", seed)
     for side, chosen in sides.items():
         count = sum(side == "pool" or not entries[member].is_tie for group in chosen for member in group.members)
         if count < MIN_PAIRS:
             part = "source" if data.source else file_of(side)
-            own = groups if data.source else _groups_of_part(part, entries)
+            own = groups if data.source else groups_of_part(part, groups, entries)
             raise too_few(data, side, count, [entry for entry in entries if entry.part == part], own, dropped[part])
     return sides
-
-
-def _groups_of_part(part: str, entries: Sequence[Entry]) -> list[Group]:
-    positions = [position for position, entry in enumerate(entries) if entry.part == part]
-    groups = connected_groups([entries[position].id for position in positions], [(entries[position].prompt,) for position in positions])
-    return [Group(group.key, tuple(positions[member] for member in group.members)) for group in groups]
-
-
-def _group_of(sides: Mapping[str, Sequence[Group]], entries: Sequence[Entry]) -> dict[str, str]:
-    groups = [(group.key, entries[member]) for side in ("seed", "dev", "heldout") for group in sides[side] for member in group.members]
-    of_prompt = {entry.prompt: key for key, entry in groups}
-    pool = (entries[member] for group in sides["pool"] for member in group.members)
-    return {entry.id: key for key, entry in groups} | {entry.id: of_prompt[entry.prompt] for entry in pool if entry.prompt in of_prompt}
 
 
 def _sorted_positions(groups: Sequence[Group], entries: Sequence[Entry], kept: Sequence[int]) -> list[int]:
@@ -224,11 +221,6 @@ def _metrics(
         dropped=dict(sorted(dropped.items())),
         warnings=tuple(warnings),
     )
-
-
-def _shared_prompts(entries: Sequence[Entry]) -> int:
-    seed, pool = ({entry.prompt for entry in entries if entry.part == part} for part in ("seed", "unlabeled"))
-    return len(seed & pool)
 
 
 def _provenance(sources: Mapping[str, Source], corpus: Corpus) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ser_core.data.tables import HiddenLabel, LabeledPair, PairGroup, PairMargin
 
 def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
     """Write ``seed``, ``dev``, ``heldout`` and ``pool`` as parquet, ``groups`` of the labelled pairs, and where there are any: ``ties`` of
-    seed and dev, ``pool_labels``, weights and margins.
+    seed and dev, ``pool_labels``, ``pool_groups``, weights and margins.
 
     Rows are in the order of their ids. Memory holds one row group at a time.
 
@@ -27,6 +27,9 @@ def write_sides(prepared: Prepared, seed: int, folder: Path) -> dict[str, Path]:
     write_table(files["pool.parquet"], PoolPair, (_hidden(pair, seed) for pair in read_spool(prepared.spool, pool)))
     files["groups.parquet"] = folder / "groups.parquet"
     write_table(files["groups.parquet"], PairGroup, (PairGroup(*one) for one in sorted(prepared.groups.items())))
+    if prepared.pool_groups:
+        files["pool_groups.parquet"] = folder / "pool_groups.parquet"
+        write_table(files["pool_groups.parquet"], PairGroup, (PairGroup(*one) for one in sorted(prepared.pool_groups.items())))
     if prepared.metrics.hidden_labels:
         files["pool_labels.parquet"] = folder / "pool_labels.parquet"
         write_table(files["pool_labels.parquet"], HiddenLabel, _labels(prepared.spool, pool, seed))

@@ -30,6 +30,17 @@ def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_b
     return warnings
 
 
+def shared_with_heldout(shared: int, split_by: str) -> list[str]:
+    """What held-out accuracy is worth, where the three files share groups. A shared prompt is refused before.
+
+    Args:
+        shared: Groups of the held-out pairs that other pairs are in, too.
+        split_by: What made the groups.
+    """
+    what = f"{counted(shared, 'group')} by {split_by} of data.heldout also in data.seed or data.unlabeled"
+    return [f"{what}: held-out accuracy flatters; leave these groups out of one side"] if shared else []
+
+
 def grouped(pairs: int, groups: int, split_by: str) -> list[str]:
     """What intervals rest on, where groups are few or most held-out pairs share theirs with another one.
 

@@ -38,7 +38,7 @@ def too_few(data: DataSpec, side: str, count: int, entries: Sequence[Entry], gro
     labelled, tied = len(entries) - ties, dropped["Tie"] + ties
     left_out = f"; dropped: {', '.join(f'{reason} {rows}' for reason, rows in dropped.most_common())}" if dropped else ""
     usable = f"{counted(labelled, 'usable pair')}" if not tied else f"{counted(labelled, 'usable pair')} besides {counted(tied, 'tie')}"
-    hint = _of_source(data.source.split_by, side, entries, groups) if data.source else _of_file(side, groups)
+    hint = _of_source(data.source.split_by, side, entries, groups) if data.source else _of_file(data.group_by, side, groups)
     if tied > labelled:
         hint = "no answer of a tie is better: give pairs with a better answer" + (f"; or {hint}" if labelled else "")
     elif not entries:
@@ -68,11 +68,12 @@ def _of_source(split_by: str, side: str, entries: Sequence[Entry], groups: Seque
     return f"{hint}, or lower data.source.seedFraction and heldoutFraction so far that the other {others} pairs fill both"
 
 
-def _of_file(side: str, groups: Sequence[Group]) -> str:
+def _of_file(split_by: str, side: str, groups: Sequence[Group]) -> str:
     hint = f"give more pairs in data.{file_of(side)}"
     if side not in ("seed", "dev"):
         return hint
-    hint = f"{hint}, of more prompts: pairs of one prompt stay together, and the dev part is split off the seed"
+    one, by = ("prompt", "") if split_by == "prompt" else ("group", f" by {split_by}")
+    hint = f"{hint}, of more {one}s{by}: pairs of one {one} stay together, and the dev part is split off the seed"
     return f"{hint}; or {'raise' if side == 'dev' else 'lower'} data.devFraction" if len(groups) >= 2 * MIN_PAIRS else hint
 
 

@@ -33,7 +33,7 @@ def size_warnings(
     """
     yield from _few_labels(spec, sizes)
     if spec.loop.fold_count is None and sizes.shared_prompts:
-        yield _shared_prompts(sizes.shared_prompts)
+        yield _shared(sizes.shared_prompts, spec.data.group_by)
     learnt = ("seed",) if spec.loop.fold_count is None else ("seed", "dev")
     pairs = sum(getattr(sizes, side) + (ties or {}).get(side, 0) for side in learnt)
     yield from _few_steps(spec, pairs, _most_kept(spec, sizes.pool), taken)
@@ -51,9 +51,10 @@ def _few_labels(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
         yield f"dev has {counted(sizes.dev, 'pair')}: with fewer than {_FEW_LABELS} its decisions rest on few labels"
 
 
-def _shared_prompts(shared: int) -> str:
-    what = f"{counted(shared, 'prompt')} of data.seed also in data.unlabeled: a self-label of such a prompt makes dev accuracy flatter"
-    return f"{what}; leave these prompts out of data.unlabeled, or use rule calibrated, whose fold models hold them back"
+def _shared(shared: int, split_by: str) -> str:
+    one, by = ("prompt", "") if split_by == "prompt" else ("group", f" by {split_by}")
+    what = f"{counted(shared, one)}{by} of data.seed also in data.unlabeled: a self-label of such a {one} makes dev accuracy flatter"
+    return f"{what}; leave these {one}s out of data.unlabeled, or use rule calibrated, whose fold models hold them back"
 
 
 def _few_steps(spec: SERRunSpec, pairs: int, kept: int, taken: int | None) -> Iterator[str]:

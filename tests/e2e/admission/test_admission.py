@@ -49,6 +49,7 @@ LABEL = "Invalid value: {value}: is no label value: use at most 63 letters, digi
 KEY = "Invalid value: a key is no label key: write one such as pool or example.com/pool, with at most 63 characters"
 LONG_PATH = "Invalid value: {value}: its path is longer than 1024 bytes"
 ONE_WAY = "Invalid value: give source alone, or seed, unlabeled and heldout"
+OF_FILES = "Invalid value: splitBy is for seed, unlabeled and heldout: with source, write it into source"
 URL = "Invalid value: {value}: is no URL without credentials: write https://host:port"
 FILE = "Invalid value: {value}: file:// is for ser run alone: use "
 BESIDE = "store the run beside its inputs"
@@ -93,6 +94,7 @@ BAD = [
     (4, "spec.data.source.columns", {"rejected": "a"}, "Invalid value: chosen and rejected go together: name both"),
     (4, "spec.data.source.columns", {"score_1": "a", "better": "b"}, "Invalid value: score_1 and score_2 go together: name both"),
     (4, "spec.data.seed", {"uri": "hf://a/b"}, "spec.data: " + ONE_WAY),
+    (4, "spec.data.splitBy", "topic", "spec.data: " + OF_FILES),
     (4, "spec.data", {}, ONE_WAY),
     (4, "spec.data", {"seed": THREE["seed"]}, ONE_WAY),
     (4, "spec.data", {"source": None}, ONE_WAY),

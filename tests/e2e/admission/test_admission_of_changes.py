@@ -167,7 +167,16 @@ def bare(make):
 
 def test_every_field_is_in_one_of_the_tables():
     fields = {path.removeprefix("spec.") for path, node in SPEC_NODES.items() if "properties" not in node and "[]" not in path}
-    wholes = ("resources.", "budget.", "podTemplate.", "data.seed.", "data.unlabeled.", "data.heldout.", "storage.caBundleFrom.")
+    wholes = (
+        "resources.",
+        "budget.",
+        "podTemplate.",
+        "data.seed.",
+        "data.unlabeled.",
+        "data.heldout.",
+        "data.splitBy",
+        "storage.caBundleFrom.",
+    )
     there = {path for path in fields if not path.startswith(wholes)}
     assert there - ONE_WAY - WHILE_SUSPENDED == {*IMMUTABLE, *MUTABLE} - {
         "resources.retrain",

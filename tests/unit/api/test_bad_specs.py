@@ -58,6 +58,12 @@ def read(tmp_path):
         (4, "spec.data.source.columns", {"chosen": "a"}, "spec.data.source.columns: chosen and rejected go together: name both"),
         (4, "spec.data.source.columns", {"response_2": "a"}, "response_1 and response_2 go together: name both"),
         (4, "spec.data.source.columns", {"score_1": "a", "better": "b"}, "score_1 and score_2 go together: name both"),
+        (
+            4,
+            "spec.data",
+            {"source": {"uri": "hf://a/b"}, "splitBy": "topic"},
+            "splitBy is for seed, unlabeled and heldout: with source, write it into source",
+        ),
         (4, "spec.loop.thresholds", {"low": 0.6, "high": 0.5}, "low 0.6 must be below high 0.5"),
         (7, "spec.resources.retrain.gpus", 0.5, "0.5: input should be a valid integer"),
         *(

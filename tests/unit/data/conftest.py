@@ -76,11 +76,12 @@ def refusal(prepare: Callable[..., Prepared]) -> Callable[..., DataError]:
 def prepare_three(write: Callable[..., Path], access: Access, tmp_path: Path) -> Callable[..., Prepared]:
     """Prepare the three-file form from rows."""
 
-    def run(seed: Rows, unlabeled: Rows, heldout: Rows, dropped: float = 0.1) -> Prepared:
+    def run(seed: Rows, unlabeled: Rows, heldout: Rows, dropped: float = 0.1, split_by: str | None = None) -> Prepared:
         given = {"seed": seed, "unlabeled": unlabeled, "heldout": heldout}
         files = {part: FileSpec(uri=f"file://{write(rows, part + '.jsonl')}") for part, rows in given.items()}
         folder = tmp_path / "three"
         folder.mkdir(exist_ok=True)
-        return prepare_data(DataSpec(**files, max_dropped_fraction=dropped), 0, access, folder, lambda *_: None)
+        data = DataSpec(**files, max_dropped_fraction=dropped, split_by=split_by)
+        return prepare_data(data, 0, access, folder, lambda *_: None)
 
     return run

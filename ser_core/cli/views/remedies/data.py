@@ -44,7 +44,7 @@ DATA = (
     Remedy(
         ("TooFewGroups",),
         "all labelled pairs are in one group, so that no fold of them can be held back, and the split is committed",
-        "add seed pairs of other groups to the files, or give another data.source.splitBy",
+        "add seed pairs of other groups to the files, or give another splitBy in spec.data",
         Then.ANEW,
     ),
     Remedy(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-from ser_core.api.spec.data import Columns
+from ser_core.api.spec.data import FOUND_IN_PROMPTS, Columns
 from ser_core.data.preparing.pairs.concerns import SCORES, STRENGTHS, Answers, scores_contradict, unused_labels, unused_strengths
 from ser_core.data.preparing.pairs.one_object import refuse_one_object
 from ser_core.data.preparing.pairs.one_sided import check_labels_vary
@@ -136,10 +136,11 @@ class PartReader:
             raise DataError(error.message, reason=error.reason, hint=hint) from error
 
     def _check_split_column(self, columns: Iterable[str]) -> None:
-        if self.split_by not in ("prompt", "firstTurn", *columns):
+        if self.split_by not in (*FOUND_IN_PROMPTS, *columns):
             there = ", ".join(map(repr, columns))
+            field = "data.source.splitBy" if self.part == "source" else "data.splitBy"
             raise DataError(
-                f"data.source.splitBy is {self.split_by!r}, but {self.source.uri} has the columns {there}",
+                f"{field} is {self.split_by!r}, but {self.source.uri} has the columns {there}",
                 reason="MissingColumn",
                 hint="name one of these, prompt or firstTurn",
             )

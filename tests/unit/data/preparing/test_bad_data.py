@@ -460,7 +460,11 @@ def test_45_of_three_files_the_one_with_too_few_rows_is_named(prepare_three, goo
     rows = good(60)
     with pytest.raises(DataError, match=r"dev would have 1 of 3 usable pairs of data.seed in 3 groups") as refused:
         prepare_three(rows[:3], rows[3:40], rows[40:])
-    assert refused.value.hint.startswith("give more pairs in data.seed")
+    assert refused.value.hint.startswith("give more pairs in data.seed, of more prompts: pairs of one prompt stay together")
+    topics = [{**row, "topic": number < 20} for number, row in enumerate(rows)]
+    with pytest.raises(DataError, match=r"in 1 group") as refused:
+        prepare_three(topics[:20], topics[20:40], topics[40:], split_by="topic")
+    assert refused.value.hint.startswith("give more pairs in data.seed, of more groups by topic: pairs of one group stay together")
     with pytest.raises(DataError, match=r"heldout would have 1 of 1 usable pair of data.heldout in 1 group"):
         prepare_three(rows[:20], rows[20:59], rows[59:])
 

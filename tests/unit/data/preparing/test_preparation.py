@@ -18,7 +18,7 @@ def tables(tmp_path):
         folder = tmp_path / f"tables{next(count)}"
         folder.mkdir()
         files = write_sides(prepared, seed, folder)
-        kinds = {**TABLES, "groups.parquet": PairGroup, "pool_labels.parquet": HiddenLabel}
+        kinds = {**TABLES, "groups.parquet": PairGroup, "pool_groups.parquet": PairGroup, "pool_labels.parquet": HiddenLabel}
         return {name: read_table(path, kinds[name]) for name, path in files.items()}, {
             name: path.read_bytes() for name, path in files.items()
         }
@@ -121,6 +121,33 @@ def test_a_pool_pair_with_the_prompt_of_a_labelled_one_is_in_its_group(prepare_t
     (seed,) = [one for name in ("seed", "dev") for one in written[f"{name}.parquet"] if one.prompt == rows[3]["prompt"]]
     group = {one.id: one.group for one in written["groups.parquet"]}
     assert group[extra] == group[seed.id]
+
+
+def test_pairs_of_three_files_that_share_the_column_to_split_by_are_of_one_group(prepare_three, tables, good):
+    rows = [{**row, "topic": number % 20} for number, row in enumerate(good(100))]
+    heldout = [{**row, "prompt": f"other {row['prompt']}", "topic": number % 20 + 15} for number, row in enumerate(good(60))]
+    prepared = prepare_three(rows[:50], rows[50:], heldout, split_by="topic")
+    written, _ = tables(prepared)
+    topic = {row["prompt"]: row["topic"] for row in (*rows, *heldout)}
+    topics = {side: {topic[pair.prompt] for pair in written[f"{side}.parquet"]} for side in ("seed", "dev")}
+    assert topics["dev"] and not topics["seed"] & topics["dev"]
+    group = {one.id: one.group for name in ("groups.parquet", "pool_groups.parquet") for one in written[name]}
+    pairs = [pair for name in TABLES for pair in written[name]]
+    assert len({(group[pair.id], topic[pair.prompt]) for pair in pairs}) == len(set(group.values())) == 35
+    assert {pair.id for pair in written["pool.parquet"]} <= {one.id for one in written["groups.parquet"]}
+    assert prepared.metrics.shared_prompts == 20
+    assert any(
+        told.startswith("5 groups by topic of data.heldout also in data.seed or data.unlabeled") for told in prepared.metrics.warnings
+    )
+
+
+def test_a_pair_of_the_pool_may_hold_two_topics_of_the_seed_together(prepare_three, tables, good):
+    rows = [{**row, "topic": number} for number, row in enumerate(good(100))]
+    rows[50] |= {"prompt": rows[3]["prompt"], "topic": 4}
+    written, _ = tables(prepare_three(rows[:40], rows[40:70], rows[70:], split_by="topic"))
+    group = {one.id: one.group for one in written["groups.parquet"]}
+    seed = {pair.prompt: group[pair.id] for side in ("seed", "dev") for pair in written[f"{side}.parquet"]}
+    assert seed[rows[3]["prompt"]] == seed[rows[4]["prompt"]] != seed[rows[5]["prompt"]]
 
 
 @pytest.mark.parametrize(("rows", "looked_at"), [(120, 120), (240, 200)])

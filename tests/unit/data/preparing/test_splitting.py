@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_core.data.preparing.splitting import assign, coin, connected_groups
+from ser_core.errors import DataError
 
 PAIRS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6)), min_size=1, max_size=60)
 
@@ -89,3 +90,9 @@ def sides_by_value(prepared, by):
 def test_a_missing_column_is_refused_with_the_columns_there_are(refusal, good):
     error = refusal(good(40), split_by="debate")
     assert (error.reason, "'prompt', 'chosen', 'rejected'" in error.message) == ("MissingColumn", True)
+
+
+def test_each_of_three_files_needs_the_column(prepare_three, good):
+    rows = [{**row, "debate": number} for number, row in enumerate(good(60))]
+    with pytest.raises(DataError, match=r"^data\.splitBy is 'debate', but file:.*unlabeled\.jsonl has the columns 'prompt'"):
+        prepare_three(rows[:20], good(60)[20:40], rows[40:], split_by="debate")

@@ -9,10 +9,10 @@ from ser_core.api.stage import PrepareMetrics
 from ser_core.learn.trust.enough_pairs import size_warnings
 
 
-def warnings(loop, *, pool=1000, seed=400, dev=200, shared_prompts=None, training=None, **learnt):
+def warnings(loop, *, pool=1000, seed=400, dev=200, shared_prompts=None, training=None, data=None, **learnt):
     spec = {
         "rewardModel": {"base": "hf://a/b"},
-        "data": {"source": {"uri": "file:///d", "seedFraction": 0.1}},
+        "data": data or {"source": {"uri": "file:///d", "seedFraction": 0.1}},
         "loop": loop,
         "training": training or {},
         "storage": {"uri": "file:///s"},
@@ -57,6 +57,9 @@ def test_with_folds_all_labels_of_the_seed_decide_and_else_the_dev_part():
 def test_prompts_in_both_seed_and_pool_are_told_only_where_no_fold_model_holds_them_back(loop):
     (told,) = warnings(loop, shared_prompts=1)
     assert told.startswith("1 prompt of data.seed also in data.unlabeled: ") and "use rule calibrated" in told
+    files = {name: {"uri": f"file:///{name}"} for name in ("seed", "unlabeled", "heldout")}
+    (told,) = warnings(loop, shared_prompts=2, data={**files, "splitBy": "topic"})
+    assert told.startswith("2 groups by topic of data.seed also in data.unlabeled: a self-label of such a group ")
     assert warnings(loop, shared_prompts=0) == warnings(loop) == warnings({}, shared_prompts=1) == []
 
 
