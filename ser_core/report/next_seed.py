@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ser_core.api.stage import StageMetrics
+from ser_core.api.spec.data import FOUND_IN_PROMPTS
+from ser_core.api.stage import PrepareMetrics, StageMetrics
 from ser_core.api.status import StageKind
 from ser_core.counted import counted
 from ser_core.data.preparing.pairs.written import written
 from ser_core.data.preparing.too_few import MIN_PAIRS
 from ser_core.data.reading.formats import TIE
+from ser_core.data.tables import PairGroup, read_table
 from ser_core.errors import SpecError
 from ser_core.learn.trust.confident import accord
 from ser_core.learn.trust.selection import Floats
@@ -28,6 +31,8 @@ from ser_core.store.stages.commit import fetch_outputs
 
 SEED, TO_LABEL, LABELED, TIES = "seed", "to-label.jsonl", "labeled.jsonl", "ties.jsonl"
 UNLABELED, HELDOUT = "unlabeled.jsonl", "heldout.jsonl"
+GROUP = "group"
+"""Column of the files that holds pairs of one group together, where the prompts do not tell it."""
 _READ = ("id", "confidence", "score_1", "score_2")
 
 
@@ -42,6 +47,8 @@ class NextSeed:
     heldout: int
     dropped: tuple[str, ...]
     """What the run's own labels had and the files do not have: weights, margins."""
+    split_by: str
+    """`splitBy` of the new run: that of the run, or `GROUP` in place of its column; `prompt` where the groups of the pool are not known."""
 
 
 def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Path, copies: Path) -> NextSeed:
@@ -49,6 +56,7 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
 
     `seed/to-label.jsonl` has the pairs to label, with ``better`` empty, and says nothing of what the models prefer; `seed/labeled.jsonl`
     has the run's own labels, `seed/ties.jsonl` its ties, `unlabeled.jsonl` the pool without labels, `heldout.jsonl` the held-out pairs.
+    Where `splitBy` is a column, each pair has its group in `GROUP`.
     Pairs to label stay in the pool until they have a label: `prepare` takes out of it what the seed holds.
 
     Args:
@@ -69,24 +77,28 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
         raise SpecError(what, reason="NoLabels", hint=ledger.next_step or None)
     ties = [name for name in ("ties.parquet",) if name in prepared.manifest.outputs]
     parts = _fetch(store, prepared, copies, "seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet", *ties)
+    by = ledger.run.spec.data.group_by
+    groups = {} if by in FOUND_IN_PROMPTS else _groups(store, prepared, copies)
     chosen = _chosen(store, ledger, wanted, parts["pool.parquet"], copies)
     pairs = pq.read_metadata(parts["pool.parquet"]).num_rows
     if pairs - len(chosen) < MIN_PAIRS:
         what = f"{len(chosen)} of the {counted(pairs, 'pair')} of the pool would be labelled, and a run needs {MIN_PAIRS} for self-labels"
         raise SpecError(what, reason="PoolTooSmall", hint="name fewer --pairs")
     (folder / SEED).mkdir(parents=True)
-    known = [_labeled(row) for name in ("seed.parquet", "dev.parquet") for row in _rows(parts[name])]
+    rows = {name: _grouped(_rows(file), groups) for name, file in parts.items()}
+    known = map(_labeled, chain(rows["seed.parquet"], rows["dev.parquet"]))
     return NextSeed(
-        to_label=_write(folder / SEED / TO_LABEL, (_open(chosen[name]) | {"better": ""} for name in chosen)),
-        seed=_write(folder / SEED / LABELED, known) + sum(_write(folder / SEED / TIES, map(_tied, _rows(parts[name]))) for name in ties),
-        unlabeled=_write(folder / UNLABELED, map(_open, _rows(parts["pool.parquet"]))),
-        heldout=_write(folder / HELDOUT, map(_labeled, _rows(parts["heldout.parquet"]))),
+        to_label=_write(folder / SEED / TO_LABEL, (_open(row) | {"better": ""} for row in _grouped(chosen, groups))),
+        seed=_write(folder / SEED / LABELED, known) + sum(_write(folder / SEED / TIES, map(_tied, rows[name])) for name in ties),
+        unlabeled=_write(folder / UNLABELED, map(_open, rows["pool.parquet"])),
+        heldout=_write(folder / HELDOUT, map(_labeled, rows["heldout.parquet"])),
         dropped=tuple(name for name in ("weights", "margins") if f"{name}.parquet" in prepared.manifest.outputs),
+        split_by=by if by in FOUND_IN_PROMPTS else GROUP if groups else "prompt",
     )
 
 
-def _chosen(store: ObjectStore, ledger: Ledger, wanted: int, pool: Path, copies: Path) -> dict[str, dict[str, Any]]:
-    """The pairs of the pool to label by id, the most useful first."""
+def _chosen(store: ObjectStore, ledger: Ledger, wanted: int, pool: Path, copies: Path) -> list[dict[str, Any]]:
+    """The pairs of the pool to label, the most useful first."""
     last = ledger.filters[-1]
     decisions = pq.read_table(_fetch(store, last, copies, "decisions.parquet")["decisions.parquet"], columns=[*_READ])
     identifiers, confidence, score_1, score_2 = (decisions[name] for name in _READ)
@@ -96,7 +108,15 @@ def _chosen(store: ObjectStore, ledger: Ledger, wanted: int, pool: Path, copies:
     names = identifiers.take(places).to_pylist()
     texts = {row["id"]: row for row in pq.read_table(pool, filters=[("id", "in", names)]).to_pylist()} if names else {}
     order = spread(useful[places], [texts[name]["prompt"] for name in names], wanted)
-    return {names[place]: texts[names[place]] for place in order}
+    return [texts[names[place]] for place in order]
+
+
+def _groups(store: ObjectStore, prepared: StageRecord[PrepareMetrics], copies: Path) -> dict[str, str]:
+    """Group of each pair; empty where an earlier version has prepared the data, which stored none of the pool."""
+    names = ("groups.parquet", "pool_groups.parquet")
+    if not prepared.manifest.outputs.keys() >= {*names}:
+        return {}
+    return {one.id: one.group for file in _fetch(store, prepared, copies, *names).values() for one in read_table(file, PairGroup)}
 
 
 def _agreement(store: ObjectStore, ledger: Ledger, iteration: int, names: pa.ChunkedArray, copies: Path) -> Floats | None:
@@ -121,6 +141,10 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
+def _grouped(rows: Iterable[dict[str, Any]], groups: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    return (row | {GROUP: groups[row["id"]]} for row in rows) if groups else iter(rows)
+
+
 def _open(row: Mapping[str, Any]) -> dict[str, Any]:
     return _row(row, "answer_1", "answer_2") | {"source": row["source"]}
 
@@ -134,7 +158,7 @@ def _tied(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(row: Mapping[str, Any], *answers: str) -> dict[str, Any]:
-    return written(row["prompt"], {name: row[name] for name in answers})
+    return written(row["prompt"], {name: row[name] for name in answers}) | {name: row[name] for name in (GROUP,) if name in row}
 
 
 def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:

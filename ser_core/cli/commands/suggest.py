@@ -36,7 +36,7 @@ def suggest(
     "better"; what is printed is the data of the run that learns from it.
     """
     from ser_core.report.ledger import read_ledger
-    from ser_core.report.next_seed import SEED, TO_LABEL, write_next_seed
+    from ser_core.report.next_seed import GROUP, SEED, TO_LABEL, write_next_seed
 
     stored = open_run(run, Place(namespace, context, kubeconfig))
     folder = (output or Path(f"{stored.run.metadata.name}-next")).absolute()
@@ -58,18 +58,22 @@ def suggest(
         say(f"{' and '.join(found.dropped)} of the pairs are left out: to the new run all pairs are alike")
     where = "" if stored.cluster is None else ", once the folder lies in a bucket, with s3:// in place of file://"
     say(f"then run a copy of the SERRun under another name with this data{where}:")
-    if stored.run.spec.data.source is not None and stored.run.spec.data.source.split_by != "prompt":
+    data = stored.run.spec.data
+    if found.split_by == GROUP:
+        say(f'"{GROUP}" of each pair says which ones belong together by {data.group_by}: leave it there')
+    elif found.split_by != data.group_by:
         say("what shares splitBy is held together by prompt alone from then on, so out-of-fold accuracy flatters more than before")
     if Control.FULL in stored.run.spec.loop.controls:
         say("and without full in loop.controls, which needs the labels of the pool: they are not copied")
-    print(yaml.safe_dump({"data": next_data(stored.run.spec.data, folder)}, sort_keys=False, allow_unicode=True), end="")
+    print(yaml.safe_dump({"data": next_data(data, folder, found.split_by)}, sort_keys=False, allow_unicode=True), end="")
 
 
-def next_data(data: DataSpec, folder: Path) -> dict[str, Any]:
-    """`spec.data` of the run that follows: the files in ``folder``, and what the run has set beside its sources."""
+def next_data(data: DataSpec, folder: Path, split_by: str) -> dict[str, Any]:
+    """`spec.data` of the run that follows: the files in ``folder``, their ``split_by``, and what the run has set beside its sources."""
     from ser_core.report.next_seed import HELDOUT, SEED, UNLABELED
 
-    sources = {"source", "seed", "unlabeled", "heldout"}
+    sources = {"source", "seed", "unlabeled", "heldout", "split_by"}
     kept = data.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=sources)
     files = {"seed": folder / SEED, "unlabeled": folder / UNLABELED, "heldout": folder / HELDOUT}
-    return {**{name: {"uri": f"file://{path}"} for name, path in files.items()}, **kept}
+    by = {} if split_by == "prompt" else {"splitBy": split_by}
+    return {**{name: {"uri": f"file://{path}"} for name, path in files.items()}, **by, **kept}

@@ -1,17 +1,21 @@
 """`ser suggest`: from a stored run to the data of the next one, and back through `prepare`."""
 
 import json
+import re
 
 import pytest
 import yaml
 from unit.conftest import Writer, retrain_metrics
 
 from ser_core.api.serrun import SERRun
+from ser_core.api.spec.data import DataSpec
 from ser_core.api.stage import FilterMetrics, LabelMetrics, PrepareMetrics, RunIdentity
 from ser_core.api.status import LearningStatus, StageKind
-from ser_core.data.preparing.preparation import inspect
+from ser_core.data.preparing.pairs.spool import read_spool
+from ser_core.data.preparing.preparation import inspect, prepare_data
+from ser_core.data.preparing.sides import write_sides
 from ser_core.data.reading.locations import Access
-from ser_core.data.tables import Decision, FoldScores, LabeledPair, PairScores, PairWeight, PoolPair, TiedPair, write_table
+from ser_core.data.tables import Decision, FoldScores, LabeledPair, PairScores, PairWeight, PoolPair, TiedPair, read_table, write_table
 from ser_core.errors import DataError
 from ser_core.report.ledger import Ledger
 from ser_core.store.objects.connect import connect
@@ -28,21 +32,47 @@ def labeled(side, count):
 
 
 @pytest.fixture
-def run(tmp_path):
+def started(tmp_path):
+    """Store a run with these data of a file, and get its file and what writes its stages."""
+
+    def start(data):
+        spec = {"rewardModel": {"base": "hf://organisation/tiny"}, "data": data, "storage": {"uri": f"file://{tmp_path}/store"}}
+        document = {"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "first"}, "spec": spec}
+        file = tmp_path / "serrun.yaml"
+        file.write_text(yaml.safe_dump(document))
+        made = SERRun.model_validate({**document, "metadata": {"name": "first", "uid": "0123456789abcdef"}})
+        store = connect(made.spec.storage)
+        save_run(store, made)
+        write = Writer(store, RunIdentity(namespace="default", name="first", uid=made.metadata.uid), tmp_path / "parts")
+        write.folder.mkdir()
+        return file, write
+
+    return start
+
+
+def table(row, rows):
+    """What writes a table."""
+    return lambda path: write_table(path, row, rows)
+
+
+def label(write, names, confidence, folds):
+    """A first loop that has labelled the pool; the answers of p09 are read alike."""
+    write.stage(StageKind.RETRAIN, 0, retrain_metrics(0.5), {})
+    scores = {"labels.parquet": table(PairScores, [PairScores(name, 1.0, 0.0, 2, 2) for name in names])}
+    write.stage(
+        StageKind.LABEL, 1, LabelMetrics(labeled=len(names), truncated=0), {**scores, "fold_labels.parquet": table(FoldScores, folds)}
+    )
+    decided = [Decision(name, float(name != "p09"), 0.0, 1, sure, 1, True, 1.0, 1.0, None) for name, sure in confidence.items()]
+    counts = {"labeled": len(names), "status1": 0, "status2": 0, "kept": len(names), "kept_fraction": 1.0}
+    kept = FilterMetrics(learning_status=LearningStatus.STATUS_1, **counts)
+    write.stage(StageKind.FILTER, 1, kept, {"decisions.parquet": table(Decision, decided)})
+
+
+@pytest.fixture
+def run(started, tmp_path):
     """A run whose last loop is surest of the last pairs; its fold models disagree about p07 alone, and read the answers of p09 alike."""
-    spec = {
-        "rewardModel": {"base": "hf://organisation/tiny"},
-        "data": {"source": {"uri": f"file://{tmp_path}/pairs.jsonl", "splitBy": "module"}, "maxDroppedFraction": 0.05},
-        "storage": {"uri": f"file://{tmp_path}/store"},
-    }
-    document = {"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "first"}, "spec": spec}
-    file = tmp_path / "serrun.yaml"
-    file.write_text(yaml.safe_dump(document))
-    made = SERRun.model_validate({**document, "metadata": {"name": "first", "uid": "0123456789abcdef"}})
-    store = connect(made.spec.storage)
-    write = Writer(store, RunIdentity(namespace="default", name="first", uid=made.metadata.uid), tmp_path / "parts")
-    write.folder.mkdir()
-    table = lambda row, rows: lambda path: write_table(path, row, rows)  # noqa: E731
+    source = {"uri": f"file://{tmp_path}/pairs.jsonl", "splitBy": "module"}
+    file, write = started({"source": source, "maxDroppedFraction": 0.05})
     names = [f"p{number:02}" for number in range(POOL)]
     sides = {side: table(LabeledPair, labeled(side, count)) for side, count in (("seed", 30), ("dev", 10), ("heldout", 20))}
     pool = [PoolPair(name, f"open question {name}?", f"one {name}", f"two {name}", "there") for name in names]
@@ -51,22 +81,14 @@ def run(tmp_path):
     ties = [TiedPair(f"tie{n}", f"even question {n}?", f"even {n}", f"odd {n}", "seed") for n in range(2)]
     files |= {"ties.parquet": table(TiedPair, ties), "weights.parquet": table(PairWeight, [PairWeight("tie0", 2.0)])}
     write.stage(StageKind.PREPARE, 0, metrics, {**files, "pool.parquet": table(PoolPair, pool)})
-    write.stage(StageKind.RETRAIN, 0, retrain_metrics(0.5), {})
     folds = [FoldScores(name, fold, {"p07": 1.0 if fold else -1.0, "p09": 0.0}.get(name, 1.0), 0.0) for fold in range(2) for name in names]
-    scores = table(PairScores, [PairScores(name, 1.0, 0.0, 2, 2) for name in names])
-    write.stage(
-        StageKind.LABEL,
-        1,
-        LabelMetrics(labeled=POOL, truncated=0),
-        {"labels.parquet": scores, "fold_labels.parquet": table(FoldScores, folds)},
-    )
-    decided = [
-        Decision(name, float(name != "p09"), 0.0, 1, 0.6 + number / 100, 1, True, 1.0, 1.0, None) for number, name in enumerate(names)
-    ]
-    kept = FilterMetrics(learning_status=LearningStatus.STATUS_1, labeled=POOL, status1=0, status2=0, kept=POOL, kept_fraction=1.0)
-    write.stage(StageKind.FILTER, 1, kept, {"decisions.parquet": table(Decision, decided)})
-    save_run(store, made)
+    label(write, names, {name: 0.6 + number / 100 for number, name in enumerate(names)}, folds)
     return file
+
+
+def made(folder):
+    folder.mkdir()
+    return folder
 
 
 def prepared(run):
@@ -101,6 +123,38 @@ def test_what_it_prints_is_the_data_of_a_run_that_learns_the_new_labels(ser, run
     metrics = prepared(follower)
     assert (metrics.seed + metrics.dev, metrics.pool, metrics.heldout, metrics.dropped) == (44, POOL - 5, 20, {"Duplicate": 5})
     assert follower.spec.data.max_dropped_fraction == 0.05
+
+
+def filled_in(file):
+    file.write_text("".join(json.dumps({**row, "better": 1 + number % 2}) + "\n" for number, row in enumerate(rows(file))))
+
+
+@pytest.mark.parametrize(("split_by", "then", "column"), [("topic", "group", {"group"}), ("firstTurn", "firstTurn", set())])
+def test_what_the_run_has_held_together_the_new_run_holds_together(ser, started, tmp_path, split_by, then, column):
+    pairs = [{"prompt": f"Human: start {n % 25}\n\nAssistant: yes\n\nHuman: {n}", "topic": n % 25} for n in range(200)]
+    lines = [json.dumps({**pair, "chosen": f"right {n}", "rejected": f"wrong {n}"}) for n, pair in enumerate(pairs)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
+    file, write = started({"source": {"uri": f"file://{tmp_path}/pairs.jsonl", "splitBy": split_by, "seedFraction": 0.3}})
+    spec = SERRun.model_validate(yaml.safe_load(file.read_text())).spec
+    first = prepare_data(spec.data, 0, Access(spec.storage, spec.hub), made(tmp_path / "first"), lambda *_: None)
+    files = write_sides(first, 0, made(tmp_path / "sides"))
+    write.stage(StageKind.PREPARE, 0, first.metrics, {name: path.read_bytes() for name, path in files.items()})
+    names = [pair.id for pair in read_table(files["pool.parquet"], PoolPair)]
+    label(write, names, dict.fromkeys(names, 0.6), [FoldScores(name, 0, 1.0, 0.0) for name in names])
+
+    ended = ser("suggest", file, "--pairs", 9, "-o", tmp_path / "next")
+    printed = yaml.safe_load(ended.out)
+    assert (printed["data"]["splitBy"], "flatters" in ended.err) == (then, False)
+    written = [tmp_path / "next" / name for name in ("seed/to-label.jsonl", "seed/labeled.jsonl", "unlabeled.jsonl", "heldout.jsonl")]
+    assert all(row.keys() & {"group", "topic"} == column for path in written for row in rows(path))
+    filled_in(written[0])
+    data = DataSpec.model_validate(printed["data"])
+    second = prepare_data(data, 0, Access(spec.storage, spec.hub), made(tmp_path / "second"), lambda *_: None)
+    known = [one for side in second.sides.values() for one in read_spool(second.spool, side) if one.id in second.groups]
+    started_with = {(second.groups[one.id], re.search(r"start \d+", one.prompt)[0]) for one in known}
+    assert len(known) > 9 + first.metrics.seed + first.metrics.dev + first.metrics.heldout
+    assert len(started_with) == len({group for group, _ in started_with}) == len({start for _, start in started_with})
+    assert not [told for told in second.metrics.warnings if "data.heldout also in" in told]
 
 
 def test_a_control_that_the_new_run_cannot_have_is_told(ser, run, tmp_path):
