@@ -93,7 +93,8 @@ def headline(ledger: Ledger, found: tuple[Contrast, ...]) -> tuple[str, ...]:
     if best is None:
         return (f"No reward model has been evaluated yet: the run is {ledger.run.status.phase}.",)
     heldout = best.metrics.heldout
-    return (_best_sentence(ledger, best), *map(_contrast_sentence, found), _length_sentence(heldout))
+    keeps_seed = ledger.run.spec.storage.retain == "all"
+    return (_best_sentence(ledger, best), *(_contrast_sentence(one, keeps_seed=keeps_seed) for one in found), _length_sentence(heldout))
 
 
 def _best_sentence(ledger: Ledger, best: Trained) -> str:
@@ -135,13 +136,13 @@ def _chosen_by(ledger: Ledger, best: Trained) -> str:
     return f" {chosen} A later loop is taken unless it is clearly worse."
 
 
-def _contrast_sentence(contrast: Contrast) -> str:
+def _contrast_sentence(contrast: Contrast, *, keeps_seed: bool = False) -> str:
     name = {"seed": "The seed model", "best": "The best one"}.get(contrast.name, f"The control {contrast.name} ({contrast.meaning})")
     points = abs(contrast.difference) * 100
     if points < 0.05:
         return f"{name} reaches as much."
     verdict = "significant" if contrast.significant else "not significant, so it may be chance"
-    remedy = f" To export it: {SEED_EXPORT}." if contrast.name == "seed" and contrast.difference < 0 else ""
+    remedy = f" To export it: {SEED_EXPORT}." if keeps_seed and contrast.name == "seed" and contrast.difference < 0 else ""
     return (
         f"{name} reaches {_percent(contrast.accuracy)}, {points:.1f} points {'more' if contrast.difference < 0 else 'less'}; "
         f"the difference is {verdict} ({p_text(contrast.p_value)}).{remedy}"
@@ -169,7 +170,7 @@ def caveats(ledger: Ledger) -> Iterator[str]:
     if ledger.run.status.phase is not Phase.COMPLETED:
         yield f"The run is {ledger.run.status.phase}: {ledger.run.status.message or 'numbers may still change'}."
     yield "Intervals and p-values know one split and one seed of the training; p-values are not corrected for several comparisons."
-    yield "Held-out labels and hidden labels of the pool were read for this report only; no decision rests on them."
+    yield _undecided(ledger)
     yield from (f"{record.key}: {looked.told}." for record in ledger.stages.values() if (looked := record.manifest.take_over) is not None)
     if ledger.prepared is not None:
         found = ledger.prepared.metrics
@@ -186,6 +187,14 @@ def caveats(ledger: Ledger) -> Iterator[str]:
         if trained.metrics.truncated:
             yield f"{trained.key}: {trained.metrics.truncated:,} of {pairs:,} training pairs were cut to rewardModel.maxLength."
         yield from (f"{trained.key}: {note}" for note in trained.metrics.notes)
+
+
+def _undecided(ledger: Ledger) -> str:
+    """Which labels decide nothing. The control ``full`` learns from hidden ones, and is chosen by nobody."""
+    if ledger.prepared is None or not ledger.prepared.metrics.hidden_labels:
+        return "Held-out labels decide nothing: they were read for this report only."
+    learnt = "; the control full has learnt from the hidden ones" if "full" in ledger.controls else ""
+    return f"Held-out labels and hidden labels of the pool decide nothing: they were read for this report only{learnt}."
 
 
 def of_groups(ledger: Ledger) -> list[str]:

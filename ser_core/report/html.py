@@ -20,6 +20,7 @@ LOOPS_SHOWN = 4
 TEXT_SHOWN = 1200
 """Characters of a sample's prompt or answer."""
 FILES_SHOWN = 20
+_TURNS = {code: f"\\u{code:04x}" for code in (0x202D, 0x202E)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,13 @@ class Cost:
     threads: int
 
 
-def write_report(store: ObjectStore, ledger: Ledger, file: str, target: Path) -> None:
+def write_report(store: ObjectStore, ledger: Ledger, file: str | None, target: Path) -> None:
     """Read the evidence and write the page to ``target``.
 
     Args:
         store: The run's store.
         ledger: Its committed stages.
-        file: Name of the SERRun file, for the command that reproduces the run.
+        file: Name of the SERRun file, for the command that reproduces the run; None: the run is one of a cluster.
         target: File to write.
 
     Raises:
@@ -51,7 +52,7 @@ def write_report(store: ObjectStore, ledger: Ledger, file: str, target: Path) ->
     target.write_text(render(ledger, evidence, file), encoding="utf-8")
 
 
-def render(ledger: Ledger, evidence: Evidence, file: str) -> str:
+def render(ledger: Ledger, evidence: Evidence, file: str | None) -> str:
     """The page. Equal ledgers give equal pages."""
     found = findings.contrasts(ledger, evidence)
     return (
@@ -111,6 +112,12 @@ def _spec_yaml(ledger: Ledger) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
+def _said(text: str, most: int) -> str:
+    """A text of the data or of a policy, clipped; its characters that turn the direction of what follows are written out."""
+    clipped = text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)"
+    return clipped.translate(_TURNS)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("ser_core.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -124,7 +131,7 @@ def _environment() -> Environment:
         "moment": lambda time: time[:16].replace("T", " "),
         "megabytes": lambda size: f"{size / 1e6:,.1f}",
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),
-        "clip": lambda text, most: text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)",
+        "said": _said,
         "p_text": findings.p_text,
         "spread": findings.spread,
     }

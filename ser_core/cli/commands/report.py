@@ -35,7 +35,7 @@ def report(
     target = output or Path(f"{stored.run.metadata.name}-report.html")
     say(f"reading {counted(len(ledger.stages), 'stage')} of {stored.run.metadata.name}")
     try:
-        write_report(stored.store, ledger, stored.target, target)
+        write_report(stored.store, ledger, stored.target if stored.cluster is None else None, target)
     except OSError as error:
         if is_disk_full(error):
             raise

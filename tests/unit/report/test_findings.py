@@ -43,6 +43,9 @@ def test_where_the_seed_model_is_better_the_command_that_exports_it_is_named(led
     ahead = dataclasses.replace(FULL, name="seed")
     assert headline(ledger, (ahead,))[1].endswith("significant (p = 0.041). To export it: ser export RUN FOLDER --loop 0.")
     assert "ser export" not in headline(ledger, (dataclasses.replace(ahead, difference=0.05),))[1] + headline(ledger, (FULL,))[1]
+    spec = ledger.run.spec.model_copy(update={"storage": ledger.run.spec.storage.model_copy(update={"retain": "best"})})
+    removed = dataclasses.replace(ledger, run=ledger.run.model_copy(update={"spec": spec}))
+    assert headline(removed, (ahead,))[1].endswith("significant (p = 0.041).")
 
 
 def test_no_gain_is_called_no_gain(ledger):
@@ -104,6 +107,21 @@ def test_notes_of_the_stages_are_handed_on(ledger):
     assert "filter of loop 1: not significant: 18 of 20 calibration pairs are right" in notes
     assert not any(note.startswith("The run is") for note in notes)
     assert next(caveats(with_status(ledger, phase=Phase.FAILED, message="no disk"))) == "The run is Failed: no disk."
+
+
+def test_of_hidden_labels_no_more_is_claimed_than_that_they_decide_nothing(ledger):
+    said = "Held-out labels and hidden labels of the pool decide nothing: they were read for this report only"
+    alone = dataclasses.replace(ledger, stages={key: one for key, one in ledger.stages.items() if one.key not in of_controls(ledger)})
+    data = ledger.prepared.metrics.model_copy(update={"hidden_labels": False})
+    none = dataclasses.replace(ledger, stages={**ledger.stages, ledger.prepared.key: dataclasses.replace(ledger.prepared, metrics=data)})
+
+    assert f"{said}; the control full has learnt from the hidden ones." in caveats(ledger)
+    assert f"{said}." in caveats(alone)
+    assert "Held-out labels decide nothing: they were read for this report only." in caveats(none)
+
+
+def of_controls(ledger):
+    return {record.key for record in ledger.controls.values()}
 
 
 def test_pairs_that_were_cut_are_told(ledger):

@@ -93,6 +93,19 @@ def test_what_the_run_stores_is_told_by_kind(page, ledger, evidence):
     assert "<th>stored</th>" not in page, "its status does not tell"
 
 
+def test_a_run_of_a_cluster_is_done_again_by_kubectl(page, ledger, evidence):
+    again = render(ledger, evidence, None).split("<h2>Do it again</h2>")[1]
+    assert "kubectl apply -f again.yaml" in again and "ser run" not in again
+    assert "ser run serrun.yaml" in page
+
+
+def test_texts_have_a_direction_of_their_own_and_turn_nothing(ledger, evidence):
+    sample = replace(evidence.samples[0], better_answer="a \u202etxt.exe")
+    page = render(ledger, replace(evidence, samples=(sample,)), "serrun.yaml")
+    assert '<div class="said" dir="auto">a \\u202etxt.exe</div>' in page
+    assert 'class="said">' not in page
+
+
 def test_equal_ledgers_give_equal_pages(page, ledger, evidence):
     assert render(ledger, evidence, "serrun.yaml") == page
 

@@ -312,6 +312,7 @@ def test_a_report_of_a_run_on_a_cluster_is_read_from_its_store(ser, api, ended, 
     api.put_run(ended, "default")
     answer = ser("report", "small", "-n", "default", "-o", tmp_path / "page.html")
     assert (answer.out, answer.err) == (f"{tmp_path}/page.html\n", "reading 9 stages of small\n")
+    assert "kubectl apply -f again.yaml" in (tmp_path / "page.html").read_text()
 
 
 def test_as_a_plugin_it_says_so(ser):
