@@ -9,6 +9,7 @@ from chart.rendering import CHART, MATRIX, MONITORING, objects, of_kind, the
 
 from ser_operator.objects.container import PROGRESS_PORT
 
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 KINDS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
 RULES = sorted((CHART / "rules").glob("*.yaml"))
 DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
@@ -52,6 +53,17 @@ def test_stages_are_scraped_where_runs_live(values, selector):
     assert PROGRESS_PORT == 9400
 
 
+def test_of_the_pods_of_a_stage_only_the_first_is_scraped():
+    (endpoint,) = the(objects(MONITORING), "PodMonitor")["spec"]["podMetricsEndpoints"]
+    (rule,) = endpoint["relabelings"]
+
+    assert (rule["action"], rule["sourceLabels"]) == (
+        "keep",
+        [f"__meta_kubernetes_pod_annotation_{re.sub('[^a-z]', '_', COMPLETION_INDEX)}"],
+    )
+    assert [index for index in ("", "0", "1", "10") if re.fullmatch(rule["regex"], index)] == ["", "0"]
+
+
 @pytest.mark.parametrize(("monitor", "kind"), [("serviceMonitor", "ServiceMonitor"), ("podMonitor", "PodMonitor")])
 def test_how_a_target_is_scraped_can_be_said(monitor, kind):
     dropped = [{"sourceLabels": ["__name__"], "regex": "process_.*", "action": "drop"}]
@@ -62,7 +74,8 @@ def test_how_a_target_is_scraped_can_be_said(monitor, kind):
     (plain,) = the(objects(MONITORING), kind)["spec"][endpoints]
     (changed,) = the(objects({"monitoring": {monitor: {"enabled": True, **wanted}}}), kind)["spec"][endpoints]
 
-    assert plain | wanted == changed
+    own = plain.pop("relabelings", [])
+    assert plain | wanted | {"relabelings": [*own, *zone]} == changed
     assert plain.keys() == {"port", "path", "interval", "honorLabels"}
     assert plain["honorLabels"] is True
 
