@@ -1,5 +1,6 @@
 """What `helm install` says at its end."""
 
+import json
 import shutil
 import subprocess
 
@@ -34,6 +35,14 @@ def test_who_names_both_is_not(notes):
     said = notes(*OURS)
     assert "build both images" not in said
     assert "kubectl rollout status --namespace lab" in said
+
+
+@pytest.mark.parametrize(("enabled", "keep", "deletes"), [(True, True, False), (True, False, True), (False, False, False)])
+def test_only_a_release_that_has_the_crds_and_does_not_keep_them_deletes_them(notes, enabled, keep, deletes):
+    said = notes(*OURS, f"--set=crds.enabled={json.dumps(enabled)}", f"--set=crds.keep={json.dumps(keep)}")
+
+    assert ("helm uninstall deletes the CRDs" in said) is deletes
+    assert ("helm uninstall leaves the CRDs" in said) is not deletes
 
 
 def test_the_serrun_can_be_applied_as_it_is_printed(notes):

@@ -3,11 +3,12 @@
 On a control plane of its own, whose operators run as processes.
 """
 
+import shutil
 from dataclasses import dataclass, field
 
 import pytest
 from chart.installing import chart_user
-from chart.rendering import DIGEST
+from chart.rendering import CHART, DIGEST
 from documents import replaced, shown
 
 from controlplane.cluster import ControlPlane, ProcessKubelet
@@ -36,6 +37,7 @@ class Story:
         beside: `helm test` of the second release.
         by_the_platform: The Deployment with users of the platform, upgraded once more after that.
         owners: Name of the release that had the CRD, before it was taken over and after.
+        rolled_back: The CRD's spec before the operator was taken back to an older chart, and after.
         alone: `helm test` of the second release when the first is gone.
         broken: What the pod of `helm test` said when the operator was gone.
     """
@@ -46,6 +48,7 @@ class Story:
     beside: str = ""
     by_the_platform: dict = field(default_factory=dict)
     owners: list = field(default_factory=list)
+    rolled_back: list = field(default_factory=list)
     alone: str = ""
     broken: str = ""
 
@@ -69,8 +72,17 @@ def documented():
             shown("docs/install.md", "A second release, or a CRD that is there already", "bash", 1).text, {**images, **label("team-b")}
         ),
         "take over": shown("docs/install.md", "A second release, or a CRD that is there already", "bash", 2).text,
+        "rollback": shown("docs/operations.md", "Upgrade and rollback").text,
         "platform": shown("docs/install.md", "OpenShift", "yaml").text,
     }
+
+
+def older_chart(folder):
+    """A copy of the chart whose CRD has not yet a field."""
+    chart = shutil.copytree(CHART, folder / "chart")
+    crd = chart / "files" / "serruns.ser.dev.yaml"
+    crd.write_text(crd.read_text().replace("ttlAfterFinished", "earlierName"))
+    return str(chart)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +111,10 @@ def story(plane, tmp_path_factory, documented):
         told.owners.append(owner())
         follow(documented["take over"])
         told.owners.append(owner())
+
+        told.rolled_back.append(plane.api().get(CRD)["spec"])
+        follow(replaced(documented["rollback"], {"OLDCHART": older_chart(tmp_path_factory.mktemp("older"))}))
+        told.rolled_back.append(plane.api().get(CRD)["spec"])
 
         follow("helm uninstall ser-operator --namespace lab --wait")
         told.alone = follow("helm test ser-team-b --namespace team-b")
@@ -134,6 +150,11 @@ def test_a_second_release_works_beside_the_first_and_after_it(story):
 def test_a_release_can_take_the_crd_over_and_leaves_it_behind(story, plane):
     assert story.owners[1] == "ser-operator"
     assert plane.api().get(CRD)["metadata"]["annotations"]["meta.helm.sh/release-namespace"] == "lab"
+
+
+def test_an_operator_is_taken_back_to_an_older_chart_and_the_newer_crd_stays(story):
+    before, after = story.rolled_back
+    assert before == after
 
 
 def test_what_was_set_outlives_an_upgrade(story):
