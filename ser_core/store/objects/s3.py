@@ -1,7 +1,9 @@
 """The object store on S3 and the servers that speak it."""
 
+import base64
 import contextlib
 import functools
+import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -240,6 +242,8 @@ class S3Store:
     def _call(self, operation: str, key: str, **arguments: Any) -> Any:
         method = getattr(self._client, operation)
         what = f"{operation} of {self.uri(key)}"
+        if "Body" in arguments:
+            arguments["ContentMD5"] = _md5(arguments["Body"])
         send = functools.partial(method, Bucket=self._bucket, Key=self._prefix + key, **arguments)
         return self._request(send, what, reads=operation in _READS, creates="IfNoneMatch" in arguments)
 
@@ -263,3 +267,8 @@ class S3Store:
     def _translated(self, error: ClientError, what: str, *, reads: bool) -> Exception:
         answer = Answer.of(error)
         return meaning(answer, what, self._bucket, reads=reads) or Transient(answer.told)
+
+
+def _md5(body: bytes) -> str:
+    """The checksum that every server knows. A bucket with Object Lock and a default retention takes no content without one."""
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

@@ -20,8 +20,8 @@ def s3_client(
     addressing: Literal["path", "virtual"] | None = None,
     try_seconds: float = 60.0,
 ) -> Any:
-    """A thread-safe client. Checksums are sent only where S3 asks for them, since many servers know no others; those that an answer has
-    are compared with its content, and a damaged answer is asked for again.
+    """A thread-safe client. Of itself it sends checksums only where S3 always asks for them, since many servers know no others; those that
+    an answer has are compared with its content, and a damaged answer is asked for again.
 
     Args:
         endpoint: URL of the server; None: AWS.

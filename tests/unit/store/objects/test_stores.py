@@ -247,6 +247,19 @@ def test_the_beginning_of_an_object_is_read_without_the_rest(store):
         store.beginning("absent", 6)
 
 
+def test_whatever_is_written_has_a_checksum_as_buckets_with_a_default_retention_want_it(s3_endpoint, bucket, tmp_path):
+    sent = []
+    client = s3_client(s3_endpoint, None, None)
+    client.meta.events.register("before-send.s3.*", lambda request, **_: sent.append(request) if request.method == "PUT" else None)
+    store = S3Store(client, bucket, "", SOON, part_bytes=5 * 1024 * 1024)
+    (tmp_path / "big").write_bytes(bytes(6 * 1024 * 1024))
+    store.put("a", b"1")
+    store.create("b", b"1")
+    store.upload("c", tmp_path / "big")
+
+    assert ["Content-MD5" in request.headers for request in sent] == [True] * 4
+
+
 class _Answer(io.BytesIO):
     def stream(self, size, **_):
         while part := self.read(size):
