@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -34,6 +34,7 @@ from ser_core.learn.base_models.harm import (
     refuse_what_takes_too_much,
 )
 from ser_core.learn.base_models.kinds import SCORES, WRITES, why_it_cannot_score, why_it_cannot_write
+from ser_core.learn.compute.adapters import lora, refuse_odd_layers
 from ser_core.learn.compute.parts import heads
 from ser_core.learn.policy.generation import encode_prompts
 from ser_core.learn.reward.encoding import Encoder, reads_pairs
@@ -109,6 +110,7 @@ def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> T
         Encoder(tokenizer, spec.max_length, form_of(spec.template)).rows(["a"], ["b"])
 
     tried = _try(model, SCORES, folder, field, use)
+    _refuse_adapter(tried, spec, "SEQ_CLS", field)
     longest = tried.tokenizer.model_max_length
     if longest <= _FEWEST_TOKENS:
         raise model_not_supported(
@@ -147,6 +149,7 @@ def try_policy(model: BaseModel, spec: PolicySpec, reward: Tried, folder: Path) 
         encode_prompts(tokenizer, ["a"], tokens=spec.prompt_tokens)
 
     tried = _try(model, WRITES, folder, field, use)
+    _refuse_adapter(tried, spec, "CAUSAL_LM", field)
     if tried.tokenizer.eos_token_id is None and (spec.sft is not None or not _ends(tried, folder)):
         raise model_not_supported(
             f"{field}: its tokenizer has no end-of-sequence token", "set eos_token in its tokenizer_config.json, or name another model"
@@ -178,6 +181,12 @@ def _try(model: BaseModel, kinds: Mapping[str, Any], folder: Path, field: str, u
         refuse_far_tokens(network, tokenizer, field)
     warnings = (*_warnings(field, network, tokenizer, loaded.surplus), *_not_used(model, tensors, loaded, field))
     return Tried(model, tensors, network, tokenizer, loaded.new, warnings)
+
+
+def _refuse_adapter(tried: Tried, spec: RewardModelSpec | PolicySpec, task: Literal["CAUSAL_LM", "SEQ_CLS"], field: str) -> None:
+    if spec.adapter is not None:
+        with named(field):
+            refuse_odd_layers(tried.network, lora(spec.adapter, task))
 
 
 def _take_template(tokenizer: Any, spec: RewardModelSpec | PolicySpec, field: str) -> None:

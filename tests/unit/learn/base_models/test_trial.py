@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models
 from unit.learn.broken_models import UNFIT, change_config, change_weights, copy_of, pickled_shards
 from unit.learn.text.test_chat_text import NO_SYSTEM
 
+from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.api.spec.storage import HubSpec, StorageSpec
@@ -38,8 +39,8 @@ SMALL = {
 
 @pytest.fixture
 def try_reward(tmp_path):
-    def run(folder, max_length=32):
-        spec = RewardModelSpec(base=f"file://{folder}", max_length=max_length)
+    def run(folder, max_length=32, **more):
+        spec = RewardModelSpec(base=f"file://{folder}", max_length=max_length, **more)
         return try_reward_model(check_base_model(spec, ACCESS, tmp_path / "reward"), spec, tmp_path / "reward-trial")
 
     return run
@@ -158,6 +159,28 @@ def test_a_base_of_a_family_that_works_is_taken(family, qwen, tmp_path, try_rewa
     tried = try_reward(folder)
     assert tried.new
     assert not {part for part in tried.new if part not in ("score", "classifier", "pre_classifier", "head", "pooler", f"{family}.pooler")}
+
+
+MIXTURES = {
+    "qwen3_moe": FAMILIES["qwen3_moe"],
+    "phimoe": {"num_key_value_heads": 2, "num_local_experts": 4},
+    "deepseek_v3": {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 0}
+    | {"moe_intermediate_size": 16, "q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8},
+}
+
+
+@pytest.mark.parametrize("family", MIXTURES)
+def test_an_adapter_that_could_not_be_loaded_again_is_refused(family, qwen, tmp_path, try_reward, try_writer):
+    folder = tiny(copy_of(qwen, tmp_path), family, **MIXTURES[family])
+    for tried, field in ((try_reward, "rewardModel"), (try_writer, "policy")):
+        with pytest.raises(SpecError, match=rf"{field}\.base: a {family} cannot have an adapter") as caught:
+            tried(folder, adapter=AdapterSpec(rank=2))
+        assert caught.value.reason == "ModelNotSupported"
+
+
+def test_experts_that_no_adapter_learns_stay_as_they_are(qwen, tmp_path, try_reward):
+    folder = tiny(copy_of(qwen, tmp_path), "gpt_oss", **FAMILIES["mixtral"], num_experts_per_tok=2, head_dim=8)
+    assert try_reward(folder, adapter=AdapterSpec(rank=2)).new == ("score",)
 
 
 def test_a_missing_pooler_is_told_and_a_head_that_is_there_is_kept(bert, tmp_path, try_reward):
