@@ -202,7 +202,7 @@ def _take_template(tokenizer: Any, spec: RewardModelSpec | PolicySpec, field: st
             "leave rewardModel.template out, or name a decoder",
         )
     with named(asked):
-        take_template(tokenizer, text)
+        take_template(tokenizer, text, writes=isinstance(spec, PolicySpec))
 
 
 def refuse_dialogues(tokenizer: Any, prompts: Iterable[str], field: str) -> None:

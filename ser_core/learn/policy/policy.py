@@ -175,7 +175,7 @@ def take_policy_template(tokenizer: Any, template: TemplateKind, text: str | Non
     """Let the chat template of a policy's tokenizer render what the policy reads and learns."""
     if template != "reference":
         with named("policy.base"):
-            take_template(tokenizer, text)
+            take_template(tokenizer, text, writes=True)
         return
     tokenizer.chat_template = None
     found = policy_text(tokenizer)

@@ -61,6 +61,9 @@ class ChatText:
             raise _refused("its chat template makes another text of the same dialogue each time")
         if len(whole) > _MOST_CHARACTERS:
             raise _refused(f"its chat template makes {len(whole):,} characters of two words")
+        begun = whole[len(asked) : whole.rindex(_ANSWER)] if whole.startswith(asked) else ""
+        self.opening = begun if begun.strip() else ""
+        """What it puts before every answer, and not behind a question: Qwen3's empty thoughts; spaces alone are the answer's."""
         ids, ending = plain_ids(tokenizer, [whole, whole.rpartition(_ANSWER)[2]])
         self.before = tuple(ids[: int(ids[0] == tokenizer.bos_token_id)])
         """The token that begins a row, which stays when the prompt is cut."""
@@ -124,15 +127,22 @@ def chat_text_of(tokenizer: Any) -> ChatText | None:
     return ChatText(tokenizer) if found is not None and found.form is Form.CHAT else None
 
 
-def take_template(tokenizer: Any, text: str | None) -> None:
+def take_template(tokenizer: Any, text: str | None, *, writes: bool = False) -> None:
     """Let a base's tokenizer learn with its own chat template, or with a `templateText`.
+
+    Args:
+        tokenizer: Of the base.
+        text: The ``templateText``; None: its own template.
+        writes: Whether the base is to write answers: what the template puts before every answer is then asked, and not learnt to be said.
 
     Raises:
         SpecError: ``ModelNotSupported``: there is no chat template, or none that can be used.
     """
     if text is not None:
         tokenizer.chat_template = _made_of(tokenizer, text)
-    tokenizer.chat_template = ChatText(tokenizer).template
+    found = ChatText(tokenizer)
+    asking = f"{{{{ {found.opening!r} if add_generation_prompt else '' }}}}" if writes and found.opening else ""
+    tokenizer.chat_template = (found.template.removesuffix("\n") if asking else found.template) + asking
 
 
 def _template_of(tokenizer: Any) -> str:

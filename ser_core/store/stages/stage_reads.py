@@ -17,8 +17,8 @@ ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
     StageKind.CONTROL_FULL: 5,
     StageKind.CONTROL_SEED_ONLY: 5,
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: 5,
-    StageKind.SFT: 6,
-    StageKind.PPO: 4,
+    StageKind.SFT: 7,
+    StageKind.PPO: 5,
 }
 """Version of what a stage computes. Raised for a stage when equal inputs give it other results than before, and for nothing else: also when
 a default changes, since a field at its default stands in no stage key."""

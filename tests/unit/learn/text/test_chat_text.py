@@ -103,6 +103,18 @@ def test_a_template_without_a_header_keeps_what_stands_there():
     assert "foo" in tokens.decode(row.tokens[: row.second])
 
 
+def test_a_policy_does_not_learn_to_say_what_the_template_puts_before_every_answer():
+    thoughts = "<think>\\n\\n</think>\\n\\n"
+    before = f"~ message['role'] ~ '\\n' ~ ('{thoughts}' if message['role'] == 'assistant' else '') ~"
+    tokens = chat_tokenizer(template=CHATML.replace("~ message['role'] ~ '\\n' ~", before) + "\n")
+    for _ in range(2):  # a policy that is stored, and loaded again
+        take_template(tokens, None, writes=True)
+        (found,) = encode_demonstrations(tokens, ["foo"], ["good"], prompt_tokens=999, answer_tokens=999)
+        assert tokens.decode(found.answer).replace(" ", "") == "good<|im_end|>"
+        assert list(found.prompt) == tokens.apply_chat_template(messages(("user", "foo")), add_generation_prompt=True, return_dict=False)
+        assert tokens.decode(found.prompt).replace(" ", "").endswith("<think>\n\n</think>\n\n")
+
+
 def test_a_policy_is_asked_and_answers_as_the_template_has_it(tokens):
     prompt = render_prompt([Turn(*turn) for turn in TURNS])
     asked = tokens.apply_chat_template(messages(*TURNS), add_generation_prompt=True, return_dict=False)
