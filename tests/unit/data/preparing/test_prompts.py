@@ -67,11 +67,8 @@ def test_what_is_odd_about_the_prompts_is_told(read, access, tmp_path):
         "policy.prompts: 9 prompts with special tokens or role markers inside their text, which are read as text",
     )
     rows = [{"prompt": f"p{number}"} for number in range(9)]
-    assert (
-        read(*rows, {"question": "x"})
-        .warnings[0]
-        .startswith("policy.prompts: MissingField: 1 dropped, the first in prompts.jsonl, line 10")
-    )
+    (told,) = read(*rows, {"question": "x"}).warnings
+    assert told.startswith("policy.prompts: MissingField: 1 dropped, the first in prompts.jsonl, line 10")
     (tmp_path / "many").mkdir()
     for name in ("train-00000-of-00002.jsonl", "test.jsonl"):
         (tmp_path / "many" / name).write_text('{"prompt": "a"}\n')
