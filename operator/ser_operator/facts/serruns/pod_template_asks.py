@@ -6,6 +6,7 @@ from typing import Any
 
 from ser_core.api.guarded import AllowList, Asked
 from ser_core.api.spec.pod_template import PodTemplate
+from ser_operator.facts.reading import at
 from ser_operator.objects import labels
 from ser_operator.objects.overlay import OWN_FOLDERS, OWN_VOLUMES
 
@@ -65,16 +66,16 @@ def asks(template: PodTemplate, place: str) -> Iterator[Asked]:
     for where, one in _numbered(template.sidecars, f"{place}.sidecars"):
         yield Asked(f"{where}.image", _text(one, "image"), AllowList.SIDECARS)
         yield from _container(one, where)
-        for amounts in (_inner(one, "resources", "requests"), _inner(one, "resources", "limits")):
+        for amounts in (at(one, "resources", "requests"), at(one, "resources", "limits")):
             yield from (Asked(f"{where}.resources", name, AllowList.RESOURCES) for name in amounts if name not in _OWN_RESOURCES)
 
 
 def _container(one: Item, place: str) -> Iterator[Asked]:
     for where, variable in _numbered(one.get("env"), f"{place}.env"):
         yield Asked(where, _text(variable, "name"), AllowList.ENV)
-        if secret := _inner(variable, "valueFrom", "secretKeyRef"):
+        if secret := at(variable, "valueFrom", "secretKeyRef"):
             yield Asked(where, _text(secret, "name"), AllowList.SECRETS)
-        if config := _inner(variable, "valueFrom", "configMapKeyRef"):
+        if config := at(variable, "valueFrom", "configMapKeyRef"):
             yield Asked(where, f"configMap/{_text(config, 'name')}", AllowList.ENV_FROM)
     for where, source in _numbered(one.get("envFrom"), f"{place}.envFrom"):
         for reference, kind in _ENV_FROM.items():
@@ -86,9 +87,9 @@ def _container(one: Item, place: str) -> Iterator[Asked]:
 
 def _labels_of_nodes(affinity: Item) -> Iterator[str]:
     """The labels by which nodes are chosen, as a nodeSelector would; of one that is only compared, every value."""
-    required = _inner(affinity, "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution").get("nodeSelectorTerms")
-    preferred = _inner(affinity, "nodeAffinity").get("preferredDuringSchedulingIgnoredDuringExecution")
-    for term in (*_items(required), *(_inner(one, "preference") for one in _items(preferred))):
+    required = at(affinity, "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution").get("nodeSelectorTerms")
+    preferred = at(affinity, "nodeAffinity").get("preferredDuringSchedulingIgnoredDuringExecution")
+    for term in (*_items(required), *(at(one, "preference") for one in _items(preferred))):
         for one in (*_items(term.get("matchExpressions")), *_items(term.get("matchFields"))):
             values = one.get("values")
             named = values if one.get("operator") == "In" and isinstance(values, list) else ["*"]
@@ -111,7 +112,7 @@ def defects(template: PodTemplate, place: str, gpu: str) -> Iterator[tuple[str, 
         kinds = one.keys() - {"name"}
         if len(kinds) != 1 or not kinds <= _VOLUMES.keys():
             yield where, ", ".join(sorted(map(str, kinds))), f"give one of {', '.join(_VOLUMES)}"
-        claim = _inner(one, "ephemeral", "volumeClaimTemplate", "spec")
+        claim = at(one, "ephemeral", "volumeClaimTemplate", "spec")
         yield from ((where, str(key), f"an ephemeral volume has {', '.join(sorted(_CLAIM))} alone") for key in claim.keys() - _CLAIM)
         if _text(one, "name") in OWN_VOLUMES:
             yield f"{where}.name", _text(one, "name"), "the operator's own volume has this name"
@@ -120,7 +121,7 @@ def defects(template: PodTemplate, place: str, gpu: str) -> Iterator[tuple[str, 
         yield from ((where, str(key), f"a sidecar has {', '.join(sorted(_SIDECAR))} alone") for key in one.keys() - _SIDECAR)
         if one.get("name") == labels.CONTAINER:
             yield f"{where}.name", labels.CONTAINER, "it is the stage's own"
-        amounts = {**_inner(one, "resources", "requests"), **_inner(one, "resources", "limits")}
+        amounts = {**at(one, "resources", "requests"), **at(one, "resources", "limits")}
         yield from ((f"{where}.resources", gpu, counted) for name in amounts if name == gpu)
         yield from _defects_of_container(one, where)
 
@@ -129,7 +130,7 @@ def _defects_of_container(one: Item, place: str) -> Iterator[tuple[str, str, str
     for where, variable in _numbered(one.get("env"), f"{place}.env"):
         if _matches(_text(variable, "name"), _OWN_VARIABLES):
             yield f"{where}.name", _text(variable, "name"), "the operator sets such variables"
-        sources = _inner(variable, "valueFrom").keys() - {"secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"}
+        sources = at(variable, "valueFrom").keys() - {"secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"}
         yield from ((f"{where}.valueFrom", str(source), "give secretKeyRef or configMapKeyRef") for source in sources)
     for where, source in _numbered(one.get("envFrom"), f"{place}.envFrom"):
         if not _ENV_FROM.keys() & source.keys() or source.keys() - _ENV_FROM.keys() - {"prefix"}:
@@ -160,14 +161,6 @@ def _numbered(value: Any, place: str) -> Iterator[tuple[str, Item]]:
     yield from ((f"{place}[{number}]", one) for number, one in enumerate(_items(value)))
 
 
-def _inner(one: Item, *path: str) -> Item:
-    """The object at ``path``; an empty one where there is none."""
-    for name in path:
-        found = one.get(name)
-        one = found if isinstance(found, Mapping) else {}
-    return one
-
-
 def _text(one: Item, *path: str) -> str:
-    found = _inner(one, *path[:-1]).get(path[-1])
+    found = at(one, *path[:-1]).get(path[-1])
     return "" if found is None else str(found)
