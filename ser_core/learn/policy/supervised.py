@@ -224,7 +224,7 @@ def fine_tune(
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise QualityError(
                 f"fine-tuning step {step + 1}: the loss is {total:g}, the norm of its gradient {norm:g}",
-                reason="LossNotFinite",
+                reason="NonFiniteLoss",
                 hint="lower policy.sft.learningRate, or set policy.precision to fp32",
             )
         losses.append(total)

@@ -144,7 +144,8 @@ _DATA = frozenset(
 )
 _QUALITY = frozenset(
     {
-        *("QualityError", "PairsDiffer", "NonFiniteLoss", "LossNotFinite", "NonFiniteScore", "NonFiniteScores", "PolicyDiverged"),
+        *("QualityError", "PairsDiffer", "NonFiniteLoss", "NonFiniteScore", "NonFiniteScores", "PolicyDiverged"),
+        "LossNotFinite",  # what earlier images call a NonFiniteLoss of the policy
     }
 )
 _LIMITS = frozenset({"Suspended", "BudgetExceeded", "DeadlineExceeded", "NotTheLiveAttempt", "ChangedBeforeStart", SER_RUN_ENDED})

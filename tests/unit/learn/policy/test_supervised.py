@@ -99,8 +99,9 @@ def test_a_loss_that_is_not_finite_ends_it(qwen: Path):
     case = FineTuning("broken", qwen)
     network = case.load()
     network.get_input_embeddings().weight.data.fill_(float("nan"))
-    with pytest.raises(QualityError, match="step 1"):
+    with pytest.raises(QualityError, match="step 1") as raised:
         case.train(network, StopsAfter(None))
+    assert raised.value.reason == "NonFiniteLoss"
 
 
 def test_a_long_prompt_loses_its_beginning_and_a_long_answer_its_end_token(qwen: Path, fp32: Precision):
