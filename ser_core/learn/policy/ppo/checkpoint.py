@@ -10,7 +10,8 @@
 | good/OWNER/NAME | the weight to fall back to |
 | random/cpu, random/cuda | states of the random generators, one row for each process |
 
-``ppo.json`` holds everything else. The names in both files never change: checkpoints of version 0.1.0 have them.
+``ppo.json`` holds everything else. The names in both files never change: checkpoints of version 0.1.0 have them, and ``scores``
+besides, which is not read.
 """
 
 import json
@@ -27,7 +28,7 @@ from ser_core.learn.compute.saved_tensors import open_saved
 from ser_core.learn.policy.ppo.guards import Ladder
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.random_states import RandomStates
-from ser_core.learn.policy.ppo.state import GoodWeights, PPOState, SavedState, ScoreMoments, Tensors
+from ser_core.learn.policy.ppo.state import GoodWeights, PPOState, SavedState, Tensors
 
 _TENSORS, _NUMBERS = "ppo.safetensors", "ppo.json"
 _STORED_NAMES = {"witness_score": "heldout_score"}
@@ -50,7 +51,7 @@ def read(folder: Path) -> SavedState:
     """
     tensors = open_saved(folder, _TENSORS)
     numbers = json.loads((folder / _NUMBERS).read_text(encoding="utf-8"))
-    needed = {"history", "kl_coefficient", "scores", "ladder", "score_mean", "good_step"}
+    needed = {"history", "kl_coefficient", "ladder", "score_mean", "good_step"}
     _refuse_if_any((needed - numbers.keys()) | ({"random/cpu"} - tensors.keys()))
     state = PPOState(
         good=GoodWeights(numbers["good_step"], tensors.below("good/policy/"), tensors.below("good/critic/")),
@@ -59,7 +60,6 @@ def read(folder: Path) -> SavedState:
             StepMetrics(**_renamed(step, {stored: name for name, stored in _STORED_NAMES.items()})) for step in numbers["history"]
         ),
         kl_coefficient=numbers["kl_coefficient"],
-        scores=ScoreMoments(**numbers["scores"]),
         ladder=Ladder(**numbers["ladder"]),
         score_mean=numbers["score_mean"],
     )
@@ -103,7 +103,6 @@ def _stored_numbers(state: PPOState) -> dict[str, Any]:
     return {
         "history": [_renamed(asdict(step), _STORED_NAMES) for step in state.history],
         "kl_coefficient": state.kl_coefficient,
-        "scores": asdict(state.scores),
         "ladder": asdict(state.ladder),
         "score_mean": state.score_mean,
         "good_step": state.good.step,

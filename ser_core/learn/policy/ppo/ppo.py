@@ -35,7 +35,7 @@ from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.random_states import RandomStates
 from ser_core.learn.policy.ppo.records import Experience, Rollout, Update, step_metrics
 from ser_core.learn.policy.ppo.settings import Settings
-from ser_core.learn.policy.ppo.state import PPOState, SavedState, ScoreMoments
+from ser_core.learn.policy.ppo.state import PPOState, SavedState
 from ser_core.learn.policy.scorers import Scorer
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import UNSHARDED, Sharding
@@ -164,8 +164,7 @@ class _Loop:
         rollout = self._roll_out(state)
         began = perf_counter()
         finite = rollout.finite()
-        moments = _with_scores(state.scores, rollout.scores) if finite else state.scores
-        experience = self._experience(rollout, state.kl_coefficient, moments)
+        experience = self._experience(rollout, state.kl_coefficient)
         if finite:
             ladder, updates = self._learn(rollout, experience, state)
         else:
@@ -182,7 +181,7 @@ class _Loop:
             self.learners.fall_back(state.good)
         metrics = step_metrics(rollout, experience, updates, state, ladder, perf_counter() - began)
         score_mean = rollout.score_mean if finite else state.score_mean
-        return self._next(replace(state, scores=moments, ladder=ladder, score_mean=score_mean), metrics)
+        return self._next(replace(state, ladder=ladder, score_mean=score_mean), metrics)
 
     def _roll_out(self, state: PPOState) -> Rollout:
         """The rollout: sample answers to this step's prompts, and compute all that the updates need."""
@@ -232,12 +231,9 @@ class _Loop:
         known = values if critic else None
         return Rollout(rows, batch, end, scores, witness, old, reference, known, mean, generated - began, perf_counter() - generated)
 
-    def _experience(self, rollout: Rollout, kl_coefficient: float, moments: ScoreMoments) -> Experience:
+    def _experience(self, rollout: Rollout, kl_coefficient: float) -> Experience:
         settings, mask = self.settings, rollout.batch.answer_mask
-        scores = rollout.scores - rollout.score_mean
-        if settings.normalise_scores:
-            scores = scores / moments.deviation
-        scores = scores.clamp(-settings.score_clip, settings.score_clip).float()
+        scores = (rollout.scores - rollout.score_mean).clamp(-settings.score_clip, settings.score_clip).float()
         scores = arithmetic.penalised(scores, rollout.ended, settings.missing_end_penalty)
         rewards = arithmetic.rewards(scores, rollout.old - rollout.reference, mask, kl_coefficient)
         if rollout.values is None:
@@ -343,7 +339,6 @@ class _Loop:
             random=RandomStates.current(self.device),
             history=(),
             kl_coefficient=self.settings.kl_coefficient,
-            scores=ScoreMoments(),
             ladder=Ladder(),
             score_mean=self.settings.score_mean,
         )
@@ -377,9 +372,3 @@ class _Loop:
             self.save(state)
             ranks.anywhere(False, self.device)  # none ends before all have saved: the end of one may be the end of all
             raise Interrupted(f"stopped after PPO step {len(state.history)}", hint="start it again: it resumes after that step")
-
-
-def _with_scores(moments: ScoreMoments, scores: torch.Tensor) -> ScoreMoments:
-    known = scores.isfinite()
-    mean, variance = arithmetic.moments(scores, known)
-    return moments.with_batch(int(ranks.total(known.sum())), mean.item(), variance.item())

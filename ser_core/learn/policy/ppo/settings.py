@@ -26,8 +26,6 @@ class Settings:
     """Subtracted from raw scores, in logits (N+); None: the mean score of the first step's answers, which the reference policy sampled."""
     score_clip: float = 5.0
     """Scores less ``score_mean`` are clipped to ± this, in logits (DeepSpeed-Chat 5, OpenRLHF 10)."""
-    normalise_scores: bool = False
-    """Divide the scores less ``score_mean`` by the running standard deviation of all scores; the mean is not changed (N+)."""
     missing_end_penalty: float = 1.0
     """Subtracted from the score of an answer without an end token, in logits. See `arithmetic.penalised`."""
     kl_coefficient: float = 0.05

@@ -14,30 +14,6 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreMoments:
-    """Running moments of all raw scores so far (parallel variance, Chan et al.)."""
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    """Sum of squared differences from the mean."""
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation; 1 where it is unknown or zero."""
-        return (self.squares / self.count) ** 0.5 or 1.0 if self.count > 1 else 1.0
-
-    def with_batch(self, count: int, mean: float, variance: float) -> "ScoreMoments":
-        """The moments after one more batch."""
-        total = self.count + count
-        if not total:
-            return self
-        apart = mean - self.mean
-        squares = self.squares + count * variance + apart * apart * self.count * count / total
-        return ScoreMoments(total, self.mean + apart * count / total, squares)
-
-
-@dataclass(frozen=True, slots=True)
 class GoodWeights:
     """Weights that the run falls back to when a later step goes wrong: copies in main memory, as `Engine.weights` says."""
 
@@ -56,7 +32,6 @@ class PPOState:
     random: RandomStates
     history: tuple[StepMetrics, ...]
     kl_coefficient: float
-    scores: ScoreMoments
     ladder: Ladder
     score_mean: float | None
     """Subtracted from raw scores; None: not known before the first step."""

@@ -41,7 +41,6 @@ SETTINGS = Settings(
     minibatches=2,
     policy_rate=RATE,
     critic_rate=RATE,
-    normalise_scores=True,
     kl_target=0.1,
     kl_horizon=20.0,
     step_kl_limit=None,

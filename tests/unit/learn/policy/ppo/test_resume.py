@@ -23,7 +23,6 @@ SETTINGS = Settings(
     minibatches=2,
     policy_rate=1e-3,
     critic_rate=1e-3,
-    normalise_scores=True,
     kl_target=0.5,
     kl_horizon=50.0,
     hacking=HackingLimits(window=2),
@@ -38,7 +37,7 @@ def weights(*owners) -> dict[str, torch.Tensor]:
 def untimed(state: PPOState) -> tuple[object, ...]:
     """All but the tensors and what a clock says."""
     history = tuple(replace(step, generate_seconds=0.0, score_seconds=0.0, train_seconds=0.0) for step in state.history)
-    return history, state.kl_coefficient, state.scores, state.ladder, state.score_mean, state.good.step
+    return history, state.kl_coefficient, state.ladder, state.score_mean, state.good.step
 
 
 @pytest.mark.parametrize("adapter", [None, AdapterSpec(rank=2, alpha=4)])

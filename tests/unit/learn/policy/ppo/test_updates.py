@@ -143,15 +143,6 @@ def test_what_an_answer_earns(answer: list[int], changes: dict[str, float | None
     assert done.ended == (END in answer)
 
 
-def test_normalised_scores_are_divided_by_their_deviation_but_not_moved():
-    policy, critic = table([0.0] * 4)
-    judge = Judge(lambda prompt, _: 40.0 if prompt == "prompt 0" else 20.0)
-    settings = replace(TOY, answers_per_step=2, normalise_scores=True, score_clip=100.0)
-    done = align(policy, critic, Script(lambda _: [1, END]), prompts(1, 2), judge, settings, steps=2, watch=Watch()).state
-    assert (done.scores.count, done.scores.mean, done.scores.deviation) == (4, 30.0, 10.0)
-    assert done.history[1].reward == pytest.approx(3.0 - 0.05 * done.history[1].kl)
-
-
 def test_while_the_critic_warms_up_only_it_learns():
     policy, critic = table([0.0, 0.3, -0.2, 1.0])
     before = policy.network.logits.detach().clone()
