@@ -116,11 +116,6 @@ class Settings(Model):
     events_after_seconds: float = Field(default=30, ge=0)
     """How long a pod may wait before its Events are asked for the reason."""
 
-    @property
-    def stuck_seconds(self) -> float:
-        """How long a pod may be terminating before its node counts as unreachable: the grace period and five minutes."""
-        return self.grace_seconds + 300
-
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """The settings that ``environment`` holds.

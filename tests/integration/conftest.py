@@ -39,10 +39,12 @@ class Run:
 
     def manifests(self):
         """Every manifest of the run by its place, without UID, attempt, writer and times."""
+        from comparable import comparable
+
         from ser_core.store.stages.manifest import Manifest
 
         found = sorted(self.store.glob("default/*/*/iter-*/*/MANIFEST.json"))
-        return {"/".join(path.parts[-3:-1]): Manifest.model_validate_json(path.read_bytes()).comparable() for path in found}
+        return {"/".join(path.parts[-3:-1]): comparable(Manifest.model_validate_json(path.read_bytes())) for path in found}
 
     def change(self, edit):
         content = yaml.safe_load(self.file.read_text())

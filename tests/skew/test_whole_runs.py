@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import yaml
+from comparable import comparable
 
 from controlplane.cluster import S3Server
 from controlplane.faults.scenario import ROOT
@@ -55,7 +56,7 @@ def made(s3, prefix):
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", ()) if entry["Key"].endswith("MANIFEST.json")]
     contents = {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
     client.close()
-    return {"/".join(key.split("/")[-3:-1]): Manifest.model_validate_json(text).comparable() for key, text in contents.items()}
+    return {"/".join(key.split("/")[-3:-1]): comparable(Manifest.model_validate_json(text)) for key, text in contents.items()}
 
 
 def run_undisturbed(s3, document, tree, folder):

@@ -85,18 +85,6 @@ class Manifest(Record):
         """SHA-256 of `to_bytes`, in hex."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
-    def comparable(self) -> dict[str, Any]:
-        """What two runs of the same spec must agree on: everything but UID, attempt, writer, keys and times."""
-        return {
-            "stage": self.stage,
-            "iteration": self.iteration,
-            "inputs": sorted((role, ref.stage, ref.iteration) for role, ref in self.inputs.items()),
-            "outputs": {name: (part.size, part.sha256) for name, part in sorted(self.outputs.items())},
-            "metrics": self.metrics.model_dump(mode="json"),
-            "seed": self.seed,
-            "threads": self.threads,
-        }
-
 
 def run_prefix(run: RunIdentity) -> str:
     """Key prefix of all that a run stores: ``<namespace>/<name>/<uid>``."""

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import yaml
+from comparable import comparable
 
 from controlplane.faults.fault_proxy import FaultProxy
 from controlplane.faults.scenario import ROOT
@@ -57,7 +58,7 @@ def manifests(s3, prefix):
     found = {}
     for key in keys:
         content = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-        found["/".join(key.split("/")[-3:-1])] = Manifest.model_validate_json(content).comparable()
+        found["/".join(key.split("/")[-3:-1])] = comparable(Manifest.model_validate_json(content))
     client.close()
     return found
 
