@@ -102,12 +102,26 @@ ITERATIONS = Group(
     (
         Metric("ser_iteration_info", "gauge", "1; the learning status of the loop.", (*ITERATION, "learning_status")),
         Metric(
-            "ser_iteration_accuracy_ratio", "gauge", "Accuracy on dev, which decides, and held-out, which informs.", (*ITERATION, "split")
+            "ser_iteration_accuracy_ratio",
+            "gauge",
+            "Accuracy on dev, whose labels decide, and held-out, which informs.",
+            (*ITERATION, "split"),
         ),
         Metric("ser_iteration_accuracy_low_ratio", "gauge", "Lower end of its 95 % interval.", (*ITERATION, "split")),
         Metric("ser_iteration_accuracy_high_ratio", "gauge", "Upper end of its 95 % interval.", (*ITERATION, "split")),
         Metric("ser_iteration_gain_ratio", "gauge", "Dev accuracy minus that of the best reward model before the loop.", ITERATION),
-        Metric("ser_iteration_dev_loss", "gauge", "Log loss on dev in nats, which decides between equal accuracies.", ITERATION),
+        Metric(
+            "ser_iteration_dev_loss",
+            "gauge",
+            "Log loss on dev in nats, which decides between equal accuracies; of cross-fitted models it alone decides.",
+            ITERATION,
+        ),
+        Metric(
+            "ser_iteration_loss_gain_nats",
+            "gauge",
+            "Out-of-fold log loss of the best reward model before the loop minus the loop's, which decides between cross-fitted models.",
+            ITERATION,
+        ),
         Metric("ser_iteration_pairs", "gauge", "Self-labelled pairs of the loop by verdict, kept or dropped.", (*ITERATION, "verdict")),
         Metric("ser_iteration_kept_ratio", "gauge", "Kept share of the self-labelled pairs.", ITERATION),
         Metric("ser_iteration_agreement_ratio", "gauge", "Share of the kept self-labels that equal the hidden human ones.", ITERATION),

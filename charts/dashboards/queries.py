@@ -47,6 +47,12 @@ def of_best_loop(metric: str, more: str) -> str:
     return f'max({metric}{{{RUN}, {more}}} and on (iteration) count_values("iteration", ser_run_best_iteration{{{RUN}}}))'
 
 
+def of_best_loops(metric: str, more: str) -> str:
+    """The same of every run."""
+    best = 'count_values by (namespace, run) ("iteration", ser_run_best_iteration)'
+    return f"max by (namespace, run) ({metric}{{{more}}} and on (namespace, run, iteration) {best})"
+
+
 def of_gpus(metric: str) -> str:
     """A metric of NVIDIA's DCGM exporter, of the GPUs that the chosen run holds, by node and GPU.
 

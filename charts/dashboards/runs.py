@@ -5,13 +5,16 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from dashboards.boards import board
 from dashboards.colours import PHASES
 from dashboards.panels import CLOSE, COUNT, SHARE, Panel, lines, number, rows
-from dashboards.queries import Query
+from dashboards.queries import Query, of_best_loops
 
 _A_RUN = "namespace, run"
+_BEST_DEV = of_best_loops("ser_iteration_accuracy_ratio", 'split="dev"')
 _STALLED = '(ser_run_condition{condition="Stalled"} == 1) unless on (namespace, run) ser_run_phase{phase="Failed"}'
 _TILE = 3
 """Width of a number: eight in a row of 24."""
-_TO_THE_RUN = "/d/ser-run?var-namespace=${__data.fields.namespace}&var-run=${__data.fields.run}"
+_TO_THE_RUN = (
+    "/d/ser-run?var-namespace=${__data.fields.namespace}&var-run=${__data.fields.run}&${datasource:queryparam}&${__url_time_range}"
+)
 
 
 def runs() -> Dashboard:
@@ -43,7 +46,12 @@ def runs() -> Dashboard:
             Query('count(ALERTS{alertname=~"SER.*", alertstate="firing"}) or vector(0)', "alerts"),
             alarm=1,
         ),
-        number("GPU hours", "Of all attempts of all runs that exist.", COUNT, Query("sum(ser_run_gpu_seconds_total) / 3600", "h")),
+        number(
+            "GPU hours",
+            "Of all attempts that have ended, of the runs shown below.",
+            COUNT,
+            Query("sum(ser_run_gpu_seconds_total) / 3600", "h"),
+        ),
     ]
     return board(
         "ser-runs",
@@ -56,15 +64,15 @@ def runs() -> Dashboard:
 def _fleet() -> Panel:
     return rows(
         "Every run",
-        "Where each stands. The accuracy is the best on dev, which decides; failures are those of its stage, of so many that are allowed. "
-        "A click on a name opens the run.",
+        "Where each stands that goes on or has ended in the last 7 days, at most 200 of these. The accuracy is that of its best loop on "
+        "dev; failures are those of its stage, of so many that are allowed. A click on a name opens the run.",
         Query(f"max by ({_A_RUN}, phase) (ser_run_phase)", "phase value"),
         Query(f"max by ({_A_RUN}, stage) (ser_run_stage)", "stage value"),
         Query(f"max by ({_A_RUN}, reason) (ser_run_waiting_seconds)", "has waited"),
         Query(f"max by ({_A_RUN}) (ser_run_iteration)", "loop"),
         Query(f"max by ({_A_RUN}) (ser_run_max_iterations)", "of"),
         Query(f"max by ({_A_RUN}) (ser_run_progress_ratio)", "stage done"),
-        Query(f'max by ({_A_RUN}) (ser_iteration_accuracy_ratio{{split="dev"}})', "dev accuracy"),
+        Query(_BEST_DEV, "dev accuracy"),
         Query(f"max by ({_A_RUN}) (ser_run_stage_charged_attempts)", "failures"),
         Query(f"max by ({_A_RUN}) (ser_run_retries_limit)", "allowed"),
         Query(f"max by ({_A_RUN}) (ser_run_gpu_seconds_total) / 3600", "GPU hours"),
@@ -78,9 +86,15 @@ def _fleet() -> Panel:
 
 
 def _past() -> list[Panel]:
-    best = Query(f'max by ({_A_RUN}) (ser_iteration_accuracy_ratio{{split="dev"}})', "{{namespace}}/{{run}}")
+    best = Query(_BEST_DEV, "{{namespace}}/{{run}}")
     return [
-        lines("Best dev accuracy", "Best dev accuracy of each run so far.", SHARE, best, axis=CLOSE),
+        lines(
+            "Best dev accuracy",
+            "Dev accuracy of each run's best loop so far; of cross-fitted models that is not the highest one, since log loss decides.",
+            SHARE,
+            best,
+            axis=CLOSE,
+        ),
         lines(
             "Runs by phase",
             "How many runs were in which phase.",

@@ -37,14 +37,16 @@ def evolution() -> list[Panel]:
         ),
         by_iteration(
             "Gain",
-            "Dev accuracy of a loop minus the best before it. Below 0 the loop was worse.",
+            "Dev accuracy of a loop minus that of the best before it. Of cross-fitted models (loop.folds) it does not decide: "
+            "the loss gain of the table Loops does.",
             SHARE,
             Query(of_run("ser_iteration_gain_ratio", "iteration"), "gain", ORANGE),
             axis=Axis(low=-0.05, high=0.05),
         ),
         by_iteration(
             "Loss and temperature",
-            "Log loss on dev in nats, and the temperature that calibrates the scores: above 1 the model was too sure.",
+            "Log loss on dev in nats, which alone decides between cross-fitted models, and the temperature that calibrates the scores: "
+            "above 1 the model was too sure.",
             COUNT,
             Query(of_run("ser_iteration_dev_loss", "iteration"), "loss", VERMILION),
             Query(of_run("ser_iteration_temperature", "iteration"), "temperature", PURPLE, dashed=True),
@@ -76,11 +78,13 @@ def evolution() -> list[Panel]:
         rows(
             "Loops",
             "The learning status of every loop beside its accuracies and other figures. A training whose model has collapsed is repeated; "
-            "where each one has, the loop is called collapsed, and there is an alert.",
+            "where each one has, the loop is called collapsed, and there is an alert. Loss gain: by how many nats the out-of-fold "
+            "log loss is lower than that of the best loop before.",
             Query(of_run("ser_iteration_info", "iteration, learning_status"), "status value"),
             Query(of_run("ser_iteration_accuracy_ratio", "iteration", 'split="dev"'), "dev"),
             Query(of_run("ser_iteration_accuracy_ratio", "iteration", accuracy), "held-out"),
             Query(of_run("ser_iteration_gain_ratio", "iteration"), "gain"),
+            Query(of_run("ser_iteration_loss_gain_nats", "iteration"), "loss gain"),
             Query(of_run("ser_iteration_kept_ratio", "iteration"), "kept"),
             Query(of_run("ser_iteration_agreement_ratio", "iteration"), "agreement"),
             Query(of_run("ser_iteration_repeated_trainings", "iteration"), "repeated"),

@@ -61,9 +61,9 @@ def now() -> list[Panel]:
         ),
         number(
             "Failures of the stage",
-            "Attempts that count against the limit of 3; from 2 on there is an alert.",
+            "Attempts that count, and how many of them fail the run (retries.limit); one below that there is an alert.",
             COUNT,
             Query(of_run("ser_run_stage_charged_attempts", "run"), "failures"),
-            alarm=2,
+            Query(of_run("ser_run_retries_limit", "run"), "allowed"),
         ),
     ]

@@ -128,6 +128,7 @@ def _iteration(row: IterationStatus) -> Iterator[Sample]:
         {
             "ser_iteration_gain_ratio": row.gain,
             "ser_iteration_dev_loss": row.dev_loss,
+            "ser_iteration_loss_gain_nats": row.loss_gain,
             "ser_iteration_agreement_ratio": row.agreement,
             "ser_iteration_threshold_ratio": row.threshold,
             "ser_iteration_temperature": row.temperature,

@@ -129,6 +129,13 @@ def test_boards_are_found_by_stable_names_and_lead_to_each_other():
     assert all(board["links"][0]["tags"] == board["tags"] == ["ser"] for board in BOARDS.values())
 
 
+def test_a_run_opens_from_the_same_prometheus_and_for_the_same_time():
+    (table,) = (panel for panel in BOARDS["ser-runs.json"]["panels"] if panel["title"] == "Every run")
+    (link,) = dict(options(table, "run"))["links"]
+
+    assert link["url"].endswith("&${datasource:queryparam}&${__url_time_range}")
+
+
 def test_a_board_asks_no_more_often_than_prometheus_scrapes():
     assert {board["refresh"] for board in BOARDS.values()} == {"30s"}
     rates = [target["expr"] for panel in PANELS for target in panel["targets"] if "rate(" in target["expr"]]

@@ -44,6 +44,7 @@ STATUS = {
             "agreement": 0.9,
             "devAccuracy": 0.75,
             "devLoss": 0.5,
+            "lossGain": 0.02,
             "accuracy": 0.72,
             "accuracyLow": 0.67,
             "accuracyHigh": 0.77,
@@ -137,6 +138,7 @@ def test_every_loop_tells_its_evolution(telemetry):
     assert values[of_run("ser_iteration_pairs", iteration="1", verdict="kept")] == 60
     assert values[of_run("ser_iteration_pairs", iteration="1", verdict="dropped")] == 40
     assert values[of_run("ser_iteration_margin", iteration="1")] == 1.5
+    assert values[of_run("ser_iteration_loss_gain_nats", iteration="1")] == 0.02
     assert values[of_run("ser_iteration_easier_ratio", iteration="1")] == 0.75
     assert [values[of_run("ser_iteration_repeated_trainings", iteration=loop)] for loop in "01"] == [0, 2]
     assert values[of_run("ser_iteration_collapsed", iteration="1")] == 0
