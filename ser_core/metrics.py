@@ -169,7 +169,12 @@ STAGES = Group(
         Metric("ser_stage_work_expected", "gauge", "All work of the stage, in the same unit.", (*STAGE, "unit")),
         Metric("ser_stage_store_retries_total", "counter", "Requests to the object store that failed and were sent again.", STAGE),
         Metric("ser_stage_memory_bytes", "gauge", "Resident memory of the process.", STAGE),
-        Metric("ser_stage_gpu_memory_bytes", "gauge", "Memory of a GPU: allocated, reserved, peak, total.", (*STAGE, "device", "use")),
+        Metric(
+            "ser_stage_gpu_memory_bytes",
+            "gauge",
+            "Memory of a GPU that rank 0 uses: its own allocated, reserved and peak, and all there is.",
+            (*STAGE, "device", "use"),
+        ),
     ),
 )
 

@@ -40,7 +40,7 @@ def stages() -> list[Panel]:
         ),
         lines(
             "GPU memory",
-            "Of the fullest GPU of each pod 0: taken by tensors, kept by PyTorch, the most that was taken, and all there is.",
+            "Of the fullest GPU that rank 0 uses: taken by tensors, kept by PyTorch, the most that was taken, and all there is.",
             BYTES,
             Query(of_run("ser_stage_gpu_memory_bytes", "use"), "{{use}}", colours=MEMORY),
         ),

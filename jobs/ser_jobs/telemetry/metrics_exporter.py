@@ -129,7 +129,7 @@ def _gpu_memory() -> Iterator[Sample]:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return
-    for device in range(torch.cuda.device_count()):
+    for device in filter(torch.cuda.max_memory_allocated, range(torch.cuda.device_count())):  # of the others this process sees nothing
         uses = {
             "allocated": torch.cuda.memory_allocated(device),
             "reserved": torch.cuda.memory_reserved(device),

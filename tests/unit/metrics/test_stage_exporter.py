@@ -94,10 +94,10 @@ def test_a_stage_that_does_not_train_has_no_losses(spec):
 def test_each_gpu_in_use_tells_its_memory(spec, monkeypatch):
     cuda = SimpleNamespace(
         is_initialized=lambda: True,
-        device_count=lambda: 2,
+        device_count=lambda: 3,
         memory_allocated=lambda device: 10 + device,
         memory_reserved=lambda device: 20 + device,
-        max_memory_allocated=lambda device: 30 + device,
+        max_memory_allocated=lambda device: 30 + device if device < 2 else 0,
         get_device_properties=lambda device: SimpleNamespace(total_memory=40 + device),
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))  # no machine of the tests has a GPU

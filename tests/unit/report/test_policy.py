@@ -188,6 +188,7 @@ def test_the_card_tells_how_to_ask_and_what_was_measured(ledger, evidence):
     assert "| this policy | 1.250 | 6.50 | 24.0 | 87.5 % | 75.0 % |" in card
     assert f" of 200 pairs (95 % interval {spread(ledger.best.metrics.heldout)}) |" in card
     assert "temperature=0.7" in card
+    assert f"a prompt of more than {ledger.run.spec.policy.prompt_tokens} tokens lost its beginning" in card
     assert "base_model: org/policy" in card
     assert "hf://org/policy@0123" in card
     assert ledger.policy.ref.sha256 in card
