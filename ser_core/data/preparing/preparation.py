@@ -112,7 +112,7 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
     for tally in corpus.tallies.values():
         tally.check(data.max_dropped_fraction)
     entries = [corpus.entries[position] for position in kept]
-    groups = connected_groups([entry.id for entry in entries], [(entry.prompt, entry.group) for entry in entries])
+    groups = connected_groups([entry.id for entry in entries], _shared_values(corpus.entries, kept))
     if data.source is None:
         groups = named_by_labels(groups, entries)
     sides = _sides(data, seed, entries, groups, {part: tally.dropped for part, tally in corpus.tallies.items()})
@@ -151,6 +151,16 @@ def _read_all(
         reader = PartReader(part, source, columns[part], split_by, corpus)
         reader.read(max_dropped_fraction, lambda read, before=before: progress(before + read, total))  # type: ignore[misc]
         done += sizes[part]
+
+
+def _shared_values(entries: Sequence[Entry], kept: Sequence[int]) -> list[tuple[bytes, ...]]:
+    """What connects each kept pair with others: its prompt, and the groups of all its rows, also of those that are dropped as repeats."""
+    stay = set(kept)
+    repeats: dict[str, list[bytes]] = {}
+    for position, entry in enumerate(entries):
+        if position not in stay:
+            repeats.setdefault(entry.id, []).append(entry.group)
+    return [(one.prompt, one.group, *repeats.get(one.id, ())) for one in map(entries.__getitem__, kept)]
 
 
 def _refuse_leakage(entries: Sequence[Entry], spool: Path) -> None:

@@ -90,6 +90,15 @@ def test_a_value_to_split_by_is_the_same_as_whole_number_and_as_decimal(prepare,
     assert heldout and not heldout & others
 
 
+def test_a_pair_that_stands_under_two_values_is_in_the_group_of_both_whatever_the_order(prepare, tables, good):
+    rows = [{**row, "topic": f"{topic} {number // 4}"} for number, row in enumerate(good(200)) for topic in ("one", "other")]
+    alone = [{**row, "prompt": f"more {row['prompt']}"} for row in rows[::8]]
+    forwards, backwards = prepare([*rows, *alone], split_by="topic"), prepare([*rows, *alone][::-1], split_by="topic")
+    assert tables(forwards)[1] == tables(backwards)[1]
+    sides = {side: {pair.prompt.removeprefix("more ") for pair in read_spool(forwards.spool, at)} for side, at in forwards.sides.items()}
+    assert not sides["heldout"] & (sides["seed"] | sides["dev"] | sides["pool"])
+
+
 def test_another_seed_gives_another_split(prepare, good):
     def ids(prepared):
         return {pair.id for pair in read_spool(prepared.spool, prepared.sides["seed"])}
