@@ -10,6 +10,7 @@ from typing import Any
 from ser_core.api.spec.policy import PromptColumns, PromptsSpec
 from ser_core.counted import counted
 from ser_core.data.preparing.pairs.corpus import first_rows
+from ser_core.data.preparing.pairs.later_rows import LaterRows
 from ser_core.data.preparing.pairs.parts import of_part, open_part
 from ser_core.data.preparing.pairs.text import clean, clean_prompt, is_usable, normal_form
 from ser_core.data.preparing.pairs.unused import LOOKED_AT, refuse_unused
@@ -21,6 +22,7 @@ from ser_core.data.reading.files.readers import columns_of, detect, read_rows
 from ser_core.data.reading.files.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.formats import system_of
 from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, read_pairs
+from ser_core.data.reading.layouts.layout import Layout
 from ser_core.data.reading.layouts.writing import columns_line
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import Source, other_splits
@@ -106,7 +108,11 @@ def _prompts_of(
     head = first_rows(rows)
     sample = [row for row in head if isinstance(row, Row)]
     present.update(columns or ())
-    reader = _reader(spec, columns or dict.fromkeys(name for row in sample for name in row.fields), sample, file.name)
+    there = columns or dict.fromkeys(name for row in sample for name in row.fields)
+    layout = _layout(spec, there, sample, file.name)
+    reader = _reader(spec, there, layout)
+    if spec.columns is None:
+        rows = _refusing(sample, rows, there, layout, reader)
     for row in chain(head, rows):
         present.update(row.fields if isinstance(row, Row) else ())
         try:
@@ -128,27 +134,42 @@ Reader = Callable[[Row | BadRow], list[str]]
 """The prompts of a row, rendered. Raises `RowError`."""
 
 
-def _reader(spec: PromptsSpec, there: Collection[str], sample: Sequence[Row], file: str) -> Reader:
-    """How the rows of a file are read: their column with prompts; of pairs that have none, what their answers answer.
-
-    Raises:
-        DataError: ``UnusedColumn``.
-    """
-    names = _COLUMNS if spec.columns is None else spec.columns
-    layout = None
-    if spec.columns is None and not any(isinstance(row.fields.get(names.prompt), str | list) for row in sample):
+def _layout(spec: PromptsSpec, there: Collection[str], sample: Sequence[Row], file: str) -> Layout | None:
+    """How the rows of a file become pairs, where it has pairs and no column of prompts."""
+    if spec.columns is None and not any(isinstance(row.fields.get(_COLUMNS.prompt), str | list) for row in sample):
         with contextlib.suppress(DataError):
-            layout = find_layout(there, file, None, labels_needed=False, field=_FIELD)
+            return find_layout(there, file, None, labels_needed=False, field=_FIELD)
+    return None
+
+
+def _reader(spec: PromptsSpec, there: Collection[str], layout: Layout | None) -> Reader:
+    """How the rows of a file are read: their column with prompts; of pairs that have none, what their answers answer."""
+    names = _COLUMNS if spec.columns is None else spec.columns
 
     def read(row: Row | BadRow) -> list[str]:
         if isinstance(row, BadRow):
             raise RowError(row.reason, row.detail)
         return [_prompt(row, there, names)] if layout is None else [pair.prompt for pair in read_pairs(row.fields, layout)]
 
-    used = layout.used if layout else frozenset(filter(None, (names.prompt, names.system)))
-    for row in sample if spec.columns is None else ():
-        refuse_unused(row, used, lambda row=row: read(row), lambda column, row=row: _hint(column, row, there))  # type: ignore[misc]
     return read
+
+
+def _refusing(
+    sample: Sequence[Row], rows: Iterator[Row | BadRow], there: Collection[str], layout: Layout | None, reader: Reader
+) -> Iterator[Row | BadRow]:
+    """The rows behind the first ones. All are looked at for something that looks like a part of the question and is not used.
+
+    Raises:
+        DataError: ``UnusedColumn`` or ``UnknownColumns``.
+    """
+    used = layout.used if layout else frozenset(filter(None, (_COLUMNS.prompt, _COLUMNS.system)))
+
+    def refuse(row: Row) -> None:
+        refuse_unused(row, used, lambda: reader(row), lambda column: _hint(column, row, there))
+
+    for row in sample:
+        refuse(row)
+    return LaterRows(sample, there, used, layout, refuse).checked(rows)
 
 
 def _hint(column: str, row: Row, there: Collection[str]) -> str:

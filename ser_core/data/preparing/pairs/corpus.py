@@ -5,11 +5,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from ser_core.api.spec.data import FOUND_IN_PROMPTS, Columns
 from ser_core.data.preparing.pairs.concerns import SCORES, STRENGTHS, Answers, scores_contradict, unused_labels, unused_strengths
+from ser_core.data.preparing.pairs.later_rows import LaterRows
 from ser_core.data.preparing.pairs.one_object import refuse_one_object
 from ser_core.data.preparing.pairs.one_sided import check_labels_vary
 from ser_core.data.preparing.pairs.spool import PairSpool
@@ -115,7 +117,9 @@ class PartReader:
         layout = self._layout(file, columns, sample, container)
         self._check_split_column(columns)
         if self.columns is None:
-            refuse_unused_questions(sample, layout, f"data.{self.part}")
+            refuse = partial(refuse_unused_questions, layout=layout, field=f"data.{self.part}")
+            refuse(sample)
+            rows = LaterRows(sample, columns, layout.used, layout, lambda row: refuse([row])).checked(rows)
             self.corpus.told += [*unused_strengths(sample, layout, f"data.{self.part}"), *unused_labels(sample, layout)]
         if any(isinstance(raw, RowError) for raw in _raw_pairs(sample[0], layout)):
             refuse_one_object(sample)

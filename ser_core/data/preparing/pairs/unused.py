@@ -84,6 +84,12 @@ def refuse_unused(row: Row, used: Collection[str], prompts: Prompts, hint: Calla
         raise DataError(f"{row.file}, line {row.line}: {what}", reason="UnusedColumn", hint=hint(column))
 
 
+def is_looked_at(column: str, *, guessed: bool) -> bool:
+    """Whether a column of this name may hold a part of the question; ``guessed`` as in `refuse_unused`."""
+    name = column.strip().lower()
+    return name in (*QUESTIONS, *DIALOGUES, *NEVER_READ) or (guessed and name in MAYBE_QUESTIONS)
+
+
 def _asked(column: str, value: Any, guessed: bool) -> Iterator[str]:
     """The texts in a column that look like a part of the question."""
     name = column.strip().lower()
