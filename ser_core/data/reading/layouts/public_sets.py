@@ -85,12 +85,15 @@ def _arena(fields: Fields) -> list[dict[str, Any]]:
 
 
 def _texts(fields: Fields, column: str) -> list[str]:
-    try:
-        texts = json.loads(fields.get(column) or "")
-    except (TypeError, ValueError, RecursionError) as error:
-        raise RowError("NotText", f"{column} is no JSON list of texts") from error
+    """One text for each turn: a list of them, also as JSON; plain text is that of one turn."""
+    texts = fields.get(column)
+    if isinstance(texts, str):
+        try:
+            texts = json.loads(texts) if texts.lstrip().startswith("[") else [texts]
+        except (ValueError, RecursionError) as error:
+            raise RowError("NotText", f"{column} is no JSON list of texts") from error
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise RowError("NotText", f"{column} is no JSON list of texts")
+        raise RowError("NotText", f"{column} is no list of texts")
     return texts
 
 
@@ -111,6 +114,8 @@ def _messages(value: Any) -> list[Any] | None:
 
 def _webgpt(fields: Fields) -> list[dict[str, Any]]:
     question = fields.get("question")
+    if isinstance(question, str) and question.startswith("{") and "full_text" in question:
+        raise RowError("NotText", "question is an object that is written as text: give its full_text alone")
     prompt = question.get("full_text") if isinstance(question, dict) else question
     return [
         {
@@ -189,15 +194,10 @@ def _tree(fields: Fields) -> list[dict[str, Any]]:
     return found
 
 
-def _sharegpt(fields: Fields) -> list[dict[str, Any]]:
-    answers = {side: [fields.get(side)] for side in ("chosen", "rejected")}
-    return [{"prompt": fields.get("conversations"), **renamed(fields, {"system": "system"}), **answers}]
-
-
 def _alpaca(fields: Fields) -> list[dict[str, Any]]:
     texts = [fields.get("instruction"), fields.get("input")]
     prompt = "\n\n".join(text for text in texts if text) if all(isinstance(text, str | None) for text in texts) else texts[0]
-    return [{"prompt": prompt, **renamed(fields, {"chosen": "chosen", "rejected": "rejected"})}]
+    return [{"prompt": prompt, **renamed(fields, {"system": "system", "chosen": "chosen", "rejected": "rejected"})}]
 
 
 def _distilabel(fields: Fields) -> list[dict[str, Any]]:
@@ -214,7 +214,7 @@ def _instead_of_prompt(column: str, name: str) -> Layout:
 KNOWN = (
     _renaming("", Form.EXPLICIT, {"prompt": "prompt", "system": "system", "chosen": "chosen", "rejected": "rejected"}),
     _instead_of_prompt("question", "orca_dpo_pairs"),
-    Layout("Alpaca", frozenset({"instruction", "input", "chosen", "rejected"}), Form.EXPLICIT, _alpaca),
+    Layout("Alpaca", frozenset({"instruction", "input", "chosen", "rejected"}), Form.EXPLICIT, _alpaca, frozenset({"system"})),
     Layout(
         "distilabel-intel-orca-dpo-pairs",
         frozenset({"input", "chosen", "rejected", "status"}),
@@ -227,7 +227,7 @@ KNOWN = (
     ),
     _instead_of_prompt("input", "input pairs"),
     _instead_of_prompt("instruction", "instruction pairs"),
-    Layout("ShareGPT", frozenset({"conversations", "chosen", "rejected"}), Form.EXPLICIT, _sharegpt, frozenset({"system"})),
+    _instead_of_prompt("conversations", "ShareGPT"),
     _two_answers(
         "SHP",
         {"prompt": "history", "answer_1": "human_ref_A", "answer_2": "human_ref_B"},

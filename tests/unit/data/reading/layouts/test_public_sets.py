@@ -22,6 +22,8 @@ WITH_SYSTEM = RawPair(f"{TURN}System: Be brief.\n\n{TURN}Human: What is up?", "t
 HELPSTEER = {"prompt": "What is up?", "response_1": "the floor", "response_2": "the sky", "preference_statement": "…"}
 ARENA = {"id": 1, "model_a": "a", "model_b": "b", "prompt": '["What is up?"]', "response_a": '["the sky"]', "response_b": '["the floor"]'}
 
+WON = {**ARENA, "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}
+
 
 def completion(text, score, overall):
     return {"response": text, "fine-grained_score": score, "overall_score": overall, "model": "m", "annotations": {}}
@@ -129,7 +131,9 @@ SETS = {
         },
         [FIRST, RawPair("What is up?", "the sky", "a wall", 1)],
     ),
-    "lmsys/lmsys-arena-human-preference-55k": ({**ARENA, "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}, [FIRST]),
+    "lmsys/lmsys-arena-human-preference-55k": (WON, [FIRST]),
+    "lmsys/lmsys-arena-human-preference-55k with lists": ({**WON, "prompt": ["What is up?"], "response_a": ["the sky"]}, [FIRST]),
+    "lmsys/lmsys-arena-human-preference-55k with texts": ({**WON, "prompt": "What is up?", "response_a": "the sky"}, [FIRST]),
     "lmsys/chatbot_arena_conversations": ({"conversation_a": [USER, FLOOR], "conversation_b": [USER, SKY], "winner": "model_b"}, [SECOND]),
     "lmarena-ai/arena-human-preference-140k": (
         {"id": "i", "model_a": "m", "winner": "model_b", "conversation_a": parts(USER, FLOOR), "conversation_b": parts(USER, SKY)},
@@ -216,7 +220,16 @@ SETS = {
         },
         [RawPair(render_prompt([Turn("system", "Be brief."), Turn("user", "What is up?")]), "the sky", "the floor", 1)],
     ),
+    "ShareGPT with answers as text": (
+        {"conversations": [{"from": "human", "value": "What is up?"}], "chosen": "the sky", "rejected": "the floor"},
+        [FIRST],
+    ),
+    "ShareGPT with answers as lists": ({"conversations": [USER], "chosen": [SKY], "rejected": [FLOOR]}, [FIRST]),
     "Alpaca": ({"instruction": "What is up?", "input": "", "chosen": "the sky", "rejected": "the floor"}, [FIRST]),
+    "Alpaca with a system message": (
+        {"instruction": "What is", "input": "up?", "system": "Be brief.", "chosen": "the sky", "rejected": "the floor"},
+        [RawPair(render_prompt([Turn("system", "Be brief."), Turn("user", "What is\n\nup?")]), "the sky", "the floor", 1)],
+    ),
 }
 
 
@@ -251,7 +264,9 @@ def test_a_tie_is_no_label(row):
         ({**HELPSTEER, "split": "val", "preference_strength": 2}, "OtherSplit"),
         ({**HELPSTEER, "preference_strength": "much"}, "BadLabel"),
         ({**ARENA, "prompt": '["a", "b"]', "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}, "SeveralTurns"),
-        ({**ARENA, "prompt": "no list", "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}, "NotText"),
+        ({**ARENA, "prompt": '["no list"', "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}, "NotText"),
+        ({**ARENA, "prompt": ["What is up?", None], "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}, "NotText"),
+        ({**SETS["openai/webgpt_comparisons"][0], "question": "{'dataset': 'eli5', 'full_text': 'What is up?'}"}, "NotText"),
         (tree(reply("the sky", rank=0)), "NoRanking"),
         ({"prompt": "q", "answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": 1}]}, "NoRanking"),
         ({"prompt": "q", "response_0": "a", "response_1": "b", "better_response_id": 2}, "BadLabel"),
