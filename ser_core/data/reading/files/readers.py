@@ -140,9 +140,13 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
     csv.field_size_limit(MAX_ROW_BYTES)  # the default of 128 KiB is shorter than a long dialogue
     lines = _csv_lines(file, position, notes)
     first = next(lines)
-    reader = csv.reader(chain([first], lines), delimiter=_separator_of(first), strict=True)
+    separator = _separator_of(first)
+    # where a space stands behind each separator, it would be a part of every cell, and quotes behind it text
+    spaced = f"{separator} " in first
+    reader = csv.reader(chain([first], lines), delimiter=separator, strict=True, skipinitialspace=spaced)
     try:
-        header = next(reader)
+        named = next(reader)
+        header = [name.strip() for name in named]
         if (twice := first_repeated(filter(None, header))) is not None:  # a spreadsheet ends lines with columns of no name
             raise DataError(
                 f"{file.name}, line 1: a column name occurs twice: {twice!r}", reason="DuplicateColumn", hint="rename one of them"
@@ -150,9 +154,11 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
         _refuse_header(file, header)
         begins = reader.line_num + 1
         for cells in reader:
-            if len(cells) == len(header):
+            if not cells or cells == named:  # an empty line, or another file's first line where files were put together
+                pass
+            elif len(cells) == len(header):
                 yield Row(file.name, begins, dict(zip(header, cells, strict=True)))
-            elif cells:
+            else:
                 yield BadRow(file.name, begins, "MalformedRow", f"{len(cells)} cells under {len(header)} columns")
             begins = reader.line_num + 1
     except csv.Error as error:
@@ -182,7 +188,7 @@ def _csv_lines(file: DataFile, position: Position, notes: set[str]) -> Iterator[
             raise DataError(
                 f"{file.name}, line {number} is longer than {MAX_ROW_BYTES >> 20} MiB", reason="TooLarge", hint="split or remove the row"
             )
-        yield line + "\n"
+        yield line.removeprefix(_BYTE_ORDER_MARK) + "\n"
 
 
 def _ignore(_position: int) -> None:

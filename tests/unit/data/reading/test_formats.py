@@ -230,6 +230,20 @@ def test_columns_without_a_name_at_the_end_of_a_csv_are_ignored(write):
     assert [(row.fields["a"], row.fields["b"]) for row in read_rows(file, detect(file), lambda _: None, set())] == [("1", "2")]
 
 
+def rows_of(write, content):
+    file = DataFile("x.csv", write(content, "x.csv"))
+    return [row.fields for row in read_rows(file, detect(file), lambda _: None, set())]
+
+
+def test_a_space_behind_each_separator_of_a_csv_is_no_part_of_names_and_cells(write):
+    assert rows_of(write, b'a, b ,c\n1, "2, and 3", 4\n') == [{"a": "1", "b": "2, and 3", "c": "4"}]
+    assert rows_of(write, b'a,b\n1, "2"\n') == [{"a": "1", "b": ' "2"'}], "as it is written, where the names have none"
+
+
+def test_names_of_columns_that_stand_again_where_csv_files_were_put_together_are_no_row(write):
+    assert rows_of(write, "a,b\n1,2\n\ufeffa,b\n3,4\n".encode()) == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+
+
 def test_a_csv_row_with_other_cells_than_columns_is_bad(write):
     file = DataFile("x.csv", write(b"a,b\n1,2\n1,2,3\n", "x.csv"))
     assert [getattr(row, "reason", None) for row in read_rows(file, detect(file), lambda _: None, set())] == [None, "MalformedRow"]
