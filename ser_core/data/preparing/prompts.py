@@ -16,7 +16,7 @@ from ser_core.data.preparing.pairs.text import clean, clean_prompt, is_usable, n
 from ser_core.data.preparing.pairs.unused import LOOKED_AT, refuse_unused
 from ser_core.data.preparing.pairs.validation import Tally, is_marked
 from ser_core.data.reading.dialogues.messages import prompt_alone
-from ser_core.data.reading.dialogues.transcripts import is_transcript, parse_transcript, with_system
+from ser_core.data.reading.dialogues.transcripts import is_transcript, parse_transcript, with_line_feeds, with_system
 from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.data.reading.files.readers import columns_of, detect, read_rows
 from ser_core.data.reading.files.rows import BadRow, DataFile, Row, RowError
@@ -206,7 +206,8 @@ def _prompt(row: Row, columns: Collection[str], names: PromptColumns) -> str:
         raise RowError("MissingField", f"{names.prompt} is {'null' if names.prompt in row.fields else 'missing'}")
     if not isinstance(value, str | list):
         raise RowError("NotText", f"{names.prompt} is {type(value).__name__}, expected text or messages")
-    if isinstance(value, str) and value.startswith("\n\n") and is_transcript(value) and parse_transcript(value)[-1].text:
+    said = with_line_feeds(value) if isinstance(value, str) else ""
+    if said.startswith("\n\n") and is_transcript(said) and parse_transcript(said)[-1].text:
         raise RowError("BadTurns", f"{names.prompt} is a dialogue that ends with an answer; a prompt ends with the user's turn")
     return with_system(prompt_alone(value), system_of(row.fields, names.system) if names.system else "")
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ser_core.data.reading.dialogues.transcripts import plain_prompt
+from ser_core.data.reading.dialogues.transcripts import plain_prompt, with_line_feeds
 from ser_core.data.reading.dialogues.turns import SPEAKERS, Turn, render_prompt
 from ser_core.data.reading.files.json_rows import refuse_many_parts
 from ser_core.data.reading.files.rows import RowError
@@ -164,7 +164,7 @@ def text_or_turns(field: str, value: str | list[Any]) -> str | list[Turn]:
         RowError: As `parse_messages`.
     """
     messages = messages_in_text(value) if isinstance(value, str) else value
-    return value if isinstance(value, str) and messages is None else parse_messages(field, messages or ())
+    return with_line_feeds(value) if isinstance(value, str) and messages is None else parse_messages(field, messages or ())
 
 
 def rendered(said: str | list[Turn]) -> str:

@@ -13,10 +13,15 @@ _EMPTY_SYSTEM = re.compile(r"System:\s*\n\n(?=Human:)")
 _ROLE = re.compile(r"(?:\A|(?<=\n\n))(?=(?:System|Human|Assistant):)")
 
 
+def with_line_feeds(text: str) -> str:
+    """A text whose turns stand between lines that end at CRLF, with LF in their place; other text as it is."""
+    return text.replace("\r\n", "\n") if any(f"\r\n\r\n{speaker}:" in text for speaker in ("Assistant", "Human")) else text
+
+
 def is_transcript(text: str) -> bool:
     """True for an HH dialogue: it begins with ``Human:``, or ``System:`` before that, and has an ``Assistant:`` turn."""
-    said = text.lstrip()
-    return said.startswith(("Human:", "System:")) and "\n\nAssistant:" in text and (said[0] == "H" or "\n\nHuman:" in text)
+    said = with_line_feeds(text).lstrip()
+    return said.startswith(("Human:", "System:")) and "\n\nAssistant:" in said and (said[0] == "H" or "\n\nHuman:" in said)
 
 
 def parse_transcript(text: str) -> list[Turn]:

@@ -74,6 +74,12 @@ def test_a_system_message_stays_in_front_of_the_prompt():
     assert converted(fields).prompt == f"{TURN}System: Be brief.\n\n{TURN}Human: Hi"
 
 
+def test_a_dialogue_whose_lines_end_at_crlf_is_one():
+    row = {"chosen": HH + "I say the sky", "rejected": HH + "I say the floor"}
+    assert converted({side: text.replace("\n", "\r\n") for side, text in row.items()}) == converted(row)
+    assert converted({"prompt": HH.replace("\n", "\r\n"), "chosen": "the sky", "rejected": "the floor"}) == DIALOGUE
+
+
 def test_a_prompt_column_may_be_a_user_turn_that_is_written_as_a_dialogue():
     written = "Human: What is up?\n\nAssistant:"
     row = {"prompt": written, "chosen": [user(written), assistant("the sky")], "rejected": [user(written), assistant("the floor")]}
