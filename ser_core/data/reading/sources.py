@@ -21,7 +21,8 @@ _OTHER_SPLITS = frozenset(
 )
 _HELD_OUT = re.compile(r"(held|hold)[^a-z]out")
 """Two words that are one."""
-_SPLIT_NAME = re.compile(r"train(?:_[a-z]+)?(?=[-.])")
+_SPLIT_FOLDER = re.compile(r"train(?:_[a-z]+)?")
+_SPLIT_NAME = re.compile(rf"{_SPLIT_FOLDER.pattern}(?=[-.])")
 _ENDING = re.compile(r"(?<=.)(?:sets?|data|splits?|pairs)$")
 """Of words such as ``trainset`` and ``testdata``."""
 _UNREAD = frozenset(
@@ -33,6 +34,8 @@ _UNREAD = frozenset(
 )
 """Endings of files that may hold rows beside those that are read; the last are of downloads that did not end."""
 _TRAINING = frozenset({"train", "training"})
+_COMMIT = re.compile(r"(?P<repository>(?:.*/)?)snapshots/[0-9a-f]{40}(?=/)")
+"""A folder of the hub's cache, which has one for each commit that was downloaded."""
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\..*)")
 """A name such as ``train-00000-of-00002.parquet``; numbers begin at 0."""
 
@@ -51,9 +54,10 @@ class Source:
     """What a user should know about how the files were chosen."""
 
     def names(self) -> dict[str, str]:
-        """By file, the source of its pairs that name none: its folder where files lie in several, else the last part of the URI."""
-        folders = {file.name: str(PurePosixPath(file.name).parent) for file in self.files}
-        return folders if len(set(folders.values())) > 1 else dict.fromkeys(folders, self._own_name())
+        """By file, the source of its pairs that name none: its subfolder where files lie in several, else the URI's last part."""
+        folders = {file.name: file.name.rpartition("/")[0] for file in self.files}
+        several, own = len(set(folders.values())) > 1, self._own_name()
+        return {name: (several and folder) or own for name, folder in folders.items()}
 
     def _own_name(self) -> str:
         return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|gz|zst))+$", "", self.uri.partition("@")[0].rstrip("/").rpartition("/")[2])
@@ -75,6 +79,7 @@ def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None
     """
     location = locate(uri, access, "dataset")
     chosen = _one_file_or_shards(uri, location, place)
+    _refuse_several_commits(uri, chosen.names)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name in chosen.names:
@@ -85,6 +90,19 @@ def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None
         raise DataError(f"{uri}: {empty[0]} has 0 bytes", reason="DataEmpty", hint="check that the upload or export was complete")
     with_rows = tuple(file for file in files if file.name not in empty)
     return Source(uri, location.pinned, with_rows, chosen.left_out, tuple(_remarks(uri, location, chosen.names, empty)))
+
+
+def _refuse_several_commits(uri: str, names: Sequence[str]) -> None:
+    commits: dict[str, set[str]] = {}
+    for found in filter(None, map(_COMMIT.match, names)):
+        commits.setdefault(found["repository"], set()).add(found.group())
+    several = next((sorted(each) for each in commits.values() if len(each) > 1), None)
+    if several is not None:
+        raise DataError(
+            f"{uri} holds {len(several)} commits of one dataset, as the hub's cache keeps them: {', '.join(several[:5])}",
+            reason="DataNotFound",
+            hint="name one of these folders in data.*.path",
+        )
 
 
 def _size(uri: str, file: DataFile) -> int:
@@ -98,7 +116,7 @@ def _size(uri: str, file: DataFile) -> int:
 
 
 def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequence[str]) -> Iterator[str]:
-    splits = sorted({found.group() for name in chosen if (found := _SPLIT_NAME.match(PurePosixPath(name).name))})
+    splits = sorted(set(filter(None, map(_split_name, chosen))))
     if len(splits) > 1:
         yield f"{uri}: the splits {', '.join(splits)} are read; data.*.split names one"
     if empty:
@@ -114,6 +132,14 @@ def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequenc
         yield f"{many} that the names count not there, for example {gone[0][1]}: copy the data again, if all are meant"
     if any(name.startswith("_delta_log/") or "/_delta_log/" in name for name in location.sizes):
         yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
+
+
+def _split_name(name: str) -> str | None:
+    """The split that a file, or else its innermost such folder, is named after."""
+    *folders, last = name.split("/")
+    if found := _SPLIT_NAME.match(last):
+        return found.group()
+    return next((folder for folder in reversed(folders) if _SPLIT_FOLDER.fullmatch(folder)), None)
 
 
 def _missing_shards(chosen: Iterable[str], names: Iterable[str]) -> Iterator[tuple[int, str]]:

@@ -52,6 +52,27 @@ def test_a_saved_dataset_that_is_not_whole_is_refused(refusal, tmp_path, good):
     assert "state.json names data-00001-of-00001.arrow, which is not there" in refusal(folder).message
 
 
+def test_saved_splits_of_training_are_told_by_their_folders(prepare, tmp_path, good):
+    save_to_disk(tmp_path / "saved" / "train_prefs", good(40))
+    save_to_disk(tmp_path / "saved" / "train_sft", good(60)[40:])
+    assert [one for one in prepare(tmp_path / "saved").metrics.warnings if "the splits train_prefs, train_sft are read" in one]
+
+
+def test_of_the_hubs_cache_one_commit_has_to_be_named(refusal, prepare, write, good):
+    write(good(80)[40:], f"cache/snapshots/{'a' * 40}/train.jsonl")
+    folder = write(good(40), f"cache/snapshots/{'b' * 40}/train.jsonl").parents[2]
+    error = refusal(folder)
+    assert (f"snapshots/{'a' * 40}, snapshots/{'b' * 40}" in error.message, "data.source.path" in error.hint) == (True, True)
+    assert prepare(folder, path=f"snapshots/{'b' * 40}").metrics.rows == 40
+
+
+def test_files_beside_a_subfolder_have_the_name_of_the_whole_as_source(access, write, tmp_path):
+    write(b"{}", "mine/a.jsonl")
+    write(b"{}", "mine/sub/b.jsonl")
+    found = sources.open_source(f"file://{tmp_path}/in/mine", access, tmp_path / "d", lambda: None)
+    assert found.names() == {"a.jsonl": "mine", "sub/b.jsonl": "sub"}
+
+
 @pytest.mark.parametrize(
     "name",
     [
