@@ -49,7 +49,7 @@ MATRIX = {
         "commonLabels": {"cost-centre": "7"},
         "podSecurityContext": {"runAsUser": 1000, "fsGroup": 1000},
         "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}},
-        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
+        "extraEnv": [{"name": "KUBECONFIG", "value": "/etc/certificates/kubeconfig"}],
         "extraVolumes": [{"name": "certificates", "secret": {"secretName": "certificates"}}],
         "extraVolumeMounts": [{"name": "certificates", "mountPath": "/etc/certificates", "readOnly": True}],
         "topologySpreadConstraints": [

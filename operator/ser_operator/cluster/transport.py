@@ -96,8 +96,7 @@ class Transport:
         if authorization:
             headers["Authorization"] = authorization
         data = None if body is None else json_and_yaml(body)
-        url, name = self._configuration.host + path, self._configuration.tls_server_name
-        async with self._session.request(method, url, params=query, data=data, headers=headers, server_hostname=name) as answer:
+        async with self._session.request(method, self._configuration.host + path, params=query, data=data, headers=headers) as answer:
             return answer, await answer.read()
 
 
@@ -124,7 +123,7 @@ async def configuration(environment: Mapping[str, str] = os.environ) -> Configur
     """How to reach the cluster: `KUBECONFIG` where it is set, else the pod's own ServiceAccount.
 
     Raises:
-        SpecError: Neither names a cluster and a user, or their certificates cannot be read.
+        SpecError: Neither names a cluster and a user, their certificates cannot be read, or the server's is for another name.
     """
     found, file = Configuration(), environment.get("KUBECONFIG")
     try:
@@ -138,6 +137,9 @@ async def configuration(environment: Mapping[str, str] = os.environ) -> Configur
         told = " ".join(str(error).removeprefix("Invalid kube-config file. ").split())
         hint = "set KUBECONFIG to a file with which kubectl reaches the cluster"
         raise SpecError(f"{where}: {told}", hint=hint) from error
+    if found.tls_server_name:  # kopf, which watches, knows no such thing
+        told = f"KUBECONFIG={file} sets tls-server-name: {found.tls_server_name}, which the operator's watches cannot use"
+        raise SpecError(told, hint="leave it out, and write a name or address of the API server into server that its certificate has")
     return found
 
 

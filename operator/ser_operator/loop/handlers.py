@@ -103,7 +103,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
 
 
 def connection(configuration: Configuration) -> kopf.ConnectionInfo:
-    """kopf's view of the client's configuration: the same server, certificates and, read again, the token."""
+    """kopf's view of the client's configuration: the same server, proxy, certificates and, read again, the token."""
     if configuration.refresh_api_key_hook is not None:
         configuration.refresh_api_key_hook(configuration)
     # the client writes "Bearer …" from a kubeconfig and "bearer …" in a pod
@@ -115,4 +115,5 @@ def connection(configuration: Configuration) -> kopf.ConnectionInfo:
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
         insecure=not configuration.verify_ssl,
+        proxy_url=configuration.proxy,
     )

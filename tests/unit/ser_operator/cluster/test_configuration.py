@@ -23,6 +23,13 @@ def test_a_kubeconfig_that_names_no_cluster_is_named(tmp_path, text):
         asyncio.run(configuration({"KUBECONFIG": str(file)}))
 
 
+def test_a_kubeconfig_that_only_lists_could_use_is_refused(tmp_path):
+    file = tmp_path / "kubeconfig"
+    file.write_text(f"clusters: [{{name: a, cluster: {{server: 'https://a', tls-server-name: kubernetes}}}}]\n{CONTEXT}")
+    with pytest.raises(SpecError, match="tls-server-name: kubernetes, which the operator's watches cannot use"):
+        asyncio.run(configuration({"KUBECONFIG": str(file)}))
+
+
 def test_the_operator_says_it_without_a_traceback():
     environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"} | {"SER_OPERATOR_IMAGE": "x"}
     command = [sys.executable, "-m", "ser_operator.main"]

@@ -40,6 +40,13 @@ def test_the_token_of_a_pod_is_taken_and_read_again(tmp_path):
     assert connection(configuration).server == "https://10.96.0.1:443"
 
 
+def test_watches_take_the_proxy_of_the_kubeconfig():
+    behind = Configuration(host="https://cluster")
+    behind.proxy = "http://proxy:3128"
+
+    assert connection(behind).proxy_url == "http://proxy:3128"
+
+
 def test_a_watch_is_tried_for_ever_at_most_once_a_minute():
     pauses = kopf_settings(Settings(image="x")).networking.error_backoffs
 
