@@ -79,6 +79,14 @@ def test_its_values_for_openshift_name_no_user():
     assert "runAsNonRoot: true" in text
 
 
+def test_its_values_for_openshift_let_every_pod_resolve_names():
+    found = objects(yaml.safe_load(shown("docs/install.md", "OpenShift", "yaml").text))
+
+    for name in ("ser-stage", "ser-operator"):
+        pod = ("ser-system", {"app.kubernetes.io/name": name, "app.kubernetes.io/instance": "ser-operator"})
+        assert allows(found, "Egress", pod, ("openshift-dns", {"dns.operator.openshift.io/daemonset-dns": "default"}), 5353, "UDP")
+
+
 def test_its_values_for_kube_prometheus_stack_label_what_it_looks_for_and_let_it_in():
     found = objects(yaml.safe_load(shown("docs/install.md", "Prometheus and Grafana", "yaml").text))
 
