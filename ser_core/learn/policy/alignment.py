@@ -8,10 +8,11 @@ from statistics import fmean, stdev
 import torch
 
 from ser_core.api.stage import PolicyEvaluation
-from ser_core.learn.policy.batches import micro_batches, sequences
+from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.generation import Generator, Prompt, until_end
 from ser_core.learn.policy.policy import Policy
 from ser_core.learn.policy.scorers import Scorer
+from ser_core.learn.reward.batching import micro_batches
 from ser_core.loop.deciding.significance import Z95
 
 
@@ -75,9 +76,9 @@ def answer_all(
 def _divergences(policy: Policy, prompts: Sequence[Prompt], answers: Sequence[list[int]], temperature: float, budget: int) -> list[float]:
     device = policy.precision.device
     found = [0.0] * len(prompts)
-    lengths = [len(prompt.tokens) for prompt in prompts], [len(answer) for answer in answers]
+    lengths = [len(prompt.tokens) + len(answer) for prompt, answer in zip(prompts, answers, strict=True)]
     with policy.reference_at_hand():
-        for members in micro_batches(*lengths, policy.precision.batch_tokens(budget)):
+        for members in micro_batches(lengths, policy.precision.batch_tokens(budget), rows=1):
             batch = sequences([prompts[row].tokens for row in members], [answers[row] for row in members], device)
             ratios = policy.log_probabilities(batch, temperature) - policy.reference_log_probabilities(batch, temperature)
             for row, divergence in zip(members, ratios.sum(-1).tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The prompts of a step, the minibatches of an epoch, and the micro-batches that are computed together.
+"""The prompts of a step, the minibatches of an epoch, and the sequences that are computed together.
 
 Prompts and minibatches depend on the seed and the step alone. So they are the same in every process, and a checkpoint need not hold them.
 """
@@ -26,24 +26,6 @@ def prompts_of_step(step: int, prompts: int, answers: int, seed: int) -> NDArray
 def minibatches(rows: int, parts: int, seed: int, step: int, epoch: int) -> list[NDArray[np.int64]]:
     """Rows of each optimizer step of one epoch, over all processes. Every row belongs to one of them."""
     return np.array_split(np.random.default_rng([seed, step, epoch]).permutation(rows), min(parts, rows))
-
-
-def micro_batches(prompts: Sequence[int], answers: Sequence[int], budget: int) -> list[list[int]]:
-    """Cut rows into micro-batches, longest first.
-
-    Args:
-        prompts: Tokens of each row's prompt.
-        answers: Tokens of each row's answer.
-        budget: Tokens of a micro-batch, padding included. A row that is longer than this is a micro-batch of its own.
-    """
-    lengths = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= budget:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ import torch
 
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.pieces import Pieces, in_pieces
-from ser_core.learn.policy.batches import micro_batches
-from ser_core.learn.reward.batching import Shape, pad
+from ser_core.learn.reward.batching import Shape, micro_batches, pad
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import Scores
 
@@ -53,6 +52,6 @@ class RewardModelScorer:
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Rows of each batch. With a model in pieces all processes have equally many; one without rows fills up."""
-        batches = micro_batches(lengths, [0] * len(lengths), self._budget)
+        batches = micro_batches(lengths, self._budget, rows=1)
         idle = ranks.most(len(batches), self._model.precision.device) - len(batches) if in_pieces(self._model.network) else 0
         return batches + [[]] * idle

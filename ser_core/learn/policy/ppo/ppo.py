@@ -24,7 +24,7 @@ from ser_core.errors import Interrupted, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.engine import GATHERING, AdamSettings
 from ser_core.learn.compute.parts import learning
-from ser_core.learn.policy.batches import Sequences, micro_batches, minibatches, prompts_of_step, sequences
+from ser_core.learn.policy.batches import Sequences, minibatches, prompts_of_step, sequences
 from ser_core.learn.policy.generation import Generator, Prompt, until_end
 from ser_core.learn.policy.policy import Policy
 from ser_core.learn.policy.ppo import arithmetic, checkpoint, random_states
@@ -37,6 +37,7 @@ from ser_core.learn.policy.ppo.records import Experience, Rollout, Update, step_
 from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.learn.policy.ppo.state import PPOState, SavedState
 from ser_core.learn.policy.scorers import Scorer
+from ser_core.learn.reward.batching import micro_batches
 from ser_core.memory.activations import MicroBatch
 from ser_core.memory.training import UNSHARDED, Sharding
 
@@ -362,7 +363,8 @@ class _Loop:
         """Row numbers and content of each micro-batch. All processes have equally many; one without row numbers fills up."""
         rows = torch.arange(len(batch.tokens), device=self.device) if rows is None else rows
         budget = self.plain_policy.precision.batch_tokens(self.settings.tokens_per_batch)
-        chosen = [rows[members] for members in micro_batches(batch.prompts[rows].tolist(), batch.answers[rows].tolist(), budget)]
+        lengths = (batch.prompts[rows] + batch.answers[rows]).tolist()
+        chosen = [rows[members] for members in micro_batches(lengths, budget, rows=1)]
         most = int(ranks.collect(torch.tensor(len(chosen), device=self.device)).max())
         idle = rows[:0], sequences([[0]], [[]], self.device)
         return [(members, batch.rows(members)) for members in chosen] + [idle] * (most - len(chosen))

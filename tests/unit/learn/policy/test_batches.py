@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-from ser_core.learn.policy.batches import micro_batches, minibatches, prompts_of_step, sequences
+from ser_core.learn.policy.batches import minibatches, prompts_of_step, sequences
 
 
 def test_every_pass_takes_every_prompt_once_in_its_own_order():
@@ -22,14 +22,6 @@ def test_a_pass_over_the_minibatches_takes_every_row_once():
     assert sorted(np.concatenate(parts).tolist()) == list(range(10))
     assert sorted(map(len, parts)) == [2, 2, 3, 3]
     assert not np.array_equal(np.concatenate(parts), np.concatenate(minibatches(10, 4, seed=0, step=3, epoch=2)))
-
-
-def test_micro_batches_keep_to_the_budget_with_padding_counted():
-    prompts, answers = [9, 1, 5, 5, 30], [1, 9, 5, 5, 3]
-    batches = micro_batches(prompts, answers, budget=32)
-    assert sorted(row for batch in batches for row in batch) == [0, 1, 2, 3, 4]
-    sizes = [len(batch) * max(prompts[row] + answers[row] for row in batch) for batch in batches]
-    assert [size for size in sizes if size > 32] == [33], "only the row that is too long alone exceeds it"
 
 
 def test_answers_stand_right_behind_their_prompts():

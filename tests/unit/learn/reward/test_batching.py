@@ -42,10 +42,11 @@ def test_a_row_beyond_the_token_budget_is_scored_alone():
     assert scoring_batches([100], 64, 512) == [(Shape(1, 112), [0])]
 
 
-def test_micro_batches_keep_the_budget_and_lose_no_pair():
-    batches = micro_batches(LENGTHS, 2048)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_micro_batches_keep_the_budget_and_lose_no_pair(rows: int):
+    batches = micro_batches(LENGTHS, 1024 * rows, rows)
     assert sorted(chain.from_iterable(batches)) == list(range(len(LENGTHS)))
-    assert all(2 * max(LENGTHS[index] for index in batch) * len(batch) <= 2048 for batch in batches)
+    assert all(rows * max(LENGTHS[index] for index in batch) * len(batch) <= 1024 * rows for batch in batches)
     padded = sum(len(batch) * max(LENGTHS[index] for index in batch) for batch in batches)
     assert 1 - sum(LENGTHS) / padded < 0.05
 
