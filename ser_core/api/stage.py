@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Discriminator, Field, Tag
 
 from ser_core.api.model import Model, Record
-from ser_core.api.serrun import SERRunSpec
+from ser_core.api.serrun import Metadata, SERRunSpec
 from ser_core.api.status import LearningStatus, Monitors, StageKind, StoredBytes
 
 STAGE_SPEC_VERSION: Final = 1
@@ -29,6 +29,11 @@ class RunIdentity(Record):
     namespace: str
     name: str
     uid: str
+
+    @classmethod
+    def of(cls, metadata: Metadata) -> "RunIdentity":
+        """How the stages of a run name it."""
+        return cls(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
 
 
 class ManifestRef(Record):

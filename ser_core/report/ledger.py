@@ -149,11 +149,6 @@ class Ledger:
                 yield StageRecord(record.key, record.manifest, record.ref, record.metrics)
 
 
-def identity(run: SERRun) -> RunIdentity:
-    """How the run's stages name it."""
-    return RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=run.metadata.uid)
-
-
 def read_ledger(store: ObjectStore, run: SERRun, next_step: str = "") -> Ledger:
     """Read all manifests of a run, each compared with what the run's status says of it. The chain ends at the first stage that is not
     committed.
@@ -183,10 +178,10 @@ def _verify(store: ObjectStore, run: SERRun, stages: Mapping[StageKey, StageReco
         record = stages.get(key)
         if record is None:
             gone = _first_gone(run, stages, key)
-            place = store.uri(manifest_key(identity(run), gone.iteration, gone.stage))
+            place = store.uri(manifest_key(RunIdentity.of(run.metadata), gone.iteration, gone.stage))
             raise StoreError(f"{gone}: {place} was deleted", reason="ManifestDeleted", hint="restore it, or start a new run")
         if short_digest(record.ref.sha256) != digest:
-            place = store.uri(manifest_key(identity(run), key.iteration, key.stage))
+            place = store.uri(manifest_key(RunIdentity.of(run.metadata), key.iteration, key.stage))
             raise StoreError(
                 f"{key}: {place} is another one than was committed",
                 reason="InputChanged",
@@ -227,7 +222,7 @@ def _chain(run: SERRun) -> Iterator[StageKey]:
 
 
 def _read(store: ObjectStore, run: SERRun, key: StageKey) -> StageRecord[StageMetrics] | None:
-    found = find_manifest(store, identity(run), key.iteration, key.stage)
+    found = find_manifest(store, RunIdentity.of(run.metadata), key.iteration, key.stage)
     return None if found is None else StageRecord(key, found[0], found[1], found[0].metrics)
 
 

@@ -136,9 +136,7 @@ def pod_logs(cluster: Cluster, pods: Iterable[Mapping[str, Any]]) -> list[StageL
 
 def stored_logs(stored: StoredRun) -> list[StageLog]:
     """All logs in the store of a run."""
-    metadata = stored.run.metadata
-    identity = RunIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
-    prefix = stage_prefix(identity, 0, StageKind.PREPARE).partition("iter-")[0]
+    prefix = stage_prefix(RunIdentity.of(stored.run.metadata), 0, StageKind.PREPARE).partition("iter-")[0]
     return list(_parse(stored, (entry.key for entry in stored.store.list(prefix))))
 
 

@@ -183,7 +183,7 @@ def ended_attempts(run: SERRun, store: ObjectStore) -> tuple[ObservedAttempt, ..
 
 
 def _taken_away(run: SERRun, stage: StageStatus, store: ObjectStore) -> ObservedAttempt:
-    identity = RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=run.metadata.uid)
+    identity = RunIdentity.of(run.metadata)
     step = CheckpointStore(store, identity, stage.iteration, stage.stage).newest_step()
     return ObservedAttempt(
         stage.iteration,
@@ -202,7 +202,7 @@ def _begun(store: ObjectStore, wanted: SERRun) -> SERRun:
     """A new run."""
     metadata = wanted.metadata.model_copy(update={"uid": uuid.uuid4().hex, "generation": 1})
     if wanted.spec.from_ is not None:  # a run that nobody has would otherwise end this one for good
-        find_leader(store, RunIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), wanted.spec.from_.run)
+        find_leader(store, RunIdentity.of(metadata), wanted.spec.from_.run)
     return create_run(store, SERRun(metadata=metadata, spec=wanted.spec))
 
 

@@ -205,7 +205,7 @@ def stage_spec(run: SERRun, status: SERRunStatus, attempt: StageStatus) -> Stage
     half = halved(row for row in status.stages if key_of(row) == key)
     spec = run.spec.model_copy(update={"reopen": 0})  # no stage reads it, and an older one does not know it
     return StageSpec(
-        run=RunIdentity(namespace=run.metadata.namespace, name=run.metadata.name, uid=run.metadata.uid),
+        run=RunIdentity.of(run.metadata),
         stage=attempt.stage,
         iteration=attempt.iteration,
         attempt=attempt.attempt,

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from ser_core.api.serrun import SERRun
-from ser_core.api.stage import PolicyEvaluation, PolicyMetrics, SupervisedMetrics
+from ser_core.api.stage import PolicyEvaluation, PolicyMetrics, RunIdentity, SupervisedMetrics
 from ser_core.api.status import StageKind
 from ser_core.data.tables import PolicyStep, SupervisedStep, write_table
 from ser_core.errors import SpecError
 from ser_core.report.evidence import read_evidence
 from ser_core.report.findings import spread
 from ser_core.report.html import render
-from ser_core.report.ledger import Ledger, identity, read_ledger
+from ser_core.report.ledger import Ledger, read_ledger
 from ser_core.report.model_card import export_policy, render_policy_card
 from ser_core.report.policy import caveats, sentences
 
@@ -70,7 +70,7 @@ def aligned(tmp_path_factory):
     document = stored.run.model_dump(mode="json", by_alias=True)
     document["spec"]["policy"] = {"base": "hf://org/policy", "sft": {}}
     run = SERRun.model_validate(document)
-    write = Writer(stored.store, identity(run), stored.folder / "policy")
+    write = Writer(stored.store, RunIdentity.of(run.metadata), stored.folder / "policy")
     write.folder.mkdir()
     write.minute = 30
     losses = [SupervisedStep(number, 5 / number) for number in range(1, 9)]
