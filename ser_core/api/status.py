@@ -392,6 +392,11 @@ class SERRunStatus(Record):
     """Time spent suspended."""
 
     @property
+    def best(self) -> IterationStatus | None:
+        """The row of the best reward model; None: there is none yet."""
+        return next((row for row in self.iterations if row.iteration == self.best_iteration), None)
+
+    @property
     def has_ended(self) -> bool:
         """Whether the run is over, also by the word of another version: a phase that is not known here, and the time of an end or its
         condition."""

@@ -54,7 +54,7 @@ def evolution_view(status: SERRunStatus, length_rule: float | None, width: int, 
 
 def doubts(status: SERRunStatus) -> str:
     """What speaks against the best reward model; empty: nothing."""
-    best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
+    best = status.best
     told = "" if best is None else against(best.accuracy, best.accuracy_low, best.accuracy_high, collapsed=best.collapsed)
     return f"it {told}" if told else ""
 

@@ -148,7 +148,7 @@ def _live(status: SERRunStatus, now: datetime) -> Iterable[tuple[str, Text]]:
 
 
 def _best(status: SERRunStatus) -> Iterable[tuple[str, Text]]:
-    row = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
+    row = status.best
     if row is None or status.reward_model is None:
         return
     name = "the seed model" if row.iteration == 0 else f"loop {row.iteration}"

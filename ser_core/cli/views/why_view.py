@@ -135,7 +135,7 @@ _WORSE_THAN_A_COIN = (
 def _completed(run: SERRun, target: str) -> Why:
     status = run.status
     last = status.iterations[-1] if status.iterations else None
-    best = next((row for row in status.iterations if row.iteration == status.best_iteration), None)
+    best = status.best
     if best is not None and best.collapsed:
         cause = "the run has ended, and the training of its best reward model collapsed each time"
         fix = f"in a new run {SO_THAT_SCORES_DIFFER}"
