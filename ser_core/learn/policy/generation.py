@@ -12,7 +12,7 @@ from ser_core.errors import DataError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.pieces import in_pieces
 from ser_core.learn.compute.whole_copy import WholeCopy
-from ser_core.learn.text.chat_text import ChatText, chat_text_of
+from ser_core.learn.text.chat_text import ChatText, chat_text_of, writes_its_begin
 from ser_core.learn.text.control_tokens import ControlTokens
 from ser_core.learn.text.long_texts import token_ids
 from ser_core.learn.text.reference_text import Form, ReferenceText, question, reference_text
@@ -172,5 +172,4 @@ def policy_text(tokenizer: Any, form: Form = Form.ONE_TEXT) -> ReferenceText | C
 
 
 def _start(tokenizer: Any) -> tuple[int, ...]:
-    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-    return (tokenizer.bos_token_id,) if begins else ()
+    return (tokenizer.bos_token_id,) if writes_its_begin(tokenizer) else ()

@@ -157,11 +157,15 @@ def _template_of(tokenizer: Any) -> str:
     return fixed
 
 
+def writes_its_begin(tokenizer: Any) -> bool:
+    """Whether a tokenizer sets its begin token in front of a text by itself."""
+    return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+
+
 def _made_of(tokenizer: Any, text: str) -> str:
     """A chat template that renders a ``templateText``, between the tokenizer's begin and end tokens."""
     opening, _, asking = text.removesuffix(ANSWER).partition(PROMPT)
-    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-    before = tokenizer.bos_token if begins and not opening.startswith(tokenizer.bos_token) else ""
+    before = tokenizer.bos_token if writes_its_begin(tokenizer) and not opening.startswith(tokenizer.bos_token) else ""
     gap = " " if asking.endswith(" ") else ""
     return made_template(before, gap, tokenizer.eos_token or "", opening, asking.removesuffix(gap))
 
