@@ -41,7 +41,8 @@ from ser_core.loop.deciding.stages import key_of
 from ser_core.loop.observed import ObservedAttempt
 from ser_core.loop.text import as_reason, clip, write_time
 
-NEVER_RETRIED = range(10, 20)
+_CERTAIN = range(10, 20)
+"""Exit codes of a stage that knows why it failed, and would fail so again."""
 
 _CHARGED = (Fault.UNKNOWN, Fault.MEMORY, Fault.INPUTS)
 _METRICS: dict[StageKind, type[Model]] = {
@@ -108,7 +109,7 @@ def forgive(rows: Sequence[StageStatus]) -> tuple[StageStatus, ...]:
 def _without_manifest(row: StageStatus, seen: ObservedAttempt, result: StageResult | None) -> StageStatus:
     """The first that applies: a certain answer; what we asked for; what the cluster did; what the stage says."""
     told = result.message if result is not None else ""
-    if row.exit_code in NEVER_RETRIED:
+    if row.exit_code in _CERTAIN:
         return _failed(row, result)
     if row.reason:
         return _with(row, Outcome.INTERRUPTED, row.reason, told)
