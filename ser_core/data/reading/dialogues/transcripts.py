@@ -98,7 +98,9 @@ def _said_first(prompt: str) -> Iterator[str]:
 
 
 def _begins_with(text: str, said: str) -> bool:
-    return text.startswith(said) and not text[len(said) : len(said) + 1].isalnum()
+    """Whether a text begins with these words, and not only with a sentence that goes on."""
+    rest = text.removeprefix(said)
+    return text.startswith(said) and (rest[:1] in ("", "\n") or not said[-1].isalnum())
 
 
 def _marked(said: str) -> str:

@@ -86,6 +86,11 @@ def test_a_prompt_column_may_be_a_user_turn_that_is_written_as_a_dialogue():
     assert converted(row) == RawPair(written, "the sky", "the floor", 1)
 
 
+def test_a_system_column_of_a_word_that_the_question_begins_with_is_added():
+    row = {"prompt": "Answer me: what is up?", "system": "Answer", "chosen": "a", "rejected": "b"}
+    assert converted(row).prompt == f"{TURN}System: Answer\n\n{TURN}Human: Answer me: what is up?"
+
+
 @pytest.mark.parametrize("empty", ["", " \n"])
 def test_a_system_message_without_text_is_none(empty):
     asked = [{"role": "system", "content": empty}, user("What is up?")]
@@ -105,6 +110,7 @@ def test_a_system_message_without_text_is_none(empty):
         ([user("Who?"), assistant("Be brief. I am."), user("What is up?")], True),
         ("\n\nHuman: Who?\n\nAssistant: Be brief. I am.\n\nHuman: What is up?\n\nAssistant:", True),
         ("Who said Be brief. first?", True),
+        ("Be brief.", False),
         ("Be brief. What is up?", False),
         ("System: Be brief.\n\nHuman: What is up?", False),
         ([{"role": "system", "content": "Be brief. It is noon."}, user("What is up?")], False),
