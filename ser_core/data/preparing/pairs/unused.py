@@ -153,13 +153,13 @@ def _makes_pairs(row: Row, layout: Layout) -> bool:
 
 
 def _hint(column: str, layout: Layout, field: str, row: Mapping[str, Any]) -> str:
+    if not layout.names:
+        return "write what it says into the prompt, or remove the column, if the answers do not need it"
     return f"say which columns count: {_columns(column, layout, field, row)}"
 
 
 def _columns(column: str, layout: Layout, field: str, row: Mapping[str, Any]) -> str:
     """What to write so that the column is used as prompt or system message; without it where there is another prompt."""
-    if not layout.names:
-        return f"write {field}.columns, with the keys that docs/data-formats.md lists"
     keys, value, name = keys_of(layout.names, row), row[column], column.strip().lower()
     without = f"{columns_line(field, keys)}, which leaves it out"
     if name.startswith("system") and isinstance(value, str):

@@ -389,3 +389,9 @@ def test_labels_of_a_second_person_are_told(prepare, good):
     warnings = prepare([row(number, pair) for number, pair in enumerate(good(40))]).metrics.warnings
     told = [one.partition(" holds labels and is not used")[0] for one in warnings if "holds labels" in one]
     assert told == ["the column 'better_bob' of data.jsonl"]
+
+
+def test_of_a_set_whose_columns_no_key_can_name_the_hint_loses_none_of_them(refusal, good):
+    rows = [{**row, "instruction": row["prompt"], "input": "it", "history": [["Is it?", "Yes."]]} for row in good(40)]
+    hint = refusal([{name: row[name] for name in row if name != "prompt"} for row in rows]).hint
+    assert hint == "write what it says into the prompt, or remove the column, if the answers do not need it"
