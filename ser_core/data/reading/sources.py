@@ -2,18 +2,18 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path, PurePosixPath
 
 from ser_core.api.spec.places import PlaceSpec
 from ser_core.counted import counted
-from ser_core.data.reading.files.readers import extension_of
+from ser_core.data.reading.data_files import is_data
 from ser_core.data.reading.files.rows import DataFile
 from ser_core.data.reading.hub.dataset_card import CARD, LONGEST, Subset, default_of, subsets_of
 from ser_core.data.reading.locations import Access, Location, locate
-from ser_core.data.reading.saved_datasets import ABOUT, stray_files
+from ser_core.data.reading.saved_datasets import stray_files
+from ser_core.data.reading.source_remarks import remarks
 from ser_core.errors import DataError
 
 _OTHER_SPLITS = frozenset(
@@ -21,23 +21,11 @@ _OTHER_SPLITS = frozenset(
 )
 _HELD_OUT = re.compile(r"(held|hold)[^a-z]out")
 """Two words that are one."""
-_SPLIT_FOLDER = re.compile(r"train(?:_[a-z]+)?")
-_SPLIT_NAME = re.compile(rf"{_SPLIT_FOLDER.pattern}(?=[-.])")
 _ENDING = re.compile(r"(?<=.)(?:sets?|data|splits?|pairs)$")
 """Of words such as ``trainset`` and ``testdata``."""
-_UNREAD = frozenset(
-    {
-        *(".xz", ".bz2", ".lz4", ".lzma", ".br", ".gzip", ".zstd", ".7z", ".zip", ".rar", ".tar", ".tgz"),
-        *(".xls", ".xlsx", ".ods", ".orc", ".avro", ".feather", ".pkl", ".pq", ".parq", ".jl", ".jsonlines", ".ldjson"),
-        *(".sqlite", ".part", ".partial", ".incomplete", ".crdownload"),
-    }
-)
-"""Endings of files that may hold rows beside those that are read; the last are of downloads that did not end."""
 _TRAINING = frozenset({"train", "training"})
 _COMMIT = re.compile(r"(?P<repository>(?:.*/)?)snapshots/[0-9a-f]{40}(?=/)")
 """A folder of the hub's cache, which has one for each commit that was downloaded."""
-_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\..*)")
-"""A name such as ``train-00000-of-00002.parquet``; numbers begin at 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +77,7 @@ def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None
     if len(empty) == len(files):
         raise DataError(f"{uri}: {empty[0]} has 0 bytes", reason="DataEmpty", hint="check that the upload or export was complete")
     with_rows = tuple(file for file in files if file.name not in empty)
-    return Source(uri, location.pinned, with_rows, chosen.left_out, tuple(_remarks(uri, location, chosen.names, empty)))
+    return Source(uri, location.pinned, with_rows, chosen.left_out, tuple(remarks(uri, location.sizes, chosen.names, empty)))
 
 
 def _refuse_several_commits(uri: str, names: Sequence[str]) -> None:
@@ -115,54 +103,6 @@ def _size(uri: str, file: DataFile) -> int:
         ) from error
 
 
-def _remarks(uri: str, location: Location, chosen: Sequence[str], empty: Sequence[str]) -> Iterator[str]:
-    splits = sorted(set(filter(None, map(_split_name, chosen))))
-    if len(splits) > 1:
-        yield f"{uri}: the splits {', '.join(splits)} are read; data.*.split names one"
-    if empty:
-        yield f"{counted(len(empty), 'file')} of 0 bytes left out, for example {empty[0]}"
-    others = [name for name in location.sizes if name not in chosen and not _kept_by_programs(name)]
-    unread = [name for name in others if PurePosixPath(name.lower()).suffix in _UNREAD]
-    if unread:
-        many = f"{counted(len(unread), 'file')} of a kind that is not read left out, for example {unread[0]}"
-        yield f"{many}: write rows as .jsonl, .csv or .parquet"
-    gone = [] if uri.rstrip("/").endswith(f"/{chosen[0]}") else list(_missing_shards(chosen, location.sizes))
-    if gone:
-        many = counted(sum(number for number, _ in gone), "shard")
-        yield f"{many} that the names count not there, for example {gone[0][1]}: copy the data again, if all are meant"
-    if any(name.startswith("_delta_log/") or "/_delta_log/" in name for name in location.sizes):
-        yield f"{uri} is a Delta table: all its files are read, also rows that its log says were deleted or replaced"
-
-
-def _split_name(name: str) -> str | None:
-    """The split that a file, or else its innermost such folder, is named after."""
-    *folders, last = name.split("/")
-    if found := _SPLIT_NAME.match(last):
-        return found.group()
-    return next((folder for folder in reversed(folders) if _SPLIT_FOLDER.fullmatch(folder)), None)
-
-
-def _missing_shards(chosen: Iterable[str], names: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Of each set of shards of which files are chosen: how many are in no folder, and the name of the first of them."""
-    there = _shards(names)
-    for start, total, ending in sorted(_shards(chosen)):
-        numbers = there[start, total, ending]
-        first = 1 if int(total) in numbers else 0
-        gone = int(total) - sum(first <= number < int(total) + first for number in numbers)
-        if gone:
-            number = next(number for number in count(first) if number not in numbers)
-            yield gone, f"{start}-{number:05d}-of-{total}{ending}"
-
-
-def _shards(names: Iterable[str]) -> dict[tuple[str, str, str], set[int]]:
-    """Numbers of shards, by what their names have in common."""
-    found: dict[tuple[str, str, str], set[int]] = {}
-    for shard in filter(None, (_SHARD.fullmatch(PurePosixPath(name).name) for name in names)):
-        start, number, total, ending = shard.groups()
-        found.setdefault((start, total, ending), set()).add(int(number))
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     names: tuple[str, ...]
@@ -178,7 +118,7 @@ def _one_file_or_shards(uri: str, location: Location, place: PlaceSpec | None) -
     if (place is None or place.path is None) and CARD in names:
         subsets = subsets_of(location.beginning(CARD, LONGEST))
         if subsets:
-            return _by_card(uri, tuple(filter(_is_data, names)), subsets, place)
+            return _by_card(uri, tuple(filter(is_data, names)), subsets, place)
     return _by_names(uri, names, place)
 
 
@@ -187,7 +127,7 @@ def _by_names(uri: str, names: tuple[str, ...], place: PlaceSpec | None) -> _Cho
     if place is not None and place.path in named:
         return _Chosen((place.path,))
     if place is not None and place.split is not None:
-        return _Chosen(tuple(name for name in named if _is_data(name)))
+        return _Chosen(tuple(name for name in named if is_data(name)))
     chosen, left_out = choose_train_files(named)
     if not chosen:
         what = (
@@ -247,14 +187,14 @@ def _named(uri: str, names: tuple[str, ...], place: PlaceSpec | None) -> tuple[s
 
 def _with_word(names: Sequence[str], word: str) -> list[str]:
     """Data files with a word in their path; an underscore belongs to the word, unless that leaves none."""
-    data = [name for name in names if _is_data(name)]
+    data = [name for name in names if is_data(name)]
     found = [name for name in data if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", name)]
     return found or [name for name in data if re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", name)]
 
 
 def _some(uri: str, names: Sequence[str], found: Sequence[str], field: str, value: str) -> tuple[str, ...]:
     if not found:
-        there = _some_of(list(filter(_is_data, names)))
+        there = _some_of(list(filter(is_data, names)))
         raise DataError(
             f"{uri} has no file of the {field} {value!r}, but {there}",
             reason="DataNotFound",
@@ -275,7 +215,7 @@ def choose_train_files(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[s
     Of a path the innermost part with such a word counts.
     Files that programs keep for themselves never count: those whose name, or folder's name, begins with a dot or an underscore.
     """
-    data = sorted(filter(_is_data, names))
+    data = sorted(filter(is_data, names))
     chosen = set(_of_training(data))
     return tuple(name for name in data if name in chosen), tuple(name for name in data if name not in chosen)
 
@@ -293,13 +233,3 @@ def _split_of(name: str) -> frozenset[str] | None:
         if found := next((split for split in (_TRAINING, _OTHER_SPLITS) if words & split), None):
             return found
     return None
-
-
-def _is_data(name: str) -> bool:
-    last = PurePosixPath(name).name
-    about = last in ABOUT or last.startswith(("dataset_info", "README"))
-    return extension_of(name)[0] is not None and not _kept_by_programs(name) and not about
-
-
-def _kept_by_programs(name: str) -> bool:
-    return any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather
 
-from ser_core.data.reading import sources
+from ser_core.data.reading import data_files, source_remarks, sources
 from ser_core.data.reading.sources import choose_train_files
 
 
@@ -121,7 +121,8 @@ def test_a_shard_that_is_not_there_is_told(prepare, write, good):
 
 def test_the_work_for_each_of_many_files_does_not_grow_with_their_number(monkeypatch, prepare, write):
     parsed = []
-    monkeypatch.setattr(sources, "PurePosixPath", lambda name: parsed.append(name) or PurePosixPath(name))
+    for module in (sources, data_files, source_remarks):
+        monkeypatch.setattr(module, "PurePosixPath", lambda name: parsed.append(name) or PurePosixPath(name))
     rows = [{"prompt": f"q {number}", "chosen": f"good {number}", "rejected": f"bad {number}"} for number in range(200)]
     paths = [write([row], f"many/of/{number % 7}/part-{number}.jsonl") for number, row in enumerate(rows)]
     assert prepare(paths[0].parents[1]).metrics.rows == 200
