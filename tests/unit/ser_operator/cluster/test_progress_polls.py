@@ -61,7 +61,7 @@ def test_everything_else_counts_as_no_answer(monkeypatch, answer):
 
 def test_a_pod_that_does_not_answer_is_given_up_soon(monkeypatch):
     async def hang(_request):
-        await asyncio.sleep(4)
+        await asyncio.sleep(1)
         return web.Response(text='{"step": 3, "total": 10, "unit": "pairs"}')
 
     assert ask(monkeypatch, hang, seconds=0.1) is None
