@@ -196,6 +196,11 @@ def test_every_step_of_the_workflow_is_a_target_of_make_or_cannot_be_run_elsewhe
     }
 
 
+def test_nothing_is_released_that_has_not_passed_what_every_change_passes():
+    jobs = WORKFLOW["jobs"]
+    assert (jobs["check"]["uses"], jobs["release"]["needs"]) == ("./.github/workflows/check.yml", "check")
+
+
 def test_what_the_workflow_uses_of_others_is_named_by_commit():
     """A tag can be moved to other code, which would sign with the workflow's identity."""
     used = [step["uses"] for step in WORKFLOW["jobs"]["release"]["steps"] if "uses" in step]
