@@ -14,7 +14,8 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import IterationStatus, PolicyStatus
 from ser_core.cli.views.comparison import BEST, LoopPair, RunsCompared, SpecDifference
-from ser_core.cli.views.status_view import plain_table, shown_p
+from ser_core.cli.views.status_view import plain_table
+from ser_core.loop.deciding.significance import shown_p
 
 
 def diff_view(compared: RunsCompared) -> RenderableType:

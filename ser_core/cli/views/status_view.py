@@ -210,11 +210,6 @@ def elapsed(begin: str, end: str | None, now: datetime) -> str:
         return "an unknown time"
 
 
-def shown_p(value: float) -> str:
-    """A p-value with three decimals."""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def plain_table(*columns: str) -> Table:
     """A table without frame. Its last column may wrap, the others never."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)

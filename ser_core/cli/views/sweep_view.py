@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ser_core.cli.views.status_view import plain_table, shown_p
+from ser_core.cli.views.status_view import plain_table
+from ser_core.loop.deciding.significance import shown_p
 from ser_core.sweep.results import ArmResult
 from ser_core.sweep.words import note
 

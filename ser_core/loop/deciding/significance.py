@@ -8,3 +8,8 @@ Z95 = NormalDist().inv_cdf(1 - SIGNIFICANT / 2)
 """Half the width of a 95 % interval of a normal distribution, in standard errors."""
 FEW_GROUPS = 10
 """Groups of pairs below which an interval is not to be trusted: how much they differ is hardly known."""
+
+
+def shown_p(p_value: float) -> str:
+    """A p-value with three decimals; none is 0."""
+    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"

@@ -173,6 +173,13 @@ def test_the_page_holds_the_table_and_no_markup_of_a_name():
     assert "Missing: hh-x." in page
 
 
+def test_a_page_calls_no_p_value_0():
+    rows = compare_arms([result("a", 0, [0] * 40), result("b", 0, [1] * 40)], "a")
+    assert rows[1].difference.p_value < 0.001
+    page = render("hh", rows, "a", [])
+    assert page.count("<td>&lt;0.001</td>") == 2 and "0.0000" not in page
+
+
 def test_one_arm_has_no_baseline():
     rows = compare_arms([result("as in the file", 0, draws(0.5))], "as in the file")
     page = render("hh", rows, "as in the file", [])
