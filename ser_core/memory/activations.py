@@ -3,7 +3,8 @@
 Counted from the tensors that autograd keeps of transformers' models (tests/unit/memory counts them again). For each token a layer keeps
 ``hidden * h + attention * a + intermediate * i`` bytes, where h, a and i are the model's widths, and the mask of its row, a number for each
 token. Kinds of models whose attention no fused kernel computes keep ``matrix`` bytes for each head and each token of the row in its place;
-those that compare places keep ``places`` bytes for each head.
+those that compare places keep ``places`` bytes for each head. In a mixture of experts each expert that computes a token keeps
+``copies * h + experts * e`` bytes more, where e is an expert's inner width.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ class Kept:
     intermediate: float
     matrix: float = 0
     places: float = 0
+    copies: float = 7
+    experts: float = 16.5
 
 
 _GATED = Kept(26, 8, 8), Kept(25, 16, 16)
@@ -44,6 +47,10 @@ _KEPT: dict[str, tuple[Kept, Kept]] = {
     "qwen3": (Kept(27, 20, 8), Kept(25, 32, 16)),
     "gemma2": (Kept(43, 8, 8, 8), Kept(42, 16, 16, 8)),
     "gemma3_text": (Kept(43, 24, 8), Kept(41, 32, 16)),
+    "mixtral": (Kept(26, 8, 0), Kept(25, 16, 0)),
+    "qwen3_moe": (Kept(27, 20, 0), Kept(25, 32, 0)),
+    "qwen3_next": (Kept(58, 76, 10), Kept(56, 74, 20)),
+    "gpt_oss": (Kept(58, 24, 0, 6, experts=24.2), Kept(56, 32, 0, 4, experts=24.2)),
     "deberta-v2": (Kept(17, 8, 4, 1, 3020), Kept(17, 16, 8, 1, 6050)),
 }
 """By model type, in bf16 and in fp32."""
@@ -73,7 +80,8 @@ def layer_bytes(shape: ModelShape, batch: MicroBatch) -> float:
     kept = _KEPT.get(shape.model_type, _OTHERS)[0 if batch.half else 1]
     widths = kept.hidden * shape.hidden + kept.attention * shape.attention + kept.intermediate * shape.intermediate
     row = kept.matrix * shape.heads or (_HALF if batch.half else _NUMBER)
-    return widths + kept.places * shape.heads + row * batch.length
+    chosen = shape.chosen * (kept.copies * shape.hidden + kept.experts * shape.expert)
+    return widths + chosen + kept.places * shape.heads + row * batch.length
 
 
 def activation_bytes(shape: ModelShape, batch: MicroBatch, *, recompute: bool) -> float:

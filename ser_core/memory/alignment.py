@@ -16,6 +16,7 @@ from ser_core.memory.training import (
     closing,
     gathered_bytes,
     gradient_bytes,
+    kept_number,
     shardings,
     state_bytes,
     step_bytes,
@@ -155,7 +156,7 @@ def _table(training: Training) -> float:
 
 def _scoring(alignment: Alignment, sharding: Sharding) -> Amounts:
     """A forward pass of the reward model."""
-    number = HALF if alignment.scored.half else NUMBER
+    number = kept_number(alignment.scorer, half=alignment.scored.half)
     return amounts(
         {
             "whole reward model": _whole_scorer(alignment) if _apart(sharding) else 0,
@@ -198,7 +199,7 @@ def _forward(alignment: Alignment, sharding: Sharding) -> Amounts:
 def _reference(alignment: Alignment, sharding: Sharding) -> Amounts:
     """A forward pass of the reference policy, if that is a network of its own."""
     policy = alignment.policy
-    layer = (HALF if policy.batch.half else NUMBER) * policy.shape.layer if sharding.pieces and alignment.reference else 0
+    layer = kept_number(policy.shape, half=policy.batch.half) * policy.shape.layer if sharding.pieces and alignment.reference else 0
     whole = alignment.reference if _apart(sharding) else 0
     gathered = amounts({"whole reference policy": whole, "gathered layers": layer})
     return gathered + amounts({"activations": forward_bytes(policy.shape, policy.batch)}) + amounts({"logits": _LOGIT * policy.logits})

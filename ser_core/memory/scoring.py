@@ -3,13 +3,12 @@
 from ser_core.memory.activations import MicroBatch, forward_bytes
 from ser_core.memory.amounts import Amounts, amounts, most
 from ser_core.memory.shape import ModelShape
-from ser_core.memory.training import HALF, NUMBER
+from ser_core.memory.training import NUMBER, kept_number
 
 
-def frozen_bytes(shape: ModelShape, *, half: bool, output: int = 0) -> int:
+def frozen_bytes(shape: ModelShape, *, half: bool, output: int = 0) -> float:
     """Bytes of its weights, ``output`` numbers of a language model's output layer included."""
-    matrices = shape.matrices if half else 0
-    return NUMBER * (shape.weights + output - matrices) + HALF * matrices
+    return NUMBER * (shape.weights + output - shape.matrices) + kept_number(shape, half=half) * shape.matrices
 
 
 def scoring_bytes(shape: ModelShape, batch: MicroBatch, pieces: int) -> Amounts:
@@ -20,7 +19,7 @@ def scoring_bytes(shape: ModelShape, batch: MicroBatch, pieces: int) -> Amounts:
         batch: The largest.
         pieces: Into how many layers and embeddings are cut; each is whole while it computes. 1: all are whole.
     """
-    number = HALF if batch.half else NUMBER
+    number = kept_number(shape, half=batch.half)
     weights, computing = frozen_bytes(shape, half=batch.half), amounts({"activations": forward_bytes(shape, batch)})
     if pieces == 1:
         return amounts({"weights": weights}) + computing

@@ -12,12 +12,15 @@ Tensors = Mapping[str, tuple[int, ...]]
 _LAYER = re.compile(r"^(.*?)\.(\d+)\.")
 _OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out|output_projection)\.")
 _EXPERT = re.compile(r"\.experts\.\d+\.")
+"""Of files; transformers makes one weight with three sides of all of them."""
 _ADAPTER = re.compile(r"\.lora_|\.modules_to_save\.|\.score\.|\.classifier\.")
 _NAMES = {
     "hidden": ("hidden_size", "n_embd", "d_model", "dim"),
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
     "intermediate": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "hidden_dim"),
     "heads": ("num_attention_heads", "n_head", "n_heads"),
+    "chosen": ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k"),
+    "expert": ("moe_intermediate_size",),
     "keys": ("num_key_value_heads", "num_kv_heads"),
 }
 """What configurations of transformers call a size."""
@@ -55,6 +58,12 @@ class ModelShape:
     """Numbers in the largest weight."""
     reworks_logits: bool = False
     """Whether a language model changes what its output layer computes, so that it cannot compute a few tokens at a time."""
+    experts: int = 0
+    """Numbers in the experts' matrices, and in what else is no plain matrix: autocast leaves them as they are."""
+    chosen: int = 0
+    """Experts that compute a token; 0: the model is no mixture of experts."""
+    expert: int = 0
+    """Width of the inner layer of an expert."""
 
     @property
     def embeddings(self) -> int:
@@ -76,6 +85,8 @@ def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
     output = {name: shape for name, shape in own.items() if _OUTPUT.search(name)}
     layers = _by_layer((name, shape) for name, shape in own.items() if name not in output)
     matrices = [shape for parts in layers.values() for shape in parts if len(shape) >= 2]
+    odd = (shape for name, shape in own.items() if _LAYER.match(name) and len(shape) > (1 if _EXPERT.search(name) else 2))
+    mixture = any(".experts." in name for name in own)
     heads = _size(text, "heads") or 1
     head = text["head_dim"] if isinstance(text.get("head_dim"), int) else hidden // heads
     return ModelShape(
@@ -94,6 +105,9 @@ def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
         vocabulary=text["vocab_size"] if isinstance(text.get("vocab_size"), int) else 0,
         largest=_largest(own),
         reworks_logits=any(text.get(name) not in (None, 1.0) for name in _REWORKED),
+        experts=_count(odd),
+        chosen=(_size(text, "chosen") or 1) if mixture else 0,
+        expert=_size(text, "expert") or _size(text, "intermediate") or _TIMES_HIDDEN * hidden,
     )
 
 

@@ -66,17 +66,22 @@ class Training:
     """Whether matrices that do not learn are kept in bf16."""
 
     @property
-    def frozen_bytes(self) -> int:
-        """Of the weights that do not learn."""
-        matrices = min(self.shape.matrices, self.frozen) if self.narrow else 0
-        return NUMBER * (self.frozen - matrices) + HALF * matrices
+    def number(self) -> float:
+        """Of a number in the layers' matrices that do not learn."""
+        return kept_number(self.shape, half=self.narrow)
 
     @property
-    def cut_bytes(self) -> int:
+    def frozen_bytes(self) -> float:
+        """Of the weights that do not learn."""
+        matrices = min(self.shape.matrices, self.frozen)
+        return NUMBER * (self.frozen - matrices) + self.number * matrices
+
+    @property
+    def cut_bytes(self) -> float:
         """Of them, those of the layers' matrices, and of the embeddings where no output layer shares them."""
         embeddings = 0 if self.logits and not self.shape.output else NUMBER * self.shape.embeddings
         has_own = self.frozen or self.trainable > self.shape.matrices  # an adapter on weights of another network has none
-        return (HALF if self.narrow else NUMBER) * self.shape.matrices + embeddings if has_own else 0
+        return self.number * self.shape.matrices + embeddings if has_own else 0
 
     @property
     def bucket(self) -> int:
@@ -92,6 +97,13 @@ class Training:
     def gathered(self) -> int:
         """Numbers of whole weights held at once where weights are cut into pieces: two layers, so that one can be fetched ahead."""
         return min(2 * self.shape.layer, self.trainable + self.frozen)
+
+
+def kept_number(shape: ModelShape, *, half: bool) -> float:
+    """Bytes of a number in the layers' matrices where they do not learn; ``half``: products are bf16, but for those of experts."""
+    if not half or not shape.matrices:
+        return NUMBER
+    return HALF + (NUMBER - HALF) * shape.experts / shape.matrices
 
 
 def training_of(shape: ModelShape, adapter: AdapterSpec | None, batch: MicroBatch) -> Training:
@@ -190,8 +202,8 @@ def _exchanges(training: Training, layers: Amounts, gradients: Amounts) -> Itera
 def gathered_bytes(training: Training, sharding: Sharding) -> float:
     """Whole weights of layers that are in pieces, while these compute."""
     if sharding.stage == 3:
-        return (HALF if training.narrow else NUMBER) * training.gathered
-    return (HALF if training.narrow else NUMBER) * training.shape.layer if sharding.pieces else 0
+        return training.number * training.gathered
+    return training.number * training.shape.layer if sharding.pieces else 0
 
 
 def shardings(processes: int) -> Iterator[Sharding]:

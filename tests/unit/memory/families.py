@@ -28,7 +28,10 @@ _DISTIL = {"vocab_size": 1000, "dim": 256, "hidden_dim": 1024, "n_heads": 8, "n_
 _DEBERTA = _ENCODER | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 256, "share_att_key": True}
 _DEBERTA |= {"norm_rel_ebd": "layer_norm", "position_biased_input": False, "max_relative_positions": -1}
 
-FAMILIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+_CHOSEN = _DECODER | {"num_experts_per_tok": 4, "moe_intermediate_size": 176}
+_LINEAR = {"linear_num_value_heads": 8, "linear_num_key_heads": 4, "linear_key_head_dim": 32, "linear_value_head_dim": 32}
+
+FAMILIES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "llama": ("Llama", _DECODER),
     "llama with wide heads": ("Llama", _DECODER | {"head_dim": 64}),
     "mistral": ("Mistral", _DECODER),
@@ -46,12 +49,22 @@ FAMILIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "distilbert": ("DistilBert", _DISTIL),
     "electra": ("Electra", _ENCODER | {"embedding_size": 256}),
     "deberta": ("DebertaV2", _DEBERTA),
+    "mixtral": ("Mixtral", _DECODER | {"num_local_experts": 8, "num_experts_per_tok": 2}),
+    "qwen3_moe": ("Qwen3Moe", _CHOSEN | {"num_experts": 16}),
+    "qwen3_next": ("Qwen3Next", _CHOSEN | _LINEAR | {"num_experts": 16, "shared_expert_intermediate_size": 176}),
+    "gpt_oss": ("GptOss", _DECODER | {"num_local_experts": 8, "num_experts_per_tok": 4}),
 }
+OTHERS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "qwen2_moe": ("Qwen2Moe", _CHOSEN | {"num_experts": 16, "shared_expert_intermediate_size": 704}),
+    "minimax": ("MiniMax", _DECODER | {"num_local_experts": 8}),
+    "hunyuan": ("HunYuanMoEV1", _DECODER | {"num_experts": 8, "moe_topk": 2}),
+}
+"""Without a row of their own in the table."""
 
 
 def make(family: str) -> Any:
     """A network of a family that scores."""
-    kind, settings = FAMILIES[family]
+    kind, settings = (FAMILIES | OTHERS)[family]
     config = getattr(transformers, f"{kind}Config")(**settings)
     network = getattr(transformers, f"{kind}ForSequenceClassification")(config).eval()
     network.config.use_cache = False
