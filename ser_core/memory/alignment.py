@@ -44,7 +44,7 @@ class Alignment:
     """With all that does not learn of it; None: there is no critic."""
     shares_trunk: bool
     """Whether the critic's frozen weights are the policy's. The pieces of two engines at stage 3 are not shared."""
-    reference: int
+    reference: float
     """Bytes of the reference policy; 0: it is the policy without its adapter."""
     scorer: ModelShape
     """Of the reward model, and of the witness."""

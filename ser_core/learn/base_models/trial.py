@@ -33,7 +33,7 @@ from ser_core.learn.base_models.harm import (
     refuse_what_grows,
     refuse_what_takes_too_much,
 )
-from ser_core.learn.base_models.kinds import SCORES, WRITES, why_it_cannot_score, why_it_cannot_write
+from ser_core.learn.base_models.kinds import SCORES, WITHOUT_BF16, WRITES, why_it_cannot_score, why_it_cannot_write
 from ser_core.learn.compute.adapters import lora, refuse_odd_layers
 from ser_core.learn.compute.parts import heads
 from ser_core.learn.policy.generation import encode_prompts
@@ -103,6 +103,11 @@ def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> T
         raise model_not_supported(
             f"{field}: {spec.base} is a {model.model_type}, {why}",
             "name an encoder or decoder that AutoModelForSequenceClassification supports, for example a bert, llama or qwen3",
+        )
+    if spec.precision != "fp32" and model.model_type in WITHOUT_BF16:
+        raise model_not_supported(
+            f"rewardModel.precision {spec.precision}: {spec.base} is a {model.model_type}, which computes in fp32 alone",
+            "set rewardModel.precision to fp32; or name a base of another kind, for example a deberta-v2",
         )
 
     def use(tokenizer: Any) -> None:

@@ -102,9 +102,17 @@ def adamw(weights: Mapping[str, nn.Parameter], rate: float, settings: AdamSettin
 
 def recompute_layers(network: nn.Module) -> None:
     """Let the backward pass compute each layer's activations again. transformers' own switch works only where dropout is on."""
-    for layer in network.modules():
-        if isinstance(layer, GradientCheckpointingLayer):
-            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+    for layer in _layers(network):
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+def _layers(network: nn.Module) -> list[nn.Module]:
+    """What transformers has a switch for; of kinds that have none, such as ALBERT and MPNet, the members of the innermost lists."""
+    if found := [layer for layer in network.modules() if isinstance(layer, GradientCheckpointingLayer)]:
+        return list(found)
+    lists = {name: part for name, part in network.named_modules() if isinstance(part, nn.ModuleList)}
+    inner = (part for name, part in lists.items() if not any(other.startswith(f"{name}.") for other in lists))
+    return [layer for part in inner for layer in part]
 
 
 def set_rate(optimizer: Any, rate: float) -> None:

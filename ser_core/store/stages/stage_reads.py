@@ -76,6 +76,7 @@ WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
         "rewardModel.maxLength": "only checked against the model, also where prepare is taken over",
         "rewardModel.templateText": "only checked with the tokenizer, also where prepare is taken over",
         "policy.templateText": "only checked with the tokenizer, also where prepare is taken over",
+        "rewardModel.precision": "only checked with the kind of the base; what computes says so too",
         "rewardModel.adapter": "only checked for being possible; what trains it says so too",
         "policy.adapter": "only checked for being possible; what trains it says so too",
         "resources": "only compared with what later stages need, for a warning",

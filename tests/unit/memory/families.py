@@ -57,6 +57,8 @@ FAMILIES: dict[str, tuple[str, Mapping[str, Any]]] = {
 OTHERS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "qwen2_moe": ("Qwen2Moe", _CHOSEN | {"num_experts": 16, "shared_expert_intermediate_size": 704}),
     "minimax": ("MiniMax", _DECODER | {"num_local_experts": 8}),
+    "albert": ("Albert", _ENCODER | {"embedding_size": 64}),
+    "mpnet": ("MPNet", _ENCODER),
     "hunyuan": ("HunYuanMoEV1", _DECODER | {"num_experts": 8, "moe_topk": 2}),
 }
 """Without a row of their own in the table."""

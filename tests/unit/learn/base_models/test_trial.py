@@ -317,6 +317,21 @@ def test_a_base_that_cannot_score_row_by_row_is_refused(family, more, told, qwen
         try_reward(tiny(copy_of(qwen, tmp_path), family, **more))
 
 
+@pytest.mark.parametrize("family", ["fnet", "nystromformer", "canine"])
+def test_a_base_that_reads_padding_is_refused(family, qwen, tmp_path, try_reward):
+    folder = copy_of(qwen, tmp_path)
+    change_config(folder, model_type=family)
+    with pytest.raises(SpecError, match="depends on the padding"):
+        try_reward(folder)
+
+
+def test_a_base_that_fails_in_bf16_is_refused_where_it_could_be_computed_so(bert, tmp_path, try_reward):
+    folder = copy_of(bert, tmp_path)
+    change_config(folder, model_type="deberta")
+    with pytest.raises(SpecError, match=r"rewardModel\.precision auto: .* is a deberta, which computes in fp32 alone"):
+        try_reward(folder)
+
+
 @pytest.mark.parametrize(
     ("family", "more", "told"),
     [
