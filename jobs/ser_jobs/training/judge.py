@@ -64,7 +64,7 @@ class Judge:
         return why_collapsed(Fit(margins[:seed], np.array([unseen[one.id] for one in self._deciding]), margins[seed:], np.array(sampled)))
 
     def evaluate(self, model: RewardModel, trial: int, *, searched: bool) -> Evaluated:
-        """Dev and held-out scores, and how they are calibrated.
+        """The scores of dev and of the held-out pairs, and how they are calibrated.
 
         Args:
             model: As it is stored.

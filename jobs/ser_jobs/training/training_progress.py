@@ -57,8 +57,8 @@ class TrainingProgress(StageWatch):
         return self._score(model, pairs, known, lambda: self._show(count_known(known)))
 
     def finish_fold(self, held_back: Sequence[PairScores], sampled: Sequence[float], dead: str) -> None:
-        """The current fold is finished; its held-back pairs have these scores, and the sample of the pool these margins. ``dead``: what is
-        wrong with its model.
+        """The current fold is finished; the pairs that it holds back have these scores, and the sample of the pool these margins.
+        ``dead``: what is wrong with its model.
         """
         self.position = self.position.after_fold(held_back, sampled, dead)
 

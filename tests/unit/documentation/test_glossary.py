@@ -7,13 +7,18 @@ from documents import DOCUMENTS, ROOT
 
 GLOSSARY = ROOT / "docs" / "glossary.md"
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in GLOSSARY.read_text().splitlines() if line.startswith("| ")][1:]
-RULED_OUT = ("yardstick", "right self-labels", "held-out score", "the policy before", "nats from the start", "first process")
+RULED_OUT = (
+    *("yardstick", "right self-labels", "held-out score", "held-back pairs", "the policy before", "nats from the start", "wall time"),
+    *("first process", "main process", "value model", "preference model", "second judge", "ensemble member", "actor", "degenerate"),
+    *("validation set", "test set", "unlabelled set", "base run", "cache key", "cache hit", "fingerprint", "prompt format"),
+    *("token budget", "error code", "launcher", "certainty", "infrastructure"),
+)
 """Those words of the last column that mean nothing else."""
 TEXTS = [
     *(document for document in DOCUMENTS if document != GLOSSARY),
     *(
         path
-        for folder in ("ser_core", "operator", "crds", "charts", "examples")
+        for folder in ("ser_core", "jobs", "operator", "crds", "charts", "examples")
         for path in sorted((ROOT / folder).rglob("*"))
         if path.suffix in (".py", ".j2", ".yaml")
     ),
