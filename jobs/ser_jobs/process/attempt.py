@@ -12,7 +12,7 @@ from typing import Self
 from ser_core.api.cluster_identity import CLUSTER
 from ser_core.api.stage import InputRole, StageMetrics, StageResult, StageSpec
 from ser_core.api.status import StageKind
-from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, SERError
+from ser_core.errors import EXIT_DONE, EXIT_NOTHING_TO_REPORT, SERError, StoreRefused
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.runs.leftovers import Leftovers, remove_leftovers
 from ser_core.store.runs.owner import mark_owner
@@ -73,7 +73,13 @@ class Attempt:
     def commit(self, output: StageOutput) -> Committed:
         """Upload what the stage has made, and commit it."""
         spec = self.spec
-        outputs = upload_outputs(self.store, spec.run, spec.iteration, spec.stage, spec.attempt, output.files)
+        try:
+            outputs = upload_outputs(self.store, spec.run, spec.iteration, spec.stage, spec.attempt, output.files)
+        except StoreRefused:  # another process may have committed meanwhile, and with what is left over aborted this upload
+            found = find_manifest(self.store, spec.run, spec.iteration, spec.stage)
+            if found is None:
+                raise
+            return Committed(*found, won=False)
         self.log.event("uploaded", files=len(outputs), bytes=sum(part.size for part in outputs.values()))
         origins = written_origins(output.files, outputs) if spec.stage is StageKind.PREPARE else None
         key = stage_key(spec, self.inputs, processes_of(spec, self.ranks), origins)

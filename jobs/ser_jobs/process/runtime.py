@@ -22,7 +22,7 @@ from pathlib import Path
 from ser_core.api.stage import StageResult, StageSpec
 from ser_core.api.stage_wire import STAGE, STARTED_BY, read_stage_spec
 from ser_core.api.status import StageKind
-from ser_core.errors import EXIT_DONE, SERError, SpecError, is_disk_full
+from ser_core.errors import EXIT_DONE, SERError, SpecError, StoreError, is_disk_full
 from ser_core.store.objects.connect import connect
 from ser_core.store.objects.retry import Retry
 from ser_core.store.stages.checkpoints import CheckpointStore
@@ -130,7 +130,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
             )
             output = body(context)
         if output is None:
-            checkpoints.wait()
+            _wait_for_the_last(checkpoints, log)
             return StageResult(outcome="done"), EXIT_DONE
         return _finish(attempt, output, checkpoints, pulse), EXIT_DONE
     except Exception as error:
@@ -145,6 +145,14 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         return failure(failed, checkpoints), failed.exit_code
     finally:
         stop.over()
+
+
+def _wait_for_the_last(checkpoints: BackgroundCheckpoints, log: EventLog) -> None:
+    """Wait for an upload that nothing needs once all is computed: who commits the stage aborts it with what is left over."""
+    try:
+        checkpoints.wait()
+    except StoreError as error:
+        log.event("checkpoint-not-saved", message=error.message)
 
 
 def _finish(attempt: Attempt, output: StageOutput, checkpoints: BackgroundCheckpoints, pulse: Heartbeat) -> StageResult:

@@ -10,11 +10,13 @@ from ser_core.api.cluster_identity import CLUSTER
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import LabelMetrics, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
-from ser_core.errors import SERError
+from ser_core.errors import SERError, StoreRefused
 from ser_core.store.objects.file import FileStore
 from ser_core.store.runs.owner import owner_of
 from ser_core.store.stages.manifest import stage_prefix
+from ser_jobs.process import attempt as one_attempt
 from ser_jobs.process import runtime
+from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.process.context import StageOutput
 
 RUN = RunIdentity(namespace="default", name="run", uid="uid-1")
@@ -83,6 +85,36 @@ def test_a_store_that_cannot_be_cleaned_does_not_change_the_result(stage, monkey
         raise SERError("may not be listed")
 
     monkeypatch.setattr("ser_jobs.process.attempt.remove_leftovers", refuse)
+    assert stage(1)[1] == 0
+
+
+def test_who_commits_second_is_done_too_if_the_first_has_aborted_its_upload(stage, monkeypatch):
+    upload = one_attempt.upload_outputs
+
+    def aborted(*_):
+        monkeypatch.setattr(one_attempt, "upload_outputs", upload)
+        assert stage(1)[1] == 0
+        raise StoreRefused("NoSuchUpload")
+
+    monkeypatch.setattr(one_attempt, "upload_outputs", aborted)
+    result, code = stage(2)
+    assert (result.outcome, result.message, code) == ("superseded", "another attempt committed first", 0)
+
+
+def test_an_upload_that_is_refused_while_nobody_has_committed_fails(stage, monkeypatch):
+    def refuse(*_):
+        raise StoreRefused("no")
+
+    monkeypatch.setattr(one_attempt, "upload_outputs", refuse)
+    assert stage(1)[1] == 20
+
+
+def test_a_checkpoint_that_nothing_needs_any_more_fails_nobody(stage, monkeypatch):
+    def refuse(_):
+        raise StoreRefused("NoSuchUpload")
+
+    monkeypatch.setattr(sys.modules["body_of_a_test"], "body", lambda _: None)
+    monkeypatch.setattr(BackgroundCheckpoints, "wait", refuse)
     assert stage(1)[1] == 0
 
 
