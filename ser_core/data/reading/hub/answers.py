@@ -2,6 +2,7 @@
 
 import email.utils
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ T = TypeVar("T")
 _BUSY = frozenset({429, 502, 503, 504})
 _LINK_REFUSED = frozenset({401, 403})
 """Where a hub has led, the right lies in the link: it may be too old, and the hub makes it anew each time."""
+_LIMIT_ENDS = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*([0-9]{1,9})")
 _REDIRECTS = 10
 _ERROR_WORDS = 200
 _LAST_PORT = 65535
@@ -31,6 +33,7 @@ class Refused(Exception):
     def __init__(self, status: int, code: str, words: str) -> None:
         super().__init__(f"answers HTTP {status}{f' ({code})' if code else ''}{f': {words}' if words else ''}")
         self.status, self.code = status, code
+        self.words = f": {words}" if words else ""
 
 
 class Busy(Refused):
@@ -224,7 +227,8 @@ def _refuse_failure(response: Any, *, is_own: bool) -> None:
     may_pass = response.status_code in _BUSY or (response.status_code in _LINK_REFUSED and not is_own and not code)
     failure = (Busy if may_pass else Refused)(response.status_code, code, words)
     if isinstance(failure, Busy):
-        failure.after = seconds_to_wait(response.headers.get("Retry-After", ""), time.time())
+        after = seconds_to_wait(response.headers.get("Retry-After", ""), time.time())
+        failure.after = after if after is not None else _until_the_limit_ends(response.headers.get("RateLimit", ""))
     raise failure
 
 
@@ -241,6 +245,12 @@ def seconds_to_wait(told: str, now: float) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - now)
     except (ValueError, OverflowError):
         return None
+
+
+def _until_the_limit_ends(told: str) -> float | None:
+    """What huggingface.co says in place of ``Retry-After``: ``"api";r=0;t=55`` (draft-ietf-httpapi-ratelimit-headers)."""
+    found = _LIMIT_ENDS.search(told)
+    return float(found[1]) + 1 if found else None  # its seconds are rounded
 
 
 def _lost() -> tuple[type[Exception], ...]:

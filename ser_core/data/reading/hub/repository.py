@@ -167,14 +167,14 @@ def _refusal(what: str, kind: Kind, endpoint: str, error: Refused) -> SERError:
     withheld = _withheld(endpoint)
     if error.code == "GatedRepo":
         hint = f"accept its conditions at {endpoint} and give HF_TOKEN of that account{withheld}"
-        return SpecError(f"{what} is gated", reason="HubAccessDenied", hint=hint)
+        return SpecError(f"{what} is gated{error.words}", reason="HubAccessDenied", hint=hint)
     if error.code == "RepoNotFound":
         hint = f"check the name; a private one needs HF_TOKEN{withheld}"
         return missing(f"{what}: no such {kind} at {endpoint}", reason=reason, hint=hint)
     if error.code == "RevisionNotFound":
         return missing(f"{what}: no such revision at {endpoint}", reason=reason, hint="name a branch, a tag or a full commit")
     if error.status in (401, 403) and not isinstance(error, Busy):
-        return SpecError(f"{what}: {endpoint} refuses access", reason="HubAccessDenied", hint=f"check HF_TOKEN{withheld}")
+        return SpecError(f"{what}: {endpoint} refuses access{error.words}", reason="HubAccessDenied", hint=f"check HF_TOKEN{withheld}")
     return _unavailable(what, endpoint, error, "try again later, or set hub.endpoint or HF_ENDPOINT to another mirror")
 
 

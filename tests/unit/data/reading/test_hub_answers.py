@@ -157,6 +157,20 @@ def test_a_hub_that_stays_busy_or_asks_for_a_long_pause_is_left_to_the_next_atte
     assert (told.reason, len(heard), "answers HTTP" in told.message) == ("HubUnavailable", tries, True)
 
 
+def test_the_end_of_a_rate_limit_is_waited_for(hub, tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    opened, _ = hub(busy(429, RateLimit='"resolvers";r=0;t=2', RateLimit_Policy='"fixed window";"resolvers";q=5000;w=300'), whole)
+    assert (fetched(opened, tmp_path), waited) == (CONTENT, [3.0])
+
+
+@pytest.mark.parametrize("code", ["", "GatedRepo"])
+def test_why_the_hub_refuses_is_told_in_its_own_words(hub, code, tmp_path):
+    words = "Please enable access to public gated repositories in your fine-grained token settings"
+    opened, _ = hub(busy(403, X_Error_Message=words, **({"X_Error_Code": code} if code else {})))
+    assert words in refused(opened, tmp_path, SpecError).message
+
+
 def test_a_lost_connection_is_taken_up_where_it_was_lost(hub, tmp_path):
     opened, heard = hub(cut_off, rest)
     assert fetched(opened, tmp_path) == CONTENT
