@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -84,7 +85,7 @@ def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None, pa
         )
     at = f"/revision/{quote(revision or in_uri or '', safe='')}" if revision or in_uri else ""
     asked = Hub(endpoint, patience, with_token=_may_have_token(endpoint))
-    with _explained(uri, kind, endpoint):
+    with _explained(uri, kind, endpoint, absent="RepoNotFound"):
         sha, declared = _listing(asked.text(f"{endpoint}/api/{kind}s/{repository}{at}?blobs=true", _LISTING_BYTES))
     return HubRepository(f"hf://{repository}@{sha}", declared, repository, sha, kind, asked)
 
@@ -140,12 +141,14 @@ def _escapes(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _explained(what: str, kind: Kind, endpoint: str) -> Iterator[None]:
+def _explained(what: str, kind: Kind, endpoint: str, absent: str = "") -> Iterator[None]:
+    """``absent``: the code that is meant by a server that says HTTP 404 and no code, as many a mirror does."""
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
         yield
     except Refused as error:
+        error.code = error.code or (absent if error.status == HTTPStatus.NOT_FOUND else "")
         raise _refusal(what, kind, endpoint, error) from error
     except LedAstray as error:
         raise SpecError(
@@ -169,7 +172,7 @@ def _refusal(what: str, kind: Kind, endpoint: str, error: Refused) -> SERError:
         hint = f"accept its conditions at {endpoint} and give HF_TOKEN of that account{withheld}"
         return SpecError(f"{what} is gated{error.words}", reason="HubAccessDenied", hint=hint)
     if error.code == "RepoNotFound":
-        hint = f"check the name; a private one needs HF_TOKEN{withheld}"
+        hint = f"check the name, and hub.endpoint if it was set; a private one needs HF_TOKEN{withheld}"
         return missing(f"{what}: no such {kind} at {endpoint}", reason=reason, hint=hint)
     if error.code == "RevisionNotFound":
         return missing(f"{what}: no such revision at {endpoint}", reason=reason, hint="name a branch, a tag or a full commit")

@@ -210,6 +210,13 @@ def test_a_list_that_is_none_is_refused(hub, listing):
     assert (caught.value.reason, bool(caught.value.hint)) == ("HubUnavailable", True)
 
 
+def test_a_mirror_that_says_404_and_no_more_has_no_such_model(hub):
+    opened, _ = hub(whole, listing=lambda request, _: answer(request, 404))
+    with pytest.raises(SpecError) as caught:
+        opened()
+    assert (caught.value.reason, "hub.endpoint" in caught.value.hint) == ("ModelNotFound", True)
+
+
 def test_no_redirect_leads_to_a_link_local_address(hub, tmp_path):
     opened, _ = hub(leads_to("http://169.254.169.254/latest/meta-data/iam"))
     told = refused(opened, tmp_path, SpecError)
