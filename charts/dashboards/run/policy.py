@@ -23,7 +23,7 @@ def policy() -> list[Panel]:
         ),
         number("Score before", "The same of the policy before PPO.", COUNT, Query(newest("ser_run_policy_baseline_score"), "score")),
         number(
-            "Final distance",
+            "Final KL",
             "Mean KL of a whole answer from the reference policy, in nats.",
             COUNT,
             Query(newest("ser_run_policy_kl_nats"), "KL"),

@@ -26,7 +26,7 @@ NAMESPACE, NAME, SECRET, BUCKET = "scraped", "tiny", "ser-s3", "scraped"
 NEIGHBOUR = Pod(NAMESPACE, f"ser-{NAME}-small-0-retrain-0123456789-abcde", "gpu-node-2", f"{NAME}-small", "0", "retrain")
 """Of another run, whose name begins like that of ours."""
 TRAINS = {"retrain", "ppo"}
-BEFORE_ITS_END = {"Controls", "Final score", "Score before", "Final distance", "Steps taken"}
+BEFORE_ITS_END = {"Controls", "Final score", "Score before", "Final KL", "Steps taken"}
 QUERIES = [
     pytest.param(panel["title"], target["expr"], id=f"{path.stem}-{panel['title']}-{target['refId']}")
     for path in sorted((ROOT / "charts/ser-operator/dashboards").glob("*.json"))
