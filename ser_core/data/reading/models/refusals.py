@@ -59,8 +59,8 @@ def refuse_remote_code(config: Mapping[str, Any], name: str) -> None:
     if config.get("auto_map"):
         raise refused(
             "RemoteCode",
-            f"{name} has auto_map: the model needs Python code of its own, which is never run",
-            "use a model that transformers knows",
+            f"{name} has auto_map: it asks for Python code of its own, which is never run",
+            "name a model that transformers knows; where it knows this one all the same, a copy without auto_map",
         )
     for key, value in _implementations(config):
         if value not in _OWN_IMPLEMENTATIONS:

@@ -80,6 +80,12 @@ def test_a_model_that_cannot_be_used_is_refused(check, files, reason):
     assert caught.value.message.startswith("rewardModel.base")
 
 
+def test_a_model_that_names_code_and_may_need_none_is_told_how_to_go_without(check):
+    with pytest.raises(SpecError) as caught:
+        check({**WHOLE, "config.json": {**BERT, "auto_map": {"AutoModel": "code.Model"}}})
+    assert "a copy without auto_map" in caught.value.hint
+
+
 def test_a_pointer_in_place_of_a_tokenizer_is_called_one(check):
     with pytest.raises(SpecError, match=r"tokenizer\.json of .* is a Git LFS pointer") as caught:
         check({**WHOLE, "tokenizer.json": POINTER})
