@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Any, Protocol
 
 import torch
@@ -112,7 +113,8 @@ def _layers(network: nn.Module) -> list[nn.Module]:
         return list(found)
     lists = {name: part for name, part in network.named_modules() if isinstance(part, nn.ModuleList)}
     inner = (part for name, part in lists.items() if not any(other.startswith(f"{name}.") for other in lists))
-    return [layer for part in inner for layer in part]
+    # What XLM's attention puts into its cache would be there twice.
+    return [layer for part in inner for layer in part if "cache" not in signature(layer.forward).parameters]
 
 
 def set_rate(optimizer: Any, rate: float) -> None:

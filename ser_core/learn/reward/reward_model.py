@@ -21,7 +21,7 @@ from ser_core.learn.compute.parts import computed_by_row, trainable, without_ada
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen
 from ser_core.learn.reward.batching import Batch
 from ser_core.learn.reward.encoding import Encoder, reads_pairs
-from ser_core.learn.text.chat_text import take_template
+from ser_core.learn.text.chat_text import ChatText, take_template
 from ser_core.learn.text.control_tokens import read_control_tokens_as_text
 from ser_core.learn.text.reference_text import Form, recorded_form
 from ser_core.learn.weights.exports import export, store
@@ -114,6 +114,8 @@ def load(
             take_template(tokenizer, template_text)
         if form is Form.ONE_TEXT and reads_pairs(tokenizer):
             read_control_tokens_as_text(tokenizer)
+        if form is Form.CHAT:
+            _separate_padding(network, tokenizer, ChatText(tokenizer).after[-1:])
         encoder = Encoder(tokenizer, min(max_length, limit - 1), recorded_form(tokenizer) if form is None else form)
     tokenizer.chat_template = encoder.chat_template
     if adapter is not None:
@@ -131,9 +133,12 @@ def export_stored(stored: Path, folder: Path) -> None:
     export(model.network, model.tokenizer, folder, products=products)
 
 
-def _separate_padding(network: Any, tokenizer: Any) -> None:
-    """Give the tokenizer a padding token of its own: models that score the last token look for the last one that is not padding."""
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+def _separate_padding(network: Any, tokenizer: Any, ends: tuple[int, ...] = ()) -> None:
+    """Give the tokenizer a padding token of its own: models that score the last token look for the last one that is not padding.
+
+    ``ends``: what ends a row beside the end-of-sequence token, as Llama 3's end of a turn, which is some models' padding.
+    """
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id, *ends):
         tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
         if last_token(tokenizer) >= network.get_input_embeddings().num_embeddings:
             add_rows(network, last_token(tokenizer) + 1)

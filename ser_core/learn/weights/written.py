@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from transformers.core_model_loading import revert_weight_conversion
 
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.pieces import cut_weights
@@ -28,11 +29,14 @@ def write_model(network: Any, folder: Path, products: torch.dtype | None, *, lar
         largest: Bytes of a file, if no weight has more: so much of the model is in main memory.
     """
     writer, multiplied = _Files(folder, largest), multiplied_in(network)
+    # Kinds without experts may have one tensor in files of several weights, which would have to be there together.
+    mixture = any(".experts." in name for name, _ in network.named_parameters())
     for name, weight, numbers in _weights(network):
         if ranks.rank():
             continue
         as_kept = numbers if products is None else narrowed(numbers, products, multiplied=id(weight) in multiplied)
-        writer.add(name, as_kept)
+        for in_file, part in _as_in_files(network, name, as_kept).items() if mixture else [(name, as_kept)]:
+            writer.add(in_file, part)
     if ranks.rank():
         return
     writer.finish()
@@ -52,6 +56,12 @@ def _weights(network: Any) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
         seen.add(id(weight))
         source = source_of(weight)
         yield name, weight, cut[name].whole() if name in cut else weight.detach() if source is None else source()
+
+
+def _as_in_files(network: Any, name: str, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What transformers makes of a weight in files: of those of all experts, the tensors of each, by names that other programs know too."""
+    found: dict[str, torch.Tensor] = revert_weight_conversion(network, {name: numbers})
+    return found
 
 
 class _Files:

@@ -13,10 +13,10 @@ from ser_core.api.status import StageKind
 ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
     StageKind.PREPARE: 7,
     StageKind.FILTER: 3,
-    StageKind.RETRAIN: 5,
-    StageKind.CONTROL_FULL: 5,
-    StageKind.CONTROL_SEED_ONLY: 5,
-    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 5,
+    StageKind.RETRAIN: 6,
+    StageKind.CONTROL_FULL: 6,
+    StageKind.CONTROL_SEED_ONLY: 6,
+    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 6,
     StageKind.SFT: 7,
     StageKind.PPO: 5,
 }

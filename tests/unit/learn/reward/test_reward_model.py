@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from ser_core.errors import SpecError
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.batching import pad
 from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.learn.text.reference_text import Form
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6"]
 ANSWERS = ["w7", "w8 w9 w10 w11", "w12 w13"]
@@ -69,6 +71,17 @@ def test_exports_of_equal_models_are_equal_files(base: Path, fp32: Precision, tm
         moved(load(base, fp32, max_length=48)).export(tmp_path / name)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert b"tmp" not in (tmp_path / "one" / "config.json").read_bytes()
+
+
+def test_padding_is_not_what_ends_a_turn(qwen: Path, fp32: Precision, tmp_path: Path):
+    folder = shutil.copytree(qwen, tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"pad_token": "<|eot|>"})
+    tokenizer.chat_template = "{% for one in messages %}{{ one.content }}<|eot|>{% endfor %}"
+    tokenizer.save_pretrained(folder)
+    model = load(folder, fp32, max_length=48, form=Form.CHAT)
+    (row,) = model.encoder.rows(["w1"], ["w2"])
+    assert row.tokens[-1] == tokenizer.pad_token_id != model.tokenizer.pad_token_id == model.network.config.pad_token_id
 
 
 def test_padding_is_not_the_end_of_the_sequence(qwen: Path, fp32: Precision):

@@ -1,11 +1,13 @@
 """What is written weight by weight is what transformers writes of the whole."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from ser_core.learn.weights.exports import export
 from ser_core.learn.weights.pretrained import load_network
@@ -26,6 +28,18 @@ def test_an_unread_network_is_exported_to_the_same_bytes(qwen: Path, tmp_path: P
         export(*load(kind, qwen, in_files=in_files), tmp_path / str(in_files), products=products)
     expected = {path.name: path.read_bytes() for path in (tmp_path / "False").iterdir()}
     assert {path.name: path.read_bytes() for path in (tmp_path / "True").iterdir()} == expected
+
+
+def test_experts_have_the_names_and_numbers_that_transformers_writes(qwen: Path, tmp_path: Path):
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16}
+    base = shutil.copytree(qwen, tmp_path / "base")
+    AutoModelForCausalLM.from_config(AutoConfig.for_model("qwen2_moe", vocab_size=257, **sizes, **experts)).save_pretrained(base)
+    for in_files in (True, False):
+        export(*load(AutoModelForSequenceClassification, base, in_files=in_files), tmp_path / str(in_files))
+    found, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("True", "False"))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_a_large_model_has_several_files_that_transformers_reads(qwen: Path, tmp_path: Path):
