@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ser_core.data.reading.models.positions import positions
 from ser_core.errors import SpecError
 from ser_core.full_disk import naming_full_disk
 from ser_core.learn.text.reference_text import Made
@@ -116,7 +117,7 @@ def _move(source: Path, card: str, folder: Path) -> list[str]:
 def usage_of(model: Path, max_length: int) -> Usage:
     """Read off a model's files how its rows are built (`ser_core.learn.reward.encoding`)."""
     tokenizer, config = (json.loads((model / name).read_bytes()) for name in ("tokenizer_config.json", "config.json"))
-    limit = min(_whole(config.get("max_position_embeddings")), _whole(tokenizer.get("model_max_length")))
+    limit = min(_whole(positions(config)), _whole(tokenizer.get("model_max_length")))
     pairs = reads_pairs(model)
     return Usage(pairs, "" if pairs else _text(tokenizer.get("eos_token")), min(max_length, limit - 1), how_made(model))
 

@@ -15,6 +15,9 @@ WITHOUT_BF16 = frozenset({"deberta"})
 _PERMUTED = frozenset({"xlnet"})
 """Kinds that transformers lists as language models, and that do not write from left to right."""
 
+_GENERATE_OTHERWISE = frozenset({"rwkv", "recurrent_gemma"})
+"""Kinds whose generation fails, or does not give the tokens of their own forward pass (measured)."""
+
 
 def why_it_cannot_score(model: BaseModel) -> str | None:
     """Why it cannot become a reward model, said after "is a …,"; None: it can."""
@@ -36,6 +39,8 @@ def why_it_cannot_write(model: BaseModel) -> str | None:
         return "which transformers cannot load as a causal language model"
     if _has_two_parts(model):
         return "an encoder with a decoder"
+    if kind in _GENERATE_OTHERWISE:
+        return "whose generation does not follow its own probabilities"
     encodes = kind in _ENCODERS and not (config.get("is_decoder") or config.get("causal"))
     both_ways = config.get("is_causal") is False or config.get("use_bidirectional_attention") not in (None, False, "vision")
     return "which reads in both directions" if encodes or both_ways or kind in _PERMUTED else None

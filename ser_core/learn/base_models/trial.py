@@ -263,6 +263,8 @@ def _warnings(field: str, network: Any, tokenizer: Any, surplus: tuple[str, ...]
         yield f"{field}: its tokenizer has tokens up to number {last_token(tokenizer)}, its table {rows} rows: rows are added, at random"
     if found := ControlTokens(tokenizer).read_anyway():
         yield f"{field}: its tokenizer reads {', '.join(found[:3])} in prompts and answers as control tokens, not as text"
+    if any(".experts." in name for name, _ in network.named_parameters()):
+        yield f"{field}: in a mixture of experts the last bits of a row depend on the rest of its batch, also when a stage goes on"
     if surplus:
         yield f"{field}: its weights have more layers than config.json says, which are not used: {', '.join(surplus[:3])}"
 

@@ -148,7 +148,8 @@ def _separate_padding(network: Any, tokenizer: Any, ends: tuple[int, ...] = ()) 
 
 
 def _positions(network: Any) -> int:
-    limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
+    config = network.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
     return limit if limit is not None and limit > 0 else 1 << 30
 
 

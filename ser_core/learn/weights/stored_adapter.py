@@ -50,7 +50,7 @@ def write_adapter(network: Any, folder: Path, base: Path, products: torch.dtype 
         "inference_mode": True,
         "lora_alpha": settings.lora_alpha,
         "lora_dropout": 0.0,
-        "modules_to_save": sorted(settings.modules_to_save or ()) or None,
+        "modules_to_save": sorted(set(settings.modules_to_save or ())) or None,
         "peft_type": "LORA",
         "r": settings.r,
         "target_modules": sorted(settings.target_modules),

@@ -65,6 +65,7 @@ def test_a_hub_model_is_named_as_the_base(ledger, evidence):
     ("tokenizer", "config", "usage"),
     [
         ({"cls_token": "[CLS]", "sep_token": "[SEP]", "model_max_length": 512}, {"max_position_embeddings": 40}, Usage(True, "", 39)),
+        ({"eos_token": "</s>"}, {"n_positions": 64}, Usage(False, "</s>", 63)),
         ({"eos_token": {"content": "</s>"}, "model_max_length": 1e30}, {"max_position_embeddings": 4096}, Usage(False, "</s>", 64)),
         ({"cls_token": None, "sep_token": None, "eos_token": "<end>"}, {}, Usage(False, "<end>", 64)),
         ({"eos_token": "<end>", "model_max_length": float("inf")}, {}, Usage(False, "<end>", 64)),

@@ -5,6 +5,8 @@ from typing import Any
 
 from ser_core.errors import SpecError
 
+_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""Of most kinds, of GPT-2's and of MPT's."""
 _POSITIONS_AFTER_PADDING = frozenset(
     {
         "roberta",
@@ -25,7 +27,7 @@ _POSITIONS_AFTER_PADDING = frozenset(
 
 def longest_input(config: Mapping[str, Any]) -> int | None:
     """Tokens that the model's positions reach; None when it has no limit of its own."""
-    limit = _positions(config)
+    limit = positions(config)
     if not isinstance(limit, int) or limit <= 0 or config.get("position_biased_input") is False:
         return None
     if config.get("model_type") in _POSITIONS_AFTER_PADDING:
@@ -39,14 +41,14 @@ def check_max_length(config: Mapping[str, Any], max_length: int, field: str) -> 
     longest = longest_input(config)
     if longest is not None and max_length > longest:
         raise SpecError(
-            f"{field} {max_length} is more than the {longest} tokens that the model takes (max_position_embeddings {_positions(config)})",
+            f"{field} {max_length} is more than the {longest} tokens that the model takes (max_position_embeddings {positions(config)})",
             reason="MaxLengthTooLarge",
             hint=f"set {field.rstrip(' =')} to at most {longest}",
         )
 
 
-def _positions(config: Mapping[str, Any]) -> Any:
+def positions(config: Mapping[str, Any]) -> Any:
     """What a configuration says of them; one that has a part for each kind of input says it in that of text."""
-    found = config.get("max_position_embeddings", config.get("n_positions"))
+    found = next((config[name] for name in _NAMES if name in config), None)
     text = config.get("text_config")
-    return _positions(text) if found is None and isinstance(text, dict) else found
+    return positions(text) if found is None and isinstance(text, dict) else found

@@ -178,9 +178,11 @@ def test_an_adapter_that_could_not_be_loaded_again_is_refused(family, qwen, tmp_
         assert caught.value.reason == "ModelNotSupported"
 
 
-def test_experts_that_no_adapter_learns_stay_as_they_are(qwen, tmp_path, try_reward):
+def test_experts_that_no_adapter_learns_stay_as_they_are_and_are_told(qwen, tmp_path, try_reward):
     folder = tiny(copy_of(qwen, tmp_path), "gpt_oss", **FAMILIES["mixtral"], num_experts_per_tok=2, head_dim=8)
-    assert try_reward(folder, adapter=AdapterSpec(rank=2)).new == ("score",)
+    tried = try_reward(folder, adapter=AdapterSpec(rank=2))
+    assert tried.new == ("score",)
+    assert "in a mixture of experts the last bits of a row depend on the rest of its batch" in tried.warnings[0]
 
 
 def test_a_missing_pooler_is_told_and_a_head_that_is_there_is_kept(bert, tmp_path, try_reward):
@@ -337,6 +339,7 @@ def test_a_base_that_fails_in_bf16_is_refused_where_it_could_be_computed_so(bert
     [
         ("bert", {}, "reads in both directions"),
         ("bart", BART, "an encoder with a decoder"),
+        ("rwkv", {"attention_hidden_size": 32}, "does not follow its own probabilities"),
         ("granite", {"num_key_value_heads": 2}, "no scoring model of that kind, so PPO's critic cannot start"),
     ],
 )

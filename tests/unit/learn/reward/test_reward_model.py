@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, MptConfig, MptForCausalLM, pipeline
 
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import SpecError
@@ -71,6 +71,12 @@ def test_exports_of_equal_models_are_equal_files(base: Path, fp32: Precision, tm
         moved(load(base, fp32, max_length=48)).export(tmp_path / name)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert b"tmp" not in (tmp_path / "one" / "config.json").read_bytes()
+
+
+def test_an_mpt_has_as_many_positions_as_its_config_says(qwen: Path, fp32: Precision, tmp_path: Path):
+    folder = shutil.copytree(qwen, tmp_path / "base")
+    MptForCausalLM(MptConfig(d_model=32, n_heads=4, n_layers=1, max_seq_len=32, vocab_size=257)).save_pretrained(folder)
+    assert load(folder, fp32, max_length=64).limit == 32
 
 
 def test_padding_is_not_what_ends_a_turn(qwen: Path, fp32: Precision, tmp_path: Path):

@@ -1,5 +1,6 @@
 """What is stored of a trained adapter gives, with its base, exactly the model that was trained."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,7 @@ def test_no_weight_of_the_base_is_stored_again(qwen: Path, fp32: Precision, tmp_
     names = load_file(folder / "adapter_model.safetensors")
     assert all(".lora_" in name or name == "base_model.model.score.weight" for name in names)
     assert root(folder).resolve() == qwen.resolve()
+    assert json.loads((folder / "adapter_config.json").read_text())["modules_to_save"] == ["classifier", "score"]
     assert str(tmp_path) not in (folder / "adapter_config.json").read_text()
 
 

@@ -143,6 +143,7 @@ def test_a_max_length_beyond_the_positions_is_refused_with_both_values(check):
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
         ({"model_type": "mpnet", "max_position_embeddings": 514}, 512),
         ({"model_type": "gpt2", "n_positions": 1024}, 1024),
+        ({"model_type": "mpt", "max_seq_len": 2048}, 2048),
         ({"model_type": "t5"}, None),
         ({"model_type": "gemma3", "text_config": {"max_position_embeddings": 1024}, "vision_config": {}}, 1024),
         ({"model_type": "deberta-v2", "max_position_embeddings": 512, "position_biased_input": False}, None),
