@@ -16,7 +16,8 @@ ADVICE = re.compile(
 def files():
     for place in PLACES:
         for path in [ROOT / place] if (ROOT / place).is_file() else sorted((ROOT / place).rglob("*")):
-            if path.is_file() and path.suffix not in {".png", ".pyc"}:
+            ours = not any(part.startswith(".") for part in path.relative_to(ROOT / place).parts)  # benchmarks/.vllm is an environment
+            if ours and path.is_file() and path.suffix not in {".png", ".pyc"}:
                 yield path
 
 
