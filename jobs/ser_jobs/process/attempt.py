@@ -70,11 +70,11 @@ class Attempt:
         absent = StageResult(outcome="absent", message=looked.record.told[:900])
         return attempt, (absent, EXIT_NOTHING_TO_REPORT) if reports else None
 
-    def commit(self, output: StageOutput) -> Committed:
-        """Upload what the stage has made, and commit it."""
+    def commit(self, output: StageOutput, alive: Callable[[], None]) -> Committed:
+        """Upload what the stage has made, and commit it; ``alive`` is called after each file."""
         spec = self.spec
         try:
-            outputs = upload_outputs(self.store, spec.run, spec.iteration, spec.stage, spec.attempt, output.files)
+            outputs = upload_outputs(self.store, spec.run, spec.iteration, spec.stage, spec.attempt, output.files, alive)
         except StoreRefused:  # another process may have committed meanwhile, and with what is left over aborted this upload
             found = find_manifest(self.store, spec.run, spec.iteration, spec.stage)
             if found is None:

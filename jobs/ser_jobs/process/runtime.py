@@ -16,6 +16,7 @@ import traceback
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -156,8 +157,9 @@ def _wait_for_the_last(checkpoints: BackgroundCheckpoints, log: EventLog) -> Non
 
 
 def _finish(attempt: Attempt, output: StageOutput, checkpoints: BackgroundCheckpoints, pulse: Heartbeat) -> StageResult:
-    pulse.silent("uploading")
-    committed = attempt.commit(output)
+    uploading = partial(pulse.silent, "uploading")
+    uploading()
+    committed = attempt.commit(output, uploading)
     checkpoints.delete_all()
     pulse.silent("removing what nobody needs")
     attempt.remove_unneeded(committed.manifest)

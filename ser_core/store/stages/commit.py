@@ -3,7 +3,7 @@
 import hashlib
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +35,22 @@ class Committed:
 
 
 def upload_outputs(
-    store: ObjectStore, run: RunIdentity, iteration: int, stage: StageKind, attempt: int, files: Mapping[str, Path]
+    store: ObjectStore,
+    run: RunIdentity,
+    iteration: int,
+    stage: StageKind,
+    attempt: int,
+    files: Mapping[str, Path],
+    alive: Callable[[], None] = lambda: None,
 ) -> dict[str, OutputFile]:
-    """Upload the parts of an attempt into a folder of its own, in parallel. Returns them by output name."""
+    """Upload the parts of an attempt into a folder of its own, in parallel. Returns them by output name; ``alive`` is called after each."""
     folder = f"{stage_prefix(run, iteration, stage)}/attempt-{attempt}-{uuid.uuid4().hex[:8]}"
-
+    parts = {}
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return dict(zip(files, pool.map(lambda name: upload_part(store, f"{folder}/{name}", files[name]), files), strict=True))
+        for name, part in zip(files, pool.map(lambda name: upload_part(store, f"{folder}/{name}", files[name]), files), strict=True):
+            parts[name] = part
+            alive()
+    return parts
 
 
 def upload_part(store: ObjectStore, key: str, path: Path) -> OutputFile:

@@ -18,6 +18,7 @@ from ser_jobs.process import attempt as one_attempt
 from ser_jobs.process import runtime
 from ser_jobs.process.background_checkpoints import BackgroundCheckpoints
 from ser_jobs.process.context import StageOutput
+from ser_jobs.telemetry import heartbeat
 
 RUN = RunIdentity(namespace="default", name="run", uid="uid-1")
 FOLDER = stage_prefix(RUN, 1, StageKind.LABEL)
@@ -53,6 +54,21 @@ def stage(tmp_path, monkeypatch):
 
 def names(store):
     return sorted(entry.key.rpartition("/")[2] for entry in store.list(f"{FOLDER}/"))
+
+
+def test_each_file_that_is_uploaded_is_a_sign_of_life(stage, tmp_path, monkeypatch):
+    monkeypatch.setenv(heartbeat.VARIABLE, str(tmp_path / "pulse"))
+    upload, seen = one_attempt.upload_outputs, []
+
+    def look(*arguments):
+        seen.append(heartbeat.read(tmp_path / "pulse"))
+        parts = upload(*arguments)
+        seen.append(heartbeat.read(tmp_path / "pulse"))
+        return parts
+
+    monkeypatch.setattr(one_attempt, "upload_outputs", look)
+    stage(1)
+    assert [(sign.number - seen[0].number, sign.phase) for sign in seen] == [(0, "uploading"), (1, "uploading")]
 
 
 def test_what_an_attempt_that_was_killed_has_left_goes_with_the_commit_of_the_next(stage, tmp_path):
