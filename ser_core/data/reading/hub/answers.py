@@ -142,12 +142,12 @@ class Hub:
     @contextmanager
     def _answer(self, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
         """The answer after all redirects. The token goes to the hub's own address alone."""
-        from huggingface_hub.utils import build_hf_headers, get_session  # type: ignore[attr-defined]
+        from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
         origin = _origin(self.endpoint)
         for _ in range(_REDIRECTS):
             is_own = _origin(url) == origin
-            sent = {**build_hf_headers(token=None if is_own and self.with_token else False), "Accept-Encoding": "identity", **headers}
+            sent = {**_signed(with_token=is_own and self.with_token), "Accept-Encoding": "identity", **headers}
             if not is_own:
                 self._refuse_astray(url, _place_if_known(url))
             with get_session().stream("GET", url, headers=sent, follow_redirects=False, timeout=self.patience.silence / 2) as response:
@@ -172,6 +172,14 @@ _WORDS = {
     Place.LOOPBACK: "on this machine",
     Place.LINK: "on a link-local address",
 }
+
+
+def _signed(*, with_token: bool) -> dict[str, str]:
+    """Who asks. The client's own function for it asks huggingface.co first, whatever hub is meant, and waits where that is out of reach."""
+    from huggingface_hub import constants, get_token
+
+    token = get_token() if with_token and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else None
+    return {"User-Agent": "ser-operator; hf_hub"} | ({"Authorization": f"Bearer {token}"} if token else {})
 
 
 def _redirected(url: str, location: str) -> str:

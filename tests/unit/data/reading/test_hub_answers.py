@@ -308,6 +308,18 @@ def test_who_is_refused_without_the_token_is_told_where_it_goes(hub, tmp_path, m
     assert "if this one is yours, set HF_ENDPOINT=http://127.0.0.1" in told.value.hint
 
 
+def test_no_hub_is_asked_beside_the_one_that_is_meant(hub, tmp_path, monkeypatch):
+    asked = []
+    other, _ = hub(whole, listing=lambda request, content: (asked.append(request.path), whole(request, content)))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", other().hub.endpoint)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.AGENT_HARNESSES_PATH", str(tmp_path / "harnesses"))
+    monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", None)
+    asked.clear()
+    opened, _ = hub(whole)
+    assert (opened().commit, asked) == (COMMIT, [])
+
+
 def test_redirects_do_not_go_on_for_ever(hub, tmp_path):
     opened, heard = hub(leads_to(FILE))
     assert "redirects more than 10 times" in refused(opened, tmp_path, SpecError).message
