@@ -12,10 +12,12 @@ from pathlib import Path
 
 from ser_core.errors import CorruptObject, ObjectNotFound, SpecError, StoreAccessDenied, StoreError, is_disk_full
 from ser_core.full_disk import naming_full_disk
-from ser_core.store.objects.port import ObjectInfo
+from ser_core.store.objects.port import CONDITIONAL_WRITES, ObjectInfo
 
 _TEMPORARY = ".part-"
 _TRIES = 100
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What exFAT, and what FUSE shows of a drive in a cloud, say to a hard link."""
 
 
 class FileStore:
@@ -46,7 +48,11 @@ class FileStore:
         return uri.removeprefix(prefix)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write ``data`` unless the key exists: a hard link refuses an existing name atomically."""
+        """Write ``data`` unless the key exists: a hard link refuses an existing name atomically.
+
+        Raises:
+            SpecError: The file system has none (reason `StoreLacksConditionalWrites`).
+        """
         target = self._path(key)
         with _explained(target), self._temporary(target) as temporary:
             _write(temporary, data)
@@ -54,6 +60,11 @@ class FileStore:
                 os.link(temporary, target)
             except FileExistsError:
                 return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                what = f"{target} cannot be created: its file system has no hard links ({error.strerror})"
+                raise SpecError(what, reason="StoreLacksConditionalWrites", hint=CONDITIONAL_WRITES) from error
             _sync_folder(target.parent)
             return True
 

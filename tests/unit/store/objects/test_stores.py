@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import errno
 import io
 import multiprocessing
 import os
@@ -148,6 +149,18 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch):
     with pytest.raises(StoreAccessDenied, match="may not be accessed") as caught:
         FileStore(tmp_path).create("key", b"")
     assert caught.value.exit_code == 20
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_hard_links_is_told(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.link", refuse)
+    with pytest.raises(SpecError, match="has no hard links") as caught:
+        FileStore(tmp_path).create("key", b"")
+    assert caught.value.reason == "StoreLacksConditionalWrites"
+    assert list(tmp_path.iterdir()) == []
 
 
 class Failing:
