@@ -53,11 +53,11 @@ def remove_unneeded(store: ObjectStore, spec: StageSpec) -> Removal:
     there = {entry.key: entry.size for entry in store.list(f"{run_prefix(spec.run)}/") if entry.key in unneeded}
     if not there:
         return Removal()
-    before = removed_by(store, spec.run)
-    mark_removed(store, spec.run, Removed(models=before.models | {key: told(unneeded[key]) for key in there}))
+    gone = {key: model for key, model in removed_by(store, spec.run).models.items() if key not in there}
+    mark_removed(store, spec.run, Removed(models=gone | {key: told(unneeded[key]) for key in there}))
     others = followers_of(store, spec.run)
     if others:
-        mark_removed(store, spec.run, before)
+        mark_removed(store, spec.run, Removed(models=gone))  # also not what a look that was killed has named
         return Removal(kept_for=tuple(sorted({one.name for one in others})))
     for key in there:
         store.delete(key)

@@ -1,5 +1,7 @@
 """`storage.retain: best`: which reward models go, what stays, and what is said of those that are gone."""
 
+import sys
+
 import pytest
 
 from ser_core.api.serrun import SERRunSpec
@@ -167,6 +169,20 @@ def test_a_run_that_another_one_took_stages_over_from_keeps_all(run, store, iden
     assert run.look().kept_for == ("hh",)
     assert run.left(*loops(0, 1, 2)) == loops(0, 1, 2)
     assert refer_back(store, follower, made[0].outputs) == "", "nothing is said to be removed"
+
+
+def test_what_a_look_that_was_killed_has_named_is_not_said_to_be_removed_where_it_is_kept(run, store, monkeypatch):
+    made = run.loops(0.6, 0.8, 0.7)
+    follower = RunIdentity(namespace="default", name="second", uid="second")
+    store.create(leader_key(follower), b"{}")
+    assert refer_back(store, follower, made[0].outputs) == ""
+    with monkeypatch.context() as killed:
+        killed.setattr("ser_core.store.runs.retaining.followers_of", lambda *_: sys.exit())
+        with pytest.raises(SystemExit):
+            run.look()
+    assert refer_back(store, follower, made[0].outputs) != ""
+    assert run.look().kept_for == ("second",)
+    assert refer_back(store, follower, made[0].outputs) == ""
 
 
 def test_a_follower_that_comes_later_is_told_what_is_gone(run, store):
