@@ -27,7 +27,9 @@ from ser_core.errors import NodeDiskFull, SERError, is_disk_full
 from ser_core.loop.deciding.attempt_resources import KILLED
 from ser_core.loop.observed import Action, Leg, ObservedAttempt, StartStage
 
-SERVER: tuple[str, ...] = (sys.executable, "-m", "ser_jobs.fork_server")
+PYTHON: tuple[str, ...] = (sys.executable, "-P")
+"""Python as programs of this project are started: a file of the user's folder, such as random.py, is no module of theirs."""
+SERVER: tuple[str, ...] = (*PYTHON, "-m", "ser_jobs.fork_server")
 """Command line of the server."""
 SERVER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -178,8 +180,9 @@ class LocalExecutor:
 
     def _listen(self) -> None:
         if self._server.stdout is not None:
-            for line in self._server.stdout:
-                self._messages.put(json.loads(line))
+            with self._server.stdout as lines:
+                for message in filter(None, map(_message, lines)):
+                    self._messages.put(message)
         self._messages.put({"closed": True})
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -251,6 +254,15 @@ def read_event(job: str, line: str) -> StageEvent:
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return output
     return event if _SHOWN_OF.get(event.name, frozenset()) <= fields.keys() else output
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """What the server says in a line; None: a library has printed it, as some do when they are imported."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _killed(exit_code: int) -> StageResult | None:

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from ser_core.api.serrun import SERRun
 from ser_core.api.status import Phase
 from ser_core.cli.access.begun_run import begun_run, is_over
 from ser_core.cli.access.cluster import Cluster
+from ser_core.cli.access.local_executor import PYTHON
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON
 from ser_core.errors import SERError, SpecError
@@ -78,7 +78,7 @@ class LocalRuns:
             os.sched_setaffinity(0, self._share(sorted(mine)))
             try:
                 # A session of its own: Ctrl-C at the terminal then comes once, from here.
-                command = [sys.executable, "-m", "ser_core.cli.app", "run", str(file), "--json"]
+                command = [*PYTHON, "-m", "ser_core.cli.app", "run", str(file), "--json"]
                 process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
             finally:
                 os.sched_setaffinity(0, mine)

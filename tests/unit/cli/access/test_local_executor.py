@@ -1,8 +1,13 @@
 """What `ser run` keeps on this machine beside the store."""
 
+import subprocess
+import sys
+
 import pytest
 
-from ser_core.cli.access.local_executor import StageEvent, read_event, read_events, remove_left_folders
+from ser_core.cli.access import local_executor
+from ser_core.cli.access.local_executor import PYTHON, LocalExecutor, StageEvent, read_event, read_events, remove_left_folders
+from ser_core.errors import SERError
 
 
 def test_the_folders_of_killed_ser_runs_of_a_run_go_and_those_of_others_stay(tmp_path, monkeypatch):
@@ -28,3 +33,16 @@ def test_a_line_end_of_unicode_ends_no_event():
         StageEvent("job", "output", {"text": "50 %"}),
         StageEvent("job", "output", {"text": "100 %"}),
     ]
+
+
+def test_a_file_of_the_users_folder_is_no_module_of_the_programs(tmp_path):
+    (tmp_path / "random.py").write_text("raise SystemExit(3)")
+    assert subprocess.run([*PYTHON, "-c", "import random"], cwd=tmp_path).returncode == 0
+    assert local_executor.SERVER[: len(PYTHON)] == PYTHON
+
+
+@pytest.mark.parametrize("printed", ["words", "[1, 2]", "null", ""])
+def test_what_a_library_prints_in_the_server_is_passed_over(printed, monkeypatch):
+    monkeypatch.setattr(local_executor, "SERVER", (sys.executable, "-S", "-c", f"print({printed!r})"))
+    with LocalExecutor("0123") as executor, pytest.raises(SERError, match="the server of the stage processes ended"):
+        executor.wait(20)
