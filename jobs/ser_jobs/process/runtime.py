@@ -14,7 +14,7 @@ import sys
 import tempfile
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -131,7 +131,7 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
             )
             output = body(context)
         if output is None:
-            _wait_for_the_last(checkpoints, log)
+            _without_checkpoints(checkpoints.wait, log)
             return StageResult(outcome="done"), EXIT_DONE
         return _finish(attempt, output, checkpoints, pulse), EXIT_DONE
     except Exception as error:
@@ -148,21 +148,26 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         stop.over()
 
 
-def _wait_for_the_last(checkpoints: BackgroundCheckpoints, log: EventLog) -> None:
-    """Wait for an upload that nothing needs once all is computed: who commits the stage aborts it with what is left over."""
+def _without_checkpoints(end: Callable[[], None], log: EventLog) -> bool:
+    """End with checkpoints once all is computed. Nothing needs them, and who commits a stage aborts their uploads with what is left over.
+
+    Returns whether the store has done it.
+    """
     try:
-        checkpoints.wait()
+        end()
     except StoreError as error:
-        log.event("checkpoint-not-saved", message=error.message)
+        log.event("checkpoints-not-ended", message=error.message)
+        return False
+    return True
 
 
 def _finish(attempt: Attempt, output: StageOutput, checkpoints: BackgroundCheckpoints, pulse: Heartbeat) -> StageResult:
     uploading = partial(pulse.silent, "uploading")
     uploading()
     committed = attempt.commit(output, uploading)
-    checkpoints.delete_all()
     pulse.silent("removing what nobody needs")
-    attempt.remove_unneeded(committed.manifest)
+    if _without_checkpoints(checkpoints.delete_all, attempt.log):
+        attempt.remove_unneeded(committed.manifest)
     result = attempt.with_stored(outcome(committed))
     return result if committed.won else result.model_copy(update={"message": "another attempt committed first"})
 

@@ -125,13 +125,16 @@ def test_an_upload_that_is_refused_while_nobody_has_committed_fails(stage, monke
     assert stage(1)[1] == 20
 
 
-def test_a_checkpoint_that_nothing_needs_any_more_fails_nobody(stage, monkeypatch):
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_checkpoint_that_nothing_needs_any_more_fails_nobody(stage, monkeypatch, commits):
     def refuse(_):
         raise StoreRefused("NoSuchUpload")
 
-    monkeypatch.setattr(sys.modules["body_of_a_test"], "body", lambda _: None)
+    if not commits:
+        monkeypatch.setattr(sys.modules["body_of_a_test"], "body", lambda _: None)
     monkeypatch.setattr(BackgroundCheckpoints, "wait", refuse)
-    assert stage(1)[1] == 0
+    result, code = stage(1)
+    assert (result.outcome, result.manifest is not None, code) == ("done", commits, 0)
 
 
 def test_a_stop_that_comes_while_the_folder_is_removed_does_not_change_the_result(stage, monkeypatch):
