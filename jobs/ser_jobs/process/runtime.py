@@ -148,17 +148,12 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         stop.over()
 
 
-def _without_checkpoints(end: Callable[[], None], log: EventLog) -> bool:
-    """End with checkpoints once all is computed. Nothing needs them, and who commits a stage aborts their uploads with what is left over.
-
-    Returns whether the store has done it.
-    """
+def _without_checkpoints(end: Callable[[], None], log: EventLog) -> None:
+    """End with checkpoints once all is computed. Nothing needs them; who commits a stage aborts their uploads with what is left over."""
     try:
         end()
     except StoreError as error:
         log.event("checkpoints-not-ended", message=error.message)
-        return False
-    return True
 
 
 def _finish(attempt: Attempt, output: StageOutput, checkpoints: BackgroundCheckpoints, pulse: Heartbeat) -> StageResult:
@@ -166,8 +161,8 @@ def _finish(attempt: Attempt, output: StageOutput, checkpoints: BackgroundCheckp
     uploading()
     committed = attempt.commit(output, uploading)
     pulse.silent("removing what nobody needs")
-    if _without_checkpoints(checkpoints.delete_all, attempt.log):
-        attempt.remove_unneeded(committed.manifest)
+    _without_checkpoints(checkpoints.delete_all, attempt.log)
+    attempt.remove_unneeded(committed.manifest)
     result = attempt.with_stored(outcome(committed))
     return result if committed.won else result.model_copy(update={"message": "another attempt committed first"})
 

@@ -125,6 +125,17 @@ def test_an_upload_that_is_refused_while_nobody_has_committed_fails(stage, monke
     assert stage(1)[1] == 20
 
 
+def test_what_the_end_of_checkpoints_has_left_goes_with_the_rest(stage, tmp_path, monkeypatch):
+    def refuse(_):
+        raise StoreRefused("NoSuchUpload")
+
+    store = FileStore(tmp_path / "store")
+    store.put(f"{FOLDER}/checkpoints/00000001-a/model", b"12345")
+    monkeypatch.setattr(BackgroundCheckpoints, "wait", refuse)
+    assert stage(1)[1] == 0
+    assert names(store) == ["MANIFEST.json", "labels", "log.jsonl"]
+
+
 @pytest.mark.parametrize("commits", [True, False])
 def test_a_checkpoint_that_nothing_needs_any_more_fails_nobody(stage, monkeypatch, commits):
     def refuse(_):
