@@ -19,7 +19,7 @@ _WORDS = {
     "dict_type": _FIELDS,
     "tuple_type": _LIST,
     "list_type": _LIST,
-    "string_type": "expected text: write a number in quotes",
+    "string_type": "expected text: write a number, or a word such as yes, in quotes",
 }
 """For pydantic's types of errors whose own words are those of JSON or Python."""
 

@@ -120,7 +120,7 @@ def _on_this_machine(uri: str, kind: Kind) -> LocalFolder:
             return LocalFolder(uri, {path.name: path.stat().st_size}, path.parent)
         if not path.is_dir():
             what = "is neither a file nor a folder" if path.exists() else "does not exist"
-            raise not_found(kind, f"{uri} {what}", "check the path; file://./x is relative to the SERRun's file")
+            raise not_found(kind, f"{uri} {what}", "check the path; in a SERRun file://./x begins at its file")
         return LocalFolder(uri, dict(sorted(_visible_files(path, uri, kind))), path)
     except OSError as error:
         raise not_found(kind, f"{uri} cannot be read: {error.strerror} ({error.filename})", "check path and permissions") from error

@@ -45,7 +45,7 @@ def read(tmp_path):
         (1, "spec.rewardmodel", {}, "is no field; did you mean rewardModel?"),
         (1, "spec.loop", [1], "[1]: expected fields, each as name: value"),
         (1, "spec.loop.controls", "full", "'full': expected a list, such as [a, b]"),
-        (1, "spec.rewardModel.revision", 7, "7: expected text: write a number in quotes"),
+        (1, "spec.rewardModel.revision", 7, "7: expected text: write a number, or a word such as yes, in quotes"),
         (2, "spec.loop.maxIterations", 0, "0: input should be greater than or equal to 1"),
         (2, "spec.loop.maxIterations", -1, "-1: input should be"),
         (2, "spec.loop.maxIterations", 10**9, "1000000000: input should be less than or equal to 32"),

@@ -188,7 +188,8 @@ def test_null_means_left_out_as_on_a_cluster(read, field):
             "serrun.yaml:3: metadata.name: 'My_Run' is no name: use lower-case letters, digits, '-' and '.', such as team-a",
         ),
         ("{name: hh, namespace: a.b}", "serrun.yaml:3: metadata.namespace: 'a.b' is no namespace: use lower-case letters"),
-        ("{name: 3}", "serrun.yaml:3: metadata.name: 3: expected text: write a number in quotes"),
+        ("{name: 3}", "serrun.yaml:3: metadata.name: 3: expected text: write a number, or a word such as yes, in quotes"),
+        ("{name: yes}", "serrun.yaml:3: metadata.name: True: expected text: write a number, or a word such as yes, in quotes"),
     ],
 )
 def test_a_bad_name_is_refused_in_words(read, metadata, message):
