@@ -28,10 +28,10 @@ class Leftovers:
 def remove_leftovers(store: ObjectStore, manifest: Manifest) -> Leftovers:
     """Remove what other attempts have left of a stage that ``manifest`` commits. Killed at any moment, the next attempt does the rest."""
     folder = f"{stage_prefix(manifest.run, manifest.iteration, manifest.stage)}/"
-    uploads = store.abandon(folder)
     found = list(leftovers(manifest, folder, store.list(folder)))
     for entry in found:
         store.delete(entry.key)
+    uploads = store.abandon(folder)  # last: it needs rights of its own
     return Leftovers(len(found), sum(entry.size for entry in found), uploads)
 
 

@@ -6,6 +6,7 @@ from botocore.awsrequest import AWSResponse
 
 from ser_core.api.stage import LabelMetrics
 from ser_core.api.status import StageKind
+from ser_core.errors import StoreAccessDenied
 from ser_core.store.objects.file import FileStore
 from ser_core.store.runs.leftovers import Leftovers, remove_leftovers
 from ser_core.store.stages.commit import commit, upload_outputs
@@ -35,6 +36,18 @@ def test_parts_and_checkpoints_of_attempts_that_lost_go(store, identity, committ
     assert remove_leftovers(store, committed) == Leftovers(objects=2, bytes=10)
     assert {entry.key for entry in store.list("")} == kept | logs | {other_stage}
     assert remove_leftovers(store, committed) == Leftovers()
+
+
+def test_who_may_not_abort_uploads_still_removes_the_rest(store, identity, committed, monkeypatch):
+    def refuse(_):
+        raise StoreAccessDenied("s3:ListBucketMultipartUploads")
+
+    left = f"{stage_prefix(identity, 1, StageKind.LABEL)}/checkpoints/00000001-a/model"
+    store.put(left, b"12345")
+    monkeypatch.setattr(store, "abandon", refuse)
+    with pytest.raises(StoreAccessDenied):
+        remove_leftovers(store, committed)
+    assert left not in {entry.key for entry in store.list("")}
 
 
 def test_uploads_that_were_cut_off_go(s3_store, s3_endpoint, bucket):
