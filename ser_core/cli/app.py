@@ -28,7 +28,7 @@ from ser_core.cli.commands.sweep import sweep
 from ser_core.cli.commands.validate import validate
 from ser_core.cli.commands.why import why
 from ser_core.cli.views.output import print_error, say
-from ser_core.errors import SERError, UsageError, is_disk_full
+from ser_core.errors import SERError, SpecError, UsageError, is_disk_full
 from ser_core.full_disk import said_by
 
 
@@ -53,6 +53,10 @@ def ser(show_version: Annotated[bool, typer.Option("--version", help="Print the 
     if show_version:
         print(version("ser-operator"))
         raise typer.Exit
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise SpecError("the folder that you are in has been deleted", reason="FolderGone", hint="cd to another one") from error
 
 
 app.command(epilog=_examples("ser validate serrun.yaml && ser run serrun.yaml", "ser validate serrun.yaml --server -n lab"))(validate)

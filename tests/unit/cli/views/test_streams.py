@@ -56,3 +56,9 @@ def test_a_reader_that_has_seen_enough_is_no_failure(unread, printed):
 def test_nor_is_one_that_does_not_read_the_help(unread):
     told = subprocess.run([sys.executable, "-m", "ser_core.cli.app", "--help"], stdout=unread, stderr=subprocess.PIPE, check=False)
     assert (told.returncode, told.stderr) == (141, b"")
+
+
+def test_in_a_folder_that_has_been_deleted_a_command_says_so(tmp_path):
+    code = "import os, sys; os.rmdir(os.getcwd()); from ser_core.cli.app import main; sys.argv = ['ser', 'status', 'serrun.yaml']; main()"
+    told = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr.splitlines()[0]) == (10, "error: the folder that you are in has been deleted")
