@@ -38,8 +38,8 @@ def test_its_commands_render():
     ended = helm("template", "ser-operator", str(CHART), *(word for word in words[4:] if word != "--wait"))
 
     assert ended.returncode == 0, ended.stderr
-    assert "image: REGISTRY/ser-operator:0.1.0" in ended.stdout
-    assert 'value: "REGISTRY/ser-jobs:0.1.0"' in ended.stdout
+    assert "image: REGISTRY/ser-operator:0.2.0" in ended.stdout
+    assert 'value: "REGISTRY/ser-jobs:0.2.0"' in ended.stdout
 
 
 def test_it_builds_and_pushes_the_images_that_the_chart_takes():
@@ -53,7 +53,7 @@ def test_it_builds_and_pushes_the_images_that_the_chart_takes():
             assert words[:2] == ["docker", "push"]
             pushed.append(words[2])
 
-    assert built == pushed == ["REGISTRY/ser-operator:0.1.0", "REGISTRY/ser-jobs:0.1.0"]
+    assert built == pushed == ["REGISTRY/ser-operator:0.2.0", "REGISTRY/ser-jobs:0.2.0"]
 
 
 def test_the_image_with_vllm_is_built_by_arguments_that_the_file_takes():

@@ -62,7 +62,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart():
 
 
 def test_the_charts_defaults_are_the_operators():
-    settings, plain = from_environment(environment({})), Settings(image="ser-jobs:0.1.0")
+    settings, plain = from_environment(environment({})), Settings(image="ser-jobs:0.2.0")
 
     assert settings.model_copy(update={"namespaces": (), "probe_host": plain.probe_host}) == plain
 
