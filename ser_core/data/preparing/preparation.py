@@ -122,10 +122,7 @@ def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progre
     for position in ties["heldout"]:
         tied = corpus.entries[position]
         corpus.tallies[tied.part].drop(BadRow(tied.file, tied.line, "Tie", "none of the two answers is better, and it is held out"))
-    metrics = _metrics(corpus, positions, ties, groups, data.group_by, sources)
-    seed_in_pool, heldout_elsewhere = shared_groups(groups, entries)
-    warnings = (*metrics.warnings, *shared_with_heldout(heldout_elsewhere, data.group_by))
-    metrics = metrics.model_copy(update={"shared_prompts": seed_in_pool, "warnings": warnings})
+    metrics = _metrics(corpus, positions, ties, groups, shared_groups(groups, entries), data.group_by, sources)
     pool_groups = {} if data.group_by in FOUND_IN_PROMPTS else group_of(sides["pool"], entries)
     provenance = _provenance(sources, corpus)
     return Prepared(spool_path, positions, ties, known_groups(sides, entries), pool_groups, metrics, provenance, len(sides["heldout"]))
@@ -205,6 +202,7 @@ def _metrics(
     positions: Mapping[str, Sequence[int]],
     ties: Mapping[str, Sequence[int]],
     groups: Sequence[Group],
+    shared: tuple[int, int],
     split_by: str,
     sources: Mapping[str, Source],
 ) -> PrepareMetrics:
@@ -219,7 +217,8 @@ def _metrics(
     warnings += split_warnings(sizes, [len(group.members) for group in groups], split_by)
     if learnt := len(ties["seed"]) + len(ties["dev"]):
         warnings.append(f"{counted(learnt, 'tie')} of seed and dev, learnt with target one half; accuracy and calibration leave them out")
-    found = corpus.found
+    found, (seed_in_pool, heldout_elsewhere) = corpus.found, shared
+    warnings += shared_with_heldout(heldout_elsewhere, split_by)
     return PrepareMetrics(
         found=found["source"] if "source" in found else "; ".join(f"{part}: {text}" for part, text in found.items()),
         rows=sum(tally.rows for tally in corpus.tallies.values()),
@@ -228,6 +227,7 @@ def _metrics(
         pool=sizes["pool"],
         heldout=sizes["heldout"],
         hidden_labels=any(corpus.entries[position].better for position in positions["pool"]),
+        shared_prompts=seed_in_pool,
         dropped=dict(sorted(dropped.items())),
         warnings=tuple(warnings),
     )

@@ -35,7 +35,7 @@ from ser_core.learn.base_models.harm import (
 )
 from ser_core.learn.base_models.kinds import SCORES, WITHOUT_BF16, WRITES, why_it_cannot_score, why_it_cannot_write
 from ser_core.learn.compute.adapters import lora, refuse_odd_layers
-from ser_core.learn.compute.parts import heads
+from ser_core.learn.compute.parts import has_experts, heads
 from ser_core.learn.policy.generation import encode_prompts
 from ser_core.learn.reward.encoding import Encoder, reads_pairs
 from ser_core.learn.text.chat_text import chat_text_of, take_template
@@ -263,7 +263,7 @@ def _warnings(field: str, network: Any, tokenizer: Any, surplus: tuple[str, ...]
         yield f"{field}: its tokenizer has tokens up to number {last_token(tokenizer)}, its table {rows} rows: rows are added, at random"
     if found := ControlTokens(tokenizer).read_anyway():
         yield f"{field}: its tokenizer reads {', '.join(found[:3])} in prompts and answers as control tokens, not as text"
-    if any(".experts." in name for name, _ in network.named_parameters()):
+    if has_experts(network):
         yield f"{field}: in a mixture of experts the last bits of a row depend on the rest of its batch, also when a stage goes on"
     if surplus:
         yield f"{field}: its weights have more layers than config.json says, which are not used: {', '.join(surplus[:3])}"

@@ -17,6 +17,11 @@ def heads(network: Any) -> dict[str, nn.Module]:
     return {name: part for name, part in network.named_children() if part is not trunk and any(True for _ in part.parameters())}
 
 
+def has_experts(network: Any) -> bool:
+    """Whether a network is a mixture of experts, as transformers names their weights."""
+    return any(".experts." in name for name, _ in network.named_parameters())
+
+
 def computed_by_row(network: Any) -> list[nn.Module]:
     """The head and the pooler of a network: what is computed one row after the other."""
     model = without_adapter(network)

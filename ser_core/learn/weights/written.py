@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from transformers.core_model_loading import revert_weight_conversion
 
 from ser_core.learn.compute import ranks
+from ser_core.learn.compute.parts import has_experts
 from ser_core.learn.compute.pieces import cut_weights
 from ser_core.learn.compute.precision import multiplied_in, narrowed
 from ser_core.learn.compute.unread import source_of
@@ -30,7 +31,7 @@ def write_model(network: Any, folder: Path, products: torch.dtype | None, *, lar
     """
     writer, multiplied = _Files(folder, largest), multiplied_in(network)
     # Kinds without experts may have one tensor in files of several weights, which would have to be there together.
-    mixture = any(".experts." in name for name, _ in network.named_parameters())
+    mixture = has_experts(network)
     for name, weight, numbers in _weights(network):
         if ranks.rank():
             continue
