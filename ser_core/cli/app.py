@@ -12,21 +12,21 @@ from typing import Annotated, Any
 
 import typer
 
-from ser_core.cli.commands.diff import diff
-from ser_core.cli.commands.evolution import evolution
-from ser_core.cli.commands.export import export
-from ser_core.cli.commands.logs import logs
-from ser_core.cli.commands.purge import purge
-from ser_core.cli.commands.report import report
-from ser_core.cli.commands.retry import retry
-from ser_core.cli.commands.run import run
-from ser_core.cli.commands.score import score
-from ser_core.cli.commands.status import status
-from ser_core.cli.commands.suggest import suggest
-from ser_core.cli.commands.suspend import resume, suspend
-from ser_core.cli.commands.sweep import sweep
-from ser_core.cli.commands.validate import validate
-from ser_core.cli.commands.why import why
+from ser_core.cli.commands.changing.purge import purge
+from ser_core.cli.commands.changing.retry import retry
+from ser_core.cli.commands.changing.run import run
+from ser_core.cli.commands.changing.suspend import resume, suspend
+from ser_core.cli.commands.changing.sweep import sweep
+from ser_core.cli.commands.reading.diff import diff
+from ser_core.cli.commands.reading.evolution import evolution
+from ser_core.cli.commands.reading.export import export
+from ser_core.cli.commands.reading.logs import logs
+from ser_core.cli.commands.reading.report import report
+from ser_core.cli.commands.reading.score import score
+from ser_core.cli.commands.reading.status import status
+from ser_core.cli.commands.reading.suggest import suggest
+from ser_core.cli.commands.reading.validate import validate
+from ser_core.cli.commands.reading.why import why
 from ser_core.cli.views.output import print_error, say
 from ser_core.errors import SERError, SpecError, UsageError, is_disk_full
 from ser_core.full_disk import said_by

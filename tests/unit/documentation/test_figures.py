@@ -12,7 +12,7 @@ from documents import ROOT
 from controlplane.plane import build
 from ser_core.api.run_template import MAX_BYTES
 from ser_core.cli.access.stored_run import SOON
-from ser_core.cli.commands.run import EXIT_SUSPENDED
+from ser_core.cli.commands.changing.run import EXIT_SUSPENDED
 from ser_core.data.preparing import preparation, too_few
 from ser_core.data.preparing.pairs import concerns, validation
 from ser_core.data.reading.files import json_rows, rows

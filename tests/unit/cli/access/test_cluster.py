@@ -160,7 +160,7 @@ def test_watching_prints_every_change_and_ends_with_the_run(ser, api, run, store
     def sleep(_):
         api.put_run(stored_run.run)
 
-    monkeypatch.setattr("ser_core.cli.commands.status.time", SimpleNamespace(sleep=sleep))  # other threads sleep too
+    monkeypatch.setattr("ser_core.cli.commands.reading.status.time", SimpleNamespace(sleep=sleep))  # other threads sleep too
     shown = ser("status", "small", "--watch")
     assert shown.code == 0
     assert [line.split()[1] for line in shown.out.splitlines() if line.startswith("phase")] == ["Running", "Completed"]
@@ -171,7 +171,7 @@ def test_watching_outlives_a_cluster_that_does_not_answer(ser, api, run, stored_
     paths = {"the run": f"{api.runs()}/small", "its pods": "/api/v1/namespaces/lab/pods"}
     whole = {paths["the run"]: stored_run.run.model_dump(mode="json", by_alias=True), paths["its pods"]: {"items": []}}
     answers = [whole | {paths[asked]: (503, {"message": "etcd has no leader"})}, whole]
-    monkeypatch.setattr("ser_core.cli.commands.status.time", SimpleNamespace(sleep=lambda _: api.answers.update(answers.pop(0))))
+    monkeypatch.setattr("ser_core.cli.commands.reading.status.time", SimpleNamespace(sleep=lambda _: api.answers.update(answers.pop(0))))
     ended = ser("status", "small", "--watch", "--verbose")
     assert (ended.code, ended.err) == (0, "warning: the API server failed: etcd has no leader; looking again\n")
 

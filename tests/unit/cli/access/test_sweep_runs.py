@@ -8,7 +8,7 @@ import typer
 
 from ser_core.api.status import Phase
 from ser_core.cli.access.sweep_runs import LocalRuns
-from ser_core.cli.commands.sweep import _carry_out, _noted_signals
+from ser_core.cli.commands.changing.sweep import _carry_out, _noted_signals
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import save_run
 from ser_core.sweep.variants import Variant

@@ -21,8 +21,8 @@ from ser_core.api.status import SERRunStatus, StageKind
 from ser_core.cli.access.runner import this_process
 from ser_core.cli.access.stored_run import SOON
 from ser_core.cli.app import EXIT_UNREAD, app
-from ser_core.cli.commands.logs import readable
-from ser_core.cli.commands.run import EXIT_SUSPENDED
+from ser_core.cli.commands.changing.run import EXIT_SUSPENDED
+from ser_core.cli.commands.reading.logs import readable
 from ser_core.store.stages.commit import find_manifest
 from ser_core.store.stages.removed import Removed, mark_removed
 
@@ -369,7 +369,7 @@ def test_ctrl_c_ends_watching_with_130(ser, stored_run, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ser_core.cli.commands.status.time.sleep", interrupt)
+    monkeypatch.setattr("ser_core.cli.commands.reading.status.time.sleep", interrupt)
     monkeypatch.setattr(SERRunStatus, "has_ended", False)
     assert ser("status", stored_run.file, "--watch").code == 130
 

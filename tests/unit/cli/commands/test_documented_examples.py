@@ -44,8 +44,8 @@ class Noon(datetime):
 def said(ser, golden, monkeypatch, stored_run):
     """Calls a command as a user does who is in the folder of the run, and compares what it says with the golden file."""
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("ser_core.cli.commands.status.datetime", Noon)
-    monkeypatch.setattr("ser_core.cli.commands.why.datetime", Noon)
+    monkeypatch.setattr("ser_core.cli.commands.reading.status.datetime", Noon)
+    monkeypatch.setattr("ser_core.cli.commands.reading.why.datetime", Noon)
 
     def call(name, command, folder=stored_run.folder, code=0):
         golden_file = Path.cwd() / GOLDEN / f"{name}.txt"
@@ -213,9 +213,9 @@ def test_sweep(said, monkeypatch):
         groups = {pair: f"group {number // 2}" for number, pair in enumerate(pairs)}
         return RunResult(name, arm, (0, seed), pairs, 0.5, groups, seed_right=seeds)
 
-    monkeypatch.setattr("ser_core.cli.commands.sweep.LocalRuns", AtOnce)
-    monkeypatch.setattr("ser_core.cli.commands.sweep.open_run", diced)
-    monkeypatch.setattr("ser_core.cli.commands.sweep.read_result", result)
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.LocalRuns", AtOnce)
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.open_run", diced)
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.read_result", result)
     said("sweep", "ser sweep serrun.yaml --set training.seed=0..2 --set loop.rule=paper,calibrated")
 
 

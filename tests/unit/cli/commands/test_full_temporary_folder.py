@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ser_core.cli.commands import score
+from ser_core.cli.commands.reading import score
 from ser_core.errors import NodeDiskFull
 from ser_core.report import model_card
 from ser_core.store.objects.file import FileStore

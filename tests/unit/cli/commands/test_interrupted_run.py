@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ser_core.api.spec.storage import StorageSpec
-from ser_core.cli.commands import run as command
+from ser_core.cli.commands.changing import run as command
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import load_run
 

@@ -6,7 +6,7 @@ import pytest
 
 from ser_core.api.cluster_identity import cluster_identity
 from ser_core.api.stage import RunIdentity
-from ser_core.cli.commands.purge_orphans import age_seconds
+from ser_core.cli.commands.changing.purge_orphans import age_seconds
 from ser_core.errors import UsageError
 from ser_core.store.objects.file import FileStore
 from ser_core.store.runs.owner import mark_owner

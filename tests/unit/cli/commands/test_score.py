@@ -16,7 +16,7 @@ from unit.conftest import SEED_PAIR, write_run
 from unit.learn.sentencepiece_like import policy
 
 from ser_core.cli.access.score_input import ScoreRow, read_score_rows
-from ser_core.cli.commands.score import as_json, result_of
+from ser_core.cli.commands.reading.score import as_json, result_of
 
 ROWS = [
     {"prompt": "what is it", "chosen": "good word", "rejected": "bad", "id": "a"},

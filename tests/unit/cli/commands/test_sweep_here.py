@@ -23,10 +23,10 @@ class FirstFails(LocalRuns):
 @pytest.fixture
 def sweep(ser, stored_run, tmp_path, monkeypatch):
     """Sweeps two rules."""
-    monkeypatch.setattr("ser_core.cli.commands.sweep.LocalRuns", FirstFails)
-    monkeypatch.setattr("ser_core.cli.commands.sweep.open_run", lambda file, _: file)
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.LocalRuns", FirstFails)
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.open_run", lambda file, _: file)
     result = lambda file, arm: None if "paper" in arm else RunResult(file, arm, 0, {"p0": True}, 0.5, {})  # noqa: E731
-    monkeypatch.setattr("ser_core.cli.commands.sweep.read_result", result)
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.read_result", result)
     return lambda: ser("sweep", stored_run.file, "--set", "loop.rule=paper,calibrated", "--folder", tmp_path)
 
 
@@ -48,6 +48,6 @@ def heard():
 
 def test_ctrl_c_ends_a_sweep_that_reads_its_results(sweep, heard, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("ser_core.cli.commands.sweep.read_result", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.read_result", lambda *_: signal.raise_signal(signal.SIGINT))
     assert sweep().code == 130
     assert signal.getsignal(signal.SIGTERM) == before

@@ -21,7 +21,7 @@ def file(tmp_path):
 @pytest.fixture
 def cluster(api, monkeypatch):
     """A created run fails at once, so that no store is asked."""
-    monkeypatch.setattr("ser_core.cli.commands.sweep.CLUSTER_SECONDS", 0.01)
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.CLUSTER_SECONDS", 0.01)
 
     def create(body):
         failed = {"phase": "Failed", "message": "no"}
@@ -109,7 +109,7 @@ def test_a_sweep_outlives_a_cluster_that_does_not_answer(ser, cluster, file, mon
         return made
 
     cluster.created = created
-    monkeypatch.setattr("ser_core.cli.commands.sweep.time.sleep", lambda _: cluster.answers.update(kept))
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.time.sleep", lambda _: cluster.answers.update(kept))
     ended = ser("sweep", file, *ARMS)
     assert "warning: the API server failed: etcd has no leader; looking again" in ended.err
     assert "hh-seed0: Failed: no" in ended.err and "hh-seed1: Failed: no" in ended.err
@@ -125,7 +125,7 @@ def test_what_a_run_waits_for_is_told_once_and_that_it_goes_on(ser, cluster, fil
     ]
     sleep = lambda _: path in cluster.answers and statuses and cluster.answers[path].update(status=statuses.pop(0))  # noqa: E731
     cluster.created = lambda body: cluster.answers.setdefault(f"{cluster.runs()}/{body['metadata']['name']}", {**body, "status": {}})
-    monkeypatch.setattr("ser_core.cli.commands.sweep.time.sleep", sleep)
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.time.sleep", sleep)
     said = ser("sweep", file, "--set", "training.seed=0", "-n", "lab").err.splitlines()
     assert said[:4] == ["hh-seed0: started (1 of 1)", "hh-seed0: Waiting: look 0", "hh-seed0: goes on", "hh-seed0: Failed: no"]
 
@@ -135,7 +135,7 @@ def test_a_run_that_no_operator_takes_is_told(ser, cluster, file, monkeypatch):
     cluster.created = lambda body: cluster.answers.setdefault(path, {**body, "status": {}})
     monkeypatch.setattr("ser_core.cli.access.sweep_runs.UNSEEN_SECONDS", 0.0)
     end = {"phase": "Failed", "message": "no", "observedGeneration": 1}
-    monkeypatch.setattr("ser_core.cli.commands.sweep.time.sleep", lambda _: cluster.answers[path].update(status=end))
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.time.sleep", lambda _: cluster.answers[path].update(status=end))
     said = ser("sweep", file, "--set", "training.seed=0", "-n", "lab").err
     assert "hh-seed0: no operator has looked at it yet: ser why hh-seed0 -n lab\n" in said
 

@@ -107,7 +107,7 @@ def test_the_command_that_it_prints_can_be_pasted_into_a_shell(ser, serrun, tmp_
 def test_no_check_waits_for_a_silent_store_as_long_as_a_stage_would(ser, serrun, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
-    monkeypatch.setattr("ser_core.cli.commands.validate.SOON", replace(SOON, deadline_seconds=0))
+    monkeypatch.setattr("ser_core.cli.commands.reading.validate.SOON", replace(SOON, deadline_seconds=0))
 
     def move(spec):
         spec["rewardModel"]["base"] = "s3://bucket/model"
@@ -129,7 +129,7 @@ def test_a_silent_store_is_waited_for_once_by_all_checks(ser, serrun, monkeypatc
         monkeypatch.setenv(name, "x")
     waited = []
     soon = replace(SOON, clock=lambda: sum(waited), sleep=waited.append, uniform=lambda _, longest: longest)
-    monkeypatch.setattr("ser_core.cli.commands.validate.SOON", soon)
+    monkeypatch.setattr("ser_core.cli.commands.reading.validate.SOON", soon)
 
     def move(spec):
         spec["rewardModel"]["base"] = "s3://bucket/model"
@@ -301,7 +301,7 @@ def test_a_floor_that_selects_the_rule_of_an_earlier_version_is_told_with_a_reme
 
 
 def test_a_new_run_is_told_as_by_ser_validate_what_its_spec_selects(ser, serrun, monkeypatch):
-    monkeypatch.setattr("ser_core.cli.commands.run.locked", Mock(side_effect=SERError("not carried out here")))
+    monkeypatch.setattr("ser_core.cli.commands.changing.run.locked", Mock(side_effect=SERError("not carried out here")))
     ended = ser("run", serrun(floor))
     assert "not carried out here" in ended.err
     assert "selects the rule of version 0.1.0" in ended.out

@@ -11,7 +11,7 @@ from ser_core.cli.access.place import ContextOption, KubeconfigOption, Namespace
 from ser_core.cli.access.runner import look
 from ser_core.cli.access.serrun_file import read_serrun
 from ser_core.cli.access.stored_run import SOON, is_file
-from ser_core.cli.commands.purge_orphans import purge_orphans, storage_of
+from ser_core.cli.commands.changing.purge_orphans import purge_orphans, storage_of
 from ser_core.cli.views.output import print_warning, say
 from ser_core.errors import SpecError, UsageError
 from ser_core.store.objects.connect import connect
