@@ -45,7 +45,7 @@ from ser_jobs.process.context import StageContext
 from ser_jobs.telemetry import heartbeat
 from ser_jobs.telemetry.reporter import EventLog
 from ser_jobs.training.checkpoint_interval import CheckpointInterval
-from ser_jobs.training.training_progress import TrainingProgress
+from ser_jobs.training.retrain.training_progress import TrainingProgress
 
 PAIRS, WORDS = 600, 14
 """Pairs of the data, and words of each prompt and answer; all rows are equally long."""

@@ -32,8 +32,8 @@ from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.training.computing import set_up
 from ser_jobs.training.memory_check import refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
-from ser_jobs.training.policy_inputs import heldout_prompts, policy_spec, start_of_policy, starting_policy, training_prompts
-from ser_jobs.training.policy_progress import PolicyProgress
+from ser_jobs.training.policy.policy_inputs import heldout_prompts, policy_spec, start_of_policy, starting_policy, training_prompts
+from ser_jobs.training.policy.policy_progress import PolicyProgress
 
 _WARM_UP = 20
 """A new critic learns alone in the first PPO steps: in one of so many, rounded up."""

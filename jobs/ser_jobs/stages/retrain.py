@@ -22,16 +22,17 @@ from ser_core.learn.reward.training import TrainingPair, TrainingState, train
 from ser_core.memory.training import Sharding
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.training.computing import set_up
-from ser_jobs.training.evaluated import Evaluated, margins_of, write_evaluated
-from ser_jobs.training.fold_models import FoldModels
-from ser_jobs.training.judge import Judge
+from ser_jobs.training.labeled import labeled
 from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
-from ser_jobs.training.retrain_models import RetrainModels
-from ser_jobs.training.retrain_plan import make_plan
-from ser_jobs.training.told_trainings import told
-from ser_jobs.training.training_data import Example, groups_of, labeled, starts_from, training_data
-from ser_jobs.training.training_progress import TrainingProgress
+from ser_jobs.training.retrain.evaluated import Evaluated, margins_of, write_evaluated
+from ser_jobs.training.retrain.fold_models import FoldModels
+from ser_jobs.training.retrain.judge import Judge
+from ser_jobs.training.retrain.retrain_models import RetrainModels
+from ser_jobs.training.retrain.retrain_plan import make_plan
+from ser_jobs.training.retrain.told_trainings import told
+from ser_jobs.training.retrain.training_data import Example, groups_of, starts_from, training_data
+from ser_jobs.training.retrain.training_progress import TrainingProgress
 
 
 def body(context: StageContext) -> StageOutput | None:

@@ -13,11 +13,11 @@ from ser_core.learn.weights.exports import store
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext, StageOutput
 from ser_jobs.training.computing import set_up
+from ser_jobs.training.labeled import labeled
 from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
-from ser_jobs.training.policy_inputs import policy_spec, start_of_policy, starting_policy
-from ser_jobs.training.policy_progress import SupervisedProgress
-from ser_jobs.training.training_data import labeled
+from ser_jobs.training.policy.policy_inputs import policy_spec, start_of_policy, starting_policy
+from ser_jobs.training.policy.policy_progress import SupervisedProgress
 
 
 def body(context: StageContext) -> StageOutput | None:

@@ -1,1 +1,1 @@
-"""What stages that train share: their inputs, plans, progress, checkpoints and outputs."""
+"""What stages that train share, and the parts of a retrain and of sft and ppo."""

@@ -31,7 +31,8 @@ from ser_core.store.objects.retry import Retry
 from ser_core.store.runs import run_lock
 from ser_jobs.stages import retrain
 from ser_jobs.supervisor import silence, supervisor
-from ser_jobs.training import policy_inputs, training_data
+from ser_jobs.training.policy import policy_inputs
+from ser_jobs.training.retrain import training_data
 from ser_operator.cluster import glances
 from ser_operator.facts import haste, leftovers
 from ser_operator.facts.pods import waiting

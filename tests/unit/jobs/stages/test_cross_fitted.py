@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ser_jobs.stages.retrain
-import ser_jobs.training.judge
+import ser_jobs.training.retrain.judge
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import (
@@ -28,8 +28,8 @@ from ser_core.learn.reward.reward_model import load
 from ser_core.learn.reward.scoring import score_pairs
 from ser_jobs.stages import filter as filter_stage
 from ser_jobs.stages import label, retrain
-from ser_jobs.training.retrain_plan import make_plan
-from ser_jobs.training.training_data import Example, TrainingData, groups_of, training_data
+from ser_jobs.training.retrain.retrain_plan import make_plan
+from ser_jobs.training.retrain.training_data import Example, TrainingData, groups_of, training_data
 
 FOLDS = {"folds": 2}
 BUDGET = 36
@@ -193,7 +193,7 @@ def test_a_collapsed_model_is_trained_again_in_another_order_at_half_the_rate_an
     def in_the_second_training():
         return workshop.events.told[-1] == "collapsed" and next(asked) >= 3
 
-    monkeypatch.setattr(ser_jobs.training.judge, "why_collapsed", lambda fit: next(verdicts))
+    monkeypatch.setattr(ser_jobs.training.retrain.judge, "why_collapsed", lambda fit: next(verdicts))
     monkeypatch.setattr(ser_jobs.stages.retrain, "train", noted)
     output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
     assert settings == [(0, 0.01)] * 3 + [(1, 0.005)]
@@ -281,7 +281,7 @@ def test_a_search_fails_where_each_trial_diverges(workshop, monkeypatch):
 
 
 def test_a_model_that_collapses_every_time_is_stored_and_said_to_be_collapsed(workshop, monkeypatch):
-    monkeypatch.setattr(ser_jobs.training.judge, "why_collapsed", lambda fit: "too bad")
+    monkeypatch.setattr(ser_jobs.training.retrain.judge, "why_collapsed", lambda fit: "too bad")
     output = workshop.run(retrain.body, StageKind.RETRAIN, 0, **FOLDS)
     assert (output.metrics.trainings, output.metrics.collapsed) == (3, True)
     assert output.metrics.notes[0] == "the reward model still does not hold after 3 trainings: too bad"
@@ -289,7 +289,7 @@ def test_a_model_that_collapses_every_time_is_stored_and_said_to_be_collapsed(wo
 
 @pytest.mark.parametrize("folds", [2, None], ids=["with folds", "without"])
 def test_a_model_whose_scores_are_all_equal_is_said_to_be_collapsed(workshop, monkeypatch, folds):
-    for module in (ser_jobs.stages.retrain, ser_jobs.training.judge):
+    for module in (ser_jobs.stages.retrain, ser_jobs.training.retrain.judge):
         monkeypatch.setattr(module, "margins_of", lambda scores: np.zeros(len(scores)))
     output = workshop.run(retrain.body, StageKind.RETRAIN, 0, folds=folds)
     assert "the reward model still does not hold after 3 trainings: the two scores of" in "".join(output.metrics.notes)
@@ -379,7 +379,7 @@ def test_a_control_that_does_not_fit_its_own_pairs_is_trained_again(workshop, se
         fits.append(fit)
         return "" if len(fits) > 1 else "too bad"
 
-    monkeypatch.setattr(ser_jobs.training.judge, "why_collapsed", judged)
+    monkeypatch.setattr(ser_jobs.training.retrain.judge, "why_collapsed", judged)
     workshop.give_output(InputRole.BEST, seed_model)
     output = workshop.run(retrain.body, StageKind.CONTROL_SEED_ONLY, 0, steps=7, **FOLDS)
     assert (output.metrics.trainings, output.metrics.notes[0]) == (2, "a training collapsed and was repeated: too bad")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ser_jobs.stages.retrain
-import ser_jobs.training.retrain_plan
+import ser_jobs.training.retrain.retrain_plan
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import CalibrationPair, Decision, EvaluatedPair, LabeledPair, PairGroup, PoolPair, TrainingStep, read_table
@@ -121,7 +121,7 @@ def test_a_cross_fitted_pair_is_scored_by_a_model_that_never_saw_it(workshop, mo
 
 
 def test_enough_dev_pairs_need_no_cross_fitting(workshop, monkeypatch):
-    monkeypatch.setattr(ser_jobs.training.retrain_plan, "CROSS_FIT_BELOW", 12)
+    monkeypatch.setattr(ser_jobs.training.retrain.retrain_plan, "CROSS_FIT_BELOW", 12)
     rows = read_table(workshop.run(body, *SEED_MODEL).files["calibration.parquet"], CalibrationPair)
     assert {row.origin for row in rows} == {"dev"}
 

@@ -7,8 +7,8 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 from ser_core.data.tables import Decision, FoldDecision, PairGroup, PairMargin, PairScores, PairWeight, TiedPair
 from ser_core.errors import SpecError
-from ser_jobs.training.retrain_plan import make_plan, trials_of
-from ser_jobs.training.training_data import groups_of, starts_from, training_data
+from ser_jobs.training.retrain.retrain_plan import make_plan, trials_of
+from ser_jobs.training.retrain.training_data import groups_of, starts_from, training_data
 
 SEED = [f"seed{number:02}" for number in range(24)]
 

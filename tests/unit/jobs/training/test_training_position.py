@@ -9,7 +9,7 @@ import torch
 from ser_core.data.tables import PairScores, TrainingStep
 from ser_core.learn.reward.training import TrainingState
 from ser_core.learn.text.reference_text import Form
-from ser_jobs.training.training_position import Position
+from ser_jobs.training.retrain.training_position import Position
 
 STATE = TrainingState(
     {"weight": torch.tensor([1.0, 2.0])}, (TrainingStep(1, 0.5, 0.01, 1.0, 8, 100), TrainingStep(2, 0.4, 0.01, 1.0, 8, 90))

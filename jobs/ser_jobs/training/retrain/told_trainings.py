@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ser_jobs.training.training_position import Position
+from ser_jobs.training.retrain.training_position import Position
 
 
 def told(position: Position, chosen: slice, why: str) -> Iterator[str]:

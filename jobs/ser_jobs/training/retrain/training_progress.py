@@ -14,8 +14,8 @@ from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import Scores, score_pairs
 from ser_core.learn.reward.training import TrainingState
 from ser_jobs.process.context import StageContext
+from ser_jobs.training.retrain.training_position import Position, count_known
 from ser_jobs.training.stage_watch import StageWatch
-from ser_jobs.training.training_position import Position, count_known
 
 
 class TrainingProgress(StageWatch):

@@ -12,7 +12,7 @@ from ser_core.store.stages.manifest import OutputFile
 from ser_core.store.stages.model_folder import ADAPTER_CONFIG, BASE, FOLDS, MODEL
 from ser_jobs.process.context import StageContext
 from ser_jobs.training.model_output import base_files, model_files
-from ser_jobs.training.training_data import is_trained_on, starts_from
+from ser_jobs.training.retrain.training_data import is_trained_on, starts_from
 
 _ARCHIVE = "model.tar"
 

@@ -9,9 +9,9 @@ from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, Po
 from ser_core.learn.evaluation.collapse import Fit, why_collapsed, why_equal
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_jobs.process.context import StageContext
-from ser_jobs.training.evaluated import Evaluated, margins_of, out_of_fold, seen_dev, with_dev
-from ser_jobs.training.retrain_plan import Plan
-from ser_jobs.training.training_progress import TrainingProgress
+from ser_jobs.training.retrain.evaluated import Evaluated, margins_of, out_of_fold, seen_dev, with_dev
+from ser_jobs.training.retrain.retrain_plan import Plan
+from ser_jobs.training.retrain.training_progress import TrainingProgress
 
 
 class Judge:

@@ -18,7 +18,7 @@ from ser_core.errors import DataError
 from ser_core.learn.evaluation.folds import CROSS_FIT_BELOW, FOLDS, folds, folds_of_groups
 from ser_core.learn.reward.batching import steps_per_epoch
 from ser_core.learn.reward.training import count_steps
-from ser_jobs.training.training_data import Example, TrainingData
+from ser_jobs.training.retrain.training_data import Example, TrainingData
 
 
 @dataclass(frozen=True, slots=True)

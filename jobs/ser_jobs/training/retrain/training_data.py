@@ -13,7 +13,6 @@ from ser_core.data.tables import (
     Decision,
     FoldDecision,
     HiddenLabel,
-    LabeledPair,
     PairGroup,
     PairMargin,
     PairScores,
@@ -23,6 +22,7 @@ from ser_core.data.tables import (
     read_table,
 )
 from ser_jobs.process.context import StageContext
+from ser_jobs.training.labeled import labeled
 
 TIED = 0.5
 """Target of a pair of which neither answer is better."""
@@ -122,12 +122,6 @@ def is_trained_on(context: StageContext) -> bool:
     if context.spec.stage is not StageKind.RETRAIN:
         return False
     return context.spec.iteration == 0 or context.spec.spec.loop.starts_from_previous
-
-
-def labeled(context: StageContext) -> list[LabeledPair]:
-    """The pairs with human labels that are trained on: the seed, and its dev part where cross-fitting makes it needless."""
-    tables = ("seed.parquet",) if context.spec.spec.loop.fold_count is None else ("seed.parquet", "dev.parquet")
-    return [pair for name in tables for pair in read_table(context.fetch(InputRole.PREPARED, name), LabeledPair)]
 
 
 def groups_of(context: StageContext) -> dict[str, str] | None:

@@ -14,7 +14,7 @@ from ser_core.learn.text.reference_text import Form
 from ser_core.memory.training import Sharding
 from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext
-from ser_jobs.training.training_data import is_trained_on, starts_from
+from ser_jobs.training.retrain.training_data import is_trained_on, starts_from
 
 
 class RetrainModels:

@@ -1,0 +1,1 @@
+"""What sft and ppo share: their inputs and their progress."""
