@@ -36,7 +36,7 @@ from ser_jobs.training.policy.policy_inputs import heldout_prompts, policy_spec,
 from ser_jobs.training.policy.policy_progress import PolicyProgress
 
 _WARM_UP = 20
-"""A new critic learns alone in the first PPO steps: in one of so many, rounded up."""
+"""A new critic learns alone in the first PPO steps: in one of so many, rounded up, but never in the last."""
 
 
 def body(context: StageContext) -> StageOutput | None:
@@ -233,7 +233,7 @@ def settings_of(spec: PolicySpec, *, tokens_per_batch: int, seed: int, new_criti
         tokens_per_batch=tokens_per_batch,
         policy_rate=spec.learning_rate,
         critic_rate=spec.critic_learning_rate,
-        critic_warm_up=-(-spec.steps // _WARM_UP) if new_critic else 0,
+        critic_warm_up=min(-(-spec.steps // _WARM_UP), spec.steps - 1) if new_critic else 0,
         seed=seed,
     )
 

@@ -188,6 +188,12 @@ def test_without_a_critic_none_is_made_and_its_numbers_are_absent(alignment, mon
     assert output.metrics.after.kl != 0
 
 
+def test_a_new_critic_learns_alone_only_while_a_step_is_left_for_the_policy():
+    specs = [PolicySpec(base="hf://a/b", steps=steps) for steps in (1, 2, 20, 21)]
+    made = [ppo.settings_of(spec, tokens_per_batch=512, seed=7, new_critic=True).critic_warm_up for spec in specs]
+    assert made == [0, 1, 1, 2]
+
+
 def test_every_setting_of_the_spec_reaches_ppo():
     compared = {"advantage": "rloo", "answersPerPrompt": 4}
     spec = PolicySpec.model_validate({"base": "hf://a/b", "kl": {"coefficient": 0.2, "target": 4}, "steps": 50, **compared})
