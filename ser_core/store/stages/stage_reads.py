@@ -18,7 +18,7 @@ ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
     StageKind.CONTROL_SEED_ONLY: 6,
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: 6,
     StageKind.SFT: 7,
-    StageKind.PPO: 5,
+    StageKind.PPO: 6,
 }
 """Version of what a stage computes. Raised for a stage when equal inputs give it other results than before, and for nothing else: also when
 a default changes, since a field at its default stands in no stage key."""

@@ -1,5 +1,7 @@
 """The formulas of PPO: pure functions on tensors of shape (rows, answer width). ``mask`` is True at real answer tokens."""
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -99,6 +101,8 @@ def value_loss(values: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, c
 def adapted_coefficient(coefficient: float, kl: float, target: float, answers: int, horizon: float) -> float:
     """The next step's weight of the KL penalty: a proportional controller on its logarithm (arXiv 1909.08593, section 2.2).
 
+    The article writes ``1 + x`` for ``exp(x)``, which is nearly the same where a step has few answers, and negative where it has very many.
+
     Args:
         coefficient: This step's weight.
         kl: This step's KL divergence of a whole answer from the reference policy, in nats.
@@ -107,4 +111,4 @@ def adapted_coefficient(coefficient: float, kl: float, target: float, answers: i
         horizon: Answers in which the controller acts; more of them make it slower.
     """
     error = min(0.2, max(-0.2, kl / target - 1))
-    return coefficient * (1 + error * answers / horizon)
+    return coefficient * math.exp(error * answers / horizon)

@@ -324,7 +324,8 @@ class _Loop:
         """The state that the next step starts from."""
         settings, history = self.settings, (*state.history, metrics)
         coefficient = state.kl_coefficient
-        if settings.kl_target is not None and math.isfinite(metrics.kl):
+        may_move = len(state.history) >= settings.critic_warm_up
+        if settings.kl_target is not None and may_move and math.isfinite(metrics.kl):
             coefficient = arithmetic.adapted_coefficient(
                 coefficient, metrics.kl, settings.kl_target, settings.answers_per_step, settings.kl_horizon
             )

@@ -77,7 +77,11 @@ def test_ratios_are_one_at_padding_and_never_overflow():
     assert arithmetic.ratio_sums(torch.zeros(4), 0.2).tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize(("distance", "expected"), [(6.0, 1.0), (6.6, 1.01), (60.0, 1.02), (0.0, 0.98)])
-def test_the_coefficient_follows_the_distance_by_at_most_a_fifth(distance: float, expected: float):
+@pytest.mark.parametrize(("distance", "expected"), [(6.0, 0.0), (6.6, 0.01), (60.0, 0.02), (0.0, -0.02)])
+def test_the_coefficients_logarithm_follows_the_distance_by_at_most_a_fifth(distance: float, expected: float):
     found = arithmetic.adapted_coefficient(1.0, distance, target=6.0, answers=1000, horizon=10_000)
-    assert math.isclose(found, expected, rel_tol=1e-9)
+    assert math.isclose(math.log(found), expected, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def test_the_coefficient_stays_positive_however_many_answers_a_step_has():
+    assert arithmetic.adapted_coefficient(1.0, 0.0, target=6.0, answers=65_536, horizon=10_000) > 0

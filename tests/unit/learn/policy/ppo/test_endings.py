@@ -99,3 +99,9 @@ def test_an_adaptive_coefficient_follows_each_steps_distance():
     for step, following in pairwise(history):
         assert following.kl_coefficient == adapted_coefficient(step.kl_coefficient, step.kl, 0.1, answers=4, horizon=10.0)
     assert len({step.kl_coefficient for step in history}) == 5
+
+
+def test_the_coefficient_waits_until_the_policy_learns():
+    settings = replace(SETTINGS, kl_target=0.1, kl_horizon=10.0, kl_coefficient=0.1, critic_warm_up=2)
+    history = run(*table([0.0] * 4), steps=4, settings=settings, watch=Watch()).state.history
+    assert [step.kl_coefficient == 0.1 for step in history] == [True, True, True, False]
