@@ -13,7 +13,7 @@ from ser_core.api.model import Model
 from ser_core.api.serrun import SERRun
 from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import IterationStatus, PolicyStatus
-from ser_core.cli.views.comparison import BEST, LoopPair, RunsCompared, SpecDifference
+from ser_core.cli.access.comparison import BEST, LoopPair, RunsCompared, SpecDifference
 from ser_core.cli.views.status_view import plain_table
 from ser_core.loop.deciding.significance import shown_p
 

@@ -9,8 +9,8 @@ import pytest
 from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.stage import ManifestRef
 from ser_core.api.status import StageKind
+from ser_core.cli.access.comparison import compare_runs
 from ser_core.cli.access.stored_run import StoredRun
-from ser_core.cli.views.comparison import compare_runs
 from ser_core.errors import CorruptObject, StoreError
 from ser_core.loop.deciding.stages import StageKey
 from ser_core.loop.recording.digests import recorded_digests, short_digest

@@ -15,9 +15,10 @@ from ser_core.cli.access.cluster import connect_cluster
 from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.serrun_file import read_templates, resolved_document, specs_of
 from ser_core.cli.access.stored_run import RunFile, open_run
-from ser_core.cli.access.sweep_documents import documents_of, file_of, write_files
-from ser_core.cli.access.sweep_results import read_result
-from ser_core.cli.access.sweep_runs import ClusterRuns, LocalRuns, SweepRuns
+from ser_core.cli.access.sweeps.documents import documents_of, file_of, write_files
+from ser_core.cli.access.sweeps.results import read_result
+from ser_core.cli.access.sweeps.runs import ClusterRuns, LocalRuns, SweepRuns
+from ser_core.cli.access.writing import writing
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, say, standard_output
 from ser_core.cli.views.sweep_view import as_data, sweep_view
 from ser_core.counted import counted
@@ -187,5 +188,6 @@ def _write_page(name: str, rows: Any, baseline: str, missing: Sequence[str], tar
     from ser_core.report.sweep_page import render
 
     page = target / "sweep.html"
-    page.write_text(render(name, rows, baseline, missing), encoding="utf-8")
+    with writing(page, "--folder"):
+        page.write_text(render(name, rows, baseline, missing), encoding="utf-8")
     say(f"the same as a page: {page}")

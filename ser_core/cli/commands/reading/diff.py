@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from ser_core.cli.access.comparison import compare_runs
 from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, is_file, open_run
-from ser_core.cli.views.comparison import compare_runs
 from ser_core.cli.views.diff_view import diff_data, diff_view
 from ser_core.cli.views.output import Format, FormatOption, print_data, standard_output
 

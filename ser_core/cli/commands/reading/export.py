@@ -7,10 +7,11 @@ import typer
 
 from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import LoopOption, Target, open_run
+from ser_core.cli.access.writing import refuse_used, writing
 from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import print_warning, say
 from ser_core.counted import counted
-from ser_core.errors import SpecError, UsageError, is_disk_full
+from ser_core.errors import UsageError
 from ser_core.shown import shown_line
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty folder.", show_default=False)]
@@ -38,16 +39,11 @@ def export(
     if policy and loop is not None:
         hint = "leave one of them out: the policy learns from the best reward model"
         raise UsageError("--policy and --loop name two models", reason="InvalidOption", hint=hint)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new folder")
+    refuse_used(folder, "folder")
     stored = open_run(run, Place(namespace, context, kubeconfig))
     ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
-    try:
+    with writing(folder, "folder"):
         names = export_policy(stored.store, ledger, folder) if policy else export_model(stored.store, ledger, folder, loop)
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another folder") from error
     warn_of_a_run_that_goes_on(stored.run)
     exported = ledger.model_of(loop)
     if doubt := doubts(exported):

@@ -7,10 +7,10 @@ import typer
 
 from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.access.writing import writing
 from ser_core.cli.views.next_step import warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import say
 from ser_core.counted import counted
-from ser_core.errors import SpecError, is_disk_full
 from ser_core.shown import shown_line
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write, its folder too; left out: <name>-report.html here.")]
@@ -34,11 +34,7 @@ def report(
     ledger = read_ledger(stored.store, stored.run)
     target = output or Path(f"{stored.run.metadata.name}-report.html")
     say(f"reading {counted(len(ledger.stages), 'stage')} of {stored.run.metadata.name}")
-    try:
+    with writing(target, "--output"):
         write_report(stored.store, ledger, stored.target if stored.cluster is None else None, target)
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
     warn_of_a_run_that_goes_on(stored.run)
     print(shown_line(str(target)))

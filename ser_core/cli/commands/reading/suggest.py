@@ -11,9 +11,9 @@ from ser_core.api.spec.data import DataSpec
 from ser_core.api.spec.loop import Control
 from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
 from ser_core.cli.access.stored_run import Target, open_run
+from ser_core.cli.access.writing import refuse_used, writing
 from ser_core.cli.views.next_step import how_it_goes_on, warn_of_a_run_that_goes_on
 from ser_core.cli.views.output import say
-from ser_core.errors import SpecError, is_disk_full
 
 Pairs = Annotated[int, typer.Option("--pairs", min=1, max=10_000, metavar="NUMBER", help="Pairs to label.")]
 Output = Annotated[
@@ -40,16 +40,10 @@ def suggest(
 
     stored = open_run(run, Place(namespace, context, kubeconfig))
     folder = (output or Path(f"{stored.run.metadata.name}-next")).absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SpecError(f"{folder} exists and is not empty", reason="FolderNotEmpty", hint="name a new --output")
+    refuse_used(folder, "--output")
     ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
-    try:
-        with tempfile.TemporaryDirectory(prefix="ser-suggest-") as copies:
-            found = write_next_seed(stored.store, ledger, pairs, folder, Path(copies))
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise SpecError(f"{folder} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --output") from error
+    with writing(folder, "--output"), tempfile.TemporaryDirectory(prefix="ser-suggest-") as copies:
+        found = write_next_seed(stored.store, ledger, pairs, folder, Path(copies))
     warn_of_a_run_that_goes_on(stored.run)
     say(f'{found.to_label} pairs to label: write 1, 2 or tie into "better" of {folder / SEED / TO_LABEL}')
     beside = f"{found.seed} pairs labelled before, {found.heldout} held out, and {found.unlabeled} of the pool"

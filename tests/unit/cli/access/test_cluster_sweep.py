@@ -4,8 +4,8 @@ import pytest
 
 from ser_core.cli.access.cluster import Cluster, _NotFound
 from ser_core.cli.access.serrun_file import read_templates, resolved_document, specs_of
-from ser_core.cli.access.sweep_documents import documents_of
-from ser_core.cli.access.sweep_runs import ClusterRuns
+from ser_core.cli.access.sweeps.documents import documents_of
+from ser_core.cli.access.sweeps.runs import ClusterRuns
 from ser_core.errors import SpecError
 from ser_core.sweep.settings import read_setting
 from ser_core.sweep.variants import variants

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ser_core.cli.access.stored_run import StoredRun
-from ser_core.cli.access.sweep_results import read_result
+from ser_core.cli.access.sweeps.results import read_result
 from ser_core.sweep.comparison import compare_arms
 
 

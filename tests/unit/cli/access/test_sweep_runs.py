@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from ser_core.api.status import Phase
-from ser_core.cli.access.sweep_runs import LocalRuns
+from ser_core.cli.access.sweeps.runs import LocalRuns
 from ser_core.cli.commands.changing.sweep import _carry_out, _noted_signals
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import save_run
@@ -25,7 +25,7 @@ from ser_core.sweep.variants import Variant
     ],
 )
 def test_it_is_said_what_is_done_with_a_run(writable_run, monkeypatch, phase, reopen, said):
-    monkeypatch.setattr("ser_core.cli.access.sweep_runs.subprocess.Popen", lambda *_, **__: None)
+    monkeypatch.setattr("ser_core.cli.access.sweeps.runs.subprocess.Popen", lambda *_, **__: None)
     before = writable_run.run
     if phase is None:
         next(writable_run.folder.rglob("run.json")).unlink()
@@ -45,7 +45,7 @@ class Started(subprocess.Popen):
 
 def test_a_stop_that_comes_while_a_run_is_started_reaches_it(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr("ser_core.cli.access.sweep_runs.subprocess.Popen", lambda *_, **__: started.append(Started()) or started[0])
+    monkeypatch.setattr("ser_core.cli.access.sweeps.runs.subprocess.Popen", lambda *_, **__: started.append(Started()) or started[0])
     try:
         with pytest.raises(typer.Exit) as ended, _noted_signals() as received:
             _carry_out([Variant("small", {}, {})], [{"spec": {}}], LocalRuns(1), 1, 0.01, tmp_path, received)

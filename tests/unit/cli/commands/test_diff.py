@@ -9,8 +9,8 @@ from unit.cli.views.test_terminal_output import printed
 from unit.conftest import write_run
 
 from ser_core.api.status import PolicyStatus
+from ser_core.cli.access.comparison import compare_runs, spec_differences
 from ser_core.cli.access.stored_run import StoredRun
-from ser_core.cli.views.comparison import compare_runs, spec_differences
 from ser_core.cli.views.diff_view import diff_view
 from ser_core.data.tables import EvaluatedPair, read_table
 

@@ -17,10 +17,10 @@ from unit.cli.views.test_terminal_output import printed
 from ser_core.api.spec.loop import Rule
 from ser_core.api.spec.storage import StorageSpec
 from ser_core.api.status import Outcome, Phase, StageKind, StageStatus, StoredBytes
+from ser_core.cli.access.comparison import compare_runs
 from ser_core.cli.access.stored_run import StoredRun
-from ser_core.cli.access.sweep_runs import Ended, LocalRuns
+from ser_core.cli.access.sweeps.runs import Ended, LocalRuns
 from ser_core.cli.app import app
-from ser_core.cli.views.comparison import compare_runs
 from ser_core.cli.views.diff_view import diff_view
 from ser_core.loop.recording.conditions import conditions
 from ser_core.sweep.results import RunResult

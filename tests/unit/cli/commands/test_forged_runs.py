@@ -4,7 +4,7 @@ import pytest
 from unit.report.test_verified import RETRAIN, Copy
 
 from ser_core.cli.access.stored_run import StoredRun
-from ser_core.cli.access.sweep_results import read_result
+from ser_core.cli.access.sweeps.results import read_result
 from ser_core.errors import StoreError
 from ser_core.loop.deciding.stages import StageKey
 from ser_core.store.runs.run_object import save_run

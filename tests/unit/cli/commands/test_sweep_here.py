@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from ser_core.cli.access.sweep_runs import Ended, LocalRuns
+from ser_core.cli.access.sweeps.runs import Ended, LocalRuns
 from ser_core.sweep.results import RunResult
 
 
@@ -51,3 +51,9 @@ def test_ctrl_c_ends_a_sweep_that_reads_its_results(sweep, heard, monkeypatch):
     monkeypatch.setattr("ser_core.cli.commands.changing.sweep.read_result", lambda *_: signal.raise_signal(signal.SIGINT))
     assert sweep().code == 130
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_page_that_cannot_be_written_is_an_error(sweep, tmp_path):
+    (tmp_path / "sweep.html").mkdir()
+    ended = sweep()
+    assert (ended.code, "sweep.html cannot be written" in ended.err, "--folder" in ended.err) == (10, True, True)

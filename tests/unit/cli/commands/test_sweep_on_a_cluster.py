@@ -133,7 +133,7 @@ def test_what_a_run_waits_for_is_told_once_and_that_it_goes_on(ser, cluster, fil
 def test_a_run_that_no_operator_takes_is_told(ser, cluster, file, monkeypatch):
     path = f"{cluster.runs()}/hh-seed0"
     cluster.created = lambda body: cluster.answers.setdefault(path, {**body, "status": {}})
-    monkeypatch.setattr("ser_core.cli.access.sweep_runs.UNSEEN_SECONDS", 0.0)
+    monkeypatch.setattr("ser_core.cli.access.sweeps.runs.UNSEEN_SECONDS", 0.0)
     end = {"phase": "Failed", "message": "no", "observedGeneration": 1}
     monkeypatch.setattr("ser_core.cli.commands.changing.sweep.time.sleep", lambda _: cluster.answers[path].update(status=end))
     said = ser("sweep", file, "--set", "training.seed=0", "-n", "lab").err

@@ -9,7 +9,8 @@ import yaml
 from ser_core.api.serrun import SERRun
 from ser_core.cli.access.begun_run import with_spec
 from ser_core.cli.access.serrun_file import check_document
-from ser_core.cli.access.sweep_runs import SweepRuns
+from ser_core.cli.access.sweeps.runs import SweepRuns
+from ser_core.cli.access.writing import writing
 from ser_core.errors import SpecError
 from ser_core.sweep.settings import told
 from ser_core.sweep.variants import Variant, leaders
@@ -57,10 +58,8 @@ def _checked(document: Document, variant: Variant, templates: Sequence[Document]
 
 def write_files(wanted: Sequence[Variant], documents: Sequence[Document], templates: Sequence[Document], target: Path) -> None:
     """A file for each run, with the templates; each is a SERRun that `ser status`, `ser report` and the like take."""
-    try:
+    with writing(target, "--folder"):
         target.mkdir(parents=True, exist_ok=True)
         for variant, whole in zip(wanted, documents, strict=True):
             text = yaml.safe_dump_all([whole, *templates], sort_keys=False, allow_unicode=True)
             file_of(target, variant).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"{target} cannot be written: {error.strerror}", reason="NotWritable", hint="name another --folder") from error
