@@ -1,6 +1,7 @@
 """An exported reward model or policy: its files, verified, and a model card that says what it is, how good it is and how to use it."""
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ser_core.data.reading.models.positions import positions
+from ser_core.data.reading.models.positions import row_limit
 from ser_core.errors import SpecError
 from ser_core.full_disk import naming_full_disk
 from ser_core.learn.text.reference_text import Made
@@ -117,14 +118,9 @@ def _move(source: Path, card: str, folder: Path) -> list[str]:
 def usage_of(model: Path, max_length: int) -> Usage:
     """Read off a model's files how its rows are built (`ser_core.learn.reward.encoding`)."""
     tokenizer, config = (json.loads((model / name).read_bytes()) for name in ("tokenizer_config.json", "config.json"))
-    limit = min(_whole(positions(config)), _whole(tokenizer.get("model_max_length")))
+    limit = row_limit(config, tokenizer.get("model_max_length") or math.inf)
     pairs = reads_pairs(model)
     return Usage(pairs, "" if pairs else _text(tokenizer.get("eos_token")), min(max_length, limit - 1), how_made(model))
-
-
-def _whole(value: Any) -> int:
-    most = 1 << 30
-    return int(value) if isinstance(value, int | float) and 0 < value < most else most
 
 
 def _text(token: Any) -> str:

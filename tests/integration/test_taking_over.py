@@ -12,13 +12,13 @@ from integration.test_earlier_version import left  # noqa: F401  a fixture
 from integration.test_kill_at_every_store_operation import Killed, MortalStore, run_once, sigterm_restored  # noqa: F401  a fixture
 
 from ser_core.api.spec.storage import StorageSpec
-from ser_core.api.stage import RunIdentity, StageSpec
+from ser_core.api.stage import Processes, RunIdentity, StageSpec
+from ser_core.api.status import StageKind
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import load_run
-from ser_core.store.stages.commit import find_manifest
 from ser_core.store.stages.manifest import Manifest
-from ser_core.store.stages.stage_reads import ALGORITHM
 from ser_jobs.process import runtime
+from ser_jobs.process.taking_over import look
 
 FILTER, CONTROL = "iter-0001/filter", "iter-0000/control-pseudo-label-once"
 
@@ -176,28 +176,15 @@ def reference_first(store, follower, place):
     assert not referenced or (store / "default" / follower.name / follower.uid / "from.json").exists()
 
 
-def test_what_version_0_1_0_has_left_is_taken_over(left, tmp_path, sigterm_restored):  # noqa: F811
-    """Its manifests have no stage key: it is computed from them and the stored spec. What `prepare` had read is not there any more, and
-    some stages compute something else since."""
+def test_nothing_of_a_run_of_version_0_1_0_is_taken_over(left, tmp_path):  # noqa: F811
     run = left("completed")
     store = connect(StorageSpec(uri=f"file://{run.store}"))
     spec = load_run(store, "default", "earlier").spec
     spec = type(spec).model_validate({**spec.model_dump(mode="json", by_alias=True), "from": {"run": "earlier"}})
-    for place, theirs in manifests(run, "earlier").items():
-        if place == "iter-0000/prepare" or ALGORITHM[theirs.stage] > 1:
-            continue
-        stage = StageSpec(
-            run=RunIdentity(namespace="default", name="later", uid="uid-later"),
-            stage=theirs.stage,
-            iteration=theirs.iteration,
-            attempt=1,
-            spec=spec,
-            inputs={role: find_manifest(store, theirs.run, ref.iteration, ref.stage)[1] for role, ref in theirs.inputs.items()},
-            steps=theirs.metrics.steps if place.endswith("seed-only") else None,
-            threads=theirs.threads,
-        )
-        result, code = run_once(stage, tmp_path / place.replace("/", "-"))
-        assert (result.outcome, result.reason, code) == ("done", "TakenOver", 0), (place, result)
+    later = RunIdentity(namespace="default", name="later", uid="uid-later")
+    stage = StageSpec(run=later, stage=StageKind.LABEL, iteration=1, attempt=1, spec=spec, threads=1)
+    looked = look(stage, store, {}, tmp_path, Processes(), lambda: None)
+    assert (looked.found, looked.why[:13]) == (None, "version 0.1.0")
 
 
 def test_changed_data_are_noticed(leader, tmp_path):

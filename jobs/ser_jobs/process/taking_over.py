@@ -10,22 +10,17 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ser_core.api.serrun import SERRunSpec
 from ser_core.api.stage import InputRole, ManifestRef, Processes, RunIdentity, StageSpec
 from ser_core.api.status import StageKind
-from ser_core.errors import CorruptObject, ObjectNotFound, StoreError
+from ser_core.errors import CorruptObject, ObjectNotFound
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.runs.followers import lie_outside, refer_back
 from ser_core.store.runs.leader import leader_of
-from ser_core.store.runs.run_object import load_run
-from ser_core.store.stages.commit import fetch_outputs, find_manifest
+from ser_core.store.stages.commit import find_manifest
 from ser_core.store.stages.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver
 from ser_core.store.stages.stage_key import differences, stage_key
 from ser_jobs.ranks import Ranks
-
-_PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +68,13 @@ def look(
     looked = Looked(leader_of(store, spec.run, spec.spec.from_.run))
     try:
         found = find_manifest(store, looked.leader, spec.iteration, spec.stage)
-        theirs = None if found is None else found[0].stage_key or _key_of_earlier_version(store, found[0], processes, folder)
     except (CorruptObject, ObjectNotFound) as error:
         return replace(looked, why=f"its results cannot be read: {error.message}")
     if found is None:
         return replace(looked, why="it has not committed this stage")
+    theirs = found[0].stage_key
     if theirs is None:
-        return replace(looked, why="an earlier version wrote its manifest, and the store holds no spec of it")
+        return replace(looked, why="version 0.1.0 committed this stage, and every stage computes something else since")
     if lie_outside(spec.run.namespace, found[0].outputs):
         return replace(looked, why="its files lie outside of the namespace")
     own = stage_key(spec, inputs, processes)
@@ -116,44 +111,9 @@ def claim(looked: Looked, spec: StageSpec, store: ObjectStore, processes: int) -
 
 def written_origins(files: Mapping[str, Path], outputs: Mapping[str, OutputFile]) -> dict[str, str]:
     """What the inputs of `prepare` held, by what it has written."""
-    return _recorded_origins(json.loads(files[_PROVENANCE].read_bytes()), outputs)
+    from ser_core.data.preparing.origins import recorded_origins  # pyarrow: only `prepare` needs it
 
-
-def _key_of_earlier_version(store: ObjectStore, manifest: Manifest, processes: Processes, folder: Path) -> StageKeyRecord | None:
-    """The key of a manifest that has none, from its run's spec, as far as that is in the store.
-
-    It is there for runs of `ser run`, which computes a stage in one process; whether on a GPU, nothing tells.
-    """
-    try:
-        run = load_run(store, manifest.run.namespace, manifest.run.name)
-    except StoreError as error:
-        if error.reason != "UnreadableRun":
-            raise
-        run = None
-    found = {role: find_manifest(store, manifest.run, ref.iteration, ref.stage) for role, ref in manifest.inputs.items()}
-    inputs = {InputRole(role): one[0] for role, one in found.items() if one is not None}
-    if run is None or run.metadata.uid != manifest.run.uid or len(inputs) < len(found):
-        return None
-    only_seed = manifest.stage is StageKind.CONTROL_SEED_ONLY
-    stage = StageSpec(
-        run=manifest.run,
-        stage=manifest.stage,
-        iteration=manifest.iteration,
-        attempt=manifest.attempt,
-        spec=_split_by_training_seed(run.spec),
-        steps=getattr(manifest.metrics, "steps", None) if only_seed else None,
-        threads=manifest.threads,
-    )
-    origins = {}
-    if manifest.stage is StageKind.PREPARE:
-        paths = fetch_outputs(store, manifest, [_PROVENANCE], folder / "leader")
-        origins = written_origins(paths, manifest.outputs)
-    return stage_key(stage, inputs, Processes(on_gpus=processes.on_gpus), origins, algorithm=1)  # version 0.1.0's, which wrote no keys
-
-
-def _split_by_training_seed(spec: SERRunSpec) -> SERRunSpec:
-    """``spec`` as version 0.1.0 meant it, which knew one seed only."""
-    return spec.model_copy(update={"data": spec.data.model_copy(update={"split_seed": spec.training.seed})})
+    return recorded_origins(json.loads(files["provenance.json"].read_bytes()), outputs)
 
 
 def _present_origins(spec: StageSpec, folder: Path, alive: Callable[[], None]) -> dict[str, str]:
@@ -164,9 +124,3 @@ def _present_origins(spec: StageSpec, folder: Path, alive: Callable[[], None]) -
         return present_origins(spec.spec, Access(spec.spec.storage, spec.spec.hub), folder, alive)
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # `prepare` may fetch the same once more, and the disk need not hold both
-
-
-def _recorded_origins(provenance: Mapping[str, Any], outputs: Mapping[str, OutputFile]) -> dict[str, str]:
-    from ser_core.data.preparing.origins import recorded_origins  # pyarrow: only `prepare` needs it
-
-    return recorded_origins(provenance, outputs)

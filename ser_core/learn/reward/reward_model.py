@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from ser_core.api.spec.adapter import AdapterSpec
+from ser_core.data.reading.models.positions import row_limit
 from ser_core.learn.compute.adapters import adapt_scorer
 from ser_core.learn.compute.parts import computed_by_row, trainable, without_adapter
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen
@@ -39,7 +40,7 @@ class RewardModel:
     encoder: Encoder
     precision: Precision
     limit: int
-    """Positions of the model; rows are shorter."""
+    """Rows are shorter (`row_limit`)."""
 
     def score(self, batch: Batch) -> torch.Tensor:
         """Scores of a batch: fp32, shape (rows,), with gradient where that is on."""
@@ -106,9 +107,9 @@ def load(
         num_labels=1,
         problem_type="regression",  # pipelines then return the logit itself, not its sigmoid
     )
+    limit = row_limit(network.config.to_dict(), tokenizer.model_max_length)
     _separate_padding(network, tokenizer)
     network.config.use_cache = False
-    limit = min(_positions(network), tokenizer.model_max_length)
     with told_of_the_model("rewardModel.base", "its tokenizer cannot be used"):
         if template_text is not None:
             take_template(tokenizer, template_text)
@@ -145,12 +146,6 @@ def _separate_padding(network: Any, tokenizer: Any, ends: tuple[int, ...] = ()) 
     tokenizer.padding_side = "right"
     network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     network.config.pad_token_id = tokenizer.pad_token_id
-
-
-def _positions(network: Any) -> int:
-    config = network.config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
-    return limit if limit is not None and limit > 0 else 1 << 30
 
 
 def _compute_head_alone(network: Any, precision: Precision) -> None:

@@ -27,8 +27,6 @@ def stage_key(
     inputs: Mapping[InputRole, Manifest],
     processes: Processes,
     origins: Mapping[str, str] | None = None,
-    *,
-    algorithm: int | None = None,
 ) -> StageKeyRecord:
     """The key of a stage.
 
@@ -37,12 +35,11 @@ def stage_key(
         inputs: Manifests of its inputs.
         processes: What computes it.
         origins: Of `prepare`, whose inputs lie outside the store: what each holds, by field.
-        algorithm: Version of what has computed it; None: the present one.
     """
     read = READS[stage.stage]
     contents = {role.value: content(manifest, read[role]) for role, manifest in inputs.items() if role in read}
     parts = {
-        "algorithm": algorithm or ALGORITHM[stage.stage],
+        "algorithm": ALGORITHM[stage.stage],
         "spec": fields_read(stage.spec, stage.stage, stage.iteration),
         "inputs": contents | dict(origins or {}),
         "facts": _facts(stage, processes),

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 
-ALGORITHM: Mapping[StageKind, int] = dict.fromkeys(StageKind, 1) | {
+ALGORITHM: Mapping[StageKind, int] = {
     StageKind.PREPARE: 7,
+    StageKind.LABEL: 2,
     StageKind.FILTER: 3,
-    StageKind.RETRAIN: 6,
-    StageKind.CONTROL_FULL: 6,
-    StageKind.CONTROL_SEED_ONLY: 6,
-    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 6,
+    StageKind.RETRAIN: 7,
+    StageKind.CONTROL_FULL: 7,
+    StageKind.CONTROL_SEED_ONLY: 7,
+    StageKind.CONTROL_PSEUDO_LABEL_ONCE: 7,
     StageKind.SFT: 7,
     StageKind.PPO: 6,
 }

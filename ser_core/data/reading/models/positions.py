@@ -23,6 +23,7 @@ _POSITIONS_AFTER_PADDING = frozenset(
     }
 )
 """Model types whose first position is pad_token_id + 1, so that the table holds fewer tokens than it has rows."""
+_NO_LIMIT = 1 << 30
 
 
 def longest_input(config: Mapping[str, Any]) -> int | None:
@@ -34,6 +35,11 @@ def longest_input(config: Mapping[str, Any]) -> int | None:
         padding = config.get("pad_token_id")
         return limit - (padding if isinstance(padding, int) else 1) - 1
     return limit
+
+
+def row_limit(config: Mapping[str, Any], tokenizer_limit: float) -> int:
+    """What rows stay below, so that one padding token has room (`bucket_length`): the fewer of what model and tokenizer take."""
+    return int(min(longest_input(config) or _NO_LIMIT, tokenizer_limit, _NO_LIMIT))
 
 
 def check_max_length(config: Mapping[str, Any], max_length: int, field: str) -> None:

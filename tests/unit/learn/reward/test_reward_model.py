@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, MptConfig, MptForCausalLM, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DebertaV2Config,
+    DebertaV2Model,
+    MptConfig,
+    MptForCausalLM,
+    pipeline,
+)
 
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import SpecError
@@ -12,6 +20,7 @@ from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.batching import pad
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.text.reference_text import Form
+from ser_core.report.model_card import usage_of
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6"]
 ANSWERS = ["w7", "w8 w9 w10 w11", "w12 w13"]
@@ -77,6 +86,20 @@ def test_an_mpt_has_as_many_positions_as_its_config_says(qwen: Path, fp32: Preci
     folder = shutil.copytree(qwen, tmp_path / "base")
     MptForCausalLM(MptConfig(d_model=32, n_heads=4, n_layers=1, max_seq_len=32, vocab_size=257)).save_pretrained(folder)
     assert load(folder, fp32, max_length=64).limit == 32
+
+
+def test_a_network_that_adds_no_positions_reads_rows_of_any_length(bert: Path, fp32: Precision, tmp_path: Path):
+    """DeBERTa's second version: its max_position_embeddings say nothing of its rows."""
+    folder = shutil.copytree(bert, tmp_path / "base")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 80}
+    relative = {"position_biased_input": False, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16}
+    DebertaV2Model(DebertaV2Config(**sizes, **relative, max_position_embeddings=64)).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=1024)
+    tokenizer.save_pretrained(folder)
+    model = load(folder, fp32, max_length=200)
+    (row,) = model.encoder.rows(["w1 " * 300], ["w2"])
+    assert len(row) == 200 == usage_of(folder, 200).max_length
+    assert model.score(pad([row], tokenizer.pad_token_id)).isfinite().all()
 
 
 def test_padding_is_not_what_ends_a_turn(qwen: Path, fp32: Precision, tmp_path: Path):

@@ -277,9 +277,9 @@ def test_a_run_with_a_template_and_the_same_run_written_out_have_equal_keys():
 def test_a_later_version_of_an_algorithm_has_another_key(monkeypatch):
     stage = StageSpec(run=RUN, stage=StageKind.LABEL, iteration=1, attempt=1, spec=SERRunSpec.model_validate(FULL), threads=1)
     before = stage_key(stage, {}, ALONE)
-    monkeypatch.setitem(stage_reads.ALGORITHM, StageKind.LABEL, 2)
+    monkeypatch.setitem(stage_reads.ALGORITHM, StageKind.LABEL, before.algorithm + 1)
     after = stage_key(stage, {}, ALONE)
-    assert differences(after, before) == "the stage's algorithm has version 2, there 1"
+    assert differences(after, before) == f"the stage's algorithm has version {after.algorithm}, there {before.algorithm}"
 
 
 def test_a_field_at_its_default_is_as_one_left_out():
