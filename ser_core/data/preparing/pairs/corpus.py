@@ -16,7 +16,7 @@ from ser_core.data.preparing.pairs.one_object import refuse_one_object
 from ser_core.data.preparing.pairs.one_sided import check_labels_vary
 from ser_core.data.preparing.pairs.spool import PairSpool
 from ser_core.data.preparing.pairs.text import digest, is_usable, normal_form, shown
-from ser_core.data.preparing.pairs.unused import LOOKED_AT, refuse_unused_questions
+from ser_core.data.preparing.pairs.unused import LOOKED_AT, refuse_unused_dialogue, refuse_unused_question
 from ser_core.data.preparing.pairs.validation import Entry, Pair, Tally, check_pair
 from ser_core.data.reading.dialogues.turns import first_user_turn
 from ser_core.data.reading.files.readers import Container, columns_of, detect, extension_of, read_rows
@@ -117,9 +117,11 @@ class PartReader:
         layout = self._layout(file, columns, sample, container)
         self._check_split_column(columns)
         if self.columns is None:
-            refuse = partial(refuse_unused_questions, layout=layout, field=f"data.{self.part}")
-            refuse(sample)
-            rows = LaterRows(sample, columns, layout.used, layout, lambda row: refuse([row])).checked(rows)
+            refuse = partial(refuse_unused_question, layout=layout, field=f"data.{self.part}")
+            for row in sample:
+                refuse(row)
+            refuse_unused_dialogue(sample, layout, f"data.{self.part}")
+            rows = LaterRows(sample, columns, layout.used, layout, refuse).checked(rows)
             self.corpus.told += [*unused_strengths(sample, layout, f"data.{self.part}"), *unused_labels(sample, layout)]
         if any(isinstance(raw, RowError) for raw in _raw_pairs(sample[0], layout)):
             refuse_one_object(sample)

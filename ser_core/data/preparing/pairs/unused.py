@@ -37,26 +37,41 @@ Prompts = Callable[[], Sequence[str]]
 """The prompts that are made of a row. Raises `RowError`."""
 
 
-def refuse_unused_questions(rows: Sequence[Row], layout: Layout, field: str) -> None:
-    """Refuse a file of pairs with something that looks like a part of the question and is not a part of any prompt.
+def refuse_unused_question(row: Row, layout: Layout, field: str) -> None:
+    """Refuse a row of pairs with something that looks like a part of the question and is not a part of any prompt.
 
     Args:
-        rows: The first rows of the file.
-        layout: How they are read.
+        row: Of the file.
+        layout: How it is read.
         field: Of the specification, such as ``data.source``.
 
     Raises:
         DataError: ``UnusedColumn``, with the line to write.
     """
-    for row in rows:
-        refuse_unused(
-            row,
-            layout.used,
-            lambda row=row: [pair.prompt for pair in read_pairs(row.fields, layout)],  # type: ignore[misc]
-            lambda column, row=row: _hint(column, layout, field, row.fields),  # type: ignore[misc]
-            guessed=_is_guessed(row, layout),
-        )
-        _refuse_unused_dialogue(row, layout, field)
+    refuse_unused(
+        row,
+        layout.used,
+        lambda: [pair.prompt for pair in read_pairs(row.fields, layout)],
+        lambda column: _hint(column, layout, field, row.fields),
+        guessed=_is_guessed(row, layout),
+    )
+
+
+def refuse_unused_dialogue(rows: Sequence[Row], layout: Layout, field: str) -> None:
+    """Refuse a file whose answers hold no prompt, beside a dialogue that does. Arguments as of `refuse_unused_question`.
+
+    Raises:
+        DataError: ``UnusedColumn``, with the line to write.
+    """
+    found = ((row, name) for row in rows for name in DIALOGUES if name not in layout.used and messages_in(row.fields.get(name)) is not None)
+    row, column = next(found, (None, ""))
+    if row is None or layout.form is not Form.IMPLICIT or not layout.names or any(_makes_pairs(one, layout) for one in rows):
+        return
+    raise DataError(
+        f"{row.file}, line {row.line}: the column {column!r} is not used, and chosen and rejected hold no prompt",
+        reason="UnusedColumn",
+        hint=_hint(column, layout, field, row.fields),
+    )
 
 
 def refuse_unused(row: Row, used: Collection[str], prompts: Prompts, hint: Callable[[str], str], *, guessed: bool = False) -> None:
@@ -131,18 +146,6 @@ def _missed(texts: Iterator[str], prompts: Prompts) -> str | None:
 def _is_guessed(row: Row, layout: Layout) -> bool:
     chosen = row.fields.get("chosen")
     return layout.form is Form.IMPLICIT and isinstance(chosen, str) and not is_transcript(chosen)
-
-
-def _refuse_unused_dialogue(row: Row, layout: Layout, field: str) -> None:
-    """Refuse answers that hold no prompt, beside a dialogue that does."""
-    column = next((name for name in DIALOGUES if name not in layout.used and messages_in(row.fields.get(name)) is not None), None)
-    if column is None or layout.form is not Form.IMPLICIT or not layout.names or _makes_pairs(row, layout):
-        return
-    raise DataError(
-        f"{row.file}, line {row.line}: the column {column!r} is not used, and chosen and rejected hold no prompt",
-        reason="UnusedColumn",
-        hint=_hint(column, layout, field, row.fields),
-    )
 
 
 def _makes_pairs(row: Row, layout: Layout) -> bool:

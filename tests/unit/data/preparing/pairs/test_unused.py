@@ -44,6 +44,16 @@ def test_a_dialogue_that_the_answers_repeat_is_no_reason(prepare, good):
     assert prepare(rows).metrics.dropped == {}
 
 
+@pytest.mark.parametrize("bad", [20, 150])
+@pytest.mark.parametrize("rejected", [None, "\n\nHuman: something else\n\nAssistant: no"])
+def test_one_bad_row_is_no_file_whose_answers_hold_no_prompt(prepare, good, bad, rejected):
+    rows = [
+        hh(row, False) | ({} if n % 10 else {"messages": [{"role": "user", "content": row["prompt"]}]}) for n, row in enumerate(good(200))
+    ]
+    rows[bad]["rejected"] = rejected
+    assert sum(prepare(rows).metrics.dropped.values()) == 1
+
+
 @pytest.mark.parametrize("name", ["Question", "problem", "title", "Text"])
 def test_where_the_prompt_is_guessed_more_names_stop_the_run(refusal, good, name):
     rows = [{name: row["query"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in without_prompt(good(40))]
