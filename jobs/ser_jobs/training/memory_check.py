@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from ser_core.api.serrun import SERRunSpec
 from ser_core.data.reading.models.weight_headers import shape_of_folder
 from ser_core.errors import OutOfMemory
-from ser_core.learn.compute.precision import gpu_memory
+from ser_core.learn.compute.precision import detect, gpu_memory
 from ser_core.loop.deciding.stages import resource_kind
 from ser_core.memory.plan import Models, StagePlan, plan
 from ser_core.memory.training import Sharding
@@ -30,7 +31,7 @@ def refuse_what_does_not_fit(context: StageContext, folders: Mapping[str, Path])
     memory = gpu_memory()
     if memory is None:
         return None
-    spec, processes, stage = context.spec.spec, context.world_size, resource_kind(context.spec.stage)
+    spec, processes, stage = _as_computed(context.spec.spec), context.world_size, resource_kind(context.spec.stage)
     models = Models(**{model: shape_of_folder(root(folder)) for model, folder in folders.items()})
     asked = getattr(spec.resources, stage)
     pods = asked.nodes if processes % asked.nodes == 0 else 1
@@ -42,6 +43,13 @@ def refuse_what_does_not_fit(context: StageContext, folders: Mapping[str, Path])
     if not found.fits:
         raise OutOfMemory(memory_line(found), reason="DoesNotFit", hint=remedy(found, spec, models))
     return found
+
+
+def _as_computed(spec: SERRunSpec) -> SERRunSpec:
+    """The spec with the precisions of this machine: without bf16 no matrix is kept in half, whatever was asked for."""
+    asked = {"reward_model": spec.reward_model, "policy": spec.policy}
+    wide = {name: one for name, one in asked.items() if one is not None and detect(one.precision).autocast is None}
+    return spec.model_copy(update={name: one.model_copy(update={"precision": "fp32"}) for name, one in wide.items()})
 
 
 def planned_sharding(plan: StagePlan | None) -> Sharding | None:
