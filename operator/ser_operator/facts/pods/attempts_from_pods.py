@@ -15,6 +15,7 @@ from ser_core.api.stage import StageResult
 from ser_core.api.status import StageKind
 from ser_core.loop.deciding.stages import StageKey, job_name
 from ser_core.loop.observed import ObservedAttempt
+from ser_operator.facts.pods.legs import begun_at, ended_at
 from ser_operator.facts.pods.pod_ends import disruption, has_failed, over_disk_limit, told_by_kubelet
 from ser_operator.facts.reading import (
     Object,
@@ -26,10 +27,8 @@ from ser_operator.facts.reading import (
     finished_at,
     held_by,
     leading,
-    moment,
     name,
     owner_uid,
-    started_at,
     state_of,
     terminated,
     uid,
@@ -59,7 +58,7 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         state = "failed" if ended.get("exitCode") else "succeeded"
     if state == "running" and deleting_since(job) is not None and pods and all(map(terminated, by_index(pods))):
         state = "failed"  # no other pod follows, and the Job goes without a condition: now or never is its report read
-    started = min((begin for one in pods if (begin := started_at(one)) is not None), default=None)
+    started = min((begin for one in pods if (begin := begun_at(one, now)) is not None), default=None)
     return ObservedAttempt(
         iteration=key.iteration,
         stage=key.stage,
@@ -76,7 +75,7 @@ def _attempt(run: SERRun, job: Object, pods: Sequence[Object], now: datetime) ->
         pod_message=pod_message,
         node=str(at(last, "spec").get("nodeName") or ""),
         started_at=started or now,  # what has not begun to run holds no GPU
-        finished_at=finished_at(job) or moment(ended.get("finishedAt")),  # the clock of a node may be wrong
+        finished_at=finished_at(job) or _ended(last, now),
     )
 
 
@@ -151,6 +150,12 @@ def is_told(pods: Iterable[Object]) -> bool:
     """Whether there are pods, and each part of their Job has said how it ended."""
     current = by_index(pods)
     return bool(current) and all(terminated(pod) or has_failed(pod) for pod in current)
+
+
+def _ended(pod: Object, now: datetime) -> datetime | None:
+    begin = begun_at(pod, now)
+    end = ended_at(pod, begin) if begin is not None else None
+    return min(end, now) if end is not None else None
 
 
 def _exit_code(job: Object, ended: Object) -> int | None:

@@ -130,3 +130,30 @@ def test_each_pod_of_a_gang_counts_for_itself(operator):
     look(operator)
 
     assert (gpu_seconds(operator), operator.status.admitted_seconds) == (4 * 60 + 4 * 40, 70)
+
+
+@pytest.mark.parametrize("wrong", [-3600, 3600], ids=["behind", "ahead"])
+def test_a_node_whose_clock_is_wrong_charges_the_time_for_which_its_pod_runs(training, wrong):
+    wait(training, wrong)
+    moment = clock(training)
+    wait(training, -wrong)
+    runs(training, "first")
+    training.cluster.pods["first"]["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] = moment
+    look(training)
+    wait(training, 600)
+    look(training)
+    assert training.status.counted.admitted_seconds == 600
+    pod = training.cluster.pods["first"]
+    wait(training, wrong)
+    training.cluster.end(live(training), 143)
+    training.cluster.pods.popitem()
+    began, ended = moment, clock(training)
+    wait(training, -wrong)
+    pod["status"] = {
+        "phase": "Failed",
+        "containerStatuses": [{"state": {"terminated": {"exitCode": 143, "startedAt": began, "finishedAt": ended}}}],
+    }
+    training.cluster.stamp(pod)
+    look(training)
+
+    assert (gpu_seconds(training), training.status.admitted_seconds) == (2 * 600, 600)
