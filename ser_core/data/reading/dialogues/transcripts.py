@@ -8,7 +8,11 @@ from ser_core.data.reading.files.rows import RowError
 
 _ANSWER = "\n\nAssistant:"
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
-_SPEAKER = re.compile(r"\A(?:System|Human):\s*")
+_ROLE_WORD = r"(?:system|human|user|instruction)(?: prompt| message)? *+(?:[:\n]|(?=<))"
+_HEADER = re.compile(rf"\A(?:\s*+(?:<{{1,2}}[^<>\n]{{1,30}}>{{1,2}}|(?-i:\[[A-Z_]{{3,20}}\])|#{{1,6}}|{_ROLE_WORD}))*+\s*", re.IGNORECASE)
+"""What templates write before the first text, such as ``<|im_start|>system``, ``[INST] <<SYS>>``, ``### System:`` or ``Human:``."""
+_END = re.compile(r"\Z|\n| *+(?:<[|｜</]|<end|\[/)")
+"""Of a text, also as templates mark it."""
 _EMPTY_SYSTEM = re.compile(r"System:\s*\n\n(?=Human:)")
 _ROLE = re.compile(r"(?:\A|(?<=\n\n))(?=(?:System|Human|Assistant):)")
 
@@ -82,7 +86,7 @@ def _without_empty_system(said: str) -> str:
 def with_system(prompt: str, system: str) -> str:
     """A rendered prompt with a system message in front, unless it stands there."""
     said, plain = unmarked(system).strip(), unmarked(prompt)
-    if not said or any(_begins_with(text, said) for text in _said_first(prompt)):
+    if not said or any(_begins_with(text, _HEADER.sub("", said, count=1) or said) for text in _said_first(prompt)):
         return prompt
     if prompt != plain:
         return f"{TURN}System: {said}\n\n{prompt}"
@@ -93,14 +97,13 @@ def with_system(prompt: str, system: str) -> str:
 def _said_first(prompt: str) -> Iterator[str]:
     """What stands where a system message may stand: in system turns, and at the beginning. A later turn may only quote it."""
     first, *others = turns_of(prompt)
-    yield _SPEAKER.sub("", first.text.strip())
+    yield _HEADER.sub("", first.text, count=1)
     yield from (turn.text for turn in others if turn.role == "system")
 
 
 def _begins_with(text: str, said: str) -> bool:
     """Whether a text begins with these words, and not only with a sentence that goes on."""
-    rest = text.removeprefix(said)
-    return text.startswith(said) and (rest[:1] in ("", "\n") or not said[-1].isalnum())
+    return text.startswith(said) and (_END.match(text, len(said)) is not None or not said[-1].isalnum())
 
 
 def _marked(said: str) -> str:

@@ -91,6 +91,28 @@ def test_a_system_column_of_a_word_that_the_question_begins_with_is_added():
     assert converted(row).prompt == f"{TURN}System: Answer\n\n{TURN}Human: Answer me: what is up?"
 
 
+@pytest.mark.parametrize("said", ["You are X.", "You are X"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "[INST] <<SYS>>\n{}\n<</SYS>>\n\nhi [/INST]",
+        "<s>[INST] {}\n\nhi [/INST]",
+        "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n",
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n{}<|eot_id|>",
+        "<|system|>\n{}</s>\n<|user|>\nhi",
+        "<bos><start_of_turn>user\n{}<end_of_turn>",
+        "[SYSTEM_PROMPT]{}[/SYSTEM_PROMPT][INST]hi[/INST]",
+        "### System:\n{}\n\n### User:\nhi",
+        "SYSTEM: {}\nUSER: hi",
+        "system\n{}\nuser\nhi",
+    ],
+)
+def test_a_system_column_is_not_added_where_a_template_has_written_it(written, said):
+    row = {"prompt": written.format(said), "system": said, "chosen": "a", "rejected": "b"}
+    assert converted(row).prompt == written.format(said)
+    assert converted(row | {"system": "You are"}).prompt.startswith(f"{TURN}System: You are\n\n")
+
+
 @pytest.mark.parametrize("empty", ["", " \n"])
 def test_a_system_message_without_text_is_none(empty):
     asked = [{"role": "system", "content": empty}, user("What is up?")]
