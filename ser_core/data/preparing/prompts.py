@@ -199,9 +199,9 @@ def _check_system(spec: PromptsSpec, present: Collection[str]) -> None:
 
 def _prompt(row: Row, columns: Collection[str], names: PromptColumns) -> str:
     value = row.fields.get(names.prompt)
-    if columns and names.prompt not in columns:
-        there = ", ".join(map(repr, list(columns)[:20]))
-        raise RowError("MissingColumn", f"it has no column {names.prompt}, but the columns {there}")
+    there = dict.fromkeys((*columns, *row.fields))
+    if value is None and there and names.prompt not in there:
+        raise RowError("MissingColumn", f"it has no column {names.prompt}, but the columns {', '.join(map(repr, list(there)[:20]))}")
     if value is None:
         raise RowError("MissingField", f"{names.prompt} is {'null' if names.prompt in row.fields else 'missing'}")
     if not isinstance(value, str | list):

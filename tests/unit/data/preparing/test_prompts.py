@@ -45,6 +45,12 @@ def test_unusable_rows_are_borne_up_to_the_limit_and_then_the_first_is_named(rea
     assert caught.value.reason == "MissingField"
 
 
+@pytest.mark.parametrize("columns", [{}, {"columns": {"prompt": "prompt"}}])
+def test_prompts_are_read_where_the_first_rows_have_none(read, columns):
+    found = read(*({"note": number} for number in range(100)), *({"prompt": f"p{number}"} for number in range(1000)), **columns)
+    assert (len(found.texts), found.provenance["dropped"]) == (1000, {"MissingColumn": 100})
+
+
 @pytest.mark.parametrize(
     ("bad", "reason", "said"),
     [
