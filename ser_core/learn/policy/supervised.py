@@ -137,7 +137,8 @@ def _answers(tokenizer: Any, prompts: Sequence[Prompt], answers: Sequence[str]) 
     if text is None:
         return [(0, (*ids.tolist(), tokenizer.eos_token_id)) for ids in token_ids(control.ids, [f" {answer}" for answer in said])]
     asked = asked if isinstance(text, ChatText) else list(map(unmarked, asked))
-    texts = [text.whole(prompt, answer) for prompt, answer in zip(asked, said, strict=True)]
+    whole_text = text.demonstration if isinstance(text, ChatText) else text.whole
+    texts = [whole_text(prompt, answer) for prompt, answer in zip(asked, said, strict=True)]
     wholes = [ids.tolist() for ids in token_ids(control.ids, texts)]
     cuts = [common_beginning(whole, prompt.tokens) for whole, prompt in zip(wholes, prompts, strict=True)]
     if isinstance(text, ChatText):  # what follows the end of an answer is never written

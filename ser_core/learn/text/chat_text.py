@@ -64,7 +64,8 @@ class ChatText:
         begun = whole[len(asked) : whole.rindex(_ANSWER)] if whole.startswith(asked) else ""
         self.opening = begun if begun.strip() else ""
         """What it puts before every answer, and not behind a question: Qwen3's empty thoughts; spaces alone are the answer's."""
-        ids, ending = plain_ids(tokenizer, [whole, whole.rpartition(_ANSWER)[2]])
+        self._closing = whole.rpartition(_ANSWER)[2]
+        ids, ending = plain_ids(tokenizer, [whole, self._closing])
         self.before = tuple(ids[: int(ids[0] == tokenizer.bos_token_id)])
         """The token that begins a row, which stays when the prompt is cut."""
         length = next(length for length in range(len(ending), -1, -1) if ids[len(ids) - length :] == ending[len(ending) - length :])
@@ -86,6 +87,12 @@ class ChatText:
     def whole(self, prompt: str, answer: str) -> str:
         """Prompt and answer."""
         return self._render([*turns_of(prompt), Turn("assistant", answer.removeprefix(" "))], asks=False)
+
+    def demonstration(self, prompt: str, answer: str) -> str:
+        """Prompt and answer for what is to write the answer behind `prompt`. A template may ask with a begin of thoughts that a dialogue
+        with an answer lacks (DeepSeek-R1, QwQ): what is learnt without it would be of no use where it is asked."""
+        asked, whole = self.prompt(prompt), self.whole(prompt, answer)
+        return whole if whole.startswith(asked) else asked + answer.removeprefix(" ") + self._closing
 
     def _render(self, turns: Sequence[Turn], *, asks: bool) -> str:
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]

@@ -115,6 +115,16 @@ def test_a_policy_does_not_learn_to_say_what_the_template_puts_before_every_answ
         assert tokens.decode(found.prompt).replace(" ", "").endswith("<think>\n\n</think>\n\n")
 
 
+@pytest.mark.parametrize("answer", ["good", "foo</think>good"])
+def test_a_policy_learns_behind_the_thoughts_that_a_template_begins_only_where_it_asks(answer):
+    template = CHATML.replace("assistant\\n'", "assistant\\n<think>\\n'").replace("['content']", "['content'].split('</think>')[-1]")
+    tokens = learnt(chat_tokenizer(template=template))
+    (asked,) = encode_prompts(tokens, ["foo"], tokens=999)
+    (found,) = encode_demonstrations(tokens, ["foo"], [answer], prompt_tokens=999, answer_tokens=999)
+    assert found.prompt == asked.tokens
+    assert tokens.decode(found.answer).replace(" ", "") == f"{answer}<|im_end|>"
+
+
 def test_a_policy_is_asked_and_answers_as_the_template_has_it(tokens):
     prompt = render_prompt([Turn(*turn) for turn in TURNS])
     asked = tokens.apply_chat_template(messages(*TURNS), add_generation_prompt=True, return_dict=False)
