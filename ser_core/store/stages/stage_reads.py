@@ -1,7 +1,7 @@
 """What the output of each stage may depend on: fields of the spec, outputs of its inputs, facts of its processes. Tables alone.
 
-A test runs every stage, records what it reads, and fails where a table misses some of it. What a stage reads although its output does not
-depend on it stands in `WITHOUT_EFFECT`, with the reason.
+A test (`test_what_stages_read.py`) runs every stage, records what it reads, and fails where a table misses some of it. What a stage reads
+although its output does not depend on it stands there, with the reason.
 """
 
 from collections.abc import Mapping
@@ -66,32 +66,6 @@ FIELDS: Mapping[StageKind, tuple[str, ...]] = {
     ),
 }
 """Fields of the spec by stage; one that has fields of its own stands for all of them."""
-
-_CONTROLS = (StageKind.CONTROL_FULL, StageKind.CONTROL_SEED_ONLY, StageKind.CONTROL_PSEUDO_LABEL_ONCE)
-_SAYS_WHETHER = "says whether there are folds, which stands in the key with the number that is asked for, if it counts"
-
-WITHOUT_EFFECT: Mapping[StageKind, Mapping[str, str]] = {
-    StageKind.PREPARE: {
-        "storage": "how stores are reached; what is read there is compared by content",
-        "hub": "how the hub is reached; what is read there is compared by commit",
-        "rewardModel.maxLength": "only checked against the model, also where prepare is taken over",
-        "rewardModel.templateText": "only checked with the tokenizer, also where prepare is taken over",
-        "policy.templateText": "only checked with the tokenizer, also where prepare is taken over",
-        "rewardModel.precision": "only checked with the kind of the base; what computes says so too",
-        "rewardModel.adapter": "only checked for being possible; what trains it says so too",
-        "policy.adapter": "only checked for being possible; what trains it says so too",
-        "resources": "only compared with what later stages need, for a warning",
-        "policy.promptTokens": "only checked against the model, also where prepare is taken over",
-        "policy.answerTokens": "only checked against the model, also where prepare is taken over",
-        "policy.generator": "only checked for being installed, also where prepare is taken over",
-        "policy.advantage": "only says whether there must be a critic; ppo says so too",
-        "loop.controls": "only says whether the pool must have labels; the control says so too",
-    },
-    StageKind.LABEL: {"loop.rule": "the input keptBefore says which pairs are left"},
-    StageKind.RETRAIN: {"loop.thresholds.targetPrecision": _SAYS_WHETHER},
-    **{one: {"loop.rule": _SAYS_WHETHER, "loop.thresholds.targetPrecision": _SAYS_WHETHER} for one in (*_CONTROLS, StageKind.SFT)},
-}
-"""Fields that a stage reads and that its output does not depend on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What every stage reads stands in its stage key: each is run, and every field, output and metric that it touches is written down.
 
-A stage that reads something new fails here until `ser_core.store.stages.stage_reads` says what that does to its key.
+A stage that reads something new fails here until `ser_core.store.stages.stage_reads` says what that does to its key, or `WITHOUT_EFFECT`
+why it does nothing.
 """
 
 from collections import defaultdict
@@ -16,7 +17,7 @@ from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import load
 from ser_core.store.stages.checkpoints import CheckpointStore
 from ser_core.store.stages.stage_key import stage_key
-from ser_core.store.stages.stage_reads import FIELDS, READS, WITHOUT_EFFECT, Read
+from ser_core.store.stages.stage_reads import FIELDS, READS, Read
 from ser_jobs.process.context import StageContext
 from ser_jobs.stages import filter as filter_stage
 from ser_jobs.stages import label, ppo, prepare, retrain, sft
@@ -32,6 +33,31 @@ _POLICY = {
     "answerTokens": 6,
     "precision": "fp32",
 }
+_CONTROLS = (StageKind.CONTROL_FULL, StageKind.CONTROL_SEED_ONLY, StageKind.CONTROL_PSEUDO_LABEL_ONCE)
+_SAYS_WHETHER = "says whether there are folds, which stands in the key with the number that is asked for, if it counts"
+
+WITHOUT_EFFECT = {
+    StageKind.PREPARE: {
+        "storage": "how stores are reached; what is read there is compared by content",
+        "hub": "how the hub is reached; what is read there is compared by commit",
+        "rewardModel.maxLength": "only checked against the model, also where prepare is taken over",
+        "rewardModel.templateText": "only checked with the tokenizer, also where prepare is taken over",
+        "policy.templateText": "only checked with the tokenizer, also where prepare is taken over",
+        "rewardModel.precision": "only checked with the kind of the base; what computes says so too",
+        "rewardModel.adapter": "only checked for being possible; what trains it says so too",
+        "policy.adapter": "only checked for being possible; what trains it says so too",
+        "resources": "only compared with what later stages need, for a warning",
+        "policy.promptTokens": "only checked against the model, also where prepare is taken over",
+        "policy.answerTokens": "only checked against the model, also where prepare is taken over",
+        "policy.generator": "only checked for being installed, also where prepare is taken over",
+        "policy.advantage": "only says whether there must be a critic; ppo says so too",
+        "loop.controls": "only says whether the pool must have labels; the control says so too",
+    },
+    StageKind.LABEL: {"loop.rule": "the input keptBefore says which pairs are left"},
+    StageKind.RETRAIN: {"loop.thresholds.targetPrecision": _SAYS_WHETHER},
+    **{one: {"loop.rule": _SAYS_WHETHER, "loop.thresholds.targetPrecision": _SAYS_WHETHER} for one in (*_CONTROLS, StageKind.SFT)},
+}
+"""Fields that a stage reads and that its output does not depend on."""
 
 
 class Record:
