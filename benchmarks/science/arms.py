@@ -19,6 +19,7 @@ from benchmarks.science.sets import ROOT
 from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PoolPair, read_table
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import RewardModel, load
+from ser_core.report.copies import Copies
 from ser_core.report.heldout import read_groups
 from ser_core.report.ledger import Ledger, Trained, fetch_model
 from ser_core.store.objects.port import ObjectStore
@@ -93,7 +94,7 @@ class Arms:
 
     def groups(self) -> dict[str, str]:
         """Group of each labelled pair, and of pairs of the pool that share its prompt."""
-        return read_groups(self._store, self.ledger, self._folder) or {}
+        return read_groups(Copies(self._store, self._folder), self.ledger) or {}
 
     def _truth(self) -> dict[str, int]:
         return truth_of(read_table(self.fetch(self._prepared, "pool_labels.parquet"), HiddenLabel))

@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ser_core.api.stage import FilterMetrics, StageMetrics
+from ser_core.api.stage import FilterMetrics
 from ser_core.data.reading.dialogues.turns import unmarked
 from ser_core.data.tables import EvaluatedPair, PolicyStep, SupervisedStep, read_table
 from ser_core.learn.trust.agreement import BANDS
+from ser_core.report.copies import Copies
 from ser_core.report.heldout import read_groups
 from ser_core.report.ledger import Aligned, Ledger, StageRecord, Trained
 from ser_core.store.objects.port import ObjectStore
-from ser_core.store.stages.commit import fetch_outputs
 
 SAMPLES = 4
 """Kept and dropped pairs each that are shown."""
@@ -130,50 +130,40 @@ def read_evidence(store: ObjectStore, ledger: Ledger, folder: Path) -> Evidence:
     Raises:
         StoreError: Something cannot be read, or differs from its manifest.
     """
-    reader = _Reader(store, folder)
-    decided = [(record, pq.read_table(reader.fetch(record, "decisions.parquet"))) for record in ledger.filters]
+    copies = Copies(store, folder)
+    decided = [(record, pq.read_table(copies.of(record, "decisions.parquet"))) for record in ledger.filters]
     last = next(((record, table) for record, table in reversed(decided) if record.metrics.kept), None)
     prepared = ledger.prepared
     return Evidence(
-        models=tuple(_model(reader, record) for record in ledger.models),
-        controls={name: _model(reader, record) for name, record in ledger.controls.items()},
+        models=tuple(_model(copies, record) for record in ledger.models),
+        controls={name: _model(copies, record) for name, record in ledger.controls.items()},
         loops=tuple(LoopEvidence(record, _bands(table), _statuses(table), _judged(table)) for record, table in decided),
-        samples=() if last is None or prepared is None else _samples(last[1], reader.fetch(prepared, "pool.parquet")),
-        provenance={} if prepared is None else json.loads(reader.fetch(prepared, "provenance.json").read_bytes()),
-        policy=None if ledger.policy is None else _policy(reader, ledger, ledger.policy),
-        groups=read_groups(store, ledger, folder),
+        samples=() if last is None or prepared is None else _samples(last[1], copies.of(prepared, "pool.parquet")),
+        provenance={} if prepared is None else json.loads(copies.of(prepared, "provenance.json").read_bytes()),
+        policy=None if ledger.policy is None else _policy(copies, ledger, ledger.policy),
+        groups=read_groups(copies, ledger),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    store: ObjectStore
-    folder: Path
-
-    def fetch(self, record: StageRecord[StageMetrics], name: str) -> Path:
-        place = self.folder / f"{record.key.iteration}-{record.key.stage.value}"
-        return fetch_outputs(self.store, record.manifest, [name], place)[name]
-
-
-def _model(reader: _Reader, record: Trained) -> ModelEvidence:
-    steps = pq.read_table(reader.fetch(record, "training.parquet"), columns=["step", "loss"])
+def _model(copies: Copies, record: Trained) -> ModelEvidence:
+    steps = pq.read_table(copies.of(record, "training.parquet"), columns=["step", "loss"])
     return ModelEvidence(
         record=record,
-        pairs=read_table(reader.fetch(record, "heldout_scores.parquet"), EvaluatedPair),
-        heldout=json.loads(reader.fetch(record, "evaluation.json").read_bytes())["heldout"],
+        pairs=read_table(copies.of(record, "heldout_scores.parquet"), EvaluatedPair),
+        heldout=json.loads(copies.of(record, "evaluation.json").read_bytes())["heldout"],
         losses=thinned(steps["step"].to_numpy(), steps["loss"].to_numpy()),
     )
 
 
-def _policy(reader: _Reader, ledger: Ledger, record: Aligned) -> PolicyEvidence:
-    lines = reader.fetch(record, "answers.jsonl").read_bytes().splitlines()  # Unicode has more line ends, and JSON keeps them within a text
+def _policy(copies: Copies, ledger: Ledger, record: Aligned) -> PolicyEvidence:
+    lines = copies.of(record, "answers.jsonl").read_bytes().splitlines()  # Unicode has more line ends, and JSON keeps them within a text
     answers = [json.loads(line) for line in lines]
     gains = np.array([answer["before"]["score"] - answer["after"]["score"] for answer in answers])
     tuned = ledger.tuned
-    steps = [] if tuned is None else read_table(reader.fetch(tuned, "sft.parquet"), SupervisedStep)
+    steps = [] if tuned is None else read_table(copies.of(tuned, "sft.parquet"), SupervisedStep)
     return PolicyEvidence(
         record=record,
-        steps=read_table(reader.fetch(record, "ppo.parquet"), PolicyStep),
+        steps=read_table(copies.of(record, "ppo.parquet"), PolicyStep),
         answers=[answers[place] for place in spread(np.argsort(gains, kind="stable"))],
         losses=thinned(np.array([step.step for step in steps]), np.array([step.loss for step in steps])),
     )

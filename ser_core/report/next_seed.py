@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ser_core.api.spec.data import FOUND_IN_PROMPTS
-from ser_core.api.stage import PrepareMetrics, StageMetrics
+from ser_core.api.stage import PrepareMetrics
 from ser_core.api.status import StageKind
 from ser_core.counted import counted
 from ser_core.data.preparing.pairs.written import written
@@ -25,9 +25,8 @@ from ser_core.learn.trust.confident import accord
 from ser_core.learn.trust.selection import Floats
 from ser_core.learn.trust.suggestion import most_useful, spread, usefulness
 from ser_core.loop.deciding.stages import StageKey
+from ser_core.report.copies import Copies
 from ser_core.report.ledger import Ledger, StageRecord
-from ser_core.store.objects.port import ObjectStore
-from ser_core.store.stages.commit import fetch_outputs
 
 SEED, TO_LABEL, LABELED, TIES = "seed", "to-label.jsonl", "labeled.jsonl", "ties.jsonl"
 UNLABELED, HELDOUT = "unlabeled.jsonl", "heldout.jsonl"
@@ -51,7 +50,7 @@ class NextSeed:
     """`splitBy` of the new run: that of the run, or `GROUP` in place of its column; `prompt` where the groups of the pool are not known."""
 
 
-def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Path, copies: Path) -> NextSeed:
+def write_next_seed(copies: Copies, ledger: Ledger, wanted: int, folder: Path) -> NextSeed:
     """Write the files of the next run's data below ``folder``.
 
     `seed/to-label.jsonl` has the pairs to label, with ``better`` empty, and says nothing of what the models prefer; `seed/labeled.jsonl`
@@ -60,11 +59,10 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
     Pairs to label stay in the pool until they have a label: `prepare` takes out of it what the seed holds.
 
     Args:
-        store: The run's store.
-        ledger: Its committed stages.
+        copies: Of what the stages have made.
+        ledger: The run's committed stages.
         wanted: Pairs to label; fewer where the last loop has labelled fewer.
         folder: A new folder.
-        copies: An empty folder for copies; may be deleted afterwards.
 
     Raises:
         SpecError: No loop has labelled the pool yet (``NoLabels``), or too few pairs of it would be left (``PoolTooSmall``).
@@ -76,10 +74,10 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
         what = f"run {ledger.run.metadata.name} has labelled no pair of its pool yet: it is {ledger.run.status.phase}"
         raise SpecError(what, reason="NoLabels", hint=ledger.next_step or None)
     ties = [name for name in ("ties.parquet",) if name in prepared.manifest.outputs]
-    parts = _fetch(store, prepared, copies, "seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet", *ties)
+    parts = copies.all_of(prepared, ["seed.parquet", "dev.parquet", "heldout.parquet", "pool.parquet", *ties])
     by = ledger.run.spec.data.group_by
-    groups = {} if by in FOUND_IN_PROMPTS else _groups(store, prepared, copies)
-    chosen = _chosen(store, ledger, wanted, parts["pool.parquet"], copies)
+    groups = {} if by in FOUND_IN_PROMPTS else _groups(copies, prepared)
+    chosen = _chosen(copies, ledger, wanted, parts["pool.parquet"])
     pairs = pq.read_metadata(parts["pool.parquet"]).num_rows
     if pairs - len(chosen) < MIN_PAIRS:
         what = f"{len(chosen)} of the {counted(pairs, 'pair')} of the pool would be labelled, and a run needs {MIN_PAIRS} for self-labels"
@@ -97,12 +95,12 @@ def write_next_seed(store: ObjectStore, ledger: Ledger, wanted: int, folder: Pat
     )
 
 
-def _chosen(store: ObjectStore, ledger: Ledger, wanted: int, pool: Path, copies: Path) -> list[dict[str, Any]]:
+def _chosen(copies: Copies, ledger: Ledger, wanted: int, pool: Path) -> list[dict[str, Any]]:
     """The pairs of the pool to label, the most useful first."""
     last = ledger.filters[-1]
-    decisions = pq.read_table(_fetch(store, last, copies, "decisions.parquet")["decisions.parquet"], columns=[*_READ])
+    decisions = pq.read_table(copies.of(last, "decisions.parquet"), columns=[*_READ])
     identifiers, confidence, score_1, score_2 = (decisions[name] for name in _READ)
-    agreement = _agreement(store, ledger, last.key.iteration, identifiers, copies)
+    agreement = _agreement(copies, ledger, last.key.iteration, identifiers)
     useful = usefulness(confidence.to_numpy(), agreement, apart=score_1.to_numpy() != score_2.to_numpy())
     places = most_useful(useful, wanted)
     names = identifiers.take(places).to_pylist()
@@ -111,29 +109,25 @@ def _chosen(store: ObjectStore, ledger: Ledger, wanted: int, pool: Path, copies:
     return [texts[names[place]] for place in order]
 
 
-def _groups(store: ObjectStore, prepared: StageRecord[PrepareMetrics], copies: Path) -> dict[str, str]:
+def _groups(copies: Copies, prepared: StageRecord[PrepareMetrics]) -> dict[str, str]:
     """Group of each pair; empty where an earlier version has prepared the data, which stored none of the pool."""
     names = ("groups.parquet", "pool_groups.parquet")
     if not prepared.manifest.outputs.keys() >= {*names}:
         return {}
-    return {one.id: one.group for file in _fetch(store, prepared, copies, *names).values() for one in read_table(file, PairGroup)}
+    return {one.id: one.group for file in copies.all_of(prepared, names).values() for one in read_table(file, PairGroup)}
 
 
-def _agreement(store: ObjectStore, ledger: Ledger, iteration: int, names: pa.ChunkedArray, copies: Path) -> Floats | None:
+def _agreement(copies: Copies, ledger: Ledger, iteration: int, names: pa.ChunkedArray) -> Floats | None:
     """(pairs,) how far the fold models agree on each of the pairs; None where the run has none."""
     label = ledger.stages[StageKey(iteration, StageKind.LABEL)]
     if "fold_labels.parquet" not in label.manifest.outputs:
         return None
-    rows = pq.read_table(_fetch(store, label, copies, "fold_labels.parquet")["fold_labels.parquet"])
+    rows = pq.read_table(copies.of(label, "fold_labels.parquet"))
     places = pc.index_in(rows["id"], value_set=names.combine_chunks()).to_numpy()
     folds = rows["fold"].to_numpy()
     margins = np.zeros((int(folds.max(initial=-1)) + 1, len(names)))
     margins[folds, places] = rows["score_1"].to_numpy() - rows["score_2"].to_numpy()
     return accord(margins)
-
-
-def _fetch(store: ObjectStore, record: StageRecord[StageMetrics], copies: Path, *names: str) -> Mapping[str, Path]:
-    return fetch_outputs(store, record.manifest, names, copies / f"{record.key.iteration}-{record.key.stage.value}")
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:

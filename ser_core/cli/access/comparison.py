@@ -135,15 +135,17 @@ def _pairs(of: _Results) -> Set[str]:
 
 def _results(stored: StoredRun) -> _Results:
     from ser_core.report import heldout
+    from ser_core.report.copies import Copies
     from ser_core.report.ledger import read_ledger
 
     try:
         ledger = read_ledger(stored.store, stored.run)
         prepared = None if ledger.prepared is None else ledger.prepared.metrics
         with tempfile.TemporaryDirectory(prefix="ser-diff-") as folder:
-            right = {record.key.iteration: heldout.read_right(stored.store, record, Path(folder)) for record in ledger.models}
-            groups = heldout.read_groups(stored.store, ledger, Path(folder))
-            answers = heldout.read_answers(stored.store, ledger, Path(folder))
+            copies = Copies(stored.store, Path(folder))
+            right = {record.key.iteration: heldout.read_right(copies, record) for record in ledger.models}
+            groups = heldout.read_groups(copies, ledger)
+            answers = heldout.read_answers(copies, ledger)
         return _Results(prepared, right, groups, answers)
     except (StoreError, SpecError, QualityError) as error:
         if error.reason in _FORGED:

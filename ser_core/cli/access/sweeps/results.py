@@ -14,6 +14,7 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
     Raises:
         StoreError, SpecError: Something cannot be read, or differs from its manifest.
     """
+    from ser_core.report.copies import Copies
     from ser_core.report.heldout import read_answers, read_groups, read_right
     from ser_core.report.ledger import read_ledger
 
@@ -23,11 +24,11 @@ def read_result(stored: StoredRun, arm: str) -> RunResult | None:
     best = ledger.best
     if best is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as name:
-        folder = Path(name)
-        right, seed_right = (read_right(stored.store, one, folder) for one in (best, ledger.models[0]))
-        groups = read_groups(stored.store, ledger, folder) or {}
-        answers = read_answers(stored.store, ledger, folder)
+    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as folder:
+        copies = Copies(stored.store, Path(folder))
+        right, seed_right = (read_right(copies, one) for one in (best, ledger.models[0]))
+        groups = read_groups(copies, ledger) or {}
+        answers = read_answers(copies, ledger)
     spec = stored.run.spec
     return RunResult(
         name=stored.run.metadata.name,

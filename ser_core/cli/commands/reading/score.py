@@ -56,6 +56,7 @@ def score(
     from ser_core.cli.access.score_input import read_score_rows
     from ser_core.data.preparing.pairs.validation import pair_id
     from ser_core.data.reading.locations import Access
+    from ser_core.report.copies import Copies
     from ser_core.report.findings import doubts, told
     from ser_core.report.ledger import read_ledger
 
@@ -76,7 +77,7 @@ def score(
         with naming_full_disk(folder):
             model, temperature = load_model(stored, trained, folder / "model"), trained.metrics.temperature
         # Nobody asks where there are no labels.
-        learnt = functools.cache(lambda: learnt_pairs(stored.store, ledger, trained, folder / "learnt"))
+        learnt = functools.cache(lambda: learnt_pairs(Copies(stored.store, folder / "learnt"), ledger, trained))
         right: dict[bool, list[bool]] = {False: [], True: []}
         count = 0
         for row, result in score_stream(model, chain([first], rows), spec.training.tokens_per_batch, temperature):

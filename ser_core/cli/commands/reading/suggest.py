@@ -35,6 +35,7 @@ def suggest(
     Those of which the models are least sure, on which fold models disagree, spread over the prompts. A person writes 1, 2 or tie into
     "better"; what is printed is the data of the run that learns from it.
     """
+    from ser_core.report.copies import Copies
     from ser_core.report.ledger import read_ledger
     from ser_core.report.next_seed import GROUP, SEED, TO_LABEL, write_next_seed
 
@@ -42,8 +43,8 @@ def suggest(
     folder = (output or Path(f"{stored.run.metadata.name}-next")).absolute()
     refuse_used(folder, "--output")
     ledger = read_ledger(stored.store, stored.run, how_it_goes_on(stored))
-    with writing(folder, "--output"), tempfile.TemporaryDirectory(prefix="ser-suggest-") as copies:
-        found = write_next_seed(stored.store, ledger, pairs, folder, Path(copies))
+    with writing(folder, "--output"), tempfile.TemporaryDirectory(prefix="ser-suggest-") as scratch:
+        found = write_next_seed(Copies(stored.store, Path(scratch)), ledger, pairs, folder)
     warn_of_a_run_that_goes_on(stored.run)
     say(f'{found.to_label} pairs to label: write 1, 2 or tie into "better" of {folder / SEED / TO_LABEL}')
     beside = f"{found.seed} pairs labelled before, {found.heldout} held out, and {found.unlabeled} of the pool"

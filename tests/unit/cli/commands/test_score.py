@@ -71,7 +71,7 @@ def test_labels_of_pairs_that_the_model_has_learnt_are_counted_apart(ser, writab
 
 def test_of_the_seed_model_the_learnt_pairs_are_those_of_the_seed_alone(ser, writable_run, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("ser_core.cli.access.learnt_pairs._learnt", lambda store, ledger, loop, folder: asked.append(loop) or ())
+    monkeypatch.setattr("ser_core.cli.access.learnt_pairs._learnt", lambda copies, ledger, loop: asked.append(loop) or ())
     for loop in ((), ("--loop", "0"), ("-l", "1")):
         assert ser("score", "-", "--run", writable_run.file, *loop, stdin=lines(ROWS[:1])).code == 0
     assert asked == [2, 0, 1]
