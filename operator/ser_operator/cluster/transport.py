@@ -20,7 +20,7 @@ from yaml import YAMLError
 from ser_core.errors import SpecError
 from ser_operator.facts.reading import Object
 
-NO_ANSWER, FORBIDDEN, NOT_FOUND, CONFLICT, SERVER_ERROR = 0, 403, 404, 409, 500
+NO_ANSWER, FORBIDDEN, NOT_FOUND, CONFLICT = 0, 403, 404, 409
 CONNECT_SECONDS = 5.0
 _NO_PLAIN_TEXT_OF_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 TellRequest = Callable[[str, int, float], None]

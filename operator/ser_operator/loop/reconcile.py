@@ -14,7 +14,7 @@ from ser_core.loop.deciding.stages import live_attempt
 from ser_core.loop.observed import Action, Plan, StartStage, Waiting
 from ser_operator.cluster.glances import Glances
 from ser_operator.cluster.kubernetes_api import KubernetesApi
-from ser_operator.cluster.transport import SERVER_ERROR, ApiError
+from ser_operator.cluster.transport import CONFLICT, NO_ANSWER, ApiError
 from ser_operator.facts.cache import Cache, RunKey
 from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needless
 from ser_operator.facts.reading import Object, deleting_since
@@ -59,6 +59,8 @@ class Reconciler:
         self._clock = clock
         self._hurry = hurry
         self._refused: dict[RunKey, Refused] = {}
+        self._conflicts: dict[RunKey, str] = {}
+        """Jobs that could not be created the last time for a conflict with something else."""
         self._unrecorded: dict[RunKey, tuple[View, Plan]] = {}
         """Plans of which only the actions have been carried out."""
 
@@ -76,7 +78,7 @@ class Reconciler:
             await self._conclude(*unrecorded)
         body = self._cache.run(key)
         if body is None or deleting_since(body) is not None:
-            self._refused.pop(key, None)
+            self._forget_failures(key)
             self._observer.forget(key)
             return None
         try:
@@ -116,17 +118,28 @@ class Reconciler:
                 await self._executor.record(view, self._decide(view))
                 return BLOCKED_SECONDS
             if isinstance(action, StartStage):
-                self._refused.pop(_key(view.run), None)
+                self._forget_failures(_key(view.run))
         if planned.actions and self._hurry():
             self._unrecorded[_key(view.run)] = view, planned
             return 0.0
         return await self._conclude(view, planned)
 
     async def _record_failure(self, view: View, action: Action, error: ApiError) -> None:
-        """Tell why a stage cannot start, and how the one before it has ended. A server that does not answer takes no status either."""
-        if isinstance(action, StartStage) and error.code >= SERVER_ERROR:
+        """Tell why a stage cannot start, and how the one before it has ended.
+
+        A server that does not answer takes no status either, and most conflicts are over at the next try.
+        """
+        if not isinstance(action, StartStage) or error.code == NO_ANSWER:
+            return
+        if error.code == CONFLICT and self._conflicts.get(_key(view.run)) != action.job:
+            self._conflicts[_key(view.run)] = action.job
+        else:
             failed = _refusal(view, action, Waiting(JOB_REFUSED, str(error)))
             await self._executor.record(view, decide(view, self._settings, failed))
+
+    def _forget_failures(self, key: RunKey) -> None:
+        self._refused.pop(key, None)
+        self._conflicts.pop(key, None)
 
     async def _conclude(self, view: View, planned: Plan) -> float | None:
         await self._executor.record(view, planned)

@@ -395,7 +395,7 @@ def test_a_refused_job_is_tried_again_as_soon_as_the_spec_has_changed(operator):
     assert operator.cluster.writes[writes] == "job"
 
 
-@pytest.mark.parametrize("code", [500, 503])
+@pytest.mark.parametrize("code", [401, 404, 405, 412, 413, 418, 429, 500, 503])
 def test_a_stage_that_the_api_server_fails_to_start_waits_in_its_words_and_the_end_of_the_last_stage_is_recorded(operator, code):
     operator.cluster.apply()
     operator.sync()
@@ -436,6 +436,19 @@ def test_a_conflict_without_a_job_of_that_name_is_tried_again(operator):
     operator.cluster.refuse_jobs = None
     assert operator.drive().status.phase is Phase.COMPLETED
     assert not any(row.outcome is Outcome.LOST for row in operator.status.stages)
+
+
+def test_a_conflict_that_stays_is_told(operator):
+    operator.cluster.apply()
+    operator.cluster.refuse_jobs = ApiError(409, 'admission webhook "policy.example" denied the request: no GPU budget')
+    for _ in range(2):
+        operator.sync()
+        with pytest.raises(ApiError):
+            operator.reconcile()
+
+    assert (operator.status.phase, "no GPU budget" in operator.status.message) == (Phase.WAITING, True)
+    operator.cluster.refuse_jobs = None
+    assert operator.drive().status.phase is Phase.COMPLETED
 
 
 def test_suspend_deletes_the_job_in_the_foreground_and_resume_is_uncharged(operator):
