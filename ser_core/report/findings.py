@@ -10,7 +10,7 @@ from ser_core.learn.evaluation.evaluation import right_by_id
 from ser_core.learn.evaluation.groups.bootstrap import difference_of
 from ser_core.learn.trust.enough_pairs import size_warnings
 from ser_core.loop.deciding.coin import against
-from ser_core.loop.deciding.significance import SIGNIFICANT
+from ser_core.loop.deciding.significance import SIGNIFICANT, p_text
 from ser_core.loop.deciding.stopping import beside_a_coin, loss_change
 from ser_core.report.evidence import Evidence, ModelEvidence
 from ser_core.report.ledger import Ledger, Trained
@@ -112,7 +112,7 @@ def _best_sentence(ledger: Ledger, best: Trained) -> str:
 def _share(model: Trained) -> str:
     """How often a reward model is right, and what speaks against it."""
     heldout = model.metrics.heldout
-    share = f"is right on {_percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)})"
+    share = f"is right on {percent(heldout.accuracy)} of {heldout.pairs:,} held-out pairs (95 % interval {spread(heldout)})"
     doubt = doubts(model)
     return f"{share}; it {doubt}" if doubt else share
 
@@ -144,14 +144,14 @@ def _contrast_sentence(contrast: Contrast, *, keeps_seed: bool = False) -> str:
     verdict = "significant" if contrast.significant else "not significant, so it may be chance"
     remedy = f" To export it: {SEED_EXPORT}." if keeps_seed and contrast.name == "seed" and contrast.difference < 0 else ""
     return (
-        f"{name} reaches {_percent(contrast.accuracy)}, {points:.1f} points {'more' if contrast.difference < 0 else 'less'}; "
+        f"{name} reaches {percent(contrast.accuracy)}, {points:.1f} points {'more' if contrast.difference < 0 else 'less'}; "
         f"the difference is {verdict} ({p_text(contrast.p_value)}).{remedy}"
     )
 
 
 def _length_sentence(heldout: Evaluation) -> str:
     more = ", which is more" if heldout.length_only_accuracy > heldout.accuracy else ""
-    return f"The rule “the longer answer wins” reaches {_percent(heldout.length_only_accuracy)} on the same pairs{more}."
+    return f"The rule “the longer answer wins” reaches {percent(heldout.length_only_accuracy)} on the same pairs{more}."
 
 
 def gap_closed(evidence: Evidence, found: tuple[Contrast, ...]) -> float | None:
@@ -212,10 +212,6 @@ def spread(evaluation: Evaluation) -> str:
     return f"{evaluation.accuracy_low * 100:.1f} to {evaluation.accuracy_high * 100:.1f} %"
 
 
-def p_text(p_value: float) -> str:
-    """A p-value in words that fit its size."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-
-
-def _percent(value: float) -> str:
-    return f"{value * 100:.1f} %"
+def percent(value: float | None, absent: str = "") -> str:
+    """A share in percent; ``absent`` where there is none."""
+    return absent if value is None else f"{value * 100:.1f} %"

@@ -3,12 +3,14 @@
 import tempfile
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ser_core.loop.deciding.significance import p_text
 from ser_core.loop.text import decimals
 from ser_core.report import figures, findings, policy
 from ser_core.report.evidence import Evidence, read_evidence
@@ -123,7 +125,7 @@ def _environment() -> Environment:
         loader=PackageLoader("ser_core.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "percent": lambda value: "–" if value is None else f"{value * 100:.1f} %",
+        "percent": partial(findings.percent, absent="–"),
         "count": lambda value: f"{value:,}",
         "signed": lambda value: f"{value * 100:+.1f}".replace("-", "−"),
         "decimals": lambda value, places=3: "–" if value is None else f"{value:.{places}f}",
@@ -132,7 +134,7 @@ def _environment() -> Environment:
         "megabytes": lambda size: f"{size / 1e6:,.1f}",
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),
         "said": _said,
-        "p_text": findings.p_text,
+        "p_text": p_text,
         "spread": findings.spread,
     }
     return environment

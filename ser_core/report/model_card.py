@@ -169,8 +169,7 @@ def render_policy_card(ledger: Ledger, evidence: Evidence, *, templated: bool = 
 
 def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("ser_core.report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True)
-    percent = lambda value: "" if value is None else f"{value * 100:.1f} %"  # noqa: E731
-    environment.filters |= {"cell": plain, "percent": percent, "spread": findings.spread}
+    environment.filters |= {"cell": plain, "percent": findings.percent, "spread": findings.spread}
     return environment
 
 

@@ -13,3 +13,8 @@ FEW_GROUPS = 10
 def shown_p(p_value: float) -> str:
     """A p-value with three decimals; none is 0."""
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def p_text(p_value: float) -> str:
+    """`shown_p` as a sentence says it."""
+    return f"p = {shown_p(p_value)}".replace("= <", "< ")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from ser_core.api.spec.loop import LoopSpec, Rule, StoppingSpec
 from ser_core.api.stage import Evaluation, RetrainMetrics
 from ser_core.api.status import IterationStatus, LearningStatus
-from ser_core.loop.deciding.significance import SIGNIFICANT, Z95
+from ser_core.loop.deciding.significance import SIGNIFICANT, Z95, p_text
 
 _DIGITS = 6
 _NO_MODEL = "gave a reward model that does not hold"
@@ -187,4 +187,4 @@ def evidence(metrics: RetrainMetrics, best_before: IterationStatus | None) -> st
     if dev.versus_best is None:
         return text
     verdict = "significant" if dev.versus_best.p_value < SIGNIFICANT else "not significant"
-    return f"{text} (p = {dev.versus_best.p_value:.3g}, {verdict})"
+    return f"{text} ({p_text(dev.versus_best.p_value)}, {verdict})"

@@ -82,8 +82,8 @@ def logs(
     of stage that is asked for has none.
     """
     stored = open_run(run, Place(namespace, context, kubeconfig))
-    wanted = lambda log: iteration in (None, log.iteration) and stage in (None, log.stage)  # noqa: E731
-    found = sorted(filter(wanted, _all_logs(stored)), key=lambda log: log.place)
+    wanted = (log for log in _all_logs(stored) if iteration in (None, log.iteration) and stage in (None, log.stage))
+    found = sorted(wanted, key=lambda log: log.place)
     if not found:
         ended = stored.run.status.has_ended
         say("no such stage has written a log" + ("" if ended else " yet" if stored.cluster else " yet; a stage stores it when it ends"))
@@ -144,8 +144,12 @@ def _parse(stored: StoredRun, keys: Iterator[str]) -> Iterator[StageLog]:
     for key in keys:
         match = _LOG.search(key)
         if match and match[2] in _KINDS:
-            read = lambda key=key: stored.store.get(key).decode(errors="replace")  # noqa: E731
+            read = partial(_text, stored, key)
             yield StageLog(int(match[1]), _KINDS[match[2]], int(match[3]), read, rank=int(match[4] or 0))
+
+
+def _text(stored: StoredRun, key: str) -> str:
+    return stored.store.get(key).decode(errors="replace")
 
 
 def readable(line: str) -> str | None:

@@ -165,7 +165,7 @@ def test_the_latest_of_cross_fitted_models_labels():
     assert stopping.rolls_back(LoopSpec.model_validate({"stopping": {"rollback": "best"}}), crossed())
 
 
-@pytest.mark.parametrize(("p_value", "verdict"), [(0.2, "(p = 0.2, not significant)"), (0.01, "(p = 0.01, significant)")])
+@pytest.mark.parametrize(("p_value", "verdict"), [(0.2, "(p = 0.200, not significant)"), (0.0001, "(p < 0.001, significant)")])
 def test_the_message_says_what_the_decision_rests_on(make_world, make_results, p_value, verdict):
     world = make_world(make_results(dev=(0.8, 0.75), p_value=p_value), loop={"stopping": {"patience": 0, "minGain": 0.01}}).drive()
 
