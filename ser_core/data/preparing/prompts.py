@@ -163,17 +163,14 @@ def _refusing(
         DataError: ``UnusedColumn`` or ``UnknownColumns``.
     """
     used = layout.used if layout else frozenset(filter(None, (_COLUMNS.prompt, _COLUMNS.system)))
+    named = {key: layout.names[key] for key in ("prompt", "system") if layout.names.get(key) in there} if layout else {}
 
-    def refuse(row: Row) -> None:
-        refuse_unused(row, used, lambda: reader(row), lambda column: _hint(column, row, there))
+    def refuse(row: Row, known: Collection[str]) -> None:
+        refuse_unused(row, used, lambda: reader(row), lambda column: f"say which columns count: {_line(column, row, known)}")
 
     for row in sample:
-        refuse(row)
-    return LaterRows(sample, there, used, layout, refuse).checked(rows)
-
-
-def _hint(column: str, row: Row, there: Collection[str]) -> str:
-    return f"say which columns count: {_line(column, row, there)}"
+        refuse(row, there)
+    return LaterRows(sample, there, used, layout, refuse, columns_line(_FIELD, named) if "prompt" in named else "").checked(rows)
 
 
 def _line(column: str, row: Row, there: Collection[str]) -> str:

@@ -113,7 +113,8 @@ def unused_strengths(rows: Sequence[Row], layout: Layout, field: str) -> list[st
         layout: How they are read.
         field: Of the specification, such as ``data.source``.
     """
-    return [_of_strength(column, numbers, rows[0], layout, field) for column, numbers in _strengths(rows, layout)]
+    keys = keys_of(layout.names, {name for row in rows for name in row.fields})
+    return [_of_strength(column, numbers, rows[0].file, keys, field) for column, numbers in _strengths(rows, layout)]
 
 
 def unused_labels(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
@@ -136,16 +137,16 @@ def _strengths(rows: Sequence[Row], layout: Layout) -> Iterator[tuple[str, list[
             yield column, numbers
 
 
-def _of_strength(column: str, numbers: Sequence[float], row: Row, layout: Layout, field: str) -> str:
-    said = f"the column {column!r} of {row.file} is not used"
+def _of_strength(column: str, numbers: Sequence[float], file: str, keys: Mapping[str, str], field: str) -> str:
+    said = f"the column {column!r} of {file} is not used"
     kinds = (MARGIN, WEIGHT) if column == MARGIN.key else (WEIGHT, MARGIN)
     kind = next((one for one in kinds if all(map(one.takes, numbers))), None)
     if kind is None:
         return f"{said}: not all of its numbers are from {MARGIN.least:g} to {MARGIN.most:g}, as margins must be, or above zero, as weights"
     purpose = "let it weigh the pairs" if kind is WEIGHT else "subtract it in the loss"
-    if not layout.names:
+    if not keys:
         return f"{said}: to {purpose}, name all columns in {field}.columns, with {kind.key} among its keys"
-    return f"{said}: to {purpose}, write {columns_line(field, keys_of(layout.names, row.fields) | {kind.key: column})}"
+    return f"{said}: to {purpose}, write {columns_line(field, {**keys, kind.key: column})}"
 
 
 def scores_contradict(fields: Mapping[str, Any], named: Sequence[tuple[str, str]] = ()) -> bool | None:

@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -24,6 +24,7 @@ from ser_core.data.reading.files.rows import BadRow, DataFile, Row, RowError
 from ser_core.data.reading.formats import Form, RawPair, describe
 from ser_core.data.reading.layouts.finding import USED_COLUMNS, find_layout, read_pairs
 from ser_core.data.reading.layouts.layout import Layout
+from ser_core.data.reading.layouts.writing import columns_line, keys_of
 from ser_core.data.reading.sources import Source
 from ser_core.data.taking import characters_in, take
 from ser_core.errors import DataError
@@ -114,20 +115,30 @@ class PartReader:
         if not sample:
             return str(container) if any_rows else ""
         columns = columns_of(file, container) or tuple(dict.fromkeys(name for row in sample for name in row.fields))
-        layout = self._layout(file, columns, sample, container)
+        found = layout = self._layout(file, columns, sample, container)
         self._check_split_column(columns)
         if self.columns is None:
-            refuse = partial(refuse_unused_question, layout=layout, field=f"data.{self.part}")
-            for row in sample:
-                refuse(row)
-            refuse_unused_dialogue(sample, layout, f"data.{self.part}")
-            rows = LaterRows(sample, columns, layout.used, layout, refuse).checked(rows)
+            if layout.form is Form.UNLABELED_ANSWERS:  # labels may begin behind the first rows
+                layout = find_layout((*columns, "better"), file.name, None, labels_needed=False)
+            rows = self._refusing(rows, sample, columns, layout)
             self.corpus.told += [*unused_strengths(sample, layout, f"data.{self.part}"), *unused_labels(sample, layout)]
         if any(isinstance(raw, RowError) for raw in _raw_pairs(sample[0], layout)):
             refuse_one_object(sample)
-        self._read_rows(chain(head, rows), layout, file, tally, columns, default_source)
-        known = f" as of {layout.name}" if layout.name else ""
-        return f"{container}, {describe(layout.form, _pairs_of(sample, layout))}{known}"
+        self._read_rows(chain(head, rows), layout, file, tally, layout.columns.union(columns), default_source)
+        known = f" as of {found.name}" if found.name else ""
+        return f"{container}, {describe(found.form, _pairs_of(sample, found))}{known}"
+
+    def _refusing(
+        self, rows: Iterator[Row | BadRow], sample: Sequence[Row], columns: Collection[str], layout: Layout
+    ) -> Iterator[Row | BadRow]:
+        """The rows behind the first ones. All are looked at for something that looks like a part of the question and is not used."""
+        line = partial(columns_line, f"data.{self.part}", first=columns)
+        refuse = partial(refuse_unused_question, layout=layout, line=line)
+        for row in sample:
+            refuse(row, columns)
+        refuse_unused_dialogue(sample, columns, layout, line)
+        named = keys_of(layout.names, columns)
+        return LaterRows(sample, columns, layout.used, layout, refuse, line(named) if named else "").checked(rows)
 
     def _layout(self, file: DataFile, columns: Iterable[str], sample: list[Row], container: Container) -> Layout:
         try:

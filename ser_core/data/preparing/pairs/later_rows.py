@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from ser_core.data.preparing.pairs.unused import is_looked_at
+from ser_core.data.preparing.pairs.unused import is_looked_at, makes_pairs
 from ser_core.data.reading.dialogues.messages import holds_something
 from ser_core.data.reading.files.rows import BadRow, Row
 from ser_core.data.reading.formats import Form
@@ -24,14 +24,21 @@ class LaterRows:
         columns: Of the file, as far as these tell.
         used: Columns that are read.
         layout: How rows become pairs; None where they do not.
-        refuse: Refuses a row with something that looks like a part of the question and is not used.
+        refuse: Refuses a row with something that looks like a part of the question and is not used; also told the file's columns.
+        line: What names the columns that the layout reads, or nothing where that cannot be said.
     """
 
     def __init__(
-        self, first: Sequence[Row], columns: Collection[str], used: Collection[str], layout: Layout | None, refuse: Callable[[Row], None]
+        self,
+        first: Sequence[Row],
+        columns: Collection[str],
+        used: Collection[str],
+        layout: Layout | None,
+        refuse: Callable[[Row, Collection[str]], None],
+        line: str,
     ) -> None:
         self._known = set(columns)
-        self._used, self._layout, self._refuse = used, layout, refuse
+        self._first, self._used, self._layout, self._refuse, self._line = first, used, layout, refuse, line
         self._left: dict[str, int] = {}
         self._watch(columns)
         for row in first:
@@ -52,7 +59,7 @@ class LaterRows:
         if not row.fields.keys() <= self._known:
             self._learn(row)
         if self._left and (held := self._held(row)):
-            self._refuse(row)
+            self._refuse(row, self._known)
             self._count(held)
 
     def _learn(self, row: Row) -> None:
@@ -66,14 +73,22 @@ class LaterRows:
             self._known.update(name for name in new if name not in USED_COLUMNS)
 
     def _refuse_another_form(self, row: Row, told: Sequence[str], layout: Layout) -> None:
-        found = find_layout(self._known.union(told), row.file, None, labels_needed=False)
+        found = find_layout(self._known.union(told, layout.columns), row.file, None, labels_needed=False)
         if found is not layout:
             before, now = (f"{one.form}{f' as of {one.name}' if one.name else ''}" for one in (layout, found))
             raise DataError(
                 f"{row.file}, line {row.line}: with {', '.join(map(repr, told))} it is a row of {now}; the rows before are {before}",
                 reason="UnknownColumns",
-                hint="write a file for each form; if all rows are of one form, put a row with all its columns first",
+                hint=self._hint(told, found),
             )
+
+    def _hint(self, told: Sequence[str], found: Layout) -> str:
+        hint = "write a file for each form"
+        if self._line:
+            hint += f"; or, if {' and '.join(map(repr, told))} says nothing that counts, write {self._line}"
+        if any(makes_pairs(row, found) for row in self._first):
+            hint += "; or, if all rows are of the later form, put a row with all its columns first"
+        return hint
 
     def _watch(self, columns: Collection[str]) -> None:
         for name in columns:

@@ -10,7 +10,7 @@ from ser_core.data.reading.files.rows import Row, RowError
 from ser_core.data.reading.formats import Form
 from ser_core.data.reading.layouts.finding import read_pairs
 from ser_core.data.reading.layouts.layout import Layout
-from ser_core.data.reading.layouts.writing import columns_line, keys_of
+from ser_core.data.reading.layouts.writing import keys_of
 from ser_core.errors import DataError
 
 QUESTIONS = (
@@ -37,13 +37,18 @@ Prompts = Callable[[], Sequence[str]]
 """The prompts that are made of a row. Raises `RowError`."""
 
 
-def refuse_unused_question(row: Row, layout: Layout, field: str) -> None:
+Line = Callable[[Mapping[str, str]], str]
+"""Writes columns of the file by key of ``columns`` as a specification has them."""
+
+
+def refuse_unused_question(row: Row, there: Collection[str], layout: Layout, line: Line) -> None:
     """Refuse a row of pairs with something that looks like a part of the question and is not a part of any prompt.
 
     Args:
         row: Of the file.
+        there: Columns of the file, as far as it was read.
         layout: How it is read.
-        field: Of the specification, such as ``data.source``.
+        line: Writes what names its columns.
 
     Raises:
         DataError: ``UnusedColumn``, with the line to write.
@@ -52,12 +57,12 @@ def refuse_unused_question(row: Row, layout: Layout, field: str) -> None:
         row,
         layout.used,
         lambda: [pair.prompt for pair in read_pairs(row.fields, layout)],
-        lambda column: _hint(column, layout, field, row.fields),
+        lambda column: _hint(column, row, there, layout, line),
         guessed=_is_guessed(row, layout),
     )
 
 
-def refuse_unused_dialogue(rows: Sequence[Row], layout: Layout, field: str) -> None:
+def refuse_unused_dialogue(rows: Sequence[Row], there: Collection[str], layout: Layout, line: Line) -> None:
     """Refuse a file whose answers hold no prompt, beside a dialogue that does. Arguments as of `refuse_unused_question`.
 
     Raises:
@@ -65,12 +70,12 @@ def refuse_unused_dialogue(rows: Sequence[Row], layout: Layout, field: str) -> N
     """
     found = ((row, name) for row in rows for name in DIALOGUES if name not in layout.used and messages_in(row.fields.get(name)) is not None)
     row, column = next(found, (None, ""))
-    if row is None or layout.form is not Form.IMPLICIT or not layout.names or any(_makes_pairs(one, layout) for one in rows):
+    if row is None or layout.form is not Form.IMPLICIT or not layout.names or any(makes_pairs(one, layout) for one in rows):
         return
     raise DataError(
         f"{row.file}, line {row.line}: the column {column!r} is not used, and chosen and rejected hold no prompt",
         reason="UnusedColumn",
-        hint=_hint(column, layout, field, row.fields),
+        hint=_hint(column, row, there, layout, line),
     )
 
 
@@ -148,31 +153,31 @@ def _is_guessed(row: Row, layout: Layout) -> bool:
     return layout.form is Form.IMPLICIT and isinstance(chosen, str) and not is_transcript(chosen)
 
 
-def _makes_pairs(row: Row, layout: Layout) -> bool:
+def makes_pairs(row: Row, layout: Layout) -> bool:
+    """Whether a row can be read so."""
     try:
         return bool(read_pairs(row.fields, layout))
     except RowError:
         return False
 
 
-def _hint(column: str, layout: Layout, field: str, row: Mapping[str, Any]) -> str:
+def _hint(column: str, row: Row, there: Collection[str], layout: Layout, line: Line) -> str:
     if not layout.names:
         return "write what it says into the prompt, or remove the column, if the answers do not need it"
-    return f"say which columns count: {_columns(column, layout, field, row)}"
+    return f"say which columns count: {_columns(column, row.fields[column], layout, keys_of(layout.names, there), line)}"
 
 
-def _columns(column: str, layout: Layout, field: str, row: Mapping[str, Any]) -> str:
+def _columns(column: str, value: Any, layout: Layout, keys: Mapping[str, str], line: Line) -> str:
     """What to write so that the column is used as prompt or system message; without it where there is another prompt."""
-    keys, value, name = keys_of(layout.names, row), row[column], column.strip().lower()
-    without = f"{columns_line(field, keys)}, which leaves it out"
+    name, without = column.strip().lower(), f"{line(keys)}, which leaves it out"
     if name.startswith("system") and isinstance(value, str):
-        return columns_line(field, keys | {"system": column})
+        return line({**keys, "system": column})
     if name in NEVER_READ or not (isinstance(value, str) or messages_in(value) is not None):
         return without
     if layout.form is Form.IMPLICIT:
-        return columns_line(field, {"prompt": column} | keys)
+        return line({"prompt": column, **keys})
     if name in DIALOGUES and _ends_with_the_user(value):
-        return f"{columns_line(field, keys | {'prompt': column})}, or {without}"
+        return f"{line({**keys, 'prompt': column})}, or {without}"
     return without
 
 

@@ -17,9 +17,17 @@ def keys_of(names: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
     return {_KEYS.get(name, name): own for name, own in names.items() if own in there}
 
 
-def columns_line(field: str, keys: Mapping[str, str]) -> str:
-    """Such as ``data.source.columns: {prompt: question, chosen: good, rejected: bad}``, which YAML reads."""
-    return f"{field}.columns: {{{', '.join(f'{key}: {_scalar(own)}' for key, own in keys.items())}}}"
+def columns_line(field: str, keys: Mapping[str, str], first: Collection[str] | None = None) -> str:
+    """Such as ``data.source.columns: {prompt: question, chosen: good, rejected: bad}``, which YAML reads.
+
+    Args:
+        field: Of the specification, such as ``data.source``.
+        keys: Columns of the file by key of ``columns``.
+        first: Columns of the first rows, among which named ones are looked for; None where all of these are.
+    """
+    line = f"{field}.columns: {{{', '.join(f'{key}: {_scalar(own)}' for key, own in keys.items())}}}"
+    late = [repr(own) for own in keys.values() if first is not None and own not in first]
+    return f"{line} (put a row with {' and '.join(late)} first)" if late else line
 
 
 def _scalar(text: str) -> str:
