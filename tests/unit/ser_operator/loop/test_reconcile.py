@@ -567,7 +567,10 @@ def test_what_is_changed_of_a_run_that_has_begun_is_judged_again_and_can_be_chan
     assert operator.condition("Failed").reason == "NotAllowed"
     assert "resources.retrain.priorityClassName 'system-node-critical'" in operator.status.message
     assert len(operator.cluster.creates) == jobs
-    change(operator, resources={}, reopen=1)
+    change(operator, reopen=1)
+    assert operator.drive().status.phase is Phase.FAILED
+    assert len(operator.cluster.creates) == jobs
+    change(operator, resources={}, reopen=2)
     assert operator.drive().status.phase is Phase.COMPLETED
 
 
