@@ -156,11 +156,17 @@ def test_while_the_critic_warms_up_only_it_learns():
 
 
 def test_the_passes_end_before_the_step_that_would_lead_too_far():
-    policy, critic = table([0.0, 0.0, 0.0, 0.0])
-    settings = replace(TOY, answers_per_step=4, epochs=10, policy_rate=0.5, step_kl_limit=0.02)
-    script = Script(lambda prompt: [len(prompt), END])
-    judge = Judge(lambda _, text: float(text))
-    done = align(policy, critic, script, prompts(1, 2, 3), judge, settings, steps=1, watch=Watch()).state.history[0]
+    done, weights = passes(epochs=10, step_kl_limit=0.02)
     assert done.ended_early
     assert 1 <= done.updates < 10
     assert done.approximate_kl > 0.02
+    assert torch.equal(weights, passes(epochs=done.updates)[1])
+
+
+def passes(**changes):
+    """What one step of a few passes told, and the policy's weights after it."""
+    policy, critic = table([0.0, 0.0, 0.0, 0.0])
+    settings = replace(TOY, answers_per_step=4, policy_rate=0.5, **changes)
+    script, judge = Script(lambda prompt: [len(prompt), END]), Judge(lambda _, text: float(text))
+    done = align(policy, critic, script, prompts(1, 2, 3), judge, settings, steps=1, watch=Watch()).state.history[0]
+    return done, policy.network.logits.detach()
