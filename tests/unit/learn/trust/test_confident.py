@@ -41,14 +41,22 @@ def test_a_pair_on_which_the_folds_contradict_each_other_weighs_less():
 
 
 def test_a_long_winner_is_less_sure_where_the_seed_says_that_length_misleads():
-    random = np.random.default_rng(1)
-    margins, differences = random.normal(size=4000), random.normal(size=4000)
-    first = random.random(4000) < 1 / (1 + np.exp(-(2 * margins - 2 * differences)))
-    sign = np.where(first, 1.0, -1.0)
-    pool = np.full(4, 1.0)
-    evidence = FoldEvidence(margins * sign, differences * sign, np.tile(pool, (2, 1)), np.array([2.0, 0.0, -2.0, 0.0]))
-    confidence = most_confident(pool, np.zeros(4), OPEN, evidence, minimum=1).confidence
+    confidence = most_confident(np.ones(4), np.zeros(4), OPEN, misleading(np.array([2.0, 0.0, -2.0, 0.0])), minimum=1).confidence
     assert confidence[0] == 0.5 < confidence[1] < confidence[2]
+
+
+def test_of_labels_that_the_lengths_speak_against_the_least_doubtful_are_kept():
+    found = most_confident(np.full(5, 0.1), np.zeros(5), OPEN, misleading(np.array([2.0, 1.5, 1.0, 0.5, -2.0])), minimum=1)
+    assert found.confidence[:4].tolist() == [0.5] * 4
+    assert found.kept.tolist() == [False, False, True, True, True]
+
+
+def misleading(differences):
+    """A seed in which length tells against an answer as much as the score tells for it; a pool of answers 1 longer by ``differences``."""
+    random = np.random.default_rng(1)
+    margins, lengths = random.normal(size=4000), random.normal(size=4000)
+    sign = np.where(random.random(4000) < 1 / (1 + np.exp(-(2 * margins - 2 * lengths))), 1.0, -1.0)
+    return FoldEvidence(margins * sign, lengths * sign, np.ones((2, len(differences))), differences)
 
 
 def test_a_floor_keeps_fewer_and_one_out_of_reach_nothing():
