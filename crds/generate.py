@@ -22,9 +22,10 @@ _TEMPLATE_LINK = "How the two are merged: [Templates](operations.md#templates)."
 
 
 _METRICS_HEAD = """\
-The operator serves its metrics on port 8080 at `/metrics`, rank 0 of a running stage on port 9400 of its pod. Scrape both with
-`honorLabels: true`: `namespace` is that of the run, also where the operator tells of it. The operator also exports
-the usual `process_` metrics of its own process.
+The operator serves its metrics on port 8080 at `/metrics`, rank 0 of a running stage on port 9400 of its pod. Scrape the operator
+with `honorLabels: true`: `namespace` is that of the run. Scrape stages without it, and drop `exported_namespace`, as the chart's
+PodMonitor does: what runs in a pod called a stage could tell of the runs of another namespace. The operator also exports the
+usual `process_` metrics of its own process.
 
 Of a state only the present value has a series, which is 1. Nothing is exported for what a run does not have (yet), so a missing series
 is not a zero. The series of a run vanish with it, or 7 days after its end, those of a stage with its pod; Prometheus keeps their

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from chart.rendering import CHART, MATRIX, MONITORING, objects, of_kind, the
 
+from ser_core.metrics import GROUPS, POLICY, STAGES, TRAINING
 from ser_operator.objects.container import PROGRESS_PORT
 
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
@@ -74,10 +75,21 @@ def test_how_a_target_is_scraped_can_be_said(monitor, kind):
     (plain,) = the(objects(MONITORING), kind)["spec"][endpoints]
     (changed,) = the(objects({"monitoring": {monitor: {"enabled": True, **wanted}}}), kind)["spec"][endpoints]
 
-    own = plain.pop("relabelings", [])
-    assert plain | wanted | {"relabelings": [*own, *zone]} == changed
-    assert plain.keys() == {"port", "path", "interval", "honorLabels"}
-    assert plain["honorLabels"] is True
+    own = {key: plain.pop(key, []) for key in ("relabelings", "metricRelabelings")}
+    assert plain | wanted | {key: [*rules, *wanted[key]] for key, rules in own.items()} == changed
+    assert plain.keys() - {"honorLabels"} == {"port", "path", "interval"}
+
+
+def test_the_operator_is_believed_of_which_namespace_it_tells_and_a_stage_is_not():
+    found = objects(MONITORING)
+    (operator,), (stage,) = the(found, "ServiceMonitor")["spec"]["endpoints"], the(found, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    names, claimed = stage["metricRelabelings"]
+
+    assert (operator["honorLabels"], stage.get("honorLabels", False)) == (True, False)
+    assert claimed == {"action": "labeldrop", "regex": "exported_namespace"}
+    assert (names["action"], names["sourceLabels"]) == ("keep", ["__name__"])
+    told = {metric.name for group in GROUPS for metric in group.metrics if re.fullmatch(names["regex"], metric.name)}
+    assert told == {metric.name for group in (STAGES, TRAINING, POLICY) for metric in group.metrics}
 
 
 def test_kube_prometheus_stack_finds_everything_by_one_common_label():
