@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from plain_models import write_plain
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, set_seed
 from unit.learn.sentencepiece_like import policy as random_policy
 
@@ -45,7 +46,7 @@ class Export:
 
 
 def reward_model(base: Path, folder: Path, template: TemplateKind = "reference", text: str | None = None) -> Export:
-    load(base, CPU, max_length=200, form=form_of(template), template_text=text).export(folder)
+    write_plain(load(base, CPU, max_length=200, form=form_of(template), template_text=text), folder)
     tell_peers(folder, "rewardModel")
     return Export(folder, load(folder, CPU, max_length=200))
 
@@ -66,7 +67,7 @@ def widened(base: Path, folder: Path) -> Path:
 
 
 def policy(folder: Path, kind: str, template: TemplateKind = "reference") -> Path:
-    load_policy(_base(folder / "policy-base", kind), CPU, template=template).export(folder / "policy")
+    write_plain(load_policy(_base(folder / "policy-base", kind), CPU, template=template), folder / "policy")
     tell_peers(folder / "policy", "policy")
     tell_sampling(folder / "policy", 0.7)
     return folder / "policy"

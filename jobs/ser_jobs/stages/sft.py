@@ -46,7 +46,6 @@ def body(context: StageContext) -> StageOutput | None:
             seed=training.seed,
             template=policy.template,
             template_text=policy.custom_text,
-            together=True,
         )
         rows = encode_demonstrations(
             tokenizer,

@@ -71,13 +71,6 @@ class Policy:
         found: list[str] = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return found
 
-    def export(self, folder: Path) -> None:
-        """Write the model and its tokenizer in the format of transformers, weights in safetensors.
-
-        An adapter is merged into the weights; after that it cannot be trained any more.
-        """
-        export(self.network, self.tokenizer, folder)
-
     def store(self, folder: Path, *, base: Path) -> None:
         """Write the policy as it is kept in a store (`exports.store`); ``base`` is the folder that it was loaded from.
 
@@ -118,9 +111,7 @@ def load_policy(
     Raises:
         SpecError: transformers cannot load the folder as a causal language model, or the model has no end token.
     """
-    network, tokenizer = load_causal(
-        folder, precision, adapter=adapter, seed=seed, template=template, template_text=template_text, together=True
-    )
+    network, tokenizer = load_causal(folder, precision, adapter=adapter, seed=seed, template=template, template_text=template_text)
     if in_pieces:
         (cut_all if adapter is None else cut_layers)(network, precision.device)
     else:
@@ -144,24 +135,22 @@ def load_causal(
     seed: int = 0,
     template: TemplateKind = "reference",
     template_text: str | None = None,
-    together: bool = False,
 ) -> tuple[Any, Any]:
-    """A causal language model to train, on its device, and its tokenizer, whose chat template renders what the policy reads and learns.
+    """A causal language model to train, and its tokenizer, whose chat template renders what the policy reads and learns.
 
-    Arguments as in `load_policy`; with ``together`` rank 0 alone reads its weights, when an engine takes them (`placing`).
+    Arguments as in `load_policy`. All processes call it together; rank 0 alone reads the weights, when an engine takes them (`placing`).
     What lies below an adapter is `narrow_frozen` before it gets there: its device may have no room for it in fp32.
 
     Raises:
         SpecError: transformers cannot load the folder as a causal language model.
     """
     torch.manual_seed(seed)
-    network, tokenizer = read_model(AutoModelForCausalLM, folder, "policy.base", together=together)
+    network, tokenizer = read_model(AutoModelForCausalLM, folder, "policy.base", together=True)
     take_policy_template(tokenizer, template, template_text)
     configure_generation(network, tokenizer)
     if adapter is not None:
         network = adapted(network, lora(adapter, "CAUSAL_LM"))
-    network = narrow_frozen(network, precision).eval()
-    return network if together else network.to(precision.device), tokenizer
+    return narrow_frozen(network, precision).eval(), tokenizer
 
 
 def export_stored(stored: Path, folder: Path) -> None:

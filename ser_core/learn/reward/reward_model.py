@@ -54,10 +54,6 @@ class RewardModel:
         """Names and weights that training changes."""
         return trainable(self.network)
 
-    def export(self, folder: Path) -> None:
-        """Write a plain transformers model and its tokenizer, adapters merged, in safetensors. Ends the training of an adapter."""
-        export(self.network, self.tokenizer, folder)
-
     def store(self, folder: Path, *, base: Path, half: bool) -> None:
         """Write the model as it is kept in a store (`exports.store`).
 

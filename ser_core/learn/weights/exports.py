@@ -33,11 +33,10 @@ def store(network: Any, tokenizer: Any, folder: Path, *, base: Path, products: t
 
 
 def export(network: Any, tokenizer: Any, folder: Path, *, products: torch.dtype | None = None) -> None:
-    """Write a plain transformers model and its tokenizer, adapter merged, in safetensors. Ends the training of an adapter. All processes
-    call it together; rank 0 writes.
+    """Write a plain transformers model and its tokenizer, in safetensors. All processes call it together; rank 0 writes.
 
     Args:
-        network: The network; in files or in pieces, it is read or gathered weight by weight (`written`).
+        network: The network, which has no adapter; in files or in pieces, it is read or gathered weight by weight (`written`).
         tokenizer: Its tokenizer.
         folder: A new folder.
         products: Type of the products that the network is computed with: it is kept as `precision.narrow` says. None: in fp32.
@@ -51,8 +50,6 @@ def export(network: Any, tokenizer: Any, folder: Path, *, products: torch.dtype 
 
 
 def _export_whole(network: Any, folder: Path, products: torch.dtype | None) -> None:
-    # What an adapter has learnt would be lost in the rounding of bf16.
-    network = network.float().merge_and_unload() if hasattr(network, "merge_and_unload") else network
     if products is not None:
         narrow(network, products)
     network.save_pretrained(folder)

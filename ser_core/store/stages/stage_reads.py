@@ -19,7 +19,7 @@ ALGORITHM: Mapping[StageKind, int] = {
     StageKind.CONTROL_SEED_ONLY: 7,
     StageKind.CONTROL_PSEUDO_LABEL_ONCE: 7,
     StageKind.SFT: 8,
-    StageKind.PPO: 6,
+    StageKind.PPO: 7,
 }
 """Version of what a stage computes. Raised for a stage when equal inputs give it other results than before, and for nothing else: also when
 a default changes, since a field at its default stands in no stage key."""

@@ -21,7 +21,7 @@ from ser_core.learn.compute import ranks
 from ser_core.learn.compute.offload import OffloadedAdamW
 from ser_core.learn.compute.parts import trainable
 from ser_core.learn.compute.pieces import cut_layers, cut_weights
-from ser_core.learn.compute.precision import Precision, narrow_frozen, set_up_process
+from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
 from ser_core.learn.policy.log_probabilities import log_probabilities
@@ -100,8 +100,8 @@ class FineTuning(Case):
     """One fine-tuning of a policy: three steps in each of two passes, the last of them with two answers only."""
 
     def load(self) -> Any:
-        """A causal language model; what does not learn is as it is multiplied."""
-        return narrow_frozen(load_causal(self.base, self.precision, adapter=self.lora, together=self.together)[0], self.precision)
+        """A causal language model; what does not learn is as it is multiplied. Rank 0 alone reads its weights."""
+        return load_causal(self.base, self.precision, adapter=self.lora)[0]
 
     def network(self, model: Any) -> Any:
         """Itself."""

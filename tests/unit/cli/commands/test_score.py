@@ -12,6 +12,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from plain_models import write_plain
 from unit.conftest import SEED_PAIR, write_run
 from unit.learn.sentencepiece_like import policy
 
@@ -281,7 +282,7 @@ def run_of_any_model(request, tmp_path):
     text = "a {prompt}\nb {answer}" if request.param == "custom" else None
     base = policy(tmp_path / "base", "always")
     model = load(base, Precision("cpu"), max_length=32, form=form, template_text=text)
-    model.export(tmp_path / "model")
+    write_plain(model, tmp_path / "model")
     if earlier:
         (tmp_path / "model" / "chat_template.jinja").write_text((base / "chat_template.jinja").read_text())
     return write_run(tmp_path / "run", tmp_path / "model")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from plain_models import write_plain
 from ports import free_port
 from safetensors.torch import load as tensors
 from unit.jobs.processes import IN_PIECES, process
@@ -73,7 +74,7 @@ def test_a_policy_is_fine_tuned_stopped_and_resumed(workshop, by_two, bert, qwen
 
 
 def test_a_pool_is_labelled_to_the_last_bit_as_by_one_process(workshop, by_two, bert, tmp_path):
-    load(bert, Precision("cpu"), max_length=64, seed=2).export(tmp_path / "labeler")
+    write_plain(load(bert, Precision("cpu"), max_length=64, seed=2), tmp_path / "labeler")
     workshop.give(InputRole.LABELER, model=tmp_path / "labeler")
     alone = workshop.run(label.body, StageKind.LABEL, 1).files["labels.parquet"].read_bytes()
     first, second = by_two(StageKind.LABEL, 1, 1)
@@ -87,7 +88,7 @@ def test_a_pool_is_labelled_to_the_last_bit_as_by_one_process(workshop, by_two, 
 def test_a_policy_is_aligned_to_the_last_bit_as_with_whole_models(workshop, by_two, bert, qwen, tmp_path, adapter):
     """Before and after, and in its steps, each process answers other prompts, whose lengths differ."""
     for role, base in ((InputRole.BEST, qwen), (InputRole.WITNESS, bert)):
-        load(base, Precision("cpu"), max_length=64, seed=1).export(tmp_path / role.value)
+        write_plain(load(base, Precision("cpu"), max_length=64, seed=1), tmp_path / role.value)
         workshop.give(role, model=tmp_path / role.value)
     workshop.give(InputRole.PREPARED, workshop.tables, bert, qwen)
     settings = {"policy": POLICY | {"adapter": adapter, "rolloutsPerStep": 7}}

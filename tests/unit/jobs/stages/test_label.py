@@ -4,6 +4,7 @@ from itertools import count
 
 import numpy as np
 import pytest
+from plain_models import write_plain
 
 from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
@@ -18,7 +19,7 @@ from ser_jobs.stages.label import body
 @pytest.fixture
 def labeling(workshop, bert, tmp_path):
     model = tmp_path / "labeler"
-    load(bert, Precision("cpu"), max_length=64).export(model)
+    write_plain(load(bert, Precision("cpu"), max_length=64), model)
     workshop.give(InputRole.LABELER, model=model)
     workshop.model = model
     return workshop

@@ -5,6 +5,7 @@ from importlib import import_module
 from unittest.mock import patch
 
 import pytest
+from plain_models import write_plain
 from unit.jobs.stages.test_ppo import POLICY
 
 from ser_core.api.stage import InputRole
@@ -32,7 +33,7 @@ def given(workshop, bert, qwen, tmp_path):
     def give(kind):
         roles = {StageKind.PPO: (InputRole.BEST, InputRole.WITNESS), StageKind.LABEL: (InputRole.LABELER,)}.get(kind, ())
         for seed, role in enumerate(roles, 1):
-            load(bert, Precision("cpu"), max_length=64, seed=seed).export(tmp_path / role.value)
+            write_plain(load(bert, Precision("cpu"), max_length=64, seed=seed), tmp_path / role.value)
             workshop.give(role, model=tmp_path / role.value)
         if "policy" in SETTINGS.get(kind, {}):
             workshop.give(InputRole.PREPARED, workshop.tables, bert, qwen)

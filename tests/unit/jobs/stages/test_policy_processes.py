@@ -5,6 +5,7 @@ import io
 import pytest
 import safetensors.torch
 import torch
+from plain_models import write_plain
 from ports import free_port
 from unit.jobs.processes import process
 from unit.jobs.stages.test_ppo import POLICY as ALIGNED
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.timeout(600)
 def by_two(workshop, bert, qwen, tmp_path):
     """Carries a stage out by two processes, once for each of ``stops``."""
     workshop.give(InputRole.PREPARED, workshop.tables, bert, qwen)
-    load(bert, Precision("cpu"), max_length=64, seed=1).export(tmp_path / "best")
+    write_plain(load(bert, Precision("cpu"), max_length=64, seed=1), tmp_path / "best")
     workshop.give(InputRole.BEST, model=tmp_path / "best")
 
     def run(kind, policy, stops):

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from plain_models import write_plain
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ser_core.api.spec.policy import PolicySpec
@@ -38,7 +39,7 @@ POLICY = {
 def reward_model(tmp_path):
     def make(base, seed):
         folder = tmp_path / f"reward-{seed}"
-        load(base, Precision("cpu"), max_length=64, seed=seed).export(folder)
+        write_plain(load(base, Precision("cpu"), max_length=64, seed=seed), folder)
         return folder
 
     return make

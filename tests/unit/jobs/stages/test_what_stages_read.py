@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import pytest
+from plain_models import write_plain
 
 from ser_core.api.model import Model
 from ser_core.api.serrun import SERRunSpec
@@ -163,7 +164,7 @@ def run_every_stage(workshop, record, bert, qwen, tmp_path, tiny_model, pairs_fi
         run(sft.body, StageKind.SFT, folds=folds, policy=_POLICY)
     for role in (InputRole.BEST, InputRole.WITNESS):
         folder = tmp_path / role.value
-        load(bert, Precision("cpu"), max_length=64, seed=1).export(folder)
+        write_plain(load(bert, Precision("cpu"), max_length=64, seed=1), folder)
         workshop.give(role, model=folder)
     run(ppo.body, StageKind.PPO, policy=_POLICY)
     record.run(prepare.body, to_prepare(workshop, tmp_path, tiny_model, qwen, pairs_file))

@@ -11,6 +11,7 @@ from unit.learn.watches import Answers
 
 from ser_core.api.spec.policy import SupervisedSpec
 from ser_core.errors import Interrupted, QualityError
+from ser_core.learn.compute.placing import place
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.policy.policy import load_causal
 from ser_core.learn.policy.supervised import FineTuningState, encode_demonstrations, fine_tune
@@ -33,6 +34,13 @@ class Watch(Answers):
         pass
 
 
+def policy(base: Path, precision: Precision) -> Any:
+    """What is fine-tuned, all of its weights read."""
+    network = load_causal(base, precision)[0]
+    place(network, precision.device)
+    return network
+
+
 @pytest.fixture
 def tuned(qwen: Path, fp32: Precision) -> Callable[..., tuple[Any, tuple[float, ...]]]:
     """Fine-tunes the same policy each time."""
@@ -52,7 +60,7 @@ def test_it_learns_what_can_be_learnt(tuned):
 
 def test_the_loss_is_the_mean_over_the_tokens_of_the_answers(tuned, qwen: Path, fp32: Precision):
     rows = demonstrations()
-    network = load_causal(qwen, fp32)[0]
+    network = policy(qwen, fp32)
     sums = []
     for row in rows:
         with torch.no_grad():
@@ -76,7 +84,7 @@ def test_the_token_budget_changes_no_gradient(tuned):
 
 
 def test_dropout_is_off_and_everything_that_can_move_moves(tuned, qwen: Path, fp32: Precision):
-    before: Mapping[str, torch.Tensor] = dict(load_causal(qwen, fp32)[0].named_parameters())
+    before: Mapping[str, torch.Tensor] = dict(policy(qwen, fp32).named_parameters())
     network, _ = tuned()
     assert not network.training
     assert [name for name, weight in network.named_parameters() if torch.equal(weight, before[name])] == []
@@ -97,7 +105,7 @@ def test_interrupted_anywhere_and_resumed_it_ends_with_the_same_bits(tuned, tmp_
 
 def test_a_loss_that_is_not_finite_ends_it(qwen: Path):
     case = FineTuning("broken", qwen)
-    network = case.load()
+    network = policy(qwen, case.precision)
     network.get_input_embeddings().weight.data.fill_(float("nan"))
     with pytest.raises(QualityError, match="step 1") as raised:
         case.train(network, StopsAfter(None))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_models import write_plain
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -54,7 +55,7 @@ def test_the_seed_alone_fixes_a_new_head(base: Path, fp32: Precision):
 def test_the_export_scores_the_same_when_loaded_again_and_in_plain_transformers(base: Path, fp32: Precision, tmp_path: Path, adapter):
     model = moved(load(base, fp32, max_length=48, adapter=adapter))
     expected = scores(model)
-    model.export(tmp_path)
+    write_plain(model, tmp_path)
     torch.testing.assert_close(scores(load(tmp_path, fp32, max_length=48)), expected, rtol=0, atol=1e-5)
 
     network = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
@@ -77,7 +78,7 @@ def test_the_export_scores_the_same_when_loaded_again_and_in_plain_transformers(
 
 def test_exports_of_equal_models_are_equal_files(base: Path, fp32: Precision, tmp_path: Path):
     for name in ("one", "two"):
-        moved(load(base, fp32, max_length=48)).export(tmp_path / name)
+        write_plain(moved(load(base, fp32, max_length=48)), tmp_path / name)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert b"tmp" not in (tmp_path / "one" / "config.json").read_bytes()
 
@@ -128,7 +129,7 @@ def test_padding_is_not_the_end_of_the_sequence(qwen: Path, fp32: Precision):
 
 
 def test_a_trained_head_is_kept(base: Path, fp32: Precision, tmp_path: Path):
-    moved(load(base, fp32, max_length=48)).export(tmp_path)
+    write_plain(moved(load(base, fp32, max_length=48)), tmp_path)
     assert torch.equal(scores(load(tmp_path, fp32, max_length=48, seed=1)), scores(load(tmp_path, fp32, max_length=48, seed=2)))
 
 

@@ -1,6 +1,7 @@
 """Control tokens that a user writes are text, and change nothing of what the template writes around them."""
 
 import pytest
+from plain_models import write_plain
 from transformers import AutoTokenizer
 from unit.learn.sentencepiece_like import tokenizer
 from unit.learn.text.test_chat_text import CHATML, chat_tokenizer, learnt
@@ -78,7 +79,7 @@ def test_tokens_that_take_the_white_space_beside_them_take_it_here_too():
 def test_an_encoder_reads_them_as_text_and_its_export_says_so(bert, tmp_path):
     separator = AutoTokenizer.from_pretrained(bert).sep_token
     model = load(bert, Precision("cpu"), max_length=64, form=Form.ONE_TEXT)
-    model.export(tmp_path / "export")
+    write_plain(model, tmp_path / "export")
     exported = AutoTokenizer.from_pretrained(tmp_path / "export")
     texts = (f"w1 {separator} w2", f"w3{separator}")
     rows = [

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from plain_models import write_plain
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
@@ -64,7 +65,7 @@ def test_an_export_is_quiet_about_the_head_that_the_base_lacks(base: Path, fp32:
 
 
 def test_it_is_what_merging_after_the_training_gives(base: Path, fp32: Precision, tmp_path: Path):
-    trained(base, fp32).export(tmp_path / "merged")
+    write_plain(trained(base, fp32), tmp_path / "merged")
     assert torch.equal(scores(stored(base, fp32, tmp_path / "stored"), fp32), scores(tmp_path / "merged", fp32))
 
 
@@ -85,12 +86,12 @@ def test_equal_adapters_have_equal_bytes(qwen: Path, fp32: Precision, tmp_path: 
 
 
 def test_a_new_adapter_on_a_stored_one_starts_as_on_its_merged_weights(base: Path, fp32: Precision, tmp_path: Path):
-    trained(base, fp32).export(tmp_path / "merged")
+    write_plain(trained(base, fp32), tmp_path / "merged")
     first = stored(base, fp32, tmp_path / "stored")
     ways = [dict(load(folder, fp32, max_length=48, seed=3, adapter=ADAPTER).trainable()) for folder in (first, tmp_path / "merged")]
     assert all(torch.equal(weight, ways[1][name]) for name, weight in ways[0].items())
     second = stored(first, fp32, tmp_path / "second")
-    trained(tmp_path / "merged", fp32).export(tmp_path / "again")
+    write_plain(trained(tmp_path / "merged", fp32), tmp_path / "again")
     assert torch.equal(scores(second, fp32), scores(tmp_path / "again", fp32))
 
 

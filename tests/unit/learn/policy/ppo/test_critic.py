@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_models import write_plain
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from unit.learn.policy.doubles import prompts
 
@@ -22,8 +23,8 @@ BATCH = sequences([list(prompt.tokens) for prompt in prompts(3, 1, 6)], [[5, 6],
 def exported(qwen: Path, bert: Path, fp32: Precision, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Reward models as a run exports them."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("decoder", "encoder")}
-    load(qwen, fp32, max_length=64, seed=5).export(folders["decoder"])
-    load(bert, fp32, max_length=64, seed=5).export(folders["encoder"])
+    write_plain(load(qwen, fp32, max_length=64, seed=5), folders["decoder"])
+    write_plain(load(bert, fp32, max_length=64, seed=5), folders["encoder"])
     return folders
 
 
@@ -66,7 +67,7 @@ def test_the_exported_policy_is_the_aligned_one(qwen: Path, fp32: Precision, tmp
             weight.add_(0.05 * torch.randn_like(weight))
         expected = policy.log_probabilities(BATCH, 1.0)
         assert not torch.allclose(expected, policy.reference_log_probabilities(BATCH, 1.0), atol=1e-2)
-        policy.export(tmp_path)
+        write_plain(policy, tmp_path)
         again = load_policy(tmp_path, fp32)
         torch.testing.assert_close(again.log_probabilities(BATCH, 1.0), expected, rtol=0, atol=1e-5)
     assert list(tmp_path.glob("*.safetensors"))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_models import write_plain
 from unit.learn.policy.doubles import Judge, Watch, prompts
 
 from ser_core.api.spec.adapter import AdapterSpec
@@ -31,7 +32,7 @@ def reward_model(qwen: Path, fp32: Precision, folder: Path, adapter: AdapterSpec
     with torch.no_grad():
         for _, weight in model.trainable():
             weight.add_(0.05 * torch.randn_like(weight))
-    model.export(folder)
+    write_plain(model, folder)
     return folder
 
 
@@ -58,7 +59,7 @@ def test_a_reward_model_with_a_merged_adapter_shares_its_whole_trunk_and_values_
 
 
 def test_a_critic_that_starts_from_the_policy_shares_its_whole_trunk(qwen: Path, bert: Path, fp32: Precision, tmp_path: Path):
-    load(bert, fp32, max_length=64).export(tmp_path)
+    write_plain(load(bert, fp32, max_length=64), tmp_path)
     policy, critic = pair(qwen, fp32, tmp_path)
     assert share_trunk(policy, critic, qwen) > 0.99
 
