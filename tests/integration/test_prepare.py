@@ -71,6 +71,7 @@ def test_a_policy_and_its_prompts_are_copied_too(prepare, qwen, tmp_path):
     assert [row.prompt for row in read_table(output.files["prompts.parquet"], PolicyPrompt)] == ["one", "two"]
     provenance = json.loads(output.files["provenance.json"].read_text())
     assert (provenance["policy"]["modelType"], provenance["prompts"]["rows"]) == ("qwen2", 2)
+    assert "= 48: the reward model reads at most 32 tokens" in output.metrics.warnings[-1]
 
 
 def test_a_control_that_cannot_be_trained_on_the_data_is_refused_at_once(prepare, pairs_file, tmp_path):

@@ -22,7 +22,8 @@ from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.ppo import Alignment, align
 from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.learn.policy.ppo.trunk import share_trunk
-from ser_core.learn.policy.scorers import RewardModelScorer, Scorer
+from ser_core.learn.policy.scorers import RewardModelScorer
+from ser_core.learn.policy.unread import unread_in
 from ser_core.learn.policy.vllm_generation import VllmGenerator
 from ser_core.learn.reward.reward_model import load
 from ser_core.memory.alignment import ROWS_IN_PIECES, ROWS_TOGETHER
@@ -168,7 +169,7 @@ class _Ppo:
         )
         return generator if copy is None else CopyGenerator(copy, generator)
 
-    def _scorer(self, role: InputRole) -> Scorer:
+    def _scorer(self, role: InputRole) -> RewardModelScorer:
         settings = self._context.spec.spec.reward_model
         folder = self._context.fetch_folder(role, "model")
         precision = detect(settings.precision)
@@ -201,7 +202,8 @@ class _Ppo:
         low, high = change(before, after)
         first, last = summary(before), summary(after)
         alike = why_alike(first, last, HackingLimits())
-        notes = [sign.message if sign else "", alike, (self._precision.note or "").replace("rewardModel", "policy"), critic_note]
+        narrow = (self._precision.note or "").replace("rewardModel", "policy")
+        notes = [sign.message if sign else "", alike, self._cut_note(after), narrow, critic_note]
         return PolicyMetrics(
             steps=steps,
             kept_step=alignment.state.good.step if sign else steps,
@@ -215,6 +217,10 @@ class _Ppo:
             stopped=sign.reason if sign else "",
             notes=tuple(note for note in notes if note),
         )
+
+    def _cut_note(self, answers: Sequence[Answer]) -> str:
+        cut = self._rewards.cut([answer.prompt for answer in answers], [answer.text for answer in answers])
+        return unread_in(cut, len(answers), self._context.spec.spec.reward_model.max_length)
 
 
 def settings_of(spec: PolicySpec, *, tokens_per_batch: int, seed: int, new_critic: bool) -> Settings:

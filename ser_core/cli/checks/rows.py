@@ -21,7 +21,6 @@ _MANY_ALIKE = 0.1
 
 def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
     """A sample of the pairs as the reward model will read them: how many are cut, and one of them."""
-    from ser_core.data.reading.models.positions import row_limit
     from ser_core.learn.reward.sample import TextPair, read_sample
     from ser_core.learn.text.reference_text import form_of
 
@@ -30,7 +29,7 @@ def check_rows(run: SERRun, checks: Sequence[Check]) -> Check:
         base_model_trial().refuse_dialogues(one.tokenizer, [pair.prompt for pair in pairs], field)
     tried = models[0]
     wanted = run.spec.reward_model.max_length
-    length = min(wanted, row_limit(tried.model.config, tried.tokenizer.model_max_length) - 1)
+    length = min(wanted, tried.longest_row)
     texts = [
         TextPair(pair.prompt, *((pair.answer_2, pair.answer_1) if pair.better == 2 else (pair.answer_1, pair.answer_2))) for pair in pairs
     ]

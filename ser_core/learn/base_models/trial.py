@@ -23,6 +23,7 @@ from ser_core.api.spec.reward_model import RewardModelSpec
 from ser_core.data.reading.dialogues.turns import turns_of
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.models.base_model import BaseModel, check_base_model, check_policy_base, named
+from ser_core.data.reading.models.positions import row_limit
 from ser_core.data.reading.models.weight_headers import Tensor
 from ser_core.errors import DataError
 from ser_core.learn.base_models.harm import (
@@ -37,6 +38,7 @@ from ser_core.learn.base_models.kinds import SCORES, WITHOUT_BF16, WRITES, why_i
 from ser_core.learn.compute.adapters import lora, refuse_odd_layers
 from ser_core.learn.compute.parts import has_experts, heads
 from ser_core.learn.policy.generation import encode_prompts
+from ser_core.learn.policy.unread import unread_by
 from ser_core.learn.reward.encoding import Encoder, reads_pairs
 from ser_core.learn.text.chat_text import chat_text_of, take_template
 from ser_core.learn.text.control_tokens import ControlTokens
@@ -66,6 +68,11 @@ class Tried:
         """Its sizes."""
         return self.model.shape(self.tensors)
 
+    @property
+    def longest_row(self) -> int:
+        """Tokens of the longest row that it and its tokenizer allow."""
+        return row_limit(self.model.config, self.tokenizer.model_max_length) - 1
+
 
 def try_base_models(spec: SERRunSpec, access: Access, folder: Path) -> Iterator[Tried]:
     """The base of the reward model, then that of the policy where the run has one. Each is checked and tried before the next is read.
@@ -82,7 +89,9 @@ def try_base_models(spec: SERRunSpec, access: Access, folder: Path) -> Iterator[
     reward = try_reward_model(check_base_model(spec.reward_model, access, folder / "model"), spec.reward_model, folder / "model-trial")
     yield reward
     if spec.policy is not None:
-        yield try_policy(check_policy_base(spec.policy, access, folder / "policy"), spec.policy, reward, folder / "policy-trial")
+        policy = try_policy(check_policy_base(spec.policy, access, folder / "policy"), spec.policy, reward, folder / "policy-trial")
+        told = unread_by(spec.policy, spec.reward_model.max_length, reward.longest_row)
+        yield replace(policy, warnings=(*policy.warnings, *told))
 
 
 def try_reward_model(model: BaseModel, spec: RewardModelSpec, folder: Path) -> Tried:

@@ -50,6 +50,10 @@ class RewardModelScorer:
                 scores[members] = self._model.score(batch)[: len(members)].double().cpu().numpy()
         return scores
 
+    def cut(self, prompts: Sequence[str], answers: Sequence[str]) -> int:
+        """How many of the answers it does not read whole with their prompts. What it does not read changes no score."""
+        return sum(row.truncated for row in self._model.encoder.rows(prompts, answers))
+
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Rows of each batch. With a model in pieces all processes have equally many; one without rows fills up."""
         batches = micro_batches(lengths, self._budget, rows=1)

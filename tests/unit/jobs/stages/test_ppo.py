@@ -81,6 +81,18 @@ def test_a_policy_is_aligned_and_measured_before_and_after(alignment, qwen):
     assert AutoTokenizer.from_pretrained(output.files["model/config.json"].parent).eos_token == "<|endoftext|>"
 
 
+def test_answers_that_the_reward_model_does_not_read_whole_are_told(alignment, bert, qwen):
+    def notes():
+        notes = alignment.run(body, StageKind.PPO, policy={**POLICY, "steps": 1}).metrics.notes
+        return [note.partition(" answers")[0] for note in notes if "maxLength 64): what was cut is not scored" in note]
+
+    assert notes() == []
+    kind, (one, *others) = alignment.tables["heldout.parquet"]
+    long = {"heldout.parquet": (kind, [replace(one, prompt=one.prompt + " word" * 64), *others])}
+    alignment.give(InputRole.PREPARED, alignment.tables | long, bert, qwen)
+    assert notes() == ["1 of 12"]
+
+
 def test_the_answers_stand_side_by_side_and_give_the_means(alignment):
     output = alignment.run(body, StageKind.PPO, policy=POLICY)
 
