@@ -134,7 +134,9 @@ def make_policy(folder: Path, texts: list[str], seed: int) -> None:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=256, eos_token=END, pad_token=END)
+    # without a token for the unknown, the class that loads it appends one of its own, for which the model has no row
+    names = dict.fromkeys(("eos_token", "pad_token", "unk_token"), END)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=256, **names)
     fast.save_pretrained(folder)
     torch.manual_seed(seed)
     config = Qwen2Config(

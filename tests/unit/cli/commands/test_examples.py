@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers import AutoConfig, AutoTokenizer
 
 from ser_core.cli.access.serrun_file import read_serrun
 
@@ -35,3 +36,9 @@ def test_the_quickstart_called_again_makes_the_same_files_for_its_run(tmp_path, 
     read = [Path(uri.removeprefix("file://")).name for uri in (spec.data.source.uri, spec.reward_model.base, spec.policy.base)]
     assert [name for name in read if not (tmp_path / name).exists()] == []
     assert made(tmp_path, monkeypatch) == first
+
+
+def test_the_quickstarts_policy_has_a_row_for_every_token(tmp_path, monkeypatch):
+    made(tmp_path, monkeypatch)
+    policy = tmp_path / "policy"
+    assert len(AutoTokenizer.from_pretrained(policy)) == AutoConfig.from_pretrained(policy).vocab_size
