@@ -154,7 +154,8 @@ def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[R
         _refuse_header(file, header)
         begins = reader.line_num + 1
         for cells in reader:
-            if not cells or cells == named:  # an empty line, or another file's first line where files were put together
+            # the empty rows a spreadsheet ends with, or another file's first line where files were put together
+            if not any(map(str.strip, cells)) or cells == named:
                 pass
             elif len(cells) == len(header):
                 yield Row(file.name, begins, dict(zip(header, cells, strict=True)))

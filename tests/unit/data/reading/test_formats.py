@@ -269,6 +269,10 @@ def rows_of(write, content):
     return [row.fields for row in read_rows(file, detect(file), lambda _: None, set())]
 
 
+def test_empty_rows_of_a_csv_are_no_rows(write):
+    assert rows_of(write, b"a,b\n,\n1,2\n , \n\n,,\n") == [{"a": "1", "b": "2"}]
+
+
 def test_a_space_behind_each_separator_of_a_csv_is_no_part_of_names_and_cells(write):
     assert rows_of(write, b'a, b ,c\n1, "2, and 3", 4\n') == [{"a": "1", "b": "2, and 3", "c": "4"}]
     assert rows_of(write, b'a,b\n1, "2"\n') == [{"a": "1", "b": ' "2"'}], "as it is written, where the names have none"
