@@ -6,7 +6,7 @@ from typing import Any
 
 from ser_core.api.spec.data import Columns
 from ser_core.data.reading.formats import ACCEPTED, COLUMNS, Form, RawPair, to_pair
-from ser_core.data.reading.layouts.guessing import corrected, guessed
+from ser_core.data.reading.layouts.guessing import corrected, guessed, nested
 from ser_core.data.reading.layouts.layout import (
     MARGIN,
     WEIGHT,
@@ -135,7 +135,10 @@ def _correction(given: Columns | None, present: set[str], field: str) -> str:
     if kind is not None:
         those = f"whose difference is then the {kind.key}; or a column of {kind.key}s that is there"
         return f"name score_1 and score_2 in {field}.columns, {those}"
-    better = None if given is None else corrected(given.model_dump(exclude_none=True), present)
+    names = {} if given is None else given.model_dump(exclude_none=True)
+    if inside := nested(names, present):
+        return f"a name means a whole column: write the rows anew with one column for each of {', '.join(inside)}"
+    better = corrected(names, present)
     return (
         f"name columns that are there in {field}.columns" if better is None else f"write {columns_line(field, better)}, if these are meant"
     )

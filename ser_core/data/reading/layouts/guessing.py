@@ -35,7 +35,15 @@ def _letters(name: str) -> str:
 
 
 def corrected(names: Mapping[str, str], present: Collection[str]) -> dict[str, str] | None:
-    """``names`` with each column that is not there replaced by one of nearly that name; None where there is none."""
+    """``names`` with each column that is not there replaced by one of nearly that name; None where there is none, or one for two."""
     near = {column: difflib.get_close_matches(column, present, 1) for column in names.values() if column not in present}
     near.pop("scores", None)  # the word of columns.weight and columns.margin
-    return {key: near.get(column, [column])[0] for key, column in names.items()} if all(near.values()) else None
+    if not all(near.values()):
+        return None
+    meant = {column: near.get(column, [column])[0] for column in names.values()}
+    return {key: meant[column] for key, column in names.items()} if len(set(meant.values())) == len(meant) else None
+
+
+def nested(names: Mapping[str, str], present: Collection[str]) -> list[str]:
+    """Names such as ``fields.prompt`` that mean a part of what a column holds."""
+    return sorted(column for column in set(names.values()) - set(present) if "." in column and column.partition(".")[0] in present)

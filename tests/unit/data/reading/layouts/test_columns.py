@@ -129,6 +129,24 @@ def test_a_misspelt_column_is_corrected():
     assert "write data.source.columns: {prompt: question, chosen: good, rejected: bad}" in caught.value.hint
 
 
+def hint_for(there, **columns):
+    with pytest.raises(DataError) as caught:
+        find_layout(there, "x", Columns(**columns), labels_needed=True)
+    return caught.value.hint
+
+
+def test_no_column_is_proposed_for_two_things():
+    assert hint_for(("prompt", "answers"), prompt="prompt", chosen="answer1", rejected="answer2") == (
+        "name columns that are there in data.source.columns"
+    )
+    assert hint_for(("prompt", "answer1"), prompt="prompt", chosen="answer1", rejected="answer2").startswith("name columns that are there")
+
+
+def test_names_of_parts_of_a_column_are_told_to_become_columns():
+    hint = hint_for(("fields", "answers"), prompt="fields.prompt", chosen="answers.best", rejected="answers.worst")
+    assert hint.endswith("one column for each of answers.best, answers.worst, fields.prompt")
+
+
 def test_named_answers_without_labels_are_told_which_key_to_add():
     with pytest.raises(DataError) as caught:
         find_layout(ROW, "x", Columns(prompt="q", response_1="x", response_2="y"), labels_needed=True)
