@@ -12,7 +12,7 @@ from ser_core.api.stage import PrepareMetrics
 from ser_core.counted import counted
 from ser_core.data.preparing.groups import group_of, groups_of_part, known_groups, named_by_labels, shared_groups
 from ser_core.data.preparing.pairs.concerns import text_warnings
-from ser_core.data.preparing.pairs.corpus import Corpus, PartReader
+from ser_core.data.preparing.pairs.corpus import Corpus, PartReader, beginning_at
 from ser_core.data.preparing.pairs.parts import of_part, open_part
 from ser_core.data.preparing.pairs.spool import PairSpool, read_spool
 from ser_core.data.preparing.pairs.text import shown
@@ -144,9 +144,8 @@ def _read_all(
     sizes = {part: sum(file.path.stat().st_size for file in source.files) for part, source in sources.items()}
     total, done = sum(sizes.values()), 0
     for part, source in sources.items():
-        before = done
         reader = PartReader(part, source, columns[part], split_by, corpus)
-        reader.read(max_dropped_fraction, lambda read, before=before: progress(before + read, total))  # type: ignore[misc]
+        reader.read(max_dropped_fraction, beginning_at(done, lambda read: progress(read, total)))
         done += sizes[part]
 
 

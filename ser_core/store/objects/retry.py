@@ -1,11 +1,10 @@
 """Retrying until a deadline. An SDK alone gives up after 0.1 to 3 seconds; a store that restarts needs minutes."""
 
-import contextlib
-import queue
 import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -90,20 +89,17 @@ def bounded(read: Callable[[], Answer], allowed: Callable[[], float]) -> Answer:
     Raises:
         Transient: It takes longer.
     """
-    done: queue.SimpleQueue[tuple[bool, Answer | BaseException]] = queue.SimpleQueue()
+    done: Future[Answer] = Future()
 
     def run() -> None:
         try:
-            done.put((True, read()))
+            done.set_result(read())
         except BaseException as error:
-            done.put((False, error))
+            done.set_exception(error)
 
     started = time.monotonic()
     threading.Thread(target=run, daemon=True).start()
     while (left := started + allowed() - time.monotonic()) > 0:
-        with contextlib.suppress(queue.Empty):
-            succeeded, answer = done.get(timeout=left)
-            if succeeded:
-                return answer  # type: ignore[return-value]
-            raise answer  # type: ignore[misc]
+        if wait([done], left).done:
+            return done.result()
     raise Transient("the body of the answer comes too slowly")

@@ -68,20 +68,25 @@ class PartReader:
     split_by: str
     corpus: Corpus
 
+    @property
+    def field(self) -> str:
+        """The part's field of the specification."""
+        return f"data.{self.part}"
+
     def read(self, max_dropped_fraction: float, position: Callable[[int], None]) -> None:
         """Read all files of the part into the corpus.
 
         Raises:
             DataError: A file cannot be read, its columns are unknown, or too many rows are unusable.
         """
-        tally = self.corpus.tallies.setdefault(self.part, Tally(f"data.{self.part}", _NEEDED_ROWS[self.part]))
+        tally = self.corpus.tallies.setdefault(self.part, Tally(self.field, _NEEDED_ROWS[self.part]))
         kinds: Counter[str] = Counter()
         done = 0
         names = self.source.names()
         for file in self.source.files:
             container = detect(file)
             self._note_name(file, container)
-            rows = read_rows(file, container, _from(done, position), self.corpus.notes, self._wanted())
+            rows = read_rows(file, container, beginning_at(done, position), self.corpus.notes, self._wanted())
             kinds[self._read_file(file, container, rows, tally, names[file.name])] += 1
             done += file.path.stat().st_size
         if tally.rows == 0:
@@ -121,7 +126,7 @@ class PartReader:
             if layout.form is Form.UNLABELED_ANSWERS:  # labels may begin behind the first rows
                 layout = find_layout((*columns, "better"), file.name, None, labels_needed=False)
             rows = self._refusing(rows, sample, columns, layout)
-            self.corpus.told += [*unused_strengths(sample, layout, f"data.{self.part}"), *unused_labels(sample, layout)]
+            self.corpus.told += [*unused_strengths(sample, layout, self.field), *unused_labels(sample, layout)]
         if any(isinstance(raw, RowError) for raw in _raw_pairs(sample[0], layout)):
             refuse_one_object(sample)
         self._read_rows(chain(head, rows), layout, file, tally, layout.columns.union(columns), default_source)
@@ -132,7 +137,7 @@ class PartReader:
         self, rows: Iterator[Row | BadRow], sample: Sequence[Row], columns: Collection[str], layout: Layout
     ) -> Iterator[Row | BadRow]:
         """The rows behind the first ones. All are looked at for something that looks like a part of the question and is not used."""
-        line = partial(columns_line, f"data.{self.part}", first=columns)
+        line = partial(columns_line, self.field, first=columns)
         refuse = partial(refuse_unused_question, layout=layout, line=line)
         for row in sample:
             refuse(row, columns)
@@ -142,14 +147,14 @@ class PartReader:
 
     def _layout(self, file: DataFile, columns: Iterable[str], sample: list[Row], container: Container) -> Layout:
         try:
-            return find_layout(columns, file.name, self.columns, labels_needed=self.part != "unlabeled", field=f"data.{self.part}")
+            return find_layout(columns, file.name, self.columns, labels_needed=self.part != "unlabeled", field=self.field)
         except DataError as error:
             refuse_one_object(sample)
             hint = error.hint
             if container.kind == "csv" and error.reason == "UnknownColumns":
                 hint = f"{hint}; the first line of a CSV names its columns: add that line, if it is missing"
             if len(self.source.files) > 1:
-                hint = f"{hint}; if it is no data, data.{self.part}.path names the file or folder that is"
+                hint = f"{hint}; if it is no data, {self.field}.path names the file or folder that is"
             raise DataError(error.message, reason=error.reason, hint=hint) from error
 
     def _check_split_column(self, columns: Iterable[str]) -> None:
@@ -194,11 +199,11 @@ class PartReader:
                     tally.drop(dropped)
                     continue
                 if layout.makes_one_pair:
-                    _check_id(row, layout.id, pair.id, ids, f"data.{self.part}")
+                    _check_id(row, layout.id, pair.id, ids, self.field)
                 betters[labelled.better] += 1
                 self._keep(pair, entry, (name for name in remarks.__slots__ if getattr(remarks, name)))
         if layout.form is Form.LABELED_ANSWERS and not layout.by_scores:
-            check_labels_vary(betters, file.name, bad_label, layout.names, columns, f"data.{self.part}")
+            check_labels_vary(betters, file.name, bad_label, layout.names, columns, self.field)
 
     def _compare_scores(self, row: Row, layout: Layout) -> None:
         given = self.columns
@@ -227,8 +232,8 @@ class PartReader:
         if self.split_by == "firstTurn":
             group = digest("firstTurn", normal_form(first_user_turn(pair.prompt)))
         elif self.split_by != "prompt":
-            value = row.fields.get(self.split_by)
-            if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+            value: Any = row.fields.get(self.split_by)
+            if _is_missing(value):
                 raise RowError("MissingField", f"{self.split_by}, the column to split by, is empty")
             if not is_usable(str(value)):
                 raise RowError("InvalidUnicode", f"{self.split_by}, the column to split by, holds a lone surrogate or a NUL character")
@@ -243,7 +248,6 @@ class PartReader:
         self.corpus.remarks.update(remarks)
         if pair.better:
             self.corpus.answers.add(*((pair.answer_1, pair.answer_2) if pair.better == 1 else (pair.answer_2, pair.answer_1)))
-        if pair.better:
             difference = len(pair.answer_1) - len(pair.answer_2)
             length = "equally long" if not difference else "longer" if (difference > 0) == (pair.better == 1) else "shorter"
             self.corpus.remarks[length] += 1
@@ -254,13 +258,18 @@ def first_rows(rows: Iterator[Row | BadRow], most: int = SAMPLE_ROWS) -> list[Ro
     return take(rows, most, lambda row: characters_in(row.fields) if isinstance(row, Row) else 0)
 
 
-def _from(done: int, position: Callable[[int], None]) -> Callable[[int], None]:
+def beginning_at(done: int, position: Callable[[int], None]) -> Callable[[int], None]:
+    """``position``, told of what is read after the first ``done``."""
     return lambda read: position(done + read)
 
 
 def _source_of(fields: Mapping[str, Any], default: str) -> str:
     value = fields.get("source")
     return value if isinstance(value, str) and value.strip() else default
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _raw_pairs(row: Row, layout: Layout) -> list[RawPair] | list[RowError]:
@@ -281,8 +290,7 @@ def _pairs_of(rows: Iterable[Row], layout: Layout) -> list[dict[str, Any]]:
 
 def _check_id(row: Row, column: str, pair_id: str, ids: dict[str, str], field: str) -> None:
     name = row.fields.get(column)
-    is_missing = name is None or name == "" or (isinstance(name, float) and math.isnan(name))
-    if not is_missing and ids.setdefault(str(name), pair_id) != pair_id:
+    if not _is_missing(name) and ids.setdefault(str(name), pair_id) != pair_id:
         raise DataError(
             f"{row.file}, line {row.line}: {column} {shown(str(name))} belongs to different pairs",
             reason="ConflictingIds",

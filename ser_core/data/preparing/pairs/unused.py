@@ -107,7 +107,7 @@ def refuse_unused(row: Row, used: Collection[str], prompts: Prompts, hint: Calla
 def is_looked_at(column: str, *, guessed: bool) -> bool:
     """Whether a column of this name may hold a part of the question; ``guessed`` as in `refuse_unused`."""
     name = column.strip().lower()
-    return name in (*QUESTIONS, *DIALOGUES, *NEVER_READ) or (guessed and name in MAYBE_QUESTIONS)
+    return name in _NAMES and (guessed or name not in MAYBE_QUESTIONS)
 
 
 def _asked(column: str, value: Any, guessed: bool) -> Iterator[str]:

@@ -33,17 +33,17 @@ REPEATS = frozenset({"Duplicate", "HeldOut", "Tie", "OtherSplit", "SeveralTurns"
 
 _REPAIRS = {
     "BadLabel": "write the labels that are expected, such as 1, 2 or tie in better, or scores as numbers such as 4.5; or name the "
-    "column of the better answers and that of the worse ones as chosen and rejected in {part}.columns",
+    "column of the better answers and that of the worse ones as chosen and rejected in {field}.columns",
     "MalformedRow": "give each row as many cells as the first line has, which names the columns and stands alone above them; "
     "a cell with commas stands in quotes, which begin right after the comma before it",
     "NotText": "write each text as a string, or as messages with role and content; of several answers make several rows",
     "NotAnObject": 'write each row as an object whose keys name its texts, such as {{"prompt": "…"}}',
     "MalformedJson": "write one JSON object on each line (.jsonl), or one list of them (.json)",
-    "PromptMismatch": "name the column with the prompts in {part}.columns, as prompt, if there is one; only chosen and rejected, where "
+    "PromptMismatch": "name the column with the prompts in {field}.columns, as prompt, if there is one; only chosen and rejected, where "
     "they hold the whole dialogues; else repair the rows",
-    "BadWeight": "write numbers above zero, or leave weight out of {part}.columns",
-    "BadMargin": "write numbers from 0 to 100, or leave margin out of {part}.columns",
-    "MissingColumn": "name the column with the prompts in {part}.columns, as prompt",
+    "BadWeight": "write numbers above zero, or leave weight out of {field}.columns",
+    "BadMargin": "write numbers from 0 to 100, or leave margin out of {field}.columns",
+    "MissingColumn": "name the column with the prompts in {field}.columns, as prompt",
 }
 """What to do about the rows that are dropped for a reason, where it is more than to repair them."""
 _OWN_MARKERS = re.compile(r"\n\n(?:Human|Assistant|System):")
@@ -143,9 +143,10 @@ def pair_id(prompt: str, one: str, other: str) -> str:
 class Tally:
     """Rows read and dropped from one field's data."""
 
-    part: str
+    of_field: str
+    """Of the specification, such as ``data.source``."""
     needed: int = 1
-    """Rows with which the part could be used at all."""
+    """Rows with which the field could be used at all."""
     rows: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     first: dict[str, BadRow] = field(default_factory=dict)
@@ -177,11 +178,11 @@ class Tally:
         unusable = sum(count for reason, count in self.dropped.items() if reason not in REPEATS)
         if unusable > max_fraction * self.rows:
             reason = max((name for name in self.dropped if name not in REPEATS), key=lambda name: (self.dropped[name], name))
-            limit = f"{unusable} of {self.rows} rows of {self.part} cannot be used, more than data.maxDroppedFraction {max_fraction:g}"
+            limit = f"{unusable} of {self.rows} rows of {self.of_field} cannot be used, more than data.maxDroppedFraction {max_fraction:g}"
             raise self._error(reason, limit, self._remedy(reason))
 
     def _remedy(self, reason: str) -> str:
-        repair = _REPAIRS.get(reason, "repair the rows").format(part=self.part)
+        repair = _REPAIRS.get(reason, "repair the rows").format(field=self.of_field)
         left = self.rows - self.dropped.total()
         if reason == "BadLabel" or left < self.needed:  # of labels of 0 and 1 only those would be left that are read wrong
             return repair
