@@ -48,7 +48,9 @@ def clip(message: str, limit: int = MESSAGE_BYTES) -> str:
     if _json_bytes(line) <= limit:
         return line
     sizes = accumulate(_json_bytes(character) for character in line)
-    return line[: sum(1 for _ in takewhile(lambda size: size <= limit - 3, sizes))] + "…"
+    fits = sum(1 for _ in takewhile(lambda size: size <= limit - 3, sizes))
+    end = line.rfind(" ", fits // 2, fits + 1)  # no word is torn, unless it is as long as half the text
+    return f"{line[: fits if end < 0 else end]}…"
 
 
 def as_reason(text: str) -> str:
