@@ -126,10 +126,12 @@ _AS_A_COIN = (
     "more held-out pairs show more; in a new run more seed labels or more training make a better model: "
     "more training.epochs, fewer training.pairsPerStep, or training.search for the rate"
 )
-_WORSE_THAN_A_COIN = (
+_OPPOSITE_OF_THE_SEED = (
     "compare labels of held-out pairs with those of the seed: in one of them the better answer may stand as the worse one, "
     "since it has learnt the opposite of what is held out"
 )
+_OPPOSITE_OF_ITS_SOURCE = f"see in ser report, under Length bias, whether it goes by the length of an answer; {_AS_A_COIN}"
+"""Held-out pairs and seed are of one source, so that their labels cannot be opposite."""
 
 
 def _completed(run: SERRun, target: str) -> Why:
@@ -150,7 +152,7 @@ def _completed(run: SERRun, target: str) -> Why:
         fix = "the policy of the last good step was kept; in a new run a larger policy.kl.coefficient or fewer policy.steps go less far"
     elif told := doubts(status):
         cause = f"the run has ended, and of its best reward model: {told}"
-        fix = _AS_A_COIN if best is None or best.accuracy_high is None or best.accuracy_high >= COIN else _WORSE_THAN_A_COIN
+        fix = _AS_A_COIN if best is None or best.accuracy_high is None or best.accuracy_high >= COIN else _worse_than_a_coin(run.spec)
     elif not status.best_iteration:
         cause = "the run has ended, and no loop beat the seed model on the dev pairs"
         fix = "more seed labels make a better seed model; ser report shows what was kept and how often it was right"
@@ -164,7 +166,12 @@ def _completed(run: SERRun, target: str) -> Why:
         fix += f"; ser export {target} FOLDER --loop 0 takes the seed model" if run.spec.storage.retain == "all" else ""
     else:
         cause, fix = "the run has ended as it should", "nothing to do; ser evolution and ser report show the results"
-    return Why(cause, status.message, fix)
+    cut = f"; the whole text: ser report {target}" if "…" in status.message else ""
+    return Why(cause, f"{status.message}{cut}", fix)
+
+
+def _worse_than_a_coin(spec: SERRunSpec) -> str:
+    return _OPPOSITE_OF_ITS_SOURCE if spec.data.source else _OPPOSITE_OF_THE_SEED
 
 
 def _or_more_folds(spec: SERRunSpec) -> str:

@@ -314,7 +314,7 @@ FAILED = row(Outcome.FAILED, charged=True, exit_code=11, reason="DataNotFound", 
             ),
             "it is worse than a coin",
             "held-out accuracy 0.3",
-            "compare labels of held-out pairs with those of the seed",
+            "see in ser report, under Length bias",
         ),
         (
             run_of(
@@ -385,6 +385,20 @@ def test_what_is_told(run, cause, evidence, fix):
     assert evidence in why.evidence
     assert fix in why.fix
     assert not [line for line in (why.cause, why.evidence, why.fix) if "\n" in line or "{" in line]
+
+
+def test_only_held_out_pairs_of_another_file_may_be_labelled_the_other_way_round():
+    seed = IterationStatus(iteration=0, learning_status=LearningStatus.SEED, accuracy=0.3, accuracy_low=0.2, accuracy_high=0.43)
+    run = run_of(Phase.COMPLETED, "Completed", iterations=(seed,), best_iteration=0)
+    files = {name: {"uri": f"hf://org/{name}"} for name in ("seed", "unlabeled", "heldout")}
+    of_files = run.model_copy(update={"spec": SERRunSpec.model_validate({**SPEC, "data": files})})
+    assert ["compare labels of held-out pairs" in told(one).fix for one in (run, of_files)] == [False, True]
+
+
+def test_where_a_text_was_cut_the_whole_one_is_pointed_to():
+    messages = ("the probabilities lie…)", "the probabilities lie between 0.4 and 0.6)")
+    evidence = [told(run_of(Phase.COMPLETED, "Completed", message, best_iteration=1)).evidence for message in messages]
+    assert evidence == [f"{messages[0]}; the whole text: ser report hh -n lab", messages[1]]
 
 
 @pytest.mark.parametrize(
