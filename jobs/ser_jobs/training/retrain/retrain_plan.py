@@ -4,7 +4,7 @@ Under rule calibrated each retrain is cross-fitted: as many models as there are 
 they did not see. Under the rule calibrated of version 0.1.0 that is so for the seed model alone, and only where there are few dev pairs.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,9 @@ from ser_core.learn.evaluation.folds import CROSS_FIT_BELOW, FOLDS, folds, folds
 from ser_core.learn.reward.batching import steps_per_epoch
 from ser_core.learn.reward.training import count_steps
 from ser_jobs.training.retrain.training_data import Example, TrainingData
+
+_STARVED = 2 / 3
+"""Of the labelled pairs that equal folds would leave it, a fold model that learns a smaller share is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +125,23 @@ def make_plan(stage: StageSpec, data: TrainingData, dev: int) -> Plan:
             reason="TooFewGroups",
             hint="give seed pairs of other groups, or a splitBy that makes smaller groups",
         )
-    notes = () if groups >= wanted else (f"the labelled pairs are in {groups} groups, so there are {groups} folds in place of {wanted}",)
     trials = trials_of(data.training) if stage.iteration == 0 else [data.training]
     folds = [fold for training in trials for fold in _group_folds(data, min(groups, wanted), training)]
+    notes = tuple(_of_groups(groups, wanted, folds[: min(groups, wanted)]))
     return Plan(examples, trials, folds, None, data.sample, keeps_folds=True, notes=notes)
+
+
+def _of_groups(groups: int, wanted: int, folds: Sequence[Fold]) -> Iterator[str]:
+    """What the groups of the labelled pairs make of the folds: fewer than are wanted, or one so large that little is left to its model."""
+    if groups < wanted:
+        yield f"the labelled pairs are in {groups} groups, so there are {groups} folds in place of {wanted}"
+    largest = max(folds, key=lambda fold: len(fold.held_back))
+    pairs, held_back = sum(len(fold.held_back) for fold in folds), len(largest.held_back)
+    if (pairs - held_back) / pairs < _STARVED * (1 - 1 / len(folds)):
+        yield (
+            f"fold {largest.number + 1} holds back {held_back:,} of {pairs:,} labelled pairs, nearly all in one group: its model learns "
+            f"{pairs - held_back:,}, so out-of-fold numbers are worse than the reward model is; a splitBy that makes smaller groups mends it"
+        )
 
 
 def _group_folds(data: TrainingData, count: int, training: TrainingSpec) -> list[Fold]:

@@ -315,6 +315,14 @@ def test_folds_never_tear_a_group_apart_and_too_few_groups_are_said(workshop):
         plan(workshop, {"a": "g", "b": "g"}, folds=2)
 
 
+@pytest.mark.parametrize(("large", "folds", "told"), [(50, 4, False), (51, 4, True), (66, 2, False), (67, 2, True)])
+def test_a_group_that_leaves_its_fold_model_little_to_learn_is_said(workshop, large, folds, told):
+    groups = {f"p{number}": "large" if number < large else f"g{number}" for number in range(100)}
+    made = plan(workshop, groups, folds)
+    said = f"fold 1 holds back {large} of 100 labelled pairs, nearly all in one group: its model learns {100 - large}, "
+    assert [note.startswith(said) for note in made.notes] == [True] * told
+
+
 def test_the_groups_are_those_that_prepare_found(workshop, bert):
     groups = [PairGroup(pair.id, "seed00") for pair in workshop.tables["seed.parquet"][1]]
     workshop.give(InputRole.PREPARED, {**workshop.tables, "groups.parquet": (PairGroup, groups)}, bert)
