@@ -140,7 +140,7 @@ def _of_groups(groups: int, wanted: int, folds: Sequence[Fold]) -> Iterator[str]
     if (pairs - held_back) / pairs < _STARVED * (1 - 1 / len(folds)):
         yield (
             f"fold {largest.number + 1} holds back {held_back:,} of {pairs:,} labelled pairs, nearly all in one group: its model learns "
-            f"{pairs - held_back:,}, so out-of-fold numbers are worse than the reward model is; a splitBy that makes smaller groups mends it"
+            f"{pairs - held_back:,}, so out-of-fold numbers are worse than the model; a splitBy that makes smaller groups mends it"
         )
 
 
