@@ -1,16 +1,16 @@
 """Rows of JSON Lines, JSON, CSV, parquet and Arrow files. The content decides what a file is; its name only breaks ties."""
 
-import csv
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import PurePath
 
 from ser_core.data.reading.files.columnar import column_names, columnar_kind, read_columnar
+from ser_core.data.reading.files.csv_rows import SEPARATORS, read_csv
 from ser_core.data.reading.files.json_rows import parse_object, read_json_array
-from ser_core.data.reading.files.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError, first_repeated
+from ser_core.data.reading.files.rows import MAX_ROW_BYTES, BadRow, DataFile, Row, RowError
 from ser_core.data.reading.files.signatures import HEAD, refuse_inside, refuse_other_formats
-from ser_core.data.reading.files.streams import Position, compression_of, read_chunks, read_lines, without_bom
+from ser_core.data.reading.files.streams import BYTE_ORDER_MARK, Position, compression_of, read_chunks, read_lines, without_bom
 from ser_core.errors import DataError
 
 EXTENSIONS = {
@@ -20,11 +20,6 @@ EXTENSIONS = {
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _SHORT = {"gzip": ".gz", "zstd": ".zst", None: ""}
 _HEAD_LINES = 20
-_BYTE_ORDER_MARK = "\ufeff"
-"""Stands at the beginning of a line where files were put together."""
-_SEPARATORS = ",;\t|"
-"""Semicolons are what spreadsheets write where numbers have decimal commas."""
-_CELL_OF_LINES = "a cell with a CR needs quotes around it: write the file with all cells quoted, or as .jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +66,7 @@ def detect(file: DataFile, *, nameless: bool = False) -> Container:
             hint="convert the file: tr '\\r' '\\n' < file > converted",
         )
     start = first.lstrip() if first is not None else _beginning(file)
-    promised = ("csv" if any(sign in start for sign in _SEPARATORS) else None) if nameless else extension_of(file.name)[0]
+    promised = ("csv" if any(sign in start for sign in SEPARATORS) else None) if nameless else extension_of(file.name)[0]
     return Container(_kind_of(start, promised, file), compression)
 
 
@@ -121,7 +116,7 @@ def read_rows(
     """
     if container.kind in ("parquet", "arrow"):
         return read_columnar(file, position, wanted)
-    readers = {"csv": _read_csv, "json": read_json_array, "jsonl": _read_json_lines}
+    readers = {"csv": read_csv, "json": read_json_array, "jsonl": _read_json_lines}
     return readers[container.kind](file, position, notes) if container.kind != "empty" else iter(())
 
 
@@ -131,65 +126,9 @@ def _read_json_lines(file: DataFile, position: Position, notes: set[str]) -> Ite
             yield BadRow(file.name, number, "TooLarge", f"longer than {MAX_ROW_BYTES >> 20} MiB")
         elif line.strip():
             try:
-                yield Row(file.name, number, parse_object(line.removeprefix(_BYTE_ORDER_MARK)))
+                yield Row(file.name, number, parse_object(line.removeprefix(BYTE_ORDER_MARK)))
             except RowError as error:
                 yield error.at(file.name, number)
-
-
-def _read_csv(file: DataFile, position: Position, notes: set[str]) -> Iterator[Row | BadRow]:
-    csv.field_size_limit(MAX_ROW_BYTES)  # the default of 128 KiB is shorter than a long dialogue
-    lines = _csv_lines(file, position, notes)
-    first = next(lines)
-    separator = _separator_of(first)
-    # where a space stands behind each separator, it would be a part of every cell, and quotes behind it text
-    spaced = f"{separator} " in first
-    reader = csv.reader(chain([first], lines), delimiter=separator, strict=True, skipinitialspace=spaced)
-    try:
-        named = next(reader)
-        header = [name.strip() for name in named]
-        if (twice := first_repeated(filter(None, header))) is not None:  # a spreadsheet ends lines with columns of no name
-            raise DataError(
-                f"{file.name}, line 1: a column name occurs twice: {twice!r}", reason="DuplicateColumn", hint="rename one of them"
-            )
-        _refuse_header(file, header)
-        begins = reader.line_num + 1
-        for cells in reader:
-            # the empty rows a spreadsheet ends with, or another file's first line where files were put together
-            if not any(map(str.strip, cells)) or cells == named:
-                pass
-            elif len(cells) == len(header):
-                yield Row(file.name, begins, dict(zip(header, cells, strict=True)))
-            else:
-                yield BadRow(file.name, begins, "MalformedRow", f"{len(cells)} cells under {len(header)} columns")
-            begins = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f"{file.name}, line {reader.line_num}: {error}",
-            reason="MalformedCsv",
-            hint=_CELL_OF_LINES if "new-line" in str(error) else 'a quote is not closed or not doubled: write " inside a cell as ""',
-        ) from error
-
-
-def _separator_of(line: str) -> str:
-    """The sign that makes the most cells of a CSV's first line."""
-    return max(_SEPARATORS, key=lambda sign: len(next(csv.reader([line], delimiter=sign))))
-
-
-def _refuse_header(file: DataFile, header: list[str]) -> None:
-    """Refuse a first line that does not name columns."""
-    if not header:
-        raise DataError(f"{file.name}, line 1: empty, where columns are named", reason="UnknownFormat", hint="remove the first line")
-    if header[0].lower().startswith("sep="):
-        raise DataError(f"{file.name}, line 1: {header[0]}, which Excel alone reads", reason="UnknownFormat", hint="remove the first line")
-
-
-def _csv_lines(file: DataFile, position: Position, notes: set[str]) -> Iterator[str]:
-    for number, line in enumerate(read_lines(file, position, notes), 1):
-        if line is None:
-            raise DataError(
-                f"{file.name}, line {number} is longer than {MAX_ROW_BYTES >> 20} MiB", reason="TooLarge", hint="split or remove the row"
-            )
-        yield line.removeprefix(_BYTE_ORDER_MARK) + "\n"
 
 
 def _ignore(_position: int) -> None:

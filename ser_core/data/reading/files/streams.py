@@ -11,6 +11,8 @@ _CHUNK = 1 << 18
 _MAX_RATIO = 100
 _RATIO_COUNTS_FROM = 16 * 1024 * 1024
 _UTF8_BOM = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = "\ufeff"
+"""Stands at the beginning of a line where files were put together."""
 _OTHER_BOMS = {b"\xff\xfe\0\0": 32, b"\0\0\xfe\xff": 32, b"\xff\xfe": 16, b"\xfe\xff": 16}
 """Byte order marks of UTF-32 and UTF-16; the first of UTF-32 begins with one of UTF-16."""
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}

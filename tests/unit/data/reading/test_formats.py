@@ -275,7 +275,21 @@ def test_empty_rows_of_a_csv_are_no_rows(write):
 
 def test_a_space_behind_each_separator_of_a_csv_is_no_part_of_names_and_cells(write):
     assert rows_of(write, b'a, b ,c\n1, "2, and 3", 4\n') == [{"a": "1", "b": "2, and 3", "c": "4"}]
-    assert rows_of(write, b'a,b\n1, "2"\n') == [{"a": "1", "b": ' "2"'}], "as it is written, where the names have none"
+    assert rows_of(write, b'a,b\n1, "2, and 3"\n4,5\n') == [{"a": "1", "b": "2, and 3"}, {"a": "4", "b": "5"}]
+    assert rows_of(write, b'a,b\n1, "2\n3"\n') == [{"a": "1", "b": "2\n3"}]
+
+
+def test_a_cell_of_a_csv_may_begin_with_a_space(write):
+    row = {"id, of row": "1", "b": ' "Good" answer'}
+    assert rows_of(write, b'"id, of row",b\n1, "Good" answer\n') == [row]
+    assert rows_of(write, b'"id, of row",b\n1, 2\n1, "Good" answer\n') == [{**row, "b": " 2"}, row]
+
+
+@pytest.mark.parametrize("again", ["a,c,b", "a, b, c", "A,b ,c"])
+def test_names_of_columns_that_stand_again_in_another_way_are_refused(write, again):
+    with pytest.raises(DataError, match=r"x.csv, line 3: columns are named again") as caught:
+        rows_of(write, f"a,b,c\n1,2,3\n{again}\n4,5,6\n".encode())
+    assert caught.value.reason == "MalformedCsv"
 
 
 def test_names_of_columns_that_stand_again_where_csv_files_were_put_together_are_no_row(write):
