@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from ser_core.errors import DataError
 
 SAMPLE_ROWS = 100
 """Rows from which the columns of a file are learnt."""
+_WHOLE = re.compile(r"\s*(-?\d+)\.0+\s*")
 _NEEDED_ROWS = {"source": 8, "seed": 4, "unlabeled": 2, "heldout": 2}
 """Two for each of the parts that are split from it."""
 
@@ -237,8 +239,7 @@ class PartReader:
                 raise RowError("MissingField", f"{self.split_by}, the column to split by, is empty")
             if not is_usable(str(value)):
                 raise RowError("InvalidUnicode", f"{self.split_by}, the column to split by, holds a lone surrogate or a NUL character")
-            whole = isinstance(value, float) and value.is_integer()  # numbers beside empty cells, where tables have no whole ones
-            group = digest("column", normal_form(str(int(value) if whole else value)))
+            group = digest("column", normal_form(_as_text(value)))
         content = digest(pair.prompt, pair.answer_1, pair.answer_2, pair.source) + f"{pair.weight} {pair.margin}".encode()
         return Entry(pair.id, self.part, prompt, group, content, pair.better, row.file, row.line)
 
@@ -261,6 +262,14 @@ def first_rows(rows: Iterator[Row | BadRow], most: int = SAMPLE_ROWS) -> list[Ro
 def beginning_at(done: int, position: Callable[[int], None]) -> Callable[[int], None]:
     """``position``, told of what is read after the first ``done``."""
     return lambda read: position(done + read)
+
+
+def _as_text(value: Any) -> str:
+    """A value to split by. Numbers beside empty cells are 1.0 in tables, also as text, since whole ones have no place there."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    whole = _WHOLE.fullmatch(str(value))
+    return whole[1] if whole else str(value)
 
 
 def _source_of(fields: Mapping[str, Any], default: str) -> str:

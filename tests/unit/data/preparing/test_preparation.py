@@ -150,6 +150,14 @@ def test_pairs_of_three_files_that_share_the_column_to_split_by_are_of_one_group
     )
 
 
+@pytest.mark.parametrize("written", ["{}.0", " {}.00 ", "{}"])
+def test_a_whole_number_to_split_by_is_the_same_however_a_table_writes_it(prepare_three, good, written):
+    rows = [{**row, "topic": number % 4} for number, row in enumerate(good(100))]
+    seed = [{**row, "topic": written.format(row["topic"])} for row in rows[:40]]
+    warnings = prepare_three(seed, [{**row, "topic": 4} for row in rows[40:70]], rows[70:], split_by="topic").metrics.warnings
+    assert any("4 groups by topic of data.heldout also in data.seed" in told for told in warnings)
+
+
 def test_a_pair_of_the_pool_may_hold_two_topics_of_the_seed_together(prepare_three, tables, good):
     rows = [{**row, "topic": number} for number, row in enumerate(good(100))]
     rows[50] |= {"prompt": rows[3]["prompt"], "topic": 4}
