@@ -5,6 +5,7 @@ best ones the first counts.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,8 @@ from ser_core.data.reading.formats import TIE, Form
 from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, number, renamed
 
 _TRAINING = frozenset({"train", "training"})
+_LIST = re.compile(r"\s*\[\s*(?:\"|null|\])")
+"""How a list of texts begins that is written as JSON. A plain text may begin so, but hardly all three of a row."""
 
 
 def _renaming(name: str, form: Form, names: Mapping[str, str]) -> Layout:
@@ -78,18 +81,20 @@ def _winner(fields: Fields) -> Any:
 
 
 def _arena(fields: Fields) -> list[dict[str, Any]]:
-    prompts, first, second = (_texts(fields, column) for column in ("prompt", "response_a", "response_b"))
+    columns = ("prompt", "response_a", "response_b")
+    written = all(_LIST.match(text) for text in map(fields.get, columns) if isinstance(text, str))
+    prompts, first, second = (_texts(fields, column, written=written) for column in columns)
     if not len(prompts) == len(first) == len(second) == 1:
         raise RowError("SeveralTurns", "the two models had different dialogues, and the label is about the whole of them")
     return [{"prompt": prompts[0], "answer_1": first[0], "answer_2": second[0], "better": _winner(fields)}]
 
 
-def _texts(fields: Fields, column: str) -> list[str]:
-    """One text for each turn: a list of them, also as JSON; plain text is that of one turn."""
+def _texts(fields: Fields, column: str, *, written: bool) -> list[str]:
+    """One text for each turn: a list of them, also ``written`` as JSON; plain text is that of one turn."""
     texts = fields.get(column)
     if isinstance(texts, str):
         try:
-            texts = json.loads(texts) if texts.lstrip().startswith("[") else [texts]
+            texts = json.loads(texts) if written else [texts]
         except (ValueError, RecursionError) as error:
             raise RowError("NotText", f"{column} is no JSON list of texts") from error
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):

@@ -22,6 +22,7 @@ WITH_SYSTEM = RawPair(f"{TURN}System: Be brief.\n\n{TURN}Human: What is up?", "t
 HELPSTEER = {"prompt": "What is up?", "response_1": "the floor", "response_2": "the sky", "preference_statement": "…"}
 ARENA = {"id": 1, "model_a": "a", "model_b": "b", "prompt": '["What is up?"]', "response_a": '["the sky"]', "response_b": '["the floor"]'}
 
+PLAIN = {"prompt": "What is up?", "response_a": "the sky", "response_b": "the floor"}
 WON = {**ARENA, "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}
 
 
@@ -133,7 +134,7 @@ SETS = {
     ),
     "lmsys/lmsys-arena-human-preference-55k": (WON, [FIRST]),
     "lmsys/lmsys-arena-human-preference-55k with lists": ({**WON, "prompt": ["What is up?"], "response_a": ["the sky"]}, [FIRST]),
-    "lmsys/lmsys-arena-human-preference-55k with texts": ({**WON, "prompt": "What is up?", "response_a": "the sky"}, [FIRST]),
+    "lmsys/lmsys-arena-human-preference-55k with texts": ({**WON, **PLAIN}, [FIRST]),
     "lmsys/chatbot_arena_conversations": ({"conversation_a": [USER, FLOOR], "conversation_b": [USER, SKY], "winner": "model_b"}, [SECOND]),
     "lmarena-ai/arena-human-preference-140k": (
         {"id": "i", "model_a": "m", "winner": "model_b", "conversation_a": parts(USER, FLOOR), "conversation_b": parts(USER, SKY)},
@@ -327,3 +328,20 @@ def test_a_transcript_may_begin_with_the_system():
     head = "System: Be brief.\n\nHuman: What is up?\n\nAssistant: "
     (pair,) = pairs({"chosen": f"{head}the sky", "rejected": f"{head}the floor"})
     assert (unmarked(pair.prompt), pair.answer_1) == ("System: Be brief.\n\nHuman: What is up?", "the sky")
+
+
+@pytest.mark.parametrize(
+    "own", [{"prompt": "[INST] What? [/INST]"}, {"response_a": "[1, 2]"}, {"response_a": '["x", "y"]'}, {"response_b": '["x"]'}]
+)
+def test_a_plain_text_of_the_arena_that_begins_with_a_bracket_is_read_as_it_stands(own):
+    row = {**WON, **PLAIN, **own}
+    (pair,) = read_pairs(row, find_layout(row, "x", None, labels_needed=True))
+    assert (pair.prompt, pair.answer_1, pair.answer_2) == tuple({**PLAIN, **own}.values())
+
+
+@pytest.mark.parametrize("cell", ['["the sky', "[null]", '["the sky", null]'])
+def test_a_row_of_the_arena_with_a_list_that_is_none_of_texts_is_dropped(cell):
+    row = {**WON, "response_a": cell}
+    with pytest.raises(RowError) as caught:
+        read_pairs(row, find_layout(row, "x", None, labels_needed=True))
+    assert caught.value.reason == "NotText"
