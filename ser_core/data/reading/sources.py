@@ -82,8 +82,9 @@ def open_source(uri: str, access: Access, folder: Path, alive: Callable[[], None
 
 def _refuse_several_commits(uri: str, names: Sequence[str]) -> None:
     commits: dict[str, set[str]] = {}
-    for found in filter(None, map(_COMMIT.match, names)):
-        commits.setdefault(found["repository"], set()).add(found.group())
+    within = "snapshots/" if uri.rstrip("/").endswith("/snapshots") else ""
+    for found in filter(None, (_COMMIT.match(f"{within}{name}") for name in names)):
+        commits.setdefault(found["repository"], set()).add(found.group().removeprefix(within))
     several = next((sorted(each) for each in commits.values() if len(each) > 1), None)
     if several is not None:
         raise DataError(

@@ -64,6 +64,8 @@ def test_of_the_hubs_cache_one_commit_has_to_be_named(refusal, prepare, write, g
     error = refusal(folder)
     assert (f"snapshots/{'a' * 40}, snapshots/{'b' * 40}" in error.message, "data.source.path" in error.hint) == (True, True)
     assert prepare(folder, path=f"snapshots/{'b' * 40}").metrics.rows == 40
+    assert f"2 commits of one dataset, as the hub's cache keeps them: {'a' * 40}, {'b' * 40}" in refusal(folder / "snapshots").message
+    assert prepare(folder / "snapshots", path="b" * 40).metrics.rows == 40
 
 
 def test_files_beside_a_subfolder_have_the_name_of_the_whole_as_source(access, write, tmp_path):
