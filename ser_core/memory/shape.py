@@ -86,7 +86,7 @@ def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
     layers = _by_layer((name, shape) for name, shape in own.items() if name not in output)
     matrices = [shape for parts in layers.values() for shape in parts if len(shape) >= 2]
     odd = (shape for name, shape in own.items() if _LAYER.match(name) and len(shape) > (1 if _EXPERT.search(name) else 2))
-    mixture = any(".experts." in name for name in own)
+    named, together = any(".experts." in name for name in own), any(len(shape) > 2 for shape in matrices)
     heads = _size(text, "heads") or 1
     head = text["head_dim"] if isinstance(text.get("head_dim"), int) else hidden // heads
     return ModelShape(
@@ -106,7 +106,7 @@ def model_shape(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
         largest=_largest(own),
         reworks_logits=any(text.get(name) not in (None, 1.0) for name in _REWORKED),
         experts=_count(odd),
-        chosen=(_size(text, "chosen") or 1) if mixture else 0,
+        chosen=(_size(text, "chosen") or int(named)) if named or together else 0,
         expert=_size(text, "expert") or _size(text, "intermediate") or _TIMES_HIDDEN * hidden,
     )
 

@@ -25,3 +25,9 @@ def test_experts_are_counted_in_files_that_have_each_of_them_alone():
     for tensors in (alone, together):
         shape = model_shape(settings, tensors | {"model.layers.0.mlp.gate.weight": (4, 16)})
         assert (shape.experts, shape.chosen) == (1024, 2)
+
+
+@pytest.mark.parametrize(("asked", "chosen"), [({"num_experts_per_tok": 4}, 4), ({"num_experts_per_tok": 0}, 0), ({}, 0)])
+def test_experts_in_one_weight_count_whatever_files_call_them_and_convolutions_do_not(asked: dict[str, int], chosen: int):
+    tensors = {"model.layers.0.block_sparse_moe.input_linear.weight": (8, 64, 16)}
+    assert model_shape({"model_type": "granitemoe", "hidden_size": 16, **asked}, tensors).chosen == chosen
