@@ -18,6 +18,7 @@ from benchmarks.science.rows import Result, shortened
 from benchmarks.science.sets import ROOT
 from ser_core.data.tables import Decision, EvaluatedPair, HiddenLabel, LabeledPair, PoolPair, read_table
 from ser_core.learn.compute.precision import Precision
+from ser_core.learn.evaluation.margins import margins_of
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.report.copies import Copies
 from ser_core.report.heldout import read_groups
@@ -144,7 +145,7 @@ class Arms:
     ) -> Result:
         by_id = {one.id: one for one in scores}
         ordered = [by_id[pair.id] for pair in self._heldout]
-        margins = np.array([one.score_chosen - one.score_rejected for one in ordered])
+        margins = margins_of(ordered)
         longer = np.sign([one.tokens_chosen - one.tokens_rejected for one in ordered])
         return Result(
             *(self.cell.data_set, self.cell.budget, self.cell.seed, arm, _commit()),

@@ -13,6 +13,7 @@ from benchmarks.science.rows import Result
 from benchmarks.science.steps import AS_IT_IS, SELECTIONS, selections
 from ser_core.data.tables import EvaluatedPair, FoldScores, PairScores, read_table
 from ser_core.learn.evaluation.folds import folds_of_groups
+from ser_core.learn.evaluation.margins import margins_of
 from ser_core.learn.evaluation.search import best_trial
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.scoring import score_pairs
@@ -76,7 +77,7 @@ class StepArms:
             scores.append(np.where(second == fold % 2, np.nan, self._scores(model)))
             unseen += judged
         by_id = {pair.id: pair for pair in unseen}
-        margins = np.array([by_id[pair.id].score_chosen - by_id[pair.id].score_rejected for pair in self._unseen])
+        margins = margins_of(by_id[pair.id] for pair in self._unseen)
         first, other = np.nanmean(scores, axis=0)
         evidence = replace(self._evidence, margins=margins, folds=np.nan_to_num(np.array([one[0] - one[1] for one in scores])))
         return self._learnt(name, self._chosen(first, other, evidence))
@@ -86,7 +87,7 @@ class StepArms:
         models = self._arms.ledger.models
         of_run = {0.0: self._unseen, SHARE: read_table(self._arms.fetch(models[1].manifest, "dev_scores.parquet"), EvaluatedPair)}
         unseen = of_run | {share: self._cross_fitted(share) for share in AMOUNTS if share not in of_run}
-        margins = [np.array([pair.score_chosen - pair.score_rejected for pair in unseen[share]]) for share in AMOUNTS]
+        margins = [margins_of(unseen[share]) for share in AMOUNTS]
         best = AMOUNTS[best_trial(margins)]
         if best in of_run:
             kept = int(self._selected[AS_IT_IS].kept.sum()) if best else 0

@@ -114,6 +114,11 @@ class PairScores:
     tokens_1: int
     tokens_2: int
 
+    @property
+    def margin(self) -> float:
+        """By how much the first answer scores more."""
+        return self.score_1 - self.score_2
+
 
 @dataclass(frozen=True, slots=True)
 class FoldScores:
@@ -123,6 +128,11 @@ class FoldScores:
     fold: int
     score_1: float
     score_2: float
+
+    @property
+    def margin(self) -> float:
+        """By how much the first answer scores more."""
+        return self.score_1 - self.score_2
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +177,11 @@ class EvaluatedPair:
     score_rejected: float
     tokens_chosen: int
     tokens_rejected: int
+
+    @property
+    def margin(self) -> float:
+        """By how much the chosen answer scores more."""
+        return self.score_chosen - self.score_rejected
 
 
 @dataclass(frozen=True, slots=True)

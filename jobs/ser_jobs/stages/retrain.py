@@ -16,6 +16,7 @@ from ser_core.learn.compute.precision import Precision
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.evaluation.collapse import why_dead, why_equal
 from ser_core.learn.evaluation.evaluation import evaluate
+from ser_core.learn.evaluation.margins import margins_of
 from ser_core.learn.evaluation.search import best_trial
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_core.learn.reward.training import TrainingPair, TrainingState, train
@@ -25,7 +26,7 @@ from ser_jobs.training.computing import set_up
 from ser_jobs.training.labeled import labeled
 from ser_jobs.training.memory_check import planned_sharding, refuse_what_does_not_fit
 from ser_jobs.training.model_output import base_files, model_files
-from ser_jobs.training.retrain.evaluated import Evaluated, margins_of, write_evaluated
+from ser_jobs.training.retrain.evaluated import Evaluated, write_evaluated
 from ser_jobs.training.retrain.fold_models import FoldModels
 from ser_jobs.training.retrain.judge import Judge
 from ser_jobs.training.retrain.retrain_models import RetrainModels

@@ -52,6 +52,12 @@ def fit_temperature(margins: NDArray[np.float64]) -> float:
     return float(scale / np.exp((low + high) / 2))
 
 
+def fitted_losses(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(pairs,) log loss in nats, at the temperature that fits the margins best. Raises as `fit_temperature`."""
+    losses: NDArray[np.float64] = np.logaddexp(0.0, -margins / fit_temperature(margins))
+    return losses
+
+
 def learnt_too_little(temperature: float, pairs: int, *, searched: bool) -> tuple[str, ...]:
     """A note where margins are so small that the training has hardly begun: the answers are told apart far better than they are scored
     apart. Of few pairs nothing is said. ``searched``: whether `training.search` has chosen among several settings.

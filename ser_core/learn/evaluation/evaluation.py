@@ -15,6 +15,7 @@ from ser_core.learn.evaluation.calibration import sigmoid
 from ser_core.learn.evaluation.groups.accuracy import accuracy_interval
 from ser_core.learn.evaluation.groups.randomization import randomization_test
 from ser_core.learn.evaluation.groups.table import table_of
+from ser_core.learn.evaluation.margins import margins_of
 
 BINS = 10
 
@@ -123,7 +124,7 @@ def _differences(pairs: Sequence[EvaluatedPair]) -> NDArray[np.float64]:
         raise QualityError(
             "there is no labelled pair to evaluate on", reason="NoEvaluationPairs", hint="raise data.devFraction or heldoutFraction"
         )
-    difference = np.array([pair.score_chosen - pair.score_rejected for pair in pairs], dtype=np.float64)
+    difference = margins_of(pairs)
     bad = np.flatnonzero(~np.isfinite(difference))
     if len(bad):
         raise QualityError(

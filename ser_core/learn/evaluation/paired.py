@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_core.data.tables import EvaluatedPair
-from ser_core.learn.evaluation.calibration import fit_temperature
+from ser_core.learn.evaluation.calibration import fitted_losses
 from ser_core.learn.evaluation.groups.student import half_width
 from ser_core.learn.evaluation.groups.table import table_of
+from ser_core.learn.evaluation.margins import margins_of
 from ser_core.loop.deciding.significance import Z95
 
 
@@ -30,9 +31,7 @@ def log_losses(pairs: Sequence[EvaluatedPair]) -> dict[str, float]:
     Raises:
         QualityError: There are no pairs, or some scores are not finite.
     """
-    margins = np.array([pair.score_chosen - pair.score_rejected for pair in pairs], dtype=np.float64)
-    losses = np.logaddexp(0.0, -margins / fit_temperature(margins))
-    return {pair.id: float(loss) for pair, loss in zip(pairs, losses, strict=True)}
+    return dict(zip([pair.id for pair in pairs], fitted_losses(margins_of(pairs)).tolist(), strict=True))
 
 
 def paired_loss(before: Mapping[str, float], after: Mapping[str, float], groups: Mapping[str, str]) -> PairedLoss:

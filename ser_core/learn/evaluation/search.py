@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.learn.evaluation.calibration import fit_temperature
+from ser_core.learn.evaluation.calibration import fitted_losses
 
 
 def best_trial(margins: Sequence[NDArray[np.float64] | None]) -> int:
@@ -16,8 +16,4 @@ def best_trial(margins: Sequence[NDArray[np.float64] | None]) -> int:
         margins: Of each trial (seed pairs,) score of the chosen answer minus that of the rejected one, by a model that has not seen it.
             None: it has diverged, which is infinitely bad; one at least has not.
     """
-    return 0 if len(margins) == 1 else int(np.argmin([math.inf if trial is None else _log_loss(trial) for trial in margins]))
-
-
-def _log_loss(margins: NDArray[np.float64]) -> float:
-    return float(np.logaddexp(0.0, -margins / fit_temperature(margins)).mean())
+    return 0 if len(margins) == 1 else int(np.argmin([math.inf if trial is None else fitted_losses(trial).mean() for trial in margins]))

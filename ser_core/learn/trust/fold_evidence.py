@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.data.tables import EvaluatedPair, FoldScores, PairScores
+from ser_core.learn.evaluation.margins import margins_of
 from ser_core.learn.trust.confident import FoldEvidence
 
 
 def fold_margins(rows: Sequence[FoldScores], labels: Sequence[PairScores]) -> NDArray[np.float64]:
     """(folds, pairs) score of answer 1 minus that of answer 2 by each fold model, in the order of ``labels``."""
-    scores = {(one.fold, one.id): one.score_1 - one.score_2 for one in rows}
+    scores = {(one.fold, one.id): one.margin for one in rows}
     folds = 1 + max((fold for fold, _ in scores), default=-1)
     return np.array([[scores[fold, pair.id] for pair in labels] for fold in range(folds)], dtype=np.float64).reshape(folds, len(labels))
 
@@ -19,7 +20,7 @@ def fold_margins(rows: Sequence[FoldScores], labels: Sequence[PairScores]) -> ND
 def fold_evidence(seed: Sequence[EvaluatedPair], labels: Sequence[PairScores], folds: NDArray[np.float64]) -> FoldEvidence:
     """Out-of-fold scores of the whole seed, the fold models' margins (`fold_margins`), and the lengths of the answers in tokens."""
     return FoldEvidence(
-        margins=np.array([pair.score_chosen - pair.score_rejected for pair in seed], dtype=np.float64),
+        margins=margins_of(seed),
         differences=_log_ratio([pair.tokens_chosen for pair in seed], [pair.tokens_rejected for pair in seed]),
         folds=folds,
         pool_differences=_log_ratio([pair.tokens_1 for pair in labels], [pair.tokens_2 for pair in labels]),

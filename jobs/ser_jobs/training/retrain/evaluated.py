@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PairScores, TrainingStep, write_table
 from ser_core.learn.evaluation.calibration import fit_temperature, learnt_too_little
 from ser_core.learn.evaluation.evaluation import report
+from ser_core.learn.evaluation.margins import margins_of
 from ser_core.learn.evaluation.paired import PairedLoss, log_losses, paired_loss
 
 
@@ -37,11 +35,6 @@ class Evaluated:
     notes: tuple[str, ...] = ()
 
 
-def margins_of(scores: Sequence[PairScores]) -> NDArray[np.float64]:
-    """(pairs,) score of the first answer minus that of the second."""
-    return np.array([one.score_1 - one.score_2 for one in scores], dtype=np.float64)
-
-
 def out_of_fold(
     seed: Sequence[LabeledPair],
     held_back: Sequence[PairScores],
@@ -64,8 +57,8 @@ def out_of_fold(
     scores = {one.id: one for one in held_back}
     rows = [(pair.source, scores[pair.id]) for pair in seed]
     dev = [EvaluatedPair(one.id, source, one.score_1, one.score_2, one.tokens_1, one.tokens_2) for source, one in rows]
-    temperature = fit_temperature(np.array([one.score_1 - one.score_2 for _, one in rows]))
-    calibration = [CalibrationPair(one.id, (one.score_1 - one.score_2) / temperature, "cross-fit") for _, one in rows]
+    temperature = fit_temperature(margins_of(dev))
+    calibration = [CalibrationPair(pair.id, pair.margin / temperature, "cross-fit") for pair in dev]
     paired = None if best is None else paired_loss(log_losses(best), log_losses(dev), groups)
     notes = learnt_too_little(temperature, len(dev), searched=searched) if best is None else ()
     return Evaluated(dev, heldout, temperature, calibration, best, paired, notes)
@@ -87,12 +80,10 @@ def with_dev(
         carried: Cross-fitted pairs of the seed model, which every later loop takes over.
         best: The best reward model's scores of the dev pairs.
     """
-    margins = {pair.id: pair.score_chosen - pair.score_rejected for pair in dev}
-    crossed = {one.id: one.score_1 - one.score_2 for one in held_back}
-    temperature = fit_temperature(np.array([*margins.values(), *crossed.values()]))
+    temperature = fit_temperature(margins_of([*dev, *held_back]))
     calibration = [
-        *(CalibrationPair(name, margin / temperature, "dev") for name, margin in margins.items()),
-        *(CalibrationPair(name, margin / temperature, "cross-fit") for name, margin in crossed.items()),
+        *(CalibrationPair(pair.id, pair.margin / temperature, "dev") for pair in dev),
+        *(CalibrationPair(pair.id, pair.margin / temperature, "cross-fit") for pair in held_back),
         *carried,
     ]
     return Evaluated(dev, heldout, temperature, calibration, best)
@@ -106,9 +97,8 @@ def seen_dev(dev: Sequence[EvaluatedPair], heldout: Sequence[EvaluatedPair], bes
         heldout: Of the held-out pairs.
         best: Out-of-fold scores of the best reward model.
     """
-    margins = [pair.score_chosen - pair.score_rejected for pair in best or dev]
     note = "trained on every label: its dev numbers are of pairs that it has seen, its temperature is that of the best reward model"
-    return Evaluated(dev, heldout, fit_temperature(np.array(margins)), [], notes=(note,))
+    return Evaluated(dev, heldout, fit_temperature(margins_of(best or dev)), [], notes=(note,))
 
 
 def write_evaluated(folder: Path, found: Evaluated, history: Sequence[TrainingStep], groups: Mapping[str, str] | None) -> dict[str, Path]:

@@ -7,9 +7,10 @@ import numpy as np
 from ser_core.api.stage import InputRole
 from ser_core.data.tables import CalibrationPair, EvaluatedPair, LabeledPair, PoolPair, read_table
 from ser_core.learn.evaluation.collapse import Fit, why_collapsed, why_equal
+from ser_core.learn.evaluation.margins import margins_of
 from ser_core.learn.reward.reward_model import RewardModel
 from ser_jobs.process.context import StageContext
-from ser_jobs.training.retrain.evaluated import Evaluated, margins_of, out_of_fold, seen_dev, with_dev
+from ser_jobs.training.retrain.evaluated import Evaluated, out_of_fold, seen_dev, with_dev
 from ser_jobs.training.retrain.retrain_plan import Plan
 from ser_jobs.training.retrain.training_progress import TrainingProgress
 
@@ -91,8 +92,8 @@ class Judge:
         """Margin of each labelled pair by a fold model that has not seen it."""
         if self._plan.keeps_folds:
             held_back = self._progress.position.held_back_by(self._plan.of_trial(trial))
-            return {one.id: one.score_1 - one.score_2 for one in held_back}
-        return {one.id: one.score_chosen - one.score_rejected for one in self.of_best("dev_scores.parquet") or ()}
+            return {one.id: one.margin for one in held_back}
+        return {one.id: one.margin for one in self.of_best("dev_scores.parquet") or ()}
 
     def _scored(self, model: RewardModel, pairs: Sequence[LabeledPair], first: int) -> list[EvaluatedPair]:
         scores = self._progress.score_evaluated(model, _unlabeled(pairs), first)
