@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from torch import nn
 from transformers import AutoTokenizer
 
 from ser_core.api.serrun import SERRunSpec
@@ -36,7 +35,7 @@ from ser_core.learn.base_models.harm import (
 )
 from ser_core.learn.base_models.kinds import SCORES, WITHOUT_BF16, WRITES, why_it_cannot_score, why_it_cannot_write
 from ser_core.learn.compute.adapters import lora, refuse_odd_layers
-from ser_core.learn.compute.parts import has_experts, heads
+from ser_core.learn.compute.parts import has_experts, linear_head
 from ser_core.learn.policy.generation import encode_prompts
 from ser_core.learn.policy.unread import unread_by
 from ser_core.learn.reward.encoding import Encoder, reads_pairs
@@ -302,7 +301,7 @@ def _refuse_without_critic(policy: Tried, reward: Tried, base: str, folder: Path
     if policy.model.model_type in SCORES:
         with _quiet():
             network, _ = _load(policy.model, policy.tensors, SCORES, folder, "policy.base")
-        if _has_linear_head(network):
+        if linear_head(network) is not None:
             return
         why = "the scoring model of that kind has a head of several layers"
     raise model_not_supported(
@@ -312,16 +311,11 @@ def _refuse_without_critic(policy: Tried, reward: Tried, base: str, folder: Path
     )
 
 
-def _has_linear_head(network: Any) -> bool:
-    found = list(heads(network).values())
-    return len(found) == 1 and isinstance(found[0], nn.Linear)
-
-
 def _can_be_critic(reward: Tried, vocabulary: Mapping[str, int]) -> bool:
     known = reward.tokenizer.get_vocab()
     return (
         why_it_cannot_write(reward.model) is None
-        and _has_linear_head(reward.network)
+        and linear_head(reward.network) is not None
         and all(known.get(token) == number for token, number in vocabulary.items())
     )
 

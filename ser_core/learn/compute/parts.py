@@ -17,6 +17,12 @@ def heads(network: Any) -> dict[str, nn.Module]:
     return {name: part for name, part in network.named_children() if part is not trunk and any(True for _ in part.parameters())}
 
 
+def linear_head(network: Any) -> nn.Linear | None:
+    """The head of a network without adapter, where it is one linear layer alone."""
+    found = list(heads(network).values())
+    return found[0] if len(found) == 1 and isinstance(found[0], nn.Linear) else None
+
+
 def has_experts(network: Any) -> bool:
     """Whether a network is a mixture of experts, as transformers names their weights."""
     return any(".experts." in name for name, _ in network.named_parameters())

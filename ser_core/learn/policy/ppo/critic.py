@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.errors import SpecError
 from ser_core.learn.compute.adapters import adapt_scorer
-from ser_core.learn.compute.parts import heads, without_adapter
+from ser_core.learn.compute.parts import heads, linear_head, without_adapter
 from ser_core.learn.compute.pieces import cut_all, cut_layers
 from ser_core.learn.compute.precision import Precision, autocast, narrow_frozen
 from ser_core.learn.policy.batches import Sequences
@@ -129,7 +129,7 @@ def load_critic(
     strange = sorted(token for token, number in vocabulary.items() if known.get(token) != number)
     if strange:
         raise _unfit(f"{len(strange)} of the policy's {len(vocabulary)} tokens have another id in it, such as {strange[0]!r}")
-    if not isinstance(_head(network), nn.Linear):
+    if linear_head(network) is None:
         raise _unfit("its head is more than one linear layer")
     network = _ready(network, adapter, seed)
     if goes_on:
@@ -178,8 +178,8 @@ def _place(network: Any, adapter: AdapterSpec | None, precision: Precision, besi
 
 
 def _head(network: Any) -> Any:
-    found = list(heads(network).values())
-    return found[0] if len(found) == 1 else None
+    (found,) = heads(network).values()
+    return found
 
 
 def _causal(network: Any, precision: Precision) -> bool:
