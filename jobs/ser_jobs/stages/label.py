@@ -111,7 +111,7 @@ def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: Checkp
             save(answers)
             if in_pieces:
                 checkpoints.wait()
-                ranks.anywhere(False, precision.device)  # the end of one may be the end of all
+                ranks.meet(precision.device)
             raise Interrupted(f"stopped after {answers // 2} of {total} pairs", hint="start it again to go on from there")
         if interval.due():
             save(answers)

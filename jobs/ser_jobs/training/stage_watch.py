@@ -60,7 +60,7 @@ class StageWatch:
         """Nothing is saved any more. When it returns, the uploads of all processes have ended: rank 0 may remove the checkpoints."""
         if self._context.world_size > 1:
             self._context.checkpoints.wait()
-            ranks.anywhere(False, self._device)
+            ranks.meet(self._device)
 
     def _save(self, step: int, write: Callable[[Path], Mapping[str, Path]], together: Together | None) -> None:
         folder = self._context.workdir / "checkpoint"

@@ -1,17 +1,18 @@
 """What takes the optimizer steps of a training: `LocalEngine` in one process, those of `distributed` in several."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from ser_core.errors import Interrupted
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.offload import MAIN_MEMORY, OffloadedAdamW
 from ser_core.learn.compute.parts import learning, trainable
@@ -36,6 +37,13 @@ class AdamSettings:
 
 ADAM = AdamSettings()
 """Torch's own, as the reward model and the fine-tuning have it."""
+
+
+def stop_after(save: Callable[[], None], device: str, done: str) -> NoReturn:
+    """End a training that was asked to stop. All processes call it together, each saves what it owns."""
+    save()
+    ranks.meet(device)
+    raise Interrupted(f"stopped after {done}", hint="start it again to go on from there")
 
 
 class Engine(Protocol):

@@ -33,6 +33,11 @@ def anywhere(flag: bool, device: str) -> bool:
     return bool(total(torch.tensor(float(flag), device=device)) > 0)
 
 
+def meet(device: str) -> None:
+    """Go on once all processes are here: none ends before the others have saved, since the end of one may be the end of all."""
+    anywhere(False, device)
+
+
 def most(number: int, device: str) -> int:
     """The largest number that any process has."""
     return int(collect(torch.tensor(number, device=device)).max())

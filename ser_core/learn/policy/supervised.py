@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from ser_core.api.spec.policy import SupervisedSpec
 from ser_core.data.reading.dialogues.turns import unmarked
-from ser_core.errors import DataError, Interrupted, QualityError
+from ser_core.errors import DataError, QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.distributed import engine_for, training_of_network
-from ser_core.learn.compute.engine import GATHERING
+from ser_core.learn.compute.engine import GATHERING, stop_after
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.compute.rate import learning_rate
 from ser_core.learn.compute.saved_tensors import open_saved
@@ -199,6 +199,10 @@ def fine_tune(
     in_chunks = passes_logits_on(engine.network, precision)
     engine.rest()
 
+    def save() -> None:
+        watch.silent(GATHERING)
+        watch.save(FineTuningState(engine.tensors(), tuple(losses)))
+
     for step in range(len(losses), steps):
         chosen = [rows[index] for index in pairs_of_step(step, len(rows), spec.answers_per_step, seed)]
         lengths = list(map(len, chosen))
@@ -208,10 +212,7 @@ def fine_tune(
         total = 0.0
         for number, members in enumerate(own):
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
-                watch.silent(GATHERING)
-                watch.save(FineTuningState(engine.tensors(), tuple(losses)))
-                ranks.anywhere(False, device)  # none ends before all have saved: the end of one may be the end of all
-                raise Interrupted(f"stopped after step {step} of {steps} of the fine-tuning", hint="start it again to go on from there")
+                stop_after(save, device, f"step {step} of {steps} of the fine-tuning")
             # Processes take the same number of micro-batches, since each exchanges weights or gradients: a row without weight fills up.
             micro_batch = [chosen[index] for index in members or [lengths.index(min(lengths))]]
             batch = sequences([row.prompt for row in micro_batch], [row.answer for row in micro_batch], device)
@@ -231,8 +232,7 @@ def fine_tune(
         losses.append(total)
         watch.stepped(step + 1, total)
         if ranks.anywhere(watch.checkpoint_due(), device):
-            watch.silent(GATHERING)
-            watch.save(FineTuningState(engine.tensors(), tuple(losses)))
+            save()
     watch.silent(GATHERING)
     engine.close()
     return tuple(losses)

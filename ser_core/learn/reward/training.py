@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 
 from ser_core.api.spec.training import AGAINST_DIVERGENCE, TrainingSpec
 from ser_core.data.tables import TrainingStep
-from ser_core.errors import Interrupted, QualityError
+from ser_core.errors import QualityError
 from ser_core.learn.compute import ranks
 from ser_core.learn.compute.distributed import engine_for, training_of_network
-from ser_core.learn.compute.engine import GATHERING, trained_weights
+from ser_core.learn.compute.engine import GATHERING, stop_after, trained_weights
 from ser_core.learn.compute.rate import learning_rate
 from ser_core.learn.compute.saved_tensors import open_saved
 from ser_core.learn.reward.batching import pad, pairs_of_step, shares, steps_per_epoch
@@ -133,6 +133,10 @@ def train(
     trained = replace(model, network=engine.network)
     budget = model.precision.batch_tokens(spec.tokens_per_batch)
 
+    def save() -> None:
+        watch.silent(GATHERING)
+        watch.save(TrainingState(engine.tensors(), tuple(history)))
+
     for step in range(len(history), steps):
         chosen = [pairs[index] for index in pairs_of_step(step, len(pairs), spec.pairs_per_step, spec.seed)]
         lengths = [max(len(pair.better), len(pair.worse)) for pair in chosen]
@@ -143,10 +147,7 @@ def train(
         total = 0.0
         for number, members in enumerate(own):
             if (processes == 1 or number == 0) and ranks.anywhere(watch.stopping(), device):
-                watch.silent(GATHERING)
-                watch.save(TrainingState(engine.tensors(), tuple(history)))
-                ranks.anywhere(False, device)  # none ends before all have saved: the end of one may be the end of all
-                raise Interrupted(f"stopped after optimizer step {step} of {steps}", hint="start it again to go on from there")
+                stop_after(save, device, f"optimizer step {step} of {steps}")
             micro_batch = [chosen[index] for index in members] or idle
             batch = pad([pair.better for pair in micro_batch] + [pair.worse for pair in micro_batch], model.tokenizer.pad_token_id)
             # A sum over the step's pairs divided by their number: how they are cut into micro-batches changes nothing.
@@ -167,8 +168,7 @@ def train(
         history.append(TrainingStep(step + 1, total, rate, norm, len(chosen), tokens))
         watch.trained(history[-1])
         if ranks.anywhere(watch.checkpoint_due(), device):
-            watch.silent(GATHERING)
-            watch.save(TrainingState(engine.tensors(), tuple(history)))
+            save()
     watch.silent(GATHERING)
     engine.close()
     return TrainingState(trained_weights(model.network), tuple(history))

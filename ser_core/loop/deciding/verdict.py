@@ -46,7 +46,7 @@ def decide(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime)
     failed = failure(attempts_of(status, key), run.spec.retries)
     if failed is not None:
         return Verdict(Phase.FAILED, failed.reason, f"{key}: {failed.message}")
-    return _forbidden(run, status, observed, now) or _blocked(key, observed) or _start(run, status, now)
+    return _forbidden(run, status, observed) or _blocked(key, observed) or _start(run, status, now)
 
 
 def _while_live(live: StageStatus, waiting: Waiting | None = None) -> Verdict:
@@ -61,7 +61,7 @@ def _while_live(live: StageStatus, waiting: Waiting | None = None) -> Verdict:
     return Verdict(Phase.RUNNING, "Running", f"{name} looks for its manifest" if live.mode == "report" else name)
 
 
-def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed, now: datetime) -> Verdict | None:
+def _forbidden(run: SERRun, status: SERRunStatus, observed: Observed) -> Verdict | None:
     why = why_to_stop(run, status)
     if why == DEADLINE_EXCEEDED:
         return Verdict(Phase.FAILED, why, f"its stages have run for activeDeadline {run.spec.active_deadline}: raise it to go on")

@@ -60,7 +60,7 @@ class SupervisedProgress(StageWatch):
             why = "another template or an earlier version made what it has learnt; the fine-tuning starts again"
             self._context.reporter.event("checkpoint-set-aside", why=why)
             self._context.checkpoints.delete_all()
-        ranks.anywhere(False, self._device)  # none looks for a checkpoint before that
+        ranks.meet(self._device)  # none looks for a checkpoint before that
 
 
 class PolicyProgress(StageWatch):

@@ -129,7 +129,7 @@ class TrainingProgress(StageWatch):
             if self._in_any(self.stopping(), model):
                 self._keep_scores(model)
                 if in_pieces(model.network):
-                    ranks.anywhere(False, self._device)  # the end of one may be the end of all
+                    ranks.meet(self._device)
                 raise Interrupted(
                     f"stopped while scoring, after optimizer step {self.position.step}", hint="start it again to go on from there"
                 )

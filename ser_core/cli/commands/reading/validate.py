@@ -68,9 +68,7 @@ def validate(
     if errors:
         raise typer.Exit(errors[0].exit_code)
     if output is Format.TEXT:
-        command = (
-            f"kubectl apply{Place(namespace, context, kubeconfig).options} -f {shlex.quote(str(file))}" if server else run_command(file)
-        )
+        command = f"kubectl apply{place.options} -f {shlex.quote(str(file))}" if server else run_command(file)
         standard_output().print(f"ready: {command}", soft_wrap=True)
 
 

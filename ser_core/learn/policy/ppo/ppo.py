@@ -13,6 +13,7 @@ Sources: arXiv 1707.06347 (PPO), 1506.02438 (GAE), 1909.08593 (KL in the reward)
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Protocol
 
@@ -20,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser_core.errors import Interrupted, QualityError
+from ser_core.errors import QualityError
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.engine import GATHERING, AdamSettings
+from ser_core.learn.compute.engine import GATHERING, AdamSettings, stop_after
 from ser_core.learn.compute.parts import learning
 from ser_core.learn.policy.batches import Sequences, minibatches, prompts_of_step, sequences
 from ser_core.learn.policy.generation import Generator, Prompt, until_end
@@ -366,12 +367,10 @@ class _Loop:
         budget = self.plain_policy.precision.batch_tokens(self.settings.tokens_per_batch)
         lengths = (batch.prompts[rows] + batch.answers[rows]).tolist()
         chosen = [rows[members] for members in micro_batches(lengths, budget, rows=1)]
-        most = int(ranks.collect(torch.tensor(len(chosen), device=self.device)).max())
+        most = ranks.most(len(chosen), self.device)
         idle = rows[:0], sequences([[0]], [[]], self.device)
         return [(members, batch.rows(members)) for members in chosen] + [idle] * (most - len(chosen))
 
     def _stop_if_asked(self, state: PPOState) -> None:
         if ranks.anywhere(self.watch.stopping(), self.device):
-            self.save(state)
-            ranks.anywhere(False, self.device)  # none ends before all have saved: the end of one may be the end of all
-            raise Interrupted(f"stopped after PPO step {len(state.history)}", hint="start it again: it resumes after that step")
+            stop_after(partial(self.save, state), self.device, f"PPO step {len(state.history)}")
