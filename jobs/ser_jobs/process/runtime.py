@@ -109,27 +109,23 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
             return attempt.with_stored(known[0]) if here.rank == 0 else known[0], known[1]
         checkpoints = BackgroundCheckpoints(CheckpointStore(store, spec.run, spec.iteration, spec.stage), folder / "checkpoints")
         log.event("started", stage=spec.stage, iteration=spec.iteration, attempt=spec.attempt, threads=spec.threads)
-        pulse.silent("importing the stage")
-        body: StageBody = importlib.import_module(BODIES[spec.stage]).body
-        pages = progress_server(os.environ, log.latest, lambda: exposition(spec, started, log.latest(), measurements.values()))
-        with pages if here.rank == 0 else contextlib.nullcontext():
-            context = StageContext(
-                spec,
-                store,
-                attempt.inputs,
-                folder,
-                log,
-                stop.received,
-                checkpoints,
-                here.rank,
-                here.local_rank,
-                here.world_size,
-                pulse.silent,
-                measurements,
-                input_folder.from_environment(os.environ),
-                plan,
-            )
-            output = body(context)
+        context = StageContext(
+            spec=spec,
+            store=store,
+            inputs=attempt.inputs,
+            workdir=folder,
+            reporter=log,
+            stopping=stop.received,
+            checkpoints=checkpoints,
+            rank=here.rank,
+            local_rank=here.local_rank,
+            world_size=here.world_size,
+            silent=pulse.silent,
+            measurements=measurements,
+            shared_inputs=input_folder.from_environment(os.environ),
+            memory_plan=plan,
+        )
+        output = _carried_out(context, started, log)
         if output is None:
             _without_checkpoints(checkpoints.wait, log)
             return StageResult(outcome="done"), EXIT_DONE
@@ -146,6 +142,16 @@ def run_stage(spec: StageSpec, folder: Path) -> tuple[StageResult, int]:
         return failure(failed, checkpoints), failed.exit_code
     finally:
         stop.over()
+
+
+def _carried_out(context: StageContext, started: datetime, log: EventLog) -> StageOutput | None:
+    """What the stage's body has computed. The process of rank 0 shows the progress meanwhile."""
+    spec, measurements = context.spec, context.measurements
+    context.silent("importing the stage")
+    body: StageBody = importlib.import_module(BODIES[spec.stage]).body
+    pages = progress_server(os.environ, log.latest, lambda: exposition(spec, started, log.latest(), measurements.values()))
+    with pages if context.rank == 0 else contextlib.nullcontext():
+        return body(context)
 
 
 def _without_checkpoints(end: Callable[[], None], log: EventLog) -> None:

@@ -187,51 +187,62 @@ class _Loop:
 
     def _roll_out(self, state: PPOState) -> Rollout:
         """The rollout: sample answers to this step's prompts, and compute all that the updates need."""
-        settings = self.settings
         self._stop_if_asked(state)
-        # Prompts: all processes know the same order, and each takes its share.
-        different = settings.answers_per_step // settings.answers_per_prompt
-        numbers = prompts_of_step(len(state.history), len(self.prompts), different, settings.seed).repeat(settings.answers_per_prompt)
-        rows = np.arange(ranks.rank(), settings.answers_per_step, ranks.count())
-        prompts = [self.prompts[number] for number in numbers[rows]]
+        rows, prompts = self._prompts_of(len(state.history))
         began = perf_counter()
-
-        # Answers, cut after their first end token. No token is forbidden in sampling: the samples must come from the policy that learns.
-        found = self.generator.generate(
-            [prompt.tokens for prompt in prompts], tokens=settings.answer_tokens, temperature=settings.temperature
-        )
-        cut = [until_end(answer, self.policy.end_tokens) for answer in found]
-        answers, ended = [answer for answer, _ in cut], [end for _, end in cut]
+        answers, ended = self._sampled(prompts)
         generated = perf_counter()
         self._stop_if_asked(state)
-
-        # Scores of the cut answers. They are texts, because the reward model can have another tokenizer.
-        texts = [prompt.text for prompt in prompts], self.policy.texts(answers)
-        scores = torch.tensor(self.rewards.scores(*texts), dtype=torch.float64, device=self.device)
-        witness = torch.tensor(self.witness.scores(*texts), dtype=torch.float64, device=self.device) if self.witness else None
+        scores, witness = self._scored(prompts, answers)
         mean = state.score_mean if state.score_mean is not None else arithmetic.moments(scores, scores.isfinite())[0].item()
         self._stop_if_asked(state)
-
-        # Log-probabilities and values, always computed here: those of a generation engine differ by rounding.
         batch = sequences([prompt.tokens for prompt in prompts], answers, self.device)
-        policy, critic = self.policy, self.critic
+        old, reference, values = self._log_probabilities(batch, mean)
+        self._stop_if_asked(state)
+        return Rollout(rows, batch, ended, scores, witness, old, reference, values, mean, generated - began, perf_counter() - generated)
+
+    def _prompts_of(self, step: int) -> tuple[NDArray[np.int64], list[Prompt]]:
+        """This process's rows and their prompts: all processes know the same order, and each takes its share."""
+        settings = self.settings
+        different = settings.answers_per_step // settings.answers_per_prompt
+        numbers = prompts_of_step(step, len(self.prompts), different, settings.seed).repeat(settings.answers_per_prompt)
+        rows = np.arange(ranks.rank(), settings.answers_per_step, ranks.count())
+        return rows, [self.prompts[number] for number in numbers[rows]]
+
+    def _sampled(self, prompts: Sequence[Prompt]) -> tuple[list[list[int]], torch.Tensor]:
+        """Answers, cut after their first end token, and whether they have one.
+
+        No token is forbidden in sampling: the samples must come from the policy that learns.
+        """
+        tokens, temperature = self.settings.answer_tokens, self.settings.temperature
+        found = self.generator.generate([prompt.tokens for prompt in prompts], tokens=tokens, temperature=temperature)
+        cut = [until_end(answer, self.policy.end_tokens) for answer in found]
+        return [answer for answer, _ in cut], torch.tensor([end for _, end in cut], dtype=torch.bool, device=self.device)
+
+    def _scored(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Scores of the cut answers, and the witness's. They are texts, because the reward model can have another tokenizer."""
+        texts = [prompt.text for prompt in prompts], self.policy.texts(answers)
+        scores = torch.tensor(self.rewards.scores(*texts), dtype=torch.float64, device=self.device)
+        return scores, torch.tensor(self.witness.scores(*texts), dtype=torch.float64, device=self.device) if self.witness else None
+
+    def _log_probabilities(self, batch: Sequences, score_mean: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The policy's and the reference policy's, and the critic's values. Always computed: those of a generation engine differ by
+        rounding."""
+        policy, critic, temperature = self.policy, self.critic, self.settings.temperature
         old, reference, values = (torch.zeros(batch.answer_mask.shape, device=self.device) for _ in range(3))
         with torch.no_grad():
             for members, part in self._micro_batches(batch):
                 width, rows_here = part.answer_width, len(members)
-                old[members, :width] = policy.log_probabilities(part, settings.temperature)[:rows_here]
+                old[members, :width] = policy.log_probabilities(part, temperature)[:rows_here]
                 if critic is not None:
-                    values[members, :width] = critic.values(part, mean)[:rows_here]
+                    values[members, :width] = critic.values(part, score_mean)[:rows_here]
             with policy.reference_at_hand():
                 for members, part in self._micro_batches(batch):
-                    log_probabilities = policy.reference_log_probabilities(part, settings.temperature)
+                    log_probabilities = policy.reference_log_probabilities(part, temperature)
                     reference[members, : part.answer_width] = log_probabilities[: len(members)]
         for learner in self.learners.all:
             learner.engine.rest()
-        self._stop_if_asked(state)
-        end = torch.tensor(ended, dtype=torch.bool, device=self.device)
-        known = values if critic else None
-        return Rollout(rows, batch, end, scores, witness, old, reference, known, mean, generated - began, perf_counter() - generated)
+        return old, reference, values if critic else None
 
     def _experience(self, rollout: Rollout, kl_coefficient: float) -> Experience:
         settings, mask = self.settings, rollout.batch.answer_mask
