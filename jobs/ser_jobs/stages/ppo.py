@@ -17,7 +17,7 @@ from ser_core.learn.policy.alignment import Answer, answer_all, change, summary
 from ser_core.learn.policy.generation import CopyGenerator, Generator, Prompt, TransformersGenerator, encode_prompts
 from ser_core.learn.policy.policy import load_policy
 from ser_core.learn.policy.ppo.critic import Critic, make_critic
-from ser_core.learn.policy.ppo.guards import HackingLimits, why_alike
+from ser_core.learn.policy.ppo.guards import why_alike
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 from ser_core.learn.policy.ppo.ppo import Alignment, align
 from ser_core.learn.policy.ppo.settings import Settings
@@ -201,7 +201,7 @@ class _Ppo:
         steps, sign = len(alignment.state.history), alignment.sign
         low, high = change(before, after)
         first, last = summary(before), summary(after)
-        alike = why_alike(first, last, HackingLimits())
+        alike = why_alike(first, last)
         narrow = (self._precision.note or "").replace("rewardModel", "policy")
         notes = [sign.message if sign else "", alike, self._cut_note(after), narrow, critic_note]
         return PolicyMetrics(

@@ -18,7 +18,7 @@ from ser_core.data.preparing.pairs import concerns, validation
 from ser_core.data.reading.files import json_rows, rows
 from ser_core.data.reading.hub.watch import Patience
 from ser_core.learn.evaluation import calibration, collapse, evaluation, folds
-from ser_core.learn.policy.ppo.guards import HackingLimits
+from ser_core.learn.policy.ppo.guards import COLLAPSE, DISTINCT, DISTINCT_TRIPLES, REPEATED, HackingLimits
 from ser_core.learn.policy.ppo.settings import Settings
 from ser_core.learn.reward import losses
 from ser_core.learn.trust import chance, confident, selection, suggestion, tails
@@ -99,9 +99,9 @@ FIGURES = {
         f"up to {policy_inputs.HELDOUT_PROMPTS} held-out prompts",
         f"clipped to ± {Settings().score_clip:g} logits",
         f"γ {Settings().discount:g}, λ {Settings().advantage_decay:g}",
-        f"grow to {word(HACKING.length_factor)} times their length, or shrink to a tenth of it" if HACKING.collapse == 0.1 else "",
-        "a fifth more of an answer's token triples" if HACKING.repeated == 0.2 else "",
-        "only half as many of them" if HACKING.distinct == HACKING.distinct_triples == 0.5 else "",
+        f"grow to {word(HACKING.length_factor)} times their length, or shrink to a tenth of it" if COLLAPSE == 0.1 else "",
+        "a fifth more of an answer's token triples" if REPEATED == 0.2 else "",
+        "only half as many of them" if DISTINCT == DISTINCT_TRIPLES == 0.5 else "",
         f"larger than {HACKING.kl:g} nats",
         "falls by half a logit from its best" if HACKING.witness_drop == 0.5 else "",
     ),

@@ -8,6 +8,17 @@ from statistics import fmean
 from ser_core.api.stage import PolicyEvaluation
 from ser_core.learn.policy.ppo.metrics import StepMetrics
 
+COLLAPSE = 0.1
+"""Smallest length of answers and smallest entropy, as a share of the same in the first window. Below it, answers are nearly empty or
+nearly all the same. A smaller fall can be what the reward model rewards."""
+DISTINCT = 0.5
+"""Smallest share of different answers, as a share of the same in the first window."""
+REPEATED = 0.2
+"""Largest rise, over the first window, of the share of token triples that repeat an earlier one of the same answer."""
+DISTINCT_TRIPLES = 0.5
+"""Smallest share of different token triples among those of all answers, as a share of the same in the first window. Below it, answers
+to different prompts are made of the same phrases."""
+
 
 class Action(StrEnum):
     """What is done at an optimizer step."""
@@ -69,16 +80,6 @@ class HackingLimits:
     """PPO steps of a window."""
     length_factor: float = 3.0
     """Largest length of answers, as a multiple of their length in the first window."""
-    collapse: float = 0.1
-    """Smallest length of answers and smallest entropy, as a share of the same in the first window. Below it, answers are nearly empty or
-    nearly all the same. A smaller fall can be what the reward model rewards."""
-    distinct: float = 0.5
-    """Smallest share of different answers, as a share of the same in the first window."""
-    repeated: float = 0.2
-    """Largest rise, over the first window, of the share of token triples that repeat an earlier one of the same answer."""
-    distinct_triples: float = 0.5
-    """Smallest share of different token triples among those of all answers, as a share of the same in the first window. Below it, answers
-    to different prompts are made of the same phrases."""
     kl: float = 50.0
     """Largest KL divergence of a whole answer from the reference policy, in nats."""
     witness_drop: float = 0.5
@@ -110,37 +111,37 @@ def hacking_sign(history: Sequence[StepMetrics], limits: HackingLimits) -> Sign 
     length, first = (fmean(step.answer_tokens for step in part) for part in (now, history[: limits.window]))
     if length > limits.length_factor * first:
         return Sign("LengthExplosion", f"answers have {length:.0f} tokens on average, at first they had {first:.0f}")
-    return _collapse(now, history[: limits.window], limits) or _witness_score_falls(history, limits)
+    return _collapse(now, history[: limits.window]) or _witness_score_falls(history, limits)
 
 
-def _collapse(now: Sequence[StepMetrics], first: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:
+def _collapse(now: Sequence[StepMetrics], first: Sequence[StepMetrics]) -> Sign | None:
     words, before = (fmean(step.answer_tokens - step.ended for step in part) for part in (now, first))
-    if words < limits.collapse * before:
+    if words < COLLAPSE * before:
         return Sign("AnswersVanish", f"answers have {words:.2g} tokens on average before the end token, at first they had {before:.3g}")
     entropy, before = (fmean(step.entropy for step in part) for part in (now, first))
-    if entropy < limits.collapse * before:
+    if entropy < COLLAPSE * before:
         return Sign("AnswersRepeat", f"the entropy is {entropy:.2g} nats per token, at first it was {before:.2g}: answers hardly differ")
-    return _repetition(now, first, limits)
+    return _repetition(now, first)
 
 
-def _repetition(now: Sequence[StepMetrics], first: Sequence[StepMetrics], limits: HackingLimits) -> Sign | None:
+def _repetition(now: Sequence[StepMetrics], first: Sequence[StepMetrics]) -> Sign | None:
     distinct, before = (_known([step.distinct for step in part]) for part in (now, first))
-    if distinct is not None and before is not None and distinct < limits.distinct * before:
+    if distinct is not None and before is not None and distinct < DISTINCT * before:
         return Sign("AnswersAlike", f"{distinct:.0%} of the answers are different ones, at first {before:.0%} were")
     repeated, before = (_known([step.repeated for step in part]) for part in (now, first))
-    if repeated is not None and before is not None and repeated > before + limits.repeated:
+    if repeated is not None and before is not None and repeated > before + REPEATED:
         return Sign("AnswersLoop", f"{repeated:.0%} of what an answer says stood in it before, at first it was {before:.0%}")
     triples, before = (_known([step.distinct_triples for step in part]) for part in (now, first))
-    if triples is not None and before is not None and triples < limits.distinct_triples * before:
+    if triples is not None and before is not None and triples < DISTINCT_TRIPLES * before:
         return Sign(
             "AnswersGeneric", f"{triples:.0%} of what all answers say is said once, at first it was {before:.0%}: they share phrases"
         )
     return None
 
 
-def why_alike(before: PolicyEvaluation, after: PolicyEvaluation, limits: HackingLimits) -> str:
+def why_alike(before: PolicyEvaluation, after: PolicyEvaluation) -> str:
     """What a user should know of a policy that says the same to different prompts; empty: it does not."""
-    if before.distinct is None or after.distinct is None or after.distinct >= limits.distinct * before.distinct:
+    if before.distinct is None or after.distinct is None or after.distinct >= DISTINCT * before.distinct:
         return ""
     now, then = (f"{100 * share:.0f} %" for share in (after.distinct, before.distinct))
     return (

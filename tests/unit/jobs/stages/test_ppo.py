@@ -117,9 +117,9 @@ def test_a_policy_that_says_the_same_to_different_prompts_is_told():
     def said(*texts):
         return summary([Answer("prompt", text, 0.0, None, 0.0, 3, True) for text in texts])
 
-    limits, before = HackingLimits(), said("a", "b", "c", "d")
-    assert why_alike(before, said("a", "b", "a", "b"), limits) == ""
-    assert why_alike(before, said("a", "a", "a", "a"), limits).startswith(
+    before = said("a", "b", "c", "d")
+    assert why_alike(before, said("a", "b", "a", "b")) == ""
+    assert why_alike(before, said("a", "a", "a", "a")).startswith(
         "of its answers to held-out prompts 25 % are different ones, before PPO 100 % were"
     )
 
