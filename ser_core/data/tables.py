@@ -92,6 +92,11 @@ class PoolPair:
     answer_2: str
     source: str
 
+    @property
+    def characters(self) -> int:
+        """Length of its two rows, in place of tokens: to count those, every process would have to encode the whole pool."""
+        return 2 * len(self.prompt) + len(self.answer_1) + len(self.answer_2)
+
 
 @dataclass(frozen=True, slots=True)
 class HiddenLabel:

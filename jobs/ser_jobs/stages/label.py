@@ -21,8 +21,7 @@ from ser_core.api.stage import InputRole, LabelMetrics
 from ser_core.data.tables import Decision, FoldScores, PairScores, PoolPair, read_table, write_table
 from ser_core.errors import Interrupted, ObjectNotFound
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.pieces import cut_layers
-from ser_core.learn.compute.placing import place
+from ser_core.learn.compute.pieces import settle
 from ser_core.learn.compute.precision import Precision, detect, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.reward.batching import deal
@@ -74,7 +73,7 @@ def _by_parts(context: StageContext, pool: Sequence[PoolPair], *, in_pieces: boo
     shards = ShardStore(context.store, context.checkpoints, context.spec.attempt, uuid.uuid4().hex)
     # A process whose part is committed already still has to hold its piece for the others.
     if in_pieces or not shards.has(shard):
-        own = [pool[index] for index in deal([_size(pair) for pair in pool], shard.count)[shard.index]]
+        own = [pool[index] for index in deal([pair.characters for pair in pool], shard.count)[shard.index]]
         scored = _score(context, own, context.checkpoints.of(str(shard)), in_pieces=in_pieces)
         context.silent("committing a part of the labels")
         shards.commit(shard, _write(context, scored), {_TRUNCATED: scored.truncated})
@@ -84,11 +83,6 @@ def _by_parts(context: StageContext, pool: Sequence[PoolPair], *, in_pieces: boo
     except ObjectNotFound:
         return None
     return None if found is None else _output(context, _joined(pool, found))
-
-
-def _size(pair: PoolPair) -> int:
-    """Length of a pair in characters, in place of tokens: to count those, every process would have to encode the whole pool."""
-    return 2 * len(pair.prompt) + len(pair.answer_1) + len(pair.answer_2)
 
 
 def _score(context: StageContext, pairs: Sequence[PoolPair], checkpoints: CheckpointStore, *, in_pieces: bool = False) -> _Scored:
@@ -148,10 +142,7 @@ def _load(context: StageContext, folder: str, precision: Precision, *, in_pieces
     files = context.fetch_folder(InputRole.LABELER, folder)
     context.silent("loading the model")
     model = load(files, precision, max_length=context.spec.spec.reward_model.max_length, frozen=True, together=True)
-    if in_pieces:
-        cut_layers(model.network, precision.device)
-    else:
-        place(model.network, precision.device)
+    settle(model.network, precision.device, in_pieces=in_pieces)
     return model
 
 

@@ -128,6 +128,11 @@ def _embeddings(network: Any) -> list[nn.Module]:
     return []
 
 
+def settle(network: Any, device: str, *, in_pieces: bool) -> None:
+    """Put a network that only computes on the device of every process: whole, or its layers in pieces. All call it together."""
+    (cut_layers if in_pieces else place)(network, device)
+
+
 def cut_all(network: nn.Module, device: str, numbers: Numbers | None = None) -> None:
     """`cut_layers` of a network of which all weights will learn, or have learnt: until then none does."""
     cut_layers(network.requires_grad_(False), device, numbers=numbers)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.api.stage import InputRole
-from ser_core.learn.compute.pieces import cut_layers
-from ser_core.learn.compute.placing import place
+from ser_core.learn.compute.pieces import settle
 from ser_core.learn.compute.precision import Precision
 from ser_core.learn.reward.reward_model import RewardModel, load
 from ser_core.learn.text.reference_text import Form
@@ -56,10 +55,7 @@ class RetrainModels:
         """
         model = self._load(self._context.workdir / MODEL if self._context.rank == 0 else self.start, frozen=True)
         self._context.silent("placing the model")
-        if sharding is not None and sharding.pieces:
-            cut_layers(model.network, self._precision.device)
-        else:
-            place(model.network, self._precision.device)
+        settle(model.network, self._precision.device, in_pieces=sharding is not None and sharding.pieces)
         return model
 
     def _load(self, folder: Path, *, seed: int = 0, adapter: AdapterSpec | None = None, frozen: bool = False) -> RewardModel:

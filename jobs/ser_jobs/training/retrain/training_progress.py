@@ -106,7 +106,7 @@ class TrainingProgress(StageWatch):
         A score that is not finite stays unknown: all processes find it again, and refuse it together, so that none waits for another.
         """
         missing = np.flatnonzero(np.isnan(known).any(axis=1)).tolist()
-        sizes = [2 * len(pairs[index].prompt) + len(pairs[index].answer_1) + len(pairs[index].answer_2) for index in missing]
+        sizes = [pairs[index].characters for index in missing]
         own = [missing[place] for place in deal(sizes, self._context.world_size)[self._context.rank]]
         scores = known[own]
 
