@@ -35,6 +35,14 @@ def _parse(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+def _tolerations(value: Any) -> Any:
+    """Without the words that are empty, which say no more to Kubernetes than those that are left out."""
+    parsed = _parse(value)
+    if not isinstance(parsed, list):
+        return parsed
+    return [{key: word for key, word in one.items() if word != ""} if isinstance(one, dict) else one for one in parsed]
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
@@ -81,7 +89,7 @@ class Settings(Model):
     """What a SERRun may ask for (JSON object). Of a list that is not given, the default counts."""
     gpu_node_selector: Annotated[Mapping[LabelKey, LabelValue], BeforeValidator(_parse)] = Field(default_factory=dict)
     """Labels of the nodes for stages with GPUs (JSON object). The nodeSelector of a SERRun replaces a label with the same key."""
-    gpu_tolerations: Annotated[tuple[Toleration, ...], BeforeValidator(_parse)] = ()
+    gpu_tolerations: Annotated[tuple[Toleration, ...], BeforeValidator(_tolerations)] = ()
     """Taints of these nodes (JSON list of tolerations), besides those that a SERRun tolerates."""
     gpu_resource: LabelKey = "nvidia.com/gpu"
     """Resource by which nodes count GPUs."""

@@ -55,6 +55,24 @@ def test_the_operator_takes_the_environment_that_the_chart_gives_it(values):
     assert settings.namespaces == (() if values.get("clusterWide") else tuple(values.get("watchNamespaces", ("ser-system",))))
 
 
+def test_keys_without_a_value_start_an_operator_with_its_defaults():
+    empty = {"operatorClass": None, "allow": None, "imagePullSecrets": None}
+    stages = {"securityContext": None, "defaults": None, "defaultQueue": None, "queueCpuStages": None}
+    gpu = dict.fromkeys(("resource", "nodeSelector", "tolerations"))
+
+    settings = from_environment(environment({**empty, "stages": {**stages, "gpu": gpu}}))
+
+    assert settings.model_copy(update={"security_context": Settings(image="a").security_context}) == from_environment(environment({}))
+
+
+def test_a_toleration_of_every_taint_may_have_an_empty_key():
+    gpu = {"tolerations": [{"key": "", "operator": "Exists", "value": ""}]}
+
+    (found,) = from_environment(environment({"stages": {"gpu": gpu}})).gpu_tolerations
+
+    assert (found.key, found.operator) == (None, "Exists")
+
+
 def test_every_setting_of_the_operator_is_set_by_the_chart():
     given = {name.removeprefix("SER_OPERATOR_").lower() for name in environment({})}
 

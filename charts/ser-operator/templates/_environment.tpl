@@ -17,7 +17,7 @@
 - name: SER_OPERATOR_NAMESPACES
   value: {{ .Values.clusterWide | ternary "" (join "," (include "ser.namespaces" . | fromJson).names) | quote }}
 - name: SER_OPERATOR_OPERATOR_CLASS
-  value: {{ .Values.operatorClass | quote }}
+  value: {{ .Values.operatorClass | default "" | quote }}
 - name: SER_OPERATOR_SERVICE_ACCOUNT
   value: {{ .Values.stages.serviceAccount.name | quote }}
 - name: SER_OPERATOR_IMAGE_PULL_SECRETS
@@ -31,13 +31,13 @@
 - name: SER_OPERATOR_GPU_RESOURCE
   value: {{ .Values.stages.gpu.resource | default "nvidia.com/gpu" | quote }}
 - name: SER_OPERATOR_GPU_NODE_SELECTOR
-  value: {{ toJson .Values.stages.gpu.nodeSelector | quote }}
+  value: {{ toJson (.Values.stages.gpu.nodeSelector | default dict) | quote }}
 - name: SER_OPERATOR_GPU_TOLERATIONS
-  value: {{ toJson .Values.stages.gpu.tolerations | quote }}
+  value: {{ toJson (.Values.stages.gpu.tolerations | default list) | quote }}
 - name: SER_OPERATOR_DEFAULT_QUEUE
-  value: {{ .Values.stages.defaultQueue | quote }}
+  value: {{ .Values.stages.defaultQueue | default "" | quote }}
 - name: SER_OPERATOR_QUEUE_CPU_STAGES
-  value: {{ .Values.stages.queueCpuStages | quote }}
+  value: {{ ne (toString .Values.stages.queueCpuStages) "false" | quote }}
 {{- range $name, $value := omit .Values.settings "allowedSecrets" "allowedStorage" "allowedEndpoints" }}
 - name: SER_OPERATOR_{{ snakecase $name | upper }}
   value: {{ int $value | quote }}
