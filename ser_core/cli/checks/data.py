@@ -3,25 +3,26 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ser_core.api.serrun import SERRun
+from ser_core.api.serrun import SERRun, SERRunSpec
 from ser_core.api.stage import PrepareMetrics
 from ser_core.cli.checks.check import Check
 from ser_core.counted import counted
 from ser_core.store.objects.retry import Retry
 
+if TYPE_CHECKING:
+    from ser_core.data.preparing.preparation import Inspection
+
 
 def check_data(run: SERRun, soon: Retry) -> Check:
     """The data can be read and split."""
     from ser_core.data.preparing.hidden_labels import refuse_full_without_labels
-    from ser_core.data.preparing.preparation import inspect
     from ser_core.data.preparing.prompts import read_prompts
-    from ser_core.data.preparing.split_warnings import grouped
     from ser_core.data.reading.locations import Access
-    from ser_core.learn.trust.enough_pairs import size_warnings
 
     access, policy = Access(run.spec.storage, run.spec.hub, soon), run.spec.policy
-    inspected = inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns)
+    inspected = inspected_data(run, soon)
     metrics = inspected.metrics
     refuse_full_without_labels(run.spec.loop, hidden_labels=metrics.hidden_labels)
     lines, of_prompts = [*_data_lines(metrics, dev_decides=run.spec.loop.fold_count is None)], tuple[str, ...]()
@@ -31,9 +32,30 @@ def check_data(run: SERRun, soon: Retry) -> Check:
             found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
         of_prompts = found.warnings
-    of_groups = grouped(metrics.heldout, inspected.heldout_groups, run.spec.data.group_by)
-    warnings = (*metrics.warnings, *of_prompts, *of_groups, *size_warnings(run.spec, metrics, inspected.ties))
-    return Check("data", tuple(lines), warnings, material=inspected.sample)
+    return Check("data", tuple(lines), (*of_prompts, *data_warnings(run.spec, inspected)), material=inspected.sample)
+
+
+def inspected_data(run: SERRun, soon: Retry) -> "Inspection":
+    """What `prepare` would make of a run's data.
+
+    Raises:
+        DataError, SpecError, StoreError: As `prepare` would.
+    """
+    from ser_core.data.preparing.preparation import inspect
+    from ser_core.data.reading.locations import Access
+
+    access = Access(run.spec.storage, run.spec.hub, soon)
+    return inspect(run.spec.data, run.spec.data.split_seed, access, turns=run.spec.keeps_turns)
+
+
+def data_warnings(spec: SERRunSpec, inspected: "Inspection") -> tuple[str, ...]:
+    """What the data says against a run of this spec."""
+    from ser_core.data.preparing.split_warnings import grouped
+    from ser_core.learn.trust.enough_pairs import size_warnings
+
+    metrics = inspected.metrics
+    of_groups = grouped(metrics.heldout, inspected.heldout_groups, spec.data.group_by)
+    return (*metrics.warnings, *of_groups, *size_warnings(spec, metrics, inspected.ties))
 
 
 def _data_lines(metrics: PrepareMetrics, *, dev_decides: bool) -> Iterator[str]:

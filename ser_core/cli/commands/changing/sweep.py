@@ -11,14 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
+from ser_core.api.serrun import SERRun
 from ser_core.cli.access.cluster import connect_cluster
 from ser_core.cli.access.place import ContextOption, KubeconfigOption, NamespaceOption, Place
-from ser_core.cli.access.serrun_file import read_templates, resolved_document, specs_of
-from ser_core.cli.access.stored_run import RunFile, open_run
+from ser_core.cli.access.serrun_file import read_serrun, read_templates, resolved_document, specs_of
+from ser_core.cli.access.stored_run import SOON, RunFile, open_run
 from ser_core.cli.access.sweeps.documents import documents_of, file_of, write_files
 from ser_core.cli.access.sweeps.results import read_result
 from ser_core.cli.access.sweeps.runs import ClusterRuns, LocalRuns, SweepRuns
 from ser_core.cli.access.writing import writing
+from ser_core.cli.checks.arms import arm_warnings
 from ser_core.cli.views.output import Format, FormatOption, print_data, print_warning, say, standard_output
 from ser_core.cli.views.sweep_view import as_data, sweep_view
 from ser_core.counted import counted
@@ -72,8 +74,11 @@ def sweep(
         at_once, pause = _local_parallel(parallel), LOCAL_SECONDS
         where = LocalRuns(at_once)
     documents = documents_of(wanted, document, templates, where)
+    new = [one for one in wanted if not file_of(target, one).exists()]
     # Whatever is refused is refused before this.
     write_files(wanted, documents, templates, target)
+    if not place.given:  # a cluster may read what cannot be read from here
+        _warn({one.arm: read_serrun(file_of(target, one)) for one in reversed(new)})
     with _noted_signals() as received:
         code = _carry_out(wanted, documents, where, at_once, pause, target, received)
     from ser_core.sweep.comparison import compare_arms  # numpy
@@ -87,6 +92,12 @@ def sweep(
     else:
         print_data(as_data(rows, baseline, missing), output)
     raise typer.Exit(code)
+
+
+def _warn(new: Mapping[str, SERRun]) -> None:
+    """Tell what the data says against arms whose runs have not begun; ``new`` holds one of each."""
+    for warning in arm_warnings(new, SOON):
+        print_warning(warning)
 
 
 def _local_parallel(parallel: int | None) -> int:

@@ -1,8 +1,10 @@
 """`ser sweep` on this machine: what it shows and how it ends when runs fail."""
 
+import json
 import signal
 
 import pytest
+import yaml
 
 from ser_core.cli.access.sweeps.runs import Ended, LocalRuns
 from ser_core.sweep.results import RunResult
@@ -57,3 +59,22 @@ def test_a_page_that_cannot_be_written_is_an_error(sweep, tmp_path):
     (tmp_path / "sweep.html").mkdir()
     ended = sweep()
     assert (ended.code, "sweep.html cannot be written" in ended.err, "--folder" in ended.err) == (10, True, True)
+
+
+def test_what_the_data_says_against_new_arms_is_told_before_they_start(ser, tmp_path, monkeypatch):
+    monkeypatch.setattr("ser_core.cli.commands.changing.sweep.LocalRuns", FirstFails)
+    rows = [{"prompt": f"question {number}", "chosen": "good", "rejected": "bad"} for number in range(60)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = {
+        "rewardModel": {"base": "file://./model"},
+        "data": {"source": {"uri": "file://./pairs.jsonl"}},
+        "storage": {"uri": "file://./store"},
+    }
+    file = tmp_path / "serrun.yaml"
+    file.write_text(yaml.safe_dump({"apiVersion": "ser.dev/v1alpha1", "kind": "SERRun", "metadata": {"name": "small"}, "spec": spec}))
+    command = ("sweep", file, "--set", "loop.rule=paper,calibrated", "--set", "training.seed=0..1")
+    told, again = ser(*command).err, ser(*command).err
+    assert told.count("warning: loop.rule=paper: loop.thresholds.minSamples is 600") == 1
+    assert told.count("warning: the seed has") == 1
+    assert told.index("warning: loop.rule=paper:") < told.index("small-paper-seed0: started")
+    assert "minSamples" not in again
