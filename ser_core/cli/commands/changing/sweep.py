@@ -198,7 +198,8 @@ def _results(wanted: Sequence[Variant], place: Place, target: Path) -> list[RunR
 def _write_page(name: str, rows: Any, baseline: str, missing: Sequence[str], target: Path) -> None:
     from ser_core.report.sweep_page import render
 
-    page = target / "sweep.html"
+    page, text = target / "sweep.html", render(name, rows, baseline, missing)
     with writing(page, "--folder"):
-        page.write_text(render(name, rows, baseline, missing), encoding="utf-8")
-    say(f"the same as a page: {page}")
+        replaced = page.is_file() and page.read_text(encoding="utf-8", errors="replace") != text
+        page.write_text(text, encoding="utf-8")
+    say(f"the same as a page: {page}{', in place of an earlier one, which its own command makes again' if replaced else ''}")

@@ -55,6 +55,12 @@ def test_ctrl_c_ends_a_sweep_that_reads_its_results(sweep, heard, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_page_that_takes_the_place_of_another_says_so(sweep, tmp_path):
+    assert "in place of" not in sweep().err + sweep().err
+    (tmp_path / "sweep.html").write_text("other arms")
+    assert f"{tmp_path / 'sweep.html'}, in place of an earlier one" in sweep().err
+
+
 def test_a_page_that_cannot_be_written_is_an_error(sweep, tmp_path):
     (tmp_path / "sweep.html").mkdir()
     ended = sweep()
