@@ -26,12 +26,6 @@ def files(archive: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     return found
 
 
-def configuration(archive: Path) -> dict[str, Any]:
-    """Of an image: platform, user, program."""
-    with tarfile.open(archive) as whole:
-        return _json(whole, _manifest(whole)["config"]["digest"])
-
-
 def digest(archive: Path) -> str:
     """Of the image's manifest."""
     with tarfile.open(archive) as whole:
@@ -60,18 +54,14 @@ def _remove(found: dict[str, bytes], folder: str) -> None:
 
 
 def _manifest(whole: tarfile.TarFile) -> dict[str, Any]:
-    return _json(whole, _only_manifest(whole))
+    content: dict[str, Any] = json.load(_blob(whole, _only_manifest(whole)))
+    return content
 
 
 def _only_manifest(whole: tarfile.TarFile) -> str:
     (manifest,) = json.load(_member(whole, "index.json"))["manifests"]
     found: str = manifest["digest"]
     return found
-
-
-def _json(whole: tarfile.TarFile, digest: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.load(_blob(whole, digest))
-    return content
 
 
 def _blob(whole: tarfile.TarFile, digest: str) -> IO[bytes]:

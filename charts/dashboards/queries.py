@@ -42,15 +42,16 @@ def of_run(metric: str, by: str, more: str = "") -> str:
     return f"max by ({by}) ({metric}{{{RUN}{f', {more}' if more else ''}}})"
 
 
-def of_best_loop(metric: str, more: str) -> str:
-    """A metric of the chosen run at its best loop, whose number is a value there and a label here."""
-    return f'max({metric}{{{RUN}, {more}}} and on (iteration) count_values("iteration", ser_run_best_iteration{{{RUN}}}))'
+def best_accuracy(split: str) -> str:
+    """Accuracy of the chosen run's best loop, whose number is a value there and a label here."""
+    best = f'count_values("iteration", ser_run_best_iteration{{{RUN}}})'
+    return f'max(ser_iteration_accuracy_ratio{{{RUN}, split="{split}"}} and on (iteration) {best})'
 
 
-def of_best_loops(metric: str, more: str) -> str:
-    """The same of every run."""
+def best_dev_accuracies() -> str:
+    """Accuracy of every run's best loop on the labels that choose it."""
     best = 'count_values by (namespace, run) ("iteration", ser_run_best_iteration)'
-    return f"max by (namespace, run) ({metric}{{{more}}} and on (namespace, run, iteration) {best})"
+    return f'max by (namespace, run) (ser_iteration_accuracy_ratio{{split="dev"}} and on (namespace, run, iteration) {best})'
 
 
 def of_gpus(metric: str) -> str:

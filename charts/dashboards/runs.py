@@ -5,10 +5,10 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from dashboards.boards import board
 from dashboards.colours import PHASES
 from dashboards.panels import CLOSE, COUNT, SHARE, Panel, lines, number, rows
-from dashboards.queries import Query, of_best_loops
+from dashboards.queries import Query, best_dev_accuracies
 
 _A_RUN = "namespace, run"
-_BEST_DEV = of_best_loops("ser_iteration_accuracy_ratio", 'split="dev"')
+_BEST_DEV = best_dev_accuracies()
 _STALLED = '(ser_run_condition{condition="Stalled"} == 1) unless on (namespace, run) ser_run_phase{phase="Failed"}'
 _TILE = 3
 """Width of a number: eight in a row of 24."""

@@ -13,7 +13,7 @@ def joined(queries: Sequence[Query]) -> list[DataTransformerConfig]:
     times = {name: True for number in range(len(queries) + 1) for name in (f"Time {number}", "Time")}
     return [
         DataTransformerConfig(id_val="joinByField", options={"byField": "iteration", "mode": "outer"}),
-        *by_number("iteration"),
+        *_by_loop(),
         DataTransformerConfig(id_val="organize", options={"renameByName": _names(queries), "excludeByName": times}),
     ]
 
@@ -30,15 +30,16 @@ def merged(queries: Sequence[Query], labels: Mapping[str, str], hidden: Sequence
     order = {name: number for number, name in enumerate([*labels.values(), *(query.name for query in queries)])}
     return [
         DataTransformerConfig(id_val="merge", options={}),
-        *(by_number("iteration") if "iteration" in labels else []),
+        *(_by_loop() if "iteration" in labels else []),
         DataTransformerConfig(id_val="organize", options={"renameByName": {**labels, **_names(queries)}, "excludeByName": {}}),
         DataTransformerConfig(id_val="organize", options={"excludeByName": excluded, "indexByName": order, "renameByName": {}}),
     ]
 
 
-def by_number(field: str) -> list[DataTransformerConfig]:
-    """Rows in the order of a field's numbers."""
-    return [converted(field, "number"), DataTransformerConfig(id_val="sortBy", options={"sort": [{"field": field}], "fields": {}})]
+def _by_loop() -> list[DataTransformerConfig]:
+    """Rows in the order of the loops' numbers."""
+    order = {"sort": [{"field": "iteration"}], "fields": {}}
+    return [converted("iteration", "number"), DataTransformerConfig(id_val="sortBy", options=order)]
 
 
 def converted(field: str, kind: str) -> DataTransformerConfig:

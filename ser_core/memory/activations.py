@@ -4,7 +4,7 @@ Counted from the tensors that autograd keeps of transformers' models (tests/unit
 ``hidden * h + attention * a + intermediate * i`` bytes, where h, a and i are the model's widths, and the mask of its row, a number for each
 token. Kinds of models whose attention no fused kernel computes keep ``matrix`` bytes for each head and each token of the row in its place;
 those that compare places keep ``places`` bytes for each head. In a mixture of experts each expert that computes a token keeps
-``copies * h + experts * e`` bytes more, where e is an expert's inner width.
+``7 * h + experts * e`` bytes more, where e is an expert's inner width.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ class Kept:
     intermediate: float
     matrix: float = 0
     places: float = 0
-    copies: float = 7
     experts: float = 16.5
 
 
@@ -63,6 +62,10 @@ _RESIDUAL = 4
 """Bytes of a hidden unit between layers: the residual stream is fp32."""
 
 
+_COPY = 7
+"""Bytes of each hidden unit of a token's copy for an expert."""
+
+
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
     """What is computed at once."""
@@ -80,7 +83,7 @@ def layer_bytes(shape: ModelShape, batch: MicroBatch) -> float:
     kept = _KEPT.get(shape.model_type, _OTHERS)[0 if batch.half else 1]
     widths = kept.hidden * shape.hidden + kept.attention * shape.attention + kept.intermediate * shape.intermediate
     row = kept.matrix * shape.heads or (_HALF if batch.half else _NUMBER)
-    chosen = shape.chosen * (kept.copies * shape.hidden + kept.experts * shape.expert)
+    chosen = shape.chosen * (_COPY * shape.hidden + kept.experts * shape.expert)
     return widths + chosen + kept.places * shape.heads + row * batch.length
 
 

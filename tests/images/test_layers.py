@@ -25,8 +25,8 @@ def image(tmp_path):
 
     def write(*contents):
         blobs = {f"sha256:{number}": tar(content) for number, content in enumerate(contents)}
-        manifest = {"config": {"digest": "sha256:c"}, "layers": [{"digest": digest} for digest in blobs]}
-        blobs |= {"sha256:m": json.dumps(manifest).encode(), "sha256:c": b'{"architecture": "amd64"}'}
+        manifest = {"layers": [{"digest": digest} for digest in blobs]}
+        blobs |= {"sha256:m": json.dumps(manifest).encode()}
         path = tmp_path / "image.tar"
         with tarfile.open(path, "w") as archive:
             index = json.dumps({"manifests": [{"digest": "sha256:m"}]}).encode()
@@ -58,9 +58,8 @@ def test_only_what_is_asked_for_is_read(image):
     assert layers.files(image({"etc/a": b"1", "etc/b": b"2"}), lambda path: path == "etc/b") == {"etc/b": b"2"}
 
 
-def test_an_archive_says_its_digest_and_platform(image):
+def test_an_archive_says_its_digest(image):
     assert layers.digest(image({})) == "sha256:m"
-    assert layers.configuration(image({})) == {"architecture": "amd64"}
 
 
 STATUS = b"""Package: libc6

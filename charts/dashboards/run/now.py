@@ -1,7 +1,7 @@
 """Where the run stands: single numbers and words."""
 
 from dashboards.panels import COUNT, SHARE, Panel, number, word
-from dashboards.queries import RUN, Query, of_best_loop, of_run
+from dashboards.queries import RUN, Query, best_accuracy, of_run
 
 
 def now() -> list[Panel]:
@@ -37,13 +37,13 @@ def now() -> list[Panel]:
             "Best dev accuracy",
             "Of the best loop, on the labels that choose it.",
             SHARE,
-            Query(of_best_loop("ser_iteration_accuracy_ratio", 'split="dev"'), "dev"),
+            Query(best_accuracy("dev"), "dev"),
         ),
         number(
             "Its held-out accuracy",
             "Of the best loop, on pairs that decide nothing; and the share of its training pairs that were cut to maxLength.",
             SHARE,
-            Query(of_best_loop("ser_iteration_accuracy_ratio", 'split="heldout"'), "held-out"),
+            Query(best_accuracy("heldout"), "held-out"),
             Query(f"ser_run_cut_ratio{{{RUN}}}", "cut"),
         ),
         number(

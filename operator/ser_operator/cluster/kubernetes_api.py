@@ -74,7 +74,7 @@ class KubernetesApi(Protocol):
         """Create a Service; 409 when its name is taken."""
         ...
 
-    async def list_pods(self, namespace: str | None, selector: str) -> list[Object]:
+    async def list_pods(self, namespace: str, selector: str) -> list[Object]:
         """Pods by label."""
         ...
 
@@ -174,7 +174,7 @@ class Cluster:
         query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
         return await self._transport.send("POST", f"{_CORE}/namespaces/{service['metadata']['namespace']}/services", query, service)
 
-    async def list_pods(self, namespace: str | None, selector: str) -> list[Object]:
+    async def list_pods(self, namespace: str, selector: str) -> list[Object]:
         """Pods by label."""
         return [kept("Pod", pod) for pod in await self._list(_CORE, namespace, "pods", [("labelSelector", selector)])]
 
@@ -197,8 +197,8 @@ class Cluster:
                 raise
             return await self._list(older, namespace, "workloads", query)
 
-    async def _list(self, api: str, namespace: str | None, plural: str, query: list[tuple[str, str]] | None = None) -> list[Object]:
-        return _items(await self._transport.send("GET", _collection(api, plural, namespace), query or ()))
+    async def _list(self, api: str, namespace: str, plural: str, query: list[tuple[str, str]]) -> list[Object]:
+        return _items(await self._transport.send("GET", _collection(api, plural, namespace), query))
 
     async def _get(self, path: str) -> Object | None:
         return await self._unless(NOT_FOUND, "GET", path, None)
