@@ -139,7 +139,7 @@ def ours(work: Work) -> list[tuple[float, float]]:
     folder, precision = Path(work.models), Precision("cpu")
     policy = load_policy(folder / "policy", precision)
     critic, _ = make_critic(folder / "reward", folder / "policy", precision, policy.tokenizer.get_vocab())
-    judge = RewardModelScorer(load(folder / "reward", precision, max_length=LONGEST_PROMPT + work.answer_tokens + TEMPLATE), 8192)
+    scorer = RewardModelScorer(load(folder / "reward", precision, max_length=LONGEST_PROMPT + work.answer_tokens + TEMPLATE), 8192)
     generator = TransformersGenerator(policy.network, pad_token=0, end_tokens=policy.end_tokens, device="cpu")
     texts = prompts(work.steps * work.answers)
     settings = Settings(
@@ -147,7 +147,7 @@ def ours(work: Work) -> list[tuple[float, float]]:
     )
     clock = Clock()
     found = encode_prompts(policy.tokenizer, texts, tokens=LONGEST_PROMPT + TEMPLATE)
-    align(policy, critic, generator, found, judge, settings, steps=work.steps, watch=clock)
+    align(policy, critic, generator, found, scorer, settings, steps=work.steps, watch=clock)
     return clock.seconds
 
 
@@ -172,7 +172,7 @@ def peer(work: Work) -> list[tuple[float, float]]:
     folder = Path(work.models)
     tokenizer = AutoTokenizer.from_pretrained(folder / "policy")
     policy, reference = (AutoModelForCausalLM.from_pretrained(folder / "policy") for _ in range(2))
-    critic, judge = (AutoModelForSequenceClassification.from_pretrained(folder / "reward", num_labels=1) for _ in range(2))
+    critic, reward_model = (AutoModelForSequenceClassification.from_pretrained(folder / "reward", num_labels=1) for _ in range(2))
     # The same text that ours reads, template included.
     texts = [f"Question: {text}\n\nAnswer:" for text in prompts(work.steps * work.answers)]
     clock = Clock()
@@ -201,7 +201,7 @@ def peer(work: Work) -> list[tuple[float, float]]:
         processing_class=tokenizer,
         model=policy,
         ref_model=reference,
-        reward_model=judge,
+        reward_model=reward_model,
         value_model=critic,
         train_dataset=rows,
         eval_dataset=rows,

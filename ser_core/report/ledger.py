@@ -25,6 +25,7 @@ from ser_core.loop.recording.digests import recorded_digests, records_all, short
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.commit import fetch_outputs, find_manifest
 from ser_core.store.stages.manifest import Manifest, manifest_key
+from ser_core.store.stages.model_folder import MODEL
 
 Metrics_co = TypeVar("Metrics_co", bound=StageMetrics, covariant=True)
 Kind = TypeVar("Kind", PrepareMetrics, LabelMetrics, FilterMetrics, RetrainMetrics, SupervisedMetrics, PolicyMetrics)
@@ -233,6 +234,6 @@ def fetch_model(store: ObjectStore, record: StageRecord[StageMetrics], folder: P
         StoreError: The files cannot be read, or differ from their manifest.
         SpecError: `storage.retain: best` has removed them (``ModelRemoved``).
     """
-    names = [name for name in record.manifest.outputs if name.startswith("model/")]
+    names = [name for name in record.manifest.outputs if name.startswith(f"{MODEL}/")]
     fetch_outputs(store, record.manifest, names, folder)
-    return folder / "model"
+    return folder / MODEL

@@ -38,7 +38,7 @@ from ser_core.learn.trust.selection import Evidence, Selection, calibrated, pape
 from ser_core.loop.deciding.learning_status import EQUAL_SCORES, SO_THAT_SCORES_DIFFER
 from ser_jobs.process.context import StageContext, StageOutput
 
-Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
+BothScores = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Of the first and of the second answers of all labelled pairs."""
 _LEARNT_NOTHING = f"{EQUAL_SCORES}, so the reward model has learnt nothing: {SO_THAT_SCORES_DIFFER}"
 
@@ -85,7 +85,7 @@ def body(context: StageContext) -> StageOutput:
 
 
 def _select(
-    context: StageContext, labels: Sequence[PairScores], scores: Scores, folds: NDArray[np.float64] | None
+    context: StageContext, labels: Sequence[PairScores], scores: BothScores, folds: NDArray[np.float64] | None
 ) -> tuple[Selection, Unseen | None]:
     """What the rule makes of the pool, and of the labelled pairs that what labels has not seen."""
     spec = context.spec.spec
@@ -106,7 +106,7 @@ def _select(
     return calibrated(score_1, score_2, thresholds, evidence, minimum), by_temperature(evidence.margins)
 
 
-def _scores(labels: Sequence[PairScores]) -> Scores:
+def _scores(labels: Sequence[PairScores]) -> BothScores:
     score_1, score_2 = ([pair.score_1 for pair in labels], [pair.score_2 for pair in labels])
     return np.array(score_1, dtype=np.float64), np.array(score_2, dtype=np.float64)
 
@@ -121,7 +121,7 @@ def _dev(context: StageContext) -> Unseen | None:
 
 
 def _monitors(
-    context: StageContext, labels: Sequence[PairScores], scores: Scores, selection: Selection, unseen: Unseen | None
+    context: StageContext, labels: Sequence[PairScores], scores: BothScores, selection: Selection, unseen: Unseen | None
 ) -> Monitors | None:
     own = {pair.id: int(better) for pair, better in zip(labels, selection.better, strict=True)}
     return monitors(*scores, selection, unseen, same_labels(own, _labels_before(context)))

@@ -67,7 +67,7 @@ class _Ppo:
         self._precision = precision
         context.silent("loading the models")
         start = starting_policy(context)
-        models = {"reward": context.fetch_folder(InputRole.BEST, "model"), "policy": start}
+        models = {"reward": context.fetch_folder(InputRole.BEST, MODEL), "policy": start}
         plan = refuse_what_does_not_fit(context, models)
         self._sharding = plan.sharding if plan and plan.sharding else UNSHARDED
         self._in_pieces = self._sharding.pieces
@@ -140,7 +140,7 @@ class _Ppo:
         with what the evaluation needs may not fit."""
         if self._spec.advantage == "rloo":
             return None, ""
-        best = self._context.fetch_folder(InputRole.BEST, "model")
+        best = self._context.fetch_folder(InputRole.BEST, MODEL)
         vocabulary = self._policy.tokenizer.get_vocab()
         beside = self._policy.network if self._in_pieces else None
         critic, why = make_critic(
@@ -171,7 +171,7 @@ class _Ppo:
 
     def _scorer(self, role: InputRole) -> RewardModelScorer:
         settings = self._context.spec.spec.reward_model
-        folder = self._context.fetch_folder(role, "model")
+        folder = self._context.fetch_folder(role, MODEL)
         precision = detect(settings.precision)
         model = load(folder, precision, max_length=settings.max_length, frozen=True, together=True)
         if self._in_pieces:

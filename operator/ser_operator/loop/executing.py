@@ -32,14 +32,14 @@ class Executor:
         api: The cluster.
         cache: What answers of the API server are put into.
         settings: The operator's.
-        cluster: Its identity.
+        identity: The cluster's.
     """
 
-    def __init__(self, api: KubernetesApi, cache: Cache, settings: Settings, cluster: str) -> None:
+    def __init__(self, api: KubernetesApi, cache: Cache, settings: Settings, identity: str) -> None:
         self._api = api
         self._cache = cache
         self._settings = settings
-        self._cluster = cluster
+        self._identity = identity
 
     async def carry_out(self, view: View, planned: Plan, action: Action) -> Waiting | None:
         """Start or stop a stage; returns what prevents it."""
@@ -71,7 +71,7 @@ class Executor:
     async def _start(self, view: View, planned: Plan, action: StartStage) -> Waiting | None:
         """Create a Job, or find that it exists; returns what prevents both."""
         image = planned.status.image or self._settings.image
-        job = render.job(view.body, view.run, action, image, self._settings, self._cluster)
+        job = render.job(view.body, view.run, action, image, self._settings, self._identity)
         if beyond := ", ".join(unrestricted(job["spec"]["template"]["spec"])):
             return Waiting(JOB_REFUSED, f"its pod would not be of the level restricted: {beyond}", stalled=True)
         if gang.is_gang(action.spec, stage_resources(view.run, action.spec)):

@@ -39,7 +39,7 @@ class Reconciler:
         glances: Looks at Events and progress.
         clock: The time.
         hurry: Whether other runs wait for their next Job.
-        cluster: Its identity.
+        identity: The cluster's.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Reconciler:
         glances: Glances,
         clock: Callable[[], datetime],
         hurry: Callable[[], bool],
-        cluster: str = "",
+        identity: str,
     ) -> None:
         self._observer = Observer(api, cache, glances, clock)
-        self._executor = Executor(api, cache, settings, cluster)
+        self._executor = Executor(api, cache, settings, identity)
         self._cache = cache
         self._settings = settings
         self._clock = clock

@@ -109,11 +109,8 @@ def faults_of_the_world(rows: Sequence[StageStatus]) -> tuple[StageStatus, ...]:
 
 def without_pauses(status: SERRunStatus) -> SERRunStatus:
     """``status`` of a run that a person has started again: whether the world is back is tried at once."""
-    return status.model_copy(update={"stages": tuple(map(_looked_at, status.stages))})
-
-
-def _looked_at(row: StageStatus) -> StageStatus:
-    return forgiven(row) if fault_of(row) is Fault.WORLD else row
+    rows = tuple(forgiven(row) if fault_of(row) is Fault.WORLD else row for row in status.stages)
+    return status.model_copy(update={"stages": rows})
 
 
 def forgiven(row: StageStatus) -> StageStatus:
@@ -121,7 +118,7 @@ def forgiven(row: StageStatus) -> StageStatus:
     return row if row.outcome in (Outcome.DONE, Outcome.RUNNING) else row.model_copy(update={"forgiven": True})
 
 
-def counted(row: StageStatus, rows: Sequence[StageStatus]) -> bool:
+def still_decides(row: StageStatus, rows: Sequence[StageStatus]) -> bool:
     """Whether forgetting ``row`` could change a decision about its stage, whose attempts are ``rows``."""
     return row in charged(rows) or row in faults_of_the_world(rows)[-_REMEMBERED:] or row is rows[-1]
 

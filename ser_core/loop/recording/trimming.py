@@ -4,7 +4,7 @@ from ser_core.api.serrun import SERRunSpec
 from ser_core.api.spec.loop import Control
 from ser_core.api.status import Outcome, SERRunStatus, StageKind, StageStatus
 from ser_core.loop.deciding.attempt_resources import may_have_lacked
-from ser_core.loop.deciding.attempts import attempts_of, counted
+from ser_core.loop.deciding.attempts import attempts_of, still_decides
 from ser_core.loop.deciding.stages import (
     LABEL_1,
     PPO,
@@ -98,6 +98,6 @@ def _last_failures(status: SERRunStatus, failures: list[StageStatus]) -> list[St
     if not failures:
         return []
     rows = attempts_of(status, key_of(failures[-1]))
-    pinned = [row for row in failures if row in rows and counted(row, rows)]
+    pinned = [row for row in failures if row in rows and still_decides(row, rows)]
     others = [row for row in failures if row not in pinned]
     return pinned + others[max(0, len(others) - (MAX_FAILURES - len(pinned))) :]

@@ -210,7 +210,7 @@ class World:
         self.cache = Cache(self.settings.operator_class, clock)
         self.polls = ProgressPolls(no_progress, lambda _run: None)
         glances = Glances(self.cluster, self.settings, self.polls)
-        self.reconciler = Reconciler(self.cluster, self.cache, self.settings, glances, clock, lambda: self.hurry)
+        self.reconciler = Reconciler(self.cluster, self.cache, self.settings, glances, clock, lambda: self.hurry, "")
         self.sync()
 
     def sync(self):

@@ -6,6 +6,7 @@ from ser_core.api.spec.policy import PolicySpec
 from ser_core.api.stage import InputRole
 from ser_core.data.tables import LabeledPair, PolicyPrompt, PoolPair, read_table
 from ser_core.errors import DataError, SpecError
+from ser_core.store.stages.model_folder import MODEL
 from ser_jobs.process.context import StageContext
 
 HELDOUT_PROMPTS = 128
@@ -26,7 +27,7 @@ def policy_spec(context: StageContext) -> PolicySpec:
 
 def start_of_policy(context: StageContext) -> tuple[InputRole, str]:
     """Input and folder of the policy that the stage starts from: the fine-tuned policy if there is one, else the base."""
-    return (InputRole.POLICY, "model") if InputRole.POLICY in context.inputs else (InputRole.PREPARED, "policy")
+    return (InputRole.POLICY, MODEL) if InputRole.POLICY in context.inputs else (InputRole.PREPARED, "policy")
 
 
 def starting_policy(context: StageContext) -> Path:
