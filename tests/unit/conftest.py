@@ -1,7 +1,8 @@
 """A small finished run in a folder, as its stages would have left it: everything that reads a run back is tested on it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +10,14 @@ import pytest
 import yaml
 
 from ser_core.api.serrun import SERRun
-from ser_core.api.stage import FilterMetrics, LabelMetrics, PrepareMetrics, RetrainMetrics, RunIdentity
-from ser_core.api.status import (
-    Condition,
-    ControlStatus,
-    IterationStatus,
-    LearningStatus,
-    Monitors,
-    Outcome,
-    Phase,
-    RewardModelStatus,
-    SERRunStatus,
-    StageKind,
-    StageStatus,
-)
+from ser_core.api.stage import FilterMetrics, LabelMetrics, PrepareMetrics, RetrainMetrics, RunIdentity, StageResult
+from ser_core.api.status import LearningStatus, Monitors, Outcome, Phase, StageKind
 from ser_core.data.preparing.pairs.validation import pair_id
 from ser_core.data.tables import Decision, EvaluatedPair, LabeledPair, PairScores, PoolPair, TrainingStep, write_table
 from ser_core.learn.evaluation.evaluation import evaluate, report
+from ser_core.learn.evaluation.paired import log_losses, paired_loss
+from ser_core.loop.observed import Leg, Observed, ObservedAttempt
+from ser_core.loop.plan import plan
 from ser_core.store.objects.connect import connect
 from ser_core.store.runs.run_object import save_run
 from ser_core.store.stages.commit import commit, upload_outputs
@@ -44,6 +36,8 @@ class Stored:
     run: SERRun
     store: object
     folder: Path
+    results: dict
+    """What each of its stages reported, by iteration and stage."""
 
 
 class Writer:
@@ -52,6 +46,7 @@ class Writer:
     def __init__(self, store, identity, folder):
         self.store, self.identity, self.folder = store, identity, folder
         self.minute = 0
+        self.results = {}
 
     def stage(self, kind, iteration, metrics, files):
         folder = self.folder / f"{iteration}-{kind}"
@@ -79,7 +74,9 @@ class Writer:
             finished_at=f"2026-01-31T12:{self.minute:02}:42Z",
             log=log,
         )
-        return commit(self.store, manifest)
+        committed = commit(self.store, manifest)
+        self.results[iteration, kind] = StageResult(outcome="done", manifest=committed.ref, metrics=metrics)
+        return committed
 
 
 def heldout_pairs(quality, source="docs"):
@@ -128,6 +125,17 @@ def retrain_metrics(quality, notes=()):
     )
 
 
+def cross_fitted_metrics(iteration):
+    """Those of a loop under rule calibrated: fold models decide, against those of the loop before."""
+    kind = StageKind.RETRAIN
+    metrics = retrain_metrics(QUALITY[iteration, kind]).model_copy(update={"folds": 4})
+    if not iteration:
+        return metrics
+    before, after = (log_losses(heldout_pairs(QUALITY[loop, kind])[:60]) for loop in (iteration - 1, iteration))
+    compared = paired_loss(before, after, {})
+    return metrics.model_copy(update={"loss_gain": compared.gain, "loss_gain_error": compared.error})
+
+
 def retrain_files(quality, model):
     pairs = heldout_pairs(quality)
     steps = [TrainingStep(step, 0.7 * 0.98**step, 1e-4, 1.0, 8, 512) for step in range(60)]
@@ -160,8 +168,8 @@ SEED_PAIR = ("what is it", "good word", "bad")
 """Prompt, chosen and rejected answer of the one pair of the seed that is stored."""
 
 
-def write_run(folder, model, loops=2):
-    """A run of ``loops`` loops in ``folder``; ``model`` is the folder of its reward models' files."""
+def write_run(folder, model):
+    """A run of two loops in ``folder``; ``model`` is the folder of its reward models' files."""
     spec = {
         "rewardModel": {"base": f"file://{model}", "maxLength": 32, "precision": "fp32"},
         "data": {"source": {"uri": f"file://{folder}/pairs.jsonl", "seedFraction": 0.2}},
@@ -172,21 +180,21 @@ def write_run(folder, model, loops=2):
     file = folder / "serrun.yaml"
     file.write_text(yaml.safe_dump(document, sort_keys=False))
     run = SERRun.model_validate({**document, "metadata": {"name": "small", "uid": "0123456789abcdef"}})
+    failures = {(1, StageKind.LABEL, 1): {"exit_code": 137, "out_of_memory": True}}
     store = connect(run.spec.storage)
     write = Writer(store, RunIdentity(namespace="default", name="small", uid=run.metadata.uid), folder / "parts")
     write.folder.mkdir()
     write_prepare(write)
-    refs = {}
-    for iteration in range(loops + 1):
-        quality = QUALITY[(iteration, StageKind.RETRAIN)]
+    for iteration in range(3):
         if iteration:
             write_labels(write, iteration)
-        refs[iteration] = write.stage(StageKind.RETRAIN, iteration, retrain_metrics(quality), retrain_files(quality, model)).ref
+        quality = QUALITY[(iteration, StageKind.RETRAIN)]
+        write.stage(StageKind.RETRAIN, iteration, cross_fitted_metrics(iteration), retrain_files(quality, model))
     full = QUALITY[(0, StageKind.CONTROL_FULL)]
     write.stage(StageKind.CONTROL_FULL, 0, retrain_metrics(full), retrain_files(full, model))
-    run = run.model_copy(update={"status": status_of(loops, refs[loops])})
+    run = without_digests(planned(run, write.results, failures))
     save_run(store, run)
-    return Stored(file, run, store, folder)
+    return Stored(file, run, store, folder, write.results)
 
 
 def write_prepare(write):
@@ -221,57 +229,44 @@ def write_labels(write, iteration):
     write.stage(StageKind.FILTER, iteration, filter_metrics(rows), {"decisions.parquet": lambda path: write_table(path, Decision, rows)})
 
 
-def status_of(loops, best):
-    """A status as the planner would have written it."""
-    iterations = []
-    for iteration in range(loops + 1):
-        measured = retrain_metrics(QUALITY[(iteration, StageKind.RETRAIN)])
-        kept = filter_metrics(decisions(iteration)) if iteration else None
-        iterations.append(
-            IterationStatus(
-                iteration=iteration,
-                learning_status=LearningStatus.STATUS_1 if iteration else LearningStatus.SEED,
-                labeled=POOL if iteration else 0,
-                kept=kept.kept if kept else 0,
-                agreement=kept.agreement if kept else None,
-                threshold=0.9 if iteration else None,
-                dev_accuracy=measured.dev.accuracy,
-                gain=None if iteration == 0 else 0.05,
-                accuracy=measured.heldout.accuracy,
-                accuracy_low=measured.heldout.accuracy_low,
-                accuracy_high=measured.heldout.accuracy_high,
-                temperature=1.25,
-            )
-        )
-    full = retrain_metrics(QUALITY[(0, StageKind.CONTROL_FULL)]).heldout
-    return SERRunStatus(
-        phase=Phase.COMPLETED,
-        iteration=loops,
-        best_iteration=loops,
-        learning_status=LearningStatus.STATUS_1,
-        message="2 loops were made, as many as loop.maxIterations allows",
-        conditions=(
-            Condition(type="Ready", status="True", reason="Completed", message="done", last_transition_time="2026-01-31T12:20:00Z"),
-            Condition(type="Stalled", status="False", reason="Completed", last_transition_time="2026-01-31T12:00:00Z"),
-        ),
-        reward_model=RewardModelStatus(uri=best.uri, manifest_sha256=best.sha256, accuracy=iterations[-1].accuracy),
-        iterations=tuple(iterations),
-        controls=(ControlStatus(control="full", accuracy=full.accuracy, accuracy_low=full.accuracy_low, accuracy_high=full.accuracy_high),),
-        stages=(
-            StageStatus(
-                iteration=1,
-                stage=StageKind.LABEL,
-                attempt=1,
-                outcome=Outcome.FAILED,
-                charged=True,
-                exit_code=20,
-                reason="StoreUnavailable",
-                message="[store] did not answer for 60 s",
-            ),
-        ),
-        started_at="2026-01-31T12:00:00Z",
-        finished_at="2026-01-31T12:20:00Z",
-    )
+def planned(run, results, failures, waiting=None):
+    """The run as the planner leaves it.
+
+    Args:
+        run: The run without a status.
+        results: What each stage reports, by iteration and stage. One that is not among them is never begun.
+        failures: What was seen of attempts that failed, by iteration, stage and attempt.
+        waiting: Why a stage does not begin.
+    """
+    now, seen = datetime(2026, 1, 31, 12, tzinfo=UTC), []
+    while True:
+        held_back = bool(seen) and seen[-1].state == "running"
+        step = plan(run, Observed(tuple(seen), waiting if held_back else None), now)
+        run = run.model_copy(update={"status": step.status})
+        if held_back or run.status.phase is Phase.COMPLETED:
+            return run
+        seen += [observed(action, results, failures, now) for action in step.actions]
+        now = seen[-1].finished_at or now if step.actions else now + timedelta(seconds=step.requeue_after or 0)
+
+
+def without_digests(run):
+    """``run`` tied to none of its manifests but the best model's, since tests add to them and change them."""
+    status = run.status
+    failed = tuple(row for row in status.stages if row.outcome is not Outcome.DONE)
+    controls = tuple(row.model_copy(update={"digest": ""}) for row in status.controls)
+    return run.model_copy(update={"status": status.model_copy(update={"stages": failed, "controls": controls, "digests": ()})})
+
+
+def observed(action, results, failures, now):
+    """The end of the attempt that ``action`` starts."""
+    spec, failed = action.spec, failures.get((action.spec.iteration, action.spec.stage, action.spec.attempt))
+    attempt = ObservedAttempt(spec.iteration, spec.stage, spec.attempt, action.job, "running")
+    later = now + timedelta(seconds=300 if failed else 105)
+    ended = {"started_at": now, "finished_at": later, "legs": (Leg(now, later),)}
+    if failed:
+        return replace(attempt, state="failed", **ended, **failed)
+    result = results.get((spec.iteration, spec.stage))
+    return replace(attempt, state="succeeded", exit_code=0, result=result, **ended) if result else attempt
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ def card(ledger, evidence):
 def test_it_tells_budget_results_limits_and_provenance(card, ledger):
     heldout = ledger.best.metrics.heldout
     assert f"| loop 2 (this model) | {heldout.accuracy * 100:.1f} % |" in card
-    assert "| seed | 90 | training |" in card
+    assert "| seed | 90 | training; and, each by one of 4 models that has not seen it: " in card
     assert "| the longer answer wins |" in card
     assert "hf://org/tiny@0123" in card
     assert ledger.best.ref.sha256 in card

@@ -1,5 +1,6 @@
 """Every command of docs/cli.md is called here, and what it says is what stands there (UPDATE_GOLDEN=1 writes both anew)."""
 
+import itertools
 import os
 import re
 import shlex
@@ -12,17 +13,24 @@ import numpy as np
 import pytest
 import typer
 import yaml
+from botocore.exceptions import EndpointConnectionError
 from unit.cli.views.test_terminal_output import printed
+from unit.conftest import planned
 
 from ser_core.api.spec.loop import Rule
+from ser_core.api.spec.resources import ResourcesSpec, StageResources
 from ser_core.api.spec.storage import StorageSpec
-from ser_core.api.status import Outcome, Phase, StageKind, StageStatus, StoredBytes
+from ser_core.api.stage import RunIdentity, StageResult
+from ser_core.api.status import SERRunStatus, StageKind, StoredBytes
 from ser_core.cli.access.comparison import compare_runs
 from ser_core.cli.access.stored_run import StoredRun
 from ser_core.cli.access.sweeps.runs import Ended, LocalRuns
 from ser_core.cli.app import app
 from ser_core.cli.views.diff_view import diff_view
-from ser_core.loop.recording.conditions import conditions
+from ser_core.errors import StoreError
+from ser_core.loop.observed import Waiting
+from ser_core.store.objects.retry import Retry, Transient
+from ser_core.store.stages.manifest import stage_prefix
 from ser_core.sweep.results import RunResult
 
 MANUAL = Path("docs/cli.md")
@@ -82,38 +90,39 @@ def documented():
 @pytest.fixture
 def hh(api, stored_run):
     """The stored run as hh in namespace lab, whose stage waits for a GPU after its first attempt failed."""
-    failed = StageStatus(
-        iteration=2,
-        stage=StageKind.RETRAIN,
-        attempt=1,
-        outcome=Outcome.FAILED,
-        charged=True,
-        exit_code=20,
-        reason="StoreUnavailable",
-        message="PUT s3://bucket/runs failed 12 times in 60 s: connection refused; check that the store is reachable and healthy",
-        started_at="2026-01-31T12:15:00Z",
-        finished_at="2026-01-31T12:18:00Z",
-    )
-    waits = StageStatus(iteration=2, stage=StageKind.RETRAIN, attempt=2, job="hh-retrain-2", gpus=8, started_at="2026-01-31T12:19:00Z")
-    message = f"retrain of loop 2, attempt 2 waits: {SCHEDULER}"
-    model = stored_run.run.status.reward_model.model_copy(
-        update={"uri": "s3://bucket/runs/lab/hh/0123456789abcdef/iter-0001/retrain/MANIFEST.json"}
-    )
-    update = {
-        "phase": Phase.RUNNING,
-        "message": message,
-        "conditions": conditions((), Phase.RUNNING, "Unschedulable", message, 1, "2026-01-31T12:19:00Z"),
-        "observed_generation": 1,
-        "iterations": stored_run.run.status.iterations[:2],
-        "best_iteration": 1,
-        "reward_model": model.model_copy(update={"accuracy": 0.82}),
-        "controls": (),
-        "stages": (failed, waits),
-        "gpu_hours": 1.5,
-        "stored": StoredBytes(base_models=1_203_000_000, reward_models=161_000_000, fold_models=322_000_000, records=4_000_000),
-        "finished_at": None,
+    run = named(stored_run.run, "hh", SERRunStatus())
+    run = run.model_copy(update={"spec": run.spec.model_copy(update={"resources": ResourcesSpec(retrain=StageResources(gpus=8))})})
+    before = {(2, StageKind.RETRAIN), (0, StageKind.CONTROL_FULL)}
+    results = {key: in_bucket(result, run) for key, result in stored_run.results.items() if key not in before}
+    silent = no_answer(f"reading {run.spec.storage.uri}/{stage_prefix(RunIdentity.of(run.metadata), 2, StageKind.FILTER)}/MANIFEST.json")
+    run = planned(run, results, {(2, StageKind.RETRAIN, 1): silent}, Waiting("Unschedulable", SCHEDULER))
+    stored = StoredBytes(base_models=1_203_000_000, reward_models=161_000_000, fold_models=322_000_000, records=4_000_000)
+    return api.put_run(run.model_copy(update={"status": run.status.model_copy(update={"stored": stored, "observed_generation": 1})}))
+
+
+def in_bucket(result, run):
+    """``result`` of a stage that has committed to the store of ``run``."""
+    committed = result.manifest
+    prefix = stage_prefix(RunIdentity.of(run.metadata), committed.iteration, committed.stage)
+    uri = f"{run.spec.storage.uri}/{prefix}/MANIFEST.json"
+    return result.model_copy(update={"manifest": committed.model_copy(update={"uri": uri})})
+
+
+def no_answer(what):
+    """What a stage says whose store does not answer as long as its patience lasts."""
+    seconds = itertools.count(step=12)
+    retry = Retry(clock=lambda: next(seconds), sleep=lambda _: None, uniform=lambda _, high: high)
+
+    def refused():
+        raise Transient(str(EndpointConnectionError(endpoint_url="https://s3.example/bucket")))
+
+    with pytest.raises(StoreError) as told:
+        retry.call(refused, what)
+    error = told.value
+    return {
+        "exit_code": error.exit_code,
+        "result": StageResult(outcome="failed", reason=error.reason, message=error.message, hint=error.hint),
     }
-    return api.put_run(named(stored_run.run, "hh", stored_run.run.status.model_copy(update=update)))
 
 
 def named(run, name, status=None):
