@@ -9,7 +9,8 @@ from ser_operator.objects.container import container
 from ser_operator.objects.mounted import volumes
 from ser_operator.settings import Settings
 
-HOSTNAME = "kubernetes.io/hostname"
+NODE_NAME = "metadata.name"
+"""Field of a node. Its label kubernetes.io/hostname may say something else."""
 
 
 def template(run: SERRun, action: StartStage, image: str, settings: Settings, cluster: str) -> Object:
@@ -51,5 +52,5 @@ def _if_asked(action: StartStage, wanted: StageResources, settings: Settings) ->
 
 def _elsewhere(nodes: tuple[str, ...]) -> Object:
     """Affinity that prefers every other node to ``nodes``. It needs no right to read nodes, and forbids nothing."""
-    others = {"matchExpressions": [{"key": HOSTNAME, "operator": "NotIn", "values": list(nodes)}]}
+    others = {"matchFields": [{"key": NODE_NAME, "operator": "NotIn", "values": [node]} for node in nodes]}  # a field takes one value each
     return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": others}]}}

@@ -80,7 +80,8 @@ def test_nodes_where_attempts_have_failed_are_avoided_but_not_forbidden():
     pod = rendered(run(), avoid_nodes=("gpu-1", "gpu-2"))["spec"]["template"]["spec"]
 
     (term,) = pod["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
-    assert term["preference"]["matchExpressions"] == [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["gpu-1", "gpu-2"]}]
+    others = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in ("gpu-1", "gpu-2")]
+    assert term["preference"] == {"matchFields": others}
     assert "affinity" not in rendered(run())["spec"]["template"]["spec"]
 
 
