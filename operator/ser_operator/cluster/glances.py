@@ -30,7 +30,7 @@ class Glances:
         self._settings = settings
         self._polls = polls
         self._seen: dict[str, Glance] = {}
-        self._kueue_missing_until: datetime | None = None
+        self._kueue_missing_since: datetime | None = None
 
     async def look(self, run: RunKey, job: Object, pods: Sequence[Object], now: datetime) -> Glance:
         """What is known of the attempt of a run with this Job now."""
@@ -82,16 +82,18 @@ class Glances:
         return Glance(waiting=said, seen_at=now, queue=None if said in (SILENT, NOT_SEEN) else said)
 
     async def _ask_queue(self, job: Object, now: datetime) -> Waiting:
-        if self._kueue_missing_until is not None and now < self._kueue_missing_until:
+        missing = self._kueue_missing_since
+        if missing is not None and missing <= now < missing + KUEUE_MISSING_PAUSE:
             return held_without_queue(job)
         try:
             return queued(await self._api.list_workloads(job["metadata"]["namespace"], uid(job)))
         except ApiError as error:
             if error.code != NOT_FOUND:
                 return SILENT  # a reason is worth having, not worth failing for
-            self._kueue_missing_until = now + KUEUE_MISSING_PAUSE
+            self._kueue_missing_since = now
             return held_without_queue(job)
 
 
 def _due(before: Glance, now: datetime, pause: float) -> bool:
-    return before.seen_at is None or (now - before.seen_at).total_seconds() >= pause
+    """A clock that was set back does not lengthen the pause."""
+    return before.seen_at is None or not 0 <= (now - before.seen_at).total_seconds() < pause

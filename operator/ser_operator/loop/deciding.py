@@ -1,7 +1,7 @@
 """From the view of a run to the plan for it. Pure."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ser_core.loop.observed import Observed, ObservedAttempt, Plan, StartStage, Waiting
 from ser_core.loop.plan import plan
@@ -13,6 +13,9 @@ from ser_operator.facts.serruns.allow_lists import judged, refusal, unsupported
 from ser_operator.facts.view import View, named
 from ser_operator.settings import Settings
 
+BLOCKED = timedelta(seconds=30)
+"""Pause before a refused Job is tried again: two tries a minute."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -20,13 +23,18 @@ class Refused:
 
     job: str
     generation: int
-    until: datetime
+    since: datetime
     waiting: Waiting
 
+    @property
+    def until(self) -> datetime:
+        """When it is tried again."""
+        return self.since + BLOCKED
+
     def stands(self, view: View, planned: Plan) -> bool:
-        """Whether it keeps ``planned`` from being carried out."""
+        """Whether it keeps ``planned`` from being carried out. A clock that was set back does not lengthen it."""
         wanted = any(isinstance(action, StartStage) and action.job == self.job for action in planned.actions)
-        return wanted and view.now < self.until and view.run.metadata.generation == self.generation
+        return wanted and self.since <= view.now < self.until and view.run.metadata.generation == self.generation
 
 
 def decide(view: View, settings: Settings, refused: Refused | None = None) -> Plan:

@@ -12,7 +12,7 @@ from ser_operator.cluster.transport import CONFLICT, FORBIDDEN, ApiError
 from ser_operator.facts.cache import Cache
 from ser_operator.facts.leftovers import needless
 from ser_operator.facts.pods.attempts_from_pods import identity_of
-from ser_operator.facts.reading import Object, deleting_since, name, owner_uid
+from ser_operator.facts.reading import Object, deleting_since, name, owner_uid, state_of, uid
 from ser_operator.facts.serruns.read_run import write_status
 from ser_operator.facts.view import View, named
 from ser_operator.objects import gang, render
@@ -22,6 +22,8 @@ from ser_operator.objects.recorder import event
 from ser_operator.settings import Settings
 
 NAME_CONFLICT, JOB_REFUSED = "NameConflict", "JobRefused"
+ORPHANS = "orphan"
+"""Kubernetes' finalizer of an object that is deleted with --cascade=orphan."""
 _REFUSALS = (400, FORBIDDEN, 422)
 
 
@@ -67,6 +69,14 @@ class Executor:
         """Delete the Jobs that nothing needs any more."""
         for job in needless(view, planned):
             await self._api.delete_job(job)
+
+    async def release(self, body: Object) -> None:
+        """Delete the running Jobs of a run that is being deleted: somebody's finalizer may hold it, and with it their GPUs, for long."""
+        if ORPHANS in (body["metadata"].get("finalizers") or ()):
+            return  # whoever deletes it wants them to stay
+        for job in self._cache.jobs(uid(body)):
+            if state_of(job) == "running" and deleting_since(job) is None:
+                await self._api.delete_job(job)
 
     async def _start(self, view: View, planned: Plan, action: StartStage) -> Waiting | None:
         """Create a Job, or find that it exists; returns what prevents both."""

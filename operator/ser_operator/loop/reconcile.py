@@ -5,7 +5,7 @@ reads the objects from the API server and plans again, so an old cache can delay
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ser_core.api.run_template import TEMPLATE_UNUSABLE
 from ser_core.api.serrun import SERRun
@@ -20,13 +20,10 @@ from ser_operator.facts.leftovers import is_settled, needless, seconds_to_needle
 from ser_operator.facts.reading import Object, deleting_since
 from ser_operator.facts.serruns.read_run import unreadable
 from ser_operator.facts.view import View, ends_unseen, has_ended, may_be_gone, unwatched
-from ser_operator.loop.deciding import Refused, decide
+from ser_operator.loop.deciding import BLOCKED, Refused, decide
 from ser_operator.loop.executing import JOB_REFUSED, Executor
 from ser_operator.loop.observing import Observer
 from ser_operator.settings import Settings
-
-BLOCKED_SECONDS = 30.0
-"""Pause before a refused Job is tried again: two tries a minute."""
 
 
 class Reconciler:
@@ -80,6 +77,8 @@ class Reconciler:
         if body is None or deleting_since(body) is not None:
             self._forget_failures(key)
             self._observer.forget(key)
+            if body is not None:
+                await self._executor.release(body)
             return None
         try:
             body = await self._observer.with_template(body)
@@ -88,7 +87,7 @@ class Reconciler:
             status = unreadable(body, error, self._clock())
             if status is not None:
                 await self._executor.write(body, status)
-            return BLOCKED_SECONDS if error.reason == TEMPLATE_UNUSABLE else None
+            return BLOCKED.total_seconds() if error.reason == TEMPLATE_UNUSABLE else None
 
     async def _observe_and_execute(self, body: Object) -> float | None:
         view = await self._observer.cached(body)
@@ -116,7 +115,7 @@ class Reconciler:
             if blocked is not None:
                 self._refused[_key(view.run)] = _refusal(view, action, blocked)
                 await self._executor.record(view, self._decide(view))
-                return BLOCKED_SECONDS
+                return BLOCKED.total_seconds()
             if isinstance(action, StartStage):
                 self._forget_failures(_key(view.run))
         if planned.actions and self._hurry():
@@ -156,13 +155,13 @@ class Reconciler:
             running = view.glance.waiting is None and view.glance.seen_at is not None
             wishes.append(self._settings.progress_seconds if running else max(self._settings.events_after_seconds, 1.0))
         refused = self._refused.get(_key(view.run))
-        if refused is not None and view.now < refused.until:
+        if refused is not None and refused.since <= view.now < refused.until:
             wishes.append((refused.until - view.now).total_seconds())
         return min((wish for wish in wishes if wish is not None), default=None)
 
 
 def _refusal(view: View, action: Action, why: Waiting) -> Refused:
-    return Refused(action.job, view.run.metadata.generation, view.now + timedelta(seconds=BLOCKED_SECONDS), why)
+    return Refused(action.job, view.run.metadata.generation, view.now, why)
 
 
 def _key(run: SERRun) -> RunKey:

@@ -36,7 +36,7 @@ from ser_jobs.training.retrain import training_data
 from ser_operator.cluster import glances
 from ser_operator.facts import haste, leftovers
 from ser_operator.facts.pods import waiting
-from ser_operator.loop import reconcile
+from ser_operator.loop import deciding
 from ser_operator.pages import run_page
 
 HUB, HACKING, PAUSE = Patience(), HackingLimits(), attempts.FIRST_PAUSE.seconds
@@ -59,7 +59,7 @@ FIGURES = {
         f"of one that runs every {word(minutes(spent.COUNTED_EVERY))} minutes",
         "After an hour the condition" if timedelta(hours=1) == waiting_time.STALLED_AFTER else "",
         f"has not ended {word(minutes(waiting.STUCK_AFTER))} minutes after its grace period",
-        f"tried again every {reconcile.BLOCKED_SECONDS:.0f} s",
+        f"tried again every {deciding.BLOCKED.total_seconds():.0f} s",
         f"{word(minutes(leftovers.KEPT_AFTER_STAGE)).capitalize()} minutes after the end of a stage its Job and pods are deleted",
         f"after the end of the run, {leftovers.KEPT_AFTER_RUN.days} days by default",
         f"repeats a request to the store for {word(Retry().deadline_seconds / 60)} minutes",

@@ -58,6 +58,18 @@ def test_a_queued_run_says_what_kueue_says_and_asks_once_a_minute(operator):
     assert operator.cluster.asked_for_workloads == 2
 
 
+def test_a_clock_that_is_set_back_does_not_keep_the_queue_from_being_asked(operator):
+    operator.cluster.apply(spec={"queueName": "gpu"})
+    operator.sync()
+    operator.reconcile()
+    told_by_kueue(operator, "1 more needed")
+    look_after(operator, 5 * LATER)
+
+    look_after(operator, -2 * LATER)
+
+    assert operator.cluster.asked_for_workloads == 2
+
+
 def test_a_job_that_is_taken_back_asks_at_once(queued_run):
     suspend(queued_run, False)
     look_after(queued_run, timedelta(seconds=1))

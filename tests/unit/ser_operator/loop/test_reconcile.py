@@ -380,6 +380,34 @@ def test_a_refused_job_waits_in_the_words_of_the_api_server_without_a_hot_loop(o
     assert operator.drive().status.phase is Phase.COMPLETED
 
 
+def test_a_clock_that_is_set_back_does_not_hold_a_refused_job(operator):
+    operator.cluster.apply()
+    operator.cluster.refuse_jobs = ApiError(403, "403 Forbidden: exceeded quota")
+    operator.sync()
+    operator.reconcile()
+    operator.cluster.refuse_jobs = None
+    operator.cluster.now -= timedelta(hours=1)
+    operator.sync()
+    operator.reconcile()
+
+    assert len(operator.cluster.creates) == 1
+
+
+@pytest.mark.parametrize(("finalizer", "is_deleted"), [("backup.example/hold", True), ("orphan", False)])
+def test_a_run_that_is_being_deleted_gives_its_gpus_back_unless_its_jobs_are_to_stay(operator, finalizer, is_deleted):
+    operator.cluster.apply()
+    operator.sync()
+    operator.reconcile()
+    run = operator.cluster.runs["lab", "climb"]
+    run["metadata"] |= {"deletionTimestamp": "2026-01-31T12:00:05Z", "finalizers": [finalizer]}
+    operator.cluster.stamp(run)
+    operator.sync()
+    operator.reconcile()
+
+    (job,) = operator.cluster.jobs.values()
+    assert ("deletionTimestamp" in job["metadata"]) is is_deleted
+
+
 def test_a_refused_job_is_tried_again_as_soon_as_the_spec_has_changed(operator):
     operator.cluster.apply()
     operator.cluster.refuse_jobs = ApiError(422, "422 Unprocessable Entity: no such priority class")
