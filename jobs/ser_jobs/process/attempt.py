@@ -71,7 +71,7 @@ class Attempt:
         return attempt, (absent, EXIT_NOTHING_TO_REPORT) if reports else None
 
     def commit(self, output: StageOutput, alive: Callable[[], None]) -> Committed:
-        """Upload what the stage has made, and commit it; ``alive`` is called after each file."""
+        """Upload what the stage has made, and commit it; ``alive`` is called often, from any thread."""
         spec = self.spec
         try:
             outputs = upload_outputs(self.store, spec.run, spec.iteration, spec.stage, spec.attempt, output.files, alive)

@@ -1,10 +1,11 @@
 """Checkpoints that are uploaded while the stage goes on computing. The stage waits only until the local files are written."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from ser_core.store.objects.port import unwatched
 from ser_core.store.stages.checkpoints import CheckpointStore, Together
 
 
@@ -57,10 +58,12 @@ class BackgroundCheckpoints(CheckpointStore):
         for part in self._parts:
             part.wait()
 
-    def newest(self, folder: Path, contents: Path | None = None) -> tuple[int, dict[str, Path]] | None:
+    def newest(
+        self, folder: Path, contents: Path | None = None, alive: Callable[[], None] = unwatched
+    ) -> tuple[int, dict[str, Path]] | None:
         """As in `CheckpointStore.newest`."""
         self.wait()
-        return super().newest(folder, contents)
+        return super().newest(folder, contents, alive)
 
     def newest_step(self) -> int | None:
         """As in `CheckpointStore.newest_step`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,9 +92,10 @@ class StageContext:
 
         The processes of a pod download it once.
         """
-        self.silent("fetching the checkpoint")
+        fetching = partial(self.silent, "fetching the checkpoint")
+        fetching()
         with locked(self._inputs):
-            return self.checkpoints.newest(self._inputs / "checkpoints", self._contents)
+            return self.checkpoints.newest(self._inputs / "checkpoints", self._contents, fetching)
 
     @property
     def _contents(self) -> Path:
@@ -108,9 +110,10 @@ class StageContext:
         missing = [name for name in names if name not in manifest.outputs]
         if missing or not names:
             raise SpecError(f"{role.value} ({manifest.stage.value} of iteration {manifest.iteration}) has no output {', '.join(missing)}")
-        self.silent(f"fetching {role.value}")
+        fetching = partial(self.silent, f"fetching {role.value}")
+        fetching()
         with locked(self._inputs):
-            return fetch_outputs(self.store, manifest, names, self._inputs / role.value, self._contents)
+            return fetch_outputs(self.store, manifest, names, self._inputs / role.value, self._contents, fetching)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ser_core.errors import CorruptObject, ObjectNotFound, SpecError, StoreAccessDenied, StoreError, is_disk_full
 from ser_core.full_disk import naming_full_disk
-from ser_core.store.objects.port import CONDITIONAL_WRITES, ObjectInfo
+from ser_core.store.objects.port import CONDITIONAL_WRITES, ObjectInfo, unwatched
 
 _TEMPORARY = ".part-"
 _TRIES = 100
@@ -97,7 +97,7 @@ class FileStore:
             return max(0.0, temporary.stat().st_mtime - written)
         return max(0.0, time.time() - written)
 
-    def upload(self, key: str, path: Path) -> None:
+    def upload(self, key: str, path: Path, alive: Callable[[], None] = unwatched) -> None:
         """Copy a file into the store."""
         target = self._path(key)
         with _explained(target), self._temporary(target) as temporary:
@@ -106,8 +106,9 @@ class FileStore:
                 os.fsync(copied.fileno())
             temporary.replace(target)
             _sync_folder(target.parent)
+        alive()
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path, alive: Callable[[], None] = unwatched) -> None:
         """Copy an object out of the store."""
         source = self._object(key)
         with naming_full_disk(path.parent):
@@ -119,6 +120,7 @@ class FileStore:
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
+        alive()
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects whose key starts with ``prefix``, in key order."""

@@ -5,7 +5,7 @@ is visible to the next read. Nothing relies on listings, ETags or conditional mu
 `ser run` relies (`ser_core.store.runs.run_lock`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,10 @@ class ObjectInfo:
     key: str
     size: int
     modified: float
+
+
+def unwatched() -> None:
+    """Nobody waits for signs of life."""
 
 
 class ObjectStore(Protocol):
@@ -54,12 +58,12 @@ class ObjectStore(Protocol):
         """Seconds since ``key`` was written, both by the store's own clock. Raises `ObjectNotFound`."""
         ...
 
-    def upload(self, key: str, path: Path) -> None:
-        """Write a file of any size, in parallel parts where that helps."""
+    def upload(self, key: str, path: Path, alive: Callable[[], None] = unwatched) -> None:
+        """Write a file of any size, in parallel parts where that helps; ``alive`` is called after each, from any thread."""
         ...
 
-    def download(self, key: str, path: Path) -> None:
-        """Read an object of any size into a new file. Raises `ObjectNotFound`."""
+    def download(self, key: str, path: Path, alive: Callable[[], None] = unwatched) -> None:
+        """Read an object of any size into a new file; ``alive`` as of `upload`. Raises `ObjectNotFound`."""
         ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:

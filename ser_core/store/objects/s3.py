@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from ser_core.errors import ObjectNotFound, SpecError, StoreAccessDenied, StoreError, StoreRefused
-from ser_core.store.objects.port import ObjectInfo
+from ser_core.store.objects.port import ObjectInfo, unwatched
 from ser_core.store.objects.retry import Retry, Transient, bounded
 from ser_core.store.objects.s3_answers import ADDRESS, PART_MIB, Answer, meaning, no_conditional_writes, unanswered
 from ser_core.store.objects.s3_client import WORKERS
@@ -95,25 +95,26 @@ class S3Store:
         written: datetime = answer["LastModified"]
         return max(0.0, (now - written).total_seconds())
 
-    def upload(self, key: str, path: Path) -> None:
+    def upload(self, key: str, path: Path, alive: Callable[[], None] = unwatched) -> None:
         """One PUT for a small file, else parallel parts; an upload that fails is aborted, so that no parts are left to be paid for."""
         size = path.stat().st_size
         if size <= self._part_bytes:
             self.put(key, path.read_bytes())
+            alive()
             return
         part_bytes = max(self._part_bytes, -(-size // MAX_PARTS))
         upload_id = self._call("create_multipart_upload", key)["UploadId"]
         try:
             with ThreadPoolExecutor(WORKERS) as pool:
                 numbers = range(1, -(-size // part_bytes) + 1)
-                parts = list(pool.map(lambda number: self._upload_part(key, path, upload_id, number, part_bytes), numbers))
+                parts = list(pool.map(lambda number: self._upload_part(key, path, upload_id, number, part_bytes, alive), numbers))
             self._complete(key, upload_id, parts, size)
         except BaseException:
             with contextlib.suppress(ClientError, BotoCoreError, OSError):  # once: a store that is away was waited for already
                 self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + key, UploadId=upload_id)
             raise
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path, alive: Callable[[], None] = unwatched) -> None:
         """Ranged GETs in parallel into a temporary file beside ``path``, which is then renamed."""
         size = int(self._about(key)["ContentLength"])
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ class S3Store:
             with temporary.open("wb") as file:
                 file.truncate(size)
             with ThreadPoolExecutor(WORKERS) as pool:
-                list(pool.map(lambda start: self._download_part(key, temporary, start, size), range(0, size, self._part_bytes)))
+                list(pool.map(lambda start: self._download_part(key, temporary, start, size, alive), range(0, size, self._part_bytes)))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -187,11 +188,12 @@ class S3Store:
             raise StoreRefused(f"head_object of {self.uri(key)}: the answer tells of no object", reason="StoreMisaddressed", hint=not_s3)
         return answer
 
-    def _upload_part(self, key: str, path: Path, upload_id: str, number: int, part_bytes: int) -> dict[str, Any]:
+    def _upload_part(self, key: str, path: Path, upload_id: str, number: int, part_bytes: int, alive: Callable[[], None]) -> dict[str, Any]:
         with path.open("rb") as file:
             file.seek((number - 1) * part_bytes)
             body = file.read(part_bytes)
         answer = self._call("upload_part", key, UploadId=upload_id, PartNumber=number, Body=body)
+        alive()
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def _complete(self, key: str, upload_id: str, parts: Sequence[dict[str, Any]], size: int) -> None:
@@ -210,7 +212,7 @@ class S3Store:
         except ObjectNotFound:
             return None
 
-    def _download_part(self, key: str, path: Path, start: int, size: int) -> None:
+    def _download_part(self, key: str, path: Path, start: int, size: int, alive: Callable[[], None]) -> None:
         end = min(start + self._part_bytes, size)
         content = self._read(key, f"bytes={start}-{end - 1}")
         if len(content) != end - start:
@@ -218,6 +220,7 @@ class S3Store:
         with path.open("rb+") as file:
             file.seek(start)
             file.write(content)
+        alive()
 
     def _read(self, key: str, byte_range: str | None) -> bytes:
         extra = {"Range": byte_range} if byte_range else {}

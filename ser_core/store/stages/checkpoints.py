@@ -8,7 +8,7 @@ parts. A checkpoint is whole when all records are there, and only a whole one is
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ser_core.api.model import Record
 from ser_core.api.stage import RunIdentity
 from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject, ObjectNotFound
-from ser_core.store.objects.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore, unwatched
 from ser_core.store.stages.commit import fetch_parts, upload_part
 from ser_core.store.stages.manifest import OutputFile, stage_prefix
 
@@ -101,7 +101,9 @@ class CheckpointStore:
     def wait(self) -> None:
         """Wait until what was saved is stored. Here it always is."""
 
-    def newest(self, folder: Path, contents: Path | None = None) -> tuple[int, dict[str, Path]] | None:
+    def newest(
+        self, folder: Path, contents: Path | None = None, alive: Callable[[], None] = unwatched
+    ) -> tuple[int, dict[str, Path]] | None:
         """Step and verified local copies of the newest whole checkpoint; a damaged one falls back to the one before. None: start afresh.
 
         Files of rank K are named ``rank-K/…``.
@@ -109,10 +111,11 @@ class CheckpointStore:
         Args:
             folder: For the copies.
             contents: A folder that several processes share (`ser_core.store.stages.commit.fetch_outputs`).
+            alive: Called often, from any thread.
         """
         for checkpoint, files in self._whole():
             try:
-                return checkpoint.step, fetch_parts(self._store, files, folder / f"checkpoint-{checkpoint.step}", contents)
+                return checkpoint.step, fetch_parts(self._store, files, folder / f"checkpoint-{checkpoint.step}", contents, alive)
             except (CorruptObject, ObjectNotFound):
                 continue
         return None

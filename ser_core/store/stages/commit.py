@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ser_core.api.stage import ManifestRef, RunIdentity
 from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject, ObjectNotFound, SpecError, StoreError
-from ser_core.store.objects.port import ObjectStore
+from ser_core.store.objects.port import ObjectStore, unwatched
 from ser_core.store.stages.manifest import Manifest, OutputFile, manifest_key, stage_prefix
 from ser_core.store.stages.removed import why_removed
 
@@ -41,22 +41,20 @@ def upload_outputs(
     stage: StageKind,
     attempt: int,
     files: Mapping[str, Path],
-    alive: Callable[[], None] = lambda: None,
+    alive: Callable[[], None] = unwatched,
 ) -> dict[str, OutputFile]:
-    """Upload the parts of an attempt into a folder of its own, in parallel. Returns them by output name; ``alive`` is called after each."""
+    """Upload the parts of an attempt into a folder of its own, in parallel. Returns them by output name; ``alive`` is called often, from
+    any thread."""
     folder = f"{stage_prefix(run, iteration, stage)}/attempt-{attempt}-{uuid.uuid4().hex[:8]}"
-    parts = {}
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for name, part in zip(files, pool.map(lambda name: upload_part(store, f"{folder}/{name}", files[name]), files), strict=True):
-            parts[name] = part
-            alive()
-    return parts
+        parts = pool.map(lambda name: upload_part(store, f"{folder}/{name}", files[name], alive), files)
+        return dict(zip(files, parts, strict=True))
 
 
-def upload_part(store: ObjectStore, key: str, path: Path) -> OutputFile:
+def upload_part(store: ObjectStore, key: str, path: Path, alive: Callable[[], None] = unwatched) -> OutputFile:
     """Upload one file; returns what a manifest says of it."""
     part = OutputFile(key=key, size=path.stat().st_size, sha256=sha256_of(path))
-    store.upload(key, path)
+    store.upload(key, path, alive)
     return part
 
 
@@ -113,7 +111,12 @@ def read_manifest(store: ObjectStore, ref: ManifestRef) -> Manifest:
 
 
 def fetch_outputs(
-    store: ObjectStore, manifest: Manifest, names: Sequence[str], folder: Path, contents: Path | None = None
+    store: ObjectStore,
+    manifest: Manifest,
+    names: Sequence[str],
+    folder: Path,
+    contents: Path | None = None,
+    alive: Callable[[], None] = unwatched,
 ) -> dict[str, Path]:
     """Local copies of some outputs, each checked against the manifest's size and SHA-256. Verified files in ``folder`` are used again.
 
@@ -124,6 +127,7 @@ def fetch_outputs(
         folder: For the copies, by their names.
         contents: A folder on the same disk, of files by their content: what several inputs or processes ask for, such as one base of
             two adapters, is fetched and verified once. Callers of one folder take turns. None: the files are in ``folder`` alone.
+        alive: Called often, from any thread.
 
     Raises:
         CorruptObject: An object stayed different after `FETCHES` reads.
@@ -134,10 +138,16 @@ def fetch_outputs(
         raise SpecError(f"{manifest.stage} of loop {manifest.iteration} has no output {', '.join(missing)}")
 
     parts = {name: manifest.outputs[name] for name in names}
-    return fetch_parts(store, parts, folder, contents)
+    return fetch_parts(store, parts, folder, contents, alive)
 
 
-def fetch_parts(store: ObjectStore, parts: Mapping[str, OutputFile], folder: Path, contents: Path | None = None) -> dict[str, Path]:
+def fetch_parts(
+    store: ObjectStore,
+    parts: Mapping[str, OutputFile],
+    folder: Path,
+    contents: Path | None = None,
+    alive: Callable[[], None] = unwatched,
+) -> dict[str, Path]:
     """`fetch_outputs` of parts by their names, whatever they belong to."""
     paths = {name: folder / name for name in parts}
     for name, path in paths.items():
@@ -145,23 +155,23 @@ def fetch_parts(store: ObjectStore, parts: Mapping[str, OutputFile], folder: Pat
             raise SpecError(f"output name {name!r} leaves the folder {folder}")
     with ThreadPoolExecutor(_WORKERS) as pool:
         if contents is None:
-            list(pool.map(lambda name: fetch_verified(store, parts[name], paths[name]), parts))
+            list(pool.map(lambda name: fetch_verified(store, parts[name], paths[name], alive), parts))
             return paths
         once = {part.sha256: part for part in parts.values()}
-        list(pool.map(lambda part: _fetch_content(store, part, contents), once.values()))
+        list(pool.map(lambda part: _fetch_content(store, part, contents, alive), once.values()))
     for name, path in paths.items():
         _link(path, contents / parts[name].sha256)
     return paths
 
 
-def _fetch_content(store: ObjectStore, part: OutputFile, contents: Path) -> None:
+def _fetch_content(store: ObjectStore, part: OutputFile, contents: Path, alive: Callable[[], None]) -> None:
     """Put an object into a folder under its digest. One that is there was verified: it gets this name afterwards."""
     if not _SHA256.fullmatch(part.sha256):
         raise CorruptObject(f"{part.sha256!r} is no SHA-256", hint="a manifest was changed by hand: restore it, or start a new run")
     path = contents / part.sha256
     if not path.exists():
         partial = contents / f"{part.sha256}.part"
-        fetch_verified(store, part, partial)
+        fetch_verified(store, part, partial, alive)
         partial.replace(path)
 
 
@@ -174,7 +184,7 @@ def _link(path: Path, kept: Path) -> None:
     path.hardlink_to(kept)
 
 
-def fetch_verified(store: ObjectStore, part: OutputFile, path: Path) -> None:
+def fetch_verified(store: ObjectStore, part: OutputFile, path: Path, alive: Callable[[], None] = unwatched) -> None:
     """Local copy of one object at ``path``, checked.
 
     Raises:
@@ -191,7 +201,7 @@ def fetch_verified(store: ObjectStore, part: OutputFile, path: Path) -> None:
             found = f"{size} bytes with SHA-256 {digest}"
             path.unlink()
         try:
-            store.download(part.key, path)
+            store.download(part.key, path, alive)
         except ObjectNotFound as error:
             why = why_removed(store, [part.key])
             if not why:

@@ -48,9 +48,9 @@ class OfAnotherRank(FileStore):
         assert "/checkpoints/" in key and "/rank-" in key, key
         super().put(key, data)
 
-    def upload(self, key: str, path: Path) -> None:
+    def upload(self, key: str, path: Path, *alive: Any) -> None:
         assert "/checkpoints/" in key and "/rank-" in key, key
-        super().upload(key, path)
+        super().upload(key, path, *alive)
 
     def create(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("only rank 0 may")

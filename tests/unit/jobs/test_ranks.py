@@ -15,7 +15,7 @@ def test_a_process_is_alone_unless_torchruns_variables_say_otherwise():
 def test_the_processes_of_a_pod_download_an_input_once(workshop, monkeypatch):
     downloads = []
     download = workshop.store.download
-    monkeypatch.setattr(workshop.store, "download", lambda key, path: (downloads.append(key), download(key, path)))
+    monkeypatch.setattr(workshop.store, "download", lambda key, path, *_: (downloads.append(key), download(key, path)))
     first, second = (
         replace(workshop.context(StageKind.RETRAIN), rank=rank, world_size=2, shared_inputs=workshop.folder / "shared") for rank in (0, 1)
     )

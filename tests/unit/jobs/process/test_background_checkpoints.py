@@ -21,11 +21,11 @@ class SlowStore(FileStore):
         super().__init__(root)
         self.gate, self.refuses = threading.Event(), False
 
-    def upload(self, key, path):
+    def upload(self, key, path, *alive):
         assert self.gate.wait(60)
         if self.refuses:
             raise StoreError("the store is full", hint="make room")
-        super().upload(key, path)
+        super().upload(key, path, *alive)
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ class CountingStore(FileStore):
         super().__init__(root)
         self.downloaded = []
 
-    def download(self, key, path):
+    def download(self, key, path, *alive):
         self.downloaded.append(key)
-        super().download(key, path)
+        super().download(key, path, *alive)
 
 
 @pytest.fixture

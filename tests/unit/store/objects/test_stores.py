@@ -252,6 +252,14 @@ def test_an_upload_that_a_server_knows_no_more_is_done_if_its_object_is_there(s3
     assert [one.key for one in S3Store(client, bucket, "").list("")] == (["big"] if done else [])
 
 
+def test_each_part_of_a_large_file_is_a_sign_of_life(s3_endpoint, bucket, tmp_path):
+    store, signs = S3Store(s3_client(s3_endpoint, None, None), bucket, "", SOON, part_bytes=5 * 1024 * 1024), []
+    (tmp_path / "big").write_bytes(bytes(11 * 1024 * 1024))
+    store.upload("big", tmp_path / "big", lambda: signs.append("up"))
+    store.download("big", tmp_path / "again", lambda: signs.append("down"))
+    assert signs == ["up"] * 3 + ["down"] * 3
+
+
 def test_the_beginning_of_an_object_is_read_without_the_rest(store):
     store.put("object", b"a long content")
     assert store.beginning("object", 6) == b"a long"

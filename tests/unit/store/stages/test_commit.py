@@ -1,6 +1,7 @@
 """A stage is done when its manifest exists and verifies; nothing else proves it."""
 
 import itertools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ser_core.api.stage import LabelMetrics
 from ser_core.api.status import StageKind
 from ser_core.errors import CorruptObject, ObjectNotFound, SpecError, StoreError
+from ser_core.store.objects.file import FileStore
 from ser_core.store.objects.probe import probe
 from ser_core.store.runs.purge import purge, stored
 from ser_core.store.stages.commit import commit, fetch_outputs, find_manifest, read_manifest, upload_outputs
@@ -36,6 +38,20 @@ def manifest(store, identity, tmp_path):
         )
 
     return make
+
+
+def test_a_file_that_takes_long_keeps_no_other_from_being_a_sign_of_life(identity, tmp_path):
+    signs, seen = [], threading.Event()
+
+    class Store(FileStore):
+        def upload(self, key, path, *alive):
+            assert not key.endswith("first") or seen.wait(10)
+            super().upload(key, path, *alive)
+
+    (tmp_path / "file").write_bytes(b"x")
+    files = dict.fromkeys(("first", "second"), tmp_path / "file")
+    upload_outputs(Store(tmp_path / "store"), identity, 0, StageKind.PREPARE, 1, files, lambda: (signs.append(1), seen.set()))
+    assert len(signs) == 2
 
 
 def test_a_committed_stage_is_found_and_read_back(store, manifest, identity, tmp_path):
@@ -116,7 +132,7 @@ def test_a_transfer_that_was_damaged_once_is_repeated(store, manifest, tmp_path,
     committed = commit(store, manifest()).manifest
     damaged = []
 
-    def damage_first(_key, path):
+    def damage_first(_key, path, _alive):
         if not damaged:
             damaged.append(path.write_bytes(b"damaged"))
 
