@@ -18,7 +18,7 @@ from ser_core.api.status import StageKind
 from ser_core.counted import counted
 from ser_core.data.preparing.pairs.written import written
 from ser_core.data.preparing.too_few import MIN_PAIRS
-from ser_core.data.reading.formats import TIE
+from ser_core.data.reading.labels import TIE
 from ser_core.data.tables import PairGroup, read_table
 from ser_core.errors import SpecError
 from ser_core.learn.trust.confident import accord

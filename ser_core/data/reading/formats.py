@@ -11,12 +11,9 @@ Texts may be strings, lists of ``{role, content}`` messages (both as TRL defines
 transcripts. Optional columns: ``source``, and ``id`` for a row's own name.
 """
 
-import contextlib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -25,13 +22,8 @@ from ser_core.data.reading.dialogues.messages import messages_in, rendered, text
 from ser_core.data.reading.dialogues.transcripts import is_transcript, plain_prompt, split_dialogues, split_transcripts, with_system
 from ser_core.data.reading.dialogues.turns import Turn, render_prompt, unmarked
 from ser_core.data.reading.files.rows import RowError
+from ser_core.data.reading.labels import TIE, meaning_of, unwrapped
 
-TIE = "tie"
-"""The label of two answers of which none is better."""
-LABELS: Mapping[Any, int] = {1: 1, 2: 2, TIE: 0, "tie (bothbad)": 0, "both_bad": 0}
-"""Their meaning; words without letter case and white space at both ends. The last two are the arena's."""
-_LETTER = re.compile(r"(?:(?:model|response|answer|assistant)[ _]?)?([ab])")
-"""A label that is one, such as the arena's ``model_a``."""
 ACCEPTED = "prompt, chosen, rejected; chosen, rejected; prompt, answer_1, answer_2, better; for unlabeled also prompt, answer_1, answer_2"
 
 
@@ -177,34 +169,15 @@ def _joined(prompt: str | list[Turn], turns: list[Turn]) -> str:
 
 
 def _label(fields: Mapping[str, Any], own: Mapping[str, str], *, needed: bool) -> int | None:
-    value = fields.get("better")
+    value = unwrapped(fields.get("better"))
     if not needed or value is None or value == "":
         return None
     name, *answers = (own.get(column, column) for column in ("better", "answer_1", "answer_2"))
     _refuse_not_finite(name, value)
-    meaning = None
-    if isinstance(value, str):
-        meaning = _meaning(value, [answer.casefold() for answer in answers])
-    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        meaning = LABELS.get(value)
+    meaning = meaning_of(value, answers)
     if meaning is None:
         raise RowError("BadLabel", f"{name} is {str(value)[:20]!r}, expected 1, 2 or {TIE}, A or B, or the better answer's column")
     return meaning
-
-
-def _meaning(label: str, answers: Sequence[str]) -> int | None:
-    """Of a label as text: the name of the better answer's column, a word of `LABELS`, or a letter."""
-    text = label.strip().casefold()
-    if text in answers:
-        return answers.index(text) + 1
-    letter = _LETTER.fullmatch(text)
-    if letter is None:
-        with contextlib.suppress(ValueError):
-            return LABELS.get(float(text))
-        return LABELS.get(text)
-    first, second = answers
-    turned = first[:-1] == second[:-1] and (first[-1:], second[-1:]) == ("b", "a")  # mistral_7b and vicuna end so by chance
-    return ("ba" if turned else "ab").index(letter[1]) + 1
 
 
 def _common_prefix(chosen: str, rejected: str) -> int:

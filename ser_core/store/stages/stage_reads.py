@@ -11,7 +11,7 @@ from ser_core.api.stage import InputRole
 from ser_core.api.status import StageKind
 
 ALGORITHM: Mapping[StageKind, int] = {
-    StageKind.PREPARE: 8,
+    StageKind.PREPARE: 9,
     StageKind.LABEL: 2,
     StageKind.FILTER: 3,
     StageKind.RETRAIN: 7,

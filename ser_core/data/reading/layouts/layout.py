@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ser_core.data.reading.files.rows import RowError
-from ser_core.data.reading.formats import TIE, Form
+from ser_core.data.reading.formats import Form
+from ser_core.data.reading.labels import TIE
 
 Fields = Mapping[str, Any]
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d{1,2}")

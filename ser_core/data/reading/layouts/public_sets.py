@@ -12,7 +12,8 @@ from typing import Any
 
 from ser_core.data.reading.dialogues.messages import messages_in, messages_in_text
 from ser_core.data.reading.files.rows import RowError
-from ser_core.data.reading.formats import TIE, Form
+from ser_core.data.reading.formats import Form
+from ser_core.data.reading.labels import TIE
 from ser_core.data.reading.layouts.layout import Fields, Layout, by_scores, number, renamed
 
 _TRAINING = frozenset({"train", "training"})

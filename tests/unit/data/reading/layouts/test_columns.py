@@ -26,6 +26,10 @@ LABELS = {
     "TIE": 0,
     "x": 1,
     "Y": 2,
+    "left": 1,
+    "Right": 2,
+    '{"selected": "right"}': 2,
+    '["y"]': 2,
 }
 
 
@@ -43,6 +47,17 @@ def test_a_score_may_have_the_decimal_comma_of_a_spreadsheet(score):
         read({**ROW, "u": "1,000"}, **columns)
 
 
+@pytest.mark.parametrize("label", [["y"], {"selected": "right"}, [2]])
+def test_a_label_may_stand_in_what_a_labelling_tool_puts_around_it(label):
+    assert read({**ROW, "n": label}, prompt="q", response_1="x", response_2="y", better="n")[0].better == 2
+
+
+def test_a_side_is_that_of_the_answers_own_column():
+    row = {"q": "What is up?", "left_text": "the floor", "right_text": "the sky", "n": "right"}
+    [pair] = read(row, prompt="q", response_1="right_text", response_2="left_text", better="n")
+    assert (pair.answer_1, pair.better) == ("the sky", 1)
+
+
 @pytest.mark.parametrize(("label", "better"), [("B", 1), ("model_a", 2), ("answer_b", 1)])
 def test_a_letter_is_that_of_the_answers_own_column(label, better):
     row = {"q": "What is up?", "answer_a": "the floor", "answer_b": "the sky", "n": label}
@@ -56,7 +71,9 @@ def test_a_letter_at_the_end_of_a_name_by_chance_means_nothing():
     assert (pair.answer_1, pair.better) == ("the sky", 1)
 
 
-@pytest.mark.parametrize("label", [0, True, -1, 0.9, "C", "model_1", "the sky", ["A"]])
+@pytest.mark.parametrize(
+    "label", [0, True, -1, 0.9, "C", "model_1", "the sky", ["A", "B"], [], {"selected": "both"}, {"chosen": "y"}, [["y"]]]
+)
 def test_a_label_that_may_mean_either_answer_is_refused_by_the_column_of_the_file(label):
     with pytest.raises(RowError, match=r"n is .*, expected 1, 2 or tie, A or B"):
         read({**ROW, "n": label}, prompt="q", response_1="x", response_2="y", better="n")
