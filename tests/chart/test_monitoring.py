@@ -5,8 +5,9 @@ import re
 
 import pytest
 import yaml
-from chart.rendering import CHART, MATRIX, MONITORING, objects, of_kind, the
+from chart.rendering import CHART, MATRIX, MONITORING, objects, of_kind, template, the
 
+from ser_core.loop.deciding.faults import TABLE, Fault
 from ser_core.metrics import GROUPS, POLICY, STAGES, TRAINING
 from ser_operator.objects.container import PROGRESS_PORT
 
@@ -129,6 +130,25 @@ def alert(name, **said):
     values = {"monitoring": {"prometheusRule": {"enabled": True, "alerts": {name: said}}}}
     groups = the(objects(values), "PrometheusRule")["spec"]["groups"]
     return next(rule for group in groups for rule in group["rules"] if rule["alert"] == name)
+
+
+def test_the_alert_on_the_store_knows_each_fault_of_the_store_and_of_no_other_part_of_the_world():
+    (rule,) = [rule for rule in shipped_alerts() if rule["alert"] == "SERRunStoreErrors"]
+    told = re.search(r'reason=~"(.*)"', rule["expr"])[1]
+    firsts = {"StoreUnavailable", "StoreAccessDenied", "ClockSkewed", "CorruptObject"}
+    world = [row for row in TABLE if row.fault is Fault.WORLD]
+    wanted = {reason for row in world if row.reasons & firsts for reason in row.reasons}
+
+    assert firsts <= wanted
+    assert {reason for row in world for reason in row.reasons if re.fullmatch(told, reason)} == wanted
+
+
+@pytest.mark.parametrize("given", ["1h", "1m30s", "90s", "2w"])
+def test_times_are_written_as_prometheus_takes_them(given):
+    monitors = {kind: {"enabled": True, "interval": given, "scrapeTimeout": given} for kind in ("serviceMonitor", "podMonitor")}
+    rules = {"enabled": True, "alerts": {"SERRunStalled": {"for": given}}}
+
+    assert template({"monitoring": {**monitors, "prometheusRule": rules}}).returncode == 0
 
 
 def test_an_operator_that_is_gone_is_missed_beside_one_of_another_release():
