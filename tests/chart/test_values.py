@@ -95,6 +95,8 @@ WRONG = {
         "alerts/SERRunStalled.*threshold",
     ),
     "no image at all": ({"image": None}, "missing property 'image'"),
+    "an interval of nothing": ({"monitoring": {"podMonitor": {"interval": "0s"}}}, "monitoring/podMonitor/interval"),
+    "units in another order": ({"monitoring": {"podMonitor": {"interval": "1s1h"}}}, "monitoring/podMonitor/interval"),
     "an interval without unit": ({"monitoring": {"podMonitor": {"interval": "30"}}}, "monitoring/podMonitor/interval"),
 }
 
@@ -164,6 +166,41 @@ def test_an_object_that_is_missing_is_borne_or_missed_by_its_name(path):
     assert ended.returncode == 0 or f"missing property '{path[-1]}'" in ended.stderr, ended.stderr
 
 
+def test_a_parent_chart_may_switch_it_off(tmp_path):
+    dependency = {"name": "ser-operator", "version": "*", "repository": f"file://{CHART}", "condition": "ser-operator.enabled"}
+    parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "ser-operator").symlink_to(CHART)
+    (tmp_path / "Chart.yaml").write_text(json.dumps(parent))
+    told = {on: helm("template", "r", str(tmp_path), values={"ser-operator": {"enabled": on}}) for on in (True, False)}
+
+    assert {on: (ended.returncode, "kind: Deployment" in ended.stdout) for on, ended in told.items()} == {
+        True: (0, True),
+        False: (0, False),
+    }
+
+
+def names(thing):
+    """What is a name in an object, at any depth."""
+    if isinstance(thing, dict):
+        places = ("name", "namespace", "image", "serviceAccountName", "priorityClassName", "kubernetes.io/metadata.name")
+        yield from (thing[place] for place in places if place in thing and not isinstance(thing[place], dict))
+        yield from (found for inner in thing.values() for found in names(inner))
+    elif isinstance(thing, list):
+        yield from (found for inner in thing for found in names(inner))
+
+
+def test_names_that_look_like_numbers_stay_names():
+    accounts = {"serviceAccount": {"name": "123"}, "stages": {"serviceAccount": {"name": "0x1f"}}}
+    values = {**MONITORING, **accounts, "watchNamespaces": ["123", "0x10"], "priorityClassName": "12", "fullnameOverride": "true"}
+    ended = helm("template", "r", str(CHART), "--namespace", "2026", values={**values, "image": {"repository": "190", "tag": "20"}})
+
+    assert ended.returncode == 0, ended.stderr
+    found = list(names(list(yaml.safe_load_all(ended.stdout))))
+    assert "2026" in found
+    assert not [one for one in found if not isinstance(one, str)]
+
+
 def test_an_old_kubernetes_is_refused():
     assert re.search(r"requires kubeVersion: >=1\.31", refusal({}, kubernetes="1.30.9"))
     assert template({}, kubernetes="v1.31.4-gke.100").returncode == 0
@@ -202,7 +239,7 @@ def test_every_value_of_the_schema_has_a_default_and_the_reverse():
             else:
                 yield (*path, name)
 
-    assert set(leaves(yaml.safe_load(VALUES), SCHEMA)) == set(keys(SCHEMA)) - {("global",)}
+    assert set(leaves(yaml.safe_load(VALUES), SCHEMA)) == set(keys(SCHEMA)) - {("global",), ("enabled",)}
 
 
 def test_every_value_is_documented():
