@@ -38,7 +38,7 @@ class Usage:
     """How the ids of a row are made by the tokenizer's chat template; None: not by it."""
 
 
-def export_model(store: ObjectStore, ledger: Ledger, folder: Path, loop: int | None = None) -> list[str]:
+def export_model(store: ObjectStore, ledger: Ledger, folder: Path, loop: int | None) -> list[str]:
     """Write a reward model and its README.md into ``folder``. Returns the names of the model's files.
 
     Args:
@@ -127,12 +127,11 @@ def _text(token: Any) -> str:
     return str(token.get("content", "")) if isinstance(token, Mapping) else str(token or "")
 
 
-def render_card(ledger: Ledger, evidence: Evidence, usage: Usage, model: Trained | None = None) -> str:
-    """The card of a reward model in Markdown; ``model``: whose, None: the best one's."""
+def render_card(ledger: Ledger, evidence: Evidence, usage: Usage, model: Trained) -> str:
+    """The card of ``model``, a reward model, in Markdown."""
     best = ledger.best_model()
-    this = model or best
-    chosen = this.key == best.key
-    headline = findings.headline(ledger, findings.contrasts(ledger, evidence)) if chosen else findings.of_another(ledger, evidence, this)
+    chosen = model.key == best.key
+    headline = findings.headline(ledger, findings.contrasts(ledger, evidence)) if chosen else findings.of_another(ledger, evidence, model)
     return (
         _environment()
         .get_template("model_card.md.j2")
@@ -140,7 +139,7 @@ def render_card(ledger: Ledger, evidence: Evidence, usage: Usage, model: Trained
             run=ledger.run,
             ledger=ledger,
             best=best,
-            this=this,
+            this=model,
             provenance=evidence.provenance,
             headline=headline,
             caveats=[*findings.of_groups(ledger), *findings.caveats(ledger)],
@@ -149,7 +148,7 @@ def render_card(ledger: Ledger, evidence: Evidence, usage: Usage, model: Trained
     )
 
 
-def render_policy_card(ledger: Ledger, evidence: Evidence, *, templated: bool = True) -> str:
+def render_policy_card(ledger: Ledger, evidence: Evidence, *, templated: bool) -> str:
     """The policy's card in Markdown; ``templated``: its tokenizer has a chat template that renders what it reads."""
     return (
         _environment()

@@ -45,7 +45,7 @@ def read_serrun(path: Path) -> SERRun:
     return check_document(document, _placed(path, lines), _templates(path, roots))
 
 
-def check_document(document: Mapping[str, Any], place: Callable[[FieldPath], str], templates: Sequence[Mapping[str, Any]] = ()) -> SERRun:
+def check_document(document: Mapping[str, Any], place: Callable[[FieldPath], str], templates: Sequence[Mapping[str, Any]]) -> SERRun:
     """A SERRun as it stands in a file, checked, over its template.
 
     Args:

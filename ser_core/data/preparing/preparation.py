@@ -67,7 +67,7 @@ class Inspection:
     """Groups that the held-out pairs are in."""
 
 
-def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False) -> Inspection:
+def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool) -> Inspection:
     """What `prepare` would find and make of ``data``; writes nothing that stays.
 
     Raises:
@@ -82,7 +82,7 @@ def inspect(data: DataSpec, seed: int, access: Access, *, turns: bool = False) -
         return Inspection(prepared.metrics, tuple(read_spool(prepared.spool, chosen)), ties, prepared.heldout_groups)
 
 
-def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress, *, turns: bool = False) -> Prepared:
+def prepare_data(data: DataSpec, seed: int, access: Access, folder: Path, progress: Progress, *, turns: bool) -> Prepared:
     """Read, validate and split.
 
     Args:

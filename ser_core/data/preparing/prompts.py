@@ -51,7 +51,7 @@ def read_prompts(
     max_dropped_fraction: float,
     alive: Callable[[], None],
     *,
-    turns: bool = False,
+    turns: bool,
 ) -> Prompts:
     """Read the prompts to learn on.
 

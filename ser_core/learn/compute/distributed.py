@@ -89,8 +89,8 @@ def distributed_engine(
     tensors: Mapping[str, torch.Tensor] | None,
     sharding: Sharding,
     training: Training,
-    settings: AdamSettings = ADAM,
-    device: str = "cpu",
+    settings: AdamSettings,
+    device: str,
 ) -> DeepSpeedEngine:
     """The engine of a ZeRO stage; arguments as `DeepSpeedEngine` takes them."""
     kinds = (ReplicatedEngine, ShardedStateEngine, ShardedStateEngine, ShardedWeightsEngine)

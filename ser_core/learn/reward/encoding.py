@@ -64,7 +64,7 @@ class Encoder:
         SpecError: ``ModelNotSupported``: a chat template is asked for, and the tokenizer has none.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int, form: Form = Form.ONE_TEXT) -> None:
+    def __init__(self, tokenizer: Any, max_length: int, form: Form) -> None:
         self._tokenizer = tokenizer
         self.reads_pairs = reads_pairs(tokenizer)
         self._marked = form is Form.CHAT

@@ -53,7 +53,7 @@ class Sample:
     worse: Part
 
 
-def read_sample(pairs: Sequence[TextPair], tokenizer: Any, max_length: int, form: Form = Form.ONE_TEXT) -> Sample:
+def read_sample(pairs: Sequence[TextPair], tokenizer: Any, max_length: int, form: Form) -> Sample:
     """Encode pairs as the stages do.
 
     Args:

@@ -54,7 +54,7 @@ def prepare(write: Callable[..., Path], access: Access, tmp_path: Path) -> Calla
         folder = tmp_path / f"work{next(count)}"
         folder.mkdir()
         data = DataSpec(source=SourceSpec(uri=f"file://{path}", **source), max_dropped_fraction=dropped)
-        return prepare_data(data, seed, access, folder, lambda *_: None)
+        return prepare_data(data, seed, access, folder, lambda *_: None, turns=False)
 
     return run
 
@@ -82,6 +82,6 @@ def prepare_three(write: Callable[..., Path], access: Access, tmp_path: Path) ->
         folder = tmp_path / "three"
         folder.mkdir(exist_ok=True)
         data = DataSpec(**files, max_dropped_fraction=dropped, split_by=split_by)
-        return prepare_data(data, 0, access, folder, lambda *_: None)
+        return prepare_data(data, 0, access, folder, lambda *_: None, turns=False)
 
     return run

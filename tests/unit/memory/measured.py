@@ -18,7 +18,7 @@ from unit.memory.lowest import lowest
 from ser_core.api.spec.adapter import AdapterSpec
 from ser_core.learn.compute.adapters import lora
 from ser_core.learn.compute.distributed import distributed_engine, training_of_network
-from ser_core.learn.compute.engine import Engine, LocalEngine
+from ser_core.learn.compute.engine import ADAM, Engine, LocalEngine
 from ser_core.learn.compute.pieces import cut_layers
 from ser_core.learn.compute.precision import Precision, autocast, freeze, narrow_frozen, set_up_process
 from ser_core.learn.compute.process_group import process_group
@@ -91,7 +91,7 @@ def measured(case: Case, processes: int) -> tuple[float, float]:
         engine: Engine = (
             LocalEngine(model, 1e-3, None, recompute=sharding.recompute, offload=sharding.offload)
             if processes == 1
-            else distributed_engine(model, 1e-3, None, sharding, sizes)
+            else distributed_engine(model, 1e-3, None, sharding, sizes, ADAM, "cpu")
         )
         for micro_batches in ((True,), (False, True)):
             engine.start_step()

@@ -43,7 +43,7 @@ def prepared(name, content):
             source=SourceSpec(uri=f"file://{folder}/{name}", seed_fraction=0.6, heldout_fraction=0.2), max_dropped_fraction=0.99
         )
         access = Access(StorageSpec(uri=f"file://{folder}/store"), HubSpec())
-        made = prepare_data(data, 0, access, Path(folder) / "work", lambda *_: None)
+        made = prepare_data(data, 0, access, Path(folder) / "work", lambda *_: None, turns=False)
         positions = sorted(position for found in (*made.sides.values(), made.ties["seed"], made.ties["dev"]) for position in found)
         pairs = list(read_spool(made.spool, positions))
     return [in_order(pair.prompt, pair.answer_1, pair.answer_2, pair.better) for pair in pairs], made.metrics

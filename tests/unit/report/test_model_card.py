@@ -11,7 +11,7 @@ from ser_core.report.model_card import Usage, plain, render_card, usage_of
 
 @pytest.fixture(scope="module")
 def card(ledger, evidence):
-    return render_card(ledger, evidence, Usage(reads_pairs=True, end="", max_length=32))
+    return render_card(ledger, evidence, Usage(reads_pairs=True, end="", max_length=32), ledger.best_model())
 
 
 def test_it_tells_budget_results_limits_and_provenance(card, ledger):
@@ -41,7 +41,8 @@ def test_of_a_model_that_the_run_has_not_chosen_it_says_so_and_gives_its_own_num
 def test_labels_that_the_pool_does_not_have_are_not_called_hidden(card, ledger, evidence):
     key, prepared = next((key, one) for key, one in ledger.stages.items() if isinstance(one.metrics, PrepareMetrics))
     bare = replace(prepared, metrics=prepared.metrics.model_copy(update={"hidden_labels": False}))
-    told = render_card(replace(ledger, stages={**ledger.stages, key: bare}), evidence, Usage(reads_pairs=True, end="", max_length=32))
+    other = replace(ledger, stages={**ledger.stages, key: bare})
+    told = render_card(other, evidence, Usage(reads_pairs=True, end="", max_length=32), other.best_model())
     assert ("human labels hidden" in card, "human labels hidden" in told) == (True, False)
 
 
@@ -56,7 +57,7 @@ def test_a_hub_model_is_named_as_the_base(ledger, evidence):
 
     model = ledger.run.spec.reward_model.model_copy(update={"base": "hf://org/tiny"})
     run = ledger.run.model_copy(update={"spec": ledger.run.spec.model_copy(update={"reward_model": model})})
-    card = render_card(Ledger(run, ledger.stages), evidence, Usage(reads_pairs=False, end="</s>", max_length=32))
+    card = render_card(Ledger(run, ledger.stages), evidence, Usage(reads_pairs=False, end="</s>", max_length=32), ledger.best_model())
     assert "base_model: org/tiny\n" in card
     assert '{answer}" + "' in card
 

@@ -160,7 +160,7 @@ def test_a_change_that_may_be_chance_is_called_so(ledger):
 def test_a_change_of_one_prompt_has_no_interval(ledger, evidence):
     alone = with_metrics(ledger, heldout_prompts=1, change_low=None, change_high=None)
     assert next(sentences(alone)).endswith("logits on 1 held-out prompt (no interval: one prompt does not tell what is chance).")
-    assert "does not tell what is chance" in render_policy_card(alone, evidence)
+    assert "does not tell what is chance" in render_policy_card(alone, evidence, templated=True)
     assert "does not tell what is chance" in render(alone, evidence, "serrun.yaml")
 
 
@@ -184,7 +184,7 @@ def test_a_reward_model_that_may_be_a_coin_is_a_caveat_of_its_policy(ledger):
 
 
 def test_the_card_tells_how_to_ask_and_what_was_measured(ledger, evidence):
-    card = render_policy_card(ledger, evidence)
+    card = render_policy_card(ledger, evidence, templated=True)
     assert "| this policy | 1.250 | 6.50 | 24.0 | 87.5 % | 75.0 % |" in card
     assert f" of 200 pairs (95 % interval {spread(ledger.best.metrics.heldout)}) |" in card
     assert "temperature=0.7" in card

@@ -81,7 +81,7 @@ class Plan:
         """Optimizer steps of the last training with these settings."""
         return self.steps or count_steps(len(self.examples), training)
 
-    def cross_fitting(self, without: Collection[int] = ()) -> int:
+    def cross_fitting(self, without: Collection[int]) -> int:
         """Pairs that pass through a model in the cross-fitting, counted once for each pass; ``without`` some of its folds."""
         folds = [fold for number, fold in enumerate(self.folds) if number not in without]
         fitted = sum(_pairs_in_steps(fold.steps, len(fold.seen), fold.training.pairs_per_step) for fold in folds)

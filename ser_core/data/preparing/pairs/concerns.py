@@ -149,7 +149,7 @@ def _of_strength(column: str, numbers: Sequence[float], file: str, keys: Mapping
     return f"{said}: to {purpose}, write {columns_line(field, {**keys, kind.key: column})}"
 
 
-def scores_contradict(fields: Mapping[str, Any], named: Sequence[tuple[str, str]] = ()) -> bool | None:
+def scores_contradict(fields: Mapping[str, Any], named: Sequence[tuple[str, str]]) -> bool | None:
     """Whether the chosen answer of a row has the lower score; None where there are no scores or they are equal.
 
     Args:

@@ -42,7 +42,7 @@ class Corpus:
     """All usable pairs of a run; filled by `read_part`, then only read."""
 
     spool: PairSpool
-    turns: bool = False
+    turns: bool
     """Whether prompts keep the marks of their turns."""
     entries: list[Entry] = field(default_factory=list)
     """By position in the spool."""

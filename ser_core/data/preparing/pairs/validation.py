@@ -90,7 +90,7 @@ class Remarks:
     """The line breaks of both answers are written as a backslash and an n."""
 
 
-def check_pair(raw: RawPair, source: str, *, turns: bool = False) -> tuple[Pair, Remarks]:
+def check_pair(raw: RawPair, source: str, *, turns: bool) -> tuple[Pair, Remarks]:
     """A raw pair as a usable one; with ``turns`` those of its prompt stay marked. Its id is the same either way.
 
     Raises:

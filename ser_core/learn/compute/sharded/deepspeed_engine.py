@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ser_core.learn.compute import ranks
-from ser_core.learn.compute.engine import ADAM, AdamSettings, adamw, recompute_layers, restore_weights
+from ser_core.learn.compute.engine import AdamSettings, adamw, recompute_layers, restore_weights
 from ser_core.learn.compute.parts import computed_by_row, trainable
 from ser_core.learn.compute.placing import replace_weights
 from ser_core.memory.training import Sharding, Training
@@ -36,8 +36,8 @@ class DeepSpeedEngine(ABC):
         tensors: Mapping[str, torch.Tensor] | None,
         sharding: Sharding,
         training: Training,
-        settings: AdamSettings = ADAM,
-        device: str = "cpu",
+        settings: AdamSettings,
+        device: str,
     ) -> None:
         self._whole = network
         self._sharding = sharding

@@ -38,7 +38,7 @@ class Learner:
         tensors: Of a checkpoint, as `Engine.tensors` returned them.
     """
 
-    def __init__(self, network: Any, rate: float, how: HowToLearn, tensors: Mapping[str, torch.Tensor] | None = None) -> None:
+    def __init__(self, network: Any, rate: float, how: HowToLearn, tensors: Mapping[str, torch.Tensor] | None) -> None:
         if in_pieces(network) and not dict(trainable(network)):
             learn_all(network)
         else:

@@ -93,7 +93,7 @@ def made(folder):
 
 def prepared(run):
     """What `prepare` would make of the data of a run."""
-    return inspect(run.spec.data, 0, Access(run.spec.storage, run.spec.hub)).metrics
+    return inspect(run.spec.data, 0, Access(run.spec.storage, run.spec.hub), turns=False).metrics
 
 
 def rows(file):
@@ -136,7 +136,7 @@ def test_what_the_run_has_held_together_the_new_run_holds_together(ser, started,
     (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
     file, write = started({"source": {"uri": f"file://{tmp_path}/pairs.jsonl", "splitBy": split_by, "seedFraction": 0.3}})
     spec = SERRun.model_validate(yaml.safe_load(file.read_text())).spec
-    first = prepare_data(spec.data, 0, Access(spec.storage, spec.hub), made(tmp_path / "first"), lambda *_: None)
+    first = prepare_data(spec.data, 0, Access(spec.storage, spec.hub), made(tmp_path / "first"), lambda *_: None, turns=False)
     files = write_sides(first, 0, made(tmp_path / "sides"))
     write.stage(StageKind.PREPARE, 0, first.metrics, {name: path.read_bytes() for name, path in files.items()})
     names = [pair.id for pair in read_table(files["pool.parquet"], PoolPair)]
@@ -149,7 +149,7 @@ def test_what_the_run_has_held_together_the_new_run_holds_together(ser, started,
     assert all(row.keys() & {"group", "topic"} == column for path in written for row in rows(path))
     filled_in(written[0])
     data = DataSpec.model_validate(printed["data"])
-    second = prepare_data(data, 0, Access(spec.storage, spec.hub), made(tmp_path / "second"), lambda *_: None)
+    second = prepare_data(data, 0, Access(spec.storage, spec.hub), made(tmp_path / "second"), lambda *_: None, turns=False)
     known = [one for side in second.sides.values() for one in read_spool(second.spool, side) if one.id in second.groups]
     started_with = {(second.groups[one.id], re.search(r"start \d+", one.prompt)[0]) for one in known}
     assert len(known) > 9 + first.metrics.seed + first.metrics.dev + first.metrics.heldout

@@ -170,7 +170,7 @@ def test_a_pair_of_the_pool_may_hold_two_topics_of_the_seed_together(prepare_thr
 @pytest.mark.parametrize(("rows", "looked_at"), [(120, 120), (240, 200)])
 def test_a_sample_has_two_hundred_pairs_or_all(write, access, good, rows, looked_at):
     data = DataSpec(source=SourceSpec(uri=f"file://{write(good(rows), 'pairs.jsonl')}"))
-    sample = inspect(data, 0, access).sample
+    sample = inspect(data, 0, access, turns=False).sample
     assert len({pair.id for pair in sample}) == len(sample) == looked_at
 
 
@@ -179,7 +179,7 @@ def test_prompts_of_the_seed_in_the_pool_are_counted(write, access, good):
     rows[50]["prompt"] = rows[3]["prompt"]
     parts = {"seed": rows[:40], "unlabeled": rows[40:90], "heldout": rows[90:]}
     data = DataSpec(**{name: FileSpec(uri=f"file://{write(part, f'{name}.jsonl')}") for name, part in parts.items()})
-    assert inspect(data, 0, access).metrics.shared_prompts == 1
+    assert inspect(data, 0, access, turns=False).metrics.shared_prompts == 1
 
 
 def test_labels_found_in_the_unlabeled_file_are_hidden(prepare_three, tables, good):

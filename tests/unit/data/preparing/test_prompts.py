@@ -19,7 +19,7 @@ def read(tmp_path):
         file = tmp_path / "prompts.jsonl"
         file.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows))
         access = Access(StorageSpec(uri=f"file://{tmp_path}/store"), HubSpec())
-        return read_prompts(PromptsSpec(uri=f"file://{file}", **spec), access, tmp_path / "work", heldout, limit, lambda: None)
+        return read_prompts(PromptsSpec(uri=f"file://{file}", **spec), access, tmp_path / "work", heldout, limit, lambda: None, turns=False)
 
     return run
 
@@ -78,7 +78,7 @@ def test_what_is_odd_about_the_prompts_is_told(read, access, tmp_path):
     (tmp_path / "many").mkdir()
     for name in ("train-00000-of-00002.jsonl", "test.jsonl"):
         (tmp_path / "many" / name).write_text('{"prompt": "a"}\n')
-    found = read_prompts(PromptsSpec(uri=f"file://{tmp_path}/many"), access, tmp_path / "work", (), 0.1, lambda: None)
+    found = read_prompts(PromptsSpec(uri=f"file://{tmp_path}/many"), access, tmp_path / "work", (), 0.1, lambda: None, turns=False)
     assert [told.partition(",")[0] for told in found.warnings] == [
         "policy.prompts: 1 file of other splits left out",
         "policy.prompts: 1 shard that the names count not there",
@@ -94,14 +94,14 @@ def test_a_file_without_the_column_is_told_of_those_that_are_there(read):
 def test_a_parquet_file_without_the_column_is_told_of_those_that_are_there(access, tmp_path):
     parquet.write_table(pa.table({"question": ["x", "y"]}), tmp_path / "p.parquet")
     with pytest.raises(DataError, match="but the columns 'question'"):
-        read_prompts(PromptsSpec(uri=f"file://{tmp_path}/p.parquet"), access, tmp_path / "work", (), 0.1, lambda: None)
+        read_prompts(PromptsSpec(uri=f"file://{tmp_path}/p.parquet"), access, tmp_path / "work", (), 0.1, lambda: None, turns=False)
 
 
 def test_prompts_of_other_splits_alone_are_told_with_their_own_field(access, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/test.jsonl").write_text('{"prompt": "x"}\n')
     with pytest.raises(DataError, match="only other splits than train") as caught:
-        read_prompts(PromptsSpec(uri=f"file://{tmp_path}/in"), access, tmp_path / "work", (), 0.1, lambda: None)
+        read_prompts(PromptsSpec(uri=f"file://{tmp_path}/in"), access, tmp_path / "work", (), 0.1, lambda: None, turns=False)
     assert caught.value.hint == "name one in policy.prompts.split"
 
 
@@ -142,13 +142,13 @@ def test_a_place_is_named_as_that_of_pairs(access, tmp_path, place, texts):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"prompt": text}) + "\n")
     spec = PromptsSpec(uri=f"file://{tmp_path}/in", **place)
-    assert read_prompts(spec, access, tmp_path / "work", (), 0.1, lambda: None).texts == texts
+    assert read_prompts(spec, access, tmp_path / "work", (), 0.1, lambda: None, turns=False).texts == texts
 
 
 def test_a_wrong_place_is_told_with_its_own_field(access, tmp_path):
     (tmp_path / "x.jsonl").write_text('{"prompt": "x"}\n')
     with pytest.raises(DataError, match=r"^policy\.prompts\.split: .* has no file of the split 'tset', but x\.jsonl$") as caught:
-        read_prompts(PromptsSpec(uri=f"file://{tmp_path}", split="tset"), access, tmp_path / "work", (), 0.1, lambda: None)
+        read_prompts(PromptsSpec(uri=f"file://{tmp_path}", split="tset"), access, tmp_path / "work", (), 0.1, lambda: None, turns=False)
     assert caught.value.hint == "correct policy.prompts.split, or leave it out"
 
 

@@ -48,7 +48,7 @@ def test_an_empty_folder_is_refused_by_the_field_that_names_it(access, tmp_path)
     (tmp_path / "in").mkdir()
     data = DataSpec(source=SourceSpec(uri=f"file://{tmp_path}/in"))
     with pytest.raises(DataError, match=r"^data\.source\.uri: file://.*/in holds no data files$"):
-        inspect(data, 0, access)
+        inspect(data, 0, access, turns=False)
 
 
 def test_a_folder_with_other_splits_only_is_refused(write, access, tmp_path, good):
@@ -93,7 +93,7 @@ def test_an_s3_object_and_a_prefix_are_read(s3, bucket, good):
     bucket.put_object(Bucket="data-of-others", Key="hh-other/part-9.jsonl", Body=b"never read")
 
     def rows(uri):
-        return inspect(DataSpec(source=SourceSpec(uri=uri)), 0, access).metrics.rows
+        return inspect(DataSpec(source=SourceSpec(uri=uri)), 0, access, turns=False).metrics.rows
 
     assert rows("s3://data-of-others/hh/part-1.jsonl") == 40
     assert rows("s3://data-of-others/hh") == 80
@@ -104,7 +104,7 @@ def test_a_missing_s3_object_and_a_folder_marker_are_refused(s3, bucket):
     bucket.put_object(Bucket="data-of-others", Key="empty/")
     for key in ("nothing.jsonl", "empty"):
         with pytest.raises(DataError) as caught:
-            inspect(DataSpec(source=SourceSpec(uri=f"s3://data-of-others/{key}")), 0, access)
+            inspect(DataSpec(source=SourceSpec(uri=f"s3://data-of-others/{key}")), 0, access, turns=False)
         assert (caught.value.reason, key in caught.value.message) == ("DataNotFound", True)
 
 

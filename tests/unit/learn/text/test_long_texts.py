@@ -21,8 +21,9 @@ ENCODE = """
 import resource
 from unit.learn.sentencepiece_like import tokenizer
 from ser_core.learn.reward.encoding import Encoder
+from ser_core.learn.text.reference_text import Form
 
-encoder = Encoder(tokenizer("always"), 64)
+encoder = Encoder(tokenizer("always"), 64, Form.ONE_TEXT)
 encoder.rows(["foo"], ["bar"])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 long = "good word, bad foo\\n" * 320_000

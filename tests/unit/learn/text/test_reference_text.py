@@ -24,13 +24,13 @@ def by_the_template(tokens, template, *turns, **options):
 
 @pytest.mark.parametrize(("prompt", "answer"), TEXTS)
 def test_the_chat_template_gives_the_ids_of_the_encoder(tokens, prompt, answer):
-    encoder = Encoder(tokens, 999)
+    encoder = Encoder(tokens, 999, Form.ONE_TEXT)
     (row,) = encoder.rows([prompt], [answer])
     assert by_the_template(tokens, encoder.chat_template, ("user", prompt), ("assistant", answer)) == row.tokens.tolist()
 
 
 def test_earlier_turns_and_the_system_are_rendered_as_in_the_data(tokens):
-    encoder = Encoder(tokens, 999)
+    encoder = Encoder(tokens, 999, Form.ONE_TEXT)
     turns = [("system", "good word"), ("user", "foo"), ("assistant", "bar"), ("user", "bad")]
     (row,) = encoder.rows([render_prompt([Turn(*turn) for turn in turns])], ["word"])
     assert by_the_template(tokens, encoder.chat_template, *turns, ("assistant", "word")) == row.tokens.tolist()
@@ -85,4 +85,4 @@ def test_a_model_of_an_earlier_version_has_no_record():
 def test_what_was_never_learnt_is_refused(message):
     tokens = tokenizer("always")
     with pytest.raises(Exception, match=r"roles are|is text"):
-        tokens.apply_chat_template([message], chat_template=Encoder(tokens, 99).chat_template)
+        tokens.apply_chat_template([message], chat_template=Encoder(tokens, 99, Form.ONE_TEXT).chat_template)

@@ -24,7 +24,7 @@ def unlabelled(row):
 def prompts(write, access, tmp_path):
     def read(rows):
         spec = PromptsSpec(uri=f"file://{write(rows, 'prompts.jsonl')}")
-        return read_prompts(spec, access, tmp_path / "p", (), 0.1, lambda: None).texts
+        return read_prompts(spec, access, tmp_path / "p", (), 0.1, lambda: None, turns=False).texts
 
     return read
 

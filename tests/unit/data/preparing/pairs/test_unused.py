@@ -102,7 +102,9 @@ def test_the_same_pair_in_implicit_and_explicit_form_is_one(prepare, write, good
 @pytest.mark.parametrize("written", ["\n\nHuman: {}\n\nAssistant:", "Human: {}\n\nAssistant: ", "{}"])
 def test_a_heldout_prompt_is_no_prompt_of_the_policy_however_it_is_written(access, write, tmp_path, written):
     path = write([{"prompt": written.format(f"question {number}")} for number in range(4)], "prompts.jsonl")
-    found = read_prompts(PromptsSpec(uri=f"file://{path}"), access, tmp_path / "p", ["question 1", "question 2"], 0.1, lambda: None)
+    found = read_prompts(
+        PromptsSpec(uri=f"file://{path}"), access, tmp_path / "p", ["question 1", "question 2"], 0.1, lambda: None, turns=False
+    )
     assert found.texts == ("question 0", "question 3")
 
 
