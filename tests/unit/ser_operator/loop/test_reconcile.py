@@ -9,7 +9,7 @@ from ser_core.api.status import Outcome, Phase
 from ser_core.loop.recording.conditions import conditions
 from ser_operator.cluster.transport import ApiError
 from ser_operator.facts.serruns.read_run import read_run
-from ser_operator.objects import gang
+from ser_operator.objects import gang, overlay
 from ser_operator.settings import Settings
 
 STAGES = 5  # prepare, retrain, label, filter, retrain
@@ -406,6 +406,18 @@ def test_a_run_that_is_being_deleted_gives_its_gpus_back_unless_its_jobs_are_to_
 
     (job,) = operator.cluster.jobs.values()
     assert ("deletionTimestamp" in job["metadata"]) is is_deleted
+
+
+def test_a_pod_beyond_the_level_restricted_is_never_asked_for(make_operator, monkeypatch):
+    operator = make_operator(allow={"pod_template": {"labels": ["*"]}})
+    monkeypatch.setattr(overlay, "laid_over", lambda own, *_: {**own, "spec": {**own["spec"], "hostNetwork": True}})
+    operator.cluster.apply(spec={"podTemplate": {"labels": {"team": "a"}}})
+    operator.sync()
+    operator.reconcile()
+
+    assert (operator.condition("Stalled").status, operator.condition("Stalled").reason) == ("True", "JobRefused")
+    assert "would not be of the level restricted: hostNetwork" in operator.status.message
+    assert operator.cluster.creates == []
 
 
 def test_a_refused_job_is_tried_again_as_soon_as_the_spec_has_changed(operator):
