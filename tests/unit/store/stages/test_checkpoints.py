@@ -38,12 +38,12 @@ def test_the_newest_of_several_is_read_back(store, identity, files, tmp_path):
     assert len(list(store.list(""))) == 5  # two checkpoints of two files, and the index
 
 
-def test_a_damaged_newest_falls_back_to_the_one_before(store, identity, files, tmp_path):
+@pytest.mark.parametrize("harm", [lambda store, key: store.put(key, b"damaged"), lambda store, key: store.delete(key)])
+def test_a_newest_with_a_damaged_or_lost_part_falls_back_to_the_one_before(store, identity, files, tmp_path, harm):
     checkpoints = open_checkpoints(store, identity)
     checkpoints.save(10, files(10))
     checkpoints.save(20, files(20))
-    damaged = next(found.key for found in store.list("") if "/00000020-" in found.key)
-    store.put(damaged, b"damaged")
+    harm(store, next(found.key for found in store.list("") if "/00000020-" in found.key))
     assert content(checkpoints.newest(tmp_path / "in")) == (10, {"weights": "weights of 10", "state": "state of 10"})
 
 

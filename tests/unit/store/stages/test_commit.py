@@ -128,12 +128,13 @@ def test_an_object_that_is_gone_is_told_with_what_to_do(store, manifest, tmp_pat
     assert "restore it" in caught.value.hint
 
 
-def test_a_transfer_that_was_damaged_once_is_repeated(store, manifest, tmp_path, faulty):
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_transfer_that_was_damaged_is_repeated(store, manifest, tmp_path, faulty, times):
     committed = commit(store, manifest()).manifest
     damaged = []
 
     def damage_first(_key, path, _alive):
-        if not damaged:
+        if len(damaged) < times:
             damaged.append(path.write_bytes(b"damaged"))
 
     fetched = fetch_outputs(faulty(store, answers={"download": damage_first}), committed, ["deep/labels"], tmp_path / "in")
