@@ -314,5 +314,10 @@ def test_every_command_has_an_example():
     assert shown == commands
 
 
+def test_the_table_of_commands_has_them_all():
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| x? ?\|", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted(typer.main.get_command(app).commands)
+
+
 def test_suggest(said):
     said("suggest", "ser suggest --help")
