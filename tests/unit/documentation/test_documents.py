@@ -7,6 +7,8 @@ import yaml
 from documents import DOCUMENTS, ROOT, blocks
 
 from ser_core.api.serrun import KIND, SERRun
+from ser_core.api.status import StageKind
+from ser_core.loop.deciding.stages import CONTROL_OF_STAGE
 
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#]*)(#[^)]*)?\)")
 
@@ -47,6 +49,14 @@ def test_the_files_of_the_operator_are_those_that_are_listed():
         str(folder.parent.relative_to(package)): sorted(file.name for file in folder.parent.glob("[!_]*.py"))
         for folder in package.glob("*/**/__init__.py")
     }
+
+
+def test_every_stage_is_named_among_the_labels_and_in_the_chain():
+    (labels,) = re.findall(r"`ser\.dev/stage` \| (.*) \|", (ROOT / "docs" / "operations.md").read_text())
+    (chain,) = re.findall(r"^(`prepare` → .*) → controls", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    stages = {kind.value for kind in StageKind}
+    assert set(re.findall(r"`([\w-]+)`", labels)) == stages
+    assert set(re.findall(r"`([\w-]+)`", chain)) == stages - {kind.value for kind in CONTROL_OF_STAGE}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
