@@ -108,8 +108,8 @@ class DataSpec(Model):
     """What holds rows of the three files together, as `source.splitBy` does: `prompt`, `firstTurn`, or a column that all three have. Left
     out: `prompt`."""
     dev_fraction: Fraction = 0.25
-    """Share of the seed that becomes the dev part. It is never trained on. It fits the temperature, chooses the best loop, and ends the
-    loops. Rule calibrated does not need it: it trains on every label, and decides on out-of-fold scores of the whole seed."""
+    """Rules paper and reference: share of the seed that becomes the dev part. It is never trained on. It fits the temperature, chooses the
+    best loop, and ends the loops. Rule calibrated trains on every label, and decides on out-of-fold scores of the whole seed."""
     split_seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Random seed of the split alone, so that runs that differ in `training.seed` are measured on the same held-out pairs."""
     max_dropped_fraction: Fraction = 0.1
