@@ -12,6 +12,12 @@ from ser_core.api.guarded import AllowList, Guarded
 _BUCKET = "[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?", re.ASCII)
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
+_HUB_PAGE = re.compile(
+    r"https?://(?:huggingface\.co|hf\.co)/(datasets/)?([A-Za-z0-9][\w.-]*(?:/(?!tree/|blob/|resolve/)[A-Za-z0-9][\w.-]*)?)"
+    r"(?:/(?:tree|blob|resolve)/([\w.-]+))?(?:[/?#].*)?",
+    re.ASCII,
+)
+"""The address of a repository in a browser: of data or not, its name, and a revision."""
 _MAX_LENGTH = 1200
 _MAX_KEY_BYTES = 1024
 
@@ -82,12 +88,24 @@ def _with_scheme(path: str, schemes: tuple[str, ...]) -> Iterator[str]:
     yield _expanded(path) if path.startswith("~") else f"file://{path if path.startswith(('/', './', '../')) else f'./{path}'}"
 
 
+def _of_hub_page(address: str) -> str:
+    """What names the repository whose page was copied from a browser; empty where it is no such page."""
+    page = _HUB_PAGE.fullmatch(address)
+    if page is None:
+        return ""
+    of_data, name, revision = page.groups()
+    if revision in (None, "main"):
+        return f": write 'hf://{name}'"
+    return f": write 'hf://{name}@{revision}'" if of_data else f": write 'hf://{name}', with revision: {revision}"
+
+
 def _check(uri: str, schemes: tuple[str, ...]) -> str:
     scheme = uri.partition("://")[0] if "://" in uri else ""
     if scheme not in schemes:
         expected = f"expected one of {', '.join(f'{name}://' for name in schemes)}"
         if scheme:
-            raise ValueError(f"{uri!r} has scheme {scheme!r}: {expected}")
+            page = _of_hub_page(uri) if "hf" in schemes else ""
+            raise ValueError(f"{uri!r} has scheme {scheme!r}{page or f': {expected}'}")
         raise ValueError(f"{uri!r} has no scheme: {expected}, such as {' or '.join(map(repr, _with_scheme(uri, schemes)))}")
     if scheme == "s3":
         split_s3(uri)
