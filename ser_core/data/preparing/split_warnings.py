@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ser_core.counted import counted
+from ser_core.counted import by_column, counted
 from ser_core.loop.deciding.significance import FEW_GROUPS
 
 SMALL_SEED = 500
@@ -21,7 +21,7 @@ def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_b
     warnings = []
     largest, total = max(group_sizes), sum(group_sizes)
     if largest > DOMINANT_GROUP * total:
-        share = f"one of {len(group_sizes)} groups by {split_by} holds {largest / total:.0%} of the pairs"
+        share = f"one of {len(group_sizes)} groups{by_column(split_by)} holds {largest / total:.0%} of the pairs"
         warnings.append(f"{share}: the sides follow the fractions only roughly")
     if sizes["seed"] + sizes["dev"] < SMALL_SEED:
         warnings.append(f"the seed has {counted(sizes['seed'] + sizes['dev'], 'pair')}: fewer than {SMALL_SEED} make a weak first model")
@@ -37,7 +37,7 @@ def shared_with_heldout(shared: int, split_by: str) -> list[str]:
         shared: Groups of the held-out pairs that other pairs are in, too.
         split_by: What made the groups.
     """
-    what = f"{counted(shared, 'group')} by {split_by} of data.heldout also in data.seed or data.unlabeled"
+    what = f"{counted(shared, 'group')}{by_column(split_by)} of data.heldout also in data.seed or data.unlabeled"
     return [f"{what}: held-out accuracy flatters; leave these groups out of one side"] if shared else []
 
 
@@ -49,7 +49,7 @@ def grouped(pairs: int, groups: int, split_by: str) -> list[str]:
         groups: Those that they are in.
         split_by: The column that made the groups.
     """
-    where = f"the {pairs:,} held-out pairs are in {counted(groups, 'group')} by {split_by}"
+    where = f"the {pairs:,} held-out pairs are in {counted(groups, 'group')}{by_column(split_by)}"
     if groups < FEW_GROUPS:
         return [f"{where}: intervals and p-values count groups, and of fewer than {FEW_GROUPS} they are not to be trusted"]
     if groups > pairs / 2:

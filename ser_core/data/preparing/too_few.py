@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ser_core.api.spec.data import DataSpec
-from ser_core.counted import counted
+from ser_core.counted import by_column, counted
 from ser_core.data.preparing.pairs.validation import Entry
 from ser_core.data.preparing.splitting import Group
 from ser_core.errors import DataError
@@ -72,7 +72,7 @@ def _of_file(split_by: str, side: str, groups: Sequence[Group]) -> str:
     hint = f"give more pairs in data.{file_of(side)}"
     if side not in ("seed", "dev"):
         return hint
-    one, by = ("prompt", "") if split_by == "prompt" else ("group", f" by {split_by}")
+    one, by = ("prompt", "") if split_by == "prompt" else ("group", by_column(split_by))
     hint = f"{hint}, of more {one}s{by}: pairs of one {one} stay together, and the dev part is split off the seed"
     return f"{hint}; or {'raise' if side == 'dev' else 'lower'} data.devFraction" if len(groups) >= 2 * MIN_PAIRS else hint
 

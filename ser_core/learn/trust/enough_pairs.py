@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from ser_core.api.serrun import SERRunSpec
 from ser_core.api.spec.loop import Rule
 from ser_core.api.stage import PrepareMetrics
-from ser_core.counted import counted
+from ser_core.counted import by_column, counted
 from ser_core.learn.trust.confident import SHARE
 
 _FEW_LABELS = 200
@@ -52,7 +52,7 @@ def _few_labels(spec: SERRunSpec, sizes: PrepareMetrics) -> Iterator[str]:
 
 
 def _shared(shared: int, split_by: str) -> str:
-    one, by = ("prompt", "") if split_by == "prompt" else ("group", f" by {split_by}")
+    one, by = ("prompt", "") if split_by == "prompt" else ("group", by_column(split_by))
     what = f"{counted(shared, one)}{by} of data.seed also in data.unlabeled: a self-label of such a {one} makes dev accuracy flatter"
     return f"{what}; leave these {one}s out of data.unlabeled, or use rule calibrated, whose fold models hold them back"
 

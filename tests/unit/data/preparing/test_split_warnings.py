@@ -15,3 +15,7 @@ def test_of_few_groups_no_interval_is_to_be_trusted_however_few_pairs_there_are(
 def test_many_groups_are_told_where_most_pairs_share_theirs():
     assert "pairs of one are right or wrong together" in grouped(40, 20, "prompt")[0]
     assert grouped(40, 21, "prompt") == []
+
+
+def test_groups_of_a_column_called_group_are_not_named_twice():
+    assert grouped(40, 5, "group")[0].startswith("the 40 held-out pairs are in 5 groups: ")
