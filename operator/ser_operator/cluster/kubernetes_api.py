@@ -23,6 +23,8 @@ _CORE = "/api/v1"
 _WHERE: Mapping[Kind, tuple[str, str]] = {"SERRun": (_RUNS, "serruns"), "Job": (_JOBS, "jobs"), "Pod": (_CORE, "pods")}
 _PAGE_OBJECTS = "250"
 """Of a LIST in pages: some 3 MB, which are read in 30 ms."""
+_EVENTS = 100
+"""Of one object that are kept. They are remembered while its pod waits."""
 _KUEUE = ("/apis/kueue.x-k8s.io/v1beta2", "/apis/kueue.x-k8s.io/v1beta1")
 """Newest first: Kueue serves the second until 0.17, the first since 0.15."""
 
@@ -114,15 +116,9 @@ class Cluster:
 
     async def pages(self, kind: Kind, namespace: str | None, selector: str = "") -> AsyncIterator[Page]:
         """A LIST, a page a request: ten thousand runs at once would be 100 MB of text, and four times that as objects."""
-        path = _collection(*_WHERE[kind], namespace)
         query = [("limit", _PAGE_OBJECTS), *([("labelSelector", selector)] if selector else [])]
-        rest = ""
-        while True:
-            answer = await self._transport.send("GET", path, [*query, *([("continue", rest)] if rest else [])])
+        async for answer in self._answers(_collection(*_WHERE[kind], namespace), query):
             yield Page(resource_version(answer), [kept(kind, item) for item in _items(answer)])
-            rest = answer["metadata"].get("continue", "")
-            if not rest:
-                return
 
     async def get_run(self, namespace: str, name: str) -> Object | None:
         """One SERRun, live."""
@@ -179,8 +175,11 @@ class Cluster:
         return [kept("Pod", pod) for pod in await self._list(_CORE, namespace, "pods", [("labelSelector", selector)])]
 
     async def list_events(self, namespace: str, uid: str) -> list[Object]:
-        """Events of one object."""
-        return await self._list(_CORE, namespace, "events", [("fieldSelector", f"involvedObject.uid={uid}"), ("limit", "20")])
+        """The newest Events of one object. They come in the order of their names, oldest first."""
+        query, newest = [("fieldSelector", f"involvedObject.uid={uid}"), ("limit", str(_EVENTS))], list[Object]()
+        async for answer in self._answers(_collection(_CORE, "events", namespace), query):
+            newest = [*newest, *_items(answer)][-_EVENTS:]
+        return newest
 
     async def create_event(self, event: Object) -> None:
         """Publish an Event."""
@@ -196,6 +195,16 @@ class Cluster:
             if error.code != NOT_FOUND:
                 raise
             return await self._list(older, namespace, "workloads", query)
+
+    async def _answers(self, path: str, query: list[tuple[str, str]]) -> AsyncIterator[Object]:
+        """The pages of a LIST."""
+        rest = ""
+        while True:
+            answer = await self._transport.send("GET", path, [*query, *([("continue", rest)] if rest else [])])
+            yield answer
+            rest = answer["metadata"].get("continue", "")
+            if not rest:
+                return
 
     async def _list(self, api: str, namespace: str, plural: str, query: list[tuple[str, str]]) -> list[Object]:
         return _items(await self._transport.send("GET", _collection(api, plural, namespace), query))

@@ -184,3 +184,16 @@ def test_characters_beyond_unicodes_first_plane_are_written_as_they_are():
     ask(take, lambda cluster: cluster.apply_status(RUN, {"message": "😀"}))
 
     assert "😀" in read[0]  # server-side apply reads YAML, which knows no pairs of escapes
+
+
+def test_of_many_events_the_newest_are_read():
+    async def tell(request):
+        begin, size = int(request.query.get("continue", 0)), int(request.query["limit"])
+        items = [{"metadata": {"name": f"pod.{number:03}"}} for number in range(250)][begin : begin + size]
+        rest = {"continue": str(begin + size)} if begin + size < 250 else {}
+        return web.json_response({"kind": "EventList", "apiVersion": "v1", "metadata": rest, "items": items})
+
+    found = ask(tell, lambda cluster: cluster.list_events("lab", "uid"))
+
+    assert len(found) == 100
+    assert found[-1]["metadata"]["name"] == "pod.249"
