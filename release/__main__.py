@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from images.builder import CannotBuild
-from images.context import VERSION
 from images.debian import machine
 from release.build import build, builder, look
 from release.chart import package
@@ -15,6 +14,7 @@ from release.files import archive_name, write_base, write_bill, write_checksums
 from release.installed import write_installed
 from release.publish import publish
 from release.shipped import OPERATOR, STAGES
+from ser_core.version import VERSION
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def check_images(arguments: argparse.Namespace) -> None:
 def make(arguments: argparse.Namespace) -> None:
     """Build everything that a release has, as files."""
     if arguments.tag and arguments.tag != f"v{VERSION}":
-        sys.exit(f"error: the tag is {arguments.tag} and the version in pyproject.toml {VERSION}; tag v{VERSION}, or change the version")
+        sys.exit(f"error: the tag is {arguments.tag} and the version in ser_core/version.py {VERSION}; tag v{VERSION}, or change it there")
     shutil.rmtree(arguments.output, ignore_errors=True)
     wanted = [(OPERATOR, platform) for platform in arguments.platforms]
     wanted += [(STAGES, "linux/amd64")] if arguments.stages else []

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from controlplane.plane.build import binary
-from images.context import ROOT, VERSION
+from images.context import ROOT
+from ser_core.version import VERSION
 
 CHART = ROOT / "charts" / "ser-operator"
 

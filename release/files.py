@@ -7,11 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from images.builder import CannotBuild
-from images.context import VERSION
 from release.bill import bill, wanted
 from release.contents import defects
 from release.layers import digest, files
 from release.shipped import Image
+from ser_core.version import VERSION
 
 CHECKSUMS, DIGESTS, BASES = "SHA256SUMS", "DIGESTS", "BASES"
 

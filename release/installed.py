@@ -6,10 +6,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from images.builder import CannotBuild
-from images.context import VERSION
 from release.bill import bill
 from release.contents import defects, pins
 from release.shipped import Image
+from ser_core.version import VERSION
 
 
 def write_installed(output: Path, image: Image) -> Path:

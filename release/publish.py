@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 from images.builder import Builder, CannotBuild
-from images.context import VERSION
 from release.chart import helm
 from release.files import BASES, CHECKSUMS, DIGESTS, archives, damaged, without_digest
+from ser_core.version import VERSION
 
 _LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost)(:\d+)?(/|$)")
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.context import ROOT, VERSION
+from images.context import ROOT
+from ser_core.version import VERSION
 
 
 @dataclass(frozen=True)

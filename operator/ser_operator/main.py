@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from ser_core import deep_json
 from ser_core.errors import SERError
+from ser_core.version import VERSION
 from ser_operator.cluster.kubernetes_api import Cluster
 from ser_operator.cluster.transport import configuration
 from ser_operator.loop.engine import Engine
@@ -58,7 +58,7 @@ def introduction(settings: Settings) -> str:
     """Which operator it is, and whose runs it takes, as the first line of its log says it."""
     where = f"namespaces {', '.join(settings.namespaces)}" if settings.namespaces else "all namespaces"
     of_class = f" of operatorClass {settings.operator_class}" if settings.operator_class else ""
-    return f"ser-operator {version('ser-operator')} takes the runs{of_class} of {where}; stages run {settings.image}"
+    return f"ser-operator {VERSION} takes the runs{of_class} of {where}; stages run {settings.image}"
 
 
 async def _run(settings: Settings) -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import tempfile
-from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +29,7 @@ from ser_core.cli.commands.reading.why import why
 from ser_core.cli.views.output import print_error, say
 from ser_core.errors import SERError, SpecError, UsageError, is_disk_full
 from ser_core.full_disk import said_by
+from ser_core.version import VERSION
 
 
 def _examples(*lines: str) -> str:
@@ -51,7 +51,7 @@ app = typer.Typer(
 def ser(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False) -> None:
     """Self-evolved reward learning: a reward model that labels its own training data."""
     if show_version:
-        print(version("ser-operator"))
+        print(VERSION)
         raise typer.Exit
     try:
         Path.cwd()

@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 from images.builder import Builder
-from images.context import ROOT, VERSION, inputs
+from images.context import ROOT, inputs
 from images.debian import machine, python_base, suite_of
 from images.kept import kept
+from ser_core.version import VERSION
 
 REGISTRY = "ser.test"
 OPERATOR = f"{REGISTRY}/ser-operator:{VERSION}"

@@ -16,7 +16,6 @@ from chart.dockerfile import ROOT
 from controlplane.plane.build import cache_folder
 from images import operator_image
 from images.builder import Builder, CannotBuild, without_tag
-from images.context import VERSION
 from images.debian import machine
 from images.registry import registry
 from release import __main__ as command
@@ -25,6 +24,7 @@ from release.chart import helm
 from release.files import BASES, CHECKSUMS, DIGESTS, archive_name, write_base, write_bill, write_checksums
 from release.publish import publish
 from release.shipped import OPERATOR, STAGES
+from ser_core.version import VERSION
 
 pytestmark = pytest.mark.timeout(1800)
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
@@ -173,7 +173,7 @@ def test_a_tag_of_another_version_makes_no_release(capsys, monkeypatch, tmp_path
         "v9",
     ]
     monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit, match=f"the tag is v9 and the version in pyproject.toml {VERSION}"):
+    with pytest.raises(SystemExit, match=f"the tag is v9 and the version in ser_core/version.py {VERSION}"):
         command.main()
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from chart.dockerfile import ROOT, entrypoint
 
+from ser_core.version import VERSION
+
 PROGRAMS = Path(sys.executable).parent
 STAGE, OPERATOR, USAGE = (10, "SER_STAGE is not set"), (10, "SER_OPERATOR_IMAGE"), (2, "Usage: ")
 COMMANDS = {
@@ -37,3 +39,9 @@ def test_a_command_line_of_an_earlier_version_still_starts(command):
 @pytest.mark.parametrize("folder", ["jobs", "operator"])
 def test_an_image_starts_by_one_of_them(folder):
     assert " ".join(entrypoint(ROOT / folder / "Dockerfile")) in COMMANDS
+
+
+def test_the_version_is_that_of_the_code_where_an_older_one_was_installed():
+    older = "import importlib.metadata as installed; installed.version = lambda _: '0.0.1'"
+    program = f"{older}; import sys; sys.argv[1:] = ['--version']; from ser_core.cli.app import main; main()"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120).stdout == f"{VERSION}\n"

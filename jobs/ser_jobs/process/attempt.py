@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +20,7 @@ from ser_core.store.runs.stored import stored_bytes
 from ser_core.store.stages.commit import Committed, commit, find_manifest, read_manifest, upload_outputs
 from ser_core.store.stages.manifest import Manifest, OutputFile, StageKeyRecord, TakeOver, stage_prefix
 from ser_core.store.stages.stage_key import stage_key
+from ser_core.version import VERSION
 from ser_jobs.process.context import StageOutput
 from ser_jobs.process.result import done, outcome
 from ser_jobs.process.taking_over import claim, look, processes_of, written_origins
@@ -118,7 +118,7 @@ class Attempt:
             inputs={role.value: ref for role, ref in spec.inputs.items()},
             outputs=outputs,
             metrics=metrics,
-            code_version=version("ser-operator"),
+            code_version=VERSION,
             seed=spec.spec.training.seed,
             threads=spec.threads,
             started_at=f"{self.started:%Y-%m-%dT%H:%M:%SZ}",

@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from ser_core.api.stage import StageResult, StageSpec
@@ -27,6 +26,7 @@ from ser_core.errors import EXIT_DONE, SERError, SpecError, StoreError, is_disk_
 from ser_core.store.objects.connect import connect
 from ser_core.store.objects.retry import Retry
 from ser_core.store.stages.checkpoints import CheckpointStore
+from ser_core.version import VERSION
 from ser_jobs import ranks
 from ser_jobs.process import input_folder
 from ser_jobs.process.attempt import Attempt
@@ -181,4 +181,4 @@ def _has_steps(stage: StageKind) -> bool:
 def _read_spec(text: str | None) -> StageSpec:
     if not text:
         raise SpecError("SER_STAGE is not set", hint="stages are started by ser run or the operator, not by hand")
-    return read_stage_spec(text, image=version("ser-operator"), started_by=os.environ.get(STARTED_BY))
+    return read_stage_spec(text, image=VERSION, started_by=os.environ.get(STARTED_BY))

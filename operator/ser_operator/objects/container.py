@@ -1,19 +1,17 @@
 """The container of a stage: what it runs, is told and may take. Pure."""
 
-from importlib.metadata import version
-
 from ser_core.api.cluster_identity import CLUSTER
 from ser_core.api.serrun import SERRun
 from ser_core.api.spec.resources import StageResources
 from ser_core.api.stage import StageSpec
 from ser_core.api.stage_wire import STAGE, STARTED_BY, write_stage_spec
 from ser_core.loop.observed import StartStage
+from ser_core.version import VERSION
 from ser_operator.objects import Object, gang, labels, overlay
 from ser_operator.objects.asked import stage_resources
 from ser_operator.objects.mounted import SCRATCH, WORK, credentials, credentials_folder, mounts, with_authorities
 from ser_operator.settings import Settings
 
-VERSION = version("ser-operator")
 PROGRESS_PORT = 9400
 TERMINATION_LOG = "/dev/termination-log"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ser_core.metrics import METRICS
+from ser_core.version import VERSION
 from ser_operator.facts.known_run import KnownRun
 from ser_operator.pages.run_page import RunPage
 
@@ -41,7 +41,7 @@ class Telemetry:
         self._refused = self._gauge("ser_operator_refused_namespaces")
         self._drift = self._counter("ser_operator_resync_changes_total")
         self._gauge("ser_operator_queue_depth").set_function(depth)
-        self._gauge("ser_operator_build_info").labels(version("ser-operator")).set(1)
+        self._gauge("ser_operator_build_info").labels(VERSION).set(1)
         ProcessCollector(registry=self.registry)
         self._runs = runs
         self._page = RunPage()

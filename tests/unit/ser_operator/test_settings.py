@@ -1,12 +1,12 @@
 """The operator's settings, and that the manual knows them all."""
 
 import re
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from ser_core.errors import SpecError
+from ser_core.version import VERSION
 from ser_operator.main import introduction
 from ser_operator.objects import labels
 from ser_operator.settings import Settings, from_environment
@@ -30,7 +30,7 @@ def test_lists_are_separated_by_commas():
 def test_the_log_begins_with_which_operator_it_is_and_whose_runs_it_takes(given, said):
     settings = from_environment({"SER_OPERATOR_IMAGE": "x", **{f"SER_OPERATOR_{name}": value for name, value in given.items()}})
 
-    assert introduction(settings) == f"ser-operator {version('ser-operator')} {said}"
+    assert introduction(settings) == f"ser-operator {VERSION} {said}"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """From a SERRun as the API server holds it to a typed one, and to the status of one that cannot be read. Pure."""
 
 from datetime import datetime
-from importlib.metadata import version
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from ser_core.loop.deciding.stages import key_of, live_attempt
 from ser_core.loop.recording.coherence import coherent
 from ser_core.loop.recording.conditions import conditions
 from ser_core.loop.text import clip, write_time
+from ser_core.version import VERSION
 from ser_operator.facts.reading import Object
 
 INVALID = "InvalidSpec"
@@ -43,7 +43,7 @@ def read_run(body: Object) -> SERRun:
     return run if coherent(run, status) else run.model_copy(update={"status": SERRunStatus(template=status.template)})
 
 
-_REMEDY = f"{{}} that operator {version('ser-operator')} does not know: the run waits for an operator of the version that does"
+_REMEDY = f"{{}} that operator {VERSION} does not know: the run waits for an operator of the version that does"
 
 
 def _read_spec(document: Object) -> SERRunSpec:
