@@ -85,7 +85,7 @@ def open_repository(uri: str, hub: HubSpec, kind: Kind, revision: str | None, pa
         )
     at = f"/revision/{quote(revision or in_uri or '', safe='')}" if revision or in_uri else ""
     asked = Hub(endpoint, patience, with_token=_may_have_token(endpoint))
-    with _explained(uri, kind, endpoint, absent="RepoNotFound"):
+    with _explained(uri, kind, endpoint, absent="RepoOrRevisionNotFound" if at else "RepoNotFound"):
         sha, declared = _listing(asked.text(f"{endpoint}/api/{kind}s/{repository}{at}?blobs=true", _LISTING_BYTES))
     return HubRepository(f"hf://{repository}@{sha}", declared, repository, sha, kind, asked)
 
@@ -171,9 +171,10 @@ def _refusal(what: str, kind: Kind, endpoint: str, error: Refused) -> SERError:
     if error.code == "GatedRepo":
         hint = f"accept its conditions at {endpoint} and give HF_TOKEN of that account{withheld}"
         return SpecError(f"{what} is gated{error.words}", reason="HubAccessDenied", hint=hint)
-    if error.code == "RepoNotFound":
-        hint = f"check the name, and hub.endpoint if it was set; a private one needs HF_TOKEN{withheld}"
-        return missing(f"{what}: no such {kind} at {endpoint}", reason=reason, hint=hint)
+    if error.code in ("RepoNotFound", "RepoOrRevisionNotFound"):
+        name, thing = ("name", kind) if error.code == "RepoNotFound" else ("name and the revision", f"{kind}, or no such revision of it,")
+        hint = f"check the {name}, and hub.endpoint if it was set; a private one needs HF_TOKEN{withheld}"
+        return missing(f"{what}: no such {thing} at {endpoint}", reason=reason, hint=hint)
     if error.code == "RevisionNotFound":
         return missing(f"{what}: no such revision at {endpoint}", reason=reason, hint="name a branch, a tag or a full commit")
     if error.status in (401, 403) and not isinstance(error, Busy):

@@ -39,7 +39,7 @@ def hub(monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     stop, servers = threading.Event(), []
 
-    def start(*told, declares=None, listing=None, sha=COMMIT, patience=PATIENT):
+    def start(*told, declares=None, listing=None, sha=COMMIT, patience=PATIENT, revision=None):
         heard = []
         files = [{"rfilename": "model.safetensors", **(declares if declares is not None else {"size": len(CONTENT)})}]
 
@@ -59,7 +59,7 @@ def hub(monkeypatch):
         servers.append((server, threading.Thread(target=server.serve_forever, args=(0.05,))))
         servers[-1][1].start()
         spec = HubSpec(endpoint=f"http://127.0.0.1:{server.server_port}")
-        return lambda: open_repository("hf://org/model", spec, "model", None, patience), heard
+        return lambda: open_repository("hf://org/model", spec, "model", revision, patience), heard
 
     yield start
     stop.set()
@@ -215,6 +215,14 @@ def test_a_mirror_that_says_404_and_no_more_has_no_such_model(hub):
     with pytest.raises(SpecError) as caught:
         opened()
     assert (caught.value.reason, "hub.endpoint" in caught.value.hint) == ("ModelNotFound", True)
+    assert "revision" not in str(caught.value)
+
+
+def test_a_mirror_that_says_404_and_no_more_may_lack_the_revision(hub):
+    opened, _ = hub(whole, listing=lambda request, _: answer(request, 404), revision="v9")
+    with pytest.raises(SpecError, match="no such model, or no such revision of it, at") as caught:
+        opened()
+    assert caught.value.hint.startswith("check the name and the revision")
 
 
 def test_no_redirect_leads_to_a_link_local_address(hub, tmp_path):
