@@ -136,6 +136,6 @@ def _reap(children: dict[int, str]) -> None:
 
 def _say(message: dict[str, Any]) -> None:
     try:
-        os.write(1, (json.dumps(message) + "\n").encode())
+        os.write(1, f"\n{json.dumps(message)}\n".encode())  # a library may have printed words without the end of their line
     except BrokenPipeError:
         return  # the executor is gone; end of input follows

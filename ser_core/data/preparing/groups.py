@@ -30,7 +30,9 @@ def group_of(groups: Sequence[Group], entries: Sequence[Entry]) -> dict[str, str
     return {entries[member].id: group.key for group in groups for member in group.members}
 
 
-def shared_groups(groups: Sequence[Group], entries: Sequence[Entry]) -> tuple[int, int]:
-    """How many groups the seed's file shares with the pool's, and how many that of the held-out pairs with one of these two."""
+def shared_groups(groups: Sequence[Group], entries: Sequence[Entry]) -> tuple[int, list[str]]:
+    """How many groups the seed's file shares with the pool's; of each that the held-out pairs share with one of these two, where one is."""
     parts = [{entries[member].part for member in group.members} for group in groups]
-    return sum({"seed", "unlabeled"} <= own for own in parts), sum("heldout" in own and len(own) > 1 for own in parts)
+    shared = [group for group, own in zip(groups, parts, strict=True) if "heldout" in own and len(own) > 1]
+    firsts = [next(entries[member] for member in group.members if entries[member].part == "heldout") for group in shared]
+    return sum({"seed", "unlabeled"} <= own for own in parts), [f"{one.file}, line {one.line}" for one in firsts]

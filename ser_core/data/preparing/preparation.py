@@ -201,7 +201,7 @@ def _metrics(
     positions: Mapping[str, Sequence[int]],
     ties: Mapping[str, Sequence[int]],
     groups: Sequence[Group],
-    shared: tuple[int, int],
+    shared: tuple[int, list[str]],
     split_by: str,
     sources: Mapping[str, Source],
 ) -> PrepareMetrics:

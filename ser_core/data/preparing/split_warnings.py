@@ -30,15 +30,16 @@ def split_warnings(sizes: Mapping[str, int], group_sizes: Sequence[int], split_b
     return warnings
 
 
-def shared_with_heldout(shared: int, split_by: str) -> list[str]:
+def shared_with_heldout(shared: Sequence[str], split_by: str) -> list[str]:
     """What held-out accuracy is worth, where the three files share groups. A shared prompt is refused before.
 
     Args:
-        shared: Groups of the held-out pairs that other pairs are in, too.
+        shared: Of each group of the held-out pairs that other pairs are in, too, the place of one held-out pair.
         split_by: What made the groups.
     """
-    what = f"{counted(shared, 'group')}{by_column(split_by)} of data.heldout also in data.seed or data.unlabeled"
-    return [f"{what}: held-out accuracy flatters; leave these groups out of one side"] if shared else []
+    what = f"{counted(len(shared), 'group')}{by_column(split_by)} of data.heldout also in data.seed or data.unlabeled"
+    those = f"leave these groups out of one side, such as that of {'; '.join(shared[:3])}"
+    return [f"{what}: held-out accuracy flatters; {those}"] if shared else []
 
 
 def grouped(pairs: int, groups: int, split_by: str) -> list[str]:

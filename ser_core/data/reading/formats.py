@@ -64,7 +64,7 @@ def describe(form: Form, rows: Sequence[Mapping[str, Any]]) -> str:
     """The form and the kind of text in the first rows, in words."""
     columns = COLUMNS[form]
     texts = [row[columns[-1] if form is Form.IMPLICIT else columns[1]] for row in rows if all(row.get(name) for name in columns[:2])]
-    if texts and isinstance(texts[0], list):
+    if texts and isinstance(texts[0], list | dict):
         return f"{form}, messages"
     if form is Form.IMPLICIT and texts and all(isinstance(text, str) and is_transcript(text) for text in texts):
         return f"{form}, Anthropic HH dialogues"

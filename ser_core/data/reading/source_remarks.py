@@ -51,11 +51,11 @@ def remarks(uri: str, names: Collection[str], chosen: Sequence[str], empty: Sequ
 
 
 def _split_name(name: str) -> str | None:
-    """The split that a file, or else its innermost such folder, is named after."""
+    """The split that a file, or else its innermost such folder, is named after; ``train`` alone is said by many names."""
     *folders, last = name.split("/")
-    if found := _SPLIT_NAME.match(last):
-        return found.group()
-    return next((folder for folder in reversed(folders) if _SPLIT_FOLDER.fullmatch(folder)), None)
+    found = [*filter(None, [_SPLIT_NAME.match(last)]), *filter(None, map(_SPLIT_FOLDER.fullmatch, reversed(folders)))]
+    names = [one.group() for one in found]
+    return next((one for one in names if one != "train"), names[0] if names else None)
 
 
 def _missing_shards(chosen: Iterable[str], names: Iterable[str]) -> Iterator[tuple[int, str]]:

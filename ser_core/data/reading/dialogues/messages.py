@@ -60,7 +60,7 @@ def parse_messages(field: str, value: Sequence[Any]) -> list[Turn]:
             raise RowError("BadTurns", f"{field} has a turn of role {str(role)[:20]!r}, expected system, user or assistant")
         if unread := _held(message, _UNREAD):
             raise RowError("NotText", f"{field} has a message with {unread}, which is not read: write it into the content, or leave it out")
-        turns.append(Turn(known, _content(field, content).strip()))
+        turns.append(Turn(known, "" if known == "system" and content is None else _content(field, content).strip()))
     return [turn for turn in turns if turn.role != "system" or turn.text]
 
 
@@ -134,7 +134,9 @@ def messages_in(value: Any) -> list[Any] | None:
 
 def _is_message(value: Any) -> bool:
     keys = _keys_of(value) if isinstance(value, dict) else None
-    return keys is not None and isinstance(value[keys[0]], str) and isinstance(value[keys[1]], str | list)
+    if keys is None or not isinstance(value[keys[0]], str):
+        return False
+    return isinstance(value[keys[1]], str | list) or (value[keys[1]] is None and _ROLES.get(value[keys[0]].lower()) == "system")
 
 
 def _read(text: str) -> Any:

@@ -146,7 +146,8 @@ def test_pairs_of_three_files_that_share_the_column_to_split_by_are_of_one_group
     assert {pair.id for pair in written["pool.parquet"]} <= {one.id for one in written["groups.parquet"]}
     assert prepared.metrics.shared_prompts == 20
     assert any(
-        told.startswith("5 groups by topic of data.heldout also in data.seed or data.unlabeled") for told in prepared.metrics.warnings
+        told.startswith("5 groups by topic of data.heldout also in data.seed or data.unlabeled") and "that of heldout.jsonl, line " in told
+        for told in prepared.metrics.warnings
     )
 
 

@@ -58,6 +58,13 @@ def test_saved_splits_of_training_are_told_by_their_folders(prepare, tmp_path, g
     assert [one for one in prepare(tmp_path / "saved").metrics.warnings if "the splits train_prefs, train_sft are read" in one]
 
 
+def test_splits_of_training_are_told_by_their_folders_where_all_files_are_named_train(prepare, write, good):
+    write(good(40), "hub/train_prefs/train-00000-of-00001.jsonl")
+    folder = write(good(80)[40:], "hub/train_sft/train-00000-of-00001.jsonl").parents[1]
+    assert [one for one in prepare(folder).metrics.warnings if "the splits train_prefs, train_sft are read" in one]
+    assert prepare(folder, split="train_sft").metrics.rows == 40
+
+
 def test_of_the_hubs_cache_one_commit_has_to_be_named(refusal, prepare, write, good):
     write(good(80)[40:], f"cache/snapshots/{'a' * 40}/train.jsonl")
     folder = write(good(40), f"cache/snapshots/{'b' * 40}/train.jsonl").parents[2]

@@ -11,7 +11,7 @@ from ser_core.data.preparing.pairs.validation import check_pair, pair_id
 from ser_core.data.reading.dialogues.turns import TURN
 from ser_core.data.reading.files.readers import detect, read_rows
 from ser_core.data.reading.files.rows import DataFile, Row, RowError
-from ser_core.data.reading.formats import Form, RawPair
+from ser_core.data.reading.formats import Form, RawPair, describe
 from ser_core.data.reading.layouts.finding import find_layout, read_pairs
 from ser_core.errors import DataError
 
@@ -113,13 +113,14 @@ def test_a_system_column_is_not_added_where_a_template_has_written_it(written, s
     assert converted(row | {"system": "You are"}).prompt.startswith(f"{TURN}System: You are\n\n")
 
 
-@pytest.mark.parametrize("empty", ["", " \n"])
+@pytest.mark.parametrize("empty", ["", " \n", None])
 def test_a_system_message_without_text_is_none(empty):
     asked = [{"role": "system", "content": empty}, user("What is up?")]
-    said = f"System:{empty}\n\nHuman: What is up?\n\nAssistant:"
+    said = f"System:{empty or ''}\n\nHuman: What is up?\n\nAssistant:"
     for row in (
         {"chosen": [*asked, assistant("the sky")], "rejected": [*asked, assistant("the floor")]},
         {"prompt": asked, "chosen": "the sky", "rejected": "the floor"},
+        {"prompt": json.dumps(asked), "chosen": "the sky", "rejected": "the floor"},
         {"prompt": said, "chosen": "the sky", "rejected": "the floor"},
         {"chosen": f"{said} the sky", "rejected": f"{said} the floor"},
     ):
@@ -314,3 +315,8 @@ def test_the_rows_in_the_manual_are_the_same_pair():
     rows = [json.loads(line) for line in manual.partition("```json\n")[2].partition("```")[0].splitlines()]
     (pair,) = {check_pair(converted(row), "source", turns=False)[0] for row in rows}
     assert {pair_id(pair.prompt, *answers) for answers in permutations((pair.answer_1, pair.answer_2))} == {pair.id}
+
+
+@pytest.mark.parametrize("answer", [assistant("the sky"), [assistant("the sky")]])
+def test_messages_are_told_as_messages_also_where_each_stands_alone(answer):
+    assert describe(Form.EXPLICIT, [{"prompt": "What is up?", "chosen": answer, "rejected": answer}]).endswith("messages")

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from ser_jobs.process import fork_server
+
 START = """
 import os, signal, time
 from ser_jobs.process import fork_server, runtime
@@ -60,3 +62,9 @@ def test_a_stage_for_which_there_is_no_room_just_now_is_taken_away_and_the_serve
     ends = told(FULL, {"start": "one"}, {"start": "other"})
     assert ends[0] == {"ended": "one", "exitCode": 143}
     assert [end["ended"] for end in ends] == ["one", "other"]
+
+
+def test_what_a_library_prints_without_an_end_of_line_hides_no_word_of_the_server(capfd):
+    os.write(1, b"words")
+    fork_server._say({"started": "a"})
+    assert capfd.readouterr().out.splitlines()[-1] == '{"started": "a"}'
