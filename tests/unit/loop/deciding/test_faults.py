@@ -164,8 +164,8 @@ def test_a_lack_of_memory_is_not_forgiven(make_world):
     assert (world.status.phase, world.condition("Failed").reason) == ("Failed", "Failed")
 
 
-def crash(world, node, **more):
-    end(world, outcome="failed", exit_code=1, reason="RuntimeError", checkpoint_step=5, node=node, **more)
+def crash(world, node, checkpoint_step=5):
+    end(world, outcome="failed", exit_code=1, reason="RuntimeError", checkpoint_step=checkpoint_step, node=node)
     world.wait(600)
     return world.reconcile()
 
@@ -186,6 +186,14 @@ def test_the_same_crash_on_two_nodes_ends_the_stage_early(make_world):
 
     assert world.status.phase == "Failed"
     assert world.status.message.startswith("retrain of the seed model: failed twice in the same way")
+
+
+def test_a_crash_at_another_checkpoint_is_another_crash(make_world):
+    world = make_world(retries={"limit": 9}).at("retrain")
+    crash(world, "gpu-1", checkpoint_step=5)
+    crash(world, "gpu-2", checkpoint_step=3)  # the newest one was damaged
+
+    assert world.status.phase == "Running"
 
 
 @pytest.mark.parametrize("how", [REJECTED, DISK, NODE_LOST, CLOCK], ids=["rejected", "disk", "lost", "clock"])

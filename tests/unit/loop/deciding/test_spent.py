@@ -134,3 +134,7 @@ def test_a_restart_after_all_was_kept_changes_nothing(legs, at_second):
     seconds, of_all = directly(legs)
     last = spent(4, kept, visible(rest, at(5001), forgotten=False), at(5001))
     assert (last.seconds, last.gpu_hours) == (seconds, hours(2 * of_all))
+
+
+def test_an_end_that_a_pods_clock_puts_later_than_now_is_not_counted_yet():
+    assert count(1, None, seen(leg(0, 30, gone=True), leg(10)), at(20)) is None

@@ -614,6 +614,16 @@ def test_what_is_changed_of_a_run_that_has_begun_is_judged_again_and_can_be_chan
     assert operator.drive().status.phase is Phase.COMPLETED
 
 
+def test_what_is_changed_of_a_run_before_its_operator_has_lists_is_judged(operator):
+    begun(operator)
+    del operator.cluster.runs["lab", "climb"]["status"]["judged"]
+    change(operator, resources={"retrain": {"priorityClassName": "system-node-critical"}})
+
+    operator.drive()
+
+    assert operator.condition("Failed").reason == "NotAllowed"
+
+
 def change(operator, **spec):
     run = operator.cluster.runs["lab", "climb"]
     run["spec"] |= spec

@@ -81,6 +81,11 @@ def test_scores_that_are_not_finite_cost_the_step_alone():
     assert torch.isfinite(policy.network.logits).all()
 
 
+def test_the_mean_that_scores_are_measured_from_is_never_that_of_a_step_that_is_not_finite():
+    scores = iter([1.0, float("nan"), 3.0, 4.0, 1.0, 2.0, 3.0, 4.0])
+    assert run(*table([0.0] * 4), steps=2, judge=Judge(lambda *_: next(scores)), watch=Watch()).state.score_mean == 2.5
+
+
 def test_a_run_that_games_the_reward_model_ends_with_the_last_good_policy():
     policy, critic = table([0.0] * 4)
     witness = iter([1.0] * 8 + [0.9] * 8 + [-5.0] * 80)
