@@ -75,7 +75,8 @@ class LaterRows:
     def _refuse_another_form(self, row: Row, told: Sequence[str], layout: Layout) -> None:
         found = find_layout(self._known.union(told, layout.columns), row.file, None, labels_needed=False)
         if found is not layout:
-            before, now = (f"{one.form}{f' as of {one.name}' if one.name else ''}" for one in (layout, found))
+            known = find_layout(self._known, row.file, None, labels_needed=False)
+            before, now = (f"{one.form}{f' as of {one.name}' if one.name else ''}" for one in (known, found))
             raise DataError(
                 f"{row.file}, line {row.line}: with {', '.join(map(repr, told))} it is a row of {now}; the rows before are {before}",
                 reason="UnknownColumns",
@@ -85,7 +86,7 @@ class LaterRows:
     def _hint(self, told: Sequence[str], found: Layout) -> str:
         hint = "write a file for each form"
         if self._line:
-            hint += f"; or, if {' and '.join(map(repr, told))} says nothing that counts, write {self._line}"
+            hint += f"; or, if the pairs do not need {' and '.join(map(repr, told))}, write {self._line}"
         if any(makes_pairs(row, found) for row in self._first):
             hint += "; or, if all rows are of the later form, put a row with all its columns first"
         return hint

@@ -54,6 +54,8 @@ def test_labels_of_the_pool_are_read_wherever_they_begin(prepare_three, good):
     with pytest.raises(DataError) as caught:
         prepare_three(rows[:40], [{**row, "context": "It is noon."} for row in pool[:200]], rows[260:])
     assert "{prompt: prompt, response_1: answer_1, response_2: answer_2}" in caught.value.hint
+    with pytest.raises(DataError, match="explicit prompt; the rows before are unlabelled pairs of answers"):
+        prepare_three(rows[:40], [*pool[:200], *rows[240:260]], rows[260:])
 
 
 @pytest.mark.parametrize(
