@@ -38,7 +38,7 @@ def test_its_commands_render():
     ended = helm("template", "ser-operator", str(CHART), *(word for word in words[4:] if word != "--wait"))
 
     assert ended.returncode == 0, ended.stderr
-    assert "image: REGISTRY/ser-operator:0.2.0" in ended.stdout
+    assert 'image: "REGISTRY/ser-operator:0.2.0"' in ended.stdout
     assert 'value: "REGISTRY/ser-jobs:0.2.0"' in ended.stdout
 
 
