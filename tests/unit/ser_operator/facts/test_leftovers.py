@@ -1,5 +1,6 @@
 """Jobs go when nothing needs them, and no sooner."""
 
+import copy
 from datetime import timedelta
 
 import pytest
@@ -126,3 +127,17 @@ def test_a_run_that_ended_at_an_end_of_the_calendar_breaks_nothing(operator, fin
     look(operator)
 
     assert operator.status.phase is Phase.FAILED
+
+
+def test_a_job_of_somebody_else_stays_although_the_run_owns_it(operator):
+    operator.cluster.apply()
+    operator.drive()
+    notify = copy.deepcopy(next(iter(operator.cluster.jobs.values())))
+    notify["metadata"]["name"] = "notify"
+    operator.cluster.jobs["notify"] = notify
+    operator.cluster.stamp(notify)
+    look(operator, days=8)
+
+    look(operator, days=8)
+
+    assert "deletionTimestamp" not in notify["metadata"]
