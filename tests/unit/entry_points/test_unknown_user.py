@@ -8,11 +8,18 @@ from pathlib import Path
 
 import pytest
 from chart.dockerfile import ROOT
+from lanes import cannot_run
 from unit.entry_points.api_double import ApiDouble
 from unit.entry_points.unknown_user import ID, impossible, variables, words
 
 OPERATOR, JOBS = ROOT / "operator" / "Dockerfile", ROOT / "jobs" / "Dockerfile"
-pytestmark = pytest.mark.skipif(bool(reason := impossible()), reason=reason or "")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def possible():
+    """The machine of `.ci/run` has what these tests need."""
+    if reason := impossible():
+        cannot_run(reason)
 
 
 @pytest.fixture
