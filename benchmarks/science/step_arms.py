@@ -23,7 +23,7 @@ from ser_core.learn.trust.fold_evidence import fold_evidence, fold_margins
 from ser_core.learn.trust.selection import Floats, Selection
 from ser_core.loop.deciding.stages import LABEL_1
 
-AMOUNTS = (0.0, 0.3, SHARE, 1.0)
+AMOUNTS = {"chosen amount": (0.0, 0.3, SHARE, 1.0), "60 or 100 %": (SHARE, 1.0)}
 """Shares of the pool among which the out-of-fold log loss may choose."""
 GAPS = 0.1
 """Share of the words that are left out."""
@@ -48,7 +48,7 @@ class StepArms:
     def results(self, wanted: Collection[str]) -> Iterator[Result]:
         """One for each of ``wanted``, names of `STEPS`."""
         trainings = {
-            "chosen amount": self._chosen_amount,
+            **dict.fromkeys(AMOUNTS, self._chosen_amount),
             "cross-labelled": self._cross_labelled,
             "crossed folds": self._crossed_folds,
             "second loop": self._second_loop,
@@ -84,15 +84,15 @@ class StepArms:
 
     def _chosen_amount(self, name: str) -> Result:
         """Of 0 and of the rule's amount the run itself has the fold models."""
-        models = self._arms.ledger.models
+        models, amounts = self._arms.ledger.models, AMOUNTS[name]
         of_run = {0.0: self._unseen, SHARE: read_table(self._arms.fetch(models[1].manifest, "dev_scores.parquet"), EvaluatedPair)}
-        unseen = of_run | {share: self._cross_fitted(share) for share in AMOUNTS if share not in of_run}
-        margins = [margins_of(unseen[share]) for share in AMOUNTS]
-        best = AMOUNTS[best_trial(margins)]
+        unseen = of_run | {share: self._cross_fitted(share) for share in amounts if share not in of_run}
+        margins = [margins_of(unseen[share]) for share in amounts]
+        best = amounts[best_trial(margins)]
         if best in of_run:
             kept = int(self._selected[AS_IT_IS].kept.sum()) if best else 0
             return replace(self._arms.stored(name, models[1 if best else 0]), kept=[kept], agreement=[None])
-        return self._learnt(name, self._labels(self._selected["surest 30 %" if best == AMOUNTS[1] else "all"]))
+        return self._learnt(name, self._labels(self._selected["surest 30 %" if best < SHARE else "all"]))
 
     def _cross_fitted(self, share: float) -> list[EvaluatedPair]:
         """The labels of the seed, each pair scored by the model of its fold, which has learnt this share of the pool."""

@@ -28,6 +28,7 @@ SELECTIONS = {
 """What differs from the rule in what is kept; the letters are those of the list of steps in docs/results.md."""
 TRAININGS = {
     "chosen amount": "(b) the best of 0, 30, 60 and 100 % by the out-of-fold log loss of its fold models, each with its own labels",
+    "60 or 100 %": "(b) the better of 60 and 100 % by the same log loss",
     "cross-labelled": "(f) labelled and chosen anew: each half of the pool by a model that has learnt the labels of the other half",
     "crossed folds": "(f) a second loop whose fold models learn their labels of one half of the pool each, and label the other half",
     "second loop": "nothing, but the run's second loop, where each fold model has learnt its labels of the whole pool",

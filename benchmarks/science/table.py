@@ -116,7 +116,7 @@ def _processor_time(results: Sequence[Result]) -> Iterator[str]:
 
 
 def _steps(results: Sequence[Result]) -> Iterator[str]:
-    """What each single step of the first loop is worth."""
+    """What each single step of the first loop is worth. They are planned for documentation pairs alone."""
     if not any(one.arm == AS_IT_IS for one in results):
         return
     yield "\nSingle steps of the first loop:\n"
@@ -124,7 +124,8 @@ def _steps(results: Sequence[Result]) -> Iterator[str]:
     for arm, differs in STEPS.items():
         found = [one for one in results if one.arm == arm]
         if not found:
-            yield f"| {differs} | 0 |{' |' * (len(STEP_COLUMNS) - 2)}"
+            if SETS[results[0].data_set].documentation:
+                yield f"| {differs} | 0 |{' |' * (len(STEP_COLUMNS) - 2)}"
             continue
         kept = f"{fmean(one.kept[0] for one in found):.0f}"
         shares = [one.agreement[0] for one in found if one.agreement[0] is not None]
