@@ -21,6 +21,7 @@ from ser_core.learn.compute import ranks
 from ser_core.learn.compute.offload import OffloadedAdamW
 from ser_core.learn.compute.parts import trainable
 from ser_core.learn.compute.pieces import cut_layers, cut_weights
+from ser_core.learn.compute.placing import place
 from ser_core.learn.compute.precision import Precision, set_up_process
 from ser_core.learn.compute.process_group import process_group
 from ser_core.learn.policy.batches import sequences
@@ -101,7 +102,10 @@ class FineTuning(Case):
 
     def load(self) -> Any:
         """A causal language model; what does not learn is as it is multiplied. Rank 0 alone reads its weights."""
-        return load_causal(self.base, self.precision, adapter=self.lora)[0]
+        network = load_causal(self.base, self.precision, adapter=self.lora)[0]
+        if ranks.count() == 1:  # whatever stage the case names, one process has the weights whole
+            place(network, self.precision.device)
+        return network
 
     def network(self, model: Any) -> Any:
         """Itself."""
