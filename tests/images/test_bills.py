@@ -43,7 +43,8 @@ def test_what_is_not_as_the_lock_says_is_refused(tmp_path, line, told):
 def test_every_step_of_the_check_is_a_target_of_make():
     asked = [shlex.split(step["run"]) for step in STEPS if "run" in step]
     assert asked == [["make", "check"], ["make", "bills"], ["make", "unit"]]
-    told = subprocess.run(["make", "--dry-run", "bills"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    dry = ["make", "--no-print-directory", "--dry-run", "bills"]
+    told = subprocess.run(dry, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     words = shlex.split(told.splitlines()[-1])
     assert command.parser().parse_args(words[4:]).do is command.bills
 
