@@ -25,7 +25,6 @@ from ser_core.report.heldout import read_groups
 from ser_core.report.ledger import Ledger, Trained, fetch_model
 from ser_core.store.objects.port import ObjectStore
 from ser_core.store.stages.commit import fetch_outputs
-from ser_core.store.stages.manifest import Manifest
 
 
 class Arms:
@@ -35,10 +34,11 @@ class Arms:
         self, cell: Cell, ledger: Ledger, store: ObjectStore, base: Path, folder: Path, seconds: float, others: Sequence[LabeledPair]
     ) -> None:
         self.cell, self.ledger, self._store, self.base, self._folder = cell, ledger, store, base, folder
+        self.copies = Copies(store, folder)
         self._seconds, self._others = seconds, others
         assert ledger.prepared is not None
-        self._prepared = ledger.prepared.manifest
-        heldout = read_table(self.fetch(self._prepared, "heldout.parquet"), LabeledPair)
+        self._prepared = ledger.prepared
+        heldout = read_table(self.copies.of(self._prepared, "heldout.parquet"), LabeledPair)
         groups = self.groups()
         self._heldout = sorted(heldout, key=lambda pair: (groups.get(pair.id, pair.id), pair.id))
         self._groups = Counter(groups.get(pair.id, pair.id) for pair in self._heldout)
@@ -70,7 +70,7 @@ class Arms:
             return self._result("averaged", scores, elsewhere=self._elsewhere(model))
 
     def _filters(self) -> Iterator[Result]:
-        decisions = read_table(self.fetch(self.ledger.filters[0].manifest, "decisions.parquet"), Decision)
+        decisions = read_table(self.copies.of(self.ledger.filters[0], "decisions.parquet"), Decision)
         if not any(one.kept for one in decisions):
             return
         for name, labels in (("oracle", oracle(decisions, self._truth())), ("random", at_random(decisions, self.cell.seed))):
@@ -87,24 +87,24 @@ class Arms:
 
     def seed(self) -> list[LabeledPair]:
         """The label budget."""
-        return [pair for side in ("seed", "dev") for pair in read_table(self.fetch(self._prepared, f"{side}.parquet"), LabeledPair)]
+        return [pair for side in ("seed", "dev") for pair in read_table(self.copies.of(self._prepared, f"{side}.parquet"), LabeledPair)]
 
     def pool(self) -> list[PoolPair]:
         """The pairs that are labelled by models."""
-        return list(read_table(self.fetch(self._prepared, "pool.parquet"), PoolPair))
+        return list(read_table(self.copies.of(self._prepared, "pool.parquet"), PoolPair))
 
     def groups(self) -> dict[str, str]:
         """Group of each labelled pair, and of pairs of the pool that share its prompt."""
-        return read_groups(Copies(self._store, self._folder), self.ledger) or {}
+        return read_groups(self.copies, self.ledger) or {}
 
     def _truth(self) -> dict[str, int]:
-        return truth_of(read_table(self.fetch(self._prepared, "pool_labels.parquet"), HiddenLabel))
+        return truth_of(read_table(self.copies.of(self._prepared, "pool_labels.parquet"), HiddenLabel))
 
     def stored(self, arm: str, record: Trained, *, loops: bool = False) -> Result:
         """What a model of the run itself has reached; with ``loops``, what each loop kept."""
-        scores = read_table(self.fetch(record.manifest, "heldout_scores.parquet"), EvaluatedPair)
+        scores = read_table(self.copies.of(record, "heldout_scores.parquet"), EvaluatedPair)
         filters = self.ledger.filters if loops else ()
-        decisions = [read_table(self.fetch(one.manifest, "decisions.parquet"), Decision) for one in filters]
+        decisions = [read_table(self.copies.of(one, "decisions.parquet"), Decision) for one in filters]
         return self._result(
             arm,
             scores,
@@ -161,10 +161,6 @@ class Arms:
             bands=bands,
             processor_seconds=round(self._seconds, 1) or None,
         )
-
-    def fetch(self, manifest: Manifest, name: str) -> Path:
-        """A stored file, where it can be read."""
-        return fetch_outputs(self._store, manifest, [name], self._folder / manifest.stage / str(manifest.iteration))[name]
 
 
 def _commit() -> str:

@@ -35,10 +35,10 @@ class StepArms:
     def __init__(self, arms: Arms) -> None:
         self._arms, self._spec = arms, arms.ledger.run.spec
         self._seed, self._pool, self._groups = arms.seed(), arms.pool(), arms.groups()
-        labels = arms.ledger.stages[LABEL_1].manifest
-        means = read_table(arms.fetch(labels, "labels.parquet"), PairScores)
-        folds = read_table(arms.fetch(labels, "fold_labels.parquet"), FoldScores)
-        self._unseen = read_table(arms.fetch(arms.ledger.models[0].manifest, "dev_scores.parquet"), EvaluatedPair)
+        labels = arms.ledger.stages[LABEL_1]
+        means = read_table(arms.copies.of(labels, "labels.parquet"), PairScores)
+        folds = read_table(arms.copies.of(labels, "fold_labels.parquet"), FoldScores)
+        self._unseen = read_table(arms.copies.of(arms.ledger.models[0], "dev_scores.parquet"), EvaluatedPair)
         self._names = [one.id for one in means]
         self._evidence: FoldEvidence = fold_evidence(self._unseen, means, fold_margins(folds, means))
         scores, own = np.array([(one.score_1, one.score_2) for one in means]).T, self._scores(arms.stored_model(arms.ledger.models[0]))
@@ -85,7 +85,7 @@ class StepArms:
     def _chosen_amount(self, name: str) -> Result:
         """Of 0 and of the rule's amount the run itself has the fold models."""
         models, amounts = self._arms.ledger.models, AMOUNTS[name]
-        of_run = {0.0: self._unseen, SHARE: read_table(self._arms.fetch(models[1].manifest, "dev_scores.parquet"), EvaluatedPair)}
+        of_run = {0.0: self._unseen, SHARE: read_table(self._arms.copies.of(models[1], "dev_scores.parquet"), EvaluatedPair)}
         unseen = of_run | {share: self._cross_fitted(share) for share in amounts if share not in of_run}
         margins = [margins_of(unseen[share]) for share in amounts]
         best = amounts[best_trial(margins)]
