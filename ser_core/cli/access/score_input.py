@@ -23,6 +23,7 @@ from ser_core.data.reading.layouts.layout import Layout
 from ser_core.data.reading.locations import Access
 from ser_core.data.reading.sources import open_source
 from ser_core.errors import DataError
+from ser_core.store.objects.port import unwatched
 
 STANDARD_INPUT = "-"
 
@@ -84,7 +85,7 @@ def _parts(file: str, access: Access, folder: Path) -> Iterator[tuple[str, Itera
     if file == STANDARD_INPUT:
         yield _standard_input(folder)
         return
-    source = open_source(file if "://" in file else f"file://{Path(file).absolute()}", access, folder, lambda: None)
+    source = open_source(file if "://" in file else f"file://{Path(file).absolute()}", access, folder, unwatched)
     for one in source.files:
         name = one.name if len(source.files) > 1 else ""
         yield name, iter(read_rows(one, detect(one), lambda _position: None, set())), SAMPLE_ROWS

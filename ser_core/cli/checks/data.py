@@ -9,6 +9,7 @@ from ser_core.api.serrun import SERRun, SERRunSpec
 from ser_core.api.stage import PrepareMetrics
 from ser_core.cli.checks.check import Check
 from ser_core.counted import counted
+from ser_core.store.objects.port import unwatched
 from ser_core.store.objects.retry import Retry
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def check_data(run: SERRun, soon: Retry) -> Check:
     if policy is not None and policy.prompts is not None:
         with tempfile.TemporaryDirectory(prefix="ser-validate-") as folder:
             limit, turns = run.spec.data.max_dropped_fraction, run.spec.keeps_turns
-            found = read_prompts(policy.prompts, access, Path(folder), (), limit, lambda: None, turns=turns)
+            found = read_prompts(policy.prompts, access, Path(folder), (), limit, unwatched, turns=turns)
         lines.append(f"{policy.prompts.uri}: {len(found.texts):,} prompts")
         of_prompts = found.warnings
     return Check("data", tuple(lines), (*of_prompts, *data_warnings(run.spec, inspected)), material=inspected.sample)

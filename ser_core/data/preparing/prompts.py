@@ -196,10 +196,10 @@ def _check_system(spec: PromptsSpec, present: Collection[str]) -> None:
 
 def _prompt(row: Row, columns: Collection[str], names: PromptColumns) -> str:
     value = row.fields.get(names.prompt)
-    there = dict.fromkeys((*columns, *row.fields))
-    if value is None and there and names.prompt not in there:
-        raise RowError("MissingColumn", f"it has no column {names.prompt}, but the columns {', '.join(map(repr, list(there)[:20]))}")
     if value is None:
+        there = dict.fromkeys((*columns, *row.fields))
+        if there and names.prompt not in there:
+            raise RowError("MissingColumn", f"it has no column {names.prompt}, but the columns {', '.join(map(repr, list(there)[:20]))}")
         raise RowError("MissingField", f"{names.prompt} is {'null' if names.prompt in row.fields else 'missing'}")
     if not isinstance(value, str | list):
         raise RowError("NotText", f"{names.prompt} is {type(value).__name__}, expected text or messages")
