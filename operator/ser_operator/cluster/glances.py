@@ -2,7 +2,7 @@
 remembered meanwhile."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ser_core.loop.observed import Waiting
 from ser_operator.cluster.kubernetes_api import KubernetesApi
@@ -18,7 +18,7 @@ from ser_operator.settings import Settings
 
 EVENTS_SECONDS = 60.0
 """Pause between two looks at the Events of one object, or at its Workload."""
-KUEUE_MISSING_PAUSE = timedelta(minutes=10)
+KUEUE_MISSING_SECONDS = 600.0
 """Pause between two looks for Workloads in a cluster that has none."""
 
 
@@ -56,7 +56,7 @@ class Glances:
 
     def _running(self, run: RunKey, job: str, pod: Object, before: Glance, now: datetime) -> Glance:
         address, known = at(pod, "status").get("podIP"), self._polls.answer(job)
-        if terminated(pod) or not isinstance(address, str) or not _due(before, now, self._settings.progress_seconds):
+        if terminated(pod) or not isinstance(address, str) or not _due(before.seen_at, now, self._settings.progress_seconds):
             return Glance(progress=known, seen_at=before.seen_at)
         self._polls.ask(run, job, address)
         return Glance(progress=known, seen_at=now)
@@ -66,7 +66,7 @@ class Glances:
         if known is SILENT:
             return await self._queued(job, before, now)
         events, seen_at = before.events, before.seen_at
-        if known is None and _due(before, now, EVENTS_SECONDS):
+        if known is None and _due(before.seen_at, now, EVENTS_SECONDS):
             try:
                 events = await self._api.list_events(job["metadata"]["namespace"], uid(lagging(pods) or job))
             except ApiError:
@@ -76,14 +76,13 @@ class Glances:
         return Glance(waiting=found, seen_at=seen_at, events=events)
 
     async def _queued(self, job: Object, before: Glance, now: datetime) -> Glance:
-        if before.queue is not None and not _due(before, now, EVENTS_SECONDS):
+        if before.queue is not None and not _due(before.seen_at, now, EVENTS_SECONDS):
             return before
         said = await self._ask_queue(job, now)
         return Glance(waiting=said, seen_at=now, queue=None if said in (SILENT, NOT_SEEN) else said)
 
     async def _ask_queue(self, job: Object, now: datetime) -> Waiting:
-        missing = self._kueue_missing_since
-        if missing is not None and missing <= now < missing + KUEUE_MISSING_PAUSE:
+        if not _due(self._kueue_missing_since, now, KUEUE_MISSING_SECONDS):
             return held_without_queue(job)
         try:
             return queued(await self._api.list_workloads(job["metadata"]["namespace"], uid(job)))
@@ -94,6 +93,6 @@ class Glances:
             return held_without_queue(job)
 
 
-def _due(before: Glance, now: datetime, pause: float) -> bool:
-    """A clock that was set back does not lengthen the pause."""
-    return before.seen_at is None or not 0 <= (now - before.seen_at).total_seconds() < pause
+def _due(last: datetime | None, now: datetime, pause: float) -> bool:
+    """Whether ``pause`` seconds are over since the last time. A clock that was set back does not lengthen them."""
+    return last is None or not 0 <= (now - last).total_seconds() < pause

@@ -31,10 +31,14 @@ class Refused:
         """When it is tried again."""
         return self.since + BLOCKED
 
+    def holds(self, now: datetime) -> bool:
+        """Whether it is not tried again yet. A clock that was set back does not lengthen it."""
+        return self.since <= now < self.until
+
     def stands(self, view: View, planned: Plan) -> bool:
-        """Whether it keeps ``planned`` from being carried out. A clock that was set back does not lengthen it."""
+        """Whether it keeps ``planned`` from being carried out."""
         wanted = any(isinstance(action, StartStage) and action.job == self.job for action in planned.actions)
-        return wanted and self.since <= view.now < self.until and view.run.metadata.generation == self.generation
+        return wanted and self.holds(view.now) and view.run.metadata.generation == self.generation
 
 
 def decide(view: View, settings: Settings, refused: Refused | None = None) -> Plan:

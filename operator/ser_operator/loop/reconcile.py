@@ -155,7 +155,7 @@ class Reconciler:
             running = view.glance.waiting is None and view.glance.seen_at is not None
             wishes.append(self._settings.progress_seconds if running else max(self._settings.events_after_seconds, 1.0))
         refused = self._refused.get(_key(view.run))
-        if refused is not None and refused.since <= view.now < refused.until:
+        if refused is not None and refused.holds(view.now):
             wishes.append((refused.until - view.now).total_seconds())
         return min((wish for wish in wishes if wish is not None), default=None)
 
